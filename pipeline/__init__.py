@@ -1,0 +1,1 @@
+"""The domain: models, stages, galleries, jobs. Knows no Celery and no web."""

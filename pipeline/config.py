@@ -1,0 +1,199 @@
+"""Settings: one class, read from the environment (``FACELINE_...``).
+
+``docs/settings.md`` is made from the descriptions below.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """Every setting of every process; the environment variable is the upper-case
+    name behind ``FACELINE_``."""
+
+    model_config = SettingsConfigDict(env_prefix="FACELINE_", extra="ignore", frozen=True)
+
+    # Where things are
+    data_dir: Path = Field(
+        Path(".faceline"), description="Directory of the embedded stack: database, media, keys."
+    )
+    database_url: str = Field(
+        "", description="SQLAlchemy URL; empty: SQLite in the data directory."
+    )
+    broker_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="Celery broker; Redis, or RabbitMQ when redis_url names a Redis beside it.",
+    )
+    redis_url: str = Field(
+        "",
+        description="Redis for wake-ups and intermediate values; empty: the broker's.",
+    )
+    media_url: str = Field(
+        "",
+        description="`file:///path` or `s3://bucket` (`s3+http://host:port/bucket` for a private "
+        "server); empty: `media` in the data directory.",
+    )
+    media_access_key: str = Field("", description="Access key of the S3 media store.")
+    media_secret_key: SecretStr = Field(
+        SecretStr(""), description="Secret key of the S3 media store."
+    )
+    media_region: str = Field("us-east-1", description="Region of the S3 media store.")
+    master_key: SecretStr = Field(
+        SecretStr(""),
+        description="32 bytes in Base64 that encrypt the secrets at rest; empty: a key file in "
+        "the data directory, made at first use.",
+    )
+
+    # Models
+    models: str = Field(
+        "", description="Directory of model packs; empty: ./models, ../shared/models, "
+        "~/.insightface/models are searched.",
+    )
+    pack: str = Field(
+        "auto", description="Model pack to serve; `auto` takes the best one that is found."
+    )
+    providers: str = Field(
+        "CPUExecutionProvider",
+        description="onnxruntime execution providers, comma separated, best first; a provider "
+        "that is not available stops the start.",
+    )
+    intra_op_threads: int = Field(
+        1, ge=1, description="Threads inside one model run; 1 with one process a core is fastest."
+    )
+    allow_spinning: bool = Field(
+        False, description="Let idle onnxruntime threads spin; costs CPU while waiting."
+    )
+    detection_sizes: str = Field(
+        "128,640",
+        description="Side lengths in pixels at which SCRFD looks for faces, merged; each a "
+        "multiple of 32.",
+    )
+    detection_threshold: float = Field(
+        0.5, gt=0, lt=1, description="Lowest SCRFD score that counts as a face."
+    )
+
+    # Limits of media
+    max_pixels: int = Field(
+        40_000_000, description="Most pixels a picture may have by its header."
+    )
+    max_side: int = Field(12_000, description="Longest side in pixels a picture may have.")
+    max_body_bytes: int = Field(
+        12 * 1024 * 1024, description="Largest request body that is read."
+    )
+
+    # Jobs
+    hold_s: float = Field(
+        30.0, ge=0, description="Seconds a response is held before it becomes 202."
+    )
+    lease_s: float = Field(
+        15.0, gt=0, description="Seconds after which a worker that gives no sign is taken for dead."
+    )
+    max_attempts: int = Field(
+        3, ge=1, description="How often a job may kill its worker before it ends as crashed."
+    )
+    retry_for_s: float = Field(
+        900.0, gt=0, description="Seconds for which a job whose stores are away is tried again."
+    )
+    max_waiting: int = Field(
+        200_000, ge=1, description="Waiting jobs above which submits are refused with 503."
+    )
+    reconcile_interval_s: float = Field(
+        2.0, gt=0, description="Pause between two rounds of the reconciler."
+    )
+    resend_after_s: float = Field(
+        5.0, gt=0, description="Seconds after which a waiting job whose message is gone is sent "
+        "again."
+    )
+    job_retention_h: float = Field(
+        24.0, gt=0, description="Hours for which the result of a job can be polled."
+    )
+    media_retention_h: float = Field(
+        2.0, ge=1, description="Hours for which pictures that are not enrolled are kept."
+    )
+    intermediate_s: int = Field(
+        600, ge=1, description="Seconds for which an intermediate value waits in Redis."
+    )
+
+    # Serving
+    host: str = Field("127.0.0.1", description="Address that the shim listens on.")
+    port: int = Field(8600, ge=0, le=65535, description="Port that the shim listens on.")
+    stages: str = Field(
+        "decode,detect,embed",
+        description="Stages that this worker serves, comma separated.",
+    )
+    concurrency: int = Field(
+        0, ge=0, description="Worker processes; 0: one for each core."
+    )
+    signature_window_s: int = Field(
+        300, ge=1, description="Greatest difference in seconds between a signed request's "
+        "timestamp and the server's clock."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Lowest level that is logged."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.media_retention_h * 3600 <= self.retry_for_s:
+            raise ValueError("media_retention_h must be longer than retry_for_s")
+        for size in self.detector_sizes:
+            if size < 32 or size % 32:
+                raise ValueError("detection_sizes must be multiples of 32")
+        return self
+
+    @property
+    def detector_sizes(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.detection_sizes.split(",") if part.strip())
+
+    @property
+    def provider_names(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.providers.split(",") if part.strip())
+
+    @property
+    def served_stages(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.stages.split(",") if part.strip())
+
+    @property
+    def sql_url(self) -> str:
+        if self.database_url:
+            return self.database_url
+        return f"sqlite:///{self.data_dir.absolute() / 'faceline.db'}"
+
+    @property
+    def wake_url(self) -> str:
+        """The Redis that carries wake-ups and intermediate values."""
+        return self.redis_url or self.broker_url
+
+    @property
+    def media_location(self) -> str:
+        return self.media_url or f"file://{self.data_dir.absolute() / 'media'}"
+
+
+def load_settings() -> Settings:
+    """Settings from the environment.
+
+    Raises ``ConfigurationError`` naming every variable that is wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"FACELINE_{str(item['loc'][0]).upper() if item['loc'] else '*'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise ConfigurationError(wrong) from error
+
+
+@lru_cache(maxsize=1)
+def process_settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()

@@ -1,0 +1,209 @@
+"""Everything that can go wrong, in one tree.
+
+    FaceError
+    |-- BadInput                what the client sent cannot be used
+    |   |-- MissingParameter    |-- InvalidParameter   |-- BadEncoding
+    |   |-- MediaTooLarge       |-- NotAPicture        |-- PictureCorrupt
+    |   |-- PictureOutOfRange   |-- NoFace             |-- ManyFaces
+    |-- Refused                 who asks may not
+    |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
+    |   |-- StaleRequest        |-- IdempotencyConflict
+    |-- NotFound
+    |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
+    |-- Unavailable             a part is away: worth trying again (retryable)
+    |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
+    |   |-- Overloaded
+    |-- PackError               a model pack cannot do what is asked
+    |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
+    |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
+    |-- JobLost                 how a job can end without a result of its own
+    |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
+    |-- MediaCorrupt            the media store gave other bytes than were put
+    |-- IntermediateLost        a stage's input is gone; the job starts over
+    |-- ConfigurationError
+
+``code`` is the neutral name that a job row keeps and a dialect translates;
+``retryable`` says that the same call may succeed later. The docstring of a class is
+its default message.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+
+class FaceError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, *, picture: int | None = None) -> None:
+        """``picture`` is the index of the picture at fault among a job's pictures."""
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.picture = picture
+        super().__init__(self.message)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "code" not in cls.__dict__:
+            cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+class BadInput(FaceError):
+    """The request cannot be used."""
+
+
+class MissingParameter(BadInput):
+    """A required parameter is missing."""
+
+
+class InvalidParameter(BadInput):
+    """A parameter has a wrong type or value."""
+
+
+class BadEncoding(BadInput):
+    """The picture is not valid Base64."""
+
+
+class MediaTooLarge(BadInput):
+    """The file is larger than the limit."""
+
+
+class NotAPicture(BadInput):
+    """The bytes are not a picture in an accepted format."""
+
+
+class PictureCorrupt(BadInput):
+    """The picture is truncated or damaged."""
+
+
+class PictureOutOfRange(BadInput):
+    """The picture has too few or too many pixels."""
+
+
+class NoFace(BadInput):
+    """No face was found in the picture."""
+
+
+class ManyFaces(BadInput):
+    """More faces were found in the picture than the operation takes."""
+
+
+class Refused(FaceError):
+    """The caller may not do this."""
+
+
+class BadSignature(Refused):
+    """The signature does not match, or the application is unknown."""
+
+
+class BadCredentials(Refused):
+    """The credentials are missing or wrong."""
+
+
+class ReplayedRequest(Refused):
+    """The same signed request was already accepted."""
+
+
+class StaleRequest(Refused):
+    """The request's timestamp is outside the accepted window."""
+
+
+class IdempotencyConflict(Refused):
+    """The Idempotency-Key was already used for another request."""
+
+
+class NotFound(FaceError):
+    """No such thing."""
+
+
+class JobNotFound(NotFound):
+    """No such job."""
+
+
+class MediaNotFound(NotFound):
+    """The stored picture is gone."""
+
+
+class TenantNotFound(NotFound):
+    """No such tenant."""
+
+
+class Unavailable(FaceError):
+    """A part of the service is away; try again later."""
+
+    retryable = True
+
+
+class MediaUnavailable(Unavailable):
+    """The media store does not answer."""
+
+
+class BrokerUnavailable(Unavailable):
+    """The message broker does not answer."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+
+class Overloaded(Unavailable):
+    """Too much work is waiting; try again later."""
+
+
+class PackError(FaceError):
+    """The model pack cannot be used."""
+
+
+class PackMissing(PackError):
+    """No such model pack was found."""
+
+
+class PackDamaged(PackError):
+    """A model file does not have the checksum that its manifest states."""
+
+
+class TaskUnsupported(PackError):
+    """The model pack does not serve this task."""
+
+
+class ProviderUnavailable(PackError):
+    """The configured execution provider is not available on this machine."""
+
+
+class Uncalibrated(PackError):
+    """The model pack has no calibration table; run `faceline calibrate`."""
+
+
+class DownloadFailed(PackError):
+    """The model pack could not be downloaded."""
+
+
+class JobLost(FaceError):
+    """The job ended without a result."""
+
+
+class JobCrashed(JobLost):
+    """The job's worker process died each time it was tried."""
+
+
+class JobCancelled(JobLost):
+    """The job was cancelled."""
+
+
+class JobTimedOut(JobLost):
+    """The job could not be finished within its time."""
+
+
+class MediaCorrupt(FaceError):
+    """The media store returned other bytes than were stored."""
+
+
+class IntermediateLost(FaceError):
+    """The input of a stage is gone from the broker; the job starts over."""
+
+
+class ConfigurationError(FaceError):
+    """The configuration cannot work."""

@@ -1,0 +1,98 @@
+"""What a job is and how it may change.
+
+    queued -> running -> done | failed
+       ^         |
+       +---------+  a worker gave it back, or died and its lease ran out
+    queued | running -> cancelled
+
+A claim makes a job ``running`` under a lease and raises its *fence*: whoever writes
+with an older fence has lost the job and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What the shim knows of a job when it accepts it.
+
+    ``params`` is the intent's neutral form (JSON); ``media`` the keys of its
+    pictures in order; ``digest`` tells two requests under one idempotency key apart;
+    ``once`` is the digest of a signed request that may be accepted only once, until
+    ``once_until`` (epoch seconds).
+    """
+
+    tenant_id: int
+    operation: str
+    dialect: str
+    stage: str
+    params: JsonObject
+    media: tuple[str, ...]
+    request_id: str
+    digest: str
+    idempotency_key: str | None = None
+    once: str | None = None
+    once_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job row. Times are epoch seconds (UTC); ``stage`` is the next one to run."""
+
+    seq: int
+    id: str
+    tenant_id: int
+    operation: str
+    dialect: str
+    state: JobState
+    stage: str
+    params: JsonObject
+    media: tuple[str, ...]
+    request_id: str
+    digest: str
+    attempts: int
+    messages: int
+    fence: int
+    lease_until: float | None
+    worker: str | None
+    trace: list[JsonObject]
+    result: JsonObject | None
+    error_code: str | None
+    error: JsonObject | None
+    created_at: float
+    published_at: float
+    started_at: float | None
+    finished_at: float | None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a job until the lease runs out."""
+
+    job: Job
+    fence: int
+
+    @property
+    def id(self) -> str:
+        return self.job.id

@@ -1,0 +1,46 @@
+"""Every name under which something is kept outside the database."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+# Media -----------------------------------------------------------------------
+
+HOUR_S = 3600
+
+
+def transient_media(tenant_id: int, data: bytes, now: float) -> str:
+    """The key of an uploaded file that lives no longer than its job.
+
+    The hour is part of the key: expiry removes whole hours in which nobody writes
+    any more, so that it can never race with a submit of the same picture.
+    """
+    hour = time.strftime("%Y%m%d%H", time.gmtime(now))
+    return f"{transient_prefix(tenant_id)}{hour}/{hashlib.sha256(data).hexdigest()}"
+
+
+def transient_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/transient/"
+
+
+def transient_hour(key: str) -> str:
+    """The hour (UTC, ``YYYYMMDDHH``) in which a transient key was written."""
+    return key.split("/")[2]
+
+
+def media_hash(key: str) -> str:
+    """The SHA-256 (hex) that the bytes under a media key must have."""
+    return key.rsplit("/", 1)[-1]
+
+
+# Redis -----------------------------------------------------------------------
+
+REDIS_PREFIX = "faceline:"
+DONE_CHANNEL = REDIS_PREFIX + "done"
+"""Pub/sub channel; a message is the id of a job that has ended."""
+
+
+def intermediate(job_id: str, stage: str) -> str:
+    """The input of ``stage``, left there by the worker of the stage before."""
+    return f"{REDIS_PREFIX}intermediate:{job_id}:{stage}"

@@ -1,0 +1,50 @@
+"""Where pictures and clips are kept: one seam, several stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's key, its size in bytes and the time of its last write (epoch s)."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class MediaStore(Protocol):
+    """Whole objects under keys made by ``pipeline.keys``; the last part of a key is
+    the SHA-256 of the bytes, so writing a key twice is harmless.
+
+    Every method raises ``MediaUnavailable`` within the store's own time limit when
+    the store does not answer.
+    """
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store ``data``; a reader sees all of it or nothing."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The bytes, checked against the hash in the key.
+
+        Raises ``MediaNotFound``, or ``MediaCorrupt`` when the hash differs.
+        """
+        ...
+
+    def exists(self, key: str) -> bool: ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; it is no error when it is not there."""
+        ...
+
+    def walk(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object below ``prefix``, in order of key."""
+        ...
+
+    def ping(self) -> None:
+        """Return when the store can be used."""
+        ...

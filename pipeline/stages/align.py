@@ -1,0 +1,13 @@
+"""Cutting faces out the way an embedding model wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.sessions.base import Embedder
+from pipeline.types import Crop, Face, Picture
+
+
+def align_faces(picture: Picture, faces: Sequence[Face], embedder: Embedder) -> list[Crop]:
+    """One crop a face, in the faces' order."""
+    return [embedder.align(picture, face.landmarks) for face in faces]

@@ -1,0 +1,78 @@
+"""Values that travel between the stages, and the shapes of their arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+"""Pixels, shape (height, width, 3), uint8, BGR, upright."""
+
+Crop = NDArray[np.uint8]
+"""One aligned face, shape (side, side, 3), uint8, BGR; the side is the pack's."""
+
+Points = NDArray[np.float32]
+"""Five landmarks, shape (5, 2), float32, x then y, in pixels of the picture."""
+
+Embedding = NDArray[np.float32]
+"""One face as a vector, shape (dimension,), float32, unit length."""
+
+LandmarkScheme = Literal["arcface5", "dlib5"]
+"""What the five points are.
+
+``arcface5``: left eye, right eye, nose tip, left and right mouth corner (left and
+right as seen in the picture). ``dlib5``: the four eye corners and the nose base, in
+the order of dlib's five-point predictor.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A face box in pixels of the upright picture; may reach over its edge."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        return max(self.width, 0.0) * max(self.height, 0.0)
+
+    def inside(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Whole pixels (left, top, right, bottom), cut to the picture."""
+
+        def cut(value: float, limit: int) -> int:
+            return min(max(round(value), 0), limit)
+
+        return (
+            cut(self.left, width),
+            cut(self.top, height),
+            cut(self.right, width),
+            cut(self.bottom, height),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One detected face.
+
+    ``score`` is the detector's own confidence, 0 to 1 for SCRFD and unbounded for
+    the HOG detector: compare it only within one pack.
+    """
+
+    box: Box
+    score: float
+    landmarks: Points
+    scheme: LandmarkScheme

@@ -3,7 +3,8 @@ neutral result that is kept when the last one is through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -89,10 +90,10 @@ def _decode(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
             f"{plan.operation} needs embeddings of {plan.dimension} numbers; the pack "
             f"{tools.pack.info.name!r} gives {tools.pack.info.dimension}. Serve another pack."
         )
-    pictures = [
-        _blame(index, lambda key=key: decode(tools.media.get(key), tools.limits))
-        for index, key in enumerate(job.media)
-    ]
+    pictures = []
+    for index, key in enumerate(job.media):
+        with _blame(index):
+            pictures.append(decode(tools.media.get(key), tools.limits))
     sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
     return Carry(pictures=pictures, sizes=sizes)
 
@@ -119,10 +120,11 @@ def _embed(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     return replace(carry, crops=[], embeddings=np.split(vectors, ends))
 
 
-def _blame(index: int, work: Callable[[], Picture]) -> Picture:
-    """Run ``work``; an error that it raises names the picture ``index``."""
+@contextmanager
+def _blame(index: int) -> Iterator[None]:
+    """An error that is raised inside names the picture ``index``."""
     try:
-        return work()
+        yield
     except FaceError as error:
         error.picture = index
         raise

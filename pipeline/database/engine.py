@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from pipeline.errors import ConfigurationError, DatabaseUnavailable
@@ -86,10 +86,12 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes; commits at the end. Raises ``DatabaseUnavailable``."""
-    with map_sql_errors():
-        with engine.connect().execution_options(writes=True) as connection:
-            with connection.begin():
-                yield connection
+    with (
+        map_sql_errors(),
+        engine.connect().execution_options(writes=True) as connection,
+        connection.begin(),
+    ):
+        yield connection
 
 
 @contextmanager
@@ -98,11 +100,9 @@ def map_sql_errors() -> Iterator[None]:
 
     Constraint violations pass: they are answers, handled where they are provoked.
     """
-    from sqlalchemy.exc import IntegrityError
-
     try:
         yield
     except IntegrityError:
         raise
-    except (DBAPIError, SQLAlchemyError) as error:
+    except SQLAlchemyError as error:
         raise DatabaseUnavailable(f"The database does not answer: {error}") from error

@@ -327,9 +327,10 @@ class JobStore:
     def oldest_unfinished(self) -> float | None:
         """When the oldest job that has not ended was accepted."""
         with reading(self._engine) as connection:
-            return connection.execute(
+            oldest: float | None = connection.execute(
                 select(func.min(jobs.c.created_at)).where(jobs.c.state.not_in(ENDED))
             ).scalar_one()
+        return oldest
 
     def purge(self, older_than_s: float, limit: int = 1000) -> int:
         """Remove jobs that ended at least ``older_than_s`` ago and signatures that can

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
+
+from pipeline.errors import InvalidParameter, MediaCorrupt
+from pipeline.keys import media_hash
+
+MAX_KEY_CHARS = 512  # S3 allows 1,024 bytes, a file system 255 bytes a part
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +55,20 @@ class MediaStore(Protocol):
     def ping(self) -> None:
         """Return when the store can be used."""
         ...
+
+
+KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+
+
+def check_key(key: str) -> str:
+    """``key``, when it cannot lead out of the store. Raises ``InvalidParameter``."""
+    if len(key) > MAX_KEY_CHARS or KEY.fullmatch(key) is None:
+        raise InvalidParameter(f"not a media key: {key[:80]!r}")
+    return key
+
+
+def check_bytes(key: str, data: bytes) -> bytes:
+    """``data``, when it has the hash in its key. Raises ``MediaCorrupt``."""
+    if hashlib.sha256(data).hexdigest() != media_hash(key):
+        raise MediaCorrupt(f"{key}: {len(data)} bytes with another hash than was stored")
+    return data

@@ -1,0 +1,167 @@
+"""Media as files below one directory: the store of a single machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pipeline.errors import MediaNotFound, MediaUnavailable
+from pipeline.media.base import StoredObject, check_bytes, check_key
+
+INCOMING = ".incoming"
+"""Where files are written before they get their name; no key can begin with a dot."""
+
+ABANDONED_S = 3600  # a half-written file this old belongs to a process that died
+PLACING_TRIES = 5  # how often an emptied directory may be removed under our hands
+
+
+class DirectoryStore:
+    """A ``MediaStore`` in a directory, which is made at the first write.
+
+    A file is written beside the tree, flushed to the disk and renamed into it: it is
+    there whole or not at all, whatever dies in between.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, data: bytes) -> None:
+        target = self._path(key)
+        with map_file_errors():
+            fresh = self._write(data)
+            try:
+                self._place(fresh, target)
+            except OSError:
+                fresh.unlink(missing_ok=True)
+                raise
+
+    def get(self, key: str) -> bytes:
+        path = self._path(key)
+        with map_file_errors():
+            try:
+                return check_bytes(key, path.read_bytes())
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                self._require_root()
+                raise MediaNotFound(f"{key} is not stored") from error
+
+    def exists(self, key: str) -> bool:
+        path = self._path(key)
+        with map_file_errors():
+            if path.is_file():
+                return True
+            self._require_root()
+        return False
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with map_file_errors():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
+            self._prune(path.parent)
+
+    def walk(self, prefix: str) -> Iterator[StoredObject]:
+        if prefix:
+            check_key(prefix.rstrip("/"))
+        folder = prefix.rpartition("/")[0]
+        with map_file_errors():
+            yield from _walk(self._root / folder, f"{folder}/" if folder else "", prefix)
+
+    def ping(self) -> None:
+        with map_file_errors():
+            self._write(b"").unlink()
+
+    def clear_abandoned(self) -> int:
+        """Remove what processes that died left half written; how many files."""
+        removed = 0
+        with map_file_errors(), suppress(FileNotFoundError):
+            for entry in os.scandir(self._root / INCOMING):
+                with suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < time.time() - ABANDONED_S:
+                        Path(entry.path).unlink()
+                        removed += 1
+        return removed
+
+    def _path(self, key: str) -> Path:
+        return self._root / check_key(key)
+
+    def _write(self, data: bytes) -> Path:
+        incoming = self._root / INCOMING
+        incoming.mkdir(parents=True, exist_ok=True)
+        fresh = incoming / secrets.token_hex(16)
+        try:
+            with fresh.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+        return fresh
+
+    def _place(self, fresh: Path, target: Path) -> None:
+        for tries_left in reversed(range(PLACING_TRIES)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                # A delete may prune the directory between these two lines.
+                fresh.replace(target)
+            except FileNotFoundError:
+                if not tries_left:
+                    raise
+            else:
+                return
+
+    def _prune(self, folder: Path) -> None:
+        """Remove directories that have become empty, up to the root."""
+        while folder != self._root:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                return
+            folder = folder.parent
+
+    def _require_root(self) -> None:
+        """A missing file in a store that was never written to is just missing; without
+        the directory above the root the disk is not mounted."""
+        if not self._root.is_dir() and not self._root.parent.is_dir():
+            raise MediaUnavailable(f"{self._root.parent} is not there")
+
+
+def _walk(folder: Path, path: str, prefix: str) -> Iterator[StoredObject]:
+    """Files below ``folder``, whose keys begin with ``path``, in the order of S3: a
+    directory sorts with the slash behind its name."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    named = {
+        entry.name + ("/" if entry.is_dir(follow_symlinks=False) else ""): entry
+        for entry in entries
+        if not entry.name.startswith(".")
+    }
+    for name in sorted(named):
+        key = path + name
+        if name.endswith("/"):
+            if key.startswith(prefix) or prefix.startswith(key):
+                yield from _walk(folder / name, key, prefix)
+        elif key.startswith(prefix):
+            with suppress(FileNotFoundError):
+                status = named[name].stat()
+                yield StoredObject(key=key, size=status.st_size, modified=status.st_mtime)
+
+
+@contextmanager
+def map_file_errors() -> Iterator[None]:
+    """Translate what the file system raises; what was translated already passes."""
+    try:
+        yield
+    except OSError as error:
+        raise MediaUnavailable(f"The media directory cannot be used: {error}") from error

@@ -1,0 +1,53 @@
+"""From a location to the store that serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline.config import Settings
+from pipeline.errors import ConfigurationError
+from pipeline.media.base import MediaStore
+from pipeline.media.directory import DirectoryStore
+
+AWS_ENDPOINT = "s3.amazonaws.com"
+
+
+def open_media(settings: Settings) -> MediaStore:
+    """The media store of these settings; nothing is connected before its first use.
+
+    Open it in the process that uses it: connections do not survive a fork.
+    Raises ``ConfigurationError``.
+    """
+    location = settings.media_location
+    if location.startswith("file://"):
+        path = location.removeprefix("file://")
+        if not path.startswith("/"):
+            raise ConfigurationError(f"FACELINE_MEDIA_URL is not file:///path: {location!r}")
+        return DirectoryStore(Path(path))
+    return _open_s3(settings)
+
+
+def _open_s3(settings: Settings) -> MediaStore:
+    # minio-py costs 90 ms at import; a directory does without.
+    from pipeline.media.minio import MinioStore
+
+    parts = urlsplit(settings.media_location)
+    path = parts.path.strip("/")
+    if parts.scheme == "s3" and parts.netloc and not path:
+        endpoint, bucket, secure = AWS_ENDPOINT, parts.netloc, True
+    elif parts.scheme in ("s3+http", "s3+https") and parts.netloc and path and "/" not in path:
+        endpoint, bucket, secure = parts.netloc, path, parts.scheme == "s3+https"
+    else:
+        raise ConfigurationError(
+            "FACELINE_MEDIA_URL must be file:///path, s3://bucket, s3+http://host:port/bucket "
+            "or s3+https://host:port/bucket"
+        )
+    return MinioStore(
+        endpoint,
+        bucket,
+        access_key=settings.media_access_key,
+        secret_key=settings.media_secret_key.get_secret_value(),
+        region=settings.media_region,
+        secure=secure,
+    )

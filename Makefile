@@ -1,0 +1,34 @@
+# People and CI run the same commands. `make run` and `make test` need Python only.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check lock settings clean
+
+PYTEST_ARGS ?=
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\n        \2/p' $(MAKEFILE_LIST)
+
+run: runtime  ## start everything on this machine, show it on a photo, keep serving
+	@exec .venv/bin/faceline up --demo
+
+demo: runtime  ## the same, and stop
+	@exec .venv/bin/faceline up --demo --once
+
+test: dev  ## run every test (PYTEST_ARGS="-m 'not heavy' -x" passes arguments)
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+check: dev  ## lint, types, and the floors of the house
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+settings: runtime  ## write docs/settings.md from the settings
+	.venv/bin/faceline settings --markdown > docs/settings.md
+
+clean:  ## remove what make and the tests made; keeps .faceline, the data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: runtime dev
+runtime dev:
+	@infra/bootstrap.sh $@

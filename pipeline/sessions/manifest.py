@@ -1,0 +1,79 @@
+"""``MANIFEST.json``: how a directory of model files says what it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import PackDamaged
+from pipeline.sessions.base import PackFile, PackInfo, Task
+
+FILE_NAME = "MANIFEST.json"
+KIND = "manifest"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class _Embedding(msgspec.Struct):
+    dim: int = 0
+
+
+class _File(msgspec.Struct):
+    file: str
+    task: str
+    sha256: str
+    license: str = "not stated"
+    embedding: _Embedding | None = None
+
+
+class _Manifest(msgspec.Struct):
+    pack: str
+    files: list[_File]
+
+
+def read_manifest(directory: Path) -> PackInfo:
+    """The pack in ``directory``. Files with a task that this code does not know are
+    left out. Raises ``PackDamaged`` when the manifest is not to be understood."""
+    path = directory / FILE_NAME
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise PackDamaged(f"{path} cannot be read as a manifest: {error}.") from error
+    known = [entry for entry in manifest.files if entry.task in set(Task)]
+    dimension = max(
+        (entry.embedding.dim for entry in known if entry.embedding is not None), default=0
+    )
+    return PackInfo(
+        name=manifest.pack,
+        kind=KIND,
+        path=directory,
+        files=tuple(_pack_file(entry, path) for entry in known),
+        dimension=dimension,
+        scheme="arcface5",
+    )
+
+
+def _pack_file(entry: _File, manifest: Path) -> PackFile:
+    if not _SHA256.fullmatch(entry.sha256):
+        raise PackDamaged(f"{manifest} states no SHA-256 for {entry.file}.")
+    if Path(entry.file).name != entry.file:
+        raise PackDamaged(f"{manifest} names a file outside its directory: {entry.file!r}.")
+    return PackFile(entry.file, Task(entry.task), entry.sha256, entry.license)
+
+
+def write_manifest(info: PackInfo, origin: str) -> None:
+    """Write ``MANIFEST.json`` into the pack's directory; ``origin`` says where the
+    files came from."""
+    files = [
+        {
+            "file": file.name, "task": file.task.value, "sha256": file.sha256,
+            "origin": origin, "license": file.licence,
+            **({"embedding": {"dim": info.dimension}} if file.task is Task.RECOGNITION else {}),
+        }
+        for file in info.files
+    ]
+    text = json.dumps({"pack": info.name, "files": files}, indent=2)
+    (info.path / FILE_NAME).write_text(text + "\n", encoding="utf-8")

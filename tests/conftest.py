@@ -1,0 +1,67 @@
+"""Fixtures that tests of every room share: test pictures and model packs.
+
+What is missing on a machine skips there with a plain reason; under ``CI=true`` it
+fails, so that a green run in CI means that nothing was left out.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from pipeline.config import Settings
+from pipeline.errors import PackMissing
+from pipeline.sessions import registry
+from pipeline.sessions.base import Pack
+
+_ROOT = Path(__file__).resolve().parents[1]
+_SHARED = _ROOT.parent / "shared"
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test for want of ``what``; fail it in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
+def models_directory() -> Path:
+    """Where the `edge` pack is looked for."""
+    return Path(os.environ.get("FACELINE_MODELS") or _SHARED / "models")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of test pictures."""
+    folder = Path(os.environ.get("FACELINE_TEST_DATA") or _SHARED / "faces")
+    if not folder.is_dir():
+        missing(f"no test pictures in {folder}; FACELINE_TEST_DATA names their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def edge_settings() -> Settings:
+    """Settings that choose the `edge` pack; other settings are the defaults."""
+    return Settings(models=str(models_directory()), pack="edge")
+
+
+@pytest.fixture(scope="session")
+def edge_pack(edge_settings: Settings) -> Pack:
+    """The `edge` pack, loaded once for all tests."""
+    try:
+        return registry.load(registry.choose(edge_settings), edge_settings)
+    except PackMissing as error:
+        missing(f"no `edge` pack: {error}")
+
+
+@pytest.fixture(scope="session")
+def dlib_pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """The `dlib` pack, loaded once for all tests."""
+    settings = Settings(models=str(tmp_path_factory.mktemp("no-models")), pack="dlib")
+    try:
+        return registry.load(registry.choose(settings), settings)
+    except PackMissing as error:
+        missing(f"no `dlib` pack: {error}")

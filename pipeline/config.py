@@ -99,6 +99,13 @@ class Settings(BaseSettings):
     max_attempts: int = Field(
         3, ge=1, description="How often a job may kill its worker before it ends as crashed."
     )
+    job_time_limit_s: float = Field(
+        60.0, ge=1, description="Seconds after which a job that still runs ends as timed out."
+    )
+    jobs_per_process: int = Field(
+        10_000, ge=0, description="Jobs after which a worker process is replaced by a fresh "
+        "one; 0: never."
+    )
     retry_for_s: float = Field(
         900.0, gt=0, description="Seconds for which a job whose stores are away is tried again."
     )

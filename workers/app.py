@@ -1,0 +1,104 @@
+"""The Celery application: settings only, no task is imported here."""
+
+from __future__ import annotations
+
+from celery import Celery
+from kombu.entity import Queue
+
+from pipeline.config import Settings
+from pipeline.errors import ConfigurationError
+from pipeline.plans import Stage
+from workers.queues import queue_name
+
+# Seconds for one call to the broker, and for connecting to it.
+SOCKET_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 1.0
+
+# Seconds between the end of a job that heeds its time limit and the kill of one that
+# does not: long enough to write the job's end.
+GRACE_S = 15
+
+# Seconds that a stopping worker leaves to the jobs in its hands.
+SHUTDOWN_S = 20
+
+
+def make_app(settings: Settings) -> Celery:
+    """The application of shim, workers and upkeep; connects to nothing yet.
+
+    Raises ``ConfigurationError`` for a stage that nobody knows.
+    """
+    for stage in settings.served_stages:
+        if stage not in set(Stage):
+            raise ConfigurationError(f"FACELINE_STAGES names {stage!r}, which is no stage")
+    app = Celery("faceline", broker=settings.broker_url, set_as_current=False)
+    app.conf.update(_queues(), **_safety(settings), **_broker(settings))
+    return app
+
+
+def _queues() -> dict[str, object]:
+    # Bound to the nameless exchange, where a message goes to the queue that its
+    # routing key names: no binding that a wiped Redis could lose.
+    return {
+        "task_queues": [Queue(queue_name(stage)) for stage in Stage],
+        "task_default_queue": queue_name(Stage.DECODE),
+        "task_create_missing_queues": False,
+    }
+
+
+def _safety(settings: Settings) -> dict[str, object]:
+    return {
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        # Results live in SQL.
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "result_backend": None,
+        # A job runs again because its row says so. The message of a dead worker comes
+        # back as well, but nothing relies on it: Redis loses some at each kill.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": False,
+        "task_acks_on_failure_or_timeout": True,
+        "task_soft_time_limit": settings.job_time_limit_s,
+        "task_time_limit": settings.job_time_limit_s + GRACE_S,
+        "worker_prefetch_multiplier": 1,
+        "worker_max_tasks_per_child": settings.jobs_per_process or None,
+        "worker_soft_shutdown_timeout": SHUTDOWN_S,
+        "worker_enable_soft_shutdown_on_idle": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        "task_send_sent_event": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_disable_rate_limits": True,
+        "worker_proc_alive_timeout": 60.0,
+    }
+
+
+def _broker(settings: Settings) -> dict[str, object]:
+    options: dict[str, object] = {
+        # Also bounds connecting, which kombu would try for ever.
+        "max_retries": 0, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 0.2,
+    }
+    if settings.broker_url.startswith(("redis://", "rediss://", "unix://", "redis+socket://")):
+        options |= {
+            "visibility_timeout": 2 * (settings.job_time_limit_s + GRACE_S) + 60,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 30,
+            "socket_timeout": SOCKET_TIMEOUT_S,
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        }
+    return {
+        "broker_transport_options": options,
+        "broker_connection_timeout": CONNECT_TIMEOUT_S,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_pool_acquire_timeout": 2,
+        "broker_heartbeat": 0,
+        "task_publish_retry": False,
+    }

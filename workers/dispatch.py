@@ -1,0 +1,116 @@
+"""Ringing the bell: telling the workers of a stage that a job waits there.
+
+The job's row is committed before. A bell that is not heard costs a few seconds,
+until the reconciler rings again; it never costs the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from celery import Celery
+from kombu.connection import Connection
+from kombu.exceptions import KombuError
+from kombu.messaging import Producer
+
+from pipeline.config import Settings
+from pipeline.errors import BrokerUnavailable
+from pipeline.jobs.model import Job
+from workers.app import make_app
+from workers.messages import encode
+from workers.queues import queue_name, task_name
+
+logger = logging.getLogger(__name__)
+
+# Seconds without another try after a failure: while the broker is away, one caller
+# in a while waits for it and the others go on.
+REST_S = 1.0
+
+
+class Dispatcher:
+    """Publishes messages; thread-safe, made after a fork."""
+
+    def __init__(self, settings: Settings, app: Celery | None = None) -> None:
+        self._app = app or make_app(settings)
+        self._rest_until = 0.0
+
+    def ring(self, job_id: str, stage: str) -> bool:
+        """Send one message; False when the broker did not take it.
+
+        Returns within about two seconds whatever the broker does, and at once while
+        the broker is known to be away.
+        """
+        if time.monotonic() < self._rest_until:
+            return False
+        try:
+            self._publish(job_id, stage)
+        except BrokerUnavailable as error:
+            self._rest_until = time.monotonic() + REST_S
+            logger.warning(
+                "Could not send a job to its workers: %s", error,
+                extra={"action": "ring_failed", "job": job_id, "stage": stage},
+            )
+            return False
+        return True
+
+    def ring_all(self, jobs: Sequence[Job]) -> list[str]:
+        """Send a message for each job; the ids of those that were sent. Raises
+        ``BrokerUnavailable`` when not even the first was."""
+        sent: list[str] = []
+        for job in jobs:
+            try:
+                self._publish(job.id, job.stage)
+            except BrokerUnavailable:
+                if not sent:
+                    raise
+                break
+            sent.append(job.id)
+        return sent
+
+    def depth(self, stage: str) -> int:
+        """How many messages lie in the queue of ``stage``, those not counted that
+        workers have taken and not answered for. Raises ``BrokerUnavailable``."""
+        with self._producer() as producer:
+            queue = self._app.amqp.queues[queue_name(stage)](producer.channel)
+            return int(queue.queue_declare().message_count)
+
+    def close(self) -> None:
+        self._app.close()
+
+    def _publish(self, job_id: str, stage: str) -> None:
+        with self._producer() as producer:
+            self._app.send_task(
+                task_name(stage),
+                args=(encode(job_id, stage),),
+                queue=queue_name(stage),
+                producer=producer,
+                ignore_result=True,
+            )
+
+    @contextmanager
+    def _producer(self) -> Iterator[Producer]:
+        """A producer from the pool; what goes wrong inside is ``BrokerUnavailable``."""
+        try:
+            with (
+                self._app.producer_pool.acquire(
+                    block=True, timeout=self._app.conf.broker_pool_acquire_timeout
+                ) as producer,
+                _map_broker_errors(producer.connection),
+            ):
+                yield producer
+        except KombuError as error:
+            raise BrokerUnavailable(f"No connection to the broker is free: {error}") from error
+
+
+@contextmanager
+def _map_broker_errors(connection: Connection) -> Iterator[None]:
+    broken = (KombuError, *connection.connection_errors, *connection.channel_errors)
+    try:
+        yield
+    except broken as error:
+        # Whatever state it is in: the next caller connects anew.
+        connection.collect(socket_timeout=0.1)
+        raise BrokerUnavailable(f"The message broker does not answer: {error}") from error

@@ -1,0 +1,67 @@
+"""Log lines: a sentence, and the fields that a search needs.
+
+``logger.info("A job ended", extra={"action": "job_ended", "job": job.id})`` reads
+``... A job ended action=job_ended job=5f0c`` or is one JSON object, by settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from pipeline.config import Settings
+
+# What every record has; the rest was given as ``extra``.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
+
+# Libraries that tell more than an operator wants to know.
+_QUIETER = {"kombu": logging.WARNING, "celery": logging.WARNING, "amqp": logging.WARNING}
+
+
+def setup_logging(settings: Settings) -> None:
+    """One handler on stderr for the whole process; replaces what was there."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    for name, level in _QUIETER.items():
+        logging.getLogger(name).setLevel(max(level, logging.getLevelName(settings.log_level)))
+
+
+class TextLines(logging.Formatter):
+    """``2026-01-31T12:00:00.123Z INFO 4711 A job ended action=job_ended job=5f0c``"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        line = f"{_time(record)} {record.levelname} {os.getpid()} {record.getMessage()}{fields}"
+        return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "pid": os.getpid(),
+            "message": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _time(record: logging.LogRecord) -> str:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+    return f"{stamp}.{int(record.msecs):03d}Z"

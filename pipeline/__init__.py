@@ -1,1 +1,11 @@
 """The domain: models, stages, galleries, jobs. Knows no Celery and no web."""
+
+import os
+
+# OpenCV reads these when it is loaded and never again, so they are set before any
+# module of ours can import it. The pixel cap is the last fence behind the header check
+# of pipeline.media.header; the log level keeps damaged uploads from filling the logs.
+os.environ.setdefault(
+    "OPENCV_IO_MAX_IMAGE_PIXELS", os.environ.get("FACELINE_MAX_PIXELS", "40000000")
+)
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")

@@ -29,8 +29,10 @@ MAX_IFD_ENTRIES = 1_024
 MAX_TIFF_SAMPLES = 5
 
 UPRIGHT = 1
-TAG_WIDTH, TAG_HEIGHT, TAG_ORIENTATION, TAG_SAMPLES = 0x100, 0x101, 0x112, 0x115
+TAG_WIDTH, TAG_HEIGHT, TAG_PHOTOMETRIC = 0x100, 0x101, 0x106
+TAG_ORIENTATION, TAG_SAMPLES = 0x112, 0x115
 TIFF_SHORT, TIFF_LONG = 3, 4
+PHOTOMETRIC_CMYK = 5
 
 
 def picture_format(data: bytes) -> PictureFormat | None:
@@ -168,20 +170,50 @@ def _turn(value: int) -> int:
     return value if 1 <= value <= 8 else UPRIGHT
 
 
+def tiff_has_alpha(data: bytes) -> bool:
+    """Whether the first page's pixels bring their transparency along."""
+    tags = dict(_ifd(data))
+    cmyk = tags.get(TAG_PHOTOMETRIC) == PHOTOMETRIC_CMYK
+    return tags.get(TAG_SAMPLES, 1) in ((5,) if cmyk else (2, 4))
+
+
+def without_tiff_turn(data: bytes) -> bytes:
+    """The same TIFF with its orientation set to upright: decoders differ in whether
+    they apply it, so none of them gets to see it."""
+    order = _byte_order(data)
+    changed = bytearray(data)
+    for tag, entry in _ifd_entries(data):
+        if tag == TAG_ORIENTATION:
+            struct.pack_into(order + "HHIHH", changed, entry, tag, TIFF_SHORT, 1, UPRIGHT, 0)
+    return bytes(changed)
+
+
 def _ifd(data: bytes) -> Iterator[tuple[int, int]]:
     """(tag, value) of the single whole numbers in the first directory."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None:
-        raise ValueError("not a TIFF header")
+    order = _byte_order(data)
+    for tag, entry in _ifd_entries(data):
+        kind, values = struct.unpack_from(order + "HI", data, entry + 2)
+        if values == 1 and kind in (TIFF_SHORT, TIFF_LONG):
+            (value,) = struct.unpack_from(order + "HI"[kind - TIFF_SHORT], data, entry + 8)
+            yield tag, value
+
+
+def _ifd_entries(data: bytes) -> Iterator[tuple[int, int]]:
+    """(tag, offset) of each entry of the first directory."""
+    order = _byte_order(data)
     (offset,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, offset)
     if count > MAX_IFD_ENTRIES:
         raise ValueError("too many entries")
     for entry in range(offset + 2, offset + 2 + 12 * count, 12):
-        tag, kind, values = struct.unpack_from(order + "HHI", data, entry)
-        if values == 1 and kind in (TIFF_SHORT, TIFF_LONG):
-            (value,) = struct.unpack_from(order + "HI"[kind - TIFF_SHORT], data, entry + 8)
-            yield tag, value
+        yield struct.unpack_from(order + "H", data, entry)[0], entry
+
+
+def _byte_order(data: bytes) -> str:
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:
+        raise ValueError("not a TIFF header")
+    return order
 
 
 # WebP --------------------------------------------------------------------------

@@ -1,20 +1,132 @@
-"""From a file's bytes to upright pixels."""
+"""From a file's bytes to upright pixels.
+
+OpenCV decodes, so that the pixels are those that ``cv2.imread`` gives for the same
+file. What it gets wrong is put right here: transparency is laid over white (OpenCV
+shows whatever colour lies beneath), and the EXIF turn is made by one function for
+every format (OpenCV applies it to TIFF even when told not to, to GIF and BMP never).
+"""
 
 from __future__ import annotations
 
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.errors import PictureCorrupt
-from pipeline.media.header import PictureLimits, inspect
+from pipeline.media.header import PictureHeader, PictureLimits, inspect
+from pipeline.media.layouts import PictureFormat, tiff_has_alpha, without_tiff_turn
 from pipeline.types import Picture
+
+Pixels = NDArray[np.uint8]
+
+WHITE = 255
 
 
 def decode(data: bytes, limits: PictureLimits) -> Picture:
-    """The upright picture, BGR, uint8, shape (height, width, 3)."""
+    """The upright picture in ``data``: BGR, uint8, shape (height, width, 3).
+
+    GIF and WebP give their first frame, TIFF its first page; 16-bit samples keep
+    their upper byte; colour profiles are not applied. Bytes behind the picture's end
+    do no harm. Raises what ``inspect`` raises, and ``PictureCorrupt`` when the pixels
+    are cut off or damaged.
+    """
     header = inspect(data, limits)
-    flags = cv2.IMREAD_COLOR
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None or pixels.shape[1::-1] != header.upright_size:
+    try:
+        pixels = _READERS[header.format](data, header)
+    except MemoryError as error:
+        raise PictureCorrupt("The picture needs more memory than its size explains.") from error
+    if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise PictureCorrupt
-    return pixels.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(_turn_upright(pixels, header.orientation))
+
+
+# Readers -----------------------------------------------------------------------
+
+
+def _opaque(data: bytes, header: PictureHeader) -> Pixels | None:
+    return _imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+
+def _maybe_transparent(data: bytes, header: PictureHeader) -> Pixels | None:
+    pixels = _imdecode(data, cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        return None
+    if pixels.ndim == 2:
+        return _as_bytes(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR))
+    return _over_white(pixels) if pixels.shape[2] == 4 else pixels
+
+
+def _tiff(data: bytes, header: PictureHeader) -> Pixels | None:
+    plain = without_tiff_turn(data)
+    if tiff_has_alpha(data):
+        # OpenCV multiplies the colours of such files by their alpha.
+        return _with_pillow(plain, header)
+    return _opaque(plain, header)
+
+
+_READERS: dict[PictureFormat, Callable[[bytes, PictureHeader], Pixels | None]] = {
+    "jpeg": _opaque,
+    "bmp": _opaque,
+    "png": _maybe_transparent,
+    "gif": _maybe_transparent,
+    "webp": _maybe_transparent,
+    "tiff": _tiff,
+}
+
+
+def _imdecode(data: bytes, flags: int) -> Pixels | None:
+    try:
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise PictureCorrupt from error
+    return None if stored is None else _as_bytes(stored)
+
+
+def _with_pillow(data: bytes, header: PictureHeader) -> Pixels | None:
+    # Warnings tell of damage that Pillow could work round; they are no one's business.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=[header.format.upper()]) as image:
+                if image.size != (header.width, header.height):
+                    return None
+                rgba = np.asarray(image.convert("RGBA"), dtype=np.uint8)
+        except Exception as error:  # on hostile bytes Pillow raises every kind there is
+            raise PictureCorrupt from error
+    return _over_white(rgba[:, :, [2, 1, 0, 3]])
+
+
+# Pixels ------------------------------------------------------------------------
+
+
+def _as_bytes(stored: NDArray[Any]) -> Pixels:
+    """The upper byte of 16-bit samples, as OpenCV itself reduces them."""
+    return (stored >> 8).astype(np.uint8) if stored.dtype == np.uint16 else stored
+
+
+def _over_white(bgra: Pixels) -> Pixels:
+    """White is what a viewer shows, and what a cut-out portrait is laid on."""
+    colours = np.ascontiguousarray(bgra[:, :, :3])
+    if bgra[:, :, 3].min() == WHITE:
+        return colours
+    for row, alpha in zip(colours, bgra[:, :, 3:], strict=True):  # by rows, to stay small
+        blended = row * alpha.astype(np.uint16) + WHITE * (WHITE - alpha.astype(np.uint16))
+        row[:] = (blended + WHITE // 2) // WHITE
+    return colours
+
+
+def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo the turn that EXIF orientation 1 to 8 names (CIPA DC-008, tag 0x0112)."""
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels

@@ -59,6 +59,12 @@ class PackInfo:
     def tasks(self) -> frozenset[Task]:
         return frozenset(file.task for file in self.files)
 
+    @property
+    def recognition_model(self) -> str:
+        """The SHA-256 of the recognition model, which a calibration table belongs to;
+        empty when the pack has none."""
+        return next((file.sha256 for file in self.files if file.task is Task.RECOGNITION), "")
+
 
 class Detector(Protocol):
     """Finds faces."""

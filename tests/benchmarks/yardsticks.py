@@ -1,0 +1,145 @@
+"""What the same pictures cost without a service: the yardsticks of the benchmarks.
+
+    python -m tests.benchmarks.yardsticks analysis PHOTOS --repeat 5
+    python -m tests.benchmarks.yardsticks direct PHOTOS --repeat 5
+
+prints one JSON line: pictures, faces, wall seconds and CPU seconds of the loop alone
+(models are loaded and warm).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+PROCESSES = 2
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+Loop = Callable[[Sequence[Path]], int]
+"""Works on every photo once; the number of faces embedded."""
+
+
+def photos(folder: Path) -> list[Path]:
+    """Every JPEG and PNG below ``folder``, in order of name."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in {".jpg", ".png"})
+
+
+def analysis_loop() -> Loop:
+    """insightface's ``FaceAnalysis`` at 640 on the pack's detection and recognition
+    models, as its own documentation starts it."""
+    import cv2
+    from insightface.app import FaceAnalysis
+
+    from pipeline.config import load_settings
+    from pipeline.sessions import registry
+    from pipeline.sessions.base import Task
+
+    info = registry.choose(load_settings())
+    with tempfile.TemporaryDirectory() as folder:
+        # It loads every model of a directory and stops at one that it does not know.
+        for file in info.files:
+            if file.task in {Task.DETECTION, Task.RECOGNITION}:
+                (Path(folder) / file.name).symlink_to((info.path / file.name).resolve())
+        app = FaceAnalysis(folder, providers=["CPUExecutionProvider"])
+    app.prepare(ctx_id=-1, det_size=(640, 640))
+    return lambda paths: sum(len(app.get(cv2.imread(str(path)))) for path in paths)
+
+
+def direct_loop() -> Loop:
+    """Decode, detect, align and embed the largest face, with the service's own stages
+    and settings."""
+    import cv2
+
+    from pipeline.config import load_settings
+    from pipeline.media.header import PictureLimits
+    from pipeline.sessions import registry
+    from pipeline.stages.align import align_faces
+    from pipeline.stages.decode import decode
+    from pipeline.stages.detect import detect
+    from pipeline.stages.embed import embed
+
+    cv2.setNumThreads(1)
+    settings = load_settings()
+    pack = registry.load(registry.choose(settings), settings)
+    limits = PictureLimits.from_settings(settings)
+
+    def one(path: Path) -> int:
+        picture = decode(path.read_bytes(), limits)
+        faces = detect(picture, pack.detector())[:1]
+        return len(embed(align_faces(picture, faces, pack.embedder()), pack.embedder()))
+
+    return lambda paths: sum(one(path) for path in paths)
+
+
+def measure(make: Callable[[], Loop], paths: Sequence[Path], repeat: int) -> dict[str, float]:
+    """Run the loop ``repeat`` times over the photos, after one that warms up."""
+    loop = make()
+    loop(paths[:5])
+    cpu, wall = time.process_time(), time.perf_counter()
+    faces = sum(loop(paths) for _ in range(repeat))
+    return {
+        "pictures": len(paths) * repeat,
+        "faces": faces,
+        "wall_s": time.perf_counter() - wall,
+        "cpu_s": time.process_time() - cpu,
+    }
+
+
+def measure_in_processes(paths: Sequence[Path], repeat: int) -> dict[str, float]:
+    """The direct loop in two single-threaded processes, each on every photo; pictures
+    of both over the time from the common start to the last one's end."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(PROCESSES), context.SimpleQueue()
+    workers = [
+        context.Process(target=_share, args=(barrier, results, paths, repeat))
+        for _ in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    parts = [results.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    return {
+        "pictures": sum(part["pictures"] for part in parts),
+        "faces": sum(part["faces"] for part in parts),
+        "wall_s": max(part["wall_s"] for part in parts),
+        "cpu_s": sum(part["cpu_s"] for part in parts),
+    }
+
+
+def _share(barrier: Barrier, results: Any, paths: Sequence[Path], repeat: int) -> None:
+    def make() -> Loop:
+        loop = direct_loop()
+        loop(paths[:5])
+        barrier.wait()
+        return loop
+
+    results.put(measure(make, paths, repeat))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=["analysis", "direct"])
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--repeat", type=int, default=5)
+    options = parser.parse_args()
+    paths = photos(options.photos)
+    if options.kind == "analysis":
+        result = measure(analysis_loop, paths, options.repeat)
+    else:
+        # Before numpy is imported in the children.
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        result = measure_in_processes(paths, options.repeat)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

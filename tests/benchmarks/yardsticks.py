@@ -43,14 +43,20 @@ def analysis_loop() -> Loop:
     from pipeline.sessions.base import Task
 
     info = registry.choose(load_settings())
-    with tempfile.TemporaryDirectory() as folder:
-        # It loads every model of a directory and stops at one that it does not know.
-        for file in info.files:
-            if file.task in {Task.DETECTION, Task.RECOGNITION}:
-                (Path(folder) / file.name).symlink_to((info.path / file.name).resolve())
-        app = FaceAnalysis(folder, providers=["CPUExecutionProvider"])
-    app.prepare(ctx_id=-1, det_size=(640, 640))
-    return lambda paths: sum(len(app.get(cv2.imread(str(path)))) for path in paths)
+    # It loads every model of a directory, stops at one that it does not know, and
+    # reads the detector's file again at its first picture.
+    folder = tempfile.TemporaryDirectory()
+    for file in info.files:
+        if file.task in {Task.DETECTION, Task.RECOGNITION}:
+            (Path(folder.name) / file.name).symlink_to((info.path / file.name).resolve())
+    app = FaceAnalysis(folder.name, providers=["CPUExecutionProvider"])
+    app.prepare(ctx_id=0, det_size=(640, 640))
+
+    def loop(paths: Sequence[Path]) -> int:
+        assert Path(folder.name).is_dir()
+        return sum(len(app.get(cv2.imread(str(path)))) for path in paths)
+
+    return loop
 
 
 def direct_loop() -> Loop:

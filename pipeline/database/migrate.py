@@ -1,0 +1,94 @@
+"""Bringing a database to the schema that this code needs.
+
+The migrations travel inside the package, so that an installed wheel can do this
+without a configuration file. ``python -m pipeline.database.migrate "what changed"``
+drafts the next one from the difference to ``schema.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, text
+
+from pipeline.database.engine import open_engine, reading, writing
+from pipeline.errors import ConfigurationError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# Any number, the same in every process that migrates one PostgreSQL database.
+ADVISORY_LOCK = 0x666163656C
+
+
+def head() -> str:
+    """The revision that this code needs."""
+    revision = ScriptDirectory.from_config(config_for()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def revision(engine: Engine) -> str | None:
+    """The revision that the database has; None when it is empty.
+
+    Raises ``DatabaseUnavailable``.
+    """
+    with reading(engine) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the database to ``head()``, in one transaction; of several processes that
+    start at once, one does it and the others wait.
+
+    Raises ``DatabaseUnavailable``, or ``ConfigurationError`` when the database was
+    made by a newer version of this code.
+    """
+    if revision(engine) == head():
+        return
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK}
+            )
+        try:
+            command.upgrade(config_for(connection), "head")
+        except CommandError as error:
+            raise ConfigurationError(
+                f"The database was made by another version of faceline: {error}"
+            ) from error
+
+
+def draft(message: str, folder: Path = MIGRATIONS) -> None:
+    """Write the next migration into ``folder``, to be read over before it is kept."""
+    with tempfile.TemporaryDirectory() as scratch:
+        engine = open_engine(f"sqlite:///{scratch}/draft.db")
+        upgrade(engine)
+        with writing(engine) as connection:
+            command.revision(
+                config_for(connection, folder), message, autogenerate=True, rev_id=_next_id()
+            )
+        engine.dispose()
+
+
+def _next_id() -> str:
+    return f"{int(head()) + 1:04}"
+
+
+def config_for(connection: Connection | None = None, folder: Path = MIGRATIONS) -> Config:
+    config = Config(attributes={"connection": connection})
+    # ConfigParser takes a single % for the start of a substitution.
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    return config
+
+
+if __name__ == "__main__":
+    draft(" ".join(sys.argv[1:]))

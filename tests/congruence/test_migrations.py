@@ -1,0 +1,100 @@
+"""The migrations make what ``schema.py`` describes, on both databases."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+
+from pipeline.database import migrate
+from pipeline.database.engine import open_engine, reading, writing
+from pipeline.database.schema import METADATA
+from pipeline.errors import ConfigurationError
+
+
+def test_upgrade_makes_the_schema(bare_engine: Engine) -> None:
+    assert migrate.revision(bare_engine) is None
+    migrate.upgrade(bare_engine)
+    assert migrate.revision(bare_engine) == migrate.head()
+    with bare_engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_constraints_have_the_names_of_the_convention(bare_engine: Engine) -> None:
+    migrate.upgrade(bare_engine)
+    migrated = _names(bare_engine)
+    METADATA.drop_all(bare_engine)
+    METADATA.create_all(bare_engine)
+    assert migrated == _names(bare_engine)
+
+
+def _names(engine: Engine) -> set[str]:
+    found = inspect(engine)
+    names: set[str] = set()
+    for table in METADATA.tables:
+        names.add(str(found.get_pk_constraint(table)["name"]))
+        names.update(str(item["name"]) for item in found.get_foreign_keys(table))
+        names.update(str(item["name"]) for item in found.get_unique_constraints(table))
+        names.update(str(item["name"]) for item in found.get_indexes(table))
+    return names
+
+
+def test_a_second_upgrade_keeps_rows(bare_engine: Engine) -> None:
+    migrate.upgrade(bare_engine)
+    with writing(bare_engine) as connection:
+        connection.execute(
+            METADATA.tables["tenants"].insert().values(name="kept", settings={}, created_at=1.0)
+        )
+    migrate.upgrade(bare_engine)
+    with reading(bare_engine) as connection:
+        assert connection.execute(text("SELECT name FROM tenants")).scalar_one() == "kept"
+
+
+def test_down_and_up_again(bare_engine: Engine) -> None:
+    migrate.upgrade(bare_engine)
+    with writing(bare_engine) as connection:
+        command.downgrade(migrate.config_for(connection), "base")
+    assert inspect(bare_engine).get_table_names() == ["alembic_version"]
+    migrate.upgrade(bare_engine)
+    assert set(METADATA.tables) < set(inspect(bare_engine).get_table_names())
+
+
+def test_a_newer_database_is_refused(bare_engine: Engine) -> None:
+    migrate.upgrade(bare_engine)
+    with writing(bare_engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ConfigurationError, match="another version"):
+        migrate.upgrade(bare_engine)
+
+
+def test_processes_that_start_at_once(database_url: str) -> None:
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        revisions = list(pool.map(_upgraded, [database_url] * 4))
+    assert revisions == [migrate.head()] * 4
+
+
+def _upgraded(url: str) -> str | None:
+    engine = open_engine(url)
+    try:
+        migrate.upgrade(engine)
+        return migrate.revision(engine)
+    finally:
+        engine.dispose()
+
+
+def test_a_draft_of_the_present_schema_is_empty(tmp_path: Path) -> None:
+    """What a developer runs after a change to ``schema.py`` works."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrate.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    migrate.draft("Nothing new", folder)
+    written = folder / "versions" / "0002_nothing_new.py"
+    assert "pass" in written.read_text()
+    compile(written.read_text(), str(written), "exec")

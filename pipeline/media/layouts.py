@@ -103,22 +103,23 @@ def _png(data: bytes) -> Layout:
         raise ValueError("IHDR is not the first chunk")
     width, height = struct.unpack_from(">II", data, 16)
     orientation = UPRIGHT
-    for name, start, end in png_chunks(data):
+    for name, start, end in _png_chunks(data):
         if name == b"eXIf":
             orientation = exif_orientation(data[start:end].removeprefix(b"Exif\0\0"))
     return width, height, orientation
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(name, start, end) of each chunk's payload, IEND last; ends without it when the
-    file is cut off."""
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, end) of each chunk's payload, up to IEND.
+
+    The whole chain is walked: OpenCV allocates what a chunk announces before it looks
+    whether the file has it, 4 GB for one flipped byte.
+    """
     position = 8
     for _ in range(MAX_CHUNKS):
-        if position + 8 > len(data):
-            return
         length, name = struct.unpack_from(">I4s", data, position)
         if position + 12 + length > len(data):
-            return
+            raise ValueError("chunk reaches over the end")
         yield name, position + 8, position + 8 + length
         if name == b"IEND":
             return

@@ -128,6 +128,10 @@ class Settings(BaseSettings):
     intermediate_s: int = Field(
         600, ge=1, description="Seconds for which an intermediate value waits in Redis."
     )
+    redis_budget_mb: int = Field(
+        1024, ge=1, description="Megabytes in Redis above which pixels no longer travel through "
+        "it between workers of different stages; the next one then decodes again."
+    )
 
     # Serving
     host: str = Field("127.0.0.1", description="Address that the shim listens on.")

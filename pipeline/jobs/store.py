@@ -281,9 +281,11 @@ class JobStore:
         return [_job(row) for row in rows]
 
     def waiting(self, stage: str) -> int:
-        """How many jobs wait for a worker at ``stage``, pauses included."""
+        """How many jobs wait for a worker at ``stage``, those in a pause left out."""
         with reading(self._engine) as connection:
-            return self._waiting(connection, jobs.c.stage == stage)
+            return self._waiting(
+                connection, jobs.c.stage == stage, jobs.c.not_before <= self._clock()
+            )
 
     def unheard(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
         """The oldest jobs waiting at ``stage`` whose message was sent at least

@@ -1,0 +1,118 @@
+"""A ``Carry`` as bytes and back: msgpack with the arrays' raw memory, never pickle.
+
+Who reads checks every shape: the bytes come from a server that others can reach.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import IntermediateLost
+from pipeline.plans import Carry
+from pipeline.types import Box, Face, LandmarkScheme
+
+_DTYPES: dict[str, type[np.generic]] = {"u1": np.uint8, "f4": np.float32}
+
+
+class _Array(msgspec.Struct, array_like=True, frozen=True):
+    """C order; little-endian, as every machine that this runs on."""
+
+    dtype: Literal["u1", "f4"]
+    shape: tuple[int, ...]
+    data: bytes
+
+
+class _Face(msgspec.Struct, array_like=True, frozen=True):
+    box: tuple[float, float, float, float]
+    score: float
+    landmarks: _Array
+    scheme: LandmarkScheme
+
+
+class _Carry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    v: Literal[1]
+    pictures: list[_Array]
+    sizes: list[tuple[int, int]]
+    faces: list[list[_Face]]
+    crops: list[list[_Array]]
+    embeddings: list[_Array]
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Carry)
+
+
+def array_bytes(carry: Carry) -> int:
+    """About how many bytes ``pack`` makes of it."""
+    arrays = [*carry.pictures, *(crop for crops in carry.crops for crop in crops)]
+    return sum(array.nbytes for array in arrays) + sum(rows.nbytes for rows in carry.embeddings)
+
+
+def pack(carry: Carry) -> bytes:
+    """The bytes of a carry."""
+    return _ENCODER.encode(
+        _Carry(
+            v=1,
+            pictures=[_flat(picture) for picture in carry.pictures],
+            sizes=carry.sizes,
+            faces=[[_flat_face(face) for face in found] for found in carry.faces],
+            crops=[[_flat(crop) for crop in crops] for crops in carry.crops],
+            embeddings=[_flat(rows) for rows in carry.embeddings],
+        )
+    )
+
+
+def unpack(data: bytes) -> Carry:
+    """The carry of these bytes; its arrays are read-only views of them.
+
+    Raises ``IntermediateLost`` when they are not what ``pack`` makes: the job then
+    starts over and makes them anew.
+    """
+    try:
+        flat = _DECODER.decode(data)
+        return Carry(
+            pictures=[_picture(array) for array in flat.pictures],
+            sizes=[(width, height) for width, height in flat.sizes],
+            faces=[[_face(face) for face in found] for found in flat.faces],
+            crops=[[_picture(crop) for crop in crops] for crops in flat.crops],
+            embeddings=[_array(rows, "f4", 2) for rows in flat.embeddings],
+        )
+    except (msgspec.DecodeError, ValueError) as error:
+        raise IntermediateLost(f"An intermediate value cannot be read: {error}") from error
+
+
+def _flat(array: NDArray[Any]) -> _Array:
+    dtype: Literal["u1", "f4"] = "u1" if array.dtype == np.uint8 else "f4"
+    return _Array(dtype, array.shape, array.astype(_DTYPES[dtype], copy=False).tobytes())
+
+
+def _flat_face(face: Face) -> _Face:
+    box = face.box
+    return _Face(
+        (float(box.left), float(box.top), float(box.right), float(box.bottom)),
+        float(face.score), _flat(face.landmarks), face.scheme,
+    )
+
+
+def _face(face: _Face) -> Face:
+    points = _array(face.landmarks, "f4", 2)
+    if points.shape != (5, 2):
+        raise ValueError(f"landmarks of shape {points.shape}")
+    return Face(Box(*face.box), face.score, points, face.scheme)
+
+
+def _picture(array: _Array) -> NDArray[np.uint8]:
+    pixels = _array(array, "u1", 3)
+    if pixels.shape[2] != 3:
+        raise ValueError(f"a picture of shape {pixels.shape}")
+    return pixels
+
+
+def _array(array: _Array, dtype: str, dimensions: int) -> NDArray[Any]:
+    if array.dtype != dtype or len(array.shape) != dimensions:
+        raise ValueError(f"an array of {array.dtype} and shape {array.shape}")
+    return np.frombuffer(array.data, _DTYPES[dtype]).reshape(array.shape)

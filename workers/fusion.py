@@ -1,0 +1,226 @@
+"""Carrying out a job: claim it, run the stages that this worker serves one after the
+other in memory, and end it or hand it over to the workers of the next stage."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from pipeline.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    FaceError,
+    IntermediateLost,
+    JobTimedOut,
+)
+from pipeline.jobs.model import Claim, JsonObject
+from pipeline.plans import PLANS, Carry, Plan, Stage, run_stage
+from workers.messages import Ring
+from workers.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+# Seconds that a job rests after a failure that may pass: half of what it has been
+# trying for, within these bounds.
+SHORTEST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+# Claims up to which a job whose intermediate value is gone starts over at once; one that
+# loses it again and again must not keep the workers busy.
+QUICK_CLAIMS = 10
+
+# Seconds between tries to write a job's end into a database that is away.
+END_PAUSE_S = 0.5
+
+
+@dataclass(slots=True)
+class _Course:
+    """One claim's way through the stages. ``trace`` tells what was run here."""
+
+    claim: Claim
+    plan: Plan
+    stage: Stage
+    trace: list[JsonObject] = field(default_factory=list)
+
+
+def carry_out(ring: Ring, runtime: Runtime) -> None:
+    """Answer a message: nothing happens when the job is not to be run (any more).
+
+    Raises ``DatabaseUnavailable`` when it cannot be claimed; it is rung again later.
+    """
+    settings = runtime.settings
+    claim = runtime.store.claim(
+        ring.job, ring.stage, runtime.name, settings.lease_s, settings.max_attempts
+    )
+    if claim is None:
+        return
+    with runtime.leases.held(claim):
+        _work(claim, runtime)
+
+
+def _work(claim: Claim, runtime: Runtime) -> None:
+    plan = PLANS.get(claim.job.operation)
+    if plan is None:
+        # A shim newer than this worker; the operator sees it at the first job.
+        _fail(claim, FaceError(f"no worker here knows {claim.job.operation!r}"), [], runtime)
+        return
+    course = _Course(claim, plan, Stage(claim.job.stage))
+    try:
+        result = _run(course, runtime)
+    except SoftTimeLimitExceeded:
+        _fail(claim, JobTimedOut(), course.trace, runtime)
+    except FaceError as error:
+        _stumble(course, error, runtime)
+    except Exception:
+        # The one place where a fault of ours meets the world: it ends this job, and
+        # the worker goes on with the next.
+        logger.exception(
+            "A stage failed", extra={"action": "stage_failed", "job": claim.id}
+        )
+        _fail(claim, FaceError(), course.trace, runtime)
+    else:
+        if result is not None:
+            _finish(course, result, runtime)
+
+
+def _run(course: _Course, runtime: Runtime) -> JsonObject | None:
+    """The job's result; None when it was handed over."""
+    plan, job = course.plan, course.claim.job
+    first = course.stage
+    carry = _input(course, runtime)
+    stage: Stage | None = first
+    while stage is not None:
+        carry = _run_one(stage, course, carry, runtime)
+        stage = plan.next_stage(stage)
+        if stage is not None and stage not in runtime.served:
+            _hand_over(course, stage, carry, runtime)
+            return None
+    return plan.conclude(job, carry, runtime.tools)
+
+
+def _input(course: _Course, runtime: Runtime) -> Carry:
+    """What the stages before have computed, here or elsewhere."""
+    carry: Carry | None = Carry()
+    if course.stage is not course.plan.stages[0]:
+        carry = runtime.intermediates.fetch(course.claim.id, course.stage)
+    if carry is not None:
+        return carry
+    carry = Carry()
+    for stage in course.plan.stages[: course.plan.stages.index(course.stage)]:
+        carry = _run_one(stage, course, carry, runtime)
+    return carry
+
+
+def _run_one(stage: Stage, course: _Course, carry: Carry, runtime: Runtime) -> Carry:
+    at = time.time()
+    start = time.perf_counter()
+    carry = run_stage(stage, course.plan, course.claim.job, carry, runtime.tools)
+    course.trace.append(
+        {
+            "stage": stage.value,
+            "worker": runtime.name,
+            "ms": round((time.perf_counter() - start) * 1000, 2),
+            "at": round(at, 3),
+        }
+    )
+    return carry
+
+
+# How a claim ends ----------------------------------------------------------------
+
+
+def _hand_over(course: _Course, stage: Stage, carry: Carry, runtime: Runtime) -> None:
+    # In this order: a job that stands at a stage has its input there.
+    job_id = course.claim.id
+    runtime.intermediates.leave(job_id, stage, carry)
+    if _write(
+        course.claim, lambda: runtime.store.hand_over(course.claim, stage, course.trace), runtime
+    ):
+        runtime.dispatcher.ring(job_id, stage)
+        _discard_input(course, runtime)
+
+
+def _finish(course: _Course, result: JsonObject, runtime: Runtime) -> None:
+    claim = course.claim
+    if _write(claim, lambda: runtime.store.finish(claim, result, course.trace, None), runtime):
+        runtime.waker.announce(claim.id)
+        _discard_input(course, runtime)
+
+
+def _fail(claim: Claim, error: FaceError, trace: list[JsonObject], runtime: Runtime) -> None:
+    if _write(claim, lambda: runtime.store.fail(claim, error, trace), runtime):
+        runtime.waker.announce(claim.id)
+
+
+def _stumble(course: _Course, error: FaceError, runtime: Runtime) -> None:
+    """What becomes of a job whose stage raised ``error``."""
+    if isinstance(error, IntermediateLost):
+        pause_s = 0.0 if course.claim.job.messages < QUICK_CLAIMS else _pause(course.claim)
+        _give_back(course, error, course.plan.stages[0], pause_s, runtime)
+    elif error.retryable:
+        _give_back(course, error, Stage(course.claim.job.stage), _pause(course.claim), runtime)
+    else:
+        _fail(course.claim, error, course.trace, runtime)
+
+
+def _give_back(
+    course: _Course, error: FaceError, stage: Stage, pause_s: float, runtime: Runtime
+) -> None:
+    claim = course.claim
+    logger.warning(
+        "A job waits because of an error: %s", error,
+        extra={"action": "job_given_back", "job": claim.id, "stage": stage, "pause_s": pause_s},
+    )
+    if not _write(
+        claim,
+        lambda: runtime.store.give_back(
+            claim, error, stage=stage, pause_s=pause_s,
+            retry_for_s=runtime.settings.retry_for_s,
+        ),
+        runtime,
+    ):
+        return
+    if pause_s == 0.0:
+        runtime.dispatcher.ring(claim.id, stage)
+    # It may have ended instead: then whoever waits is told, else he looks in vain.
+    runtime.waker.announce(claim.id)
+
+
+def _pause(claim: Claim) -> float:
+    tried_s = time.time() - (claim.job.started_at or time.time())
+    return min(max(tried_s / 2, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+
+
+def _write(claim: Claim, change: Callable[[], bool], runtime: Runtime) -> bool:
+    """Write the end of a claim; False when it was lost meanwhile.
+
+    The work is done, so a database that is away is waited for as long as the claim
+    lasts; after that the job is someone else's.
+    """
+    until = time.monotonic() + runtime.settings.lease_s
+    while True:
+        try:
+            held = change()
+        except DatabaseUnavailable:
+            if time.monotonic() + END_PAUSE_S > until:
+                raise
+            time.sleep(END_PAUSE_S)
+            continue
+        if not held:
+            logger.info(
+                "A job was taken from this worker before it was through",
+                extra={"action": "claim_lost", "job": claim.id},
+            )
+        return held
+
+
+def _discard_input(course: _Course, runtime: Runtime) -> None:
+    if course.stage is course.plan.stages[0]:
+        return
+    with contextlib.suppress(BrokerUnavailable):  # then it expires
+        runtime.intermediates.discard(course.claim.id, course.stage)

@@ -1,0 +1,88 @@
+"""What one stage leaves for the next when they run on different workers.
+
+Kept in Redis for a while. Pixels that Redis should not carry stay out: then the next
+worker finds a mark in their place and computes the stages before once more.
+"""
+
+from __future__ import annotations
+
+import time
+
+from redis.exceptions import OutOfMemoryError
+
+from pipeline import keys
+from pipeline.config import Settings
+from pipeline.errors import IntermediateLost
+from pipeline.plans import Carry
+from workers.carry_codec import array_bytes, pack, unpack
+from workers.connection import map_redis_errors, open_redis
+
+# Seconds for one call: the largest value takes a tenth of that over a slow network.
+TIMEOUT_S = 5.0
+
+# Bytes of one value: five megapixels. Larger pictures are rare, and decoding one
+# again is quicker than carrying 100 MB through Redis.
+LARGEST = 16 * 1024 * 1024
+
+# Below this a value is kept whatever memory Redis has left: an aligned face is 37 kB.
+SMALL = 256 * 1024
+
+# Seconds for which the fill of Redis is taken as known.
+FILL_KNOWN_S = 1.0
+
+_AGAIN = b"again"
+
+
+class Intermediates:
+    """Carries between stages; thread-safe, made after a fork.
+
+    Methods raise ``BrokerUnavailable``.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._redis = open_redis(settings.wake_url, TIMEOUT_S)
+        self._expiry_s = settings.intermediate_s
+        self._budget = settings.redis_budget_mb * 1024 * 1024
+        self._full = False
+        self._looked = float("-inf")
+
+    def leave(self, job_id: str, stage: str, carry: Carry) -> bool:
+        """Keep the input of ``stage``; False when only the mark was kept."""
+        key = keys.intermediate(job_id, stage)
+        size = array_bytes(carry)
+        with map_redis_errors():
+            if size <= LARGEST and (size <= SMALL or not self._is_full()):
+                try:
+                    self._redis.set(key, pack(carry), ex=self._expiry_s)
+                except OutOfMemoryError:
+                    self._full, self._looked = True, time.monotonic()
+                else:
+                    return True
+            self._redis.set(key, _AGAIN, ex=self._expiry_s)
+        return False
+
+    def fetch(self, job_id: str, stage: str) -> Carry | None:
+        """The input of ``stage``; None when it is to be computed again.
+
+        Raises ``IntermediateLost`` when nothing was left or it has expired.
+        """
+        with map_redis_errors():
+            data = self._redis.get(keys.intermediate(job_id, stage))
+        if not isinstance(data, bytes):
+            raise IntermediateLost
+        return None if data == _AGAIN else unpack(data)
+
+    def discard(self, job_id: str, stage: str) -> None:
+        """Free what was left for ``stage``; nobody needs it any more."""
+        with map_redis_errors():
+            self._redis.unlink(keys.intermediate(job_id, stage))
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def _is_full(self) -> bool:
+        """Whether Redis holds more than its budget, as it was at most a second ago."""
+        if time.monotonic() - self._looked > FILL_KNOWN_S:
+            used = int(self._redis.info("memory")["used_memory"])
+            self._full, self._looked = used > self._budget, time.monotonic()
+        return self._full

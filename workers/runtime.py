@@ -1,0 +1,99 @@
+"""What a worker process holds for all of its jobs, made after the fork."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipeline import calibration
+from pipeline.config import Settings
+from pipeline.database.engine import open_engine
+from pipeline.errors import TaskUnsupported
+from pipeline.jobs.store import JobStore
+from pipeline.media.header import PictureLimits
+from pipeline.media.open import open_media
+from pipeline.plans import Stage, Toolbox
+from pipeline.sessions import registry
+from pipeline.sessions.base import Pack
+from workers.dispatch import Dispatcher
+from workers.intermediates import Intermediates
+from workers.leases import Leases
+from workers.wake import Waker
+
+# Side in pixels of the blank picture that warms the detector up.
+WARM_SIDE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """``name`` is this process's own: whoever sees it die releases what it held."""
+
+    name: str
+    settings: Settings
+    served: frozenset[Stage]
+    tools: Toolbox
+    store: JobStore
+    leases: Leases
+    intermediates: Intermediates
+    dispatcher: Dispatcher
+    waker: Waker
+
+
+def worker_name(group: str, pid: int) -> str:
+    """The name under which the process ``pid`` of a worker group claims jobs.
+
+    ``group`` is new at each start of a worker, so that neither a process number used
+    again nor another machine of the same name is taken for a dead process.
+    """
+    return f"{socket.gethostname()[:64]}.{group}:{pid}"
+
+
+def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Runtime:
+    """Everything this process needs, with its models loaded and run once, so that the
+    first job is no slower than the others.
+
+    Raises what the pack raises when it cannot be used, and ``ConfigurationError``.
+    """
+    # One process a core: threads inside would only fight.
+    cv2.setNumThreads(1)
+    info = registry.choose(settings)
+    pack = registry.load(info, settings)
+    warm(pack, served)
+    store = JobStore(open_engine(settings.sql_url, durable=False))
+    return Runtime(
+        name=worker_name(group, os.getpid()),
+        settings=settings,
+        served=served,
+        tools=Toolbox(
+            media=open_media(settings),
+            pack=pack,
+            limits=PictureLimits.from_settings(settings),
+            calibration=calibration.load(
+                info.name, settings.data_dir, info.recognition_model
+            ),
+        ),
+        store=store,
+        leases=Leases(store, settings.lease_s),
+        intermediates=Intermediates(settings),
+        dispatcher=Dispatcher(settings),
+        waker=Waker(settings),
+    )
+
+
+def warm(pack: Pack, served: frozenset[Stage]) -> None:
+    """Load and run the models of the served stages."""
+    if Stage.DETECT in served:
+        pack.detector().detect(np.zeros((WARM_SIDE, WARM_SIDE, 3), np.uint8))
+    if Stage.EMBED not in served:
+        return
+    try:
+        embedder = pack.embedder()
+    except TaskUnsupported:
+        return  # what needs embeddings says so, job by job
+    blank = np.zeros((WARM_SIDE, WARM_SIDE, 3), np.uint8)
+    square = np.array([[96, 96], [160, 96], [128, 128], [96, 160], [160, 160]], np.float32)
+    embedder.embed([embedder.align(blank, square)])

@@ -1,0 +1,43 @@
+"""What the parent does when a process dies over a job or exceeds the time limit."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from billiard.exceptions import WorkerLostError
+from celery.app.task import Task
+from celery.worker.request import Request
+
+from workers.undertaker import Undertaker
+
+logger = logging.getLogger(__name__)
+
+
+class StageRequest(Request):  # type: ignore[misc]  # celery has no types
+    """A message in the hands of a worker's parent process."""
+
+    def on_failure(
+        self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
+    ) -> None:
+        super().on_failure(exc_info, send_failed_event, return_ok)
+        if isinstance(exc_info.exception, WorkerLostError):
+            self._bury("A process died over a job")
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        super().on_timeout(soft, timeout)
+        if not soft:
+            self._bury("A process did not heed the time limit and is killed")
+
+    def _bury(self, sentence: str) -> None:
+        logger.error(sentence, extra={"action": "process_lost", "process": self.worker_pid})
+        if self.worker_pid is not None and self.task.undertaker is not None:
+            self.task.undertaker.bury(self.worker_pid)
+
+
+class StageTask(Task):  # type: ignore[misc]  # celery has no types
+    """``undertaker`` is set in the parent of a worker group."""
+
+    abstract = True
+    Request = StageRequest
+    undertaker: Undertaker | None = None

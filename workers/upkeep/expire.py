@@ -1,0 +1,58 @@
+"""Removing what is past its time: ended jobs, used signatures, uploaded pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from pipeline.config import Settings
+from pipeline.gallery.tenants import tenant_ids
+from pipeline.jobs.store import JobStore
+from pipeline.keys import HOUR_S, transient_hour, transient_prefix
+from pipeline.media.base import MediaStore
+
+# Jobs removed in one transaction.
+CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Safe to run several times at once. ``clock`` gives epoch seconds."""
+
+    settings: Settings
+    store: JobStore
+    engine: Engine
+    media: MediaStore
+    clock: Callable[[], float] = time.time
+
+    def round(self) -> None:
+        """Once over everything. Raises ``DatabaseUnavailable``, ``MediaUnavailable``."""
+        while self.store.purge(self.settings.job_retention_h * HOUR_S, CHUNK) == CHUNK:
+            pass
+        self.expire_media()
+
+    def expire_media(self) -> int:
+        """Remove the uploads of whole past hours; how many objects that were.
+
+        An hour is past when nothing written in it can be needed: its last moment is
+        older than the retention and than every job that has not ended.
+        """
+        first_kept = self.clock() - self.settings.media_retention_h * HOUR_S
+        oldest = self.store.oldest_unfinished()
+        if oldest is not None:
+            # The picture is stored before its job is recorded: an hour's grace.
+            first_kept = min(first_kept, oldest - HOUR_S)
+        limit = time.strftime("%Y%m%d%H", time.gmtime(first_kept))
+        return sum(self._expire_tenant(tenant, limit) for tenant in tenant_ids(self.engine))
+
+    def _expire_tenant(self, tenant_id: int, limit: str) -> int:
+        removed = 0
+        for item in self.media.walk(transient_prefix(tenant_id)):
+            if transient_hour(item.key) >= limit:
+                break  # keys come in order, hours with them
+            self.media.delete(item.key)
+            removed += 1
+        return removed

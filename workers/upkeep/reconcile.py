@@ -1,0 +1,64 @@
+"""Bringing queue and messages back in line: the broker may lose any message, and a
+worker may die at any moment; nothing that stands in SQL is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.config import Settings
+from pipeline.jobs.store import JobStore
+from pipeline.plans import Stage
+from workers.dispatch import Dispatcher
+from workers.undertaker import send_again, tell
+from workers.wake import Waker
+
+# Jobs handled at a time: keeps each transaction short.
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Safe to run several times at once: the worst is a message too many."""
+
+    settings: Settings
+    store: JobStore
+    dispatcher: Dispatcher
+    waker: Waker
+
+    def round(self) -> None:
+        """Once over everything. Raises ``DatabaseUnavailable``, ``BrokerUnavailable``."""
+        self.release_dead()
+        for stage in Stage:
+            self.end_pauses(stage)
+            self.send_lost(stage)
+
+    def release_dead(self) -> None:
+        """Put back, or end, the jobs of workers that give no sign."""
+        while True:
+            back, ended = self.store.release_dead(self.settings.max_attempts, limit=CHUNK)
+            tell(self.waker, ended)
+            send_again(self.store, self.dispatcher, back)
+            if len(back) + len(ended) < CHUNK:
+                return
+
+    def end_pauses(self, stage: Stage) -> None:
+        """Send the jobs whose pause is over."""
+        while due := self.store.paused_due(stage, CHUNK):
+            send_again(self.store, self.dispatcher, due)
+
+    def send_lost(self, stage: Stage) -> None:
+        """Send again where fewer messages lie in the queue than jobs wait.
+
+        Never more than the difference, so that a long backlog is not sent again and
+        again. A few jobs too many are counted, those whose message a worker holds
+        already: what is sent for them does nothing.
+        """
+        lost = self.store.waiting(stage) - self.dispatcher.depth(stage)
+        while lost > 0:
+            jobs = self.store.unheard(
+                stage, self.settings.resend_after_s, min(lost, CHUNK)
+            )
+            if not jobs:
+                return
+            send_again(self.store, self.dispatcher, jobs)
+            lost -= len(jobs)

@@ -1,0 +1,1 @@
+"""The ``faceline`` command: one file for each group of commands."""

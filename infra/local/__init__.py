@@ -1,0 +1,1 @@
+"""The embedded stack: everything of the service on one machine, under one command."""

@@ -1,0 +1,183 @@
+"""``faceline apps``: who may call, and with which credentials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from api_shim.auth.sm2 import generate_key_pair, parse_public_key
+from infra.cli.console import print_json, print_table, say
+from infra.cli.database import open_tenants
+from pipeline.config import load_settings
+from pipeline.errors import InvalidParameter
+from pipeline.gallery.tenants import Tenant, TenantStore
+
+app = typer.Typer(help="Applications and their credentials.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The application's name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Sm2 = Annotated[bool, typer.Option("--sm2", help="Make an SM2 key pair for signatures.")]
+Sm2PublicKey = Annotated[
+    str | None,
+    typer.Option(help="The caller's own SM2 public key: 128 hex digits, x then y."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Fresh credentials of an application; the secrets cannot be shown again."""
+
+    name: str
+    app_id: str
+    app_secret: str
+    api_key: str
+    sm2_private_key: str | None
+    sm2_public_key: str | None
+
+    def rows(self) -> list[tuple[str, str]]:
+        rows = [
+            ("appId", self.app_id),
+            ("appSecret", self.app_secret),
+            ("X-API-Key", self.api_key),
+            ("SM2 private key", self.sm2_private_key or ""),
+            ("SM2 public key", self.sm2_public_key or ""),
+        ]
+        return [(label, value) for label, value in rows if value]
+
+    def json(self) -> dict[str, str]:
+        values = {
+            "name": self.name,
+            "app_id": self.app_id,
+            "app_secret": self.app_secret,
+            "api_key": self.api_key,
+            "sm2_private_key": self.sm2_private_key,
+            "sm2_public_key": self.sm2_public_key,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@app.command()
+def create(
+    name: Name, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
+) -> None:
+    """Make an application and print its credentials, once."""
+    _check_key(sm2, sm2_public_key)
+    tenants = open_tenants(load_settings())
+    tenant = tenants.create(name)
+    _show(issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
+
+
+@app.command("list")
+def list_apps(json: Json = False) -> None:
+    """Every application, with the public parts of its live credentials."""
+    tenants = open_tenants(load_settings())
+    found = [(tenant, tenants.public_ids(tenant.id)) for tenant in tenants.all()]
+    if json:
+        print_json(
+            [
+                {
+                    "name": tenant.name,
+                    "disabled": tenant.disabled,
+                    "credentials": [{"kind": kind, "id": public} for kind, public in ids],
+                }
+                for tenant, ids in found
+            ]
+        )
+        return
+    print_table(
+        ("name", "state", "appId", "X-API-Key begins"),
+        (
+            (
+                tenant.name,
+                "disabled" if tenant.disabled else "active",
+                "\n".join(public for kind, public in ids if kind == "signed"),
+                "\n".join(public for kind, public in ids if kind == "key"),
+            )
+            for tenant, ids in found
+        ),
+    )
+
+
+@app.command()
+def rotate(
+    name: Name,
+    now: Annotated[bool, typer.Option("--now", help="Disable the old ones at once.")] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Issue none; disable all but the newest.")
+    ] = False,
+    sm2: Sm2 = False,
+    sm2_public_key: Sm2PublicKey = None,
+    json: Json = False,
+) -> None:
+    """Issue new credentials; the old ones go on until `--finish`."""
+    _check_key(sm2, sm2_public_key)
+    if now and finish:
+        raise InvalidParameter("--now issues new credentials and --finish does not: choose one")
+    tenants = open_tenants(load_settings())
+    tenant = tenants.by_name(name)
+    if not finish:
+        key = sm2_public_key if sm2 or sm2_public_key else _newest_sm2_key(tenants, tenant)
+        _show(issue(tenants, tenant, sm2=sm2, sm2_public_key=key), json)
+    if now or finish:
+        say(f"{retire_old(tenants, tenant)} old credentials of {name} are disabled.")
+    else:
+        say(f"The old credentials still work; end that with: faceline apps rotate {name} --finish")
+
+
+@app.command()
+def disable(
+    name: Name,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it call again.")] = False,
+) -> None:
+    """Refuse every call of an application; its data stays."""
+    tenants = open_tenants(load_settings())
+    tenants.set_disabled(tenants.by_name(name).id, not undo)
+    say(f"{name} is {'active again' if undo else 'disabled'}.")
+
+
+def issue(
+    tenants: TenantStore, tenant: Tenant, *, sm2: bool = False, sm2_public_key: str | None = None
+) -> Issued:
+    """Issue one credential of each kind; with ``sm2`` a key pair is made, of which only
+    the public key is kept."""
+    private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
+    signed = tenants.issue_signed(tenant.id, public)
+    return Issued(
+        name=tenant.name,
+        app_id=signed.app_id,
+        app_secret=signed.app_secret,
+        api_key=tenants.issue_key(tenant.id),
+        sm2_private_key=private,
+        sm2_public_key=public,
+    )
+
+
+def retire_old(tenants: TenantStore, tenant: Tenant) -> int:
+    """Disable all but the newest live credential of each kind; how many."""
+    newest = dict(tenants.public_ids(tenant.id))
+    return sum(tenants.revoke(tenant.id, kind, keep=public) for kind, public in newest.items())
+
+
+def _check_key(sm2: bool, sm2_public_key: str | None) -> None:
+    if sm2 and sm2_public_key:
+        raise InvalidParameter("--sm2 makes a key pair and --sm2-public-key brings one: choose")
+    if sm2_public_key:
+        parse_public_key(sm2_public_key)
+
+
+def _newest_sm2_key(tenants: TenantStore, tenant: Tenant) -> str | None:
+    """The public key that signatures are verified with now."""
+    app_id = dict(tenants.public_ids(tenant.id)).get("signed")
+    credential = None if app_id is None else tenants.signed(app_id)
+    return None if credential is None else credential.sm2_public_key
+
+
+def _show(issued: Issued, json: bool) -> None:
+    if json:
+        print_json(issued.json())
+        return
+    for label, value in issued.rows():
+        typer.echo(f"{label:<16} {value}")
+    say("Keep the secrets now: they are not shown again.")

@@ -1,0 +1,87 @@
+"""``faceline call``: a signed call from the command line, as a client makes one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from infra.cli.console import print_json
+from infra.local.client import Credentials, FaceClient, load_credentials, picture
+from infra.local.demo import CREDENTIALS
+from infra.local.stack import running_stack
+from pipeline.config import Settings, load_settings
+from pipeline.errors import ConfigurationError, InvalidParameter
+
+
+class Operation(StrEnum):
+    LOCATE = "locate"
+    VERIFY = "verify"
+    FEATURES = "features"
+
+
+def call(
+    operation: Annotated[Operation, typer.Argument(help="What to ask for.")],
+    photos: Annotated[list[Path], typer.Argument(help="A photo; two for verify.")],
+    faces: Annotated[int, typer.Option(min=1, help="locate: the most faces to list.")] = 50,
+    url: Annotated[
+        str | None, typer.Option(help="The service; without it: the stack on this machine.")
+    ] = None,
+    app_id: Annotated[str | None, typer.Option(envvar="FACELINE_CALL_APP_ID")] = None,
+    app_secret: Annotated[str | None, typer.Option(envvar="FACELINE_CALL_APP_SECRET")] = None,
+    api_key: Annotated[str | None, typer.Option(envvar="FACELINE_CALL_API_KEY")] = None,
+) -> None:
+    """Send photos as a signed job and print the envelope.
+
+    Without credentials those of the demo application are used. Exit code 1 when the
+    envelope's code is not 0.
+    """
+    settings = load_settings()
+    client = FaceClient(url or _local_url(settings), _credentials(
+        settings, app_id, app_secret, api_key
+    ))
+    envelope = client.call(operation, _data(operation, photos, faces))
+    print_json(envelope)
+    if envelope.get("code") != 0:
+        raise typer.Exit(1)
+
+
+def _data(operation: Operation, photos: list[Path], faces: int) -> dict[str, Any]:
+    wanted = 2 if operation is Operation.VERIFY else 1
+    if len(photos) != wanted:
+        raise InvalidParameter(f"{operation} takes {wanted} photo{'s' * (wanted - 1)}")
+    if operation is Operation.VERIFY:
+        return {"image1": picture(photos[0]), "image2": picture(photos[1])}
+    data: dict[str, Any] = {"image": picture(photos[0])}
+    if operation is Operation.LOCATE:
+        data["max_face_num"] = faces
+    return data
+
+
+def _credentials(
+    settings: Settings, app_id: str | None, app_secret: str | None, api_key: str | None
+) -> Credentials:
+    given = (app_id, app_secret, api_key)
+    if app_id and app_secret and api_key:
+        return Credentials(app_id, app_secret, api_key)
+    if any(given):
+        raise InvalidParameter("--app-id, --app-secret and --api-key belong together")
+    kept = load_credentials(settings.data_dir / CREDENTIALS)
+    if kept is None:
+        raise ConfigurationError(
+            "no credentials: give --app-id, --app-secret and --api-key (`faceline apps create` "
+            "makes them), or run `faceline up --demo` once"
+        )
+    return kept
+
+
+def _local_url(settings: Settings) -> str:
+    running = running_stack(settings.data_dir)
+    if running is None:
+        raise ConfigurationError(
+            f"no stack runs on {settings.data_dir}: start one with `faceline up`, or name the "
+            "service with --url"
+        )
+    return running.url

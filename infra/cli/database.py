@@ -1,0 +1,54 @@
+"""``faceline init``, and how commands open the database."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from infra.cli.console import say
+from pipeline.config import Settings, load_settings
+from pipeline.database.engine import open_engine
+from pipeline.database.migrate import head, revision, upgrade
+from pipeline.errors import ConfigurationError
+from pipeline.gallery.tenants import TenantStore
+from pipeline.media.open import open_media
+from pipeline.secrets import open_vault
+
+
+def init() -> None:
+    """Prepare what the processes share: the database's tables, the media store."""
+    settings = load_settings()
+    engine = open_database(settings, migrate=True)
+    engine.dispose()
+    say("The database has the tables that this version needs.")
+    prepare_media(settings)
+    say("The media store can be used.")
+
+
+def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
+    """The database, with the tables that this code needs.
+
+    SQLite is brought up to date here, as there is one machine that uses it; another
+    database only when ``migrate`` is true. Raises ``ConfigurationError`` when it is
+    not up to date, ``DatabaseUnavailable``.
+    """
+    if not settings.database_url:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings.sql_url)
+    if migrate or engine.dialect.name == "sqlite":
+        upgrade(engine)
+    elif (found := revision(engine)) != head():
+        raise ConfigurationError(
+            f"the database is at revision {found or 'none'} and this version needs {head()}; "
+            "run `faceline init`"
+        )
+    return engine
+
+
+def open_tenants(settings: Settings) -> TenantStore:
+    """The tenants of the configured database."""
+    return TenantStore(open_database(settings), open_vault(settings))
+
+
+def prepare_media(settings: Settings) -> None:
+    """Make the bucket or the directory of the media store when it is not there."""
+    open_media(settings).ping()

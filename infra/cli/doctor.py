@@ -1,0 +1,37 @@
+"""``faceline doctor``: what is configured, reachable, missing, and what to do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infra.cli.checks import Check, Verdict, examine
+from infra.cli.console import out, print_json, say
+from pipeline.config import load_settings
+
+MARKS = {Verdict.GOOD: ("ok", "green"), Verdict.NOTE: ("--", "yellow"), Verdict.BAD: ("!!", "red")}
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look at everything the service needs; exit code 1 when something is missing."""
+    checks = examine(load_settings())
+    bad = [check for check in checks if check.verdict is Verdict.BAD]
+    if json:
+        print_json({"ok": not bad, "checks": [check.json() for check in checks]})
+    else:
+        for check in checks:
+            _show(check)
+        say(f"\n{len(bad)} to mend." if bad else "\nNothing is missing.")
+    if bad:
+        raise typer.Exit(1)
+
+
+def _show(check: Check) -> None:
+    mark, style = MARKS[check.verdict]
+    line = f"{mark} {check.name:<13} {check.found}"
+    out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    if check.advice:
+        out.print(f"{'':17}{check.advice}", markup=False, highlight=False, soft_wrap=True)

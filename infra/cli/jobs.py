@@ -1,0 +1,157 @@
+"""``faceline jobs``: what became of the work."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from infra.cli.console import at, out, print_json, print_table, say
+from infra.cli.database import open_database, open_tenants
+from pipeline.config import load_settings
+from pipeline.errors import JobNotFound
+from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.store import JobStore
+
+app = typer.Typer(help="Jobs: list, look into, try again.", no_args_is_help=True)
+
+JobId = Annotated[str, typer.Argument(help="The job's id, or how it begins.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+BAR_WIDTH = 40  # characters of a timeline
+
+
+@app.command("list")
+def list_jobs(
+    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    application: Annotated[
+        str | None, typer.Option("--app", help="Only jobs of this application.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    json: Json = False,
+) -> None:
+    """The newest jobs, newest first."""
+    settings = load_settings()
+    store = JobStore(open_database(settings))
+    tenants = open_tenants(settings)
+    tenant_id = None if application is None else tenants.by_name(application).id
+    found = store.recent(state=state, tenant_id=tenant_id, limit=limit)
+    if json:
+        print_json([job_json(job) for job in found])
+        return
+    names = {tenant.id: tenant.name for tenant in tenants.all()}
+    print_table(
+        ("job", "app", "operation", "state", "stage", "tries", "accepted", "took"),
+        (
+            (
+                job.id, names.get(job.tenant_id, "?"), job.operation, _state(job), job.stage,
+                job.attempts, at(job.created_at), _took(job),
+            )
+            for job in found
+        ),
+    )
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(store.counts().items()))
+    say(f"In all: {counts or 'none'}.")
+
+
+@app.command()
+def show(
+    job_id: JobId,
+    json: Json = False,
+    result: Annotated[
+        bool, typer.Option("--result", help="With --json: the result, embeddings included.")
+    ] = False,
+) -> None:
+    """One job, with a timeline of its stages."""
+    job = find_job(JobStore(open_database(load_settings())), job_id)
+    if json:
+        print_json(job_json(job, result=result))
+        return
+    print_table(
+        ("field", "value"),
+        (
+            ("job", job.id),
+            ("operation", f"{job.operation} (dialect {job.dialect})"),
+            ("state", _state(job)),
+            ("stage", job.stage),
+            ("request id", job.request_id),
+            ("accepted", at(job.created_at)),
+            ("ended", at(job.finished_at)),
+            ("tries", f"{job.attempts}, messages: {job.messages}"),
+            ("worker", job.worker or ""),
+            ("error", (job.error or {}).get("message", "")),
+        ),
+    )
+    out.print()
+    for line in timeline(job):
+        out.print(line, markup=False, highlight=False)
+
+
+@app.command()
+def retry(job_id: JobId) -> None:
+    """Queue a failed or cancelled job again, from its first stage."""
+    # numpy and the stages come with the plans: half a second that only this one needs
+    from pipeline.plans import PLANS
+
+    store = JobStore(open_database(load_settings()))
+    job = find_job(store, job_id)
+    again = store.retry(job.id, PLANS[job.operation].stages[0])
+    say(f"Job {again.id} is queued; the reconciler sends it within seconds.")
+
+
+def find_job(store: JobStore, beginning: str) -> Job:
+    """The job whose id this is, or the only recent one whose id begins so.
+
+    Raises ``JobNotFound``.
+    """
+    exact = store.find(beginning)
+    if exact is not None:
+        return exact
+    found = [job for job in store.recent(limit=1000) if job.id.startswith(beginning)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise JobNotFound(f"{len(found)} recent jobs have an id that begins with {beginning!r}")
+    raise JobNotFound(f"no job has the id {beginning!r}")
+
+
+def job_json(job: Job, *, result: bool = False) -> dict[str, Any]:
+    """A job row as JSON, without its result unless asked: that may be biometric."""
+    values = asdict(job)
+    if not result:
+        del values["result"]
+    return values
+
+
+def timeline(job: Job) -> list[str]:
+    """A line a stage: when it began after the job was accepted, how long it took, where,
+    and a bar on a common scale."""
+    if not job.trace:
+        return ["No stage has run yet."]
+    spans = [
+        (step["stage"], step["worker"], step["at"] - job.created_at, step["ms"] / 1000)
+        for step in job.trace
+    ]
+    whole = max(start + length for _, _, start, length in spans) or 1.0
+    return [
+        f"{stage:<8} {start * 1000:8.1f} ms  +{length * 1000:8.1f} ms  "
+        f"|{_bar(start / whole, length / whole)}|  {worker}"
+        for stage, worker, start, length in spans
+    ]
+
+
+def _bar(start: float, length: float) -> str:
+    first = min(max(round(start * BAR_WIDTH), 0), BAR_WIDTH - 1)
+    cells = min(max(round(length * BAR_WIDTH), 1), BAR_WIDTH - first)
+    return (" " * first + "#" * cells).ljust(BAR_WIDTH)
+
+
+def _state(job: Job) -> str:
+    return f"{job.state}: {job.error_code}" if job.error_code else str(job.state)
+
+
+def _took(job: Job) -> str:
+    if job.finished_at is None:
+        return ""
+    return f"{(job.finished_at - job.created_at) * 1000:.0f} ms"

@@ -1,0 +1,115 @@
+"""``faceline models``: which packs are here, fetch one, check one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from infra.cli.console import err, print_json, print_table, say
+from pipeline.config import load_settings
+from pipeline.errors import PackMissing
+from pipeline.sessions import registry
+from pipeline.sessions.base import PackInfo
+from pipeline.sessions.catalogue import INSIGHTFACE, licence_sentence
+from pipeline.sessions.checksums import verify as verify_pack
+
+app = typer.Typer(help="Model packs: list, fetch, check.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_packs(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """The packs that are found, best first; `*` marks the one that is served."""
+    settings = load_settings()
+    found = registry.available(settings)
+    chosen = registry.choose(settings).name if found else None
+    if json:
+        print_json([{**pack_json(info), "served": info.name == chosen} for info in found])
+        return
+    print_table(
+        ("", "pack", "tasks", "numbers", "where"),
+        (
+            (
+                "*" if info.name == chosen else "",
+                info.name,
+                ", ".join(sorted(info.tasks)),
+                info.dimension or "",
+                info.path,
+            )
+            for info in found
+        ),
+    )
+    for info in found:
+        say(f"{info.name}: {licence_sentence(info)}")
+    absent = [name for name in INSIGHTFACE if name not in {info.name for info in found}]
+    if absent:
+        say(f"Can be fetched with `faceline models pull`: {', '.join(absent)}.")
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="A pack; without one: all.")] = None,
+) -> None:
+    """Check the SHA-256 of every file of a pack."""
+    settings = load_settings()
+    found = [info for info in registry.available(settings) if name in (None, info.name)]
+    if not found:
+        places = ", ".join(str(place) for place in registry.places(settings))
+        raise PackMissing(
+            f"no pack {name!r} in {places}; `faceline models list` shows the names"
+            if name else f"no pack in {places}; run `faceline models pull buffalo_l`"
+        )
+    for info in found:
+        with _progress() as progress:
+            bars = Bars(progress)
+            verify_pack(info, bars.update)
+        say(f"{info.name}: {len(info.files)} files are what the pack states.")
+
+
+def pack_json(info: PackInfo) -> dict[str, object]:
+    """A pack as JSON."""
+    return {
+        "name": info.name,
+        "kind": info.kind,
+        "path": str(info.path),
+        "tasks": sorted(info.tasks),
+        "dimension": info.dimension,
+        "licence": licence_sentence(info),
+    }
+
+
+class Bars:
+    """One progress bar a file."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[str, TaskID] = {}
+
+    def update(self, name: str, done: int, size: int) -> None:
+        """``done`` of ``size`` bytes of the file ``name``."""
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=size)
+        self._progress.update(self._bars[name], completed=done)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        TimeRemainingColumn(), console=err, transient=True,
+    )
+
+
+def _target(directory: Path | None) -> Path:
+    return directory or registry.places(load_settings())[0]

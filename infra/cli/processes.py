@@ -1,0 +1,56 @@
+"""The processes of a fleet, each a command: ``serve``, ``worker``, ``upkeep``."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.config import Settings, load_settings
+from workers.logs import setup_logging
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Stands for FACELINE_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Stands for FACELINE_PORT.")
+    ] = None,
+) -> None:
+    """Run the shim: the web side that takes requests and answers them."""
+    from api_shim.serve import run
+
+    run(_settings(host=host, port=port))
+
+
+def worker(
+    stages: Annotated[
+        str | None, typer.Option(help="Stands for FACELINE_STAGES, such as `decode,detect`.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=0, help="Processes; 0: one for each core.")
+    ] = None,
+) -> None:
+    """Run a worker for some or all stages. SIGTERM lets it end what it has begun."""
+    from workers.serve import run_worker
+
+    raise typer.Exit(run_worker(_settings(stages=stages, concurrency=concurrency)))
+
+
+def upkeep() -> None:
+    """Run the reconciler and the expiry: every installation needs one, two do no harm."""
+    from workers.upkeep.loop import run
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    run(_settings(), stop)
+
+
+def _settings(**options: Any) -> Settings:
+    """The environment's settings with those options that were given; logs set up."""
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = load_settings().model_copy(update=given)
+    setup_logging(settings)
+    return settings

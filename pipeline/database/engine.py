@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+import msgspec
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.pool import QueuePool
 
-from pipeline.errors import ConfigurationError, DatabaseUnavailable
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError, InvalidParameter
 
 # Seconds to wait for SQLite's one writer: a job's transaction takes under a
 # millisecond, so that only a stuck process reaches this.
@@ -21,36 +30,59 @@ BUSY_S = 10
 POOL_SIZE = 8
 POOL_WAIT_S = 5
 
+# PostgreSQL. No statement of ours takes a second; one that waits for longer waits for
+# something that is stuck. Keepalives notice within 15 s that the machine is gone.
+CONNECT_S = 5
+STATEMENT_MS = 15_000
+KEEPALIVES = {
+    "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+
 
 def open_engine(url: str, *, durable: bool = True) -> Engine:
-    """An engine for ``url``.
+    """An engine for ``url``. Open it in the process that uses it: connections do not
+    survive a fork.
 
-    ``durable`` decides what SQLite does at a commit: True waits until the disk has
-    it (whoever promises something to a client), False leaves that to the next durable
-    commit (a worker, whose lost write costs one repetition of a job). PostgreSQL
-    ignores it.
+    ``durable`` decides what a commit waits for: True waits until the disk has it
+    (whoever promises something to a client), False leaves that to the next durable
+    commit (a worker, whose lost write costs one repetition of a job).
 
     Raises ``ConfigurationError`` for a URL of another database.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError("FACELINE_DATABASE_URL is not a database's URL") from error
     if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(url, durable)
+        return _open_sqlite(parsed, durable)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_size=POOL_SIZE,
-            max_overflow=POOL_SIZE,
-            pool_timeout=POOL_WAIT_S,
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": 5},
-        )
+        return _open_postgres(parsed, durable)
     raise ConfigurationError(
         f"FACELINE_DATABASE_URL names {parsed.get_backend_name()!r}; "
         "use sqlite:///path or postgresql://..."
     )
 
 
-def _open_sqlite(url: str, durable: bool) -> Engine:
+def _open_postgres(url: URL, durable: bool) -> Engine:
+    options = f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={STATEMENT_MS}"
+    if not durable:
+        options += " -c synchronous_commit=off"
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        # What the conditional UPDATEs are made for, whatever the server's default is.
+        isolation_level="READ COMMITTED",
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=POOL_WAIT_S,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_S, "options": options, **KEEPALIVES},
+        json_serializer=_to_json,
+        json_deserializer=msgspec.json.decode,
+    )
+
+
+def _open_sqlite(url: URL, durable: bool) -> Engine:
     engine = create_engine(
         url,
         poolclass=QueuePool,
@@ -58,7 +90,15 @@ def _open_sqlite(url: str, durable: bool) -> Engine:
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_WAIT_S,
         connect_args={"timeout": BUSY_S, "check_same_thread": False, "isolation_level": None},
+        json_serializer=_to_json,
+        json_deserializer=msgspec.json.decode,
     )
+
+    @event.listens_for(engine, "do_connect")
+    def make_room(*_: Any) -> None:
+        # Where that fails, SQLite's own error says it better.
+        with suppress(OSError):
+            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
@@ -71,9 +111,14 @@ def _open_sqlite(url: str, durable: bool) -> Engine:
         # A transaction that reads first and writes later cannot wait for another
         # writer and fails at once; one that is to write says so at its start.
         writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _to_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 @contextmanager
@@ -85,7 +130,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes; commits at the end. Raises ``DatabaseUnavailable``."""
+    """A transaction that writes; commits at the end. Raises ``DatabaseUnavailable``,
+    ``InvalidParameter`` for a value that the database cannot keep."""
     with (
         map_sql_errors(),
         engine.connect().execution_options(writes=True) as connection,
@@ -96,7 +142,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def map_sql_errors() -> Iterator[None]:
-    """Translate what SQLAlchemy raises when the database is away or busy.
+    """Translate what SQLAlchemy and sqlite3 raise.
 
     Constraint violations pass: they are answers, handled where they are provoked.
     """
@@ -104,5 +150,16 @@ def map_sql_errors() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except SQLAlchemyError as error:
-        raise DatabaseUnavailable(f"The database does not answer: {error}") from error
+    except (SQLAlchemyError, sqlite3.Error, UnicodeEncodeError) as error:
+        raise _translated(error) from error
+
+
+def _translated(error: Exception) -> FaceError:
+    # A NUL in a text, half of a surrogate pair, a number out of range, NaN: no database
+    # that comes back will take it.
+    unstorable = isinstance(error, (DataError, UnicodeEncodeError)) or (
+        isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+    )
+    if unstorable:
+        return InvalidParameter("a value cannot be stored")
+    return DatabaseUnavailable(f"The database does not answer: {error}")

@@ -31,7 +31,7 @@ METADATA = MetaData(
 BigId = BigInteger().with_variant(Integer, "sqlite")
 # Text, on PostgreSQL too: nothing searches in it, and JSONB would refuse a \u0000 that a
 # client sent, change the order of keys and cost more to write.
-Json = JSON()
+Json = JSON(none_as_null=True)
 
 tenants = Table(
     "tenants",

@@ -1,0 +1,138 @@
+"""Looking at jobs without changing them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Engine, Select, func, select
+
+from pipeline.database.engine import reading
+from pipeline.database.schema import jobs
+from pipeline.errors import JobNotFound
+from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.statements import (
+    COLUMNS,
+    FIND,
+    FIND_BY_KEY,
+    FIND_OWN,
+    POSITION,
+    QUEUED,
+    UNFINISHED,
+    job_of,
+)
+
+JOB_ID = re.compile("[0-9a-f]{32}")
+
+
+class JobReader:
+    """Every question about jobs. ``clock`` gives epoch seconds.
+
+    All methods raise ``DatabaseUnavailable``.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def find(self, job_id: str) -> Job | None:
+        return self._one(FIND, job=job_id) if JOB_ID.fullmatch(job_id) else None
+
+    def get(self, tenant_id: int, job_id: str) -> Job:
+        """A tenant's own job. Raises ``JobNotFound``, also for another tenant's."""
+        if JOB_ID.fullmatch(job_id):
+            job = self._one(FIND_OWN, tenant=tenant_id, job=job_id)
+            if job is not None:
+                return job
+        raise JobNotFound
+
+    def by_idempotency_key(self, tenant_id: int, key: str) -> Job | None:
+        return self._one(FIND_BY_KEY, tenant=tenant_id, key=key)
+
+    def position(self, job: Job) -> int:
+        """How many jobs wait before this one at its stage; 0 when it is next or running."""
+        if job.state is not JobState.QUEUED:
+            return 0
+        with reading(self._engine) as connection:
+            return connection.execute(
+                POSITION, {"at_stage": job.stage, "before": job.seq}
+            ).scalar_one()
+
+    # -- the reconciler's questions -----------------------------------------------
+
+    def waiting(self, stage: str) -> int:
+        """How many jobs wait for a worker at ``stage``, pauses included."""
+        with reading(self._engine) as connection:
+            return connection.execute(
+                select(func.count()).where(QUEUED, jobs.c.stage == stage)
+            ).scalar_one()
+
+    def unheard(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
+        """The oldest jobs waiting at ``stage`` whose message was sent at least
+        ``older_than_s`` ago and whose pause, if any, is over."""
+        now = self._clock()
+        return self._many(
+            select(*COLUMNS)
+            .where(
+                QUEUED,
+                jobs.c.stage == stage,
+                jobs.c.published_at <= now - older_than_s,
+                jobs.c.not_before <= now,
+            )
+            .order_by(jobs.c.seq)
+            .limit(limit)
+        )
+
+    def paused_due(self, stage: str, limit: int) -> list[Job]:
+        """Jobs at ``stage`` whose pause ended after their message was last sent."""
+        return self._many(
+            select(*COLUMNS)
+            .where(
+                QUEUED,
+                jobs.c.stage == stage,
+                jobs.c.not_before > jobs.c.published_at,
+                jobs.c.not_before <= self._clock(),
+            )
+            .order_by(jobs.c.seq)
+            .limit(limit)
+        )
+
+    def oldest_unfinished(self) -> float | None:
+        """When the oldest job that has not ended was accepted."""
+        first = select(func.min(jobs.c.seq)).where(UNFINISHED).scalar_subquery()
+        with reading(self._engine) as connection:
+            return connection.execute(
+                select(jobs.c.created_at).where(jobs.c.seq == first)
+            ).scalar_one_or_none()
+
+    # -- the operator's questions -------------------------------------------------
+
+    def recent(
+        self, *, state: JobState | None = None, tenant_id: int | None = None, limit: int = 50
+    ) -> list[Job]:
+        """The newest jobs, newest first."""
+        query = select(*COLUMNS).order_by(jobs.c.seq.desc()).limit(limit)
+        if state is not None:
+            query = query.where(jobs.c.state == state.value)
+        if tenant_id is not None:
+            query = query.where(jobs.c.tenant_id == tenant_id)
+        return self._many(query)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs there are in each state."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                select(jobs.c.state, func.count()).group_by(jobs.c.state)
+            ).all()
+        return {str(state): int(count) for state, count in rows}
+
+    def _one(self, query: Select[Any], **values: object) -> Job | None:
+        with reading(self._engine) as connection:
+            row = connection.execute(query, values).one_or_none()
+        return None if row is None else job_of(row)
+
+    def _many(self, query: Select[Any]) -> list[Job]:
+        with reading(self._engine) as connection:
+            return [job_of(row) for row in connection.execute(query)]

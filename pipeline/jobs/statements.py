@@ -1,0 +1,94 @@
+"""The SQL of the job store, built once.
+
+Building a statement costs SQLAlchemy more than SQLite needs to run it, and the key
+under which its compiled form is kept is remembered with the statement object: what
+runs for every job is therefore a constant here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, func, insert, or_, select, update
+
+from pipeline.database.schema import jobs, signed_requests
+from pipeline.jobs.model import ENDED, Job, JobState
+
+COLUMNS = [jobs.c[field.name] for field in fields(Job)]
+
+_STATE = [column.name for column in COLUMNS].index("state")
+_MEDIA = [column.name for column in COLUMNS].index("media")
+
+QUEUED = jobs.c.state == JobState.QUEUED.value
+RUNNING = jobs.c.state == JobState.RUNNING.value
+UNFINISHED = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
+RETRIABLE = jobs.c.state.in_([JobState.FAILED.value, JobState.CANCELLED.value])
+
+INSERT = insert(jobs).returning(jobs.c.seq)
+INSERT_SIGNATURE = insert(signed_requests)
+FIND_SIGNATURE = select(signed_requests.c.expires_at).where(
+    signed_requests.c.tenant_id == bindparam("tenant"),
+    signed_requests.c.digest == bindparam("once"),
+)
+
+FIND = select(*COLUMNS).where(jobs.c.id == bindparam("job"))
+FIND_OWN = FIND.where(jobs.c.tenant_id == bindparam("tenant"))
+FIND_BY_KEY = select(*COLUMNS).where(
+    jobs.c.tenant_id == bindparam("tenant"), jobs.c.idempotency_key == bindparam("key")
+)
+
+# One conditional UPDATE: of two that claim at once the second finds the row running
+# (PostgreSQL looks at the condition again after it has waited for the row).
+CLAIM = (
+    update(jobs)
+    .where(
+        jobs.c.id == bindparam("job"),
+        jobs.c.stage == bindparam("at_stage"),
+        jobs.c.not_before <= bindparam("now"),
+        jobs.c.attempts < bindparam("most"),
+        or_(QUEUED, and_(RUNNING, jobs.c.lease_until < bindparam("now"))),
+    )
+    .values(
+        state=JobState.RUNNING.value,
+        attempts=jobs.c.attempts + 1,
+        messages=jobs.c.messages + 1,
+        fence=jobs.c.fence + 1,
+        lease_until=bindparam("until"),
+        worker=bindparam("holder"),
+        started_at=func.coalesce(jobs.c.started_at, bindparam("now")),
+    )
+    .returning(*COLUMNS)
+)
+
+# What a claim still holds; executed with the columns to set beside these two names.
+HELD = update(jobs).where(
+    jobs.c.id == bindparam("held_job"), RUNNING, jobs.c.fence == bindparam("held_fence")
+)
+
+CANCEL = (
+    update(jobs)
+    .where(
+        jobs.c.id == bindparam("job"),
+        jobs.c.tenant_id == bindparam("tenant"),
+        jobs.c.state.not_in([state.value for state in ENDED]),
+    )
+    .values(state=JobState.CANCELLED.value, lease_until=None, fence=jobs.c.fence + 1)
+)
+
+POSITION = select(func.count()).where(
+    QUEUED, jobs.c.stage == bindparam("at_stage"), jobs.c.seq < bindparam("before")
+)
+
+# Counts no further than it must.
+BACKLOG = select(func.count()).select_from(
+    select(jobs.c.seq).where(QUEUED).limit(bindparam("most")).subquery()
+)
+
+
+def job_of(row: Row[Any]) -> Job:
+    """A row of ``COLUMNS`` as a value."""
+    values = list(row)
+    values[_STATE] = JobState(values[_STATE])
+    values[_MEDIA] = tuple(values[_MEDIA])
+    return Job(*values)

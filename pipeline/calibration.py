@@ -37,9 +37,13 @@ class Calibration:
 
     ``knots`` are (cosine, log10 of the FMR), cosines rising and rates falling
     strictly, from FMR 1e-1 or more to 1e-6 or less; between two knots the logarithm
-    is a straight line. ``model`` is the SHA-256 of the model's file, ``people``,
-    ``faces`` and ``impostor_pairs`` are what the table was made from, and
-    ``measured_to`` is the lowest FMR that was counted; below it the tail model speaks.
+    is a straight line. ``model`` is the SHA-256 of the model's file.
+
+    The rest says what the table was made from: ``left_out`` pictures had no usable
+    face, ``suspects`` are impostor pairs that were left out as wrongly labelled,
+    ``measured_to`` is the lowest FMR that was counted (below it the tail model
+    speaks), ``true_match_rate`` the share of same-person pairs that pass at FMR 1e-3,
+    0 when there were none.
     """
 
     pack: str
@@ -48,8 +52,11 @@ class Calibration:
     knots: tuple[tuple[float, float], ...]
     people: int = 0
     faces: int = 0
+    left_out: int = 0
     impostor_pairs: int = 0
+    suspects: int = 0
     measured_to: float = 0.0
+    true_match_rate: float = 0.0
     origin: str = ""
     version: int = field(default=VERSION)
 

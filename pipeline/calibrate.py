@@ -1,0 +1,177 @@
+"""Labelled pictures in, calibration table out: what ``faceline calibrate`` does."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.calibration import Calibration
+from pipeline.errors import BadInput, InvalidParameter, NoFace
+from pipeline.fitting import Source, fit, fit_pairs
+from pipeline.media.header import SMALLEST_SIDE, PictureLimits
+from pipeline.sessions.base import Pack
+from pipeline.stages.align import align_faces
+from pipeline.stages.decode import decode
+from pipeline.stages.detect import detect
+from pipeline.stages.embed import embed
+from pipeline.types import Crop, Picture
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the pictures done and the pictures in all."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+# An operator's own files: wider than what the service takes from outside.
+LIMITS = PictureLimits(
+    max_bytes=256 * 1024 * 1024, min_side=SMALLEST_SIDE, max_side=30_000, max_pixels=100_000_000
+)
+
+BATCH = 64  # crops that are kept at once
+
+# A crop aligned to the ArcFace template shows no more than the face. Detectors of
+# whole photos find it again with a quarter of its side added around it, mirrored, at
+# twice its size (40 of 40 faces with dlib's; embeddings at cosine 0.997 to those from
+# the whole photo).
+MARGIN, ENLARGED = 0.25, 2
+
+
+@dataclass(slots=True)
+class Embedded:
+    """Embeddings of unit length by picture; ``left_out`` pictures gave none."""
+
+    vectors: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
+    left_out: int = 0
+
+
+def calibrate_folder(
+    folder: Path, pack: Pack, progress: Progress | None = None, *, aligned: bool = False
+) -> Calibration:
+    """The table of a pack from ``folder/PERSON/PICTURE``: every two pictures in
+    different sub-folders are a pair of different people.
+
+    The largest face of a picture counts. ``aligned`` says that the pictures are crops
+    on the ArcFace template, square, with nothing but the face. Pictures without a
+    usable face are left out and counted. Raises ``InvalidParameter`` when there are
+    too few, ``PackError`` when the pack cannot do it.
+    """
+    if not folder.is_dir():
+        raise InvalidParameter(f"{folder} is not a folder")
+    pictures = sorted(
+        path
+        for person in folder.iterdir() if person.is_dir()
+        for path in person.iterdir() if path.suffix.lower() in SUFFIXES
+    )
+    found = embed_files(pictures, pack, progress, aligned=aligned)
+    labels = [path.parent.name for path in found.vectors]
+    vectors = np.array(list(found.vectors.values()), dtype=np.float32)
+    source = _source(pack, found, folder.name, people=len(set(labels)))
+    return fit(vectors, labels, source)
+
+
+def calibrate_pairs(
+    table: Path, root: Path, pack: Pack, progress: Progress | None = None, *, aligned: bool = False
+) -> Calibration:
+    """The table of a pack from a CSV file with the columns ``a``, ``b`` (pictures,
+    relative to ``root``) and ``same`` (1 or 0).
+
+    Pairs with a picture that has no usable face are left out. Raises as
+    ``calibrate_folder`` does.
+    """
+    pairs = list(_read_pairs(table, root))
+    pictures = sorted({path for a, b, _ in pairs for path in (a, b)})
+    found = embed_files(pictures, pack, progress, aligned=aligned)
+    whole = [pair for pair in pairs if pair[0] in found.vectors and pair[1] in found.vectors]
+    cosines = [float(found.vectors[a] @ found.vectors[b]) for a, b, _ in whole]
+    return fit_pairs(cosines, [same for *_, same in whole], _source(pack, found, table.name))
+
+
+def embed_files(
+    pictures: Iterable[Path], pack: Pack, progress: Progress | None = None, *, aligned: bool = False
+) -> Embedded:
+    """The largest face of each picture, embedded. See ``calibrate_folder``."""
+    paths = list(pictures)
+    found = Embedded()
+    for start in range(0, len(paths), BATCH):
+        batch = paths[start : start + BATCH]
+        crops = dict(_crops(batch, pack, aligned=aligned))
+        vectors = embed(list(crops.values()), pack.embedder())
+        found.vectors.update(zip(crops, vectors, strict=True))
+        found.left_out += len(batch) - len(crops)
+        if progress is not None:
+            progress(len(found.vectors) + found.left_out, len(paths))
+    return found
+
+
+def _crops(paths: Iterable[Path], pack: Pack, *, aligned: bool) -> Iterator[tuple[Path, Crop]]:
+    for path in paths:
+        data = _read(path)
+        try:
+            yield path, _crop(decode(data, LIMITS), pack, aligned=aligned)
+        except BadInput as error:
+            log.info(
+                "A picture is left out: %s", error.message,
+                extra={"action": "calibrate-skip", "file": path.name, "code": error.code},
+            )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidParameter(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _crop(picture: Picture, pack: Pack, *, aligned: bool) -> Crop:
+    if aligned and picture.shape[0] != picture.shape[1]:
+        raise InvalidParameter("an aligned crop is square")
+    if aligned and pack.info.scheme == "arcface5":
+        return picture
+    faces = detect(_with_margin(picture) if aligned else picture, pack.detector())
+    if not faces:
+        raise NoFace
+    return align_faces(picture, faces[:1], pack.embedder())[0]
+
+
+def _with_margin(crop: Crop) -> Picture:
+    margin = round(crop.shape[0] * MARGIN)
+    wide = cv2.copyMakeBorder(crop, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
+    large = cv2.resize(wide, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
+    return large.astype(np.uint8, copy=False)
+
+
+def _read_pairs(table: Path, root: Path) -> Iterator[tuple[Path, Path, bool]]:
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                yield root / row["a"], root / row["b"], _truth(row)
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidParameter(
+            f"{table} is no list of pairs with the columns a, b and same: {error!r}"
+        ) from error
+
+
+def _truth(row: Mapping[str, str]) -> bool:
+    if row["same"] not in ("0", "1"):
+        raise InvalidParameter(f"the column same holds {row['same']!r}; it takes 0 or 1")
+    return row["same"] == "1"
+
+
+def _source(pack: Pack, found: Embedded, origin: str, people: int = 0) -> Source:
+    return Source(
+        pack=pack.info.name,
+        model=pack.info.recognition_model,
+        dimension=pack.info.dimension,
+        origin=origin,
+        people=people,
+        faces=len(found.vectors),
+        left_out=found.left_out,
+    )

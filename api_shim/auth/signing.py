@@ -1,0 +1,130 @@
+"""Dialect e's signatures: what is signed, and whether a signature is right.
+
+Logic without I/O: parameters and a credential in, a verdict out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api_shim.auth import sm2
+from api_shim.wire import Number, canonical, utf8
+from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
+from pipeline.gallery.tenants import SignedCredential
+
+UNSIGNED = frozenset({"signData", "encData", "extra"})
+SIGN_TYPES = frozenset({"SHA256", "SM2"})
+
+# Joined by = and &, parameters could be cut apart in another way that gives the same
+# string. With names like these, and `data` being JSON, there is only one.
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+_APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class SignedParameters:
+    """The parameters around a request's ``data``, of the right types. ``signed`` is the
+    string that was signed, but for the secret at its end."""
+
+    app_id: str
+    sign_type: str
+    signature: str
+    timestamp: int
+    data: Mapping[str, Any]
+    signed: str
+
+
+def read_parameters(parameters: Mapping[str, Any]) -> SignedParameters:
+    """Raises ``InvalidParameter`` naming the first parameter that is missing or wrong."""
+    timestamp = parameters.get("timestamp")
+    seconds = timestamp.as_int() if isinstance(timestamp, Number) else None
+    if seconds is None:
+        raise InvalidParameter("timestamp must be an integer, unix seconds")
+    data = parameters.get("data")
+    if not isinstance(data, dict):
+        raise InvalidParameter("data must be a JSON object")
+    _text(parameters, "version")
+    sign_type = _text(parameters, "signType")
+    if sign_type not in SIGN_TYPES:
+        raise InvalidParameter("signType must be SHA256 or SM2")
+    if _text(parameters, "encType") != "plain":
+        raise InvalidParameter("encType must be plain")
+    return SignedParameters(
+        app_id=_text(parameters, "appId"),
+        sign_type=sign_type,
+        signature=_text(parameters, "signData"),
+        timestamp=seconds,
+        data=data,
+        signed=string_to_sign(parameters),
+    )
+
+
+def _text(parameters: Mapping[str, Any], name: str) -> str:
+    value = parameters.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidParameter(f"{name} must be a string")
+    return value
+
+
+def string_to_sign(parameters: Mapping[str, Any]) -> str:
+    """``k=v`` of every signed parameter, sorted by name and joined by ``&``; without
+    the ``&key=`` at the end. Raises ``InvalidParameter`` for a name out of the
+    ordinary."""
+    pairs = []
+    for name in sorted(parameters.keys() - UNSIGNED):
+        if not _NAME.fullmatch(name):
+            raise InvalidParameter("a parameter's name has letters, digits, _ . - only")
+        value = parameters[name]
+        pairs.append(f"{name}={value if isinstance(value, str) else canonical(value)}")
+    return "&".join(pairs)
+
+
+def is_app_id(text: str) -> bool:
+    """Whether ``text`` can be an appId at all."""
+    return _APP_ID.fullmatch(text) is not None
+
+
+def check_time(timestamp: int, now: float, window_s: float) -> None:
+    """Raises ``StaleRequest``."""
+    if abs(now - timestamp) > window_s:
+        raise StaleRequest(
+            f"timestamp is more than {window_s:.0f} s away from the server's clock"
+        )
+
+
+def check_signature(request: SignedParameters, credential: SignedCredential | None) -> None:
+    """Raises ``BadSignature``, also when there is no such credential."""
+    if credential is None:
+        raise BadSignature
+    message = utf8(f"{request.signed}&key={credential.app_secret}")
+    if request.sign_type == "SM2":
+        right = _sm2_right(credential.sm2_public_key, message, request.signature)
+    else:
+        right = hmac.compare_digest(utf8(request.signature), sha256_signature(message))
+    if not right:
+        raise BadSignature
+
+
+def sha256_signature(message: bytes) -> bytes:
+    """The Base64 of the lower-case hex digest."""
+    return base64.b64encode(hashlib.sha256(message).hexdigest().encode())
+
+
+def _sm2_right(public_key: str | None, message: bytes, signature: str) -> bool:
+    if public_key is None:
+        return False
+    try:
+        raw = base64.b64decode(utf8(signature), validate=True)
+        if len(raw) == 2 * sm2.SIGNATURE_BYTES:
+            raw = bytes.fromhex(raw.decode("ascii"))
+    except (binascii.Error, ValueError):
+        return False
+    return sm2.verify(public_key, message, raw)

@@ -1,0 +1,64 @@
+"""The seam between the service and the five documented APIs.
+
+A dialect owns its paths, the way its requests are read and its envelopes. It never
+waits, stores or queues anything: ``read`` says what a request wants, the service does
+it, and ``render`` says how the outcome looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from api_shim.intents import Call, Intent, Reply
+from pipeline.jobs.model import Job
+from pipeline.media.header import PictureLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A documented path, the HTTP methods that it takes, and the dialect's own name
+    for what it does."""
+
+    path: str
+    methods: frozenset[str]
+    operation: str
+
+
+class Dialect(Protocol):
+    """One documented API."""
+
+    @property
+    def name(self) -> str:
+        """The document's letter; job rows carry it."""
+        ...
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]: ...
+
+    @property
+    def limits(self) -> PictureLimits:
+        """What pictures it takes, by their headers."""
+        ...
+
+    def read(self, endpoint: Endpoint, call: Call) -> Intent | Reply:
+        """Authenticate and parse: a job to do, or the whole answer of an operation
+        that needs none. Runs in a thread; may ask the database.
+
+        Raises ``FaceError``, in the order of checks that the document gives.
+        """
+        ...
+
+    def render(self, job: Job) -> Reply:
+        """The answer of a job that has ended; equal bytes for equal rows."""
+        ...
+
+    def render_error(self, error: Exception, call: Call) -> Reply:
+        """The answer of a request that became no job. ``call`` has an empty body when
+        the body could not be read; any other exception than ``FaceError`` is an
+        internal error."""
+        ...
+
+    def render_wrong_method(self, call: Call) -> Reply:
+        """The answer, status 405, to a method that the path does not take."""
+        ...

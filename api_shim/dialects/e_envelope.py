@@ -1,0 +1,147 @@
+"""Dialect e's answers: the envelope, the codes, and results in its terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from api_shim.intents import Reply
+from pipeline import errors
+from pipeline.errors import FaceError
+from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.types import Box
+
+SUCCESS = 0
+INTERNAL = 9999
+
+# By the neutral code of an error. 9800 to 9802, 9001, 9002 and 9901 are documented.
+CODES: dict[str, int] = {
+    errors.BadSignature.code: 9800,
+    errors.InvalidParameter.code: 9801,
+    errors.ReplayedRequest.code: 9801,
+    errors.IdempotencyConflict.code: 9801,
+    errors.StaleRequest.code: 9802,
+    errors.MissingParameter.code: 9001,
+    errors.MediaTooLarge.code: 9002,
+    errors.BadEncoding.code: 9901,
+    errors.NotAPicture.code: 9902,
+    errors.PictureCorrupt.code: 9902,
+    errors.PictureOutOfRange.code: 9902,
+    errors.NoFace.code: 9903,
+    errors.Overloaded.code: 9904,
+}
+
+# Other errors whose message was written for whoever reads the answer; that of any
+# further one may name hosts or files and stays inside.
+_PUBLIC: dict[str, type[FaceError]] = {
+    kind.code: kind
+    for kind in (
+        errors.JobCrashed,
+        errors.JobCancelled,
+        errors.JobTimedOut,
+        errors.MediaNotFound,
+        errors.MediaUnavailable,
+        errors.BrokerUnavailable,
+        errors.DatabaseUnavailable,
+        errors.TaskUnsupported,
+        errors.Uncalibrated,
+        errors.PackMissing,
+        errors.PackDamaged,
+    )
+}
+
+RETRY_AFTER_S = 2
+
+# d < 0.6 is "the same person": 0.6 is the distance at a false-match rate of 1e-3.
+MATCH_DISTANCE = 0.6
+
+LEFT_TOP = "left_top"
+
+
+def answer(
+    app_id: str, code: int, data: Mapping[str, Any], request_id: str, at: float, status: int = 200
+) -> Reply:
+    """The envelope around ``data`` (with its ``msg``), sealed at epoch second ``at``."""
+    envelope = {
+        "appId": app_id,
+        "code": code,
+        "data": {**data, "requestId": request_id},
+        "encType": "plain",
+        "signType": "plain",
+        "success": code == SUCCESS,
+        "timestamp": math.floor(at),
+    }
+    return Reply(status, msgspec.json.encode(envelope))
+
+
+def refusal(app_id: str, error: Exception, request_id: str, at: float) -> Reply:
+    """The envelope of a request that became no job: 503 when it may be repeated."""
+    code, message = explain(error)
+    away = isinstance(error, errors.Unavailable)
+    reply = answer(app_id, code, {"msg": message}, request_id, at, 503 if away else 200)
+    if not away:
+        return reply
+    return Reply(reply.status, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """(code, msg) of an error at submit."""
+    if isinstance(error, FaceError):
+        return _code_and_message(error.code, error.message)
+    return _code_and_message(FaceError.code, "")
+
+
+def _code_and_message(name: str, message: str) -> tuple[int, str]:
+    if name in CODES:
+        return CODES[name], message
+    kind = _PUBLIC.get(name)
+    return INTERNAL, kind().message if kind else "Internal error."
+
+
+def outcome(job: Job) -> Reply:
+    """The envelope of a job that has ended."""
+    at = job.finished_at or job.created_at
+    app_id = str(job.params.get("app_id", ""))
+    if job.state is JobState.DONE and job.result is not None:
+        data = {**_RESULTS[job.operation](job, job.result), "msg": "success"}
+        return answer(app_id, SUCCESS, data, job.request_id, at)
+    code, message = _code_and_message(
+        job.error_code or FaceError.code, str((job.error or {}).get("message", ""))
+    )
+    message = _name_picture(job, message) if code != INTERNAL else message
+    return answer(app_id, code, {"msg": message}, job.request_id, at)
+
+
+def _name_picture(job: Job, message: str) -> str:
+    picture = (job.error or {}).get("picture")
+    if picture is None or len(job.media) < 2:
+        return message
+    return f"image{picture + 1}: {message}"
+
+
+def _located(job: Job, result: JsonObject) -> JsonObject:
+    picture = result["pictures"][0]
+    boxes = [
+        Box(*face["box"]).inside(picture["width"], picture["height"])
+        for face in picture["faces"][: job.params["max_face_num"]]
+    ]
+    if job.params.get("locations") == LEFT_TOP:
+        rows = [[left, top, right, bottom] for left, top, right, bottom in boxes]
+    else:
+        rows = [[top, right, bottom, left] for left, top, right, bottom in boxes]
+    return {"face_num": len(rows), "locations": rows}
+
+
+def _verified(job: Job, result: JsonObject) -> JsonObject:
+    distance = result["distance"]
+    return {"is_match": distance < MATCH_DISTANCE, "score": distance}
+
+
+def _features(job: Job, result: JsonObject) -> JsonObject:
+    return {"features": result["embedding"]}
+
+
+_RESULTS = {"locate": _located, "verify": _verified, "features": _features}

@@ -1,0 +1,54 @@
+"""What a request asks for, once a dialect has read it; and what goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.gallery.tenants import Tenant
+from pipeline.jobs.model import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request with its body read. Header names are lower case; ``request_id`` is this
+    service's own name for it."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    request_id: str
+
+    @property
+    def media_type(self) -> str:
+        """The body's declared type in lower case, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A job that a tenant wants.
+
+    ``params`` (JSON) is all that the plan and the dialect's rendering need to know;
+    ``pictures`` are the uploaded files in order. ``once`` is the digest of a signed
+    request that may be accepted only once, until ``once_until`` (epoch seconds).
+    """
+
+    tenant: Tenant
+    operation: str
+    params: JsonObject
+    pictures: tuple[bytes, ...] = field(repr=False)
+    once: str | None = None
+    once_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole response."""
+
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,162 @@
+"""Reading what clients send: Base64 and JSON, in bounded space.
+
+Pure functions over bytes and text; they raise ``pipeline.errors``.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pipeline.errors import BadEncoding, InvalidParameter
+
+# Levels of JSON objects and arrays inside each other; the documents need three.
+MAX_DEPTH = 32
+
+# Bytes of JSON outside its strings. A request of the documents has under 1 KB of it;
+# this bounds the number of values, and so the memory, that a body can ask for.
+MAX_SKELETON = 64 * 1024
+
+# More digits than any number of the documents; longer ones stay text.
+MAX_DIGITS = 18
+
+# A string, or one that never ends: so that no text is looked at twice.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_HEAD = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
+_SPACES = str.maketrans("", "", " \t\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A JSON number as its sender wrote it: signatures cover the text."""
+
+    text: str
+
+    def as_int(self) -> int | None:
+        """Its value when it is written as an integer of at most 18 digits."""
+        digits = self.text.removeprefix("-")
+        return int(self.text) if digits.isdigit() and len(digits) <= MAX_DIGITS else None
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in ``body`` (UTF-8); its numbers are ``Number``.
+
+    Raises ``InvalidParameter`` when it is no JSON, no object, nested too deeply, has
+    too many values, a name twice, or text that is no Unicode.
+    """
+    if _depth(_skeleton(body)) > MAX_DEPTH:
+        raise InvalidParameter("the JSON has too many levels")
+    try:
+        value = json.loads(
+            body.decode("utf-8-sig"),
+            object_pairs_hook=_unique,
+            parse_int=Number,
+            parse_float=Number,
+            parse_constant=_refuse_constant,
+        )
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidParameter("the body is not JSON in UTF-8") from error
+    if not isinstance(value, dict):
+        raise InvalidParameter("the JSON is not an object")
+    return value
+
+
+def _skeleton(body: bytes) -> bytes:
+    """The JSON without what stands in its strings, at most ``MAX_SKELETON`` bytes."""
+    kept = bytearray()
+    end = 0
+    while len(kept) <= MAX_SKELETON:
+        start = body.find(b'"', end)
+        if start < 0:
+            kept += body[end : end + MAX_SKELETON + 1]
+            break
+        kept += body[end : min(start + 1, end + MAX_SKELETON + 1)]
+        end = _string_end(body, start)
+    if len(kept) > MAX_SKELETON:
+        raise InvalidParameter("the JSON has too many values")
+    return bytes(kept)
+
+
+def _string_end(body: bytes, start: int) -> int:
+    """Just behind the string that begins at ``start``, or the body's end."""
+    close = body.find(b'"', start + 1)
+    if close < 0:
+        return len(body)
+    if body.find(b"\\", start, close) < 0:
+        return close + 1  # a picture in Base64: nothing is escaped, and to search is fast
+    match = _STRING.match(body, start)
+    return match.end() + 1 if match else len(body)
+
+
+def _depth(skeleton: bytes) -> int:
+    level = deepest = 0
+    for byte in skeleton:
+        if byte in b"{[":
+            level += 1
+            deepest = max(deepest, level)
+        elif byte in b"}]":
+            level -= 1
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        # Two readers may take different ones: what was signed is then unclear.
+        raise InvalidParameter("the JSON has a name twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidParameter(f"{name} is not JSON")
+
+
+def canonical(value: Any) -> str:
+    """``value`` of ``read_object`` as compact JSON: names sorted at every level,
+    non-ASCII unescaped, numbers as they were written."""
+    match value:
+        case Number(text):
+            return text
+        case dict():
+            return "{" + ",".join(_members(value)) + "}"
+        case list():
+            return "[" + ",".join(canonical(item) for item in value) + "]"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
+def _members(value: Mapping[str, Any]) -> Iterable[str]:
+    for name in sorted(value):
+        yield f"{json.dumps(name, ensure_ascii=False)}:{canonical(value[name])}"
+
+
+def utf8(text: str) -> bytes:
+    """Raises ``InvalidParameter`` for half of a surrogate pair, which JSON can carry."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidParameter("the text is not Unicode") from error
+
+
+def base64_text(text: str) -> str:
+    """What is left of Base64 without a ``data:...;base64,`` head and line breaks."""
+    head = _HEAD.match(text)
+    return text[head.end() if head else 0 :].translate(_SPACES)
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of what ``base64_text`` returned, padded or not. Raises
+    ``BadEncoding`` for anything outside the standard alphabet, or a length that no
+    bytes have."""
+    unpadded = text.rstrip("=")
+    padding = -len(unpadded) % 4
+    if padding == 3 or len(text) - len(unpadded) not in (0, padding):
+        raise BadEncoding
+    try:
+        return binascii.a2b_base64(unpadded.encode("ascii") + b"=" * padding, strict_mode=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise BadEncoding from error

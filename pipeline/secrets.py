@@ -4,7 +4,6 @@ only be recognised. Everything hangs on one master key."""
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -43,7 +42,7 @@ class Vault:
         nonce, body = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
         try:
             return self._cipher.decrypt(nonce, body, owner.encode()).decode()
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise ConfigurationError(
                 "a stored secret was sealed under another master key; "
                 "set FACELINE_MASTER_KEY to the key it was made with"
@@ -51,7 +50,8 @@ class Vault:
 
     def fingerprint(self, secret: str) -> bytes:
         """HMAC-SHA256 of a random secret, to recognise it by (32 bytes)."""
-        return hmac.digest(self._pepper, secret.encode(), "sha256")
+        # What a stranger sends need not be valid Unicode.
+        return hmac.digest(self._pepper, secret.encode(errors="surrogatepass"), "sha256")
 
     def recognises(self, secret: str, fingerprint: bytes) -> bool:
         """Whether ``fingerprint`` is that of ``secret``, in constant time."""
@@ -69,19 +69,26 @@ def open_vault(settings: Settings) -> Vault:
     Raises ``ConfigurationError``.
     """
     configured = settings.master_key.get_secret_value()
-    return Vault(_decode(configured) if configured else _own_key(settings.data_dir))
+    if configured:
+        return Vault(_decode(configured, "FACELINE_MASTER_KEY"))
+    path = settings.data_dir / "master.key"
+    try:
+        if not path.exists():
+            _make_key(path)
+        return Vault(_decode(path.read_text().strip(), str(path)))
+    except OSError as error:
+        raise ConfigurationError(f"the master key cannot be kept: {error}") from error
 
 
-def _decode(text: str) -> bytes:
+def _decode(text: str, source: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ConfigurationError("FACELINE_MASTER_KEY is not Base64") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{source} is not Base64") from error
 
 
-def _own_key(data_dir: Path) -> bytes:
-    path = data_dir / "master.key"
-    data_dir.mkdir(parents=True, exist_ok=True)
+def _make_key(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".master.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -95,7 +102,6 @@ def _own_key(data_dir: Path) -> bytes:
         pass
     finally:
         fresh.unlink()
-    return _decode(path.read_text().strip())
 
 
 def digest(*parts: str | bytes) -> str:

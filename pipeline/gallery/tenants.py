@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,11 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, tenants
 from pipeline.errors import InvalidParameter, TenantNotFound
-from pipeline.jobs.model import JsonObject
 from pipeline.secrets import Vault
+
+TenantSettings = dict[str, Any]  # JSON
 
 KEY_PREFIX_LENGTH = 12  # characters of an API key that find its row; the rest is secret
 KEY_BYTES = 32
+PUBLIC_ID = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Tenant:
 
     id: int
     name: str
-    settings: JsonObject
+    settings: TenantSettings
     disabled: bool
 
 
@@ -62,7 +66,7 @@ class TenantStore:
 
     # -- tenants ------------------------------------------------------------------
 
-    def create(self, name: str, settings: JsonObject | None = None) -> Tenant:
+    def create(self, name: str, settings: TenantSettings | None = None) -> Tenant:
         """Raises ``InvalidParameter`` when the name is taken, empty or too long."""
         if not 0 < len(name) <= 128:
             raise InvalidParameter("a tenant's name has 1 to 128 characters")
@@ -98,7 +102,7 @@ class TenantStore:
         """Raises ``TenantNotFound``."""
         self._update(tenant_id, disabled=disabled)
 
-    def set_settings(self, tenant_id: int, settings: JsonObject) -> None:
+    def set_settings(self, tenant_id: int, settings: TenantSettings) -> None:
         """Raises ``TenantNotFound``."""
         self._update(tenant_id, settings=settings)
 
@@ -123,7 +127,7 @@ class TenantStore:
 
     def issue_signed(self, tenant_id: int, sm2_public_key: str | None = None) -> IssuedSigned:
         """A new appId and appSecret; with the caller's SM2 public key (hex x||y) his
-        SM2 signatures are accepted too."""
+        SM2 signatures are accepted too. Raises ``TenantNotFound``."""
         issued = IssuedSigned(
             app_id=secrets.token_hex(16).upper(), app_secret=secrets.token_hex(16).upper()
         )
@@ -149,7 +153,7 @@ class TenantStore:
     # -- API keys -----------------------------------------------------------------
 
     def issue_key(self, tenant_id: int) -> str:
-        """A new API key; only its fingerprint is kept."""
+        """A new API key; only its fingerprint is kept. Raises ``TenantNotFound``."""
         key = secrets.token_urlsafe(KEY_BYTES)
         self._insert(
             tenant_id, "key", key[:KEY_PREFIX_LENGTH], self._vault.fingerprint(key), None
@@ -192,15 +196,20 @@ class TenantStore:
     def _insert(
         self, tenant_id: int, kind: str, public_id: str, secret: bytes, sm2_public_key: str | None
     ) -> None:
-        with writing(self._engine) as connection:
-            connection.execute(
-                insert(credentials).values(
-                    tenant_id=tenant_id, kind=kind, public_id=public_id, secret=secret,
-                    sm2_public_key=sm2_public_key, disabled=False, created_at=self._clock(),
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(
+                    insert(credentials).values(
+                        tenant_id=tenant_id, kind=kind, public_id=public_id, secret=secret,
+                        sm2_public_key=sm2_public_key, disabled=False, created_at=self._clock(),
+                    )
                 )
-            )
+        except IntegrityError as error:
+            raise TenantNotFound from error
 
     def _credential(self, kind: str, public_id: str) -> tuple[RowMapping, Tenant] | None:
+        if PUBLIC_ID.fullmatch(public_id) is None:
+            return None  # a stranger's text, which not every database would take
         with reading(self._engine) as connection:
             row = _live_credential(connection, kind, public_id, self._clock())
             if row is None:

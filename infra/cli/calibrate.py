@@ -2,6 +2,90 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def calibrate() -> None:
-    """Make the calibration table of a pack from labelled faces."""
+import typer
+
+from infra.cli.console import err, print_table, say
+from infra.cli.progress import counting
+from pipeline import calibration
+from pipeline.calibrate import Progress, calibrate_folder, calibrate_pairs
+from pipeline.calibration import Calibration
+from pipeline.config import load_settings
+from pipeline.errors import InvalidParameter
+from pipeline.sessions import registry
+from pipeline.sessions.base import Pack
+
+# False-match rates whose thresholds are shown.
+SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+
+
+def calibrate(
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="FOLDER/PERSON/PICTURE: all pictures of two people are a pair each."),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV with the columns a, b (pictures) and same (1 or 0).")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Where the pictures of --pairs lie; without it: beside it.")
+    ] = None,
+    pack: Annotated[str | None, typer.Option(help="Stands for FACELINE_PACK.")] = None,
+    aligned: Annotated[
+        bool, typer.Option("--aligned", help="The pictures are crops on the ArcFace template.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the table to this file; without it: into the data directory."),
+    ] = None,
+) -> None:
+    """Make a pack's table from cosine to false-match rate, from labelled pictures.
+
+    Takes --folder or --pairs; a hundred people or more. The service uses the table of
+    the data directory before the one that is shipped.
+    """
+    if (folder is None) == (pairs is None):
+        raise InvalidParameter("calibrate takes either --folder or --pairs")
+    settings = load_settings()
+    if pack is not None:
+        settings = settings.model_copy(update={"pack": pack})
+    info = registry.choose(settings)
+    loaded = registry.load(info, settings)
+    with counting("pictures", err) as progress:
+        table = _fit(folder, pairs, root, loaded, progress, aligned=aligned)
+    if out is None:
+        written = calibration.save(table, settings.data_dir)
+    else:
+        written = out
+        out.write_text(calibration.to_json(table), encoding="utf-8")
+    _show(table)
+    say(f"Written to {written}. Workers read it when they start.")
+
+
+def _fit(
+    folder: Path | None, pairs: Path | None, root: Path | None, pack: Pack,
+    progress: Progress, *, aligned: bool,
+) -> Calibration:
+    if folder is not None:
+        return calibrate_folder(folder, pack, progress, aligned=aligned)
+    assert pairs is not None
+    return calibrate_pairs(pairs, root or pairs.parent, pack, progress, aligned=aligned)
+
+
+def _show(table: Calibration) -> None:
+    say(
+        f"{table.pack}: {table.faces} faces, {table.impostor_pairs} pairs of different people; "
+        f"counted down to a false-match rate of {table.measured_to:.0e}, a model of the tail below."
+    )
+    print_table(
+        ("false-match rate", "cosine", "confidence", "distance"),
+        (
+            (
+                f"{rate:.0e}", f"{cosine:.4f}", f"{table.confidence(cosine):.2f}",
+                f"{table.distance(cosine):.3f}",
+            )
+            for rate, cosine in ((rate, table.cosine_at(rate)) for rate in SHOWN)
+        ),
+    )

@@ -6,17 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from infra.cli.console import err, print_json, print_table, say
+from infra.cli.progress import files
 from pipeline.config import load_settings
 from pipeline.errors import PackMissing
 from pipeline.sessions import registry
@@ -72,9 +64,8 @@ def verify(
             if name else f"no pack in {places}; run `faceline models pull buffalo_l`"
         )
     for info in found:
-        with _progress() as progress:
-            bars = Bars(progress)
-            verify_pack(info, bars.update)
+        with files(err) as progress:
+            verify_pack(info, progress)
         say(f"{info.name}: {len(info.files)} files are what the pack states.")
 
 
@@ -88,27 +79,6 @@ def pack_json(info: PackInfo) -> dict[str, object]:
         "dimension": info.dimension,
         "licence": licence_sentence(info),
     }
-
-
-class Bars:
-    """One progress bar a file."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._bars: dict[str, TaskID] = {}
-
-    def update(self, name: str, done: int, size: int) -> None:
-        """``done`` of ``size`` bytes of the file ``name``."""
-        if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=size)
-        self._progress.update(self._bars[name], completed=done)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        TimeRemainingColumn(), console=err, transient=True,
-    )
 
 
 def _target(directory: Path | None) -> Path:

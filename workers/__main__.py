@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 
+import workers.one_thread  # noqa: F401  # first: see there
 from pipeline.config import load_settings
 from pipeline.errors import FaceError
 from workers.logs import setup_logging

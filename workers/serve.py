@@ -25,9 +25,6 @@ from workers.undertaker import Undertaker
 
 logger = logging.getLogger(__name__)
 
-# Libraries read these when they load. One thread each: there is a process a core.
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
 
 def run_worker(settings: Settings) -> int:
     """Serve ``settings.stages`` until SIGTERM; the exit code.
@@ -36,8 +33,6 @@ def run_worker(settings: Settings) -> int:
     seconds at the latest. Raises ``ConfigurationError`` and what the pack raises when
     the worker cannot start.
     """
-    for name in ONE_THREAD:
-        os.environ.setdefault(name, "1")
     registry.choose(settings)  # absent: said here once instead of by every process
     app = make_app(settings)
     register(app)

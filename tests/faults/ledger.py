@@ -1,0 +1,66 @@
+"""What must hold after any fault, checked against a ledger that the database keeps.
+
+The ledger is filled by triggers, so that it sees every end of a job, whoever wrote it
+and whatever he believed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from pipeline.database.engine import reading, writing
+from pipeline.jobs.model import JobState
+from pipeline.plans import Stage
+from tests.yard import Yard
+
+TABLE = "CREATE TABLE ledger (job TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL)"
+TRIGGER = """
+CREATE TRIGGER keep_ledger AFTER UPDATE OF state ON jobs WHEN new.state <> old.state
+BEGIN INSERT INTO ledger VALUES (new.id, old.state, new.state); END
+"""
+ENDS = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Every change of state of every job of a yard (SQLite)."""
+
+    yard: Yard
+
+    def open(self) -> None:
+        with writing(self.yard.engine) as connection:
+            connection.execute(text(TABLE))
+            connection.execute(text(TRIGGER))
+
+    def ends(self) -> Counter[str]:
+        """How often each job has ended."""
+        with reading(self.yard.engine) as connection:
+            rows = connection.execute(text("SELECT job, after FROM ledger")).all()
+        return Counter(job for job, after in rows if after in ENDS)
+
+    def returned(self) -> int:
+        """How often a job went back from a worker to the queue."""
+        with reading(self.yard.engine) as connection:
+            return int(
+                connection.execute(
+                    text("SELECT count(*) FROM ledger WHERE before='running' AND after='queued'")
+                ).scalar_one()
+            )
+
+
+def check_nothing_lost(ledger: Ledger, accepted: Sequence[str]) -> None:
+    """I1: every accepted job has ended; I2: once, with one result; I6: nothing is left
+    behind in queues and leases."""
+    yard = ledger.yard
+    jobs = [yard.job(job_id) for job_id in accepted]
+    assert len(set(accepted)) == len(accepted)
+    assert Counter(job.state for job in jobs) == {JobState.DONE: len(accepted)}, yard.logs()
+    assert ledger.ends() == Counter(accepted)
+    assert all(job.result is not None and job.error is None for job in jobs)
+    assert all(len(job.trace) == len(Stage) - 1 for job in jobs), "a stage ran twice or never"
+    assert all(job.lease_until is None for job in jobs)
+    assert {stage: yard.dispatcher.depth(stage) for stage in Stage} == dict.fromkeys(Stage, 0)

@@ -1,0 +1,192 @@
+"""Row 1, 5 and 6 of the table of faults: dying workers, a dying and a wiped Redis.
+
+Each run submits while the faults happen, and each fault strikes when a number of jobs
+drawn beforehand is through, so that no clock decides what is tested.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import redis
+
+from tests.conftest import models_directory
+from tests.faults.ledger import Ledger, check_nothing_lost
+from tests.servers import RedisServer
+from tests.yard import Process, Yard, open_yard
+
+JOBS = 2000
+KILLS = 10
+BACKLOG = 600  # jobs in flight: enough that a wiped Redis loses hundreds of messages
+
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def yard(tmp_path: Path, redis_server: RedisServer, edge_pack: object) -> Iterator[Yard]:
+    # The smallest real work: one run of the detector on one tile.
+    with open_yard(
+        tmp_path, redis_server.url, models_directory(), detection_sizes="32",
+        max_attempts=KILLS + 1,
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def ledger(yard: Yard) -> Ledger:
+    ledger = Ledger(yard)
+    ledger.open()
+    return ledger
+
+
+class Submitter(threading.Thread):
+    """Submits jobs as fast as they are done, a backlog ahead."""
+
+    def __init__(self, yard: Yard, jobs: int) -> None:
+        super().__init__(daemon=True)
+        self.accepted: list[str] = []
+        self._yard = yard
+        self._jobs = jobs
+
+    def run(self) -> None:
+        rng = np.random.default_rng(7)
+        pictures = [
+            cv2.imencode(".png", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))[1].tobytes()
+            for _ in range(8)
+        ]
+        while len(self.accepted) < self._jobs:
+            if len(self.accepted) - done(self._yard) > BACKLOG:
+                time.sleep(0.05)
+                continue
+            for picture in pictures:
+                self.accepted.append(self._yard.submit("locate", picture))
+
+
+class Group:
+    """One worker group that is there again after each death, as a supervisor does it."""
+
+    def __init__(self, yard: Yard) -> None:
+        self._yard = yard
+        self._process: Process = yard.worker()
+
+    def kill(self) -> None:
+        assert self._process.alive
+        self._process.kill()
+        self._process = self._yard.worker()
+
+    def close(self) -> None:
+        self._process.kill()
+
+
+@pytest.fixture
+def group(yard: Yard) -> Iterator[Group]:
+    group = Group(yard)
+    yield group
+    group.close()
+
+
+def done(yard: Yard) -> int:
+    return yard.jobs.counts().get("done", 0)
+
+
+def wait_done(yard: Yard, count: int, within_s: float = 120.0) -> None:
+    until = time.monotonic() + within_s
+    while done(yard) < count:
+        assert time.monotonic() < until, f"stuck at {yard.jobs.counts()}\n{yard.logs()}"
+        time.sleep(0.02)
+
+
+def strike(yard: Yard, faults: Sequence[tuple[int, Callable[[], None]]]) -> list[str]:
+    """Submit all jobs; each fault strikes when its number of jobs is through. The ids
+    of the accepted jobs, which have all ended."""
+    submitter = Submitter(yard, JOBS)
+    submitter.start()
+    for count, fault in sorted(faults, key=lambda pair: pair[0]):
+        wait_done(yard, count)
+        fault()
+    submitter.join(300)
+    assert not submitter.is_alive()
+    yard.wait(submitter.accepted, 120)
+    return submitter.accepted
+
+
+def kills(group: Group, seed: int) -> list[tuple[int, Callable[[], None]]]:
+    counts = random.Random(seed).sample(range(20, JOBS - BACKLOG), KILLS)
+    return [(count, group.kill) for count in counts]
+
+
+def test_workers_killed(yard: Yard, ledger: Ledger, group: Group) -> None:
+    with yard.upkeep():
+        accepted = strike(yard, kills(group, seed=1))
+        check_nothing_lost(ledger, accepted)
+    assert len(accepted) == JOBS
+    assert ledger.returned() > 0, "no kill hit a running job"
+
+
+def test_workers_killed_and_redis_wiped(
+    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer
+) -> None:
+    group = Group(yard)
+    wiped: list[int] = []
+    with yard.upkeep(), redis.Redis.from_url(redis_server.url) as client:
+
+        def wipe() -> None:
+            wiped.append(yard.dispatcher.depth("decode"))
+            client.flushall()
+
+        accepted = strike(yard, [*kills(group, seed=2), (JOBS // 2, wipe)])
+        check_nothing_lost(ledger, accepted)
+    assert wiped[0] > 100, "there was little to lose"
+
+
+def test_workers_and_redis_killed(
+    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer
+) -> None:
+    with yard.upkeep():
+
+        def restart() -> None:
+            redis_server.kill()
+            redis_server.start()
+
+        accepted = strike(yard, [*kills(group, seed=3), (JOBS // 2, restart)])
+        check_nothing_lost(ledger, accepted)
+
+
+def test_loss_can_be_seen(
+    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer
+) -> None:
+    """Without the reconciler a wiped Redis loses jobs; with it they come back."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        submitter = Submitter(yard, BACKLOG)
+        submitter.start()
+        submitter.join(60)
+        client.flushall()
+        wait_quiet(yard)
+    lost = yard.jobs.waiting("decode")
+    assert lost > 100
+    with yard.upkeep():
+        yard.wait(submitter.accepted)
+        check_nothing_lost(ledger, submitter.accepted)
+
+
+def wait_quiet(yard: Yard) -> None:
+    """Until the workers have nothing more to do: no message, no running job, and no
+    change for two seconds."""
+    last, since = -1, time.monotonic()
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        through = done(yard)
+        busy = yard.dispatcher.depth("decode") + yard.jobs.counts().get("running", 0)
+        if busy or through != last:
+            last, since = through, time.monotonic()
+        elif time.monotonic() - since > 2:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"the workers did not come to rest\n{yard.logs()}")

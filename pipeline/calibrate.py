@@ -30,9 +30,10 @@ Progress = Callable[[int, int], None]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
-# An operator's own files: wider than what the service takes from outside.
+# An operator's own files may be larger than what the service takes from outside, but
+# not have more pixels than OpenCV was told to decode (see pipeline/__init__.py).
 LIMITS = PictureLimits(
-    max_bytes=256 * 1024 * 1024, min_side=SMALLEST_SIDE, max_side=30_000, max_pixels=100_000_000
+    max_bytes=256 * 1024 * 1024, min_side=SMALLEST_SIDE, max_side=30_000, max_pixels=40_000_000
 )
 
 BATCH = 64  # crops that are kept at once

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from pipeline.config import Settings
+from pipeline.errors import FaceError, NotAPicture, PictureCorrupt, PictureOutOfRange
+from pipeline.media.header import PictureLimits
+from pipeline.stages.decode import decode
+from pipeline.types import Picture
+from tests.unit.pictures import (
+    HEIGHT,
+    WIDTH,
+    encoded,
+    face_like,
+    image,
+    png_bomb,
+    samples,
+    turned,
+)
+
+LIMITS = PictureLimits.from_settings(Settings())
+SAMPLES = samples()
+OPAQUE = [name for name in SAMPLES if "alpha" not in name and "rgba" not in name]
+
+
+def with_opencv(data: bytes) -> Picture:
+    """As `cv2.imread` reads the file."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    return pixels.astype(np.uint8)
+
+
+def difference(a: Picture, b: Picture) -> float:
+    """Mean absolute difference of two pictures of one size, in grey levels."""
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(int) - b.astype(int)).mean())
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_shape_and_kind(name: str) -> None:
+    picture = decode(SAMPLES[name], LIMITS)
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    assert picture.dtype == np.uint8
+    assert picture.flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", OPAQUE)
+def test_pixels_are_those_of_opencv(name: str) -> None:
+    np.testing.assert_array_equal(decode(SAMPLES[name], LIMITS), with_opencv(SAMPLES[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "off"),
+    [
+        ("png", "RGB", 0), ("bmp", "RGB", 0), ("tiff", "RGB", 0), ("tiff lzw", "RGB", 0),
+        ("tiff pages", "RGB", 0), ("webp lossless", "RGB", 0), ("webp animated", "RGB", 0),
+        ("png animated", "RGB", 0), ("png colour 16", "RGB", 0), ("tiff cmyk", "RGB", 0),
+        ("png grey", "L", 0), ("png grey 16", "L", 0), ("tiff grey 16", "L", 0),
+        ("bmp grey", "L", 0), ("png palette", "P", 0), ("bmp palette", "P", 0),
+        ("png bilevel", "1", 0), ("tiff fax", "1", 0), ("gif", "RGB", 12),
+        ("gif animated", "RGB", 12), ("jpeg", "RGB", 6), ("jpeg progressive", "RGB", 6),
+        ("jpeg grey", "L", 3), ("jpeg cmyk", "RGB", 6), ("webp", "RGB", 6),
+    ],
+)
+def test_what_was_stored_comes_out(name: str, mode: str, off: float) -> None:
+    stored = np.asarray(image(mode).convert("RGB"))[:, :, ::-1]
+    assert difference(decode(SAMPLES[name], LIMITS), stored) <= off
+
+
+@pytest.mark.parametrize("name", ["png rgba", "webp rgba", "tiff rgba", "png grey alpha"])
+def test_transparency_is_laid_over_white(name: str) -> None:
+    faded = image("LA" if name == "png grey alpha" else "RGBA").convert("RGBA")
+    white = Image.new("RGBA", faded.size, "white")
+    expected = np.asarray(Image.alpha_composite(white, faded).convert("RGB"))[:, :, ::-1]
+    picture = decode(SAMPLES[name], LIMITS)
+    assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert picture[:, 0].min() == 255
+
+
+@pytest.mark.parametrize("file_format", ["png", "gif"])
+def test_a_transparent_palette_entry_is_white(file_format: str) -> None:
+    palette = image().convert("P", palette=Image.Palette.ADAPTIVE)
+    clear = palette.getpixel((0, 0))
+    picture = decode(encoded(palette, file_format, transparency=clear), LIMITS)
+    assert picture[0, 0].tolist() == [255, 255, 255]
+    assert picture[30, 40].tolist() != [255, 255, 255]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["jpeg", "png", "tiff", "webp"])
+def test_exif_turn_is_applied_once(file_format: str, orientation: int) -> None:
+    data = turned(file_format, orientation)
+    with Image.open(io.BytesIO(data)) as stored:
+        upright = ImageOps.exif_transpose(stored).convert("RGB")
+    expected = np.asarray(upright)[:, :, ::-1]
+    picture = decode(data, LIMITS)
+    assert picture.shape[:2] == ((HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT))
+    np.testing.assert_array_equal(picture, expected)
+    if file_format != "tiff":
+        np.testing.assert_array_equal(picture, with_opencv(data))
+
+
+def test_real_photos_equal_imread(test_data: Path) -> None:
+    for path in sorted((test_data / "photos").glob("*.jpg")):
+        expected = cv2.imread(str(path))
+        assert expected is not None
+        np.testing.assert_array_equal(decode(path.read_bytes(), LIMITS), expected)
+
+
+# Damage ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_cut_file_is_corrupt_and_never_half_a_picture(name: str) -> None:
+    data, whole = SAMPLES[name], decode(SAMPLES[name], LIMITS)
+    for percent in range(5, 100, 5):
+        part = data[: len(data) * percent // 100]
+        try:
+            picture = decode(part, LIMITS)
+        except (PictureCorrupt, NotAPicture):
+            continue
+        # TIFF keeps tables behind the pixels, and an animation its later frames.
+        assert name.startswith("tiff") or name == "gif animated"
+        np.testing.assert_array_equal(picture, whole)
+
+
+def test_half_a_photo_is_corrupt(test_data: Path) -> None:
+    data = (test_data / "photos" / "obama.jpg").read_bytes()
+    for end in (b"", bytes(1_000)):
+        with pytest.raises(PictureCorrupt):
+            decode(data[: len(data) // 2] + end, LIMITS)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_bytes_behind_the_picture_do_no_harm(name: str) -> None:
+    picture = decode(SAMPLES[name] + b"\0" * 7 + b"behind", LIMITS)
+    np.testing.assert_array_equal(picture, decode(SAMPLES[name], LIMITS))
+
+
+def test_empty_and_foreign_bytes() -> None:
+    for data in (b"", b"\0", b"no picture at all", b"\x7fELF" + bytes(100)):
+        with pytest.raises(NotAPicture):
+            decode(data, LIMITS)
+
+
+def test_a_gif_frame_larger_than_its_screen() -> None:
+    data = bytearray(SAMPLES["gif"])
+    data[6:10] = struct.pack("<HH", 20, 20)
+    with pytest.raises(PictureCorrupt):
+        decode(bytes(data), LIMITS)
+
+
+def test_random_bytes_give_our_errors_only() -> None:
+    chance = random.Random(1)
+    magics = (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF89a", b"II*\0", b"MM\0*")
+    for _ in range(1_000):
+        data = chance.choice(magics) + chance.randbytes(chance.randrange(600))
+        with pytest.raises((NotAPicture, PictureCorrupt, PictureOutOfRange)):
+            decode(data, LIMITS)
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """Some bytes overwritten, cut out or put in, half of them near the head."""
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 3, 10, 40))):
+        reach = min(len(changed), 200) if chance.random() < 0.5 else len(changed)
+        place = chance.randrange(reach)
+        match chance.randrange(4):
+            case 0:
+                changed[place] = chance.randrange(256)
+            case 1:
+                changed[place : place + 4] = chance.choice(
+                    (b"\xff\xff\xff\xff", bytes(4), b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f")
+                )
+            case 2:
+                del changed[place : place + chance.randrange(1, 9)]
+            case _:
+                changed[place:place] = chance.randbytes(chance.randrange(1, 9))
+    return bytes(changed)
+
+
+def decode_mutations(count: int) -> None:
+    """Decode ``count`` damaged files; anything but our own errors is raised."""
+    chance = random.Random(2)
+    names = sorted(SAMPLES)
+    for _ in range(count):
+        try:
+            picture = decode(mutated(SAMPLES[chance.choice(names)], chance), LIMITS)
+        except FaceError:
+            continue
+        assert picture.dtype == np.uint8
+        assert picture.ndim == 3
+
+
+# Memory ------------------------------------------------------------------------
+
+
+def peak_of(code: str) -> tuple[str, float]:
+    """What the code prints in a process of its own, and that process's peak in MB."""
+    program = (
+        "import resource\n" + code
+        + "\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    *said, peak = done.stdout.split()
+    return " ".join(said), float(peak)
+
+
+PRELUDE = """
+from tests.unit import test_decode as t
+"""
+
+
+def test_a_thousand_mutations_in_bounded_memory() -> None:
+    _, idle = peak_of(PRELUDE)
+    _, peak = peak_of(PRELUDE + "t.decode_mutations(1_000)")
+    # The largest picture within the limits takes 120 MB.
+    assert peak - idle < 400
+
+
+def test_a_bomb_is_refused_without_its_pixels(tmp_path: Path) -> None:
+    bomb = png_bomb(20_000)
+    assert len(bomb) < 1_100_000
+    (tmp_path / "bomb.png").write_bytes(bomb)
+    code = PRELUDE + f"""
+data = open({str(tmp_path / "bomb.png")!r}, "rb").read()
+try:
+    t.decode(data, t.LIMITS)
+except t.PictureOutOfRange as error:
+    print(error.code)
+"""
+    _, idle = peak_of(PRELUDE)
+    said, peak = peak_of(code)
+    assert said == "picture_out_of_range"
+    assert peak - idle < 20
+
+
+def test_opencv_itself_has_the_cap() -> None:
+    """Behind the header check: OpenCV must have read its cap when it was loaded."""
+    code = """
+import sys, pipeline, cv2, numpy
+try:
+    print(cv2.imdecode(numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8), 1).shape)
+except cv2.error as error:
+    print("CV_IO_MAX_IMAGE_PIXELS" in str(error))
+"""
+    environment = {
+        name: value for name, value in os.environ.items() if name != "OPENCV_IO_MAX_IMAGE_PIXELS"
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=png_bomb(7_000), capture_output=True, check=True,
+        env={**environment, "FACELINE_MAX_PIXELS": "1000000"},
+    )
+    assert done.stdout.strip() == b"True"
+
+
+def test_the_face_is_lopsided() -> None:
+    """Only a picture that differs from its mirror images shows a wrong turn."""
+    face = face_like()
+    for flipped in (face[::-1], face[:, ::-1], face[::-1, ::-1]):
+        assert difference(face, flipped) > 10

@@ -77,6 +77,8 @@ def _open_postgres(url: URL, durable: bool) -> Engine:
         pool_timeout=POOL_WAIT_S,
         pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_S, "options": options, **KEEPALIVES},
+        # Errors travel to logs: what was to be stored must not go with them.
+        hide_parameters=True,
         json_serializer=_to_json,
         json_deserializer=msgspec.json.decode,
     )
@@ -90,6 +92,8 @@ def _open_sqlite(url: URL, durable: bool) -> Engine:
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_WAIT_S,
         connect_args={"timeout": BUSY_S, "check_same_thread": False, "isolation_level": None},
+        # Errors travel to logs: what was to be stored must not go with them.
+        hide_parameters=True,
         json_serializer=_to_json,
         json_deserializer=msgspec.json.decode,
     )

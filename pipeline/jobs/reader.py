@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
@@ -25,6 +25,8 @@ from pipeline.jobs.statements import (
 )
 
 JOB_ID = re.compile("[0-9a-f]{32}")
+
+MANY = 500  # ids in one query: SQLite and PostgreSQL take more, planning takes longer
 
 
 class JobReader:
@@ -47,6 +49,17 @@ class JobReader:
             if job is not None:
                 return job
         raise JobNotFound
+
+    def ended_among(self, ids: Collection[str]) -> set[str]:
+        """Those of ``ids`` whose jobs have ended."""
+        wanted, found = list(ids), set[str]()
+        with reading(self._engine) as connection:
+            for start in range(0, len(wanted), MANY):
+                query = select(jobs.c.id).where(
+                    jobs.c.id.in_(wanted[start : start + MANY]), ~UNFINISHED
+                )
+                found.update(connection.execute(query).scalars())
+        return found
 
     def by_idempotency_key(self, tenant_id: int, key: str) -> Job | None:
         return self._one(FIND_BY_KEY, tenant=tenant_id, key=key)

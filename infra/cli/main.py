@@ -22,7 +22,7 @@ from infra.cli import (
     settings,
     up,
 )
-from infra.cli.console import err
+from infra.cli.console import say
 from pipeline import errors
 from pipeline.errors import FaceError
 
@@ -85,7 +85,7 @@ def main() -> None:
     try:
         app()
     except FaceError as error:
-        err.print(f"faceline: {explain(error)}", style="red", markup=False, highlight=False)
+        say(f"faceline: {explain(error)}", style="red")
         wrong = isinstance(error, errors.ConfigurationError | errors.BadInput)
         sys.exit(2 if wrong else 1)
     except KeyboardInterrupt:

@@ -70,7 +70,8 @@ def test_every_module_says_what_it_is() -> None:
     silent = [
         str(path.relative_to(ROOT))
         for path in sources()
-        if path.stat().st_size and ast.get_docstring(ast.parse(path.read_text())) is None
+        if path.relative_to(ROOT).parts[0] in FLOORS
+        and ast.get_docstring(ast.parse(path.read_text())) is None
     ]
 
     assert silent == []

@@ -1,0 +1,142 @@
+"""``faceline apps``: credentials are shown once, work, and can be replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api_shim.auth import sm2
+from infra.cli.database import open_database
+from pipeline.config import load_settings
+from pipeline.gallery.tenants import TenantStore
+from pipeline.secrets import open_vault
+from tests.unit.infra.conftest import Faceline
+
+
+@pytest.fixture
+def tenants(faceline: Faceline) -> Iterator[TenantStore]:
+    settings = load_settings()
+    engine = open_database(settings)
+    yield TenantStore(engine, open_vault(settings))
+    engine.dispose()
+
+
+def created(faceline: Faceline, *arguments: str) -> dict[str, Any]:
+    outcome = faceline("apps", *arguments, "--json")
+    assert outcome.code == 0, outcome.err
+    issued: dict[str, Any] = json.loads(outcome.out)
+    return issued
+
+
+def test_created_credentials_work(faceline: Faceline, tenants: TenantStore) -> None:
+    issued = created(faceline, "create", "shop")
+
+    signed = tenants.signed(issued["app_id"])
+    assert signed is not None
+    assert signed.app_secret == issued["app_secret"]
+    assert tenants.by_key(issued["api_key"]) == tenants.by_name("shop")
+    assert "sm2_private_key" not in issued
+
+
+def test_people_read_them_unbroken(faceline: Faceline) -> None:
+    outcome = faceline("apps", "create", "shop", "--sm2")
+
+    labels = [line[:16].strip() for line in outcome.out.splitlines()]
+    assert labels == ["appId", "appSecret", "X-API-Key", "SM2 private key", "SM2 public key"]
+    assert "not shown again" in outcome.err
+
+
+def test_of_a_made_key_pair_only_the_public_key_is_kept(
+    faceline: Faceline, tenants: TenantStore
+) -> None:
+    issued = created(faceline, "create", "bank", "--sm2")
+
+    kept = tenants.signed(issued["app_id"])
+    assert kept is not None
+    assert kept.sm2_public_key == issued["sm2_public_key"]
+    signature = sm2.sign(issued["sm2_private_key"], b"message")
+    assert sm2.verify(issued["sm2_public_key"], b"message", signature)
+
+
+def test_an_own_public_key_is_kept(faceline: Faceline, tenants: TenantStore) -> None:
+    _, public = sm2.generate_key_pair()
+
+    issued = created(faceline, "create", "bank", "--sm2-public-key", public)
+
+    kept = tenants.signed(issued["app_id"])
+    assert kept is not None
+    assert kept.sm2_public_key == public
+
+
+def test_rotation_leaves_both_until_it_is_finished(
+    faceline: Faceline, tenants: TenantStore
+) -> None:
+    old = created(faceline, "create", "bank", "--sm2")
+    new = created(faceline, "rotate", "bank")
+    assert tenants.signed(old["app_id"]) is not None
+    assert tenants.by_key(old["api_key"]) is not None
+
+    outcome = faceline("apps", "rotate", "bank", "--finish")
+
+    assert "2 old credentials of bank are disabled" in outcome.err
+    assert tenants.signed(old["app_id"]) is None
+    assert tenants.by_key(old["api_key"]) is None
+    kept = tenants.signed(new["app_id"])
+    assert kept is not None
+    assert kept.sm2_public_key == old["sm2_public_key"]
+    assert tenants.by_key(new["api_key"]) is not None
+
+
+def test_rotation_now_disables_the_old_at_once(faceline: Faceline, tenants: TenantStore) -> None:
+    old = created(faceline, "create", "shop")
+
+    new = created(faceline, "rotate", "shop", "--now")
+
+    assert tenants.signed(old["app_id"]) is None
+    assert tenants.signed(new["app_id"]) is not None
+
+
+def test_a_disabled_application_is_refused_until_that_is_undone(
+    faceline: Faceline, tenants: TenantStore
+) -> None:
+    issued = created(faceline, "create", "shop")
+
+    faceline("apps", "disable", "shop")
+    assert tenants.signed(issued["app_id"]) is None
+    assert tenants.by_key(issued["api_key"]) is None
+    faceline("apps", "disable", "shop", "--undo")
+    assert tenants.signed(issued["app_id"]) is not None
+
+
+def test_the_list_shows_no_secret(faceline: Faceline) -> None:
+    issued = created(faceline, "create", "shop")
+
+    for arguments in (("apps", "list"), ("apps", "list", "--json")):
+        listed = faceline(*arguments)
+        assert issued["app_id"] in listed.out
+        assert issued["app_secret"] not in listed.out
+        assert issued["api_key"] not in listed.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (("disable", "nobody"), "No such tenant. To do: `faceline apps list`", 1),
+        (("rotate", "nobody", "--finish", "--now"), "choose one", 2),
+        (("create", "x", "--sm2-public-key", "12"), "128 hex digits", 2),
+        (("create", "x", "--sm2-public-key", "12", "--sm2"), "choose", 2),
+        (("create", ""), "1 to 128 characters", 2),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line(
+    faceline: Faceline, arguments: tuple[str, ...], words: str, code: int
+) -> None:
+    outcome = faceline("apps", *arguments)
+
+    assert outcome.code == code
+    assert words in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert "Traceback" not in outcome.err

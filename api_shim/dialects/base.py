@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api_shim.intents import Call, Intent, Reply
+from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job
 from pipeline.media.header import PictureLimits
 
@@ -47,6 +48,12 @@ class Dialect(Protocol):
 
         Raises ``FaceError``, in the order of checks that the document gives.
         """
+        ...
+
+    def identify(self, call: Call, job_id: str) -> Tenant | None:
+        """Whose poll of a job ``call`` is, by the dialect's own credentials; None when
+        it carries none of them. Runs in a thread. Raises ``FaceError`` when they are
+        wrong."""
         ...
 
     def render(self, job: Job) -> Reply:

@@ -99,6 +99,19 @@ class Face2:
             raise BadSignature
         return credential
 
+    def identify(self, call: Call, job_id: str) -> Tenant | None:
+        """The tenant who signed the query parameters, with ``data={"job_id": ID}``. A
+        poll changes nothing, so the same one may be sent again inside the window."""
+        fields = _form(call.query.encode())
+        if "signData" not in fields:
+            return None
+        # How long to wait is no part of what is signed.
+        fields.pop("wait", None)
+        signed = signing.read_parameters({**fields, **_typed(fields)})
+        if signed.data.get("job_id") != job_id:
+            raise BadSignature
+        return self.authenticate(signed).tenant
+
     def render(self, job: Job) -> Reply:
         return e_envelope.outcome(job)
 
@@ -119,10 +132,10 @@ def _parameters(call: Call) -> Mapping[str, Any]:
     if call.media_type != "application/x-www-form-urlencoded":
         return wire.read_object(call.body)
     fields = _form(call.body)
-    return {**fields, **read_form_types(fields)}
+    return {**fields, **_typed(fields)}
 
 
-def _form(body: bytes) -> dict[str, Any]:
+def _form(body: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100
@@ -134,7 +147,7 @@ def _form(body: bytes) -> dict[str, Any]:
     return dict(pairs)
 
 
-def read_form_types(fields: Mapping[str, str]) -> dict[str, Any]:
+def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
     """``timestamp`` and ``data`` of a form or a query string in their own types."""
     typed: dict[str, Any] = {}
     if "timestamp" in fields:

@@ -1,0 +1,84 @@
+"""The web side put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from api_shim.body import BodyReader
+from api_shim.dialects.base import Dialect
+from api_shim.dialects.e import Face2
+from api_shim.exchange import RequestIds, problem, response
+from api_shim.health import Health
+from api_shim.jobs import JobResource
+from api_shim.service import Service
+from api_shim.submit import Submission
+from pipeline.config import Settings
+
+
+class Shim:
+    """The ASGI application. ``release`` ends every wait: those who wait are told to
+    poll, so that the process can stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._service = Service(settings)
+        dialects: dict[str, Dialect] = {
+            dialect.name: dialect for dialect in (Face2(settings, self._service.tenants),)
+        }
+        self._app = RequestIds(
+            Router(
+                _routes(self._service, dialects),
+                redirect_slashes=False,
+                default=_not_found,
+                lifespan=self._lifespan,
+            )
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def release(self) -> None:
+        self._service.waiting.release()
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+        listening = asyncio.create_task(self._service.waiting.run())
+        try:
+            yield
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+            self._service.close()
+
+
+def make_app(settings: Settings) -> Shim:
+    """The web side of these settings; make it in the process that serves.
+
+    Raises ``ConfigurationError``.
+    """
+    return Shim(settings)
+
+
+def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
+    bodies = BodyReader(service.settings.max_body_bytes)
+    documented = [
+        Route(endpoint.path, Submission(service, dialect, endpoint, bodies))
+        for dialect in dialects.values()
+        for endpoint in dialect.endpoints
+    ]
+    return [
+        *documented,
+        Route("/jobs/{job_id}", JobResource(service, dialects)),
+        Route("/health", Health(service)),
+    ]
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    reply = problem(404, "not_found", "There is nothing at this path.")
+    await response(reply)(scope, receive, send)

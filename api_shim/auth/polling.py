@@ -1,0 +1,56 @@
+"""Who may look at a job: whoever shows credentials of the tenant that submitted it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Iterable
+
+from api_shim.auth.signing import is_app_id
+from api_shim.dialects.base import Dialect
+from api_shim.intents import Call
+from pipeline.errors import BadInput, JobNotFound, Refused
+from pipeline.gallery.tenants import Tenant, TenantStore
+
+
+def poller(
+    call: Call, job_id: str, tenants: TenantStore, dialects: Iterable[Dialect]
+) -> Tenant:
+    """The tenant of a poll: by ``X-API-Key``, by HTTP Basic (appId and appSecret), or
+    by the credentials of a dialect.
+
+    Raises ``JobNotFound`` when there are none or they are wrong: strangers learn
+    nothing, not even that a job exists.
+    """
+    tenant = _by_key(call, tenants) or _by_password(call, tenants)
+    if tenant is not None:
+        return tenant
+    for dialect in dialects:
+        try:
+            tenant = dialect.identify(call, job_id)
+        except (BadInput, Refused) as error:
+            raise JobNotFound from error
+        if tenant is not None:
+            return tenant
+    raise JobNotFound
+
+
+def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:
+    key = call.headers.get("x-api-key", "")
+    return tenants.by_key(key) if key.isascii() and key.isprintable() and key else None
+
+
+def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
+    scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        app_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    credential = tenants.signed(app_id) if is_app_id(app_id) else None
+    if credential is None:
+        return None
+    right = hmac.compare_digest(secret.encode(), credential.app_secret.encode())
+    return credential.tenant if right else None

@@ -1,0 +1,103 @@
+"""``/health``: whether requests can be taken, and what keeps them from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from api_shim.exchange import json_reply, problem, response
+from api_shim.intents import Reply
+from api_shim.service import Service, in_thread
+from pipeline import calibration
+from pipeline.errors import ConfigurationError, FaceError, PackError
+from pipeline.jobs.model import JsonObject
+from pipeline.plans import Stage
+from pipeline.sessions import registry
+
+logger = logging.getLogger(__name__)
+
+# Seconds for which an answer is given again: anyone may ask, as often as he likes.
+FRESH_S = 1.0
+
+# Seconds that each part has to answer.
+PART_S = 4.0
+
+
+class Health:
+    """``ok`` (200); ``degraded`` (200) without the broker: jobs are accepted and kept,
+    but wait; ``unavailable`` (503) without database or media store."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._lock = asyncio.Lock()
+        self._reply: Reply | None = None
+        self._made_at = 0.0
+        self._pack: JsonObject | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            refusal = problem(
+                405, "method_not_allowed", "/health takes GET.", {"Allow": "GET, HEAD"}
+            )
+            await response(refusal)(scope, receive, send)
+            return
+        async with self._lock:
+            if self._reply is None or time.monotonic() - self._made_at > FRESH_S:
+                self._reply = await self._look()
+                self._made_at = time.monotonic()
+        await response(self._reply)(scope, receive, send)
+
+    async def _look(self) -> Reply:
+        waiting: dict[str, int] = {}
+        database, broker, media = await asyncio.gather(
+            self._part(lambda: waiting.update(self._count())),
+            self._part(lambda: self._service.dispatcher.depth(Stage.DECODE)),
+            self._part(self._service.media.ping),
+        )
+        usable = database and media
+        content = {
+            "status": ("ok" if broker else "degraded") if usable else "unavailable",
+            "pack": await in_thread(self._service.threads.look, self._describe_pack),
+            "database": _word(database),
+            "broker": _word(broker),
+            "media": _word(media),
+            "waiting": waiting,
+        }
+        return json_reply(200 if usable else 503, content)
+
+    async def _part(self, ask: Callable[[], object]) -> bool:
+        try:
+            async with asyncio.timeout(PART_S):
+                await asyncio.to_thread(ask)
+        except (FaceError, TimeoutError) as error:
+            logger.warning("A part is away: %s", error, extra={"action": "health"})
+            return False
+        return True
+
+    def _count(self) -> dict[str, int]:
+        return {stage.value: self._service.jobs.waiting(stage) for stage in Stage}
+
+    def _describe_pack(self) -> JsonObject:
+        if self._pack is None:
+            self._pack = _pack_of(self._service)
+        return self._pack
+
+
+def _pack_of(service: Service) -> JsonObject:
+    """The pack by the shim's own settings. Its machine need not have the models: then
+    only the name is known."""
+    settings = service.settings
+    try:
+        info = registry.choose(settings)
+        table = calibration.load(info.name, settings.data_dir, info.recognition_model)
+    except (PackError, ConfigurationError):
+        return {"name": settings.pack, "calibration": "unknown"}
+    return {"name": info.name, "calibration": "calibrated" if table else "uncalibrated"}
+
+
+def _word(reachable: bool) -> str:
+    return "ok" if reachable else "away"

@@ -1,0 +1,115 @@
+"""``/jobs/{id}``: looking at a job, waiting for it, ending it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope, Send
+
+from api_shim.auth.polling import poller
+from api_shim.dialects.base import Dialect
+from api_shim.exchange import call_of, json_reply, problem, response
+from api_shim.intents import Call, Reply
+from api_shim.service import Service, in_thread
+from api_shim.submit import POLL_AFTER_S, hold, job_href, log_failure
+from pipeline.errors import FaceError, InvalidParameter, JobNotFound, Unavailable
+from pipeline.gallery.tenants import Tenant
+from pipeline.jobs.model import Job, JsonObject
+
+
+class JobResource:
+    """The polling side of every dialect, as an ASGI application."""
+
+    def __init__(self, service: Service, dialects: Mapping[str, Dialect]) -> None:
+        self._service = service
+        self._dialects = dialects
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call, job_id = call_of(scope), scope["path_params"]["job_id"]
+        try:
+            reply = await self._reply(call, job_id, receive)
+        except Exception as error:  # noqa: BLE001  # the one place where they become answers
+            reply = _failure(error, call)
+        known = reply.status not in (400, 404, 405, 500, 503)
+        await response(reply, {"X-Job-Id": job_id} if known else None)(scope, receive, send)
+
+    async def _reply(self, call: Call, job_id: str, receive: Receive) -> Reply:
+        if call.method in ("GET", "HEAD"):
+            return await self._get(call, job_id, receive)
+        if call.method == "DELETE":
+            return await self._delete(call, job_id)
+        return problem(
+            405, "method_not_allowed", "A job takes GET and DELETE.", {"Allow": "GET, DELETE"}
+        )
+
+    async def _get(self, call: Call, job_id: str, receive: Receive) -> Reply:
+        look = self._service.threads.look
+        with self._service.waiting.watch(job_id) as ended:
+            job, position = await in_thread(look, self._first_look, call, job_id)
+            wait_s = min(_wait_s(call.query), self._service.settings.hold_s)
+            if not job.ended and wait_s > 0:
+                await hold(ended, wait_s, receive)
+                job, position = await in_thread(look, self._look, job.tenant_id, job_id)
+        return self._dialects[job.dialect].render(job) if job.ended else _progress(job, position)
+
+    def _first_look(self, call: Call, job_id: str) -> tuple[Job, int]:
+        return self._look(self._poller(call, job_id).id, job_id)
+
+    def _look(self, tenant_id: int, job_id: str) -> tuple[Job, int]:
+        job = self._service.jobs.get(tenant_id, job_id)
+        return job, self._service.jobs.position(job)
+
+    async def _delete(self, call: Call, job_id: str) -> Reply:
+        job, ended_now = await in_thread(self._service.threads.look, self._cancel, call, job_id)
+        if ended_now:
+            self._service.announce(job.id)
+            return json_reply(200, _summary(job))
+        return json_reply(
+            409, {"code": "job_ended", "message": "The job has ended.", **_summary(job)}
+        )
+
+    def _cancel(self, call: Call, job_id: str) -> tuple[Job, bool]:
+        return self._service.jobs.cancel(self._poller(call, job_id).id, job_id)
+
+    def _poller(self, call: Call, job_id: str) -> Tenant:
+        return poller(call, job_id, self._service.tenants, self._dialects.values())
+
+
+def _wait_s(query: str) -> float:
+    """``wait`` of the query, in seconds. Raises ``InvalidParameter``."""
+    values = parse_qs(query, keep_blank_values=True, max_num_fields=100).get("wait", ["0"])
+    try:
+        seconds = float(values[-1])
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InvalidParameter("wait must be a number of seconds")
+    return seconds
+
+
+def _summary(job: Job) -> JsonObject:
+    return {"job_id": job.id, "status": job.state.value, "href": job_href(job)}
+
+
+def _progress(job: Job, position: int) -> Reply:
+    return json_reply(
+        202,
+        {**_summary(job), "stage": job.stage, "position": position},
+        {"Location": job_href(job), "Retry-After": str(POLL_AFTER_S)},
+    )
+
+
+def _failure(error: Exception, call: Call) -> Reply:
+    log_failure(error, call)
+    match error:
+        case JobNotFound():
+            return problem(404, error.code, error.message)
+        case InvalidParameter():
+            return problem(400, error.code, error.message)
+        case Unavailable():
+            message = type(error)().message
+            return problem(503, error.code, message, {"Retry-After": str(POLL_AFTER_S)})
+        case _:
+            return problem(500, FaceError.code, "Internal error.")

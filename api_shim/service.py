@@ -1,0 +1,174 @@
+"""What the web side does, whatever the dialect: accept jobs, look at them, end them.
+
+The methods without ``async`` block and run in the threads of ``Threads``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+import msgspec
+
+from api_shim.intents import Intent
+from api_shim.waiting import Waiting
+from pipeline import keys
+from pipeline.config import Settings
+from pipeline.database.engine import open_engine
+from pipeline.errors import FaceError, IdempotencyConflict, InvalidParameter
+from pipeline.gallery.tenants import TenantStore
+from pipeline.jobs.model import Job, NewJob
+from pipeline.jobs.store import JobStore
+from pipeline.media.header import PictureLimits, inspect
+from pipeline.media.open import open_media
+from pipeline.plans import PLANS
+from pipeline.secrets import digest, open_vault
+from workers.dispatch import Dispatcher
+from workers.wake import Waker
+
+# Threads that read and store requests; each holds one body, its text and its pictures.
+INTAKE_THREADS = 8
+
+# Threads that answer polls, apart from the others: a store that hangs must not stop
+# them. Together they are as many as the database has connections.
+LOOK_THREADS = 8
+
+# Threads that ring and announce: a broker that hangs stops only these.
+BELL_THREADS = 2
+
+MAX_KEY_CHARS = 255
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Threads:
+    """Bounded pools for what blocks."""
+
+    def __init__(self) -> None:
+        self.intake = ThreadPoolExecutor(INTAKE_THREADS, "intake")
+        self.look = ThreadPoolExecutor(LOOK_THREADS, "look")
+        self.bells = ThreadPoolExecutor(BELL_THREADS, "bells")
+
+    def close(self) -> None:
+        for pool in (self.intake, self.look, self.bells):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def in_thread(
+    pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run ``work`` in ``pool`` without blocking the event loop."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(pool, lambda: work(*args, **kwargs))
+
+
+class Service:
+    """Opens every store; make it in the process that serves."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._engine = open_engine(settings.sql_url, durable=True)
+        self.jobs = JobStore(self._engine, clock)
+        self.tenants = TenantStore(self._engine, open_vault(settings), clock)
+        self.media = open_media(settings)
+        self.dispatcher = Dispatcher(settings)
+        self.threads = Threads()
+        self.waiting = Waiting(settings, self._ended)
+        self._waker = Waker(settings)
+
+    def close(self) -> None:
+        self.threads.close()
+        self.dispatcher.close()
+        self._waker.close()
+        self._engine.dispose()
+
+    # -- submitting -----------------------------------------------------------------
+
+    def accept(
+        self,
+        intent: Intent,
+        dialect: str,
+        limits: PictureLimits,
+        request_id: str,
+        idempotency_key: str | None,
+    ) -> tuple[Job, bool]:
+        """Check, store and record a job; (job, True), or (the earlier job, False) when
+        its idempotency key is known. The pictures lie in the store before the row
+        says so.
+
+        Raises ``FaceError``: a picture's header is wrong, a store is away, the request
+        is a replay.
+        """
+        self._check_pictures(intent, limits)
+        content = _content(intent, dialect)
+        if idempotency_key is not None:
+            earlier = self._earlier(intent, content, idempotency_key)
+            if earlier is not None:
+                return earlier, False
+        now = self._clock()
+        media = tuple(keys.transient_media(intent.tenant.id, p, now) for p in intent.pictures)
+        for key, picture in dict(zip(media, intent.pictures, strict=True)).items():
+            self.media.put(key, picture)
+        new = NewJob(
+            tenant_id=intent.tenant.id,
+            operation=intent.operation,
+            dialect=dialect,
+            stage=PLANS[intent.operation].stages[0],
+            params=intent.params,
+            media=media,
+            request_id=request_id,
+            digest=content,
+            idempotency_key=idempotency_key,
+            once=intent.once,
+            once_until=intent.once_until,
+        )
+        return self.jobs.submit(new, max_waiting=self.settings.max_waiting)
+
+    def _check_pictures(self, intent: Intent, limits: PictureLimits) -> None:
+        for index, picture in enumerate(intent.pictures):
+            try:
+                inspect(picture, limits)
+            except FaceError as error:
+                error.picture = index
+                raise
+
+    def _earlier(self, intent: Intent, content: str, key: str) -> Job | None:
+        if not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
+            raise InvalidParameter(
+                f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable ASCII characters"
+            )
+        earlier = self.jobs.by_idempotency_key(intent.tenant.id, key)
+        if earlier is not None and earlier.digest != content:
+            raise IdempotencyConflict
+        return earlier
+
+    def ring(self, job: Job) -> None:
+        """Send the job's message without waiting for the broker: what it does not take,
+        the reconciler sends again."""
+        self.threads.bells.submit(self.dispatcher.ring, job.id, job.stage)
+
+    # -- looking --------------------------------------------------------------------
+
+    async def find(self, job_id: str) -> Job | None:
+        return await in_thread(self.threads.look, self.jobs.find, job_id)
+
+    async def _ended(self, ids: Collection[str]) -> set[str]:
+        return await in_thread(self.threads.look, self.jobs.ended_among, ids)
+
+    def announce(self, job_id: str) -> None:
+        """Tell every process that a job has ended."""
+        self.waiting.wake(job_id)
+        self.threads.bells.submit(self._waker.announce, job_id)
+
+
+def _content(intent: Intent, dialect: str) -> str:
+    """What makes two requests the same under one idempotency key."""
+    params = msgspec.json.encode(intent.params, order="deterministic")
+    hashes = (hashlib.sha256(picture).digest() for picture in intent.pictures)
+    return digest(dialect, intent.operation, params, *hashes)

@@ -1,0 +1,142 @@
+"""Taking requests of any dialect: read, accept, ring, hold, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from api_shim.body import BodyReader, Disconnected
+from api_shim.dialects.base import Dialect, Endpoint
+from api_shim.exchange import call_of, json_reply, response
+from api_shim.intents import Call, Reply
+from api_shim.preferences import Preferences, read_preferences
+from api_shim.service import Service, in_thread
+from pipeline.errors import BadInput, FaceError, NotFound, Refused
+from pipeline.jobs.model import Job
+
+logger = logging.getLogger(__name__)
+
+POLL_AFTER_S = 1  # what a 202 asks its reader to wait
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that this request submitted (``fresh``) or asked for again."""
+
+    job: Job
+    fresh: bool
+    preferences: Preferences
+
+
+class Submission:
+    """One documented path, as an ASGI application."""
+
+    def __init__(
+        self, service: Service, dialect: Dialect, endpoint: Endpoint, bodies: BodyReader
+    ) -> None:
+        self._service = service
+        self._dialect = dialect
+        self._endpoint = endpoint
+        self._bodies = bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # What _take returns holds no picture: waiting costs no memory.
+        with contextlib.suppress(Disconnected):
+            taken = await self._take(scope, receive)
+            if isinstance(taken, Reply):
+                await response(taken)(scope, receive, send)
+                return
+            reply = await self._answer(taken, receive)
+            await response(reply, {"X-Job-Id": taken.job.id})(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive) -> Reply | Accepted:
+        call = call_of(scope)
+        if call.method not in self._endpoint.methods:
+            return self._dialect.render_wrong_method(call)
+        try:
+            call = call_of(scope, await self._bodies.read(receive))
+            return await in_thread(self._service.threads.intake, self._accept, call)
+        except Disconnected:
+            raise
+        except Exception as error:  # noqa: BLE001  # the one place where they become envelopes
+            log_failure(error, call)
+            return self._dialect.render_error(error, call)
+
+    def _accept(self, call: Call) -> Reply | Accepted:
+        intent = self._dialect.read(self._endpoint, call)
+        if isinstance(intent, Reply):
+            return intent
+        job, fresh = self._service.accept(
+            intent,
+            self._dialect.name,
+            self._dialect.limits,
+            call.request_id,
+            call.headers.get("idempotency-key"),
+        )
+        return Accepted(job, fresh, read_preferences(call.headers.get("prefer", "")))
+
+    async def _answer(self, taken: Accepted, receive: Receive) -> Reply:
+        """The job's envelope, or 202 when it is not to be had in time."""
+        job, preferences = taken.job, taken.preferences
+        with self._service.waiting.watch(job.id) as ended:
+            if taken.fresh:
+                self._service.ring(job)
+            if preferences.respond_async:
+                return accepted_reply(job, {"Preference-Applied": "respond-async"})
+            hold_s = self._service.settings.hold_s
+            if preferences.wait_s is not None:
+                hold_s = min(hold_s, preferences.wait_s)
+            if not job.ended:
+                await hold(ended, hold_s, receive)
+        try:
+            now = job if job.ended else await self._service.find(job.id) or job
+        except FaceError as error:
+            # The job is accepted, whatever the database does now: it can be polled.
+            logger.warning("Could not look at a job: %s", error, extra={"action": "look_failed"})
+            now = job
+        return self._dialect.render(now) if now.ended else accepted_reply(now)
+
+
+async def hold(ended: asyncio.Event, seconds: float, receive: Receive) -> None:
+    """Wait until the job may have ended, the time is over, or the client has left (its
+    job goes on)."""
+    tasks = {asyncio.create_task(ended.wait()), asyncio.create_task(_left(receive))}
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def accepted_reply(job: Job, headers: dict[str, str] | None = None) -> Reply:
+    """202: where to ask for the job."""
+    href = job_href(job)
+    return json_reply(
+        202,
+        {"job_id": job.id, "status": job.state.value, "href": href},
+        {"Location": href, "Retry-After": str(POLL_AFTER_S), **(headers or {})},
+    )
+
+
+def job_href(job: Job) -> str:
+    return f"/jobs/{job.id}"
+
+
+def log_failure(error: Exception, call: Call) -> None:
+    """Note what is not the client's doing; never what the client sent."""
+    if isinstance(error, (BadInput, Refused, NotFound)):
+        return
+    extra = {"action": "request_failed", "path": call.path, "request": call.request_id}
+    if isinstance(error, FaceError):
+        logger.warning("A request failed: %s", error, extra={**extra, "code": error.code})
+    else:
+        logger.error("A request failed unexpectedly", exc_info=error, extra=extra)

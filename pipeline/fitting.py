@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.calibration import LOG_AT_DISTANCE, LOG_LAST, Calibration
-from pipeline.errors import InvalidParameter
+from pipeline.errors import ConfigurationError, InvalidParameter
 
 Counts = NDArray[np.int64]
 """Pairs a bin of cosine, shape (BINS,)."""
@@ -82,7 +82,7 @@ def fit(embeddings: NDArray[np.float32], labels: Sequence[str], source: Source) 
     dimension), and each one's person.
 
     Raises ``InvalidParameter`` when there are too few people or pairs to say what
-    happens once in a thousand.
+    happens once in a thousand, or when the cosines are not those of faces.
     """
     people, person = np.unique(np.asarray(labels), return_inverse=True)
     if len(people) < MIN_PEOPLE:
@@ -135,14 +135,20 @@ def _fit_counts(impostor: Counts, genuine: Counts, source: Source) -> Calibratio
     cosines = [*_cosines_at(clean, above), *tail.cosine_at(KNOTS[len(above) :])]
     threshold = float(tail.cosine_at(LOG_AT_DISTANCE))
     rounded = [(round(float(x), 5), float(y)) for x, y in zip(cosines, KNOTS, strict=True)]
-    return Calibration(
-        **asdict(source),
-        knots=tuple(rounded),
-        impostor_pairs=pairs,
-        suspects=pairs - int(clean.sum()),
-        measured_to=float(f"{10**measured_to:.2g}"),
-        true_match_rate=round(_share_above(genuine, threshold), 5),
-    )
+    try:
+        return Calibration(
+            **asdict(source),
+            knots=tuple(rounded),
+            impostor_pairs=pairs,
+            suspects=pairs - int(clean.sum()),
+            measured_to=float(f"{10**measured_to:.2g}"),
+            true_match_rate=round(_share_above(genuine, threshold), 5),
+        )
+    except ConfigurationError as error:
+        raise InvalidParameter(
+            "the cosines of different people do not differ as those of faces do; "
+            "are the pictures faces, each in the folder of its person?"
+        ) from error
 
 
 def _clean(impostor: Counts) -> tuple[Counts, Tail, float]:

@@ -31,7 +31,6 @@ def call(
     ] = None,
     app_id: Annotated[str | None, typer.Option(envvar="FACELINE_CALL_APP_ID")] = None,
     app_secret: Annotated[str | None, typer.Option(envvar="FACELINE_CALL_APP_SECRET")] = None,
-    api_key: Annotated[str | None, typer.Option(envvar="FACELINE_CALL_API_KEY")] = None,
 ) -> None:
     """Send photos as a signed job and print the envelope.
 
@@ -39,9 +38,8 @@ def call(
     envelope's code is not 0.
     """
     settings = load_settings()
-    client = FaceClient(url or _local_url(settings), _credentials(
-        settings, app_id, app_secret, api_key
-    ))
+    credentials = _credentials(settings, app_id, app_secret)
+    client = FaceClient(url or _local_url(settings), credentials)
     envelope = client.call(operation, _data(operation, photos, faces))
     print_json(envelope)
     if envelope.get("code") != 0:
@@ -61,18 +59,17 @@ def _data(operation: Operation, photos: list[Path], faces: int) -> dict[str, Any
 
 
 def _credentials(
-    settings: Settings, app_id: str | None, app_secret: str | None, api_key: str | None
+    settings: Settings, app_id: str | None, app_secret: str | None
 ) -> Credentials:
-    given = (app_id, app_secret, api_key)
-    if app_id and app_secret and api_key:
-        return Credentials(app_id, app_secret, api_key)
-    if any(given):
-        raise InvalidParameter("--app-id, --app-secret and --api-key belong together")
+    if app_id and app_secret:
+        return Credentials(app_id, app_secret)
+    if app_id or app_secret:
+        raise InvalidParameter("--app-id and --app-secret belong together")
     kept = load_credentials(settings.data_dir / CREDENTIALS)
     if kept is None:
         raise ConfigurationError(
-            "no credentials: give --app-id, --app-secret and --api-key (`faceline apps create` "
-            "makes them), or run `faceline up --demo` once"
+            "no credentials: give --app-id and --app-secret (`faceline apps create NAME` makes "
+            "them), or run `faceline up --demo` once"
         )
     return kept
 

@@ -40,6 +40,11 @@ def say(text: str, style: str | None = None) -> None:
     err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def tell(text: str) -> None:
+    """A line on stdout, of a command whose words are its result; never wrapped."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def at(moment: float | None) -> str:
     """Epoch seconds as local time; empty for None."""
     if moment is None:

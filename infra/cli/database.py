@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from infra.cli.console import say
+from infra.local.private import make_data_dir
 from pipeline.config import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
@@ -32,7 +33,7 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
     not up to date, ``DatabaseUnavailable``.
     """
     if not settings.database_url:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_data_dir(settings.data_dir)
     engine = open_engine(settings.sql_url)
     if migrate or engine.dialect.name == "sqlite":
         upgrade(engine)

@@ -53,7 +53,6 @@ ADVICE: dict[type[FaceError], str] = {
     errors.MediaUnavailable: "check FACELINE_MEDIA_URL and that the store runs",
     errors.TenantNotFound: "`faceline apps list` shows the names",
     errors.JobNotFound: "`faceline jobs list` shows the ids",
-    errors.ConfigurationError: "`faceline settings` lists every setting",
     errors.ProviderUnavailable: "check FACELINE_PROVIDERS",
 }
 

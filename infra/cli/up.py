@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.console import say
+from infra.cli.console import tell
 from infra.local.client import Credentials, FaceClient
 from infra.local.demo import demo_credentials, demo_photo, run_demo
 from infra.local.stack import LocalStack
@@ -36,15 +36,15 @@ def up(
     stop = _Stop()
     stop.install()
     try:
-        with LocalStack(settings, say, stop.requested.is_set) as stack:
+        with LocalStack(settings, tell, stop.requested.is_set) as stack:
             if not stop.requested.is_set():
                 _serve(stack, stop, demo=demo, once=once)
-            say("\nStopping ...")
+            tell("\nStopping ...")
     except FaceError:
         # What fails because it is being stopped is no error.
         if not stop.requested.is_set():
             raise
-    say("Everything is stopped.")
+    tell("Everything is stopped.")
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class _Stop:
 def _serve(stack: LocalStack, stop: _Stop, *, demo: bool, once: bool) -> None:
     """Watch over the stack; the demonstration runs beside that, as a client would."""
     if not demo:
-        say(f"Serving at {stack.url} . Ctrl-C stops everything.")
+        tell(f"Serving at {stack.url} . Ctrl-C stops everything.")
         stack.supervisor.watch(stop.requested.is_set)
         return
     show = _Demonstration(stack.settings, stack.url)
@@ -92,14 +92,14 @@ class _Demonstration(threading.Thread):
 
     def run(self) -> None:
         try:
-            run_demo(self._settings, self._client, say)
+            run_demo(self._settings, self._client, tell)
         except FaceError as error:
             self.error = error
 
 
 def _invite(stack: LocalStack, credentials: Credentials) -> None:
     photo = demo_photo()
-    say(
+    tell(
         f"\nServing at {stack.url}\n"
         f"  appId      {credentials.app_id}\n"
         f"  appSecret  {credentials.app_secret}\n"

@@ -32,7 +32,7 @@ class Credentials:
 
     app_id: str
     app_secret: str = field(repr=False)
-    api_key: str = field(repr=False)
+    api_key: str = field(default="", repr=False)
 
 
 def save_credentials(path: Path, credentials: Credentials) -> None:
@@ -57,6 +57,7 @@ class FaceClient:
     def __init__(self, url: str, credentials: Credentials) -> None:
         self.url = url.rstrip("/")
         self._credentials = credentials
+        self._who = (credentials.app_id, credentials.app_secret)  # polls take HTTP Basic
         self._session = requests.Session()
         # The embedded stack stands on this machine: no proxy lies before it.
         self._session.trust_env = False
@@ -69,10 +70,7 @@ class FaceClient:
         )
         while response.status_code == 202:
             href = response.json()["href"]
-            response = self._send(
-                "GET", href, params={"wait": WAIT_S},
-                headers={"X-API-Key": self._credentials.api_key},
-            )
+            response = self._send("GET", href, params={"wait": WAIT_S}, auth=self._who)
         envelope: Envelope = response.json()
         return envelope
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,4 +138,6 @@ def _shortened(envelope: Envelope) -> Envelope:
 
 
 def _pretty(envelope: Envelope) -> str:
-    return json.dumps(envelope, ensure_ascii=False, indent=2)
+    """Indented JSON whose innermost lists, boxes and vectors, stand on a line each."""
+    text = json.dumps(envelope, ensure_ascii=False, indent=2)
+    return re.sub(r"\[[^][{}]+\]", lambda found: " ".join(found[0].split()), text)

@@ -1,4 +1,4 @@
-"""Files that only their owner can read."""
+"""Files and directories that only their owner can read."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     fresh.replace(path)
+
+
+def make_data_dir(path: Path) -> None:
+    """Make the data directory unless it is there: it holds pictures and keys."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)

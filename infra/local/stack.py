@@ -17,7 +17,7 @@ from typing import IO, Self
 
 import requests
 
-from infra.local.private import write_private
+from infra.local.private import make_data_dir, write_private
 from infra.local.processes import Command, Supervisor, tail
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
 from pipeline.config import Settings
@@ -174,7 +174,7 @@ def take_lock(data_dir: Path) -> IO[str]:
 
     Raises ``ConfigurationError`` when another process has it.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make_data_dir(data_dir)
     lock = (data_dir / LOCK).open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

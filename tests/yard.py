@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -103,15 +103,19 @@ class Yard:
 
     def worker(
         self, stages: str = "decode,detect,embed", concurrency: int = 2,
-        module: str = "workers", **settings: object,
+        module: str = "workers", environment: Mapping[str, str] | None = None,
+        **settings: object,
     ) -> Process:
         """A worker group; it is not awaited."""
-        return self._start(
-            [module], {"stages": stages, "concurrency": concurrency, **settings}
-        )
+        chosen = {"stages": stages, "concurrency": concurrency, **settings}
+        return self._start([module], chosen, environment or {})
 
     def upkeep(self, **settings: object) -> Process:
-        return self._start(["workers", "upkeep"], settings)
+        return self._start(["workers", "upkeep"], settings, {})
+
+    def shim(self, **settings: object) -> Process:
+        """The web side; it is not awaited."""
+        return self._start(["infra.cli", "serve"], settings, {})
 
     def submit(self, operation: str, *pictures: bytes, ring: bool = True) -> str:
         """The id of a new job."""
@@ -159,12 +163,14 @@ class Yard:
         self.dispatcher.close()
         self.engine.dispose()
 
-    def _start(self, arguments: list[str], settings: dict[str, object]) -> Process:
+    def _start(
+        self, arguments: list[str], settings: dict[str, object], extra: Mapping[str, str]
+    ) -> Process:
         chosen = {**self.settings.model_dump(exclude_unset=True), **settings}
         environment = {f"FACELINE_{name.upper()}": str(value) for name, value in chosen.items()}
         self._logs += 1
         log = self.folder / f"{self._logs:02d}-{arguments[-1]}.log"
-        return Process(["-m", *arguments], environment, log)
+        return Process(["-m", *arguments], {**environment, **extra}, log)
 
     def _make_tenant(self) -> int:
         with writing(self.engine) as connection:

@@ -17,7 +17,9 @@ import msgspec
 from pipeline.config import Settings
 
 # What every record has; the rest was given as ``extra``.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message", "asctime", "taskName", "data", "color_message"
+}
 
 # Libraries that tell more than an operator wants to know.
 _QUIETER = {"kombu": logging.WARNING, "celery": logging.WARNING, "amqp": logging.WARNING}

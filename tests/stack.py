@@ -1,0 +1,126 @@
+"""A whole service for tests: redis, worker, upkeep and shim as processes, on `edge`.
+
+    def test_one_call(stack: Stack) -> None:
+        envelope = stack.client().call("locate", {"image": base64_of(picture)}).json()
+
+Parts can be killed and started again: ``stack.worker.kill()``, ``stack.start_worker()``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import requests
+
+from api_shim.auth import sm2
+from pipeline.gallery.tenants import Tenant, TenantStore
+from pipeline.jobs.model import JsonObject
+from pipeline.secrets import open_vault
+from tests.conftest import missing, models_directory
+from tests.face2_client import Credentials, Face2Client
+from tests.servers import RedisServer, free_port
+from tests.yard import READY_S, Process, Yard
+
+
+class Stack:
+    """Settings go to every process as environment variables (see ``Yard``).
+
+    ``worker`` and ``shim`` are the running processes, None where none was started;
+    ``redis`` is this stack's own.
+    """
+
+    def __init__(self, folder: Path, models: Path | None = None, **settings: object) -> None:
+        self._processes = contextlib.ExitStack()
+        self.redis = self._processes.enter_context(RedisServer())
+        self.yard = Yard(
+            folder, self.redis.url, models or models_directory(), port=free_port(), **settings
+        )
+        self.settings = self.yard.settings
+        self.jobs = self.yard.jobs
+        self.url = f"http://127.0.0.1:{self.settings.port}"
+        self.tenants = TenantStore(self.yard.engine, open_vault(self.settings))
+        self.credentials = self.add_tenant("stack")
+        self.worker: Process | None = None
+        self.shim: Process | None = None
+
+    def add_tenant(self, name: str, settings: JsonObject | None = None) -> Credentials:
+        """A new tenant with every kind of credential."""
+        return self.add_credentials(self.tenants.create(name, settings))
+
+    def add_credentials(self, tenant: Tenant) -> Credentials:
+        private_key, public_key = sm2.generate_key_pair()
+        issued = self.tenants.issue_signed(tenant.id, public_key)
+        return Credentials(
+            tenant_id=tenant.id,
+            app_id=issued.app_id,
+            app_secret=issued.app_secret,
+            sm2_private_key=private_key,
+            api_key=self.tenants.issue_key(tenant.id),
+        )
+
+    def client(self, credentials: Credentials | None = None) -> Face2Client:
+        return Face2Client(self.url, credentials or self.credentials)
+
+    def start(self, **worker: Any) -> Self:
+        """Worker, upkeep and shim; returns when the shim answers."""
+        self.start_worker(**worker)
+        self._processes.enter_context(self.yard.upkeep())
+        return self.start_shim()
+
+    def start_worker(self, **options: Any) -> Process:
+        self.worker = self._processes.enter_context(self.yard.worker(**options))
+        return self.worker
+
+    def start_shim(self) -> Self:
+        self.shim = self._processes.enter_context(self.yard.shim())
+        self.wait_for_shim()
+        return self
+
+    def wait_for_shim(self) -> None:
+        until = time.monotonic() + READY_S
+        while self.health() is None:
+            assert self.shim is not None
+            assert self.shim.alive, self.yard.logs()
+            assert time.monotonic() < until, self.yard.logs()
+            time.sleep(0.05)
+
+    def health(self) -> JsonObject | None:
+        """What ``/health`` says; None when nobody answers."""
+        try:
+            found: JsonObject = requests.get(f"{self.url}/health", timeout=10).json()
+        except requests.RequestException:
+            return None
+        return found
+
+    def close(self) -> None:
+        self._processes.close()
+        self.yard.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@pytest.fixture(scope="session")
+def edge_models() -> Path:
+    """The directory with the `edge` pack."""
+    models = models_directory()
+    if not (models / "edge").is_dir():
+        missing(f"no `edge` pack in {models}; FACELINE_MODELS names its folder")
+    return models
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, edge_models: Path
+) -> Iterator[Stack]:
+    """A running service; tests of one module share it."""
+    with Stack(tmp_path_factory.mktemp("stack"), edge_models) as stack:
+        yield stack.start()

@@ -21,11 +21,11 @@ MAX_DEPTH = 32
 # this bounds the number of values, and so the memory, that a body can ask for.
 MAX_SKELETON = 64 * 1024
 
-# More digits than any number of the documents; longer ones stay text.
-MAX_DIGITS = 18
-
 # A string, or one that never ends: so that no text is looked at twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+# At most 18 digits: more than any number of the documents has.
+_INTEGER = re.compile("-?[0-9]{1,18}")
+
 _HEAD = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
 _SPACES = str.maketrans("", "", " \t\r\n")
 
@@ -38,8 +38,7 @@ class Number:
 
     def as_int(self) -> int | None:
         """Its value when it is written as an integer of at most 18 digits."""
-        digits = self.text.removeprefix("-")
-        return int(self.text) if digits.isdigit() and len(digits) <= MAX_DIGITS else None
+        return int(self.text) if _INTEGER.fullmatch(self.text) else None
 
 
 def read_object(body: bytes) -> dict[str, Any]:

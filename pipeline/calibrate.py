@@ -87,12 +87,18 @@ def calibrate_pairs(
     Pairs with a picture that has no usable face are left out. Raises as
     ``calibrate_folder`` does.
     """
-    pairs = list(_read_pairs(table, root))
-    pictures = sorted({path for a, b, _ in pairs for path in (a, b)})
-    found = embed_files(pictures, pack, progress, aligned=aligned)
-    whole = [pair for pair in pairs if pair[0] in found.vectors and pair[1] in found.vectors]
-    cosines = [float(found.vectors[a] @ found.vectors[b]) for a, b, _ in whole]
-    return fit_pairs(cosines, [same for *_, same in whole], _source(pack, found, table.name))
+    pairs = list(_read_pairs(table))
+    names = sorted({name for a, b, _ in pairs for name in (a, b)})
+    found = embed_files([root / name for name in names], pack, progress, aligned=aligned)
+    vectors = {name: found.vectors.get(root / name) for name in names}
+    cosines: list[float] = []
+    truth: list[bool] = []
+    for a, b, same in pairs:
+        one, two = vectors[a], vectors[b]
+        if one is not None and two is not None:
+            cosines.append(float(one @ two))
+            truth.append(same)
+    return fit_pairs(cosines, truth, _source(pack, found, table.name))
 
 
 def embed_files(
@@ -149,11 +155,11 @@ def _with_margin(crop: Crop) -> Picture:
     return large.astype(np.uint8, copy=False)
 
 
-def _read_pairs(table: Path, root: Path) -> Iterator[tuple[Path, Path, bool]]:
+def _read_pairs(table: Path) -> Iterator[tuple[str, str, bool]]:
     try:
         with table.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                yield root / row["a"], root / row["b"], _truth(row)
+                yield row["a"], row["b"], _truth(row)
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidParameter(
             f"{table} is no list of pairs with the columns a, b and same: {error!r}"

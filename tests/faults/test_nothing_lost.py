@@ -10,17 +10,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import redis
 
-from tests.conftest import models_directory
+from tests.faults.conftest import MakeYard, open_ledger
 from tests.faults.ledger import Ledger, check_nothing_lost
 from tests.servers import RedisServer
-from tests.yard import Process, Yard, open_yard
+from tests.yard import Process, Yard
 
 JOBS = 2000
 KILLS = 10
@@ -30,42 +27,32 @@ pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def yard(tmp_path: Path, redis_server: RedisServer, edge_pack: object) -> Iterator[Yard]:
-    # The smallest real work: one run of the detector on one tile.
-    with open_yard(
-        tmp_path, redis_server.url, models_directory(), detection_sizes="32",
-        max_attempts=KILLS + 1,
-    ) as made:
-        yield made
+def yard(make_yard: MakeYard) -> Yard:
+    # A job may be hit by every kill and must live.
+    return make_yard(max_attempts=KILLS + 1)
 
 
 @pytest.fixture
 def ledger(yard: Yard) -> Ledger:
-    ledger = Ledger(yard)
-    ledger.open()
-    return ledger
+    return open_ledger(yard)
 
 
 class Submitter(threading.Thread):
     """Submits jobs as fast as they are done, a backlog ahead."""
 
-    def __init__(self, yard: Yard, jobs: int) -> None:
+    def __init__(self, yard: Yard, pictures: list[bytes], jobs: int) -> None:
         super().__init__(daemon=True)
         self.accepted: list[str] = []
         self._yard = yard
+        self._pictures = pictures
         self._jobs = jobs
 
     def run(self) -> None:
-        rng = np.random.default_rng(7)
-        pictures = [
-            cv2.imencode(".png", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))[1].tobytes()
-            for _ in range(8)
-        ]
         while len(self.accepted) < self._jobs:
             if len(self.accepted) - done(self._yard) > BACKLOG:
                 time.sleep(0.05)
                 continue
-            for picture in pictures:
+            for picture in self._pictures:
                 self.accepted.append(self._yard.submit("locate", picture))
 
 
@@ -103,10 +90,12 @@ def wait_done(yard: Yard, count: int, within_s: float = 120.0) -> None:
         time.sleep(0.02)
 
 
-def strike(yard: Yard, faults: Sequence[tuple[int, Callable[[], None]]]) -> list[str]:
+def strike(
+    yard: Yard, pictures: list[bytes], faults: Sequence[tuple[int, Callable[[], None]]]
+) -> list[str]:
     """Submit all jobs; each fault strikes when its number of jobs is through. The ids
     of the accepted jobs, which have all ended."""
-    submitter = Submitter(yard, JOBS)
+    submitter = Submitter(yard, pictures, JOBS)
     submitter.start()
     for count, fault in sorted(faults, key=lambda pair: pair[0]):
         wait_done(yard, count)
@@ -122,16 +111,19 @@ def kills(group: Group, seed: int) -> list[tuple[int, Callable[[], None]]]:
     return [(count, group.kill) for count in counts]
 
 
-def test_workers_killed(yard: Yard, ledger: Ledger, group: Group) -> None:
+def test_workers_killed(
+    yard: Yard, ledger: Ledger, group: Group, tiny_pictures: list[bytes]
+) -> None:
     with yard.upkeep():
-        accepted = strike(yard, kills(group, seed=1))
+        accepted = strike(yard, tiny_pictures, kills(group, seed=1))
         check_nothing_lost(ledger, accepted)
     assert len(accepted) == JOBS
     assert ledger.returned() > 0, "no kill hit a running job"
 
 
 def test_workers_killed_and_redis_wiped(
-    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer
+    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
+    tiny_pictures: list[bytes],
 ) -> None:
     group = Group(yard)
     wiped: list[int] = []
@@ -141,13 +133,14 @@ def test_workers_killed_and_redis_wiped(
             wiped.append(yard.dispatcher.depth("decode"))
             client.flushall()
 
-        accepted = strike(yard, [*kills(group, seed=2), (JOBS // 2, wipe)])
+        accepted = strike(yard, tiny_pictures, [*kills(group, seed=2), (JOBS // 2, wipe)])
         check_nothing_lost(ledger, accepted)
     assert wiped[0] > 100, "there was little to lose"
 
 
 def test_workers_and_redis_killed(
-    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer
+    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
+    tiny_pictures: list[bytes],
 ) -> None:
     with yard.upkeep():
 
@@ -155,16 +148,17 @@ def test_workers_and_redis_killed(
             redis_server.kill()
             redis_server.start()
 
-        accepted = strike(yard, [*kills(group, seed=3), (JOBS // 2, restart)])
+        accepted = strike(yard, tiny_pictures, [*kills(group, seed=3), (JOBS // 2, restart)])
         check_nothing_lost(ledger, accepted)
 
 
 def test_loss_can_be_seen(
-    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer
+    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
+    tiny_pictures: list[bytes],
 ) -> None:
     """Without the reconciler a wiped Redis loses jobs; with it they come back."""
     with redis.Redis.from_url(redis_server.url) as client:
-        submitter = Submitter(yard, BACKLOG)
+        submitter = Submitter(yard, tiny_pictures, BACKLOG)
         submitter.start()
         submitter.join(60)
         client.flushall()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
 from celery.app.task import Task
 from celery.worker.request import Request
@@ -21,7 +22,10 @@ class StageRequest(Request):  # type: ignore[misc]  # celery has no types
         self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
     ) -> None:
         super().on_failure(exc_info, send_failed_event, return_ok)
-        if isinstance(exc_info.exception, WorkerLostError):
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if isinstance(error, WorkerLostError):
             self._bury("A process died over a job")
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
@@ -30,7 +34,7 @@ class StageRequest(Request):  # type: ignore[misc]  # celery has no types
             self._bury("A process did not heed the time limit and is killed")
 
     def _bury(self, sentence: str) -> None:
-        logger.error(sentence, extra={"action": "process_lost", "process": self.worker_pid})
+        logger.error(sentence, extra={"action": "process_lost", "child": self.worker_pid})
         if self.worker_pid is not None and self.task.undertaker is not None:
             self.task.undertaker.bury(self.worker_pid)
 

@@ -1,0 +1,53 @@
+"""Fixtures of the fault tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import models_directory
+from tests.faults.ledger import Ledger
+from tests.servers import RedisServer
+from tests.yard import Yard, open_yard
+
+MakeYard = Callable[..., Yard]
+
+
+@pytest.fixture
+def make_yard(
+    tmp_path: Path, redis_server: RedisServer, edge_pack: object
+) -> Iterator[MakeYard]:
+    """A yard whose jobs are the smallest real work: one run of the detector on one
+    tile. Takes settings."""
+    with ExitStack() as stack:
+
+        def make(**settings: object) -> Yard:
+            return stack.enter_context(
+                open_yard(
+                    tmp_path, redis_server.url, models_directory(),
+                    detection_sizes="32", **settings,
+                )
+            )
+
+        yield make
+
+
+def open_ledger(yard: Yard) -> Ledger:
+    ledger = Ledger(yard)
+    ledger.open()
+    return ledger
+
+
+@pytest.fixture(scope="session")
+def tiny_pictures() -> list[bytes]:
+    """PNG files of 32x32 pixels without a face, all different."""
+    rng = np.random.default_rng(7)
+    return [
+        cv2.imencode(".png", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))[1].tobytes()
+        for _ in range(8)
+    ]

@@ -1,0 +1,127 @@
+"""A worker with a fault: ``python -m tests.faults.faulty_worker``, for tests only.
+
+``FAULT`` names what happens over a picture that contains ``MARK``; a fault called
+``..._once`` happens the first time only, which ``FAULT_FILE`` remembers. The product
+has no hooks for this: functions are replaced from here before the worker starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import workers.app
+from pipeline import plans
+from workers.__main__ import main
+from workers.messages import Ring
+from workers.runtime import Runtime
+from workers.tasks import stage as stage_tasks
+from workers.wake import Waker
+
+MARK = b"FACELINE-TEST-POISON"
+
+# Seconds of the fault "slow": several visibility timeouts and leases.
+SLOW_S = 8.0
+VISIBILITY_S = 2
+
+logger = logging.getLogger(__name__)
+
+
+def kill_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_group() -> None:
+    os.killpg(0, signal.SIGKILL)
+
+
+def slow() -> None:
+    time.sleep(SLOW_S)
+
+
+def hang() -> None:
+    time.sleep(1000)
+
+
+def hang_deaf() -> None:
+    """As native code does: deaf to the soft time limit's signal."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    time.sleep(1000)
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "kill_process": kill_process,
+    "kill_group": kill_group,
+    "slow": slow,
+    "hang": hang,
+    "hang_deaf": hang_deaf,
+}
+
+
+def strike() -> None:
+    name = os.environ["FAULT"]
+    if name.endswith("_once"):
+        seen = Path(os.environ["FAULT_FILE"])
+        if seen.exists():
+            return
+        seen.touch()
+    FAULTS[name.removesuffix("_once")]()
+
+
+def fault_in_decode() -> None:
+    healthy: Callable[..., Any] = vars(plans)["decode"]
+
+    def decode(data: bytes, *rest: Any) -> Any:
+        if MARK in data:
+            strike()
+        return healthy(data, *rest)
+
+    vars(plans)["decode"] = decode
+
+
+def fault_after_the_end() -> None:
+    """Strike between the commit of a job's end and everything after it."""
+
+    def announce(self: Waker, job_id: str) -> bool:
+        strike()
+        return True
+
+    setattr(Waker, "announce", announce)  # noqa: B010  # mypy forbids the assignment
+
+
+def short_visibility() -> None:
+    """Messages that nobody answers for come back after ``VISIBILITY_S``; each delivery
+    is logged."""
+    make_app: Callable[..., Any] = workers.app.make_app
+    carry_out: Callable[..., None] = vars(stage_tasks)["carry_out"]
+
+    def impatient(settings: Any) -> Any:
+        app = make_app(settings)
+        app.conf.broker_transport_options |= {
+            "visibility_timeout": VISIBILITY_S, "unacked_restore_interval": 1,
+        }
+        return app
+
+    def logged(ring: Ring, runtime: Runtime) -> None:
+        logger.info("delivered", extra={"job": ring.job})
+        carry_out(ring, runtime)
+
+    for module in ("workers.app", "workers.dispatch", "workers.serve"):
+        vars(sys.modules[module])["make_app"] = impatient
+    vars(stage_tasks)["carry_out"] = logged
+
+
+if __name__ == "__main__":
+    if os.environ.get("FAULT_PLACE") == "after_the_end":
+        fault_after_the_end()
+    else:
+        fault_in_decode()
+    if os.environ.get("FAULT_VISIBILITY") == "short":
+        short_visibility()
+    sys.exit(main([]))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import cv2
 import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sessions.base import Detector, Embedder, PackFile, PackInfo, Task
+from pipeline.errors import PackDamaged
+from pipeline.sessions.base import Detector, Embedder, PackInfo, Task
 from pipeline.sessions.catalogue import DLIB_DIMENSION
 from pipeline.sessions.checksums import check_file
 from pipeline.sessions.vectors import unit_rows
@@ -18,32 +21,76 @@ from pipeline.types import Box, Crop, Face, Picture, Points
 _CHIP_SIDE = 150
 """Side in pixels of the crops that the ResNet was trained on (dlib's documentation)."""
 
+_SIDE = 1280
+"""Long side in pixels that a picture is scaled to for the detector, which sees faces
+from 80 pixels on: so a face may be as small as a sixteenth of the picture. The cost
+is bounded by it too: about 110 ms and 20 MB, whatever the picture."""
+
+_LARGEST_ZOOM = 2.0
+"""A small picture is enlarged no further: beyond that nothing more was found."""
+
+_CLOSE_SIDE = 200
+_CLOSE_EDGE = 25
+"""When nothing is found, the face may fill the picture: it is looked for again at 200
+pixels with its edge repeated 25 times outwards (7 ms). Of 200 aligned 112 x 112 LFW
+crops the first look misses nine, both together one."""
+
 
 class HogDetector:
-    """dlib's frontal face detector (Dalal and Triggs, 2005; King, 2015)."""
+    """dlib's frontal face detector: a sliding window over histograms of oriented
+    gradients (Dalal and Triggs, 2005), trained by max-margin (King, 2015)."""
 
     def __init__(self, predictor: Path) -> None:
         self._detector = dlib.get_frontal_face_detector()
-        self._predictor = dlib.shape_predictor(str(predictor))
+        self._predictor = _open(dlib.shape_predictor, predictor)
 
     def detect(self, picture: Picture) -> list[Face]:
-        rgb = np.ascontiguousarray(picture[:, :, ::-1])
-        boxes, scores, _ = self._detector.run(rgb, 1)
-        return [self._face(rgb, box, score) for box, score in zip(boxes, scores, strict=True)]
+        height, width = picture.shape[:2]
+        long_side = max(height, width)
+        found = self._look(picture, min(_SIDE / long_side, _LARGEST_ZOOM), 0)
+        found = found or self._look(picture, _CLOSE_SIDE / long_side, _CLOSE_EDGE)
+        if not found:
+            return []
+        rgb = _rgb(picture)
+        return [Face(box, score, self._points(rgb, box), "dlib5") for box, score in found]
 
-    def _face(self, rgb: Picture, box: dlib.rectangle, score: float) -> Face:
-        shape = self._predictor(rgb, box)
-        points = np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
-        return Face(
-            Box(box.left(), box.top(), box.right() + 1, box.bottom() + 1), score, points, "dlib5"
+    def _look(self, picture: Picture, scale: float, edge: int) -> list[tuple[Box, float]]:
+        """Boxes in pixels of ``picture``, found in it scaled and with its edge
+        repeated ``edge`` times outwards."""
+        height, width = picture.shape[:2]
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        scaled = cv2.resize(picture, size, interpolation=method)
+        if edge:
+            scaled = cv2.copyMakeBorder(scaled, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
+        rectangles, scores, _ = self._detector.run(_rgb(scaled), 0)
+        return [
+            (
+                Box(
+                    (rectangle.left() - edge) / scale,
+                    (rectangle.top() - edge) / scale,
+                    (rectangle.right() + 1 - edge) / scale,
+                    (rectangle.bottom() + 1 - edge) / scale,
+                ),
+                float(score),
+            )
+            for rectangle, score in zip(rectangles, scores, strict=True)
+        ]
+
+    def _points(self, rgb: Picture, box: Box) -> Points:
+        left, top, right, bottom = (
+            round(side) for side in (box.left, box.top, box.right - 1, box.bottom - 1)
         )
+        shape = self._predictor(rgb, dlib.rectangle(left, top, right, bottom))
+        return np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float32)
 
 
 class ResNetEmbedder:
-    """dlib's ResNet with 29 convolution layers, trained by metric learning."""
+    """dlib's ResNet of 29 convolution layers, trained by metric learning on faces
+    aligned by five points."""
 
     def __init__(self, path: Path) -> None:
-        self._model = dlib.face_recognition_model_v1(str(path))
+        self._model = _open(dlib.face_recognition_model_v1, path)
 
     @property
     def dimension(self) -> int:
@@ -51,7 +98,7 @@ class ResNetEmbedder:
 
     def align(self, picture: Picture, landmarks: Points) -> Crop:
         points = [dlib.point(round(float(x)), round(float(y))) for x, y in landmarks]
-        # dlib aligns by the points; the rectangle is not looked at.
+        # dlib aligns by the points; it does not look at the rectangle.
         face = dlib.full_object_detection(dlib.rectangle(0, 0, 1, 1), points)
         crop: Crop = dlib.get_face_chip(np.ascontiguousarray(picture), face, size=_CHIP_SIDE)
         return crop
@@ -59,8 +106,7 @@ class ResNetEmbedder:
     def embed(self, crops: Sequence[Crop]) -> NDArray[np.float32]:
         if not crops:
             return np.empty((0, DLIB_DIMENSION), dtype=np.float32)
-        rgb = [np.ascontiguousarray(crop[:, :, ::-1]) for crop in crops]
-        return unit_rows(self._model.compute_face_descriptor(rgb))
+        return unit_rows(self._model.compute_face_descriptor([_rgb(crop) for crop in crops]))
 
 
 class DlibPack:
@@ -77,13 +123,27 @@ class DlibPack:
 
     def detector(self) -> Detector:
         if self._detector is None:
-            self._detector = HogDetector(check_file(self._info, self._file(Task.DETECTION)))
+            self._detector = HogDetector(self._checked(Task.DETECTION))
         return self._detector
 
     def embedder(self) -> Embedder:
         if self._embedder is None:
-            self._embedder = ResNetEmbedder(check_file(self._info, self._file(Task.RECOGNITION)))
+            self._embedder = ResNetEmbedder(self._checked(Task.RECOGNITION))
         return self._embedder
 
-    def _file(self, task: Task) -> PackFile:
-        return next(file for file in self._info.files if file.task is task)
+    def _checked(self, task: Task) -> Path:
+        file = next(file for file in self._info.files if file.task is task)
+        return check_file(self._info, file)
+
+
+def _open(model: Callable[[str], Any], path: Path) -> Any:
+    """A dlib model from its file. dlib says what is wrong by ``RuntimeError``."""
+    try:
+        return model(str(path))
+    except RuntimeError as error:
+        raise PackDamaged(f"dlib cannot load {path}: {error}") from error
+
+
+def _rgb(picture: NDArray[Any]) -> Picture:
+    """BGR to RGB, in memory of its own: dlib takes no views."""
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

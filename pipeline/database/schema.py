@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 METADATA = MetaData(
@@ -64,6 +65,8 @@ credentials = Table(
     sqlite_autoincrement=True,
 )
 
+_PAUSED = text("not_before > 0")
+
 jobs = Table(
     "jobs",
     METADATA,
@@ -97,6 +100,8 @@ jobs = Table(
     # what waits at a stage, oldest first; what has lost its worker
     Index("ix_jobs_waiting", "state", "stage", "seq"),
     Index("ix_jobs_finished_at", "finished_at"),
+    # what waits out a pause: few, while those that never had one are many
+    Index("ix_jobs_paused", "not_before", sqlite_where=_PAUSED, postgresql_where=_PAUSED),
     sqlite_autoincrement=True,
 )
 

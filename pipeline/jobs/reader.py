@@ -18,11 +18,15 @@ from pipeline.jobs.statements import (
     FIND,
     FIND_BY_KEY,
     FIND_OWN,
+    PAUSED,
     POSITION,
     QUEUED,
     UNFINISHED,
     job_of,
 )
+
+# Every answer to a poll tells the position, and counting 200,000 rows takes 20 ms.
+EXACT_POSITION = 1000
 
 JOB_ID = re.compile("[0-9a-f]{32}")
 
@@ -65,13 +69,17 @@ class JobReader:
         return self._one(FIND_BY_KEY, tenant=tenant_id, key=key)
 
     def position(self, job: Job) -> int:
-        """How many jobs wait before this one at its stage; 0 when it is next or running."""
+        """How many jobs wait before this one at its stage; 0 when it is next or running.
+
+        From ``EXACT_POSITION`` on it is an estimate that is rather too high: the jobs
+        that were accepted since the first that waits.
+        """
         if job.state is not JobState.QUEUED:
             return 0
+        values = {"at_stage": job.stage, "before": job.seq, "most": EXACT_POSITION}
         with reading(self._engine) as connection:
-            return connection.execute(
-                POSITION, {"at_stage": job.stage, "before": job.seq}
-            ).scalar_one()
+            count, first = connection.execute(POSITION, values).one()
+        return int(count) if count < EXACT_POSITION else job.seq - int(first)
 
     # -- the reconciler's questions -----------------------------------------------
 
@@ -103,12 +111,12 @@ class JobReader:
         return self._many(
             select(*COLUMNS)
             .where(
-                QUEUED,
+                PAUSED,
                 jobs.c.stage == stage,
                 jobs.c.not_before > jobs.c.published_at,
                 jobs.c.not_before <= self._clock(),
             )
-            .order_by(jobs.c.seq)
+            .order_by(jobs.c.not_before)
             .limit(limit)
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, column, func, insert, or_, select, text, update
 
 from pipeline.database.schema import jobs, signed_requests
 from pipeline.jobs.model import ENDED, Job, JobState
@@ -22,6 +22,9 @@ _MEDIA = [column.name for column in COLUMNS].index("media")
 
 QUEUED = jobs.c.state == JobState.QUEUED.value
 RUNNING = jobs.c.state == JobState.RUNNING.value
+# As the index of paused jobs has it: a parameter would not be recognised. The empty text
+# behind the state keeps SQLite from looking through all that waits instead.
+PAUSED = and_(text("not_before > 0"), jobs.c.state.concat("") == JobState.QUEUED.value)
 UNFINISHED = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
 RETRIABLE = jobs.c.state.in_([JobState.FAILED.value, JobState.CANCELLED.value])
 
@@ -76,8 +79,9 @@ CANCEL = (
     .values(state=JobState.CANCELLED.value, lease_until=None, fence=jobs.c.fence + 1)
 )
 
-POSITION = select(func.count()).where(
-    QUEUED, jobs.c.stage == bindparam("at_stage"), jobs.c.seq < bindparam("before")
+_BEFORE = (QUEUED, jobs.c.stage == bindparam("at_stage"), jobs.c.seq < bindparam("before"))
+POSITION = select(func.count(), func.min(column("seq", BigInteger))).select_from(
+    select(jobs.c.seq).where(*_BEFORE).order_by(jobs.c.seq).limit(bindparam("most")).subquery()
 )
 
 # Counts no further than it must.

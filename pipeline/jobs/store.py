@@ -39,7 +39,6 @@ from pipeline.jobs.statements import (
     HELD,
     INSERT,
     INSERT_SIGNATURE,
-    QUEUED,
     RETRIABLE,
     RUNNING,
     job_of,
@@ -272,11 +271,15 @@ class JobStore(JobReader):
         # A row that somebody holds is being claimed, its message was heard: waiting for
         # it, with other rows locked, is how two transactions come to wait for each other.
         free = (
-            select(jobs.c.seq).where(jobs.c.id.in_(ids), QUEUED).with_for_update(skip_locked=True)
+            select(jobs.c.seq, jobs.c.state)
+            .where(jobs.c.id.in_(ids)).with_for_update(skip_locked=True)
         )
         with writing(self._engine) as connection:
+            waiting = [
+                row.seq for row in connection.execute(free) if row.state == JobState.QUEUED
+            ]
             connection.execute(
-                update(jobs).where(jobs.c.seq.in_(free)).values(published_at=self._clock())
+                update(jobs).where(jobs.c.seq.in_(waiting)).values(published_at=self._clock())
             )
 
     def purge(self, older_than_s: float, limit: int = 1000) -> int:

@@ -202,3 +202,14 @@ def test_a_resubmitted_job_after_purge_is_new(queue: Queue, clock: Clock) -> Non
     second, made = queue.submit(new_job(queue.tenant, idempotency_key="key"))
     assert made
     assert second.id != first.id
+
+
+def test_a_far_position_is_never_too_low(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.jobs.reader.EXACT_POSITION", 3)
+    jobs = [queue.add() for _ in range(6)]
+    assert [queue.position(job) for job in jobs] == [0, 1, 2, 3, 4, 5]
+    queue.take(jobs[3])
+    assert queue.position(jobs[2]) == 2
+    assert queue.position(jobs[5]) >= 4

@@ -109,3 +109,7 @@ def _make_jobs() -> None:
     )
     op.create_index("ix_jobs_waiting", "jobs", ["state", "stage", "seq"])
     op.create_index("ix_jobs_finished_at", "jobs", ["finished_at"])
+    paused = sa.text("not_before > 0")
+    op.create_index(
+        "ix_jobs_paused", "jobs", ["not_before"], sqlite_where=paused, postgresql_where=paused
+    )

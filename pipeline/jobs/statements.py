@@ -10,7 +10,19 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, and_, bindparam, column, func, insert, or_, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Row,
+    and_,
+    bindparam,
+    column,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from pipeline.database.schema import jobs, signed_requests
 from pipeline.jobs.model import ENDED, Job, JobState

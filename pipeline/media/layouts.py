@@ -22,15 +22,20 @@ Layout = tuple[int, int, int]
 
 # A camera's JPEG has some 20 segments, one with a long extended XMP a few hundred.
 MAX_JPEG_SEGMENTS = 4_096
+# Each scan of a progressive JPEG costs a walk over all its pixels, yet as few as a
+# hundred bytes; encoders write about ten. libtiff draws the same line.
+MAX_JPEG_SCANS = 100
 # Encoders write IDAT chunks of 8 kB and more: this is a PNG of at least 160 MB.
 MAX_CHUNKS = 20_000
 MAX_IFD_ENTRIES = 1_024
-# Grey, RGB, CMYK, each with alpha; a file that announces more asks for memory only.
-MAX_TIFF_SAMPLES = 5
+# Grey, RGB, CMYK, each with alpha, in whole numbers of up to 16 bits: a file that
+# announces more asks for memory only. So does a tile that is larger than the picture by
+# more than what tiles are rounded up to.
+MAX_TIFF_SAMPLES, MAX_TIFF_BITS, MAX_TILE_OVERHANG = 5, 16, 1_024
 
 UPRIGHT = 1
-TAG_WIDTH, TAG_HEIGHT, TAG_PHOTOMETRIC = 0x100, 0x101, 0x106
-TAG_ORIENTATION, TAG_SAMPLES = 0x112, 0x115
+TAG_WIDTH, TAG_HEIGHT, TAG_BITS, TAG_PHOTOMETRIC = 0x100, 0x101, 0x102, 0x106
+TAG_ORIENTATION, TAG_SAMPLES, TAG_TILE_WIDTH, TAG_TILE_HEIGHT = 0x112, 0x115, 0x142, 0x143
 TIFF_SHORT, TIFF_LONG = 3, 4
 PHOTOMETRIC_CMYK = 5
 
@@ -61,6 +66,8 @@ APP1, SOS, EOI = 0xE1, 0xDA, 0xD9
 
 
 def _jpeg(data: bytes) -> Layout:
+    if data.count(b"\xff\xda") > MAX_JPEG_SCANS:  # in a scan FF is followed by 00 or RST
+        raise ValueError("too many scans")
     size: tuple[int, int] | None = None
     orientation: int | None = None
     for marker, start, end in _jpeg_segments(data):
@@ -151,11 +158,31 @@ def _gif(data: bytes) -> Layout:
 
 def _tiff(data: bytes) -> Layout:
     tags = dict(_ifd(data))
-    if tags.get(TAG_SAMPLES, 1) > MAX_TIFF_SAMPLES:
-        raise ValueError("too many samples a pixel")
     if TAG_WIDTH not in tags or TAG_HEIGHT not in tags:
         raise ValueError("no size")
-    return tags[TAG_WIDTH], tags[TAG_HEIGHT], _turn(tags.get(TAG_ORIENTATION, UPRIGHT))
+    width, height = tags[TAG_WIDTH], tags[TAG_HEIGHT]
+    if tags.get(TAG_SAMPLES, 1) > MAX_TIFF_SAMPLES or _tiff_bits(data) > MAX_TIFF_BITS:
+        raise ValueError("too many samples a pixel, or bits a sample")
+    if (
+        tags.get(TAG_TILE_WIDTH, 0) > width + MAX_TILE_OVERHANG
+        or tags.get(TAG_TILE_HEIGHT, 0) > height + MAX_TILE_OVERHANG
+    ):
+        raise ValueError("tiles larger than the picture")
+    return width, height, _turn(tags.get(TAG_ORIENTATION, UPRIGHT))
+
+
+def _tiff_bits(data: bytes) -> int:
+    """Bits of the widest sample."""
+    order = _byte_order(data)
+    widest = 1
+    for tag, entry in _ifd_entries(data):
+        if tag == TAG_BITS:
+            kind, values, offset = struct.unpack_from(order + "HII", data, entry + 2)
+            if kind != TIFF_SHORT or values > MAX_TIFF_SAMPLES:
+                raise ValueError("bits a sample are not as they should be")
+            start = entry + 8 if values <= 2 else offset
+            widest = max(widest, *struct.unpack_from(f"{order}{values}H", data, start), 1)
+    return widest
 
 
 def exif_orientation(exif: bytes) -> int:

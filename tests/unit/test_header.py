@@ -14,6 +14,7 @@ from pipeline.media.header import PictureLimits, inspect
 from pipeline.media.layouts import (
     MAX_CHUNKS,
     MAX_IFD_ENTRIES,
+    MAX_JPEG_SCANS,
     MAX_JPEG_SEGMENTS,
     READERS,
     exif_orientation,
@@ -130,6 +131,34 @@ def test_bombs_are_refused_by_their_header() -> None:
 def test_endless_headers_are_given_up(endless: bytes) -> None:
     with pytest.raises(PictureCorrupt, match="too many"):
         inspect(endless, LIMITS)
+
+
+def test_a_jpeg_of_endless_scans_is_given_up() -> None:
+    """A decoder walks all pixels for each scan, however few bytes it has."""
+    data = SAMPLES["jpeg progressive"]
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert inspect(data[:-2] + last * 20 + data[-2:], LIMITS)
+    with pytest.raises(PictureCorrupt, match="too many scans"):
+        inspect(data[:-2] + last * MAX_JPEG_SCANS + data[-2:], LIMITS)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        ((0x115, 6),), ((0x115, 65_535),), ((0x102, 64),), ((0x102, 17),),
+        ((0x142, 16_384),), ((0x142, 16), (0x143, 16_384)),
+    ],
+)
+def test_a_tiff_that_asks_for_more_than_its_pixels(entries: tuple[tuple[int, int], ...]) -> None:
+    assert inspect(tiff((0x100, 20), (0x101, 20), (0x102, 16), (0x115, 4)), LIMITS).width == 20
+    with pytest.raises(PictureCorrupt):
+        inspect(tiff((0x100, 20), (0x101, 20), *entries), LIMITS)
+
+
+def tiff(*entries: tuple[int, int]) -> bytes:
+    """A TIFF's first directory with whole numbers, and no pixels."""
+    rows = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + rows + bytes(4)
 
 
 @pytest.mark.parametrize(

@@ -397,6 +397,13 @@ def minio_server() -> Iterator[MinioServer]:
 
 
 @pytest.fixture(scope="session")
+def shared_minio() -> Iterator[MinioServer]:
+    """A MinIO for the whole run, for tests with a bucket of their own."""
+    with MinioServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL for the whole run: whoever stops it starts it again."""
     with PostgresServer() as server:

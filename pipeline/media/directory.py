@@ -17,7 +17,7 @@ INCOMING = ".incoming"
 """Where files are written before they get their name; no key can begin with a dot."""
 
 ABANDONED_S = 3600  # a half-written file this old belongs to a process that died
-PLACING_TRIES = 5  # how often an emptied directory may be removed under our hands
+PLACING_TRIES = 20  # how often an emptied directory may be removed under our hands
 
 
 class DirectoryStore:
@@ -29,10 +29,13 @@ class DirectoryStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._cleared = False
 
     def put(self, key: str, data: bytes) -> None:
         target = self._path(key)
         with map_file_errors():
+            if not self._cleared:
+                self._clear_abandoned()
             fresh = self._write(data)
             try:
                 self._place(fresh, target)
@@ -75,16 +78,14 @@ class DirectoryStore:
         with map_file_errors():
             self._write(b"").unlink()
 
-    def clear_abandoned(self) -> int:
-        """Remove what processes that died left half written; how many files."""
-        removed = 0
-        with map_file_errors(), suppress(FileNotFoundError):
+    def _clear_abandoned(self) -> None:
+        """Remove what processes that died have left half written."""
+        self._cleared = True
+        with suppress(FileNotFoundError):
             for entry in os.scandir(self._root / INCOMING):
                 with suppress(FileNotFoundError):
                     if entry.stat().st_mtime < time.time() - ABANDONED_S:
                         Path(entry.path).unlink()
-                        removed += 1
-        return removed
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
@@ -105,11 +106,11 @@ class DirectoryStore:
 
     def _place(self, fresh: Path, target: Path) -> None:
         for tries_left in reversed(range(PLACING_TRIES)):
-            target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                # A delete may prune the directory between these two lines.
+                # A delete may prune the directory between any two of these steps.
+                target.parent.mkdir(parents=True, exist_ok=True)
                 fresh.replace(target)
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):
                 if not tries_left:
                     raise
             else:

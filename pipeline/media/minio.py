@@ -18,6 +18,7 @@ import certifi
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
+from minio.helpers import check_bucket_name
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
@@ -60,6 +61,7 @@ class MinioStore:
         self._region = region
         self._bucket_known = False
         try:
+            check_bucket_name(bucket, strict=True)
             self._client = Minio(
                 endpoint=endpoint,
                 access_key=access_key or None,

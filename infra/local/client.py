@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 import requests
 
+from api_shim.auth.signing import sha256_signature, string_to_sign
 from infra.local.private import write_private
 from pipeline.errors import ConfigurationError, FaceError
 
@@ -84,11 +84,8 @@ class FaceClient:
             "timestamp": int(time.time()),
             "version": "1",
         }
-        text = {**request, "data": _compact(data)}
-        pairs = "&".join(f"{name}={value}" for name, value in sorted(text.items()))
-        line = f"{pairs}&key={self._credentials.app_secret}"
-        signature = hashlib.sha256(line.encode()).hexdigest()
-        return {**request, "signData": base64.b64encode(signature.encode()).decode()}
+        message = f"{string_to_sign(request)}&key={self._credentials.app_secret}"
+        return {**request, "signData": sha256_signature(message.encode()).decode()}
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         url = path if path.startswith("http") else self.url + path
@@ -108,7 +105,3 @@ def picture(path: Path) -> str:
         return base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _compact(data: dict[str, Any]) -> str:
-    return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

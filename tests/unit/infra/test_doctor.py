@@ -1,0 +1,145 @@
+"""``faceline doctor``: it finds what is missing and says what to do."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cli import checks
+from infra.cli.database import open_database
+from pipeline.config import load_settings
+from tests.servers import RedisServer
+from tests.unit.infra.conftest import Faceline
+
+
+def findings(faceline: Faceline) -> dict[str, dict[str, str]]:
+    """What `doctor --json` finds, by name; the last of each name."""
+    report: dict[str, Any] = json.loads(faceline("doctor", "--json").out)
+    return {check["name"]: check for check in report["checks"]}
+
+
+def test_a_fresh_machine_has_nothing_to_mend(faceline: Faceline, data_dir: Path) -> None:
+    outcome = faceline("doctor")
+
+    assert outcome.code == 0, outcome.out
+    assert "Nothing is missing." in outcome.err
+    assert "opencv-python-headless" in outcome.out
+    assert not data_dir.exists()
+
+
+def test_the_pack_is_named_with_its_licence(faceline: Faceline) -> None:
+    found = findings(faceline)
+
+    assert found["pack"]["found"].startswith("dlib (auto), 128 numbers")
+    assert "forbids commercial use" in found["licence"]["found"]
+    assert found["files"]["verdict"] == "good"
+
+
+def test_an_unknown_pack_ends_badly(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_PACK", "buffalo_l")
+
+    outcome = faceline("doctor")
+
+    assert outcome.code == 1
+    assert "!! pack" in outcome.out
+    assert "faceline models pull buffalo_l" in outcome.out
+
+
+def test_a_provider_that_is_not_here_is_named(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_PROVIDERS", "NoSuchProvider,CPUExecutionProvider")
+
+    found = findings(faceline)
+
+    assert found["providers"]["verdict"] == "bad"
+    assert "NoSuchProvider" in found["providers"]["advice"]
+
+
+def test_a_redis_that_does_not_answer_is_bad(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("FACELINE_BROKER_URL", f"redis://127.0.0.1:{unused.getsockname()[1]}/0")
+        found = findings(faceline)
+
+    assert found["redis"]["verdict"] == "bad"
+    assert "FACELINE_BROKER_URL" in found["redis"]["advice"]
+
+
+def test_a_redis_that_forgets_is_noticed(
+    faceline: Faceline, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_BROKER_URL", redis_server.url)
+
+    assert findings(faceline)["redis"]["verdict"] == "note"
+    assert "appendonly is off" in findings(faceline)["redis"]["found"]
+
+
+def test_a_database_of_another_version_is_bad(faceline: Faceline, data_dir: Path) -> None:
+    open_database(load_settings()).dispose()
+    assert findings(faceline)["database"]["verdict"] == "good"
+    database = sqlite3.connect(data_dir / "faceline.db")
+    database.execute("UPDATE alembic_version SET version_num = '0000'")
+    database.commit()
+    database.close()
+
+    found = findings(faceline)["database"]
+
+    assert found["verdict"] == "bad"
+    assert "faceline init" in found["advice"]
+
+
+def test_a_media_store_that_is_away_is_bad(
+    faceline: Faceline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FACELINE_MEDIA_URL", f"file://{tmp_path}/file")
+
+    assert findings(faceline)["media"]["verdict"] == "bad"
+
+
+def test_a_master_key_that_is_none_is_bad(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_MASTER_KEY", "short")
+
+    assert findings(faceline)["secrets"]["verdict"] == "bad"
+
+
+def test_two_opencvs_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Found:
+        def __init__(self, name: str) -> None:
+            self.metadata = {"Name": name}
+
+    monkeypatch.setattr(
+        metadata, "distributions",
+        lambda: [Found("opencv-python"), Found("opencv-python-headless"), Found("numpy")],
+    )
+    monkeypatch.setattr(metadata, "version", lambda name: "5.0")
+
+    (check,) = checks.check_opencv()
+
+    assert check.verdict is checks.Verdict.BAD
+    assert check.found == "opencv-python 5.0, opencv-python-headless 5.0"
+
+
+def test_a_wrong_setting_is_named_instead_of_a_report(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_PORT", "http")
+
+    outcome = faceline("doctor")
+
+    assert outcome.code == 2
+    assert "FACELINE_PORT" in outcome.err
+    assert "Traceback" not in outcome.err

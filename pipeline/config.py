@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         "", description="Directory of model packs; empty: ./models, ../shared/models, "
         "~/.insightface/models are searched.",
     )
+    models_url: str = Field(
+        "https://github.com/deepinsight/insightface/releases/download/model-zoo",
+        description="Where `faceline models pull` finds the archives of InsightFace packs.",
+    )
     pack: str = Field(
         "auto", description="Model pack to serve; `auto` takes the best one that is found."
     )

@@ -15,6 +15,7 @@ from pipeline.sessions import registry
 from pipeline.sessions.base import PackInfo
 from pipeline.sessions.catalogue import INSIGHTFACE, licence_sentence
 from pipeline.sessions.checksums import verify as verify_pack
+from pipeline.sessions.pull import pull
 
 app = typer.Typer(help="Model packs: list, fetch, check.", no_args_is_help=True)
 
@@ -50,6 +51,22 @@ def list_packs(
         say(f"Can be fetched with `faceline models pull`: {', '.join(absent)}.")
 
 
+@app.command("pull")
+def pull_pack(
+    name: Annotated[str, typer.Argument(help="buffalo_l, buffalo_s or buffalo_sc.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Directory of packs; without it: the first searched.")
+    ] = None,
+) -> None:
+    """Fetch an InsightFace pack; a broken download goes on where it broke off."""
+    settings = load_settings()
+    directory = to or registry.places(settings)[0]
+    with files(err) as progress:
+        info = pull(name, directory, url=settings.models_url, progress=progress)
+    say(f"{info.name} is in {info.path}; every file has the SHA-256 that it must have.")
+    say(licence_sentence(info))
+
+
 @app.command()
 def verify(
     name: Annotated[str | None, typer.Argument(help="A pack; without one: all.")] = None,
@@ -79,7 +96,3 @@ def pack_json(info: PackInfo) -> dict[str, object]:
         "dimension": info.dimension,
         "licence": licence_sentence(info),
     }
-
-
-def _target(directory: Path | None) -> Path:
-    return directory or registry.places(load_settings())[0]

@@ -1,13 +1,15 @@
 """The packs that this code knows by name: their files, tasks, checksums, licences.
 
-The SHA-256 values of the InsightFace files are those of the `model-zoo` release of
-the InsightFace repository (the same files stood in its `v0.7` release); the dlib
-values were taken from the files of the face-recognition-models 0.3.0 wheel.
+The SHA-256 values of the InsightFace files and archives are those that several
+projects which pin them agree on, for the `v0.7` and the `model-zoo` release of the
+InsightFace repository; nobody has downloaded the archives with this code yet. The
+dlib values were taken from the face-recognition-models 0.3.0 wheel.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.sessions.base import PackFile, PackInfo, Task
 
@@ -15,6 +17,9 @@ INSIGHTFACE_LICENCE = "non-commercial research (InsightFace model licence)"
 CC0 = "CC0-1.0"
 
 DLIB = "dlib"
+"""Name and kind of the pack from PyPI."""
+
+INSIGHTFACE_KIND = "insightface"
 DLIB_DIMENSION = 128
 INSIGHTFACE_DIMENSION = 512
 
@@ -69,6 +74,21 @@ INSIGHTFACE: dict[str, tuple[PackFile, ...]] = {
     "buffalo_sc": (_DET_500M, _W600K_MBF),
 }
 
+RELEASES = {
+    "buffalo_l": Release(
+        "buffalo_l.zip", 288_621_354,
+        "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f",
+    ),
+    "buffalo_s": Release(
+        "buffalo_s.zip", 127_607_557,
+        "d85a87f503f691807cd8bb97128bdf7a0660326cd9cd02657127fa978bab8b5e",
+    ),
+    "buffalo_sc": Release(
+        "buffalo_sc.zip", 14_969_382,
+        "57d31b56b6ffa911c8a73cfc1707c73cab76efe7f13b675a05223bf42de47c72",
+    ),
+}
+
 DLIB_FILES = (
     # The file holds the five points; the detector itself is compiled into dlib.
     PackFile(
@@ -85,6 +105,13 @@ DLIB_FILES = (
         "CC0-1.0 by its author, but trained on iBUG 300-W pictures that forbid commercial use",
     ),
 )
+
+
+def insightface_pack(name: str, directory: Path) -> PackInfo:
+    """The InsightFace pack ``name``, whole, as it lies or will lie in ``directory``."""
+    return PackInfo(
+        name, INSIGHTFACE_KIND, directory, INSIGHTFACE[name], INSIGHTFACE_DIMENSION, "arcface5"
+    )
 
 
 def licence_sentence(info: PackInfo) -> str:

@@ -36,13 +36,17 @@ class _Manifest(msgspec.Struct):
 
 def read_manifest(directory: Path) -> PackInfo:
     """The pack in ``directory``. Files with a task that this code does not know are
-    left out. Raises ``PackDamaged`` when the manifest is not to be understood."""
+    left out. Raises ``PackDamaged`` when the manifest is not to be understood or a
+    file is not there."""
     path = directory / FILE_NAME
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
     except (OSError, msgspec.DecodeError) as error:
         raise PackDamaged(f"{path} cannot be read as a manifest: {error}.") from error
     known = [entry for entry in manifest.files if entry.task in set(Task)]
+    gone = [entry.file for entry in known if not (directory / entry.file).is_file()]
+    if gone:
+        raise PackDamaged(f"{directory} lacks {', '.join(gone)}, which its manifest names.")
     dimension = max(
         (entry.embedding.dim for entry in known if entry.embedding is not None), default=0
     )
@@ -64,9 +68,9 @@ def _pack_file(entry: _File, manifest: Path) -> PackFile:
     return PackFile(entry.file, Task(entry.task), entry.sha256, entry.license)
 
 
-def write_manifest(info: PackInfo, origin: str) -> None:
-    """Write ``MANIFEST.json`` into the pack's directory; ``origin`` says where the
-    files came from."""
+def write_manifest(info: PackInfo, origin: str, directory: Path) -> None:
+    """Write ``MANIFEST.json`` into ``directory``; ``origin`` says where the files came
+    from."""
     files = [
         {
             "file": file.name, "task": file.task.value, "sha256": file.sha256,
@@ -76,4 +80,4 @@ def write_manifest(info: PackInfo, origin: str) -> None:
         for file in info.files
     ]
     text = json.dumps({"pack": info.name, "files": files}, indent=2)
-    (info.path / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+    (directory / FILE_NAME).write_text(text + "\n", encoding="utf-8")

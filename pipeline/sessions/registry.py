@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import Settings
@@ -51,7 +52,7 @@ def available(settings: Settings) -> list[PackInfo]:
     for directory in _directories(settings):
         try:
             info = _read(directory)
-        except PackDamaged as error:
+        except (PackDamaged, OSError) as error:
             log.warning("A model pack is left out: %s", error, extra={"action": "pack-skipped"})
             continue
         if info is not None:
@@ -134,10 +135,19 @@ def _rank(name: str) -> tuple[int, int, str]:
 def _directories(settings: Settings) -> Iterator[Path]:
     """Directories that may be packs: the places themselves and what they hold."""
     for place in places(settings):
-        if not place.is_dir():
+        try:
+            inside = sorted(path for path in place.iterdir() if path.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            log.warning(
+                "%s cannot be searched for model packs: %s", place, error.strerror,
+                extra={"action": "place-skipped"},
+            )
             continue
         yield place
-        yield from sorted(path for path in place.iterdir() if path.is_dir())
+        # A pull that is under way works in hidden directories.
+        yield from (path for path in inside if not path.name.startswith("."))
 
 
 def _read(directory: Path) -> PackInfo | None:
@@ -152,15 +162,9 @@ def _read(directory: Path) -> PackInfo | None:
 def _insightface(directory: Path) -> PackInfo | None:
     """An InsightFace pack with the files that are there; None without a detector and
     a recognition model, as an interrupted download leaves it."""
-    files = tuple(
-        file
-        for file in catalogue.INSIGHTFACE[directory.name]
-        if (directory / file.name).is_file()
-    )
-    info = PackInfo(
-        directory.name, "insightface", directory, files,
-        catalogue.INSIGHTFACE_DIMENSION, "arcface5",
-    )
+    whole = catalogue.insightface_pack(directory.name, directory)
+    present = tuple(file for file in whole.files if (directory / file.name).is_file())
+    info = replace(whole, files=present)
     return info if info.tasks >= _NEEDED else None
 
 

@@ -20,7 +20,7 @@ _ERRORS: tuple[type[Exception], ...] = tuple(
     for value in vars(_states).values()
     if isinstance(value, type) and issubclass(value, Exception)
 )
-_RUN_ERRORS = (*_ERRORS, cv2.error)
+_RUN_ERRORS: tuple[type[Exception], ...] = (*_ERRORS, cv2.error)
 
 _SEVERITY = 3
 """What onnxruntime logs: errors and worse. The fallbacks that it only warns of are

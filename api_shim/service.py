@@ -135,7 +135,7 @@ class Service:
             try:
                 inspect(picture, limits)
             except FaceError as error:
-                error.picture = index
+                error.picture = index if len(intent.pictures) > 1 else None
                 raise
 
     def _earlier(self, intent: Intent, content: str, key: str) -> Job | None:

@@ -117,10 +117,16 @@ def edge_models() -> Path:
     return models
 
 
-@pytest.fixture(scope="module")
-def stack(
-    tmp_path_factory: pytest.TempPathFactory, edge_models: Path
-) -> Iterator[Stack]:
-    """A running service; tests of one module share it."""
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator[Stack]:
+    """A running service that tests share: whoever kills parts of one makes his own."""
     with Stack(tmp_path_factory.mktemp("stack"), edge_models) as stack:
         yield stack.start()
+
+
+@pytest.fixture(scope="session")
+def idle_stack(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator[Stack]:
+    """A service without workers, in which jobs stay queued; shared, too. Responses are
+    held for two seconds."""
+    with Stack(tmp_path_factory.mktemp("idle"), edge_models, hold_s=2.0) as stack:
+        yield stack.start_shim()

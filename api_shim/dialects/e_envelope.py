@@ -90,13 +90,13 @@ def refusal(app_id: str, error: Exception, request_id: str, at: float) -> Reply:
 def explain(error: Exception) -> tuple[int, str]:
     """(code, msg) of an error at submit."""
     if isinstance(error, FaceError):
-        return _code_and_message(error.code, error.message)
-    return _code_and_message(FaceError.code, "")
+        return _code_and_message(error.code, error.message, error.picture)
+    return _code_and_message(FaceError.code, "", None)
 
 
-def _code_and_message(name: str, message: str) -> tuple[int, str]:
+def _code_and_message(name: str, message: str, picture: int | None) -> tuple[int, str]:
     if name in CODES:
-        return CODES[name], message
+        return CODES[name], message if picture is None else f"image{picture + 1}: {message}"
     kind = _PUBLIC.get(name)
     return INTERNAL, kind().message if kind else "Internal error."
 
@@ -108,18 +108,14 @@ def outcome(job: Job) -> Reply:
     if job.state is JobState.DONE and job.result is not None:
         data = {**_RESULTS[job.operation](job, job.result), "msg": "success"}
         return answer(app_id, SUCCESS, data, job.request_id, at)
+    error = job.error or {}
+    several = len(job.media) > 1
     code, message = _code_and_message(
-        job.error_code or FaceError.code, str((job.error or {}).get("message", ""))
+        job.error_code or FaceError.code,
+        str(error.get("message", "")),
+        error.get("picture") if several else None,
     )
-    message = _name_picture(job, message) if code != INTERNAL else message
     return answer(app_id, code, {"msg": message}, job.request_id, at)
-
-
-def _name_picture(job: Job, message: str) -> str:
-    picture = (job.error or {}).get("picture")
-    if picture is None or len(job.media) < 2:
-        return message
-    return f"image{picture + 1}: {message}"
 
 
 def _located(job: Job, result: JsonObject) -> JsonObject:

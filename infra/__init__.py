@@ -1,0 +1,1 @@
+"""Operations: the command, the embedded stack, compose and image."""

@@ -1,0 +1,1 @@
+"""The queue: Celery only rings the bell, jobs live in SQL."""

@@ -1,0 +1,1 @@
+"""One file for each documented API: requests in, envelopes out."""

@@ -1,0 +1,1 @@
+"""The steps of the work: functions over arrays, strangers to each other."""

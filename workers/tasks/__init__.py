@@ -1,0 +1,1 @@
+"""Celery tasks: decode the message, call the pipeline, hand on."""

@@ -1,0 +1,1 @@
+"""Upkeep: what was lost is sent again, what is old is removed."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import IntermediateLost
-from pipeline.plans import Carry
+from pipeline.execution import Carry
 from pipeline.types import Box, Face, LandmarkScheme
 
 _DTYPES: dict[str, type[np.generic]] = {"u1": np.uint8, "f4": np.float32}

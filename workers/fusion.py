@@ -18,8 +18,9 @@ from pipeline.errors import (
     IntermediateLost,
     JobTimedOut,
 )
+from pipeline.execution import Carry, conclude, run_stage
 from pipeline.jobs.model import Claim, JsonObject
-from pipeline.plans import PLANS, Carry, Plan, Stage, run_stage
+from pipeline.plans import PLANS, Plan, Stage
 from workers.messages import Ring
 from workers.runtime import Runtime
 
@@ -100,7 +101,7 @@ def _run(course: _Course, runtime: Runtime) -> JsonObject | None:
         if stage is not None and stage not in runtime.served:
             _hand_over(course, stage, carry, runtime)
             return None
-    return plan.conclude(job, carry, runtime.tools)
+    return conclude(plan, job, carry, runtime.tools)
 
 
 def _input(course: _Course, runtime: Runtime) -> Carry:

@@ -13,7 +13,7 @@ from redis.exceptions import OutOfMemoryError
 from pipeline import keys
 from pipeline.config import Settings
 from pipeline.errors import IntermediateLost
-from pipeline.plans import Carry
+from pipeline.execution import Carry
 from workers.carry_codec import array_bytes, pack, unpack
 from workers.connection import map_redis_errors, open_redis
 

@@ -13,10 +13,11 @@ from pipeline import calibration
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import TaskUnsupported
+from pipeline.execution import Toolbox
 from pipeline.jobs.store import JobStore
 from pipeline.media.header import PictureLimits
 from pipeline.media.open import open_media
-from pipeline.plans import Stage, Toolbox
+from pipeline.plans import Stage
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
 from workers.dispatch import Dispatcher

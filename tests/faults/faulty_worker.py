@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import workers.app
-from pipeline import plans
+from pipeline import execution
 from workers.__main__ import main
 from workers.messages import Ring
 from workers.runtime import Runtime
@@ -75,14 +75,14 @@ def strike() -> None:
 
 
 def fault_in_decode() -> None:
-    healthy: Callable[..., Any] = vars(plans)["decode"]
+    healthy: Callable[..., Any] = vars(execution)["decode"]
 
     def decode(data: bytes, *rest: Any) -> Any:
         if MARK in data:
             strike()
         return healthy(data, *rest)
 
-    vars(plans)["decode"] = decode
+    vars(execution)["decode"] = decode
 
 
 def fault_after_the_end() -> None:
@@ -96,15 +96,16 @@ def fault_after_the_end() -> None:
 
 
 def short_visibility() -> None:
-    """Messages that nobody answers for come back after ``VISIBILITY_S``; each delivery
-    is logged."""
+    """Messages that nobody answers for come back after ``VISIBILITY_S``, as they may
+    from another broker; each delivery is logged."""
     make_app: Callable[..., Any] = workers.app.make_app
     carry_out: Callable[..., None] = vars(stage_tasks)["carry_out"]
 
     def impatient(settings: Any) -> Any:
         app = make_app(settings)
         app.conf.broker_transport_options |= {
-            "visibility_timeout": VISIBILITY_S, "unacked_restore_interval": 1,
+            "ack_emulation": True, "visibility_timeout": VISIBILITY_S,
+            "unacked_restore_interval": 1, "unacked_restore_throttle": 1,
         }
         return app
 

@@ -12,12 +12,13 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPException
 from typing import TypeVar
 
 import certifi
 import urllib3
 from minio import Minio
-from minio.error import MinioException, S3Error
+from minio.error import MinioAdminException, MinioException, S3Error
 from minio.helpers import check_bucket_name
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
@@ -39,11 +40,13 @@ Answer = TypeVar("Answer")
 
 VENDOR_ERRORS = (
     MinioException,
+    MinioAdminException,
     HTTPError,
-    urllib3.exceptions.ProxySchemeUnsupported,  # the one of urllib3 outside its tree
+    HTTPException,
     OSError,
-    ET.ParseError,  # an answer that says it is XML and is not: something in between
-    UnicodeDecodeError,
+    # An answer that is no S3 server's (a gateway's page): minio-py's parser says so.
+    ET.ParseError,
+    ValueError,
 )
 
 
@@ -59,7 +62,6 @@ class MinioStore:
     ) -> None:
         self._bucket = bucket
         self._region = region
-        self._bucket_known = False
         try:
             check_bucket_name(bucket, strict=True)
             self._client = Minio(
@@ -119,7 +121,11 @@ class MinioStore:
                 )
 
     def ping(self) -> None:
-        self._call(lambda _: self._client.bucket_exists(self._bucket))
+        def make_sure(_: float) -> None:
+            if not self._client.bucket_exists(self._bucket):
+                self._make_bucket()
+
+        self._call(make_sure)
 
     def _call(self, work: Callable[[float], Answer]) -> Answer:
         """What ``work`` answers, tried again for a moment when the store is away (a
@@ -129,26 +135,28 @@ class MinioStore:
         while True:
             try:
                 with map_minio_errors():
-                    self._know_bucket()
-                    return work(time.monotonic() + ANSWER_S)
+                    return self._with_bucket(work)
             except MediaUnavailable:
-                self._bucket_known = False
                 if time.monotonic() + PAUSE_S > began + TRY_AGAIN_S:
                     raise
             time.sleep(PAUSE_S)
 
-    def _know_bucket(self) -> None:
-        if self._bucket_known:
-            return
+    def _with_bucket(self, work: Callable[[float], Answer]) -> Answer:
         try:
-            if not self._client.bucket_exists(self._bucket):
-                self._client.make_bucket(self._bucket, self._region)
+            return work(time.monotonic() + ANSWER_S)
         except S3Error as error:
-            # Denied: keys that may use the bucket but not ask for it. Owned: another
-            # process made it in between.
-            if error.code not in ("AccessDenied", "BucketAlreadyOwnedByYou"):
+            if error.code != "NoSuchBucket":
                 raise
-        self._bucket_known = True
+        self._make_bucket()
+        return work(time.monotonic() + ANSWER_S)
+
+    def _make_bucket(self) -> None:
+        try:
+            self._client.make_bucket(self._bucket, self._region)
+        except S3Error as error:
+            # Another process was first.
+            if error.code != "BucketAlreadyOwnedByYou":
+                raise
 
 
 def _read(response: BaseHTTPResponse, deadline: float) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from pipeline.errors import InvalidParameter, MediaTooLarge, Overloaded
@@ -33,12 +33,17 @@ class BodyReader:
         self._limit = limit
         self._buffered = 0
 
-    async def read(self, receive: Receive) -> bytes:
-        """The whole body.
+    async def read(self, receive: Receive, headers: Mapping[str, str]) -> bytes:
+        """The whole body. A client that says what it will send, and waits for leave
+        (``Expect: 100-continue``), is told before it sends too much.
 
         Raises ``MediaTooLarge``, ``Overloaded``, ``InvalidParameter`` when it does not
         arrive in time, ``Disconnected``.
         """
+        declared = headers.get("content-length", "")
+        patient = headers.get("expect", "").lower() == "100-continue"
+        if patient and declared.isdecimal() and int(declared) > self._limit:
+            raise self._too_large()
         chunks = bytearray()
         try:
             async with asyncio.timeout(BODY_S):
@@ -60,8 +65,11 @@ class BodyReader:
         if rest is not None:
             await _drain(rest)
         if size > self._limit:
-            raise MediaTooLarge(f"the body is larger than {self._limit} bytes")
+            raise self._too_large()
         raise Overloaded
+
+    def _too_large(self) -> MediaTooLarge:
+        return MediaTooLarge(f"the body is larger than {self._limit} bytes")
 
 
 async def _next(receive: Receive) -> tuple[bytes, bool]:

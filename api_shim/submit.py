@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
@@ -58,10 +58,15 @@ class Submission:
         if call.method not in self._endpoint.methods:
             return self._dialect.render_wrong_method(call)
         try:
-            call = call_of(scope, await self._bodies.read(receive))
+            body = await self._bodies.read(receive, call.headers)
+        except FaceError as error:
+            log_failure(error, call)
+            reply = self._dialect.render_error(error, call)
+            # What is left of the body would be read as the next request.
+            return replace(reply, headers={**reply.headers, "Connection": "close"})
+        call = replace(call, body=body)
+        try:
             return await in_thread(self._service.threads.intake, self._accept, call)
-        except Disconnected:
-            raise
         except Exception as error:  # noqa: BLE001  # the one place where they become envelopes
             log_failure(error, call)
             return self._dialect.render_error(error, call)

@@ -1,0 +1,115 @@
+"""onnxruntime with our settings: providers, threads, files that are no models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from pipeline.config import Settings
+from pipeline.errors import PackDamaged, PackError, ProviderUnavailable, TaskUnsupported
+from pipeline.sessions import registry, runtime
+from pipeline.sessions.base import Pack, PackFile, PackInfo, Task
+from pipeline.sessions.onnx_pack import ArcFaceEmbedder, ScrfdDetector
+from tests.unit.sessions_release import sha256
+
+CPU = "CPUExecutionProvider"
+
+
+def model(directory: Path, outputs: int = 1) -> Path:
+    """An ONNX file that hands its input on."""
+    from onnx import TensorProto, helper, save
+
+    def value(name: str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 112, 112])
+
+    names = [f"out{index}" for index in range(outputs)]
+    nodes = [helper.make_node("Identity", ["in"], [name]) for name in names]
+    graph = helper.make_graph(nodes, "same", [value("in")], [value(name) for name in names])
+    path = directory / "model.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def pack_of(path: Path, task: Task) -> PackInfo:
+    file = PackFile(path.name, task, sha256(path.read_bytes()), "none")
+    return PackInfo("test", "manifest", path.parent, (file,), 512, "arcface5")
+
+
+@pytest.mark.parametrize("providers", ["CUDAExecutionProvider", f"NoSuchProvider,{CPU}", ""])
+def test_a_provider_that_is_not_there_stops_the_start(tmp_path: Path, providers: str) -> None:
+    if providers.split(",")[0] in onnxruntime.get_available_providers():
+        pytest.skip(f"{providers} is here")
+    with pytest.raises(ProviderUnavailable, match="FACELINE_PROVIDERS"):
+        registry.load(pack_of(model(tmp_path), Task.RECOGNITION), Settings(providers=providers))
+
+
+def test_a_provider_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime falls back to the CPU with a log line; that is made an error."""
+    settings = Settings(providers=f"CUDAExecutionProvider,{CPU}")
+    started = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession",
+        lambda path, sess_options, providers: started(path, sess_options, providers=[CPU]),
+    )
+    with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider, but it did not start"):
+        runtime.open_session(model(tmp_path), settings)
+
+
+@pytest.mark.parametrize("spinning", [False, True])
+def test_threads_are_ours(tmp_path: Path, spinning: bool) -> None:
+    settings = Settings(intra_op_threads=3, allow_spinning=spinning)
+    options = runtime.open_session(model(tmp_path), settings).get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
+    assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    expected = "1" if spinning else "0"
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == expected
+
+
+def test_the_detector_runs_on_our_session_alone(edge_pack: Pack) -> None:
+    """insightface would make sessions of its own for each size."""
+    detector = edge_pack.detector()
+    assert isinstance(detector, ScrfdDetector)
+    sessions = detector._model.resolution_sessions.values()
+    assert {id(session) for session in sessions} <= {id(detector._model.session)}
+
+
+@pytest.mark.parametrize("data", [b"", b"this is no model" * 100])
+def test_a_file_that_is_no_model(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data)
+    pack = registry.load(pack_of(path, Task.DETECTION), Settings())
+    with pytest.raises(PackDamaged, match=r"model\.onnx"):
+        pack.detector()
+
+
+def test_a_model_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(PackDamaged, match="no SCRFD"):
+        ScrfdDetector(model(tmp_path), Settings())
+    with pytest.raises(PackDamaged, match="no recognition model"):
+        ArcFaceEmbedder(model(tmp_path, outputs=2), Settings())
+
+
+def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:
+    path = model(tmp_path)
+    pack = registry.load(pack_of(path, Task.RECOGNITION), Settings())
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(PackDamaged, match="SHA-256"):
+        pack.embedder()
+
+
+def test_a_task_that_the_pack_lacks(tmp_path: Path) -> None:
+    pack = registry.load(pack_of(model(tmp_path), Task.ANTI_SPOOF), Settings())
+    with pytest.raises(TaskUnsupported, match="no model for detection; it has anti_spoof"):
+        pack.detector()
+    with pytest.raises(TaskUnsupported, match="recognition"):
+        pack.embedder()
+
+
+def test_a_run_that_fails_is_a_pack_error(tmp_path: Path) -> None:
+    session = runtime.open_session(model(tmp_path), Settings())
+    with pytest.raises(PackError, match=r"model\.onnx failed"), runtime.running(Path("model.onnx")):
+        session.run(None, {"in": np.zeros((1, 2), dtype=np.float32)})

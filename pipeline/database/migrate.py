@@ -16,15 +16,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from pipeline.database.engine import open_engine, reading, writing
 from pipeline.errors import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-# Any number, the same in every process that migrates one PostgreSQL database.
-ADVISORY_LOCK = 0x666163656C
 
 
 def head() -> str:
@@ -54,9 +51,9 @@ def upgrade(engine: Engine) -> None:
         return
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK}
-            )
+            from pipeline.database.postgres import prepare_migration
+
+            prepare_migration(connection)
         try:
             command.upgrade(config_for(connection), "head")
         except CommandError as error:

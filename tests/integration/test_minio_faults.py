@@ -137,8 +137,9 @@ def test_an_upload_that_breaks_off_leaves_nothing(store: MinioStore, proxy: Prox
     ],
 )
 def test_an_answer_that_is_not_the_stores(
-    proxy: Proxy, status: str, kind: str, body: bytes
+    proxy: Proxy, status: str, kind: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pipeline.media.minio.TRY_AGAIN_S", 0.0)
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
     proxy.answer = head.encode() + b"Connection: close\r\n\r\n" + body
     began = time.monotonic()

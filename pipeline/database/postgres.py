@@ -1,0 +1,80 @@
+"""What PostgreSQL needs beside a URL: limits on every wait."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.errors import OperationalError
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+
+# Seconds. No statement of ours takes one; the server breaks off what takes longer, and
+# when the server itself says nothing we do.
+CONNECT_S = 4
+STATEMENT_S = 6
+ANSWER_S = 8.0
+
+# Keepalives notice within 15 s that the machine is gone.
+KEEPALIVES = {
+    "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+
+# Any number, the same in every process that migrates one database.
+MIGRATION_LOCK = 0x666163656C
+
+Answer = TypeVar("Answer")
+
+
+class BoundedConnection(psycopg.Connection[TupleRow]):
+    """A connection that gives up on a server that has stopped in its tracks; psycopg
+    would wait for ever."""
+
+    patience_s: float | None = ANSWER_S
+
+    def wait(
+        self, gen: Generator[Any, Any, Answer], interval: float = 0.1,
+        timeout: float | None = None,
+    ) -> Answer:
+        try:
+            return super().wait(gen, interval, timeout or self.patience_s)
+        except OperationalError:
+            # The rest of the answer may come later: nobody must read it as his own.
+            if not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
+def open_postgres(url: URL, durable: bool, **options: Any) -> Engine:
+    """An engine for PostgreSQL; ``options`` go to SQLAlchemy."""
+    server = f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={STATEMENT_S}s"
+    if not durable:
+        server += " -c synchronous_commit=off"
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        # What the conditional UPDATEs are made for, whatever the server's default is.
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_S, "options": server, **KEEPALIVES},
+        **options,
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, args: Any, values: Any) -> Any:
+        return BoundedConnection.connect(*args, **values)
+
+    return engine
+
+
+def prepare_migration(connection: Connection) -> None:
+    """Let one process at a time migrate, and take its time; the connection is not used
+    for anything else afterwards."""
+    connection.detach()
+    driver: Any = connection.connection.dbapi_connection
+    driver.patience_s = None
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})

@@ -1,0 +1,220 @@
+"""A database that goes away, comes back, is busy or stands still: the caller gets a
+retryable error in time, nothing is half done, and the same store works afterwards."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from pipeline.database import engine as engine_module
+from pipeline.database import migrate, postgres
+from pipeline.database.engine import open_engine, reading, writing
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, InvalidParameter
+from tests.job_factory import Clock, Queue, add_tenant, new_job
+from tests.servers import PostgresServer
+
+# Seconds; far above every limit that is tested, far below for ever.
+BOUND_S = 30.0
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of this test's own."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def pg_queue(server: PostgresServer) -> Iterator[Queue]:
+    engine = open_engine(server.url)
+    yield _queue(engine)
+    engine.dispose()
+
+
+def _queue(engine: Engine) -> Queue:
+    migrate.upgrade(engine)
+    return Queue(engine, add_tenant(engine, "tenant"), Clock())
+
+
+def test_postgres_restarts_between_two_calls(server: PostgresServer, pg_queue: Queue) -> None:
+    """Nobody notices: a dead connection is replaced before it is used."""
+    job = pg_queue.add()
+    server.stop()
+    server.start()
+    assert pg_queue.see(job) == job
+
+
+def test_postgres_is_killed_and_comes_back(server: PostgresServer, pg_queue: Queue) -> None:
+    job = pg_queue.add()
+    claim = pg_queue.take(job)
+    server.kill()
+    for _ in range(3):
+        with pytest.raises(DatabaseUnavailable) as caught:
+            pg_queue.finish(claim, {"n": 1}, [], None)
+        assert caught.value.retryable
+        with pytest.raises(DatabaseUnavailable):
+            pg_queue.submit(new_job(pg_queue.tenant), max_waiting=10)
+    server.start()
+    assert pg_queue.finish(claim, {"n": 1}, [], None)
+    assert pg_queue.see(job).result == {"n": 1}
+
+
+def test_postgres_dies_within_a_transaction(server: PostgresServer, pg_queue: Queue) -> None:
+    job = pg_queue.add()
+    claim = pg_queue.take(job)
+
+    def effect(connection: Connection) -> None:
+        connection.execute(text("UPDATE tenants SET name = 'changed'"))
+        server.kill()
+        connection.execute(text("SELECT 1"))
+
+    with pytest.raises(DatabaseUnavailable):
+        pg_queue.finish(claim, {}, [], effect)
+    server.start()
+    assert pg_queue.see(job) == claim.job
+    assert pg_queue.finish(claim, {}, [], None)
+
+
+def test_an_operator_ends_every_connection(postgres_url: str) -> None:
+    engine = open_engine(postgres_url)
+    queue = _queue(engine)
+    job = queue.add()
+    with pytest.raises(DatabaseUnavailable), writing(engine) as connection:
+        connection.execute(text("UPDATE tenants SET name = 'changed'"))
+        with psycopg.connect(postgres_url, autocommit=True) as operator:
+            operator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        connection.execute(text("SELECT 1"))
+    assert queue.see(job) == job
+    engine.dispose()
+
+
+def test_postgres_stands_still(
+    server: PostgresServer, pg_queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections stay open and nothing answers: psycopg alone would wait for ever."""
+    monkeypatch.setattr(postgres.BoundedConnection, "patience_s", 1.0)
+    job = pg_queue.add()
+    server.freeze()
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable):
+        pg_queue.see(job)
+    assert time.monotonic() - began < BOUND_S
+    server.thaw()
+    assert pg_queue.see(job) == job
+
+
+def test_a_late_answer_is_nobodys(
+    server: PostgresServer, pg_queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres.BoundedConnection, "patience_s", 0.5)
+    first, second = pg_queue.add(), pg_queue.add()
+    with pytest.raises(DatabaseUnavailable), reading(pg_queue._engine) as connection:
+        connection.execute(text("SELECT pg_sleep(1.5)"))
+    assert [pg_queue.see(job).id for job in (first, second)] == [first.id, second.id]
+
+
+def test_a_row_that_is_locked_for_long(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "STATEMENT_S", 1)
+    engine = open_engine(postgres_url)
+    queue = _queue(engine)
+    job = queue.add()
+    with psycopg.connect(postgres_url) as other:
+        other.execute("SELECT 1 FROM jobs FOR UPDATE")
+        with pytest.raises(DatabaseUnavailable):
+            queue.try_take(job)
+    assert queue.try_take(job) is not None
+    engine.dispose()
+
+
+def test_a_migration_may_take_its_time(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "STATEMENT_S", 1)
+    monkeypatch.setattr(postgres.BoundedConnection, "patience_s", 1.0)
+    engine = open_engine(postgres_url)
+    with writing(engine) as connection:
+        postgres.prepare_migration(connection)
+        connection.execute(text("SELECT pg_sleep(1.5)"))
+    with pytest.raises(DatabaseUnavailable), reading(engine) as connection:
+        connection.execute(text("SELECT pg_sleep(1.5)"))
+    engine.dispose()
+
+
+def test_sqlite_waits_for_the_other_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "BUSY_S", 0.2)
+    path = tmp_path / "faceline.db"
+    engine = open_engine(f"sqlite:///{path}", durable=False)
+    queue = _queue(engine)
+    job = queue.add()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnavailable, match="locked"):
+        queue.try_take(job)
+    assert queue.see(job) == job  # reading goes on
+    other.execute("COMMIT")
+    other.close()
+    assert queue.try_take(job) is not None
+    engine.dispose()
+
+
+def test_sqlite_makes_its_directory(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'new' / 'deep' / 'faceline.db'}")
+    assert _queue(engine).add().seq == 1
+    engine.dispose()
+
+
+def test_sqlite_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "faceline.db").write_bytes(b"not a database, but long enough to be one" * 99)
+    engine = open_engine(f"sqlite:///{tmp_path / 'faceline.db'}")
+    with pytest.raises(DatabaseUnavailable):
+        migrate.upgrade(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_sqlite_writes_ahead_and_durably_when_asked(tmp_path: Path, durable: bool) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'faceline.db'}", durable=durable)
+    with reading(engine) as connection:
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert pragmas == ["wal", 2 if durable else 1, 1]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_postgres_commits_durably_when_asked(postgres_url: str, durable: bool) -> None:
+    engine = open_engine(postgres_url, durable=durable)
+    with reading(engine) as connection:
+        setting = connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
+    assert setting == ("on" if durable else "off")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["", "no url", "mysql://x/y", "postgres+nothing"])
+def test_another_database_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="FACELINE_DATABASE_URL"):
+        open_engine(url)
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "half \ud800"])
+def test_a_text_that_cannot_be_kept(postgres_url: str, value: str) -> None:
+    engine = open_engine(postgres_url)
+    migrate.upgrade(engine)
+    with pytest.raises(InvalidParameter):
+        add_tenant(engine, value)
+    engine.dispose()

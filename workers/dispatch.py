@@ -15,6 +15,7 @@ from celery import Celery
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from kombu.messaging import Producer
+from kombu.utils.uuid import uuid
 
 from pipeline.config import Settings
 from pipeline.errors import BrokerUnavailable
@@ -81,13 +82,16 @@ class Dispatcher:
         self._app.close()
 
     def _publish(self, job_id: str, stage: str) -> None:
+        # What ``send_task`` does, without what we have no use for: half its time.
+        queue = self._app.amqp.queues[queue_name(stage)]
+        message = self._app.amqp.create_task_message(
+            uuid(), task_name(stage), (encode(job_id, stage),), {},
+            argsrepr=job_id, kwargsrepr="{}", ignore_result=True,
+        )
         with self._producer() as producer:
-            self._app.send_task(
-                task_name(stage),
-                args=(encode(job_id, stage),),
-                queue=queue_name(stage),
-                producer=producer,
-                ignore_result=True,
+            producer.publish(
+                message.body, exchange="", routing_key=queue.name, declare=[queue],
+                serializer="json", headers=message.headers, **message.properties,
             )
 
     @contextmanager

@@ -63,9 +63,10 @@ class Group:
         self._yard = yard
         self._process: Process = yard.worker()
 
-    def kill(self) -> None:
+    def kill(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         assert self._process.alive
         self._process.kill()
+        meanwhile()
         self._process = self._yard.worker()
 
     def close(self) -> None:
@@ -125,17 +126,15 @@ def test_workers_killed_and_redis_wiped(
     yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
     tiny_pictures: list[bytes],
 ) -> None:
-    group = Group(yard)
-    wiped: list[int] = []
     with yard.upkeep(), redis.Redis.from_url(redis_server.url) as client:
 
         def wipe() -> None:
-            wiped.append(yard.dispatcher.depth("decode"))
+            wait_messages(yard, 100)
             client.flushall()
 
-        accepted = strike(yard, tiny_pictures, [*kills(group, seed=2), (JOBS // 2, wipe)])
+        fault = JOBS // 2, lambda: group.kill(wipe)
+        accepted = strike(yard, tiny_pictures, [*kills(group, seed=2), fault])
         check_nothing_lost(ledger, accepted)
-    assert wiped[0] > 100, "there was little to lose"
 
 
 def test_workers_and_redis_killed(
@@ -148,8 +147,22 @@ def test_workers_and_redis_killed(
             redis_server.kill()
             redis_server.start()
 
-        accepted = strike(yard, tiny_pictures, [*kills(group, seed=3), (JOBS // 2, restart)])
+        def restart_full() -> None:
+            wait_messages(yard, 100)
+            restart()
+
+        # Once with a backlog that is lost, once under the hands of the workers.
+        faults = [(JOBS // 3, lambda: group.kill(restart_full)), (JOBS // 2, restart)]
+        accepted = strike(yard, tiny_pictures, [*kills(group, seed=3), *faults])
         check_nothing_lost(ledger, accepted)
+
+
+def wait_messages(yard: Yard, count: int) -> None:
+    """Until there are messages to lose."""
+    until = time.monotonic() + 30
+    while yard.dispatcher.depth("decode") < count:
+        assert time.monotonic() < until, "the backlog does not grow"
+        time.sleep(0.02)
 
 
 def test_loss_can_be_seen(

@@ -19,7 +19,7 @@ from api_shim.waiting import Waiting
 from pipeline import keys
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
-from pipeline.errors import FaceError, IdempotencyConflict, InvalidParameter
+from pipeline.errors import FaceError, IdempotencyConflict, InvalidParameter, MediaUnavailable
 from pipeline.gallery.tenants import TenantStore
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import JobStore
@@ -41,6 +41,9 @@ LOOK_THREADS = 8
 BELL_THREADS = 2
 
 MAX_KEY_CHARS = 255
+
+# Seconds for which a media store that did not answer is not asked again.
+MEDIA_REST_S = 0.5
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,6 +84,7 @@ class Service:
         self.threads = Threads()
         self.waiting = Waiting(settings, self._ended)
         self._waker = Waker(settings)
+        self._media_rest_until = 0.0
 
     def close(self) -> None:
         self.threads.close()
@@ -113,8 +117,7 @@ class Service:
                 return earlier, False
         now = self._clock()
         media = tuple(keys.transient_media(intent.tenant.id, p, now) for p in intent.pictures)
-        for key, picture in dict(zip(media, intent.pictures, strict=True)).items():
-            self.media.put(key, picture)
+        self._store(dict(zip(media, intent.pictures, strict=True)))
         new = NewJob(
             tenant_id=intent.tenant.id,
             operation=intent.operation,
@@ -129,6 +132,18 @@ class Service:
             once_until=intent.once_until,
         )
         return self.jobs.submit(new, max_waiting=self.settings.max_waiting)
+
+    def _store(self, pictures: dict[str, bytes]) -> None:
+        """Put every picture. While the store is known to be away, a moment at a time,
+        others are refused at once instead of waiting in a queue for the same answer."""
+        if time.monotonic() < self._media_rest_until:
+            raise MediaUnavailable
+        try:
+            for key, picture in pictures.items():
+                self.media.put(key, picture)
+        except MediaUnavailable:
+            self._media_rest_until = time.monotonic() + MEDIA_REST_S
+            raise
 
     def _check_pictures(self, intent: Intent, limits: PictureLimits) -> None:
         for index, picture in enumerate(intent.pictures):

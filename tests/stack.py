@@ -69,8 +69,11 @@ class Stack:
     def start(self, **worker: Any) -> Self:
         """Worker, upkeep and shim; returns when the shim answers."""
         self.start_worker(**worker)
-        self._processes.enter_context(self.yard.upkeep())
+        self.start_upkeep()
         return self.start_shim()
+
+    def start_upkeep(self) -> Process:
+        return self._processes.enter_context(self.yard.upkeep())
 
     def start_worker(self, **options: Any) -> Process:
         self.worker = self._processes.enter_context(self.yard.worker(**options))

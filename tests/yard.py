@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+from pydantic import SecretStr
 
 from pipeline import keys
 from pipeline.config import Settings
@@ -167,7 +168,7 @@ class Yard:
         self, arguments: list[str], settings: dict[str, object], extra: Mapping[str, str]
     ) -> Process:
         chosen = {**self.settings.model_dump(exclude_unset=True), **settings}
-        environment = {f"FACELINE_{name.upper()}": str(value) for name, value in chosen.items()}
+        environment = {f"FACELINE_{name.upper()}": _plain(value) for name, value in chosen.items()}
         self._logs += 1
         log = self.folder / f"{self._logs:02d}-{arguments[-1]}.log"
         return Process(["-m", *arguments], {**environment, **extra}, log)
@@ -180,6 +181,10 @@ class Yard:
                 .returning(tenants.c.id)
             )
             return int(made.scalar_one())
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 @contextlib.contextmanager

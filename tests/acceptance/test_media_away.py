@@ -1,0 +1,127 @@
+"""A10: the media store stops in the middle."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from pipeline.keys import media_hash
+from tests.face2_client import Face2Client, Json, base64_of
+from tests.servers import MinioServer
+from tests.stack import Stack
+
+# What the issue asks of a refusal, in seconds.
+SOON_S = 5.0
+
+PATIENCE_S = 90.0
+
+
+@pytest.fixture
+def s3_stack(tmp_path: Path, edge_models: Path, minio_server: MinioServer) -> Iterator[Stack]:
+    """A service whose media lie in MinIO."""
+    with Stack(
+        tmp_path, edge_models,
+        media_url=f"{minio_server.url}/faces", media_access_key=minio_server.access_key,
+        media_secret_key=minio_server.secret_key, resend_after_s=1.0,
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def faces(test_data: Path) -> list[str]:
+    folder = test_data / "photos" / "Gerhard_Schroeder"
+    return [base64_of(path) for path in sorted(folder.iterdir())]
+
+
+def submit(client: Face2Client, face: str, serial: int) -> requests.Response:
+    data = {"image": face, "serial": serial}
+    return client.call("features", data, Prefer="respond-async")
+
+
+def finished(client: Face2Client, job_id: str) -> Json:
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        response = client.poll(job_id, wait="10")
+        if response.status_code != 202:
+            return dict(response.json())
+    pytest.fail("the job has not ended")
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_submits_are_refused_and_accepted_jobs_finish(
+    s3_stack: Stack, minio_server: MinioServer, faces: list[str], how: str
+) -> None:
+    s3_stack.start_shim()
+    client = s3_stack.client()
+    accepted = [submit(client, face, 0).json()["job_id"] for face in faces]
+
+    minio_server.kill() if how == "kill" else minio_server.freeze()
+    s3_stack.start_worker()
+    s3_stack.start_upkeep()
+    refuse_soon(s3_stack, faces)
+    health = s3_stack.health()
+    assert health is not None
+    assert (health["status"], health["media"]) == ("unavailable", "away")
+    # What was accepted before is kept, and polls go on.
+    wait_for_tries(s3_stack, accepted)
+    assert client.poll(accepted[0]).status_code == 202
+
+    minio_server.start() if how == "kill" else minio_server.thaw()
+    for job_id in accepted:
+        assert finished(client, job_id)["code"] == 0
+    again = client.signed({"image": faces[0], "serial": 99})
+    until = time.monotonic() + PATIENCE_S
+    while client.send("features", again).status_code == 503 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert client.send("features", again).json()["code"] == 9801  # it was accepted, once
+    whole(s3_stack)
+
+
+def refuse_soon(stack: Stack, faces: list[str]) -> None:
+    """More submits at once than the shim has threads: each is refused in time."""
+    answers: list[tuple[float, requests.Response]] = []
+
+    def one(serial: int) -> None:
+        began = time.monotonic()
+        response = submit(stack.client(), faces[serial % len(faces)], serial)
+        answers.append((time.monotonic() - began, response))
+
+    threads = [threading.Thread(target=one, args=(serial,)) for serial in range(1, 25)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == len(threads)
+    for seconds, response in answers:
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) > 0
+        assert response.json()["code"] == 9999
+        assert "media store" in response.json()["data"]["msg"]
+        assert "127.0.0.1" not in response.text
+        assert seconds < SOON_S
+
+
+def wait_for_tries(stack: Stack, job_ids: list[str]) -> None:
+    """Until a worker has tried some of the jobs and given them back."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        jobs = [stack.jobs.find(job_id) for job_id in job_ids]
+        if any(job is not None and (job.error or {}).get("code") == "media_unavailable"
+               for job in jobs):
+            return
+        time.sleep(0.1)
+    pytest.fail("no job was tried")
+
+
+def whole(stack: Stack) -> None:
+    """Every object in the store has the bytes that its name promises."""
+    stored = list(stack.yard.media.walk(""))
+    assert stored
+    for found in stored:
+        assert len(stack.yard.media.get(found.key)) == found.size
+        assert len(media_hash(found.key)) == 64

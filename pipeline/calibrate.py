@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,12 +37,6 @@ LIMITS = PictureLimits(
 
 BATCH = 64  # crops that are kept at once
 
-# A crop aligned to the ArcFace template shows no more than the face. Detectors of
-# whole photos find it again with a quarter of its side added around it, mirrored, at
-# twice its size (40 of 40 faces with dlib's; embeddings at cosine 0.997 to those from
-# the whole photo).
-MARGIN, ENLARGED = 0.25, 2
-
 
 @dataclass(slots=True)
 class Embedded:
@@ -60,8 +53,9 @@ def calibrate_folder(
     different sub-folders are a pair of different people.
 
     The largest face of a picture counts. ``aligned`` says that the pictures are crops
-    on the ArcFace template, square, with nothing but the face. Pictures without a
-    usable face are left out and counted. Raises ``InvalidParameter`` when there are
+    on the ArcFace template: a pack that is trained on it embeds them as they are, any
+    other looks for the face in them. Pictures without a usable face are left out and
+    counted. Raises ``InvalidParameter`` when there are
     too few, ``PackError`` when the pack cannot do it.
     """
     if not folder.is_dir():
@@ -142,17 +136,10 @@ def _crop(picture: Picture, pack: Pack, *, aligned: bool) -> Crop:
         raise InvalidParameter("an aligned crop is square")
     if aligned and pack.info.scheme == "arcface5":
         return picture
-    faces = detect(_with_margin(picture) if aligned else picture, pack.detector())
+    faces = detect(picture, pack.detector())
     if not faces:
         raise NoFace
     return align_faces(picture, faces[:1], pack.embedder())[0]
-
-
-def _with_margin(crop: Crop) -> Picture:
-    margin = round(crop.shape[0] * MARGIN)
-    wide = cv2.copyMakeBorder(crop, margin, margin, margin, margin, cv2.BORDER_REFLECT_101)
-    large = cv2.resize(wide, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
-    return large.astype(np.uint8, copy=False)
 
 
 def _read_pairs(table: Path) -> Iterator[tuple[str, str, bool]]:

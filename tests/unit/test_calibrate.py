@@ -139,11 +139,11 @@ def test_aligned_crops_are_embedded_as_they_are(tmp_path: Path) -> None:
     assert pack.eyes.seen == []
 
 
-def test_aligned_crops_get_a_margin_where_points_are_needed(tmp_path: Path) -> None:
+def test_aligned_crops_are_looked_at_where_other_points_are_needed(tmp_path: Path) -> None:
     write(tmp_path / "crop.png", 90, 80, 70)
     pack = made_up("dlib5")
     assert len(embed_files([tmp_path / "crop.png"], pack, aligned=True).vectors) == 1
-    assert pack.eyes.seen == [(96, 96, 3)]
+    assert pack.eyes.seen == [(SIDE, SIDE, 3)]
 
 
 @pytest.mark.parametrize(

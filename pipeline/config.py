@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     allow_spinning: bool = Field(
         False, description="Let idle onnxruntime threads spin; costs CPU while waiting."
     )
+    # 640 alone misses every face that fills more than two thirds of the picture; 128
+    # sees those for 1.3 ms more (256: 4 ms, 320: 6 ms and three false faces on 77
+    # photos) and costs no accuracy where both see a face.
     detection_sizes: str = Field(
         "128,640",
         description="Side lengths in pixels at which SCRFD looks for faces, merged; each a "

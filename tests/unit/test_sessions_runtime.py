@@ -34,6 +34,24 @@ def model(directory: Path, outputs: int = 1) -> Path:
     return path
 
 
+def averaging_model(directory: Path, batch: int | str) -> Path:
+    """A "recognition model": an embedding is the mean of each colour."""
+    from onnx import TensorProto, helper, save
+
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["in"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["out"]),
+        ],
+        "mean",
+        [helper.make_tensor_value_info("in", TensorProto.FLOAT, [batch, 3, 112, 112])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [batch, 3])],
+    )
+    path = directory / "mean.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
 def pack_of(path: Path, task: Task) -> PackInfo:
     file = PackFile(path.name, task, sha256(path.read_bytes()), "none")
     return PackInfo("test", "manifest", path.parent, (file,), 512, "arcface5")
@@ -91,6 +109,17 @@ def test_a_model_of_another_kind(tmp_path: Path) -> None:
         ScrfdDetector(model(tmp_path), Settings())
     with pytest.raises(PackDamaged, match="no recognition model"):
         ArcFaceEmbedder(model(tmp_path, outputs=2), Settings())
+
+
+@pytest.mark.parametrize("batch", [1, "n"])
+def test_models_of_one_picture_a_run_and_of_many(tmp_path: Path, batch: int | str) -> None:
+    embedder = ArcFaceEmbedder(averaging_model(tmp_path, batch), Settings())
+    crops = [np.zeros((112, 112, 3), dtype=np.uint8) for _ in range(3)]
+    for colour, crop in enumerate(crops):
+        crop[:, :, colour] = 255
+    # RGB in the model, BGR in the crops; black is -1
+    expected = (2 * np.eye(3)[:, ::-1] - 1) / np.sqrt(3)
+    np.testing.assert_allclose(embedder.embed(crops), expected, atol=1e-6)
 
 
 def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:

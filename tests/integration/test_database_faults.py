@@ -84,8 +84,9 @@ def test_postgres_dies_within_a_transaction(server: PostgresServer, pg_queue: Qu
 def test_an_operator_ends_every_connection(postgres_url: str) -> None:
     engine = open_engine(postgres_url)
     queue = _queue(engine)
-    job = queue.add()
-    with pytest.raises(DatabaseUnavailable), writing(engine) as connection:
+    claim = queue.take(queue.add())
+
+    def effect(connection: Connection) -> None:
         connection.execute(text("UPDATE tenants SET name = 'changed'"))
         with psycopg.connect(postgres_url, autocommit=True) as operator:
             operator.execute(
@@ -93,7 +94,11 @@ def test_an_operator_ends_every_connection(postgres_url: str) -> None:
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         connection.execute(text("SELECT 1"))
-    assert queue.see(job) == job
+
+    with pytest.raises(DatabaseUnavailable):
+        queue.finish(claim, {}, [], effect)
+    assert queue.see(claim.job) == claim.job
+    assert queue.finish(claim, {}, [], None)
     engine.dispose()
 
 

@@ -1,0 +1,143 @@
+"""Tenants and credentials, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import credentials
+from pipeline.errors import ConfigurationError, InvalidParameter, TenantNotFound
+from pipeline.gallery.tenants import TenantStore, tenant_ids
+from pipeline.secrets import KEY_BYTES, Vault
+from tests.job_factory import Clock
+
+PUBLIC_KEY = "0f" * 64
+
+
+@pytest.fixture
+def store(engine: Engine, clock: Clock) -> TenantStore:
+    return TenantStore(engine, Vault(os.urandom(KEY_BYTES)), clock)
+
+
+def test_a_tenant_is_found_again(store: TenantStore, engine: Engine) -> None:
+    first = store.create("first", {"e_locations": "left_top"})
+    second = store.create("第二")
+    assert store.get(first.id) == store.by_name("first") == first
+    assert first.settings == {"e_locations": "left_top"}
+    assert store.all() == [first, second]
+    assert tenant_ids(engine) == [first.id, second.id]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 129, "taken"])
+def test_a_name_that_cannot_be_is_refused(store: TenantStore, name: str) -> None:
+    store.create("taken")
+    with pytest.raises(InvalidParameter):
+        store.create(name)
+
+
+def test_an_unknown_tenant(store: TenantStore) -> None:
+    for work in (store.get, store.issue_signed, store.issue_key):
+        with pytest.raises(TenantNotFound):
+            work(99)
+    with pytest.raises(TenantNotFound):
+        store.by_name("nobody")
+    with pytest.raises(TenantNotFound):
+        store.set_disabled(99, True)
+    with pytest.raises(TenantNotFound):
+        store.set_settings(99, {})
+    assert store.revoke(99, "signed") == 0
+    assert store.public_ids(99) == []
+
+
+def test_a_signed_credential_gives_its_secret_back(store: TenantStore) -> None:
+    tenant = store.create("tenant")
+    issued = store.issue_signed(tenant.id, PUBLIC_KEY)
+    found = store.signed(issued.app_id)
+    assert found is not None
+    assert (found.tenant, found.app_secret) == (tenant, issued.app_secret)
+    assert found.sm2_public_key == PUBLIC_KEY
+    assert issued.app_secret not in repr(issued) + repr(found)
+
+
+def test_a_key_names_its_tenant(store: TenantStore) -> None:
+    tenant = store.create("tenant")
+    key = store.issue_key(tenant.id)
+    assert store.by_key(key) == tenant
+    assert store.by_key(key[:-1]) is None
+    assert store.by_key(key + "x") is None
+    assert store.by_key(key[:12] + "\ud800") is None
+
+
+@pytest.mark.parametrize("text", ["", "x", "\x00", "\ud800", "' OR 1=1 --", "x" * 10_000, "密"])
+def test_a_strangers_text_names_nobody(store: TenantStore, text: str) -> None:
+    store.issue_key(store.create("tenant").id)
+    assert store.signed(text) is None
+    assert store.by_key(text) is None
+
+
+def test_one_kind_does_not_pass_for_the_other(store: TenantStore) -> None:
+    tenant = store.create("tenant")
+    issued, key = store.issue_signed(tenant.id), store.issue_key(tenant.id)
+    assert store.by_key(issued.app_id) is None
+    assert store.signed(key[:12]) is None
+
+
+def test_a_disabled_tenant_is_not_let_in(store: TenantStore) -> None:
+    tenant = store.create("tenant")
+    issued, key = store.issue_signed(tenant.id), store.issue_key(tenant.id)
+    store.set_disabled(tenant.id, True)
+    assert store.get(tenant.id).disabled
+    assert store.signed(issued.app_id) is None
+    assert store.by_key(key) is None
+    store.set_disabled(tenant.id, False)
+    assert store.signed(issued.app_id) is not None
+
+
+def test_rotation_keeps_both_until_the_old_is_revoked(store: TenantStore) -> None:
+    tenant, other = store.create("tenant"), store.create("other")
+    old, theirs = store.issue_signed(tenant.id), store.issue_signed(other.id)
+    key = store.issue_key(tenant.id)
+    new = store.issue_signed(tenant.id)
+    assert store.signed(old.app_id) is not None
+    assert store.revoke(tenant.id, "signed", keep=new.app_id) == 1
+    assert store.signed(old.app_id) is None
+    assert store.signed(new.app_id) is not None
+    assert store.signed(theirs.app_id) is not None
+    assert store.by_key(key) == tenant
+    assert store.public_ids(tenant.id) == [("key", key[:12]), ("signed", new.app_id)]
+    assert store.revoke(tenant.id, "signed") == 1
+    assert store.signed(new.app_id) is None
+
+
+def test_a_credential_expires(store: TenantStore, engine: Engine, clock: Clock) -> None:
+    issued = store.issue_signed(store.create("tenant").id)
+    with writing(engine) as connection:
+        connection.execute(update(credentials).values(expires_at=clock.now + 10))
+    assert store.signed(issued.app_id) is not None
+    clock.forward(10)
+    assert store.signed(issued.app_id) is None
+
+
+def test_nothing_readable_is_kept(store: TenantStore, engine: Engine) -> None:
+    tenant = store.create("tenant")
+    issued, key = store.issue_signed(tenant.id), store.issue_key(tenant.id)
+    with reading(engine) as connection:
+        kept = [bytes(row.secret) for row in connection.execute(select(credentials.c.secret))]
+    for secret in (issued.app_secret.encode(), bytes.fromhex(issued.app_secret), key.encode()):
+        assert not any(secret in row for row in kept)
+
+
+def test_another_master_key_says_so(store: TenantStore, engine: Engine) -> None:
+    issued = store.issue_signed(store.create("tenant").id)
+    other = TenantStore(engine, Vault(os.urandom(KEY_BYTES)))
+    with pytest.raises(ConfigurationError, match="FACELINE_MASTER_KEY"):
+        other.signed(issued.app_id)
+
+
+def test_settings_are_replaced(store: TenantStore) -> None:
+    tenant = store.create("tenant", {"a": 1})
+    store.set_settings(tenant.id, {"b": 2})
+    assert store.get(tenant.id).settings == {"b": 2}

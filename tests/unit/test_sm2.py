@@ -1,4 +1,4 @@
-"""SM2 against its standard's example and against OpenSSL."""
+"""SM2 against its standard's example, OpenSSL and gmssl."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from gmssl import sm2 as gmssl
 
 from api_shim.auth import sm2
 from pipeline.errors import InvalidParameter
@@ -110,6 +111,17 @@ def test_we_verify_the_signatures_of_openssl(tmp_path: Path) -> None:
     signature = raw_of((tmp_path / "signature").read_bytes())
     assert sm2.verify(public_key, MESSAGE, signature)
     assert not sm2.verify(public_key, MESSAGE + b"!", signature)
+
+
+def test_gmssl_and_we_verify_each_other() -> None:
+    private_key, public_key = sm2.generate_key_pair()
+    while public_key.startswith("04"):  # gmssl takes this for the head of a point
+        private_key, public_key = sm2.generate_key_pair()
+    other = gmssl.CryptSM2(private_key=private_key, public_key=public_key)
+    assert other.verify_with_sm3(sm2.sign(private_key, MESSAGE).hex(), MESSAGE)
+    theirs = bytes.fromhex(other.sign_with_sm3(MESSAGE))
+    assert sm2.verify(public_key, MESSAGE, theirs)
+    assert not sm2.verify(public_key, MESSAGE[1:], theirs)
 
 
 def der_of(signature: bytes) -> bytes:

@@ -71,3 +71,23 @@ def test_the_shipped_table_is_what_these_faces_give(
     seen = rates_on(edge_faces, [shipped.cosine_at(rate) for rate in RATES])
     for rate, measured in zip(RATES, seen, strict=True):
         assert measured == pytest.approx(rate, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_wrong_labels_hardly_move_the_table(edge_faces: Labelled, seed: int) -> None:
+    """One in a hundred people stands under two names, one in a hundred pictures under
+    somebody else's: the worst kind of wrong, since it looks like false matches."""
+    vectors, labels = edge_faces
+    chance = np.random.default_rng(seed)
+    wrong = labels.astype("U100")
+    names, counts = np.unique(wrong, return_counts=True)
+    for name in chance.choice(names[counts > 1], len(names) // 100, replace=False):
+        places = np.flatnonzero(wrong == name)
+        wrong[places[: len(places) // 2]] = f"{name} again"
+    moved = chance.choice(len(wrong), len(wrong) // 100, replace=False)
+    wrong[moved] = chance.choice(names, len(moved))
+    source = Source("edge", "", vectors.shape[1])
+    right, mixed = fit(vectors, list(labels), source), fit(vectors, list(wrong), source)
+    assert mixed.suspects > 2 * right.suspects
+    for rate, shift in ((1e-2, 0.001), (1e-4, 0.003), (1e-6, 0.015)):
+        assert abs(mixed.cosine_at(rate) - right.cosine_at(rate)) < shift

@@ -90,6 +90,14 @@ class JobReader:
                 select(func.count()).where(QUEUED, jobs.c.stage == stage)
             ).scalar_one()
 
+    def due(self, stage: str) -> int:
+        """How many of those waiting at ``stage`` are in no pause and need a message."""
+        paused = select(func.count()).where(
+            PAUSED, jobs.c.stage == stage, jobs.c.not_before > self._clock()
+        )
+        with reading(self._engine) as connection:
+            return self.waiting(stage) - connection.execute(paused).scalar_one()
+
     def unheard(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
         """The oldest jobs waiting at ``stage`` whose message was sent at least
         ``older_than_s`` ago and whose pause, if any, is over."""

@@ -53,7 +53,7 @@ class Reconciler:
         again. A few jobs too many are counted, those whose message a worker holds
         already: what is sent for them does nothing.
         """
-        lost = self.store.waiting(stage) - self.dispatcher.depth(stage)
+        lost = self.store.due(stage) - self.dispatcher.depth(stage)
         while lost > 0:
             jobs = self.store.unheard(
                 stage, self.settings.resend_after_s, min(lost, CHUNK)

@@ -1,0 +1,178 @@
+"""Messages to a real Redis that is well, frozen, dead and back again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pipeline.config import Settings
+from pipeline.errors import BrokerUnavailable, ConfigurationError
+from pipeline.keys import DONE_CHANNEL
+from tests.servers import RedisServer
+from workers.app import make_app
+from workers.connection import map_redis_errors, open_redis
+from workers.dispatch import REST_S, Dispatcher
+from workers.wake import Waker
+
+JOB = "ab" * 16
+
+# The promise is two seconds; a busy machine may take one more to run us at all.
+BOUND_S = 3.0
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer) -> Settings:
+    return Settings(broker_url=redis_server.url)
+
+
+@pytest.fixture
+def dispatcher(settings: Settings) -> Iterator[Dispatcher]:
+    dispatcher = Dispatcher(settings)
+    yield dispatcher
+    dispatcher.close()
+
+
+def test_messages_are_counted_by_stage(dispatcher: Dispatcher) -> None:
+    assert dispatcher.depth("decode") == 0
+    assert all(dispatcher.ring(JOB, "decode") for _ in range(3))
+    assert dispatcher.ring(JOB, "embed")
+    assert {s: dispatcher.depth(s) for s in ("decode", "detect", "embed")} == {
+        "decode": 3, "detect": 0, "embed": 1,
+    }
+
+
+def test_messages_of_every_priority_are_counted(
+    dispatcher: Dispatcher, redis_server: RedisServer
+) -> None:
+    client = open_redis(redis_server.url, 1.0)
+    with client:
+        for priority in ("\x06\x163", "\x06\x166", "\x06\x169"):
+            client.lpush(f"faceline.decode{priority}", "{}")
+    dispatcher.ring(JOB, "decode")
+    assert dispatcher.depth("decode") == 4
+
+
+def test_many_threads_share_a_dispatcher(dispatcher: Dispatcher) -> None:
+    def ring() -> None:
+        for _ in range(25):
+            assert dispatcher.ring(JOB, "decode")
+
+    threads = [threading.Thread(target=ring) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dispatcher.depth("decode") == 400
+
+
+def test_a_wiped_redis_takes_messages_at_once(
+    dispatcher: Dispatcher, redis_server: RedisServer
+) -> None:
+    dispatcher.ring(JOB, "decode")
+    with open_redis(redis_server.url, 1.0) as client:
+        client.flushall()
+    assert dispatcher.ring(JOB, "decode")
+    assert dispatcher.depth("decode") == 1
+
+
+def test_a_frozen_redis_does_not_hold_the_caller(
+    dispatcher: Dispatcher, settings: Settings, redis_server: RedisServer
+) -> None:
+    waker = Waker(settings)
+    assert dispatcher.ring(JOB, "decode")
+    assert waker.announce(JOB)
+    bells: list[Callable[[], bool]] = [
+        lambda: dispatcher.ring(JOB, "decode"), lambda: waker.announce(JOB),
+    ]
+    redis_server.freeze()
+    try:
+        for bell in bells:
+            assert not timed(bell)
+            # Known to be away: the next callers do not wait at all.
+            start = time.monotonic()
+            assert not any(bell() for _ in range(100))
+            assert time.monotonic() - start < 0.5
+    finally:
+        redis_server.thaw()
+    until = time.monotonic() + 10
+    while not all(bell() for bell in bells):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    waker.close()
+
+
+def test_a_frozen_redis_does_not_hold_a_new_dispatcher(
+    dispatcher: Dispatcher, redis_server: RedisServer
+) -> None:
+    """It has no connection yet: connecting is bounded, too."""
+    redis_server.freeze()
+    try:
+        assert not timed(lambda: dispatcher.ring(JOB, "decode"))
+    finally:
+        redis_server.thaw()
+
+
+def test_a_dead_redis_and_its_return(
+    dispatcher: Dispatcher, redis_server: RedisServer
+) -> None:
+    assert dispatcher.ring(JOB, "decode")
+    redis_server.kill()
+    assert not timed(lambda: dispatcher.ring(JOB, "decode"))
+    with pytest.raises(BrokerUnavailable):
+        dispatcher.depth("decode")
+    redis_server.start()
+    time.sleep(REST_S)
+    assert dispatcher.ring(JOB, "decode")
+    assert dispatcher.depth("decode") == 1
+
+
+def test_a_full_redis_is_an_unavailable_broker(
+    dispatcher: Dispatcher, redis_server: RedisServer
+) -> None:
+    assert dispatcher.ring(JOB, "decode")
+    with open_redis(redis_server.url, 1.0) as client:
+        client.config_set("maxmemory", "1")
+        assert not timed(lambda: dispatcher.ring(JOB, "decode"))
+        client.config_set("maxmemory", "0")
+        time.sleep(REST_S)
+        assert dispatcher.ring(JOB, "decode")
+
+
+def timed(bell: Callable[[], bool]) -> bool:
+    """What ``bell()`` says, within the promised time."""
+    start = time.monotonic()
+    answer = bell()
+    assert time.monotonic() - start < BOUND_S
+    return answer
+
+
+def test_an_end_is_announced(settings: Settings, redis_server: RedisServer) -> None:
+    waker = Waker(settings)
+    with open_redis(redis_server.url, 5.0) as client, client.pubsub() as channel:
+        channel.subscribe(DONE_CHANNEL)
+        assert channel.get_message(timeout=5) is not None  # the subscription's own
+        assert waker.announce(JOB)
+        message = channel.get_message(timeout=5)
+    waker.close()
+    assert message is not None
+    assert message["data"] == JOB.encode()
+
+
+def test_errors_of_redis_stay_below(redis_server: RedisServer) -> None:
+    with open_redis(redis_server.url, 1.0) as client:
+        client.set("key", "text")
+        with pytest.raises(BrokerUnavailable), map_redis_errors():
+            client.lpush("key", "not a list")
+        redis_server.kill()
+        with pytest.raises(BrokerUnavailable), map_redis_errors():
+            client.get("key")
+
+
+def test_wrong_settings_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="FACELINE_REDIS_URL"):
+        Waker(Settings(broker_url="amqp://localhost"))
+    with pytest.raises(ConfigurationError, match="polish"):
+        make_app(Settings(stages="decode,polish"))

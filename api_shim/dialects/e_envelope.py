@@ -34,9 +34,11 @@ CODES: dict[str, int] = {
     errors.Overloaded.code: 9904,
 }
 
-# Other errors whose message was written for whoever reads the answer; that of any
-# further one may name hosts or files and stays inside.
-_PUBLIC: dict[str, type[FaceError]] = {
+# Internal errors whose message was written for whoever reads the answer ...
+OWN_WORDS = frozenset({errors.TaskUnsupported.code, errors.Uncalibrated.code})
+
+# ... and those of which only the kind is told: their messages may name hosts or files.
+KINDS: dict[str, type[FaceError]] = {
     kind.code: kind
     for kind in (
         errors.JobCrashed,
@@ -46,8 +48,6 @@ _PUBLIC: dict[str, type[FaceError]] = {
         errors.MediaUnavailable,
         errors.BrokerUnavailable,
         errors.DatabaseUnavailable,
-        errors.TaskUnsupported,
-        errors.Uncalibrated,
         errors.PackMissing,
         errors.PackDamaged,
     )
@@ -97,7 +97,9 @@ def explain(error: Exception) -> tuple[int, str]:
 def _code_and_message(name: str, message: str, picture: int | None) -> tuple[int, str]:
     if name in CODES:
         return CODES[name], message if picture is None else f"image{picture + 1}: {message}"
-    kind = _PUBLIC.get(name)
+    if name in OWN_WORDS and message:
+        return INTERNAL, message
+    kind = KINDS.get(name)
     return INTERNAL, kind().message if kind else "Internal error."
 
 

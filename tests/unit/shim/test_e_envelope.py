@@ -1,0 +1,132 @@
+"""Dialect e's answers, from job rows alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from api_shim.dialects import e_envelope
+from api_shim.intents import Reply
+from pipeline import errors
+from pipeline.errors import FaceError
+from pipeline.jobs.model import Job, JobState, JsonObject
+
+ROW = Job(
+    seq=1, id="0" * 32, tenant_id=1, operation="locate", dialect="e", state=JobState.DONE,
+    stage="detect", params={"app_id": "A1", "max_face_num": 9, "locations": "top_right"},
+    media=("t1/transient/2026010100/x",), request_id="r-1", digest="d", attempts=1, messages=1,
+    fence=1, lease_until=None, worker=None, trace=[], result=None, error_code=None, error=None,
+    created_at=1000.0, published_at=1000.0, started_at=1000.5, finished_at=1001.9,
+)
+
+BOXES = [[10.4, 20.6, 50.5, 80.0], [-5.0, -7.0, 300.0, 12.0]]
+
+
+def located(**changed: Any) -> Job:
+    faces = [{"box": box, "score": 0.9} for box in BOXES]
+    result: JsonObject = {"pictures": [{"width": 200, "height": 100, "faces": faces}]}
+    return replace(ROW, result=result, params={**ROW.params, **changed})
+
+
+def read(reply: Reply) -> JsonObject:
+    found: JsonObject = msgspec.json.decode(reply.body)
+    return found
+
+
+def test_the_envelope() -> None:
+    reply = e_envelope.outcome(located())
+    assert reply.status == 200
+    assert read(reply) == {
+        "appId": "A1", "code": 0, "success": True, "encType": "plain", "signType": "plain",
+        "timestamp": 1001,
+        "data": {
+            "face_num": 2, "locations": [[21, 50, 80, 10], [0, 200, 12, 0]], "msg": "success",
+            "requestId": "r-1",
+        },
+    }
+
+
+def test_equal_rows_give_equal_bytes() -> None:
+    assert e_envelope.outcome(located()).body == e_envelope.outcome(located()).body
+
+
+def test_the_order_of_the_printed_example() -> None:
+    data = read(e_envelope.outcome(located(locations="left_top")))["data"]
+    assert data["locations"] == [[10, 21, 50, 80], [0, 0, 200, 12]]
+
+
+@pytest.mark.parametrize(("most", "given"), [(1, 1), (2, 2), (3, 2)])
+def test_no_more_faces_than_asked_for(most: int, given: int) -> None:
+    data = read(e_envelope.outcome(located(max_face_num=most)))["data"]
+    assert data["face_num"] == len(data["locations"]) == given
+
+
+@pytest.mark.parametrize(
+    ("distance", "match"), [(0.0, True), (0.5999, True), (0.6, False), (1.0, False)]
+)
+def test_a_match_is_a_distance_below_the_threshold(distance: float, match: bool) -> None:
+    row = replace(ROW, operation="verify", result={"distance": distance, "pictures": []})
+    data = read(e_envelope.outcome(row))["data"]
+    assert (data["is_match"], data["score"]) == (match, distance)
+
+
+def every_error() -> list[type[FaceError]]:
+    found, kinds = [FaceError], list(FaceError.__subclasses__())
+    while kinds:
+        kind = kinds.pop()
+        if kind.__module__ == errors.__name__:
+            found.append(kind)
+            kinds += kind.__subclasses__()
+    return found
+
+
+SECRETIVE = "password=hunter2 at 10.0.0.7"
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: str(kind.__name__))
+def test_every_error_has_a_code_and_tells_no_secrets(kind: type[FaceError]) -> None:
+    reply = e_envelope.refusal("A1", kind(SECRETIVE), "r-1", 5.0)
+    envelope = read(reply)
+    assert envelope["code"] in {9001, 9002, 9800, 9801, 9802, 9901, 9902, 9903, 9904, 9999}
+    assert envelope["data"]["msg"]
+    if envelope["code"] == 9999 and kind.code not in e_envelope.OWN_WORDS:
+        assert "hunter2" not in envelope["data"]["msg"]
+    assert reply.status == (503 if issubclass(kind, errors.Unavailable) else 200)
+    assert ("Retry-After" in reply.headers) is (reply.status == 503)
+
+
+@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: str(kind.__name__))
+def test_every_failed_job_has_a_code(kind: type[FaceError]) -> None:
+    row = replace(
+        ROW, state=JobState.FAILED, error_code=kind.code,
+        error={"code": kind.code, "message": SECRETIVE, "picture": None},
+    )
+    reply = e_envelope.outcome(row)
+    assert reply.status == 200
+    assert read(reply)["success"] is False
+    if read(reply)["code"] == 9999 and kind.code not in e_envelope.OWN_WORDS:
+        assert "hunter2" not in reply.body.decode()
+
+
+def test_an_unexpected_exception_is_internal() -> None:
+    envelope = read(e_envelope.refusal("", RuntimeError(SECRETIVE), "r-1", 5.0))
+    assert (envelope["code"], envelope["data"]["msg"]) == (9999, "Internal error.")
+
+
+@pytest.mark.parametrize(("pictures", "named"), [(1, False), (2, True)])
+def test_one_of_two_pictures_is_named(pictures: int, named: bool) -> None:
+    row = replace(
+        ROW, state=JobState.FAILED, media=("k",) * pictures, error_code="no_face",
+        error={"code": "no_face", "message": "No face.", "picture": 0},
+    )
+    message = read(e_envelope.outcome(row))["data"]["msg"]
+    assert message == ("image1: No face." if named else "No face.")
+
+
+def test_a_cancelled_row_without_words() -> None:
+    row = replace(ROW, state=JobState.CANCELLED, error_code="job_cancelled", error=None)
+    envelope = read(e_envelope.outcome(row))
+    assert (envelope["code"], envelope["data"]["msg"]) == (9999, "The job was cancelled.")

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 kind=${1:-runtime}
 venv=.venv
 
-say() { printf 'faceline: %s\n' "$*" >&2; }
+say() { (IFS=' '; printf 'faceline: %s\n' "$*") >&2; }
 die() { say "$@"; exit 1; }
 
 # What .venv was made from; "dev" holds all that "runtime" does.
@@ -91,6 +91,7 @@ say "installing the $kind packages (from the lock, checked against its hashes)"
 rm -f "$venv/.recipe"
 # The build tool comes first, from a lock too: nothing is built with anything else.
 install --require-hashes -r infra/locks/build.txt
-install --require-hashes --no-build-isolation -r "infra/locks/$kind.txt"
-install --no-build-isolation --editable .
+install --require-hashes --no-build-isolation --use-pep517 -r "infra/locks/$kind.txt"
+# (quieter: pip warns that an editable installation shows the files as they lie)
+install --quiet --no-build-isolation --editable .
 recipe "$kind" >"$venv/.recipe"

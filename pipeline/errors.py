@@ -5,17 +5,24 @@
     |   |-- MissingParameter    |-- InvalidParameter   |-- BadEncoding
     |   |-- MediaTooLarge       |-- NotAPicture        |-- PictureCorrupt
     |   |-- PictureOutOfRange   |-- NoFace             |-- ManyFaces
+    |   |-- BadQuality
     |-- Refused                 who asks may not
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
     |   |-- StaleRequest        |-- IdempotencyConflict
     |-- NotFound
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
+    |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
+    |   |-- CollectionNotFound
+    |-- Conflict                what is there already does not allow it
+    |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
+    |   |-- CollectionLimit     |-- CollectionInUse
     |-- Unavailable             a part is away: worth trying again (retryable)
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |-- Overloaded
     |-- PackError               a model pack cannot do what is asked
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
+    |   |-- PackMismatch        |-- BadVector
     |-- JobLost                 how a job can end without a result of its own
     |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
     |-- MediaCorrupt            the media store gave other bytes than were put
@@ -38,6 +45,8 @@ class FaceError(Exception):
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
+    reason: str | None = None
+    """One word that says more than the code, where a dialect shows it."""
 
     def __init__(self, message: str | None = None, *, picture: int | None = None) -> None:
         """``picture`` is the index of the picture at fault among a job's pictures."""
@@ -91,6 +100,15 @@ class ManyFaces(BadInput):
     """More faces were found in the picture than the operation takes."""
 
 
+class BadQuality(BadInput):
+    """The face is not good enough to be enrolled."""
+
+    def __init__(self, reason: str, *, picture: int | None = None) -> None:
+        """``reason`` names what failed first: ``blur``, ``yaw``, ..."""
+        self.reason = reason
+        super().__init__(f"The face did not pass the quality check: {reason}", picture=picture)
+
+
 class Refused(FaceError):
     """The caller may not do this."""
 
@@ -129,6 +147,46 @@ class MediaNotFound(NotFound):
 
 class TenantNotFound(NotFound):
     """No such tenant."""
+
+
+class FaceNotFound(NotFound):
+    """No such face."""
+
+
+class PersonNotFound(NotFound):
+    """No such person."""
+
+
+class ImageNotFound(NotFound):
+    """No such image."""
+
+
+class CollectionNotFound(NotFound):
+    """No such collection."""
+
+
+class Conflict(FaceError):
+    """What is there already does not allow this."""
+
+
+class FaceExists(Conflict):
+    """The face was already enrolled."""
+
+
+class CollectionExists(Conflict):
+    """A collection with this id exists."""
+
+
+class CollectionNameTaken(Conflict):
+    """A collection with this name exists."""
+
+
+class CollectionLimit(Conflict):
+    """The tenant has as many collections as it may have."""
+
+
+class CollectionInUse(Conflict):
+    """The collection is in use and cannot be deleted."""
 
 
 class Unavailable(FaceError):
@@ -179,6 +237,14 @@ class Uncalibrated(PackError):
 
 class DownloadFailed(PackError):
     """The model pack could not be downloaded."""
+
+
+class PackMismatch(PackError):
+    """The gallery was made with another model pack; enrol it anew to change the pack."""
+
+
+class BadVector(PackError):
+    """The model gave something that is not a unit vector of finite numbers."""
 
 
 class JobLost(FaceError):

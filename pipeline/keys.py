@@ -29,6 +29,38 @@ def transient_hour(key: str) -> str:
     return key.split("/")[2]
 
 
+def image_media(tenant_id: int, owner: str, sha256: str) -> str:
+    """The key of a stored picture. ``owner`` (the id of the job that stores it) makes the
+    object the row's own: who deletes it cannot hit another row with the same picture."""
+    return f"{images_prefix(tenant_id)}{owner}/{sha256}"
+
+
+def face_media(tenant_id: int, owner: str, number: int, sha256: str) -> str:
+    """The key of a face cut out of a picture, the ``number``-th of its ``owner``."""
+    return f"{faces_prefix(tenant_id)}{owner}-{number}/{sha256}"
+
+
+def snapshot_media(tenant_id: int, number: int, sha256: str) -> str:
+    """The key of an index snapshot that holds the change log up to ``number``."""
+    return f"{snapshots_prefix(tenant_id)}{number:012}/{sha256}"
+
+
+def tenant_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/"
+
+
+def images_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/images/"
+
+
+def faces_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/faces/"
+
+
+def snapshots_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/index/"
+
+
 def media_hash(key: str) -> str:
     """The SHA-256 (hex) that the bytes under a media key must have."""
     return key.rsplit("/", 1)[-1]

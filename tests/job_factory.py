@@ -10,6 +10,7 @@ from sqlalchemy import Engine, insert
 
 from pipeline.database.engine import writing
 from pipeline.database.schema import tenants
+from pipeline.gallery.collections import make_default
 from pipeline.jobs.model import Claim, Job, NewJob
 from pipeline.jobs.store import JobStore
 
@@ -99,4 +100,6 @@ def add_tenant(engine: Engine, name: str) -> int:
             .values(name=name, settings={}, disabled=False, created_at=START)
             .returning(tenants.c.id)
         )
-        return int(made.scalar_one())
+        tenant = int(made.scalar_one())
+        make_default(connection, tenant, START)
+        return tenant

@@ -42,6 +42,12 @@ tenants = Table(
     Column("settings", Json, nullable=False),
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", Float, nullable=False),
+    # The last number of the tenant's change log.
+    Column("log_number", BigInteger, nullable=False, server_default=text("0")),
+    # The pack whose embeddings the gallery holds; null until something is enrolled.
+    Column("pack", String(64), nullable=True),
+    # The next N of the names ID0, ID1, ... that faces without a name get.
+    Column("unnamed", BigInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
 )
 
@@ -113,3 +119,138 @@ signed_requests = Table(
     Column("expires_at", Float, nullable=False, index=True),
 )
 """Signed requests that were accepted and may not be accepted again."""
+
+_BARE = text("former_face_id IS NOT NULL")
+
+images = Table(
+    "images",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    # What a caller names the picture by; made from its bytes, or chosen by the caller.
+    Column("image_id", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("media_key", String(512), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("description", String(255), nullable=False),
+    # The last face that the picture lost while it was kept; null while it has a face,
+    # and in a picture that never had one.
+    Column("former_face_id", BigInteger, nullable=True),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("tenant_id", "image_id"),
+    Index(None, "tenant_id", "sha256"),
+    # what lists without a face, in the place of the face it had
+    Index(
+        "ix_images_bare", "tenant_id", "former_face_id",
+        sqlite_where=_BARE, postgresql_where=_BARE,
+    ),
+    sqlite_autoincrement=True,
+)
+
+faces = Table(
+    "faces",
+    METADATA,
+    # a's Fid, b's id
+    Column("id", BigId, primary_key=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("image_ref", BigId, ForeignKey("images.id", ondelete="CASCADE"), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    Column("face_token", String(24), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("gender", String(64), nullable=False),
+    Column("box", Json, nullable=False),
+    Column("landmarks", Json, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("quality", Json, nullable=False),
+    # The face cut out of its picture, a JPEG.
+    Column("face_key", String(512), nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("tenant_id", "person_id"),
+    UniqueConstraint("tenant_id", "face_token"),
+    Index(None, "tenant_id", "id"),
+    Index(None, "tenant_id", "name"),
+    Index(None, "image_ref"),
+    sqlite_autoincrement=True,
+)
+
+vectors = Table(
+    "vectors",
+    METADATA,
+    # What the index knows a face by. Never given twice: an index that still holds a
+    # deleted label must not find another face under it.
+    Column("label", BigId, primary_key=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False,
+           unique=True),
+    Column("pack", String(64), nullable=False),
+    Column("model_sha256", String(64), nullable=False),
+    Column("dimension", Integer, nullable=False),
+    # float32, little-endian, unit length
+    Column("vector", LargeBinary, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index(None, "tenant_id", "label"),
+    sqlite_autoincrement=True,
+)
+
+collections = Table(
+    "collections",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    # b's groupId, d's facedb
+    Column("key", String(32), nullable=False),
+    Column("type", String(128), nullable=False),
+    Column("name", String(128), nullable=False),
+    # Searches in the collection count what scores above it, 0 to 100.
+    Column("score", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("tenant_id", "key"),
+    sqlite_autoincrement=True,
+)
+
+bindings = Table(
+    "bindings",
+    METADATA,
+    Column("collection_id", BigId, ForeignKey("collections.id", ondelete="CASCADE"),
+           primary_key=True, autoincrement=False),
+    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"),
+           primary_key=True, autoincrement=False),
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Index(None, "face_id"),
+    Index(None, "tenant_id"),
+    sqlite_with_rowid=False,
+)
+
+changes = Table(
+    "changes",
+    METADATA,
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"),
+           primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("label", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The change log: number by number, which label has changed. What it has become is read
+from the label's present state, so that applying a change twice does no harm."""
+
+snapshots = Table(
+    "snapshots",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("pack", String(64), nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("engine", String(16), nullable=False),
+    Column("media_key", String(512), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    # the change log's number up to which the snapshot holds everything
+    Column("number", BigInteger, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index(None, "tenant_id", "number"),
+    sqlite_autoincrement=True,
+)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, tenants
 from pipeline.errors import InvalidParameter, TenantNotFound
+from pipeline.gallery.collections import make_default
 from pipeline.secrets import Vault
 
 TenantSettings = dict[str, Any]  # JSON
@@ -80,6 +81,7 @@ class TenantStore:
                     )
                     .returning(*tenants.c)
                 ).mappings().one()
+                make_default(connection, row["id"], row["created_at"])
         except IntegrityError as error:
             raise InvalidParameter(f"a tenant named {name!r} exists") from error
         return _tenant(row)

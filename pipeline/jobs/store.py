@@ -321,7 +321,10 @@ class JobStore(JobReader):
 
 def error_json(error: FaceError) -> JsonObject:
     """What a job row keeps of an error."""
-    return {"code": error.code, "message": error.message, "picture": error.picture}
+    kept: JsonObject = {
+        "code": error.code, "message": error.message, "picture": error.picture,
+    }
+    return kept if error.reason is None else {**kept, "reason": error.reason}
 
 
 def _hold(claim: Claim) -> dict[str, Any]:

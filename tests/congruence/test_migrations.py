@@ -95,6 +95,6 @@ def test_a_draft_of_the_present_schema_is_empty(tmp_path: Path) -> None:
     folder = tmp_path / "migrations"
     shutil.copytree(migrate.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     migrate.draft("Nothing new", folder)
-    written = folder / "versions" / "0002_nothing_new.py"
+    written = folder / "versions" / f"{int(migrate.head()) + 1:04}_nothing_new.py"
     assert "pass" in written.read_text()
     compile(written.read_text(), str(written), "exec")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
@@ -25,22 +26,30 @@ EXPIRE_EVERY_S = 60.0
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep the house until ``stop`` is set. Several may run at once."""
-    reconciler, expiry = _open(settings)
-    expire_at = 0.0
-    logger.info("Upkeep started", extra={"action": "upkeep_started"})
-    while not stop.wait(settings.reconcile_interval_s):
-        _try("reconcile", reconciler.round)
-        if time.monotonic() >= expire_at:
-            _try("expire", expiry.round)
-            expire_at = time.monotonic() + EXPIRE_EVERY_S
+    with _open(settings) as (reconciler, expiry):
+        expire_at = 0.0
+        logger.info("Upkeep started", extra={"action": "upkeep_started"})
+        while not stop.wait(settings.reconcile_interval_s):
+            _try("reconcile", reconciler.round)
+            if time.monotonic() >= expire_at:
+                _try("expire", expiry.round)
+                expire_at = time.monotonic() + EXPIRE_EVERY_S
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
 
 
-def _open(settings: Settings) -> tuple[Reconciler, Expiry]:
+@contextmanager
+def _open(settings: Settings) -> Iterator[tuple[Reconciler, Expiry]]:
     engine = open_engine(settings.sql_url, durable=False)
     store = JobStore(engine)
-    reconciler = Reconciler(settings, store, Dispatcher(settings), Waker(settings))
-    return reconciler, Expiry(settings, store, engine, open_media(settings))
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        dispatcher, waker = Dispatcher(settings), Waker(settings)
+        stack.callback(dispatcher.close)
+        stack.callback(waker.close)
+        yield (
+            Reconciler(settings, store, dispatcher, waker),
+            Expiry(settings, store, engine, open_media(settings)),
+        )
 
 
 def _try(what: str, work: Callable[[], None]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-from pipeline.errors import InvalidParameter, MediaTooLarge, Overloaded
+from pipeline.errors import FaceError, InvalidParameter, MediaTooLarge, Overloaded
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -33,9 +34,11 @@ class BodyReader:
         self._limit = limit
         self._buffered = 0
 
-    async def read(self, receive: Receive, headers: Mapping[str, str]) -> bytes:
-        """The whole body. A client that says what it will send, and waits for leave
-        (``Expect: 100-continue``), is told before it sends too much.
+    @asynccontextmanager
+    async def read(self, receive: Receive, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
+        """The whole body, counted as held until the block ends. A client that says what
+        it will send, and waits for leave (``Expect: 100-continue``), is told before it
+        sends too much.
 
         Raises ``MediaTooLarge``, ``Overloaded``, ``InvalidParameter`` when it does not
         arrive in time, ``Disconnected``.
@@ -44,29 +47,37 @@ class BodyReader:
         patient = headers.get("expect", "").lower() == "100-continue"
         if patient and declared.isdecimal() and int(declared) > self._limit:
             raise self._too_large()
-        chunks = bytearray()
+        chunks, held = bytearray(), 0
         try:
-            async with asyncio.timeout(BODY_S):
-                more = True
-                while more:
-                    chunk, more = await _next(receive)
-                    self._buffered += len(chunk)
-                    chunks += chunk
-                    await self._check(len(chunks), receive if more else None)
-        except TimeoutError as error:
-            raise InvalidParameter("the body did not arrive in time") from error
+            try:
+                async with asyncio.timeout(BODY_S):
+                    await self._collect(receive, chunks)
+            except TimeoutError as error:
+                raise InvalidParameter("the body did not arrive in time") from error
+            held, body = len(chunks), bytes(chunks)
+            chunks.clear()
+            yield body
         finally:
-            self._buffered -= len(chunks)
-        return bytes(chunks)
+            self._buffered -= held + len(chunks)
 
-    async def _check(self, size: int, rest: Receive | None) -> None:
-        if size <= self._limit and self._buffered <= MAX_BUFFERED:
-            return
-        if rest is not None:
-            await _drain(rest)
+    async def _collect(self, receive: Receive, chunks: bytearray) -> None:
+        more = True
+        while more:
+            chunk, more = await _next(receive)
+            self._buffered += len(chunk)
+            chunks += chunk
+            refusal = self._refusal(len(chunks))
+            if refusal is not None:
+                self._buffered -= len(chunks)
+                chunks.clear()
+                if more:
+                    await _drain(receive)
+                raise refusal
+
+    def _refusal(self, size: int) -> FaceError | None:
         if size > self._limit:
-            raise self._too_large()
-        raise Overloaded
+            return self._too_large()
+        return Overloaded() if self._buffered > MAX_BUFFERED else None
 
     def _too_large(self) -> MediaTooLarge:
         return MediaTooLarge(f"the body is larger than {self._limit} bytes")

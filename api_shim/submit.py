@@ -58,13 +58,15 @@ class Submission:
         if call.method not in self._endpoint.methods:
             return self._dialect.render_wrong_method(call)
         try:
-            body = await self._bodies.read(receive, call.headers)
+            async with self._bodies.read(receive, call.headers) as body:
+                return await self._use(replace(call, body=body))
         except FaceError as error:
             log_failure(error, call)
             reply = self._dialect.render_error(error, call)
             # What is left of the body would be read as the next request.
             return replace(reply, headers={**reply.headers, "Connection": "close"})
-        call = replace(call, body=body)
+
+    async def _use(self, call: Call) -> Reply | Accepted:
         try:
             return await in_thread(self._service.threads.intake, self._accept, call)
         except Exception as error:  # noqa: BLE001  # the one place where they become envelopes

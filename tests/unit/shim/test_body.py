@@ -37,7 +37,12 @@ async def never() -> Message:
 
 def read(reader: BodyReader, receive: Any, **headers: str) -> bytes:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return asyncio.run(reader.read(receive, named))
+    return asyncio.run(whole(reader, receive, named))
+
+
+async def whole(reader: BodyReader, receive: Any, headers: dict[str, str]) -> bytes:
+    async with reader.read(receive, headers) as found:
+        return found
 
 
 def test_a_body_in_pieces() -> None:
@@ -92,14 +97,17 @@ def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
                 return {"type": "http.request", "body": b"x" * 9, "more_body": True}
             return await never()
 
-        holder = asyncio.create_task(reader.read(slow, {}))
+        holder = asyncio.create_task(whole(reader, slow, {}))
         await full.wait()
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
-            await reader.read(sender([b"x" * 9]), {})
+            await whole(reader, sender([b"x" * 9]), {})
         holder.cancel()
         with pytest.raises(asyncio.CancelledError):
             await holder
-        assert await reader.read(sender([b"x" * 9]), {}) == b"x" * 9
+        async with reader.read(sender([b"x" * 9]), {}):
+            with pytest.raises(Overloaded):  # held while it is used
+                await whole(reader, sender([b"x" * 9]), {})
+        assert await whole(reader, sender([b"x" * 9]), {}) == b"x" * 9
 
     asyncio.run(both())

@@ -18,13 +18,14 @@
     |   |-- CollectionLimit     |-- CollectionInUse
     |-- Unavailable             a part is away: worth trying again (retryable)
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
-    |   |-- Overloaded
+    |   |-- Overloaded            |-- IndexBehind
     |-- PackError               a model pack cannot do what is asked
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
     |   |-- PackMismatch        |-- BadVector
     |-- JobLost                 how a job can end without a result of its own
     |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
+    |-- SnapshotUnusable        a stored index is damaged, or of another gallery
     |-- MediaCorrupt            the media store gave other bytes than were put
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
@@ -211,6 +212,10 @@ class Overloaded(Unavailable):
     """Too much work is waiting; try again later."""
 
 
+class IndexBehind(Unavailable):
+    """The index has not seen the change that the search must see."""
+
+
 class PackError(FaceError):
     """The model pack cannot be used."""
 
@@ -261,6 +266,10 @@ class JobCancelled(JobLost):
 
 class JobTimedOut(JobLost):
     """The job could not be finished within its time."""
+
+
+class SnapshotUnusable(FaceError):
+    """The stored index cannot be used."""
 
 
 class MediaCorrupt(FaceError):

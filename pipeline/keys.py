@@ -40,9 +40,11 @@ def face_media(tenant_id: int, owner: str, number: int, sha256: str) -> str:
     return f"{faces_prefix(tenant_id)}{owner}-{number}/{sha256}"
 
 
-def snapshot_media(tenant_id: int, number: int, sha256: str) -> str:
-    """The key of an index snapshot that holds the change log up to ``number``."""
-    return f"{snapshots_prefix(tenant_id)}{number:012}/{sha256}"
+def snapshot_media(tenant_id: int, number: int, writer: str, sha256: str) -> str:
+    """The key of one part of an index snapshot that holds the change log up to
+    ``number``. ``writer`` (a random name) makes its parts its own: two replicas may write
+    the same state, and one of them be discarded."""
+    return f"{snapshots_prefix(tenant_id)}{number:012}-{writer}/{sha256}"
 
 
 def tenant_prefix(tenant_id: int) -> str:

@@ -76,3 +76,41 @@ class Face:
     score: float
     landmarks: Points
     scheme: LandmarkScheme
+
+
+@dataclass(frozen=True, slots=True)
+class VectorModel:
+    """What made the vectors of a gallery; vectors of two models cannot be compared."""
+
+    pack: str
+    sha256: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """A face as an index holds it: its label is never given to another vector, and
+    ``collections`` are the ids of those that it is bound to."""
+
+    label: int
+    vector: Embedding
+    collections: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """A stored state of an index. ``media_key`` names its manifest, with ``size`` bytes
+    and the SHA-256 ``sha256``; it holds ``count`` labels and every change up to
+    ``number``. ``id`` is 0 before it is recorded; ``created_at`` is in epoch seconds."""
+
+    tenant_id: int
+    pack: str
+    dimension: int
+    engine: str
+    media_key: str
+    sha256: str
+    size: int
+    count: int
+    number: int
+    created_at: float
+    id: int = 0

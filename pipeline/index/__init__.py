@@ -1,0 +1,1 @@
+"""Search among the vectors of a tenant: a view of the change log, kept as snapshots."""

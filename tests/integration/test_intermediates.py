@@ -1,0 +1,102 @@
+"""Carries in a real Redis: kept, expired, too large, no room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from redis import Redis
+
+from pipeline import keys
+from pipeline.config import Settings
+from pipeline.errors import BrokerUnavailable, IntermediateLost
+from pipeline.execution import Carry
+from tests.servers import RedisServer
+from workers.connection import open_redis
+from workers.intermediates import LARGEST, SMALL, Intermediates
+
+JOB = "cd" * 16
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Redis]:
+    with open_redis(redis_server.url, 5.0) as client:
+        yield client
+
+
+@pytest.fixture
+def intermediates(redis_server: RedisServer) -> Iterator[Intermediates]:
+    opened = Intermediates(
+        Settings(broker_url=redis_server.url, intermediate_s=60, redis_budget_mb=64)
+    )
+    yield opened
+    opened.close()
+
+
+def carry_of(size: int) -> Carry:
+    """A carry with about ``size`` bytes of pixels."""
+    side = int((size / 3) ** 0.5)
+    return Carry(pictures=[np.full((side, side, 3), 7, np.uint8)], sizes=[(side, side)])
+
+
+def test_what_is_left_is_found_until_it_is_discarded(
+    intermediates: Intermediates, client: Redis
+) -> None:
+    assert intermediates.leave(JOB, "detect", carry_of(1000))
+    for _ in range(2):
+        found = intermediates.fetch(JOB, "detect")
+        assert found is not None
+        assert found.pictures[0].shape == (18, 18, 3)
+    assert 0 < int(client.ttl(keys.intermediate(JOB, "detect"))) <= 60
+    intermediates.discard(JOB, "detect")
+    with pytest.raises(IntermediateLost):
+        intermediates.fetch(JOB, "detect")
+
+
+def test_stages_and_jobs_are_apart(intermediates: Intermediates) -> None:
+    intermediates.leave(JOB, "detect", carry_of(1000))
+    with pytest.raises(IntermediateLost):
+        intermediates.fetch(JOB, "embed")
+    with pytest.raises(IntermediateLost):
+        intermediates.fetch("ef" * 16, "detect")
+
+
+def test_too_large_leaves_a_mark(intermediates: Intermediates, client: Redis) -> None:
+    assert intermediates.leave(JOB, "detect", carry_of(LARGEST - 100_000))
+    assert not intermediates.leave(JOB, "detect", carry_of(LARGEST + 100_000))
+    assert intermediates.fetch(JOB, "detect") is None
+    assert int(client.strlen(keys.intermediate(JOB, "detect"))) < 10
+
+
+def test_beyond_the_budget_only_small_values_are_kept(
+    intermediates: Intermediates, client: Redis
+) -> None:
+    client.set("ballast", bytes(80 * 1024 * 1024))
+    assert not intermediates.leave(JOB, "detect", carry_of(2 * SMALL))
+    assert intermediates.leave(JOB, "embed", carry_of(SMALL // 2))
+
+
+def test_a_full_redis_is_asked_for_less(intermediates: Intermediates, client: Redis) -> None:
+    """It refuses large and small alike while it is full: then the job waits."""
+    client.config_set("maxmemory", 1)
+    with pytest.raises(BrokerUnavailable):
+        intermediates.leave(JOB, "detect", carry_of(1000))
+    client.config_set("maxmemory", 0)
+    assert intermediates.leave(JOB, "detect", carry_of(1000))
+
+
+def test_garbage_is_lost(intermediates: Intermediates, client: Redis) -> None:
+    client.set(keys.intermediate(JOB, "detect"), b"\x80\x04garbage")
+    with pytest.raises(IntermediateLost):
+        intermediates.fetch(JOB, "detect")
+
+
+def test_a_dead_redis_is_unavailable(
+    intermediates: Intermediates, redis_server: RedisServer
+) -> None:
+    redis_server.kill()
+    with pytest.raises(BrokerUnavailable):
+        intermediates.leave(JOB, "detect", carry_of(1000))
+    with pytest.raises(BrokerUnavailable):
+        intermediates.fetch(JOB, "detect")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,28 +11,65 @@ from sqlalchemy import Engine
 
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine
+from tests.servers import PostgresServer
 
 BACKENDS = ("sqlite", "postgresql")
 
 
 @pytest.fixture(params=BACKENDS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once for each backend."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'faceline.db'}"
+        return f"sqlite:///{tmp_path / 'empty.db'}"
     return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture
-def bare_engine(database_url: str) -> Iterator[Engine]:
+def bare_engine(empty_url: str) -> Iterator[Engine]:
     """An engine on an empty database, without fsync."""
+    engine = open_engine(empty_url, durable=False)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(params=BACKENDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh database with all tables, once for each backend."""
+    if request.param == "sqlite":
+        path = tmp_path / "faceline.db"
+        shutil.copy(request.getfixturevalue("migrated_file"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.database(request.getfixturevalue("migrated_name")) as url:
+        yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine on a database with all tables, without fsync."""
     engine = open_engine(database_url, durable=False)
     yield engine
     engine.dispose()
 
 
-@pytest.fixture
-def engine(bare_engine: Engine) -> Engine:
-    """An engine on a database with all tables."""
-    migrate.upgrade(bare_engine)
-    return bare_engine
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "faceline.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_name(postgres_server: PostgresServer) -> Iterator[str]:
+    """The name of a PostgreSQL database with all tables, to be copied."""
+    with postgres_server.database() as url:
+        _migrate(url)
+        yield url.rpartition("/")[2]
+
+
+def _migrate(url: str) -> None:
+    engine = open_engine(url, durable=False)
+    migrate.upgrade(engine)
+    engine.dispose()

@@ -282,11 +282,12 @@ class PostgresServer(Server):
         return True
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a fresh database."""
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a fresh database, a copy of ``template``, to which nobody may be
+        connected."""
         name = f"test_{os.urandom(6).hex()}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         try:
             yield self.url.removesuffix("postgres") + name
         finally:

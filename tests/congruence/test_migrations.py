@@ -75,9 +75,9 @@ def test_a_newer_database_is_refused(bare_engine: Engine) -> None:
         migrate.upgrade(bare_engine)
 
 
-def test_processes_that_start_at_once(database_url: str) -> None:
+def test_processes_that_start_at_once(empty_url: str) -> None:
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        revisions = list(pool.map(_upgraded, [database_url] * 4))
+        revisions = list(pool.map(_upgraded, [empty_url] * 4))
     assert revisions == [migrate.head()] * 4
 
 

@@ -23,8 +23,8 @@ LONGEST_PAUSE_S = 15.0
 # A process that lived this long (seconds) was healthy: its next death is a first one.
 HEALTHY_S = 20.0
 
-# Deaths in a row by its own exit, not by a signal, after which a process is held to be
-# wrongly configured: starting it again would not help.
+# Deaths in a row by its own exit, not by a signal, after which a process that was never
+# healthy is held to be wrongly configured: starting it again would not help.
 TRIES = 4
 
 # Bytes after which a log file is cut; one older part is kept.
@@ -50,6 +50,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     started: float
     deaths: int = 0
+    proven: bool = False
     restart_at: float | None = None
 
 
@@ -76,7 +77,7 @@ class Supervisor:
     def watch(self, until: Callable[[], bool]) -> None:
         """Start again what dies, until ``until()``.
 
-        Raises ``ConfigurationError`` when a process ends by itself again and again.
+        Raises ``ConfigurationError`` when a process does not get beyond its start.
         """
         while not until():
             for child in self._children.values():
@@ -107,8 +108,10 @@ class Supervisor:
             return
         # Its own children must not go on beside the next ones.
         self._kill_group(child.process.pid)
-        child.deaths = 1 if now - child.started > HEALTHY_S else child.deaths + 1
-        if code >= 0 and child.deaths >= TRIES:
+        healthy = now - child.started > HEALTHY_S
+        child.proven |= healthy
+        child.deaths = 1 if healthy else child.deaths + 1
+        if code >= 0 and child.deaths >= TRIES and not child.proven:
             raise ConfigurationError(
                 f"{child.command.name} ended {child.deaths} times in a row; the last lines of "
                 f"{child.command.log}:\n{tail(child.command.log)}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.local.processes import Command, Supervisor
+from infra.local.processes import TRIES, Command, Supervisor
 from pipeline.errors import ConfigurationError
 
 PATIENCE_S = 20.0
@@ -109,6 +109,19 @@ def test_what_ends_by_itself_again_and_again_is_given_up_with_its_words(
 
     with pytest.raises(ConfigurationError, match="the port is taken"):
         supervisor.watch(until(lambda: False))
+
+
+def test_what_once_was_healthy_is_not_given_up(
+    supervisor: Supervisor, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.local.processes.HEALTHY_S", 0.0)
+    monkeypatch.setattr("infra.local.processes.FIRST_PAUSE_S", 0.01)
+    argv = [sys.executable, "-c", "import sys; sys.exit(3)"]
+    supervisor.start(Command("shim", argv, dict(os.environ), tmp_path / "shim.log"))
+
+    supervisor.watch(until(lambda: len(told) > TRIES + 1))
+
+    assert set(told) == {"shim ended with code 3; it starts again in 0.01 s"}
 
 
 def test_stop_asks_first_and_kills_what_does_not_listen(

@@ -282,12 +282,11 @@ class PostgresServer(Server):
         return True
 
     @contextlib.contextmanager
-    def database(self, template: str = "template1") -> Iterator[str]:
-        """The URL of a fresh database, a copy of ``template``, to which nobody may be
-        connected."""
+    def database(self) -> Iterator[str]:
+        """The URL of a fresh database."""
         name = f"test_{os.urandom(6).hex()}"
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+            connection.execute(f"CREATE DATABASE {name}".encode())
         try:
             yield self.url.removesuffix("postgres") + name
         finally:

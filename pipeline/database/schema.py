@@ -44,8 +44,6 @@ tenants = Table(
     Column("created_at", Float, nullable=False),
     # The last number of the tenant's change log.
     Column("log_number", BigInteger, nullable=False, server_default=text("0")),
-    # The pack whose embeddings the gallery holds; null until something is enrolled.
-    Column("pack", String(64), nullable=True),
     # The next N of the names ID0, ID1, ... that faces without a name get.
     Column("unnamed", BigInteger, nullable=False, server_default=text("0")),
     sqlite_autoincrement=True,
@@ -254,3 +252,14 @@ snapshots = Table(
     Index(None, "tenant_id", "number"),
     sqlite_autoincrement=True,
 )
+
+discarded = Table(
+    "discarded",
+    METADATA,
+    Column("media_key", String(512), primary_key=True),
+    # no foreign key: the objects of a tenant outlive its row
+    Column("tenant_id", BigId, nullable=False, index=True),
+    Column("discarded_at", Float, nullable=False),
+)
+"""Objects that no row names any more, until they are deleted from the media store; noted
+in the transaction that takes their row."""

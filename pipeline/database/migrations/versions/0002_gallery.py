@@ -13,15 +13,16 @@ branch_labels = None
 depends_on = None
 
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-TABLES = ("snapshots", "changes", "bindings", "collections", "vectors", "faces", "images")
-TENANT_COLUMNS = ("log_number", "pack", "unnamed")
+TABLES = (
+    "discarded", "snapshots", "changes", "bindings", "collections", "vectors", "faces", "images",
+)
+TENANT_COLUMNS = ("log_number", "unnamed")
 
 
 def upgrade() -> None:
     zero = sa.text("0")
     for column in (
         sa.Column("log_number", sa.BigInteger(), nullable=False, server_default=zero),
-        sa.Column("pack", sa.String(64), nullable=True),
         sa.Column("unnamed", sa.BigInteger(), nullable=False, server_default=zero),
     ):
         op.add_column("tenants", column)
@@ -32,6 +33,7 @@ def upgrade() -> None:
     _make_bindings()
     _make_changes()
     _make_snapshots()
+    _make_discarded()
 
 
 def downgrade() -> None:
@@ -194,6 +196,17 @@ def _make_snapshots() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_snapshots_tenant_id_number", "snapshots", ["tenant_id", "number"])
+
+
+def _make_discarded() -> None:
+    op.create_table(
+        "discarded",
+        sa.Column("media_key", sa.String(512), nullable=False),
+        sa.Column("tenant_id", BIG_ID, nullable=False),
+        sa.Column("discarded_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("media_key", name="pk_discarded"),
+    )
+    op.create_index("ix_discarded_tenant_id", "discarded", ["tenant_id"])
 
 
 def _belongs(table: str, owner: str, column: str = "tenant_id") -> sa.ForeignKeyConstraint:

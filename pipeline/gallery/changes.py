@@ -1,0 +1,197 @@
+"""The change log of a tenant's gallery: which label has changed, numbered in the order of
+commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Connection, Engine, Select, func, insert, literal, select, update
+
+from pipeline.database.engine import reading
+from pipeline.database.schema import bindings, changes, collections, tenants, vectors
+from pipeline.errors import TenantNotFound
+from pipeline.gallery.snapshots import SnapshotList
+from pipeline.types import Entry, VectorModel
+
+# Vectors read at a time: 4 MB of 512 numbers each.
+BLOCK = 2048
+
+
+@dataclass(slots=True)
+class Writer:
+    """The right to change one tenant's gallery, for the length of a transaction.
+
+    Whoever writes takes the tenant's row first: two writers of one tenant follow each
+    other, what the second reads is what the first has left, and no two wait for each
+    other. Submitting a job does not need the row.
+    """
+
+    connection: Connection
+    tenant_id: int
+    number: int
+    unnamed: int
+
+    def note(self, labels: Iterable[int]) -> None:
+        """Number the change of each label."""
+        rows = [
+            {"tenant_id": self.tenant_id, "number": self.number + place, "label": label}
+            for place, label in enumerate(labels, 1)
+        ]
+        if rows:
+            self.connection.execute(insert(changes), rows)
+            self._advance(len(rows))
+
+    def note_all(self, labels: Select[int]) -> None:
+        """Number the change of each label of a query, in one statement."""
+        chosen = labels.subquery()
+        label = chosen.c[0]
+        place = func.row_number().over(order_by=label)
+        counted = self.connection.execute(
+            insert(changes).from_select(
+                ["tenant_id", "number", "label"],
+                select(literal(self.tenant_id), literal(self.number) + place, label),
+            )
+        )
+        self._advance(counted.rowcount)
+
+    def _advance(self, steps: int) -> None:
+        self.number += steps
+        self._set(log_number=self.number)
+
+    def next_unnamed(self) -> int:
+        """The next N for a name ``IDN``."""
+        self.unnamed += 1
+        self._set(unnamed=self.unnamed)
+        return self.unnamed - 1
+
+    def _set(self, **values: int) -> None:
+        self.connection.execute(
+            update(tenants).where(tenants.c.id == self.tenant_id).values(**values)
+        )
+
+
+def take(connection: Connection, tenant_id: int) -> Writer:
+    """The right to change a tenant's gallery; waits for whoever has it. ``connection``
+    is in a transaction that writes. Raises ``TenantNotFound``."""
+    row = connection.execute(
+        select(tenants.c.log_number, tenants.c.unnamed)
+        .where(tenants.c.id == tenant_id)
+        # NO KEY: rows that name the tenant may be added meanwhile, jobs above all.
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        raise TenantNotFound
+    return Writer(connection, tenant_id, row.log_number, row.unnamed)
+
+
+def last_number(connection: Connection, tenant_id: int) -> int:
+    """The number of the tenant's last change; 0 before the first, and for no tenant."""
+    number = connection.execute(
+        select(tenants.c.log_number).where(tenants.c.id == tenant_id)
+    ).scalar_one_or_none()
+    return number or 0
+
+
+def last_model(connection: Connection, tenant_id: int) -> VectorModel | None:
+    """What made the tenant's vectors; None while there are none."""
+    row = connection.execute(
+        select(vectors.c.pack, vectors.c.model_sha256, vectors.c.dimension)
+        .where(vectors.c.tenant_id == tenant_id)
+        .order_by(vectors.c.label.desc()).limit(1)
+    ).one_or_none()
+    return None if row is None else VectorModel(row.pack, row.model_sha256, row.dimension)
+
+
+class ChangeLog(SnapshotList):
+    """What an index reads: the log, the present state of labels, the snapshots.
+
+    The numbers of a tenant have no gaps. A reader that is answered with a number that
+    is not the one after its own, or with none although ``latest`` is higher, has been
+    away for so long that the log it needs was removed: it starts from a newer snapshot
+    or from ``all_entries``.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+
+    def latest(self, tenant_id: int) -> int:
+        """The number of the tenant's last change; 0 before the first."""
+        with reading(self._engine) as connection:
+            return last_number(connection, tenant_id)
+
+    def changed(self, tenant_id: int, after: int, limit: int) -> list[tuple[int, int]]:
+        """(number, label) of the changes past ``after``, in order, at most ``limit``."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                select(changes.c.number, changes.c.label)
+                .where(changes.c.tenant_id == tenant_id, changes.c.number > after)
+                .order_by(changes.c.number).limit(limit)
+            )
+            return [(row.number, row.label) for row in rows]
+
+    def entries(self, tenant_id: int, labels: Sequence[int]) -> list[Entry]:
+        """The present state of those ``labels`` that still exist, in rising order."""
+        found: list[Entry] = []
+        wanted = sorted(set(labels))
+        for start in range(0, len(wanted), BLOCK):
+            chosen = wanted[start : start + BLOCK]
+            found += self._read(
+                select(vectors.c.label, vectors.c.face_id, vectors.c.vector)
+                .where(vectors.c.tenant_id == tenant_id, vectors.c.label.in_(chosen))
+                .order_by(vectors.c.label)
+            )
+        return found
+
+    def all_entries(self, tenant_id: int) -> Iterator[Entry]:
+        """Every label of the tenant in rising order, read in portions. What changes
+        meanwhile may be seen or not: it has a number past ``latest`` of before."""
+        last = 0
+        while portion := self._read(
+            select(vectors.c.label, vectors.c.face_id, vectors.c.vector)
+            .where(vectors.c.tenant_id == tenant_id, vectors.c.label > last)
+            .order_by(vectors.c.label).limit(BLOCK)
+        ):
+            yield from portion
+            last = portion[-1].label
+
+    def _read(self, query: Select[int, int, bytes]) -> list[Entry]:
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+            bound = _bound(connection, [row.face_id for row in rows])
+        return [
+            Entry(row.label, read_vector(row.vector), frozenset(bound.get(row.face_id, ())))
+            for row in rows
+        ]
+
+    def live_collections(self, tenant_id: int) -> frozenset[int]:
+        """The ids of the tenant's collections."""
+        with reading(self._engine) as connection:
+            return frozenset(
+                connection.execute(
+                    select(collections.c.id).where(collections.c.tenant_id == tenant_id)
+                ).scalars()
+            )
+
+    def vector_model(self, tenant_id: int) -> VectorModel | None:
+        """What made the gallery's vectors; None while nothing is enrolled."""
+        with reading(self._engine) as connection:
+            return last_model(connection, tenant_id)
+
+
+def _bound(connection: Connection, face_ids: list[int]) -> dict[int, list[int]]:
+    """The collections of each face that is in any."""
+    bound: dict[int, list[int]] = {}
+    if face_ids:
+        query = select(bindings.c.face_id, bindings.c.collection_id).where(
+            bindings.c.face_id.in_(face_ids)
+        )
+        for row in connection.execute(query):
+            bound.setdefault(row.face_id, []).append(row.collection_id)
+    return bound
+
+
+def read_vector(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """A stored vector, read-only."""
+    return np.frombuffer(data, dtype="<f4")

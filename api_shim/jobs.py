@@ -8,10 +8,10 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.auth.polling import poller
 from api_shim.dialects.base import Dialect
 from api_shim.exchange import call_of, json_reply, problem, response
 from api_shim.intents import Call, Reply
+from api_shim.pollers import poller
 from api_shim.service import Service, in_thread
 from api_shim.submit import POLL_AFTER_S, hold, job_href, log_failure
 from pipeline.errors import FaceError, InvalidParameter, JobNotFound, Unavailable

@@ -77,9 +77,13 @@ def _prepare_processes(settings: Settings, group: str) -> Any:
     def open_up(**_: Any) -> None:
         try:
             process.start(settings, group)
-        except FaceError as error:
-            # The next one could not either: the worker ends and says why.
-            logger.critical("A worker process cannot start: %s", error)
+        except Exception as error:
+            # Whatever it is, a process without a runtime must not take messages, and the
+            # next one would fare no better: the worker ends and says why.
+            logger.critical(
+                "A worker process cannot start: %s", error,
+                exc_info=not isinstance(error, FaceError), extra={"action": "start_failed"},
+            )
             broken.value = 1
             os.kill(parent, signal.SIGTERM)
 

@@ -1,0 +1,98 @@
+"""What is past its time goes, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from pipeline import keys
+from pipeline.config import Settings
+from pipeline.errors import NoFace
+from pipeline.media.base import MediaStore
+from pipeline.media.directory import DirectoryStore
+from tests.job_factory import Clock, Queue, add_tenant
+from workers.upkeep import expire
+from workers.upkeep.expire import Expiry
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> MediaStore:
+    return DirectoryStore(tmp_path / "media")
+
+
+@pytest.fixture
+def expiry(engine: Engine, queue: Queue, clock: Clock, media: MediaStore) -> Expiry:
+    settings = Settings(media_retention_h=2, job_retention_h=24)
+    return Expiry(settings, queue, engine, media, clock)
+
+
+def upload(media: MediaStore, tenant: int, data: bytes, at: float) -> str:
+    key = keys.transient_media(tenant, data, at)
+    media.put(key, data)
+    return key
+
+
+def test_whole_hours_past_the_retention_go(
+    expiry: Expiry, media: MediaStore, clock: Clock, tenant: int
+) -> None:
+    start_of_hour = clock.now - clock.now % HOUR
+    clock.now = start_of_hour + 1800
+    by_age = {hours: upload(media, tenant, b"%d" % hours, clock.now - hours * HOUR)
+              for hours in range(6)}
+    assert expiry.expire_media() == 3
+    kept = {hours for hours, key in by_age.items() if media.exists(key)}
+    assert kept == {0, 1, 2}
+    clock.now = start_of_hour + HOUR - 1
+    assert expiry.expire_media() == 0, "the hour in which it lies is not past the retention"
+    clock.now = start_of_hour + HOUR
+    assert expiry.expire_media() == 1
+
+
+def test_every_tenant_is_visited(
+    engine: Engine, expiry: Expiry, media: MediaStore, clock: Clock, tenant: int
+) -> None:
+    other = add_tenant(engine, "other")
+    uploads = [upload(media, each, b"x", clock.now - 9 * HOUR) for each in (tenant, other)]
+    assert expiry.expire_media() == 2
+    assert not any(media.exists(key) for key in uploads)
+
+
+def test_what_lies_elsewhere_stays(
+    expiry: Expiry, media: MediaStore, clock: Clock, tenant: int
+) -> None:
+    enrolled = f"t{tenant}/images/{keys.media_hash(keys.transient_media(1, b'x', 0.0))}"
+    media.put(enrolled, b"x")
+    clock.forward(1000 * HOUR)
+    assert expiry.expire_media() == 0
+    assert media.exists(enrolled)
+
+
+def test_pictures_of_unfinished_jobs_stay(
+    expiry: Expiry, media: MediaStore, clock: Clock, queue: Queue
+) -> None:
+    key = upload(media, queue.tenant, b"x", clock.now)
+    job = queue.add(media=(key,))
+    clock.forward(50 * HOUR)
+    expiry.round()
+    assert media.exists(key)
+    queue.fail(queue.take(job), NoFace(), [])
+    expiry.round()
+    assert not media.exists(key)
+
+
+def test_ended_jobs_go_after_their_retention(
+    expiry: Expiry, clock: Clock, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expire, "CHUNK", 2)
+    for _ in range(5):
+        queue.finish(queue.take(queue.add()), {}, [], None)
+    clock.forward(23 * HOUR)
+    recent, waiting = queue.add(), queue.add()
+    queue.finish(queue.take(recent), {}, [], None)
+    clock.forward(2 * HOUR)
+    expiry.round()
+    assert {job.id for job in queue.recent()} == {recent.id, waiting.id}

@@ -1,0 +1,300 @@
+"""A worker's loop on a real database and a real Redis; the stages are scripted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+from sqlalchemy import Engine
+
+from pipeline.config import Settings
+from pipeline.errors import DatabaseUnavailable, MediaUnavailable, NoFace
+from pipeline.execution import Carry
+from pipeline.jobs.model import Job, JobState
+from pipeline.keys import DONE_CHANNEL
+from pipeline.plans import Stage
+from tests.job_factory import Queue, new_job
+from tests.servers import RedisServer
+from workers import fusion
+from workers.connection import open_redis
+from workers.dispatch import Dispatcher
+from workers.fusion import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, carry_out
+from workers.intermediates import Intermediates
+from workers.leases import Leases
+from workers.messages import Ring
+from workers.runtime import Runtime
+from workers.wake import Waker
+
+ALL = frozenset(Stage)
+
+
+class Script:
+    """What each stage does when it is run; by default it adds its size to the carry."""
+
+    def __init__(self) -> None:
+        self.ran: list[Stage] = []
+        self.acts: dict[Stage, Callable[[Job], None]] = {}
+
+    def run_stage(self, stage: Stage, plan: Any, job: Job, carry: Carry, tools: Any) -> Carry:
+        self.ran.append(stage)
+        if act := self.acts.get(stage):
+            act(job)
+        return replace(carry, sizes=[*carry.sizes, (len(carry.sizes), 1)])
+
+    def conclude(self, plan: Any, job: Job, carry: Carry, tools: Any) -> dict[str, Any]:
+        return {"sizes": carry.sizes}
+
+
+def raising(error: Exception) -> Callable[[Job], None]:
+    def act(job: Job) -> None:
+        raise error
+
+    return act
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    script = Script()
+    monkeypatch.setattr(fusion, "run_stage", script.run_stage)
+    monkeypatch.setattr(fusion, "conclude", script.conclude)
+    return script
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer) -> Settings:
+    return Settings(broker_url=redis_server.url, lease_s=3.0, max_attempts=3)
+
+
+@pytest.fixture
+def runtime(settings: Settings, queue: Queue) -> Iterator[Runtime]:
+    queue.clock.now = time.time()
+    runtime = Runtime(
+        name="host.group:1", settings=settings, served=ALL, tools=cast(Any, None),
+        store=queue, leases=Leases(queue, settings.lease_s),
+        intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
+        waker=Waker(settings),
+    )
+    yield runtime
+    runtime.leases.close()
+    runtime.intermediates.close()
+    runtime.dispatcher.close()
+    runtime.waker.close()
+
+
+def add(queue: Queue, operation: str = "verify") -> Job:
+    job, _ = queue.submit(new_job(queue.tenant, operation=operation))
+    return job
+
+
+def ring(job: Job) -> Ring:
+    return Ring(1, job.id, job.stage)
+
+
+def test_all_stages_in_one_go(queue: Queue, runtime: Runtime, script: Script) -> None:
+    job = add(queue)
+    carry_out(ring(job), runtime)
+    done = queue.see(job)
+    assert (done.state, done.messages, done.attempts) == (JobState.DONE, 1, 1)
+    assert done.result == {"sizes": [[0, 1], [1, 1], [2, 1]]}
+    assert [step["stage"] for step in done.trace] == ["decode", "detect", "embed"]
+    assert {step["worker"] for step in done.trace} == {runtime.name}
+    assert all(step["ms"] >= 0 for step in done.trace)
+    assert abs(done.trace[0]["at"] - time.time()) < 60
+
+
+def test_a_second_message_does_nothing(queue: Queue, runtime: Runtime, script: Script) -> None:
+    job = add(queue)
+    carry_out(ring(job), runtime)
+    before = queue.see(job)
+    carry_out(ring(job), runtime)
+    carry_out(Ring(1, job.id, "embed"), runtime)
+    carry_out(Ring(1, "0" * 32, "decode"), runtime)
+    assert queue.see(job) == before
+    assert len(script.ran) == 3
+
+
+def test_borders(queue: Queue, runtime: Runtime, script: Script) -> None:
+    """Three workers, a stage each: three messages, the carry goes on in Redis."""
+    job = add(queue)
+    for number, stage in enumerate(Stage, 1):
+        here = replace(runtime, served=frozenset({stage}), name=f"worker-{stage}")
+        carry_out(ring(queue.see(job)), here)
+        assert queue.see(job).messages == number
+        waiting = [other for other in Stage if runtime.dispatcher.depth(other)]
+        assert waiting == list(Stage)[1 : number + 1]
+    done = queue.see(job)
+    assert (done.state, done.attempts) == (JobState.DONE, 1)
+    assert done.result == {"sizes": [[0, 1], [1, 1], [2, 1]]}
+    assert [step["worker"] for step in done.trace] == [f"worker-{stage}" for stage in Stage]
+    with open_redis(runtime.settings.broker_url, 5.0) as client:
+        assert client.keys("faceline:intermediate:*") == []
+
+
+def test_an_end_wakes_whoever_waits(queue: Queue, runtime: Runtime, script: Script) -> None:
+    good, bad = add(queue), add(queue)
+    with (
+        open_redis(runtime.settings.broker_url, 5.0) as client,
+        client.pubsub(ignore_subscribe_messages=True) as channel,
+    ):
+        channel.subscribe(DONE_CHANNEL)
+        channel.get_message(timeout=1)
+        carry_out(ring(good), runtime)
+        script.acts[Stage.DETECT] = raising(NoFace(picture=0))
+        carry_out(ring(bad), runtime)
+        messages = [channel.get_message(timeout=5) for _ in range(2)]
+    assert [message["data"].decode() for message in messages if message] == [good.id, bad.id]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NoFace(picture=1), "no_face"),
+        (SoftTimeLimitExceeded(), "job_timed_out"),
+        (ZeroDivisionError("a bug"), "internal"),
+        (MemoryError(), "internal"),
+    ],
+)
+def test_errors_that_end_a_job(
+    queue: Queue, runtime: Runtime, script: Script, error: Exception, code: str
+) -> None:
+    job = add(queue)
+    script.acts[Stage.DETECT] = raising(error)
+    carry_out(ring(job), runtime)
+    failed = queue.see(job)
+    assert (failed.state, failed.error_code, failed.result) == (JobState.FAILED, code, None)
+    assert failed.error is not None
+    assert "a bug" not in failed.error["message"]
+    assert failed.error["picture"] == getattr(error, "picture", None)
+    assert [step["stage"] for step in failed.trace] == ["decode"]
+
+
+def test_an_unknown_operation_ends(queue: Queue, runtime: Runtime, script: Script) -> None:
+    job = add(queue, operation="divine")
+    carry_out(ring(job), runtime)
+    assert queue.see(job).error_code == "internal"
+    assert script.ran == []
+
+
+def test_pauses_grow_and_end(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that stays away: the job is tried ever more rarely, then fails with the
+    store's error."""
+    monkeypatch.setattr("time.time", queue.clock)
+    job = add(queue)
+    script.acts[Stage.DECODE] = raising(MediaUnavailable())
+    pauses = []
+    carry_out(ring(job), runtime)
+    while queue.see(job).state is JobState.QUEUED:
+        before = queue.clock.now
+        while not queue.paused_due("decode", 1):
+            queue.clock.forward(0.25)
+        pauses.append(queue.clock.now - before)
+        carry_out(ring(job), runtime)
+    failed = queue.see(job)
+    assert (failed.state, failed.error_code) == (JobState.FAILED, "media_unavailable")
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (SHORTEST_PAUSE_S, LONGEST_PAUSE_S)
+    assert sum(pauses) > 800
+    assert failed.attempts == 1
+
+
+def test_a_cancelled_job_changes_nothing_any_more(
+    queue: Queue, runtime: Runtime, script: Script
+) -> None:
+    job = add(queue)
+    script.acts[Stage.DETECT] = lambda job: cast(None, queue.cancel(job.tenant_id, job.id))
+    carry_out(ring(job), runtime)
+    cancelled = queue.see(job)
+    assert (cancelled.state, cancelled.result) == (JobState.CANCELLED, None)
+
+
+def test_the_end_waits_for_the_database(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, tries = queue.finish, []
+
+    def away_twice(*arguments: Any) -> bool:
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise DatabaseUnavailable
+        return finish(*arguments)
+
+    monkeypatch.setattr(queue, "finish", away_twice)
+    monkeypatch.setattr(fusion, "END_PAUSE_S", 0.01)
+    job = add(queue)
+    carry_out(ring(job), runtime)
+    assert queue.see(job).state is JobState.DONE
+    assert len(tries) == 3
+    assert len(script.ran) == 3
+
+
+def test_a_database_that_stays_away_gives_the_job_up(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: Any) -> bool:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(queue, "finish", away)
+    monkeypatch.setattr(fusion, "END_PAUSE_S", 1.0)
+    short = replace(runtime, settings=runtime.settings.model_copy(update={"lease_s": 0.5}))
+    job = add(queue)
+    with pytest.raises(DatabaseUnavailable):
+        carry_out(ring(job), short)
+    assert queue.see(job).state is JobState.RUNNING, "its lease runs out, then it is put back"
+
+
+def test_redis_away_at_a_border(
+    queue: Queue, runtime: Runtime, script: Script, redis_server: RedisServer
+) -> None:
+    """The job goes back to the stage where this worker took it, and loses no attempt."""
+    job = add(queue)
+    redis_server.kill()
+    carry_out(ring(job), replace(runtime, served=frozenset({Stage.DECODE})))
+    back = queue.see(job)
+    assert (back.state, back.stage, back.attempts) == (JobState.QUEUED, "decode", 0)
+    assert back.error is not None
+    assert back.error["code"] == "broker_unavailable"
+
+
+def test_redis_away_at_the_end_costs_nothing(
+    queue: Queue, runtime: Runtime, script: Script, redis_server: RedisServer
+) -> None:
+    job = add(queue)
+    redis_server.kill()
+    carry_out(ring(job), runtime)
+    assert queue.see(job).state is JobState.DONE
+
+
+# Leases --------------------------------------------------------------------------
+
+
+def test_a_held_claim_is_renewed(engine: Engine, queue: Queue) -> None:
+    queue.clock.now = time.time()
+    claim = queue.take(queue.add())
+    leases = Leases(queue, 0.3)
+    try:
+        with leases.held(claim):
+            first = queue.see(claim.job).lease_until
+            queue.clock.forward(100)
+            until = time.monotonic() + 10
+            while queue.see(claim.job).lease_until == first:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+        renewed = queue.see(claim.job).lease_until
+        queue.clock.forward(100)
+        time.sleep(0.5)
+        assert queue.see(claim.job).lease_until == renewed, "renewed after it was let go"
+    finally:
+        leases.close()
+
+
+def test_a_lost_claim_is_not_renewed(queue: Queue) -> None:
+    claim = queue.take(queue.add())
+    queue.cancel(queue.tenant, claim.id)
+    queue.renew([claim], 100)
+    assert queue.see(claim.job).lease_until is None

@@ -6,10 +6,12 @@ import logging
 import os
 import secrets
 import signal
+import warnings
 from typing import Any
 
 from billiard import Value
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from pipeline.config import Settings
 from pipeline.errors import FaceError
@@ -40,23 +42,31 @@ def run_worker(settings: Settings) -> int:
     group = secrets.token_hex(4)
     _employ(app, Undertaker(settings, group, Dispatcher(settings, app)))
     broken = _prepare_processes(settings, group)
-    worker = app.Worker(
-        pool="prefork",
-        concurrency=settings.concurrency or os.cpu_count(),
-        queues=[queue_name(stage) for stage in settings.served_stages],
-        optimization="fair",
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-        quiet=True,
-        loglevel=settings.log_level,
-    )
+    worker = _make_worker(app, settings)
     logger.info(
         "Worker %s serves %s", group, settings.stages,
         extra={"action": "worker_started", "group": group},
     )
     worker.start()
     return 1 if broken.value else int(worker.exitcode or 0)
+
+
+def _make_worker(app: Celery, settings: Settings) -> Any:
+    with warnings.catch_warnings():
+        # Celery warns root of pickled messages, which no process of ours accepts.
+        warnings.simplefilter("ignore", SecurityWarning)
+        return app.Worker(
+            pool="prefork",
+            # "auto" heeds the share of the cores that a container is given
+            concurrency=settings.concurrency or "auto",
+            queues=[queue_name(stage) for stage in settings.served_stages],
+            optimization="fair",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+            loglevel=settings.log_level,
+        )
 
 
 def _employ(app: Celery, undertaker: Undertaker) -> None:

@@ -157,6 +157,23 @@ def test_workers_and_redis_killed(
         check_nothing_lost(ledger, accepted)
 
 
+def test_redis_frozen(
+    yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
+    tiny_pictures: list[bytes],
+) -> None:
+    """Row 7: every connection stays open and nothing answers for ten seconds."""
+    with yard.upkeep():
+        submitter = Submitter(yard, tiny_pictures, BACKLOG)
+        submitter.start()
+        wait_done(yard, 50)
+        redis_server.freeze()
+        time.sleep(10)
+        redis_server.thaw()
+        submitter.join(60)
+        yard.wait(submitter.accepted)
+        check_nothing_lost(ledger, submitter.accepted)
+
+
 def wait_messages(yard: Yard, count: int) -> None:
     """Until there are messages to lose."""
     until = time.monotonic() + 30

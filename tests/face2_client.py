@@ -22,6 +22,9 @@ Json = dict[str, Any]
 
 CALL_S = 60.0
 
+# Far more than any job of a test needs on a busy machine.
+PATIENCE_S = 90.0
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -76,6 +79,19 @@ class Face2Client:
             f"{self.url}/jobs/{job_id}", params=query, timeout=CALL_S,
             headers={"X-API-Key": self.credentials.api_key},
         )
+
+    def submit(self, operation: str, data: Json, **headers: str) -> str:
+        """Submit without waiting; the job's id."""
+        response = self.call(operation, data, Prefer="respond-async", **headers)
+        assert response.status_code == 202, response.text
+        return str(response.json()["job_id"])
+
+    def finished(self, job_id: str) -> requests.Response:
+        """The answer of a job, long-polled to its end."""
+        until = time.monotonic() + PATIENCE_S
+        while (response := self.poll(job_id, wait="10")).status_code == 202:
+            assert time.monotonic() < until, "the job has not ended"
+        return response
 
     def cancel(self, job_id: str) -> requests.Response:
         return self.session.delete(

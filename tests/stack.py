@@ -100,6 +100,13 @@ class Stack:
             return None
         return found
 
+    def wait_for_health(self, **expected: str) -> None:
+        """Until ``/health``, whose answers may be a second old, says what is expected."""
+        until = time.monotonic() + READY_S
+        while not expected.items() <= (found := self.health() or {}).items():
+            assert time.monotonic() < until, found
+            time.sleep(0.05)
+
     def close(self) -> None:
         self._processes.close()
         self.yard.close()

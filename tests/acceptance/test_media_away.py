@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from pipeline.keys import media_hash
-from tests.face2_client import Face2Client, Json, base64_of
+from tests.face2_client import Face2Client, base64_of
 from tests.servers import MinioServer
 from tests.stack import Stack
 
@@ -43,15 +43,6 @@ def submit(client: Face2Client, face: str, serial: int) -> requests.Response:
     return client.call("features", data, Prefer="respond-async")
 
 
-def finished(client: Face2Client, job_id: str) -> Json:
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        response = client.poll(job_id, wait="10")
-        if response.status_code != 202:
-            return dict(response.json())
-    pytest.fail("the job has not ended")
-
-
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_submits_are_refused_and_accepted_jobs_finish(
     s3_stack: Stack, minio_server: MinioServer, faces: list[str], how: str
@@ -64,16 +55,14 @@ def test_submits_are_refused_and_accepted_jobs_finish(
     s3_stack.start_worker()
     s3_stack.start_upkeep()
     refuse_soon(s3_stack, faces)
-    health = s3_stack.health()
-    assert health is not None
-    assert (health["status"], health["media"]) == ("unavailable", "away")
+    s3_stack.wait_for_health(status="unavailable", media="away")
     # What was accepted before is kept, and polls go on.
     wait_for_tries(s3_stack, accepted)
     assert client.poll(accepted[0]).status_code == 202
 
     minio_server.start() if how == "kill" else minio_server.thaw()
     for job_id in accepted:
-        assert finished(client, job_id)["code"] == 0
+        assert client.finished(job_id).json()["code"] == 0
     again = client.signed({"image": faces[0], "serial": 99})
     until = time.monotonic() + PATIENCE_S
     while client.send("features", again).status_code == 503 and time.monotonic() < until:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import base64
 import itertools
-import json
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from tests.face2_client import Face2Client, Json, base64_of
+from tests.face2_client import Json, base64_of
 from tests.stack import Stack
 
 ASYNC = {"Prefer": "respond-async"}
@@ -36,22 +32,6 @@ def face(test_data: Path) -> str:
 def picture(face: str) -> Json:
     """The data of a call that no other test makes in the same second."""
     return {"image": face, "serial": next(SERIAL)}
-
-
-def finished(client: Face2Client, job_id: str) -> requests.Response:
-    """The answer of a job, long-polled to its end."""
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        response = client.poll(job_id, wait="10")
-        if response.status_code != 202:
-            return response
-    pytest.fail("the job has not ended")
-
-
-def submitted(client: Face2Client, picture: Json, **headers: str) -> str:
-    response = client.call("locate", picture, **ASYNC, **headers)
-    assert response.status_code == 202, response.text
-    return str(response.json()["job_id"])
 
 
 # Held and polled ---------------------------------------------------------------
@@ -91,14 +71,14 @@ def test_an_asynchronous_call(stack: Stack, picture: Json) -> None:
     assert int(response.headers["retry-after"]) >= 1
     assert response.headers["preference-applied"] == "respond-async"
     assert response.headers["x-job-id"] == body["job_id"]
-    answer = finished(client, body["job_id"])
+    answer = client.finished(body["job_id"])
     assert answer.status_code == 200
     assert len(answer.json()["data"]["features"]) == 512
 
 
 def test_a_long_poll_returns_when_the_job_ends(stack: Stack, picture: Json) -> None:
     client = stack.client()
-    job_id = submitted(client, picture)
+    job_id = client.submit("locate", picture)
     answer = client.poll(job_id, wait="25")
     assert answer.status_code == 200
     assert answer.json()["data"]["face_num"] == 1
@@ -109,8 +89,8 @@ def test_a_long_poll_returns_when_the_job_ends(stack: Stack, picture: Json) -> N
 
 def test_a_waiting_job_tells_stage_and_position(idle_stack: Stack, picture: Json) -> None:
     client = idle_stack.client()
-    first = submitted(client, picture)
-    second = submitted(client, {**picture, "n": 2})
+    first = client.submit("locate", picture)
+    second = client.submit("locate", {**picture, "n": 2})
     positions = []
     for job_id in (first, second):
         response = client.poll(job_id)
@@ -139,7 +119,7 @@ def test_a_response_is_not_held_for_ever(
 
 def test_a_long_poll_gives_up(idle_stack: Stack, picture: Json) -> None:
     client = idle_stack.client()
-    job_id = submitted(client, picture)
+    job_id = client.submit("locate", picture)
     for wait in ("0", "0.2", "3600", "1e1"):  # capped by the two seconds of this stack
         assert client.poll(job_id, wait=wait).status_code == 202
     client.cancel(job_id)
@@ -148,7 +128,7 @@ def test_a_long_poll_gives_up(idle_stack: Stack, picture: Json) -> None:
 @pytest.mark.parametrize("wait", ["-1", "soon", "nan", "inf", "", "1e999", "0x1"])
 def test_a_wrong_wait_is_refused(stack: Stack, picture: Json, wait: str) -> None:
     client = stack.client()
-    job_id = submitted(client, picture)
+    job_id = client.submit("locate", picture)
     response = client.poll(job_id, wait=wait)
     assert response.status_code == 400
     assert response.json()["code"] == "invalid_parameter"
@@ -159,7 +139,7 @@ def test_a_wrong_wait_is_refused(stack: Stack, picture: Json, wait: str) -> None
 
 def test_cancelling(idle_stack: Stack, picture: Json) -> None:
     client = idle_stack.client()
-    job_id = submitted(client, picture)
+    job_id = client.submit("locate", picture)
     response = client.cancel(job_id)
     assert response.status_code == 200
     assert response.json() == {"job_id": job_id, "status": "cancelled", "href": f"/jobs/{job_id}"}
@@ -183,7 +163,7 @@ def test_who_holds_a_cancelled_job_is_answered_at_once(
     client = idle_stack.client()
     answers: list[requests.Response] = []
     key = uuid.uuid4().hex
-    job_id = submitted(client, picture, Idempotency_Key=key)
+    job_id = client.submit("locate", picture, Idempotency_Key=key)
 
     def hold() -> None:
         answers.append(idle_stack.client().call("locate", picture, Idempotency_Key=key))
@@ -268,181 +248,6 @@ def at_once(calls: list[Callable[[], None]]) -> None:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE_S)
-
-
-# Whose job it is ---------------------------------------------------------------
-
-
-def test_other_tenants_see_nothing(stack: Stack, picture: Json) -> None:
-    mine = stack.client()
-    other = stack.client(stack.add_tenant("other"))
-    held = mine.call("locate", picture)
-    job_id = held.headers["x-job-id"]
-    unknown = other.poll("0" * 32)
-    for response in (other.poll(job_id), other.cancel(job_id), other.poll(job_id, wait="1")):
-        assert (response.status_code, response.content) == (404, unknown.content)
-        assert "x-job-id" not in response.headers
-    assert mine.poll(job_id).content == held.content
-
-
-def test_the_same_key_and_signature_of_two_tenants_are_two_jobs(
-    stack: Stack, picture: Json
-) -> None:
-    key = uuid.uuid4().hex
-    jobs = [
-        submitted(stack.client(stack.add_tenant(f"same-key-{n}")), picture, Idempotency_Key=key)
-        for n in range(2)
-    ]
-    assert jobs[0] != jobs[1]
-
-
-def test_every_kind_of_credential_polls(stack: Stack, picture: Json) -> None:
-    client = stack.client()
-    credentials = client.credentials
-    held = client.call("locate", picture)
-    url = f"{stack.url}/jobs/{held.headers['x-job-id']}"
-    assert requests.get(url, headers={"X-API-Key": credentials.api_key}).content == held.content
-    basic = (credentials.app_id, credentials.app_secret)
-    assert requests.get(url, auth=basic).content == held.content
-    for sign_type in ("SHA256", "SM2"):
-        query = signed_query(client, held.headers["x-job-id"], sign_type)
-        for _ in range(2):  # a poll changes nothing: the same one may come again
-            assert requests.get(url, params={**query, "wait": "1"}).content == held.content
-
-
-def test_wrong_credentials_see_nothing(stack: Stack, picture: Json) -> None:
-    client = stack.client()
-    job_id = client.call("locate", picture).headers["x-job-id"]
-    url = f"{stack.url}/jobs/{job_id}"
-    app_id, secret = client.credentials.app_id, client.credentials.app_secret
-    right = signed_query(client, job_id, "SHA256")
-    wrong: list[dict[str, Any]] = [
-        {},
-        {"headers": {"X-API-Key": ""}},
-        {"headers": {"X-API-Key": client.credentials.api_key[:-1]}},
-        {"headers": {"X-API-Key": client.credentials.api_key + "x"}},
-        {"headers": {"X-API-Key": secret}},
-        {"headers": {"Authorization": "Basic !!!"}},
-        {"headers": {"Authorization": f"Bearer {client.credentials.api_key}"}},
-        {"auth": (app_id, secret[:-1])},
-        {"auth": (app_id, "")},
-        {"auth": ("nobody", secret)},
-        {"params": {**right, "signData": "x"}},
-        {"params": {**right, "timestamp": str(int(right["timestamp"]) + 1)}},
-        {"params": {**right, "data": "{}"}},
-        {"params": {**right, "data": "x"}},
-        {"params": {**right, "wait": "1", "more": "1"}},
-        {"params": signed_query(client, "0" * 32, "SHA256")},
-        {"params": {key: value for key, value in right.items() if key != "version"}},
-    ]
-    for credentials in wrong:
-        for method in ("GET", "DELETE"):
-            response = requests.request(method, url, **credentials)
-            assert response.status_code == 404, credentials
-            assert response.json()["code"] == "job_not_found"
-
-
-def signed_query(client: Face2Client, job_id: str, sign_type: str) -> dict[str, str]:
-    """The parameters of a poll, signed as those of a call are."""
-    parameters = client.signed({"job_id": job_id}, sign_type)
-    data = json.dumps(parameters["data"], separators=(",", ":"))
-    return {**{name: str(value) for name, value in parameters.items()}, "data": data}
-
-
-@pytest.mark.parametrize("job_id", ["x", "0" * 32, "%00", "..%2Fhealth", "0" * 5000, "é"])
-def test_there_is_no_such_job(stack: Stack, job_id: str) -> None:
-    response = stack.client().poll(job_id)
-    assert (response.status_code, response.json()["code"] in ("job_not_found", "not_found")) == (
-        404, True
-    )
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_a_job_takes_get_and_delete_only(stack: Stack, method: str) -> None:
-    response = requests.request(method, f"{stack.url}/jobs/{'0' * 32}")
-    assert (response.status_code, response.headers["allow"]) == (405, "GET, DELETE")
-
-
-# Clients that leave, services that stop ------------------------------------------
-
-
-def test_a_client_that_leaves_does_not_end_its_job(idle_stack: Stack, picture: Json) -> None:
-    client = idle_stack.client()
-    key = uuid.uuid4().hex
-    body = json.dumps(client.signed(picture)).encode()
-    place = urlsplit(client.url)
-    with socket.create_connection((place.hostname, place.port or 80)) as connection:
-        connection.sendall(
-            b"POST /face2/locate HTTP/1.1\r\nHost: x\r\nIdempotency-Key: " + key.encode()
-            + b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
-        )
-        until = time.monotonic() + PATIENCE_S
-        while idle_stack.jobs.by_idempotency_key(client.credentials.tenant_id, key) is None:
-            assert time.monotonic() < until
-            time.sleep(0.02)
-    time.sleep(0.2)
-    job = idle_stack.jobs.by_idempotency_key(client.credentials.tenant_id, key)
-    assert job is not None
-    assert job.state == "queued"
-    client.cancel(job.id)
-
-
-def test_a_stopping_shim_answers_who_waits(
-    tmp_path: Path, edge_models: Path, picture: Json
-) -> None:
-    with Stack(tmp_path, edge_models) as stack:  # responses are held for 30 seconds
-        client = stack.start_shim().client()
-        answers: list[requests.Response] = []
-        thread = threading.Thread(target=lambda: answers.append(client.call("locate", picture)))
-        thread.start()
-        until = time.monotonic() + PATIENCE_S
-        while not stack.jobs.counts() and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(0.2)
-        assert stack.shim is not None
-        stopped_at = time.monotonic()
-        stack.shim.stop()
-        thread.join(PATIENCE_S)
-        assert time.monotonic() - stopped_at < 15
-        assert answers[0].status_code == 202
-        # The job outlives the shim: another one knows it.
-        stack.start_shim()
-        assert client.poll(answers[0].json()["job_id"]).status_code == 202
-
-
-def test_answers_come_without_redis_wake_ups(
-    tmp_path: Path, edge_models: Path, picture: Json
-) -> None:
-    """Redis carries wake-ups only: jobs that end while it is frozen are seen in SQL."""
-    with Stack(tmp_path, edge_models) as stack:
-        client = stack.start_shim().client()
-        job_id = submitted(client, picture)
-        stack.redis.freeze()
-        answers: list[requests.Response] = []
-        thread = threading.Thread(target=lambda: answers.append(client.poll(job_id, wait="20")))
-        thread.start()
-        time.sleep(0.3)
-        stack.jobs.cancel(client.credentials.tenant_id, job_id)
-        thread.join(PATIENCE_S)
-        stack.redis.thaw()
-        assert answers[0].json()["code"] == 9999
-
-
-def test_submits_are_kept_while_redis_is_away(
-    tmp_path: Path, edge_models: Path, picture: Json
-) -> None:
-    with Stack(tmp_path, edge_models, resend_after_s=1.0) as stack:
-        client = stack.start(concurrency=1).client()
-        stack.redis.kill()
-        job_id = submitted(client, picture)
-        until = time.monotonic() + PATIENCE_S
-        while (stack.health() or {}).get("broker") != "away":
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        assert (stack.health() or {})["status"] == "degraded"
-        stack.redis.start()
-        answer = finished(client, job_id)
-        assert answer.json()["code"] == 0
 
 
 def test_request_ids(stack: Stack, picture: Json) -> None:

@@ -1,0 +1,106 @@
+"""Clients that leave, a shim that stops, a Redis that is away: the job stays."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from tests.face2_client import PATIENCE_S, Json, base64_of
+from tests.stack import Stack
+
+SERIAL = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def face(test_data: Path) -> str:
+    return base64_of(min((test_data / "photos" / "Gerhard_Schroeder").iterdir()))
+
+
+@pytest.fixture
+def picture(face: str) -> Json:
+    """The data of a call that no other test makes in the same second."""
+    return {"image": face, "serial": next(SERIAL)}
+
+
+def test_a_client_that_leaves_does_not_end_its_job(idle_stack: Stack, picture: Json) -> None:
+    client = idle_stack.client()
+    key = uuid.uuid4().hex
+    body = json.dumps(client.signed(picture)).encode()
+    place = urlsplit(client.url)
+    with socket.create_connection((place.hostname, place.port or 80)) as connection:
+        connection.sendall(
+            b"POST /face2/locate HTTP/1.1\r\nHost: x\r\nIdempotency-Key: " + key.encode()
+            + b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+        )
+        until = time.monotonic() + PATIENCE_S
+        while idle_stack.jobs.by_idempotency_key(client.credentials.tenant_id, key) is None:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    time.sleep(0.2)
+    job = idle_stack.jobs.by_idempotency_key(client.credentials.tenant_id, key)
+    assert job is not None
+    assert job.state == "queued"
+    client.cancel(job.id)
+
+
+def test_a_stopping_shim_answers_who_waits(
+    tmp_path: Path, edge_models: Path, picture: Json
+) -> None:
+    with Stack(tmp_path, edge_models) as stack:  # responses are held for 30 seconds
+        client = stack.start_shim().client()
+        answers: list[requests.Response] = []
+        thread = threading.Thread(target=lambda: answers.append(client.call("locate", picture)))
+        thread.start()
+        until = time.monotonic() + PATIENCE_S
+        while not stack.jobs.counts() and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        assert stack.shim is not None
+        stopped_at = time.monotonic()
+        stack.shim.stop()
+        thread.join(PATIENCE_S)
+        assert time.monotonic() - stopped_at < 15
+        assert answers[0].status_code == 202
+        # The job outlives the shim: another one knows it.
+        stack.start_shim()
+        assert client.poll(answers[0].json()["job_id"]).status_code == 202
+
+
+def test_answers_come_without_redis_wake_ups(
+    tmp_path: Path, edge_models: Path, picture: Json
+) -> None:
+    """Redis carries wake-ups only: jobs that end while it is frozen are seen in SQL."""
+    with Stack(tmp_path, edge_models) as stack:
+        client = stack.start_shim().client()
+        job_id = client.submit("locate", picture)
+        stack.redis.freeze()
+        answers: list[requests.Response] = []
+        thread = threading.Thread(target=lambda: answers.append(client.poll(job_id, wait="20")))
+        thread.start()
+        time.sleep(0.3)
+        stack.jobs.cancel(client.credentials.tenant_id, job_id)
+        thread.join(PATIENCE_S)
+        stack.redis.thaw()
+        assert answers[0].json()["code"] == 9999
+
+
+def test_submits_are_kept_while_redis_is_away(
+    tmp_path: Path, edge_models: Path, picture: Json
+) -> None:
+    with Stack(tmp_path, edge_models, resend_after_s=1.0) as stack:
+        client = stack.start(concurrency=1).client()
+        stack.redis.kill()
+        job_id = client.submit("locate", picture)
+        stack.wait_for_health(status="degraded", broker="away")
+        stack.redis.start()
+        answer = client.finished(job_id)
+        assert answer.json()["code"] == 0

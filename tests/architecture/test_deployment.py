@@ -55,6 +55,14 @@ def test_compose_runs_commands_that_exist(services: dict[str, Any]) -> None:
         assert {word for word in words if word.startswith("--")} <= options, name
 
 
+def test_compose_names_services_and_volumes_that_exist(services: dict[str, Any]) -> None:
+    kept = yaml.safe_load(COMPOSE.read_text())["volumes"]
+    for service in services.values():
+        assert set(service.get("depends_on", {})) <= set(services)
+        named = {str(volume).split(":")[0] for volume in service.get("volumes", [])}
+        assert {name for name in named if name.isalpha()} <= set(kept)
+
+
 def test_each_stage_has_a_worker_service(services: dict[str, Any]) -> None:
     for stage in Stage:
         assert services[stage]["command"] == ["worker", "--stages", stage]

@@ -137,6 +137,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterat
 @pytest.fixture(scope="session")
 def idle_stack(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator[Stack]:
     """A service without workers, in which jobs stay queued; shared, too. Responses are
-    held for two seconds."""
-    with Stack(tmp_path_factory.mktemp("idle"), edge_models, hold_s=2.0) as stack:
+    held for a second."""
+    with Stack(tmp_path_factory.mktemp("idle"), edge_models, hold_s=1.0) as stack:
         yield stack.start_shim()

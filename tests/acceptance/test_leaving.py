@@ -75,6 +75,32 @@ def test_a_stopping_shim_answers_who_waits(
         assert client.poll(answers[0].json()["job_id"]).status_code == 202
 
 
+def test_who_holds_a_cancelled_job_is_answered_at_once(
+    tmp_path: Path, edge_models: Path, picture: Json
+) -> None:
+    with Stack(tmp_path, edge_models) as stack:  # responses are held for 30 seconds
+        client = stack.start_shim().client()
+        key = uuid.uuid4().hex
+        job_id = client.submit("locate", picture, Idempotency_Key=key)
+        answers: list[requests.Response] = []
+
+        def hold() -> None:
+            answers.append(stack.client().call("locate", picture, Idempotency_Key=key))
+
+        def look() -> None:
+            answers.append(stack.client().poll(job_id, wait="30"))
+
+        threads = [threading.Thread(target=hold), threading.Thread(target=look)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)  # by then they wait; if not, they are answered all the same
+        client.cancel(job_id)
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        assert [answer.json()["code"] for answer in answers] == [9999, 9999]
+        assert answers[0].content == answers[1].content
+
+
 def test_answers_come_without_redis_wake_ups(
     tmp_path: Path, edge_models: Path, picture: Json
 ) -> None:

@@ -120,7 +120,7 @@ def test_a_response_is_not_held_for_ever(
 def test_a_long_poll_gives_up(idle_stack: Stack, picture: Json) -> None:
     client = idle_stack.client()
     job_id = client.submit("locate", picture)
-    for wait in ("0", "0.2", "3600", "1e1"):  # capped by the two seconds of this stack
+    for wait in ("0", "0.2", "3600", "1e1"):  # capped by the one second of this stack
         assert client.poll(job_id, wait=wait).status_code == 202
     client.cancel(job_id)
 
@@ -155,31 +155,6 @@ def test_a_finished_job_cannot_be_cancelled(stack: Stack, picture: Json) -> None
     job_id = held.headers["x-job-id"]
     assert client.cancel(job_id).status_code == 409
     assert client.poll(job_id).content == held.content
-
-
-def test_who_holds_a_cancelled_job_is_answered_at_once(
-    stack: Stack, idle_stack: Stack, picture: Json
-) -> None:
-    client = idle_stack.client()
-    answers: list[requests.Response] = []
-    key = uuid.uuid4().hex
-    job_id = client.submit("locate", picture, Idempotency_Key=key)
-
-    def hold() -> None:
-        answers.append(idle_stack.client().call("locate", picture, Idempotency_Key=key))
-
-    def look() -> None:
-        answers.append(idle_stack.client().poll(job_id, wait="2"))
-
-    threads = [threading.Thread(target=hold), threading.Thread(target=look)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    client.cancel(job_id)
-    for thread in threads:
-        thread.join(PATIENCE_S)
-    assert [answer.json()["code"] for answer in answers] == [9999, 9999]
-    assert answers[0].content == answers[1].content
 
 
 # Repetition --------------------------------------------------------------------

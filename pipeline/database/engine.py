@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import msgspec
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -19,13 +18,9 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
     StatementError,
 )
-from sqlalchemy.pool import QueuePool
 
+from pipeline.database.sqlite import open_sqlite, turn
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError, InvalidParameter
-
-# Seconds to wait for SQLite's one writer: a job's transaction takes under a
-# millisecond, so that only a stuck process reaches this.
-BUSY_S = 10
 
 POOL_SIZE = 8
 POOL_WAIT_S = 5
@@ -40,6 +35,8 @@ _SHARED: dict[str, Any] = {
     "pool_size": POOL_SIZE,
     "max_overflow": POOL_SIZE,
     "pool_timeout": POOL_WAIT_S,
+    # Errors travel to logs: what was to be stored must not go with them.
+    "hide_parameters": True,
     "json_serializer": _to_json,
     "json_deserializer": msgspec.json.decode,
 }
@@ -60,7 +57,7 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
     except ArgumentError as error:
         raise ConfigurationError("FACELINE_DATABASE_URL is not a database's URL") from error
     if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(parsed, durable)
+        return open_sqlite(parsed, durable, **_SHARED)
     if parsed.get_backend_name() == "postgresql":
         # psycopg costs 60 ms at import; SQLite does without.
         from pipeline.database.postgres import open_postgres
@@ -70,43 +67,6 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
         f"FACELINE_DATABASE_URL names {parsed.get_backend_name()!r}; "
         "use sqlite:///path or postgresql://..."
     )
-
-
-def _open_sqlite(url: URL, durable: bool) -> Engine:
-    engine = create_engine(
-        url,
-        poolclass=QueuePool,
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_SIZE,
-        pool_timeout=POOL_WAIT_S,
-        connect_args={"timeout": BUSY_S, "check_same_thread": False, "isolation_level": None},
-        # Errors travel to logs: what was to be stored must not go with them.
-        hide_parameters=True,
-        json_serializer=_to_json,
-        json_deserializer=msgspec.json.decode,
-    )
-
-    @event.listens_for(engine, "do_connect")
-    def make_room(*_: Any) -> None:
-        # Where that fails, SQLite's own error says it better.
-        with suppress(OSError):
-            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        connection.execute("PRAGMA foreign_keys=ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later cannot wait for another
-        # writer and fails at once; one that is to write says so at its start.
-        writes = connection.get_execution_options().get("writes", False)
-        driver: Any = connection.connection.dbapi_connection
-        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
 
 
 @contextmanager
@@ -122,6 +82,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     ``InvalidParameter`` for a value that the database cannot keep."""
     with (
         map_sql_errors(),
+        turn(engine) if engine.dialect.name == "sqlite" else nullcontext(),
         engine.connect().execution_options(writes=True) as connection,
         connection.begin(),
     ):

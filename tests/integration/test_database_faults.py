@@ -12,8 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from pipeline.database import engine as engine_module
-from pipeline.database import migrate, postgres
+from pipeline.database import migrate, postgres, sqlite
 from pipeline.database.engine import open_engine, reading, writing
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, InvalidParameter
 from tests.job_factory import Clock, Queue, add_tenant, new_job
@@ -159,7 +158,7 @@ def test_a_migration_may_take_its_time(
 def test_sqlite_waits_for_the_other_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "BUSY_S", 0.2)
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.2)
     path = tmp_path / "faceline.db"
     engine = open_engine(f"sqlite:///{path}", durable=False)
     queue = _queue(engine)
@@ -172,6 +171,20 @@ def test_sqlite_waits_for_the_other_writer(
     other.execute("COMMIT")
     other.close()
     assert queue.try_take(job) is not None
+    engine.dispose()
+
+
+def test_sqlite_does_not_wait_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction within a transaction of the same thread can never begin."""
+    monkeypatch.setattr(sqlite, "BUSY_S", 0.2)
+    engine = open_engine(f"sqlite:///{tmp_path / 'faceline.db'}", durable=False)
+    queue = _queue(engine)
+    claim = queue.take(queue.add())
+    with pytest.raises(DatabaseUnavailable, match="locked"):
+        queue.finish(claim, {}, [], lambda _: queue.renew([claim], 15))
+    assert queue.finish(claim, {}, [], None)
     engine.dispose()
 
 

@@ -17,7 +17,9 @@ from pipeline.errors import PackMissing
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
 
-pytest_plugins = ["tests.servers", "tests.databases", "tests.job_factory", "tests.stack"]
+pytest_plugins = [
+    "tests.servers", "tests.databases", "tests.job_factory", "tests.gallery_factory", "tests.stack",
+]
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = _ROOT.parent / "shared"

@@ -52,9 +52,11 @@ class Writer:
             insert(changes).from_select(
                 ["tenant_id", "number", "label"],
                 select(literal(self.tenant_id), literal(self.number) + place, label),
-            )
+            ),
+            execution_options={"preserve_rowcount": True},
         )
-        self._advance(counted.rowcount)
+        if counted.rowcount:
+            self._advance(counted.rowcount)
 
     def _advance(self, steps: int) -> None:
         self.number += steps

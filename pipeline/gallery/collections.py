@@ -1,22 +1,112 @@
-"""Collections: b's groups, d's facedbs."""
+"""Which collections there are, and which faces are in them.
+
+A collection's key is b's groupId and d's facedb.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert
+from collections.abc import Iterable, Sequence
 
-from pipeline.database.schema import collections
+from sqlalchemy import Connection, delete, insert, select
 
-DEFAULT = "default"
-"""The collection that every tenant has and cannot delete."""
+from pipeline.database.schema import bindings, collections, faces, vectors
+from pipeline.errors import CollectionNotFound
+from pipeline.gallery.changes import Writer
+from pipeline.gallery.records import COLLECTIONS, DEFAULT, DEFAULT_SCORE, Collection, collection
 
-DEFAULT_SCORE = 80.0  # documents b, 2.2
+# Faces named in one statement.
+BLOCK = 2000
+
+MOST_COLLECTIONS = 64  # document b, 2.2
 
 
 def make_default(connection: Connection, tenant_id: int, now: float) -> None:
-    """Give a new tenant its collection."""
+    """Give a new tenant the collection that every tenant has."""
     connection.execute(
         insert(collections).values(
             tenant_id=tenant_id, key=DEFAULT, type="", name="", score=DEFAULT_SCORE,
             created_at=now,
         )
     )
+
+
+def find_collections(
+    connection: Connection, tenant_id: int, keys: Iterable[str]
+) -> dict[str, Collection]:
+    """Those of the named collections that exist, by key."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
+    rows = connection.execute(
+        COLLECTIONS.where(collections.c.tenant_id == tenant_id, collections.c.key.in_(wanted))
+    )
+    return {row.key: collection(row) for row in rows}
+
+
+def resolve(connection: Connection, tenant_id: int, keys: Sequence[str]) -> list[Collection]:
+    """The named collections, in order and each once. Raises ``CollectionNotFound``."""
+    found = find_collections(connection, tenant_id, keys)
+    for key in keys:
+        if key not in found:
+            raise CollectionNotFound(f"no collection {key!r}")
+    return [found[key] for key in dict.fromkeys(keys)]
+
+
+def bind(writer: Writer, groups: Sequence[Collection], face_ids: Sequence[int]) -> set[int]:
+    """Put every face into every collection; the faces for which that changed something.
+    Does not note the change."""
+    if not groups or not face_ids:
+        return set()
+    group_ids = [group.id for group in groups]
+    there = writer.connection.execute(
+        select(bindings.c.collection_id, bindings.c.face_id).where(
+            bindings.c.collection_id.in_(group_ids), bindings.c.face_id.in_(face_ids)
+        )
+    )
+    bound = {(row.collection_id, row.face_id) for row in there}
+    missing = [
+        {"collection_id": group, "face_id": face, "tenant_id": writer.tenant_id}
+        for group in group_ids
+        for face in face_ids
+        if (group, face) not in bound
+    ]
+    if missing:
+        writer.connection.execute(insert(bindings), missing)
+    return {row["face_id"] for row in missing}
+
+
+def unbind(writer: Writer, groups: Sequence[Collection], face_id: int) -> bool:
+    """Take a face out of collections; whether that changed something. Does not note it."""
+    removed = writer.connection.execute(
+        delete(bindings).where(
+            bindings.c.collection_id.in_([group.id for group in groups]),
+            bindings.c.face_id == face_id,
+        )
+    )
+    return removed.rowcount > 0
+
+
+def note_faces(writer: Writer, face_ids: Iterable[int]) -> None:
+    """Note that faces have changed what the index sees of them."""
+    chosen = sorted(set(face_ids))
+    for start in range(0, len(chosen), BLOCK):
+        block = chosen[start : start + BLOCK]
+        writer.note_all(select(vectors.c.label).where(vectors.c.face_id.in_(block)))
+
+
+def collections_of(
+    connection: Connection, tenant_id: int, face_ids: Sequence[int]
+) -> dict[int, list[Collection]]:
+    """The collections that each face is in, oldest first."""
+    rows = connection.execute(
+        COLLECTIONS.add_columns(bindings.c.face_id)
+        .join(bindings, bindings.c.collection_id == collections.c.id)
+        .join(faces, faces.c.id == bindings.c.face_id)
+        .where(faces.c.tenant_id == tenant_id, faces.c.id.in_(face_ids))
+        .order_by(collections.c.id)
+    )
+    found: dict[int, list[Collection]] = {}
+    for row in rows:
+        group = Collection(row.id, row.key, row.type, row.name, row.score)
+        found.setdefault(row.face_id, []).append(group)
+    return found

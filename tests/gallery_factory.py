@@ -1,0 +1,207 @@
+"""A gallery for tests: made-up faces of a tenant, with their objects in a media store."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, select
+
+from pipeline import keys
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import METADATA, bindings, changes, discarded, faces, vectors
+from pipeline.gallery.changes import ChangeLog, take
+from pipeline.gallery.enrol import enrol, replace_face
+from pipeline.gallery.faces import FaceStore
+from pipeline.gallery.groups import CollectionStore
+from pipeline.gallery.images import ImageStore
+from pipeline.gallery.records import Enrolled, Enrolment, FaceRecord, NewFace, NewImage
+from pipeline.media.directory import DirectoryStore
+from pipeline.types import Box, Embedding, VectorModel
+from tests.job_factory import Clock
+
+MODEL = VectorModel("edge", "a" * 64, 8)
+
+
+def vector_of(seed: object, dimension: int = MODEL.dimension) -> Embedding:
+    """The unit vector that belongs to ``seed``."""
+    digest = hashlib.sha256(repr(seed).encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    vector = generator.standard_normal(dimension).astype(np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+class Shelf:
+    """One tenant's gallery, with short ways to what tests do most.
+
+    A picture is a word; its faces are numbered, and the embedding of a face belongs to
+    the word and the number.
+    """
+
+    def __init__(
+        self, engine: Engine, tenant: int, media: DirectoryStore, clock: Clock
+    ) -> None:
+        self.engine = engine
+        self.tenant = tenant
+        self.media = media
+        self.clock = clock
+        self.faces = FaceStore(engine, media, clock)
+        self.images = ImageStore(engine, media, clock)
+        self.groups = CollectionStore(engine, media, clock)
+        self.log = ChangeLog(engine)
+        self._jobs = itertools.count(1)
+
+    def other(self, tenant: int) -> Shelf:
+        """The gallery of another tenant in the same stores."""
+        return Shelf(self.engine, tenant, self.media, self.clock)
+
+    # -- enrolling ----------------------------------------------------------------
+
+    def prepare(self, picture: str, count: int = 1, **values: Any) -> Enrolment:
+        """An enrolment whose objects are stored, as a job leaves it to its end."""
+        job = f"job{self.tenant}x{id(self)}x{next(self._jobs)}"
+        image = values.pop("image_id", None)
+        model = values.pop("model", MODEL)
+        groups = values.pop("collections", ())
+        fresh = values.pop("fresh", False)
+        described = values.pop("description", "")
+        new = NewImage(
+            image_id=image or f"id-{picture}", sha256=_sha(picture),
+            media_key=self._put(keys.image_media(self.tenant, job, _sha(picture)), picture),
+            size=len(picture), width=200, height=100, format="JPEG", description=described,
+        )
+        made = tuple(
+            self.face(job, picture, number, model, **values) for number in range(count)
+        )
+        return Enrolment(new, made, model, tuple(groups), fresh)
+
+    def face(
+        self, job: str, picture: str, number: int, model: VectorModel, **values: Any
+    ) -> NewFace:
+        crop = f"{picture}-{number}"
+        given: dict[str, Any] = {
+            "box": Box(1.5, 2, 30.25, 40), "landmarks": [[1.0, 2.0]] * 5, "score": 0.9,
+            "quality": {"quality": 0.8}, "embedding": vector_of(crop, model.dimension),
+            "face_key": self._put(keys.face_media(self.tenant, job, number, _sha(crop)), crop),
+        }
+        return NewFace(**{**given, **values})
+
+    def _put(self, key: str, content: str) -> str:
+        self.media.put(key, content.encode())
+        return key
+
+    def enrol(self, picture: str, count: int = 1, **values: Any) -> Enrolled:
+        new = self.prepare(picture, count, **values)
+        with writing(self.engine) as connection:
+            return enrol(connection, self.tenant, new, self.clock())
+
+    def add(self, picture: str, **values: Any) -> FaceRecord:
+        """The only face of a picture."""
+        (record,) = self.enrol(picture, **values).faces
+        return record
+
+    def replace(self, face: FaceRecord, picture: str, **values: Any) -> FaceRecord:
+        new = self.prepare(picture, **values)
+        with writing(self.engine) as connection:
+            return replace_face(
+                connection, self.tenant, face.id, new.image, new.faces[0], new.model,
+                self.clock(),
+            )
+
+    # -- looking into the stores --------------------------------------------------
+
+    def label(self, face: FaceRecord) -> int:
+        with reading(self.engine) as connection:
+            return connection.execute(
+                select(vectors.c.label).where(vectors.c.face_id == face.id)
+            ).scalar_one()
+
+    def groups_of(self, face: FaceRecord) -> list[str]:
+        return [group.key for group in self.faces.collections(self.tenant, face.id)]
+
+    def objects(self) -> set[str]:
+        """The permanent objects of the tenant in the media store."""
+        return {item.key for item in self.media.walk(keys.tenant_prefix(self.tenant))}
+
+    def named(self) -> set[str]:
+        """The objects that rows of the tenant name."""
+        with reading(self.engine) as connection:
+            return {
+                key
+                for table, column in (("images", "media_key"), ("faces", "face_key"))
+                for key in connection.execute(
+                    select(METADATA.tables[table].c[column]).where(
+                        METADATA.tables[table].c.tenant_id == self.tenant
+                    )
+                ).scalars()
+            }
+
+    def waiting(self) -> set[str]:
+        """The objects that are noted to be deleted."""
+        with reading(self.engine) as connection:
+            return set(
+                connection.execute(
+                    select(discarded.c.media_key).where(discarded.c.tenant_id == self.tenant)
+                ).scalars()
+            )
+
+    def state(self) -> dict[int, tuple[int, frozenset[int]]]:
+        """What an index must know: of each label its face and its collections."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(
+                select(vectors.c.label, vectors.c.face_id)
+                .where(vectors.c.tenant_id == self.tenant)
+            ).all()
+            bound = connection.execute(
+                select(bindings.c.face_id, bindings.c.collection_id)
+                .where(bindings.c.tenant_id == self.tenant)
+            ).all()
+        return {
+            row.label: (
+                row.face_id,
+                frozenset(b.collection_id for b in bound if b.face_id == row.face_id),
+            )
+            for row in rows
+        }
+
+    def numbers(self) -> list[int]:
+        with reading(self.engine) as connection:
+            return list(
+                connection.execute(
+                    select(changes.c.number).where(changes.c.tenant_id == self.tenant)
+                    .order_by(changes.c.number)
+                ).scalars()
+            )
+
+    def count(self) -> int:
+        with reading(self.engine) as connection:
+            return len(
+                connection.execute(
+                    select(faces.c.id).where(faces.c.tenant_id == self.tenant)
+                ).all()
+            )
+
+
+def lock_tenant(engine: Engine, tenant: int) -> None:
+    """Take the writer's right and give it back."""
+    with writing(engine) as connection:
+        take(connection, tenant)
+
+
+def pictures(words: Sequence[str]) -> list[str]:
+    return [f"id-{word}" for word in words]
+
+
+def _sha(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+@pytest.fixture
+def shelf(engine: Engine, tenant: int, clock: Clock, tmp_path: Path) -> Shelf:
+    """An empty gallery."""
+    return Shelf(engine, tenant, DirectoryStore(tmp_path / "media"), clock)

@@ -117,9 +117,10 @@ class Shelf:
 
     def label(self, face: FaceRecord) -> int:
         with reading(self.engine) as connection:
-            return connection.execute(
+            label: int = connection.execute(
                 select(vectors.c.label).where(vectors.c.face_id == face.id)
             ).scalar_one()
+        return label
 
     def groups_of(self, face: FaceRecord) -> list[str]:
         return [group.key for group in self.faces.collections(self.tenant, face.id)]

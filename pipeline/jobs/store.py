@@ -44,8 +44,9 @@ from pipeline.jobs.statements import (
     job_of,
 )
 
-Effect = Callable[[Connection], None]
-"""What a job changes besides its own row, in the transaction that ends it."""
+Effect = Callable[[Connection], JsonObject | None]
+"""What a job changes besides its own row, in the transaction that ends it. What it
+returns, if anything, is the job's result: ids that only the change has brought about."""
 
 MAX_KEY_CHARS = 255  # the column of the schema
 
@@ -220,8 +221,11 @@ class JobStore(JobReader):
             changed = connection.execute(HELD, {**_hold(claim), **values})
             if changed.rowcount != 1:
                 return False
-            if effect is not None:
-                effect(connection)
+            late = None if effect is None else effect(connection)
+            if late is not None:
+                connection.execute(
+                    update(jobs).where(jobs.c.id == claim.id).values(result=late)
+                )
         return True
 
     # -- the reconciler's side ----------------------------------------------------

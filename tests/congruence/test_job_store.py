@@ -275,6 +275,13 @@ def test_the_effect_is_made_with_the_result_or_not_at_all(
     assert _effects(engine) == 1
 
 
+def test_an_effect_can_tell_the_result(queue: Queue) -> None:
+    job = queue.add()
+    claim = queue.take(job)
+    assert queue.finish(claim, {"early": 1}, [], lambda connection: {"late": 2})
+    assert queue.see(job).result == {"late": 2}
+
+
 def test_an_effect_that_fails_leaves_the_job_running(queue: Queue, engine: Engine) -> None:
     job = queue.add()
     claim = queue.take(job)

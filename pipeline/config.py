@@ -140,6 +140,49 @@ class Settings(BaseSettings):
         "it between workers of different stages; the next one then decodes again."
     )
 
+    # Search
+    index_engine: Literal["auto", "flat", "codes", "hnsw"] = Field(
+        "auto",
+        description="How galleries are searched: `flat` compares every vector, `codes` what "
+        "sign-bit codes say is near, `hnsw` walks a graph (needs the package hnswlib); `auto`: "
+        "`flat` up to index_exact_limit, `codes` above it.",
+    )
+    index_exact_limit: int = Field(
+        20_000, ge=0, description="Faces of a tenant up to which `auto` compares every vector."
+    )
+    index_short_list: int = Field(
+        2000, ge=1, description="Vectors that `codes` compares exactly for each probe."
+    )
+    index_threads: int = Field(
+        1, ge=1, description="Threads with which hnswlib builds and searches a graph."
+    )
+    index_snapshot_changes: int = Field(
+        10_000, ge=1, description="Fewest changes of a gallery between two snapshots of its "
+        "index; a large gallery waits for a tenth of its size. One below that is read from the "
+        "database at each start.",
+    )
+    index_garbage_share: float = Field(
+        0.25, gt=0, le=1, description="Share of deleted faces in an index at which it is built "
+        "anew."
+    )
+    index_canary_every: int = Field(
+        1000, ge=0, description="Every so many searches one is repeated exactly, to measure the "
+        "recall; 0: none."
+    )
+    purge_after_s: float = Field(
+        3600.0, gt=0, description="Seconds after which a deleted face is in no snapshot of an "
+        "index any more."
+    )
+    hnsw_links: int = Field(
+        32, ge=2, le=512, description="Links of a graph's node (hnswlib's M)."
+    )
+    hnsw_build_width: int = Field(
+        400, ge=8, description="Candidates when a graph is built (hnswlib's ef_construction)."
+    )
+    hnsw_search_width: int = Field(
+        400, ge=8, description="Candidates when a graph is searched (hnswlib's ef)."
+    )
+
     # Serving
     host: str = Field("127.0.0.1", description="Address that the shim listens on.")
     port: int = Field(8600, ge=0, le=65535, description="Port that the shim listens on.")

@@ -1,0 +1,49 @@
+"""Sampled searches repeated exactly: the recall that a gallery really has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pipeline.index.base import Hit, Vectors
+from pipeline.index.flat import FlatIndex
+
+SAME = 1e-5
+"""Difference of two cosines of the same vectors, computed in different order."""
+
+
+class Canary:
+    """Repeats every ``every``-th search exactly and counts what was found; 0: none.
+
+    ``checked`` is how many searches were repeated, ``found`` how many of these had named
+    a label as near as the nearest one. Threads may lose a count between them.
+    """
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._searches = 0
+        self.checked = 0
+        self.found = 0
+
+    @property
+    def recall(self) -> float:
+        """The share of the repeated searches that had found the nearest label; 1 before
+        the first."""
+        return self.found / self.checked if self.checked else 1.0
+
+    def watch(
+        self,
+        index: FlatIndex,
+        probes: Vectors,
+        collections: Collection[int] | None,
+        answer: Sequence[Sequence[Hit]],
+    ) -> None:
+        """Count a search, and repeat its first probe if it is its turn."""
+        if not self._every or index.engine == FlatIndex.engine or not len(probes):
+            return
+        self._searches += 1
+        if self._searches % self._every:
+            return
+        truth = index.search_exactly(probes[:1], 1, collections)[0]
+        named = answer[0][0].cosine if answer[0] else -1.0
+        self.checked += 1
+        self.found += not truth or named >= truth[0].cosine - SAME

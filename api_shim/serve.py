@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from api_shim.app import Shim, make_app
+from api_shim.protocol import BoundedProtocol
 from pipeline.config import Settings
 
 # Seconds that a stopping process gives to requests in hand. Whoever waits for a job is
@@ -39,7 +40,7 @@ def run(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -4,11 +4,11 @@ Every pair of faces of different people is an impostor pair; their cosines are
 counted in a fine histogram, block by block, so that memory stays flat. Down to FMR
 1e-2 the table is the count itself. Below it stands a model of the tail,
 
-    cosine = a + b * (-log10 FMR) ** p,   1/2 <= p <= 1,
+    cosine = a + b * (-log10 FMR) ** p,   0 < p <= 1,
 
-which lies between the tail of a normal distribution (p = 1/2) and that of an
-exponential one (p = 1), is fitted to the counts between 1e-1.5 and the lowest rate
-that has enough pairs, and carries on to 1e-6. Being smooth it is also what makes the
+which is that of a normal distribution at p = 1/2 and that of an exponential one at
+p = 1; a model whose cosines crowd below 1 has a smaller p. It is fitted to the counts
+between 1e-1.5 and the lowest rate that has enough pairs, and carries on to 1e-6. Being smooth it is also what makes the
 table robust: one person under two names gives a handful of "impostor" pairs far above
 everything that the model expects, and those are left out.
 """
@@ -42,7 +42,7 @@ MIN_PEOPLE = 100
 KNOTS = -np.arange(2, -4 * LOG_LAST + 1) / 4
 MODEL_FROM, FIT_FROM, FIT_TO_AT_FIRST, FIT_TO_AT_LAST = -2.0, -1.5, -3.0, -5.0
 FIT_STEP = 0.1
-POWERS = np.arange(0.5, 1.001, 0.05)
+POWERS = np.arange(0.1, 1.001, 0.05)
 
 # A pair is taken for wrongly labelled above the cosine at which the model expects a
 # tenth of a pair in all: by chance one data set in ten loses one good pair.

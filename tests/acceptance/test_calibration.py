@@ -91,3 +91,26 @@ def test_wrong_labels_hardly_move_the_table(edge_faces: Labelled, seed: int) -> 
     assert mixed.suspects > 2 * right.suspects
     for rate, shift in ((1e-2, 0.001), (1e-4, 0.003), (1e-6, 0.015)):
         assert abs(mixed.cosine_at(rate) - right.cosine_at(rate)) < shift
+
+
+@pytest.mark.parametrize(
+    ("pack_fixture", "true_matches"), [("edge_pack", 0.99), ("dlib_pack", 0.85)]
+)
+def test_shipped_tables_hold_on_whole_photos(
+    pack_fixture: str, true_matches: float, request: pytest.FixtureRequest, test_data: Path
+) -> None:
+    """Sixty photos of six people that no table was made from, through the service's own
+    detection and alignment; 1,500 pairs tell about one in ten and one in a hundred."""
+    pack: Pack = request.getfixturevalue(pack_fixture)
+    table = load(pack.info.name, model=pack.info.recognition_model)
+    assert table is not None
+    found = embed_files(sorted((test_data / "photos").glob("*/*.jpg")), pack)
+    assert len(found.vectors) == 60
+    vectors = np.array(list(found.vectors.values()))
+    people = np.unique([path.parent.name for path in found.vectors], return_inverse=True)[1]
+    pairs = np.triu_indices(len(vectors), 1)
+    cosines = (vectors @ vectors.T)[pairs]
+    same = (people[:, None] == people)[pairs]
+    assert 0.05 < (cosines[~same] >= table.cosine_at(1e-1)).mean() < 0.2
+    assert (cosines[~same] >= table.cosine_at(1e-2)).mean() < 0.02
+    assert (cosines[same] >= table.cosine_at(1e-3)).mean() > true_matches

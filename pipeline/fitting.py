@@ -8,9 +8,11 @@ counted in a fine histogram, block by block, so that memory stays flat. Down to 
 
 which is that of a normal distribution at p = 1/2 and that of an exponential one at
 p = 1; a model whose cosines crowd below 1 has a smaller p. It is fitted to the counts
-between 1e-1.5 and the lowest rate that has enough pairs, and carries on to 1e-6. Being smooth it is also what makes the
-table robust: one person under two names gives a handful of "impostor" pairs far above
-everything that the model expects, and those are left out.
+between 1e-1.5 and the lowest rate that has enough pairs, and carries on to 1e-6.
+
+Being smooth it is also what makes the table robust: one person under two names gives a
+handful of "impostor" pairs far above everything that the model expects, and those are
+left out.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from pipeline.errors import FaceError
 from pipeline.sessions import registry
 from workers import process
 from workers.app import make_app
+from workers.consumer import EagerConsumer
 from workers.dispatch import Dispatcher
 from workers.logs import setup_logging
 from workers.pool import ProcessPool
@@ -58,6 +59,7 @@ def _make_worker(app: Celery, settings: Settings) -> Any:
         warnings.simplefilter("ignore", SecurityWarning)
         return app.Worker(
             pool=ProcessPool,
+            consumer_cls=EagerConsumer,
             # "auto" heeds the share of the cores that a container is given
             concurrency=settings.concurrency or "auto",
             queues=[queue_name(stage) for stage in settings.served_stages],

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
@@ -27,12 +28,14 @@ EXPIRE_EVERY_S = 60.0
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep the house until ``stop`` is set. Several may run at once."""
     with _open(settings) as (reconciler, expiry):
+        reconciling = _Duty("reconcile", reconciler.round)
+        expiring = _Duty("expire", expiry.round)
         expire_at = 0.0
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
         while not stop.wait(settings.reconcile_interval_s):
-            _try("reconcile", reconciler.round)
+            reconciling.attempt()
             if time.monotonic() >= expire_at:
-                _try("expire", expiry.round)
+                expiring.attempt()
                 expire_at = time.monotonic() + EXPIRE_EVERY_S
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
 
@@ -52,14 +55,31 @@ def _open(settings: Settings) -> Iterator[tuple[Reconciler, Expiry]]:
         )
 
 
-def _try(what: str, work: Callable[[], None]) -> None:
-    """Do ``work``; whatever goes wrong, the next round tries again."""
-    try:
-        work()
-    except FaceError as error:
-        logger.warning(
-            "Upkeep waits: %s", error, extra={"action": f"{what}_failed", "code": error.code}
-        )
-    except Exception:
-        # A fault of ours in one round must not stop all the later ones.
-        logger.exception("Upkeep failed", extra={"action": f"{what}_failed"})
+@dataclass(slots=True)
+class _Duty:
+    """Work that is done again and again; ``trouble`` is the code of the error that it
+    last ended with, so that an outage is logged when it begins and when it ends."""
+
+    name: str
+    work: Callable[[], None]
+    trouble: str = ""
+
+    def attempt(self) -> None:
+        """Do the work; whatever goes wrong, the next round tries again."""
+        try:
+            self.work()
+        except FaceError as error:
+            if self.trouble != error.code:
+                logger.warning(
+                    "Upkeep waits: %s", error,
+                    extra={"action": f"{self.name}_failed", "code": error.code},
+                )
+            self.trouble = error.code
+        except Exception:
+            # A fault of ours in one round must not stop all the later ones.
+            logger.exception("Upkeep failed", extra={"action": f"{self.name}_failed"})
+            self.trouble = FaceError.code
+        else:
+            if self.trouble:
+                logger.info("Upkeep goes on", extra={"action": f"{self.name}_resumed"})
+            self.trouble = ""

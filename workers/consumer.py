@@ -1,0 +1,24 @@
+"""Celery's consumer, which is back soon after the broker is."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from celery.worker.consumer import Consumer
+from kombu.connection import Connection
+
+# Seconds between tries to reach the broker: the first pause, what each adds, the longest.
+# Celery waits up to 30: longer than a response is held.
+FIRST_S, STEP_S, LONGEST_S = 0.25, 0.25, 2.0
+
+
+class EagerConsumer(Consumer):  # type: ignore[misc]  # celery has no types
+    """Connects again within two seconds of the broker's return."""
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        conn.ensure_connection = partial(  # type: ignore[method-assign]
+            conn.ensure_connection,
+            interval_start=FIRST_S, interval_step=STEP_S, interval_max=LONGEST_S,
+        )
+        connected: Connection = super().ensure_connected(conn)
+        return connected

@@ -1,0 +1,240 @@
+"""Collections: making, filling and deleting them in four ways, on both databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from pipeline.errors import (
+    CollectionExists,
+    CollectionInUse,
+    CollectionLimit,
+    CollectionNameTaken,
+    CollectionNotFound,
+    FaceNotFound,
+    ImageNotFound,
+    TenantNotFound,
+)
+from pipeline.gallery.collections import MOST_COLLECTIONS
+from pipeline.gallery.groups import Deletion
+from pipeline.gallery.records import BindingReport, FaceRecord
+from tests.gallery_factory import Shelf
+from tests.job_factory import Queue, add_tenant
+
+
+@pytest.fixture
+def staffed(shelf: Shelf) -> Shelf:
+    """A gallery with the collections `staff` and `guests`."""
+    shelf.groups.create(shelf.tenant, "staff", "员工", "白名单", 70)
+    shelf.groups.create(shelf.tenant, "guests", "Guests")
+    return shelf
+
+
+def test_every_tenant_has_a_default(shelf: Shelf) -> None:
+    ((group, count),) = shelf.groups.all(shelf.tenant)
+    assert (group.key, group.type, group.name, group.score, count) == ("default", "", "", 80, 0)
+
+
+def test_a_collection_reads_as_it_was_made(staffed: Shelf) -> None:
+    staffed.add("ann", collections=("staff",))
+    staffed.add("bob", collections=("staff", "guests"))
+    assert [(group.key, count) for group, count in staffed.groups.all(staffed.tenant)] == [
+        ("default", 0), ("staff", 2), ("guests", 1)
+    ]
+    staff = staffed.groups.get(staffed.tenant, "staff")
+    assert (staff.name, staff.type, staff.score) == ("员工", "白名单", 70)
+
+
+def test_keys_and_names_are_unique(staffed: Shelf) -> None:
+    with pytest.raises(CollectionExists):
+        staffed.groups.create(staffed.tenant, "staff", "Another")
+    with pytest.raises(CollectionNameTaken):
+        staffed.groups.create(staffed.tenant, "more", "Guests")
+    with pytest.raises(CollectionNameTaken):
+        staffed.groups.update(staffed.tenant, "staff", name="Guests")
+    staffed.groups.create(staffed.tenant, "unnamed", "")
+    with pytest.raises(TenantNotFound):
+        staffed.groups.create(987, "staff", "Staff")
+
+
+def test_there_is_an_end_to_collections(shelf: Shelf) -> None:
+    for number in range(MOST_COLLECTIONS - 1):
+        shelf.groups.create(shelf.tenant, f"group-{number}", f"Group {number}")
+    with pytest.raises(CollectionLimit):
+        shelf.groups.create(shelf.tenant, "one more", "One more")
+    shelf.groups.delete(shelf.tenant, "group-5", Deletion.GROUP)
+    shelf.groups.create(shelf.tenant, "one more", "One more")
+
+
+def test_what_is_given_is_changed(staffed: Shelf) -> None:
+    changed = staffed.groups.update(staffed.tenant, "staff", score=0)
+    assert (changed.name, changed.type, changed.score) == ("员工", "白名单", 0)
+    changed = staffed.groups.update(staffed.tenant, "staff", name="员工", type="")
+    assert (changed.name, changed.type, changed.score) == ("员工", "", 0)
+    assert staffed.groups.update(staffed.tenant, "staff") == changed
+    with pytest.raises(CollectionNotFound):
+        staffed.groups.update(staffed.tenant, "nowhere", name="x")
+
+
+def test_binding_reports_each_collection(staffed: Shelf) -> None:
+    face = staffed.add("ann")
+    keys = ["nowhere", "staff", "elsewhere", "default"]
+    report = staffed.groups.bind(staffed.tenant, face.face_token, keys)
+    assert report == BindingReport(("staff", "default"), ("nowhere", "elsewhere"))
+    assert staffed.groups_of(face) == ["default", "staff"]
+    assert staffed.log.latest(staffed.tenant) == 2
+    assert staffed.groups.bind(staffed.tenant, face.face_token, keys) == report
+    assert staffed.log.latest(staffed.tenant) == 2, "bound already"
+
+    report = staffed.groups.unbind(staffed.tenant, face.face_token, ["staff", "nowhere"])
+    assert report == BindingReport(("staff",), ("nowhere",))
+    assert staffed.groups_of(face) == ["default"]
+    assert staffed.log.latest(staffed.tenant) == 3
+    staffed.groups.unbind(staffed.tenant, face.face_token, ["staff", "nowhere"])
+    assert staffed.log.latest(staffed.tenant) == 3
+    assert staffed.groups.bind(staffed.tenant, face.face_token, []) == BindingReport((), ())
+    for change in (staffed.groups.bind, staffed.groups.unbind):
+        with pytest.raises(FaceNotFound):
+            change(staffed.tenant, "x" * 24, ["staff"])
+
+
+def test_a_collection_is_read_in_pages(staffed: Shelf) -> None:
+    made = [staffed.add(f"picture {number}", collections=("staff",)) for number in range(5)]
+    staffed.add("outside", collections=("guests",))
+    for offset in range(7):
+        page = staffed.groups.faces(staffed.tenant, "staff", offset, 2)
+        assert page.total == 5
+        assert [item.id for item in page.items] == [
+            face.id for face in made[offset : offset + 2]
+        ]
+    with pytest.raises(CollectionNotFound):
+        staffed.groups.faces(staffed.tenant, "nowhere", 0, 2)
+
+
+def test_collections_are_named_in_order(staffed: Shelf) -> None:
+    found = staffed.groups.resolve(staffed.tenant, ["staff", "default", "staff"])
+    assert [group.key for group in found] == ["staff", "default"]
+    with pytest.raises(CollectionNotFound, match="nowhere"):
+        staffed.groups.resolve(staffed.tenant, ["staff", "nowhere"])
+
+
+def test_collections_belong_to_their_tenant(staffed: Shelf, engine: Engine) -> None:
+    other = staffed.other(add_tenant(engine, "other"))
+    assert len(other.groups.all(other.tenant)) == 1
+    face = other.add("ann")
+    assert other.groups.bind(other.tenant, face.face_token, ["staff"]).unknown == ("staff",)
+    for attempt in (
+        lambda: other.groups.delete(other.tenant, "staff", Deletion.FACES),
+        lambda: other.groups.faces(other.tenant, "staff", 0, 5),
+        lambda: other.enrol("bob", collections=("staff",)),
+    ):
+        with pytest.raises(CollectionNotFound):
+            attempt()
+    other.groups.create(other.tenant, "staff", "员工")
+
+
+# Deleting in four ways -----------------------------------------------------------
+
+
+@pytest.fixture
+def both(staffed: Shelf) -> tuple[FaceRecord, FaceRecord]:
+    """A face that is in `staff` alone, and one that is in `guests` too."""
+    own = staffed.add("own", collections=("staff",))
+    shared = staffed.add("shared", collections=("staff", "guests"))
+    staffed.add("outside", collections=("guests",))
+    return own, shared
+
+
+Both = tuple[FaceRecord, FaceRecord]
+
+
+def test_1_deletes_the_group_alone(staffed: Shelf, both: Both) -> None:
+    own, shared = both
+    number = staffed.log.latest(staffed.tenant)
+    staffed.groups.delete(staffed.tenant, "staff", Deletion.GROUP)
+    assert staffed.groups_of(own) == []
+    assert staffed.groups_of(shared) == ["guests"]
+    assert staffed.count() == 3
+    assert staffed.log.latest(staffed.tenant) == number
+    _is_gone(staffed)
+
+
+def test_2_deletes_its_faces_and_keeps_their_pictures(staffed: Shelf, both: Both) -> None:
+    staffed.groups.delete(staffed.tenant, "staff", Deletion.FACES)
+    for face in both:
+        with pytest.raises(FaceNotFound):
+            staffed.faces.by_id(staffed.tenant, face.id)
+        staffed.images.get(staffed.tenant, face.image_id)
+    assert [
+        item.face_token == "" for item in staffed.faces.page(staffed.tenant, 0, 9).items
+    ] == [True, True, False]
+    assert staffed.groups.faces(staffed.tenant, "guests", 0, 9).total == 1
+    _is_gone(staffed)
+
+
+def test_3_empties_it_and_keeps_pictures(staffed: Shelf, both: Both) -> None:
+    own, shared = both
+    staffed.groups.delete(staffed.tenant, "staff", Deletion.CLEAR)
+    with pytest.raises(FaceNotFound):
+        staffed.faces.by_id(staffed.tenant, own.id)
+    staffed.images.get(staffed.tenant, own.image_id)
+    assert staffed.groups_of(shared) == ["guests"]
+    assert staffed.groups.faces(staffed.tenant, "staff", 0, 9).total == 0
+    assert staffed.objects() == staffed.named()
+
+
+def test_4_deletes_its_own_faces_with_their_pictures(staffed: Shelf, both: Both) -> None:
+    own, shared = both
+    staffed.groups.delete(staffed.tenant, "staff", Deletion.OWN_FACES)
+    with pytest.raises(FaceNotFound):
+        staffed.faces.by_id(staffed.tenant, own.id)
+    with pytest.raises(ImageNotFound):
+        staffed.images.get(staffed.tenant, own.image_id)
+    assert staffed.groups_of(shared) == ["guests"]
+    _is_gone(staffed)
+
+
+def _is_gone(staffed: Shelf) -> None:
+    with pytest.raises(CollectionNotFound):
+        staffed.groups.get(staffed.tenant, "staff")
+    assert staffed.objects() == staffed.named()
+
+
+@pytest.mark.parametrize("way", Deletion)
+def test_every_way_is_in_the_log(staffed: Shelf, both: Both, way: Deletion) -> None:
+    """Who replays the log knows what is there, whichever way was taken."""
+    before = staffed.log.latest(staffed.tenant)
+    view = staffed.state()
+    staffed.groups.delete(staffed.tenant, "staff", way)
+    changed = [label for _, label in staffed.log.changed(staffed.tenant, before, 99)]
+    live = staffed.log.live_collections(staffed.tenant)
+    now = staffed.state()
+    for label in changed:
+        view.pop(label, None)
+        if label in now:
+            view[label] = now[label]
+    assert {label: (face, groups & live) for label, (face, groups) in view.items()} == now
+
+
+@pytest.mark.parametrize("way", [Deletion.GROUP, Deletion.FACES, Deletion.OWN_FACES])
+def test_the_default_stays(shelf: Shelf, way: Deletion) -> None:
+    face = shelf.add("ann", collections=("default",))
+    with pytest.raises(CollectionInUse):
+        shelf.groups.delete(shelf.tenant, "default", way)
+    assert shelf.groups_of(face) == ["default"]
+    shelf.groups.delete(shelf.tenant, "default", Deletion.CLEAR)
+    assert shelf.count() == 0
+    assert shelf.groups.get(shelf.tenant, "default").key == "default"
+
+
+def test_a_collection_that_a_job_names_stays(staffed: Shelf, queue: Queue) -> None:
+    job = queue.add(params={"collections": ["default", "staff"]})
+    other: dict[str, Any] = {"note": "staff", "collections": None}
+    queue.add(params=other)
+    with pytest.raises(CollectionInUse):
+        staffed.groups.delete(staffed.tenant, "staff", Deletion.GROUP)
+    staffed.groups.delete(staffed.tenant, "guests", Deletion.GROUP)
+    queue.cancel(queue.tenant, job.id)
+    staffed.groups.delete(staffed.tenant, "staff", Deletion.GROUP)

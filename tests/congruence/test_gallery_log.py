@@ -1,0 +1,260 @@
+"""The change log, and what happens to a gallery as a whole, on both databases."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, func, select
+
+from pipeline.database.engine import reading
+from pipeline.database.schema import METADATA
+from pipeline.errors import CollectionInUse, MediaUnavailable, NotFound, TenantNotFound
+from pipeline.gallery import erase
+from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.galleries import GalleryStore
+from pipeline.gallery.groups import Deletion
+from pipeline.gallery.records import FaceRecord
+from pipeline.gallery.sweep import GRACE_S, Sweep
+from pipeline.gallery.trash import Trash
+from pipeline.types import SnapshotRecord
+from tests.gallery_factory import MODEL, Shelf, vector_of
+from tests.job_factory import Queue, add_tenant
+
+SNAPSHOT = SnapshotRecord(
+    tenant_id=0, pack="edge", dimension=8, engine="flat", media_key="t1/index/0-a/b",
+    sha256="b", size=3, count=1, number=1, created_at=5.0,
+)
+
+
+@pytest.fixture
+def galleries(shelf: Shelf) -> GalleryStore:
+    return GalleryStore(shelf.engine, shelf.media, shelf.clock)
+
+
+def test_an_index_reads_what_is_there(shelf: Shelf) -> None:
+    assert shelf.log.vector_model(shelf.tenant) is None
+    ann = shelf.add("ann", collections=("default",))
+    bob = shelf.add("bob")
+    labels = [shelf.label(ann), shelf.label(bob)]
+    default = shelf.groups.get(shelf.tenant, "default").id
+
+    entries = shelf.log.entries(shelf.tenant, [*reversed(labels), 987_654])
+    assert [(entry.label, entry.collections) for entry in entries] == [
+        (labels[0], frozenset({default})), (labels[1], frozenset())
+    ]
+    np.testing.assert_array_equal(entries[1].vector, vector_of("bob-0"))
+    assert [entry.label for entry in shelf.log.all_entries(shelf.tenant)] == labels
+    assert shelf.log.live_collections(shelf.tenant) == {default}
+    assert shelf.log.vector_model(shelf.tenant) == MODEL
+    assert shelf.log.latest(987) == 0
+
+
+def test_all_entries_come_in_portions(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.gallery.changes.BLOCK", 3)
+    made = [shelf.add(f"picture {number}", collections=("default",)) for number in range(8)]
+    entries = list(shelf.log.all_entries(shelf.tenant))
+    assert [entry.label for entry in entries] == [shelf.label(face) for face in made]
+    assert all(len(entry.collections) == 1 for entry in entries)
+
+
+def test_snapshots_stand_newest_first(shelf: Shelf) -> None:
+    mine = replace(SNAPSHOT, tenant_id=shelf.tenant)
+    kept = [shelf.log.record_snapshot(replace(mine, number=n)) for n in (3, 7, 7, 5)]
+    assert shelf.log.snapshots(shelf.tenant) == [kept[2], kept[1], kept[3], kept[0]]
+    shelf.log.discard_snapshot(kept[2])
+    shelf.log.discard_snapshot(kept[2])
+    assert shelf.log.snapshots(shelf.tenant) == [kept[1], kept[3], kept[0]]
+    assert shelf.log.snapshots(shelf.tenant + 1) == []
+    with pytest.raises(TenantNotFound):
+        shelf.log.record_snapshot(replace(mine, tenant_id=987))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_replaying_from_any_number_gives_what_is_there(
+    shelf: Shelf, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A view that stopped at any number, and replays from there, has every label with
+    its collections, and no other."""
+    monkeypatch.setattr(erase, "BLOCK", 3)
+    views = [(shelf.log.latest(shelf.tenant), shelf.state())]
+    random_walk(shelf, random.Random(seed), views)
+    now = shelf.state()
+    live = shelf.log.live_collections(shelf.tenant)
+    latest = shelf.log.latest(shelf.tenant)
+    assert shelf.numbers() == list(range(1, latest + 1))
+    assert latest > 30
+    for number, view in views:
+        replayed = replay(shelf.log, shelf.tenant, number, view)
+        assert {label: groups & live for label, groups in replayed.items()} == {
+            label: groups for label, (_, groups) in now.items()
+        }
+    assert shelf.objects() - shelf.waiting() == shelf.named()
+
+
+def random_walk(
+    shelf: Shelf, choose: random.Random,
+    views: list[tuple[int, dict[int, tuple[int, frozenset[int]]]]],
+) -> None:
+    faces: list[FaceRecord] = []
+    for step in range(60):
+        groups = [group.key for group, _ in shelf.groups.all(shelf.tenant)]
+        some = choose.sample(groups, choose.randint(0, min(2, len(groups))))
+        face = choose.choice(faces) if faces else None
+        with suppress(NotFound, CollectionInUse):  # the face may be gone already
+            one_step(shelf, choose.randint(0, 11), step, some, face, faces)
+        if choose.random() < 0.3:
+            views.append((shelf.log.latest(shelf.tenant), shelf.state()))
+
+
+def one_step(
+    shelf: Shelf, what: int, step: int, groups: list[str], face: FaceRecord | None,
+    faces: list[FaceRecord],
+) -> None:
+    tenant = shelf.tenant
+    if what < 5 or face is None:
+        faces.extend(shelf.enrol(f"picture {step % 40}", 1 + what % 2, collections=groups).faces)
+    elif what == 5:
+        shelf.faces.delete(tenant, face.id)
+    elif what == 6:
+        shelf.faces.delete_token(tenant, face.face_token)
+    elif what == 7:
+        shelf.faces.by_id(tenant, face.id)
+        shelf.replace(face, f"other {step}")
+    elif what == 8:
+        shelf.groups.bind(tenant, face.face_token, groups)
+    elif what == 9:
+        shelf.groups.unbind(tenant, face.face_token, groups)
+    elif what == 10:
+        shelf.groups.create(tenant, f"group-{step}", f"Group {step}")
+    elif groups:
+        shelf.groups.delete(tenant, groups[0], Deletion(1 + step % 4))
+
+
+def replay(
+    log: ChangeLog, tenant: int, number: int, view: dict[int, tuple[int, frozenset[int]]]
+) -> dict[int, frozenset[int]]:
+    known = {label: groups for label, (_, groups) in view.items()}
+    while changed := log.changed(tenant, number, 7):
+        assert [at for at, _ in changed] == list(range(number + 1, number + len(changed) + 1))
+        labels = {label for _, label in changed}
+        there = {entry.label: entry.collections for entry in log.entries(tenant, sorted(labels))}
+        for label in labels:
+            known.pop(label, None)
+        known.update(there)
+        number = changed[-1][0]
+    return known
+
+
+# The whole ------------------------------------------------------------------------
+
+
+def test_a_cleared_gallery_is_empty(
+    shelf: Shelf, galleries: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erase, "BLOCK", 2)
+    made = [shelf.add(f"picture {n}", collections=("default",)) for n in range(5)]
+    shelf.enrol("party", 3)
+    shelf.faces.delete_token(shelf.tenant, made[0].face_token)
+    before = shelf.log.latest(shelf.tenant)
+    labels = set(shelf.state())
+
+    assert galleries.clear(shelf.tenant) == 7
+    assert galleries.clear(shelf.tenant) == 0
+    assert (shelf.objects(), shelf.state(), shelf.waiting()) == (set(), {}, set())
+    assert {label for _, label in shelf.log.changed(shelf.tenant, before, 99)} == labels
+    assert shelf.log.latest(shelf.tenant) == before + 7
+    assert [count for _, count in shelf.groups.all(shelf.tenant)] == [0]
+    assert shelf.faces.page(shelf.tenant, 0, 9).total == 0
+
+
+def test_stats_count_what_is_there(shelf: Shelf, galleries: GalleryStore) -> None:
+    shelf.enrol("party", 3, collections=("default",))
+    stats = galleries.stats(shelf.tenant)
+    assert (stats.images, stats.faces, stats.collections, stats.bindings) == (1, 3, 1, 3)
+    assert (stats.bytes, stats.number, stats.model) == (len("party"), 3, MODEL)
+
+
+def test_an_export_has_every_face(
+    shelf: Shelf, galleries: GalleryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.gallery.galleries.BLOCK", 20)
+    made = [shelf.add(f"picture {n}", collections=("default",)) for n in range(5)]
+    exported = list(galleries.export(shelf.tenant))
+    assert [face for face, _ in exported] == made
+    assert {group.key for _, groups in exported for group in groups} == {"default"}
+
+
+def test_a_deleted_tenant_leaves_nothing(
+    shelf: Shelf, galleries: GalleryStore, queue: Queue, engine: Engine
+) -> None:
+    other = shelf.other(add_tenant(engine, "other"))
+    theirs = other.add("ann")
+    shelf.add("ann", collections=("default",))
+    shelf.log.record_snapshot(replace(SNAPSHOT, tenant_id=shelf.tenant))
+    shelf.media.put(f"t{shelf.tenant}/transient/2026010100/" + "0" * 64, b"upload")
+    queue.add()
+
+    galleries.delete_tenant(shelf.tenant)
+
+    with reading(engine) as connection:
+        for table in METADATA.tables.values():
+            column = table.c["id" if table.name == "tenants" else "tenant_id"]
+            left = select(func.count()).where(column == shelf.tenant)
+            assert connection.execute(left).scalar_one() == 0, table.name
+    assert shelf.objects() == set()
+    assert other.faces.by_id(other.tenant, theirs.id) == theirs
+    assert other.objects() == other.named()
+    with pytest.raises(TenantNotFound):
+        galleries.delete_tenant(shelf.tenant)
+
+
+# What is left over ----------------------------------------------------------------
+
+
+def test_a_store_that_is_away_loses_no_deletion(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(key: str) -> None:
+        raise MediaUnavailable
+
+    face = shelf.add("ann")
+    with monkeypatch.context() as patched:
+        patched.setattr(shelf.media, "delete", away)
+        shelf.faces.delete(shelf.tenant, face.id)
+    assert shelf.waiting() == shelf.objects() != set()
+    assert "wait for the store" in caplog.text
+    assert Trash(shelf.engine, shelf.media).empty() >= 2
+    assert shelf.waiting() == shelf.objects() == set()
+
+
+def test_trash_is_emptied_a_part_at_a_time(shelf: Shelf) -> None:
+    shelf.enrol("party", 5)
+    shelf.enrol("party", 5)
+    trash = Trash(shelf.engine, shelf.media)
+    assert trash.empty(shelf.tenant + 1) == 0
+    assert trash.empty(shelf.tenant, limit=4) == 4
+    assert len(shelf.waiting()) == 2
+    assert trash.empty(shelf.tenant) == 2
+    assert shelf.objects() == shelf.named()
+
+
+def test_a_sweep_finds_what_has_no_row_and_no_object(shelf: Shelf) -> None:
+    kept = shelf.add("kept")
+    lost = shelf.add("lost")
+    shelf.prepare("abandoned")
+    sweep = Sweep(shelf.engine, shelf.media, shelf.clock)
+    shelf.clock.now = max(item.modified for item in shelf.media.walk("")) + GRACE_S / 2
+    assert sweep.round(shelf.tenant).deleted == 0, "a job may be about to end"
+
+    shelf.clock.forward(GRACE_S)
+    shelf.media.delete(lost.face_key)
+    swept = sweep.round(shelf.tenant)
+
+    assert (swept.deleted, swept.missing) == (2, (lost.face_key,))
+    assert shelf.objects() == shelf.named() - {lost.face_key}
+    assert kept.face_key in shelf.objects()
+    assert sweep.round(shelf.tenant).deleted == 0

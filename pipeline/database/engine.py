@@ -77,13 +77,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes; commits at the end. Raises ``DatabaseUnavailable``,
-    ``InvalidParameter`` for a value that the database cannot keep."""
+def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
+    """A transaction that writes; commits at the end, and waits for the disk when it or
+    the engine is ``durable``. Raises ``DatabaseUnavailable``, ``InvalidParameter`` for a
+    value that the database cannot keep."""
     with (
         map_sql_errors(),
         turn(engine) if engine.dialect.name == "sqlite" else nullcontext(),
-        engine.connect().execution_options(writes=True) as connection,
+        engine.connect().execution_options(writes=True, durable=durable) as connection,
         connection.begin(),
     ):
         yield connection

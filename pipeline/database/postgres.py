@@ -66,6 +66,11 @@ def open_postgres(url: URL, durable: bool, **options: Any) -> Engine:
     def connect(_dialect: Any, _record: Any, args: Any, values: Any) -> Any:
         return BoundedConnection.connect(*args, **values)
 
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if not durable and connection.get_execution_options().get("durable", False):
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
+
     return engine
 
 

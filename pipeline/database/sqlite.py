@@ -61,7 +61,6 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
@@ -69,7 +68,10 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
         # A transaction that reads first and writes later cannot wait for another
         # writer and fails at once; one that is to write says so at its start.
         driver: Any = connection.connection.dbapi_connection
-        if connection.get_execution_options().get("writes", False):
+        options = connection.get_execution_options()
+        if options.get("writes", False):
+            waits = durable or options.get("durable", False)
+            driver.execute(f"PRAGMA synchronous={'FULL' if waits else 'NORMAL'}")
             _begin_writing(driver)
         else:
             driver.execute("BEGIN")

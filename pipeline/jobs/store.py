@@ -217,7 +217,8 @@ class JobStore(JobReader):
         }
 
     def _change(self, claim: Claim, effect: Effect | None = None, /, **values: Any) -> bool:
-        with writing(self._engine) as connection:
+        # A job that is lost is done again, what others may have seen of an effect is not.
+        with writing(self._engine, durable=effect is not None) as connection:
             changed = connection.execute(HELD, {**_hold(claim), **values})
             if changed.rowcount != 1:
                 return False

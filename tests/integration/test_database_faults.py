@@ -202,24 +202,33 @@ def test_sqlite_that_is_no_database(tmp_path: Path) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_sqlite_writes_ahead_and_durably_when_asked(tmp_path: Path, durable: bool) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path / 'faceline.db'}", durable=durable)
-    with reading(engine) as connection:
-        pragmas = [
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
-        ]
-    assert pragmas == ["wal", 2 if durable else 1, 1]
+DURABLE = [(True, False), (False, True), (False, False)]  # the engine, the transaction
+
+
+@pytest.mark.parametrize(("always", "now"), DURABLE)
+def test_sqlite_writes_ahead_and_durably_when_asked(
+    tmp_path: Path, always: bool, now: bool
+) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'faceline.db'}", durable=always)
+    for asked in (now, False):
+        with writing(engine, durable=asked) as connection:
+            pragmas = [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            ]
+        assert pragmas == ["wal", 2 if always or asked else 1, 1]
     engine.dispose()
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_postgres_commits_durably_when_asked(postgres_url: str, durable: bool) -> None:
-    engine = open_engine(postgres_url, durable=durable)
-    with reading(engine) as connection:
-        setting = connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
-    assert setting == ("on" if durable else "off")
+@pytest.mark.parametrize(("always", "now"), DURABLE)
+def test_postgres_commits_durably_when_asked(
+    postgres_url: str, always: bool, now: bool
+) -> None:
+    engine = open_engine(postgres_url, durable=always)
+    for asked in (now, False):
+        with writing(engine, durable=asked) as connection:
+            setting = connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
+        assert setting == ("on" if always or asked else "off")
     engine.dispose()
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.calibration import Calibration
 from pipeline.errors import BadInput, InvalidParameter, NoFace
-from pipeline.fitting import Source, fit, fit_pairs
+from pipeline.fitting import MIN_IMPOSTOR_PAIRS, Source, fit, fit_pairs
 from pipeline.media.header import SMALLEST_SIDE, PictureLimits
 from pipeline.sessions.base import Pack
 from pipeline.stages.align import align_faces
@@ -66,10 +66,7 @@ def calibrate_folder(
         for path in person.iterdir() if path.suffix.lower() in SUFFIXES
     )
     found = embed_files(pictures, pack, progress, aligned=aligned)
-    labels = [path.parent.name for path in found.vectors]
-    vectors = np.array(list(found.vectors.values()), dtype=np.float32)
-    source = _source(pack, found, folder.name, people=len(set(labels)))
-    return fit(vectors, labels, source)
+    return _fit_people(found, pack, folder.name)
 
 
 def calibrate_pairs(
@@ -78,12 +75,17 @@ def calibrate_pairs(
     """The table of a pack from a CSV file with the columns ``a``, ``b`` (pictures,
     relative to ``root``) and ``same`` (1 or 0).
 
-    Pairs with a picture that has no usable face are left out. Raises as
-    ``calibrate_folder`` does.
+    Lists of pairs are mostly too short for low rates. When the listed pictures lie in
+    a folder a person (``same`` is 1 exactly where the two folders are one), every two
+    listed pictures of different folders are taken for a pair. Pictures without a
+    usable face are left out with their pairs. Raises as ``calibrate_folder`` does.
     """
     pairs = list(_read_pairs(table))
     names = sorted({name for a, b, _ in pairs for name in (a, b)})
     found = embed_files([root / name for name in names], pack, progress, aligned=aligned)
+    strangers = sum(not same for *_, same in pairs)
+    if strangers < MIN_IMPOSTOR_PAIRS and _folders_are_people(pairs):
+        return _fit_people(found, pack, table.name)
     vectors = {name: found.vectors.get(root / name) for name in names}
     cosines: list[float] = []
     truth: list[bool] = []
@@ -93,6 +95,18 @@ def calibrate_pairs(
             cosines.append(float(one @ two))
             truth.append(same)
     return fit_pairs(cosines, truth, _source(pack, found, table.name))
+
+
+def _folders_are_people(pairs: Iterable[tuple[str, str, bool]]) -> bool:
+    folders = ((Path(a).parent, Path(b).parent, same) for a, b, same in pairs)
+    return all((one == two) == same for one, two, same in folders)
+
+
+def _fit_people(found: Embedded, pack: Pack, origin: str) -> Calibration:
+    """The table from pictures in a folder a person."""
+    labels = [str(path.parent) for path in found.vectors]
+    vectors = np.array(list(found.vectors.values()), dtype=np.float32)
+    return fit(vectors, labels, _source(pack, found, origin, people=len(set(labels))))
 
 
 def embed_files(

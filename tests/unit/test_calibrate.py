@@ -128,6 +128,20 @@ def test_a_list_of_pairs_is_the_same_as_its_folder(album: Path, tmp_path: Path) 
     )
 
 
+def test_a_short_list_of_pictures_in_folders_of_people(album: Path, tmp_path: Path) -> None:
+    """Each picture is named once: 230 same pairs and not one of strangers is enough."""
+    rows = [f"person {n}/0.png,person {n}/1.png,1" for n in range(PEOPLE)]
+    table = tmp_path / "pairs.csv"
+    table.write_text("\n".join(["a,b,same", *rows]))
+    from_pairs = calibrate_pairs(table, album, made_up())
+    from_folder = calibrate_folder(album, made_up())
+    assert from_pairs == replace(from_folder, origin="pairs.csv", left_out=0)
+    # One row that contradicts the folders, and they mean nothing.
+    table.write_text("\n".join(["a,b,same", *rows, "person 1/0.png,person 2/0.png,1"]))
+    with pytest.raises(InvalidParameter, match="0 pairs of different people"):
+        calibrate_pairs(table, album, made_up())
+
+
 def test_aligned_crops_are_embedded_as_they_are(tmp_path: Path) -> None:
     write(tmp_path / "crop.png", 90, 80, 70)
     write(tmp_path / "oblong.png", 90, 80, 70, shape=(SIDE, SIDE + 1))

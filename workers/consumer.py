@@ -1,8 +1,9 @@
-"""Celery's consumer, which is back soon after the broker is."""
+"""Celery's consumer, which is back soon after the broker is and swallows junk."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from celery.worker.consumer import Consumer
 from kombu.connection import Connection
@@ -14,6 +15,14 @@ FIRST_S, STEP_S, LONGEST_S = 0.25, 0.25, 2.0
 
 class EagerConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     """Connects again within two seconds of the broker's return."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        broken: tuple[type[BaseException], ...] = self.conninfo.connection_errors
+        # Bytes in a Redis list that are no message at all: kombu has taken them out
+        # when it fails to read them. Celery would end the worker over it; as an error
+        # of the connection it costs a new connection.
+        self.connection_errors = (*broken, ValueError, TypeError)
 
     def ensure_connected(self, conn: Connection) -> Connection:
         conn.ensure_connection = partial(  # type: ignore[method-assign]

@@ -15,9 +15,20 @@ from pipeline.plans import Stage
 from tests.conftest import models_directory
 from tests.servers import RedisServer
 from tests.yard import Process, Yard, open_yard
+from workers.app import make_app
 from workers.connection import open_redis
 
 MakeYard = Callable[..., Yard]
+
+JUNK = [b"", b"{}", b"not json", b"\x80\x04N.", b'{"body": "x", "headers": {}, "properties": {}}']
+
+BODIES: list[tuple[object, str]] = [
+    ([[{"v": 9, "job": "x", "stage": "decode"}], {}, {}], "json"),
+    ([[], {}, {}], "json"),
+    ([["text"], {"more": 1}, {}], "json"),
+    ({"no": "task"}, "json"),
+    ([[{"v": 1, "job": "x", "stage": "decode"}], {}, {}], "pickle"),
+]
 
 
 @pytest.fixture
@@ -142,3 +153,25 @@ def test_processes_are_renewed(make_yard: MakeYard, photo: bytes) -> None:
     workers = {step["worker"] for job in jobs for step in job.trace}
     assert {job.state for job in jobs} == {JobState.DONE}
     assert len(workers) >= 4
+
+
+def test_junk_in_the_queue_harms_nobody(
+    make_yard: MakeYard, redis_server: RedisServer, photo: bytes
+) -> None:
+    """What is no message of ours is put aside; the next message is served."""
+    yard = make_yard()
+    with yard.upkeep(), yard.worker("decode,detect", 1) as worker:
+        yard.wait([yard.submit("locate", photo)])
+        with open_redis(redis_server.url, 5.0) as client:
+            for junk in JUNK:
+                client.lpush("faceline.decode", junk)
+        with make_app(yard.settings).connection_for_write() as connection:
+            producer = connection.Producer()
+            for body, serializer in BODIES:
+                producer.publish(
+                    body, exchange="", routing_key="faceline.decode", serializer=serializer,
+                    headers={"task": "faceline.decode", "id": "1", "lang": "py"},
+                )
+        jobs = yard.wait([yard.submit("locate", photo) for _ in range(3)])
+        assert {job.state for job in jobs} == {JobState.DONE}
+        assert worker.alive

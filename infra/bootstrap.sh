@@ -13,7 +13,9 @@ say() { (IFS=' '; printf 'faceline: %s\n' "$*") >&2; }
 die() { say "$@"; exit 1; }
 
 # What .venv was made from; "dev" holds all that "runtime" does.
-recipe() { cat "infra/locks/build.txt" "infra/locks/$1.txt" pyproject.toml | cksum; }
+recipe() {
+    cat infra/locks/build.txt "infra/locks/$1.txt" infra/locks/hnsw.txt pyproject.toml | cksum
+}
 
 current() {
     [ -x "$venv/bin/faceline" ] && [ -f "$venv/.recipe" ] || return 1
@@ -92,6 +94,11 @@ rm -f "$venv/.recipe"
 # The build tool comes first, from a lock too: nothing is built with anything else.
 install --require-hashes -r infra/locks/build.txt
 install --require-hashes --no-build-isolation --use-pep517 -r "infra/locks/$kind.txt"
+# Comes as source, and a bare machine has no compiler: without it the engine `hnsw` says so.
+if [ "$kind" = dev ]; then
+    install --require-hashes --no-build-isolation --use-pep517 -r infra/locks/hnsw.txt \
+        >/dev/null 2>&1 || say "hnswlib could not be built: its tests are skipped"
+fi
 # (quieter: pip warns that an editable installation shows the files as they lie)
 install --quiet --no-build-isolation --editable .
 recipe "$kind" >"$venv/.recipe"

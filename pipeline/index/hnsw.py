@@ -34,6 +34,10 @@ LOG = logging.getLogger(__name__)
 
 NO_NODE = -1
 SEED = 20  # of the levels; with one thread the same rows give the same graph
+MOST_DEAD = 0.5
+"""Share of deleted nodes above which a graph takes no more in and is built anew: hnswlib
+links a new node to living ones only, and one that meets none stays unreachable."""
+
 ADD_BLOCK = 16_384  # rows copied out of the matrix at a time
 TRIAL_S = 300.0  # for reading a graph in a process that may die; 2 GB take seconds
 
@@ -67,18 +71,7 @@ class HnswIndex(FlatIndex):
     def __init__(self, rows: Rows, shape: GraphShape | None = None) -> None:
         super().__init__(rows)
         self._shape = shape or GraphShape()
-        self._graph = new_graph(rows.dimension)
-        self._graph.init_index(
-            max_elements=max(rows.capacity, 1),
-            M=self._shape.links,
-            ef_construction=self._shape.build_width,
-            random_seed=SEED,
-        )
-        self._start(np.empty(0, np.int64))
-        selected = rows.select(None)
-        used = np.arange(rows.end) if selected is None else np.flatnonzero(selected)
-        for start in range(0, len(used), ADD_BLOCK):
-            self._add(used[start : start + ADD_BLOCK])
+        self._build()
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, shape: GraphShape | None = None) -> HnswIndex:
@@ -110,6 +103,21 @@ class HnswIndex(FlatIndex):
             "rows_of_nodes": self._row_of_node[: self._nodes],
         }
 
+    def _build(self) -> None:
+        """A graph of all rows, and no others."""
+        self._graph = new_graph(self.rows.dimension)
+        self._graph.init_index(
+            max_elements=max(self.rows.capacity, 1),
+            M=self._shape.links,
+            ef_construction=self._shape.build_width,
+            random_seed=SEED,
+        )
+        self._start(np.empty(0, np.int64))
+        selected = self.rows.select(None)
+        used = np.arange(self.rows.end) if selected is None else np.flatnonzero(selected)
+        for start in range(0, len(used), ADD_BLOCK):
+            self._add(used[start : start + ADD_BLOCK])
+
     def _start(self, rows_of_nodes: NDArray[np.int64]) -> None:
         """Set what hnswlib forgets between saving and loading, and which row has which
         node; a node of a deleted vector has the row ``NO_NODE``."""
@@ -123,6 +131,9 @@ class HnswIndex(FlatIndex):
         self._node_of_row[rows_of_nodes[living]] = living
 
     def _took(self, rows: list[int]) -> None:
+        if self._dead > MOST_DEAD * self._nodes:
+            self._build()
+            return
         if len(self._node_of_row) < self.rows.capacity:
             grown = np.full(self.rows.capacity, NO_NODE, np.int64)
             grown[: len(self._node_of_row)] = self._node_of_row

@@ -35,6 +35,8 @@ class Credentials:
     app_secret: str = field(repr=False)
     sm2_private_key: str = field(repr=False)
     api_key: str = field(repr=False)
+    apid: int
+    kvalue: str = field(repr=False)
 
 
 class Face2Client:

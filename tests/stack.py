@@ -55,12 +55,15 @@ class Stack:
     def add_credentials(self, tenant: Tenant) -> Credentials:
         private_key, public_key = sm2.generate_key_pair()
         issued = self.tenants.issue_signed(tenant.id, public_key)
+        numbered = self.tenants.issue_apid(tenant.id)
         return Credentials(
             tenant_id=tenant.id,
             app_id=issued.app_id,
             app_secret=issued.app_secret,
             sm2_private_key=private_key,
             api_key=self.tenants.issue_key(tenant.id),
+            apid=numbered.apid,
+            kvalue=numbered.kvalue,
         )
 
     def client(self, credentials: Credentials | None = None) -> Face2Client:

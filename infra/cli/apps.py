@@ -33,6 +33,8 @@ class Issued:
     app_id: str
     app_secret: str
     api_key: str
+    apid: int
+    kvalue: str
     sm2_private_key: str | None
     sm2_public_key: str | None
 
@@ -41,17 +43,21 @@ class Issued:
             ("appId", self.app_id),
             ("appSecret", self.app_secret),
             ("X-API-Key", self.api_key),
+            ("Apid", str(self.apid)),
+            ("Kvalue", self.kvalue),
             ("SM2 private key", self.sm2_private_key or ""),
             ("SM2 public key", self.sm2_public_key or ""),
         ]
         return [(label, value) for label, value in rows if value]
 
-    def json(self) -> dict[str, str]:
-        values = {
+    def json(self) -> dict[str, str | int]:
+        values: dict[str, str | int | None] = {
             "name": self.name,
             "app_id": self.app_id,
             "app_secret": self.app_secret,
             "api_key": self.api_key,
+            "apid": self.apid,
+            "kvalue": self.kvalue,
             "sm2_private_key": self.sm2_private_key,
             "sm2_public_key": self.sm2_public_key,
         }
@@ -87,13 +93,14 @@ def list_apps(json: Json = False) -> None:
         )
         return
     print_table(
-        ("name", "state", "appId", "X-API-Key begins"),
+        ("name", "state", "appId", "X-API-Key begins", "Apid"),
         (
             (
                 tenant.name,
                 "disabled" if tenant.disabled else "active",
                 "\n".join(public for kind, public in ids if kind == "signed"),
                 "\n".join(public for kind, public in ids if kind == "key"),
+                "\n".join(public for kind, public in ids if kind == "apid"),
             )
             for tenant, ids in found
         ),
@@ -144,11 +151,14 @@ def issue(
     the public key is kept."""
     private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
     signed = tenants.issue_signed(tenant.id, public)
+    numbered = tenants.issue_apid(tenant.id)
     return Issued(
         name=tenant.name,
         app_id=signed.app_id,
         app_secret=signed.app_secret,
         api_key=tenants.issue_key(tenant.id),
+        apid=numbered.apid,
+        kvalue=numbered.kvalue,
         sm2_private_key=private,
         sm2_public_key=public,
     )

@@ -54,9 +54,10 @@ credentials = Table(
     METADATA,
     Column("id", BigId, primary_key=True),
     Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
-    # "signed" (dialect e: appId, appSecret, SM2) or "key" (X-API-Key)
+    # "signed" (dialect e: appId, appSecret, SM2), "key" (X-API-Key) or "apid" (dialect a:
+    # Apid, Kvalue)
     Column("kind", String(16), nullable=False),
-    # What the caller names himself by: the appId, or the key's public prefix.
+    # What the caller names himself by: the appId, the Apid, or the key's public prefix.
     Column("public_id", String(64), nullable=False, unique=True),
     # A secret that must be read again (signatures) is encrypted, one that must only be
     # recognised (keys) is an HMAC; both under the master key.

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, tenants
-from pipeline.errors import InvalidParameter, TenantNotFound
+from pipeline.errors import BadCredentials, InvalidParameter, TenantNotFound
 from pipeline.gallery.collections import make_default
 from pipeline.secrets import Vault
 
@@ -22,6 +22,10 @@ TenantSettings = dict[str, Any]  # JSON
 
 KEY_PREFIX_LENGTH = 12  # characters of an API key that find its row; the rest is secret
 KEY_BYTES = 32
+# Numbers of applications (dialect a): nine digits, so that every client's integer holds
+# them, and random ones, so that a gap tells nobody how many there are.
+FIRST_APID, LAST_APID = 100_000_000, 999_999_999
+
 PUBLIC_ID = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
@@ -53,6 +57,14 @@ class IssuedSigned:
 
     app_id: str
     app_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedApid:
+    """A fresh credential, shown once."""
+
+    apid: int
+    kvalue: str = field(repr=False)
 
 
 class TenantStore:
@@ -169,6 +181,35 @@ class TenantStore:
             return None
         row, tenant = found
         return tenant if self._vault.recognises(key, row["secret"]) else None
+
+    # -- numbers with a key (dialect a) -------------------------------------------
+
+    def issue_apid(self, tenant_id: int) -> IssuedApid:
+        """A new Apid and Kvalue; of the latter only the fingerprint is kept. Raises
+        ``TenantNotFound``."""
+        self.get(tenant_id)
+        kvalue = secrets.token_urlsafe(KEY_BYTES)
+        while True:
+            apid = FIRST_APID + secrets.randbelow(LAST_APID - FIRST_APID + 1)
+            try:
+                self._insert(
+                    tenant_id, "apid", str(apid), self._vault.fingerprint(kvalue), None
+                )
+            except TenantNotFound:
+                self.get(tenant_id)  # the tenant is there: the number was taken
+                continue
+            return IssuedApid(apid, kvalue)
+
+    def by_apid(self, apid: int, kvalue: str) -> Tenant:
+        """The tenant of a live Apid. Raises ``TenantNotFound`` for any other number,
+        ``BadCredentials`` for a wrong Kvalue."""
+        found = self._credential("apid", str(apid))
+        if found is None:
+            raise TenantNotFound("no such application")
+        row, tenant = found
+        if not self._vault.recognises(kvalue, row["secret"]):
+            raise BadCredentials("wrong key")
+        return tenant
 
     def revoke(self, tenant_id: int, kind: str, *, keep: str | None = None) -> int:
         """Disable a tenant's credentials of one kind, all but the public id ``keep``;

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select, update
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials
-from pipeline.errors import ConfigurationError, InvalidParameter, TenantNotFound
+from pipeline.errors import BadCredentials, ConfigurationError, InvalidParameter, TenantNotFound
 from pipeline.gallery.tenants import TenantStore, tenant_ids
 from pipeline.secrets import KEY_BYTES, Vault
 from tests.job_factory import Clock
@@ -39,7 +39,7 @@ def test_a_name_that_cannot_be_is_refused(store: TenantStore, name: str) -> None
 
 
 def test_an_unknown_tenant(store: TenantStore) -> None:
-    for work in (store.get, store.issue_signed, store.issue_key):
+    for work in (store.get, store.issue_signed, store.issue_key, store.issue_apid):
         with pytest.raises(TenantNotFound):
             work(99)
     with pytest.raises(TenantNotFound):
@@ -69,6 +69,30 @@ def test_a_key_names_its_tenant(store: TenantStore) -> None:
     assert store.by_key(key[:-1]) is None
     assert store.by_key(key + "x") is None
     assert store.by_key(key[:12] + "\ud800") is None
+
+
+def test_a_number_and_its_key_name_their_tenant(store: TenantStore) -> None:
+    tenant = store.create("tenant")
+    first, second = store.issue_apid(tenant.id), store.issue_apid(tenant.id)
+    assert store.by_apid(first.apid, first.kvalue) == tenant
+    for wrong in ("", first.kvalue[:-1], second.kvalue, "\ud800"):
+        with pytest.raises(BadCredentials):
+            store.by_apid(first.apid, wrong)
+    for nobody in (0, -1, 1, 10**18, first.apid + 10**9):
+        with pytest.raises(TenantNotFound):
+            store.by_apid(nobody, first.kvalue)
+    assert first.kvalue not in repr(first)
+
+
+def test_a_revoked_number_and_one_of_a_disabled_tenant_are_unknown(store: TenantStore) -> None:
+    tenant = store.create("tenant")
+    old, new = store.issue_apid(tenant.id), store.issue_apid(tenant.id)
+    assert store.revoke(tenant.id, "apid", keep=str(new.apid)) == 1
+    with pytest.raises(TenantNotFound):
+        store.by_apid(old.apid, old.kvalue)
+    store.set_disabled(tenant.id, True)
+    with pytest.raises(TenantNotFound):
+        store.by_apid(new.apid, new.kvalue)
 
 
 @pytest.mark.parametrize("text", ["", "x", "\x00", "\ud800", "' OR 1=1 --", "x" * 10_000, "密"])

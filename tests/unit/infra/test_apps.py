@@ -38,6 +38,7 @@ def test_created_credentials_work(faceline: Faceline, tenants: TenantStore) -> N
     assert signed is not None
     assert signed.app_secret == issued["app_secret"]
     assert tenants.by_key(issued["api_key"]) == tenants.by_name("shop")
+    assert tenants.by_apid(issued["apid"], issued["kvalue"]) == tenants.by_name("shop")
     assert "sm2_private_key" not in issued
 
 
@@ -45,7 +46,9 @@ def test_people_read_them_unbroken(faceline: Faceline) -> None:
     outcome = faceline("apps", "create", "shop", "--sm2")
 
     labels = [line[:16].strip() for line in outcome.out.splitlines()]
-    assert labels == ["appId", "appSecret", "X-API-Key", "SM2 private key", "SM2 public key"]
+    assert labels == [
+        "appId", "appSecret", "X-API-Key", "Apid", "Kvalue", "SM2 private key", "SM2 public key"
+    ]
     assert "not shown again" in outcome.err
 
 
@@ -81,7 +84,7 @@ def test_rotation_leaves_both_until_it_is_finished(
 
     outcome = faceline("apps", "rotate", "bank", "--finish")
 
-    assert "2 old credentials of bank are disabled" in outcome.err
+    assert "3 old credentials of bank are disabled" in outcome.err
     assert tenants.signed(old["app_id"]) is None
     assert tenants.by_key(old["api_key"]) is None
     kept = tenants.signed(new["app_id"])
@@ -117,7 +120,9 @@ def test_the_list_shows_no_secret(faceline: Faceline) -> None:
     for arguments in (("apps", "list"), ("apps", "list", "--json")):
         listed = faceline(*arguments)
         assert issued["app_id"] in listed.out
+        assert str(issued["apid"]) in listed.out
         assert issued["app_secret"] not in listed.out
+        assert issued["kvalue"] not in listed.out
         assert issued["api_key"] not in listed.out
 
 

@@ -1,0 +1,131 @@
+"""What each operation is asked for and what it answers: the neutral half of a dialect.
+
+A dialect fills the parameters of an operation into ``Intent.params`` (``asked()`` gives
+the JSON object; keys of its own may stand beside) and renders the result that the job's
+row keeps:
+
+| operation  | pictures | parameters | errors of its own |
+|---|---|---|---|
+| locate     | 1 | Locate   | NoFace with ``face_required`` |
+| verify     | 2 | none     | NoFace, Uncalibrated |
+| features   | 1 | none     | NoFace, TaskUnsupported |
+| enrol      | 1 | Enrol    | NoFace, ManyFaces, BadQuality, FaceExists, CollectionNotFound, PackMismatch |
+| replace    | 1 | Replace  | NoFace, ManyFaces, FaceNotFound, PackMismatch |
+| match      | 1 | Match    | NoFace, ManyFaces, FaceNotFound, PackMismatch, Uncalibrated |
+| similarity | n | none     | NoFace, ManyFaces, Uncalibrated |
+| compare    | 2 | none     | NoFace, Uncalibrated |
+| search     | 1 | Search   | NoFace, CollectionNotFound, PackMismatch, Uncalibrated |
+
+An error that a picture causes carries its index as ``picture``. Every result has
+
+    "pack": name, "pictures": [{"width", "height", "faces": [FOUND, ...]}, ...]
+
+where FOUND is ``{"box": [left, top, right, bottom], "score"}``, pixels of the upright
+picture, largest face first. enrol, replace, compare and search add ``"quality": QUALITY``
+to each face that they use, which are the first of the list. QUALITY is ``{"size"
+(pixels), "blur" (0 to 100, larger is sharper), "brightness" (0 to 255), "contrast"
+(0 to 127), "yaw", "pitch", "roll" (degrees), "score" (0 to 1, the whole in one
+number)}``. Beside that:
+
+| operation  | result |
+|---|---|
+| locate     | nothing more |
+| verify     | "cosine", "confidence" (0 to 1), "distance" (0 to 1) |
+| features   | "embedding": 512 numbers |
+| enrol      | "created": whether a face is new, "image_id", "faces": [ENROLLED, ...] |
+| replace    | "image_id", "face": ENROLLED |
+| match      | "face_id", "cosine", "confidence", "distance" |
+| similarity | "cosines", "confidences": of the pictures 2 to n against the first |
+| compare    | as verify |
+| search     | "hits": [HIT, ...] best first, "embedding" when asked for |
+
+ENROLLED is ``{"id", "person_id", "face_token", "name", "gender", "image_id",
+"description", "box", "face_key"}``. HIT is ENROLLED with ``"cosine"``, ``"confidence"``
+and ``"collections": [{"key", "score"}, ...]``, all that the face is in (``score``: the
+collection's own limit, 0 to 100). ``face_key`` names the JPEG of the cut-out face in the
+media store.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import msgspec
+
+JsonObject = dict[str, Any]
+
+MOST_HITS = 100
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of an operation; what they do not name is the dialect's own."""
+
+    def asked(self) -> JsonObject:
+        """They as JSON."""
+        asked: JsonObject = msgspec.to_builtins(self)
+        return asked
+
+    @classmethod
+    def of(cls, params: JsonObject) -> Self:
+        """They from a job's row. Raises ``msgspec.ValidationError`` for what no dialect
+        of this version writes."""
+        return msgspec.convert(params, cls)
+
+
+class Locate(Parameters, frozen=True, kw_only=True):
+    """``face_required``: a picture without a face is ``NoFace``."""
+
+    face_required: bool = False
+
+
+class Enrol(Parameters, frozen=True, kw_only=True):
+    """Keep faces of a picture.
+
+    ``faces``: ``one`` (exactly one, else ``NoFace`` or ``ManyFaces``), ``largest`` or
+    ``all`` (both: at least one). ``gate``: each must pass the quality limits, else
+    ``BadQuality``. ``image_id``: the caller's name of the picture, at most 64 characters;
+    None: 24 characters made of its MD5. ``name``: None leaves it to ``unnamed``: the
+    empty name, ``ID0``, ``ID1``, ... unique in the tenant, or the time of the request as
+    ``YYYYMMDDhhmmssSSS`` (UTC). ``collections``: the keys of those to bind the faces to.
+    ``exists``, for a picture that is known: ``return`` its faces and bind these, or
+    ``refuse`` with ``FaceExists``.
+    """
+
+    faces: Literal["one", "largest", "all"] = "one"
+    gate: bool = False
+    image_id: str | None = None
+    description: str = ""
+    name: str | None = None
+    unnamed: Literal["empty", "number", "time"] = "empty"
+    gender: str = ""
+    collections: tuple[str, ...] = ()
+    exists: Literal["return", "refuse"] = "return"
+
+
+class Replace(Parameters, frozen=True, kw_only=True):
+    """Give the face ``face_id`` the one face of another picture, and another ``name``
+    when that is not None; it keeps its ids and collections."""
+
+    face_id: int
+    name: str | None = None
+
+
+class Match(Parameters, frozen=True, kw_only=True):
+    """Compare the one face of a picture with the enrolled face ``face_id``."""
+
+    face_id: int
+
+
+class Search(Parameters, frozen=True, kw_only=True):
+    """Find who is like the largest face.
+
+    ``collections``: keys of those to search in; None: the whole gallery. ``k``: hits
+    wanted, 1 to ``MOST_HITS``. ``embedding``: with the probe's vector in the result.
+    ``number`` is the service's, which fills it in: what the tenant had changed before
+    this request is seen.
+    """
+
+    collections: tuple[str, ...] | None = None
+    k: int = 1
+    embedding: bool = False
+    number: int = 0

@@ -4,17 +4,17 @@ A dialect fills the parameters of an operation into ``Intent.params`` (``asked()
 the JSON object; keys of its own may stand beside) and renders the result that the job's
 row keeps:
 
-| operation  | pictures | parameters | errors of its own |
+| operation  | pictures | parameters | errors of its own, beside NoFace |
 |---|---|---|---|
-| locate     | 1 | Locate   | NoFace with ``face_required`` |
-| verify     | 2 | none     | NoFace, Uncalibrated |
-| features   | 1 | none     | NoFace, TaskUnsupported |
-| enrol      | 1 | Enrol    | NoFace, ManyFaces, BadQuality, FaceExists, CollectionNotFound, PackMismatch |
-| replace    | 1 | Replace  | NoFace, ManyFaces, FaceNotFound, PackMismatch |
-| match      | 1 | Match    | NoFace, ManyFaces, FaceNotFound, PackMismatch, Uncalibrated |
-| similarity | n | none     | NoFace, ManyFaces, Uncalibrated |
-| compare    | 2 | none     | NoFace, Uncalibrated |
-| search     | 1 | Search   | NoFace, CollectionNotFound, PackMismatch, Uncalibrated |
+| locate     | 1 | Locate  | NoFace only with ``face_required`` |
+| verify     | 2 | none    | Uncalibrated |
+| features   | 1 | none    | TaskUnsupported |
+| enrol      | 1 | Enrol   | ManyFaces, BadQuality, FaceExists, CollectionNotFound, PackMismatch |
+| replace    | 1 | Replace | ManyFaces, FaceNotFound, PackMismatch |
+| match      | 1 | Match   | ManyFaces, FaceNotFound, PackMismatch, Uncalibrated |
+| similarity | n | none    | ManyFaces, Uncalibrated |
+| compare    | 2 | none    | Uncalibrated |
+| search     | 1 | Search  | CollectionNotFound, PackMismatch, Uncalibrated |
 
 An error that a picture causes carries its index as ``picture``. Every result has
 

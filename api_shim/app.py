@@ -11,7 +11,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from api_shim.body import BodyReader
-from api_shim.dialects.base import Dialect
+from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.dialects.e import Face2
 from api_shim.exchange import RequestIds, problem, response
 from api_shim.health import Health
@@ -67,11 +67,15 @@ def make_app(settings: Settings) -> Shim:
 
 def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
     bodies = BodyReader(service.settings.max_body_bytes)
-    documented = [
-        Route(endpoint.path, Submission(service, dialect, endpoint, bodies))
-        for dialect in dialects.values()
-        for endpoint in dialect.endpoints
-    ]
+    documented = []
+    for dialect in dialects.values():
+        paths: dict[str, list[Endpoint]] = {}
+        for endpoint in dialect.endpoints:
+            paths.setdefault(endpoint.path, []).append(endpoint)
+        documented += [
+            Route(path, Submission(service, dialect, endpoints, bodies))
+            for path, endpoints in paths.items()
+        ]
     return [
         *documented,
         Route("/jobs/{job_id}", JobResource(service, dialects)),

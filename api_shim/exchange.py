@@ -40,6 +40,7 @@ def call_of(scope: Scope, body: bytes = b"") -> Call:
         headers=headers,
         body=body,
         request_id=scope[REQUEST_ID],
+        path_values=scope.get("path_params", {}),
     )
 
 

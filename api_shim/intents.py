@@ -12,7 +12,8 @@ from pipeline.jobs.model import JsonObject
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request with its body read. Header names are lower case; ``request_id`` is this
-    service's own name for it."""
+    service's own name for it; ``path_values`` are what stands in the path in the place
+    of an endpoint's ``{names}``."""
 
     method: str
     path: str
@@ -20,6 +21,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
     request_id: str
+    path_values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def media_type(self) -> str:

@@ -13,7 +13,7 @@ from api_shim.exchange import call_of, json_reply, problem, response
 from api_shim.intents import Call, Reply
 from api_shim.pollers import poller
 from api_shim.service import Service, in_thread
-from api_shim.submit import POLL_AFTER_S, hold, job_href, log_failure
+from api_shim.submit import POLL_AFTER_S, hold, job_href, log_failure, show
 from pipeline.errors import FaceError, InvalidParameter, JobNotFound, Unavailable
 from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job, JsonObject
@@ -52,7 +52,9 @@ class JobResource:
             if not job.ended and wait_s > 0:
                 await hold(ended, wait_s, receive)
                 job, position = await in_thread(look, self._look, job.tenant_id, job_id)
-        return self._dialects[job.dialect].render(job) if job.ended else _progress(job, position)
+        if job.ended:
+            return await show(self._service, self._dialects[job.dialect], job)
+        return _progress(job, position)
 
     def _first_look(self, call: Call, job_id: str) -> tuple[Job, int]:
         return self._look(self._poller(call, job_id).id, job_id)

@@ -8,21 +8,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import ParamSpec, Self, TypeVar
 
 import msgspec
+from sqlalchemy import Engine
 
 from api_shim.intents import Intent
 from api_shim.waiting import Waiting
 from pipeline import keys
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
-from pipeline.errors import FaceError, IdempotencyConflict, InvalidParameter, MediaUnavailable
+from pipeline.errors import (
+    FaceError,
+    IdempotencyConflict,
+    InvalidParameter,
+    MediaNotFound,
+    MediaUnavailable,
+)
+from pipeline.gallery.faces import FaceStore
+from pipeline.gallery.galleries import GalleryStore
+from pipeline.gallery.groups import CollectionStore
+from pipeline.gallery.images import ImageStore
 from pipeline.gallery.tenants import TenantStore
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import JobStore
+from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits, inspect
 from pipeline.media.open import open_media
 from pipeline.plans import PLANS
@@ -70,6 +84,35 @@ async def in_thread(
     return await loop.run_in_executor(pool, lambda: work(*args, **kwargs))
 
 
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What dialects look into and change without a job."""
+
+    tenants: TenantStore
+    jobs: JobStore
+    media: MediaStore
+    faces: FaceStore
+    images: ImageStore
+    collections: CollectionStore
+    galleries: GalleryStore
+
+    @classmethod
+    def open(
+        cls, engine: Engine, tenants: TenantStore, jobs: JobStore, media: MediaStore,
+        clock: Callable[[], float],
+    ) -> Self:
+        """The records in one database and one media store."""
+        return cls(
+            tenants=tenants,
+            jobs=jobs,
+            media=media,
+            faces=FaceStore(engine, media, clock),
+            images=ImageStore(engine, media, clock),
+            collections=CollectionStore(engine, media, clock),
+            galleries=GalleryStore(engine, media, clock),
+        )
+
+
 class Service:
     """Opens every store; make it in the process that serves."""
 
@@ -80,6 +123,7 @@ class Service:
         self.jobs = JobStore(self._engine, clock)
         self.tenants = TenantStore(self._engine, open_vault(settings), clock)
         self.media = open_media(settings)
+        self.records = Records.open(self._engine, self.tenants, self.jobs, self.media, clock)
         self.dispatcher = Dispatcher(settings)
         self.threads = Threads()
         self.waiting = Waiting(settings, self._ended)
@@ -172,6 +216,15 @@ class Service:
 
     async def find(self, job_id: str) -> Job | None:
         return await in_thread(self.threads.look, self.jobs.find, job_id)
+
+    def attachments(self, media: Iterable[str]) -> dict[str, bytes]:
+        """Those of the stored pictures that have not been deleted. Raises
+        ``MediaUnavailable``."""
+        found = {}
+        for key in media:
+            with suppress(MediaNotFound):
+                found[key] = self.media.get(key)
+        return found
 
     async def _ended(self, ids: Collection[str]) -> set[str]:
         return await in_thread(self.threads.look, self.jobs.ended_among, ids)

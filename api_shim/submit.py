@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
@@ -33,14 +34,17 @@ class Accepted:
 
 
 class Submission:
-    """One documented path, as an ASGI application."""
+    """One documented path with all that it does, as an ASGI application."""
 
     def __init__(
-        self, service: Service, dialect: Dialect, endpoint: Endpoint, bodies: BodyReader
+        self, service: Service, dialect: Dialect, endpoints: Iterable[Endpoint],
+        bodies: BodyReader,
     ) -> None:
         self._service = service
         self._dialect = dialect
-        self._endpoint = endpoint
+        self._endpoints = {
+            method: endpoint for endpoint in endpoints for method in endpoint.methods
+        }
         self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,8 +59,8 @@ class Submission:
 
     async def _take(self, scope: Scope, receive: Receive) -> Reply | Accepted:
         call = call_of(scope)
-        if call.method not in self._endpoint.methods:
-            return self._dialect.render_wrong_method(call)
+        if call.method not in self._endpoints:
+            return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
         try:
             async with self._bodies.read(receive, call.headers) as body:
                 return await self._use(replace(call, body=body))
@@ -74,7 +78,7 @@ class Submission:
             return self._dialect.render_error(error, call)
 
     def _accept(self, call: Call) -> Reply | Accepted:
-        intent = self._dialect.read(self._endpoint, call)
+        intent = self._dialect.read(self._endpoints[call.method], call)
         if isinstance(intent, Reply):
             return intent
         job, fresh = self._service.accept(
@@ -101,11 +105,21 @@ class Submission:
                 await hold(ended, hold_s, receive)
         try:
             now = job if job.ended else await self._service.find(job.id) or job
+            if now.ended:
+                return await show(self._service, self._dialect, now)
         except FaceError as error:
-            # The job is accepted, whatever the database does now: it can be polled.
+            # The job is accepted, whatever the stores do now: it can be polled.
             logger.warning("Could not look at a job: %s", error, extra={"action": "look_failed"})
             now = job
-        return self._dialect.render(now) if now.ended else accepted_reply(now)
+        return accepted_reply(now)
+
+
+async def show(service: Service, dialect: Dialect, job: Job) -> Reply:
+    """The answer of a job that has ended. Raises ``MediaUnavailable`` when it shows a
+    stored picture that cannot be read now."""
+    keys = dialect.attachments(job)
+    attached = await in_thread(service.threads.look, service.attachments, keys) if keys else {}
+    return dialect.render(job, attached)
 
 
 async def hold(ended: asyncio.Event, seconds: float, receive: Receive) -> None:

@@ -7,6 +7,7 @@ it, and ``render`` says how the outcome looks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,8 +19,9 @@ from pipeline.media.header import PictureLimits
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A documented path, the HTTP methods that it takes, and the dialect's own name
-    for what it does."""
+    """A documented path (parts of it may be ``{names}``, see ``Call.path_values``), HTTP
+    methods, and the dialect's own name for what they do there. A path may have several
+    endpoints; one that fits two is served by the first."""
 
     path: str
     methods: frozenset[str]
@@ -56,8 +58,13 @@ class Dialect(Protocol):
         wrong."""
         ...
 
-    def render(self, job: Job) -> Reply:
-        """The answer of a job that has ended; equal bytes for equal rows."""
+    def attachments(self, job: Job) -> tuple[str, ...]:
+        """The stored pictures (media keys) that the answer of an ended job shows."""
+        ...
+
+    def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:
+        """The answer of a job that has ended; equal bytes for equal rows. ``attached``
+        are its attachments, but for those that have been deleted since."""
         ...
 
     def render_error(self, error: Exception, call: Call) -> Reply:
@@ -66,6 +73,7 @@ class Dialect(Protocol):
         internal error."""
         ...
 
-    def render_wrong_method(self, call: Call) -> Reply:
-        """The answer, status 405, to a method that the path does not take."""
+    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
+        """The answer, status 405, to a method that the path does not take; ``allowed``
+        is the value of its ``Allow``."""
         ...

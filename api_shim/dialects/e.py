@@ -112,18 +112,21 @@ class Face2:
             raise BadSignature
         return self.authenticate(signed).tenant
 
-    def render(self, job: Job) -> Reply:
+    def attachments(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002  # no answer shows any
+        return ()
+
+    def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:  # noqa: ARG002
         return e_envelope.outcome(job)
 
     def render_error(self, error: Exception, call: Call) -> Reply:
         return e_envelope.refusal(_app_id(call), error, call.request_id, self._clock())
 
-    def render_wrong_method(self, call: Call) -> Reply:
+    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
         code, message = e_envelope.explain(InvalidParameter("the method must be POST"))
         reply = e_envelope.answer(
             "", code, {"msg": message}, call.request_id, self._clock(), status=405
         )
-        return Reply(reply.status, reply.body, headers={"Allow": "POST"})
+        return Reply(reply.status, reply.body, headers={"Allow": allowed})
 
 
 def _parameters(call: Call) -> Mapping[str, Any]:

@@ -1,9 +1,10 @@
 # People and CI run the same commands. `make run` and `make test` need Python only.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lock settings clean
+.PHONY: help run demo test check bench settings clean
 
 PYTEST_ARGS ?=
+PHOTOS ?= ../shared/faces/photos
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\n        \2/p' $(MAKEFILE_LIST)
@@ -21,6 +22,10 @@ check: dev  ## lint, types, and the floors of the house
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+bench: dev  ## what the queue costs, and what one idle client waits (PHOTOS=folder)
+	.venv/bin/python -m tests.benchmarks.queue_cost --photos $(PHOTOS)
+	.venv/bin/python -m tests.benchmarks.idle_latency --photos $(PHOTOS)
 
 settings: runtime  ## write docs/settings.md from the settings
 	.venv/bin/faceline settings --markdown > docs/settings.md

@@ -197,6 +197,10 @@ class Settings(BaseSettings):
         300, ge=1, description="Greatest difference in seconds between a signed request's "
         "timestamp and the server's clock."
     )
+    b_tenant: str = Field(
+        "", description="Name of the tenant of document b's requests that have no API key; "
+        "empty: they are refused."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest level that is logged."
     )

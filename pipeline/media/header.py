@@ -22,13 +22,15 @@ SMALLEST_SIDE = 9
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
-    """What is accepted: bytes of the file, and pixels by its header."""
+    """What is accepted: bytes of the file, and pixels by its header. ``max_short_side``
+    bounds the shorter side, 0 not at all."""
 
     max_bytes: int
     min_side: int
     max_side: int
     max_pixels: int
     formats: frozenset[PictureFormat] = ALL_FORMATS
+    max_short_side: int = 0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -87,6 +89,11 @@ def _check_range(header: PictureHeader, limits: PictureLimits) -> None:
         raise PictureOutOfRange(
             f"The picture is {width}x{height}; each side must have at least "
             f"{limits.min_side} pixels."
+        )
+    if 0 < limits.max_short_side < min(width, height):
+        raise PictureOutOfRange(
+            f"The picture is {width}x{height}; the shorter side must have at most "
+            f"{limits.max_short_side} pixels."
         )
     if max(width, height) > limits.max_side or width * height > limits.max_pixels:
         raise PictureOutOfRange(

@@ -1,0 +1,34 @@
+"""Document b, part 3: one face against another, and against groups."""
+
+from __future__ import annotations
+
+from api_shim.dialects import b_reading as reading
+from api_shim.dialects.b_envelope import MOST_SHOWN
+from api_shim.intents import Call, Intent
+from pipeline.errors import CollectionNotFound
+from pipeline.gallery.tenants import Tenant
+from pipeline.operations import MOST_HITS, Search
+
+
+def compare(tenant: Tenant, call: Call) -> Intent:
+    """3.1. Raises ``FaceError``."""
+    fields = reading.body_of(call)
+    pictures = tuple(reading.picture(fields, name) for name in ("image1", "image2"))
+    reading.no_liveness(fields, required=True)
+    return Intent(tenant, "compare", {}, pictures)
+
+
+def search(tenant: Tenant, call: Call) -> Intent:
+    """3.2. Raises ``FaceError``."""
+    fields = reading.body_of(call)
+    picture = reading.picture(fields, "image")
+    groups = reading.group_ids(fields, "group")
+    shown = reading.integer(fields, "topN", 1, MOST_SHOWN, MOST_SHOWN)
+    reading.no_liveness(fields, required=False)
+    feature = reading.flag(fields, "featureUpload", False)
+    if not all(reading.could_name_a_group(key) for key in groups):
+        raise CollectionNotFound
+    # In several groups a better hit may fail its group's score and a worse one pass.
+    wanted = shown if len(groups) == 1 else MOST_HITS
+    asked = Search(collections=groups, k=wanted, embedding=feature).asked()
+    return Intent(tenant, "search", {**asked, "top": shown}, (picture,))

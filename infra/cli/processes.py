@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from typing import Annotated, Any
 
 import typer
 
+from infra.cli.database import open_database
 from pipeline.config import Settings, load_settings
+from pipeline.errors import DatabaseUnavailable
 from workers.logs import setup_logging
+
+logger = logging.getLogger(__name__)
 
 
 def serve(
@@ -49,8 +54,16 @@ def upkeep() -> None:
 
 
 def _settings(**options: Any) -> Settings:
-    """The environment's settings with those options that were given; logs set up."""
+    """The environment's settings with those options that were given; logs set up.
+
+    Raises ``ConfigurationError`` when the database has the tables of another version.
+    """
     given = {name: value for name, value in options.items() if value is not None}
     settings = load_settings().model_copy(update=given)
     setup_logging(settings)
+    try:
+        open_database(settings).dispose()
+    except DatabaseUnavailable as error:
+        # It may come back; until then the process says so, call by call.
+        logger.warning("Starting without the database: %s", error, extra={"action": "start"})
     return settings

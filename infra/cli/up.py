@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from infra.cli.console import tell
 from infra.local.client import Credentials, FaceClient
-from infra.local.demo import demo_credentials, demo_photo, run_demo
+from infra.local.demo import DemoFailed, demo_credentials, demo_photo, run_demo
 from infra.local.stack import LocalStack
 from pipeline.config import Settings, load_settings
 from pipeline.errors import FaceError
@@ -45,6 +46,8 @@ def up(
         if not stop.requested.is_set():
             raise
     tell("Everything is stopped.")
+    if once and stop.requested.is_set():
+        raise typer.Exit(130)  # interrupted, as a shell says it
 
 
 @dataclass(slots=True)
@@ -75,9 +78,11 @@ def _serve(stack: LocalStack, stop: _Stop, *, demo: bool, once: bool) -> None:
     show = _Demonstration(stack.settings, stack.url)
     show.start()
     stack.supervisor.watch(lambda: stop.requested.is_set() or not show.is_alive())
-    if show.error is not None and not stop.requested.is_set():
-        raise show.error
-    if not once and not stop.requested.is_set():
+    if stop.requested.is_set():
+        return
+    if not show.complete:
+        raise show.error or DemoFailed()
+    if not once:
         _invite(stack, show.credentials)
         stack.supervisor.watch(stop.requested.is_set)
 
@@ -89,6 +94,7 @@ class _Demonstration(threading.Thread):
     def __init__(self, settings: Settings, url: str) -> None:
         super().__init__(name="demo", daemon=True)
         self.credentials = demo_credentials(settings)
+        self.complete = False
         self.error: FaceError | None = None
         self._settings = settings
         self._client = FaceClient(url, self.credentials)
@@ -96,6 +102,7 @@ class _Demonstration(threading.Thread):
     def run(self) -> None:
         try:
             run_demo(self._settings, self._client, tell)
+            self.complete = True
         except FaceError as error:
             self.error = error
 
@@ -108,11 +115,22 @@ def _invite(stack: LocalStack, credentials: Credentials) -> None:
         f"  appSecret  {credentials.app_secret}\n"
         f"  X-API-Key  {credentials.api_key}\n"
         "\nTry it with your own photo, in another terminal:\n"
-        f"\n.venv/bin/faceline call locate {shlex.quote(str(photo))}\n"
+        f"\n{_command(stack.settings)} call locate {shlex.quote(str(photo))}\n"
         "\nor with nothing but a shell (the signature is made anew at each call):\n"
         f"\n{curl_line(stack.url, credentials, photo)}\n"
         "\nCtrl-C stops everything."
     )
+
+
+def _command(settings: Settings) -> str:
+    """How this command is called again, from the same directory."""
+    script = Path(sys.executable).with_name("faceline")
+    if script.is_relative_to(Path.cwd()):
+        script = script.relative_to(Path.cwd())
+    name = shlex.quote(str(script)) if script.exists() else "faceline"
+    if "data_dir" not in settings.model_fields_set:
+        return name
+    return f"{name} --data-dir {shlex.quote(str(settings.data_dir))}"
 
 
 def curl_line(url: str, credentials: Credentials, photo: Path) -> str:

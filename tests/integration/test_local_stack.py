@@ -133,6 +133,7 @@ def test_it_serves_heals_and_stops_at_ctrl_c(up: Up) -> None:
 
     call_by_command(up)
     call_by_shell(up)
+    assert re.search(r"^\S*faceline --data-dir \S+ call locate \S+$", up.said(), re.MULTILINE)
     refuse_a_second(up)
     for words in ("redis-server", "infra.cli worker", "infra.cli upkeep", "infra.cli serve"):
         heal(up, words)

@@ -38,9 +38,10 @@ def faceline(postgres_url: str, minio_server: MinioServer, tmp_path: Path) -> Fa
 
 
 def test_a_fleet_is_prepared_once_and_before_anything_else(faceline: Faceline) -> None:
-    early = faceline("apps", "create", "shop")
-    assert early.returncode == 2
-    assert "run `faceline init`" in early.stderr
+    for command in (("apps", "create", "shop"), ("serve",), ("worker",), ("upkeep",)):
+        early = faceline(*command)
+        assert early.returncode == 2
+        assert "run `faceline init`" in early.stderr
 
     for _ in range(2):
         assert faceline("init").returncode == 0

@@ -22,7 +22,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 
 # Libraries that tell more than an operator wants to know.
-_QUIETER = {"kombu": logging.WARNING, "celery": logging.WARNING, "amqp": logging.WARNING}
+_QUIETER = dict.fromkeys(("alembic", "amqp", "celery", "kombu"), logging.WARNING)
 
 
 def setup_logging(settings: Settings) -> None:

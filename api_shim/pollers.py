@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from api_shim.auth.signing import is_app_id
 from api_shim.dialects.base import Dialect
 from api_shim.intents import Call
-from pipeline.errors import BadInput, JobNotFound, Refused
+from pipeline.errors import BadInput, JobNotFound, Refused, TenantNotFound
 from pipeline.gallery.tenants import Tenant, TenantStore
 
 
@@ -29,7 +29,7 @@ def poller(
     for dialect in dialects:
         try:
             tenant = dialect.identify(call, job_id)
-        except (BadInput, Refused) as error:
+        except (BadInput, Refused, TenantNotFound) as error:
             raise JobNotFound from error
         if tenant is not None:
             return tenant

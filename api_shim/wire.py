@@ -1,4 +1,4 @@
-"""Reading what clients send: Base64 and JSON, in bounded space.
+"""Reading what clients send: Base64, JSON and forms, in bounded space.
 
 Pure functions over bytes and text; they raise ``pipeline.errors``.
 """
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from pipeline.errors import BadEncoding, InvalidParameter
 
@@ -20,6 +21,9 @@ MAX_DEPTH = 32
 # Bytes of JSON outside its strings. A request of the documents has under 1 KB of it;
 # this bounds the number of values, and so the memory, that a body can ask for.
 MAX_SKELETON = 64 * 1024
+
+# Names in a form or a query string.
+MAX_FIELDS = 100
 
 # A string, or one that never ends: so that no text is looked at twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
@@ -131,6 +135,21 @@ def canonical(value: Any) -> str:
 def _members(value: Mapping[str, Any]) -> Iterable[str]:
     for name in sorted(value):
         yield f"{json.dumps(name, ensure_ascii=False)}:{canonical(value[name])}"
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """The fields of a URL-encoded form or of a query string. Raises
+    ``InvalidParameter`` when it is none in UTF-8, has too many names, or one twice."""
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict",
+            max_num_fields=MAX_FIELDS,
+        )
+    except ValueError as error:
+        raise InvalidParameter("the form is not URL-encoded UTF-8") from error
+    if len(dict(pairs)) != len(pairs):
+        raise InvalidParameter("the form has a name twice")
+    return dict(pairs)
 
 
 def utf8(text: str) -> bytes:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
 
 from api_shim import wire
 from api_shim.auth import signing
@@ -102,7 +101,7 @@ class Face2:
     def identify(self, call: Call, job_id: str) -> Tenant | None:
         """The tenant who signed the query parameters, with ``data={"job_id": ID}``. A
         poll changes nothing, so the same one may be sent again inside the window."""
-        fields = _form(call.query.encode())
+        fields = wire.read_form(call.query.encode())
         if "signData" not in fields:
             return None
         # How long to wait is no part of what is signed.
@@ -134,20 +133,8 @@ def _parameters(call: Call) -> Mapping[str, Any]:
     JSON text."""
     if call.media_type != "application/x-www-form-urlencoded":
         return wire.read_object(call.body)
-    fields = _form(call.body)
+    fields = wire.read_form(call.body)
     return {**fields, **_typed(fields)}
-
-
-def _form(body: bytes) -> dict[str, str]:
-    try:
-        pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100
-        )
-    except ValueError as error:
-        raise InvalidParameter("the form is not URL-encoded UTF-8") from error
-    if len(dict(pairs)) != len(pairs):
-        raise InvalidParameter("the form has a name twice")
-    return dict(pairs)
 
 
 def _typed(fields: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,120 @@
+"""Dialect a's answers: a ``msg_code``, and results in its terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from api_shim.intents import Reply
+from pipeline import errors
+from pipeline.errors import FaceError
+from pipeline.gallery.records import ListedFace
+from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.types import Box
+
+SUCCESS = 1
+INVALID = 9
+INTERNAL = 99
+
+# By the neutral code of an error. 1 to 8 are documented; 8 is for videos.
+CODES: dict[str, int] = {
+    errors.BadCredentials.code: 2,
+    errors.TenantNotFound.code: 3,
+    errors.BadEncoding.code: 4,
+    errors.MediaTooLarge.code: 4,
+    errors.NotAPicture.code: 4,
+    errors.PictureCorrupt.code: 4,
+    errors.PictureOutOfRange.code: 4,
+    errors.NoFace.code: 5,
+    errors.ManyFaces.code: 6,
+    errors.FaceNotFound.code: 7,
+    errors.MissingParameter.code: INVALID,
+    errors.InvalidParameter.code: INVALID,
+    errors.IdempotencyConflict.code: INVALID,
+    errors.Overloaded.code: 10,
+}
+
+RETRY_AFTER_S = 2
+
+
+def answer(fields: JsonObject) -> Reply:
+    """Success, with ``fields``."""
+    return Reply(200, msgspec.json.encode({"msg_code": SUCCESS, **fields}))
+
+
+def face(face_id: int, name: str) -> Reply:
+    """One face."""
+    return answer(_face(face_id, name))
+
+
+def faces(portions: Iterable[list[ListedFace]], apid: int) -> Reply:
+    """Every face of an application; encoded a portion at a time, so that a long list
+    does not stand in memory as objects."""
+    encoded = [
+        msgspec.json.encode(
+            [{"Fid": item.id, "Fname": item.name, "Apid": apid} for item in portion]
+        )[1:-1]
+        for portion in portions
+    ]
+    return Reply(200, b'{"msg_code":1,"faces":[' + b",".join(filter(None, encoded)) + b"]}")
+
+
+def refusal(error: Exception) -> Reply:
+    """A request that became no job: 503 when it may be repeated."""
+    code = error.code if isinstance(error, FaceError) else FaceError.code
+    reply = _failure(code)
+    if not isinstance(error, errors.Unavailable):
+        return reply
+    return Reply(503, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def outcome(job: Job) -> Reply:
+    """The answer of a job that has ended."""
+    if job.state is JobState.DONE and job.result is not None:
+        return answer(_RESULTS[job.operation](job, job.result))
+    return _failure(job.error_code or FaceError.code)
+
+
+def _failure(name: str) -> Reply:
+    return Reply(200, msgspec.json.encode({"msg_code": CODES.get(name, INTERNAL)}))
+
+
+def _face(face_id: int, name: str) -> dict[str, Any]:
+    return {"Fid": face_id, "Fname": name}
+
+
+def _enrolled(job: Job, result: JsonObject) -> JsonObject:
+    enrolled = result["faces"][0]
+    return _face(enrolled["id"], enrolled["name"])
+
+
+def _replaced(job: Job, result: JsonObject) -> JsonObject:
+    return _face(result["face"]["id"], result["face"]["name"])
+
+
+def _located(job: Job, result: JsonObject) -> JsonObject:
+    picture = result["pictures"][0]
+    boxes = [
+        Box(*found["box"]).inside(picture["width"], picture["height"])
+        for found in picture["faces"]
+    ]
+    return {"location": [[top, right, bottom, left] for left, top, right, bottom in boxes]}
+
+
+def _matched(job: Job, result: JsonObject) -> JsonObject:
+    return {"match": result["distance"] < job.params["threshold"]}
+
+
+def _similar(job: Job, result: JsonObject) -> JsonObject:
+    return {"similarity": result["confidences"]}
+
+
+_RESULTS = {
+    "enrol": _enrolled,
+    "replace": _replaced,
+    "locate": _located,
+    "match": _matched,
+    "similarity": _similar,
+}

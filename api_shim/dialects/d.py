@@ -1,0 +1,153 @@
+"""Dialect d: forms, an API key in a header, a ``status`` in every answer.
+
+Check order: the key (401), the parameters in the order of the document, the picture's
+encoding, size and format. What only the pixels show is the job's to find.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from api_shim import wire
+from api_shim.dialects import d_envelope
+from api_shim.dialects.base import Endpoint
+from api_shim.dialects.d_envelope import Status
+from api_shim.intents import Call, Intent, Reply
+from api_shim.service import Records
+from pipeline.config import Settings
+from pipeline.errors import (
+    BadCredentials,
+    CollectionNotFound,
+    InvalidParameter,
+    MissingParameter,
+    PersonNotFound,
+)
+from pipeline.gallery.records import DEFAULT
+from pipeline.gallery.tenants import Tenant
+from pipeline.jobs.model import Job
+from pipeline.media.header import PictureLimits
+from pipeline.operations import Enrol, Search
+
+FORM = "application/x-www-form-urlencoded"
+
+MAX_BYTES = 2 * 1024 * 1024
+
+MOST_SIMILAR = 50
+
+POST = frozenset({"POST"})
+
+# Letters and digits of ASCII: what every database and every client agrees upon.
+_NAME = re.compile("[0-9A-Za-z]{1,128}")
+_PERSON = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+MAX_FACEDB_CHARS = 32
+
+
+class FaceSearch:
+    """Dialect d."""
+
+    name = "d"
+    endpoints = tuple(
+        Endpoint(f"/v1/{name}", POST, name) for name in ("addface", "searchface", "delface")
+    )
+
+    def __init__(self, settings: Settings, records: Records) -> None:
+        general = PictureLimits.from_settings(settings)
+        self.limits = PictureLimits(
+            max_bytes=min(MAX_BYTES, general.max_bytes), min_side=general.min_side,
+            max_side=general.max_side, max_pixels=general.max_pixels,
+            formats=frozenset({"jpeg", "png", "bmp"}),
+        )
+        self._tenants = records.tenants
+        self._faces = records.faces
+        self._collections = records.collections
+        self._operations: dict[
+            str, Callable[[Tenant, Mapping[str, str]], Intent | Reply]
+        ] = {
+            "addface": self._add, "searchface": self._search, "delface": self._delete,
+        }
+
+    def read(self, endpoint: Endpoint, call: Call) -> Intent | Reply:
+        """Raises ``FaceError``, in the order of checks above."""
+        tenant = self._authenticate(call)
+        if call.media_type != FORM:
+            raise InvalidParameter(f"the body must be a form ({FORM})")
+        return self._operations[endpoint.operation](tenant, wire.read_form(call.body))
+
+    def identify(self, call: Call, job_id: str) -> Tenant | None:  # noqa: ARG002
+        """None: a poll with an API key is every dialect's."""
+        return None
+
+    def attachments(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002  # no answer shows any
+        return ()
+
+    def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:  # noqa: ARG002
+        return d_envelope.outcome(job)
+
+    def render_error(self, error: Exception, call: Call) -> Reply:  # noqa: ARG002
+        return d_envelope.refusal(error)
+
+    def render_wrong_method(self, call: Call, allowed: str) -> Reply:  # noqa: ARG002
+        reply = d_envelope.answer(Status.INVALID_REQUEST, "the method must be POST", 405)
+        return Reply(reply.status, reply.body, headers={"Allow": allowed})
+
+    def _authenticate(self, call: Call) -> Tenant:
+        key = call.headers.get("x-api-key", "")
+        tenant = self._tenants.by_key(key) if key else None
+        if tenant is None:
+            raise BadCredentials("check X-API-Key")
+        return tenant
+
+    # -- operations -----------------------------------------------------------------
+
+    def _add(self, tenant: Tenant, fields: Mapping[str, str]) -> Intent:
+        text = _required(fields, "img")
+        name = fields.get("name", "")
+        if name and _NAME.fullmatch(name) is None:
+            raise InvalidParameter("name has at most 128 characters, letters and digits")
+        facedb = self._facedb(tenant, fields)
+        asked = Enrol(
+            faces="all", name=name or None, unnamed="number", collections=(facedb or DEFAULT,)
+        )
+        return Intent(tenant, "enrol", asked.asked(), (_picture(text),))
+
+    def _search(self, tenant: Tenant, fields: Mapping[str, str]) -> Intent:
+        text = _required(fields, "img")
+        facedb = self._facedb(tenant, fields)
+        asked = Search(collections=(facedb,) if facedb else None, k=MOST_SIMILAR)
+        return Intent(tenant, "search", asked.asked(), (_picture(text),))
+
+    def _delete(self, tenant: Tenant, fields: Mapping[str, str]) -> Reply:
+        """With ``facedb`` a person is deleted only when it is in there."""
+        person_id = _required(fields, "person_id").lower()
+        facedb = self._facedb(tenant, fields)
+        if _PERSON.fullmatch(person_id) is None:
+            raise PersonNotFound
+        if facedb:
+            face = self._faces.by_person(tenant.id, person_id)
+            if all(group.key != facedb for group in self._faces.collections(tenant.id, face.id)):
+                raise PersonNotFound
+        self._faces.delete_person(tenant.id, person_id)
+        return d_envelope.answer(Status.OK)
+
+    def _facedb(self, tenant: Tenant, fields: Mapping[str, str]) -> str:
+        """The collection that is named, which exists; empty when none is. Raises
+        ``CollectionNotFound``."""
+        key = fields.get("facedb", "")
+        if not key:
+            return ""
+        if len(key) > MAX_FACEDB_CHARS or not key.isprintable():
+            raise CollectionNotFound("no such facedb")
+        return self._collections.get(tenant.id, key).key
+
+
+def _required(fields: Mapping[str, str], name: str) -> str:
+    value = fields.get(name, "")
+    if not value:
+        raise MissingParameter(f"{name} is missing")
+    return value
+
+
+def _picture(text: str) -> bytes:
+    """Raises ``BadEncoding``."""
+    return wire.decode_base64(wire.base64_text(text))

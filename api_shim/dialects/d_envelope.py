@@ -1,0 +1,118 @@
+"""Dialect d's answers: a ``status``, and a ``message`` that is a text or a list."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from api_shim.intents import Reply
+from pipeline import errors
+from pipeline.errors import FaceError
+from pipeline.jobs.model import Job, JobState, JsonObject
+
+
+class Status(StrEnum):
+    """Every status of the document."""
+
+    OK = "OK"
+    NO_SIMILAR_FACE = "NO_SIMILAR_FACE"
+    FACE_DETECT_FAILED = "FACE_DETECT_FAILED"
+    IMAGE_INVALID_SIZE = "IMAGE_INVALID_SIZE"
+    IMAGE_INVALID_FORMAT = "IMAGE_INVALID_FORMAT"
+    PERSON_ID_NOT_EXIST = "PERSON_ID_NOT_EXIST"
+    INVALID_REQUEST = "INVALID_REQUEST"
+    FAIL = "FAIL"
+
+
+# The document's own words.
+MESSAGES = {
+    Status.OK: "successfully deleted face",
+    Status.NO_SIMILAR_FACE: "no similar face in db",
+    Status.FACE_DETECT_FAILED: "check input image and retry",
+    Status.IMAGE_INVALID_SIZE: "image larger than 2M",
+    Status.IMAGE_INVALID_FORMAT: "image format not support",
+    Status.PERSON_ID_NOT_EXIST: "check input person id",
+    Status.INVALID_REQUEST: "check request parameters",
+    Status.FAIL: "please try again later",
+}
+
+# By the neutral code of an error; all others are FAIL.
+STATUSES: dict[str, Status] = {
+    errors.NoFace.code: Status.FACE_DETECT_FAILED,
+    errors.MediaTooLarge.code: Status.IMAGE_INVALID_SIZE,
+    errors.BadEncoding.code: Status.IMAGE_INVALID_FORMAT,
+    errors.NotAPicture.code: Status.IMAGE_INVALID_FORMAT,
+    errors.PictureCorrupt.code: Status.IMAGE_INVALID_FORMAT,
+    errors.PictureOutOfRange.code: Status.IMAGE_INVALID_FORMAT,
+    errors.PersonNotFound.code: Status.PERSON_ID_NOT_EXIST,
+    errors.BadCredentials.code: Status.INVALID_REQUEST,
+    errors.MissingParameter.code: Status.INVALID_REQUEST,
+    errors.InvalidParameter.code: Status.INVALID_REQUEST,
+    errors.CollectionNotFound.code: Status.INVALID_REQUEST,
+    errors.IdempotencyConflict.code: Status.INVALID_REQUEST,
+}
+
+RETRY_AFTER_S = 2
+
+# Integers from 0 to 100: what is above this is listed.
+LEAST_CONFIDENCE = 80
+
+# Cosines are sums of float32: what is 100 but for their rounding is 100.
+ROUNDING = 1e-4
+
+
+def answer(status: Status, message: Any = None, http: int = 200) -> Reply:
+    """``message`` None stands for the document's words."""
+    words = MESSAGES[status] if message is None else message
+    return Reply(http, msgspec.json.encode({"status": status.value, "message": words}))
+
+
+def refusal(error: Exception) -> Reply:
+    """A request that became no job: 401 without the right key, 503 when it may be
+    repeated."""
+    known = error if isinstance(error, FaceError) else FaceError()
+    status = STATUSES.get(known.code, Status.FAIL)
+    # What is wrong with the parameters the document has no words for.
+    reply = answer(status, known.message if status is Status.INVALID_REQUEST else None)
+    if isinstance(error, errors.BadCredentials):
+        return Reply(401, reply.body)
+    if isinstance(error, errors.Unavailable):
+        return Reply(503, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return reply
+
+
+def outcome(job: Job) -> Reply:
+    """The answer of a job that has ended."""
+    if job.state is JobState.DONE and job.result is not None:
+        return _RESULTS[job.operation](job.result)
+    return answer(STATUSES.get(job.error_code or "", Status.FAIL))
+
+
+def _enrolled(result: JsonObject) -> Reply:
+    people = [
+        {"name": face["name"], "person_id": face["person_id"]} for face in result["faces"]
+    ]
+    return answer(Status.OK, people)
+
+
+def _found(result: JsonObject) -> Reply:
+    hits = [
+        {
+            "confidence": _confidence(hit["confidence"]),
+            "name": hit["name"],
+            "person_id": hit["person_id"],
+        }
+        for hit in result["hits"]
+    ]
+    similar = [hit for hit in hits if hit["confidence"] > LEAST_CONFIDENCE]
+    return answer(Status.OK, similar) if similar else answer(Status.NO_SIMILAR_FACE)
+
+
+def _confidence(value: float) -> int:
+    return min(math.floor(100 * value + ROUNDING), 100)
+
+
+_RESULTS = {"enrol": _enrolled, "search": _found}

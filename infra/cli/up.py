@@ -147,5 +147,6 @@ def curl_line(url: str, credentials: Credentials, photo: Path) -> str:
         'printf %s "{\\"appId\\":\\"$A\\",\\"data\\":$D,\\"encType\\":\\"plain\\",'
         '\\"signType\\":\\"SHA256\\",\\"timestamp\\":$T,\\"version\\":\\"1\\",'
         '\\"signData\\":\\"$S\\"}" | '
-        f"curl -sS --noproxy '*' -H 'Content-Type: application/json' --data-binary @- {url}/face2/locate"
+        "curl -sS --noproxy '*' -H 'Content-Type: application/json' --data-binary @- "
+        f"{url}/face2/locate"
     )

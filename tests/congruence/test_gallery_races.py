@@ -1,0 +1,178 @@
+"""Writers of one gallery at the same time, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+
+from pipeline.database.engine import writing
+from pipeline.errors import CollectionNotFound, FaceError, FaceExists, FaceNotFound
+from pipeline.gallery.enrol import enrol
+from pipeline.gallery.galleries import GalleryStore
+from pipeline.gallery.groups import Deletion
+from pipeline.gallery.records import Enrolled
+from pipeline.jobs.store import Effect
+from tests.gallery_factory import Shelf
+from tests.job_factory import Queue
+
+ROUNDS = 12
+
+
+def together(*works: Callable[[], object]) -> list[object]:
+    """What each returned, or the error it raised; all begin at once."""
+    gate = threading.Barrier(len(works))
+
+    def begin(work: Callable[[], object]) -> object:
+        gate.wait(10)
+        try:
+            return work()
+        except FaceError as error:
+            return error
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(begin, works))
+
+
+def consistent(shelf: Shelf) -> None:
+    """The log has no gap, and the store holds what rows name and what is to be deleted."""
+    assert shelf.numbers() == list(range(1, shelf.log.latest(shelf.tenant) + 1))
+    assert shelf.named() <= shelf.objects()
+    assert shelf.waiting().isdisjoint(shelf.named())
+
+
+def test_one_picture_enrolled_twice_at_once_is_one_record(shelf: Shelf) -> None:
+    for number in range(ROUNDS):
+        picture = f"picture {number}"
+        results = together(*[partial(shelf.enrol, picture)] * 3)
+        faces = {r.faces[0].id for r in results if isinstance(r, Enrolled)}
+        assert len(faces) == 1, results
+        assert sum(result.added for result in results if isinstance(result, Enrolled)) == 1
+    assert shelf.count() == ROUNDS == shelf.log.latest(shelf.tenant)
+    consistent(shelf)
+    assert shelf.objects() - shelf.waiting() == shelf.named()
+
+
+def test_one_id_for_two_pictures_at_once_goes_to_one(shelf: Shelf) -> None:
+    for number in range(ROUNDS):
+        results = together(
+            partial(shelf.enrol, f"a {number}", image_id=f"id {number}", fresh=True),
+            partial(shelf.enrol, f"b {number}", image_id=f"id {number}", fresh=True),
+        )
+        assert sum(isinstance(result, Enrolled) for result in results) == 1
+        assert sum(isinstance(result, FaceExists) for result in results) == 1
+    consistent(shelf)
+
+
+def test_unnamed_faces_never_share_a_name(shelf: Shelf) -> None:
+    def enrol_some(batch: int) -> None:
+        for number in range(6):
+            shelf.enrol(f"picture {batch} {number}", name=None)
+
+    together(*[partial(enrol_some, batch) for batch in range(4)])
+    names = sorted(item.name for item in shelf.faces.page(shelf.tenant, 0, 99).items)
+    assert names == sorted(f"ID{n}" for n in range(24))
+
+
+def test_binding_against_deletion_of_the_group(shelf: Shelf) -> None:
+    face = shelf.add("ann")
+    for number in range(ROUNDS):
+        key = f"group {number}"
+        shelf.groups.create(shelf.tenant, key, key)
+        together(
+            partial(shelf.groups.bind, shelf.tenant, face.face_token, [key, "default"]),
+            partial(shelf.groups.delete, shelf.tenant, key, Deletion.GROUP),
+            partial(shelf.groups.unbind, shelf.tenant, face.face_token, ["default"]),
+        )
+        assert shelf.groups_of(face) in ([], ["default"])
+    consistent(shelf)
+
+
+def test_enrolment_against_deletion_of_the_group(shelf: Shelf) -> None:
+    for number in range(ROUNDS):
+        key = f"group {number}"
+        shelf.groups.create(shelf.tenant, key, key)
+        enrolled, deleted = together(
+            partial(shelf.enrol, f"picture {number}", collections=(key,)),
+            partial(shelf.groups.delete, shelf.tenant, key, Deletion.OWN_FACES),
+        )
+        assert deleted is None
+        # before the deletion, which then took the face along, or too late
+        assert isinstance(enrolled, Enrolled | CollectionNotFound)
+        assert shelf.count() == 0
+    consistent(shelf)
+
+
+def test_enrolment_against_clearing(shelf: Shelf) -> None:
+    galleries = GalleryStore(shelf.engine, shelf.media, shelf.clock)
+    for number in range(ROUNDS):
+        together(
+            partial(shelf.enrol, f"picture {number}", 2),
+            partial(shelf.enrol, f"picture {number}", 2, collections=("default",)),
+            partial(galleries.clear, shelf.tenant),
+        )
+        assert shelf.count() in (0, 2)
+        consistent(shelf)
+    galleries.clear(shelf.tenant)
+    assert (shelf.named(), shelf.state()) == (set(), {})
+
+
+def test_deletion_in_two_tongues_deletes_once(shelf: Shelf) -> None:
+    for number in range(ROUNDS):
+        face = shelf.add(f"picture {number}")
+        results = together(
+            partial(shelf.faces.delete, shelf.tenant, face.id),
+            partial(shelf.faces.delete_token, shelf.tenant, face.face_token),
+            partial(shelf.replace, face, f"other {number}"),
+        )
+        deletions = results[:2]
+        assert sum(not isinstance(result, FaceError) for result in deletions) == 1
+        assert any(isinstance(result, FaceNotFound) for result in deletions)
+    assert shelf.count() == 0
+    consistent(shelf)
+
+
+def test_a_message_delivered_twice_enrols_once(shelf: Shelf, queue: Queue) -> None:
+    """Two workers with one job: who has lost the claim changes nothing."""
+    job = queue.add()
+    slow = queue.take(job)
+    queue.clock.forward(3600)
+    queue.release_dead(5)
+    fast = queue.take(job, worker="worker-2")
+    done = together(
+        partial(queue.finish, fast, {}, [], _effect(shelf)),
+        partial(queue.finish, slow, {}, [], _effect(shelf)),
+    )
+    assert done == [True, False]
+    assert shelf.count() == 1
+    assert queue.see(job).result == {"added": 1}
+
+
+def _effect(shelf: Shelf) -> Effect:
+    new = shelf.prepare("ann")
+    return lambda connection: {
+        "added": enrol(connection, shelf.tenant, new, shelf.clock()).added
+    }
+
+
+def test_a_job_in_flight_does_not_bring_a_face_back(shelf: Shelf, queue: Queue) -> None:
+    face = shelf.add("ann")
+    queue.take(queue.add())
+    shelf.faces.delete(shelf.tenant, face.id)
+    with pytest.raises(FaceNotFound):
+        shelf.replace(face, "ann later")
+    assert shelf.state() == {}
+
+
+def test_an_error_in_the_effect_leaves_no_trace(shelf: Shelf) -> None:
+    def stumble() -> None:
+        with writing(shelf.engine) as connection:
+            enrol(connection, shelf.tenant, shelf.prepare("ann", 2), shelf.clock())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stumble()
+    assert (shelf.count(), shelf.log.latest(shelf.tenant), shelf.named()) == (0, 0, set())

@@ -179,14 +179,17 @@ def discard(records: Iterable[SnapshotRecord], source: ChangeSource, store: Medi
 
 
 def holds_deleted(record: SnapshotRecord, source: ChangeSource) -> bool:
-    """Whether a label that the snapshot may hold has been deleted since."""
-    after = record.number
+    """Whether a label that the snapshot may hold has been deleted since; so it is taken
+    when the log does not reach back to it."""
+    latest, after = source.latest(record.tenant_id), record.number
     while changes := source.changed(record.tenant_id, after, LOG_PORTION):
+        if changes[0][0] != after + 1:
+            return True
         labels = {label for _, label in changes}
         if len(source.entries(record.tenant_id, sorted(labels))) < len(labels):
             return True
         after = changes[-1][0]
-    return False
+    return after < latest
 
 
 def purge(

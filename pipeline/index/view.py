@@ -17,7 +17,7 @@ from pipeline.index.flat import FlatIndex
 from pipeline.index.lock import ReadersWriterLock
 from pipeline.index.options import ViewOptions
 from pipeline.index.rows import Rows, check_vectors
-from pipeline.index.snapshots import discard, freeze, newest, write
+from pipeline.index.snapshots import discard, freeze, holds_deleted, newest, write
 from pipeline.index.verify import Difference, difference
 from pipeline.media.base import MediaStore
 from pipeline.types import Entry, SnapshotRecord, VectorModel
@@ -173,6 +173,9 @@ class TenantView:
         if found is None:
             return None
         index, record = found
+        # A process that died before it discarded what it replaced may have left older
+        # ones, and what was deleted before this one is not in the log that we read.
+        self._note_removal(record.number)
         if index.engine != choice.engine_for(len(index), index.engine):
             index = choice.build(index.rows)
         return index, model, record.number
@@ -252,10 +255,10 @@ class TenantView:
         if self._index is not None and self._index.garbage > self._options.garbage_share:
             self.compact()
         records = self._source.snapshots(self._tenant_id)
-        if self._purge_due(records) or self._snapshot_due(records):
+        if self._purge_due():
+            self._purge(records)
+        elif self._snapshot_due(records):
             self.snapshot()
-        elif not any(record.number < self._removal for record in records):
-            self._removed_at = 0.0
 
     def compact(self) -> None:
         """Build the index anew, without what was deleted."""
@@ -300,14 +303,25 @@ class TenantView:
             self._options.snapshot_changes, GROWTH_BETWEEN_SNAPSHOTS * len(self)
         )
 
-    def _purge_due(self, records: Sequence[SnapshotRecord]) -> bool:
-        """Whether a recorded snapshot has held a deleted label for long enough."""
+    def _purge_due(self) -> bool:
+        """Whether a recorded snapshot may have held a deleted label for long enough."""
         waited = self._clock() - self._removed_at
-        return (
-            self._removed_at > 0
-            and waited >= PURGE_EARLY * self._options.purge_after_s
-            and any(record.number < self._removal for record in records)
-        )
+        return self._removed_at > 0 and waited >= PURGE_EARLY * self._options.purge_after_s
+
+    def _purge(self, records: Sequence[SnapshotRecord]) -> None:
+        """Take the deleted out of the snapshots."""
+        removal = self._removal
+        stale = [
+            record
+            for record in records
+            if record.number < removal and holds_deleted(record, self._source)
+        ]
+        if stale and stale[0] == records[0]:
+            self.snapshot()
+        else:
+            self._discard(stale)
+        if self._removal == removal:
+            self._removed_at = 0.0
 
     def _fit(self) -> None:
         """Change the engine when the gallery has outgrown it."""

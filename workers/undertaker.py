@@ -54,13 +54,16 @@ def send_again(store: JobStore, dispatcher: Dispatcher, jobs: Sequence[Job]) -> 
     Noted before they are sent: of two reconcilers only one finds them unsent, and what
     the broker does not take is found again a few seconds later.
     """
+    if not jobs:
+        return
     store.mark_published([job.id for job in jobs])
-    dispatcher.ring_all(jobs)
-    for job in jobs:
-        logger.info(
-            "A job was sent again",
-            extra={"action": "job_sent_again", "job": job.id, "stage": job.stage},
-        )
+    sent = dispatcher.ring_all(jobs)
+    logger.info(
+        "%d jobs were sent again", len(sent),
+        extra={"action": "jobs_sent_again", "stage": jobs[0].stage, "first": jobs[0].id},
+    )
+    for job_id in sent:
+        logger.debug("A job was sent again", extra={"action": "job_sent_again", "job": job_id})
 
 
 def tell(waker: Waker, ended: Sequence[Job]) -> None:

@@ -95,6 +95,7 @@ def test_too_many_bytes() -> None:
         PictureLimits(10**6, HEIGHT + 1, 1_000, 10**6),
         PictureLimits(10**6, 1, WIDTH - 1, 10**6),
         PictureLimits(10**6, 1, 1_000, WIDTH * HEIGHT - 1),
+        PictureLimits(10**6, 1, 1_000, 10**6, max_short_side=HEIGHT - 1),
     ],
 )
 def test_pixels_out_of_range(limits: PictureLimits) -> None:

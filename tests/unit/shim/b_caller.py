@@ -1,0 +1,87 @@
+"""Calls of dialect b without a server: a request in, its intent or its reply out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from sqlalchemy import Engine
+from starlette.routing import Match, Route
+
+from api_shim.dialects.b import FacesAndGroups
+from api_shim.dialects.base import Endpoint
+from api_shim.intents import Call, Intent, Reply
+from api_shim.service import Records
+from pipeline.config import Settings
+from pipeline.errors import FaceError
+from pipeline.gallery.tenants import TenantStore
+from pipeline.jobs.model import JsonObject
+from pipeline.jobs.store import JobStore
+from pipeline.media.base import MediaStore
+from pipeline.secrets import KEY_BYTES, Vault
+
+
+class Caller:
+    """Calls dialect b as one tenant, by its API key."""
+
+    def __init__(
+        self, engine: Engine, media: MediaStore, tenant: int, usual_tenant: str = ""
+    ) -> None:
+        tenants = TenantStore(engine, Vault(os.urandom(KEY_BYTES)))
+        jobs = JobStore(engine)
+        self.records = Records.open(engine, tenants, jobs, media, time.time)
+        self.dialect = FacesAndGroups(Settings(b_tenant=usual_tenant), self.records)
+        self.tenant = tenant
+        self.key = tenants.issue_key(tenant)
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Intent | Reply:
+        """What becomes of a request; errors as their replies."""
+        endpoint, values = self._endpoint(method, path.partition("?")[0])
+        content = b"" if body is None else json.dumps(body).encode()
+        call = Call(
+            method, path, path.partition("?")[2], {"x-api-key": self.key, **headers}, content,
+            "r-1", values,
+        )
+        try:
+            return self.dialect.read(endpoint, call)
+        except FaceError as error:
+            return self.dialect.render_error(error, call)
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> JsonObject:
+        """The ``data`` of a call that succeeds."""
+        answer = envelope(self.call(method, path, body, **headers))
+        assert (answer["code"], answer["msg"]) == (0, "SUCCESS"), answer
+        data: JsonObject = answer["data"]
+        return data
+
+    def refused(
+        self, method: str, path: str, body: Any = None, *, status: int = 400, **headers: str
+    ) -> tuple[int, str]:
+        """(code, msg) of a call that is refused with an HTTP status."""
+        reply = self.call(method, path, body, **headers)
+        assert isinstance(reply, Reply)
+        assert reply.status == status
+        answer = envelope(reply)
+        assert answer["data"] == {}
+        return answer["code"], answer["msg"]
+
+    def _endpoint(self, method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
+        scope = {"type": "http", "path": unquote(path), "method": method}
+        for endpoint in self.dialect.endpoints:
+            match, found = Route(endpoint.path, lambda: None, methods=[method]).matches(scope)
+            if match is not Match.NONE and method in endpoint.methods:
+                return endpoint, found["path_params"]
+        raise AssertionError(f"no endpoint for {method} {path}")
+
+
+def envelope(reply: Intent | Reply) -> JsonObject:
+    """The envelope of a reply, which has nothing but the documented three."""
+    assert isinstance(reply, Reply)
+    assert reply.media_type == "application/json"
+    found: JsonObject = msgspec.json.decode(reply.body)
+    assert list(found) == ["code", "msg", "data"]
+    return found

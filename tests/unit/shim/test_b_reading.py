@@ -1,0 +1,196 @@
+"""Dialect b's requests that become jobs, read without a server."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from api_shim.dialects import b_search
+from api_shim.dialects.b import LIMITS
+from api_shim.dialects.b_faces import Faces
+from api_shim.intents import Call, Intent
+from api_shim.service import Records
+from pipeline.errors import (
+    BadEncoding,
+    CollectionNotFound,
+    InvalidParameter,
+    MediaTooLarge,
+    MissingParameter,
+    PictureOutOfRange,
+)
+from pipeline.gallery.tenants import Tenant
+from pipeline.jobs.model import JsonObject
+from pipeline.media.header import inspect
+from tests.unit.pictures import png_chunk
+
+TENANT = Tenant(1, "tenant", {}, disabled=False)
+FILE = b"a picture, for all that is read here"
+IMAGE = f"data:image/jpg;base64,{base64.b64encode(FILE).decode()}"
+
+ENROL: JsonObject = {
+    "image": IMAGE, "description": "8.png", "imageMd5": "", "name": "", "gender": ""
+}
+COMPARE: JsonObject = {"image1": IMAGE, "image2": IMAGE, "livenessEnabled": False}
+SEARCH: JsonObject = {
+    "image": IMAGE, "group": ["group1", "group2"], "topN": 5, "livenessEnabled": False,
+    "featureUpload": False,
+}
+
+
+def enrol(body: Any) -> Intent:
+    # Enrolling looks nothing up.
+    return Faces(cast(Records, None)).enrol(TENANT, call(body))
+
+
+def compare(body: Any) -> Intent:
+    return b_search.compare(TENANT, call(body))
+
+
+def search(body: Any) -> Intent:
+    return b_search.search(TENANT, call(body))
+
+
+def call(body: Any) -> Call:
+    return Call("POST", "/", "", {}, json.dumps(body).encode(), "r-1")
+
+
+def test_an_enrolment() -> None:
+    intent = enrol(ENROL)
+    assert (intent.tenant, intent.operation, intent.pictures) == (TENANT, "enrol", (FILE,))
+    assert intent.params == {
+        "faces": "largest", "gate": True, "image_id": None, "description": "8.png", "name": "",
+        "unnamed": "empty", "gender": "", "collections": (), "exists": "refuse",
+    }
+
+
+def test_an_enrolment_of_the_picture_alone() -> None:
+    assert enrol({"image": IMAGE}).params == {**enrol(ENROL).params, "description": ""}
+
+
+def test_limits_of_texts_are_in_bytes() -> None:
+    longest = {
+        "description": "图" * 85, "name": "名" * 42 + "xx", "gender": "女" * 5 + "x",
+        "imageMd5": "x" * 32,
+    }
+    params = enrol({**ENROL, **longest}).params
+    assert params["image_id"] == longest.pop("imageMd5")
+    assert params == {**params, **longest}
+    for name, value in longest.items():
+        with pytest.raises(InvalidParameter, match=name):
+            enrol({**ENROL, name: f"{value}x"})
+    with pytest.raises(InvalidParameter, match="imageMd5"):
+        enrol({**ENROL, "imageMd5": "x" * 33})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("name", 5), ("gender", []), ("description", {}), ("description", True), ("name", "\0"),
+     ("imageMd5", "a\tb"), ("imageMd5", 1.5), ("gender", "\udc00")],
+)
+def test_wrong_texts(name: str, value: Any) -> None:
+    with pytest.raises(InvalidParameter):
+        enrol({**ENROL, name: value})
+
+
+@pytest.mark.parametrize(
+    ("read", "body", "name"),
+    [(enrol, ENROL, "image"), (compare, COMPARE, "image1"), (compare, COMPARE, "image2"),
+     (search, SEARCH, "image")],
+)
+def test_wrong_pictures(read: Callable[[Any], Intent], body: JsonObject, name: str) -> None:
+    for missing in (None, "", "\n", "data:image/png;base64,"):
+        with pytest.raises(MissingParameter, match=name):
+            read({**body, name: missing})
+    others: list[Any] = [1, True, [IMAGE], {}]
+    for value in others:
+        with pytest.raises(InvalidParameter, match=name):
+            read({**body, name: value})
+    for encoded in ("!!!!", "a", "data:image/png;base64,aGk=aGk="):
+        with pytest.raises(BadEncoding, match=name):
+            read({**body, name: encoded})
+
+
+def test_a_comparison() -> None:
+    intent = compare(COMPARE)
+    assert (intent.operation, intent.params, intent.pictures) == ("compare", {}, (FILE, FILE))
+
+
+@pytest.mark.parametrize("value", [None, True, "false", 0])
+def test_liveness_is_not_checked_yet(value: Any) -> None:
+    with pytest.raises((InvalidParameter, MissingParameter), match="livenessEnabled"):
+        compare({**COMPARE, "livenessEnabled": value})
+    if value is not None:
+        with pytest.raises(InvalidParameter, match="livenessEnabled"):
+            search({**SEARCH, "livenessEnabled": value})
+
+
+def test_a_search() -> None:
+    intent = search(SEARCH)
+    assert (intent.operation, intent.pictures) == ("search", (FILE,))
+    assert intent.params == {
+        "collections": ("group1", "group2"), "k": 100, "embedding": False, "number": 0, "top": 5
+    }
+
+
+def test_a_search_with_the_least() -> None:
+    params = search({"image": IMAGE, "group": ["a", "a"]}).params
+    assert params == {
+        "collections": ("a",), "k": 5, "embedding": False, "number": 0, "top": 5
+    }
+    few = search({"image": IMAGE, "group": ["a"], "topN": 1, "featureUpload": True}).params
+    assert (few["k"], few["top"], few["embedding"]) == (1, 1, True)
+
+
+@pytest.mark.parametrize("most", [0, 6, -1, 1.0, "5", True, [], {}])
+def test_wrong_numbers_of_hits(most: Any) -> None:
+    with pytest.raises(InvalidParameter, match="topN"):
+        search({**SEARCH, "topN": most})
+
+
+@pytest.mark.parametrize("value", ["true", 1, []])
+def test_wrong_switches(value: Any) -> None:
+    with pytest.raises(InvalidParameter, match="featureUpload"):
+        search({**SEARCH, "featureUpload": value})
+
+
+@pytest.mark.parametrize("groups", [None, "default", [], [1], [["a"]], {"a": "b"}])
+def test_wrong_groups(groups: Any) -> None:
+    with pytest.raises((InvalidParameter, MissingParameter), match="group"):
+        search({**SEARCH, "group": groups})
+
+
+@pytest.mark.parametrize("name", ["", "\0", "x" * 33, "a\n"])
+def test_groups_that_there_cannot_be(name: str) -> None:
+    with pytest.raises(CollectionNotFound):
+        search({**SEARCH, "group": ["default", name]})
+
+
+@pytest.mark.parametrize("body", [[], "x", 1, None])
+def test_what_is_no_object(body: Any) -> None:
+    for read in (enrol, compare, search):
+        with pytest.raises(InvalidParameter):
+            read(body)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "good"),
+    [(100, 100, True), (4096, 2160, True), (2160, 4096, True), (99, 100, False),
+     (100, 99, False), (4097, 100, False), (100, 4097, False), (2161, 2161, False)],
+)
+def test_limits_of_pixels(width: int, height: int, good: bool) -> None:
+    header = width.to_bytes(4) + height.to_bytes(4) + b"\x08\x02\0\0\0"
+    data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IEND", b"")
+    if good:
+        assert inspect(data, LIMITS).width == width
+    else:
+        with pytest.raises(PictureOutOfRange, match=f"{width}x{height}"):
+            inspect(data, LIMITS)
+
+
+def test_the_limit_of_bytes() -> None:
+    with pytest.raises(MediaTooLarge):
+        inspect(b"\0" * (4 * 1024 * 1024 + 1), LIMITS)

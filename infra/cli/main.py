@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+import workers.one_thread  # noqa: F401  # first: see there
 from infra.cli import (
     apps,
     calibrate,

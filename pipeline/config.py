@@ -169,6 +169,10 @@ class Settings(BaseSettings):
         1000, ge=0, description="Every so many searches one is repeated exactly, to measure the "
         "recall; 0: none."
     )
+    index_round_s: float = Field(
+        5.0, gt=0, description="Pause in seconds between two rounds in which an index process "
+        "follows all galleries and writes and purges their snapshots."
+    )
     purge_after_s: float = Field(
         3600.0, gt=0, description="Seconds after which a deleted face is in no snapshot of an "
         "index any more."
@@ -183,12 +187,39 @@ class Settings(BaseSettings):
         400, ge=8, description="Candidates when a graph is searched (hnswlib's ef)."
     )
 
+    # What a face must have to be enrolled where the document asks for a check. Of photos
+    # that people take of each other nearly all pass.
+    quality_min_size: float = Field(
+        40.0, ge=0, description="Shorter side in pixels of a face's box at least."
+    )
+    quality_min_blur: float = Field(
+        36.0, ge=0, le=100, description="Sharpness at least, 0 to 100; larger is sharper."
+    )
+    quality_min_brightness: float = Field(
+        35.0, ge=0, le=255, description="Mean grey of a face at least."
+    )
+    quality_max_brightness: float = Field(
+        225.0, ge=0, le=255, description="Mean grey of a face at most."
+    )
+    quality_min_contrast: float = Field(
+        12.0, ge=0, le=127, description="Spread of a face's grey at least."
+    )
+    quality_max_yaw: float = Field(
+        50.0, ge=0, le=90, description="Degrees that a head may be turned to either side."
+    )
+    quality_max_pitch: float = Field(
+        45.0, ge=0, le=90, description="Degrees that a head may be raised or lowered."
+    )
+    quality_max_roll: float = Field(
+        45.0, ge=0, le=180, description="Degrees that a head may be tilted."
+    )
+
     # Serving
     host: str = Field("127.0.0.1", description="Address that the shim listens on.")
     port: int = Field(8600, ge=0, le=65535, description="Port that the shim listens on.")
     stages: str = Field(
         "decode,detect,embed",
-        description="Stages that this worker serves, comma separated.",
+        description="Stages that this worker serves, comma separated; `index` only alone.",
     )
     concurrency: int = Field(
         0, ge=0, description="Worker processes; 0: one for each core."

@@ -1,59 +1,51 @@
-"""Running the stages of a plan on one job, and the neutral result at its end."""
+"""Running the stages of a plan on one job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.calibration import Calibration
-from pipeline.errors import FaceError, NoFace, TaskUnsupported, Uncalibrated
+from pipeline.carry import Carry, Toolbox
+from pipeline.errors import BadQuality, FaceError, ManyFaces, NoFace, TaskUnsupported
 from pipeline.jobs.model import Job, JsonObject
-from pipeline.media.base import MediaStore
-from pipeline.media.header import PictureLimits
+from pipeline.operations import Enrol, Locate, Search
+from pipeline.outcomes import model_of
 from pipeline.plans import Plan, Stage
-from pipeline.sessions.base import Pack
+from pipeline.searching import find
 from pipeline.stages.align import align_faces
+from pipeline.stages.cutout import cut_out
 from pipeline.stages.decode import decode
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
-from pipeline.types import Crop, Face, Picture
+from pipeline.stages.quality import failing, measure
+from pipeline.types import Face, Picture, Quality, QualityLimits
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Carry:
-    """What has been computed of a job so far; each list has one entry a picture.
-
-    ``sizes`` are (width, height) of the upright pictures, ``faces`` stand largest
-    first, ``crops`` are the faces to embed, ``embeddings`` have shape (crops,
-    dimension). ``pictures`` is empty once nothing needs the pixels any more.
-    """
-
-    pictures: list[Picture] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    faces: list[list[Face]] = field(default_factory=list)
-    crops: list[list[Crop]] = field(default_factory=list)
-    embeddings: list[NDArray[np.float32]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Toolbox:
-    """What a worker brings to the stages. ``calibration`` is the pack's table, None
-    when it has none."""
-
-    media: MediaStore
-    pack: Pack
-    limits: PictureLimits
-    calibration: Calibration | None
+# Faces of one picture that are enrolled, the largest: their crops stay below 10 MB.
+MOST_FACES = 256
 
 
 def run_stage(stage: Stage, plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     """One stage of one job. Raises ``FaceError``."""
-    return _RUN[stage](plan, job, carry, tools)
+    return _RUN[stage](_fitted(plan, job.params), job, carry, tools)
+
+
+def _fitted(plan: Plan, params: JsonObject) -> Plan:
+    """The plan as the parameters of one job want it."""
+    if plan.operation == "locate":
+        return replace(plan, face_required=Locate.of(params).face_required)
+    if plan.operation != "enrol":
+        return plan
+    wanted = Enrol.of(params)
+    return replace(
+        plan, gate=wanted.gate, one_face=wanted.faces == "one",
+        embed_faces=MOST_FACES if wanted.faces == "all" else 1,
+    )
 
 
 def _decode(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
@@ -75,21 +67,62 @@ def _detect(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     for index, found in enumerate(faces):
         if plan.face_required and not found:
             raise NoFace(picture=index)
-    if not plan.embed_faces:
-        return replace(carry, faces=faces, pictures=[])
-    embedder = tools.pack.embedder()
-    crops = [
-        align_faces(picture, found[: plan.embed_faces], embedder)
-        for picture, found in zip(carry.pictures, faces, strict=True)
-    ]
+        if plan.one_face and len(found) > 1:
+            raise ManyFaces(picture=index)
+    carry = replace(carry, faces=faces)
+    chosen = [found[: plan.embed_faces] for found in faces]
+    if plan.measure:
+        carry = replace(carry, qualities=_qualities(plan, carry, chosen, tools.quality_limits))
+    if plan.cut:
+        carry = replace(carry, cutouts=_each(carry.pictures, chosen, _cut))
+    if plan.embed_faces:
+        embedder = tools.pack.embedder()
+        crops = [
+            align_faces(picture, some, embedder)
+            for picture, some in zip(carry.pictures, chosen, strict=True)
+        ]
+        carry = replace(carry, crops=crops)
     # The crops are all that embedding needs: pixels need not cross to its machine.
-    return replace(carry, faces=faces, crops=crops, pictures=[])
+    return replace(carry, pictures=[])
+
+
+def _qualities(
+    plan: Plan, carry: Carry, chosen: list[list[Face]], limits: QualityLimits
+) -> list[list[Quality]]:
+    measured = _each(carry.pictures, chosen, measure)
+    for index, qualities in enumerate(measured):
+        reasons = (failing(quality, limits) for quality in qualities if plan.gate)
+        reason = next((reason for reason in reasons if reason), None)
+        if reason is not None:
+            raise BadQuality(reason, picture=index)
+    return measured
+
+
+def _cut(picture: Picture, face: Face) -> bytes:
+    return cut_out(picture, face.box)
+
+
+def _each(
+    pictures: list[Picture], chosen: list[list[Face]], look: Callable[[Picture, Face], T]
+) -> list[list[T]]:
+    """What ``look`` makes of each chosen face; errors name the picture."""
+    seen = []
+    for index, (picture, some) in enumerate(zip(pictures, chosen, strict=True)):
+        with _blame(index):
+            seen.append([look(picture, face) for face in some])
+    return seen
 
 
 def _embed(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     vectors = embed([crop for crops in carry.crops for crop in crops], tools.pack.embedder())
     ends = np.cumsum([len(crops) for crops in carry.crops])[:-1]
-    return replace(carry, crops=[], embeddings=np.split(vectors, ends))
+    return replace(
+        carry, crops=[], embeddings=np.split(vectors, ends), model=model_of(tools.pack)
+    )
+
+
+def _index(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
+    return replace(carry, hits=find(job, Search.of(job.params), carry, tools))
 
 
 @contextmanager
@@ -106,61 +139,5 @@ _RUN: dict[Stage, Callable[[Plan, Job, Carry, Toolbox], Carry]] = {
     Stage.DECODE: _decode,
     Stage.DETECT: _detect,
     Stage.EMBED: _embed,
-}
-
-
-def conclude(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> JsonObject:
-    """The neutral result that a job's row keeps, once its last stage is through.
-    Raises ``FaceError``."""
-    return _CONCLUDE[plan.operation](job, carry, tools)
-
-
-# Neutral results ---------------------------------------------------------------
-
-
-def _pictures(carry: Carry) -> list[JsonObject]:
-    return [
-        {"width": width, "height": height, "faces": [_face(face) for face in faces]}
-        for (width, height), faces in zip(carry.sizes, carry.faces, strict=True)
-    ]
-
-
-def _face(face: Face) -> JsonObject:
-    box = face.box
-    return {
-        "box": [round(float(side), 3) for side in (box.left, box.top, box.right, box.bottom)],
-        "score": round(float(face.score), 4),
-    }
-
-
-def _conclude_locate(job: Job, carry: Carry, tools: Toolbox) -> JsonObject:
-    return {"pack": tools.pack.info.name, "pictures": _pictures(carry)}
-
-
-def _conclude_verify(job: Job, carry: Carry, tools: Toolbox) -> JsonObject:
-    if tools.calibration is None:
-        raise Uncalibrated(
-            f"The pack {tools.pack.info.name!r} has no calibration table: a score would mean "
-            "nothing. Run `faceline calibrate`."
-        )
-    first, second = (vectors[0] for vectors in carry.embeddings)
-    cosine = float(np.clip(np.dot(first, second), -1.0, 1.0))
-    return {
-        **_conclude_locate(job, carry, tools),
-        "cosine": cosine,
-        "confidence": tools.calibration.confidence(cosine),
-        "distance": tools.calibration.distance(cosine),
-    }
-
-
-def _conclude_features(job: Job, carry: Carry, tools: Toolbox) -> JsonObject:
-    # The shortest decimal that reads back as the same float32.
-    vector: list[Any] = [float(str(value)) for value in carry.embeddings[0][0]]
-    return {**_conclude_locate(job, carry, tools), "embedding": vector}
-
-
-_CONCLUDE: dict[str, Callable[[Job, Carry, Toolbox], JsonObject]] = {
-    "locate": _conclude_locate,
-    "verify": _conclude_verify,
-    "features": _conclude_features,
+    Stage.INDEX: _index,
 }

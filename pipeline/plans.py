@@ -15,6 +15,7 @@ class Stage(StrEnum):
     DECODE = "decode"
     DETECT = "detect"
     EMBED = "embed"
+    INDEX = "index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,21 @@ class Plan:
     """How an operation is carried out.
 
     ``embed_faces`` is the most faces a picture that are embedded, 0 for none; with
-    ``face_required`` a picture without a face ends the job; ``dimension`` is the
-    length of embedding that the operation's answer promises, None when any will do.
+    ``face_required`` a picture without a face ends the job, with ``one_face`` one with
+    several, too; ``dimension`` is the length of embedding that the operation's answer
+    promises, None when any will do. Of the faces that are embedded, ``measure`` wants
+    the quality, ``gate`` that it passes the limits, and ``cut`` pictures.
     """
 
     operation: str
     stages: tuple[Stage, ...]
     embed_faces: int = 0
     face_required: bool = False
+    one_face: bool = False
     dimension: int | None = None
+    measure: bool = False
+    gate: bool = False
+    cut: bool = False
 
     def next_stage(self, stage: Stage) -> Stage | None:
         """The stage after ``stage``; None after the last."""
@@ -40,6 +47,7 @@ class Plan:
 
 _LOCATING = (Stage.DECODE, Stage.DETECT)
 _EMBEDDING = (*_LOCATING, Stage.EMBED)
+_SEARCHING = (*_EMBEDDING, Stage.INDEX)
 
 PLANS = {
     plan.operation: plan
@@ -47,5 +55,16 @@ PLANS = {
         Plan("locate", _LOCATING),
         Plan("verify", _EMBEDDING, embed_faces=1, face_required=True),
         Plan("features", _EMBEDDING, embed_faces=1, face_required=True, dimension=512),
+        Plan("compare", _EMBEDDING, embed_faces=1, face_required=True, measure=True),
+        Plan("similarity", _EMBEDDING, embed_faces=1, face_required=True, one_face=True),
+        Plan("match", _EMBEDDING, embed_faces=1, face_required=True, one_face=True),
+        Plan("search", _SEARCHING, embed_faces=1, face_required=True, measure=True),
+        Plan(
+            "enrol", _EMBEDDING, embed_faces=1, face_required=True, measure=True, cut=True
+        ),
+        Plan(
+            "replace", _EMBEDDING, embed_faces=1, face_required=True, one_face=True,
+            measure=True, cut=True,
+        ),
     )
 }

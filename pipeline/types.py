@@ -79,6 +79,41 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a face is for recognition.
+
+    ``size`` is the shorter side of its box in pixels; ``blur`` 0 to 100, larger is
+    sharper; ``brightness`` (0 to 255) the mean and ``contrast`` (0 to 127) the spread of
+    its grey; ``yaw``, ``pitch``, ``roll`` degrees, 0 is frontal and upright; ``score`` (0
+    to 1) all of it in one number.
+    """
+
+    size: float
+    blur: float
+    brightness: float
+    contrast: float
+    yaw: float
+    pitch: float
+    roll: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class QualityLimits:
+    """What a face must have to be enrolled, in the units of ``Quality``; angles count in
+    both directions."""
+
+    min_size: float
+    min_blur: float
+    min_brightness: float
+    max_brightness: float
+    min_contrast: float
+    max_yaw: float
+    max_pitch: float
+    max_roll: float
+
+
+@dataclass(frozen=True, slots=True)
 class VectorModel:
     """What made the vectors of a gallery; vectors of two models cannot be compared."""
 

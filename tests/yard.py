@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 from pydantic import SecretStr
@@ -29,6 +29,7 @@ from pipeline.database.schema import tenants
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
+from pipeline.operations import Parameters
 from pipeline.plans import PLANS
 from pipeline.secrets import digest
 from workers.dispatch import Dispatcher
@@ -118,7 +119,14 @@ class Yard:
         """The web side; it is not awaited."""
         return self._start(["infra.cli", "serve"], settings, {})
 
-    def submit(self, operation: str, *pictures: bytes, ring: bool = True) -> str:
+    def index(self, **settings: Any) -> Process:
+        """An index process; it is not awaited."""
+        return self.worker(stages="index", **settings)
+
+    def submit(
+        self, operation: str, *pictures: bytes, ring: bool = True,
+        params: Parameters | None = None,
+    ) -> str:
         """The id of a new job."""
         media = []
         for picture in pictures:
@@ -129,7 +137,8 @@ class Yard:
         job, _ = self.jobs.submit(
             NewJob(
                 tenant_id=self.tenant, operation=operation, dialect="e", stage=stage,
-                params={}, media=tuple(media), request_id=os.urandom(8).hex(),
+                params={} if params is None else params.asked(), media=tuple(media),
+                request_id=os.urandom(8).hex(),
                 digest=digest(operation, *media),
             )
         )

@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.carry import Carry
 from pipeline.errors import IntermediateLost
-from pipeline.execution import Carry
-from pipeline.types import Box, Face, LandmarkScheme
+from pipeline.index.base import Hit
+from pipeline.types import Box, Face, LandmarkScheme, Quality, VectorModel
 
 _DTYPES: dict[str, type[np.generic]] = {"u1": np.uint8, "f4": np.float32}
 
@@ -34,12 +35,16 @@ class _Face(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Carry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    v: Literal[1]
+    v: Literal[2]
     pictures: list[_Array]
     sizes: list[tuple[int, int]]
     faces: list[list[_Face]]
     crops: list[list[_Array]]
     embeddings: list[_Array]
+    qualities: list[list[Quality]]
+    cutouts: list[list[bytes]]
+    model: VectorModel | None
+    hits: list[tuple[int, float]]
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -49,19 +54,27 @@ _DECODER = msgspec.msgpack.Decoder(_Carry)
 def array_bytes(carry: Carry) -> int:
     """About how many bytes ``pack`` makes of it."""
     arrays = [*carry.pictures, *(crop for crops in carry.crops for crop in crops)]
-    return sum(array.nbytes for array in arrays) + sum(rows.nbytes for rows in carry.embeddings)
+    cutouts = sum(len(jpeg) for jpegs in carry.cutouts for jpeg in jpegs)
+    return (
+        cutouts + sum(array.nbytes for array in arrays)
+        + sum(rows.nbytes for rows in carry.embeddings)
+    )
 
 
 def pack(carry: Carry) -> bytes:
     """The bytes of a carry."""
     return _ENCODER.encode(
         _Carry(
-            v=1,
+            v=2,
             pictures=[_flat(picture) for picture in carry.pictures],
             sizes=carry.sizes,
             faces=[[_flat_face(face) for face in found] for found in carry.faces],
             crops=[[_flat(crop) for crop in crops] for crops in carry.crops],
             embeddings=[_flat(rows) for rows in carry.embeddings],
+            qualities=carry.qualities,
+            cutouts=carry.cutouts,
+            model=carry.model,
+            hits=[(hit.label, hit.cosine) for hit in carry.hits],
         )
     )
 
@@ -80,6 +93,10 @@ def unpack(data: bytes) -> Carry:
             faces=[[_face(face) for face in found] for found in flat.faces],
             crops=[[_picture(crop) for crop in crops] for crops in flat.crops],
             embeddings=[_array(rows, "f4", 2) for rows in flat.embeddings],
+            qualities=flat.qualities,
+            cutouts=flat.cutouts,
+            model=flat.model,
+            hits=[Hit(label, cosine) for label, cosine in flat.hits],
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise IntermediateLost(f"An intermediate value cannot be read: {error}") from error

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from pipeline.carry import Carry, Conclusion
+from pipeline.conclusions import conclude
 from pipeline.errors import (
     BrokerUnavailable,
     DatabaseUnavailable,
@@ -18,7 +20,7 @@ from pipeline.errors import (
     IntermediateLost,
     JobTimedOut,
 )
-from pipeline.execution import Carry, conclude, run_stage
+from pipeline.execution import run_stage
 from pipeline.jobs.model import Claim, JsonObject
 from pipeline.plans import PLANS, Plan, Stage
 from workers.messages import Ring
@@ -72,7 +74,7 @@ def _work(claim: Claim, runtime: Runtime) -> None:
         return
     course = _Course(claim, plan, Stage(claim.job.stage))
     try:
-        result = _run(course, runtime)
+        conclusion = _run(course, runtime)
     except SoftTimeLimitExceeded:
         _fail(claim, JobTimedOut(), course.trace, runtime)
     except FaceError as error:
@@ -85,12 +87,12 @@ def _work(claim: Claim, runtime: Runtime) -> None:
         )
         _fail(claim, FaceError(), course.trace, runtime)
     else:
-        if result is not None:
-            _finish(course, result, runtime)
+        if conclusion is not None:
+            _finish(course, conclusion, runtime)
 
 
-def _run(course: _Course, runtime: Runtime) -> JsonObject | None:
-    """The job's result; None when it was handed over."""
+def _run(course: _Course, runtime: Runtime) -> Conclusion | None:
+    """How the job ends; None when it was handed over."""
     plan, job = course.plan, course.claim.job
     first = course.stage
     carry = _input(course, runtime)
@@ -146,16 +148,47 @@ def _hand_over(course: _Course, stage: Stage, carry: Carry, runtime: Runtime) ->
         _discard_input(course, runtime)
 
 
-def _finish(course: _Course, result: JsonObject, runtime: Runtime) -> None:
-    claim = course.claim
-    if _write(claim, lambda: runtime.store.finish(claim, result, course.trace, None), runtime):
+def _finish(course: _Course, conclusion: Conclusion, runtime: Runtime) -> None:
+    claim, effect = course.claim, conclusion.effect
+    try:
+        held = _write(
+            claim,
+            lambda: runtime.store.finish(claim, conclusion.result, course.trace, effect),
+            runtime,
+        )
+    except DatabaseUnavailable:
+        raise
+    except FaceError as error:
+        _abandon(course, conclusion, error, runtime)
+        return
+    except Exception:
+        logger.exception(
+            "The end of a job failed", extra={"action": "effect_failed", "job": claim.id}
+        )
+        _abandon(course, conclusion, FaceError(), runtime)
+        return
+    if held:
+        if effect is not None:
+            # What the change has put aside is gone when its answer is seen.
+            runtime.tools.trash.try_empty(claim.job.tenant_id)
         runtime.waker.announce(claim.id)
         _discard_input(course, runtime)
 
 
-def _fail(claim: Claim, error: FaceError, trace: list[JsonObject], runtime: Runtime) -> None:
-    if _write(claim, lambda: runtime.store.fail(claim, error, trace), runtime):
+def _abandon(
+    course: _Course, conclusion: Conclusion, error: FaceError, runtime: Runtime
+) -> None:
+    """End a job whose effect failed; what was stored for it is of no use."""
+    if _fail(course.claim, error, course.trace, runtime):
+        runtime.tools.trash.abandon(course.claim.job.tenant_id, conclusion.stored)
+
+
+def _fail(claim: Claim, error: FaceError, trace: list[JsonObject], runtime: Runtime) -> bool:
+    """End a job with an error; False when the claim was lost."""
+    held = _write(claim, lambda: runtime.store.fail(claim, error, trace), runtime)
+    if held:
         runtime.waker.announce(claim.id)
+    return held
 
 
 def _stumble(course: _Course, error: FaceError, runtime: Runtime) -> None:

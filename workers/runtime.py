@@ -8,18 +8,26 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from sqlalchemy import Engine
 
 from pipeline import calibration
+from pipeline.carry import Toolbox
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import TaskUnsupported
-from pipeline.execution import Toolbox
+from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.faces import FaceStore
+from pipeline.gallery.groups import CollectionStore
+from pipeline.gallery.trash import Trash
+from pipeline.index.options import ViewOptions
+from pipeline.index.views import Views
 from pipeline.jobs.store import JobStore
 from pipeline.media.header import PictureLimits
 from pipeline.media.open import open_media
 from pipeline.plans import Stage
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
+from pipeline.stages import quality
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
 from workers.leases import Leases
@@ -64,24 +72,38 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
     info = registry.choose(settings)
     pack = registry.load(info, settings)
     warm(pack, served)
-    store = JobStore(open_engine(settings.sql_url, durable=False))
+    engine = open_engine(settings.sql_url, durable=False)
+    store = JobStore(engine)
     return Runtime(
         name=worker_name(group, os.getpid()),
         settings=settings,
         served=served,
-        tools=Toolbox(
-            media=open_media(settings),
-            pack=pack,
-            limits=PictureLimits.from_settings(settings),
-            calibration=calibration.load(
-                info.name, settings.data_dir, info.recognition_model
-            ),
-        ),
+        tools=_tools(settings, served, engine, pack),
         store=store,
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
         dispatcher=Dispatcher(settings),
         waker=Waker(settings),
+    )
+
+
+def _tools(
+    settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack
+) -> Toolbox:
+    info, media = pack.info, open_media(settings)
+    views = None
+    if Stage.INDEX in served:
+        views = Views(ChangeLog(engine), media, ViewOptions.from_settings(settings))
+    return Toolbox(
+        media=media,
+        pack=pack,
+        limits=PictureLimits.from_settings(settings),
+        calibration=calibration.load(info.name, settings.data_dir, info.recognition_model),
+        quality_limits=quality.limits_of(settings),
+        gallery=FaceStore(engine, media),
+        collections=CollectionStore(engine, media),
+        trash=Trash(engine, media),
+        views=views,
     )
 
 

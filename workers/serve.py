@@ -1,4 +1,8 @@
-"""A worker: one parent that takes messages, and a process a core that works."""
+"""A worker: one parent that takes messages, and a process a core that works.
+
+The worker of the stage `index` is a single process: it holds every gallery in memory,
+and copies of it would hold them again.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,19 @@ from typing import Any
 
 from billiard import Value
 from celery import Celery, signals
+from celery.concurrency.base import BasePool
+from celery.concurrency.solo import TaskPool
 from celery.exceptions import SecurityWarning
 
 from pipeline.config import Settings
-from pipeline.errors import FaceError
+from pipeline.errors import ConfigurationError, FaceError
+from pipeline.plans import Stage
 from pipeline.sessions import registry
 from workers import process
 from workers.app import make_app
 from workers.consumer import EagerConsumer
 from workers.dispatch import Dispatcher
+from workers.indexing import Keeper
 from workers.logs import setup_logging
 from workers.pool import ProcessPool
 from workers.queues import queue_name
@@ -42,26 +50,54 @@ def run_worker(settings: Settings) -> int:
     register(app)
     app.finalize()
     group = secrets.token_hex(4)
+    signals.setup_logging.connect(lambda **_: setup_logging(settings), weak=False)
+    if Stage.INDEX in settings.served_stages:
+        return _run_index(app, settings, group)
     _employ(app, Undertaker(settings, group, Dispatcher(settings, app)))
     broken = _prepare_processes(settings, group)
-    worker = _make_worker(app, settings)
+    # "auto" heeds the share of the cores that a container is given
+    code = _consume(app, settings, group, ProcessPool, settings.concurrency or "auto")
+    return 1 if broken.value else code
+
+
+def _run_index(app: Celery, settings: Settings, group: str) -> int:
+    if settings.served_stages != (Stage.INDEX,):
+        raise ConfigurationError(
+            "FACELINE_STAGES names `index` beside other stages; it needs a worker of its own"
+        )
+    process.start(settings, group)
+    views = process.runtime().tools.views
+    assert views is not None
+    keeper = Keeper(settings, views)
+    keeper.start()
+    try:
+        return _consume(app, settings, group, TaskPool, 1)
+    finally:
+        keeper.close()
+
+
+def _consume(
+    app: Celery, settings: Settings, group: str, pool: type[BasePool], concurrency: int | str
+) -> int:
+    worker = _make_worker(app, settings, pool, concurrency)
     logger.info(
         "Worker %s serves %s", group, settings.stages,
         extra={"action": "worker_started", "group": group},
     )
     worker.start()
-    return 1 if broken.value else int(worker.exitcode or 0)
+    return int(worker.exitcode or 0)
 
 
-def _make_worker(app: Celery, settings: Settings) -> Any:
+def _make_worker(
+    app: Celery, settings: Settings, pool: type[BasePool], concurrency: int | str
+) -> Any:
     with warnings.catch_warnings():
         # Celery warns root of pickled messages, which no process of ours accepts.
         warnings.simplefilter("ignore", SecurityWarning)
         return app.Worker(
-            pool=ProcessPool,
+            pool=pool,
             consumer_cls=EagerConsumer,
-            # "auto" heeds the share of the cores that a container is given
-            concurrency=settings.concurrency or "auto",
+            concurrency=concurrency,
             queues=[queue_name(stage) for stage in settings.served_stages],
             optimization="fair",
             without_gossip=True,
@@ -84,9 +120,6 @@ def _prepare_processes(settings: Settings, group: str) -> Any:
     broken = Value("b", 0)
     parent = os.getpid()
 
-    def logs(**_: Any) -> None:
-        setup_logging(settings)
-
     def open_up(**_: Any) -> None:
         try:
             process.start(settings, group)
@@ -100,6 +133,5 @@ def _prepare_processes(settings: Settings, group: str) -> Any:
             broken.value = 1
             os.kill(parent, signal.SIGTERM)
 
-    signals.setup_logging.connect(logs, weak=False)
     signals.worker_process_init.connect(open_up, weak=False)
     return broken

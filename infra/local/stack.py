@@ -1,4 +1,4 @@
-"""The embedded stack: redis-server, upkeep, worker and shim, as one thing to start."""
+"""The embedded stack: redis-server, upkeep, workers and shim, as one thing to start."""
 
 from __future__ import annotations
 
@@ -35,7 +35,16 @@ STATE = "stack.json"
 START_S = 60.0
 
 # Seconds that each process has to stop: a worker ends the job in its hands.
-GRACE_S = {"shim": 15.0, "worker": 30.0, "upkeep": 15.0, "redis": 10.0}
+GRACE_S = {"shim": 15.0, "worker": 30.0, "index": 15.0, "upkeep": 15.0, "redis": 10.0}
+
+# One worker for every stage but the index, which is a process that holds the galleries.
+FUSED = ",".join(stage for stage in Stage if stage is not Stage.INDEX)
+PROCESSES = {
+    "upkeep": ("upkeep",),
+    "index": ("worker", "--stages", Stage.INDEX.value),
+    "worker": ("worker", "--stages", FUSED),
+    "shim": ("serve",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +108,8 @@ class LocalStack:
         (self._data / "logs").mkdir(exist_ok=True)
         self._start_redis(redis)
         env = self._environment(redis, port, pack.name)
-        for name, command in (("upkeep", "upkeep"), ("worker", "worker"), ("shim", "serve")):
-            argv = [sys.executable, "-m", "infra.cli", command]
+        for name, words in PROCESSES.items():
+            argv = [sys.executable, "-m", "infra.cli", *words]
             self.supervisor.start(Command(name, argv, env, self.log(name), GRACE_S[name]))
         self._wait_for_shim()
         self._write_state(redis)
@@ -131,7 +140,6 @@ class LocalStack:
             "FACELINE_PORT": str(port),
             # A pack that is put on disk meanwhile must not split the stack.
             "FACELINE_PACK": pack,
-            "FACELINE_STAGES": ",".join(Stage),
         }
 
     def _wait_for_shim(self) -> None:

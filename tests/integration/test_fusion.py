@@ -11,12 +11,12 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Engine
 
+from pipeline.carry import Carry, Conclusion
 from pipeline.config import Settings
 from pipeline.errors import DatabaseUnavailable, MediaUnavailable, NoFace
-from pipeline.execution import Carry
 from pipeline.jobs.model import Job, JobState
 from pipeline.keys import DONE_CHANNEL
-from pipeline.plans import Stage
+from pipeline.plans import PLANS, Stage
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
 from workers import fusion
@@ -29,7 +29,8 @@ from workers.messages import Ring
 from workers.runtime import Runtime
 from workers.wake import Waker
 
-ALL = frozenset(Stage)
+STAGES = PLANS["verify"].stages
+ALL = frozenset(STAGES)
 
 
 class Script:
@@ -45,8 +46,8 @@ class Script:
             act(job)
         return replace(carry, sizes=[*carry.sizes, (len(carry.sizes), 1)])
 
-    def conclude(self, plan: Any, job: Job, carry: Carry, tools: Any) -> dict[str, Any]:
-        return {"sizes": carry.sizes}
+    def conclude(self, plan: Any, job: Job, carry: Carry, tools: Any) -> Conclusion:
+        return Conclusion({"sizes": carry.sizes})
 
 
 def raising(error: Exception) -> Callable[[Job], None]:
@@ -120,16 +121,16 @@ def test_a_second_message_does_nothing(queue: Queue, runtime: Runtime, script: S
 def test_borders(queue: Queue, runtime: Runtime, script: Script) -> None:
     """Three workers, a stage each: three messages, the carry goes on in Redis."""
     job = add(queue)
-    for number, stage in enumerate(Stage, 1):
+    for number, stage in enumerate(STAGES, 1):
         here = replace(runtime, served=frozenset({stage}), name=f"worker-{stage}")
         carry_out(ring(queue.see(job)), here)
         assert queue.see(job).messages == number
         waiting = [other for other in Stage if runtime.dispatcher.depth(other)]
-        assert waiting == list(Stage)[1 : number + 1]
+        assert waiting == list(STAGES[1 : number + 1])
     done = queue.see(job)
     assert (done.state, done.attempts) == (JobState.DONE, 1)
     assert done.result == {"sizes": [[0, 1], [1, 1], [2, 1]]}
-    assert [step["worker"] for step in done.trace] == [f"worker-{stage}" for stage in Stage]
+    assert [step["worker"] for step in done.trace] == [f"worker-{stage}" for stage in STAGES]
     with open_redis(runtime.settings.broker_url, 5.0) as client:
         assert client.keys("faceline:intermediate:*") == []
 

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from pipeline.carry import Carry
 from pipeline.errors import IntermediateLost
-from pipeline.execution import Carry
-from pipeline.types import Box, Face
+from pipeline.index.base import Hit
+from pipeline.types import Box, Face, Quality, VectorModel
 from workers.carry_codec import array_bytes, pack, unpack
 
 RNG = np.random.default_rng(11)
@@ -29,6 +30,10 @@ def full_carry() -> Carry:
         faces=[[face(), face("dlib5")], []],
         crops=[[RNG.integers(0, 256, (112, 112, 3), dtype=np.uint8)], []],
         embeddings=[RNG.random((1, 512), dtype=np.float32), np.empty((0, 512), np.float32)],
+        qualities=[[Quality(80.0, 40.5, 120.0, 30.0, -5.0, 3.0, 1.0, 0.5)], []],
+        cutouts=[[b"jpeg"], []],
+        model=VectorModel("edge", "a" * 64, 512),
+        hits=[Hit(7, 0.75), Hit(2**40, -0.5)],
     )
 
 
@@ -50,6 +55,10 @@ def test_everything_comes_back() -> None:
     for rows, others in zip(carry.embeddings, back.embeddings, strict=True):
         np.testing.assert_array_equal(rows, others)
         assert others.dtype == np.float32
+    assert back.qualities == carry.qualities
+    assert back.cutouts == carry.cutouts
+    assert back.model == carry.model
+    assert back.hits == carry.hits
 
 
 def test_an_empty_carry() -> None:
@@ -69,7 +78,10 @@ def test_array_bytes_is_close_to_what_is_packed() -> None:
 
 def broken(**changes: Any) -> bytes:
     """A packed carry with fields of the outer array replaced."""
-    names = ["v", "pictures", "sizes", "faces", "crops", "embeddings"]
+    names = [
+        "v", "pictures", "sizes", "faces", "crops", "embeddings", "qualities", "cutouts",
+        "model", "hits",
+    ]
     fields = msgspec.msgpack.decode(pack(full_carry()))
     for name, value in changes.items():
         fields[names.index(name)] = value
@@ -83,7 +95,9 @@ def broken(**changes: Any) -> bytes:
         b"again",
         pack(full_carry())[:-1],
         pickle.dumps(full_carry().sizes),
-        broken(v=2),
+        broken(v=1),
+        broken(qualities=[[{"size": 1.0}]]),
+        broken(hits=[["7", 0.5]]),
         broken(sizes=[["5", 7]]),
         broken(pictures=[["u1", [7, 5, 3], b"short"]]),
         broken(pictures=[["u1", [7, 15], bytes(105)]]),

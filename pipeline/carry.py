@@ -1,0 +1,69 @@
+"""What travels through the stages of a job, and how a job ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.calibration import Calibration
+from pipeline.gallery.faces import FaceStore
+from pipeline.gallery.groups import CollectionStore
+from pipeline.gallery.trash import Trash
+from pipeline.index.base import Hit
+from pipeline.index.views import Views
+from pipeline.jobs.model import JsonObject
+from pipeline.jobs.store import Effect
+from pipeline.media.base import MediaStore
+from pipeline.media.header import PictureLimits
+from pipeline.sessions.base import Pack
+from pipeline.types import Crop, Face, Picture, Quality, QualityLimits, VectorModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carry:
+    """What has been computed of a job so far; each list has one entry a picture.
+
+    ``sizes`` are (width, height) of the upright pictures, ``faces`` stand largest
+    first, ``crops`` are the faces to embed, ``embeddings`` have shape (crops,
+    dimension). ``qualities`` and ``cutouts`` (JPEG) belong to the same faces, where the
+    plan wants them. ``pictures`` is empty once nothing needs the pixels any more;
+    ``model`` made the embeddings; ``hits`` are what the index found, best first.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    faces: list[list[Face]] = field(default_factory=list)
+    crops: list[list[Crop]] = field(default_factory=list)
+    embeddings: list[NDArray[np.float32]] = field(default_factory=list)
+    qualities: list[list[Quality]] = field(default_factory=list)
+    cutouts: list[list[bytes]] = field(default_factory=list)
+    model: VectorModel | None = None
+    hits: list[Hit] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """What a worker brings to the stages. ``calibration`` is the pack's table, None
+    when it has none; ``views`` only an index process has."""
+
+    media: MediaStore
+    pack: Pack
+    limits: PictureLimits
+    calibration: Calibration | None
+    quality_limits: QualityLimits
+    gallery: FaceStore
+    collections: CollectionStore
+    trash: Trash
+    views: Views | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a job ends: with ``result``, or with what ``effect`` returns; ``stored`` are
+    the objects that the effect gives a row, of no use when it fails."""
+
+    result: JsonObject
+    effect: Effect | None = None
+    stored: tuple[str, ...] = ()

@@ -1,0 +1,35 @@
+"""How each operation ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.carry import Carry, Conclusion, Toolbox
+from pipeline.enrolling import conclude_enrol, conclude_replace
+from pipeline.jobs.model import Job
+from pipeline.outcomes import (
+    conclude_features,
+    conclude_locate,
+    conclude_match,
+    conclude_pair,
+    conclude_similarity,
+)
+from pipeline.plans import Plan
+from pipeline.searching import conclude_search
+
+_CONCLUDE: dict[str, Callable[[Job, Carry, Toolbox], Conclusion]] = {
+    "locate": conclude_locate,
+    "verify": conclude_pair,
+    "compare": conclude_pair,
+    "features": conclude_features,
+    "similarity": conclude_similarity,
+    "match": conclude_match,
+    "search": conclude_search,
+    "enrol": conclude_enrol,
+    "replace": conclude_replace,
+}
+
+
+def conclude(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    """The end of a job whose last stage is through. Raises ``FaceError``."""
+    return _CONCLUDE[plan.operation](job, carry, tools)

@@ -1,0 +1,123 @@
+"""Ends of the jobs that change a gallery: their media are stored here, before the
+transaction that ends the job and gives them rows."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from pipeline import keys
+from pipeline.carry import Carry, Conclusion, Toolbox
+from pipeline.errors import PackMismatch
+from pipeline.gallery.enrol import enrol, replace_face
+from pipeline.gallery.records import Enrolment, NewFace, NewImage
+from pipeline.jobs.model import Job, JsonObject
+from pipeline.media.header import inspect
+from pipeline.operations import Enrol, Replace
+from pipeline.outcomes import enrolled_face, neutral, quality_json
+from pipeline.types import VectorModel
+
+
+def conclude_enrol(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    """Raises ``MediaUnavailable``; the effect raises what ``gallery.enrol`` does."""
+    wanted = Enrol.of(job.params)
+    image, media = _keep_picture(job, wanted.image_id, wanted.description, tools)
+    faces = _keep_faces(job, carry, tools, name=_name(job, wanted), gender=wanted.gender)
+    new = Enrolment(
+        image, faces, _model(carry), wanted.collections, fresh=wanted.exists == "refuse"
+    )
+
+    def effect(connection: Connection) -> JsonObject:
+        enrolled = enrol(connection, job.tenant_id, new, time.time())
+        first = enrolled.faces[0]
+        return {
+            **neutral(carry, tools),
+            "created": enrolled.added > 0,
+            "image_id": first.image_id,
+            "faces": [enrolled_face(face) for face in enrolled.faces],
+        }
+
+    return Conclusion({}, effect, (media, *(face.face_key for face in faces)))
+
+
+def conclude_replace(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    """Raises ``MediaUnavailable``; the effect raises what ``gallery.replace_face`` does."""
+    wanted = Replace.of(job.params)
+    image, media = _keep_picture(job, None, "", tools)
+    (face,) = _keep_faces(job, carry, tools, name=wanted.name, gender="")
+
+    def effect(connection: Connection) -> JsonObject:
+        changed = replace_face(
+            connection, job.tenant_id, wanted.face_id, image, face, _model(carry), time.time()
+        )
+        return {
+            **neutral(carry, tools), "image_id": changed.image_id, "face": enrolled_face(changed),
+        }
+
+    return Conclusion({}, effect, (media, face.face_key))
+
+
+def default_image_id(data: bytes) -> str:
+    """Document b, 1.1: URL-safe Base64 of the file's MD5."""
+    digest = hashlib.md5(data, usedforsecurity=False).digest()
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+def _keep_picture(
+    job: Job, image_id: str | None, description: str, tools: Toolbox
+) -> tuple[NewImage, str]:
+    """The uploaded file under a key of its own, which is given, too."""
+    data = tools.media.get(job.media[0])
+    header = inspect(data, tools.limits)
+    width, height = header.upright_size
+    sha256 = keys.media_hash(job.media[0])
+    key = keys.image_media(job.tenant_id, job.id, sha256)
+    tools.media.put(key, data)
+    image = NewImage(
+        image_id=image_id or default_image_id(data), sha256=sha256, media_key=key,
+        size=len(data), width=width, height=height, format=header.format,
+        description=description,
+    )
+    return image, key
+
+
+def _keep_faces(
+    job: Job, carry: Carry, tools: Toolbox, *, name: str | None, gender: str
+) -> tuple[NewFace, ...]:
+    kept = []
+    seen = zip(
+        carry.faces[0], carry.cutouts[0], carry.qualities[0], carry.embeddings[0], strict=False
+    )
+    for number, (face, jpeg, quality, embedding) in enumerate(seen):
+        sha256 = hashlib.sha256(jpeg).hexdigest()
+        key = keys.face_media(job.tenant_id, job.id, number, sha256)
+        tools.media.put(key, jpeg)
+        kept.append(
+            NewFace(
+                box=face.box,
+                landmarks=[[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
+                score=float(face.score), quality=quality_json(quality), face_key=key,
+                embedding=embedding, name=name, gender=gender,
+            )
+        )
+    return tuple(kept)
+
+
+def _name(job: Job, wanted: Enrol) -> str | None:
+    """The name of the faces; None has the gallery number them."""
+    if wanted.name is not None or wanted.unnamed == "number":
+        return wanted.name
+    if wanted.unnamed == "empty":
+        return ""
+    at = datetime.fromtimestamp(job.created_at, UTC)
+    return f"{at:%Y%m%d%H%M%S}{at.microsecond // 1000:03}"
+
+
+def _model(carry: Carry) -> VectorModel:
+    if carry.model is None:
+        raise PackMismatch("the embeddings do not say which pack made them")
+    return carry.model

@@ -1,0 +1,120 @@
+"""Neutral results: what the row of a job keeps, whatever the dialect."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from pipeline.calibration import Calibration
+from pipeline.carry import Carry, Conclusion, Toolbox
+from pipeline.errors import PackMismatch, Uncalibrated
+from pipeline.gallery.records import FaceRecord, box_json
+from pipeline.jobs.model import Job, JsonObject
+from pipeline.operations import Match
+from pipeline.sessions.base import Pack
+from pipeline.types import Embedding, Face, Quality, VectorModel
+
+
+def model_of(pack: Pack) -> VectorModel:
+    """What a pack's vectors are marked with."""
+    info = pack.info
+    return VectorModel(info.name, info.recognition_model, info.dimension)
+
+
+def neutral(carry: Carry, tools: Toolbox) -> JsonObject:
+    """What every result has: the pack, and the faces of each picture."""
+    pictures: list[JsonObject] = [
+        {"width": width, "height": height, "faces": [_face(face) for face in faces]}
+        for (width, height), faces in zip(carry.sizes, carry.faces, strict=True)
+    ]
+    for picture, qualities in zip(pictures, carry.qualities, strict=False):
+        for face, quality in zip(picture["faces"], qualities, strict=False):
+            face["quality"] = quality_json(quality)
+    return {"pack": tools.pack.info.name, "pictures": pictures}
+
+
+def _face(face: Face) -> JsonObject:
+    return {"box": box_json(face.box), "score": round(float(face.score), 4)}
+
+
+def quality_json(quality: Quality) -> JsonObject:
+    """A face's quality as results and gallery keep it."""
+    return {name: round(value, 3) for name, value in asdict(quality).items()}
+
+
+def enrolled_face(face: FaceRecord) -> JsonObject:
+    """A face of the gallery as results name it."""
+    return {
+        "id": face.id, "person_id": face.person_id, "face_token": face.face_token,
+        "name": face.name, "gender": face.gender, "image_id": face.image_id,
+        "description": face.description, "box": box_json(face.box),
+        "face_key": face.face_key,
+    }
+
+
+def numbers(vector: Embedding) -> list[float]:
+    """The shortest decimals that read back as the same float32."""
+    return [float(str(value)) for value in vector]
+
+
+def calibrated(tools: Toolbox) -> Calibration:
+    """The pack's table. Raises ``Uncalibrated``."""
+    if tools.calibration is None:
+        raise Uncalibrated(
+            f"The pack {tools.pack.info.name!r} has no calibration table: a score would mean "
+            "nothing. Run `faceline calibrate`."
+        )
+    return tools.calibration
+
+
+def compared(one: Embedding, other: Embedding, tools: Toolbox) -> JsonObject:
+    """How alike two faces are. Raises ``Uncalibrated``."""
+    table = calibrated(tools)
+    cosine = float(np.clip(np.dot(one, other), -1.0, 1.0))
+    return {
+        "cosine": cosine,
+        "confidence": table.confidence(cosine),
+        "distance": table.distance(cosine),
+    }
+
+
+# Of operations that leave the gallery as it is ------------------------------------
+
+
+def conclude_locate(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    return Conclusion(neutral(carry, tools))
+
+
+def conclude_pair(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    """Of verify and compare."""
+    first, second = (vectors[0] for vectors in carry.embeddings)
+    return Conclusion({**neutral(carry, tools), **compared(first, second, tools)})
+
+
+def conclude_features(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    vector: list[Any] = numbers(carry.embeddings[0][0])
+    return Conclusion({**neutral(carry, tools), "embedding": vector})
+
+
+def conclude_similarity(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    first, *others = (vectors[0] for vectors in carry.embeddings)
+    pairs = [compared(first, other, tools) for other in others]
+    return Conclusion(
+        {
+            **neutral(carry, tools),
+            "cosines": [pair["cosine"] for pair in pairs],
+            "confidences": [pair["confidence"] for pair in pairs],
+        }
+    )
+
+
+def conclude_match(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    """Raises ``FaceNotFound``: the face may have been deleted since the job began."""
+    face_id = Match.of(job.params).face_id
+    vector, model = tools.gallery.vector(job.tenant_id, face_id)
+    if model != carry.model:
+        raise PackMismatch(f"The face was enrolled with the pack {model.pack!r}.")
+    alike = compared(carry.embeddings[0][0], vector, tools)
+    return Conclusion({**neutral(carry, tools), "face_id": face_id, **alike})

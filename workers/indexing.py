@@ -1,0 +1,50 @@
+"""What an index process does beside searches: follow every gallery, keep snapshots."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from pipeline.config import Settings
+from pipeline.database.engine import open_engine
+from pipeline.errors import DatabaseUnavailable
+from pipeline.gallery.tenants import tenant_ids
+from pipeline.index.views import Views
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Rounds over the views of all tenants, in a thread of its own."""
+
+    def __init__(self, settings: Settings, views: Views) -> None:
+        self._engine = open_engine(settings.sql_url, durable=False)
+        self._views = views
+        self._pause_s = settings.index_round_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        """Read every gallery in, then go on in the background."""
+        self.round()
+        self._thread.start()
+
+    def round(self) -> None:
+        """Once over all tenants; what cannot be done now is done in the next round."""
+        try:
+            self._views.keep(tenant_ids(self._engine))
+        except DatabaseUnavailable as error:
+            logger.warning("The galleries wait: %s", error, extra={"action": "index_waits"})
+        except Exception:
+            # A fault of ours in one round must not stop all the later ones: deleted
+            # faces would stay in snapshots.
+            logger.exception("A round of the index failed", extra={"action": "index_failed"})
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._engine.dispose()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._pause_s):
+            self.round()

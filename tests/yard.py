@@ -26,6 +26,7 @@ from pipeline.config import Settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import tenants
+from pipeline.gallery.collections import make_default
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
@@ -189,7 +190,9 @@ class Yard:
                 .values(name="test", settings={}, disabled=False, created_at=time.time())
                 .returning(tenants.c.id)
             )
-            return int(made.scalar_one())
+            tenant = int(made.scalar_one())
+            make_default(connection, tenant, time.time())
+        return tenant
 
 
 def _plain(value: object) -> str:

@@ -20,7 +20,7 @@ import pytest
 
 from infra.local.demo import demo_photo
 from infra.local.redis_server import find_redis_server
-from infra.local.stack import Running, running_stack
+from infra.local.stack import PROCESSES, Running, running_stack
 from tests.conftest import missing
 
 # Seconds for anything here on a machine that is busy with other tests.
@@ -135,7 +135,7 @@ def test_it_serves_heals_and_stops_at_ctrl_c(up: Up) -> None:
     call_by_shell(up)
     assert re.search(r"^\S*faceline --data-dir \S+ call locate \S+$", up.said(), re.MULTILINE)
     refuse_a_second(up)
-    for words in ("redis-server", "infra.cli worker", "infra.cli upkeep", "infra.cli serve"):
+    for words in ("redis-server", *(" ".join(command) for command in PROCESSES.values())):
         heal(up, words)
     call_by_command(up)
 

@@ -29,17 +29,18 @@ from pipeline.errors import (
     MediaNotFound,
     MediaUnavailable,
 )
+from pipeline.gallery.changes import ChangeLog
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.groups import CollectionStore
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.tenants import TenantStore
-from pipeline.jobs.model import Job, NewJob
+from pipeline.jobs.model import Job, JsonObject, NewJob
 from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits, inspect
 from pipeline.media.open import open_media
-from pipeline.plans import PLANS
+from pipeline.plans import PLANS, Stage
 from pipeline.secrets import digest, open_vault
 from workers.dispatch import Dispatcher
 from workers.wake import Waker
@@ -124,6 +125,7 @@ class Service:
         self.tenants = TenantStore(self._engine, open_vault(settings), clock)
         self.media = open_media(settings)
         self.records = Records.open(self._engine, self.tenants, self.jobs, self.media, clock)
+        self._changes = ChangeLog(self._engine)
         self.dispatcher = Dispatcher(settings)
         self.threads = Threads()
         self.waiting = Waiting(settings, self._ended)
@@ -167,7 +169,7 @@ class Service:
             operation=intent.operation,
             dialect=dialect,
             stage=PLANS[intent.operation].stages[0],
-            params=intent.params,
+            params=self._params(intent),
             media=media,
             request_id=request_id,
             digest=content,
@@ -176,6 +178,12 @@ class Service:
             once_until=intent.once_until,
         )
         return self.jobs.submit(new, max_waiting=self.settings.max_waiting)
+
+    def _params(self, intent: Intent) -> JsonObject:
+        """The job's parameters: a search must see what the tenant has changed by now."""
+        if Stage.INDEX not in PLANS[intent.operation].stages:
+            return intent.params
+        return {**intent.params, "number": self._changes.latest(intent.tenant.id)}
 
     def _store(self, pictures: dict[str, bytes]) -> None:
         """Put every picture. While the store is known to be away, a moment at a time,

@@ -1,4 +1,4 @@
-"""A whole service for tests: redis, worker, upkeep and shim as processes, on `edge`.
+"""A whole service for tests: redis, workers, upkeep and shim as processes, on `edge`.
 
     def test_one_call(stack: Stack) -> None:
         envelope = stack.client().call("locate", {"image": base64_of(picture)}).json()
@@ -82,6 +82,9 @@ class Stack:
         self.worker = self._processes.enter_context(self.yard.worker(**options))
         return self.worker
 
+    def start_index(self) -> Process:
+        return self._processes.enter_context(self.yard.index())
+
     def start_shim(self) -> Self:
         self.shim = self._processes.enter_context(self.yard.shim())
         self.wait_for_shim()
@@ -134,6 +137,7 @@ def edge_models() -> Path:
 def stack(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator[Stack]:
     """A running service that tests share: whoever kills parts of one makes his own."""
     with Stack(tmp_path_factory.mktemp("stack"), edge_models) as stack:
+        stack.start_index()
         yield stack.start()
 
 

@@ -17,7 +17,15 @@ from pipeline.index.flat import FlatIndex
 from pipeline.index.lock import ReadersWriterLock
 from pipeline.index.options import ViewOptions
 from pipeline.index.rows import Rows, check_vectors
-from pipeline.index.snapshots import discard, freeze, holds_deleted, newest, write
+from pipeline.index.snapshots import (
+    ORPHANED_S,
+    discard,
+    freeze,
+    holds_deleted,
+    newest,
+    sweep,
+    write,
+)
 from pipeline.index.verify import Difference, difference
 from pipeline.media.base import MediaStore
 from pipeline.types import Entry, SnapshotRecord, VectorModel
@@ -64,6 +72,7 @@ class TenantView:
         # The last change that took a label away, and when we heard of it.
         self._removal = 0
         self._removed_at = 0.0
+        self._swept_at = 0.0
         self.canary = Canary(self._options.canary_every)
 
     @property
@@ -249,8 +258,8 @@ class TenantView:
 
     def maintain(self) -> None:
         """What may take long and is not urgent: a fresh build of an index with much
-        garbage, snapshots, and their purge. Searches go on, but for the moments in which
-        the index is copied or exchanged."""
+        garbage, snapshots, their purge, and what dead writers left. Searches go on, but
+        for the moments in which the index is copied or exchanged."""
         self.catch_up()
         if self._index is not None and self._index.garbage > self._options.garbage_share:
             self.compact()
@@ -259,6 +268,9 @@ class TenantView:
             self._purge(records)
         elif self._snapshot_due(records):
             self.snapshot()
+        if self._clock() - self._swept_at >= ORPHANED_S:
+            sweep(self._source, self._store, self._tenant_id, self._clock())
+            self._swept_at = self._clock()
 
     def compact(self) -> None:
         """Build the index anew, without what was deleted."""

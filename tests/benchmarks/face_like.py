@@ -24,7 +24,7 @@ from pipeline.types import Crop
 Vectors = NDArray[np.float32]
 
 BATCH = 16  # crops embedded at once
-DRAWN_AT_ONCE = 16_384
+DRAWN_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, slots=True, eq=False)

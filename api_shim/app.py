@@ -11,12 +11,15 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from api_shim.body import BodyReader
+from api_shim.dialects.a import ApidFace
+from api_shim.dialects.b import FacesAndGroups
 from api_shim.dialects.base import Dialect, Endpoint
+from api_shim.dialects.d import FaceSearch
 from api_shim.dialects.e import Face2
 from api_shim.exchange import RequestIds, problem, response
 from api_shim.health import Health
 from api_shim.jobs import JobResource
-from api_shim.service import Service
+from api_shim.service import Records, Service
 from api_shim.submit import Submission
 from pipeline.config import Settings
 
@@ -27,9 +30,7 @@ class Shim:
 
     def __init__(self, settings: Settings) -> None:
         self._service = Service(settings)
-        dialects: dict[str, Dialect] = {
-            dialect.name: dialect for dialect in (Face2(settings, self._service.tenants),)
-        }
+        dialects = _dialects(settings, self._service.records)
         self._app = RequestIds(
             Router(
                 _routes(self._service, dialects),
@@ -63,6 +64,16 @@ def make_app(settings: Settings) -> Shim:
     Raises ``ConfigurationError``.
     """
     return Shim(settings)
+
+
+def _dialects(settings: Settings, records: Records) -> dict[str, Dialect]:
+    made: tuple[Dialect, ...] = (
+        ApidFace(settings, records),
+        FacesAndGroups(settings, records),
+        FaceSearch(settings, records),
+        Face2(settings, records.tenants),
+    )
+    return {dialect.name: dialect for dialect in made}
 
 
 def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from api_shim import wire
 from api_shim.dialects import d_envelope
@@ -27,11 +28,14 @@ from pipeline.gallery.records import DEFAULT
 from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job
 from pipeline.media.header import PictureLimits
+from pipeline.media.layouts import PictureFormat
 from pipeline.operations import Enrol, Search
 
 FORM = "application/x-www-form-urlencoded"
 
 MAX_BYTES = 2 * 1024 * 1024
+
+FORMATS: frozenset[PictureFormat] = frozenset({"jpeg", "png", "bmp"})
 
 MOST_SIMILAR = 50
 
@@ -53,10 +57,8 @@ class FaceSearch:
 
     def __init__(self, settings: Settings, records: Records) -> None:
         general = PictureLimits.from_settings(settings)
-        self.limits = PictureLimits(
-            max_bytes=min(MAX_BYTES, general.max_bytes), min_side=general.min_side,
-            max_side=general.max_side, max_pixels=general.max_pixels,
-            formats=frozenset({"jpeg", "png", "bmp"}),
+        self.limits = replace(
+            general, max_bytes=min(MAX_BYTES, general.max_bytes), formats=FORMATS
         )
         self._tenants = records.tenants
         self._faces = records.faces

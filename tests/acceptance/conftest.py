@@ -1,0 +1,34 @@
+"""Pictures that the tests of several documents send, as Base64."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.face2_client import base64_of
+
+
+@pytest.fixture(scope="session")
+def photos(test_data: Path) -> Path:
+    return test_data / "photos"
+
+
+@pytest.fixture(scope="session")
+def obama(photos: Path) -> str:
+    return base64_of(photos / "obama.jpg")
+
+
+@pytest.fixture(scope="session")
+def biden(photos: Path) -> str:
+    return base64_of(photos / "biden.jpg")
+
+
+@pytest.fixture(scope="session")
+def nobody(test_data: Path) -> str:
+    return base64_of(test_data / "bad" / "no_face.png")
+
+
+@pytest.fixture(scope="session")
+def two_people(photos: Path) -> str:
+    return base64_of(photos / "two_people.jpg")

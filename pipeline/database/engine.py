@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from pipeline.database.sqlite import open_sqlite, turn
+from pipeline.database.sqlite import open_sqlite, truncate_log, turn
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError, InvalidParameter
 
 POOL_SIZE = 8
@@ -88,6 +88,15 @@ def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+def forget_deleted(engine: Engine) -> None:
+    """Let what was deleted leave the files: SQLite keeps it in its log until that is
+    written over. PostgreSQL does as much by VACUUM, which it runs itself. Raises
+    ``DatabaseUnavailable``."""
+    if engine.dialect.name == "sqlite":
+        with map_sql_errors(), engine.connect() as connection:
+            truncate_log(connection.connection.dbapi_connection)
 
 
 @contextmanager

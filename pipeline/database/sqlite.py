@@ -62,6 +62,8 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # What is deleted, a face's vector above all, is overwritten in the file.
+        connection.execute("PRAGMA secure_delete=ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -93,5 +95,19 @@ def _begin_writing(driver: sqlite3.Connection) -> None:
                 time.sleep(random.uniform(*TRY_S))  # noqa: S311 - no secret
             else:
                 return
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:.0f}")
+
+
+# Seconds that nobody else can write while the log waits for the last reader to leave.
+TRUNCATE_S = 0.5
+
+
+def truncate_log(driver: Any) -> None:
+    """Bring what was committed into the database's file and empty the log beside it, if
+    no reader is in the way."""
+    driver.execute(f"PRAGMA busy_timeout={TRUNCATE_S * 1000:.0f}")
+    try:
+        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
         driver.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:.0f}")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Select, func, insert, literal, select, update
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, literal, select, update
 
-from pipeline.database.engine import reading
+from pipeline.database.engine import reading, writing
 from pipeline.database.schema import bindings, changes, collections, tenants, vectors
 from pipeline.errors import TenantNotFound
 from pipeline.gallery.snapshots import SnapshotList
@@ -17,6 +17,10 @@ from pipeline.types import Entry, VectorModel
 
 # Vectors read at a time: 4 MB of 512 numbers each.
 BLOCK = 2048
+
+# Changes that the log keeps in any case: an index process that was away for so many
+# reads on from where it was.
+KEPT = 100_000
 
 
 @dataclass(slots=True)
@@ -166,6 +170,23 @@ class ChangeLog(SnapshotList):
             Entry(row.label, read_vector(row.vector), frozenset(bound.get(row.face_id, ())))
             for row in rows
         ]
+
+    def prune(self, tenant_id: int) -> int:
+        """Remove the part of the log that no reader needs: what lies before every
+        snapshot, but for the last ``KEPT`` changes; how many."""
+        kept = self.snapshots(tenant_id)
+        oldest = kept[-1].number if kept else 0
+        end = min(oldest, self.latest(tenant_id) - KEPT)
+        pruned = 0
+        while end > 0:
+            mine = changes.c.tenant_id == tenant_id
+            with writing(self._engine) as connection:
+                first = connection.execute(select(func.min(changes.c.number)).where(mine)).scalar()
+                if first is None or first > end:
+                    break
+                block = changes.c.number.between(first, min(end, first + BLOCK - 1))
+                pruned += connection.execute(delete(changes).where(mine, block)).rowcount
+        return pruned
 
     def live_collections(self, tenant_id: int) -> frozenset[int]:
         """The ids of the tenant's collections."""

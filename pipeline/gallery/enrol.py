@@ -29,7 +29,7 @@ from pipeline.gallery.records import (
     box_json,
     face_record,
 )
-from pipeline.gallery.trash import discard
+from pipeline.gallery.trash import discard, reclaim
 from pipeline.types import Embedding, VectorModel
 
 TOKEN_BYTES = 18  # 24 characters of Base64
@@ -55,6 +55,7 @@ def enrol(connection: Connection, tenant_id: int, new: Enrolment, now: float) ->
     for face in new.faces:
         check_vector(face.embedding, new.model)
     writer = take(connection, tenant_id)
+    reclaim(connection, [new.image.media_key, *(face.face_key for face in new.faces)])
     check_model(connection, tenant_id, new.model)
     groups = resolve(connection, tenant_id, new.collections)
     known = None if new.fresh else _same_picture(connection, tenant_id, new.image)
@@ -86,6 +87,7 @@ def replace_face(
     """
     check_vector(face.embedding, model)
     writer = take(connection, tenant_id)
+    reclaim(connection, [image.media_key, face.face_key])
     old = _present(connection, tenant_id, face_id)
     check_model(connection, tenant_id, model)
     if face.name:

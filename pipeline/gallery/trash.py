@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection, Engine, Select, delete, insert, literal, select
 
@@ -41,6 +41,12 @@ def discard_all(
             select(chosen.c[0], literal(tenant_id), literal(now)),
         )
     )
+
+
+def reclaim(connection: Connection, keys: Sequence[str]) -> None:
+    """Take objects back that a row names again: an operator has let a failed job, whose
+    objects were discarded, run once more."""
+    connection.execute(delete(discarded).where(discarded.c.media_key.in_(keys)))
 
 
 class Trash:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import Engine, func, select
 
-from pipeline.database.engine import reading
+from pipeline.database.engine import forget_deleted, open_engine, reading, writing
+from pipeline.database.migrate import upgrade
 from pipeline.database.schema import METADATA
 from pipeline.errors import CollectionInUse, MediaUnavailable, NotFound, TenantNotFound
 from pipeline.gallery import erase
 from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.enrol import enrol
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.groups import Deletion
 from pipeline.gallery.records import FaceRecord
 from pipeline.gallery.sweep import GRACE_S, Sweep
-from pipeline.gallery.trash import Trash
+from pipeline.gallery.trash import Trash, discard
+from pipeline.media.directory import DirectoryStore
 from pipeline.types import SnapshotRecord
 from tests.gallery_factory import MODEL, Shelf, vector_of
-from tests.job_factory import Queue, add_tenant
+from tests.job_factory import Clock, Queue, add_tenant
 
 SNAPSHOT = SnapshotRecord(
     tenant_id=0, pack="edge", dimension=8, engine="flat", media_key="t1/index/0-a/b",
@@ -258,3 +262,56 @@ def test_a_sweep_finds_what_has_no_row_and_no_object(shelf: Shelf) -> None:
     assert shelf.objects() == shelf.named() - {lost.face_key}
     assert kept.face_key in shelf.objects()
     assert sweep.round(shelf.tenant).deleted == 0
+
+
+def test_an_object_that_is_named_again_stays(shelf: Shelf) -> None:
+    """A job that failed discards its objects; an operator lets it run once more."""
+    new = shelf.prepare("ann")
+    with writing(shelf.engine) as connection:
+        for key in (new.image.media_key, new.faces[0].face_key):
+            discard(connection, shelf.tenant, key, shelf.clock())
+    with writing(shelf.engine) as connection:
+        enrol(connection, shelf.tenant, new, shelf.clock())
+    Trash(shelf.engine, shelf.media).empty()
+    assert shelf.objects() == shelf.named() != set()
+
+
+def test_a_log_that_nobody_needs_is_pruned(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KEPT", "BLOCK"):
+        monkeypatch.setattr(f"pipeline.gallery.changes.{name}", 3)
+    for number in range(12):
+        shelf.add(f"picture {number}")
+    assert shelf.log.prune(shelf.tenant) == 0, "no snapshot"
+    mine = replace(SNAPSHOT, tenant_id=shelf.tenant)
+    shelf.log.record_snapshot(replace(mine, number=10))
+    first = shelf.log.record_snapshot(replace(mine, number=7))
+    assert shelf.log.prune(shelf.tenant) == 7
+    assert shelf.numbers() == list(range(8, 13))
+    shelf.log.discard_snapshot(first)
+    assert shelf.log.prune(shelf.tenant) == 2
+    assert shelf.numbers() == [10, 11, 12]
+    assert shelf.log.prune(shelf.tenant) == 0
+    assert shelf.log.prune(987) == 0
+
+
+def test_a_deleted_vector_leaves_the_files(tmp_path: Path, clock: Clock) -> None:
+    """Of SQLite; PostgreSQL overwrites by VACUUM, in its own time."""
+    engine = open_engine(f"sqlite:///{tmp_path}/own.db")
+    upgrade(engine)
+    shelf = Shelf(engine, add_tenant(engine, "own"), DirectoryStore(tmp_path / "own"), clock)
+    face = shelf.add("ann", name="somebody of this name")
+    kept = shelf.add("bob")
+    vectors = [shelf.faces.vector(shelf.tenant, one.id)[0].tobytes() for one in (face, kept)]
+    forget_deleted(engine)
+    assert [_in_files(tmp_path, vector) for vector in vectors] == [True, True]
+    shelf.faces.delete(shelf.tenant, face.id)
+    forget_deleted(engine)
+    assert [_in_files(tmp_path, vector) for vector in vectors] == [False, True]
+    assert not _in_files(tmp_path, b"somebody of this name")
+    engine.dispose()
+
+
+def _in_files(folder: Path, content: bytes) -> bool:
+    return any(content in path.read_bytes() for path in folder.glob("own.db*"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from pipeline.config import Settings
+from pipeline.database.engine import forget_deleted
 from pipeline.gallery.tenants import tenant_ids
 from pipeline.jobs.store import JobStore
 from pipeline.keys import HOUR_S, transient_hour, transient_prefix
@@ -33,6 +34,7 @@ class Expiry:
         while self.store.purge(self.settings.job_retention_h * HOUR_S, CHUNK) == CHUNK:
             pass
         self.expire_media()
+        forget_deleted(self.engine)
 
     def expire_media(self) -> int:
         """Remove the uploads of whole past hours; how many objects that were.

@@ -17,6 +17,7 @@ from infra.cli import (
     call,
     database,
     doctor,
+    index,
     jobs,
     models,
     processes,
@@ -44,6 +45,7 @@ app.command("call")(call.call)
 app.command("calibrate")(calibrate.calibrate)
 app.command("settings")(settings.settings)
 app.add_typer(apps.app, name="apps")
+app.add_typer(index.app, name="index")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -235,13 +235,8 @@ def test_no_error_ends_the_loop(
         ],
     )
 
-    class Fake:
-        round: Callable[[], None] = staticmethod(rounds)
-
-    class Quiet:
-        round: Callable[[], None] = staticmethod(lambda: None)
-
-    monkeypatch.setattr(loop, "_open", lambda settings: nullcontext((Fake(), Quiet())))
+    duties = [loop.Duty("reconcile", rounds), loop.Duty("expire", lambda: None, 60.0)]
+    monkeypatch.setattr(loop, "_open", lambda settings: nullcontext(duties))
     with caplog.at_level(logging.INFO):
         loop.run(Settings(data_dir=tmp_path, reconcile_interval_s=0.01), stop)
     assert rounds.count == 6

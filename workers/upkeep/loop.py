@@ -1,4 +1,4 @@
-"""The upkeep process: rounds of reconciling, and now and then of expiry."""
+"""The upkeep process: rounds of reconciling, and now and then of everything else."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from workers.dispatch import Dispatcher
 from workers.upkeep.expire import Expiry
+from workers.upkeep.galleries import GalleryKeeping
 from workers.upkeep.reconcile import Reconciler
 from workers.wake import Waker
 
 logger = logging.getLogger(__name__)
 
-# Seconds between rounds of expiry: what it removes has been there for hours.
+# Seconds between rounds: of expiry, which removes what has been there for hours; of the
+# trash, which is emptied at once as a rule; of looking for snapshots that should be gone,
+# and of comparing the media store with the galleries, which reads both whole.
 EXPIRE_EVERY_S = 60.0
+TRASH_EVERY_S = 20.0
+PURGE_EVERY_S = 300.0
+SWEEP_EVERY_S = 6 * 3600.0
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep the house until ``stop`` is set. Several may run at once."""
-    with _open(settings) as (reconciler, expiry):
-        reconciling = _Duty("reconcile", reconciler.round)
-        expiring = _Duty("expire", expiry.round)
-        expire_at = 0.0
+    with _open(settings) as duties:
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
         while not stop.wait(settings.reconcile_interval_s):
-            reconciling.attempt()
-            if time.monotonic() >= expire_at:
-                expiring.attempt()
-                expire_at = time.monotonic() + EXPIRE_EVERY_S
+            for duty in duties:
+                duty.attempt_when_due()
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
 
 
 @contextmanager
-def _open(settings: Settings) -> Iterator[tuple[Reconciler, Expiry]]:
+def _open(settings: Settings) -> Iterator[list[Duty]]:
     engine = open_engine(settings.sql_url, durable=False)
     store = JobStore(engine)
     with ExitStack() as stack:
@@ -49,20 +50,32 @@ def _open(settings: Settings) -> Iterator[tuple[Reconciler, Expiry]]:
         dispatcher, waker = Dispatcher(settings), Waker(settings)
         stack.callback(dispatcher.close)
         stack.callback(waker.close)
-        yield (
-            Reconciler(settings, store, dispatcher, waker),
-            Expiry(settings, store, engine, open_media(settings)),
-        )
+        media = open_media(settings)
+        keeping = GalleryKeeping(settings, engine, media)
+        yield [
+            Duty("reconcile", Reconciler(settings, store, dispatcher, waker).round),
+            Duty("expire", Expiry(settings, store, engine, media).round, EXPIRE_EVERY_S),
+            Duty("trash", keeping.empty_trash, TRASH_EVERY_S),
+            Duty("purge", keeping.purge_snapshots, PURGE_EVERY_S),
+            Duty("sweep", keeping.sweep, SWEEP_EVERY_S),
+        ]
 
 
 @dataclass(slots=True)
-class _Duty:
-    """Work that is done again and again; ``trouble`` is the code of the error that it
+class Duty:
+    """Work that is done every ``every_s`` seconds; ``trouble`` is the code of the error that it
     last ended with, so that an outage is logged when it begins and when it ends."""
 
     name: str
     work: Callable[[], None]
+    every_s: float = 0.0
     trouble: str = ""
+    due_at: float = 0.0
+
+    def attempt_when_due(self) -> None:
+        if time.monotonic() >= self.due_at:
+            self.attempt()
+            self.due_at = time.monotonic() + self.every_s
 
     def attempt(self) -> None:
         """Do the work; whatever goes wrong, the next round tries again."""

@@ -1,0 +1,131 @@
+"""``faceline index``: what searches see of the galleries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Engine
+
+from infra.cli.console import at, print_json, print_table, say
+from infra.cli.database import open_database
+from pipeline.config import Settings, load_settings
+from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.galleries import GalleryStore
+from pipeline.gallery.tenants import Tenant, TenantStore
+from pipeline.index.options import ViewOptions
+from pipeline.index.verify import Difference
+from pipeline.index.view import TenantView
+from pipeline.media.base import MediaStore
+from pipeline.media.open import open_media
+from pipeline.secrets import open_vault
+
+app = typer.Typer(help="Indexes: state, check, new snapshots.", no_args_is_help=True)
+
+Name = Annotated[str | None, typer.Argument(help="An application; without one: all.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+SHOWN = 5  # labels named of those that differ
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    settings: Settings
+    engine: Engine
+    media: MediaStore
+
+    def tenants(self, name: str | None) -> list[Tenant]:
+        store = TenantStore(self.engine, open_vault(self.settings))
+        return store.all() if name is None else [store.by_name(name)]
+
+    def view(self, tenant: Tenant) -> TenantView:
+        """A view of this process's own: what an index process would read in."""
+        options = ViewOptions.from_settings(self.settings)
+        return TenantView(tenant.id, ChangeLog(self.engine), self.media, options)
+
+
+def _open() -> _Stores:
+    settings = load_settings()
+    return _Stores(settings, open_database(settings), open_media(settings))
+
+
+@app.command()
+def status(name: Name = None, json: Json = False) -> None:
+    """Galleries, their logs and their snapshots."""
+    stores = _open()
+    rows = [_state(tenant, stores) for tenant in stores.tenants(name)]
+    if json:
+        print_json(rows)
+        return
+    columns = ("app", "faces", "pack", "changes", "snapshot", "behind", "engine", "written")
+    print_table(
+        columns,
+        (
+            (
+                *("" if row[column] is None else row[column] for column in columns[:-1]),
+                at(row["written"]),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _state(tenant: Tenant, stores: _Stores) -> dict[str, Any]:
+    stats = GalleryStore(stores.engine, stores.media).stats(tenant.id)
+    newest = next(iter(ChangeLog(stores.engine).snapshots(tenant.id)), None)
+    return {
+        "app": tenant.name,
+        "faces": stats.faces,
+        "pack": stats.model.pack if stats.model else None,
+        "changes": stats.number,
+        "snapshot": newest.number if newest else None,
+        "behind": stats.number - newest.number if newest else None,
+        "engine": newest.engine if newest else None,
+        "written": newest.created_at if newest else None,
+    }
+
+
+@app.command()
+def verify(name: Name = None) -> None:
+    """Read the newest snapshot and the log as an index process does, and compare with the
+    database vector by vector. The exit code is 1 when they differ."""
+    stores = _open()
+    wrong = False
+    for tenant in stores.tenants(name):
+        view = stores.view(tenant)
+        view.open()
+        found = view.verify()
+        wrong |= bool(found)
+        say(f"{tenant.name}: {len(view)} vectors{_told(found)}.")
+    if wrong:
+        say("To do: faceline index rebuild, then restart the index processes.")
+        raise typer.Exit(1)
+
+
+def _told(found: Difference) -> str:
+    if not found:
+        return " are what the database holds"
+    kinds = (
+        ("missing", found.missing), ("too many", found.surplus), ("altered", found.altered)
+    )
+    return "".join(
+        f"; {len(labels)} {what}, the first: {', '.join(map(str, labels[:SHOWN]))}"
+        for what, labels in kinds
+        if labels
+    )
+
+
+@app.command()
+def rebuild(name: Name = None) -> None:
+    """Build indexes from the database and write them as snapshots, which index processes
+    read at their next start."""
+    stores = _open()
+    for tenant in stores.tenants(name):
+        view = stores.view(tenant)
+        number = view.rebuild()
+        record = view.snapshot()
+        if record is None:
+            say(f"{tenant.name}: nothing is enrolled.")
+        else:
+            say(f"{tenant.name}: {record.count} vectors up to change {number} ({record.engine}).")

@@ -1,0 +1,111 @@
+"""Two index processes, one truth: what a request has changed, the next one sees, whoever
+answers it; and what a killed one had in its hands is answered by the other."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.gallery.faces import FaceStore
+from pipeline.jobs.model import Job, JobState
+from pipeline.operations import Enrol, Search
+from tests.servers import RedisServer
+from tests.yard import Yard, open_yard
+
+pytestmark = pytest.mark.heavy
+
+ROUNDS = 300
+SEARCHES = 400
+KILLS = 8
+
+
+@pytest.fixture
+def yard(tmp_path: Path, redis_server: RedisServer, edge_models: Path) -> Iterator[Yard]:
+    with (
+        # One detector size is enough for pictures that are all face.
+        open_yard(tmp_path, redis_server.url, edge_models, detection_sizes="128") as yard,
+        yard.upkeep(),
+        yard.worker(concurrency=2),
+    ):
+        yield yard
+
+
+@pytest.fixture(scope="module")
+def pictures(test_data: Path) -> list[bytes]:
+    """A picture each of many people, of which a detector sees exactly one face."""
+    files = sorted((test_data / "lfw_aligned").rglob("*_0001.jpg"))
+    return [file.read_bytes() for file in files[: 2 * ROUNDS]]
+
+
+def run(yard: Yard, operation: str, picture: bytes, params: Enrol | Search) -> Job:
+    """One job, followed by its own row: others may be under way."""
+    job_id = yard.submit(operation, picture, params=params)
+    until = time.monotonic() + 30
+    while not (job := yard.job(job_id)).ended:
+        assert time.monotonic() < until, yard.logs()
+        time.sleep(0.002)
+    return job
+
+
+def found(job: Job) -> list[int]:
+    assert job.state is JobState.DONE, job.error
+    assert job.result is not None
+    return [hit["id"] for hit in job.result["hits"]]
+
+
+def test_read_your_writes(yard: Yard, pictures: list[bytes]) -> None:
+    """B3: enrol, search at once; delete, search at once."""
+    faces = FaceStore(yard.engine, yard.media)
+    seen = missed = lingered = 0
+    answered: Counter[tuple[str, str]] = Counter()
+    with yard.index(), yard.index():
+        for picture in pictures:
+            if seen == ROUNDS:
+                break
+            enrolled = run(yard, "enrol", picture, Enrol(faces="largest"))
+            if enrolled.error_code == "no_face":
+                continue
+            assert enrolled.result is not None, enrolled.error
+            (face,) = enrolled.result["faces"]
+            # Replicas take turns: three searches a round let each see either change.
+            for _ in range(2):
+                search = run(yard, "search", picture, Search(k=3))
+                missed += face["id"] not in found(search)
+                answered["enrol", search.trace[-1]["worker"]] += 1
+            faces.delete(yard.tenant, face["id"])
+            search = run(yard, "search", picture, Search(k=3))
+            lingered += face["id"] in found(search)
+            answered["delete", search.trace[-1]["worker"]] += 1
+            seen += 1
+    assert (seen, missed, lingered) == (ROUNDS, 0, 0)
+    assert len(answered) == 4, f"a replica answered next to nothing: {answered}"
+
+
+def test_killed_under_load(yard: Yard, pictures: list[bytes]) -> None:
+    """SIGKILL of index processes, now one, now the other, while searches come in."""
+    enrolled = [run(yard, "enrol", picture, Enrol(faces="largest")) for picture in pictures[:30]]
+    known = [
+        (picture, job.result["faces"][0]["id"])
+        for picture, job in zip(pictures, enrolled, strict=False)
+        if job.result is not None
+    ]
+    chance = random.Random(5)
+    with contextlib.ExitStack() as stack:
+        index = [stack.enter_context(yard.index()) for _ in range(2)]
+        jobs: list[tuple[str, int]] = []
+        for number in range(SEARCHES):
+            picture, face_id = known[number % len(known)]
+            jobs.append((yard.submit("search", picture, params=Search(k=1)), face_id))
+            if number % (SEARCHES // KILLS) == SEARCHES // KILLS - 1:
+                killed = chance.randrange(2)
+                index[killed].kill()
+                index[killed] = stack.enter_context(yard.index())
+        ended = yard.wait([job_id for job_id, _ in jobs], 180)
+    assert [found(job) for job in ended] == [[face_id] for _, face_id in jobs]
+    assert sum(job.messages for job in ended) >= 2 * SEARCHES

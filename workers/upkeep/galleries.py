@@ -1,0 +1,53 @@
+"""Keeping the media store in line with the galleries."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from pipeline.config import Settings
+from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.sweep import Sweep
+from pipeline.gallery.tenants import tenant_ids
+from pipeline.gallery.trash import Trash
+from pipeline.index.snapshots import purge
+from pipeline.media.base import MediaStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryKeeping:
+    """Safe to run several times at once. ``clock`` gives epoch seconds. Methods raise
+    ``DatabaseUnavailable``, ``MediaUnavailable``."""
+
+    settings: Settings
+    engine: Engine
+    media: MediaStore
+    clock: Callable[[], float] = time.time
+
+    def empty_trash(self) -> None:
+        """Delete the objects that a deletion could not delete itself."""
+        Trash(self.engine, self.media, self.clock).empty()
+
+    def purge_snapshots(self) -> None:
+        """Discard snapshots that hold deleted faces and that no index process has
+        replaced in time."""
+        log = ChangeLog(self.engine)
+        for tenant in tenant_ids(self.engine):
+            purge(log, self.media, tenant, self.clock(), self.settings.purge_after_s)
+
+    def sweep(self) -> None:
+        """Delete objects of enrolments that came to nothing; say which are missing."""
+        for tenant in tenant_ids(self.engine):
+            swept = Sweep(self.engine, self.media, self.clock).round(tenant)
+            if swept.missing:
+                logger.error(
+                    "Stored pictures are missing from the media store",
+                    extra={"action": "media_missing", "tenant": tenant,
+                           "count": len(swept.missing), "first": swept.missing[0]},
+                )

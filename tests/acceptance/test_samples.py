@@ -31,7 +31,7 @@ def environment(stack: Stack, photo: Path) -> dict[str, str]:
 def test_the_python_sample(stack: Stack, test_data: Path) -> None:
     photo = test_data / "photos" / "two_people.jpg"
     done = subprocess.run(
-        [sys.executable, "-c", sample("python", "def call"), str(photo)],
+        [sys.executable, "-c", sample("python", "APP_ID"), str(photo)],
         env=environment(stack, photo), capture_output=True, text=True, check=True,
     )
     located, verified, length = done.stdout.splitlines()

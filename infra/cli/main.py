@@ -17,6 +17,7 @@ from infra.cli import (
     call,
     database,
     doctor,
+    gallery,
     index,
     jobs,
     models,
@@ -45,6 +46,7 @@ app.command("call")(call.call)
 app.command("calibrate")(calibrate.calibrate)
 app.command("settings")(settings.settings)
 app.add_typer(apps.app, name="apps")
+app.add_typer(gallery.app, name="gallery")
 app.add_typer(index.app, name="index")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")

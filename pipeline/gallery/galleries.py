@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from sqlalchemy import Connection, Engine, Table, delete, func, select, update
+from sqlalchemy import Connection, Engine, Table, delete, exists, func, select, update
 
 from pipeline import keys
 from pipeline.database.engine import reading, writing
@@ -24,7 +24,16 @@ from pipeline.database.schema import (
 from pipeline.gallery.changes import last_model, last_number, take
 from pipeline.gallery.collections import collections_of
 from pipeline.gallery.erase import erase_all
-from pipeline.gallery.records import FACES, Collection, FaceRecord, GalleryStats, face_record
+from pipeline.gallery.records import (
+    FACES,
+    IMAGE_COLUMNS,
+    Collection,
+    FaceRecord,
+    GalleryStats,
+    StoredImage,
+    face_record,
+    stored_image,
+)
 from pipeline.gallery.trash import Trash
 from pipeline.media.base import MediaStore
 
@@ -73,6 +82,25 @@ class GalleryStore:
                 return
             for row in rows:
                 yield face_record(row), bound.get(row.id, [])
+            last = rows[-1].id
+
+    def bare_images(self, tenant_id: int) -> Iterator[StoredImage]:
+        """Every picture without a face, in order, read in portions."""
+        last = 0
+        while True:
+            query = (
+                select(*IMAGE_COLUMNS)
+                .where(
+                    images.c.tenant_id == tenant_id, images.c.id > last,
+                    ~exists().where(faces.c.image_ref == images.c.id),
+                )
+                .order_by(images.c.id).limit(BLOCK // 10)
+            )
+            with reading(self._engine) as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            yield from (stored_image(row) for row in rows)
             last = rows[-1].id
 
     def clear(self, tenant_id: int) -> int:

@@ -36,10 +36,11 @@ class GalleryKeeping:
 
     def purge_snapshots(self) -> None:
         """Discard snapshots that hold deleted faces and that no index process has
-        replaced in time."""
+        replaced in time; then cut off what no index needs of the logs."""
         log = ChangeLog(self.engine)
         for tenant in tenant_ids(self.engine):
             purge(log, self.media, tenant, self.clock(), self.settings.purge_after_s)
+            log.prune(tenant)
 
     def sweep(self) -> None:
         """Delete objects of enrolments that came to nothing; say which are missing."""

@@ -1,0 +1,145 @@
+"""Jobs that end with an effect: what became of it is what became of the job."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import Connection, Engine, select
+
+from pipeline.carry import Carry, Conclusion, Toolbox
+from pipeline.config import Settings
+from pipeline.database.engine import reading
+from pipeline.database.schema import discarded
+from pipeline.errors import FaceExists
+from pipeline.gallery.trash import Trash, discard
+from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.store import Effect
+from pipeline.media.directory import DirectoryStore
+from pipeline.plans import PLANS
+from tests.job_factory import Queue, new_job
+from tests.servers import RedisServer
+from workers import fusion
+from workers.dispatch import Dispatcher
+from workers.fusion import carry_out
+from workers.intermediates import Intermediates
+from workers.leases import Leases
+from workers.messages import Ring
+from workers.runtime import Runtime
+from workers.wake import Waker
+
+DATA = b"picture"
+HASH = hashlib.sha256(DATA).hexdigest()
+KEY = f"t1/images/job/{HASH}"
+OLD = f"t1/faces/old/{HASH}"
+
+
+@pytest.fixture
+def media(tmp_path_factory: pytest.TempPathFactory) -> DirectoryStore:
+    return DirectoryStore(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture
+def runtime(
+    engine: Engine, queue: Queue, redis_server: RedisServer, media: DirectoryStore
+) -> Iterator[Runtime]:
+    settings = Settings(broker_url=redis_server.url, lease_s=3.0)
+    queue.clock.now = time.time()
+    trash = Trash(engine, media)
+    tools = cast(Toolbox, type("Tools", (), {"trash": trash}))
+    runtime = Runtime(
+        name="host.group:1", settings=settings, served=frozenset(PLANS["enrol"].stages),
+        tools=tools, store=queue, leases=Leases(queue, settings.lease_s),
+        intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
+        waker=Waker(settings),
+    )
+    yield runtime
+    for part in (runtime.leases, runtime.intermediates, runtime.dispatcher, runtime.waker):
+        part.close()
+
+
+@pytest.fixture
+def run(
+    queue: Queue, runtime: Runtime, media: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Effect], Job]:
+    """Carry out an enrolment whose effect is the given one, with an object stored for it."""
+
+    def carry(stage: Any, plan: Any, job: Job, carry: Carry, tools: Any) -> Carry:
+        return carry
+
+    def run(effect: Effect) -> Job:
+        def conclude(plan: Any, job: Job, carry: Carry, tools: Any) -> Conclusion:
+            media.put(KEY, DATA)
+            return Conclusion({"from": "stages"}, effect, (KEY,))
+
+        monkeypatch.setattr(fusion, "run_stage", carry)
+        monkeypatch.setattr(fusion, "conclude", conclude)
+        job, _ = queue.submit(new_job(queue.tenant, operation="enrol"))
+        carry_out(Ring(1, job.id, job.stage), runtime)
+        return queue.see(job)
+
+    return run
+
+
+def noted(engine: Engine) -> list[str]:
+    with reading(engine) as connection:
+        return list(connection.execute(select(discarded.c.media_key)).scalars())
+
+
+def test_what_an_effect_returns_is_the_result(
+    run: Callable[[Effect], Job], engine: Engine, queue: Queue, media: DirectoryStore
+) -> None:
+    media.put(OLD, DATA)
+
+    def effect(connection: Connection) -> JsonObject:
+        discard(connection, queue.tenant, OLD, 0.0)
+        return {"id": 7}
+
+    job = run(effect)
+    assert (job.state, job.result) == (JobState.DONE, {"id": 7})
+    assert not media.exists(OLD), "what the effect put aside is gone with it"
+    assert media.exists(KEY)
+    assert noted(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(FaceExists(), "face_exists"), (ZeroDivisionError("bug"), "internal")]
+)
+def test_an_effect_that_fails_leaves_nothing(
+    run: Callable[[Effect], Job], engine: Engine, queue: Queue, media: DirectoryStore,
+    error: Exception, code: str,
+) -> None:
+    def effect(connection: Connection) -> JsonObject:
+        discard(connection, queue.tenant, OLD, 0.0)
+        raise error
+
+    job = run(effect)
+    assert (job.state, job.error_code, job.result) == (JobState.FAILED, code, None)
+    assert not media.exists(KEY), "nobody will ever name it"
+    assert noted(engine) == []
+
+
+def test_a_job_that_was_cancelled_has_no_effect(
+    run: Callable[[Effect], Job], queue: Queue, media: DirectoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its object stays for the sweep: another holder of the job may have named it."""
+    finish = queue.finish
+
+    def cancel_first(claim: Any, *arguments: Any) -> bool:
+        queue.cancel(claim.job.tenant_id, claim.id)
+        return finish(claim, *arguments)
+
+    monkeypatch.setattr(queue, "finish", cancel_first)
+    ran = []
+
+    def effect(connection: Connection) -> JsonObject:
+        ran.append(connection)
+        return {}
+
+    assert run(effect).state is JobState.CANCELLED
+    assert ran == []
+    assert media.exists(KEY)

@@ -139,9 +139,11 @@ def test_2_groups_in_the_order_of_the_document(client: FaceGroupClient, obama: s
         ],
     }
     named = {"faceGroupList": ["default", "123", "456"]}
-    report = client.ask("DELETE", f"/api/faceGroups/unbind/{made['faceToken']}", named)
     unknown = [{"groupId": key, "errorMsg": "GROUP_ID_NOT_EXIST"} for key in ("123", "456")]
-    assert report == {"totalCnt": 3, "successCnt": 1, "failCnt": 2, "failInfo": unknown}
+    report = {"totalCnt": 3, "successCnt": 1, "failCnt": 2, "failInfo": unknown}
+    for method, path in (("POST", "binding"), ("DELETE", "unbind")):
+        rebound = client.ask(method, f"/api/faceGroups/{path}/{made['faceToken']}", named)
+        assert rebound == report
     change = {"groupId": "1", "groupName": "1222", "groupScore": 80, "groupType": "1"}
     assert client.ask("PUT", "/api/faceGroups", change) == {}
     assert client.ask("DELETE", "/api/faceGroups/1", {"deleteAllFace": 4}) == {}

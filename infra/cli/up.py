@@ -114,6 +114,8 @@ def _invite(stack: LocalStack, credentials: Credentials) -> None:
         f"  appId      {credentials.app_id}\n"
         f"  appSecret  {credentials.app_secret}\n"
         f"  X-API-Key  {credentials.api_key}\n"
+        f"  Apid       {credentials.apid}\n"
+        f"  Kvalue     {credentials.kvalue}\n"
         "\nTry it with your own photo, in another terminal:\n"
         f"\n{_command(stack.settings)} call locate {shlex.quote(str(photo))}\n"
         "\nor with nothing but a shell (the signature is made anew at each call):\n"

@@ -33,6 +33,8 @@ class Credentials:
     app_id: str
     app_secret: str = field(repr=False)
     api_key: str = field(default="", repr=False)
+    apid: int = 0
+    kvalue: str = field(default="", repr=False)
 
 
 def save_credentials(path: Path, credentials: Credentials) -> None:

@@ -22,7 +22,7 @@ from infra.local.client import (
 )
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
-from pipeline.errors import FaceError, TenantNotFound
+from pipeline.errors import BadCredentials, FaceError, TenantNotFound
 from pipeline.gallery.tenants import Tenant, TenantStore
 from pipeline.secrets import open_vault
 from pipeline.sessions import registry
@@ -61,7 +61,7 @@ def demo_credentials(settings: Settings) -> Credentials:
     try:
         tenants = TenantStore(engine, open_vault(settings))
         kept = load_credentials(path)
-        if kept is not None and tenants.signed(kept.app_id) and tenants.by_key(kept.api_key):
+        if kept is not None and _live(tenants, kept):
             return kept
         fresh = _issue(tenants, _tenant(tenants))
     finally:
@@ -126,7 +126,20 @@ def _tenant(tenants: TenantStore) -> Tenant:
 
 def _issue(tenants: TenantStore, tenant: Tenant) -> Credentials:
     signed = tenants.issue_signed(tenant.id)
-    return Credentials(signed.app_id, signed.app_secret, tenants.issue_key(tenant.id))
+    numbered = tenants.issue_apid(tenant.id)
+    return Credentials(
+        signed.app_id, signed.app_secret, tenants.issue_key(tenant.id), numbered.apid,
+        numbered.kvalue,
+    )
+
+
+def _live(tenants: TenantStore, kept: Credentials) -> bool:
+    """Whether every kind of credential still names somebody."""
+    try:
+        tenants.by_apid(kept.apid, kept.kvalue)
+    except (BadCredentials, TenantNotFound):
+        return False
+    return bool(tenants.signed(kept.app_id) and tenants.by_key(kept.api_key))
 
 
 def _shortened(envelope: Envelope) -> Envelope:

@@ -1,0 +1,145 @@
+"""B6: deleted means deleted, by every operation that deletes, in every store.
+
+What a job was asked and what it answered stays in its row as long as answers can be
+polled, and an upload as long as uploads are kept: settings say how long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import select
+
+from pipeline.database.engine import forget_deleted, reading
+from pipeline.database.schema import METADATA, vectors
+from pipeline.keys import transient_prefix
+from tests.contract_clients import ApidClient, SearchClient, checked
+from tests.face2_client import Json
+from tests.group_client import FaceGroupClient
+from tests.stack import Stack
+
+
+@dataclass(frozen=True)
+class Known:
+    """A face under all its names, and its vector."""
+
+    fid: int
+    token: str
+    person: str
+    image: str
+    vector: bytes
+
+
+class House:
+    """One application with a face, and a look into what it left behind."""
+
+    def __init__(self, stack: Stack, picture: str) -> None:
+        self.stack = stack
+        self.a = ApidClient(stack)
+        self.b = FaceGroupClient(stack, self.a.credentials)
+        self.d = SearchClient(stack, self.a.credentials)
+        self.tenant = self.a.credentials.tenant_id
+        self.picture = picture
+        self.b.add_group("g")
+        person = self.d.add(picture, name="Somebody", facedb="g")[0]["person_id"]
+        (face,) = self.b.ask("GET", "/api/faces")["face"]
+        with reading(stack.yard.engine) as connection:
+            (vector,) = connection.execute(
+                select(vectors.c.vector).where(vectors.c.tenant_id == self.tenant)
+            ).scalars()
+        self.face = Known(face["id"], face["faceToken"], person, face["imageId"], vector)
+
+    def rows(self) -> dict[str, int]:
+        """How many rows each table of the gallery has of this tenant."""
+        with reading(self.stack.yard.engine) as connection:
+            return {
+                name: len(connection.execute(
+                    select(METADATA.tables[name].c.tenant_id)
+                    .where(METADATA.tables[name].c.tenant_id == self.tenant)
+                ).all())
+                for name in ("faces", "vectors", "bindings", "images")
+            }
+
+    def objects(self) -> list[str]:
+        """The kinds of objects that are kept, but for uploads."""
+        prefix = f"t{self.tenant}/"
+        return [
+            item.key.split("/")[1]
+            for item in self.stack.yard.media.walk(prefix)
+            if not item.key.startswith(transient_prefix(self.tenant))
+        ]
+
+    def database_files(self) -> list[Path]:
+        forget_deleted(self.stack.yard.engine)
+        return sorted(self.stack.yard.folder.glob("faceline.db*"))
+
+
+Deleting = Callable[[House], object]
+
+
+def group_in_way(way: int) -> Deleting:
+    body: Json = {"deleteAllFace": way}
+    return lambda house: house.b.ask("DELETE", "/api/faceGroups/g", body)
+
+
+# With whether the picture stays, without its face.
+WAYS: dict[str, tuple[Deleting, bool]] = {
+    "a: DELETE /api/face": (
+        lambda house: checked(house.a.call("DELETE", "face", Fid=house.face.fid)), False
+    ),
+    "b: 1.3": (lambda house: house.b.ask("DELETE", f"/api/faces/{house.face.token}"), True),
+    "b: 1.4": (lambda house: house.b.ask("DELETE", f"/api/faces/image/{house.face.image}"), False),
+    "b: 1.6": (lambda house: house.b.ask("DELETE", "/api/faces/facesLib"), False),
+    "b: 2.3, 2": (group_in_way(2), True),
+    "b: 2.3, 3": (group_in_way(3), True),
+    "b: 2.3, 4": (group_in_way(4), False),
+    "d: delface": (
+        lambda house: checked(house.d.call("delface", person_id=house.face.person)), False
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_left(stack: Stack, obama: str, way: str) -> None:
+    house = House(stack, obama)
+    assert house.rows() == {"faces": 1, "vectors": 1, "bindings": 1, "images": 1}
+    assert sorted(house.objects()) == ["faces", "images"]
+    assert any(house.face.vector in file.read_bytes() for file in house.database_files())
+    delete, keeps_picture = WAYS[way]
+    delete(house)
+    assert house.rows() == {"faces": 0, "vectors": 0, "bindings": 0, "images": int(keeps_picture)}
+    assert house.objects() == ["images"] * keeps_picture
+    check_searches(house)
+    check_bytes(house)
+
+
+def check_searches(house: House) -> None:
+    """Neither by its likeness nor by any of its names."""
+    assert house.d.search(house.picture) == []
+    assert house.b.found(house.picture, "default") == []
+    assert house.a.faces() == []
+    fields = {"Fid": house.face.fid, "Fimg": house.picture}
+    assert house.a.code("POST", "match", **fields) == 7
+    assert house.b.refused("GET", f"/api/faces/faceToken/{house.face.token}")[0] == 104903
+    assert house.d.status("delface", person_id=house.face.person) == "PERSON_ID_NOT_EXIST"
+
+
+def check_bytes(house: House) -> None:
+    """The vector is in no file of the database, and not in Redis."""
+    for file in house.database_files():
+        assert house.face.vector not in file.read_bytes(), file.name
+    broker = redis.Redis.from_url(house.stack.redis.url)
+    for key in broker.scan_iter():
+        kept = broker.dump(key)
+        assert kept is None or house.face.vector not in kept, key
+
+
+def test_a_group_alone_takes_no_face_along(stack: Stack, obama: str) -> None:
+    house = House(stack, obama)
+    group_in_way(1)(house)
+    assert house.rows() == {"faces": 1, "vectors": 1, "bindings": 0, "images": 1}
+    assert len(house.d.search(obama)) == 1

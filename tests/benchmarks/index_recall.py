@@ -116,11 +116,12 @@ def timed(index: FlatIndex, probes: Vectors) -> tuple[Speed, Speed]:
 
 def recall(index: FlatIndex, probes: Vectors, truth: list[float]) -> float:
     """The share of probes whose first answer is as near as the nearest vector."""
-    right = 0
-    for probe, best in zip(probes, truth, strict=True):
-        found = index.search(probe[None], 1)[0]
-        right += bool(found) and found[0].cosine >= best - SAME
-    return right / len(probes)
+    found = index.search(probes, 1)
+    right = [
+        bool(hits) and hits[0].cosine >= best - SAME
+        for hits, best in zip(found, truth, strict=True)
+    ]
+    return sum(right) / len(right)
 
 
 def nearest(index: FlatIndex, probes: Vectors) -> list[float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Table, delete, exists, func, select, update
 
@@ -74,26 +75,42 @@ def erase_bare(writer: Writer, chosen: ColumnElement[bool], now: float) -> None:
     writer.connection.execute(delete(images).where(*bare))
 
 
-def erase_all(writer: Writer, now: float) -> int:
-    """Delete every face and every picture of the tenant; how many faces there were."""
-    erased = 0
-    for block in _blocks(writer, faces):
-        erased += erase_faces(writer, block, now, keep_images=False)
-    for block in _blocks(writer, images):
-        erase_bare(writer, images.c.id.in_(block), now)
-    return erased
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far a gallery reached at some moment: its last face and its last picture."""
+
+    face: int
+    image: int
 
 
-def _blocks(writer: Writer, table: Table) -> Iterator[list[int]]:
-    """The ids of a table's rows of the tenant. Past the last one each time: a database
-    walks over every row that the transaction has deleted before."""
-    last = 0
-    while block := list(
+def extent(writer: Writer) -> Extent:
+    """How far the gallery reaches now; what is enrolled later lies beyond."""
+    return Extent(_last(writer, faces), _last(writer, images))
+
+
+def erase_within(writer: Writer, within: Extent, now: float, limit: int) -> tuple[int, bool]:
+    """Delete faces with their pictures, up to ``limit`` of them, then pictures without a
+    face; how many faces it were, and whether nothing is left."""
+    chosen = _ids(writer, faces, within.face, limit)
+    erase_faces(writer, chosen, now, keep_images=False)
+    if len(chosen) == limit:
+        return limit, False
+    bare = _ids(writer, images, within.image, limit)
+    for start in range(0, len(bare), BLOCK):
+        erase_bare(writer, images.c.id.in_(bare[start : start + BLOCK]), now)
+    return len(chosen), len(bare) < limit
+
+
+def _last(writer: Writer, table: Table) -> int:
+    newest = select(func.max(table.c.id)).where(table.c.tenant_id == writer.tenant_id)
+    return writer.connection.execute(newest).scalar() or 0
+
+
+def _ids(writer: Writer, table: Table, until: int, limit: int) -> list[int]:
+    return list(
         writer.connection.execute(
             select(table.c.id)
-            .where(table.c.tenant_id == writer.tenant_id, table.c.id > last)
-            .order_by(table.c.id).limit(BLOCK)
+            .where(table.c.tenant_id == writer.tenant_id, table.c.id <= until)
+            .order_by(table.c.id).limit(limit)
         ).scalars()
-    ):
-        yield block
-        last = block[-1]
+    )

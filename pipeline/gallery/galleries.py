@@ -23,7 +23,7 @@ from pipeline.database.schema import (
 )
 from pipeline.gallery.changes import last_model, last_number, take
 from pipeline.gallery.collections import collections_of
-from pipeline.gallery.erase import erase_all
+from pipeline.gallery.erase import erase_within, extent
 from pipeline.gallery.records import (
     FACES,
     IMAGE_COLUMNS,
@@ -39,6 +39,9 @@ from pipeline.media.base import MediaStore
 
 # Rows deleted, or read, in one transaction.
 BLOCK = 5000
+
+# Faces cleared in one transaction: about a second, in which SQLite lets nobody write.
+PORTION = 20_000
 
 
 class GalleryStore:
@@ -104,10 +107,20 @@ class GalleryStore:
             last = rows[-1].id
 
     def clear(self, tenant_id: int) -> int:
-        """Delete every face and every picture in one transaction; collections stay, and
-        are empty. How many faces there were. Raises ``TenantNotFound``."""
-        with writing(self._engine) as connection:
-            erased = erase_all(take(connection, tenant_id), self._clock())
+        """Delete every face and every picture that there is at its beginning; collections
+        stay, and are empty. How many faces there were.
+
+        One transaction for each ``PORTION`` of faces: whoever else writes gets his turn
+        in between. Of a larger gallery a part is left when it is interrupted; repeat it
+        then. Raises ``TenantNotFound``.
+        """
+        erased, within, done = 0, None, False
+        while not done:
+            with writing(self._engine) as connection:
+                writer = take(connection, tenant_id)
+                within = within or extent(writer)
+                count, done = erase_within(writer, within, self._clock(), PORTION)
+            erased += count
         self._trash.try_empty(tenant_id)
         return erased
 

@@ -156,10 +156,12 @@ def replay(
 # The whole ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("portion", [3, 7, 100])
 def test_a_cleared_gallery_is_empty(
-    shelf: Shelf, galleries: GalleryStore, monkeypatch: pytest.MonkeyPatch
+    shelf: Shelf, galleries: GalleryStore, portion: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erase, "BLOCK", 2)
+    monkeypatch.setattr("pipeline.gallery.galleries.PORTION", portion)
     made = [shelf.add(f"picture {n}", collections=("default",)) for n in range(5)]
     shelf.enrol("party", 3)
     shelf.faces.delete_token(shelf.tenant, made[0].face_token)

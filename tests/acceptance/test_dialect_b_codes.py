@@ -141,6 +141,12 @@ def test_104902_size(quiet: FaceGroupClient, obama: str) -> None:
             assert quiet.refused("POST", path, body)[0] == 104902
 
 
+def test_two_pictures_of_4_mb(quiet: FaceGroupClient, obama: str) -> None:
+    heavy = png(base64.b64decode(obama).ljust(4 * MB, b"\0"))
+    body = {"image1": heavy, "image2": heavy, "livenessEnabled": False}
+    assert quiet.ask("POST", "/api/face/compare", body)["compareScore"] > 99.9
+
+
 @pytest.mark.parametrize(("width", "height"), [(4096, 2160), (2160, 4096), (100, 110)])
 def test_the_largest_and_the_smallest_picture(
     quiet: FaceGroupClient, obama: str, width: int, height: int

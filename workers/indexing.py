@@ -13,6 +13,10 @@ from pipeline.index.views import Views
 
 logger = logging.getLogger(__name__)
 
+# Seconds that the end of the process waits for a round: one that writes the snapshot of a
+# large gallery takes longer, and a snapshot that is cut off does no harm.
+STOP_S = 5.0
+
 
 class Keeper:
     """Rounds over the views of all tenants, in a thread of its own."""
@@ -42,7 +46,7 @@ class Keeper:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(STOP_S)
         self._engine.dispose()
 
     def _run(self) -> None:

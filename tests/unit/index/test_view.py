@@ -1,9 +1,8 @@
-"""A view follows its gallery: log, snapshots, purge, engines, readers and writers."""
+"""A view follows its gallery: log, engines, readers and writers."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,67 +10,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import IndexBehind
-from pipeline.index.base import Hit
-from pipeline.index.choice import Choice
-from pipeline.index.options import ViewOptions
-from pipeline.index.snapshots import ORPHANED_S, holds_deleted, purge, sweep
 from pipeline.index.verify import Difference
-from pipeline.index.view import TenantView
-from pipeline.keys import snapshots_prefix
-from pipeline.media.directory import DirectoryStore
 from pipeline.types import VectorModel
 from tests.index_source import MODEL, TENANT, FileGallery, mates, unit_vectors
-
-OPTIONS = ViewOptions(
-    choice=Choice(exact_limit=1000, short_list=200), snapshot_changes=100, purge_after_s=100.0,
-    canary_every=0,
-)
-
-
-class Clock:
-    """A time that tests set."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def gallery(tmp_path: Path) -> FileGallery:
-    return FileGallery(tmp_path / "gallery.db")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(tmp_path / "media")
-
-
-MakeView = Callable[..., TenantView]
-
-
-@pytest.fixture
-def make_view(gallery: FileGallery, store: DirectoryStore, clock: Clock) -> MakeView:
-    def make(options: ViewOptions = OPTIONS) -> TenantView:
-        view = TenantView(TENANT, gallery, store, options, clock)
-        view.open()
-        return view
-
-    return make
-
-
-def labels_of(found: list[list[Hit]]) -> list[list[int]]:
-    return [[hit.label for hit in hits] for hits in found]
-
-
-def stored(store: DirectoryStore) -> int:
-    return len(list(store.walk(snapshots_prefix(TENANT))))
+from tests.unit.index.conftest import OPTIONS, MakeView, labels_of
 
 
 def test_an_empty_gallery_is_searched(make_view: MakeView) -> None:
@@ -181,136 +123,6 @@ def test_rebinding_is_followed(make_view: MakeView, gallery: FileGallery) -> Non
     assert not view.verify()
 
 
-def test_a_snapshot_is_read_and_the_log_past_it(
-    make_view: MakeView, gallery: FileGallery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    vectors = unit_vectors(1500)
-    gallery.add(vectors[:1400], [3])
-    made = make_view().snapshot()
-    assert made is not None
-    gallery.add(vectors[1400:])
-    gallery.delete([7])
-    monkeypatch.setattr(gallery, "all_entries", None)
-
-    view = make_view()
-
-    assert view.applied == 1501
-    assert view.engine == made.engine == "codes"
-    assert labels_of(view.search(vectors[[5, 1450]], 1)) == [[6], [1451]]
-    assert labels_of(view.search(vectors[[6]], 1)) != [[7]]
-    assert labels_of(view.search(vectors[5:6], 1, {3})) == [[6]]
-    monkeypatch.undo()
-    assert not view.verify()
-
-
-def test_snapshots_are_written_when_due_and_two_are_kept(
-    make_view: MakeView, gallery: FileGallery, store: DirectoryStore
-) -> None:
-    view = make_view()
-    for turn in range(4):
-        gallery.add(unit_vectors(101, seed=turn))
-        view.maintain()
-    numbers = [record.number for record in gallery.snapshots(TENANT)]
-    objects = stored(store)
-    view.maintain()
-
-    assert numbers == [404, 303]
-    assert [record.number for record in gallery.snapshots(TENANT)] == numbers
-    assert stored(store) == objects
-    kept = {record.media_key.rpartition("/")[0] for record in gallery.snapshots(TENANT)}
-    assert {each.key.rpartition("/")[0] for each in store.walk("")} == kept
-
-
-def test_the_deleted_leave_the_snapshots_in_time(
-    make_view: MakeView, gallery: FileGallery, store: DirectoryStore, clock: Clock
-) -> None:
-    vectors = unit_vectors(300)
-    gallery.add(vectors)
-    view = make_view()
-    view.maintain()
-    gallery.delete([5])
-    secret = vectors[4].tobytes()
-    view.maintain()
-    assert holds(store, secret)
-
-    clock.now += 49
-    view.maintain()
-    assert holds(store, secret)
-    clock.now += 2
-    view.maintain()
-
-    assert not holds(store, secret)
-    assert [record.number for record in gallery.snapshots(TENANT)] == [301]
-    clock.now += 1000
-    view.maintain()
-    assert [record.number for record in gallery.snapshots(TENANT)] == [301]
-
-
-def test_a_replica_that_starts_late_purges_too(
-    make_view: MakeView, gallery: FileGallery, store: DirectoryStore, clock: Clock
-) -> None:
-    vectors = unit_vectors(300)
-    gallery.add(vectors)
-    make_view().snapshot()
-    gallery.delete([5])
-
-    late = make_view()
-    clock.now += 51
-    late.maintain()
-
-    assert not holds(store, vectors[4].tobytes())
-    assert not make_view().verify()
-
-
-def test_the_deleted_leave_without_an_index_process(
-    make_view: MakeView, gallery: FileGallery, store: DirectoryStore, clock: Clock
-) -> None:
-    vectors = unit_vectors(300)
-    gallery.add(vectors)
-    record = make_view().snapshot()
-    assert record is not None
-    assert not holds_deleted(record, gallery)
-    assert purge(gallery, store, TENANT, clock.now + 1000, 100.0) == 0
-    gallery.delete([5])
-
-    assert purge(gallery, store, TENANT, clock.now + 50, 100.0) == 0
-    assert purge(gallery, store, TENANT, clock.now + 100, 100.0) == 1
-
-    assert stored(store) == 0
-    assert not make_view().verify()
-
-
-def test_the_deleted_leave_the_memory(make_view: MakeView, gallery: FileGallery) -> None:
-    vectors = unit_vectors(1500)
-    gallery.add(vectors)
-    view = make_view()
-    assert view.engine == "codes"
-    gallery.delete(range(1, 11))
-    view.catch_up()
-
-    held = view._index
-    assert held is not None
-    for array in held.arrays().values():
-        assert not any(vector.tobytes() in array.tobytes() for vector in vectors[:10])
-
-
-def test_an_emptied_gallery_leaves_nothing(
-    make_view: MakeView, gallery: FileGallery, store: DirectoryStore, clock: Clock
-) -> None:
-    vectors = unit_vectors(300)
-    gallery.add(vectors)
-    view = make_view()
-    view.snapshot()
-    gallery.delete(range(1, 301))
-    gallery.model = None
-    view.catch_up()
-    clock.now += 60
-    view.maintain()
-
-    assert view.search(vectors[:1], 5) == [[]]
-    assert not any(holds(store, vector.tobytes()) for vector in vectors)
-
-
 def test_another_pack_is_read_anew(make_view: MakeView, gallery: FileGallery) -> None:
     gallery.add(unit_vectors(300))
     view = make_view()
@@ -393,25 +205,6 @@ def test_garbage_brings_a_fresh_build(make_view: MakeView, gallery: FileGallery)
     assert not view.verify()
 
 
-def test_orphans_are_swept_and_others_stay(
-    make_view: MakeView, gallery: FileGallery, store: DirectoryStore
-) -> None:
-    gallery.add(unit_vectors(300))
-    record = make_view().snapshot()
-    forgotten = make_view().snapshot()
-    assert record is not None
-    assert forgotten is not None
-    gallery.discard_snapshot(forgotten)
-    now = max(each.modified for each in store.walk(""))
-
-    assert sweep(gallery, store, TENANT, now + ORPHANED_S / 2) == 0
-    assert sweep(gallery, store, TENANT, now + ORPHANED_S + 1) > 0
-
-    kept = record.media_key.rpartition("/")[0]
-    assert {each.key.rpartition("/")[0] for each in store.walk("")} == {kept}
-    assert not make_view().verify()
-
-
 def test_the_canary_counts(make_view: MakeView, gallery: FileGallery) -> None:
     vectors = unit_vectors(1500)
     gallery.add(vectors)
@@ -458,8 +251,3 @@ def test_searches_beside_changes_see_whole_states(
 
     assert wrong == []
     assert not view.verify()
-
-
-def holds(store: DirectoryStore, secret: bytes) -> bool:
-    """Whether some object of a snapshot holds these bytes."""
-    return any(secret in store.get(each.key) for each in store.walk(""))

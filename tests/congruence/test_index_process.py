@@ -1,0 +1,136 @@
+"""The views of several tenants in one process, over both databases."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine
+
+from pipeline.errors import IndexBehind, MediaUnavailable
+from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.tenants import tenant_ids
+from pipeline.index.options import ViewOptions
+from pipeline.index.views import Views
+from pipeline.media.directory import DirectoryStore
+from tests.gallery_factory import Shelf, vector_of
+from tests.job_factory import add_tenant
+
+
+@pytest.fixture
+def other(engine: Engine, shelf: Shelf) -> Shelf:
+    return shelf.other(add_tenant(engine, "other"))
+
+
+@pytest.fixture
+def views(shelf: Shelf) -> Views:
+    return Views(shelf.log, shelf.media, ViewOptions())
+
+
+def search(views: Views, shelf: Shelf, picture: str, **wanted: int) -> list[int]:
+    probe = vector_of(f"{picture}-0")
+    found = views.search(shelf.tenant, probe, 5, None, wanted.get("at_least", 0))
+    return [hit.label for hit in found]
+
+
+def test_searches_see_what_was_committed_before(views: Views, shelf: Shelf) -> None:
+    """Also without being told a number, and when the view was open before."""
+    assert search(views, shelf, "one") == []
+    face = shelf.add("one")
+    assert search(views, shelf, "one") == [shelf.label(face)]
+    label = shelf.label(face)
+    shelf.faces.delete(shelf.tenant, face.id)
+    assert label not in search(views, shelf, "one")
+
+
+def test_a_number_that_the_gallery_does_not_know(views: Views, shelf: Shelf) -> None:
+    shelf.add("one")
+    with pytest.raises(IndexBehind) as error:
+        search(views, shelf, "one", at_least=2)
+    assert error.value.retryable
+
+
+def test_tenants_see_their_own(views: Views, shelf: Shelf, other: Shelf) -> None:
+    mine, theirs = shelf.add("one"), other.add("one")
+    assert search(views, shelf, "one") == [shelf.label(mine)]
+    assert search(views, other, "one") == [other.label(theirs)]
+
+
+class SlowStore(DirectoryStore):
+    """Lets nobody read snapshots of one tenant until it is told to."""
+
+    def __init__(self, store: DirectoryStore, tenant: int) -> None:
+        super().__init__(store._root)
+        self._prefix = f"t{tenant}/"
+        self.open = threading.Event()
+        self.waiting = threading.Event()
+
+    def get(self, key: str) -> bytes:
+        if key.startswith(self._prefix):
+            self.waiting.set()
+            assert self.open.wait(30)
+        return super().get(key)
+
+
+def test_tenants_do_not_wait_for_each_other(shelf: Shelf, other: Shelf) -> None:
+    face, there = shelf.add("one"), other.add("one")
+    written = Views(shelf.log, shelf.media, ViewOptions()).view(shelf.tenant).snapshot()
+    assert written is not None
+    store = SlowStore(shelf.media, shelf.tenant)
+    views = Views(shelf.log, store, ViewOptions())
+    with ThreadPoolExecutor(3) as threads:
+        slow = [threads.submit(search, views, shelf, "one") for _ in range(2)]
+        assert store.waiting.wait(30)
+        assert search(views, other, "one") == [other.label(there)]
+        assert not any(each.done() for each in slow)
+        store.open.set()
+        assert [each.result(30) for each in slow] == [[shelf.label(face)]] * 2
+
+
+class BrokenLog(ChangeLog):
+    """Fails for one tenant, as often as it is told to."""
+
+    def __init__(self, engine: Engine, tenant: int) -> None:
+        super().__init__(engine)
+        self._tenant = tenant
+        self.left = 0
+
+    def latest(self, tenant_id: int) -> int:
+        if tenant_id == self._tenant and self.left:
+            self.left -= 1
+            raise MediaUnavailable
+        return super().latest(tenant_id)
+
+
+@pytest.fixture
+def caught(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    with caplog.at_level(logging.WARNING):
+        yield caplog
+
+
+def test_a_round_goes_on_after_a_failure(
+    engine: Engine, shelf: Shelf, other: Shelf, caught: pytest.LogCaptureFixture
+) -> None:
+    log = BrokenLog(engine, shelf.tenant)
+    views = Views(log, shelf.media, ViewOptions(snapshot_changes=1))
+    for each in (shelf, other):
+        each.enrol("crowd", 3)
+    log.left = 1
+    views.keep(tenant_ids(engine))
+    assert [record.count for record in log.snapshots(other.tenant)] == [3]
+    assert log.snapshots(shelf.tenant) == []
+    assert "waits" in caught.text
+
+    views.keep(tenant_ids(engine))
+    assert [record.count for record in log.snapshots(shelf.tenant)] == [3]
+
+
+def test_a_tenant_that_is_gone_is_let_go(views: Views, engine: Engine, shelf: Shelf) -> None:
+    shelf.add("one")
+    before = views.view(shelf.tenant)
+    assert views.view(shelf.tenant) is before
+    views.keep([])
+    assert views.view(shelf.tenant) is not before

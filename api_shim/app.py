@@ -19,6 +19,7 @@ from api_shim.dialects.e import Face2
 from api_shim.exchange import RequestIds, problem, response
 from api_shim.health import Health
 from api_shim.jobs import JobResource
+from api_shim.reference.page import references
 from api_shim.service import Records, Service
 from api_shim.submit import Submission
 from pipeline.config import Settings
@@ -91,6 +92,7 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
         *documented,
         Route("/jobs/{job_id}", JobResource(service, dialects)),
         Route("/health", Health(service)),
+        *(Route(path, made) for path, made in references(dialects.values()).items()),
     ]
 
 

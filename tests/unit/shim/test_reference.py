@@ -1,0 +1,109 @@
+"""The OpenAPI document and its page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+import pytest
+
+from api_shim.dialects.a import ApidFace
+from api_shim.dialects.b import FacesAndGroups
+from api_shim.dialects.base import Endpoint
+from api_shim.dialects.d import FaceSearch
+from api_shim.dialects.e import Face2
+from api_shim.reference.model import Schema
+from api_shim.reference.openapi import OPERATIONS, describe, plain_path
+from api_shim.reference.page import page
+
+
+@dataclass(frozen=True)
+class Served:
+    name: str
+    endpoints: tuple[Endpoint, ...]
+
+
+class Tags(HTMLParser):
+    """Follows the tags that must be closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in ("details", "summary", "table", "code"):
+            self.opened.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("details", "summary", "table", "code"):
+            assert self.opened.pop() == tag
+
+
+SERVED = [Served(kind.name, kind.endpoints) for kind in (
+    ApidFace, FacesAndGroups, FaceSearch, Face2)]
+
+
+@pytest.fixture(scope="module")
+def document() -> Schema:
+    return describe(SERVED)
+
+
+def operations(document: Schema) -> dict[str, Schema]:
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+@pytest.mark.parametrize("served", SERVED, ids=lambda served: str(served.name))
+def test_every_route_is_described_and_nothing_else(served: Served) -> None:
+    routes = {
+        f"{method} {plain_path(endpoint)}"
+        for endpoint in served.endpoints for method in endpoint.methods
+    }
+    assert set(OPERATIONS[served.name]) == routes
+
+
+def test_what_is_not_served_is_not_described() -> None:
+    paths = describe([each for each in SERVED if each.name == "d"])["paths"]
+    assert set(paths) == {
+        "/v1/addface", "/v1/searchface", "/v1/delface", "/jobs/{job_id}", "/health"
+    }
+
+
+def test_names_in_paths_are_parameters(document: Schema) -> None:
+    for name, operation in operations(document).items():
+        stated = {item["name"] for item in operation.get("parameters", ()) if item["in"] == "path"}
+        assert stated == set(re.findall(r"\{(\w+)\}", name)), name
+        assert operation["summary"]
+        assert "200" in operation["responses"]
+
+
+def test_a_form_of_document_d(document: Schema) -> None:
+    body = operations(document)["POST /v1/addface"]["requestBody"]["content"]
+    schema = body["application/x-www-form-urlencoded"]["schema"]
+    assert set(schema["properties"]) == {"img", "name", "facedb"}
+    assert schema["required"] == ["img"]
+    assert schema["properties"]["img"]["contentEncoding"] == "base64"
+
+
+def test_who_asks(document: Schema) -> None:
+    found = operations(document)
+    assert found["POST /v1/delface"]["security"] == [{"key": []}]
+    assert "security" not in found["POST /face2/locate"]
+    for name in ("GET /api/face", "DELETE /api/face"):
+        assert {"Apid", "Kvalue"} <= {item["name"] for item in found[name]["parameters"]}
+
+
+def test_the_page_shows_every_operation_and_is_whole(document: Schema) -> None:
+    text = page(document)
+    for name in operations(document):
+        assert f"<code>{name}</code>" in text
+    assert "<script" not in text
+    assert not re.search(r"(src|href)=\"(https?:)?//", text)
+
+    tags = Tags()
+    tags.feed(text)
+    assert tags.opened == []

@@ -6,10 +6,13 @@ polled, and an upload as long as uploads are kept: settings say how long.
 
 from __future__ import annotations
 
+import base64
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import redis
 from sqlalchemy import select
@@ -18,7 +21,7 @@ from pipeline.database.engine import forget_deleted, reading
 from pipeline.database.schema import METADATA, vectors
 from pipeline.keys import transient_prefix
 from tests.contract_clients import ApidClient, SearchClient, checked
-from tests.face2_client import Json
+from tests.face2_client import PATIENCE_S, Json, base64_of
 from tests.group_client import FaceGroupClient
 from tests.stack import Stack
 
@@ -43,9 +46,9 @@ class House:
         self.b = FaceGroupClient(stack, self.a.credentials)
         self.d = SearchClient(stack, self.a.credentials)
         self.tenant = self.a.credentials.tenant_id
-        self.picture = picture
+        self.picture = nobody_elses(picture, self.tenant)
         self.b.add_group("g")
-        person = self.d.add(picture, name="Somebody", facedb="g")[0]["person_id"]
+        person = self.d.add(self.picture, name="Somebody", facedb="g")[0]["person_id"]
         (face,) = self.b.ask("GET", "/api/faces")["face"]
         with reading(stack.yard.engine) as connection:
             (vector,) = connection.execute(
@@ -73,9 +76,20 @@ class House:
             if not item.key.startswith(transient_prefix(self.tenant))
         ]
 
-    def database_files(self) -> list[Path]:
+    def files_with_the_vector(self) -> list[str]:
+        """Which files of the database hold it, once its log is emptied."""
         forget_deleted(self.stack.yard.engine)
-        return sorted(self.stack.yard.folder.glob("faceline.db*"))
+        files = self.stack.yard.folder.glob("faceline.db*")
+        return [file.name for file in files if self.face.vector in file.read_bytes()]
+
+
+def nobody_elses(picture: str, seed: int) -> str:
+    """The picture with a little noise: other tests keep the plain one, and its vector."""
+    file = np.frombuffer(base64.b64decode(picture), np.uint8)
+    pixels = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR)).astype(np.int16)
+    noise = np.random.default_rng(seed).integers(-3, 4, pixels.shape)
+    noisy = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    return base64_of(cv2.imencode(".png", noisy)[1].tobytes())
 
 
 Deleting = Callable[[House], object]
@@ -108,7 +122,7 @@ def test_nothing_is_left(stack: Stack, obama: str, way: str) -> None:
     house = House(stack, obama)
     assert house.rows() == {"faces": 1, "vectors": 1, "bindings": 1, "images": 1}
     assert sorted(house.objects()) == ["faces", "images"]
-    assert any(house.face.vector in file.read_bytes() for file in house.database_files())
+    assert house.files_with_the_vector() != []
     delete, keeps_picture = WAYS[way]
     delete(house)
     assert house.rows() == {"faces": 0, "vectors": 0, "bindings": 0, "images": int(keeps_picture)}
@@ -130,8 +144,10 @@ def check_searches(house: House) -> None:
 
 def check_bytes(house: House) -> None:
     """The vector is in no file of the database, and not in Redis."""
-    for file in house.database_files():
-        assert house.face.vector not in file.read_bytes(), file.name
+    until = time.monotonic() + PATIENCE_S
+    while found := house.files_with_the_vector():
+        # A reader may be in the way of the log.
+        assert time.monotonic() < until, found
     broker = redis.Redis.from_url(house.stack.redis.url)
     for key in broker.scan_iter():
         kept = broker.dump(key)
@@ -142,4 +158,4 @@ def test_a_group_alone_takes_no_face_along(stack: Stack, obama: str) -> None:
     house = House(stack, obama)
     group_in_way(1)(house)
     assert house.rows() == {"faces": 1, "vectors": 1, "bindings": 0, "images": 1}
-    assert len(house.d.search(obama)) == 1
+    assert len(house.d.search(house.picture)) == 1

@@ -18,11 +18,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import psutil
@@ -30,7 +29,7 @@ import psutil
 from pipeline.config import load_settings
 from pipeline.index.choice import Choice, Engine
 from pipeline.index.flat import FlatIndex
-from pipeline.index.hnsw import GraphShape
+from pipeline.index.hnsw import HnswIndex
 from pipeline.index.rows import Rows
 from pipeline.index.snapshots import freeze, load, write
 from pipeline.media.directory import DirectoryStore
@@ -143,8 +142,10 @@ def snapshot_seconds(index: FlatIndex, choice: Choice) -> tuple[float, float, fl
         return written, time.perf_counter() - began, size / len(index)
 
 
-def measure(engine: Engine, count: int, probe_count: int, real: Vectors, choice: Choice) -> str:
-    """One row of the table."""
+def measure(
+    engine: Engine, count: int, probe_count: int, real: Vectors, choice: Choice
+) -> tuple[str, str]:
+    """One row of the table, and for a graph the rows of its curve."""
     draw = FaceLike(real, SEED)
     before = resident()
     rows = Rows(real.shape[1])
@@ -156,20 +157,23 @@ def measure(engine: Engine, count: int, probe_count: int, real: Vectors, choice:
     built = time.perf_counter() - began
     memory = (resident() - before) / count
     chosen = draw.choose(min(probe_count, count), count)
-    shares = []
-    for cosine in COSINES:
-        probes = draw.mates(rows.vectors[chosen], cosine)
-        shares.append(recall(index, probes, nearest(index, probes)))
-    some = probes[: max(50, int(SHARE_TIMED * len(probes)))]
+    probes = [draw.mates(rows.vectors[chosen], cosine) for cosine in COSINES]
+    truth = [nearest(index, part) for part in probes]
+    shares = [recall(index, *pair) for pair in zip(probes, truth, strict=True)]
+    some = probes[-1][: max(50, int(SHARE_TIMED * probe_count))]
     speed, exact = timed(index, some)
     half, few = (inside(index, some[:50], collection) for collection in (HALF, FEW))
     written, loaded, stored = snapshot_seconds(index, choice)
-    return (
+    row = (
         f"| {engine} | {count:,} | {shares[0]:.4f} | {shares[1]:.4f} | {speed.median:.2f} "
         f"| {speed.high:.2f} | {speed.rate:,.0f} | {exact.median:.2f} / {exact.high:.2f} "
         f"| {half:.2f} / {few:.2f} | {count / (filling + built):,.0f} | {memory:,.0f} "
         f"| {stored:,.0f} | {written:.1f} | {loaded:.1f} |"
     )
+    curve = widths(index, probes, truth) if isinstance(index, HnswIndex) else []
+    shape = choice.graph
+    name = f"| M={shape.links}, efC={shape.build_width} | {count:,} | {built:.0f} "
+    return row, "\n".join(name + line for line in curve)
 
 
 HEAD = (
@@ -180,27 +184,20 @@ HEAD = (
 )
 
 
-def widths(count: int, probe_count: int, real: Vectors, shape: GraphShape) -> str:
+def widths(
+    index: HnswIndex, probes: list[Vectors], truth: list[list[float]]
+) -> list[str]:
     """The curve of a graph: recall and time by the width of the search."""
-    draw = FaceLike(real, SEED)
-    rows = Rows(real.shape[1])
-    fill(FlatIndex(rows), draw.in_portions(count))
-    began = time.perf_counter()
-    index = Choice("hnsw", graph=shape).build(rows)
-    built = time.perf_counter() - began
-    chosen = draw.choose(min(probe_count, count), count)
-    probes = [draw.mates(rows.vectors[chosen], cosine) for cosine in COSINES]
-    truth = [nearest(index, part) for part in probes]
     lines = []
     for width in (100, 200, 400, 800, 1600):
-        index._graph.set_ef(width)  # type: ignore[attr-defined]
+        index._graph.set_ef(width)
         shares = [recall(index, *pair) for pair in zip(probes, truth, strict=True)]
-        speed, _ = timed(index, probes[1][:50])
+        speed, _ = timed(index, probes[-1][:50])
         lines.append(
-            f"| M={shape.links}, efC={shape.build_width} | {count:,} | {built:.0f} | {width} "
-            f"| {shares[0]:.4f} | {shares[1]:.4f} | {speed.median:.2f} | {speed.high:.2f} |"
+            f"| {width} | {shares[0]:.4f} | {shares[1]:.4f} | {speed.median:.2f} "
+            f"| {speed.high:.2f} |"
         )
-    return "\n".join(lines)
+    return lines
 
 
 WIDTHS_HEAD = (
@@ -234,11 +231,13 @@ REAL_HEAD = (
 )
 
 
-def apart(row: Callable[..., str], *arguments: object) -> str:
-    """A row, measured in a process of its own, whose memory nobody else has used."""
+def apart(
+    engine: Engine, count: int, probe_count: int, real: Vectors, choice: Choice
+) -> tuple[str, str]:
+    """``measure`` in a process of its own, whose memory nobody else has used."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(row, *arguments).result()
+        return process.submit(measure, engine, count, probe_count, real, choice).result()
 
 
 def main(arguments: list[str]) -> None:
@@ -249,7 +248,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--engines", default="flat,codes")
     parser.add_argument("--probes", type=int, default=1000)
     parser.add_argument("--short-list", type=int, default=Choice().short_list)
-    parser.add_argument("--widths", default="", help="galleries for the curve of the graph")
     parser.add_argument("--graph", default="32,400", help="M and ef_construction")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
@@ -263,18 +261,19 @@ def main(arguments: list[str]) -> None:
     )
     choice = Choice(short_list=given.short_list, graph=shape)
     print(f"{os.cpu_count()} cores, {given.threads} thread, {given.probes} probes\n")
-    print(HEAD if given.people else "", flush=True)
-    for count in (int(part) for part in given.people.split(",") if part):
-        for engine in get_args(Engine):
-            if engine in given.engines.split(","):
-                print(apart(measure, engine, count, given.probes, real, choice), flush=True)
+    curves = []
+    print(HEAD, flush=True)
+    for count in (int(part) for part in given.people.split(",")):
+        for engine in given.engines.split(","):
+            row, curve = apart(engine, count, given.probes, real, choice)
+            curves.append(curve)
+            print(row, flush=True)
     print(f"\n{REAL_HEAD}")
     for engine in given.engines.split(","):
         few = replace(choice, engine=engine, short_list=min(given.short_list, 200))
         print(real_faces(photos, few), flush=True)
-    print(f"\n{WIDTHS_HEAD}" if given.widths else "", flush=True)
-    for count in (int(part) for part in given.widths.split(",") if part):
-        print(apart(widths, count, given.probes, real, shape), flush=True)
+    if any(curves):
+        print("\n".join(["", WIDTHS_HEAD, *filter(None, curves)]))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Select, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, Engine, Select, delete, func, insert, literal, select
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import bindings, changes, collections, tenants, vectors
 from pipeline.errors import TenantNotFound
 from pipeline.gallery.snapshots import SnapshotList
+from pipeline.gallery.statements import INSERT_CHANGE, LAST_MODEL, SET_TENANT, TAKE
 from pipeline.types import Entry, VectorModel
 
 # Vectors read at a time: 4 MB of 512 numbers each.
@@ -44,7 +45,7 @@ class Writer:
             for place, label in enumerate(labels, 1)
         ]
         if rows:
-            self.connection.execute(insert(changes), rows)
+            self.connection.execute(INSERT_CHANGE, rows)
             self._advance(len(rows))
 
     def note_all(self, labels: Select[int]) -> None:
@@ -73,20 +74,13 @@ class Writer:
         return self.unnamed - 1
 
     def _set(self, **values: int) -> None:
-        self.connection.execute(
-            update(tenants).where(tenants.c.id == self.tenant_id).values(**values)
-        )
+        self.connection.execute(SET_TENANT, {"tenant": self.tenant_id, **values})
 
 
 def take(connection: Connection, tenant_id: int) -> Writer:
     """The right to change a tenant's gallery; waits for whoever has it. ``connection``
     is in a transaction that writes. Raises ``TenantNotFound``."""
-    row = connection.execute(
-        select(tenants.c.log_number, tenants.c.unnamed)
-        .where(tenants.c.id == tenant_id)
-        # NO KEY: rows that name the tenant may be added meanwhile, jobs above all.
-        .with_for_update(key_share=True)
-    ).one_or_none()
+    row = connection.execute(TAKE, {"tenant": tenant_id}).one_or_none()
     if row is None:
         raise TenantNotFound
     return Writer(connection, tenant_id, row.log_number, row.unnamed)
@@ -102,11 +96,7 @@ def last_number(connection: Connection, tenant_id: int) -> int:
 
 def last_model(connection: Connection, tenant_id: int) -> VectorModel | None:
     """What made the tenant's vectors; None while there are none."""
-    row = connection.execute(
-        select(vectors.c.pack, vectors.c.model_sha256, vectors.c.dimension)
-        .where(vectors.c.tenant_id == tenant_id)
-        .order_by(vectors.c.label.desc()).limit(1)
-    ).one_or_none()
+    row = connection.execute(LAST_MODEL, {"tenant": tenant_id}).one_or_none()
     return None if row is None else VectorModel(row.pack, row.model_sha256, row.dimension)
 
 

@@ -52,18 +52,16 @@ def resolve(connection: Connection, tenant_id: int, keys: Sequence[str]) -> list
     return [found[key] for key in dict.fromkeys(keys)]
 
 
-def bind(writer: Writer, groups: Sequence[Collection], face_ids: Sequence[int]) -> set[int]:
+def bind(
+    writer: Writer, groups: Sequence[Collection], face_ids: Sequence[int],
+    fresh: Sequence[int] = (),
+) -> set[int]:
     """Put every face into every collection; the faces for which that changed something.
-    Does not note the change."""
+    Does not note the change. The faces in ``fresh`` are in none yet."""
     if not groups or not face_ids:
         return set()
     group_ids = [group.id for group in groups]
-    there = writer.connection.execute(
-        select(bindings.c.collection_id, bindings.c.face_id).where(
-            bindings.c.collection_id.in_(group_ids), bindings.c.face_id.in_(face_ids)
-        )
-    )
-    bound = {(row.collection_id, row.face_id) for row in there}
+    bound = _bound(writer, group_ids, sorted(set(face_ids).difference(fresh)))
     missing = [
         {"collection_id": group, "face_id": face, "tenant_id": writer.tenant_id}
         for group in group_ids
@@ -73,6 +71,20 @@ def bind(writer: Writer, groups: Sequence[Collection], face_ids: Sequence[int]) 
     if missing:
         writer.connection.execute(insert(bindings), missing)
     return {row["face_id"] for row in missing}
+
+
+def _bound(
+    writer: Writer, group_ids: Sequence[int], face_ids: Sequence[int]
+) -> set[tuple[int, int]]:
+    """Which of the faces are in which of the collections: (collection, face)."""
+    if not face_ids:
+        return set()
+    there = writer.connection.execute(
+        select(bindings.c.collection_id, bindings.c.face_id).where(
+            bindings.c.collection_id.in_(group_ids), bindings.c.face_id.in_(face_ids)
+        )
+    )
+    return {(row.collection_id, row.face_id) for row in there}
 
 
 def unbind(writer: Writer, groups: Sequence[Collection], face_id: int) -> bool:

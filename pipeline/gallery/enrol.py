@@ -12,7 +12,7 @@ import uuid
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, select, update
 
 from pipeline.database.schema import faces, images, vectors
 from pipeline.errors import BadVector, FaceExists, FaceNotFound, PackMismatch
@@ -20,7 +20,6 @@ from pipeline.gallery.changes import Writer, last_model, read_vector, take
 from pipeline.gallery.collections import bind, note_faces, resolve
 from pipeline.gallery.erase import erase_bare
 from pipeline.gallery.records import (
-    FACES,
     Enrolled,
     Enrolment,
     FaceRecord,
@@ -28,6 +27,15 @@ from pipeline.gallery.records import (
     NewImage,
     box_json,
     face_record,
+)
+from pipeline.gallery.statements import (
+    ID_TAKEN,
+    INSERT_FACE,
+    INSERT_IMAGE,
+    INSERT_VECTOR,
+    NAME_TAKEN,
+    RECORDS,
+    SAME_PICTURE,
 )
 from pipeline.gallery.trash import discard, reclaim
 from pipeline.types import Embedding, VectorModel
@@ -64,12 +72,16 @@ def enrol(connection: Connection, tenant_id: int, new: Enrolment, now: float) ->
     image_ref = _insert_image(writer, new.image, now) if known is None else known.id
     before = [] if known is None else _faces_on(connection, image_ref)
     kept = [_pick(before, face.embedding) for face in new.faces]
-    ids = [
-        _insert_face(writer, image_ref, face, new.model, now) if there is None else there
-        for face, there in zip(new.faces, kept, strict=True)
-    ]
-    added = [face for face, there in zip(ids, kept, strict=True) if there is None]
-    note_faces(writer, {*added, *bind(writer, groups, ids)})
+    added: dict[int, int] = {}  # new faces, and their labels
+    ids = []
+    for face, there in zip(new.faces, kept, strict=True):
+        if there is None:
+            there = _insert_face(writer, image_ref, face, now)
+            added[there] = _insert_vector(writer, there, face.embedding, new.model, now)
+        ids.append(there)
+    changed = bind(writer, groups, ids, list(added))
+    writer.note(added.values())
+    note_faces(writer, changed.difference(added))
     if known is not None:
         _leave_behind(writer, known, new, kept, now)
     return Enrolled(_records(connection, ids), len(added))
@@ -102,8 +114,7 @@ def replace_face(
         _change_face(connection, face_id, **_seen(face))
         note_faces(writer, [face_id])
         connection.execute(delete(vectors).where(vectors.c.face_id == face_id))
-        _insert_vector(writer, face_id, face.embedding, model, now)
-        note_faces(writer, [face_id])
+        writer.note([_insert_vector(writer, face_id, face.embedding, model, now)])
     return _records(connection, [face_id])[0]
 
 
@@ -134,11 +145,8 @@ def _same_picture(
     connection: Connection, tenant_id: int, image: NewImage
 ) -> Row[*tuple[Any, ...]] | None:
     """The stored image with the same bytes, under the same id if there are several."""
-    return connection.execute(
-        select(images.c.id, images.c.media_key, images.c.former_face_id)
-        .where(images.c.tenant_id == tenant_id, images.c.sha256 == image.sha256)
-        .order_by((images.c.image_id == image.image_id).desc(), images.c.id).limit(1)
-    ).one_or_none()
+    asked = {"tenant": tenant_id, "sha256": image.sha256, "image": image.image_id}
+    return connection.execute(SAME_PICTURE, asked).one_or_none()
 
 
 def _check_fresh(connection: Connection, tenant_id: int, image: NewImage) -> None:
@@ -152,8 +160,8 @@ def _check_fresh(connection: Connection, tenant_id: int, image: NewImage) -> Non
 
 
 def _taken(connection: Connection, tenant_id: int, image_id: str) -> bool:
-    there = exists().where(images.c.tenant_id == tenant_id, images.c.image_id == image_id)
-    return bool(connection.execute(select(there)).scalar_one())
+    asked = {"tenant": tenant_id, "image": image_id}
+    return bool(connection.execute(ID_TAKEN, asked).scalar_one())
 
 
 def _picture_values(connection: Connection, tenant_id: int, image: NewImage) -> dict[str, Any]:
@@ -174,11 +182,11 @@ def _picture_values(connection: Connection, tenant_id: int, image: NewImage) -> 
 def _insert_image(writer: Writer, image: NewImage, now: float) -> int:
     values = _picture_values(writer.connection, writer.tenant_id, image)
     image_ref: int = writer.connection.execute(
-        insert(images)
-        .values(
-            tenant_id=writer.tenant_id, description=image.description, created_at=now, **values
-        )
-        .returning(images.c.id)
+        INSERT_IMAGE,
+        {
+            "tenant_id": writer.tenant_id, "description": image.description, "created_at": now,
+            **values,
+        },
     ).scalar_one()
     return image_ref
 
@@ -236,33 +244,32 @@ def _pick(before: list[tuple[int, Embedding]], embedding: Embedding) -> int | No
     return None
 
 
-def _insert_face(
-    writer: Writer, image_ref: int, face: NewFace, model: VectorModel, now: float
-) -> int:
+def _insert_face(writer: Writer, image_ref: int, face: NewFace, now: float) -> int:
     face_id: int = writer.connection.execute(
-        insert(faces)
-        .values(
-            tenant_id=writer.tenant_id, image_ref=image_ref, person_id=str(uuid.uuid4()),
-            face_token=secrets.token_urlsafe(TOKEN_BYTES), created_at=now,
-            name=_free_name(writer) if face.name is None else face.name,
-            gender=face.gender, **_seen(face),
-        )
-        .returning(faces.c.id)
+        INSERT_FACE,
+        {
+            "tenant_id": writer.tenant_id, "image_ref": image_ref,
+            "person_id": str(uuid.uuid4()), "face_token": secrets.token_urlsafe(TOKEN_BYTES),
+            "name": _free_name(writer) if face.name is None else face.name,
+            "gender": face.gender, "created_at": now, **_seen(face),
+        },
     ).scalar_one()
-    _insert_vector(writer, face_id, face.embedding, model, now)
     return face_id
 
 
 def _insert_vector(
     writer: Writer, face_id: int, vector: Embedding, model: VectorModel, now: float
-) -> None:
-    writer.connection.execute(
-        insert(vectors).values(
-            tenant_id=writer.tenant_id, face_id=face_id, pack=model.pack,
-            model_sha256=model.sha256, dimension=model.dimension,
-            vector=vector.astype("<f4").tobytes(), created_at=now,
-        )
-    )
+) -> int:
+    """The vector's label."""
+    label: int = writer.connection.execute(
+        INSERT_VECTOR,
+        {
+            "tenant_id": writer.tenant_id, "face_id": face_id, "pack": model.pack,
+            "model_sha256": model.sha256, "dimension": model.dimension,
+            "vector": vector.astype("<f4").tobytes(), "created_at": now,
+        },
+    ).scalar_one()
+    return label
 
 
 def _seen(face: NewFace) -> dict[str, Any]:
@@ -277,8 +284,8 @@ def _free_name(writer: Writer) -> str:
     """The next ``IDN`` that no face of the tenant has."""
     while True:
         name = f"ID{writer.next_unnamed()}"
-        same = exists().where(faces.c.tenant_id == writer.tenant_id, faces.c.name == name)
-        if not writer.connection.execute(select(same)).scalar_one():
+        asked = {"tenant": writer.tenant_id, "name": name}
+        if not writer.connection.execute(NAME_TAKEN, asked).scalar_one():
             return name
 
 
@@ -311,6 +318,6 @@ def _leave_behind(
 
 
 def _records(connection: Connection, ids: list[int]) -> tuple[FaceRecord, ...]:
-    rows = connection.execute(FACES.where(faces.c.id.in_(ids)))
+    rows = connection.execute(RECORDS, {"ids": ids})
     found = {row.id: face_record(row) for row in rows}
     return tuple(found[face_id] for face_id in ids)

@@ -41,7 +41,7 @@ from pipeline.media.base import MediaStore
 BLOCK = 5000
 
 # Faces cleared in one transaction: about a second, in which SQLite lets nobody write.
-PORTION = 20_000
+PORTION = 10_000
 
 
 class GalleryStore:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, Select, delete, insert, literal, sele
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import discarded
 from pipeline.errors import FaceError, Unavailable
+from pipeline.gallery.statements import RECLAIM
 from pipeline.media.base import MediaStore
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def discard_all(
 def reclaim(connection: Connection, keys: Sequence[str]) -> None:
     """Take objects back that a row names again: an operator has let a failed job, whose
     objects were discarded, run once more."""
-    connection.execute(delete(discarded).where(discarded.c.media_key.in_(keys)))
+    connection.execute(RECLAIM, {"keys": list(keys)})
 
 
 class Trash:

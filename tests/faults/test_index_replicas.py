@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,13 @@ from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import Enrol, Search
 from tests.servers import RedisServer
-from tests.yard import Yard, open_yard
+from tests.yard import Process, Yard, open_yard
 
 pytestmark = pytest.mark.heavy
 
 ROUNDS = 300
-SEARCHES = 400
-KILLS = 8
+SEARCHES = 1000
+KILLS = 6
 
 
 @pytest.fixture
@@ -88,24 +89,44 @@ def test_read_your_writes(yard: Yard, pictures: list[bytes]) -> None:
 
 
 def test_killed_under_load(yard: Yard, pictures: list[bytes]) -> None:
-    """SIGKILL of index processes, now one, now the other, while searches come in."""
+    """SIGKILL and SIGTERM, in turn, of index processes, now one, now the other, while
+    searches come in."""
     enrolled = [run(yard, "enrol", picture, Enrol(faces="largest")) for picture in pictures[:30]]
     known = [
         (picture, job.result["faces"][0]["id"])
         for picture, job in zip(pictures, enrolled, strict=False)
         if job.result is not None
     ]
+    jobs = [
+        (yard.submit("search", picture, params=Search(k=1)), face_id)
+        for picture, face_id in islice(cycle(known), SEARCHES)
+    ]
     chance = random.Random(5)
     with contextlib.ExitStack() as stack:
         index = [stack.enter_context(yard.index()) for _ in range(2)]
-        jobs: list[tuple[str, int]] = []
-        for number in range(SEARCHES):
-            picture, face_id = known[number % len(known)]
-            jobs.append((yard.submit("search", picture, params=Search(k=1)), face_id))
-            if number % (SEARCHES // KILLS) == SEARCHES // KILLS - 1:
-                killed = chance.randrange(2)
-                index[killed].kill()
-                index[killed] = stack.enter_context(yard.index())
+        for number in range(KILLS):
+            gone = chance.randrange(2)
+            wait_serving(index[gone], yard)
+            wait_done(yard, yard.jobs.counts()["done"] + chance.randrange(1, 20))
+            if number % 2:
+                assert index[gone].stop() == 0
+            else:
+                index[gone].kill()
+            index[gone] = stack.enter_context(yard.index())
+        assert yard.jobs.counts()["done"] < len(known) + SEARCHES, "the load had ended before"
         ended = yard.wait([job_id for job_id, _ in jobs], 180)
     assert [found(job) for job in ended] == [[face_id] for _, face_id in jobs]
-    assert sum(job.messages for job in ended) >= 2 * SEARCHES
+
+
+def wait_serving(process: Process, yard: Yard) -> None:
+    until = time.monotonic() + 60
+    while "serves index" not in process.log.read_text():
+        assert time.monotonic() < until, yard.logs()
+        time.sleep(0.02)
+
+
+def wait_done(yard: Yard, count: int) -> None:
+    until = time.monotonic() + 60
+    while yard.jobs.counts()["done"] < count:
+        assert time.monotonic() < until, yard.logs()
+        time.sleep(0.005)

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
 
+from sqlalchemy import Engine, select
+
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import Running, running_stack
 from pipeline import calibration
 from pipeline.config import Settings
-from pipeline.database.engine import open_engine
+from pipeline.database.engine import open_engine, reading
 from pipeline.database.migrate import head, revision
+from pipeline.database.schema import tenants
 from pipeline.errors import FaceError
+from pipeline.gallery.changes import ChangeLog
 from pipeline.media.open import open_media
 from pipeline.secrets import open_vault
 from pipeline.sessions import registry
@@ -199,6 +203,7 @@ def check_database(settings: Settings) -> Iterator[Check]:
     try:
         found = revision(engine)
         where = engine.url.render_as_string(hide_password=True)
+        strangers = _strangers(engine, settings) if found == head() else {}
     finally:
         engine.dispose()
     good = found == head()
@@ -207,6 +212,24 @@ def check_database(settings: Settings) -> Iterator[Check]:
         f"{where} at revision {found or 'none'}",
         "" if good else f"this version needs {head()}: run `faceline init`",
     )
+    for tenant, pack in strangers.items():
+        yield Check(
+            "gallery", Verdict.BAD, f"that of {tenant} has vectors of the pack {pack!r}",
+            f"serve that pack ({variable('pack')}), or enrol the gallery anew",
+        )
+
+
+def _strangers(engine: Engine, settings: Settings) -> dict[str, str]:
+    """The packs of those galleries that the served pack cannot search, by tenant."""
+    served = registry.choose(settings)
+    with reading(engine) as connection:
+        rows = connection.execute(select(tenants.c.id, tenants.c.name)).all()
+    models = {row.name: ChangeLog(engine).vector_model(row.id) for row in rows}
+    return {
+        name: model.pack
+        for name, model in models.items()
+        if model is not None and model.sha256 != served.recognition_model
+    }
 
 
 def check_media(settings: Settings) -> Iterator[Check]:

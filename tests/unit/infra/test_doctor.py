@@ -14,6 +14,11 @@ import pytest
 from infra.cli import checks
 from infra.cli.database import open_database
 from pipeline.config import load_settings
+from pipeline.gallery.tenants import TenantStore
+from pipeline.media.directory import DirectoryStore
+from pipeline.secrets import open_vault
+from tests.gallery_factory import Shelf
+from tests.job_factory import Clock
 from tests.servers import RedisServer
 from tests.unit.infra.conftest import Faceline
 
@@ -97,6 +102,21 @@ def test_a_database_of_another_version_is_bad(faceline: Faceline, data_dir: Path
 
     assert found["verdict"] == "bad"
     assert "faceline init" in found["advice"]
+
+
+def test_a_gallery_of_another_pack_is_named(faceline: Faceline, data_dir: Path) -> None:
+    settings = load_settings()
+    engine = open_database(settings)
+    tenant = TenantStore(engine, open_vault(settings)).create("shop")
+    shelf = Shelf(engine, tenant.id, DirectoryStore(data_dir.absolute() / "media"), Clock())
+    assert "gallery" not in findings(faceline)
+    shelf.add("one")
+
+    found = findings(faceline)["gallery"]
+
+    assert (found["verdict"], found["found"]) == (
+        "bad", "that of shop has vectors of the pack 'edge'"
+    )
 
 
 def test_a_media_store_that_is_away_is_bad(

@@ -77,7 +77,7 @@ def test_snapshots_stand_newest_first(shelf: Shelf) -> None:
         shelf.log.record_snapshot(replace(mine, tenant_id=987))
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_replaying_from_any_number_gives_what_is_there(
     shelf: Shelf, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,13 +104,13 @@ def random_walk(
     views: list[tuple[int, dict[int, tuple[int, frozenset[int]]]]],
 ) -> None:
     faces: list[FaceRecord] = []
-    for step in range(60):
+    for step in range(50):
         groups = [group.key for group, _ in shelf.groups.all(shelf.tenant)]
         some = choose.sample(groups, choose.randint(0, min(2, len(groups))))
         face = choose.choice(faces) if faces else None
         with suppress(NotFound, CollectionInUse):  # the face may be gone already
             one_step(shelf, choose.randint(0, 11), step, some, face, faces)
-        if choose.random() < 0.3:
+        if choose.random() < 0.15:
             views.append((shelf.log.latest(shelf.tenant), shelf.state()))
 
 

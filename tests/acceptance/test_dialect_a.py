@@ -198,6 +198,28 @@ def test_an_idempotency_key_gives_the_first_answer(client: ApidClient, obama: st
     assert checked(other) == {"msg_code": 9}
 
 
+def test_a_job_does_not_bring_a_deleted_face_back(
+    tmp_path: Path, edge_models: Path, obama: str, biden: str
+) -> None:
+    with Stack(tmp_path, edge_models) as stack:
+        client = ApidClient(stack.start())
+        face = client.enrol(obama)
+        assert stack.worker is not None
+        assert stack.worker.stop() == 0
+        fields = {"Apid": client.credentials.apid, "Kvalue": client.credentials.kvalue}
+        jobs = [
+            checked(client.send(
+                method, f"/api/{path}", data={**fields, "Fid": face, "Fimg": biden},
+                headers={"Prefer": "respond-async"},
+            ), 202)["job_id"]
+            for method, path in (("PUT", "face"), ("POST", "match"))
+        ]
+        assert checked(client.call("DELETE", "face", Fid=face))["msg_code"] == 1
+        stack.start_worker()
+        assert [checked(client.finished(job)) for job in jobs] == [{"msg_code": 7}] * 2
+        assert client.faces() == []
+
+
 # Others -----------------------------------------------------------------------------
 
 

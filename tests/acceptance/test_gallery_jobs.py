@@ -17,7 +17,7 @@ from pipeline.gallery.groups import CollectionStore, Deletion
 from pipeline.gallery.trash import Trash
 from pipeline.jobs.model import Job, JobState, JsonObject
 from pipeline.operations import Enrol, Locate, Match, Replace, Search
-from tests.servers import RedisServer
+from tests.servers import MinioServer, PostgresServer, RedisServer
 from tests.yard import Yard, open_yard
 
 
@@ -66,14 +66,26 @@ def people(test_data: Path) -> list[list[bytes]]:
     return [some for some in pictures if len(some) > 1][:12]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["embedded", "production"])
 def town(
-    tmp_path_factory: pytest.TempPathFactory, edge_models: Path, people: list[list[bytes]]
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
+    edge_models: Path, people: list[list[bytes]],
 ) -> Iterator[Town]:
+    """On SQLite and a directory, and on PostgreSQL and MinIO."""
     folder = tmp_path_factory.mktemp("town")
     with contextlib.ExitStack() as stack:
+        stores: dict[str, object] = {}
+        if request.param == "production":
+            postgres: PostgresServer = request.getfixturevalue("postgres_server")
+            minio: MinioServer = request.getfixturevalue("shared_minio")
+            stores = {
+                "database_url": stack.enter_context(postgres.database()),
+                "media_url": f"{minio.url}/town", "media_access_key": minio.access_key,
+                "media_secret_key": minio.secret_key,
+            }
         redis = stack.enter_context(RedisServer())
-        yard = stack.enter_context(open_yard(folder, redis.url, edge_models))
+        yard = stack.enter_context(open_yard(folder, redis.url, edge_models, **stores))
+        yard.media.ping()
         for process in (yard.upkeep(), yard.worker(concurrency=1), yard.index()):
             stack.enter_context(process)
         yield Town(yard, people)

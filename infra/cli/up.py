@@ -30,7 +30,7 @@ def up(
         int | None, typer.Option(min=0, max=65535, help="Port of the shim; 0: any free one.")
     ] = None,
 ) -> None:
-    """Start Redis, one worker for every stage, upkeep and the shim; Ctrl-C stops them."""
+    """Start Redis, workers for every stage, upkeep and the shim; Ctrl-C stops them."""
     settings = load_settings()
     if port is not None:
         settings = settings.model_copy(update={"port": port})

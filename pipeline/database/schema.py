@@ -140,6 +140,7 @@ images = Table(
     Column("former_face_id", BigInteger, nullable=True),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("tenant_id", "image_id"),
+    Index(None, "tenant_id", "id"),
     Index(None, "tenant_id", "sha256"),
     # what lists without a face, in the place of the face it had
     Index(

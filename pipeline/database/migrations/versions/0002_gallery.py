@@ -63,6 +63,7 @@ def _make_images() -> None:
         sa.UniqueConstraint("tenant_id", "image_id", name="uq_images_tenant_id_image_id"),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_images_tenant_id_id", "images", ["tenant_id", "id"])
     op.create_index("ix_images_tenant_id_sha256", "images", ["tenant_id", "sha256"])
     bare = sa.text("former_face_id IS NOT NULL")
     op.create_index(

@@ -1,0 +1,104 @@
+"""No operation on a gallery reads a table from end to end: the ten-thousandth enrolment
+costs what the first did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from pipeline.database.engine import open_engine
+from pipeline.database.migrate import upgrade
+from pipeline.gallery.galleries import GalleryStore
+from pipeline.gallery.groups import Deletion
+from pipeline.gallery.sweep import Sweep
+from pipeline.media.directory import DirectoryStore
+from tests.gallery_factory import Shelf
+from tests.job_factory import Clock, add_tenant
+
+TABLES = ("images", "faces", "vectors", "bindings", "changes", "collections", "discarded", "jobs")
+
+EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path}/plans.db", durable=False)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+def watch(engine: Engine) -> tuple[set[str], dict[str, list[str]]]:
+    """The statements that are run from now on, and of those that read a whole table how
+    SQLite plans them."""
+    seen: set[str] = set()
+    scans: dict[str, list[str]] = {}
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(
+        connection: Connection, _cursor: Any, statement: str, values: Any, _context: Any,
+        many: bool,
+    ) -> None:
+        if statement in seen or not statement.startswith(EXPLAINED):
+            return
+        seen.add(statement)
+        driver: Any = connection.connection.dbapi_connection
+        plan = driver.execute(f"EXPLAIN QUERY PLAN {statement}", values[0] if many else values)
+        steps = [row[3] for row in plan]
+        scanned = [step for step in steps if step.startswith(tuple(f"SCAN {t}" for t in TABLES))]
+        if scanned:
+            scans[statement] = scanned
+
+    return seen, scans
+
+
+def test_nothing_reads_a_whole_table(sqlite: Engine, tmp_path: Path) -> None:
+    media = DirectoryStore(tmp_path / "media")
+    shelf = Shelf(sqlite, add_tenant(sqlite, "tenant"), media, Clock())
+    seen, scans = watch(sqlite)
+
+    use(shelf)
+    galleries = GalleryStore(sqlite, media)
+    galleries.stats(shelf.tenant)
+    assert list(galleries.export(shelf.tenant))
+    assert list(galleries.bare_images(shelf.tenant))
+    Sweep(sqlite, media).round(shelf.tenant)
+    galleries.clear(shelf.tenant)
+
+    assert len(seen) > 70
+    assert scans == {}
+
+
+def use(shelf: Shelf) -> None:
+    """Once around everything that a dialect does."""
+    tenant = shelf.tenant
+    shelf.groups.create(tenant, "staff", "Staff")
+    ann = shelf.add("ann", name=None, collections=("staff", "default"))
+    party = shelf.enrol("party", 3).faces
+    shelf.add("ann", collections=("staff",))
+    shelf.enrol("fresh", image_id="mine", fresh=True)
+    shelf.replace(ann, "ann later")
+    shelf.replace(party[0], "guest")
+    shelf.faces.rename(tenant, ann.id, "Ann")
+    shelf.faces.delete_token(tenant, party[1].face_token)
+    shelf.faces.delete_token(tenant, party[2].face_token)
+    shelf.faces.page(tenant, 0, 10)
+    shelf.faces.after(tenant, 0, 10)
+    shelf.faces.by_person(tenant, ann.person_id)
+    shelf.faces.by_labels(tenant, [1, 2, 3])
+    shelf.faces.vector(tenant, ann.id)
+    shelf.groups.all(tenant)
+    shelf.groups.faces(tenant, "staff", 0, 10)
+    shelf.groups.bind(tenant, ann.face_token, ["default"])
+    shelf.groups.unbind(tenant, ann.face_token, ["default"])
+    shelf.log.changed(tenant, 0, 10)
+    shelf.log.entries(tenant, [1, 2])
+    assert list(shelf.log.all_entries(tenant))
+    shelf.log.vector_model(tenant)
+    shelf.log.prune(tenant)
+    shelf.groups.delete(tenant, "staff", Deletion.CLEAR)
+    shelf.groups.delete(tenant, "staff", Deletion.OWN_FACES)

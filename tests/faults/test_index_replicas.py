@@ -16,21 +16,30 @@ import pytest
 from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import Enrol, Search
+from tests.databases import BACKENDS
 from tests.servers import RedisServer
 from tests.yard import Process, Yard, open_yard
 
 pytestmark = pytest.mark.heavy
 
-ROUNDS = 300
+ROUNDS = {"sqlite": 300, "postgresql": 100}
 SEARCHES = 1000
 KILLS = 6
 
 
 @pytest.fixture
-def yard(tmp_path: Path, redis_server: RedisServer, edge_models: Path) -> Iterator[Yard]:
+def yard(
+    request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer, edge_models: Path
+) -> Iterator[Yard]:
+    database = ""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        database = request.getfixturevalue("postgres_url")
     with (
         # One detector size is enough for pictures that are all face.
-        open_yard(tmp_path, redis_server.url, edge_models, detection_sizes="128") as yard,
+        open_yard(
+            tmp_path, redis_server.url, edge_models, detection_sizes="128",
+            database_url=database,
+        ) as yard,
         yard.upkeep(),
         yard.worker(concurrency=2),
     ):
@@ -41,7 +50,7 @@ def yard(tmp_path: Path, redis_server: RedisServer, edge_models: Path) -> Iterat
 def pictures(test_data: Path) -> list[bytes]:
     """A picture each of many people, of which a detector sees exactly one face."""
     files = sorted((test_data / "lfw_aligned").rglob("*_0001.jpg"))
-    return [file.read_bytes() for file in files[: 2 * ROUNDS]]
+    return [file.read_bytes() for file in files[: 2 * max(ROUNDS.values())]]
 
 
 def run(yard: Yard, operation: str, picture: bytes, params: Enrol | Search) -> Job:
@@ -60,14 +69,17 @@ def found(job: Job) -> list[int]:
     return [hit["id"] for hit in job.result["hits"]]
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("yard", BACKENDS, indirect=True)
 def test_read_your_writes(yard: Yard, pictures: list[bytes]) -> None:
     """B3: enrol, search at once; delete, search at once."""
     faces = FaceStore(yard.engine, yard.media)
+    rounds = ROUNDS[yard.engine.dialect.name]
     seen = missed = lingered = 0
     answered: Counter[tuple[str, str]] = Counter()
     with yard.index(), yard.index():
         for picture in pictures:
-            if seen == ROUNDS:
+            if seen == rounds:
                 break
             enrolled = run(yard, "enrol", picture, Enrol(faces="largest"))
             if enrolled.error_code == "no_face":
@@ -84,7 +96,7 @@ def test_read_your_writes(yard: Yard, pictures: list[bytes]) -> None:
             lingered += face["id"] in found(search)
             answered["delete", search.trace[-1]["worker"]] += 1
             seen += 1
-    assert (seen, missed, lingered) == (ROUNDS, 0, 0)
+    assert (seen, missed, lingered) == (rounds, 0, 0)
     assert len(answered) == 4, f"a replica answered next to nothing: {answered}"
 
 

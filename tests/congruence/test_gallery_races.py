@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
 from pipeline.database.engine import writing
-from pipeline.errors import CollectionNotFound, FaceError, FaceExists, FaceNotFound
+from pipeline.errors import (
+    CollectionNotFound,
+    FaceError,
+    FaceExists,
+    FaceNotFound,
+    NotFound,
+    Unavailable,
+)
 from pipeline.gallery.enrol import enrol
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.groups import Deletion
-from pipeline.gallery.records import Enrolled
+from pipeline.gallery.records import Enrolled, Enrolment
 from pipeline.jobs.store import Effect
 from tests.gallery_factory import Shelf
-from tests.job_factory import Queue
+from tests.job_factory import Queue, add_tenant
 
 ROUNDS = 12
 
 
 def together(*works: Callable[[], object]) -> list[object]:
-    """What each returned, or the error it raised; all begin at once."""
+    """What each returned, or the error it raised; all begin at once. None may find the
+    database unavailable."""
     gate = threading.Barrier(len(works))
 
     def begin(work: Callable[[], object]) -> object:
         gate.wait(10)
         try:
             return work()
+        except Unavailable:
+            raise  # a deadlock, or a wait without end
         except FaceError as error:
             return error
 
@@ -152,10 +164,7 @@ def test_a_message_delivered_twice_enrols_once(shelf: Shelf, queue: Queue) -> No
 
 
 def _effect(shelf: Shelf) -> Effect:
-    new = shelf.prepare("ann")
-    return lambda connection: {
-        "added": enrol(connection, shelf.tenant, new, shelf.clock()).added
-    }
+    return _effect_of(shelf, shelf.prepare("ann"))
 
 
 def test_a_job_in_flight_does_not_bring_a_face_back(shelf: Shelf, queue: Queue) -> None:
@@ -176,3 +185,37 @@ def test_an_error_in_the_effect_leaves_no_trace(shelf: Shelf) -> None:
     with pytest.raises(ZeroDivisionError):
         stumble()
     assert (shelf.count(), shelf.log.latest(shelf.tenant), shelf.named()) == (0, 0, set())
+
+
+def test_many_writers_of_several_galleries_never_lock_each_other_out(
+    shelf: Shelf, queue: Queue
+) -> None:
+    """Jobs end, faces are deleted and groups emptied, in whatever order that happens."""
+    shelves = [shelf, shelf.other(add_tenant(shelf.engine, "other"))]
+    galleries = GalleryStore(shelf.engine, shelf.media, shelf.clock)
+
+    def work(number: int) -> None:
+        choose = random.Random(number)
+        for step in range(10):
+            mine = choose.choice(shelves)
+            job = queue.add()
+            new = mine.prepare(f"{number} {step}", 2, collections=("default",))
+            queue.finish(queue.take(job), {}, [], _effect_of(mine, new))
+            some = choose.choice(mine.faces.page(mine.tenant, 0, 9).items or (None,))
+            with suppress(NotFound):
+                if step % 5 == 1:
+                    galleries.clear(mine.tenant)
+                elif step % 5 == 3:
+                    mine.groups.delete(mine.tenant, "default", Deletion.CLEAR)
+                elif some is not None:
+                    mine.faces.delete(mine.tenant, some.id)
+
+    together(*[partial(work, number) for number in range(4)])
+    for mine in shelves:
+        consistent(mine)
+
+
+def _effect_of(shelf: Shelf, new: Enrolment) -> Effect:
+    return lambda connection: {
+        "added": enrol(connection, shelf.tenant, new, shelf.clock()).added
+    }

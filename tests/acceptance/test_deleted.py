@@ -122,7 +122,8 @@ def test_nothing_is_left(stack: Stack, obama: str, way: str) -> None:
     house = House(stack, obama)
     assert house.rows() == {"faces": 1, "vectors": 1, "bindings": 1, "images": 1}
     assert sorted(house.objects()) == ["faces", "images"]
-    assert house.files_with_the_vector() != []
+    # PostgreSQL keeps its files to itself: docs say when it vacuums them.
+    assert bool(house.files_with_the_vector()) is stack.settings.sql_url.startswith("sqlite")
     delete, keeps_picture = WAYS[way]
     delete(house)
     assert house.rows() == {"faces": 0, "vectors": 0, "bindings": 0, "images": int(keeps_picture)}

@@ -144,7 +144,7 @@ def check_model(connection: Connection, tenant_id: int, model: VectorModel) -> N
 def _same_picture(
     connection: Connection, tenant_id: int, image: NewImage
 ) -> Row[*tuple[Any, ...]] | None:
-    """The stored image with the same bytes, under the same id if there are several."""
+    """The stored image with the same bytes; of several one that has a face."""
     asked = {"tenant": tenant_id, "sha256": image.sha256, "image": image.image_id}
     return connection.execute(SAME_PICTURE, asked).one_or_none()
 

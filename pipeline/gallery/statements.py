@@ -28,11 +28,17 @@ LAST_MODEL = (
     .order_by(vectors.c.label.desc()).limit(1)
 )
 
-# The stored image with the same bytes, under the same id if there are several.
+# The stored image with the same bytes; of several one that has a face, then the one
+# under the same id.
 SAME_PICTURE = (
     select(images.c.id, images.c.media_key, images.c.former_face_id)
     .where(images.c.tenant_id == _TENANT, images.c.sha256 == bindparam("sha256"))
-    .order_by((images.c.image_id == bindparam("image")).desc(), images.c.id).limit(1)
+    .order_by(
+        images.c.former_face_id.is_not(None),
+        (images.c.image_id == bindparam("image")).desc(),
+        images.c.id,
+    )
+    .limit(1)
 )
 
 ID_TAKEN = select(

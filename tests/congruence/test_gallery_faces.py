@@ -65,6 +65,13 @@ def test_a_known_picture_is_refused_where_it_must_be_fresh(shelf: Shelf) -> None
     assert shelf.count() == 1
 
 
+def test_of_several_copies_one_with_a_face_is_the_record(shelf: Shelf) -> None:
+    bare = shelf.add("ann")
+    shelf.faces.delete_token(shelf.tenant, bare.face_token)
+    live = shelf.add("ann", image_id="mine", fresh=True)
+    assert shelf.enrol("ann").faces == (live,)
+
+
 def test_copies_of_one_picture_under_many_ids_are_capped(shelf: Shelf) -> None:
     for number in range(MOST_COPIES):
         shelf.add("ann", image_id=f"id-{number}", fresh=True)

@@ -1,0 +1,65 @@
+"""Parameters travel as JSON beside what is the dialect's own; cut-outs show the face."""
+
+from __future__ import annotations
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from pipeline.errors import PictureCorrupt
+from pipeline.operations import Enrol, Locate, Match, Parameters, Replace, Search
+from pipeline.plans import PLANS, Stage
+from pipeline.stages.cutout import LONGEST, cut_out
+from pipeline.types import Box, Picture
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Enrol(), Enrol(faces="all", name="", unnamed="number", collections=("a", "b")),
+        Replace(face_id=2**40, name="x"), Match(face_id=1), Locate(face_required=True),
+        Search(), Search(collections=(), k=50, number=7),
+    ],
+)
+def test_parameters_come_back(asked: Parameters) -> None:
+    row = msgspec.json.decode(msgspec.json.encode({**asked.asked(), "locations": "top_right"}))
+    assert type(asked).of(row) == asked
+
+
+@pytest.mark.parametrize("params", [{}, {"face_id": "7"}, {"face_id": None}])
+def test_what_no_dialect_writes_is_refused(params: dict[str, object]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        Match.of(params)
+
+
+def test_only_searches_need_the_index() -> None:
+    assert [name for name, plan in PLANS.items() if Stage.INDEX in plan.stages] == ["search"]
+    assert PLANS["search"].stages[-1] is Stage.INDEX
+
+
+def picture(width: int, height: int) -> Picture:
+    """Grey, with a white square in the middle."""
+    made = np.full((height, width, 3), 90, np.uint8)
+    made[height // 3 : height * 2 // 3, width // 3 : width * 2 // 3] = 255
+    return made
+
+
+def read(jpeg: bytes) -> Picture:
+    found = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert found is not None
+    return np.asarray(found, np.uint8)
+
+
+def test_a_cut_out_shows_the_box_with_a_margin() -> None:
+    shown = read(cut_out(picture(300, 300), Box(100, 100, 200, 200)))
+    assert shown.shape == (160, 160, 3)
+    assert shown[80, 80].min() > 240
+    assert shown[5, 5].max() < 110
+
+
+def test_a_cut_out_ends_at_the_edge_and_at_its_greatest_size() -> None:
+    assert read(cut_out(picture(300, 200), Box(-50, -50, 100, 100))).shape == (145, 145, 3)
+    assert read(cut_out(picture(3000, 2000), Box(0, 0, 3000, 2000))).shape[1] == LONGEST
+    with pytest.raises(PictureCorrupt):
+        cut_out(picture(300, 300), Box(400, 400, 420, 420))

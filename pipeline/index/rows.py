@@ -111,6 +111,12 @@ class Rows:
                 freed.append(row)
         return freed
 
+    def reserve(self) -> None:
+        """Make room for more now, while nobody waits: copying a million rows takes a
+        second."""
+        if self.end == self.capacity:
+            self._grow()
+
     def new_collections(self, entries: Iterable[Entry]) -> set[int]:
         """Collections that have no slot yet."""
         named = {name for entry in entries for name in entry.collections}

@@ -182,6 +182,7 @@ class TenantView:
         if found is None:
             return None
         index, record = found
+        index.rows.reserve()
         # A process that died before it discarded what it replaced may have left older
         # ones, and what was deleted before this one is not in the log that we read.
         self._note_removal(record.number)

@@ -57,6 +57,31 @@ def test_it_serves_no_other_stage(yard: Yard) -> None:
         assert "a worker of its own" in worker.log.read_text()
 
 
+@pytest.mark.heavy
+def test_every_stage_on_workers_of_its_own(yard: Yard, photo: bytes) -> None:
+    """What an enrolment and a search carry comes through Redis whole."""
+    faces = FaceStore(yard.engine, yard.media)
+    with (
+        yard.upkeep(), yard.worker("decode", 1), yard.worker("detect", 1),
+        yard.worker("embed", 1), yard.index(),
+    ):
+        enrol = yard.submit("enrol", photo, params=Enrol(faces="all", gate=True))
+        (enrolled,) = yard.wait([enrol])
+        (search,) = yard.wait([yard.submit("search", photo, params=Search())])
+    assert enrolled.result is not None, enrolled.error
+    assert search.result is not None, search.error
+    (face,) = enrolled.result["faces"]
+    kept = faces.by_id(yard.tenant, face["id"])
+    assert enrolled.result["pictures"][0]["faces"][0]["quality"] == kept.quality
+    assert yard.media.get(kept.face_key)[:2] == b"\xff\xd8"
+    (hit,) = search.result["hits"]
+    assert hit["id"] == face["id"]
+    assert hit["cosine"] > 0.999
+    steps = [*enrolled.trace, *search.trace]
+    assert [step["stage"] for step in search.trace] == ["decode", "detect", "embed", "index"]
+    assert len({step["worker"] for step in steps}) == 4
+
+
 def test_a_gallery_of_another_pack_is_not_searched(yard: Yard, photo: bytes) -> None:
     shelf = Shelf(yard.engine, yard.tenant, DirectoryStore(yard.folder / "media"), Clock())
     shelf.add("someone", model=VectorModel("other", "b" * 64, 512))

@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         400, ge=8, description="Candidates when a graph is built (hnswlib's ef_construction)."
     )
     hnsw_search_width: int = Field(
-        400, ge=8, description="Candidates when a graph is searched (hnswlib's ef)."
+        800, ge=8, description="Candidates when a graph is searched (hnswlib's ef)."
     )
 
     # What a face must have to be enrolled where the document asks for a check. Of photos

@@ -52,11 +52,13 @@ sys.exit(graph.get_current_count() != int(sys.argv[3]))
 @dataclass(frozen=True, slots=True)
 class GraphShape:
     """hnswlib's own parameters. ``links`` (M) and ``build_width`` (ef_construction) fix
-    what a graph can find at all, ``search_width`` (ef) trades recall for time."""
+    what a graph can find at all, ``search_width`` (ef) trades recall for time: among
+    100,000 face-like people it found 98.6 % of mates at cosine 0.45 with 400, 99.8 % with
+    800."""
 
     links: int = 32
     build_width: int = 400
-    search_width: int = 400
+    search_width: int = 800
     threads: int = 1
 
 

@@ -267,7 +267,8 @@ class JobStore(JobReader):
             .values(fence=jobs.c.fence + 1, lease_until=None, worker=None, **values)
             .returning(*COLUMNS)
         ).all()
-        return [job_of(row) for row in rows]
+        # RETURNING gives rows in no order; who waited longest goes first.
+        return sorted(map(job_of, rows), key=lambda job: job.seq)
 
     def mark_published(self, ids: Sequence[str]) -> None:
         """Note that messages for these jobs were sent just now."""
@@ -296,7 +297,10 @@ class JobStore(JobReader):
             .limit(limit).with_for_update(skip_locked=True)
         )
         with writing(self._engine) as connection:
-            removed = connection.execute(jobs.delete().where(jobs.c.seq.in_(old))).rowcount
+            # Chosen first: inside the DELETE, PostgreSQL may choose anew for every row,
+            # skip the rows that it has locked itself, and remove more than the limit.
+            chosen = connection.execute(old).scalars().all()
+            removed = connection.execute(jobs.delete().where(jobs.c.seq.in_(chosen))).rowcount
         with writing(self._engine) as connection:
             connection.execute(
                 signed_requests.delete().where(signed_requests.c.expires_at < now)

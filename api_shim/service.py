@@ -6,8 +6,10 @@ The methods without ``async`` block and run in the threads of ``Threads``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +30,8 @@ from pipeline.errors import (
     InvalidParameter,
     MediaNotFound,
     MediaUnavailable,
+    Overloaded,
+    ReplayedRequest,
 )
 from pipeline.gallery.changes import ChangeLog
 from pipeline.gallery.faces import FaceStore
@@ -161,8 +165,10 @@ class Service:
             earlier = self._earlier(intent, content, idempotency_key)
             if earlier is not None:
                 return earlier, False
-        now = self._clock()
-        media = tuple(keys.transient_media(intent.tenant.id, p, now) for p in intent.pictures)
+        now, owner = self._clock(), uuid.uuid4().hex
+        media = tuple(
+            keys.transient_media(intent.tenant.id, owner, p, now) for p in intent.pictures
+        )
         self._store(dict(zip(media, intent.pictures, strict=True)))
         new = NewJob(
             tenant_id=intent.tenant.id,
@@ -177,7 +183,20 @@ class Service:
             once=intent.once,
             once_until=intent.once_until,
         )
-        return self.jobs.submit(new, max_waiting=self.settings.max_waiting)
+        try:
+            job, created = self.jobs.submit(new, max_waiting=self.settings.max_waiting)
+        except (ReplayedRequest, IdempotencyConflict, Overloaded):
+            self._drop(media)
+            raise
+        if not created:
+            self._drop(media)
+        return job, created
+
+    def _drop(self, media: Collection[str]) -> None:
+        """Remove the pictures of a submit that became no job."""
+        with contextlib.suppress(MediaUnavailable):  # then they expire
+            for key in media:
+                self.media.delete(key)
 
     def _params(self, intent: Intent) -> JsonObject:
         """The job's parameters: a search must see what the tenant has changed by now."""

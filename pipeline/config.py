@@ -130,7 +130,8 @@ class Settings(BaseSettings):
         24.0, gt=0, description="Hours for which the result of a job can be polled."
     )
     media_retention_h: float = Field(
-        2.0, ge=1, description="Hours for which pictures that are not enrolled are kept."
+        2.0, ge=1, description="Hours for which the pictures of failed jobs are kept; those of "
+        "others go with their job, unless they are enrolled."
     )
     intermediate_s: int = Field(
         600, ge=1, description="Seconds for which an intermediate value waits in Redis."

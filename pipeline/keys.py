@@ -10,14 +10,15 @@ import time
 HOUR_S = 3600
 
 
-def transient_media(tenant_id: int, data: bytes, now: float) -> str:
+def transient_media(tenant_id: int, owner: str, data: bytes, now: float) -> str:
     """The key of an uploaded file that lives no longer than its job.
 
-    The hour is part of the key: expiry removes whole hours in which nobody writes
-    any more, so that it can never race with a submit of the same picture.
+    ``owner`` (a random name) makes the object one submit's own: it can go with its job,
+    whoever sends the same picture meanwhile. The hour is part of the key: expiry removes
+    whole hours in which nobody writes any more.
     """
     hour = time.strftime("%Y%m%d%H", time.gmtime(now))
-    return f"{transient_prefix(tenant_id)}{hour}/{hashlib.sha256(data).hexdigest()}"
+    return f"{transient_prefix(tenant_id)}{hour}/{owner}/{hashlib.sha256(data).hexdigest()}"
 
 
 def transient_prefix(tenant_id: int) -> str:

@@ -130,8 +130,9 @@ class Yard:
     ) -> str:
         """The id of a new job."""
         media = []
+        owner = os.urandom(16).hex()
         for picture in pictures:
-            key = keys.transient_media(self.tenant, picture, time.time())
+            key = keys.transient_media(self.tenant, owner, picture, time.time())
             self.media.put(key, picture)
             media.append(key)
         stage = PLANS[operation].stages[0]

@@ -14,11 +14,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 from pipeline.carry import Carry, Conclusion
 from pipeline.conclusions import conclude
 from pipeline.errors import (
+    BadInput,
     BrokerUnavailable,
     DatabaseUnavailable,
     FaceError,
     IntermediateLost,
     JobTimedOut,
+    MediaUnavailable,
 )
 from pipeline.execution import run_stage
 from pipeline.jobs.model import Claim, JsonObject
@@ -173,6 +175,7 @@ def _finish(course: _Course, conclusion: Conclusion, runtime: Runtime) -> None:
             runtime.tools.trash.try_empty(claim.job.tenant_id)
         runtime.waker.announce(claim.id)
         _discard_input(course, runtime)
+        _discard_uploads(claim, runtime)
 
 
 def _abandon(
@@ -188,6 +191,9 @@ def _fail(claim: Claim, error: FaceError, trace: list[JsonObject], runtime: Runt
     held = _write(claim, lambda: runtime.store.fail(claim, error, trace), runtime)
     if held:
         runtime.waker.announce(claim.id)
+        if isinstance(error, BadInput):
+            # Any other failure may be tried again by an operator, with its pictures.
+            _discard_uploads(claim, runtime)
     return held
 
 
@@ -258,3 +264,11 @@ def _discard_input(course: _Course, runtime: Runtime) -> None:
         return
     with contextlib.suppress(BrokerUnavailable):  # then it expires
         runtime.intermediates.discard(course.claim.id, course.stage)
+
+
+def _discard_uploads(claim: Claim, runtime: Runtime) -> None:
+    """Remove the pictures that nobody needs any more: what is kept of them is what the
+    job's effect has stored."""
+    with contextlib.suppress(MediaUnavailable):  # then they expire
+        for key in claim.job.media:
+            runtime.tools.media.delete(key)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Engine
 
-from pipeline.carry import Carry, Conclusion
+from pipeline.carry import Carry, Conclusion, Toolbox
 from pipeline.config import Settings
 from pipeline.errors import DatabaseUnavailable, MediaUnavailable, NoFace
 from pipeline.jobs.model import Job, JobState
 from pipeline.keys import DONE_CHANNEL
+from pipeline.media.directory import DirectoryStore
 from pipeline.plans import PLANS, Stage
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
@@ -71,10 +74,11 @@ def settings(redis_server: RedisServer) -> Settings:
 
 
 @pytest.fixture
-def runtime(settings: Settings, queue: Queue) -> Iterator[Runtime]:
+def runtime(settings: Settings, queue: Queue, tmp_path: Path) -> Iterator[Runtime]:
     queue.clock.now = time.time()
     runtime = Runtime(
-        name="host.group:1", settings=settings, served=ALL, tools=cast(Any, None),
+        name="host.group:1", settings=settings, served=ALL,
+        tools=cast(Toolbox, SimpleNamespace(media=DirectoryStore(tmp_path))),
         store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
         waker=Waker(settings),
@@ -86,8 +90,8 @@ def runtime(settings: Settings, queue: Queue) -> Iterator[Runtime]:
     runtime.waker.close()
 
 
-def add(queue: Queue, operation: str = "verify") -> Job:
-    job, _ = queue.submit(new_job(queue.tenant, operation=operation))
+def add(queue: Queue, operation: str = "verify", media: tuple[str, ...] = ()) -> Job:
+    job, _ = queue.submit(new_job(queue.tenant, operation=operation, media=media))
     return job
 
 
@@ -171,6 +175,29 @@ def test_errors_that_end_a_job(
     assert "a bug" not in failed.error["message"]
     assert failed.error["picture"] == getattr(error, "picture", None)
     assert [step["stage"] for step in failed.trace] == ["decode"]
+
+
+@pytest.mark.parametrize(
+    ("act", "kept"),
+    [
+        (None, False),
+        (raising(NoFace(picture=1)), False),
+        (raising(ZeroDivisionError("a bug")), True),  # an operator may try it again
+        (raising(MediaUnavailable()), True),
+    ],
+    ids=["done", "bad input", "a fault of ours", "not ended"],
+)
+def test_uploads_go_with_their_job(
+    queue: Queue, runtime: Runtime, script: Script,
+    act: Callable[[Job], None] | None, kept: bool,
+) -> None:
+    uploads = tuple(f"t1/transient/2026010100/{name}/{'0' * 64}" for name in ("a", "b"))
+    for key in uploads:
+        runtime.tools.media.put(key, b"picture")
+    if act is not None:
+        script.acts[Stage.DETECT] = act
+    carry_out(ring(add(queue, media=uploads)), runtime)
+    assert [runtime.tools.media.exists(key) for key in uploads] == [kept, kept]
 
 
 def test_an_unknown_operation_ends(queue: Queue, runtime: Runtime, script: Script) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from api_shim.dialects import wording
 from api_shim.intents import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -64,28 +65,6 @@ ANSWERS: dict[str, Answer] = {
     errors.BadCredentials.code: Answer(104906, "UNAUTHORIZED", 401),
 }
 
-# Internal errors whose message was written for whoever reads the answer ...
-OWN_WORDS = frozenset(
-    {errors.TaskUnsupported.code, errors.Uncalibrated.code, errors.PackMismatch.code}
-)
-
-# ... and those of which only the kind is told: their messages may name hosts or files.
-KINDS: dict[str, type[FaceError]] = {
-    kind.code: kind
-    for kind in (
-        errors.JobCrashed,
-        errors.JobCancelled,
-        errors.JobTimedOut,
-        errors.MediaNotFound,
-        errors.MediaUnavailable,
-        errors.BrokerUnavailable,
-        errors.DatabaseUnavailable,
-        errors.IndexBehind,
-        errors.PackMissing,
-        errors.PackDamaged,
-    )
-}
-
 
 def success(data: Mapping[str, Any]) -> Reply:
     return _reply(200, 0, "SUCCESS", data)
@@ -112,9 +91,7 @@ def wrong_method(allowed: str) -> Reply:
 def failure(name: str, message: str, reason: str | None, picture: int | None) -> Reply:
     """The envelope of an error; ``picture`` is the one at fault where there are two."""
     if name not in ANSWERS:
-        kind = KINDS.get(name)
-        words = message if name in OWN_WORDS else kind().message if kind else ""
-        return _explained(INTERNAL, words or "Internal error.")
+        return _explained(INTERNAL, wording.internal(name, message))
     answer = ANSWERS[name]
     if answer.explained:
         return _explained(answer, message if picture is None else f"image{picture + 1}: {message}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from api_shim.dialects import wording
 from api_shim.intents import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -32,25 +33,6 @@ CODES: dict[str, int] = {
     errors.PictureOutOfRange.code: 9902,
     errors.NoFace.code: 9903,
     errors.Overloaded.code: 9904,
-}
-
-# Internal errors whose message was written for whoever reads the answer ...
-OWN_WORDS = frozenset({errors.TaskUnsupported.code, errors.Uncalibrated.code})
-
-# ... and those of which only the kind is told: their messages may name hosts or files.
-KINDS: dict[str, type[FaceError]] = {
-    kind.code: kind
-    for kind in (
-        errors.JobCrashed,
-        errors.JobCancelled,
-        errors.JobTimedOut,
-        errors.MediaNotFound,
-        errors.MediaUnavailable,
-        errors.BrokerUnavailable,
-        errors.DatabaseUnavailable,
-        errors.PackMissing,
-        errors.PackDamaged,
-    )
 }
 
 RETRY_AFTER_S = 2
@@ -97,10 +79,7 @@ def explain(error: Exception) -> tuple[int, str]:
 def _code_and_message(name: str, message: str, picture: int | None) -> tuple[int, str]:
     if name in CODES:
         return CODES[name], message if picture is None else f"image{picture + 1}: {message}"
-    if name in OWN_WORDS and message:
-        return INTERNAL, message
-    kind = KINDS.get(name)
-    return INTERNAL, kind().message if kind else "Internal error."
+    return INTERNAL, wording.internal(name, message)
 
 
 def outcome(job: Job) -> Reply:

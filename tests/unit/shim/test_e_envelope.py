@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api_shim.dialects import e_envelope
+from api_shim.dialects import e_envelope, wording
 from api_shim.intents import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -92,7 +92,7 @@ def test_every_error_has_a_code_and_tells_no_secrets(kind: type[FaceError]) -> N
     envelope = read(reply)
     assert envelope["code"] in {9001, 9002, 9800, 9801, 9802, 9901, 9902, 9903, 9904, 9999}
     assert envelope["data"]["msg"]
-    if envelope["code"] == 9999 and kind.code not in e_envelope.OWN_WORDS:
+    if envelope["code"] == 9999 and kind.code not in wording.OWN_WORDS:
         assert "hunter2" not in envelope["data"]["msg"]
     assert reply.status == (503 if issubclass(kind, errors.Unavailable) else 200)
     assert ("Retry-After" in reply.headers) is (reply.status == 503)
@@ -107,7 +107,7 @@ def test_every_failed_job_has_a_code(kind: type[FaceError]) -> None:
     reply = e_envelope.outcome(row)
     assert reply.status == 200
     assert read(reply)["success"] is False
-    if read(reply)["code"] == 9999 and kind.code not in e_envelope.OWN_WORDS:
+    if read(reply)["code"] == 9999 and kind.code not in wording.OWN_WORDS:
         assert "hunter2" not in reply.body.decode()
 
 

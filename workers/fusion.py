@@ -16,11 +16,13 @@ from pipeline.conclusions import conclude
 from pipeline.errors import (
     BadInput,
     BrokerUnavailable,
+    Conflict,
     DatabaseUnavailable,
     FaceError,
     IntermediateLost,
     JobTimedOut,
     MediaUnavailable,
+    NotFound,
 )
 from pipeline.execution import run_stage
 from pipeline.jobs.model import Claim, JsonObject
@@ -191,7 +193,7 @@ def _fail(claim: Claim, error: FaceError, trace: list[JsonObject], runtime: Runt
     held = _write(claim, lambda: runtime.store.fail(claim, error, trace), runtime)
     if held:
         runtime.waker.announce(claim.id)
-        if isinstance(error, BadInput):
+        if isinstance(error, BadInput | Conflict | NotFound):
             # Any other failure may be tried again by an operator, with its pictures.
             _discard_uploads(claim, runtime)
     return held

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from pipeline.carry import Carry, Conclusion, Toolbox
 from pipeline.config import Settings
-from pipeline.errors import DatabaseUnavailable, MediaUnavailable, NoFace
+from pipeline.errors import DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
 from pipeline.jobs.model import Job, JobState
 from pipeline.keys import DONE_CHANNEL
 from pipeline.media.directory import DirectoryStore
@@ -182,10 +182,11 @@ def test_errors_that_end_a_job(
     [
         (None, False),
         (raising(NoFace(picture=1)), False),
+        (raising(FaceExists()), False),
         (raising(ZeroDivisionError("a bug")), True),  # an operator may try it again
         (raising(MediaUnavailable()), True),
     ],
-    ids=["done", "bad input", "a fault of ours", "not ended"],
+    ids=["done", "bad input", "a conflict", "a fault of ours", "not ended"],
 )
 def test_uploads_go_with_their_job(
     queue: Queue, runtime: Runtime, script: Script,

@@ -217,8 +217,10 @@ class JobStore(JobReader):
         }
 
     def _change(self, claim: Claim, effect: Effect | None = None, /, **values: Any) -> bool:
-        # A job that is lost is done again, what others may have seen of an effect is not.
-        with writing(self._engine, durable=effect is not None) as connection:
+        # What is lost is done again, but not what others may have seen of an effect, and
+        # not a job that has ended: its pictures go.
+        durable = effect is not None or ("finished_at" in values and bool(claim.job.media))
+        with writing(self._engine, durable=durable) as connection:
             changed = connection.execute(HELD, {**_hold(claim), **values})
             if changed.rowcount != 1:
                 return False

@@ -49,7 +49,7 @@ def runtime(
     settings = Settings(broker_url=redis_server.url, lease_s=3.0)
     queue.clock.now = time.time()
     trash = Trash(engine, media)
-    tools = cast(Toolbox, type("Tools", (), {"trash": trash}))
+    tools = cast(Toolbox, type("Tools", (), {"trash": trash, "media": media}))
     runtime = Runtime(
         name="host.group:1", settings=settings, served=frozenset(PLANS["enrol"].stages),
         tools=tools, store=queue, leases=Leases(queue, settings.lease_s),

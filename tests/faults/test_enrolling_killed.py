@@ -75,7 +75,7 @@ def check_one_record_each(yard: Yard, enrolled: set[str]) -> None:
             for column in (faces.c.id, vectors.c.label)
         ]
         assert connection.execute(select(discarded)).all() == []
-    assert Counter(shas) == Counter(keys.media_hash(key) for key in enrolled)
+    assert Counter(shas) == Counter({keys.media_hash(key) for key in enrolled})
     assert counts == [len(shas), len(shas)]
     assert sorted(numbers) == list(range(1, len(numbers) + 1)), "the log has a gap"
 

@@ -6,7 +6,6 @@ The methods without ``async`` block and run in the threads of ``Threads``.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import time
 import uuid
@@ -40,7 +39,7 @@ from pipeline.gallery.groups import CollectionStore
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.tenants import TenantStore
 from pipeline.jobs.model import Job, JsonObject, NewJob
-from pipeline.jobs.store import JobStore
+from pipeline.jobs.store import MAX_KEY_CHARS, JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits, inspect
 from pipeline.media.open import open_media
@@ -58,8 +57,6 @@ LOOK_THREADS = 8
 
 # Threads that ring and announce: a broker that hangs stops only these.
 BELL_THREADS = 2
-
-MAX_KEY_CHARS = 255
 
 # Seconds for which a media store that did not answer is not asked again.
 MEDIA_REST_S = 0.5
@@ -194,7 +191,7 @@ class Service:
 
     def _drop(self, media: Collection[str]) -> None:
         """Remove the pictures of a submit that became no job."""
-        with contextlib.suppress(MediaUnavailable):  # then they expire
+        with suppress(MediaUnavailable):  # then they expire
             for key in media:
                 self.media.delete(key)
 

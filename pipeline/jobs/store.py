@@ -168,14 +168,14 @@ class JobStore(JobReader):
         """End a job with its result and its effect in one transaction; False when the
         claim was lost meanwhile, and then nothing has changed."""
         return self._change(
-            claim, effect,
+            claim, effect, durable=effect is not None or bool(claim.job.media),
             **self._ended(claim, JobState.DONE, trace), result=result, error_code=None, error=None,
         )
 
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
         """End a job with an error; False when the claim was lost meanwhile."""
         return self._change(
-            claim,
+            claim, durable=bool(claim.job.media),
             **self._ended(claim, JobState.FAILED, trace),
             error_code=error.code, error=error_json(error),
         )
@@ -216,10 +216,12 @@ class JobStore(JobReader):
             "attempts": claim.job.attempts - 1, "published_at": self._clock(),
         }
 
-    def _change(self, claim: Claim, effect: Effect | None = None, /, **values: Any) -> bool:
+    def _change(
+        self, claim: Claim, effect: Effect | None = None, /, *, durable: bool = False,
+        **values: Any,
+    ) -> bool:
         # What is lost is done again, but not what others may have seen of an effect, and
-        # not a job that has ended: its pictures go.
-        durable = effect is not None or ("finished_at" in values and bool(claim.job.media))
+        # not the end of a job whose pictures go with it: these are ``durable``.
         with writing(self._engine, durable=durable) as connection:
             changed = connection.execute(HELD, {**_hold(claim), **values})
             if changed.rowcount != 1:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from pipeline.errors import BadEncoding, InvalidParameter
+from pipeline.errors import BadEncoding, BadInput, InvalidParameter, MissingParameter
 
 # Levels of JSON objects and arrays inside each other; the documents need three.
 MAX_DEPTH = 32
@@ -164,6 +164,29 @@ def base64_text(text: str) -> str:
     """What is left of Base64 without a ``data:...;base64,`` head and line breaks."""
     head = _HEAD.match(text)
     return text[head.end() if head else 0 :].translate(_SPACES)
+
+
+def base64_field(fields: Mapping[str, Any], name: str, no_text: type[BadInput]) -> str:
+    """The Base64 in a JSON field, as ``base64_text`` leaves it. Raises
+    ``MissingParameter`` when there is none, ``no_text`` when it is no string."""
+    value = fields.get(name)
+    if value is None or value == "":
+        raise MissingParameter(f"{name} is missing")
+    if not isinstance(value, str):
+        raise no_text(f"{name} must be a string of Base64")
+    text = base64_text(value)
+    if not text:
+        raise MissingParameter(f"{name} is empty")
+    return text
+
+
+def decode_field(text: str, name: str) -> bytes:
+    """The bytes of what ``base64_field`` returned. Raises ``BadEncoding``, naming the
+    field."""
+    try:
+        return decode_base64(text)
+    except BadEncoding as error:
+        raise BadEncoding(f"{name} is not valid Base64") from error
 
 
 def decode_base64(text: str) -> bytes:

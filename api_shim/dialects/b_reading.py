@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from api_shim import wire
 from api_shim.intents import Call
-from pipeline.errors import BadEncoding, InvalidParameter, MissingParameter
+from pipeline.errors import InvalidParameter, MissingParameter
 
 # The most items of a page, and the groups that a request can name: more than there are.
 MOST_ITEMS = 1000
@@ -98,18 +98,7 @@ def could_name_a_group(key: str) -> bool:
 
 def picture(fields: Mapping[str, Any], name: str) -> bytes:
     """The file behind a picture's Base64."""
-    value = fields.get(name)
-    if value is None or value == "":
-        raise MissingParameter(f"{name} is missing")
-    if not isinstance(value, str):
-        raise InvalidParameter(f"{name} must be a string of Base64")
-    encoded = wire.base64_text(value)
-    if not encoded:
-        raise MissingParameter(f"{name} is empty")
-    try:
-        return wire.decode_base64(encoded)
-    except BadEncoding as error:
-        raise BadEncoding(f"{name} is not valid Base64") from error
+    return wire.decode_field(wire.base64_field(fields, name, InvalidParameter), name)
 
 
 def no_liveness(fields: Mapping[str, Any], *, required: bool) -> None:

@@ -157,20 +157,10 @@ def _app_id(call: Call) -> str:
 
 
 def _picture(data: Mapping[str, Any], name: str) -> bytes:
-    value = data.get(name)
-    if value is None or value == "":
-        raise MissingParameter(f"{name} is missing")
-    if not isinstance(value, str):
-        raise BadEncoding(f"{name} must be a string of Base64")
-    text = wire.base64_text(value)
-    if not text:
-        raise MissingParameter(f"{name} is empty")
+    text = wire.base64_field(data, name, BadEncoding)
     if len(text) > MAX_BASE64_CHARS:
         raise MediaTooLarge(f"{name} has more than 2 MB of Base64")
-    try:
-        return wire.decode_base64(text)
-    except BadEncoding as error:
-        raise BadEncoding(f"{name} is not valid Base64") from error
+    return wire.decode_field(text, name)
 
 
 def _face_limit(data: Mapping[str, Any]) -> int:

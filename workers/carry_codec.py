@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.carry import Carry
 from pipeline.errors import IntermediateLost
+from pipeline.execution.carry import Carry
 from pipeline.index.base import Hit
 from pipeline.types import Box, Face, LandmarkScheme, Quality, VectorModel
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from pipeline.carry import Carry, Conclusion
-from pipeline.conclusions import conclude
 from pipeline.errors import (
     BadInput,
     BrokerUnavailable,
@@ -24,7 +22,9 @@ from pipeline.errors import (
     MediaUnavailable,
     NotFound,
 )
-from pipeline.execution import run_stage
+from pipeline.execution.carry import Carry, Conclusion
+from pipeline.execution.conclusions import conclude
+from pipeline.execution.running import run_stage
 from pipeline.jobs.model import Claim, JsonObject
 from pipeline.plans import PLANS, Plan, Stage
 from workers.messages import Ring

@@ -11,9 +11,9 @@ import time
 from redis.exceptions import OutOfMemoryError
 
 from pipeline import keys
-from pipeline.carry import Carry
 from pipeline.config import Settings
 from pipeline.errors import IntermediateLost
+from pipeline.execution.carry import Carry
 from workers.carry_codec import array_bytes, pack, unpack
 from workers.connection import map_redis_errors, open_redis
 

@@ -11,10 +11,10 @@ import numpy as np
 from sqlalchemy import Engine
 
 from pipeline import calibration
-from pipeline.carry import Toolbox
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import TaskUnsupported
+from pipeline.execution.carry import Toolbox
 from pipeline.gallery.changes import ChangeLog
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.groups import CollectionStore

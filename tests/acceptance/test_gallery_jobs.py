@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.enrolling import default_image_id
+from pipeline.execution.enrolling import default_image_id
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.groups import CollectionStore, Deletion
 from pipeline.gallery.trash import Trash

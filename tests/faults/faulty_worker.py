@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import workers.app
-from pipeline import execution
+from pipeline.execution import running
 from workers.__main__ import main
 from workers.messages import Ring
 from workers.runtime import Runtime
@@ -75,14 +75,14 @@ def strike() -> None:
 
 
 def fault_in_decode() -> None:
-    healthy: Callable[..., Any] = vars(execution)["decode"]
+    healthy: Callable[..., Any] = vars(running)["decode"]
 
     def decode(data: bytes, *rest: Any) -> Any:
         if MARK in data:
             strike()
         return healthy(data, *rest)
 
-    vars(execution)["decode"] = decode
+    vars(running)["decode"] = decode
 
 
 def fault_after_the_end() -> None:

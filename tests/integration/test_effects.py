@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection, Engine, select
 
-from pipeline.carry import Carry, Conclusion, Toolbox
 from pipeline.config import Settings
 from pipeline.database.engine import reading
 from pipeline.database.schema import discarded
 from pipeline.errors import FaceExists
+from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.gallery.trash import Trash, discard
 from pipeline.jobs.model import Job, JobState, JsonObject
 from pipeline.jobs.store import Effect

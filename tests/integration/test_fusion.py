@@ -13,9 +13,9 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Engine
 
-from pipeline.carry import Carry, Conclusion, Toolbox
 from pipeline.config import Settings
 from pipeline.errors import DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
+from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.jobs.model import Job, JobState
 from pipeline.keys import DONE_CHANNEL
 from pipeline.media.directory import DirectoryStore

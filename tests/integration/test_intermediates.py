@@ -9,9 +9,9 @@ import pytest
 from redis import Redis
 
 from pipeline import keys
-from pipeline.carry import Carry
 from pipeline.config import Settings
 from pipeline.errors import BrokerUnavailable, IntermediateLost
+from pipeline.execution.carry import Carry
 from tests.servers import RedisServer
 from workers.connection import open_redis
 from workers.intermediates import LARGEST, SMALL, Intermediates

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.carry import Carry
 from pipeline.errors import IntermediateLost
+from pipeline.execution.carry import Carry
 from pipeline.index.base import Hit
 from pipeline.types import Box, Face, Quality, VectorModel
 from workers.carry_codec import array_bytes, pack, unpack

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.carry import Carry, Conclusion, Toolbox
 from pipeline.errors import PackMismatch, TaskUnsupported
+from pipeline.execution.carry import Carry, Conclusion, Toolbox
+from pipeline.execution.outcomes import calibrated, enrolled_face, model_of, neutral, numbers
 from pipeline.gallery.records import LabelledFace
 from pipeline.index.base import Hit
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.operations import MOST_HITS, Search
-from pipeline.outcomes import calibrated, enrolled_face, model_of, neutral, numbers
 
 # Hits beyond those asked for: some may have been deleted since the index was asked.
 SPARE = 8

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from pipeline import keys
-from pipeline.carry import Carry, Conclusion, Toolbox
 from pipeline.errors import PackMismatch
+from pipeline.execution.carry import Carry, Conclusion, Toolbox
+from pipeline.execution.outcomes import enrolled_face, neutral, quality_json
 from pipeline.gallery.enrol import enrol, replace_face
 from pipeline.gallery.records import Enrolment, NewFace, NewImage
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.media.header import inspect
 from pipeline.operations import Enrol, Replace
-from pipeline.outcomes import enrolled_face, neutral, quality_json
 from pipeline.types import VectorModel
 
 

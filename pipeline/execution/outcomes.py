@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibration import Calibration
-from pipeline.carry import Carry, Conclusion, Toolbox
 from pipeline.errors import PackMismatch, Uncalibrated
+from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.gallery.records import FaceRecord, box_json
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.operations import Match

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.carry import Carry, Conclusion, Toolbox
-from pipeline.enrolling import conclude_enrol, conclude_replace
-from pipeline.jobs.model import Job
-from pipeline.outcomes import (
+from pipeline.execution.carry import Carry, Conclusion, Toolbox
+from pipeline.execution.enrolling import conclude_enrol, conclude_replace
+from pipeline.execution.outcomes import (
     conclude_features,
     conclude_locate,
     conclude_match,
     conclude_pair,
     conclude_similarity,
 )
+from pipeline.execution.searching import conclude_search
+from pipeline.jobs.model import Job
 from pipeline.plans import Plan
-from pipeline.searching import conclude_search
 
 _CONCLUDE: dict[str, Callable[[Job, Carry, Toolbox], Conclusion]] = {
     "locate": conclude_locate,

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.carry import Carry, Toolbox
 from pipeline.errors import BadQuality, FaceError, ManyFaces, NoFace, TaskUnsupported
+from pipeline.execution.carry import Carry, Toolbox
+from pipeline.execution.outcomes import model_of
+from pipeline.execution.searching import find
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.operations import Enrol, Locate, Search
-from pipeline.outcomes import model_of
 from pipeline.plans import Plan, Stage
-from pipeline.searching import find
 from pipeline.stages.align import align_faces
 from pipeline.stages.cutout import cut_out
 from pipeline.stages.decode import decode

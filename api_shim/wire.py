@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from pipeline.errors import BadEncoding, BadInput, InvalidParameter, MissingParameter
+from pipeline.errors import BadEncoding, BadInput, InvalidParameter, MissingParameter, NotUtf8
 
 # Levels of JSON objects and arrays inside each other; the documents need three.
 MAX_DEPTH = 32
@@ -138,15 +138,17 @@ def _members(value: Mapping[str, Any]) -> Iterable[str]:
 
 
 def read_form(body: bytes) -> dict[str, str]:
-    """The fields of a URL-encoded form or of a query string. Raises
-    ``InvalidParameter`` when it is none in UTF-8, has too many names, or one twice."""
+    """The fields of a URL-encoded form or of a query string. Raises ``NotUtf8``, and
+    ``InvalidParameter`` when it has too many names, or one twice."""
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict",
             max_num_fields=MAX_FIELDS,
         )
+    except UnicodeDecodeError as error:
+        raise NotUtf8("the form is not URL-encoded UTF-8") from error
     except ValueError as error:
-        raise InvalidParameter("the form is not URL-encoded UTF-8") from error
+        raise InvalidParameter("the form has too many fields") from error
     if len(dict(pairs)) != len(pairs):
         raise InvalidParameter("the form has a name twice")
     return dict(pairs)

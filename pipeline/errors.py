@@ -3,6 +3,7 @@
     FaceError
     |-- BadInput                what the client sent cannot be used
     |   |-- MissingParameter    |-- InvalidParameter   |-- BadEncoding
+    |   |                       |   `-- NotUtf8
     |   |-- MediaTooLarge       |-- NotAPicture        |-- PictureCorrupt
     |   |-- PictureOutOfRange   |-- NoFace             |-- ManyFaces
     |   |-- BadQuality
@@ -74,6 +75,12 @@ class InvalidParameter(BadInput):
 
 
 class BadEncoding(BadInput):
+class NotUtf8(InvalidParameter):
+    """The text is not UTF-8."""
+
+    code = InvalidParameter.code  # only document c tells it from other wrong values
+
+
     """The picture is not valid Base64."""
 
 

@@ -1,0 +1,212 @@
+"""Reading ``multipart/form-data`` (RFC 7578) whose body is all there, in bounded work.
+
+Pure functions over bytes; they raise ``pipeline.errors``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from pipeline.errors import InvalidParameter, NotUtf8
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+MULTIPART = "multipart/form-data"
+
+# Parts of one form; document c's largest has 12.
+MAX_PARTS = 32
+
+# Header lines of a part, and bytes of one: libraries send up to four, and the longest
+# names a file.
+MAX_PART_HEADERS = 8
+MAX_HEADER_LINE = 4096
+
+# Bytes of a field that is no file: a long URL.
+MAX_FIELD = 8 * 1024
+
+MAX_NAME = 128  # bytes of a part's name
+
+# Bytes before the first delimiter, which RFC 2046 asks to ignore.
+MAX_PREAMBLE = 1024
+
+# RFC 2046's characters and length of a boundary.
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+
+# How older libraries send a file's name that is not ASCII (RFC 2231): instead of, or
+# beside, a plain one.
+_EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)
+
+_PLAIN_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
+
+# The parser tells its logger of every malformed form: that is the client's doing.
+_silent = logging.getLogger(f"{__name__}.parser")
+_silent.disabled = True
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a form holds, by name; a name stands in one of the two."""
+
+    fields: dict[str, str] = field(repr=False)
+    files: dict[str, bytes] = field(repr=False)
+
+
+def read_multipart(
+    body: bytes, content_type: str, always_files: Collection[str] = ()
+) -> Form:
+    """The form in ``body``, whose ``Content-Type`` header is ``content_type``.
+
+    A part with a file's name is a file, as is one whose name is among ``always_files``;
+    an input for a file that was left empty (no name, no bytes) is not there at all. What
+    stands before the first and behind the last delimiter is ignored. Files are bounded
+    by the body alone. Raises ``NotUtf8`` for a name or a field in another encoding,
+    ``InvalidParameter`` for all else: no boundary, a truncated body, too many parts, a
+    name twice, an encoding such as Base64.
+    """
+    delimiter = b"\r\n--" + _boundary(content_type)
+    start = _start(body, delimiter)
+    _check_delimiters(body, delimiter, start)
+    collector = _Collector(always_files)
+    parser = MultipartParser(
+        delimiter[4:],
+        collector.callbacks(),
+        max_header_count=MAX_PART_HEADERS,
+        max_header_size=MAX_HEADER_LINE,
+    )
+    parser.logger = _silent
+    try:
+        parser.write(body[start:] if start else body)
+    except FormParserError as error:
+        raise InvalidParameter("the form is malformed") from error
+    return collector.form()
+
+
+def _boundary(content_type: str) -> bytes:
+    if not content_type.isascii() or len(content_type) > MAX_HEADER_LINE:
+        raise InvalidParameter("the Content-Type is malformed")
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"")
+    if kind != MULTIPART.encode() or _BOUNDARY.fullmatch(boundary) is None:
+        raise InvalidParameter("the Content-Type names no form with a boundary")
+    return boundary
+
+
+def _start(body: bytes, delimiter: bytes) -> int:
+    """Where the first delimiter stands, without its line break."""
+    if body.startswith(delimiter[2:]):
+        return 0
+    found = body.find(delimiter, 0, MAX_PREAMBLE + len(delimiter))
+    if found < 0:
+        raise InvalidParameter("the form does not begin with its boundary")
+    return found + 2
+
+
+def _check_delimiters(body: bytes, delimiter: bytes, start: int) -> None:
+    """Refuse what would keep the parser busy: it looks at each byte of a delimiter and
+    of the blanks behind it, while this search runs at the speed of memory."""
+    end = start + len(delimiter) - 2
+    for _ in range(MAX_PARTS + 1):
+        behind = body[end : end + 2]
+        if behind == b"--":
+            return
+        if behind != b"\r\n":
+            raise InvalidParameter("the form's boundary stands inside a line")
+        # The line break may be that of the next delimiter: a part without anything.
+        found = body.find(delimiter, end)
+        if found < 0:
+            raise InvalidParameter("the form is truncated")
+        end = found + len(delimiter)
+    raise InvalidParameter(f"the form has more than {MAX_PARTS} parts")
+
+
+class _Collector:
+    """Takes the parser's calls. The parser is given the body in one piece and shows
+    every value in one piece, so that it is copied once."""
+
+    def __init__(self, always_files: Collection[str]) -> None:
+        self._always_files = always_files
+        self._fields: dict[str, str] = {}
+        self._files: dict[str, bytes] = {}
+        self._header = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._data = memoryview(b"")
+        self._complete = False
+
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._name_header,
+            "on_header_value": self._take_header,
+            "on_part_data": self._take_data,
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def form(self) -> Form:
+        """Raises ``InvalidParameter`` when the closing delimiter has not come."""
+        if not self._complete:
+            raise InvalidParameter("the form is truncated")
+        return Form(self._fields, self._files)
+
+    def _begin(self) -> None:
+        self._headers, self._data = {}, memoryview(b"")
+
+    def _name_header(self, data: bytes, start: int, end: int) -> None:
+        self._header = data[start:end].lower()
+        if self._header in self._headers:
+            raise InvalidParameter("a part of the form has a header twice")
+        self._headers[self._header] = b""
+
+    def _take_header(self, data: bytes, start: int, end: int) -> None:
+        self._headers[self._header] = data[start:end].strip()
+
+    def _take_data(self, data: bytes, start: int, end: int) -> None:
+        self._data = memoryview(data)[start:end]
+
+    def _finish(self) -> None:
+        self._complete = True
+
+    def _end(self) -> None:
+        name, filename = self._read_headers()
+        if name in self._fields or name in self._files:
+            raise InvalidParameter("the form has a name twice")
+        if filename is None and name not in self._always_files:
+            self._fields[name] = _field(self._data)
+        elif filename or self._data:
+            self._files[name] = bytes(self._data)
+
+    def _read_headers(self) -> tuple[str, bytes | None]:
+        """The part's name, and its file's name if it is a file."""
+        if self._headers.get(b"content-transfer-encoding", b"").lower() not in _PLAIN_ENCODINGS:
+            raise InvalidParameter("a part of the form has a transfer encoding")
+        if self._headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
+            raise InvalidParameter("a part of the form is a form itself")
+        header = self._headers.get(b"content-disposition", b"")
+        kind, options = parse_options_header(header)
+        name = options.get(b"name", b"")
+        if kind != b"form-data" or not 0 < len(name) <= MAX_NAME:
+            raise InvalidParameter("a part of the form has no name, or a long one")
+        extended = b"*" if _EXTENDED_NAME.search(header) else None
+        return _text(name), options.get(b"filename", extended)
+
+
+def _field(value: memoryview) -> str:
+    if len(value) > MAX_FIELD:
+        raise InvalidParameter(f"a field of the form has more than {MAX_FIELD} bytes")
+    return _text(bytes(value))
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise NotUtf8 from error

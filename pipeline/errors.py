@@ -5,11 +5,14 @@
     |   |-- MissingParameter    |-- InvalidParameter   |-- BadEncoding
     |   |                       |   `-- NotUtf8
     |   |-- MediaTooLarge       |-- NotAPicture        |-- PictureCorrupt
+    |   |                       |   `-- FormatNotAccepted
     |   |-- PictureOutOfRange   |-- NoFace             |-- ManyFaces
-    |   |-- BadQuality
+    |   |-- BadQuality          |-- DownloadRefused    |-- DownloadTimedOut
     |-- Refused                 who asks may not
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
     |   |-- StaleRequest        |-- IdempotencyConflict
+    |   |-- CredentialExpired   |-- NotPermitted
+    |   `-- LimitReached            |-- RateLimited    |-- QuotaExceeded
     |-- NotFound
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
@@ -74,13 +77,13 @@ class InvalidParameter(BadInput):
     """A parameter has a wrong type or value."""
 
 
-class BadEncoding(BadInput):
 class NotUtf8(InvalidParameter):
     """The text is not UTF-8."""
 
     code = InvalidParameter.code  # only document c tells it from other wrong values
 
 
+class BadEncoding(BadInput):
     """The picture is not valid Base64."""
 
 
@@ -90,6 +93,10 @@ class MediaTooLarge(BadInput):
 
 class NotAPicture(BadInput):
     """The bytes are not a picture in an accepted format."""
+
+
+class FormatNotAccepted(NotAPicture):
+    """The picture is in a format that this operation does not take."""
 
 
 class PictureCorrupt(BadInput):
@@ -117,6 +124,14 @@ class BadQuality(BadInput):
         super().__init__(f"The face did not pass the quality check: {reason}", picture=picture)
 
 
+class DownloadRefused(BadInput):
+    """The picture could not be fetched from its URL."""
+
+
+class DownloadTimedOut(BadInput):
+    """The picture could not be fetched from its URL in time."""
+
+
 class Refused(FaceError):
     """The caller may not do this."""
 
@@ -139,6 +154,37 @@ class StaleRequest(Refused):
 
 class IdempotencyConflict(Refused):
     """The Idempotency-Key was already used for another request."""
+
+
+class CredentialExpired(Refused):
+    """The credentials have expired."""
+
+    reason = "KEY_EXPIRED"
+
+
+class NotPermitted(Refused):
+    """The application may not use this operation."""
+
+    reason = "NO_PERMISSION"
+
+
+class LimitReached(Refused):
+    """The application has used up what it may use."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
+        """``retry_after_s`` is when the same call may pass, if nobody else calls."""
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class RateLimited(LimitReached):
+    """Too many requests in a short time."""
+
+
+class QuotaExceeded(LimitReached):
+    """The quota of calls is used up."""
+
+    reason = "OUT_OF_QUOTA"
 
 
 class NotFound(FaceError):

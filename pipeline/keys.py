@@ -25,6 +25,11 @@ def transient_prefix(tenant_id: int) -> str:
     return f"t{tenant_id}/transient/"
 
 
+def is_transient(key: str) -> bool:
+    """Whether a media key is that of an upload, which goes with its job."""
+    return key.split("/")[1:2] == ["transient"]
+
+
 def transient_hour(key: str) -> str:
     """The hour (UTC, ``YYYYMMDDHH``) in which a transient key was written."""
     return key.split("/")[2]

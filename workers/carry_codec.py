@@ -35,7 +35,7 @@ class _Face(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Carry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    v: Literal[2]
+    v: Literal[3]
     pictures: list[_Array]
     sizes: list[tuple[int, int]]
     faces: list[list[_Face]]
@@ -45,6 +45,7 @@ class _Carry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     cutouts: list[list[bytes]]
     model: VectorModel | None
     hits: list[tuple[int, float]]
+    media: list[str]
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -65,7 +66,7 @@ def pack(carry: Carry) -> bytes:
     """The bytes of a carry."""
     return _ENCODER.encode(
         _Carry(
-            v=2,
+            v=3,
             pictures=[_flat(picture) for picture in carry.pictures],
             sizes=carry.sizes,
             faces=[[_flat_face(face) for face in found] for found in carry.faces],
@@ -75,6 +76,7 @@ def pack(carry: Carry) -> bytes:
             cutouts=carry.cutouts,
             model=carry.model,
             hits=[(hit.label, hit.cosine) for hit in carry.hits],
+            media=carry.media,
         )
     )
 
@@ -97,6 +99,7 @@ def unpack(data: bytes) -> Carry:
             cutouts=flat.cutouts,
             model=flat.model,
             hits=[Hit(label, cosine) for label, cosine in flat.hits],
+            media=flat.media,
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise IntermediateLost(f"An intermediate value cannot be read: {error}") from error

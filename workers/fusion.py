@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -26,6 +26,7 @@ from pipeline.execution.carry import Carry, Conclusion
 from pipeline.execution.conclusions import conclude
 from pipeline.execution.running import run_stage
 from pipeline.jobs.model import Claim, JsonObject
+from pipeline.keys import is_transient
 from pipeline.plans import PLANS, Plan, Stage
 from workers.messages import Ring
 from workers.runtime import Runtime
@@ -47,12 +48,24 @@ END_PAUSE_S = 0.5
 
 @dataclass(slots=True)
 class _Course:
-    """One claim's way through the stages. ``trace`` tells what was run here."""
+    """One claim's way through the stages. ``trace`` tells what was run here.
+
+    The media of the claim's job are those of its row until the rest is fetched, then all.
+    """
 
     claim: Claim
     plan: Plan
     stage: Stage
     trace: list[JsonObject] = field(default_factory=list)
+
+    @property
+    def first(self) -> Stage:
+        return self.plan.first(self.claim.job.params)
+
+    def note_media(self, carry: Carry) -> None:
+        """What was fetched goes when what was uploaded goes."""
+        job = self.claim.job
+        self.claim = replace(self.claim, job=replace(job, media=carry.media_of(job)))
 
 
 def carry_out(ring: Ring, runtime: Runtime) -> None:
@@ -97,7 +110,7 @@ def _work(claim: Claim, runtime: Runtime) -> None:
 
 def _run(course: _Course, runtime: Runtime) -> Conclusion | None:
     """How the job ends; None when it was handed over."""
-    plan, job = course.plan, course.claim.job
+    plan = course.plan
     first = course.stage
     carry = _input(course, runtime)
     stage: Stage | None = first
@@ -107,19 +120,21 @@ def _run(course: _Course, runtime: Runtime) -> Conclusion | None:
         if stage is not None and stage not in runtime.served:
             _hand_over(course, stage, carry, runtime)
             return None
-    return conclude(plan, job, carry, runtime.tools)
+    return conclude(plan, course.claim.job, carry, runtime.tools)
 
 
 def _input(course: _Course, runtime: Runtime) -> Carry:
     """What the stages before have computed, here or elsewhere."""
-    carry: Carry | None = Carry()
-    if course.stage is not course.plan.stages[0]:
-        carry = runtime.intermediates.fetch(course.claim.id, course.stage)
-    if carry is not None:
+    if course.stage is course.first:
+        return Carry()
+    carry, whole = runtime.intermediates.fetch(course.claim.id, course.stage)
+    course.note_media(carry)
+    if whole:
         return carry
-    carry = Carry()
     for stage in course.plan.stages[: course.plan.stages.index(course.stage)]:
-        carry = _run_one(stage, course, carry, runtime)
+        # Fetching is never done again: only its own workers may, and what it left is here.
+        if stage is not Stage.FETCH:
+            carry = _run_one(stage, course, carry, runtime)
     return carry
 
 
@@ -127,6 +142,7 @@ def _run_one(stage: Stage, course: _Course, carry: Carry, runtime: Runtime) -> C
     at = time.time()
     start = time.perf_counter()
     carry = run_stage(stage, course.plan, course.claim.job, carry, runtime.tools)
+    course.note_media(carry)
     course.trace.append(
         {
             "stage": stage.value,
@@ -203,7 +219,7 @@ def _stumble(course: _Course, error: FaceError, runtime: Runtime) -> None:
     """What becomes of a job whose stage raised ``error``."""
     if isinstance(error, IntermediateLost):
         pause_s = 0.0 if course.claim.job.messages < QUICK_CLAIMS else _pause(course.claim)
-        _give_back(course, error, course.plan.stages[0], pause_s, runtime)
+        _give_back(course, error, course.first, pause_s, runtime)
     elif error.retryable:
         _give_back(course, error, Stage(course.claim.job.stage), _pause(course.claim), runtime)
     else:
@@ -262,15 +278,15 @@ def _write(claim: Claim, change: Callable[[], bool], runtime: Runtime) -> bool:
 
 
 def _discard_input(course: _Course, runtime: Runtime) -> None:
-    if course.stage is course.plan.stages[0]:
+    if course.stage is course.first:
         return
     with contextlib.suppress(BrokerUnavailable):  # then it expires
         runtime.intermediates.discard(course.claim.id, course.stage)
 
 
 def _discard_uploads(claim: Claim, runtime: Runtime) -> None:
-    """Remove the pictures that nobody needs any more: what is kept of them is what the
+    """Remove the uploads that nobody needs any more: what is kept of them is what the
     job's effect has stored."""
     with contextlib.suppress(MediaUnavailable):  # then they expire
-        for key in claim.job.media:
+        for key in filter(is_transient, claim.job.media):
             runtime.tools.media.delete(key)

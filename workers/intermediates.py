@@ -1,7 +1,8 @@
 """What one stage leaves for the next when they run on different workers.
 
 Kept in Redis for a while. Pixels that Redis should not carry stay out: then the next
-worker finds a mark in their place and computes the stages before once more.
+worker finds a mark in their place and computes the stages before once more. Behind the
+mark stands what cannot be computed again: where the fetched pictures lie.
 """
 
 from __future__ import annotations
@@ -58,11 +59,13 @@ class Intermediates:
                     self._full, self._looked = True, time.monotonic()
                 else:
                     return True
-            self._redis.set(key, _AGAIN, ex=self._expiry_s)
+            kept = pack(Carry(media=carry.media)) if carry.media else b""
+            self._redis.set(key, _AGAIN + kept, ex=self._expiry_s)
         return False
 
-    def fetch(self, job_id: str, stage: str) -> Carry | None:
-        """The input of ``stage``; None when it is to be computed again.
+    def fetch(self, job_id: str, stage: str) -> tuple[Carry, bool]:
+        """(the input of ``stage``, whether that is all of it: else it is to be computed
+        again, but for the fetched pictures that it names).
 
         Raises ``IntermediateLost`` when nothing was left or it has expired.
         """
@@ -70,7 +73,10 @@ class Intermediates:
             data = self._redis.get(keys.intermediate(job_id, stage))
         if not isinstance(data, bytes):
             raise IntermediateLost
-        return None if data == _AGAIN else unpack(data)
+        if not data.startswith(_AGAIN):
+            return unpack(data), True
+        kept = data.removeprefix(_AGAIN)
+        return (unpack(kept) if kept else Carry()), False
 
     def discard(self, job_id: str, stage: str) -> None:
         """Free what was left for ``stage``; nobody needs it any more."""

@@ -96,7 +96,7 @@ def retry(job_id: JobId) -> None:
 
     store = JobStore(open_database(load_settings()))
     job = find_job(store, job_id)
-    again = store.retry(job.id, PLANS[job.operation].stages[0])
+    again = store.retry(job.id, PLANS[job.operation].first(job.params))
     say(f"Job {again.id} is queued; the reconciler sends it within seconds.")
 
 

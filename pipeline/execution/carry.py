@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.calibration import Calibration
+from pipeline.fetching.base import Fetcher
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.groups import CollectionStore
 from pipeline.gallery.trash import Trash
 from pipeline.index.base import Hit
 from pipeline.index.views import Views
-from pipeline.jobs.model import JsonObject
+from pipeline.jobs.model import Job, JsonObject
 from pipeline.jobs.store import Effect
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits
@@ -30,6 +31,7 @@ class Carry:
     dimension). ``qualities`` and ``cutouts`` (JPEG) belong to the same faces, where the
     plan wants them. ``pictures`` is empty once nothing needs the pixels any more;
     ``model`` made the embeddings; ``hits`` are what the index found, best first.
+    ``media`` are the keys of all pictures once some were fetched, else it is empty.
     """
 
     pictures: list[Picture] = field(default_factory=list)
@@ -41,12 +43,18 @@ class Carry:
     cutouts: list[list[bytes]] = field(default_factory=list)
     model: VectorModel | None = None
     hits: list[Hit] = field(default_factory=list)
+    media: list[str] = field(default_factory=list)
+
+    def media_of(self, job: Job) -> tuple[str, ...]:
+        """The keys of all pictures of ``job``."""
+        return tuple(self.media) or job.media
 
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
     """What a worker brings to the stages. ``calibration`` is the pack's table, None
-    when it has none; ``views`` only an index process has."""
+    when it has none; ``views`` only an index process has, ``fetcher`` only a worker that
+    may fetch."""
 
     media: MediaStore
     pack: Pack
@@ -57,6 +65,7 @@ class Toolbox:
     collections: CollectionStore
     trash: Trash
     views: Views | None = None
+    fetcher: Fetcher | None = None
 
 
 @dataclass(frozen=True, slots=True)

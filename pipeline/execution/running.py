@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.errors import BadQuality, FaceError, ManyFaces, NoFace, TaskUnsupported
 from pipeline.execution.carry import Carry, Toolbox
+from pipeline.execution.fetching import fetch_pictures
 from pipeline.execution.outcomes import model_of
 from pipeline.execution.searching import find
 from pipeline.jobs.model import Job, JsonObject
@@ -55,11 +56,11 @@ def _decode(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
             f"{tools.pack.info.name!r} gives {tools.pack.info.dimension}. Serve another pack."
         )
     pictures = []
-    for index, key in enumerate(job.media):
+    for index, key in enumerate(carry.media_of(job)):
         with _blame(index):
             pictures.append(decode(tools.media.get(key), tools.limits))
     sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
-    return Carry(pictures=pictures, sizes=sizes)
+    return replace(carry, pictures=pictures, sizes=sizes)
 
 
 def _detect(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
@@ -136,6 +137,7 @@ def _blame(index: int) -> Iterator[None]:
 
 
 _RUN: dict[Stage, Callable[[Plan, Job, Carry, Toolbox], Carry]] = {
+    Stage.FETCH: fetch_pictures,
     Stage.DECODE: _decode,
     Stage.DETECT: _detect,
     Stage.EMBED: _embed,

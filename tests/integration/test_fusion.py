@@ -3,100 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Engine
 
-from pipeline.config import Settings
 from pipeline.errors import DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
-from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.jobs.model import Job, JobState
 from pipeline.keys import DONE_CHANNEL
-from pipeline.media.directory import DirectoryStore
 from pipeline.plans import PLANS, Stage
+from tests.integration.conftest import Script, raising, ring
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
 from workers import fusion
 from workers.connection import open_redis
-from workers.dispatch import Dispatcher
 from workers.fusion import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, carry_out
-from workers.intermediates import Intermediates
 from workers.leases import Leases
 from workers.messages import Ring
 from workers.runtime import Runtime
-from workers.wake import Waker
 
 STAGES = PLANS["verify"].stages
-ALL = frozenset(STAGES)
-
-
-class Script:
-    """What each stage does when it is run; by default it adds its size to the carry."""
-
-    def __init__(self) -> None:
-        self.ran: list[Stage] = []
-        self.acts: dict[Stage, Callable[[Job], None]] = {}
-
-    def run_stage(self, stage: Stage, plan: Any, job: Job, carry: Carry, tools: Any) -> Carry:
-        self.ran.append(stage)
-        if act := self.acts.get(stage):
-            act(job)
-        return replace(carry, sizes=[*carry.sizes, (len(carry.sizes), 1)])
-
-    def conclude(self, plan: Any, job: Job, carry: Carry, tools: Any) -> Conclusion:
-        return Conclusion({"sizes": carry.sizes})
-
-
-def raising(error: Exception) -> Callable[[Job], None]:
-    def act(job: Job) -> None:
-        raise error
-
-    return act
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    script = Script()
-    monkeypatch.setattr(fusion, "run_stage", script.run_stage)
-    monkeypatch.setattr(fusion, "conclude", script.conclude)
-    return script
-
-
-@pytest.fixture
-def settings(redis_server: RedisServer) -> Settings:
-    return Settings(broker_url=redis_server.url, lease_s=3.0, max_attempts=3)
-
-
-@pytest.fixture
-def runtime(settings: Settings, queue: Queue, tmp_path: Path) -> Iterator[Runtime]:
-    queue.clock.now = time.time()
-    runtime = Runtime(
-        name="host.group:1", settings=settings, served=ALL,
-        tools=cast(Toolbox, SimpleNamespace(media=DirectoryStore(tmp_path))),
-        store=queue, leases=Leases(queue, settings.lease_s),
-        intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
-        waker=Waker(settings),
-    )
-    yield runtime
-    runtime.leases.close()
-    runtime.intermediates.close()
-    runtime.dispatcher.close()
-    runtime.waker.close()
 
 
 def add(queue: Queue, operation: str = "verify", media: tuple[str, ...] = ()) -> Job:
     job, _ = queue.submit(new_job(queue.tenant, operation=operation, media=media))
     return job
-
-
-def ring(job: Job) -> Ring:
-    return Ring(1, job.id, job.stage)
 
 
 def test_all_stages_in_one_go(queue: Queue, runtime: Runtime, script: Script) -> None:

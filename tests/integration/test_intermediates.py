@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,8 +46,8 @@ def test_what_is_left_is_found_until_it_is_discarded(
 ) -> None:
     assert intermediates.leave(JOB, "detect", carry_of(1000))
     for _ in range(2):
-        found = intermediates.fetch(JOB, "detect")
-        assert found is not None
+        found, whole = intermediates.fetch(JOB, "detect")
+        assert whole
         assert found.pictures[0].shape == (18, 18, 3)
     assert 0 < int(client.ttl(keys.intermediate(JOB, "detect"))) <= 60
     intermediates.discard(JOB, "detect")
@@ -65,8 +66,16 @@ def test_stages_and_jobs_are_apart(intermediates: Intermediates) -> None:
 def test_too_large_leaves_a_mark(intermediates: Intermediates, client: Redis) -> None:
     assert intermediates.leave(JOB, "detect", carry_of(LARGEST - 100_000))
     assert not intermediates.leave(JOB, "detect", carry_of(LARGEST + 100_000))
-    assert intermediates.fetch(JOB, "detect") is None
+    found, whole = intermediates.fetch(JOB, "detect")
+    assert (whole, found.pictures, found.media) == (False, [], [])
     assert int(client.strlen(keys.intermediate(JOB, "detect"))) < 10
+
+
+def test_the_mark_says_where_fetched_pictures_lie(intermediates: Intermediates) -> None:
+    large = replace(carry_of(LARGEST + 100_000), media=["t1/transient/2026010100/a/b"])
+    assert not intermediates.leave(JOB, "detect", large)
+    found, whole = intermediates.fetch(JOB, "detect")
+    assert (whole, found.pictures, found.media) == (False, [], large.media)
 
 
 def test_beyond_the_budget_only_small_values_are_kept(

@@ -34,6 +34,7 @@ def full_carry() -> Carry:
         cutouts=[[b"jpeg"], []],
         model=VectorModel("edge", "a" * 64, 512),
         hits=[Hit(7, 0.75), Hit(2**40, -0.5)],
+        media=["t1/transient/2026010100/a/b", "c"],
     )
 
 
@@ -58,6 +59,7 @@ def test_everything_comes_back() -> None:
     assert back.qualities == carry.qualities
     assert back.cutouts == carry.cutouts
     assert back.model == carry.model
+    assert back.media == carry.media
     assert back.hits == carry.hits
 
 
@@ -80,7 +82,7 @@ def broken(**changes: Any) -> bytes:
     """A packed carry with fields of the outer array replaced."""
     names = [
         "v", "pictures", "sizes", "faces", "crops", "embeddings", "qualities", "cutouts",
-        "model", "hits",
+        "model", "hits", "media",
     ]
     fields = msgspec.msgpack.decode(pack(full_carry()))
     for name, value in changes.items():
@@ -98,6 +100,7 @@ def broken(**changes: Any) -> bytes:
         broken(v=1),
         broken(qualities=[[{"size": 1.0}]]),
         broken(hits=[["7", 0.5]]),
+        broken(media=[7]),
         broken(sizes=[["5", 7]]),
         broken(pictures=[["u1", [7, 5, 3], b"short"]]),
         broken(pictures=[["u1", [7, 15], bytes(105)]]),

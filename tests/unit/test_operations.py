@@ -38,6 +38,21 @@ def test_only_searches_need_the_index() -> None:
     assert PLANS["search"].stages[-1] is Stage.INDEX
 
 
+@pytest.mark.parametrize(
+    ("params", "first"),
+    [
+        ({}, Stage.DECODE), ({"fetch": None}, Stage.DECODE), ({"fetch": []}, Stage.DECODE),
+        ({"fetch": [None, None]}, Stage.DECODE), ({"fetch": "http://a/"}, Stage.DECODE),
+        ({"fetch": [None, "http://a/"]}, Stage.FETCH), ({"fetch": ["http://a/"]}, Stage.FETCH),
+    ],
+)
+def test_a_job_begins_at_fetching_only_for_a_url(
+    params: dict[str, object], first: Stage
+) -> None:
+    assert PLANS["matrix"].first(params) is first
+    assert PLANS["verify"].first(params) is Stage.DECODE
+
+
 def picture(width: int, height: int) -> Picture:
     """Grey, with a white square in the middle."""
     made = np.full((height, width, 3), 90, np.uint8)

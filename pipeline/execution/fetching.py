@@ -1,0 +1,42 @@
+"""The fetch stage: pictures that a request names by URL become media of its job."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from pipeline import keys
+from pipeline.errors import DownloadRefused, FaceError
+from pipeline.execution.carry import Carry, Toolbox
+from pipeline.fetching.base import Fetcher
+from pipeline.jobs.model import Job
+from pipeline.plans import Plan
+
+
+def fetch_pictures(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
+    """The keys of all pictures of a job, those that had to be fetched stored.
+
+    Raises ``MediaUnavailable``, and what ``Fetcher.fetch`` raises with the picture at
+    fault; then nothing has been stored.
+    """
+    if tools.fetcher is None:
+        raise DownloadRefused("Fetching pictures by URL is switched off.")
+    fetched = {
+        index: _fetch(url, index, tools.fetcher)
+        for index, url in enumerate(job.params["fetch"])
+        if url is not None
+    }
+    media = list(job.media)
+    now = time.time()
+    for index, data in fetched.items():
+        media[index] = keys.transient_media(job.tenant_id, job.id, data, now)
+        tools.media.put(media[index], data)
+    return replace(carry, media=media)
+
+
+def _fetch(url: str, index: int, fetcher: Fetcher) -> bytes:
+    try:
+        return fetcher.fetch(url)
+    except FaceError as error:
+        error.picture = index
+        raise

@@ -1,0 +1,1 @@
+"""Fetching pictures from the internet, and only from there."""

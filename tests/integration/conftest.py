@@ -1,0 +1,92 @@
+"""A worker on a real database and a real Redis whose stages are scripted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pipeline.config import Settings
+from pipeline.execution.carry import Carry, Conclusion, Toolbox
+from pipeline.jobs.model import Job
+from pipeline.media.directory import DirectoryStore
+from pipeline.plans import PLANS, Stage
+from tests.job_factory import Queue
+from tests.servers import RedisServer
+from workers import fusion
+from workers.dispatch import Dispatcher
+from workers.intermediates import Intermediates
+from workers.leases import Leases
+from workers.messages import Ring
+from workers.runtime import Runtime
+from workers.wake import Waker
+
+ALL = frozenset(PLANS["verify"].stages)
+
+
+class Script:
+    """What each stage does when it is run; by default it adds its size to the carry."""
+
+    def __init__(self) -> None:
+        self.ran: list[Stage] = []
+        self.seen: list[tuple[str, ...]] = []
+        self.acts: dict[Stage, Callable[[Job], None]] = {}
+        self.media: list[str] = []
+
+    def run_stage(self, stage: Stage, plan: Any, job: Job, carry: Carry, tools: Any) -> Carry:
+        self.ran.append(stage)
+        self.seen.append(carry.media_of(job))
+        if stage is Stage.FETCH:
+            return replace(carry, media=self.media)
+        if act := self.acts.get(stage):
+            act(job)
+        return replace(carry, sizes=[*carry.sizes, (len(carry.sizes), 1)])
+
+    def conclude(self, plan: Any, job: Job, carry: Carry, tools: Any) -> Conclusion:
+        return Conclusion({"sizes": carry.sizes})
+
+
+def raising(error: Exception) -> Callable[[Job], None]:
+    def act(job: Job) -> None:
+        raise error
+
+    return act
+
+
+def ring(job: Job) -> Ring:
+    return Ring(1, job.id, job.stage)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    script = Script()
+    monkeypatch.setattr(fusion, "run_stage", script.run_stage)
+    monkeypatch.setattr(fusion, "conclude", script.conclude)
+    return script
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer) -> Settings:
+    return Settings(broker_url=redis_server.url, lease_s=3.0, max_attempts=3)
+
+
+@pytest.fixture
+def runtime(settings: Settings, queue: Queue, tmp_path: Path) -> Iterator[Runtime]:
+    queue.clock.now = time.time()
+    runtime = Runtime(
+        name="host.group:1", settings=settings, served=ALL,
+        tools=cast(Toolbox, SimpleNamespace(media=DirectoryStore(tmp_path))),
+        store=queue, leases=Leases(queue, settings.lease_s),
+        intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
+        waker=Waker(settings),
+    )
+    yield runtime
+    runtime.leases.close()
+    runtime.intermediates.close()
+    runtime.dispatcher.close()
+    runtime.waker.close()

@@ -96,6 +96,34 @@ class Settings(BaseSettings):
         12 * 1024 * 1024, description="Largest request body that is read."
     )
 
+    # Pictures by URL
+    fetch_urls: bool = Field(
+        False, description="Fetch pictures that requests name by URL. Every process must be told "
+        "the same; a worker of the stage `fetch` does it."
+    )
+    fetch_concurrency: int = Field(
+        8, ge=1, description="Processes of the worker that fetches; a slow server keeps one "
+        "of them busy for fetch_deadline_s."
+    )
+    fetch_deadline_s: float = Field(
+        10.0, gt=0, le=25, description="Seconds that one picture may take, from looking up its "
+        "name to its last byte, over all redirects."
+    )
+    fetch_max_bytes: int = Field(
+        5 * 1024 * 1024, ge=1, description="Largest picture that is fetched."
+    )
+    fetch_ports: str = Field(
+        "80,443", description="Ports that are fetched from, comma separated."
+    )
+    fetch_allow_networks: str = Field(
+        "", description="Networks that are fetched from although their addresses are not public, "
+        "comma separated (`10.1.2.0/24,fd00:1::/64`)."
+    )
+    fetch_deny_networks: str = Field(
+        "", description="Networks that are never fetched from, comma separated; stronger than "
+        "fetch_allow_networks."
+    )
+
     # Jobs
     hold_s: float = Field(
         30.0, ge=0, description="Seconds a response is held before it becomes 202."

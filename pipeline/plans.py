@@ -5,6 +5,7 @@ Light on purpose: whoever only sends jobs on their way imports this, not the mod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,6 +13,7 @@ from enum import StrEnum
 class Stage(StrEnum):
     """A step that can have machines of its own; the value names its queue."""
 
+    FETCH = "fetch"
     DECODE = "decode"
     DETECT = "detect"
     EMBED = "embed"
@@ -38,6 +40,15 @@ class Plan:
     measure: bool = False
     gate: bool = False
     cut: bool = False
+
+    def first(self, params: Mapping[str, object]) -> Stage:
+        """Where a job with these parameters begins: at fetching only when one of its
+        pictures is to be fetched. ``params["fetch"]`` then has one entry a picture, its
+        URL or None."""
+        urls = params.get("fetch")
+        if self.stages[0] is Stage.FETCH and not (isinstance(urls, list) and any(urls)):
+            return self.stages[1]
+        return self.stages[0]
 
     def next_stage(self, stage: Stage) -> Stage | None:
         """The stage after ``stage``; None after the last."""
@@ -66,5 +77,6 @@ PLANS = {
             "replace", _EMBEDDING, embed_faces=1, face_required=True, one_face=True,
             measure=True, cut=True,
         ),
+        Plan("matrix", (Stage.FETCH, *_EMBEDDING), embed_faces=4, face_required=True),
     )
 }

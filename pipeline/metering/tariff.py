@@ -1,0 +1,61 @@
+"""What a call costs, by how it ended.
+
+Document d marks its answers ``charge`` or ``free``; the others say nothing, and the same
+is taken for them: what tells something about faces is charged, what could not be used
+and what failed through the service is not.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pipeline import errors
+
+
+class Cost(StrEnum):
+    """How an accepted call is counted in the end; the values are columns of usage."""
+
+    CHARGED = "charged"
+    FREE = "free"
+    REFUNDED = "refunded"
+
+
+# Errors that are answers about the faces in a picture, or in the gallery.
+CHARGED_ERRORS = frozenset(
+    kind.code
+    for kind in (
+        errors.NoFace, errors.ManyFaces, errors.BadQuality, errors.FaceExists,
+    )
+)
+
+# Failures of the service. What the client can do about a pack, or about a picture that
+# was deleted under way, is nothing either.
+OUR_ERRORS = frozenset(
+    kind.code
+    for kind in (
+        errors.FaceError, errors.JobCrashed, errors.JobTimedOut, errors.MediaNotFound,
+        errors.MediaCorrupt, errors.MediaUnavailable, errors.BrokerUnavailable,
+        errors.DatabaseUnavailable, errors.IndexBehind, errors.IntermediateLost,
+        errors.PackMissing, errors.PackDamaged, errors.PackMismatch, errors.TaskUnsupported,
+        errors.Uncalibrated, errors.BadVector, errors.ProviderUnavailable,
+    )
+)
+
+# (dialect, operation) whose success is free: document d, "adding a face is free".
+FREE_SUCCESSES = frozenset({("d", "enrol")})
+
+# Records that anybody may remove at any time, whatever he has used up.
+FREE_OPERATIONS = frozenset({"delete", "delete_image", "delete_group", "clear"})
+
+
+def of_success(dialect: str, operation: str) -> Cost:
+    """What a call that was carried out costs."""
+    free = (dialect, operation) in FREE_SUCCESSES or operation in FREE_OPERATIONS
+    return Cost.FREE if free else Cost.CHARGED
+
+
+def of_error(code: str) -> Cost:
+    """What a call that ended with the neutral ``code`` costs."""
+    if code in CHARGED_ERRORS:
+        return Cost.CHARGED
+    return Cost.REFUNDED if code in OUR_ERRORS else Cost.FREE

@@ -1,0 +1,245 @@
+"""Counting calls, and refusing those above a quota.
+
+Every call is counted in four rows: of the month and of the day, for the application as a
+whole and for the operation. A row is raised and read in one statement, which locks it to
+the transaction's end; what then stands above a quota takes the transaction back. So a
+quota is exact however many processes count, and a call that fails otherwise costs nothing.
+"""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import usage
+from pipeline.errors import QuotaExceeded
+from pipeline.metering.limits import WHOLE, Limits, relevant
+from pipeline.metering.tariff import Cost
+
+DAY_S = 86_400
+
+# The month before the day, the whole before the operation: who counts for a tenant waits
+# for whoever did so first at one row, always the same, and two never for each other.
+COUNT = text(
+    """
+    INSERT INTO usage (tenant_id, period, operation, charged, free, refunded, refused)
+    VALUES (:tenant, :month, '*', :charged, :free, :refunded, :refused),
+           (:tenant, :month, :operation, :charged, :free, :refunded, :refused),
+           (:tenant, :day, '*', :charged, :free, :refunded, :refused),
+           (:tenant, :day, :operation, :charged, :free, :refunded, :refused)
+    ON CONFLICT (tenant_id, period, operation) DO UPDATE SET
+        charged = usage.charged + excluded.charged,
+        free = usage.free + excluded.free,
+        refunded = usage.refunded + excluded.refunded,
+        refused = usage.refused + excluded.refused
+    RETURNING period, operation, charged
+    """
+)
+
+READ = select(usage.c.period, usage.c.operation, usage.c.charged).where(
+    usage.c.tenant_id == bindparam("tenant"),
+    usage.c.period.in_([bindparam("month"), bindparam("day")]),
+    usage.c.operation.in_([WHOLE, bindparam("operation")]),
+)
+
+Counters = dict[tuple[str, str], int]
+"""Charged calls by (period, operation)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many calls were counted as what. ``charged``, ``free`` and ``refunded`` ones
+    were accepted; ``refused`` ones met a limit or a closed operation."""
+
+    charged: int = 0
+    free: int = 0
+    refunded: int = 0
+    refused: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        return Counts(
+            self.charged + other.charged, self.free + other.free,
+            self.refunded + other.refunded, self.refused + other.refused,
+        )
+
+    def values(self) -> dict[str, int]:
+        return {
+            "charged": self.charged, "free": self.free,
+            "refunded": self.refunded, "refused": self.refused,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What a tenant used of an operation in a period, ``YYYY-MM-DD`` or ``YYYY-MM``."""
+
+    tenant_id: int
+    period: str
+    operation: str
+    counts: Counts
+
+
+def day_of(now: float) -> str:
+    """The day (UTC, ``YYYY-MM-DD``) of an epoch second."""
+    return time.strftime("%Y-%m-%d", time.gmtime(now))
+
+
+def month_of(day: str) -> str:
+    return day[:7]
+
+
+def count(
+    connection: Connection, tenant_id: int, operation: str, day: str, counts: Counts
+) -> Counters:
+    """Add ``counts``; the rows' charged calls as they are then."""
+    rows = connection.execute(
+        COUNT,
+        {
+            "tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day),
+            **counts.values(),
+        },
+    )
+    return {(row.period, row.operation): row.charged for row in rows}
+
+
+def charge(
+    connection: Connection, tenant_id: int, operation: str, limits: Limits, now: float
+) -> str:
+    """Count one call as charged; the day that it is counted for. Raises
+    ``QuotaExceeded``, which must take the transaction back."""
+    day = day_of(now)
+    counters = count(connection, tenant_id, operation, day, Counts(charged=1))
+    _check(counters, operation, limits, now, room=0)
+    return day
+
+
+def settle(
+    connection: Connection, tenant_id: int, operation: str, day: str | None, cost: Cost
+) -> None:
+    """Count a call that was charged on ``day`` as what it cost in the end; None: it never
+    was."""
+    if day is None or cost is Cost.CHARGED:
+        return
+    freed = Counts(charged=-1, free=int(cost is Cost.FREE), refunded=int(cost is Cost.REFUNDED))
+    count(connection, tenant_id, operation, day, freed)
+
+
+def has_quota(limits: Limits, operation: str) -> bool:
+    """Whether calls of ``operation`` are limited in number."""
+    return any(quota is not None for _, limit in relevant(limits, operation)
+               for quota in limit.quotas)
+
+
+def _check(counters: Counters, operation: str, limits: Limits, now: float, *, room: int) -> None:
+    """Raises ``QuotaExceeded`` when a counter has passed, or less ``room`` would pass, its
+    quota."""
+    day = day_of(now)
+    for name, limit in relevant(limits, operation):
+        for period, quota in zip((day, month_of(day)), limit.quotas, strict=True):
+            if quota is not None and counters.get((period, name), 0) + room > quota:
+                raise _exceeded(name, period, now)
+
+
+def _exceeded(name: str, period: str, now: float) -> QuotaExceeded:
+    whose = "of all calls" if name == WHOLE else f"of {name}"
+    monthly = len(period) == len("YYYY-MM")
+    return QuotaExceeded(
+        f"The {'monthly' if monthly else 'daily'} quota {whose} is used up.",
+        retry_after_s=_month_left(now) if monthly else DAY_S - now % DAY_S,
+    )
+
+
+def _month_left(now: float) -> float:
+    """Seconds to the end of the month."""
+    at = time.gmtime(now)
+    days = calendar.monthrange(at.tm_year, at.tm_mon)[1]
+    return (days - at.tm_mday + 1) * DAY_S - now % DAY_S
+
+
+class UsageStore:
+    """Counts in transactions of their own, and tells what was counted. ``clock`` gives
+    epoch seconds. All methods raise ``DatabaseUnavailable``."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def charge(self, tenant_id: int, operation: str, limits: Limits) -> str:
+        """Count one call that is no job; the day. Raises ``QuotaExceeded``."""
+        with writing(self._engine) as connection:
+            return charge(connection, tenant_id, operation, limits, self._clock())
+
+    def settle(self, tenant_id: int, operation: str, day: str, cost: Cost) -> None:
+        """Count a charged call as what it cost in the end."""
+        with writing(self._engine) as connection:
+            settle(connection, tenant_id, operation, day, cost)
+
+    def check(self, tenant_id: int, operation: str, limits: Limits) -> None:
+        """Raises ``QuotaExceeded`` when no call of ``operation`` is left now."""
+        now = self._clock()
+        day = day_of(now)
+        values = {
+            "tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day),
+        }
+        with reading(self._engine) as connection:
+            rows = connection.execute(READ, values)
+            counters = {(row.period, row.operation): row.charged for row in rows}
+        _check(counters, operation, limits, now, room=1)
+
+    def add(self, counted: Mapping[tuple[int, str, str], Counts]) -> None:
+        """Add counts by (tenant, operation, day); those of a tenant that is gone go
+        nowhere."""
+        for (tenant_id, operation, day), counts in sorted(counted.items()):
+            try:
+                with writing(self._engine) as connection:
+                    count(connection, tenant_id, operation, day, counts)
+            except IntegrityError:
+                continue
+
+    def report(
+        self, periods: Iterable[str], tenant_id: int | None = None
+    ) -> list[UsageRow]:
+        """What was counted in ``periods`` (days or months), by tenant, period and
+        operation, without the totals."""
+        query = (
+            select(usage)
+            .where(usage.c.period.in_(list(periods)), usage.c.operation != WHOLE)
+            .order_by(usage.c.tenant_id, usage.c.period, usage.c.operation)
+        )
+        if tenant_id is not None:
+            query = query.where(usage.c.tenant_id == tenant_id)
+        with reading(self._engine) as connection:
+            return [
+                UsageRow(
+                    row.tenant_id, row.period, row.operation,
+                    Counts(row.charged, row.free, row.refunded, row.refused),
+                )
+                for row in connection.execute(query)
+            ]
+
+    def days(self, month: str) -> list[str]:
+        """The days of a month (``YYYY-MM``) in which something was counted."""
+        query = (
+            select(usage.c.period).distinct()
+            .where(usage.c.period.like(f"{month}-%"), usage.c.operation == WHOLE)
+            .order_by(usage.c.period)
+        )
+        with reading(self._engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def purge(self, kept_days: float) -> int:
+        """Remove days, and months that ended, more than ``kept_days`` ago; how many rows
+        that were."""
+        last = day_of(self._clock() - kept_days * DAY_S)
+        past_day = (func.length(usage.c.period) == len(last)) & (usage.c.period < last)
+        past_month = (func.length(usage.c.period) == len(month_of(last))) & (
+            usage.c.period < month_of(last)
+        )
+        with writing(self._engine) as connection:
+            return connection.execute(delete(usage).where(past_day | past_month)).rowcount

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigurationError, FaceError, PackError
 from pipeline.jobs.model import JsonObject
 from pipeline.plans import Stage
 from pipeline.sessions import registry
+from pipeline.sessions.abilities import unserved
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,12 @@ def _pack_of(service: Service) -> JsonObject:
         table = calibration.load(info.name, settings.data_dir, info.recognition_model)
     except (PackError, ConfigurationError):
         return {"name": settings.pack, "calibration": "unknown"}
-    return {"name": info.name, "calibration": "calibrated" if table else "uncalibrated"}
+    return {
+        "name": info.name,
+        "calibration": "calibrated" if table else "uncalibrated",
+        "tasks": sorted(info.tasks),
+        "cannot_serve": list(unserved(info)),
+    }
 
 
 def _word(reachable: bool) -> str:

@@ -24,6 +24,7 @@ from pipeline.gallery.changes import ChangeLog
 from pipeline.media.open import open_media
 from pipeline.secrets import open_vault
 from pipeline.sessions import registry
+from pipeline.sessions.abilities import unserved
 from pipeline.sessions.catalogue import licence_sentence
 from pipeline.sessions.checksums import verify
 
@@ -118,6 +119,8 @@ def check_pack(settings: Settings) -> Iterator[Check]:
         "pack", Verdict.GOOD,
         f"{info.name} ({settings.pack}), {info.dimension} numbers, {tasks}, in {info.path}",
     )
+    if without := unserved(info):
+        yield Check("not served", Verdict.NOTE, "the pack has no model for " + "; ".join(without))
     yield Check("licence", Verdict.NOTE, licence_sentence(info))
     verify(info)
     yield Check("files", Verdict.GOOD, f"{len(info.files)} files have the stated SHA-256")

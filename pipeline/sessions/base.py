@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.types import Crop, Face, LandmarkScheme, Picture, Points
+from pipeline.sessions.contours import Contours
+from pipeline.types import Box, Crop, Face, LandmarkScheme, Picture, Points
 
 
 class Task(StrEnum):
@@ -32,12 +33,14 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PackFile:
-    """One model file of a pack, with the SHA-256 (lower-case hex) it must have."""
+    """One model file of a pack, with the SHA-256 (lower-case hex) it must have.
+    ``crop_scale`` is how many times the face's box an anti-spoof model looks at."""
 
     name: str
     task: Task
     sha256: str
     licence: str
+    crop_scale: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,22 @@ class Embedder(Protocol):
         ...
 
 
+class FaceMeter(Protocol):
+    """Draws the contours of eyes and mouth."""
+
+    def measure(self, picture: Picture, face: Face) -> Contours:
+        """The contours of ``face``, whose box and landmarks may be some pixels off."""
+        ...
+
+
+class SpoofScorer(Protocol):
+    """Tells a face from a picture of one."""
+
+    def score(self, picture: Picture, box: Box) -> float:
+        """How live the face in ``box`` looks, 0 to 1."""
+        ...
+
+
 class Pack(Protocol):
     """A loaded pack: models are loaded when they are first asked for.
 
@@ -102,3 +121,7 @@ class Pack(Protocol):
     def detector(self) -> Detector: ...
 
     def embedder(self) -> Embedder: ...
+
+    def meter(self) -> FaceMeter: ...
+
+    def spoof_scorer(self) -> SpoofScorer: ...

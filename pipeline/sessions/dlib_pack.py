@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PackDamaged
-from pipeline.sessions.base import Detector, Embedder, PackInfo, Task
+from pipeline.sessions.abilities import lacking
+from pipeline.sessions.base import Detector, Embedder, FaceMeter, PackInfo, SpoofScorer, Task
 from pipeline.sessions.catalogue import DLIB_DIMENSION
 from pipeline.sessions.checksums import check_file
+from pipeline.sessions.contours import POINTS_68, Contours
 from pipeline.sessions.vectors import unit_rows
 from pipeline.types import Box, Crop, Face, Picture, Points
 
@@ -109,6 +111,25 @@ class ResNetEmbedder:
         return unit_rows(self._model.compute_face_descriptor([_rgb(crop) for crop in crops]))
 
 
+class Points68Meter:
+    """dlib's 68 points: an ensemble of regression trees (Kazemi and Sullivan, 2014).
+
+    As tried, its lid ratio is 0.11 for closed and 0.33 for open eyes."""
+
+    def __init__(self, path: Path) -> None:
+        self._predictor = _open(dlib.shape_predictor, path)
+
+    def measure(self, picture: Picture, face: Face) -> Contours:
+        box = face.box
+        left, top, right, bottom = (
+            round(side) for side in (box.left, box.top, box.right - 1, box.bottom - 1)
+        )
+        shape = self._predictor(_rgb(picture), dlib.rectangle(left, top, right, bottom))
+        return POINTS_68.contours(
+            np.array([(point.x, point.y) for point in shape.parts()], dtype=np.float64)
+        )
+
+
 class DlibPack:
     """See ``base.Pack``."""
 
@@ -116,6 +137,7 @@ class DlibPack:
         self._info = info
         self._detector: HogDetector | None = None
         self._embedder: ResNetEmbedder | None = None
+        self._meter: Points68Meter | None = None
 
     @property
     def info(self) -> PackInfo:
@@ -130,6 +152,14 @@ class DlibPack:
         if self._embedder is None:
             self._embedder = ResNetEmbedder(self._checked(Task.RECOGNITION))
         return self._embedder
+
+    def meter(self) -> FaceMeter:
+        if self._meter is None:
+            self._meter = Points68Meter(self._checked(Task.LANDMARK_68))
+        return self._meter
+
+    def spoof_scorer(self) -> SpoofScorer:
+        raise lacking(self._info, Task.ANTI_SPOOF)
 
     def _checked(self, task: Task) -> Path:
         file = next(file for file in self._info.files if file.task is task)

@@ -26,6 +26,7 @@ class _File(msgspec.Struct):
     task: str
     sha256: str
     license: str = "not stated"
+    crop_scale: float = 0.0
     embedding: _Embedding | None = None
 
 
@@ -65,7 +66,7 @@ def _pack_file(entry: _File, manifest: Path) -> PackFile:
         raise PackDamaged(f"{manifest} states no SHA-256 for {entry.file}.")
     if Path(entry.file).name != entry.file:
         raise PackDamaged(f"{manifest} names a file outside its directory: {entry.file!r}.")
-    return PackFile(entry.file, Task(entry.task), entry.sha256, entry.license)
+    return PackFile(entry.file, Task(entry.task), entry.sha256, entry.license, entry.crop_scale)
 
 
 def write_manifest(info: PackInfo, origin: str, directory: Path) -> None:
@@ -75,6 +76,7 @@ def write_manifest(info: PackInfo, origin: str, directory: Path) -> None:
         {
             "file": file.name, "task": file.task.value, "sha256": file.sha256,
             "origin": origin, "license": file.licence,
+            **({"crop_scale": file.crop_scale} if file.crop_scale else {}),
             **({"embedding": {"dim": info.dimension}} if file.task is Task.RECOGNITION else {}),
         }
         for file in info.files

@@ -12,10 +12,21 @@ from insightface.model_zoo.scrfd import SCRFD
 from numpy.typing import NDArray
 
 from pipeline.config import Settings
-from pipeline.errors import PackDamaged, TaskUnsupported
+from pipeline.errors import PackDamaged
+from pipeline.sessions.abilities import lacking
 from pipeline.sessions.alignment import crop_arcface
-from pipeline.sessions.base import Detector, Embedder, PackInfo, Task
+from pipeline.sessions.antispoof import MiniFasNets
+from pipeline.sessions.base import (
+    Detector,
+    Embedder,
+    FaceMeter,
+    PackFile,
+    PackInfo,
+    SpoofScorer,
+    Task,
+)
 from pipeline.sessions.checksums import check_file
+from pipeline.sessions.meters import MeshMeter, Points106Meter
 from pipeline.sessions.runtime import check_providers, open_session, running
 from pipeline.sessions.vectors import unit_rows
 from pipeline.types import Box, Crop, Face, Picture, Points
@@ -104,6 +115,8 @@ class OnnxPack:
         self._settings = settings
         self._detector: ScrfdDetector | None = None
         self._embedder: ArcFaceEmbedder | None = None
+        self._meter: FaceMeter | None = None
+        self._spoof_scorer: MiniFasNets | None = None
 
     @property
     def info(self) -> PackInfo:
@@ -119,11 +132,32 @@ class OnnxPack:
             self._embedder = ArcFaceEmbedder(self._checked(Task.RECOGNITION), self._settings)
         return self._embedder
 
+    def meter(self) -> FaceMeter:
+        if self._meter is None:
+            self._meter = self._open_meter()
+        return self._meter
+
+    def _open_meter(self) -> FaceMeter:
+        if Task.LANDMARK_106 in self._info.tasks:
+            return Points106Meter(self._checked(Task.LANDMARK_106), self._settings)
+        mesh, eye = self._checked(Task.LANDMARK_468), self._checked(Task.EYE_CONTOUR)
+        return MeshMeter(mesh, eye, self._settings)
+
+    def spoof_scorer(self) -> SpoofScorer:
+        if self._spoof_scorer is None:
+            models = [
+                (check_file(self._info, file), file.crop_scale)
+                for file in self._files(Task.ANTI_SPOOF)
+            ]
+            self._spoof_scorer = MiniFasNets(models, self._settings)
+        return self._spoof_scorer
+
     def _checked(self, task: Task) -> Path:
-        for file in self._info.files:
-            if file.task is task:
-                return check_file(self._info, file)
-        raise TaskUnsupported(
-            f"The pack {self._info.name!r} has no model for {task.value}; it has "
-            f"{', '.join(sorted(self._info.tasks))}."
-        )
+        return check_file(self._info, self._files(task)[0])
+
+    def _files(self, task: Task) -> list[PackFile]:
+        """At least one. Raises ``TaskUnsupported``."""
+        files = [file for file in self._info.files if file.task is task]
+        if not files:
+            raise lacking(self._info, task)
+        return files

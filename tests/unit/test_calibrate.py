@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from pipeline.calibrate import calibrate_folder, calibrate_pairs, embed_files
 from pipeline.errors import InvalidParameter
-from pipeline.sessions.base import Detector, Embedder, PackFile, PackInfo, Task
+from pipeline.sessions.base import (
+    Detector,
+    Embedder,
+    FaceMeter,
+    PackFile,
+    PackInfo,
+    SpoofScorer,
+    Task,
+)
 from pipeline.types import Box, Crop, Face, LandmarkScheme, Picture, Points
 
 DIMENSION, SIDE = 128, 32
@@ -67,6 +75,12 @@ class MadeUp:
 
     def detector(self) -> Detector:
         return self.eyes
+
+    def meter(self) -> FaceMeter:
+        raise NotImplementedError
+
+    def spoof_scorer(self) -> SpoofScorer:
+        raise NotImplementedError
 
     def embedder(self) -> Embedder:
         return self.brain

@@ -1,0 +1,50 @@
+"""What a pack can be asked for beyond finding and comparing faces."""
+
+from __future__ import annotations
+
+from pipeline.errors import TaskUnsupported
+from pipeline.sessions.base import PackInfo, Task
+
+ACTIVE = "active liveness (living)"
+PASSIVE = "passive liveness (livenessScore, and its part of living)"
+FEATURES = "features (512 numbers)"
+
+# Any of these sets of models draws the contours of eyes and mouth. The 3-D points that
+# InsightFace's packs call 68 do not follow the lids.
+_CONTOURS = (
+    frozenset({Task.LANDMARK_468, Task.EYE_CONTOUR}),
+    frozenset({Task.LANDMARK_106}),
+)
+_CONTOURS_OF_DLIB = (frozenset({Task.LANDMARK_68}),)
+
+_OPERATION = {
+    Task.LANDMARK_68: ACTIVE,
+    Task.LANDMARK_106: ACTIVE,
+    Task.LANDMARK_468: ACTIVE,
+    Task.EYE_CONTOUR: ACTIVE,
+    Task.ANTI_SPOOF: PASSIVE,
+}
+
+_DOCUMENTED_NUMBERS = 512
+
+
+def unserved(info: PackInfo) -> tuple[str, ...]:
+    """The operations that the pack lacks the models for, in words."""
+    contours = _CONTOURS_OF_DLIB if info.kind == "dlib" else _CONTOURS
+    lacks = (
+        (ACTIVE, not any(models <= info.tasks for models in contours)),
+        (PASSIVE, Task.ANTI_SPOOF not in info.tasks),
+        (FEATURES, info.dimension != _DOCUMENTED_NUMBERS),
+    )
+    return tuple(operation for operation, lacking in lacks if lacking)
+
+
+def lacking(info: PackInfo, task: Task) -> TaskUnsupported:
+    """The error that says that the pack has no model for ``task``, and what it can
+    therefore not serve."""
+    operation = _OPERATION.get(task)
+    cannot = f" and cannot serve {operation}" if operation else ""
+    return TaskUnsupported(
+        f"The pack {info.name!r} has no model for {task.value}{cannot}; it has "
+        f"{', '.join(sorted(info.tasks))}."
+    )

@@ -12,7 +12,7 @@ import uuid
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, exists, select, update
+from sqlalchemy import Connection, Row, Select, delete, exists, select, update
 
 from pipeline.database.schema import faces, images, vectors
 from pipeline.errors import BadVector, FaceExists, FaceNotFound, PackMismatch
@@ -34,6 +34,7 @@ from pipeline.gallery.statements import (
     INSERT_IMAGE,
     INSERT_VECTOR,
     NAME_TAKEN,
+    PASSING_PICTURE,
     RECORDS,
     SAME_PICTURE,
 )
@@ -66,8 +67,9 @@ def enrol(connection: Connection, tenant_id: int, new: Enrolment, now: float) ->
     reclaim(connection, [new.image.media_key, *(face.face_key for face in new.faces)])
     check_model(connection, tenant_id, new.model)
     groups = resolve(connection, tenant_id, new.collections)
-    known = None if new.fresh else _same_picture(connection, tenant_id, new.image)
-    if new.fresh:
+    find = PASSING_PICTURE if new.fresh else SAME_PICTURE
+    known = _known(connection, tenant_id, new.image, find)
+    if new.fresh and known is None:
         _check_fresh(connection, tenant_id, new.image)
     image_ref = _insert_image(writer, new.image, now) if known is None else known.id
     before = [] if known is None else _faces_on(connection, image_ref)
@@ -141,12 +143,13 @@ def check_model(connection: Connection, tenant_id: int, model: VectorModel) -> N
 # Pictures ----------------------------------------------------------------------
 
 
-def _same_picture(
-    connection: Connection, tenant_id: int, image: NewImage
+def _known(
+    connection: Connection, tenant_id: int, image: NewImage,
+    find: Select[*tuple[Any, ...]] = SAME_PICTURE,
 ) -> Row[*tuple[Any, ...]] | None:
     """The stored image with the same bytes; of several one that has a face."""
     asked = {"tenant": tenant_id, "sha256": image.sha256, "image": image.image_id}
-    return connection.execute(SAME_PICTURE, asked).one_or_none()
+    return connection.execute(find, asked).one_or_none()
 
 
 def _check_fresh(connection: Connection, tenant_id: int, image: NewImage) -> None:
@@ -194,7 +197,7 @@ def _insert_image(writer: Writer, image: NewImage, now: float) -> int:
 def _move(writer: Writer, old: Row[*tuple[Any, ...]], image: NewImage, now: float) -> None:
     """Hang a face onto another picture; the old one goes unless other faces are on it."""
     connection = writer.connection
-    known = _same_picture(connection, writer.tenant_id, image)
+    known = _known(connection, writer.tenant_id, image)
     others = exists().where(faces.c.image_ref == old.image_ref, faces.c.id != old.id)
     if known is None and not connection.execute(select(others)).scalar_one():
         values = _picture_values(connection, writer.tenant_id, image)
@@ -214,9 +217,14 @@ def _occupy(
     writer: Writer, known: Row[*tuple[Any, ...]], image: NewImage, now: float
 ) -> None:
     """Use a stored picture again: it has a face now, and one object is enough."""
+    changed: dict[str, Any] = {}
     if known.former_face_id is not None:
+        changed["former_face_id"] = None
+    if known.expires_at is not None:
+        changed |= {"expires_at": None, "description": image.description}
+    if changed:
         writer.connection.execute(
-            update(images).where(images.c.id == known.id).values(former_face_id=None)
+            update(images).where(images.c.id == known.id).values(**changed)
         )
     if image.media_key != known.media_key:
         discard(writer.connection, writer.tenant_id, image.media_key, now)

@@ -28,17 +28,25 @@ LAST_MODEL = (
     .order_by(vectors.c.label.desc()).limit(1)
 )
 
+_KNOWN = select(
+    images.c.id, images.c.media_key, images.c.former_face_id, images.c.expires_at
+).where(images.c.tenant_id == _TENANT, images.c.sha256 == bindparam("sha256"))
+
 # The stored image with the same bytes; of several one that has a face, then the one
 # under the same id.
 SAME_PICTURE = (
-    select(images.c.id, images.c.media_key, images.c.former_face_id)
-    .where(images.c.tenant_id == _TENANT, images.c.sha256 == bindparam("sha256"))
-    .order_by(
+    _KNOWN.order_by(
+        images.c.expires_at.is_not(None),
         images.c.former_face_id.is_not(None),
         (images.c.image_id == bindparam("image")).desc(),
         images.c.id,
     )
     .limit(1)
+)
+
+# The same with this id, when it is only stored for a while.
+PASSING_PICTURE = _KNOWN.where(
+    images.c.image_id == bindparam("image"), images.c.expires_at.is_not(None)
 )
 
 ID_TAKEN = select(

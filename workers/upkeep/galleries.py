@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from pipeline.config import Settings
 from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.images import ImageStore
 from pipeline.gallery.sweep import Sweep
 from pipeline.gallery.tenants import tenant_ids
 from pipeline.gallery.trash import Trash
@@ -33,6 +34,10 @@ class GalleryKeeping:
     def empty_trash(self) -> None:
         """Delete the objects that a deletion could not delete itself."""
         Trash(self.engine, self.media, self.clock).empty()
+
+    def expire_images(self) -> None:
+        """Delete the pictures that were stored for a while, once it is over."""
+        ImageStore(self.engine, self.media, self.clock).expire()
 
     def purge_snapshots(self) -> None:
         """Discard snapshots that hold deleted faces and that no index process has

@@ -55,6 +55,7 @@ def _open(settings: Settings) -> Iterator[list[Duty]]:
         yield [
             Duty("reconcile", Reconciler(settings, store, dispatcher, waker).round),
             Duty("expire", Expiry(settings, store, engine, media).round, EXPIRE_EVERY_S),
+            Duty("images", keeping.expire_images, EXPIRE_EVERY_S),
             Duty("trash", keeping.empty_trash, TRASH_EVERY_S),
             Duty("purge", keeping.purge_snapshots, PURGE_EVERY_S),
             Duty("sweep", keeping.sweep, SWEEP_EVERY_S),

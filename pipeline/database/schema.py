@@ -46,6 +46,9 @@ tenants = Table(
     Column("log_number", BigInteger, nullable=False, server_default=text("0")),
     # The next N of the names ID0, ID1, ... that faces without a name get.
     Column("unnamed", BigInteger, nullable=False, server_default=text("0")),
+    # What it may use and may do (pipeline/metering); null: everything.
+    Column("limits", Json, nullable=True),
+    Column("permissions", Json, nullable=True),
     sqlite_autoincrement=True,
 )
 
@@ -66,6 +69,8 @@ credentials = Table(
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=True),
+    # What may be done with it, within what its tenant may; null: everything.
+    Column("permissions", Json, nullable=True),
     Index(None, "tenant_id"),
     sqlite_autoincrement=True,
 )
@@ -136,6 +141,8 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("format", String(16), nullable=False),
     Column("description", String(255), nullable=False),
+    # The day (UTC) for which the job was charged; null: it was not, or no longer is.
+    Column("charged_on", String(10), nullable=True),
     # The last face that the picture lost while it was kept; null while it has a face,
     # and in a picture that never had one.
     Column("former_face_id", BigInteger, nullable=True),
@@ -272,3 +279,22 @@ discarded = Table(
 )
 """Objects that no row names any more, until they are deleted from the media store; noted
 in the transaction that takes their row."""
+
+_ZERO = text("0")
+
+usage = Table(
+    "usage",
+    METADATA,
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"),
+           primary_key=True, autoincrement=False),
+    # A day (UTC, YYYY-MM-DD) or a month (YYYY-MM).
+    Column("period", String(10), primary_key=True),
+    # "*": all operations together.
+    Column("operation", String(32), primary_key=True),
+    Column("charged", BigInteger, nullable=False, server_default=_ZERO),
+    Column("free", BigInteger, nullable=False, server_default=_ZERO),
+    Column("refunded", BigInteger, nullable=False, server_default=_ZERO),
+    Column("refused", BigInteger, nullable=False, server_default=_ZERO),
+    sqlite_with_rowid=False,
+)
+"""Calls, counted; a quota holds for what is charged."""

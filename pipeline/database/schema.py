@@ -106,6 +106,8 @@ jobs = Table(
     Column("published_at", Float, nullable=False),
     Column("started_at", Float, nullable=True),
     Column("finished_at", Float, nullable=True),
+    # The day (UTC) for which the job was charged; null: it was not, or no longer is.
+    Column("charged_on", String(10), nullable=True),
     UniqueConstraint("tenant_id", "idempotency_key"),
     # what waits at a stage, oldest first; what has lost its worker
     Index("ix_jobs_waiting", "state", "stage", "seq"),
@@ -141,8 +143,6 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("format", String(16), nullable=False),
     Column("description", String(255), nullable=False),
-    # The day (UTC) for which the job was charged; null: it was not, or no longer is.
-    Column("charged_on", String(10), nullable=True),
     # The last face that the picture lost while it was kept; null while it has a face,
     # and in a picture that never had one.
     Column("former_face_id", BigInteger, nullable=True),

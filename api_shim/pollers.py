@@ -52,5 +52,8 @@ def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
     credential = tenants.signed(app_id) if is_app_id(app_id) else None
     if credential is None:
         return None
-    right = hmac.compare_digest(secret.encode(), credential.app_secret.encode())
-    return credential.tenant if right else None
+    right = [
+        hmac.compare_digest(secret.encode(), kept.app_secret.encode())
+        for kept in credential.secrets()
+    ]
+    return credential.tenant if any(right) else None

@@ -48,8 +48,17 @@ class Settings(BaseSettings):
     media_region: str = Field("us-east-1", description="Region of the S3 media store.")
     master_key: SecretStr = Field(
         SecretStr(""),
-        description="32 bytes in Base64 that encrypt the secrets at rest; empty: a key file in "
-        "the data directory, made at first use.",
+        description="32 bytes in Base64 that encrypt the secrets at rest; empty: a key file.",
+    )
+    master_keys_old: SecretStr = Field(
+        SecretStr(""),
+        description="Former master keys, comma separated, which still open what was sealed "
+        "under them.",
+    )
+    master_key_file: str = Field(
+        "",
+        description="File with a master key a line, the current one first, which processes read "
+        "again when it changes; empty: `master.key` in the data directory, made at first use.",
     )
 
     # Models

@@ -16,7 +16,7 @@
     |-- NotFound
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
-    |   |-- CollectionNotFound
+    |   |-- CollectionNotFound  |-- CredentialNotFound
     |-- Conflict                what is there already does not allow it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
@@ -213,6 +213,10 @@ class PersonNotFound(NotFound):
 
 class ImageNotFound(NotFound):
     """No such image."""
+class CredentialNotFound(NotFound):
+    """No such live credential."""
+
+
 
 
 class CollectionNotFound(NotFound):

@@ -1,14 +1,12 @@
-"""Secrets at rest: encrypted when they must be read again, an HMAC when they must
-only be recognised. Everything hangs on one master key."""
+"""Secrets at rest: sealed under the current master key, opened under any that is known."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import os
-import secrets
-from pathlib import Path
+import threading
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,91 +15,133 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError
+from pipeline.keyring import KEY_BYTES, FixedKeys, Keyring, open_keyring
 
-KEY_BYTES = 32
 NONCE_BYTES = 12  # the size AES-GCM is defined for (NIST SP 800-38D)
+TAG_BYTES = 16
+
+# A sealed value begins with this and its key's id. Values of before keys could be rotated
+# begin with their nonce.
+_MARK = b"\x00fk1"
+_ID_BYTES = 8
+_HEAD = len(_MARK) + _ID_BYTES
+
+UNMARKED = "unmarked"
+"""What ``key_id`` says of a value that does not name its key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """One master key. ``id`` tells nothing about it; ``first_pepper`` is what fingerprints
+    were made with before the pepper was a value of its own."""
+
+    id: bytes
+    cipher: AESGCM = field(repr=False)
+    first_pepper: bytes = field(repr=False)
 
 
 class Vault:
-    """Seals, opens and recognises secrets under one master key (32 bytes)."""
+    """Seals and opens under the keys of a keyring; thread-safe. Every method may raise
+    ``ConfigurationError`` for keys that cannot be read."""
 
-    def __init__(self, master_key: bytes) -> None:
-        if len(master_key) != KEY_BYTES:
-            raise ConfigurationError(f"the master key must be {KEY_BYTES} bytes")
-        self._cipher = AESGCM(_derive(master_key, b"faceline seal"))
-        self._pepper = _derive(master_key, b"faceline pepper")
+    def __init__(self, keys: bytes | Keyring) -> None:
+        """``keys`` may be a single master key (32 bytes)."""
+        self._ring = FixedKeys(keys) if isinstance(keys, bytes) else keys
+        self._lock = threading.Lock()
+        self._raw: tuple[bytes, ...] = ()
+        self._keys: tuple[_Key, ...] = ()
+        self._known()
 
-    def seal(self, secret: str, owner: str) -> bytes:
+    def seal(self, secret: str | bytes, owner: str) -> bytes:
         """Encrypt ``secret`` (AES-256-GCM), bound to ``owner``."""
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, secret.encode(), owner.encode())
+        key, nonce = self._known()[0], os.urandom(NONCE_BYTES)
+        plain = secret.encode() if isinstance(secret, str) else secret
+        return _MARK + key.id + nonce + key.cipher.encrypt(nonce, plain, owner.encode())
 
     def open(self, sealed: bytes, owner: str) -> str:
-        """The secret that was sealed for ``owner``. Raises ``ConfigurationError`` when
-        it was sealed under another master key."""
-        nonce, body = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        """The text that was sealed for ``owner``. Raises ``ConfigurationError`` when no
+        known key opens it."""
         try:
-            return self._cipher.decrypt(nonce, body, owner.encode()).decode()
-        except (InvalidTag, ValueError) as error:
-            raise ConfigurationError(
-                "a stored secret was sealed under another master key; "
-                "set FACELINE_MASTER_KEY to the key it was made with"
-            ) from error
+            return self.open_bytes(sealed, owner).decode()
+        except UnicodeDecodeError as error:
+            raise ConfigurationError("a stored secret is no text") from error
 
-    def fingerprint(self, secret: str) -> bytes:
-        """HMAC-SHA256 of a random secret, to recognise it by (32 bytes)."""
-        # What a stranger sends need not be valid Unicode.
-        return hmac.digest(self._pepper, secret.encode(errors="surrogatepass"), "sha256")
+    def open_bytes(self, sealed: bytes, owner: str) -> bytes:
+        """The bytes that were sealed for ``owner``. Raises ``ConfigurationError``."""
+        # Reading the keys anew costs one look at a file, and finds a key that another
+        # process has sealed under since.
+        keys = self._known()
+        if sealed.startswith(_MARK):
+            named = [key for key in keys if key.id == sealed[len(_MARK) : _HEAD]]
+            for key in named:
+                opened = _decrypted(key, sealed[_HEAD:], owner)
+                if opened is not None:
+                    return opened
+        for key in keys:
+            opened = _decrypted(key, sealed, owner)
+            if opened is not None:
+                return opened
+        raise ConfigurationError(
+            "a stored secret was sealed under another master key; set FACELINE_MASTER_KEY, or "
+            "FACELINE_MASTER_KEYS_OLD beside it, to the key it was made with"
+        )
 
-    def recognises(self, secret: str, fingerprint: bytes) -> bool:
-        """Whether ``fingerprint`` is that of ``secret``, in constant time."""
-        return hmac.compare_digest(self.fingerprint(secret), fingerprint)
+    def key_id(self, sealed: bytes) -> str:
+        """The id of the key that a value was sealed under (hex), or ``UNMARKED``."""
+        return sealed[len(_MARK) : _HEAD].hex() if sealed.startswith(_MARK) else UNMARKED
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether a value is sealed under the current key."""
+        return self.key_id(sealed) == self.ids()[0]
+
+    def ids(self) -> list[str]:
+        """The ids (hex) of the known keys, the current one first."""
+        return [key.id.hex() for key in self._known()]
+
+    def first_pepper(self) -> bytes:
+        """What fingerprints were made with under the oldest known key."""
+        return self._known()[-1].first_pepper
+
+    def _known(self) -> tuple[_Key, ...]:
+        raw = self._ring.keys()
+        with self._lock:
+            if raw != self._raw:
+                self._keys, self._raw = tuple(_made(key) for key in raw), raw
+            return self._keys
 
 
-def _derive(master_key: bytes, purpose: bytes) -> bytes:
-    return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(master_key)
+def _made(master: bytes) -> _Key:
+    return _Key(
+        _derive(master, b"faceline key id", _ID_BYTES),
+        AESGCM(_derive(master, b"faceline seal")),
+        _derive(master, b"faceline pepper"),
+    )
+
+
+def _decrypted(key: _Key, body: bytes, owner: str) -> bytes | None:
+    try:
+        return key.cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], owner.encode())
+    except (InvalidTag, ValueError):
+        return None
+
+
+def _derive(master: bytes, purpose: bytes, length: int = KEY_BYTES) -> bytes:
+    return HKDF(SHA256(), length, salt=None, info=purpose).derive(master)
 
 
 def open_vault(settings: Settings) -> Vault:
-    """The vault under the configured master key, or under the data directory's own,
+    """The vault under the configured master keys, or under the data directory's own,
     made on first use and readable by its owner only.
 
     Raises ``ConfigurationError``.
     """
-    configured = settings.master_key.get_secret_value()
-    if configured:
-        return Vault(_decode(configured, "FACELINE_MASTER_KEY"))
-    path = settings.data_dir / "master.key"
-    try:
-        if not path.exists():
-            _make_key(path)
-        return Vault(_decode(path.read_text().strip(), str(path)))
-    except OSError as error:
-        raise ConfigurationError(f"the master key cannot be kept: {error}") from error
+    return Vault(open_keyring(settings))
 
 
-def _decode(text: str, source: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise ConfigurationError(f"{source} is not Base64") from error
-
-
-def _make_key(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".master.{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # link() fails when another process was first: its key counts.
-        os.link(fresh, path)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
+def fingerprint(pepper: bytes, secret: str) -> bytes:
+    """HMAC-SHA256 of a random secret, to recognise it by (32 bytes)."""
+    # What a stranger sends need not be valid Unicode.
+    return hmac.digest(pepper, secret.encode(errors="surrogatepass"), "sha256")
 
 
 def digest(*parts: str | bytes) -> str:

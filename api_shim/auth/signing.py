@@ -17,7 +17,7 @@ from typing import Any
 from api_shim.auth import sm2
 from api_shim.wire import Number, canonical, utf8
 from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
-from pipeline.gallery.tenants import SignedCredential
+from pipeline.gallery.tenants import SharedSecret, SignedCredential
 
 UNSIGNED = frozenset({"signData", "encData", "extra"})
 SIGN_TYPES = frozenset({"SHA256", "SM2"})
@@ -104,13 +104,17 @@ def check_signature(request: SignedParameters, credential: SignedCredential | No
     """Raises ``BadSignature``, also when there is no such credential."""
     if credential is None:
         raise BadSignature
-    message = utf8(f"{request.signed}&key={credential.app_secret}")
-    if request.sign_type == "SM2":
-        right = _sm2_right(credential.sm2_public_key, message, request.signature)
-    else:
-        right = hmac.compare_digest(utf8(request.signature), sha256_signature(message))
-    if not right:
+    # Every live secret is tried, whichever is right.
+    right = [_right(request, secret) for secret in credential.secrets()]
+    if not any(right):
         raise BadSignature
+
+
+def _right(request: SignedParameters, secret: SharedSecret) -> bool:
+    message = utf8(f"{request.signed}&key={secret.app_secret}")
+    if request.sign_type == "SM2":
+        return _sm2_right(secret.sm2_public_key, message, request.signature)
+    return hmac.compare_digest(utf8(request.signature), sha256_signature(message))
 
 
 def sha256_signature(message: bytes) -> bytes:

@@ -16,6 +16,8 @@ from pipeline.gallery.tenants import Tenant, TenantStore
 
 app = typer.Typer(help="Applications and their credentials.", no_args_is_help=True)
 
+KEEP_H = 168.0  # a week: long enough to bring new secrets to every client
+
 Name = Annotated[str, typer.Argument(help="The application's name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Sm2 = Annotated[bool, typer.Option("--sm2", help="Make an SM2 key pair for signatures.")]
@@ -110,27 +112,35 @@ def list_apps(json: Json = False) -> None:
 @app.command()
 def rotate(
     name: Name,
-    now: Annotated[bool, typer.Option("--now", help="Disable the old ones at once.")] = False,
+    keep: Annotated[
+        float, typer.Option("--keep", min=0, help="Hours for which the old secrets still work.")
+    ] = KEEP_H,
+    now: Annotated[bool, typer.Option("--now", help="End the old ones at once.")] = False,
     finish: Annotated[
-        bool, typer.Option("--finish", help="Issue none; disable all but the newest.")
+        bool, typer.Option("--finish", help="Issue none; end all but the newest.")
     ] = False,
     sm2: Sm2 = False,
     sm2_public_key: Sm2PublicKey = None,
     json: Json = False,
 ) -> None:
-    """Issue new credentials; the old ones go on until `--finish`."""
+    """Issue new secrets for the same appId and Apid, and a new API key; the old ones go on
+    for a while."""
     _check_key(sm2, sm2_public_key)
     if now and finish:
         raise InvalidParameter("--now issues new credentials and --finish does not: choose one")
     tenants = open_tenants(load_settings())
     tenant = tenants.by_name(name)
-    if not finish:
-        key = sm2_public_key if sm2 or sm2_public_key else _newest_sm2_key(tenants, tenant)
-        _show(issue(tenants, tenant, sm2=sm2, sm2_public_key=key), json)
-    if now or finish:
-        say(f"{retire_old(tenants, tenant)} old credentials of {name} are disabled.")
+    if finish:
+        say(f"{retire_old(tenants, tenant)} old secrets of {name} are ended.")
+        return
+    hours = 0.0 if now else keep
+    key = sm2_public_key if sm2 or sm2_public_key else _newest_sm2_key(tenants, tenant)
+    _show(renew(tenants, tenant, hours * 3600, sm2=sm2, sm2_public_key=key), json)
+    if hours:
+        say(f"The old secrets work for {hours:g} hours more; end that with: "
+            f"faceline apps rotate {name} --finish")
     else:
-        say(f"The old credentials still work; end that with: faceline apps rotate {name} --finish")
+        say(f"The old secrets of {name} are ended.")
 
 
 @app.command()
@@ -164,8 +174,43 @@ def issue(
     )
 
 
+def renew(
+    tenants: TenantStore, tenant: Tenant, keep_s: float, *, sm2: bool = False,
+    sm2_public_key: str | None = None,
+) -> Issued:
+    """New secrets for the newest credential of each kind, and one of a kind that the
+    application does not have; those before it, and its older credentials, end in
+    ``keep_s`` seconds."""
+    newest = dict(tenants.public_ids(tenant.id))
+    private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
+    for kind, public_id in newest.items():
+        tenants.retire(tenant.id, kind, keep_s, keep=public_id)
+    if "signed" in newest:
+        signed = tenants.rotate_signed(tenant.id, newest["signed"], keep_s, public)
+    else:
+        signed = tenants.issue_signed(tenant.id, public)
+    if "apid" in newest:
+        numbered = tenants.rotate_apid(tenant.id, int(newest["apid"]), keep_s)
+    else:
+        numbered = tenants.issue_apid(tenant.id)
+    if "key" in newest:
+        api_key = tenants.rotate_key(tenant.id, newest["key"], keep_s)
+    else:
+        api_key = tenants.issue_key(tenant.id)
+    return Issued(
+        name=tenant.name,
+        app_id=signed.app_id,
+        app_secret=signed.app_secret,
+        api_key=api_key,
+        apid=numbered.apid,
+        kvalue=numbered.kvalue,
+        sm2_private_key=private,
+        sm2_public_key=public,
+    )
+
+
 def retire_old(tenants: TenantStore, tenant: Tenant) -> int:
-    """Disable all but the newest live credential of each kind; how many."""
+    """End all but the newest live secret of each kind; how many."""
     newest = dict(tenants.public_ids(tenant.id))
     return sum(tenants.revoke(tenant.id, kind, keep=public) for kind, public in newest.items())
 

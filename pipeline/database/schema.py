@@ -62,8 +62,8 @@ credentials = Table(
     Column("kind", String(16), nullable=False),
     # What the caller names himself by: the appId, the Apid, or the key's public prefix.
     Column("public_id", String(64), nullable=False, unique=True),
-    # A secret that must be read again (signatures) is encrypted, one that must only be
-    # recognised (keys) is an HMAC; both under the master key.
+    # A secret that must be read again (signatures) is encrypted under the master key, one
+    # that must only be recognised (keys) is an HMAC with the pepper.
     Column("secret", LargeBinary, nullable=False),
     Column("sm2_public_key", String(130), nullable=True),
     Column("disabled", Boolean, nullable=False, default=False),
@@ -74,6 +74,40 @@ credentials = Table(
     Index(None, "tenant_id"),
     sqlite_autoincrement=True,
 )
+
+former_secrets = Table(
+    "former_secrets",
+    METADATA,
+    # One a credential: two secrets are live at most.
+    Column("credential_id", BigId, ForeignKey("credentials.id", ondelete="CASCADE"),
+           primary_key=True, autoincrement=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("sm2_public_key", String(130), nullable=True),
+    Column("until", Float, nullable=False),
+)
+"""The secret that a credential had before it was rotated, as long as it is still accepted."""
+
+peppers = Table(
+    "peppers",
+    METADATA,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    # What fingerprints are made with, encrypted under the master key.
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+data_keys = Table(
+    "data_keys",
+    METADATA,
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"),
+           primary_key=True, autoincrement=False),
+    # Under the master key; null once it was destroyed.
+    Column("wrapped", LargeBinary, nullable=True),
+    # "converting" (what was there before is being encrypted), "on" or "destroyed"
+    Column("state", String(16), nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+"""The keys of tenants whose data are encrypted at rest."""
 
 _PAUSED = text("not_before > 0")
 

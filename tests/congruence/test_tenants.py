@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, insert, select, update
 
 from pipeline.database.engine import reading, writing
-from pipeline.database.schema import credentials
-from pipeline.errors import BadCredentials, ConfigurationError, InvalidParameter, TenantNotFound
+from pipeline.database.schema import credentials, tenants
+from pipeline.errors import (
+    BadCredentials,
+    ConfigurationError,
+    CredentialNotFound,
+    InvalidParameter,
+    TenantNotFound,
+)
 from pipeline.gallery.tenants import TenantStore, tenant_ids
-from pipeline.secrets import KEY_BYTES, Vault
+from pipeline.keyring import KEY_BYTES
+from pipeline.secrets import Vault, fingerprint
 from tests.job_factory import Clock
 
 PUBLIC_KEY = "0f" * 64
@@ -143,6 +150,103 @@ def test_a_credential_expires(store: TenantStore, engine: Engine, clock: Clock) 
     assert store.signed(issued.app_id) is not None
     clock.forward(10)
     assert store.signed(issued.app_id) is None
+
+
+def test_a_credential_keeps_its_name_and_has_two_live_secrets(
+    store: TenantStore, clock: Clock
+) -> None:
+    tenant = store.create("tenant")
+    first = store.issue_signed(tenant.id, PUBLIC_KEY)
+    second = store.rotate_signed(tenant.id, first.app_id, 100.0, "1e" * 64)
+    assert _live_secrets(store, first.app_id) == [
+        (second.app_secret, "1e" * 64), (first.app_secret, PUBLIC_KEY)
+    ]
+    clock.forward(100)
+    assert _live_secrets(store, first.app_id) == [(second.app_secret, "1e" * 64)]
+    third = store.rotate_signed(tenant.id, first.app_id, 100.0)
+    fourth = store.rotate_signed(tenant.id, first.app_id, 100.0)
+    assert _live_secrets(store, first.app_id) == [
+        (fourth.app_secret, None), (third.app_secret, None)
+    ]
+    assert store.revoke(tenant.id, "signed", keep=first.app_id) == 1
+    assert _live_secrets(store, first.app_id) == [(fourth.app_secret, None)]
+    fifth = store.rotate_signed(tenant.id, first.app_id, 0.0)
+    assert _live_secrets(store, first.app_id) == [(fifth.app_secret, None)]
+
+
+def _live_secrets(store: TenantStore, app_id: str) -> list[tuple[str, str | None]]:
+    found = store.signed(app_id)
+    assert found is not None
+    return [(secret.app_secret, secret.sm2_public_key) for secret in found.secrets()]
+
+
+def test_a_number_keeps_its_name_and_has_two_live_keys(
+    store: TenantStore, clock: Clock
+) -> None:
+    tenant = store.create("tenant")
+    first = store.issue_apid(tenant.id)
+    second = store.rotate_apid(tenant.id, first.apid, 100.0)
+    assert first.apid == second.apid
+    for kvalue in (first.kvalue, second.kvalue):
+        assert store.by_apid(first.apid, kvalue) == tenant
+    clock.forward(100)
+    assert store.by_apid(first.apid, second.kvalue) == tenant
+    with pytest.raises(BadCredentials):
+        store.by_apid(first.apid, first.kvalue)
+
+
+def test_a_rotated_key_goes_on_for_a_while(store: TenantStore, clock: Clock) -> None:
+    tenant, other = store.create("tenant"), store.create("other")
+    old, theirs = store.issue_key(tenant.id), store.issue_key(other.id)
+    new = store.rotate_key(tenant.id, old[:12], 100.0)
+    assert store.by_key(old) == store.by_key(new) == tenant
+    assert store.retire(tenant.id, "key", 50.0, keep=new[:12]) == 1
+    assert store.retire(tenant.id, "key", 80.0, keep=new[:12]) == 0
+    clock.forward(50)
+    assert store.by_key(old) is None
+    assert store.public_ids(tenant.id) == [("key", new[:12])]
+    assert store.by_key(new) == tenant
+    assert store.by_key(theirs) == other
+
+
+def test_only_a_live_credential_of_ones_own_is_rotated(store: TenantStore) -> None:
+    tenant, other = store.create("tenant"), store.create("other")
+    signed, key = store.issue_signed(tenant.id), store.issue_key(tenant.id)
+    numbered = store.issue_apid(tenant.id)
+    for who in (other.id, 99):
+        with pytest.raises(CredentialNotFound):
+            store.rotate_signed(who, signed.app_id, 1.0)
+        with pytest.raises(CredentialNotFound):
+            store.rotate_key(who, key[:12], 1.0)
+        with pytest.raises(CredentialNotFound):
+            store.rotate_apid(who, numbered.apid, 1.0)
+    store.revoke(tenant.id, "signed")
+    with pytest.raises(CredentialNotFound):
+        store.rotate_signed(tenant.id, signed.app_id, 1.0)
+
+
+def test_fingerprints_of_before_the_pepper_are_recognised(engine: Engine) -> None:
+    """The pepper was made from the master key; rows of that time go on."""
+    vault = Vault(os.urandom(KEY_BYTES))
+    key = "a" * 43
+    with writing(engine) as connection:
+        tenant = connection.execute(
+            insert(tenants)
+            .values(name="old", settings={}, disabled=False, created_at=1.0)
+            .returning(tenants.c.id)
+        ).scalar_one()
+        connection.execute(
+            insert(credentials).values(
+                tenant_id=tenant, kind="key", public_id=key[:12], disabled=False, created_at=1.0,
+                secret=fingerprint(vault.first_pepper(), key),
+            )
+        )
+    stores = [TenantStore(engine, vault) for _ in range(2)]
+    for store in stores:
+        found = store.by_key(key)
+        assert found is not None
+        assert found.id == tenant
+    assert stores[0].by_key(stores[1].issue_key(tenant)) == found
 
 
 def test_nothing_readable_is_kept(store: TenantStore, engine: Engine) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.secrets import KEY_BYTES, NONCE_BYTES, Vault, digest, open_vault
+from pipeline.keyring import KEY_BYTES, FixedKeys, KeyFile, encoded
+from pipeline.secrets import NONCE_BYTES, UNMARKED, Vault, digest, fingerprint, open_vault
 
 
 @pytest.fixture
@@ -53,14 +54,84 @@ def test_no_changed_byte_is_accepted(vault: Vault) -> None:
             vault.open(sealed[:length], "owner")
 
 
-def test_a_fingerprint_recognises_one_secret_under_one_key(vault: Vault) -> None:
-    mark = vault.fingerprint("secret")
+def test_a_fingerprint_hangs_on_secret_and_pepper() -> None:
+    pepper = os.urandom(KEY_BYTES)
+    mark = fingerprint(pepper, "secret")
     assert len(mark) == 32
-    assert vault.recognises("secret", mark)
-    assert not vault.recognises("Secret", mark)
-    assert not vault.recognises("", mark)
-    assert not vault.recognises("\ud800", mark)
-    assert not Vault(os.urandom(KEY_BYTES)).recognises("secret", mark)
+    assert mark == fingerprint(pepper, "secret")
+    others = {fingerprint(pepper, text) for text in ("Secret", "", "\ud800")}
+    assert len(others | {mark, fingerprint(os.urandom(KEY_BYTES), "secret")}) == 5
+
+
+def test_older_keys_still_open_and_the_current_one_seals() -> None:
+    old, new = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
+    before, both = Vault(old), Vault(FixedKeys(new, old))
+    sealed = before.seal("secret", "owner")
+    assert both.open(sealed, "owner") == "secret"
+    assert not both.is_current(sealed)
+    again = both.seal("secret", "owner")
+    assert both.is_current(again)
+    assert both.key_id(again) == both.ids()[0] == Vault(new).ids()[0]
+    with pytest.raises(ConfigurationError):
+        before.open(again, "owner")
+
+
+def test_what_was_sealed_before_keys_had_names_opens() -> None:
+    """The first version wrote the nonce and the ciphertext alone."""
+    old, new = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
+    vault = Vault(FixedKeys(new, old))
+    unnamed = Vault(old).seal("secret", "owner")[12:]
+    assert vault.open(unnamed, "owner") == "secret"
+    assert vault.key_id(unnamed) == UNMARKED
+    assert not vault.is_current(unnamed)
+
+
+def test_a_process_learns_of_a_new_key_in_the_file(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    running, other = open_vault(settings), open_vault(settings)
+    sealed = running.seal("old", "o")
+    KeyFile(tmp_path / "master.key").add(os.urandom(KEY_BYTES))
+    fresh = other.seal("new", "o")
+    assert running.open(fresh, "o") == "new"
+    assert running.open(sealed, "o") == "old"
+    assert running.ids()[0] == other.key_id(fresh) != other.key_id(sealed)
+    assert KeyFile(tmp_path / "master.key").keep_current() == 1
+    with pytest.raises(ConfigurationError):
+        running.open(sealed, "o")
+    assert stat.S_IMODE((tmp_path / "master.key").stat().st_mode) == 0o600
+
+
+def test_keys_that_are_added_at_once_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "master.key"
+    first = KeyFile(path).keys()
+    added = [os.urandom(KEY_BYTES) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: KeyFile(path).add(key), added))
+    assert set(KeyFile(path).keys()) == {*first, *added}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["master.key"]
+
+
+def test_a_named_key_file_is_not_made(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, master_key_file=str(tmp_path / "mounted"))
+    with pytest.raises(ConfigurationError, match="master key"):
+        open_vault(settings)
+    (tmp_path / "mounted").write_text(f"{encoded(bytes(KEY_BYTES))}\n\n")
+    assert open_vault(settings).ids() == Vault(bytes(KEY_BYTES)).ids()
+    (tmp_path / "mounted").write_text("\n")
+    with pytest.raises(ConfigurationError, match="no master key"):
+        open_vault(settings)
+
+
+def test_former_keys_of_the_environment(tmp_path: Path) -> None:
+    old, new = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
+    settings = Settings.model_validate(
+        {"data_dir": tmp_path, "master_key": encoded(new), "master_keys_old": f"{encoded(old)}, "}
+    )
+    assert open_vault(settings).open(Vault(old).seal("secret", "o"), "o") == "secret"
+    with pytest.raises(ConfigurationError, match="MASTER_KEYS_OLD"):
+        open_vault(
+            Settings.model_validate({"data_dir": tmp_path, "master_keys_old": encoded(old)})
+        )
 
 
 @pytest.mark.parametrize("length", [0, 16, 31, 33])
@@ -99,8 +170,7 @@ def test_processes_that_start_at_once_agree_on_a_key(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         vaults = list(pool.map(open_vault, [settings] * 8))
-    marks = {vault.fingerprint("secret") for vault in vaults}
-    assert len(marks) == 1
+    assert len({tuple(vault.ids()) for vault in vaults}) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["master.key"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from api_shim.auth import sm2
 from infra.cli.database import open_database
 from pipeline.config import load_settings
+from pipeline.errors import BadCredentials
 from pipeline.gallery.tenants import TenantStore
 from pipeline.secrets import open_vault
 from tests.unit.infra.conftest import Faceline
@@ -79,27 +81,54 @@ def test_rotation_leaves_both_until_it_is_finished(
 ) -> None:
     old = created(faceline, "create", "bank", "--sm2")
     new = created(faceline, "rotate", "bank")
-    assert tenants.signed(old["app_id"]) is not None
-    assert tenants.by_key(old["api_key"]) is not None
+    assert (new["app_id"], new["apid"]) == (old["app_id"], old["apid"])
+    assert signs(tenants, old)
+    assert signs(tenants, new)
+    assert tenants.by_key(old["api_key"]) == tenants.by_key(new["api_key"]) is not None
+    for kvalue in (old["kvalue"], new["kvalue"]):
+        assert tenants.by_apid(old["apid"], kvalue).name == "bank"
 
     outcome = faceline("apps", "rotate", "bank", "--finish")
 
-    assert "3 old credentials of bank are disabled" in outcome.err
-    assert tenants.signed(old["app_id"]) is None
+    assert "3 old secrets of bank are ended" in outcome.err
+    assert not signs(tenants, old)
     assert tenants.by_key(old["api_key"]) is None
+    with pytest.raises(BadCredentials):
+        tenants.by_apid(old["apid"], old["kvalue"])
+    assert signs(tenants, new)
+    assert tenants.by_key(new["api_key"]) is not None
     kept = tenants.signed(new["app_id"])
     assert kept is not None
     assert kept.sm2_public_key == old["sm2_public_key"]
-    assert tenants.by_key(new["api_key"]) is not None
 
 
-def test_rotation_now_disables_the_old_at_once(faceline: Faceline, tenants: TenantStore) -> None:
+def test_rotation_now_ends_the_old_at_once(faceline: Faceline, tenants: TenantStore) -> None:
     old = created(faceline, "create", "shop")
 
     new = created(faceline, "rotate", "shop", "--now")
 
-    assert tenants.signed(old["app_id"]) is None
-    assert tenants.signed(new["app_id"]) is not None
+    assert not signs(tenants, old)
+    assert tenants.by_key(old["api_key"]) is None
+    assert signs(tenants, new)
+
+
+def test_the_old_secrets_end_by_themselves(faceline: Faceline, tenants: TenantStore) -> None:
+    old = created(faceline, "create", "shop")
+    created(faceline, "rotate", "shop", "--keep", "2")
+    later = TenantStore(
+        open_database(load_settings()), open_vault(load_settings()), lambda: time.time() + 7201
+    )
+    assert signs(tenants, old)
+    assert not signs(later, old)
+    assert later.by_key(old["api_key"]) is None
+
+
+def signs(tenants: TenantStore, issued: dict[str, Any]) -> bool:
+    """Whether an appSecret is live."""
+    found = tenants.signed(issued["app_id"])
+    return found is not None and issued["app_secret"] in [
+        secret.app_secret for secret in found.secrets()
+    ]
 
 
 def test_a_disabled_application_is_refused_until_that_is_undone(

@@ -21,8 +21,9 @@ from pipeline.errors import FaceError
 from pipeline.gallery.tenants import TenantStore
 from pipeline.jobs.model import JsonObject
 from pipeline.jobs.store import JobStore
+from pipeline.keyring import KEY_BYTES
 from pipeline.media.base import MediaStore
-from pipeline.secrets import KEY_BYTES, Vault
+from pipeline.secrets import Vault
 
 
 class Caller:

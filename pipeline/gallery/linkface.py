@@ -1,0 +1,73 @@
+"""The credentials of document c: an ``api_id`` with an ``api_secret``."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from sqlalchemy import RowMapping, select
+
+from pipeline.database.engine import reading
+from pipeline.database.schema import credentials
+from pipeline.errors import BadCredentials, CredentialExpired
+from pipeline.gallery.credentials import PUBLIC_ID, CredentialStore, Tenant
+
+KIND = "linkface"
+ID_BYTES = 16
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedLinkface:
+    """A fresh credential, shown once."""
+
+    api_id: str
+    api_secret: str = field(repr=False)
+
+
+class LinkfaceStore(CredentialStore):
+    """Those of every tenant, beside the other kinds."""
+
+    def issue_linkface(self, tenant_id: int) -> IssuedLinkface:
+        """A new api_id and api_secret; of the latter only the fingerprint is kept. Raises
+        ``TenantNotFound``."""
+        issued = IssuedLinkface(secrets.token_hex(ID_BYTES), secrets.token_hex(SECRET_BYTES))
+        mark = self._pepper.fingerprint(issued.api_secret)
+        self._insert(tenant_id, KIND, issued.api_id, mark, None)
+        return issued
+
+    def rotate_linkface(self, tenant_id: int, api_id: str, keep_s: float) -> IssuedLinkface:
+        """A new api_secret for an api_id; the present one goes on for ``keep_s`` seconds.
+        Raises ``CredentialNotFound``."""
+        issued = IssuedLinkface(api_id, secrets.token_hex(SECRET_BYTES))
+        mark = self._pepper.fingerprint(issued.api_secret)
+        self._replace(tenant_id, KIND, api_id, keep_s, mark, None)
+        return issued
+
+    def by_linkface(self, api_id: str, api_secret: str) -> Tenant:
+        """The tenant of a live api_id. Raises ``CredentialExpired`` when its time is over
+        (only who shows the right secret learns so), else ``BadCredentials``."""
+        found = self._credential(KIND, api_id)
+        if found is not None and self._recognised(api_secret, found[0]):
+            return found[1]
+        if found is None and self._was_right(api_id, api_secret):
+            raise CredentialExpired
+        raise BadCredentials("wrong api_id or api_secret")
+
+    def _was_right(self, api_id: str, api_secret: str) -> bool:
+        """Whether a credential that has expired, and was not revoked, has this secret."""
+        row = self._expired(api_id)
+        return row is not None and self._pepper.recognises(api_secret, [row["secret"]])
+
+    def _expired(self, api_id: str) -> RowMapping | None:
+        if PUBLIC_ID.fullmatch(api_id) is None:
+            return None
+        with reading(self._engine) as connection:
+            return connection.execute(
+                select(*credentials.c).where(
+                    credentials.c.kind == KIND,
+                    credentials.c.public_id == api_id,
+                    credentials.c.disabled.is_(False),
+                    credentials.c.expires_at <= self._clock(),
+                )
+            ).mappings().one_or_none()

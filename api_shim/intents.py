@@ -30,18 +30,36 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A picture that the tenant has stored, by its media key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePicture:
+    """A picture that is to be fetched."""
+
+    url: str = field(repr=False)
+
+
+SentPicture = bytes | StoredPicture | RemotePicture
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """A job that a tenant wants.
 
     ``params`` (JSON) is all that the plan and the dialect's rendering need to know;
-    ``pictures`` are the uploaded files in order. ``once`` is the digest of a signed
-    request that may be accepted only once, until ``once_until`` (epoch seconds).
+    ``pictures`` are in order: the uploaded file itself, one that is stored already, or
+    where to fetch it. ``once`` is the digest of a signed request that may be accepted
+    only once, until ``once_until`` (epoch seconds).
     """
 
     tenant: Tenant
     operation: str
     params: JsonObject
-    pictures: tuple[bytes, ...] = field(repr=False)
+    pictures: tuple[SentPicture, ...] = field(repr=False)
     once: str | None = None
     once_until: float = 0.0
 

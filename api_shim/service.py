@@ -18,7 +18,7 @@ from typing import ParamSpec, Self, TypeVar
 import msgspec
 from sqlalchemy import Engine
 
-from api_shim.intents import Intent
+from api_shim.intents import Intent, RemotePicture, SentPicture, StoredPicture
 from api_shim.waiting import Waiting
 from pipeline import keys
 from pipeline.config import Settings
@@ -163,16 +163,15 @@ class Service:
             if earlier is not None:
                 return earlier, False
         now, owner = self._clock(), uuid.uuid4().hex
-        media = tuple(
-            keys.transient_media(intent.tenant.id, owner, p, now) for p in intent.pictures
-        )
+        media = tuple(_media_key(intent.tenant.id, owner, p, now) for p in intent.pictures)
         self._store(dict(zip(media, intent.pictures, strict=True)))
+        params = self._params(intent)
         new = NewJob(
             tenant_id=intent.tenant.id,
             operation=intent.operation,
             dialect=dialect,
-            stage=PLANS[intent.operation].stages[0],
-            params=self._params(intent),
+            stage=PLANS[intent.operation].first(params),
+            params=params,
             media=media,
             request_id=request_id,
             digest=content,
@@ -190,25 +189,29 @@ class Service:
         return job, created
 
     def _drop(self, media: Collection[str]) -> None:
-        """Remove the pictures of a submit that became no job."""
+        """Remove the uploads of a submit that became no job."""
         with suppress(MediaUnavailable):  # then they expire
-            for key in media:
+            for key in filter(keys.is_transient, media):
                 self.media.delete(key)
 
     def _params(self, intent: Intent) -> JsonObject:
-        """The job's parameters: a search must see what the tenant has changed by now."""
-        if Stage.INDEX not in PLANS[intent.operation].stages:
-            return intent.params
-        return {**intent.params, "number": self._changes.latest(intent.tenant.id)}
+        """The job's parameters: a search must see what the tenant has changed by now,
+        and the fetching stage know where to fetch."""
+        params = intent.params
+        if Stage.INDEX in PLANS[intent.operation].stages:
+            params = {**params, "number": self._changes.latest(intent.tenant.id)}
+        urls = [p.url if isinstance(p, RemotePicture) else None for p in intent.pictures]
+        return {**params, "fetch": urls} if any(urls) else params
 
-    def _store(self, pictures: dict[str, bytes]) -> None:
-        """Put every picture. While the store is known to be away, a moment at a time,
+    def _store(self, pictures: dict[str, SentPicture]) -> None:
+        """Put every upload. While the store is known to be away, a moment at a time,
         others are refused at once instead of waiting in a queue for the same answer."""
         if time.monotonic() < self._media_rest_until:
             raise MediaUnavailable
         try:
             for key, picture in pictures.items():
-                self.media.put(key, picture)
+                if isinstance(picture, bytes):
+                    self.media.put(key, picture)
         except MediaUnavailable:
             self._media_rest_until = time.monotonic() + MEDIA_REST_S
             raise
@@ -216,7 +219,8 @@ class Service:
     def _check_pictures(self, intent: Intent, limits: PictureLimits) -> None:
         for index, picture in enumerate(intent.pictures):
             try:
-                inspect(picture, limits)
+                if isinstance(picture, bytes):
+                    inspect(picture, limits)
             except FaceError as error:
                 error.picture = index if len(intent.pictures) > 1 else None
                 raise
@@ -262,5 +266,27 @@ class Service:
 def _content(intent: Intent, dialect: str) -> str:
     """What makes two requests the same under one idempotency key."""
     params = msgspec.json.encode(intent.params, order="deterministic")
-    hashes = (hashlib.sha256(picture).digest() for picture in intent.pictures)
-    return digest(dialect, intent.operation, params, *hashes)
+    return digest(dialect, intent.operation, params, *map(_identity, intent.pictures))
+
+
+def _identity(picture: SentPicture) -> bytes:
+    """What makes two pictures of two requests the same, 32 bytes."""
+    match picture:
+        case bytes():
+            return hashlib.sha256(picture).digest()
+        case StoredPicture(key):
+            return hashlib.sha256(b"stored " + key.encode()).digest()
+        case RemotePicture(url):
+            return hashlib.sha256(b"url " + url.encode()).digest()
+
+
+def _media_key(tenant_id: int, owner: str, picture: SentPicture, now: float) -> str:
+    """Where a job's picture lies: an upload under a key of its own; nowhere yet when it
+    is to be fetched."""
+    match picture:
+        case bytes():
+            return keys.transient_media(tenant_id, owner, picture, now)
+        case StoredPicture(key):
+            return key
+        case RemotePicture():
+            return ""

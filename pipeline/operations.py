@@ -14,6 +14,7 @@ row keeps:
 | match      | 1 | Match   | ManyFaces, FaceNotFound, PackMismatch, Uncalibrated |
 | similarity | n | none    | ManyFaces, Uncalibrated |
 | compare    | 2 | none    | Uncalibrated |
+| matrix     | 2 | Matrix  | ManyFaces, ImageNotFound, Uncalibrated; what fetching raises |
 | search     | 1 | Search  | CollectionNotFound, PackMismatch, Uncalibrated |
 
 An error that a picture causes carries its index as ``picture``. Every result has
@@ -37,6 +38,9 @@ number)}``. Beside that:
 | match      | "face_id", "cosine", "confidence", "distance" |
 | similarity | "cosines", "confidences": of the pictures 2 to n against the first |
 | compare    | as verify |
+| matrix     | "cosines", "confidences": a row for each face of the first picture;
+               "max_confidence"; "image_ids": of each picture, None for one that was not sent
+               but stored before |
 | search     | "hits": [HIT, ...] best first, "embedding" when asked for |
 
 ENROLLED is ``{"id", "person_id", "face_token", "name", "gender", "image_id",
@@ -114,6 +118,28 @@ class Match(Parameters, frozen=True, kw_only=True):
     """Compare the one face of a picture with the enrolled face ``face_id``."""
 
     face_id: int
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a picture that is fetched may be, by its header; the web side checks the
+    others."""
+
+    max_bytes: int
+    max_side: int
+    formats: tuple[str, ...]
+
+
+class Matrix(Parameters, frozen=True, kw_only=True):
+    """Compare every face of a picture with every face of another.
+
+    ``auto_rotate``: the pictures of which the upright turn is to be found from the faces.
+    ``lifetime_s``: for how long those that were sent are stored. ``bounds`` hold for
+    those that are fetched.
+    """
+
+    auto_rotate: tuple[bool, ...]
+    lifetime_s: float
+    bounds: Bounds
 
 
 class Search(Parameters, frozen=True, kw_only=True):

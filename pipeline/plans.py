@@ -26,8 +26,9 @@ class Plan:
 
     ``embed_faces`` is the most faces a picture that are embedded, 0 for none; with
     ``face_required`` a picture without a face ends the job, with ``one_face`` one with
-    several, too; ``dimension`` is the length of embedding that the operation's answer
-    promises, None when any will do. Of the faces that are embedded, ``measure`` wants
+    several, too; ``most_faces`` is how many a picture may have, 0 any number;
+    ``dimension`` is the length of embedding that the operation's answer promises, None
+    when any will do. Of the faces that are embedded, ``measure`` wants
     the quality, ``gate`` that it passes the limits, and ``cut`` pictures.
     """
 
@@ -36,6 +37,7 @@ class Plan:
     embed_faces: int = 0
     face_required: bool = False
     one_face: bool = False
+    most_faces: int = 0
     dimension: int | None = None
     measure: bool = False
     gate: bool = False
@@ -77,6 +79,8 @@ PLANS = {
             "replace", _EMBEDDING, embed_faces=1, face_required=True, one_face=True,
             measure=True, cut=True,
         ),
-        Plan("matrix", (Stage.FETCH, *_EMBEDDING), embed_faces=4, face_required=True),
+        Plan(
+            "matrix", (Stage.FETCH, *_EMBEDDING), embed_faces=4, face_required=True, most_faces=4
+        ),
     )
 }

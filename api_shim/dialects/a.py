@@ -152,7 +152,10 @@ class ApidFace:
 
     def _similarity(self, request: Request) -> Intent:
         intent = _job(request, "similarity", None)
-        headers = [inspect(picture, self.limits) for picture in intent.pictures]
+        headers = [
+            inspect(picture, self.limits)
+            for picture in intent.pictures if isinstance(picture, bytes)
+        ]
         # A worker holds the pixels of them all at once: no more than two pictures
         # of the largest size have.
         if sum(header.width * header.height for header in headers) > 2 * self.limits.max_pixels:

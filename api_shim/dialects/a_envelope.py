@@ -25,6 +25,7 @@ CODES: dict[str, int] = {
     errors.BadEncoding.code: 4,
     errors.MediaTooLarge.code: 4,
     errors.NotAPicture.code: 4,
+    errors.FormatNotAccepted.code: 4,
     errors.PictureCorrupt.code: 4,
     errors.PictureOutOfRange.code: 4,
     errors.NoFace.code: 5,

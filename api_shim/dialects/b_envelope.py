@@ -56,6 +56,7 @@ ANSWERS: dict[str, Answer] = {
     errors.IdempotencyConflict.code: _ARGUMENT,
     errors.BadEncoding.code: _FORMAT,
     errors.NotAPicture.code: _FORMAT,
+    errors.FormatNotAccepted.code: _FORMAT,
     errors.PictureCorrupt.code: _FORMAT,
     errors.MediaTooLarge.code: _SIZE,
     errors.PictureOutOfRange.code: _SIZE,

@@ -45,6 +45,7 @@ STATUSES: dict[str, Status] = {
     errors.MediaTooLarge.code: Status.IMAGE_INVALID_SIZE,
     errors.BadEncoding.code: Status.IMAGE_INVALID_FORMAT,
     errors.NotAPicture.code: Status.IMAGE_INVALID_FORMAT,
+    errors.FormatNotAccepted.code: Status.IMAGE_INVALID_FORMAT,
     errors.PictureCorrupt.code: Status.IMAGE_INVALID_FORMAT,
     errors.PictureOutOfRange.code: Status.IMAGE_INVALID_FORMAT,
     errors.PersonNotFound.code: Status.PERSON_ID_NOT_EXIST,

@@ -29,6 +29,7 @@ CODES: dict[str, int] = {
     errors.MediaTooLarge.code: 9002,
     errors.BadEncoding.code: 9901,
     errors.NotAPicture.code: 9902,
+    errors.FormatNotAccepted.code: 9902,
     errors.PictureCorrupt.code: 9902,
     errors.PictureOutOfRange.code: 9902,
     errors.NoFace.code: 9903,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
+from pipeline.execution.comparing import conclude_matrix
 from pipeline.execution.enrolling import conclude_enrol, conclude_replace
 from pipeline.execution.outcomes import (
     conclude_features,
@@ -22,6 +23,7 @@ _CONCLUDE: dict[str, Callable[[Job, Carry, Toolbox], Conclusion]] = {
     "verify": conclude_pair,
     "compare": conclude_pair,
     "features": conclude_features,
+    "matrix": conclude_matrix,
     "similarity": conclude_similarity,
     "match": conclude_match,
     "search": conclude_search,

@@ -3,7 +3,6 @@ transaction that ends the job and gives them rows."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import time
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pipeline.errors import PackMismatch
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.execution.outcomes import enrolled_face, neutral, quality_json
 from pipeline.gallery.enrol import enrol, replace_face
+from pipeline.gallery.keep import default_image_id
 from pipeline.gallery.records import Enrolment, NewFace, NewImage
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.media.header import inspect
@@ -59,12 +59,6 @@ def conclude_replace(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
         }
 
     return Conclusion({}, effect, (media, face.face_key))
-
-
-def default_image_id(data: bytes) -> str:
-    """Document b, 1.1: URL-safe Base64 of the file's MD5."""
-    digest = hashlib.md5(data, usedforsecurity=False).digest()
-    return base64.urlsafe_b64encode(digest).decode()
 
 
 def _keep_picture(

@@ -9,20 +9,32 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.errors import BadQuality, FaceError, ManyFaces, NoFace, TaskUnsupported
+from pipeline.errors import (
+    BadQuality,
+    FaceError,
+    ImageNotFound,
+    ManyFaces,
+    MediaNotFound,
+    NoFace,
+    TaskUnsupported,
+)
 from pipeline.execution.carry import Carry, Toolbox
 from pipeline.execution.fetching import fetch_pictures
 from pipeline.execution.outcomes import model_of
 from pipeline.execution.searching import find
 from pipeline.jobs.model import Job, JsonObject
-from pipeline.operations import Enrol, Locate, Search
+from pipeline.keys import is_transient
+from pipeline.media.header import PictureLimits, inspect
+from pipeline.operations import Bounds, Enrol, Locate, Matrix, Search
 from pipeline.plans import Plan, Stage
+from pipeline.sessions.base import Detector
 from pipeline.stages.align import align_faces
 from pipeline.stages.cutout import cut_out
 from pipeline.stages.decode import decode
-from pipeline.stages.detect import detect
+from pipeline.stages.detect import detect, largest_first
 from pipeline.stages.embed import embed
 from pipeline.stages.quality import failing, measure
+from pipeline.stages.upright import upright
 from pipeline.types import Face, Picture, Quality, QualityLimits
 
 T = TypeVar("T")
@@ -58,20 +70,45 @@ def _decode(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     pictures = []
     for index, key in enumerate(carry.media_of(job)):
         with _blame(index):
-            pictures.append(decode(tools.media.get(key), tools.limits))
-    sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
-    return replace(carry, pictures=pictures, sizes=sizes)
+            pictures.append(_picture(job, index, key, tools))
+    return replace(carry, pictures=pictures, sizes=_sizes(pictures))
+
+
+def _picture(job: Job, index: int, key: str, tools: Toolbox) -> Picture:
+    """Raises ``ImageNotFound`` for a stored picture that was deleted meanwhile."""
+    try:
+        data = tools.media.get(key)
+    except MediaNotFound as error:
+        if is_transient(key):
+            raise
+        raise ImageNotFound from error
+    if not job.media[index]:
+        # Of what was fetched the web side has not seen the header.
+        inspect(data, _narrowed(tools.limits, Matrix.of(job.params).bounds))
+    return decode(data, tools.limits, tools.sandbox)
+
+
+def _narrowed(limits: PictureLimits, bounds: Bounds) -> PictureLimits:
+    return replace(
+        limits, max_bytes=min(limits.max_bytes, bounds.max_bytes),
+        max_side=min(limits.max_side, bounds.max_side),
+        formats=frozenset(each for each in limits.formats if each in bounds.formats),
+    )
+
+
+def _sizes(pictures: list[Picture]) -> list[tuple[int, int]]:
+    return [(picture.shape[1], picture.shape[0]) for picture in pictures]
 
 
 def _detect(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
-    faces = [detect(picture, tools.pack.detector()) for picture in carry.pictures]
-    for index, found in enumerate(faces):
+    carry = _find(plan, job, carry, tools.pack.detector())
+    most = 1 if plan.one_face else plan.most_faces
+    for index, found in enumerate(carry.faces):
         if plan.face_required and not found:
             raise NoFace(picture=index)
-        if plan.one_face and len(found) > 1:
+        if 0 < most < len(found):
             raise ManyFaces(picture=index)
-    carry = replace(carry, faces=faces)
-    chosen = [found[: plan.embed_faces] for found in faces]
+    chosen = [found[: plan.embed_faces] for found in carry.faces]
     if plan.measure:
         carry = replace(carry, qualities=_qualities(plan, carry, chosen, tools.quality_limits))
     if plan.cut:
@@ -85,6 +122,18 @@ def _detect(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
         carry = replace(carry, crops=crops)
     # The crops are all that embedding needs: pixels need not cross to its machine.
     return replace(carry, pictures=[])
+
+
+def _find(plan: Plan, job: Job, carry: Carry, detector: Detector) -> Carry:
+    """The faces of every picture; those that are to be turned by their faces, turned."""
+    if plan.operation != "matrix":
+        return replace(carry, faces=[detect(picture, detector) for picture in carry.pictures])
+    pictures, faces = [], []
+    for picture, turn in zip(carry.pictures, Matrix.of(job.params).auto_rotate, strict=True):
+        seen, found = upright(picture, detector) if turn else (picture, detect(picture, detector))
+        pictures.append(seen)
+        faces.append(largest_first(found))
+    return replace(carry, pictures=pictures, sizes=_sizes(pictures), faces=faces)
 
 
 def _qualities(

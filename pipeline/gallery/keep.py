@@ -8,6 +8,7 @@ it permanent.
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import uuid
 from typing import Any
@@ -22,6 +23,12 @@ from pipeline.gallery.trash import discard, reclaim
 
 _BASE64 = re.compile("[A-Za-z0-9_-]{22}==")
 _HEX = re.compile("[0-9a-f]{32}")
+
+
+def default_image_id(data: bytes) -> str:
+    """Document b, 1.1: URL-safe Base64 of the file's MD5."""
+    digest = hashlib.md5(data, usedforsecurity=False).digest()
+    return base64.urlsafe_b64encode(digest).decode()
 
 
 def cloud_id(image_id: str) -> str:

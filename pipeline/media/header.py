@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Self
 
 from pipeline.config import Settings
-from pipeline.errors import MediaTooLarge, NotAPicture, PictureCorrupt, PictureOutOfRange
+from pipeline.errors import (
+    FormatNotAccepted,
+    MediaTooLarge,
+    NotAPicture,
+    PictureCorrupt,
+    PictureOutOfRange,
+)
 from pipeline.media.layouts import READERS, PictureFormat, picture_format
 
 ALL_FORMATS: frozenset[PictureFormat] = frozenset(READERS)
@@ -65,14 +71,16 @@ def inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
     """The header of the picture in ``data``, found to be within ``limits``.
 
     Raises ``MediaTooLarge``, ``NotAPicture`` (by its bytes; names play no part),
-    ``PictureCorrupt`` when the header is cut off or contradicts itself, and
-    ``PictureOutOfRange``.
+    ``FormatNotAccepted``, ``PictureCorrupt`` when the header is cut off or contradicts
+    itself, and ``PictureOutOfRange``.
     """
     if len(data) > limits.max_bytes:
         raise MediaTooLarge(f"The file is larger than {limits.max_bytes} bytes.")
     name = picture_format(data)
-    if name is None or name not in limits.formats:
+    if name is None:
         raise NotAPicture
+    if name not in limits.formats:
+        raise FormatNotAccepted
     try:
         header = PictureHeader(name, *READERS[name](data))
     except (struct.error, ValueError) as error:

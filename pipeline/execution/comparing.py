@@ -1,0 +1,63 @@
+"""How a comparison of all faces of two pictures ends: with a matrix, and with the pictures
+that were sent kept for a while."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from sqlalchemy import Connection
+
+from pipeline import keys
+from pipeline.execution.carry import Carry, Conclusion, Toolbox
+from pipeline.execution.outcomes import calibrated, neutral
+from pipeline.gallery.keep import default_image_id, keep_image
+from pipeline.gallery.records import NewImage
+from pipeline.jobs.model import Job, JsonObject
+from pipeline.media.header import inspect
+from pipeline.operations import Matrix
+
+
+def conclude_matrix(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+    """Raises ``Uncalibrated``, ``MediaUnavailable``; the effect ``TenantNotFound``."""
+    table = calibrated(tools)
+    cosines = np.clip(carry.embeddings[0] @ carry.embeddings[1].T, -1.0, 1.0).tolist()
+    confidences = [[table.confidence(cosine) for cosine in row] for row in cosines]
+    sent = {
+        index: key
+        for index, key in enumerate(carry.media_of(job)) if keys.is_transient(key)
+    }
+    kept = {key: _put(job, key, tools) for key in sent.values()}
+    lifetime_s = Matrix.of(job.params).lifetime_s
+
+    def effect(connection: Connection) -> JsonObject:
+        now = time.time()
+        ids: list[str | None] = [None, None]
+        for index, key in sent.items():
+            ids[index] = keep_image(
+                connection, job.tenant_id, kept[key], now, now + lifetime_s
+            )
+        return {
+            **neutral(carry, tools),
+            "cosines": cosines,
+            "confidences": confidences,
+            "max_confidence": max(map(max, confidences)),
+            "image_ids": ids,
+        }
+
+    return Conclusion({}, effect, tuple(image.media_key for image in kept.values()))
+
+
+def _put(job: Job, key: str, tools: Toolbox) -> NewImage:
+    """The picture under ``key`` once more, under a permanent key of its own."""
+    data = tools.media.get(key)
+    header = inspect(data, tools.limits)
+    width, height = header.upright_size
+    sha256 = keys.media_hash(key)
+    image = NewImage(
+        image_id=default_image_id(data), sha256=sha256,
+        media_key=keys.image_media(job.tenant_id, job.id, sha256), size=len(data),
+        width=width, height=height, format=header.format,
+    )
+    tools.media.put(image.media_key, data)
+    return image

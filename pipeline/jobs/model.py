@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pipeline.metering.limits import Limits
+
 JsonObject = dict[str, Any]
 
 
@@ -36,7 +38,8 @@ class NewJob:
     ``params`` is the intent's neutral form (JSON); ``media`` the keys of its
     pictures in order; ``digest`` tells two requests under one idempotency key apart;
     ``once`` is the digest of a signed request that may be accepted only once, until
-    ``once_until`` (epoch seconds).
+    ``once_until`` (epoch seconds). With ``limits`` the job is charged to its tenant, within
+    these quotas; None: it is nobody's call.
     """
 
     tenant_id: int
@@ -50,11 +53,13 @@ class NewJob:
     idempotency_key: str | None = None
     once: str | None = None
     once_until: float = 0.0
+    limits: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job row. Times are epoch seconds (UTC); ``stage`` is the next one to run."""
+    """A job row. Times are epoch seconds (UTC); ``stage`` is the next one to run;
+    ``charged_on`` is the day for which it was charged, None when it was not."""
 
     seq: int
     id: str
@@ -80,6 +85,7 @@ class Job:
     published_at: float
     started_at: float | None
     finished_at: float | None
+    charged_on: str | None = None
 
     @property
     def ended(self) -> bool:

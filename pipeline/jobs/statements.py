@@ -89,6 +89,7 @@ CANCEL = (
         jobs.c.state.not_in([state.value for state in ENDED]),
     )
     .values(state=JobState.CANCELLED.value, lease_until=None, fence=jobs.c.fence + 1)
+    .returning(*COLUMNS)
 )
 
 _BEFORE = (QUEUED, jobs.c.stage == bindparam("at_stage"), jobs.c.seq < bindparam("before"))

@@ -31,6 +31,7 @@ from pipeline.errors import (
 from pipeline.jobs.backlog import Backlog
 from pipeline.jobs.model import Claim, Job, JobState, JsonObject, NewJob
 from pipeline.jobs.reader import JOB_ID, JobReader
+from pipeline.jobs.settling import settle, settle_all
 from pipeline.jobs.statements import (
     CANCEL,
     CLAIM,
@@ -43,6 +44,8 @@ from pipeline.jobs.statements import (
     RUNNING,
     job_of,
 )
+from pipeline.metering.tariff import Cost, of_error, of_success
+from pipeline.metering.usage import charge, day_of
 
 Effect = Callable[[Connection], JsonObject | None]
 """What a job changes besides its own row, in the transaction that ends it. What it
@@ -64,7 +67,7 @@ class JobStore(JobReader):
         """Record a job; (job, True), or (the earlier job, False) when the idempotency
         key is known.
 
-        Raises ``ReplayedRequest``, ``IdempotencyConflict``, ``Overloaded``,
+        Raises ``ReplayedRequest``, ``IdempotencyConflict``, ``Overloaded``, ``QuotaExceeded``,
         ``InvalidParameter`` for an idempotency key that is too long, ``TenantNotFound``.
         """
         if len(new.idempotency_key or "") > MAX_KEY_CHARS:
@@ -74,7 +77,8 @@ class JobStore(JobReader):
             if earlier is None:
                 raise Overloaded
             return earlier, False
-        values = _new_row(new, uuid.uuid4().hex, self._clock())
+        now = self._clock()
+        values = _new_row(new, uuid.uuid4().hex, now)
         try:
             with writing(self._engine) as connection:
                 seq = connection.execute(INSERT, values).scalar_one()
@@ -86,6 +90,9 @@ class JobStore(JobReader):
                             "expires_at": new.once_until,
                         },
                     )
+                # Last: until the commit, others of this tenant wait for these rows.
+                if new.limits is not None:
+                    charge(connection, new.tenant_id, new.operation, new.limits, now)
         except IntegrityError as error:
             return self._collided(new, error), False
         self._backlog.grew()
@@ -120,14 +127,16 @@ class JobStore(JobReader):
             raise JobNotFound
         error = JobCancelled()
         with writing(self._engine) as connection:
-            changed = connection.execute(
+            row = connection.execute(
                 CANCEL,
                 {
                     "job": job_id, "tenant": tenant_id, "finished_at": self._clock(),
                     "error_code": error.code, "error": error_json(error),
                 },
-            ).rowcount
-        return self.get(tenant_id, job_id), changed == 1
+            ).one_or_none()
+            if row is not None:
+                settle(connection, job_of(row), of_error(error.code))
+        return self.get(tenant_id, job_id), row is not None
 
     # -- the worker's side --------------------------------------------------------
 
@@ -168,14 +177,15 @@ class JobStore(JobReader):
         """End a job with its result and its effect in one transaction; False when the
         claim was lost meanwhile, and then nothing has changed."""
         return self._change(
-            claim, effect, durable=effect is not None or bool(claim.job.media),
+            claim, effect, of_success(claim.job.dialect, claim.job.operation),
+            durable=effect is not None or bool(claim.job.media),
             **self._ended(claim, JobState.DONE, trace), result=result, error_code=None, error=None,
         )
 
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
         """End a job with an error; False when the claim was lost meanwhile."""
         return self._change(
-            claim, durable=bool(claim.job.media),
+            claim, None, of_error(error.code), durable=bool(claim.job.media),
             **self._ended(claim, JobState.FAILED, trace),
             error_code=error.code, error=error_json(error),
         )
@@ -217,8 +227,8 @@ class JobStore(JobReader):
         }
 
     def _change(
-        self, claim: Claim, effect: Effect | None = None, /, *, durable: bool = False,
-        **values: Any,
+        self, claim: Claim, effect: Effect | None = None, cost: Cost = Cost.CHARGED, /, *,
+        durable: bool = False, **values: Any,
     ) -> bool:
         # What is lost is done again, but not what others may have seen of an effect, and
         # not the end of a job whose pictures go with it: these are ``durable``.
@@ -231,6 +241,7 @@ class JobStore(JobReader):
                 connection.execute(
                     update(jobs).where(jobs.c.id == claim.id).values(result=late)
                 )
+            settle(connection, claim.job, cost)
         return True
 
     # -- the reconciler's side ----------------------------------------------------
@@ -256,6 +267,7 @@ class JobStore(JobReader):
                 state=JobState.FAILED.value, error_code=error.code, error=error_json(error),
                 finished_at=now,
             )
+            settle_all(connection, ended, of_error(error.code))
             # published_at 0: the message went down with the worker, send again at once
             returned = self._set(
                 connection, back, state=JobState.QUEUED.value, published_at=0.0
@@ -324,6 +336,8 @@ class JobStore(JobReader):
                     state=JobState.QUEUED.value, stage=stage, attempts=0, not_before=0.0,
                     fence=jobs.c.fence + 1, error=None, error_code=None, result=None,
                     worker=None, started_at=None, finished_at=None, published_at=self._clock(),
+                    # Whether it was paid for is settled; this is the operator's doing.
+                    charged_on=None,
                 )
                 .returning(*COLUMNS)
             ).one_or_none()
@@ -364,6 +378,7 @@ def _new_row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
         "trace": [],
         "created_at": now,
         "published_at": now,
+        "charged_on": None if new.limits is None else day_of(now),
     }
 
 

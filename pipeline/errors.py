@@ -8,6 +8,7 @@
     |   |                       |   `-- FormatNotAccepted
     |   |-- PictureOutOfRange   |-- NoFace             |-- ManyFaces
     |   |-- BadQuality          |-- DownloadRefused    |-- DownloadTimedOut
+    |   `-- ClipCorrupt             |-- ClipOutOfRange
     |-- Refused                 who asks may not
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
     |   |-- StaleRequest        |-- IdempotencyConflict
@@ -130,6 +131,14 @@ class DownloadRefused(BadInput):
 
 class DownloadTimedOut(BadInput):
     """The picture could not be fetched from its URL in time."""
+
+
+class ClipCorrupt(BadInput):
+    """The clip is in no accepted format, or no frame of it can be decoded."""
+
+
+class ClipOutOfRange(ClipCorrupt):
+    """The clip is larger, longer or has more frames than is accepted."""
 
 
 class Refused(FaceError):

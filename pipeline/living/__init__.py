@@ -1,0 +1,1 @@
+"""Whether a clip shows a live person who does what was asked."""

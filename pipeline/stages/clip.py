@@ -1,0 +1,265 @@
+"""From a clip's bytes to upright frames, one after the other.
+
+PyAV (FFmpeg) decodes. The container is told by our own reading of the first bytes and
+only its demuxer is used, so that no playlist is ever understood; what it asks to open
+beside the clip's own bytes is refused; only the first video stream is decoded, by one of
+the codecs that telephones, browsers and cameras write. What the container says is checked
+before the first frame, and checked again against what comes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from pipeline.errors import ClipCorrupt, ClipOutOfRange
+from pipeline.media.clips import ClipFormat, ClipLimits, check_clip
+from pipeline.types import Picture
+
+_DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
+
+_CODECS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mpeg4", "h263", "mjpeg", "msmpeg4v3")
+
+# Seconds that a clip may be longer than the limit: containers round, and the last frame
+# lasts a moment.
+_ROUNDING_S = 0.5
+
+# Bytes and microseconds that FFmpeg may read to learn what the streams are.
+_PROBE = {"probesize": "2000000", "analyzeduration": "2000000", "fpsprobesize": "4"}
+
+# Packets in a row that give no frame: what is left is not worth decoding.
+_MOST_BAD_PACKETS = 300
+
+# Frames a second by which time goes on where a clip does not say.
+_USUAL_RATE = 30.0
+
+
+_MATRIX_BYTES = 36  # nine numbers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipFrame:
+    """One frame that is handed on: ``index`` counts the clip's frames from 0, those that
+    were left out among them; ``time`` is in seconds from the first."""
+
+    index: int
+    time: float
+    picture: Picture
+
+
+def frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None, None]:
+    """The upright frames of the clip in ``data``, at most ``limits.rate`` a second.
+
+    One frame is in memory at a time. Damaged parts are left out. Raises ``ClipOutOfRange``
+    as soon as a limit is seen to be passed, by what the container says or by what comes;
+    ``ClipCorrupt`` when no frame can be decoded.
+    """
+    demuxer = _DEMUXERS[check_clip(data, limits)]
+    deadline = time.monotonic() + limits.work_seconds
+    with _clip_errors(), _opened(data, demuxer, limits) as container:
+        stream = _checked_stream(container, limits)
+        found = False
+        for frame in _kept(_decoded(container, stream, limits, deadline), limits):
+            found = True
+            yield frame
+        if not found:
+            raise ClipCorrupt
+
+
+# Opening -----------------------------------------------------------------------
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise ClipCorrupt("The clip asks for another file.")
+
+
+def _opened(data: bytes, demuxer: str, limits: ClipLimits) -> InputContainer:
+    return av.open(
+        io.BytesIO(data),
+        mode="r",
+        format=demuxer,
+        options={
+            **_PROBE,
+            "protocol_whitelist": "none",
+            "codec_whitelist": ",".join(_CODECS),
+            "max_streams": str(limits.max_streams),
+            "max_pixels": str(limits.max_pixels),
+            "threads": "1",
+        },
+        io_open=_refuse,
+    )
+
+
+def _checked_stream(container: InputContainer, limits: ClipLimits) -> VideoStream:
+    """The first video stream, whatever the container says being within the limits."""
+    if len(container.streams) > limits.max_streams:
+        raise ClipOutOfRange(f"The clip has more than {limits.max_streams} streams.")
+    if not container.streams.video:
+        raise ClipCorrupt("The clip has no video stream.")
+    stream = container.streams.video[0]
+    if stream.codec_context is None or stream.codec_context.name not in _CODECS:
+        raise ClipCorrupt("The clip is in no accepted codec.")
+    _check_size(stream.width, stream.height, limits)
+    _check_length(_stated_seconds(container, stream), limits)
+    if stream.frames > limits.max_frames:
+        raise ClipOutOfRange(f"The clip has more than {limits.max_frames} frames.")
+    context = stream.codec_context
+    context.thread_count = 1
+    context.options = {"max_pixels": str(limits.max_pixels)}
+    return stream
+
+
+def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
+    """The longest that the container says of the clip or its pictures; 0 when nothing."""
+    whole = container.duration / av.time_base if container.duration else 0.0
+    if stream.duration and stream.time_base:
+        return max(whole, float(stream.duration * stream.time_base))
+    return whole
+
+
+def _check_size(width: int, height: int, limits: ClipLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise ClipOutOfRange(
+            f"The clip's frames are {width}x{height}; at most {limits.max_pixels} pixels are "
+            "accepted."
+        )
+
+
+def _check_length(seconds: float, limits: ClipLimits) -> None:
+    if seconds > limits.max_seconds + _ROUNDING_S:
+        raise ClipOutOfRange(f"The clip is longer than {limits.max_seconds:g} seconds.")
+
+
+# Reading -----------------------------------------------------------------------
+
+
+def _decoded(
+    container: InputContainer, stream: VideoStream, limits: ClipLimits, deadline: float
+) -> Iterator[VideoFrame]:
+    """Every frame in the order of play. A packet that gives none is passed over."""
+    count = bad = 0
+    for packet in _packets(container, stream):
+        if time.monotonic() > deadline:
+            raise ClipOutOfRange("The clip takes too long to decode.")
+        try:
+            decoded = stream.decode(packet)
+        except av.FFmpegError:
+            decoded = []
+        bad = 0 if decoded else bad + 1
+        if bad > _MOST_BAD_PACKETS:
+            return
+        for frame in decoded:
+            count += 1
+            if count > limits.max_frames:
+                raise ClipOutOfRange(f"The clip has more than {limits.max_frames} frames.")
+            _check_size(frame.width, frame.height, limits)
+            yield frame
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
+    """The stream's packets, the empty one that asks for the last frames among them. A
+    file that breaks off ends there."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            packet = None
+        if packet is None:
+            return
+        yield packet
+
+
+def _kept(decoded: Iterator[VideoFrame], limits: ClipLimits) -> Iterator[ClipFrame]:
+    """The frames that the rate allows: of each slot of time the first."""
+    clock = _Clock()
+    last_slot = -1
+    for index, frame in enumerate(decoded):
+        seconds = clock.read(frame)
+        _check_length(seconds, limits)
+        # A hair early counts as in time: stamps are rounded to the container's ticks.
+        slot = math.floor(seconds * limits.rate + 0.02)
+        if slot > last_slot:
+            last_slot = slot
+            yield ClipFrame(index, seconds, _upright(frame, limits))
+
+
+class _Clock:
+    """Seconds since the first frame, never running backwards, by the clip's own stamps;
+    where there are none it goes on at the pace so far."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._last = 0.0
+        self._pace = 1 / _USUAL_RATE
+
+    def read(self, frame: VideoFrame) -> float:
+        stamp = frame.time
+        if stamp is None or not math.isfinite(stamp):
+            self._last += 0.0 if self._first is None else self._pace
+            self._first = 0.0 if self._first is None else self._first
+            return self._last
+        if self._first is None:
+            self._first = stamp
+            return 0.0
+        now = stamp - self._first
+        if now > self._last:
+            self._pace = min(now - self._last, 1.0)
+            self._last = now
+        return self._last
+
+
+# Pixels ------------------------------------------------------------------------
+
+
+def _upright(frame: VideoFrame, limits: ClipLimits) -> Picture:
+    """The frame as BGR, scaled to the limit, turned as the clip asks for."""
+    scale = min(1.0, limits.side / max(frame.width, frame.height, 1))
+    width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
+    pixels = frame.reformat(width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
+    turned = _turned(np.asarray(pixels, dtype=np.uint8), _display_matrix(frame))
+    return np.ascontiguousarray(turned)
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """Where the clip wants a step to the right and one down to lead: (x, y, x, y), each
+    -1, 0 or 1; a turn that is not a right angle counts as the nearest."""
+    attached: Any = frame.side_data
+    matrix = attached.get(SideDataType.DISPLAYMATRIX)
+    if matrix is None or matrix.buffer_size < _MATRIX_BYTES:
+        return 1, 0, 0, 1
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (-1 if a < 0 else 1), 0, 0, (-1 if d < 0 else 1)
+    return 0, (-1 if b < 0 else 1), (-1 if c < 0 else 1), 0
+
+
+def _turned(pixels: Picture, steps: tuple[int, int, int, int]) -> Picture:
+    right_x, right_y, down_x, down_y = steps
+    if right_x == 0:  # right becomes down: mirrored along the diagonal
+        pixels = np.asarray(cv2.transpose(pixels), dtype=np.uint8)
+        right_x, down_y = down_x, right_y
+    return pixels[:: 1 if down_y > 0 else -1, :: 1 if right_x > 0 else -1]
+
+
+@contextmanager
+def _clip_errors() -> Iterator[None]:
+    """Turn what FFmpeg raises into ``ClipCorrupt``."""
+    try:
+        yield
+    except (av.FFmpegError, ValueError, MemoryError, OverflowError, struct.error) as error:
+        raise ClipCorrupt(f"The clip cannot be decoded: {str(error)[:200]}") from error

@@ -101,6 +101,17 @@ class Settings(BaseSettings):
         40_000_000, description="Most pixels a picture may have by its header."
     )
     max_side: int = Field(12_000, description="Longest side in pixels a picture may have.")
+    decode_sandbox: bool = Field(
+        True, description="Decode pictures and clips in processes that can do nothing else; "
+        "`false` only where every source of pictures is trusted.",
+    )
+    decode_memory_mb: int = Field(
+        1024, ge=64, description="Megabytes that decoding one picture or clip may take."
+    )
+    decode_limit_s: float = Field(
+        10.0, gt=0, description="Seconds of processor time that decoding one picture or clip "
+        "may take; four times as much by the clock."
+    )
     max_body_bytes: int = Field(
         12 * 1024 * 1024, description="Largest request body that is read."
     )

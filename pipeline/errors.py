@@ -24,6 +24,7 @@
     |-- Unavailable             a part is away: worth trying again (retryable)
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |-- Overloaded            |-- IndexBehind
+    |   |-- DecoderUnavailable
     |-- PackError               a model pack cannot do what is asked
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
@@ -276,6 +277,10 @@ class DatabaseUnavailable(Unavailable):
 
 class Overloaded(Unavailable):
     """Too much work is waiting; try again later."""
+
+
+class DecoderUnavailable(Unavailable):
+    """No process that decodes pictures can be started."""
 
 
 class IndexBehind(Unavailable):

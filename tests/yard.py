@@ -60,7 +60,8 @@ class Process:
         return self._process.poll() is None
 
     def children(self) -> list[int]:
-        return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+        """The processes of a worker group; those that decode for them are not among them."""
+        return [child.pid for child in psutil.Process(self.pid).children()]
 
     def kill(self) -> None:
         """SIGKILL to the whole group at once."""
@@ -132,7 +133,9 @@ class Yard:
         media = []
         owner = os.urandom(16).hex()
         for picture in pictures:
-            key = keys.transient_media(self.tenant, owner, picture, time.time())
+            key = keys.transient_media(
+                self.tenant, owner, self.media.name(self.tenant, picture), time.time()
+            )
             self.media.put(key, picture)
             media.append(key)
         stage = PLANS[operation].stages[0]

@@ -18,6 +18,7 @@ from pipeline.jobs.model import Job, JsonObject
 from pipeline.jobs.store import Effect
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits
+from pipeline.sandbox.sandbox import Sandbox
 from pipeline.sessions.base import Pack
 from pipeline.types import Crop, Face, Picture, Quality, QualityLimits, VectorModel
 
@@ -54,7 +55,7 @@ class Carry:
 class Toolbox:
     """What a worker brings to the stages. ``calibration`` is the pack's table, None
     when it has none; ``views`` only an index process has, ``fetcher`` only a worker that
-    may fetch."""
+    may fetch. Media are decoded in ``sandbox``; None trusts them."""
 
     media: MediaStore
     pack: Pack
@@ -65,6 +66,7 @@ class Toolbox:
     collections: CollectionStore
     trash: Trash
     views: Views | None = None
+    sandbox: Sandbox | None = None
     fetcher: Fetcher | None = None
 
 

@@ -1,0 +1,122 @@
+"""The processes of a sandbox: one nursery, and the decoder that it made last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import DecoderUnavailable
+from pipeline.sandbox import messages
+from pipeline.sandbox.decoder import Rules
+
+# Seconds for a nursery to import its modules and to fork, on a machine that is busy.
+HATCH_S = 60.0
+
+# What a nursery may know of this process's environment; secrets are not among it.
+_KEPT_NAMES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENCV_LOG_LEVEL")
+
+# One thread, as everywhere: a process with more could not be forked safely. Pictures'
+# buffers come again and again in the same sizes, and are not worth giving back to the
+# kernel between two of them.
+_FIXED = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
+}
+
+
+class Brood:
+    """``channel`` leads to the decoder, None when there is none; ``last_status`` is how
+    the one before it ended (``os.waitpid``)."""
+
+    def __init__(self, rules: Rules, arena: int, environment: Mapping[str, str]) -> None:
+        self.channel: socket.socket | None = None
+        self.last_status: int | None = None
+        self._rules = rules
+        self._arena = arena
+        self._environment = environment
+        self._nursery: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def hatch(self) -> socket.socket:
+        """A new decoder's channel; the one before, if it still runs, is killed.
+
+        Raises ``DecoderUnavailable``.
+        """
+        self.drop()
+        for _ in range(2):  # the nursery may have died since
+            control = self._control or self._start_nursery()
+            with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
+                control.send(b"+")
+                if readable(control, HATCH_S):
+                    self.channel = self._receive(control)
+                    return self.channel
+            self.end()
+        raise DecoderUnavailable
+
+    def drop(self) -> None:
+        """Hang up: an idle decoder ends by that, a busy one when the next is made."""
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+
+    def end(self) -> None:
+        """End all processes; a decoder dies with its nursery."""
+        self.drop()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._nursery is not None:
+            self._nursery.kill()
+            self._nursery.wait()
+            self._nursery = None
+
+    def _receive(self, control: socket.socket) -> socket.socket:
+        packet, handed, _, _ = socket.recv_fds(control, messages.MOST_BYTES, 1)
+        hatched = messages.decode_hatched(packet)
+        self.last_status = hatched.status
+        [number] = handed
+        return socket.socket(fileno=number)
+
+    def _start_nursery(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        numbers = (theirs.fileno(), self._arena)
+        rules = msgspec.json.encode(self._rules).decode()
+        program = [sys.executable, "-m", "pipeline.sandbox.nursery"]
+        try:
+            self._nursery = subprocess.Popen(  # noqa: S603  # a program of ours
+                [*program, str(os.getpid()), *map(str, numbers), rules],
+                env=self._clean_environment(), cwd="/", pass_fds=numbers,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise DecoderUnavailable from error
+        finally:
+            theirs.close()
+        self._control = ours
+        return ours
+
+    def _clean_environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT_NAMES if name in os.environ}
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        return {**kept, **_FIXED, "PYTHONPATH": path, **self._environment}
+
+
+def readable(channel: socket.socket, within_s: float) -> bool:
+    """Whether a message, or the other end's hanging up, comes in time."""
+    waiting = select.poll()
+    waiting.register(channel, select.POLLIN)
+    return bool(waiting.poll(within_s * 1000))

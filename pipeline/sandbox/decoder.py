@@ -1,0 +1,100 @@
+"""What a decoder does: take a task, run its function on the bytes, lay arrays down."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline.errors import BadInput
+from pipeline.sandbox import messages
+from pipeline.sandbox.messages import ALIGNMENT, Answer, Array, JsonObject, Made, Refusal, Task
+
+Work = Callable[[bytes, JsonObject], Made]
+"""A function that decodes: the bytes and the options that the worker gave. It raises a
+``BadInput`` for what it refuses. It has no file, no network, no thread of its own and no
+module that was not imported when the nursery started."""
+
+# Clocks run this much longer than the processor may be used: the cores are shared.
+PATIENCE = 4.0
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """``works`` are the functions a decoder may be asked to run, as ``module:function``.
+    A task may take ``memory_bytes`` beside the arena. A decoder ends after ``tasks`` of
+    them, or once it has grown by ``growth_bytes``."""
+
+    works: tuple[str, ...]
+    memory_bytes: int
+    tasks: int
+    growth_bytes: int
+
+
+class _NoRoom(Exception):
+    pass
+
+
+def serve(channel: int, arena: mmap.mmap, works: dict[str, Work], rules: Rules) -> None:
+    """Answer tasks until the worker hangs up or this decoder is old."""
+    old = _peak_bytes() + rules.growth_bytes
+    for served in range(1, rules.tasks + 1):
+        packet = os.read(channel, messages.MOST_BYTES)
+        if not packet:
+            return
+        task = messages.decode_task(packet)
+        reply = _work(task, arena, works[task.work])
+        last = served == rules.tasks or _peak_bytes() > old
+        os.write(channel, _packed(msgspec.structs.replace(reply, last=last)))
+        if last:
+            return
+
+
+def _work(task: Task, arena: mmap.mmap, work: Work) -> Answer | Refusal:
+    # The default actions of both signals end the process, whatever native code it is in.
+    signal.setitimer(signal.ITIMER_PROF, task.seconds)
+    signal.setitimer(signal.ITIMER_REAL, task.seconds * PATIENCE)
+    try:
+        made = work(arena[: task.size], dict(task.options))
+        return Answer(_lay_down(made, memoryview(arena), task), made.told)
+    except BadInput as error:
+        return Refusal(error.code, error.message)
+    except MemoryError:
+        return Refusal("memory", "")
+    except _NoRoom:
+        return Refusal("room", "")
+    except Exception as error:  # noqa: BLE001  # the worker says what to make of it
+        return Refusal("fault", repr(error)[:500])
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _lay_down(made: Made, arena: memoryview, task: Task) -> list[Array]:
+    notes: list[Array] = []
+    free, end = task.start, task.start + task.room
+    for array in made.arrays:
+        if free + array.nbytes > end:
+            raise _NoRoom
+        kind: Any = array.dtype.name
+        note = Array(free, kind, array.shape)
+        np.copyto(note.look(arena, task.start, task.room), array)
+        notes.append(note)
+        free += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    return notes
+
+
+def _packed(reply: Answer | Refusal) -> bytes:
+    packet = messages.encode(reply)
+    if len(packet) <= messages.MOST_BYTES:
+        return packet
+    return messages.encode(Refusal("room", "", last=reply.last))
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

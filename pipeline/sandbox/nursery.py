@@ -1,0 +1,93 @@
+"""The program that makes decoders: ``python -m pipeline.sandbox.nursery``.
+
+It is started by a worker, imports what decoding needs, and never sees a byte from
+outside. For each decoder that the worker asks for it forks itself, which takes
+milliseconds; only the fork is locked in and reads pictures. Arguments: the worker's
+process number, the numbers of the inherited control socket and of the arena's memory
+file, then ``decoder.Rules`` as JSON. Each byte on the control socket asks for a new
+decoder in place of the one before.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import signal
+import socket
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import msgspec
+
+from pipeline.sandbox import cage, messages
+from pipeline.sandbox.decoder import Rules, Work, serve
+
+
+def main(control_number: int, arena_number: int, rules: Rules) -> None:
+    """Make decoders until the worker is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=control_number)
+    arena = mmap.mmap(arena_number, 0)
+    os.close(arena_number)
+    works = {name: _find(name) for name in rules.works}
+    gc.freeze()  # forks share what they do not write to
+    decoder: int | None = None
+    while control.recv(1):
+        status = None if decoder is None else _bury(decoder)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        decoder = os.fork()
+        if decoder == 0:
+            _become_decoder(ours, arena, works, rules, parent)
+        ours.close()
+        hatched = messages.encode(messages.Hatched(status))
+        socket.send_fds(control, [hatched], [theirs.fileno()])
+        theirs.close()
+
+
+def _find(name: str) -> Work:
+    module, _, function = name.partition(":")
+    found: Work = getattr(import_module(module), function)
+    return found
+
+
+def _bury(decoder: int) -> int:
+    """How the decoder ended; one that still runs is killed."""
+    done, status = os.waitpid(decoder, os.WNOHANG)
+    if done:
+        return status
+    os.kill(decoder, signal.SIGKILL)
+    return os.waitpid(decoder, 0)[1]
+
+
+def _become_decoder(
+    channel: socket.socket, arena: mmap.mmap, works: dict[str, Work], rules: Rules, parent: int
+) -> NoReturn:
+    """Never returns: a fork must not run its parent's code."""
+    status = 1
+    try:
+        cage.die_with(parent)
+        number = channel.detach()
+        _close_others(number)
+        cage.lock(rules.memory_bytes)
+        serve(number, arena, works, rules)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _close_others(kept: int) -> None:
+    """Leave nothing open but the channel: C libraries that complain of a picture write
+    to nowhere, and the arena is mapped already."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+if __name__ == "__main__":
+    cage.die_with(int(sys.argv[1]))
+    main(int(sys.argv[2]), int(sys.argv[3]), msgspec.json.decode(sys.argv[4], type=Rules))

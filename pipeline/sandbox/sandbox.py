@@ -1,0 +1,275 @@
+"""A worker's side of its sandbox: hand over bytes, get arrays back.
+
+    sandbox = open_sandbox(settings, ["pipeline.stages.decode:decode_here"])
+    made = sandbox.run("pipeline.stages.decode:decode_here", data, options, room=width * height * 3)
+
+Beside the worker runs a *nursery*, started with a clean environment; it forks *decoders*,
+each locked in (``cage``) before it sees a byte. Input and arrays lie in the *arena*,
+memory that worker and decoder share. A picture that crashes its decoder, or takes too
+long or too much memory, costs that decoder: the worker gets a ``BadInput`` and goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+
+from pipeline.config import Settings
+from pipeline.errors import BadInput, DecoderUnavailable, FaceError, PictureCorrupt
+from pipeline.sandbox import messages
+from pipeline.sandbox.brood import Brood, readable
+from pipeline.sandbox.decoder import PATIENCE, Rules
+from pipeline.sandbox.messages import Answer, Made, Refusal, Task
+
+logger = logging.getLogger(__name__)
+
+MB = 1024 * 1024
+
+# Seconds on top of a task's, for what is not its own work.
+SLACK_S = 5.0
+# Bytes of the arena that stay in memory between tasks; a photo of 4 megapixels.
+KEPT_BYTES = 16 * MB
+# Decoders are replaced before what one picture may have left behind adds up.
+TASKS, GROWTH_BYTES = 2_000, 256 * MB
+
+# Characters of a decoder's message that are passed on.
+MOST_TEXT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that any task may ask for: bytes of input, bytes of arrays, bytes of
+    memory while it works, seconds of processor time."""
+
+    data: int
+    room: int
+    memory: int
+    seconds: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Room for the largest picture, and as much input as a body may bring."""
+        return cls(
+            data=settings.max_body_bytes,
+            room=max(3 * settings.max_pixels, settings.max_body_bytes),
+            memory=settings.decode_memory_mb * MB,
+            seconds=settings.decode_limit_s,
+        )
+
+
+class Died(Exception):
+    """The decoder is gone; ``text`` says how, ``again`` whether it may not have been the
+    task's fault."""
+
+    def __init__(self, text: str, *, again: bool) -> None:
+        self.text, self.again = text, again
+        super().__init__(text)
+
+
+class Sandbox:
+    """One decoder at a time, made at the first use; not for use across a fork."""
+
+    def __init__(
+        self, works: Sequence[str], bounds: Bounds, *, tasks: int = TASKS,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``works`` are the functions that it may run, as ``module:function``: each takes
+        ``(data, options)`` and returns ``Made``."""
+        self.bounds = bounds
+        self._lock = threading.Lock()
+        self._served = 0
+        self._arena_file = os.memfd_create("faceline-arena", os.MFD_CLOEXEC)
+        os.ftruncate(self._arena_file, _aligned(bounds.data) + _aligned(bounds.room))
+        self._arena = mmap.mmap(self._arena_file, 0)
+        rules = Rules(tuple(works), bounds.memory, tasks, GROWTH_BYTES)
+        self._brood = Brood(rules, self._arena_file, environment or {})
+
+    def start(self) -> None:
+        """Start the decoder now, so that the first task need not wait for it.
+
+        Raises ``DecoderUnavailable``.
+        """
+        with self._lock:
+            self._brood.hatch()
+
+    def run(
+        self, work: str, data: bytes, options: Mapping[str, Any], *, room: int,
+        seconds: float | None = None, blame: type[BadInput] = PictureCorrupt,
+    ) -> Made:
+        """What the function ``work`` makes of ``data``: its arrays, copied, and what it
+        told. ``room`` is the most bytes that its arrays take.
+
+        Raises the ``BadInput`` that the function raised; ``blame`` when the decoder
+        died of the data or needed more memory, room or time than it may have;
+        ``DecoderUnavailable`` when none can be started; ``FaceError`` for a fault in the
+        function. What was told and the arrays' contents come from a process that hostile
+        bytes may have taken over: check them.
+        """
+        if len(data) > self.bounds.data or room > self.bounds.room:
+            raise blame("It is larger than what a decoder takes.")
+        limit = min(seconds or self.bounds.seconds, self.bounds.seconds)
+        task = Task(work, len(data), _aligned(len(data)), room, limit, options)
+        with self._lock:
+            try:
+                reply = self._attempt_twice(task, data)
+            except Died as death:
+                raise blame(f"Decoding it failed: {death.text}.") from death
+            return self._made(task, reply, blame)
+
+    def close(self) -> None:
+        """End the processes. It may be used again."""
+        with self._lock:
+            self._brood.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # One task --------------------------------------------------------------------
+
+    def _attempt_twice(self, task: Task, data: bytes) -> Answer | Refusal:
+        try:
+            return self._attempt(task, data)
+        except Died as death:
+            if not death.again:
+                raise
+        return self._attempt(task, data)
+
+    def _attempt(self, task: Task, data: bytes) -> Answer | Refusal:
+        used = self._served > 0
+        try:
+            channel = self._brood.channel or self._hatch()
+            self._arena[: len(data)] = data
+            reply = self._converse(channel, task)
+        except BaseException as error:
+            # Also when a signal interrupts the wait: a late answer must not be taken for
+            # that to the next task, nor a late write spoil it.
+            self._brood.drop()
+            if not isinstance(error, Died):
+                raise
+            raise self._autopsy(error, used=used) from error
+        self._served += 1
+        if reply.last:
+            self._brood.drop()
+        return reply
+
+    def _converse(self, channel: socket.socket, task: Task) -> Answer | Refusal:
+        try:
+            channel.send(messages.encode(task))
+            if not readable(channel, task.seconds * PATIENCE + SLACK_S):
+                raise Died("it took too long", again=False)
+            packet = channel.recv(messages.MOST_BYTES)
+        except OSError as error:
+            raise Died("its decoder was gone", again=True) from error
+        if not packet:
+            raise Died("its decoder died", again=True)
+        try:
+            reply: Answer | Refusal = messages.decode_reply(packet)
+        except msgspec.MsgspecError as error:
+            raise Died("its decoder gave no sense", again=False) from error
+        return reply
+
+    def _autopsy(self, death: Died, *, used: bool) -> Died:
+        """How the decoder ended, once its successor is there. A task is tried again when
+        the decoder had served others, or was killed from outside: it may have been
+        their fault. One that ran out of time is not."""
+        with contextlib.suppress(DecoderUnavailable):
+            self._hatch()
+        status = self._brood.last_status
+        if death.again and status is not None and os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            if number in (signal.SIGPROF, signal.SIGALRM):
+                death = Died("it took too long", again=False)
+            else:
+                name = signal.Signals(number).name
+                again = used or number == signal.SIGKILL
+                death = Died(f"its decoder died of {name}", again=again)
+        else:
+            death = Died(death.text, again=death.again and used)
+        logger.warning(
+            "A decoder ended: %s", death.text,
+            extra={"action": "decoder_died", "again": death.again},
+        )
+        return death
+
+    def _hatch(self) -> socket.socket:
+        self._served = 0
+        return self._brood.hatch()
+
+    def _made(self, task: Task, reply: Answer | Refusal, blame: type[BadInput]) -> Made:
+        if isinstance(reply, Refusal):
+            raise _error(reply, blame)
+        view = memoryview(self._arena)
+        try:
+            arrays = [
+                np.array(note.look(view, task.start, task.room)) for note in reply.arrays
+            ]
+        except (ValueError, OverflowError) as error:
+            self._brood.drop()
+            raise blame("Its decoder gave no sense.") from error
+        self._shrink(task, sum(array.nbytes for array in arrays))
+        return Made(arrays, reply.told)
+
+    def _shrink(self, task: Task, written: int) -> None:
+        """Give back the memory that only a large task needed."""
+        end = task.start + written
+        if end > KEPT_BYTES:
+            self._arena.madvise(mmap.MADV_REMOVE, KEPT_BYTES, len(self._arena) - KEPT_BYTES)
+
+
+def open_sandbox(settings: Settings, works: Sequence[str]) -> Sandbox | None:
+    """The sandbox that the settings ask for, not started yet; None for none."""
+    if not settings.decode_sandbox:
+        return None
+    if sys.platform != "linux":
+        logger.warning(
+            "Media are decoded in the worker's own process: only Linux has what it takes",
+            extra={"action": "no_sandbox"},
+        )
+        return None
+    return Sandbox(
+        works, Bounds.from_settings(settings),
+        environment={"OPENCV_IO_MAX_IMAGE_PIXELS": str(settings.max_pixels)},
+    )
+
+
+def _error(refusal: Refusal, blame: type[BadInput]) -> FaceError:
+    """The error that a decoder's refusal stands for."""
+    if refusal.code == "memory":
+        return blame("It needs more memory than its size explains.")
+    if refusal.code == "room":
+        return blame("It gives more than its header says.")
+    known = _refusals(BadInput).get(refusal.code)
+    if known is not None:
+        return known(refusal.message[:MOST_TEXT])
+    logger.error(
+        "A decoder's function failed: %r", refusal.message[:MOST_TEXT],
+        extra={"action": "decoder_fault"},
+    )
+    return FaceError()
+
+
+def _refusals(root: type[BadInput]) -> dict[str, type[BadInput]]:
+    found = {root.code: root}
+    for kind in root.__subclasses__():
+        found |= _refusals(kind)
+    return found
+
+
+def _aligned(size: int) -> int:
+    """``size`` rounded up to whole pages, which is more than arrays need."""
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

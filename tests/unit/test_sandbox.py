@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import pytest
+
+from pipeline.config import Settings
+from pipeline.errors import FaceError, MediaTooLarge, NotAPicture, PictureCorrupt
+from pipeline.sandbox.sandbox import Bounds, Sandbox, open_sandbox
+from tests.unit import sandbox_works
+
+MB = 1024 * 1024
+BOUNDS = Bounds(data=MB, room=40 * MB, memory=64 * MB, seconds=60.0)
+WORKS = tuple(
+    f"{sandbox_works.__name__}:{name}"
+    for name in (
+        "echo", "tell_process", "crash", "crash_if_used", "hang", "leave", "eat", "overflow",
+        "chatter", "refuse", "fail", "escape", "surroundings",
+    )
+)
+
+
+def work(name: str) -> str:
+    return f"{sandbox_works.__name__}:{name}"
+
+
+def pid_of(sandbox: Sandbox) -> int:
+    """The decoder's process number."""
+    pid = int(sandbox.run(work("tell_process"), b"", {}, room=0).told["pid"])
+    assert pid > 1  # some tests kill it
+    return pid
+
+
+def nursery_of(pid: int) -> int:
+    nursery = psutil.Process(pid).ppid()
+    assert nursery > 1
+    assert "pipeline.sandbox.nursery" in psutil.Process(nursery).cmdline()
+    return nursery
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until_gone(pid: int) -> None:
+    until = time.monotonic() + 30
+    while not is_gone(pid):
+        assert time.monotonic() < until, "a process has outlived its worker"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(WORKS, BOUNDS) as sandbox:
+        yield sandbox
+
+
+def test_bytes_in_and_arrays_out(sandbox: Sandbox) -> None:
+    data = np.random.default_rng(1).bytes(MB)
+    made = sandbox.run(work("echo"), data, {"a": [1, "b"]}, room=2 * MB)
+    flat, grid, nothing = made.arrays
+    assert flat.tobytes() == data
+    np.testing.assert_array_equal(grid, np.arange(12).reshape(3, 4).T)
+    assert (grid.dtype.name, nothing.dtype.name, nothing.shape) == ("float32", "int64", (0, 3))
+    assert made.told == {"options": {"a": [1, "b"]}}
+
+
+def test_arrays_are_copies(sandbox: Sandbox) -> None:
+    first = next(iter(sandbox.run(work("echo"), b"one", {}, room=1_000).arrays))
+    sandbox.run(work("echo"), b"two", {}, room=1_000)
+    assert first.tobytes() == b"one"
+
+
+def test_one_decoder_serves_many(sandbox: Sandbox) -> None:
+    assert pid_of(sandbox) == pid_of(sandbox) != os.getpid()
+
+
+def test_a_refusal_comes_through(sandbox: Sandbox) -> None:
+    pid = pid_of(sandbox)
+    with pytest.raises(NotAPicture, match="Not today"):
+        sandbox.run(work("refuse"), b"", {}, room=0)
+    assert pid_of(sandbox) == pid
+
+
+def test_a_fault_of_ours_is_one(sandbox: Sandbox) -> None:
+    with pytest.raises(FaceError) as caught:
+        sandbox.run(work("fail"), b"", {}, room=0)
+    assert caught.value.code == "internal"
+
+
+@pytest.mark.parametrize("how", ["crash", "leave"])
+def test_a_crash_costs_one_task(sandbox: Sandbox, how: str) -> None:
+    pid = pid_of(sandbox)
+    with pytest.raises(PictureCorrupt, match="Decoding it failed"):
+        sandbox.run(work(how), b"", {}, room=0)
+    assert pid_of(sandbox) not in (pid, os.getpid())
+
+
+def test_who_is_killed_by_another_s_damage_gets_a_second_try(sandbox: Sandbox) -> None:
+    for _ in range(3):
+        assert sandbox.run(work("crash_if_used"), b"", {}, room=0).told == {"seen": 1}
+
+
+def test_the_caller_says_whose_fault_it_is(sandbox: Sandbox) -> None:
+    with pytest.raises(MediaTooLarge):
+        sandbox.run(work("crash"), b"", {}, room=0, blame=MediaTooLarge)
+
+
+def test_a_hang_is_ended(sandbox: Sandbox) -> None:
+    with pytest.raises(PictureCorrupt, match="took too long"):
+        sandbox.run(work("hang"), b"", {}, room=0, seconds=0.1)
+    assert pid_of(sandbox)
+
+
+def test_memory_is_bounded(sandbox: Sandbox) -> None:
+    made = sandbox.run(work("eat"), b"", {"bytes": 30 * MB}, room=30 * MB)
+    assert sum(array.nbytes for array in made.arrays) == 30 * MB
+    with pytest.raises(PictureCorrupt, match="more memory"):
+        sandbox.run(work("eat"), b"", {"bytes": 100 * MB}, room=30 * MB)
+
+
+def test_who_has_grown_is_replaced() -> None:
+    bounds = Bounds(data=MB, room=300 * MB, memory=512 * MB, seconds=60.0)
+    with Sandbox(WORKS, bounds) as sandbox:
+        pid = pid_of(sandbox)
+        sandbox.run(work("eat"), b"", {"bytes": 300 * MB}, room=300 * MB)
+        assert pid_of(sandbox) != pid
+        # The arena has given back what only that one needed.
+        assert psutil.Process(pid_of(sandbox)).memory_info().rss < 150 * MB
+
+
+def test_room_is_bounded(sandbox: Sandbox) -> None:
+    for name in ("overflow", "chatter"):
+        with pytest.raises(PictureCorrupt, match="more than its header"):
+            sandbox.run(work(name), b"", {}, room=5_000)
+    with pytest.raises(PictureCorrupt, match="larger than what a decoder takes"):
+        sandbox.run(work("echo"), bytes(MB + 1), {}, room=0)
+    with pytest.raises(PictureCorrupt, match="larger than what a decoder takes"):
+        sandbox.run(work("echo"), b"", {}, room=41 * MB)
+
+
+def test_decoders_are_replaced_in_time() -> None:
+    with Sandbox(WORKS, BOUNDS, tasks=3) as sandbox:
+        pids = [pid_of(sandbox) for _ in range(9)]
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 3]
+
+
+@pytest.mark.skipif(
+    os.uname().machine not in ("x86_64", "aarch64"), reason="no filter of system calls here"
+)
+def test_nothing_outside_is_within_reach(sandbox: Sandbox) -> None:
+    told = sandbox.run(work("escape"), b"", {"worker": os.getpid()}, room=0).told
+    assert set(told.values()) == {"PermissionError"}, told
+    assert len(told) == 9
+
+
+def test_it_has_no_secrets_and_nothing_open(
+    monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+) -> None:
+    monkeypatch.setenv("FACELINE_MASTER_KEY", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with Sandbox(WORKS, BOUNDS) as fresh:
+        told = fresh.run(work("surroundings"), b"", {}, room=0).told
+    assert not [name for name in told["environment"] if "SECRET" in name or "KEY" in name]
+    # Three to nowhere, and the channel.
+    assert len(told["open"]) == 4
+
+
+def test_who_is_killed_from_outside_is_followed_by_another(sandbox: Sandbox) -> None:
+    for _ in range(2):
+        os.kill(pid_of(sandbox), signal.SIGKILL)
+        assert next(iter(sandbox.run(work("echo"), b"x", {}, room=1_000).arrays)) == b"x"[0]
+    pid = pid_of(sandbox)
+    os.kill(nursery_of(pid), signal.SIGKILL)  # and with it the decoder
+    assert pid_of(sandbox) != pid
+
+
+def test_an_interrupted_wait_leaves_no_late_answer(sandbox: Sandbox) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(Interrupted):
+            sandbox.run(work("hang"), b"", {}, room=0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert sandbox.run(work("echo"), b"", {"n": 1}, room=1_000).told == {"options": {"n": 1}}
+
+
+def test_it_dies_with_its_worker() -> None:
+    program = (
+        "import os, signal, tests.unit.test_sandbox as t\n"
+        "sandbox = t.Sandbox(t.WORKS, t.BOUNDS)\n"
+        "pid = t.pid_of(sandbox)\n"
+        "print(pid, t.nursery_of(pid), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    for pid in map(int, done.stdout.split()):
+        wait_until_gone(pid)
+
+
+def test_a_closed_sandbox_can_be_used_again() -> None:
+    with Sandbox(WORKS, BOUNDS) as sandbox:
+        first = pid_of(sandbox)
+        sandbox.close()
+        wait_until_gone(first)
+        assert pid_of(sandbox) != first
+
+
+def test_settings_decide() -> None:
+    assert open_sandbox(Settings(decode_sandbox=False), WORKS) is None
+    opened = open_sandbox(Settings(decode_memory_mb=77, decode_limit_s=3.0), WORKS)
+    assert opened is not None
+    assert (opened.bounds.memory, opened.bounds.seconds) == (77 * MB, 3.0)
+    assert opened.bounds.room == 3 * Settings().max_pixels

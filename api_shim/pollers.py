@@ -6,6 +6,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Iterable
+from contextlib import suppress
 
 from api_shim.auth.signing import is_app_id
 from api_shim.dialects.base import Dialect
@@ -17,23 +18,21 @@ from pipeline.gallery.tenants import Tenant, TenantStore
 def poller(
     call: Call, job_id: str, tenants: TenantStore, dialects: Iterable[Dialect]
 ) -> Tenant:
-    """The tenant of a poll: by ``X-API-Key``, by HTTP Basic (appId and appSecret), or
-    by the credentials of a dialect.
+    """The tenant of a poll: by ``X-API-Key``, by HTTP Basic (appId and appSecret, or
+    api_id and api_secret), or by the credentials of a dialect.
 
     Raises ``JobNotFound`` when there are none or they are wrong: strangers learn
     nothing, not even that a job exists.
     """
-    tenant = _by_key(call, tenants) or _by_password(call, tenants)
-    if tenant is not None:
-        return tenant
-    for dialect in dialects:
-        try:
-            tenant = dialect.identify(call, job_id)
-        except (BadInput, Refused, TenantNotFound) as error:
-            raise JobNotFound from error
-        if tenant is not None:
-            return tenant
-    raise JobNotFound
+    try:
+        tenant = _by_key(call, tenants) or _by_password(call, tenants)
+        for dialect in dialects:
+            tenant = tenant or dialect.identify(call, job_id)
+    except (BadInput, Refused, TenantNotFound) as error:
+        raise JobNotFound from error
+    if tenant is None:
+        raise JobNotFound
+    return tenant
 
 
 def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:
@@ -51,6 +50,8 @@ def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
         return None
     credential = tenants.signed(app_id) if is_app_id(app_id) else None
     if credential is None:
+        with suppress(Refused):
+            return tenants.by_linkface(app_id, secret)
         return None
     right = [
         hmac.compare_digest(secret.encode(), kept.app_secret.encode())

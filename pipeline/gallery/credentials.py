@@ -6,7 +6,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -25,11 +24,22 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
-from pipeline.errors import BadCredentials, CredentialNotFound, TenantNotFound
+from pipeline.errors import (
+    BadCredentials,
+    CredentialExpired,
+    CredentialNotFound,
+    TenantNotFound,
+)
+from pipeline.gallery.identities import (
+    IssuedApid,
+    IssuedSigned,
+    SharedSecret,
+    SignedCredential,
+    Tenant,
+    tenant_of,
+)
 from pipeline.gallery.pepper import Pepper
 from pipeline.secrets import Vault
-
-TenantSettings = dict[str, Any]  # JSON
 
 KEY_PREFIX_LENGTH = 12  # characters of an API key that find its row; the rest is secret
 KEY_BYTES = 32
@@ -38,60 +48,6 @@ KEY_BYTES = 32
 FIRST_APID, LAST_APID = 100_000_000, 999_999_999
 
 PUBLIC_ID = re.compile("[A-Za-z0-9_-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """An application. ``settings`` are its own choices, for instance
-    ``{"e_locations": "left_top"}``."""
-
-    id: int
-    name: str
-    settings: TenantSettings
-    disabled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SharedSecret:
-    """What verifies a signature: the shared secret and, for SM2, the caller's public key
-    (hex of x||y, 128 digits)."""
-
-    app_secret: str = field(repr=False)
-    sm2_public_key: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SignedCredential:
-    """What verifies a signed request. After a rotation the ``former`` secret is as good
-    as the new one for a while."""
-
-    tenant: Tenant
-    app_id: str
-    app_secret: str = field(repr=False)
-    sm2_public_key: str | None
-    former: SharedSecret | None = None
-
-    def secrets(self) -> tuple[SharedSecret, ...]:
-        """The live secrets, the newest first; whoever verifies tries each of them, so
-        that the time does not tell which was right."""
-        newest = SharedSecret(self.app_secret, self.sm2_public_key)
-        return (newest,) if self.former is None else (newest, self.former)
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedSigned:
-    """A fresh credential, shown once."""
-
-    app_id: str
-    app_secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedApid:
-    """A fresh credential, shown once."""
-
-    apid: int
-    kvalue: str = field(repr=False)
 
 
 class CredentialStore:
@@ -173,9 +129,12 @@ class CredentialStore:
         return key
 
     def by_key(self, key: str) -> Tenant | None:
-        """The tenant of a live API key."""
-        found = self._credential("key", key[:KEY_PREFIX_LENGTH])
+        """The tenant of a live API key. Raises ``CredentialExpired`` when its time is
+        over."""
+        prefix = key[:KEY_PREFIX_LENGTH]
+        found = self._credential("key", prefix)
         if found is None:
+            self._check_expired("key", prefix, key)
             return None
         row, tenant = found
         return tenant if self._recognised(key, row) else None
@@ -208,9 +167,11 @@ class CredentialStore:
 
     def by_apid(self, apid: int, kvalue: str) -> Tenant:
         """The tenant of a live Apid. Raises ``TenantNotFound`` for any other number,
-        ``BadCredentials`` for a wrong Kvalue."""
+        ``BadCredentials`` for a wrong Kvalue, ``CredentialExpired`` when its time is
+        over."""
         found = self._credential("apid", str(apid))
         if found is None:
+            self._check_expired("apid", str(apid), kvalue)
             raise TenantNotFound("no such application")
         row, tenant = found
         if not self._recognised(kvalue, row):
@@ -310,7 +271,23 @@ class CredentialStore:
                     tenants.c.id == row["tenant_id"], tenants.c.disabled.is_(False)
                 )
             ).mappings().one_or_none()
-        return None if owner is None else (row, tenant_of(owner))
+        return None if owner is None else (row, tenant_of(owner, row["permissions"]))
+
+    def _check_expired(self, kind: str, public_id: str, secret: str) -> None:
+        """Raises ``CredentialExpired`` for the right secret of a credential whose time is
+        over: nobody else learns of it."""
+        if PUBLIC_ID.fullmatch(public_id) is None:
+            return
+        over = select(credentials.c.secret).where(
+            credentials.c.kind == kind,
+            credentials.c.public_id == public_id,
+            credentials.c.disabled.is_(False),
+            credentials.c.expires_at <= self._clock(),
+        )
+        with reading(self._engine) as connection:
+            kept = connection.execute(over).scalar_one_or_none()
+        if kept is not None and self._pepper.recognises(secret, [kept]):
+            raise CredentialExpired
 
     def _require(self, tenant_id: int) -> None:
         with reading(self._engine) as connection:
@@ -362,10 +339,3 @@ def _forget_former(connection: Connection, tenant_id: int, kind: str) -> int:
 
 def _new_app_secret() -> str:
     return secrets.token_hex(16).upper()
-
-
-def tenant_of(row: RowMapping) -> Tenant:
-    """The tenant in a row."""
-    return Tenant(
-        id=row["id"], name=row["name"], settings=row["settings"], disabled=row["disabled"]
-    )

@@ -5,12 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
-from sqlalchemy import RowMapping, select
-
-from pipeline.database.engine import reading
-from pipeline.database.schema import credentials
-from pipeline.errors import BadCredentials, CredentialExpired
-from pipeline.gallery.credentials import PUBLIC_ID, CredentialStore, Tenant
+from pipeline.errors import BadCredentials
+from pipeline.gallery.credentials import CredentialStore
+from pipeline.gallery.identities import Tenant
 
 KIND = "linkface"
 ID_BYTES = 16
@@ -50,24 +47,6 @@ class LinkfaceStore(CredentialStore):
         found = self._credential(KIND, api_id)
         if found is not None and self._recognised(api_secret, found[0]):
             return found[1]
-        if found is None and self._was_right(api_id, api_secret):
-            raise CredentialExpired
+        if found is None:
+            self._check_expired(KIND, api_id, api_secret)
         raise BadCredentials("wrong api_id or api_secret")
-
-    def _was_right(self, api_id: str, api_secret: str) -> bool:
-        """Whether a credential that has expired, and was not revoked, has this secret."""
-        row = self._expired(api_id)
-        return row is not None and self._pepper.recognises(api_secret, [row["secret"]])
-
-    def _expired(self, api_id: str) -> RowMapping | None:
-        if PUBLIC_ID.fullmatch(api_id) is None:
-            return None
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(*credentials.c).where(
-                    credentials.c.kind == KIND,
-                    credentials.c.public_id == api_id,
-                    credentials.c.disabled.is_(False),
-                    credentials.c.expires_at <= self._clock(),
-                )
-            ).mappings().one_or_none()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from sqlalchemy import ColumnElement, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
-from pipeline.database.schema import tenants
-from pipeline.errors import InvalidParameter, TenantNotFound
+from pipeline.database.schema import credentials, tenants
+from pipeline.errors import CredentialNotFound, InvalidParameter, TenantNotFound
 from pipeline.gallery.collections import make_default
-from pipeline.gallery.credentials import (
+from pipeline.gallery.identities import (
+    CredentialEntry,
     IssuedApid,
     IssuedSigned,
     SharedSecret,
@@ -19,9 +21,11 @@ from pipeline.gallery.credentials import (
     tenant_of,
 )
 from pipeline.gallery.linkface import IssuedLinkface, LinkfaceStore
+from pipeline.metering.limits import Limits, Permissions, permissions_of, to_json
 
 __all__ = [
-    "IssuedApid", "IssuedLinkface", "IssuedSigned", "SharedSecret", "SignedCredential", "Tenant",
+    "CredentialEntry", "IssuedApid", "IssuedLinkface", "IssuedSigned", "SharedSecret",
+    "SignedCredential", "Tenant",
     "TenantSettings", "TenantStore", "tenant_ids",
 ]
 
@@ -69,6 +73,49 @@ class TenantStore(LinkfaceStore):
     def set_settings(self, tenant_id: int, settings: TenantSettings) -> None:
         """Raises ``TenantNotFound``."""
         self._update(tenant_id, settings=settings)
+
+    def set_limits(self, tenant_id: int, limits: Limits) -> None:
+        """What the tenant may use, from its next request on. Raises ``TenantNotFound``."""
+        self._update(tenant_id, limits=to_json(limits) or None)
+
+    def set_permissions(self, tenant_id: int, permissions: Permissions) -> None:
+        """What the tenant may do, from its next request on. Raises ``TenantNotFound``."""
+        self._update(tenant_id, permissions=msgspec.to_builtins(permissions) or None)
+
+    # -- credentials, whatever their kind -----------------------------------------
+
+    def credentials(self, tenant_id: int) -> list[CredentialEntry]:
+        """A tenant's credentials that are not disabled, expired ones too, oldest first."""
+        mine = (credentials.c.tenant_id == tenant_id) & credentials.c.disabled.is_(False)
+        with reading(self._engine) as connection:
+            rows = connection.execute(
+                select(credentials).where(mine).order_by(credentials.c.id)
+            ).all()
+        return [
+            CredentialEntry(
+                row.kind, row.public_id, row.expires_at, permissions_of(row.permissions)
+            )
+            for row in rows
+        ]
+
+    def restrict(self, tenant_id: int, public_id: str, permissions: Permissions) -> None:
+        """What may be done with one credential. Raises ``CredentialNotFound``."""
+        kept = msgspec.to_builtins(permissions) or None
+        self._change_credential(tenant_id, public_id, permissions=kept)
+
+    def expire(self, tenant_id: int, public_id: str, at: float | None) -> None:
+        """Let a credential end at an epoch second, or never. Raises
+        ``CredentialNotFound``."""
+        self._change_credential(tenant_id, public_id, expires_at=at)
+
+    def _change_credential(self, tenant_id: int, public_id: str, **values: object) -> None:
+        own = (credentials.c.tenant_id == tenant_id) & (credentials.c.public_id == public_id)
+        with writing(self._engine) as connection:
+            changed = connection.execute(
+                update(credentials).where(own, credentials.c.disabled.is_(False)).values(**values)
+            ).rowcount
+        if changed != 1:
+            raise CredentialNotFound
 
     def _find(self, condition: ColumnElement[bool]) -> Tenant:
         with reading(self._engine) as connection:

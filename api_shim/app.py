@@ -11,14 +11,17 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from api_shim.body import BodyReader
+from api_shim.dialects import c_envelope
 from api_shim.dialects.a import ApidFace
 from api_shim.dialects.b import FacesAndGroups
 from api_shim.dialects.base import Dialect, Endpoint
+from api_shim.dialects.c import ROOT, Linkface
 from api_shim.dialects.d import FaceSearch
 from api_shim.dialects.e import Face2
-from api_shim.exchange import RequestIds, problem, response
+from api_shim.exchange import RequestIds, call_of, problem, response
 from api_shim.health import Health
 from api_shim.jobs import JobResource
+from api_shim.linger import Lingering
 from api_shim.reference.page import references
 from api_shim.service import Records, Service
 from api_shim.submit import Submission
@@ -71,6 +74,7 @@ def _dialects(settings: Settings, records: Records) -> dict[str, Dialect]:
     made: tuple[Dialect, ...] = (
         ApidFace(settings, records),
         FacesAndGroups(settings, records),
+        Linkface(settings, records),
         FaceSearch(settings, records),
         Face2(settings, records.tenants),
     )
@@ -97,5 +101,8 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    reply = problem(404, "not_found", "There is nothing at this path.")
+    if scope["path"].startswith(ROOT):
+        reply = c_envelope.not_found(call_of(scope).request_id)
+    else:
+        reply = problem(404, "not_found", "There is nothing at this path.")
     await response(reply)(scope, receive, send)

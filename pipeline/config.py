@@ -181,6 +181,10 @@ class Settings(BaseSettings):
         2.0, ge=1, description="Hours for which the pictures of failed jobs are kept; those of "
         "others go with their job, unless they are enrolled."
     )
+    image_lifetime_d: float = Field(
+        30.0, gt=0, description="Days for which pictures sent to document c keep their id, "
+        "counted from the last time they were sent; enrolled ones stay."
+    )
     intermediate_s: int = Field(
         600, ge=1, description="Seconds for which an intermediate value waits in Redis."
     )

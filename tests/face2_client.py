@@ -37,6 +37,8 @@ class Credentials:
     api_key: str = field(repr=False)
     apid: int
     kvalue: str = field(repr=False)
+    api_id: str
+    api_secret: str = field(repr=False)
 
 
 class Face2Client:

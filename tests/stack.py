@@ -57,6 +57,7 @@ class Stack:
         private_key, public_key = sm2.generate_key_pair()
         issued = self.tenants.issue_signed(tenant.id, public_key)
         numbered = self.tenants.issue_apid(tenant.id)
+        linkface = self.tenants.issue_linkface(tenant.id)
         return Credentials(
             tenant_id=tenant.id,
             app_id=issued.app_id,
@@ -65,6 +66,8 @@ class Stack:
             api_key=self.tenants.issue_key(tenant.id),
             apid=numbered.apid,
             kvalue=numbered.kvalue,
+            api_id=linkface.api_id,
+            api_secret=linkface.api_secret,
         )
 
     def client(self, credentials: Credentials | None = None) -> Face2Client:

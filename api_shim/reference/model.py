@@ -9,7 +9,7 @@ Schema = dict[str, Any]
 
 Kind = Literal[
     "string", "integer", "number", "boolean", "object", "base64", "strings", "numbers",
-    "objects", "boxes",
+    "objects", "boxes", "file", "matrix",
 ]
 
 _BOX = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
@@ -19,6 +19,8 @@ _SCHEMAS: dict[Kind, Schema] = {
     "strings": {"type": "array", "items": {"type": "string"}},
     "numbers": {"type": "array", "items": {"type": "number"}},
     "objects": {"type": "array", "items": {"type": "object"}},
+    "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+    "matrix": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
     "boxes": {"type": "array", "items": _BOX},
 }
 

@@ -11,11 +11,12 @@ from api_shim.reference import groups, small
 from api_shim.reference.model import Field, Operation, Schema, object_of
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
-    "a": small.A, "b": groups.B, "d": small.D, "e": small.E,
+    "a": small.A, "b": groups.B, "c": small.C, "d": small.D, "e": small.E,
 }
 
 TITLES = {
-    "a": "a: Apid and Kvalue", "b": "b: faces and groups", "d": "d: ekycpro search",
+    "a": "a: Apid and Kvalue", "b": "b: faces and groups",
+    "c": "c: linkface", "d": "d: ekycpro search",
     "e": "e: face2, signed",
 }
 
@@ -23,6 +24,7 @@ VERSION = "0.1"  # of what is described here
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+MULTIPART = "multipart/form-data"
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
 
@@ -125,6 +127,12 @@ def _way_b(method: str, known: Operation) -> tuple[Schema, Schema]:
     return request, answer
 
 
+def _way_c(method: str, known: Operation) -> tuple[Schema, Schema]:
+    fields = (Field("api_id"), Field("api_secret"), *known.takes)
+    answer = object_of((Field("request_id"), Field("status", about="OK"), *known.gives))
+    return _body(fields, MULTIPART, FORM, JSON), answer
+
+
 def _way_d(method: str, known: Operation) -> tuple[Schema, Schema]:
     return _body(known.takes, FORM), object_of((Field("status", about="OK"), *known.gives))
 
@@ -151,7 +159,7 @@ _SEALED = (
 )
 
 _WAYS: dict[str, Callable[[str, Operation], tuple[Schema, Schema]]] = {
-    "a": _way_a, "b": _way_b, "d": _way_d, "e": _way_e,
+    "a": _way_a, "b": _way_b, "c": _way_c, "d": _way_d, "e": _way_e,
 }
 
 _JOB_ID = [_parameter(Field("job_id"), "path")]

@@ -1,4 +1,4 @@
-"""The operations of documents a, d and e, by method and path."""
+"""The operations of documents a, c, d and e, by method and path."""
 
 from __future__ import annotations
 
@@ -40,6 +40,31 @@ A = {
     ),
     "GET /api/match": _MATCH,
     "POST /api/match": _MATCH,
+}
+
+
+
+def _source(image: str) -> tuple[Field, ...]:
+    """The three ways to send a picture, of which one is taken, and its turn."""
+    return (
+        optional(f"{image}_file", "file", "JPG, BMP, PNG, GIF or TIFF of at most 5 MB."),
+        optional(f"{image}_url", about="Where it is fetched, when that is switched on."),
+        optional(f"{image}_id", about="A stored picture."),
+        optional(f"{image}_auto_rotate", "boolean", "Find its upright turn from the faces."),
+    )
+
+
+C = {
+    "POST /identity/compare_faces_in_two_images": Operation(
+        "Compare up to four faces of a picture with up to four of another.",
+        (*_source("image_one"), *_source("image_two")),
+        (
+            Field("confidences", "matrix", "A row for each face of image one, 0 to 1."),
+            Field("max_confidence", "number"),
+            optional("image_one", "object", "image_one_id, unless it was sent by id"),
+            optional("image_two", "object", "image_two_id, unless it was sent by id"),
+        ),
+    ),
 }
 
 IMG = Field("img", "base64", "JPEG, PNG or BMP of at most 2 MB.")

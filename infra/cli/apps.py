@@ -37,6 +37,8 @@ class Issued:
     api_key: str
     apid: int
     kvalue: str
+    api_id: str
+    api_secret: str
     sm2_private_key: str | None
     sm2_public_key: str | None
 
@@ -47,6 +49,8 @@ class Issued:
             ("X-API-Key", self.api_key),
             ("Apid", str(self.apid)),
             ("Kvalue", self.kvalue),
+            ("api_id", self.api_id),
+            ("api_secret", self.api_secret),
             ("SM2 private key", self.sm2_private_key or ""),
             ("SM2 public key", self.sm2_public_key or ""),
         ]
@@ -60,6 +64,8 @@ class Issued:
             "api_key": self.api_key,
             "apid": self.apid,
             "kvalue": self.kvalue,
+            "api_id": self.api_id,
+            "api_secret": self.api_secret,
             "sm2_private_key": self.sm2_private_key,
             "sm2_public_key": self.sm2_public_key,
         }
@@ -72,8 +78,9 @@ def create(
 ) -> None:
     """Make an application and print its credentials, once."""
     _check_key(sm2, sm2_public_key)
-    tenants = open_tenants(load_settings())
-    tenant = tenants.create(name)
+    settings = load_settings()
+    tenants = open_tenants(settings)
+    tenant = tenants.create(name, encrypted=settings.encrypt_at_rest)
     _show(issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
 
 
@@ -95,7 +102,7 @@ def list_apps(json: Json = False) -> None:
         )
         return
     print_table(
-        ("name", "state", "appId", "X-API-Key begins", "Apid"),
+        ("name", "state", "appId", "X-API-Key begins", "Apid", "api_id"),
         (
             (
                 tenant.name,
@@ -103,6 +110,7 @@ def list_apps(json: Json = False) -> None:
                 "\n".join(public for kind, public in ids if kind == "signed"),
                 "\n".join(public for kind, public in ids if kind == "key"),
                 "\n".join(public for kind, public in ids if kind == "apid"),
+                "\n".join(public for kind, public in ids if kind == "linkface"),
             )
             for tenant, ids in found
         ),
@@ -162,6 +170,7 @@ def issue(
     private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
     signed = tenants.issue_signed(tenant.id, public)
     numbered = tenants.issue_apid(tenant.id)
+    linkface = tenants.issue_linkface(tenant.id)
     return Issued(
         name=tenant.name,
         app_id=signed.app_id,
@@ -169,6 +178,8 @@ def issue(
         api_key=tenants.issue_key(tenant.id),
         apid=numbered.apid,
         kvalue=numbered.kvalue,
+        api_id=linkface.api_id,
+        api_secret=linkface.api_secret,
         sm2_private_key=private,
         sm2_public_key=public,
     )
@@ -193,6 +204,10 @@ def renew(
         numbered = tenants.rotate_apid(tenant.id, int(newest["apid"]), keep_s)
     else:
         numbered = tenants.issue_apid(tenant.id)
+    if "linkface" in newest:
+        linkface = tenants.rotate_linkface(tenant.id, newest["linkface"], keep_s)
+    else:
+        linkface = tenants.issue_linkface(tenant.id)
     if "key" in newest:
         api_key = tenants.rotate_key(tenant.id, newest["key"], keep_s)
     else:
@@ -204,6 +219,8 @@ def renew(
         api_key=api_key,
         apid=numbered.apid,
         kvalue=numbered.kvalue,
+        api_id=linkface.api_id,
+        api_secret=linkface.api_secret,
         sm2_private_key=private,
         sm2_public_key=public,
     )

@@ -116,6 +116,8 @@ def _invite(stack: LocalStack, credentials: Credentials) -> None:
         f"  X-API-Key  {credentials.api_key}\n"
         f"  Apid       {credentials.apid}\n"
         f"  Kvalue     {credentials.kvalue}\n"
+        f"  api_id     {credentials.api_id}\n"
+        f"  api_secret {credentials.api_secret}\n"
         "\nTry it with your own photo, in another terminal:\n"
         f"\n{_command(stack.settings)} call locate {shlex.quote(str(photo))}\n"
         "\nor with nothing but a shell (the signature is made anew at each call):\n"

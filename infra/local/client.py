@@ -35,6 +35,8 @@ class Credentials:
     api_key: str = field(default="", repr=False)
     apid: int = 0
     kvalue: str = field(default="", repr=False)
+    api_id: str = ""
+    api_secret: str = field(default="", repr=False)
 
 
 def save_credentials(path: Path, credentials: Credentials) -> None:

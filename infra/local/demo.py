@@ -22,7 +22,7 @@ from infra.local.client import (
 )
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
-from pipeline.errors import BadCredentials, FaceError, TenantNotFound
+from pipeline.errors import FaceError, Refused, TenantNotFound
 from pipeline.gallery.tenants import Tenant, TenantStore
 from pipeline.secrets import open_vault
 from pipeline.sessions import registry
@@ -127,19 +127,22 @@ def _tenant(tenants: TenantStore) -> Tenant:
 def _issue(tenants: TenantStore, tenant: Tenant) -> Credentials:
     signed = tenants.issue_signed(tenant.id)
     numbered = tenants.issue_apid(tenant.id)
+    linkface = tenants.issue_linkface(tenant.id)
     return Credentials(
         signed.app_id, signed.app_secret, tenants.issue_key(tenant.id), numbered.apid,
-        numbered.kvalue,
+        numbered.kvalue, linkface.api_id, linkface.api_secret,
     )
 
 
 def _live(tenants: TenantStore, kept: Credentials) -> bool:
     """Whether every kind of credential still names somebody."""
     try:
+        known = tenants.signed(kept.app_id) and tenants.by_key(kept.api_key)
         tenants.by_apid(kept.apid, kept.kvalue)
-    except (BadCredentials, TenantNotFound):
+        tenants.by_linkface(kept.api_id, kept.api_secret)
+    except (Refused, TenantNotFound):
         return False
-    return bool(tenants.signed(kept.app_id) and tenants.by_key(kept.api_key))
+    return bool(known)
 
 
 def _shortened(envelope: Envelope) -> Envelope:

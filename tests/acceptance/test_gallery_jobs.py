@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.execution.enrolling import default_image_id
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.groups import CollectionStore, Deletion
+from pipeline.gallery.keep import default_image_id
 from pipeline.gallery.trash import Trash
 from pipeline.jobs.model import Job, JobState, JsonObject
 from pipeline.operations import Enrol, Locate, Match, Replace, Search

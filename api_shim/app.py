@@ -21,7 +21,6 @@ from api_shim.dialects.e import Face2
 from api_shim.exchange import RequestIds, call_of, problem, response
 from api_shim.health import Health
 from api_shim.jobs import JobResource
-from api_shim.linger import Lingering
 from api_shim.reference.page import references
 from api_shim.service import Records, Service
 from api_shim.submit import Submission

@@ -22,6 +22,7 @@ INTERNAL = 99
 CODES: dict[str, int] = {
     errors.BadCredentials.code: 2,
     errors.TenantNotFound.code: 3,
+    errors.CredentialExpired.code: 3,
     errors.BadEncoding.code: 4,
     errors.MediaTooLarge.code: 4,
     errors.NotAPicture.code: 4,

@@ -64,6 +64,7 @@ ANSWERS: dict[str, Answer] = {
     errors.ImageNotFound.code: Answer(104904, "IMAGE_ID_NOT_EXIST"),
     errors.Overloaded.code: Answer(104905, "RATE_LIMITED", 429),
     errors.BadCredentials.code: Answer(104906, "UNAUTHORIZED", 401),
+    errors.CredentialExpired.code: Answer(104906, "UNAUTHORIZED", 401),
 }
 
 

@@ -49,7 +49,9 @@ STATUSES: dict[str, Status] = {
     errors.PictureCorrupt.code: Status.IMAGE_INVALID_FORMAT,
     errors.PictureOutOfRange.code: Status.IMAGE_INVALID_FORMAT,
     errors.PersonNotFound.code: Status.PERSON_ID_NOT_EXIST,
+    errors.FaceNotFound.code: Status.PERSON_ID_NOT_EXIST,
     errors.BadCredentials.code: Status.INVALID_REQUEST,
+    errors.CredentialExpired.code: Status.INVALID_REQUEST,
     errors.MissingParameter.code: Status.INVALID_REQUEST,
     errors.InvalidParameter.code: Status.INVALID_REQUEST,
     errors.CollectionNotFound.code: Status.INVALID_REQUEST,
@@ -78,7 +80,7 @@ def refusal(error: Exception) -> Reply:
     status = STATUSES.get(known.code, Status.FAIL)
     # What is wrong with the parameters the document has no words for.
     reply = answer(status, known.message if status is Status.INVALID_REQUEST else None)
-    if isinstance(error, errors.BadCredentials):
+    if isinstance(error, (errors.BadCredentials, errors.CredentialExpired)):
         return Reply(401, reply.body)
     if isinstance(error, errors.Unavailable):
         return Reply(503, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})

@@ -21,6 +21,7 @@ INTERNAL = 9999
 # By the neutral code of an error. 9800 to 9802, 9001, 9002 and 9901 are documented.
 CODES: dict[str, int] = {
     errors.BadSignature.code: 9800,
+    errors.CredentialExpired.code: 9800,
     errors.InvalidParameter.code: 9801,
     errors.ReplayedRequest.code: 9801,
     errors.IdempotencyConflict.code: 9801,

@@ -12,6 +12,7 @@ from pipeline.database.schema import credentials, tenants
 from pipeline.errors import (
     BadCredentials,
     ConfigurationError,
+    CredentialExpired,
     CredentialNotFound,
     InvalidParameter,
     TenantNotFound,
@@ -203,7 +204,9 @@ def test_a_rotated_key_goes_on_for_a_while(store: TenantStore, clock: Clock) -> 
     assert store.retire(tenant.id, "key", 50.0, keep=new[:12]) == 1
     assert store.retire(tenant.id, "key", 80.0, keep=new[:12]) == 0
     clock.forward(50)
-    assert store.by_key(old) is None
+    with pytest.raises(CredentialExpired):
+        store.by_key(old)
+    assert store.by_key(f"{old[:-1]}!") is None
     assert store.public_ids(tenant.id) == [("key", new[:12])]
     assert store.by_key(new) == tenant
     assert store.by_key(theirs) == other

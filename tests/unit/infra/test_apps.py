@@ -12,7 +12,7 @@ import pytest
 from api_shim.auth import sm2
 from infra.cli.database import open_database
 from pipeline.config import load_settings
-from pipeline.errors import BadCredentials
+from pipeline.errors import BadCredentials, CredentialExpired
 from pipeline.gallery.tenants import TenantStore
 from pipeline.secrets import open_vault
 from tests.unit.infra.conftest import Faceline
@@ -120,7 +120,8 @@ def test_the_old_secrets_end_by_themselves(faceline: Faceline, tenants: TenantSt
     )
     assert signs(tenants, old)
     assert not signs(later, old)
-    assert later.by_key(old["api_key"]) is None
+    with pytest.raises(CredentialExpired):
+        later.by_key(old["api_key"])
 
 
 def signs(tenants: TenantStore, issued: dict[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from celery.exceptions import SecurityWarning
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError, FaceError
+from pipeline.fetching.open import open_fetcher
 from pipeline.plans import Stage
 from pipeline.sessions import registry
 from workers import process
@@ -31,6 +32,7 @@ from workers.indexing import Keeper
 from workers.logs import setup_logging
 from workers.pool import ProcessPool
 from workers.queues import queue_name
+from workers.runtime import needs_models
 from workers.tasks.request import StageTask
 from workers.tasks.stage import register
 from workers.undertaker import Undertaker
@@ -45,8 +47,9 @@ def run_worker(settings: Settings) -> int:
     seconds at the latest. Raises ``ConfigurationError`` and what the pack raises when
     the worker cannot start.
     """
-    registry.choose(settings)  # absent: said here once instead of by every process
     app = make_app(settings)
+    served = frozenset(Stage(stage) for stage in settings.served_stages)
+    _check(settings, served)
     register(app)
     app.finalize()
     group = secrets.token_hex(4)
@@ -55,9 +58,19 @@ def run_worker(settings: Settings) -> int:
         return _run_index(app, settings, group)
     _employ(app, Undertaker(settings, group, Dispatcher(settings, app)))
     broken = _prepare_processes(settings, group)
-    # "auto" heeds the share of the cores that a container is given
-    code = _consume(app, settings, group, ProcessPool, settings.concurrency or "auto")
+    # "auto" heeds the share of the cores that a container is given; who only fetches
+    # waits for strangers and needs no core
+    own = "auto" if needs_models(served) else settings.fetch_concurrency
+    code = _consume(app, settings, group, ProcessPool, settings.concurrency or own)
     return 1 if broken.value else code
+
+
+def _check(settings: Settings, served: frozenset[Stage]) -> None:
+    """What is wrong is said here once instead of by every process."""
+    if needs_models(served):
+        registry.choose(settings)
+    if Stage.FETCH in served and open_fetcher(settings) is None:
+        raise ConfigurationError("FACELINE_STAGES names `fetch`, but FACELINE_FETCH_URLS is off")
 
 
 def _run_index(app: Celery, settings: Settings, group: str) -> int:

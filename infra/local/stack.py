@@ -35,7 +35,9 @@ STATE = "stack.json"
 START_S = 60.0
 
 # Seconds that each process has to stop: a worker ends the job in its hands.
-GRACE_S = {"shim": 15.0, "worker": 30.0, "index": 15.0, "upkeep": 15.0, "redis": 10.0}
+GRACE_S = {
+    "shim": 15.0, "worker": 30.0, "fetch": 30.0, "index": 15.0, "upkeep": 15.0, "redis": 10.0,
+}
 
 # One worker for every stage but the index, which is a process that holds the galleries,
 # and fetching, which waits for strangers.
@@ -44,6 +46,7 @@ PROCESSES = {
     "upkeep": ("upkeep",),
     "index": ("worker", "--stages", Stage.INDEX.value),
     "worker": ("worker", "--stages", FUSED),
+    "fetch": ("worker", "--stages", Stage.FETCH.value),
     "shim": ("serve",),
 }
 
@@ -110,6 +113,8 @@ class LocalStack:
         self._start_redis(redis)
         env = self._environment(redis, port, pack.name)
         for name, words in PROCESSES.items():
+            if name == "fetch" and not self.settings.fetch_urls:
+                continue
             argv = [sys.executable, "-m", "infra.cli", *words]
             self.supervisor.start(Command(name, argv, env, self.log(name), GRACE_S[name]))
         self._wait_for_shim()

@@ -31,6 +31,7 @@ from pipeline.errors import (
 from pipeline.jobs.backlog import Backlog
 from pipeline.jobs.model import Claim, Job, JobState, JsonObject, NewJob
 from pipeline.jobs.reader import JOB_ID, JobReader
+from pipeline.jobs.rows import accepted, new_row
 from pipeline.jobs.settling import settle, settle_all
 from pipeline.jobs.statements import (
     CANCEL,
@@ -40,12 +41,13 @@ from pipeline.jobs.statements import (
     HELD,
     INSERT,
     INSERT_SIGNATURE,
+    QUEUED,
     RETRIABLE,
     RUNNING,
     job_of,
 )
 from pipeline.metering.tariff import Cost, of_error, of_success
-from pipeline.metering.usage import charge, day_of
+from pipeline.metering.usage import charge
 
 Effect = Callable[[Connection], JsonObject | None]
 """What a job changes besides its own row, in the transaction that ends it. What it
@@ -78,7 +80,7 @@ class JobStore(JobReader):
                 raise Overloaded
             return earlier, False
         now = self._clock()
-        values = _new_row(new, uuid.uuid4().hex, now)
+        values = new_row(new, uuid.uuid4().hex, now)
         try:
             with writing(self._engine) as connection:
                 seq = connection.execute(INSERT, values).scalar_one()
@@ -96,7 +98,7 @@ class JobStore(JobReader):
         except IntegrityError as error:
             return self._collided(new, error), False
         self._backlog.grew()
-        return _accepted(new, seq, values), True
+        return accepted(new, seq, values), True
 
     def _collided(self, new: NewJob, error: IntegrityError) -> Job:
         """Which of the unique keys was taken. The idempotency key goes first: it says
@@ -262,11 +264,7 @@ class JobStore(JobReader):
             crashed = [row.id for row in rows if row.attempts >= max_attempts]
             back = [row.id for row in rows if row.attempts < max_attempts]
             error = JobCrashed()
-            ended = self._set(
-                connection, crashed,
-                state=JobState.FAILED.value, error_code=error.code, error=error_json(error),
-                finished_at=now,
-            )
+            ended = self._set(connection, crashed, **_failure(error, now))
             settle_all(connection, ended, of_error(error.code))
             # published_at 0: the message went down with the worker, send again at once
             returned = self._set(
@@ -285,6 +283,21 @@ class JobStore(JobReader):
         ).all()
         # RETURNING gives rows in no order; who waited longest goes first.
         return sorted(map(job_of, rows), key=lambda job: job.seq)
+
+    def fail_waiting(self, stage: str, error: FaceError, limit: int) -> list[Job]:
+        """End jobs that wait at ``stage``, at most ``limit``; those that were."""
+        found = (
+            select(jobs.c.id).where(QUEUED, jobs.c.stage == stage).order_by(jobs.c.seq).limit(limit)
+        )
+        with reading(self._engine) as connection:
+            if not connection.execute(found).first():
+                return []
+        with writing(self._engine) as connection:
+            held = found.with_for_update(skip_locked=True)
+            ids = list(connection.execute(held).scalars())
+            ended = self._set(connection, ids, **_failure(error, self._clock()))
+            settle_all(connection, ended, of_error(error.code))
+        return ended
 
     def mark_published(self, ids: Sequence[str]) -> None:
         """Note that messages for these jobs were sent just now."""
@@ -354,39 +367,12 @@ def error_json(error: FaceError) -> JsonObject:
     return kept if error.reason is None else {**kept, "reason": error.reason}
 
 
-def _hold(claim: Claim) -> dict[str, Any]:
-    return {"held_job": claim.id, "held_fence": claim.fence}
-
-
-def _new_row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
+def _failure(error: FaceError, now: float) -> dict[str, Any]:
     return {
-        "id": job_id,
-        "tenant_id": new.tenant_id,
-        "operation": new.operation,
-        "dialect": new.dialect,
-        "state": JobState.QUEUED.value,
-        "stage": new.stage,
-        "params": new.params,
-        "media": list(new.media),
-        "request_id": new.request_id,
-        "digest": new.digest,
-        "idempotency_key": new.idempotency_key,
-        "attempts": 0,
-        "messages": 0,
-        "fence": 0,
-        "not_before": 0.0,
-        "trace": [],
-        "created_at": now,
-        "published_at": now,
-        "charged_on": None if new.limits is None else day_of(now),
+        "state": JobState.FAILED.value, "error_code": error.code, "error": error_json(error),
+        "finished_at": now,
     }
 
 
-def _accepted(new: NewJob, seq: int, values: dict[str, Any]) -> Job:
-    """The row that ``values`` have made, without reading it again."""
-    held = {"idempotency_key", "not_before", "state", "media"}
-    return Job(
-        seq=seq, state=JobState.QUEUED, media=new.media, lease_until=None, worker=None,
-        result=None, error_code=None, error=None, started_at=None, finished_at=None,
-        **{name: value for name, value in values.items() if name not in held},
-    )
+def _hold(claim: Claim) -> dict[str, Any]:
+    return {"held_job": claim.id, "held_fence": claim.fence}

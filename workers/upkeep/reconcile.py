@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.config import Settings
+from pipeline.errors import DownloadRefused
 from pipeline.jobs.store import JobStore
 from pipeline.plans import Stage
 from workers.dispatch import Dispatcher
@@ -28,6 +29,8 @@ class Reconciler:
     def round(self) -> None:
         """Once over everything. Raises ``DatabaseUnavailable``, ``BrokerUnavailable``."""
         self.release_dead()
+        if not self.settings.fetch_urls:
+            self.end_unfetched()
         for stage in Stage:
             self.end_pauses(stage)
             self.send_lost(stage)
@@ -40,6 +43,14 @@ class Reconciler:
             send_again(self.store, self.dispatcher, back)
             if len(back) + len(ended) < CHUNK:
                 return
+
+    def end_unfetched(self) -> None:
+        """End the jobs that wait for a picture to be fetched, which nobody does any more
+        where fetching was switched off."""
+        error = DownloadRefused("Fetching pictures by URL is switched off.")
+        while ended := self.store.fail_waiting(Stage.FETCH, error, CHUNK):
+            for job in ended:
+                self.waker.announce(job.id)
 
     def end_pauses(self, stage: Stage) -> None:
         """Send the jobs whose pause is over."""

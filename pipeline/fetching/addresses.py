@@ -1,0 +1,142 @@
+"""Which addresses may be connected to: those of the public internet, and no others.
+
+The standard library's ``is_global`` is not enough: by version it takes NAT64, 6to4 and
+IPv4-compatible forms of private addresses, multicast and cloud providers' own services
+for global. Here IPv6 is refused unless it is known to be plain global unicast, and IPv4
+unless it is in none of the special ranges (IANA's special-purpose registries, RFC 6890).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from pipeline.errors import ConfigurationError
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_SPECIAL_V4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network; 0.0.0.0 is this machine
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by carriers; Alibaba's metadata is 100.100.100.200
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # Azure's platform services, on an address that looks public
+        "169.254.0.0/16",  # link-local; the metadata of most clouds is 169.254.169.254
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments; Oracle's metadata is 192.0.0.192
+        "192.0.2.0/24",  # documentation
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT relays
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",  # private
+        "192.175.48.0/24",  # AS112
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved; 255.255.255.255 is broadcast
+    )
+)
+
+# All that is assigned as global unicast. Outside lie loopback, link-local, unique local
+# (metadata: fd00:ec2::254, fd20:ce::254), site-local, multicast, and IPv4 in its mapped
+# and compatible forms.
+_UNICAST_V6 = IPv6Network("2000::/3")
+
+_SPECIAL_V6 = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+)
+
+# A network with IPv6 alone reaches IPv4 through this prefix (RFC 6052), so that such an
+# address is as public as the IPv4 address in it.
+_NAT64 = IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
+_COMPATIBLE = IPv6Network("::/96")
+
+# What stands before the IPv4 address in an ISATAP address (RFC 5214).
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to a host of the public internet."""
+    if isinstance(address, IPv4Address):
+        special = _inside(address, _SPECIAL_V4) or address.is_multicast
+        return address.is_global and not special
+    if address in _NAT64:
+        return is_public(_low32(address))
+    if address not in _UNICAST_V6 or _inside(address, _SPECIAL_V6):
+        return False
+    return address.is_global and all(map(is_public, embedded(address)))
+
+
+def embedded(address: IPv6Address) -> Iterator[IPv4Address]:
+    """The IPv4 addresses that an IPv6 address stands for, by any scheme that puts one
+    into it."""
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    if _inside(address, (_NAT64, _NAT64_LOCAL, _COMPATIBLE)):
+        yield _low32(address)
+    number = int(address)
+    if address in _NAT64_LOCAL:
+        # RFC 6052, 2.2: behind a prefix of 48 bits it stands around the bits 64 to 71.
+        yield IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)
+    if number >> 32 & 0xFFFFFFFF in _ISATAP:
+        yield _low32(address)
+
+
+def _low32(address: IPv6Address) -> IPv4Address:
+    return IPv4Address(int(address) & 0xFFFFFFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPolicy:
+    """What may be connected to: ``deny`` never, ``allow`` though it is not public."""
+
+    allow: tuple[Network, ...] = ()
+    deny: tuple[Network, ...] = ()
+
+    def permits(self, address: Address) -> bool:
+        """Whether ``address`` may be connected to. An exception for an IPv4 address does
+        not hold for IPv6 forms of it; a prohibition does."""
+        forms: list[Address] = [address]
+        if isinstance(address, IPv6Address):
+            if address.scope_id is not None:
+                return False  # it means something on one link only
+            forms += embedded(address)
+        if any(_inside(form, self.deny) for form in forms):
+            return False
+        return self.excepts(address) or is_public(address)
+
+    def excepts(self, address: Address) -> bool:
+        """Whether the operator named the network of this address."""
+        return _inside(address, self.allow)
+
+
+def _inside(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)
+
+
+def read_networks(text: str, variable: str) -> tuple[Network, ...]:
+    """Networks from a comma-separated list. Raises ``ConfigurationError`` naming the
+    ``variable`` that holds it."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return tuple(ipaddress.ip_network(part) for part in parts)
+    except ValueError as error:
+        raise ConfigurationError(f"{variable}: {error}") from error

@@ -1,0 +1,184 @@
+"""Fetching one picture: a GET over a checked connection, under one deadline.
+
+Nothing of this machine goes out with it: no cookies, no credentials, no proxy from the
+environment. h11 speaks HTTP/1.1 and touches no socket, so that every byte is read here,
+where time and size are counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import dataclass
+
+import h11
+
+from pipeline.errors import DownloadRefused, DownloadTimedOut, MediaTooLarge
+from pipeline.fetching.connections import Connector, mapped_errors
+from pipeline.fetching.deadline import Deadline
+from pipeline.fetching.failures import Refused, TimeUp, TooLarge
+from pipeline.fetching.urls import Target, follow, read_url
+
+logger = logging.getLogger(__name__)
+
+MOST_REDIRECTS = 3  # document c, as decided
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+# Bytes of a response's head.
+LONGEST_HEAD = 32 * 1024
+
+# Interim responses (1xx) before the final one.
+MOST_INTERIM = 8
+
+READ_BYTES = 64 * 1024
+
+HEADERS = (
+    ("User-Agent", "faceline"),
+    ("Accept", "image/*"),
+    # A compressed body could be small on the wire and endless in memory.
+    ("Accept-Encoding", "identity"),
+    ("Connection", "close"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """Of one picture: bytes of its file, seconds from first to last, ports."""
+
+    max_bytes: int
+    deadline_s: float
+    ports: frozenset[int]
+
+
+class WebFetcher:
+    """A ``Fetcher`` of the internet; safe in several threads."""
+
+    def __init__(self, connector: Connector, limits: FetchLimits) -> None:
+        self._connector = connector
+        self._limits = limits
+
+    def fetch(self, url: str) -> bytes:
+        """See ``Fetcher``. The log has the reason, without what the URL may hold of
+        secrets: it names the host alone."""
+        try:
+            return self._follow(url, Deadline(self._limits.deadline_s))
+        except Refused as reason:
+            _note(reason)
+            raise DownloadRefused from None
+        except TimeUp as reason:
+            _note(reason)
+            raise DownloadTimedOut from None
+        except TooLarge:
+            raise MediaTooLarge(
+                f"The file is larger than {self._limits.max_bytes} bytes."
+            ) from None
+
+    def _follow(self, url: str, deadline: Deadline) -> bytes:
+        target = read_url(url, self._limits.ports)
+        for _ in range(MOST_REDIRECTS + 1):
+            answer = self._ask(target, deadline)
+            if isinstance(answer, bytes):
+                return answer
+            target = follow(target, answer, self._limits.ports)
+        raise Refused(f"more than {MOST_REDIRECTS} redirects")
+
+    def _ask(self, target: Target, deadline: Deadline) -> bytes | str:
+        """The body, or where a redirect leads."""
+        try:
+            with self._connector.open(target, deadline) as connection:
+                return _Exchange(connection, deadline).get(target, self._limits.max_bytes)
+        except Refused as reason:
+            raise Refused(f"{target.host}: {reason}") from reason
+        except TimeUp as reason:
+            raise TimeUp(f"{target.host}: {reason}") from reason
+
+
+def _note(reason: Exception) -> None:
+    logger.info(
+        "A picture was not fetched: %s", reason,
+        extra={"action": "fetch_failed", "kind": type(reason).__name__},
+    )
+
+
+class _Exchange:
+    """One request and its response on a connection of their own."""
+
+    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
+
+    def get(self, target: Target, max_bytes: int) -> bytes | str:
+        with mapped_errors("the exchange"):
+            try:
+                self._send(target)
+                head = self._head()
+                if head.status_code in REDIRECTS:
+                    return _text(_only(head, b"location"))
+                _check_head(head, max_bytes)
+                return self._body(max_bytes)
+            except h11.ProtocolError as error:
+                raise Refused(f"no proper HTTP: {error}") from error
+
+    def _send(self, target: Target) -> None:
+        request = h11.Request(
+            method="GET", target=target.path, headers=[("Host", target.authority), *HEADERS]
+        )
+        data = (self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
+        self._connection.settimeout(self._deadline.left("asking"))
+        self._connection.sendall(data)
+
+    def _head(self) -> h11.Response:
+        for _ in range(MOST_INTERIM + 1):
+            event = self._next()
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                break
+        raise Refused("no response")
+
+    def _body(self, max_bytes: int) -> bytes:
+        body = bytearray()
+        while isinstance(event := self._next(), h11.Data):
+            body += event.data
+            if len(body) > max_bytes:
+                raise TooLarge
+        if not isinstance(event, h11.EndOfMessage):
+            raise Refused("a response that does not end")
+        return bytes(body)
+
+    def _next(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            # Anew for every read: a server that sends a byte a second gains no time.
+            self._connection.settimeout(self._deadline.left("reading"))
+            self._http.receive_data(self._connection.recv(READ_BYTES))
+        self._deadline.left("reading")
+        return event
+
+
+def _check_head(head: h11.Response, max_bytes: int) -> None:
+    if head.status_code != 200:
+        raise Refused(f"status {head.status_code}")
+    if _values(head, b"content-encoding") not in ([], [b"identity"]):
+        raise Refused("a compressed body")
+    # h11 has seen to it that there is at most one, and that it is a number.
+    if any(int(length) > max_bytes for length in _values(head, b"content-length")):
+        raise TooLarge
+
+
+def _values(head: h11.Response, name: bytes) -> list[bytes]:
+    return [value.strip().lower() for key, value in head.headers if key == name]
+
+
+def _only(head: h11.Response, name: bytes) -> bytes:
+    found = [value for key, value in head.headers if key == name]
+    if len(found) != 1:
+        raise Refused(f"{len(found)} headers {name.decode()}")
+    return found[0]
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("a redirect that is not UTF-8") from error

@@ -1,0 +1,117 @@
+"""Connecting to the address that was checked, and to no other.
+
+The name is looked up once; every answer must pass, and the connection goes to the very
+address that did: a name server that gives another answer a moment later gains nothing.
+TLS is checked against the name all the same.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from pipeline.fetching.addresses import Address, AddressPolicy
+from pipeline.fetching.deadline import Deadline
+from pipeline.fetching.failures import Refused, TimeUp
+from pipeline.fetching.names import Resolver
+from pipeline.fetching.urls import Target
+
+# Addresses of a host that are tried, one after the other.
+MOST_ADDRESSES = 3
+
+
+def trusting_system() -> ssl.SSLContext:
+    """TLS that trusts whom the system trusts and checks the server's name."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """Opens connections that ``policy`` permits."""
+
+    policy: AddressPolicy
+    resolver: Resolver = field(default_factory=Resolver)
+    tls: ssl.SSLContext = field(default_factory=trusting_system)
+
+    def open(self, target: Target, deadline: Deadline) -> socket.socket:
+        """A connection to ``target``, TLS included. Raises ``Refused``, ``TimeUp``."""
+        addresses = self.resolver.addresses(target.host, deadline)
+        for address in addresses:
+            self._check(address)
+        with mapped_errors("connecting"):
+            connection = self._connect(addresses[:MOST_ADDRESSES], target.port, deadline)
+        if not target.secure:
+            return connection
+        with mapped_errors("the TLS handshake"):
+            try:
+                connection.settimeout(deadline.left("the TLS handshake"))
+                return self.tls.wrap_socket(connection, server_hostname=target.host)
+            except BaseException:
+                connection.close()
+                raise
+
+    def _check(self, address: Address) -> None:
+        if not self.policy.permits(address):
+            raise Refused(f"{address} is no public address")
+        if not self.policy.excepts(address) and _is_own(address):
+            raise Refused(f"{address} is this machine")
+
+    def _connect(
+        self, addresses: Sequence[Address], port: int, deadline: Deadline
+    ) -> socket.socket:
+        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            try:
+                # An address that does not answer leaves time for the next.
+                return self._connect_to(address, port, deadline.left("connecting") / left)
+            except OSError:
+                if left == 1:
+                    raise
+        raise Refused("a name without addresses")
+
+    def _connect_to(self, address: Address, port: int, within_s: float) -> socket.socket:
+        connection = socket.socket(_family(address), socket.SOCK_STREAM)
+        try:
+            connection.settimeout(within_s)
+            connection.connect((str(address), port))
+            _check_peer(connection, address)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@contextmanager
+def mapped_errors(doing: str) -> Iterator[None]:
+    """Translate what sockets and TLS raise into ``TimeUp`` and ``Refused``."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise TimeUp(doing) from error
+    except (OSError, ValueError) as error:
+        raise Refused(f"{doing} failed: {error}") from error
+
+
+def _check_peer(connection: socket.socket, address: Address) -> None:
+    peer = ipaddress.ip_address(connection.getpeername()[0])
+    if peer != address:
+        raise Refused(f"the connection leads to {peer}, not to {address}")
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+
+
+def _is_own(address: Address) -> bool:
+    """Whether an address is one of this machine's: to those it speaks from themselves."""
+    with closing(socket.socket(_family(address), socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect((str(address), 9))  # a datagram socket: nothing is sent
+        except OSError:
+            return False
+        return ipaddress.ip_address(probe.getsockname()[0]) == address

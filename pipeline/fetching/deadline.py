@@ -1,0 +1,21 @@
+"""One time limit over everything that a fetch does."""
+
+from __future__ import annotations
+
+import time
+
+from pipeline.fetching.failures import TimeUp
+
+
+class Deadline:
+    """Ends ``seconds`` after it was made."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self, doing: str) -> float:
+        """Seconds until then, more than 0. Raises ``TimeUp`` when there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeUp(doing)
+        return left

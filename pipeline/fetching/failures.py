@@ -1,0 +1,15 @@
+"""Why a picture was not fetched: for the log, never for who sent the URL."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """The picture is not fetched; the message says why."""
+
+
+class TimeUp(Exception):
+    """The deadline has passed; the message says over what."""
+
+
+class TooLarge(Exception):
+    """The body is larger than the limit."""

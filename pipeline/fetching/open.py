@@ -1,0 +1,33 @@
+"""From settings to the fetcher that they allow."""
+
+from __future__ import annotations
+
+from pipeline.config import Settings
+from pipeline.errors import ConfigurationError
+from pipeline.fetching.addresses import AddressPolicy, read_networks
+from pipeline.fetching.client import FetchLimits, WebFetcher
+from pipeline.fetching.connections import Connector
+
+
+def open_fetcher(settings: Settings) -> WebFetcher | None:
+    """None when fetching is switched off. Raises ``ConfigurationError``."""
+    if not settings.fetch_urls:
+        return None
+    policy = AddressPolicy(
+        allow=read_networks(settings.fetch_allow_networks, "FACELINE_FETCH_ALLOW_NETWORKS"),
+        deny=read_networks(settings.fetch_deny_networks, "FACELINE_FETCH_DENY_NETWORKS"),
+    )
+    limits = FetchLimits(
+        settings.fetch_max_bytes, settings.fetch_deadline_s, _ports(settings.fetch_ports)
+    )
+    return WebFetcher(Connector(policy), limits)
+
+
+def _ports(text: str) -> frozenset[int]:
+    try:
+        ports = frozenset(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigurationError(f"FACELINE_FETCH_PORTS: {error}") from error
+    if not ports or not all(0 < port < 65536 for port in ports):
+        raise ConfigurationError(f"FACELINE_FETCH_PORTS names no ports: {text!r}")
+    return ports

@@ -1,0 +1,145 @@
+"""Reading a stranger's URL strictly: what is not plainly an http URL is refused.
+
+Lenient readers are how checks are fooled: one program sees one host, the next another.
+Here a URL is read once, and what was read is what is connected to.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from urllib.parse import quote, urljoin, urlsplit
+
+import idna
+
+from pipeline.fetching.failures import Refused
+
+# Characters: no server that matters takes more.
+LONGEST = 4096
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+# Controls, spaces, what readers take for a slash or an end, halves of surrogate pairs.
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"\u2028\u2029\ufeff\ud800-\udfff]")
+
+# What a path or query keeps as it is; all else is percent-encoded as UTF-8.
+_KEPT = "%/?:@!$&'()*+,;=-._~[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to ask for what. ``host`` is a name in ASCII or an IP address without
+    brackets, ``path`` has the query with it."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def secure(self) -> bool:
+        return self.scheme == "https"
+
+    @property
+    def authority(self) -> str:
+        """The Host header: without the port where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+
+def read_url(url: str, ports: Collection[int]) -> Target:
+    """The target of ``url``; ports other than ``ports`` are refused. Raises ``Refused``."""
+    if not url or len(url) > LONGEST:
+        raise Refused("an empty or a very long URL")
+    if _FORBIDDEN.search(url):
+        raise Refused("a character that a URL cannot have")
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise Refused("no URL") from error
+    if parts.scheme not in DEFAULT_PORTS:
+        raise Refused("a scheme other than http and https")
+    host, port = _split_authority(parts.netloc, DEFAULT_PORTS[parts.scheme])
+    if port not in ports:
+        raise Refused(f"port {port}")
+    path = parts.path or "/"
+    if parts.query:
+        path = f"{path}?{parts.query}"
+    return Target(parts.scheme, read_host(host), port, quote(path, safe=_KEPT))
+
+
+def follow(target: Target, location: str, ports: Collection[int]) -> Target:
+    """Where a redirect of ``target`` leads. Raises ``Refused``."""
+    if _FORBIDDEN.search(location):
+        raise Refused("a redirect with a character that a URL cannot have")
+    try:
+        joined = urljoin(target.url, location)
+    except ValueError as error:
+        raise Refused("a redirect to no URL") from error
+    there = read_url(joined, ports)
+    if target.secure and not there.secure:
+        raise Refused("a redirect from https to http")
+    return there
+
+
+def read_host(host: str) -> str:
+    """A host as it is looked up: an IP address in its usual form, or a name in lower-case
+    ASCII. Raises ``Refused``, for odd spellings of addresses (`127.1`, `0x7f000001`) too."""
+    if host.startswith("[") and host.endswith("]"):
+        return _read_ipv6(host[1:-1])
+    name = _ascii(host).removesuffix(".")
+    labels = name.split(".")
+    if _NUMBER.fullmatch(labels[-1]):
+        return _read_ipv4(name)
+    if len(name) > 253 or not all(map(_LABEL.fullmatch, labels)):
+        raise Refused("no host name")
+    return name
+
+
+def _split_authority(netloc: str, default_port: int) -> tuple[str, int]:
+    if "@" in netloc:
+        raise Refused("a URL with credentials")
+    if netloc.endswith("]") or ":" not in netloc:
+        return netloc, default_port
+    host, _, port = netloc.rpartition(":")
+    if not _PORT.fullmatch(port):
+        raise Refused("no port number")
+    return host, int(port)
+
+
+def _ascii(host: str) -> str:
+    """The name in ASCII, as UTS 46 maps it: full-width digits and dots become plain ones
+    here, before anybody looks at them."""
+    if host.isascii():
+        return host.lower()
+    try:
+        return idna.encode(host, uts46=True).decode("ascii").lower()
+    except UnicodeError as error:
+        raise Refused("no host name") from error
+
+
+def _read_ipv4(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError as error:
+        raise Refused("an odd spelling of an address") from error
+
+
+def _read_ipv6(text: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError as error:
+        raise Refused("no IPv6 address") from error
+    if address.scope_id is not None:
+        raise Refused("an address of one link")
+    return str(address)

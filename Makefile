@@ -4,6 +4,7 @@ SHELL := /bin/sh
 .PHONY: help run demo test check bench settings clean
 
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 3
 PHOTOS ?= ../shared/faces/photos
 
 help:  ## show this list
@@ -16,7 +17,7 @@ demo: runtime  ## the same, and stop
 	@exec .venv/bin/faceline up --demo --once
 
 test: dev  ## run every test (PYTEST_ARGS="-m 'not heavy' -x" passes arguments)
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 check: dev  ## lint, types, and the floors of the house
 	.venv/bin/ruff check .

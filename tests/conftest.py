@@ -18,7 +18,8 @@ from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
 
 pytest_plugins = [
-    "tests.servers", "tests.databases", "tests.job_factory", "tests.gallery_factory", "tests.stack",
+    "tests.parallel", "tests.servers", "tests.databases", "tests.job_factory",
+    "tests.gallery_factory", "tests.stack",
 ]
 
 _ROOT = Path(__file__).resolve().parents[1]

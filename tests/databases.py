@@ -1,7 +1,14 @@
-"""Databases for tests that must hold on SQLite and on PostgreSQL alike."""
+"""Databases for tests that must hold on SQLite and on PostgreSQL alike.
+
+Tests of stores take ``engine`` or ``database_url``; tests of running services take
+``stack`` or, for one of their own, ``new_database``. All of them run once for each
+backend, and on one only where FACELINE_TEST_DATABASE names it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +21,31 @@ from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import METADATA
 from tests.servers import PostgresServer
 
-BACKENDS = ("sqlite", "postgresql")
+BACKENDS = tuple(os.environ.get("FACELINE_TEST_DATABASE", "sqlite,postgresql").split(","))
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The database of running services; those that tests share run on one at a time."""
+    return str(request.param)
+
+
+@contextlib.contextmanager
+def open_database(request: pytest.FixtureRequest, backend: str) -> Iterator[dict[str, object]]:
+    """An empty database of a service, as its settings."""
+    if backend == "sqlite":
+        yield {}
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with server.database() as url:
+        yield {"database_url": url}
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, backend: str) -> Iterator[dict[str, object]]:
+    """Settings of a service of this test's own: its database."""
+    with open_database(request, backend) as settings:
+        yield settings
 
 
 @pytest.fixture(params=BACKENDS)

@@ -29,6 +29,7 @@ import psutil
 import psycopg
 import pytest
 
+from tests.parallel import free_port
 from tests.programs import find_minio, find_postgres, find_redis, postgres_account
 
 READY_S = 30.0  # a busy two-core machine starts the slowest (PostgreSQL) in three
@@ -291,12 +292,6 @@ class PostgresServer(Server):
         finally:
             with psycopg.connect(self.url, autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int, request: bytes, expected: bytes) -> bool:

@@ -9,7 +9,6 @@ Parts can be killed and started again: ``stack.worker.kill()``, ``stack.start_wo
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +22,10 @@ from pipeline.gallery.tenants import Tenant, TenantStore
 from pipeline.jobs.model import JsonObject
 from pipeline.secrets import open_vault
 from tests.conftest import missing, models_directory
+from tests.databases import open_database
 from tests.face2_client import Credentials, Face2Client
-from tests.servers import PostgresServer, RedisServer, free_port
+from tests.parallel import free_port
+from tests.servers import RedisServer
 from tests.yard import READY_S, Process, Yard
 
 
@@ -137,25 +138,14 @@ def edge_models() -> Path:
     return models
 
 
-@contextlib.contextmanager
-def _database(request: pytest.FixtureRequest) -> Iterator[dict[str, object]]:
-    """The database of a shared service, as a setting: SQLite, or PostgreSQL when
-    FACELINE_TEST_DATABASE says so."""
-    if os.environ.get("FACELINE_TEST_DATABASE", "sqlite") == "sqlite":
-        yield {}
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database() as url:
-        yield {"database_url": url}
-
-
 @pytest.fixture(scope="session")
 def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, edge_models: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, edge_models: Path,
+    backend: str,
 ) -> Iterator[Stack]:
     """A running service that tests share: whoever kills parts of one makes his own."""
     with (
-        _database(request) as database,
+        open_database(request, backend) as database,
         Stack(tmp_path_factory.mktemp("stack"), edge_models, **database) as stack,
     ):
         stack.start_index()
@@ -164,12 +154,13 @@ def stack(
 
 @pytest.fixture(scope="session")
 def idle_stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, edge_models: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, edge_models: Path,
+    backend: str,
 ) -> Iterator[Stack]:
     """A service without workers, in which jobs stay queued; shared, too. Responses are
     held for a second."""
     with (
-        _database(request) as database,
+        open_database(request, backend) as database,
         Stack(tmp_path_factory.mktemp("idle"), edge_models, hold_s=1.0, **database) as stack,
     ):
         yield stack.start_shim()

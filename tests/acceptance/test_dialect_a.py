@@ -199,9 +199,9 @@ def test_an_idempotency_key_gives_the_first_answer(client: ApidClient, obama: st
 
 
 def test_a_job_does_not_bring_a_deleted_face_back(
-    tmp_path: Path, edge_models: Path, obama: str, biden: str
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], obama: str, biden: str
 ) -> None:
-    with Stack(tmp_path, edge_models) as stack:
+    with Stack(tmp_path, edge_models, **new_database) as stack:
         client = ApidClient(stack.start())
         face = client.enrol(obama)
         assert stack.worker is not None

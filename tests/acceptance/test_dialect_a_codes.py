@@ -126,8 +126,10 @@ def test_9_no_parameters_at_all(refused: ApidClient, options: Json) -> None:
     assert checked(refused.send("GET", "/api/face", **options)) == {"msg_code": 9}
 
 
-def test_10_overloaded(tmp_path: Path, edge_models: Path, obama: str) -> None:
-    with Stack(tmp_path, edge_models, max_waiting=1, hold_s=0.1) as stack:
+def test_10_overloaded(
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], obama: str
+) -> None:
+    with Stack(tmp_path, edge_models, max_waiting=1, hold_s=0.1, **new_database) as stack:
         client = ApidClient(stack.start_shim())
         assert client.call("POST", "detection", Fimg=obama).status_code == 202
         response = client.call("POST", "detection", Fimg=obama)

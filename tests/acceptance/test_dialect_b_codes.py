@@ -173,8 +173,10 @@ def test_104903_104904_what_is_not_there(quiet: FaceGroupClient) -> None:
         assert refusal == (104904, "IMAGE_ID_NOT_EXIST")
 
 
-def test_104905_too_much_waits(tmp_path: Path, edge_models: Path, obama: str) -> None:
-    with Stack(tmp_path, edge_models, max_waiting=1) as stack:
+def test_104905_too_much_waits(
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], obama: str
+) -> None:
+    with Stack(tmp_path, edge_models, max_waiting=1, **new_database) as stack:
         client = FaceGroupClient(stack.start_shim())
         body = {"image": png(obama)}
         accepted = client.call("POST", "/api/faces", body, Prefer="respond-async")
@@ -193,8 +195,11 @@ def test_104906_who_asks(quiet: FaceGroupClient, obama: str) -> None:
         assert failed(quiet.call("POST", "/api/faces", body, X_API_Key=key), 401)[0] == 104906
 
 
-def test_the_operators_choice(tmp_path: Path, edge_models: Path, obama: str) -> None:
-    with Stack(tmp_path, edge_models, b_tenant="chosen", hold_s=1.0) as stack:
+def test_the_operators_choice(
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], obama: str
+) -> None:
+    settings = {"b_tenant": "chosen", "hold_s": 1.0, **new_database}
+    with Stack(tmp_path, edge_models, **settings) as stack:
         client = FaceGroupClient(stack.start_shim(), stack.add_tenant("chosen"))
         body = {"image": png(obama)}
         job = client.send("POST", "/api/faces", json=body, headers={"Prefer": "respond-async"})

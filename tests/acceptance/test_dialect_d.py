@@ -303,8 +303,10 @@ def test_fail_is_for_a_job_that_was_cancelled(idle_stack: Stack, obama: str) -> 
         printed(client.poll(job), "FAIL")
 
 
-def test_fail_is_for_too_much_work(tmp_path: Path, edge_models: Path, obama: str) -> None:
-    with Stack(tmp_path, edge_models, max_waiting=1, hold_s=0.1) as stack:
+def test_fail_is_for_too_much_work(
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], obama: str
+) -> None:
+    with Stack(tmp_path, edge_models, max_waiting=1, hold_s=0.1, **new_database) as stack:
         client = SearchClient(stack.start_shim())
         assert client.call("addface", img=obama).status_code == 202
         response = client.call("addface", img=obama)

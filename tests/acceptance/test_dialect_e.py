@@ -336,8 +336,10 @@ def test_9903_no_face(client: Face2Client, face: str, test_data: Path, operation
     assert ("image2" in message) is (operation == "verify")
 
 
-def test_9904_overloaded(tmp_path: Path, edge_models: Path, face: str) -> None:
-    with Stack(tmp_path, edge_models, max_waiting=1) as stack:
+def test_9904_overloaded(
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], face: str
+) -> None:
+    with Stack(tmp_path, edge_models, max_waiting=1, **new_database) as stack:
         client = stack.start_shim().client()
         data = {"image": face}
         first = client.call("locate", data, Prefer="respond-async")

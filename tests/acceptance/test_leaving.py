@@ -53,9 +53,10 @@ def test_a_client_that_leaves_does_not_end_its_job(idle_stack: Stack, picture: J
 
 
 def test_a_stopping_shim_answers_who_waits(
-    tmp_path: Path, edge_models: Path, picture: Json
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:
-    with Stack(tmp_path, edge_models) as stack:  # responses are held for 30 seconds
+    # Responses are held for 30 seconds.
+    with Stack(tmp_path, edge_models, **new_database) as stack:
         client = stack.start_shim().client()
         answers: list[requests.Response] = []
         thread = threading.Thread(target=lambda: answers.append(client.call("locate", picture)))
@@ -76,9 +77,10 @@ def test_a_stopping_shim_answers_who_waits(
 
 
 def test_who_holds_a_cancelled_job_is_answered_at_once(
-    tmp_path: Path, edge_models: Path, picture: Json
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:
-    with Stack(tmp_path, edge_models) as stack:  # responses are held for 30 seconds
+    # Responses are held for 30 seconds.
+    with Stack(tmp_path, edge_models, **new_database) as stack:
         client = stack.start_shim().client()
         key = uuid.uuid4().hex
         job_id = client.submit("locate", picture, Idempotency_Key=key)
@@ -102,10 +104,10 @@ def test_who_holds_a_cancelled_job_is_answered_at_once(
 
 
 def test_answers_come_without_redis_wake_ups(
-    tmp_path: Path, edge_models: Path, picture: Json
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:
     """Redis carries wake-ups only: jobs that end while it is frozen are seen in SQL."""
-    with Stack(tmp_path, edge_models) as stack:
+    with Stack(tmp_path, edge_models, **new_database) as stack:
         client = stack.start_shim().client()
         job_id = client.submit("locate", picture)
         stack.redis.freeze()
@@ -120,9 +122,9 @@ def test_answers_come_without_redis_wake_ups(
 
 
 def test_submits_are_kept_while_redis_is_away(
-    tmp_path: Path, edge_models: Path, picture: Json
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:
-    with Stack(tmp_path, edge_models, resend_after_s=1.0) as stack:
+    with Stack(tmp_path, edge_models, resend_after_s=1.0, **new_database) as stack:
         client = stack.start(concurrency=1).client()
         stack.redis.kill()
         job_id = client.submit("locate", picture)

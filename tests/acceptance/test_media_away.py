@@ -22,10 +22,12 @@ PATIENCE_S = 90.0
 
 
 @pytest.fixture
-def s3_stack(tmp_path: Path, edge_models: Path, minio_server: MinioServer) -> Iterator[Stack]:
+def s3_stack(
+    tmp_path: Path, edge_models: Path, new_database: dict[str, object], minio_server: MinioServer
+) -> Iterator[Stack]:
     """A service whose media lie in MinIO."""
     with Stack(
-        tmp_path, edge_models,
+        tmp_path, edge_models, **new_database,
         media_url=f"{minio_server.url}/faces", media_access_key=minio_server.access_key,
         media_secret_key=minio_server.secret_key, resend_after_s=1.0,
     ) as stack:

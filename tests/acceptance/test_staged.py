@@ -38,10 +38,11 @@ def run_all(yard: Yard, work: list[Work]) -> list[Job]:
 
 @pytest.mark.heavy
 def test_staged_equals_fused(
-    tmp_path: Path, redis_server: RedisServer, edge_pack: object, work: list[Work]
+    tmp_path: Path, redis_server: RedisServer, new_database: dict[str, object],
+    edge_pack: object, work: list[Work],
 ) -> None:
     with (
-        open_yard(tmp_path, redis_server.url, models_directory()) as yard,
+        open_yard(tmp_path, redis_server.url, models_directory(), **new_database) as yard,
         yard.upkeep(),
     ):
         with (

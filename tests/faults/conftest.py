@@ -20,7 +20,7 @@ MakeYard = Callable[..., Yard]
 
 @pytest.fixture
 def make_yard(
-    tmp_path: Path, redis_server: RedisServer, edge_pack: object
+    tmp_path: Path, redis_server: RedisServer, new_database: dict[str, object], edge_pack: object
 ) -> Iterator[MakeYard]:
     """A yard whose jobs are the smallest real work: one run of the detector on one
     tile. Takes settings."""
@@ -30,7 +30,7 @@ def make_yard(
             return stack.enter_context(
                 open_yard(
                     tmp_path, redis_server.url, models_directory(),
-                    detection_sizes="32", **settings,
+                    detection_sizes="32", **new_database, **settings,
                 )
             )
 

@@ -19,23 +19,29 @@ from pipeline.plans import PLANS, Stage
 from tests.yard import Yard
 
 TABLE = "CREATE TABLE ledger (job TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL)"
-TRIGGER = """
-CREATE TRIGGER keep_ledger AFTER UPDATE OF state ON jobs WHEN new.state <> old.state
-BEGIN INSERT INTO ledger VALUES (new.id, old.state, new.state); END
-"""
+NOTE = "INSERT INTO ledger VALUES (new.id, old.state, new.state);"
+PL_BODY = f"BEGIN {NOTE} RETURN NULL; END"
+CHANGED = "AFTER UPDATE OF state ON jobs FOR EACH ROW WHEN (new.state <> old.state)"
+TRIGGERS = {
+    "sqlite": [f"CREATE TRIGGER keep_ledger {CHANGED} BEGIN {NOTE} END"],
+    "postgresql": [
+        f"CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS '{PL_BODY}'",
+        f"CREATE TRIGGER keep_ledger {CHANGED} EXECUTE FUNCTION note()",
+    ],
+}
 ENDS = ("done", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Every change of state of every job of a yard (SQLite)."""
+    """Every change of state of every job of a yard."""
 
     yard: Yard
 
     def open(self) -> None:
         with writing(self.yard.engine) as connection:
-            connection.execute(text(TABLE))
-            connection.execute(text(TRIGGER))
+            for statement in (TABLE, *TRIGGERS[self.yard.engine.dialect.name]):
+                connection.execute(text(statement))
 
     def ends(self) -> Counter[str]:
         """How often each job has ended."""

@@ -31,11 +31,11 @@ def wait_done(yard: Yard, count: int) -> None:
     raise AssertionError(f"{yard.jobs.counts()}\n{yard.logs()}")
 
 
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_postgres_killed_and_restarted(
-    make_yard: MakeYard, tiny_pictures: list[bytes], postgres_server: PostgresServer,
-    postgres_url: str,
+    make_yard: MakeYard, tiny_pictures: list[bytes], postgres_server: PostgresServer
 ) -> None:
-    yard = make_yard(database_url=postgres_url)
+    yard = make_yard()
     ids = [yard.submit("locate", tiny_pictures[number % 8]) for number in range(JOBS)]
     with yard.worker() as worker, yard.upkeep() as upkeep:
         wait_done(yard, JOBS // 6)

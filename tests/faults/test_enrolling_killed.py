@@ -28,7 +28,8 @@ KILLS = 6
 
 
 def test_killed_while_enrolling(
-    tmp_path: Path, redis_server: RedisServer, edge_models: Path, test_data: Path
+    tmp_path: Path, redis_server: RedisServer, edge_models: Path,
+    new_database: dict[str, object], test_data: Path,
 ) -> None:
     chance = random.Random(11)
     files = sorted((test_data / "lfw_aligned").rglob("*_0001.jpg"))[:PEOPLE]
@@ -38,7 +39,7 @@ def test_killed_while_enrolling(
     with (
         open_yard(
             tmp_path, redis_server.url, edge_models, detection_sizes="128", lease_s=2.0,
-            max_attempts=50,
+            max_attempts=50, **new_database,
         ) as yard,
         yard.upkeep(),
     ):

@@ -16,7 +16,6 @@ import pytest
 from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import Enrol, Search
-from tests.databases import BACKENDS
 from tests.servers import RedisServer
 from tests.yard import Process, Yard, open_yard
 
@@ -29,16 +28,12 @@ KILLS = 6
 
 @pytest.fixture
 def yard(
-    request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer, edge_models: Path
+    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
 ) -> Iterator[Yard]:
-    database = ""
-    if getattr(request, "param", "sqlite") == "postgresql":
-        database = request.getfixturevalue("postgres_url")
     with (
         # One detector size is enough for pictures that are all face.
         open_yard(
-            tmp_path, redis_server.url, edge_models, detection_sizes="128",
-            database_url=database,
+            tmp_path, redis_server.url, edge_models, detection_sizes="128", **new_database
         ) as yard,
         yard.upkeep(),
         yard.worker(concurrency=2),
@@ -70,7 +65,6 @@ def found(job: Job) -> list[int]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("yard", BACKENDS, indirect=True)
 def test_read_your_writes(yard: Yard, pictures: list[bytes]) -> None:
     """B3: enrol, search at once; delete, search at once."""
     faces = FaceStore(yard.engine, yard.media)

@@ -22,8 +22,12 @@ from tests.yard import Process, Yard, open_yard
 
 
 @pytest.fixture
-def yard(tmp_path: Path, redis_server: RedisServer, edge_models: Path) -> Iterator[Yard]:
-    with open_yard(tmp_path, redis_server.url, edge_models, index_round_s=0.2) as yard:
+def yard(
+    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
+) -> Iterator[Yard]:
+    with open_yard(
+        tmp_path, redis_server.url, edge_models, index_round_s=0.2, **new_database
+    ) as yard:
         yield yard
 
 

@@ -33,13 +33,15 @@ BODIES: list[tuple[object, str]] = [
 
 @pytest.fixture
 def make_yard(
-    tmp_path: Path, redis_server: RedisServer, edge_pack: object
+    tmp_path: Path, redis_server: RedisServer, new_database: dict[str, object], edge_pack: object
 ) -> Iterator[MakeYard]:
     with ExitStack() as stack:
 
         def make(**settings: object) -> Yard:
             return stack.enter_context(
-                open_yard(tmp_path, redis_server.url, models_directory(), **settings)
+                open_yard(
+                    tmp_path, redis_server.url, models_directory(), **new_database, **settings
+                )
             )
 
         yield make

@@ -1,0 +1,62 @@
+"""Several tests at once: ``pytest -n 3``, which is what ``make test`` does.
+
+The tests of a file run one after another in one process, so that they share what their
+module sets up; files run beside each other, in the order in which they were collected,
+which ends with the short ones. Each process has its own servers, ports and folders.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import socket
+
+import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+# Below the range from which the kernel takes ports for connections: a port that is
+# free now stays free until its server listens.
+_FIRST_PORT, _LAST_PORT = 10_000, 32_000
+_PROCESSES = 16
+
+# In the id of a test that runs on both databases.
+_ON_POSTGRESQL = re.compile(r"[\[-]postgresql[\]-]")
+
+
+class FilesByDatabase(LoadFileScheduling):  # type: ignore[misc]
+    """The tests of one file on one database go to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return f"{file} {_ON_POSTGRESQL.search(nodeid) is not None}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesByDatabase:
+    config.option.loadscopereorder = False
+    return FilesByDatabase(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A service that tests share is started once for each database: first come all its
+    tests on one, then all on the other. What is short fills the gaps at the end."""
+    items.sort(key=lambda item: (
+        "unit" in item.path.parts, _ON_POSTGRESQL.search(item.nodeid) is not None
+    ))
+
+
+def free_port() -> int:
+    """A port that no other process of this run is given."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(_FIRST_PORT // _PROCESSES, _LAST_PORT // _PROCESSES)
+        port = port * _PROCESSES + worker
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port

@@ -21,6 +21,7 @@ from api_shim.dialects.e import Face2
 from api_shim.exchange import RequestIds, call_of, problem, response
 from api_shim.health import Health
 from api_shim.jobs import JobResource
+from api_shim.linger import Lingering
 from api_shim.reference.page import references
 from api_shim.service import Records, Service
 from api_shim.submit import Submission
@@ -34,14 +35,13 @@ class Shim:
     def __init__(self, settings: Settings) -> None:
         self._service = Service(settings)
         dialects = _dialects(settings, self._service.records)
-        self._app = RequestIds(
-            Router(
-                _routes(self._service, dialects),
-                redirect_slashes=False,
-                default=_not_found,
-                lifespan=self._lifespan,
-            )
+        router = Router(
+            _routes(self._service, dialects),
+            redirect_slashes=False,
+            default=_not_found,
+            lifespan=self._lifespan,
         )
+        self._app = RequestIds(Lingering(router))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from pipeline.errors import FaceError, InvalidParameter, MediaTooLarge, Overloaded
@@ -15,16 +15,47 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # top is told to come back.
 MAX_BUFFERED = 128 * 1024 * 1024
 
-# Seconds for a body to arrive.
+# Bytes of the body of a request that carries no picture.
+MAX_PLAIN = 64 * 1024
+
+# Seconds for a body to arrive: so many, and one more for each so many bytes, but never
+# more than the last. A client that sends less than 8 KB a second is cut off, and none
+# can hold what others need by sending a byte now and then.
+START_S = 20.0
+BYTES_PER_S = 8 * 1024
 BODY_S = 60.0
 
-# A client that sends too much reads our answer only when it has sent all of it: so
-# much (bytes) is taken and thrown away before the connection is cut instead.
-MAX_DRAINED = 256 * 1024 * 1024
+# Seconds after which a body that is still arriving gives way, when there is no room
+# for others.
+PATIENCE_S = 5.0
 
 
 class Disconnected(Exception):
     """The client went away before its request was complete."""
+
+
+class _Reading:
+    """A body that is arriving."""
+
+    def __init__(self, patience: asyncio.Timeout) -> None:
+        self.chunks = bytearray()
+        self.started = asyncio.get_running_loop().time()
+        self.gave_way = False
+        self._patience = patience
+
+    def extend(self, chunk: bytes) -> None:
+        self.chunks += chunk
+        seconds = min(START_S + len(self.chunks) / BYTES_PER_S, BODY_S)
+        self._patience.reschedule(self.started + seconds)
+
+    def give_way(self) -> int:
+        """Stop now; the bytes that become free."""
+        freed = len(self.chunks)
+        self.chunks.clear()
+        self.gave_way = True
+        if not self._patience.expired():
+            self._patience.reschedule(self.started)
+        return freed
 
 
 class BodyReader:
@@ -33,54 +64,89 @@ class BodyReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffered = 0
+        self._arriving: set[_Reading] = set()
 
     @asynccontextmanager
-    async def read(self, receive: Receive, headers: Mapping[str, str]) -> AsyncIterator[bytes]:
-        """The whole body, counted as held until the block ends. A client that says what
-        it will send, and waits for leave (``Expect: 100-continue``), is told before it
-        sends too much.
+    async def read(
+        self, receive: Receive, headers: Mapping[str, str], *, plain: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The whole body, counted as held until the block ends. One that says that it
+        is too large is refused before it is read; a ``plain`` one, without pictures, has
+        at most ``MAX_PLAIN`` bytes.
 
-        Raises ``MediaTooLarge``, ``Overloaded``, ``InvalidParameter`` when it does not
-        arrive in time, ``Disconnected``.
+        Raises ``MediaTooLarge``, ``Overloaded``, ``Disconnected``, ``InvalidParameter``
+        when it is compressed, comes too slowly, or is too large without pictures.
         """
         declared = headers.get("content-length", "")
-        patient = headers.get("expect", "").lower() == "100-continue"
-        if patient and declared.isdecimal() and int(declared) > self._limit:
-            raise self._too_large()
-        chunks, held = bytearray(), 0
+        if declared.isdecimal() and int(declared) > self._bound(plain=plain):
+            raise self._too_large(plain=plain)
+        if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+            raise InvalidParameter("a compressed body is not taken")
+        body = await self._collect(receive, plain=plain)
+        held = len(body)
         try:
-            try:
-                async with asyncio.timeout(BODY_S):
-                    await self._collect(receive, chunks)
-            except TimeoutError as error:
-                raise InvalidParameter("the body did not arrive in time") from error
-            held, body = len(chunks), bytes(chunks)
-            chunks.clear()
             yield body
         finally:
-            self._buffered -= held + len(chunks)
+            self._buffered -= held
 
-    async def _collect(self, receive: Receive, chunks: bytearray) -> None:
-        more = True
+    async def _collect(self, receive: Receive, *, plain: bool) -> bytes:
+        """The body, which is counted as held."""
+        try:
+            async with asyncio.timeout(min(START_S, BODY_S)) as patience:
+                with self._arrival(patience) as reading:
+                    await self._fill(reading, receive, plain=plain)
+                    return bytes(reading.chunks)
+        except TimeoutError as error:
+            raise InvalidParameter("the body did not arrive in time") from error
+
+    @contextmanager
+    def _arrival(self, patience: asyncio.Timeout) -> Iterator[_Reading]:
+        """A reading, while it can give way; what it has read counts as held unless it
+        fails."""
+        reading = _Reading(patience)
+        self._arriving.add(reading)
+        try:
+            yield reading
+        except BaseException as error:
+            self._buffered -= len(reading.chunks)
+            if reading.gave_way:
+                raise Overloaded from error
+            raise
+        finally:
+            self._arriving.discard(reading)
+
+    async def _fill(self, reading: _Reading, receive: Receive, *, plain: bool) -> None:
+        limit, more = self._bound(plain=plain), True
         while more:
             chunk, more = await _next(receive)
+            if reading.gave_way:
+                break
+            reading.extend(chunk)
             self._buffered += len(chunk)
-            chunks += chunk
-            refusal = self._refusal(len(chunks))
-            if refusal is not None:
-                self._buffered -= len(chunks)
-                chunks.clear()
-                if more:
-                    await _drain(receive)
-                raise refusal
+            if len(reading.chunks) > limit:
+                raise self._too_large(plain=plain)
+            while self._buffered > MAX_BUFFERED:
+                self._make_room()
+        if reading.gave_way:
+            raise Overloaded
 
-    def _refusal(self, size: int) -> FaceError | None:
-        if size > self._limit:
-            return self._too_large()
-        return Overloaded() if self._buffered > MAX_BUFFERED else None
+    def _make_room(self) -> None:
+        """Let the largest go of the bodies that have been arriving for a while: whoever
+        begins many and ends none would otherwise keep all others out."""
+        begun = asyncio.get_running_loop().time() - PATIENCE_S
+        slow = [reading for reading in self._arriving if reading.started < begun]
+        largest = max(slow, key=lambda reading: len(reading.chunks), default=None)
+        if largest is None:
+            raise Overloaded
+        self._arriving.discard(largest)
+        self._buffered -= largest.give_way()
 
-    def _too_large(self) -> MediaTooLarge:
-        return MediaTooLarge(f"the body is larger than {self._limit} bytes")
+    def _bound(self, *, plain: bool) -> int:
+        return min(MAX_PLAIN, self._limit) if plain else self._limit
+
+    def _too_large(self, *, plain: bool) -> FaceError:
+        kind = InvalidParameter if plain else MediaTooLarge
+        return kind(f"the body is larger than {self._bound(plain=plain)} bytes")
 
 
 async def _next(receive: Receive) -> tuple[bytes, bool]:
@@ -88,10 +154,3 @@ async def _next(receive: Receive) -> tuple[bytes, bool]:
     if message["type"] == "http.disconnect":
         raise Disconnected
     return message.get("body", b""), bool(message.get("more_body", False))
-
-
-async def _drain(receive: Receive) -> None:
-    drained, more = 0, True
-    while more and drained < MAX_DRAINED:
-        chunk, more = await _next(receive)
-        drained += len(chunk)

@@ -16,6 +16,9 @@ from api_shim.intents import Call, Reply
 
 REQUEST_ID = "faceline.request_id"
 
+# Of every response: nothing is kept, and nothing is taken for what it is not.
+COMMON_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
 # A client's own name for its request is kept when it is harmless in logs and headers.
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -46,8 +49,7 @@ def call_of(scope: Scope, body: bytes = b"") -> Call:
 
 def response(reply: Reply, extra: Mapping[str, str] | None = None) -> Response:
     """``reply`` for Starlette to send."""
-    headers = {**reply.headers, **(extra or {}), "Cache-Control": "no-store"}
-    return Response(reply.body, reply.status, headers, reply.media_type)
+    return Response(reply.body, reply.status, {**reply.headers, **(extra or {})}, reply.media_type)
 
 
 def json_reply(
@@ -64,7 +66,8 @@ def problem(
 
 
 class RequestIds:
-    """Names every request, and says the name in ``X-Request-Id`` of its response."""
+    """Names every request, and says the name in ``X-Request-Id`` of its response; adds
+    what all responses have."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -79,7 +82,7 @@ class RequestIds:
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 named = (b"x-request-id", request_id.encode())
-                message["headers"] = [*message.get("headers", ()), named]
+                message["headers"] = [*message.get("headers", ()), named, *COMMON_HEADERS]
             await send(message)
 
         await self._app(scope, receive, send_named)

@@ -12,6 +12,7 @@ from api_shim.dialects.base import Dialect
 from api_shim.exchange import call_of, json_reply, problem, response
 from api_shim.intents import Call, Reply
 from api_shim.pollers import poller
+from api_shim.protocol import check_place
 from api_shim.service import Service, in_thread
 from api_shim.submit import POLL_AFTER_S, hold, job_href, log_failure, show
 from pipeline.errors import FaceError, InvalidParameter, JobNotFound, Unavailable
@@ -29,6 +30,7 @@ class JobResource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call, job_id = call_of(scope), scope["path_params"]["job_id"]
         try:
+            check_place(scope)
             reply = await self._reply(call, job_id, receive)
         except Exception as error:  # noqa: BLE001  # the one place where they become answers
             reply = _failure(error, call)
@@ -81,8 +83,8 @@ class JobResource:
 
 def _wait_s(query: str) -> float:
     """``wait`` of the query, in seconds. Raises ``InvalidParameter``."""
-    values = parse_qs(query, keep_blank_values=True, max_num_fields=100).get("wait", ["0"])
     try:
+        values = parse_qs(query, keep_blank_values=True, max_num_fields=100).get("wait", ["0"])
         seconds = float(values[-1])
     except ValueError:
         seconds = math.nan

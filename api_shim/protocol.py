@@ -1,52 +1,167 @@
-"""HTTP with bounds that uvicorn's protocol lacks: on request heads, and on the time
-that they take."""
+"""HTTP with bounds that uvicorn's protocol lacks: on request heads and the time that they
+take, on connections, on requests sent ahead, and on clients that do not read."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import time
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+import msgspec
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from api_shim.exchange import COMMON_HEADERS, new_request_id
+from pipeline.errors import Overloaded
 
 # Bytes of a request line with its headers, and of what lies between and behind the
 # pieces of a body. Common proxies allow 32 KB. Without a bound one client's endless
 # header stops the event loop: the parser copies it again with every piece.
 MAX_HEAD = 64 * 1024
 
+# Header lines of a request; browsers send about 20.
+MAX_HEADERS = 100
+
 # Seconds from the connection, or from a request's first byte, to the end of its headers.
 HEAD_S = 20.0
 
+# Requests that a connection may send ahead of its answers. Each is kept as objects a
+# hundred times as large as its bytes.
+MAX_AHEAD = 16
+
+# How fast answers must be read, in bytes a second, looked at every so many seconds.
+READ_RATE = 8 * 1024
+READ_LOOK_S = 20.0
+
+# The key in a scope's state that says: of a connection that is one too many.
+SURPLUS = "faceline.surplus"
+
+_VERSIONS = frozenset({"1.0", "1.1"})
+
+
+@dataclass(slots=True)
+class Places:
+    """How many connections are kept. ``waiting`` are those on which no request is being
+    answered, the longest-waiting first: they give way to newcomers, so that a client
+    who opens many and says nothing keeps nobody out."""
+
+    most: int = 2000
+    waiting: dict[BoundedProtocol, None] = field(default_factory=dict)
+
+    @property
+    def surplus(self) -> int:
+        """Connections on top, which are told to come back."""
+        return self.most // 8 + 8
+
+
+class BadHead(Exception):
+    """A request that HTTP's parser takes and this service does not."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
+
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes connections whose heads are too long or too slow."""
+    """Ends what goes out of bounds: with an answer where a request can have one."""
+
+    places: ClassVar[Places] = Places()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # Bytes that came since the request began and were no part of its body.
         self._head = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._kept = 0  # bytes of this request's head
+        self._in_body = False
+        self._upgrading = False
+        self._surplus = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
+
+    # -- connections ----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._start_timer()
+        self._start_head_timer()
+        places, number = self.places, len(self.connections)
+        if number > places.most and places.waiting:
+            longest = next(iter(places.waiting))
+            del places.waiting[longest]
+            longest.transport.abort()
+        elif number > places.most + places.surplus:
+            transport.abort()
+        elif number > places.most:
+            self._surplus = True
+        places.waiting[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self.places.waiting.pop(self, None)
+        self._stop_head_timer()
+        if self._read_timer is not None:
+            self._read_timer.cancel()
         super().connection_lost(exc)
 
+    # -- requests -------------------------------------------------------------------
+
     def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
         self._head += len(data)
-        super().data_received(data)
-        if self._head > MAX_HEAD and not self.transport.is_closing():
-            self.logger.warning("A request's head is too long.")
-            self.transport.close()
+        rest = None
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            self._refuse(error.__context__)
+        if rest is not None:
+            self._go_on_without_upgrade(rest)
+        if self._head > MAX_HEAD:
+            self._refuse(BadHead("The request's head is too long.", 431))
 
     def on_message_begin(self) -> None:
-        self._start_timer()
+        self._start_head_timer()
+        self._in_body, self._kept = False, 0
+        if len(self.pipeline) >= MAX_AHEAD:
+            raise BadHead("Too many requests ahead of their answers.")
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        self._keep(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            return  # a trailer: nobody who has read the headers expects more of them
+        self._keep(name + value)
+        if len(self.headers) >= MAX_HEADERS:
+            raise BadHead("The request has too many headers.", 431)
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            raise BadHead("The transfer encoding is unknown.", 501)
+        super().on_header(name, value)
+
+    def _keep(self, text: bytes) -> None:
+        self._kept += len(text)
+        if self._kept > MAX_HEAD:
+            raise BadHead("The request's head is too long.", 431)
+
     def on_headers_complete(self) -> None:
-        self._stop_timer()
+        self._stop_head_timer()
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            raise BadHead("This service speaks HTTP/1.1.", 505)
+        if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
+            raise BadHead("HTTP/1.0 has no transfer encodings.")
+        if self.parser.get_method() == b"CONNECT":
+            raise BadHead("This service is no proxy.", 501)
+        if self.parser.should_upgrade():
+            self._upgrading = True
+            return
+        self._in_body = True
+        self.places.waiting.pop(self, None)
+        if self._surplus:
+            self.scope["state"][SURPLUS] = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -56,13 +171,102 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._head = 0
-        super().on_message_complete()
+        self._in_body = False
+        if not self._upgrading:
+            super().on_message_complete()
 
-    def _start_timer(self) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(HEAD_S, self.transport.close)
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read the request as if it had not asked for another protocol, as RFC 9110
+        (7.8) allows. Java's own client asks for HTTP/2 in this way with every POST, and
+        the parser would take its body for that protocol."""
+        self._upgrading = False
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _refuse(self, reason: BaseException | None) -> None:
+        """Close, with an answer unless it would be taken for that to an earlier request."""
+        if self.transport.is_closing():
+            return
+        self.logger.info("A malformed request was refused.")
+        if self._may_answer():
+            status = reason.status if isinstance(reason, BadHead) else 400
+            message = str(reason) if isinstance(reason, BadHead) else "This is no HTTP/1.1."
+            self.transport.write(_answer(status, message))
+        self.transport.close()
+
+    def _may_answer(self) -> bool:
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        if not self._in_body or self.pipeline or cycle.response_started:
+            return False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return True
+
+    # -- answers --------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.cycle.response_complete:
+            self.places.waiting[self] = None
+        self._watch_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reading()
+
+    def _watch_reading(self) -> None:
+        if self._read_timer is None:
+            left = self.transport.get_write_buffer_size()
+            if left:
+                self._read_timer = self.loop.call_later(READ_LOOK_S, self._look, left)
+
+    def _look(self, before: int) -> None:
+        """Cut a client off that has not read what it should have since the last look:
+        what waits for it is memory."""
+        self._read_timer = None
+        left = self.transport.get_write_buffer_size()
+        if left and before - left < min(before, READ_LOOK_S * READ_RATE):
+            self.transport.abort()
+        else:
+            self._watch_reading()
+
+    # -- time for heads -------------------------------------------------------------
+
+    def _start_head_timer(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def check_place(scope: Scope) -> None:
+    """Raises ``Overloaded`` for the request of a connection that is one too many."""
+    if SURPLUS in scope.get("state", {}):
+        raise Overloaded
+
+
+def bounded(places: Places) -> type[BoundedProtocol]:
+    """The protocol for a server that keeps these connections."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"places": places})
+
+
+def _answer(status: int, message: str) -> bytes:
+    """A whole response in the form of ``exchange.problem``."""
+    body = msgspec.json.encode({"code": "bad_request", "message": message})
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        (b"x-request-id", new_request_id(time.time()).encode()),
+        *COMMON_HEADERS,
+    ]
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return STATUS_LINE[status] + lines + b"\r\n" + body

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import socket
 
 import uvicorn
 
 from api_shim.app import Shim, make_app
-from api_shim.protocol import BoundedProtocol
+from api_shim.protocol import Places, bounded
 from pipeline.config import Settings
+
+logger = logging.getLogger(__name__)
 
 # Seconds that a stopping process gives to requests in hand. Whoever waits for a job is
 # answered at once; this is for the uploads.
@@ -18,6 +21,10 @@ GRACE_S = 10
 # Seconds for which an idle connection is kept: longer than the 60 of common proxies, so
 # that it is they who close it.
 KEEP_ALIVE_S = 75
+
+
+# Files that a process has open beside its connections, at most.
+OTHER_FILES = 256
 
 
 class ReleasingServer(uvicorn.Server):
@@ -40,7 +47,7 @@ def run(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
-        http=BoundedProtocol,
+        http=bounded(Places(_connections(settings))),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -51,3 +58,22 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=GRACE_S,
     )
     ReleasingServer(config, shim).run()
+
+
+def _connections(settings: Settings) -> int:
+    """How many connections are kept: as many as were asked for, or as the system has open
+    files for."""
+    try:
+        import resource  # there is none on Windows
+    except ImportError:
+        return settings.max_connections
+    wanted = settings.max_connections + Places(settings.max_connections).surplus + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft >= wanted:
+        return settings.max_connections
+    fewer = max((soft - OTHER_FILES) * 8 // 9 - 8, 8)
+    logger.warning("Few files may be open: %d connections are kept", fewer)
+    return fewer

@@ -15,6 +15,7 @@ from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.exchange import call_of, json_reply, response
 from api_shim.intents import Call, Reply
 from api_shim.preferences import Preferences, read_preferences
+from api_shim.protocol import check_place
 from api_shim.service import Service, in_thread
 from pipeline.errors import BadInput, FaceError, NotFound, Refused
 from pipeline.jobs.model import Job
@@ -61,14 +62,14 @@ class Submission:
         call = call_of(scope)
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
+        plain = not self._endpoints[call.method].pictures
         try:
-            async with self._bodies.read(receive, call.headers) as body:
+            check_place(scope)
+            async with self._bodies.read(receive, call.headers, plain=plain) as body:
                 return await self._use(replace(call, body=body))
         except FaceError as error:
             log_failure(error, call)
-            reply = self._dialect.render_error(error, call)
-            # What is left of the body would be read as the next request.
-            return replace(reply, headers={**reply.headers, "Connection": "close"})
+            return self._dialect.render_error(error, call)
 
     async def _use(self, call: Call) -> Reply | Accepted:
         try:

@@ -277,6 +277,10 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         0, ge=0, description="Worker processes; 0: one for each core."
     )
+    max_connections: int = Field(
+        2000, ge=1, description="Connections that the shim keeps; those on which nothing is "
+        "being answered give way to new ones, others are told to come back."
+    )
     signature_window_s: int = Field(
         300, ge=1, description="Greatest difference in seconds between a signed request's "
         "timestamp and the server's clock."

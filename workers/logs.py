@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import sys
 import time
 from typing import Any
@@ -20,6 +22,12 @@ from pipeline.config import Settings
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message", "asctime", "taskName", "data", "color_message"
 }
+
+# What would begin a line, or move what is on the screen; C1 and the marks of direction too.
+_MOVING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+# What needs no quotes to be one word.
+_WORD = re.compile(r"[^\s\"=]+")
 
 # Libraries that tell more than an operator wants to know.
 _QUIETER = dict.fromkeys(("alembic", "amqp", "celery", "kombu"), logging.WARNING)
@@ -35,12 +43,20 @@ def setup_logging(settings: Settings) -> None:
 
 
 class TextLines(logging.Formatter):
-    """``2026-01-31T12:00:00.123Z INFO 4711 A job ended action=job_ended job=5f0c``"""
+    """``2026-01-31T12:00:00.123Z INFO 4711 A job ended action=job_ended job=5f0c``
+
+    Only the lines of an exception follow their line, and are indented: nobody whose words
+    are logged can forge a line or a field.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        line = f"{_time(record)} {record.levelname} {os.getpid()} {record.getMessage()}{fields}"
-        return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+        fields = "".join(f" {name}={_field(value)}" for name, value in _extra(record).items())
+        said = _escaped(record.getMessage())
+        line = f"{_time(record)} {record.levelname} {os.getpid()} {said}{fields}"
+        if not record.exc_info:
+            return line
+        told = self.formatException(record.exc_info).splitlines()
+        return "\n".join([line, *(f"  {_escaped(each)}" for each in told)])
 
 
 class JsonLines(logging.Formatter):
@@ -58,6 +74,15 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def _escaped(text: str) -> str:
+    return _MOVING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _field(value: object) -> str:
+    text = str(value)
+    return _escaped(text) if _WORD.fullmatch(text) else json.dumps(text)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

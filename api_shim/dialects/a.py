@@ -56,11 +56,11 @@ class ApidFace:
 
     name = "a"
     endpoints = (
-        Endpoint("/api/face", frozenset({"GET"}), "list"),
+        Endpoint("/api/face", frozenset({"GET"}), "list", pictures=False),
         Endpoint("/api/face", frozenset({"POST"}), "enrol"),
         Endpoint("/api/face", frozenset({"PUT"}), "change"),
-        Endpoint("/api/face", frozenset({"DELETE"}), "delete"),
-        Endpoint("/api/singleface", frozenset({"GET"}), "show"),
+        Endpoint("/api/face", frozenset({"DELETE"}), "delete", pictures=False),
+        Endpoint("/api/singleface", frozenset({"GET"}), "show", pictures=False),
         Endpoint("/api/similarity", frozenset({"POST"}), "similarity"),
         Endpoint("/api/detection", frozenset({"POST"}), "locate"),
         # The document's sample says GET; a picture is at home in a POST.

@@ -51,13 +51,16 @@ _PATHS = {
     "3.2": ("POST", "/api/face/search"),
 }
 
+_WITH_PICTURES = frozenset({"1.1", "3.1", "3.2"})
+
 
 class FacesAndGroups:
     """Dialect b."""
 
     name = "b"
     endpoints = tuple(
-        Endpoint(path, frozenset({method}), section) for section, (method, path) in _PATHS.items()
+        Endpoint(path, frozenset({method}), section, pictures=section in _WITH_PICTURES)
+        for section, (method, path) in _PATHS.items()
     )
     limits = LIMITS
 

@@ -21,11 +21,13 @@ from pipeline.media.header import PictureLimits
 class Endpoint:
     """A documented path (parts of it may be ``{names}``, see ``Call.path_values``), HTTP
     methods, and the dialect's own name for what they do there. A path may have several
-    endpoints; one that fits two is served by the first."""
+    endpoints; one that fits two is served by the first. Only where ``pictures`` are sent
+    are large bodies taken."""
 
     path: str
     methods: frozenset[str]
     operation: str
+    pictures: bool = True
 
 
 class Dialect(Protocol):

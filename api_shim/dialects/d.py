@@ -52,7 +52,8 @@ class FaceSearch:
 
     name = "d"
     endpoints = tuple(
-        Endpoint(f"/v1/{name}", POST, name) for name in ("addface", "searchface", "delface")
+        Endpoint(f"/v1/{name}", POST, name, pictures=name != "delface")
+        for name in ("addface", "searchface", "delface")
     )
 
     def __init__(self, settings: Settings, records: Records) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable
 from html import escape
 
@@ -13,16 +15,24 @@ from api_shim.intents import Reply
 from api_shim.reference.model import Schema
 from api_shim.reference.openapi import Described, describe
 
-# No script, and nothing from elsewhere: the page works on a machine without a network.
-_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>faceline</title>
-<meta name="viewport" content="width=device-width">
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
+_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
 code{background:#eee;color:#111;padding:0 .3em}td,th{text-align:left;padding:.1em 1em .1em 0}
-summary{cursor:pointer;padding:.2em 0}details{margin-left:1em}</style>
+summary{cursor:pointer;padding:.2em 0}details{margin-left:1em}"""
+
+# No script, and nothing from elsewhere: the page works on a machine without a network.
+_HEAD = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>faceline</title>
+<meta name="viewport" content="width=device-width">
+<style>{_STYLE}</style>
 <h1>faceline</h1>
 <p>For machines: <a href="openapi.json">openapi.json</a>. Every rule and every code:
 <code>docs/api.md</code> of the project.</p>
 """
+
+# What a browser may load for the page: its one style.
+_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+)
 
 
 class Reference:
@@ -44,7 +54,12 @@ def references(dialects: Iterable[Described]) -> dict[str, Reference]:
     document = describe(dialects)
     return {
         "/openapi.json": Reference(Reply(200, msgspec.json.encode(document))),
-        "/docs": Reference(Reply(200, page(document).encode(), "text/html; charset=utf-8")),
+        "/docs": Reference(
+            Reply(
+                200, page(document).encode(), "text/html; charset=utf-8",
+                {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
+            )
+        ),
     }
 
 

@@ -27,6 +27,19 @@ def test_text_is_a_sentence_and_its_fields() -> None:
     assert line.endswith(" A job ended action=job_ended job=5f0c")
 
 
+def test_nobody_forges_a_line_or_a_field() -> None:
+    moving = "a\n2026 ERROR\r\x1b[2K\x85\u2028\u202e\x00b"
+    try:
+        int(moving)
+    except ValueError:
+        made = record(f"Odd: {moving}", path=moving, name_="x y=z", exc_info=sys.exc_info())
+    first, *rest = TextLines().format(made).splitlines()
+    assert r"Odd: a\n2026 ERROR\r\x1b[2K\x85\u2028\u202e\x00b" in first
+    assert first.endswith('name_="x y=z"')
+    assert all(line.startswith("  ") for line in rest)
+    assert first.isprintable()
+
+
 def test_json_is_one_object_a_line() -> None:
     line = JsonLines().format(record("Zeile\neins", action="x", path=Exception("odd")))
     assert "\n" not in line

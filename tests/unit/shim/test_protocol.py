@@ -10,11 +10,11 @@ import pytest
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from api_shim import protocol
-from api_shim.protocol import MAX_HEAD, BoundedProtocol
+from api_shim.protocol import MAX_HEAD, Places, bounded
 
 PATIENCE_S = 30.0
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -29,19 +29,31 @@ async def length(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[Streams]:
-    config = uvicorn.Config(length, http=BoundedProtocol, lifespan="off", log_config=None)
+async def listening(
+    app: ASGIApp, places: Places | None = None
+) -> AsyncIterator[tuple[str, int]]:
+    """The address of a server."""
+    kind = bounded(places or Places())
+    config = uvicorn.Config(app, http=kind, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: BoundedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: kind(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
-        yield reader, writer
+        yield server.sockets[0].getsockname()
     finally:
-        writer.close()
         server.close()
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[Streams]:
+    async with listening(length) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 def converse(talk: Callable[[Streams], Awaitable[None]]) -> None:
@@ -96,7 +108,9 @@ def test_requests_on_one_connection() -> None:
 )
 def test_an_endless_head_is_cut(start: bytes, more: bytes) -> None:
     async def talk(streams: Streams) -> None:
-        assert await answer(streams, start, *[more] * 100_000) == b""
+        # Whoever goes on sending may miss the answer: the connection is closed by then.
+        said = await answer(streams, start, *[more] * 100_000)
+        assert said in (b"", b'{"code":"bad_request","message":"The request\'s head is too long."}')
 
     converse(talk)
 

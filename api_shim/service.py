@@ -18,7 +18,9 @@ from typing import ParamSpec, Self, TypeVar
 import msgspec
 from sqlalchemy import Engine
 
+from api_shim.gate import Gate
 from api_shim.intents import Intent, RemotePicture, SentPicture, StoredPicture
+from api_shim.rates import Rates
 from api_shim.waiting import Waiting
 from pipeline import keys
 from pipeline.config import Settings
@@ -30,9 +32,11 @@ from pipeline.errors import (
     MediaNotFound,
     MediaUnavailable,
     Overloaded,
+    QuotaExceeded,
     ReplayedRequest,
 )
 from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.datakeys import open_keys
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.groups import CollectionStore
@@ -43,6 +47,7 @@ from pipeline.jobs.store import MAX_KEY_CHARS, JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits, inspect
 from pipeline.media.open import open_media
+from pipeline.metering.usage import UsageStore
 from pipeline.plans import PLANS, Stage
 from pipeline.secrets import digest, open_vault
 from workers.dispatch import Dispatcher
@@ -122,11 +127,15 @@ class Service:
         self.settings = settings
         self._clock = clock
         self._engine = open_engine(settings.sql_url, durable=True)
-        self.jobs = JobStore(self._engine, clock)
+        tenant_keys = open_keys(settings, self._engine)
+        self.jobs = JobStore(self._engine, clock, tenant_keys)
         self.tenants = TenantStore(self._engine, open_vault(settings), clock)
-        self.media = open_media(settings)
+        self.media = open_media(settings, tenant_keys)
         self.records = Records.open(self._engine, self.tenants, self.jobs, self.media, clock)
         self._changes = ChangeLog(self._engine)
+        self.gate = Gate(
+            UsageStore(self._engine, clock), self.jobs, Rates(settings.wake_url), clock
+        )
         self.dispatcher = Dispatcher(settings)
         self.threads = Threads()
         self.waiting = Waiting(settings, self._ended)
@@ -135,6 +144,7 @@ class Service:
 
     def close(self) -> None:
         self.threads.close()
+        self.gate.close()
         self.dispatcher.close()
         self._waker.close()
         self._engine.dispose()
@@ -163,7 +173,9 @@ class Service:
             if earlier is not None:
                 return earlier, False
         now, owner = self._clock(), uuid.uuid4().hex
-        media = tuple(_media_key(intent.tenant.id, owner, p, now) for p in intent.pictures)
+        media = tuple(
+            _media_key(intent.tenant.id, owner, p, now, self.media) for p in intent.pictures
+        )
         self._store(dict(zip(media, intent.pictures, strict=True)))
         params = self._params(intent)
         new = NewJob(
@@ -178,10 +190,11 @@ class Service:
             idempotency_key=idempotency_key,
             once=intent.once,
             once_until=intent.once_until,
+            limits=intent.tenant.limits,
         )
         try:
             job, created = self.jobs.submit(new, max_waiting=self.settings.max_waiting)
-        except (ReplayedRequest, IdempotencyConflict, Overloaded):
+        except (ReplayedRequest, IdempotencyConflict, Overloaded, QuotaExceeded):
             self._drop(media)
             raise
         if not created:
@@ -280,12 +293,16 @@ def _identity(picture: SentPicture) -> bytes:
             return hashlib.sha256(b"url " + url.encode()).digest()
 
 
-def _media_key(tenant_id: int, owner: str, picture: SentPicture, now: float) -> str:
+def _media_key(
+    tenant_id: int, owner: str, picture: SentPicture, now: float, media: MediaStore
+) -> str:
     """Where a job's picture lies: an upload under a key of its own; nowhere yet when it
     is to be fetched."""
     match picture:
         case bytes():
-            return keys.transient_media(tenant_id, owner, picture, now)
+            return keys.transient_media(
+                tenant_id, owner, media.name(tenant_id, picture), now
+            )
         case StoredPicture(key):
             return key
         case RemotePicture():

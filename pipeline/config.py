@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         description="File with a master key a line, the current one first, which processes read "
         "again when it changes; empty: `master.key` in the data directory, made at first use.",
     )
+    encrypt_at_rest: bool = Field(
+        False, description="Encrypt what is stored of new applications, each under a key of its "
+        "own: pictures, vectors, indexes, results. `faceline secrets encrypt-tenant` does it for "
+        "others."
+    )
 
     # Models
     models: str = Field(

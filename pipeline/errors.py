@@ -33,6 +33,7 @@
     |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
     |-- SnapshotUnusable        a stored index is damaged, or of another gallery
     |-- MediaCorrupt            the media store gave other bytes than were put
+    |-- SealBroken              what was encrypted does not open
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
 
@@ -341,6 +342,10 @@ class JobTimedOut(JobLost):
 
 class SnapshotUnusable(FaceError):
     """The stored index cannot be used."""
+
+
+class SealBroken(FaceError):
+    """What was encrypted has been changed, or was encrypted under another key."""
 
 
 class MediaCorrupt(FaceError):

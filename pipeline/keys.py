@@ -10,15 +10,16 @@ import time
 HOUR_S = 3600
 
 
-def transient_media(tenant_id: int, owner: str, data: bytes, now: float) -> str:
-    """The key of an uploaded file that lives no longer than its job.
+def transient_media(tenant_id: int, owner: str, name: str, now: float) -> str:
+    """The key of an uploaded file that lives no longer than its job; ``name`` is
+    ``MediaStore.name`` of its bytes.
 
     ``owner`` (a random name) makes the object one submit's own: it can go with its job,
     whoever sends the same picture meanwhile. The hour is part of the key: expiry removes
     whole hours in which nobody writes any more.
     """
     hour = time.strftime("%Y%m%d%H", time.gmtime(now))
-    return f"{transient_prefix(tenant_id)}{hour}/{owner}/{hashlib.sha256(data).hexdigest()}"
+    return f"{transient_prefix(tenant_id)}{hour}/{owner}/{name}"
 
 
 def transient_prefix(tenant_id: int) -> str:
@@ -35,22 +36,22 @@ def transient_hour(key: str) -> str:
     return key.split("/")[2]
 
 
-def image_media(tenant_id: int, owner: str, sha256: str) -> str:
+def image_media(tenant_id: int, owner: str, name: str) -> str:
     """The key of a stored picture. ``owner`` (the id of the job that stores it) makes the
     object the row's own: who deletes it cannot hit another row with the same picture."""
-    return f"{images_prefix(tenant_id)}{owner}/{sha256}"
+    return f"{images_prefix(tenant_id)}{owner}/{name}"
 
 
-def face_media(tenant_id: int, owner: str, number: int, sha256: str) -> str:
+def face_media(tenant_id: int, owner: str, number: int, name: str) -> str:
     """The key of a face cut out of a picture, the ``number``-th of its ``owner``."""
-    return f"{faces_prefix(tenant_id)}{owner}-{number}/{sha256}"
+    return f"{faces_prefix(tenant_id)}{owner}-{number}/{name}"
 
 
-def snapshot_media(tenant_id: int, number: int, writer: str, sha256: str) -> str:
+def snapshot_media(tenant_id: int, number: int, writer: str, name: str) -> str:
     """The key of one part of an index snapshot that holds the change log up to
     ``number``. ``writer`` (a random name) makes its parts its own: two replicas may write
     the same state, and one of them be discarded."""
-    return f"{snapshots_prefix(tenant_id)}{number:012}-{writer}/{sha256}"
+    return f"{snapshots_prefix(tenant_id)}{number:012}-{writer}/{name}"
 
 
 def tenant_prefix(tenant_id: int) -> str:
@@ -69,9 +70,34 @@ def snapshots_prefix(tenant_id: int) -> str:
     return f"t{tenant_id}/index/"
 
 
-def media_hash(key: str) -> str:
-    """The SHA-256 (hex) that the bytes under a media key must have."""
+SEALED = ".s"
+"""How the name of an encrypted object ends."""
+
+
+def plain_name(data: bytes) -> str:
+    """The last part of the key of an object that is stored as it is: its SHA-256 (hex)."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def media_name(key: str) -> str:
+    """The last part of a media key."""
     return key.rsplit("/", 1)[-1]
+
+
+def media_hash(key: str) -> str:
+    """The hash (64 hex digits) in a media key: the SHA-256 that the bytes must have; of an
+    encrypted object, what stands for it and tells nothing without the tenant's key."""
+    return media_name(key).removesuffix(SEALED)
+
+
+def is_sealed(key: str) -> bool:
+    """Whether the object under a media key is encrypted."""
+    return key.endswith(SEALED)
+
+
+def tenant_of(key: str) -> int:
+    """Whose object a media key names."""
+    return int(key.split("/", 1)[0].removeprefix("t"))
 
 
 # Redis -----------------------------------------------------------------------

@@ -28,6 +28,7 @@ from pipeline.execution.running import run_stage
 from pipeline.jobs.model import Claim, JsonObject
 from pipeline.keys import is_transient
 from pipeline.plans import PLANS, Plan, Stage
+from pipeline.secrets import DataKey
 from workers.messages import Ring
 from workers.runtime import Runtime
 
@@ -127,7 +128,9 @@ def _input(course: _Course, runtime: Runtime) -> Carry:
     """What the stages before have computed, here or elsewhere."""
     if course.stage is course.first:
         return Carry()
-    carry, whole = runtime.intermediates.fetch(course.claim.id, course.stage)
+    carry, whole = runtime.intermediates.fetch(
+        course.claim.id, course.stage, _seal(course.claim, runtime)
+    )
     course.note_media(carry)
     if whole:
         return carry
@@ -154,13 +157,17 @@ def _run_one(stage: Stage, course: _Course, carry: Carry, runtime: Runtime) -> C
     return carry
 
 
+def _seal(claim: Claim, runtime: Runtime) -> DataKey | None:
+    return runtime.tools.keys.of(claim.job.tenant_id)
+
+
 # How a claim ends ----------------------------------------------------------------
 
 
 def _hand_over(course: _Course, stage: Stage, carry: Carry, runtime: Runtime) -> None:
     # In this order: a job that stands at a stage has its input there.
     job_id = course.claim.id
-    runtime.intermediates.leave(job_id, stage, carry)
+    runtime.intermediates.leave(job_id, stage, carry, _seal(course.claim, runtime))
     if _write(
         course.claim, lambda: runtime.store.hand_over(course.claim, stage, course.trace), runtime
     ):

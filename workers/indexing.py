@@ -8,7 +8,7 @@ import threading
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import DatabaseUnavailable
-from pipeline.gallery.tenants import tenant_ids
+from pipeline.gallery.tenants import readable_ids
 from pipeline.index.views import Views
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Keeper:
     def round(self) -> None:
         """Once over all tenants; what cannot be done now is done in the next round."""
         try:
-            self._views.keep(tenant_ids(self._engine))
+            self._views.keep(readable_ids(self._engine))
         except DatabaseUnavailable as error:
             logger.warning("The galleries wait: %s", error, extra={"action": "index_waits"})
         except Exception:

@@ -1,8 +1,9 @@
 """What one stage leaves for the next when they run on different workers.
 
-Kept in Redis for a while. Pixels that Redis should not carry stay out: then the next
-worker finds a mark in their place and computes the stages before once more. Behind the
-mark stands what cannot be computed again: where the fetched pictures lie.
+Kept in Redis for a while, encrypted where the tenant has a key. Pixels that Redis should
+not carry stay out: then the next worker finds a mark in their place and computes the
+stages before once more. Behind the mark stands what cannot be computed again: where the
+fetched pictures lie.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from redis.exceptions import OutOfMemoryError
 
 from pipeline import keys
 from pipeline.config import Settings
-from pipeline.errors import IntermediateLost
+from pipeline.errors import IntermediateLost, SealBroken
 from pipeline.execution.carry import Carry
+from pipeline.secrets import DataKey
 from workers.carry_codec import array_bytes, pack, unpack
 from workers.connection import map_redis_errors, open_redis
 
@@ -32,6 +34,7 @@ SMALL = 256 * 1024
 FILL_KNOWN_S = 1.0
 
 _AGAIN = b"again"
+_SEALED = b"sealed"
 
 
 class Intermediates:
@@ -47,14 +50,16 @@ class Intermediates:
         self._full = False
         self._looked = float("-inf")
 
-    def leave(self, job_id: str, stage: str, carry: Carry) -> bool:
+    def leave(
+        self, job_id: str, stage: str, carry: Carry, seal: DataKey | None = None
+    ) -> bool:
         """Keep the input of ``stage``; False when only the mark was kept."""
         key = keys.intermediate(job_id, stage)
         size = array_bytes(carry)
         with map_redis_errors():
             if size <= LARGEST and (size <= SMALL or not self._is_full()):
                 try:
-                    self._redis.set(key, pack(carry), ex=self._expiry_s)
+                    self._redis.set(key, _hidden(pack(carry), key, seal), ex=self._expiry_s)
                 except OutOfMemoryError:
                     self._full, self._looked = True, time.monotonic()
                 else:
@@ -63,18 +68,21 @@ class Intermediates:
             self._redis.set(key, _AGAIN + kept, ex=self._expiry_s)
         return False
 
-    def fetch(self, job_id: str, stage: str) -> tuple[Carry, bool]:
+    def fetch(
+        self, job_id: str, stage: str, seal: DataKey | None = None
+    ) -> tuple[Carry, bool]:
         """(the input of ``stage``, whether that is all of it: else it is to be computed
         again, but for the fetched pictures that it names).
 
         Raises ``IntermediateLost`` when nothing was left or it has expired.
         """
+        key = keys.intermediate(job_id, stage)
         with map_redis_errors():
-            data = self._redis.get(keys.intermediate(job_id, stage))
+            data = self._redis.get(key)
         if not isinstance(data, bytes):
             raise IntermediateLost
         if not data.startswith(_AGAIN):
-            return unpack(data), True
+            return unpack(_shown(data, key, seal)), True
         kept = data.removeprefix(_AGAIN)
         return (unpack(kept) if kept else Carry()), False
 
@@ -92,3 +100,19 @@ class Intermediates:
             used = int(self._redis.info("memory")["used_memory"])
             self._full, self._looked = used > self._budget, time.monotonic()
         return self._full
+
+
+def _hidden(data: bytes, key: str, seal: DataKey | None) -> bytes:
+    return data if seal is None else _SEALED + seal.seal(data, key)
+
+
+def _shown(data: bytes, key: str, seal: DataKey | None) -> bytes:
+    """What another worker has left, maybe a moment before the tenant had a key."""
+    if not data.startswith(_SEALED):
+        return data
+    if seal is None:
+        raise IntermediateLost
+    try:
+        return seal.open(data.removeprefix(_SEALED), key)
+    except SealBroken as error:
+        raise IntermediateLost from error

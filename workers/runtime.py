@@ -11,11 +11,14 @@ import numpy as np
 from sqlalchemy import Engine
 
 from pipeline import calibration
+from pipeline.calibration import Calibration
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import TaskUnsupported
 from pipeline.execution.carry import Toolbox
+from pipeline.fetching.open import open_fetcher
 from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.datakeys import open_keys
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.groups import CollectionStore
 from pipeline.gallery.trash import Trash
@@ -26,7 +29,9 @@ from pipeline.media.header import PictureLimits
 from pipeline.media.open import open_media
 from pipeline.plans import Stage
 from pipeline.sandbox.sandbox import Sandbox, open_sandbox
+from pipeline.secrets import KeySource
 from pipeline.sessions import registry
+from pipeline.sessions.absent import absent_pack
 from pipeline.sessions.base import Pack
 from pipeline.stages import decode, quality
 from workers.dispatch import Dispatcher
@@ -73,16 +78,18 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
     """
     # One process a core: threads inside would only fight.
     cv2.setNumThreads(1)
-    info = registry.choose(settings)
-    pack = registry.load(info, settings)
-    warm(pack, served)
+    pack = absent_pack()
+    if needs_models(served):
+        pack = registry.load(registry.choose(settings), settings)
+        warm(pack, served)
     engine = open_engine(settings.sql_url, durable=False)
-    store = JobStore(engine)
+    keys = open_keys(settings, engine)
+    store = JobStore(engine, keys=keys)
     return Runtime(
         name=worker_name(group, os.getpid()),
         settings=settings,
         served=served,
-        tools=_tools(settings, served, engine, pack),
+        tools=_tools(settings, served, engine, pack, keys),
         store=store,
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
@@ -92,22 +99,24 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
 
 
 def _tools(
-    settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack
+    settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource
 ) -> Toolbox:
-    info, media = pack.info, open_media(settings)
+    media = open_media(settings, keys)
     views = None
     if Stage.INDEX in served:
-        views = Views(ChangeLog(engine), media, ViewOptions.from_settings(settings))
+        views = Views(ChangeLog(engine, keys), media, ViewOptions.from_settings(settings))
     return Toolbox(
         media=media,
         pack=pack,
         limits=PictureLimits.from_settings(settings),
-        calibration=calibration.load(info.name, settings.data_dir, info.recognition_model),
+        calibration=_calibration(settings, pack) if needs_models(served) else None,
         quality_limits=quality.limits_of(settings),
-        gallery=FaceStore(engine, media),
+        gallery=FaceStore(engine, media, keys=keys),
         collections=CollectionStore(engine, media),
         trash=Trash(engine, media),
         views=views,
+        keys=keys,
+        fetcher=open_fetcher(settings) if Stage.FETCH in served else None,
         sandbox=_sandbox(settings, served),
     )
 
@@ -119,6 +128,17 @@ def _sandbox(settings: Settings, served: frozenset[Stage]) -> Sandbox | None:
     if sandbox is not None and Stage.DECODE in served:
         sandbox.start()
     return sandbox
+
+
+def needs_models(served: frozenset[Stage]) -> bool:
+    """A worker that only fetches serves no model: it stands between strangers and the
+    rest, and needs to hold as little as possible."""
+    return served != {Stage.FETCH}
+
+
+def _calibration(settings: Settings, pack: Pack) -> Calibration | None:
+    info = pack.info
+    return calibration.load(info.name, settings.data_dir, info.recognition_model)
 
 
 def warm(pack: Pack, served: frozenset[Stage]) -> None:

@@ -19,6 +19,7 @@ from infra.cli.console import print_json, print_table, say
 from infra.cli.database import open_database
 from pipeline.config import load_settings
 from pipeline.errors import FaceNotFound, InvalidParameter
+from pipeline.gallery.datakeys import open_keys
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import Collection, FaceRecord, StoredImage, box_json
@@ -43,11 +44,13 @@ class _Stores:
 
 def _open() -> _Stores:
     settings = load_settings()
-    engine, media = open_database(settings), open_media(settings)
+    engine = open_database(settings)
+    keys = open_keys(settings, engine)
+    media = open_media(settings, keys)
     return _Stores(
         TenantStore(engine, open_vault(settings)),
         GalleryStore(engine, media),
-        FaceStore(engine, media),
+        FaceStore(engine, media, keys=keys),
     )
 
 

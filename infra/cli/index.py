@@ -12,6 +12,7 @@ from infra.cli.console import at, print_json, print_table, say
 from infra.cli.database import open_database
 from pipeline.config import Settings, load_settings
 from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.datakeys import open_keys
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.tenants import Tenant, TenantStore
 from pipeline.index.options import ViewOptions
@@ -19,7 +20,7 @@ from pipeline.index.verify import Difference
 from pipeline.index.view import TenantView
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
-from pipeline.secrets import open_vault
+from pipeline.secrets import KeySource, open_vault
 
 app = typer.Typer(help="Indexes: state, check, new snapshots.", no_args_is_help=True)
 
@@ -34,6 +35,7 @@ class _Stores:
     settings: Settings
     engine: Engine
     media: MediaStore
+    keys: KeySource
 
     def tenants(self, name: str | None) -> list[Tenant]:
         store = TenantStore(self.engine, open_vault(self.settings))
@@ -42,12 +44,14 @@ class _Stores:
     def view(self, tenant: Tenant) -> TenantView:
         """A view of this process's own: what an index process would read in."""
         options = ViewOptions.from_settings(self.settings)
-        return TenantView(tenant.id, ChangeLog(self.engine), self.media, options)
+        return TenantView(tenant.id, ChangeLog(self.engine, self.keys), self.media, options)
 
 
 def _open() -> _Stores:
     settings = load_settings()
-    return _Stores(settings, open_database(settings), open_media(settings))
+    engine = open_database(settings)
+    keys = open_keys(settings, engine)
+    return _Stores(settings, engine, open_media(settings, keys), keys)
 
 
 @app.command()

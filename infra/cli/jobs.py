@@ -11,6 +11,7 @@ from infra.cli.console import at, out, print_json, print_table, say
 from infra.cli.database import open_database, open_tenants
 from pipeline.config import load_settings
 from pipeline.errors import JobNotFound
+from pipeline.gallery.datakeys import open_keys
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import JobStore
 
@@ -64,7 +65,9 @@ def show(
     ] = False,
 ) -> None:
     """One job, with a timeline of its stages."""
-    job = find_job(JobStore(open_database(load_settings())), job_id)
+    settings = load_settings()
+    engine = open_database(settings)
+    job = find_job(JobStore(engine, keys=open_keys(settings, engine)), job_id)
     if json:
         print_json(job_json(job, result=result))
         return

@@ -19,6 +19,7 @@ from pipeline.jobs.store import Effect
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits
 from pipeline.sandbox.sandbox import Sandbox
+from pipeline.secrets import KeySource, NoKeys
 from pipeline.sessions.base import Pack
 from pipeline.types import Crop, Face, Picture, Quality, QualityLimits, VectorModel
 
@@ -55,7 +56,8 @@ class Carry:
 class Toolbox:
     """What a worker brings to the stages. ``calibration`` is the pack's table, None
     when it has none; ``views`` only an index process has, ``fetcher`` only a worker that
-    may fetch. Media are decoded in ``sandbox``; None trusts them."""
+    may fetch. Media are decoded in ``sandbox``; None trusts them. ``keys`` are those of
+    tenants whose data are encrypted."""
 
     media: MediaStore
     pack: Pack
@@ -68,6 +70,7 @@ class Toolbox:
     views: Views | None = None
     sandbox: Sandbox | None = None
     fetcher: Fetcher | None = None
+    keys: KeySource = field(default_factory=NoKeys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def conclude_matrix(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
         ids: list[str | None] = [None, None]
         for index, key in sent.items():
             ids[index] = keep_image(
-                connection, job.tenant_id, kept[key], now, now + lifetime_s
+                connection, job.tenant_id, kept[key], now + lifetime_s, now
             )
         return {
             **neutral(carry, tools),
@@ -53,11 +53,10 @@ def _put(job: Job, key: str, tools: Toolbox) -> NewImage:
     data = tools.media.get(key)
     header = inspect(data, tools.limits)
     width, height = header.upright_size
-    sha256 = keys.media_hash(key)
+    kept = keys.image_media(job.tenant_id, job.id, tools.media.name(job.tenant_id, data))
     image = NewImage(
-        image_id=default_image_id(data), sha256=sha256,
-        media_key=keys.image_media(job.tenant_id, job.id, sha256), size=len(data),
-        width=width, height=height, format=header.format,
+        image_id=default_image_id(data), sha256=keys.media_hash(kept), media_key=kept,
+        size=len(data), width=width, height=height, format=header.format,
     )
     tools.media.put(image.media_key, data)
     return image

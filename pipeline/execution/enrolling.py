@@ -3,7 +3,6 @@ transaction that ends the job and gives them rows."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from datetime import UTC, datetime
 
@@ -32,7 +31,8 @@ def conclude_enrol(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
     )
 
     def effect(connection: Connection) -> JsonObject:
-        enrolled = enrol(connection, job.tenant_id, new, time.time())
+        key = tools.keys.of(job.tenant_id)
+        enrolled = enrol(connection, job.tenant_id, new, time.time(), key)
         first = enrolled.faces[0]
         return {
             **neutral(carry, tools),
@@ -52,7 +52,8 @@ def conclude_replace(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
 
     def effect(connection: Connection) -> JsonObject:
         changed = replace_face(
-            connection, job.tenant_id, wanted.face_id, image, face, _model(carry), time.time()
+            connection, job.tenant_id, wanted.face_id, image, face, _model(carry), time.time(),
+            tools.keys.of(job.tenant_id),
         )
         return {
             **neutral(carry, tools), "image_id": changed.image_id, "face": enrolled_face(changed),
@@ -68,12 +69,11 @@ def _keep_picture(
     data = tools.media.get(job.media[0])
     header = inspect(data, tools.limits)
     width, height = header.upright_size
-    sha256 = keys.media_hash(job.media[0])
-    key = keys.image_media(job.tenant_id, job.id, sha256)
+    key = keys.image_media(job.tenant_id, job.id, tools.media.name(job.tenant_id, data))
     tools.media.put(key, data)
     image = NewImage(
-        image_id=image_id or default_image_id(data), sha256=sha256, media_key=key,
-        size=len(data), width=width, height=height, format=header.format,
+        image_id=image_id or default_image_id(data), sha256=keys.media_hash(key),
+        media_key=key, size=len(data), width=width, height=height, format=header.format,
         description=description,
     )
     return image, key
@@ -87,8 +87,9 @@ def _keep_faces(
         carry.faces[0], carry.cutouts[0], carry.qualities[0], carry.embeddings[0], strict=False
     )
     for number, (face, jpeg, quality, embedding) in enumerate(seen):
-        sha256 = hashlib.sha256(jpeg).hexdigest()
-        key = keys.face_media(job.tenant_id, job.id, number, sha256)
+        key = keys.face_media(
+            job.tenant_id, job.id, number, tools.media.name(job.tenant_id, jpeg)
+        )
         tools.media.put(key, jpeg)
         kept.append(
             NewFace(

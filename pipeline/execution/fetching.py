@@ -29,7 +29,8 @@ def fetch_pictures(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     media = list(job.media)
     now = time.time()
     for index, data in fetched.items():
-        media[index] = keys.transient_media(job.tenant_id, job.id, data, now)
+        name = tools.media.name(job.tenant_id, data)
+        media[index] = keys.transient_media(job.tenant_id, job.id, name, now)
         tools.media.put(media[index], data)
     return replace(carry, media=media)
 

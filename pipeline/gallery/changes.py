@@ -11,13 +11,18 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, literal
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import bindings, changes, collections, tenants, vectors
-from pipeline.errors import TenantNotFound
+from pipeline.errors import SealBroken, TenantNotFound
 from pipeline.gallery.snapshots import SnapshotList
 from pipeline.gallery.statements import INSERT_CHANGE, LAST_MODEL, SET_TENANT, TAKE
-from pipeline.types import Entry, VectorModel
+from pipeline.secrets import DataKey, KeySource, NoKeys
+from pipeline.types import Embedding, Entry, VectorModel
 
 # Vectors read at a time: 4 MB of 512 numbers each.
 BLOCK = 2048
+
+VALUE_BYTES = 4  # of a float32
+
+_ENTRIES = select(vectors.c.label, vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
 
 # Changes that the log keeps in any case: an index process that was away for so many
 # reads on from where it was.
@@ -37,6 +42,8 @@ class Writer:
     tenant_id: int
     number: int
     unnamed: int
+    key: DataKey | None = None
+    """Encrypts the vectors of the gallery."""
 
     def note(self, labels: Iterable[int]) -> None:
         """Number the change of each label."""
@@ -77,13 +84,13 @@ class Writer:
         self.connection.execute(SET_TENANT, {"tenant": self.tenant_id, **values})
 
 
-def take(connection: Connection, tenant_id: int) -> Writer:
+def take(connection: Connection, tenant_id: int, key: DataKey | None = None) -> Writer:
     """The right to change a tenant's gallery; waits for whoever has it. ``connection``
     is in a transaction that writes. Raises ``TenantNotFound``."""
     row = connection.execute(TAKE, {"tenant": tenant_id}).one_or_none()
     if row is None:
         raise TenantNotFound
-    return Writer(connection, tenant_id, row.log_number, row.unnamed)
+    return Writer(connection, tenant_id, row.log_number, row.unnamed, key)
 
 
 def last_number(connection: Connection, tenant_id: int) -> int:
@@ -109,8 +116,10 @@ class ChangeLog(SnapshotList):
     or from ``all_entries``.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, keys: KeySource | None = None) -> None:
+        """``keys`` open the vectors of tenants whose data are encrypted."""
         super().__init__(engine)
+        self._keys = keys or NoKeys()
 
     def latest(self, tenant_id: int) -> int:
         """The number of the tenant's last change; 0 before the first."""
@@ -134,8 +143,8 @@ class ChangeLog(SnapshotList):
         for start in range(0, len(wanted), BLOCK):
             chosen = wanted[start : start + BLOCK]
             found += self._read(
-                select(vectors.c.label, vectors.c.face_id, vectors.c.vector)
-                .where(vectors.c.tenant_id == tenant_id, vectors.c.label.in_(chosen))
+                tenant_id,
+                _ENTRIES.where(vectors.c.tenant_id == tenant_id, vectors.c.label.in_(chosen))
                 .order_by(vectors.c.label)
             )
         return found
@@ -145,19 +154,23 @@ class ChangeLog(SnapshotList):
         meanwhile may be seen or not: it has a number past ``latest`` of before."""
         last = 0
         while portion := self._read(
-            select(vectors.c.label, vectors.c.face_id, vectors.c.vector)
-            .where(vectors.c.tenant_id == tenant_id, vectors.c.label > last)
+            tenant_id,
+            _ENTRIES.where(vectors.c.tenant_id == tenant_id, vectors.c.label > last)
             .order_by(vectors.c.label).limit(BLOCK)
         ):
             yield from portion
             last = portion[-1].label
 
-    def _read(self, query: Select[int, int, bytes]) -> list[Entry]:
+    def _read(self, tenant_id: int, query: Select[int, int, int, bytes]) -> list[Entry]:
+        key = self._keys.of(tenant_id)
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
             bound = _bound(connection, [row.face_id for row in rows])
         return [
-            Entry(row.label, read_vector(row.vector), frozenset(bound.get(row.face_id, ())))
+            Entry(
+                row.label, read_vector(row.vector, row.face_id, row.dimension, key),
+                frozenset(bound.get(row.face_id, ())),
+            )
             for row in rows
         ]
 
@@ -205,6 +218,24 @@ def _bound(connection: Connection, face_ids: list[int]) -> dict[int, list[int]]:
     return bound
 
 
-def read_vector(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """A stored vector, read-only."""
+def read_vector(
+    data: bytes, face_id: int, dimension: int, key: DataKey | None
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """A stored vector of ``dimension`` numbers, read-only; one that is longer than its
+    numbers is encrypted. Raises ``SealBroken``."""
+    if len(data) != VALUE_BYTES * dimension:
+        if key is None:
+            raise SealBroken("a vector is encrypted and its tenant has no key")
+        data = key.open(data, vector_label(face_id))
     return np.frombuffer(data, dtype="<f4")
+
+
+def stored_vector(vector: Embedding, face_id: int, key: DataKey | None) -> bytes:
+    """A vector as it is stored: float32, little-endian, encrypted with a ``key``."""
+    data = vector.astype("<f4").tobytes()
+    return data if key is None else key.seal(data, vector_label(face_id))
+
+
+def vector_label(face_id: int) -> str:
+    """What an encrypted vector is bound to."""
+    return f"vector {face_id}"

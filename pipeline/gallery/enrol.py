@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, Select, delete, exists, select, update
 
 from pipeline.database.schema import faces, images, vectors
 from pipeline.errors import BadVector, FaceExists, FaceNotFound, PackMismatch
-from pipeline.gallery.changes import Writer, last_model, read_vector, take
+from pipeline.gallery.changes import Writer, last_model, read_vector, stored_vector, take
 from pipeline.gallery.collections import bind, note_faces, resolve
 from pipeline.gallery.erase import erase_bare
 from pipeline.gallery.records import (
@@ -39,6 +39,7 @@ from pipeline.gallery.statements import (
     SAME_PICTURE,
 )
 from pipeline.gallery.trash import discard, reclaim
+from pipeline.secrets import DataKey
 from pipeline.types import Embedding, VectorModel
 
 TOKEN_BYTES = 18  # 24 characters of Base64
@@ -54,16 +55,19 @@ SAME_FACE = 0.999
 MOST_COPIES = 16
 
 
-def enrol(connection: Connection, tenant_id: int, new: Enrolment, now: float) -> Enrolled:
+def enrol(
+    connection: Connection, tenant_id: int, new: Enrolment, now: float,
+    key: DataKey | None = None,
+) -> Enrolled:
     """Enrol the faces of a picture, or find them as they were enrolled before; bind them
-    to the named collections in either case.
+    to the named collections in either case. With a ``key`` vectors are encrypted.
 
     Raises ``FaceExists`` for a picture that is known when ``new.fresh``,
     ``PackMismatch``, ``BadVector``, ``CollectionNotFound``, ``TenantNotFound``.
     """
     for face in new.faces:
         check_vector(face.embedding, new.model)
-    writer = take(connection, tenant_id)
+    writer = take(connection, tenant_id, key)
     reclaim(connection, [new.image.media_key, *(face.face_key for face in new.faces)])
     check_model(connection, tenant_id, new.model)
     groups = resolve(connection, tenant_id, new.collections)
@@ -72,7 +76,7 @@ def enrol(connection: Connection, tenant_id: int, new: Enrolment, now: float) ->
     if new.fresh and known is None:
         _check_fresh(connection, tenant_id, new.image)
     image_ref = _insert_image(writer, new.image, now) if known is None else known.id
-    before = [] if known is None else _faces_on(connection, image_ref)
+    before = [] if known is None else _faces_on(writer, image_ref)
     kept = [_pick(before, face.embedding) for face in new.faces]
     added: dict[int, int] = {}  # new faces, and their labels
     ids = []
@@ -91,7 +95,7 @@ def enrol(connection: Connection, tenant_id: int, new: Enrolment, now: float) ->
 
 def replace_face(
     connection: Connection, tenant_id: int, face_id: int, image: NewImage, face: NewFace,
-    model: VectorModel, now: float,
+    model: VectorModel, now: float, key: DataKey | None = None,
 ) -> FaceRecord:
     """Give a face another picture; its ids and its collections stay, and its name too
     when ``face.name`` is empty.
@@ -100,16 +104,16 @@ def replace_face(
     ``PackMismatch``, ``BadVector``.
     """
     check_vector(face.embedding, model)
-    writer = take(connection, tenant_id)
+    writer = take(connection, tenant_id, key)
     reclaim(connection, [image.media_key, face.face_key])
     old = _present(connection, tenant_id, face_id)
     check_model(connection, tenant_id, model)
     if face.name:
         _change_face(connection, face_id, name=face.name)
     if old.sha256 == image.sha256:
-        for key, there in ((image.media_key, old.media_key), (face.face_key, old.face_key)):
-            if key != there:
-                discard(connection, tenant_id, key, now)
+        for fresh, there in ((image.media_key, old.media_key), (face.face_key, old.face_key)):
+            if fresh != there:
+                discard(connection, tenant_id, fresh, now)
     else:
         _move(writer, old, image, now)
         discard(connection, tenant_id, old.face_key, now)
@@ -233,14 +237,17 @@ def _occupy(
 # Faces -------------------------------------------------------------------------
 
 
-def _faces_on(connection: Connection, image_ref: int) -> list[tuple[int, Embedding]]:
-    rows = connection.execute(
-        select(vectors.c.face_id, vectors.c.vector)
+def _faces_on(writer: Writer, image_ref: int) -> list[tuple[int, Embedding]]:
+    rows = writer.connection.execute(
+        select(vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
         .join(faces, faces.c.id == vectors.c.face_id)
         .where(faces.c.image_ref == image_ref)
         .order_by(faces.c.id)
     )
-    return [(row.face_id, read_vector(row.vector)) for row in rows]
+    return [
+        (row.face_id, read_vector(row.vector, row.face_id, row.dimension, writer.key))
+        for row in rows
+    ]
 
 
 def _pick(before: list[tuple[int, Embedding]], embedding: Embedding) -> int | None:
@@ -274,7 +281,7 @@ def _insert_vector(
         {
             "tenant_id": writer.tenant_id, "face_id": face_id, "pack": model.pack,
             "model_sha256": model.sha256, "dimension": model.dimension,
-            "vector": vector.astype("<f4").tobytes(), "created_at": now,
+            "vector": stored_vector(vector, face_id, writer.key), "created_at": now,
         },
     ).scalar_one()
     return label

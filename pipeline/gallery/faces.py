@@ -24,6 +24,7 @@ from pipeline.gallery.records import (
 )
 from pipeline.gallery.trash import Trash
 from pipeline.media.base import MediaStore
+from pipeline.secrets import KeySource, NoKeys
 from pipeline.types import Embedding, VectorModel
 
 # The columns of a list's item, of a face and of a picture without one.
@@ -41,9 +42,11 @@ class FaceStore:
     """
 
     def __init__(
-        self, engine: Engine, media: MediaStore, clock: Callable[[], float] = time.time
+        self, engine: Engine, media: MediaStore, clock: Callable[[], float] = time.time,
+        keys: KeySource | None = None,
     ) -> None:
         self._engine = engine
+        self._keys = keys or NoKeys()
         self._trash = Trash(engine, media, clock)
         self._clock = clock
 
@@ -80,7 +83,8 @@ class FaceStore:
             ).one_or_none()
         if row is None:
             raise FaceNotFound
-        return read_vector(row.vector), VectorModel(row.pack, row.model_sha256, row.dimension)
+        model = VectorModel(row.pack, row.model_sha256, row.dimension)
+        return read_vector(row.vector, face_id, row.dimension, self._keys.of(tenant_id)), model
 
     def _one(self, tenant_id: int, condition: ColumnElement[bool]) -> FaceRecord:
         with reading(self._engine) as connection:

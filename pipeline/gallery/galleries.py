@@ -23,6 +23,7 @@ from pipeline.database.schema import (
 )
 from pipeline.gallery.changes import last_model, last_number, take
 from pipeline.gallery.collections import collections_of
+from pipeline.gallery.datakeys import destroy_key
 from pipeline.gallery.erase import erase_within, extent
 from pipeline.gallery.records import (
     FACES,
@@ -126,8 +127,10 @@ class GalleryStore:
 
     def delete_tenant(self, tenant_id: int) -> None:
         """Remove a tenant with everything that is kept for it: credentials, jobs, the
-        gallery, every object. Can be repeated when it was interrupted; the tenant's row
-        goes last. Raises ``TenantNotFound``, ``MediaUnavailable``."""
+        gallery, every object. Its data key is destroyed first: what is encrypted is gone
+        from then on, whatever is left of it. Can be repeated when it was interrupted; the
+        tenant's row goes last. Raises ``TenantNotFound``, ``MediaUnavailable``."""
+        destroy_key(self._engine, tenant_id)
         with writing(self._engine) as connection:
             connection.execute(
                 update(tenants).where(tenants.c.id == tenant_id).values(disabled=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, insert, select, update
+from sqlalchemy import ColumnElement, Engine, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
-from pipeline.database.schema import credentials, tenants
+from pipeline.database.schema import credentials, data_keys, tenants
 from pipeline.errors import CredentialNotFound, InvalidParameter, TenantNotFound
 from pipeline.gallery.collections import make_default
+from pipeline.gallery.datakeys import KeyState, add_key
 from pipeline.gallery.identities import (
     CredentialEntry,
     IssuedApid,
@@ -26,15 +27,18 @@ from pipeline.metering.limits import Limits, Permissions, permissions_of, to_jso
 __all__ = [
     "CredentialEntry", "IssuedApid", "IssuedLinkface", "IssuedSigned", "SharedSecret",
     "SignedCredential", "Tenant",
-    "TenantSettings", "TenantStore", "tenant_ids",
+    "TenantSettings", "TenantStore", "readable_ids", "tenant_ids",
 ]
 
 
 class TenantStore(LinkfaceStore):
     """Makes, finds, changes and disables tenants and credentials."""
 
-    def create(self, name: str, settings: TenantSettings | None = None) -> Tenant:
-        """Raises ``InvalidParameter`` when the name is taken, empty or too long."""
+    def create(
+        self, name: str, settings: TenantSettings | None = None, *, encrypted: bool = False
+    ) -> Tenant:
+        """A new tenant, its data ``encrypted`` at rest under a key of its own or stored as
+        they are. Raises ``InvalidParameter`` when the name is taken, empty or too long."""
         if not 0 < len(name) <= 128:
             raise InvalidParameter("a tenant's name has 1 to 128 characters")
         try:
@@ -48,6 +52,8 @@ class TenantStore(LinkfaceStore):
                     .returning(*tenants.c)
                 ).mappings().one()
                 make_default(connection, row["id"], row["created_at"])
+                if encrypted:
+                    add_key(connection, self._vault, row["id"], KeyState.ON, row["created_at"])
         except IntegrityError as error:
             raise InvalidParameter(f"a tenant named {name!r} exists") from error
         return tenant_of(row)
@@ -139,3 +145,15 @@ def tenant_ids(engine: Engine) -> list[int]:
     """Every tenant's id, for work that needs no secret."""
     with reading(engine) as connection:
         return list(connection.execute(select(tenants.c.id).order_by(tenants.c.id)).scalars())
+
+
+def readable_ids(engine: Engine) -> list[int]:
+    """The id of every tenant whose data can be read: its key was not destroyed."""
+    alive = or_(data_keys.c.state.is_(None), data_keys.c.state != KeyState.DESTROYED.value)
+    query = (
+        select(tenants.c.id)
+        .outerjoin(data_keys, data_keys.c.tenant_id == tenants.c.id)
+        .where(alive).order_by(tenants.c.id)
+    )
+    with reading(engine) as connection:
+        return list(connection.execute(query).scalars())

@@ -1,14 +1,14 @@
 """Indexes at rest: written beside the old one, checked whole before they are used.
 
 A snapshot is a manifest (JSON) and the arrays it lists, cut into parts. Every object's
-key ends with its SHA-256; the manifest's own is in the database, whose row is what makes
-a snapshot exist. Nothing is ever overwritten: a writer that dies leaves objects that
-nobody refers to, and ``sweep`` removes them.
+key ends with its SHA-256, or with what stands for it where it is encrypted; the
+manifest's own is in the database, whose row is what makes a snapshot exist. Nothing is
+ever overwritten: a writer that dies leaves objects that nobody refers to, and ``sweep``
+removes them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ from pipeline.index.base import ChangeSource
 from pipeline.index.choice import Choice
 from pipeline.index.flat import FlatIndex
 from pipeline.index.rows import Arrays
-from pipeline.keys import snapshot_media, snapshots_prefix
+from pipeline.keys import SEALED, media_hash, snapshot_media, snapshots_prefix
 from pipeline.media.base import MediaStore
 from pipeline.types import SnapshotRecord, VectorModel
 
@@ -44,7 +44,8 @@ LOG_PORTION = 2000  # changes looked at in one query
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One object of an array."""
+    """One object of an array; ``sha256`` is the last part of its key, which is something
+    else than its checksum when it is encrypted."""
 
     sha256: str
     size: int
@@ -99,7 +100,7 @@ def write(
     writer = secrets.token_hex(8)
 
     def put(data: bytes) -> Part:
-        part = Part(hashlib.sha256(data).hexdigest(), len(data))
+        part = Part(store.name(tenant_id, data), len(data))
         store.put(snapshot_media(tenant_id, frozen.number, writer, part.sha256), data)
         return part
 
@@ -125,7 +126,7 @@ def write(
         dimension=model.dimension,
         engine=frozen.engine,
         media_key=snapshot_media(tenant_id, frozen.number, writer, whole.sha256),
-        sha256=whole.sha256,
+        sha256=whole.sha256.removesuffix(SEALED),
         size=whole.size,
         count=frozen.count,
         number=frozen.number,
@@ -228,7 +229,9 @@ def _parts(array: NDArray[np.generic]) -> Iterator[bytes]:
 
 
 def _manifest(record: SnapshotRecord, model: VectorModel, store: MediaStore) -> Manifest:
-    data = _fetched(record.media_key, record.sha256, record.size, store)
+    if media_hash(record.media_key) != record.sha256:
+        raise SnapshotUnusable(f"{record.media_key} is not the object that was stored.")
+    data = _fetched(record.media_key, record.size, store)
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -254,19 +257,18 @@ def _array(stored: Stored, folder: str, store: MediaStore) -> NDArray[np.generic
     data = np.empty(size, np.uint8)
     end = 0
     for part in stored.parts:
-        block = _fetched(f"{folder}/{part.sha256}", part.sha256, part.size, store)
+        block = _fetched(f"{folder}/{part.sha256}", part.size, store)
         data[end : end + part.size] = np.frombuffer(block, np.uint8)
         end += part.size
     return data.view(kind).reshape(stored.shape)
 
 
-def _fetched(key: str, sha256: str, size: int, store: MediaStore) -> bytes:
-    """An object with the checksum (which the store checks against its key) and the size
-    that it must have."""
+def _fetched(key: str, size: int, store: MediaStore) -> bytes:
+    """An object with the size that it must have; the store checks it against its key."""
     try:
         data = store.get(key)
     except (MediaNotFound, MediaCorrupt) as error:
         raise SnapshotUnusable(error.message) from error
-    if not key.endswith(f"/{sha256}") or len(data) != size:
+    if len(data) != size:
         raise SnapshotUnusable(f"{key} is not the object that was stored.")
     return data

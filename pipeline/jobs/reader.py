@@ -13,6 +13,7 @@ from pipeline.database.engine import reading
 from pipeline.database.schema import jobs
 from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.results import opened
 from pipeline.jobs.statements import (
     COLUMNS,
     FIND,
@@ -24,6 +25,7 @@ from pipeline.jobs.statements import (
     UNFINISHED,
     job_of,
 )
+from pipeline.secrets import KeySource, NoKeys
 
 # Every answer to a poll tells the position, and counting 200,000 rows takes 20 ms.
 EXACT_POSITION = 1000
@@ -39,9 +41,14 @@ class JobReader:
     All methods raise ``DatabaseUnavailable``.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, engine: Engine, clock: Callable[[], float] = time.time,
+        keys: KeySource | None = None,
+    ) -> None:
+        """``keys`` open the results of tenants whose data are encrypted."""
         self._engine = engine
         self._clock = clock
+        self._keys = keys or NoKeys()
 
     def find(self, job_id: str) -> Job | None:
         return self._one(FIND, job=job_id) if JOB_ID.fullmatch(job_id) else None
@@ -160,7 +167,7 @@ class JobReader:
     def _one(self, query: Select[Any], **values: object) -> Job | None:
         with reading(self._engine) as connection:
             row = connection.execute(query, values).one_or_none()
-        return None if row is None else job_of(row)
+        return None if row is None else opened(job_of(row), self._keys)
 
     def _many(self, query: Select[Any]) -> list[Job]:
         with reading(self._engine) as connection:

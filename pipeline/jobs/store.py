@@ -31,6 +31,7 @@ from pipeline.errors import (
 from pipeline.jobs.backlog import Backlog
 from pipeline.jobs.model import Claim, Job, JobState, JsonObject, NewJob
 from pipeline.jobs.reader import JOB_ID, JobReader
+from pipeline.jobs.results import sealed
 from pipeline.jobs.rows import accepted, new_row
 from pipeline.jobs.settling import settle, settle_all
 from pipeline.jobs.statements import (
@@ -48,6 +49,7 @@ from pipeline.jobs.statements import (
 )
 from pipeline.metering.tariff import Cost, of_error, of_success
 from pipeline.metering.usage import charge
+from pipeline.secrets import KeySource
 
 Effect = Callable[[Connection], JsonObject | None]
 """What a job changes besides its own row, in the transaction that ends it. What it
@@ -59,8 +61,11 @@ MAX_KEY_CHARS = 255  # the column of the schema
 class JobStore(JobReader):
     """All that is ever done to job rows. ``clock`` gives epoch seconds."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(engine, clock)
+    def __init__(
+        self, engine: Engine, clock: Callable[[], float] = time.time,
+        keys: KeySource | None = None,
+    ) -> None:
+        super().__init__(engine, clock, keys)
         self._backlog = Backlog(engine, clock)
 
     # -- the shim's side ----------------------------------------------------------
@@ -181,7 +186,8 @@ class JobStore(JobReader):
         return self._change(
             claim, effect, of_success(claim.job.dialect, claim.job.operation),
             durable=effect is not None or bool(claim.job.media),
-            **self._ended(claim, JobState.DONE, trace), result=result, error_code=None, error=None,
+            **self._ended(claim, JobState.DONE, trace), result=self._sealed(claim, result),
+            error_code=None, error=None,
         )
 
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
@@ -213,6 +219,9 @@ class JobStore(JobReader):
             **self._queued(claim, stage), not_before=now + pause_s, error=error_json(error),
         )
 
+    def _sealed(self, claim: Claim, result: JsonObject) -> JsonObject:
+        return sealed(result, claim.id, self._keys.of(claim.job.tenant_id))
+
     def _ended(
         self, claim: Claim, state: JobState, trace: Sequence[JsonObject]
     ) -> dict[str, Any]:
@@ -241,7 +250,8 @@ class JobStore(JobReader):
             late = None if effect is None else effect(connection)
             if late is not None:
                 connection.execute(
-                    update(jobs).where(jobs.c.id == claim.id).values(result=late)
+                    update(jobs).where(jobs.c.id == claim.id)
+                    .values(result=self._sealed(claim, late))
                 )
             settle(connection, claim.job, cost)
         return True

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.errors import InvalidParameter, MediaCorrupt
-from pipeline.keys import media_hash
+from pipeline.keys import is_sealed, media_name, plain_name
 
 MAX_KEY_CHARS = 512  # S3 allows 1,024 bytes, a file system 255 bytes a part
 
@@ -25,11 +24,15 @@ class StoredObject:
 
 class MediaStore(Protocol):
     """Whole objects under keys made by ``pipeline.keys``; the last part of a key is
-    the SHA-256 of the bytes, so writing a key twice is harmless.
+    made from the bytes (``name``), so writing a key twice is harmless.
 
     Every method raises ``MediaUnavailable`` within the store's own time limit when
     the store does not answer.
     """
+
+    def name(self, tenant_id: int, data: bytes) -> str:
+        """The last part of the key of an object of ``tenant_id`` with these bytes."""
+        ...
 
     def put(self, key: str, data: bytes) -> None:
         """Store ``data``; a reader sees all of it or nothing."""
@@ -68,7 +71,8 @@ def check_key(key: str) -> str:
 
 
 def check_bytes(key: str, data: bytes) -> bytes:
-    """``data``, when it has the hash in its key. Raises ``MediaCorrupt``."""
-    if hashlib.sha256(data).hexdigest() != media_hash(key):
+    """``data``, when it has the hash in its key; an encrypted object is checked when it is
+    opened. Raises ``MediaCorrupt``."""
+    if not is_sealed(key) and plain_name(data) != media_name(key):
         raise MediaCorrupt(f"{key}: {len(data)} bytes with another hash than was stored")
     return data

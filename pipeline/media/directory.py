@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import MediaNotFound, MediaUnavailable
+from pipeline.keys import plain_name
 from pipeline.media.base import StoredObject, check_bytes, check_key
 
 INCOMING = ".incoming"
@@ -30,6 +31,9 @@ class DirectoryStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._cleared = False
+
+    def name(self, tenant_id: int, data: bytes) -> str:  # noqa: ARG002
+        return plain_name(data)
 
     def put(self, key: str, data: bytes) -> None:
         target = self._path(key)

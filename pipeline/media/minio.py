@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from pipeline.errors import ConfigurationError, FaceError, MediaNotFound, MediaUnavailable
+from pipeline.keys import plain_name
 from pipeline.media.base import StoredObject, check_bytes, check_key
 
 # Seconds. A submit must answer within five when the store is away: tries begin within
@@ -81,6 +82,9 @@ class MinioStore:
             )
         except ValueError as error:
             raise ConfigurationError(f"FACELINE_MEDIA_URL: {error}") from error
+
+    def name(self, tenant_id: int, data: bytes) -> str:  # noqa: ARG002
+        return plain_name(data)
 
     def put(self, key: str, data: bytes) -> None:
         check_key(key)

@@ -9,16 +9,24 @@ from pipeline.config import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
+from pipeline.media.sealed import SealedStore
+from pipeline.secrets import KeySource
 
 AWS_ENDPOINT = "s3.amazonaws.com"
 
 
-def open_media(settings: Settings) -> MediaStore:
-    """The media store of these settings; nothing is connected before its first use.
+def open_media(settings: Settings, keys: KeySource | None = None) -> MediaStore:
+    """The media store of these settings; nothing is connected before its first use. With
+    the tenants' ``keys`` it reads and writes encrypted objects, too.
 
     Open it in the process that uses it: connections do not survive a fork.
     Raises ``ConfigurationError``.
     """
+    store = _open_plain(settings)
+    return store if keys is None else SealedStore(store, keys)
+
+
+def _open_plain(settings: Settings) -> MediaStore:
     location = settings.media_location
     if location.startswith("file://"):
         path = location.removeprefix("file://")

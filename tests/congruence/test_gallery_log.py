@@ -208,6 +208,8 @@ def test_a_deleted_tenant_leaves_nothing(
 
     with reading(engine) as connection:
         for table in METADATA.tables.values():
+            if table.name in ("former_secrets", "peppers"):  # of a credential, of nobody
+                continue
             column = table.c["id" if table.name == "tenants" else "tenant_id"]
             left = select(func.count()).where(column == shelf.tenant)
             assert connection.execute(left).scalar_one() == 0, table.name

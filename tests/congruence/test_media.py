@@ -124,7 +124,7 @@ def test_walk_passes_over_pages(store: MediaStore) -> None:
 def test_what_is_walked_over_may_be_deleted(store: MediaStore) -> None:
     for hour in range(5):
         data = bytes([hour])
-        store.put(transient_media(1, "owner", data, hour * HOUR_S), data)
+        store.put(transient_media(1, "owner", store.name(1, data), hour * HOUR_S), data)
     for item in store.walk(transient_prefix(1)):
         store.delete(item.key)
     assert list(store.walk("")) == []

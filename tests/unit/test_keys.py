@@ -14,7 +14,7 @@ HOUR_S = keys.HOUR_S
 
 
 def test_a_transient_key_tells_tenant_hour_owner_and_hash() -> None:
-    key = keys.transient_media(7, "owner", b"data", 0.0)
+    key = keys.transient_media(7, "owner", keys.plain_name(b"data"), 0.0)
     sha256 = hashlib.sha256(b"data").hexdigest()
     assert key == f"t7/transient/1970010100/owner/{sha256}"
     assert key.startswith(keys.transient_prefix(7))
@@ -26,14 +26,14 @@ def test_a_transient_key_tells_tenant_hour_owner_and_hash() -> None:
 @pytest.mark.parametrize("now", [0.0, 1_700_000_000.0, 4_102_444_799.5])
 def test_hours_sort_as_time_does(now: float) -> None:
     hours = [
-        keys.transient_hour(keys.transient_media(1, "o", b"", now + step * HOUR_S))
+        keys.transient_hour(keys.transient_media(1, "o", "name", now + step * HOUR_S))
         for step in range(30)
     ]
     assert hours == sorted(set(hours))
 
 
 def test_one_tenants_prefix_is_not_anothers() -> None:
-    assert not keys.transient_media(11, "o", b"", 0.0).startswith(keys.transient_prefix(1))
+    assert not keys.transient_media(11, "o", "name", 0.0).startswith(keys.transient_prefix(1))
 
 
 def test_an_intermediate_belongs_to_a_job_and_a_stage() -> None:
@@ -43,7 +43,7 @@ def test_an_intermediate_belongs_to_a_job_and_a_stage() -> None:
 
 
 def test_bytes_are_held_against_their_key() -> None:
-    key = keys.transient_media(1, "o", b"data", 0.0)
+    key = keys.transient_media(1, "o", keys.plain_name(b"data"), 0.0)
     assert check_bytes(key, b"data") == b"data"
     with pytest.raises(MediaCorrupt):
         check_bytes(key, b"datb")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
@@ -13,10 +13,11 @@ from pipeline.config import Settings
 from pipeline.gallery.changes import ChangeLog
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.sweep import Sweep
-from pipeline.gallery.tenants import tenant_ids
+from pipeline.gallery.tenants import readable_ids
 from pipeline.gallery.trash import Trash
 from pipeline.index.snapshots import purge
 from pipeline.media.base import MediaStore
+from pipeline.secrets import KeySource, NoKeys
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class GalleryKeeping:
     engine: Engine
     media: MediaStore
     clock: Callable[[], float] = time.time
+    keys: KeySource = field(default_factory=NoKeys)
 
     def empty_trash(self) -> None:
         """Delete the objects that a deletion could not delete itself."""
@@ -42,14 +44,14 @@ class GalleryKeeping:
     def purge_snapshots(self) -> None:
         """Discard snapshots that hold deleted faces and that no index process has
         replaced in time; then cut off what no index needs of the logs."""
-        log = ChangeLog(self.engine)
-        for tenant in tenant_ids(self.engine):
+        log = ChangeLog(self.engine, self.keys)
+        for tenant in readable_ids(self.engine):
             purge(log, self.media, tenant, self.clock(), self.settings.purge_after_s)
             log.prune(tenant)
 
     def sweep(self) -> None:
         """Delete objects of enrolments that came to nothing; say which are missing."""
-        for tenant in tenant_ids(self.engine):
+        for tenant in readable_ids(self.engine):
             swept = Sweep(self.engine, self.media, self.clock).round(tenant)
             if swept.missing:
                 logger.error(

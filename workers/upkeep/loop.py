@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import FaceError
+from pipeline.gallery.datakeys import open_keys
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from workers.dispatch import Dispatcher
@@ -50,8 +51,9 @@ def _open(settings: Settings) -> Iterator[list[Duty]]:
         dispatcher, waker = Dispatcher(settings), Waker(settings)
         stack.callback(dispatcher.close)
         stack.callback(waker.close)
-        media = open_media(settings)
-        keeping = GalleryKeeping(settings, engine, media)
+        tenant_keys = open_keys(settings, engine)
+        media = open_media(settings, tenant_keys)
+        keeping = GalleryKeeping(settings, engine, media, keys=tenant_keys)
         yield [
             Duty("reconcile", Reconciler(settings, store, dispatcher, waker).round),
             Duty("expire", Expiry(settings, store, engine, media).round, EXPIRE_EVERY_S),

@@ -1,0 +1,43 @@
+"""Results of jobs at rest: encrypted where the tenant has a key, as embeddings may be in
+them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import msgspec
+
+from pipeline.errors import TenantNotFound
+from pipeline.jobs.model import Job, JsonObject
+from pipeline.secrets import DataKey, KeySource
+
+SEALED = "$sealed"
+"""The one field of an encrypted result; no operation has one of this name."""
+
+
+def sealed(result: JsonObject, job_id: str, key: DataKey | None) -> JsonObject:
+    """A result as it is stored."""
+    if key is None:
+        return result
+    hidden = key.seal(msgspec.json.encode(result), _label(job_id))
+    return {SEALED: base64.b64encode(hidden).decode()}
+
+
+def opened(job: Job, keys: KeySource) -> Job:
+    """A job with its result as it was computed; encrypted still, when the key is not
+    there (any more). Raises ``SealBroken``, ``DatabaseUnavailable``."""
+    if job.result is None or SEALED not in job.result:
+        return job
+    try:
+        key = keys.of(job.tenant_id)
+    except TenantNotFound:
+        return job
+    if key is None:
+        return job
+    hidden = base64.b64decode(job.result[SEALED])
+    return replace(job, result=msgspec.json.decode(key.open(hidden, _label(job.id))))
+
+
+def _label(job_id: str) -> str:
+    return f"result {job_id}"

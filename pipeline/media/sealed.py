@@ -1,0 +1,58 @@
+"""A media store that encrypts the objects of those tenants who have a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.errors import MediaCorrupt, SealBroken
+from pipeline.keys import SEALED, is_sealed, plain_name, tenant_of
+from pipeline.media.base import MediaStore, StoredObject
+from pipeline.secrets import DataKey, KeySource
+
+
+class SealedStore:
+    """A ``MediaStore`` over another one. An encrypted object says so by its key, so that
+    what was stored before its tenant had a key is still read.
+
+    Every method but those that need no key raises ``TenantNotFound``, too, when the
+    tenant is gone or its key was destroyed, and ``DatabaseUnavailable``.
+    """
+
+    def __init__(self, inner: MediaStore, keys: KeySource) -> None:
+        self._inner = inner
+        self._keys = keys
+
+    def name(self, tenant_id: int, data: bytes) -> str:
+        key = self._keys.of(tenant_id)
+        return plain_name(data) if key is None else key.mark(plain_name(data)) + SEALED
+
+    def put(self, key: str, data: bytes) -> None:
+        stored = self._key(key).seal(data, key) if is_sealed(key) else data
+        self._inner.put(key, stored)
+
+    def get(self, key: str) -> bytes:
+        stored = self._inner.get(key)
+        if not is_sealed(key):
+            return stored
+        try:
+            return self._key(key).open(stored, key)
+        except SealBroken as error:
+            raise MediaCorrupt(f"{key}: it cannot be decrypted") from error
+
+    def exists(self, key: str) -> bool:
+        return self._inner.exists(key)
+
+    def delete(self, key: str) -> None:
+        self._inner.delete(key)
+
+    def walk(self, prefix: str) -> Iterator[StoredObject]:
+        return self._inner.walk(prefix)
+
+    def ping(self) -> None:
+        self._inner.ping()
+
+    def _key(self, key: str) -> DataKey:
+        found = self._keys.of(tenant_of(key))
+        if found is None:
+            raise MediaCorrupt(f"{key}: its tenant has no key")
+        return found

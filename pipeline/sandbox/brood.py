@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import socket
@@ -57,13 +56,16 @@ class Brood:
         """
         self.drop()
         for _ in range(2):  # the nursery may have died since
-            control = self._control or self._start_nursery()
-            with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
-                control.send(b"+")
-                if readable(control, HATCH_S):
-                    self.channel = self._receive(control)
-                    return self.channel
-            self.end()
+            try:
+                self.channel = self._ask(self._control or self._start_nursery())
+            except (OSError, ValueError, msgspec.MsgspecError):
+                self.end()
+            except BaseException:
+                # A signal's: the reply to this question must not be taken for the next.
+                self.end()
+                raise
+            else:
+                return self.channel
         raise DecoderUnavailable
 
     def drop(self) -> None:
@@ -83,7 +85,10 @@ class Brood:
             self._nursery.wait()
             self._nursery = None
 
-    def _receive(self, control: socket.socket) -> socket.socket:
+    def _ask(self, control: socket.socket) -> socket.socket:
+        control.send(b"+")
+        if not readable(control, HATCH_S):
+            raise OSError("the nursery does not answer")
         packet, handed, _, _ = socket.recv_fds(control, messages.MOST_BYTES, 1)
         hatched = messages.decode_hatched(packet)
         self.last_status = hatched.status

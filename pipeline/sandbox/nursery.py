@@ -10,6 +10,7 @@ decoder in place of the one before.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import mmap
 import os
@@ -34,7 +35,7 @@ def main(control_number: int, arena_number: int, rules: Rules) -> None:
     works = {name: _find(name) for name in rules.works}
     gc.freeze()  # forks share what they do not write to
     decoder: int | None = None
-    while control.recv(1):
+    while _is_asked(control):
         status = None if decoder is None else _bury(decoder)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
@@ -45,6 +46,13 @@ def main(control_number: int, arena_number: int, rules: Rules) -> None:
         hatched = messages.encode(messages.Hatched(status))
         socket.send_fds(control, [hatched], [theirs.fileno()])
         theirs.close()
+
+
+def _is_asked(control: socket.socket) -> bool:
+    """Wait for the next question; False when the worker has hung up."""
+    with contextlib.suppress(ConnectionError):
+        return bool(control.recv(1))
+    return False
 
 
 def _find(name: str) -> Work:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -181,24 +182,33 @@ def test_who_is_killed_from_outside_is_followed_by_another(sandbox: Sandbox) -> 
         os.kill(pid_of(sandbox), signal.SIGKILL)
         assert next(iter(sandbox.run(work("echo"), b"x", {}, room=1_000).arrays)) == b"x"[0]
     pid = pid_of(sandbox)
-    os.kill(nursery_of(pid), signal.SIGKILL)  # and with it the decoder
+    os.kill(nursery_of(pid), signal.SIGKILL)
+    wait_until_gone(pid)  # the decoder, with it
     assert pid_of(sandbox) != pid
 
 
-def test_an_interrupted_wait_leaves_no_late_answer(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("started", [True, False])
+def test_an_interrupted_wait_leaves_no_late_answer(sandbox: Sandbox, started: bool) -> None:
+    """As by Celery's time limit, while the decoder works or while it is made."""
+
     class Interrupted(Exception):
         pass
 
     def interrupt(*_: object) -> None:
         raise Interrupted
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    pid_of(sandbox)
+    if not started:
+        sandbox.close()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    alarm = threading.Timer(0.2 if started else 0.01, os.kill, (os.getpid(), signal.SIGUSR1))
+    alarm.start()
     try:
         with pytest.raises(Interrupted):
             sandbox.run(work("hang"), b"", {}, room=0)
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR1, before)
+    assert pid_of(sandbox) == pid_of(sandbox)
     assert sandbox.run(work("echo"), b"", {"n": 1}, room=1_000).told == {"options": {"n": 1}}
 
 

@@ -7,6 +7,7 @@ Every split is held to the factor, in both directions; no median is taken. At FM
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ from pipeline.sessions.base import Pack
 FACTOR = 1.5
 RATES = (1e-2, 1e-3, 1e-4)
 SEEDS = range(8)
+
+# The error rates in document c's table, by confidence.
+CONFIDENCES = {0.4: 1e-1, 0.5: 1e-2, 0.6: 1e-3, 0.7: 1e-4, 0.8: 1e-5}
+PARTS = 4  # of the people; the table is made from those that two of them leave
 
 pytestmark = pytest.mark.heavy
 
@@ -56,6 +61,42 @@ def test_thresholds_hold_on_people_never_seen(edge_faces: Labelled, seed: int) -
         ratios = dict(zip(RATES, (rate / RATES[i] for i, rate in enumerate(seen)), strict=True))
         print(f"split {seed}: FMR seen / promised: {ratios}")
         assert all(1 / FACTOR <= ratio <= FACTOR for ratio in ratios.values()), ratios
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_confidences_have_the_error_rates_of_document_c(edge_faces: Labelled, seed: int) -> None:
+    """C1: over all seven million pairs of different people, each judged by a table that
+    was made from people who are not in it. At confidence 0.8 some 74 pairs are to pass."""
+    vectors, labels = edge_faces
+    people = np.random.default_rng(seed).permutation(np.unique(labels))
+    group_of = {name: place % PARTS for place, name in enumerate(people)}
+    groups = np.array([group_of[name] for name in labels])
+    pairs, above = 0, np.zeros(len(CONFIDENCES))
+    for one, other in combinations_with_replacement(range(PARTS), 2):
+        known = (groups != one) & (groups != other)
+        table = fit(vectors[known], list(labels[known]), Source("edge", "", vectors.shape[1]))
+        cosines = impostors_between(edge_faces, groups == one, groups == other)
+        thresholds = [table.cosine_at(rate) for rate in CONFIDENCES.values()]
+        above += len(cosines) - np.searchsorted(np.sort(cosines), thresholds)
+        pairs += len(cosines)
+        for threshold, confidence in zip(thresholds, CONFIDENCES, strict=True):
+            assert table.confidence(threshold) == pytest.approx(confidence)
+    ratios = dict(zip(CONFIDENCES, above / pairs / list(CONFIDENCES.values()), strict=True))
+    print(f"{pairs} pairs, error rate seen / promised by confidence: {ratios}")
+    assert pairs > 7_000_000
+    assert all(1 / FACTOR <= ratio <= FACTOR for ratio in ratios.values()), ratios
+
+
+def impostors_between(
+    faces: Labelled, some: NDArray[np.bool_], others: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """The cosines of the pairs of different people, one from each of two groups, which
+    may be the same."""
+    vectors, labels = faces
+    different = labels[some][:, None] != labels[others][None]
+    if np.array_equal(some, others):
+        different &= np.triu(np.ones_like(different), 1)
+    return np.asarray((vectors[some] @ vectors[others].T)[different])
 
 
 def test_the_shipped_table_is_what_these_faces_give(

@@ -75,6 +75,11 @@ class Placement:
         """How far a slit is open, the head's motion taken out."""
         return slit.moved(self.matrix).ratio
 
+    def middle(self, slit: Slit) -> tuple[float, float]:
+        """The middle of a slit's corners, in pixels of the kept face."""
+        x, y = slit.moved(self.matrix).corners.mean(axis=0)
+        return float(x), float(y)
+
     def keep(self, picture: Picture) -> Grey:
         """The face in grey, shape (SIDE, SIDE)."""
         matrix = self.matrix.copy()

@@ -63,13 +63,15 @@ class Sight:
     """The face in one frame. ``lids`` (left, right) and ``mouth`` are ratios with the
     head's motion taken out, ``weights`` how well each eye is to be seen (its width in
     pixels); ``residual`` what an affine motion does not explain, in units of the eyes'
-    distance; ``kept`` the face in its own frame of reference; ``passive`` 0 to 1, None in
+    distance; ``kept`` the face in its own frame of reference, where ``mouth_at`` is the
+    middle of the mouth; ``passive`` 0 to 1, None in
     frames that were not scored."""
 
     box: Box
     lids: tuple[float, float]
     weights: tuple[float, float]
     mouth: float
+    mouth_at: tuple[float, float]
     residual: float
     kept: Grey
     embedding: Embedding
@@ -158,6 +160,7 @@ class Watcher:
             lids=(placed.ratio(left), placed.ratio(right)),
             weights=(_width(left.corners), _width(right.corners)),
             mouth=placed.ratio(contours.mouth),
+            mouth_at=placed.middle(contours.mouth),
             residual=placed.residual,
             kept=placed.keep(frame.picture),
             embedding=embedder.embed([crop])[0],

@@ -69,15 +69,33 @@ def frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None, None]:
     ``ClipCorrupt`` when no frame can be decoded.
     """
     demuxer = _DEMUXERS[check_clip(data, limits)]
-    deadline = time.monotonic() + limits.work_seconds
+    patience = _Patience(limits.work_seconds)
     with _clip_errors(), _opened(data, demuxer, limits) as container:
         stream = _checked_stream(container, limits)
         found = False
-        for frame in _kept(_decoded(container, stream, limits, deadline), limits):
+        for frame in _kept(_decoded(container, stream, limits, patience), limits):
             found = True
-            yield frame
+            with patience.spared():
+                yield frame
         if not found:
             raise ClipCorrupt
+
+
+class _Patience:
+    """Seconds that decoding may take; what happens to a frame meanwhile does not count."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    def check(self) -> None:
+        if time.monotonic() > self._until:
+            raise ClipOutOfRange("The clip takes too long to decode.")
+
+    @contextmanager
+    def spared(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._until += time.monotonic() - began
 
 
 # Opening -----------------------------------------------------------------------
@@ -148,13 +166,12 @@ def _check_length(seconds: float, limits: ClipLimits) -> None:
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream, limits: ClipLimits, deadline: float
+    container: InputContainer, stream: VideoStream, limits: ClipLimits, patience: _Patience
 ) -> Iterator[VideoFrame]:
     """Every frame in the order of play. A packet that gives none is passed over."""
     count = bad = 0
     for packet in _packets(container, stream):
-        if time.monotonic() > deadline:
-            raise ClipOutOfRange("The clip takes too long to decode.")
+        patience.check()
         try:
             decoded = stream.decode(packet)
         except av.FFmpegError:

@@ -125,6 +125,15 @@ def test_no_more_than_one_frame_is_held() -> None:
     reading.close()
 
 
+def test_only_decoding_counts_as_decoding_time() -> None:
+    impatient = replace(LIMITS, work_seconds=0.5)
+    reading = frames(encoded(moving(6)), impatient)
+    for _ in reading:
+        time.sleep(0.15)
+    with pytest.raises(ClipOutOfRange):
+        read(encoded(moving(6)), replace(LIMITS, work_seconds=0.0))
+
+
 # What is no clip ---------------------------------------------------------------
 
 

@@ -1,0 +1,114 @@
+"""Whether an eye or a mouth shows something new, and not the same pixels out of shape.
+
+A photograph can be pressed, pulled, bent and tilted until a lid seems to fall. But a lid
+that closes covers the iris with skin, and lips that part show what lies behind them: the
+pixels of the moment are then not those of before, however these are shifted and
+stretched, while those of before and after are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.living.canon import Grey
+
+Patch = NDArray[np.float32]
+
+_REACH = 3
+"""Pixels of the kept face by which contours err from frame to frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half the width and half the height, in pixels of the kept face, of what is looked
+    at; ``stretches`` are the factors by which its height might have been pressed or
+    pulled."""
+
+    across: int
+    down: int
+    stretches: tuple[float, ...]
+
+
+EYE = Window(19, 10, (1.0, 0.85, 0.7, 0.55, 0.4))
+MOUTH = Window(24, 17, (1.0, 1.3, 1.7, 2.2, 3.0))
+
+
+NOSE = Window(16, 15, (1.0,))
+"""What neither a blink nor a word changes: where this looks new, too, the face was lost or
+is blurred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Novelty:
+    """``new``: how much of a moment's pixels those of before and after do not explain,
+    beyond what they do not explain of each other, from about -0.2 to 1; ``alike``: how
+    well they explain each other, -1 to 1."""
+
+    new: float
+    alike: float
+
+
+def novelty(
+    before: Sequence[Grey], moment: Grey, after: Sequence[Grey],
+    centre: tuple[float, float], window: Window,
+) -> Novelty:
+    """What is new at ``centre`` (x, y). By correlation with the best explanation that is
+    found, so that light and contrast play no part; 0 for pictures that only moved or went
+    out of shape."""
+    first, last = _mean(before), _mean(after)
+    shown, ended = (_cut(kept, centre, window, 0) for kept in (moment, last))
+    alike = _best(first, ended, centre, window, (1.0,))
+    explained = max(
+        _best(rest, shown, centre, window, window.stretches) for rest in (first, last)
+    )
+    return Novelty(alike - explained, alike)
+
+
+def _mean(kept: Sequence[Grey]) -> Patch:
+    return np.asarray(np.mean(np.stack(kept).astype(np.float32), axis=0), dtype=np.float32)
+
+
+def _cut(
+    kept: Grey | Patch, centre: tuple[float, float], window: Window, reach: int
+) -> Patch:
+    """The window, ``reach`` pixels wider on each side; what lies outside repeats the
+    edge."""
+    across, down = window.across + reach, window.down + reach
+    matrix = np.array([[1.0, 0.0, across - centre[0]], [0.0, 1.0, down - centre[1]]])
+    cut = cv2.warpAffine(
+        kept.astype(np.float32), matrix, (2 * across + 1, 2 * down + 1),
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(cut, dtype=np.float32)
+
+
+def _best(
+    rest: Patch, shown: Patch, centre: tuple[float, float], window: Window,
+    stretches: tuple[float, ...],
+) -> float:
+    """The highest correlation of ``shown`` with the rest state, shifted and stretched."""
+    around = _cut(rest, centre, window, _REACH)
+    shown = cv2.GaussianBlur(shown, (0, 0), 1.0).astype(np.float32, copy=False)
+    found = -1.0
+    for factor in stretches:
+        tried = cv2.GaussianBlur(_stretched(around, factor), (0, 0), 1.0)
+        matches = cv2.matchTemplate(tried.astype(np.float32), shown, cv2.TM_CCOEFF_NORMED)
+        best = float(np.nanmax(matches)) if np.isfinite(matches).any() else -1.0
+        found = max(found, min(best, 1.0))
+    return found
+
+
+def _stretched(patch: Patch, factor: float) -> Patch:
+    """The patch with its middle row kept in place and its height changed."""
+    if factor == 1.0:
+        return patch
+    middle = (patch.shape[0] - 1) / 2
+    matrix = np.array([[1.0, 0.0, 0.0], [0.0, factor, middle * (1 - factor)]])
+    size = (patch.shape[1], patch.shape[0])
+    changed = cv2.warpAffine(patch, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(changed, dtype=np.float32)

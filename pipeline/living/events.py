@@ -1,0 +1,198 @@
+"""Blinks and openings of the mouth in the curves of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.living.appearance import EYE, MOUTH, NOSE, Window, novelty
+from pipeline.living.canon import EYE_LINE, EYES_APART, SIDE, Grey
+from pipeline.living.series import Curve, Series
+
+# A blink: lids that fall below SHUT of their rest come back by RECOVERED of the way they
+# fell, within its time. Spontaneous and voluntary blinks last 0.1 to 0.5 s from lid to lid
+# (Stern et al., 1984); a second is left for slow ones and for the pauses between frames.
+_SHUT, _RECOVERED, _LONGEST_BLINK_S = 0.72, 0.65, 1.0
+
+# Each eye that is to be seen must close this far.
+_SHUT_EACH = 0.82
+
+# The mouth is open when the ratio exceeds its rest by OPEN at least, and closed again when
+# it has come back by CLOSED of the way.
+_OPEN, _CLOSED, _SHORTEST_OPENING_S, _LONGEST_OPENING_S = 0.15, 0.7, 0.1, 12.0
+
+# How many times the clip's own jitter from frame to frame an event must stand out.
+_ABOVE_JITTER = 4.0
+
+# New pixels that an event must show; see ``novelty``.
+_NEW_EYE, _NEW_MOUTH = 0.05, 0.06
+
+# Correlation of before and after below which they are no measure for the moment between.
+_ALIKE = 0.6
+
+# The ridge of the nose on the kept face.
+_NOSE_AT = (SIDE / 2, EYE_LINE + 0.35 * EYES_APART)
+
+# Frames of before and of after that are compared with the moment.
+_REST_FRAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An eye that closed and opened again, or a mouth that opened and closed again.
+
+    ``start``, ``peak`` and ``end`` count the frames with a face; ``depth`` is how far it
+    went (of the rest state for lids, in the lips' ratio for the mouth), ``new`` what its
+    pixels show that was not there before.
+    """
+
+    start: int
+    peak: int
+    end: int
+    depth: float
+    new: float
+    true: bool
+
+
+def blinks(series: Series) -> list[Event]:
+    """The blinks of a clip, in order; those with ``true`` false look like one and show
+    nothing new, or one eye only."""
+    return [_judged_blink(series, *dip) for dip in _dips(series)]
+
+
+def openings(series: Series) -> list[Event]:
+    """The openings of the mouth, in order; see ``blinks``."""
+    return [_judged_opening(series, *hill) for hill in _hills(series)]
+
+
+def _jitter(curve: Curve) -> float:
+    """What a curve changes from one frame to the next while nothing happens."""
+    if len(curve) < 3:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(np.diff(curve))))
+
+
+# Eyes --------------------------------------------------------------------------
+
+
+def _dips(series: Series) -> Iterator[tuple[int, int, int]]:
+    """(start, lowest, end) of each fall below ``_SHUT`` with the rise that follows."""
+    curve, position = series.openness, 0
+    while position < len(curve):
+        if curve[position] >= _SHUT:
+            position += 1
+            continue
+        stop = position
+        while stop < len(curve) and curve[stop] < _SHUT:
+            stop += 1
+        lowest = position + int(np.argmin(curve[position:stop]))
+        back = 1 - (1 - _RECOVERED) * (1 - curve[lowest])
+        start = _walk(curve >= back, lowest, -1)
+        end = _walk(curve >= back, lowest, 1)
+        if start is not None and end is not None:
+            yield start, lowest, end
+        position = stop if end is None else max(stop, end)
+
+
+def _walk(reached: np.ndarray, begin: int, step: int) -> int | None:
+    """The next place from ``begin`` in the direction of ``step`` that is reached."""
+    place = begin + step
+    while 0 <= place < len(reached):
+        if reached[place]:
+            return place
+        place += step
+    return None
+
+
+def _judged_blink(series: Series, start: int, lowest: int, end: int) -> Event:
+    depth = float(1 - series.openness[lowest])
+    inside = slice(start + 1, end)
+    both = all(
+        np.isnan(eye).all() or float(np.nanmin(eye)) < _SHUT_EACH
+        for eye in series.eyes[inside].T
+    )
+    lasted = float(series.times[end - 1] - series.times[start + 1])
+    new = _new_eyes(series, start, lowest, end)
+    true = (
+        both and lasted <= _LONGEST_BLINK_S and new >= _NEW_EYE
+        and depth >= _ABOVE_JITTER * _jitter(series.openness)
+    )
+    return Event(start, lowest, end, depth, new, true)
+
+
+def _new_eyes(series: Series, start: int, lowest: int, end: int) -> float:
+    before, after = _around(series, start, end)
+    left = (SIDE - EYES_APART) / 2
+    shown = series.sights[lowest].kept
+    found = [
+        _new_at(before, shown, after, (x, EYE_LINE), EYE)
+        for side, x in enumerate((left, left + EYES_APART))
+        if not np.isnan(series.eyes[lowest, side])
+    ]
+    # One eye may be in the shade; a lid that falls shows in the sum.
+    return float(np.mean(found)) if found else 0.0
+
+
+def _new_at(
+    before: list[Grey], shown: Grey, after: list[Grey], centre: tuple[float, float],
+    window: Window,
+) -> float:
+    """What is new at ``centre`` and not at the nose; 0 when before and after differ."""
+    here = novelty(before, shown, after, centre, window)
+    if here.alike < _ALIKE:
+        return 0.0
+    return here.new - max(novelty(before, shown, after, _NOSE_AT, NOSE).new, 0.0)
+
+
+def _around(series: Series, start: int, end: int) -> tuple[list[Grey], list[Grey]]:
+    """The kept faces of the last frames before and the first after an event."""
+    before = series.sights[max(start - _REST_FRAMES + 1, 0) : start + 1]
+    after = series.sights[end : end + _REST_FRAMES]
+    return [sight.kept for sight in before], [sight.kept for sight in after]
+
+
+# Mouth -------------------------------------------------------------------------
+
+
+def _hills(series: Series) -> Iterator[tuple[int, int, int]]:
+    """(start, highest, end) of each time the mouth is open, closed before and after."""
+    curve = series.mouth
+    if not len(curve):
+        return
+    rest = _rest_of_mouth(curve)
+    position = 0
+    while position < len(curve):
+        if curve[position] < rest + _OPEN:
+            position += 1
+            continue
+        stop = position
+        while stop < len(curve) and curve[stop] >= rest + _OPEN:
+            stop += 1
+        highest = position + int(np.argmax(curve[position:stop]))
+        closed = rest + (1 - _CLOSED) * (curve[highest] - rest)
+        start = _walk(curve <= closed, highest, -1)
+        end = _walk(curve <= closed, highest, 1)
+        if start is not None and end is not None:
+            yield start, highest, end
+        position = stop if end is None else max(stop, end)
+
+
+def _rest_of_mouth(curve: Curve) -> float:
+    """The ratio of the person's closed lips: a tenth of the clip at least shows them."""
+    return float(np.quantile(curve, 0.1))
+
+
+def _judged_opening(series: Series, start: int, highest: int, end: int) -> Event:
+    rest = _rest_of_mouth(series.mouth)
+    depth = float(series.mouth[highest] - rest)
+    lasted = float(series.times[end - 1] - series.times[start + 1])
+    before, after = _around(series, start, end)
+    sight = series.sights[highest]
+    new = _new_at(before, sight.kept, after, sight.mouth_at, MOUTH)
+    true = (
+        lasted <= _LONGEST_OPENING_S and new >= _NEW_MOUTH
+        and depth >= _ABOVE_JITTER * _jitter(series.mouth)
+    )
+    return Event(start, highest, end, depth, new, true)

@@ -1,0 +1,246 @@
+"""From the observations of a clip to the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from pipeline.errors import ManyFaces, NoFace
+from pipeline.living.events import Event, blinks, openings
+from pipeline.living.observing import Observation
+from pipeline.living.repeats import loops
+from pipeline.living.series import Series
+from pipeline.living.verdict import Action, Happening, Moment, Reason, Verdict
+from pipeline.types import Embedding
+
+# Frames in a row, of those with a face, in which the enrolled face must be near enough;
+# a shorter clip must show it in all, and have so many at least (DECISIONS.md, a).
+_MATCHING, _LEAST_MATCHING = 36, 12
+
+# Seconds and analysed frames below which a clip shows too little before and after.
+_SHORTEST_S, _FEWEST = 0.6, 5
+
+# Seconds without a face that make a clip two.
+_LONGEST_GAP_S = 0.6
+
+# Correlation of two frames that follow each other, as thumbnails, below which the scene
+# was cut; and the step of a face, in its widths, that no head makes between two frames.
+_SAME_SCENE, _LONGEST_STEP, _STEP_WITHIN_S = 0.5, 0.75, 0.25
+
+# In face widths: a head that moves less between frames, in all its jitter, is a picture.
+_STANDS_STILL = 0.0006
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What verdicts depend on beside the clip.
+
+    ``distance`` makes 0 to 1 of a cosine, as the pack's calibration does;
+    ``same_person``: the largest distance between frames of one person;
+    ``passive_at_least``: the lowest passive score, 0 to 1, of a live clip.
+    """
+
+    distance: Callable[[float], float]
+    same_person: float = 0.6
+    passive_at_least: float = 0.5
+
+    def decide(
+        self, observations: Sequence[Observation], action: Action,
+        enrolled: Embedding | None = None, threshold: float = 0.6,
+    ) -> Verdict:
+        """The verdict on a clip; ``threshold`` is the distance below which a frame shows
+        the ``enrolled`` face.
+
+        Raises ``NoFace`` when no frame has a face, ``ManyFaces`` when most have several.
+        """
+        _check_faces(observations)
+        series = Series.of(observations)
+        found = {Action.BLINK: blinks(series), Action.MOUTH: openings(series)}
+        person = _person(series, found[action])
+        identity = self._distances(series, person)
+        passive = _passive(series)
+        reasons = [
+            *_about_action(series, found, action),
+            *_about_clip(observations, series),
+            *self._about_person(identity, passive),
+        ]
+        distances = None if enrolled is None else self._distances(series, enrolled)
+        return Verdict(
+            action=action,
+            real=not reasons,
+            match=None if distances is None else _matches(
+                distances < threshold, _weights(observations, series)
+            ),
+            reasons=tuple(reasons),
+            passive=passive,
+            happenings=tuple(_happenings(found, series, observations)),
+            timeline=_timeline(observations, series, identity, distances),
+        )
+
+    def _distances(self, series: Series, embedding: Embedding) -> np.ndarray:
+        rows = np.stack([sight.embedding for sight in series.sights])
+        return np.array([self.distance(float(cosine)) for cosine in rows @ embedding])
+
+    def _about_person(self, identity: np.ndarray, passive: float | None) -> Iterator[Reason]:
+        # A single frame may be blurred beyond recognition; two that follow are someone else.
+        other = identity > self.same_person
+        if (other[1:] & other[:-1]).any() or other.mean() > 0.1:
+            yield Reason.IDENTITY
+        if passive is not None and passive < self.passive_at_least:
+            yield Reason.PASSIVE
+
+
+def _check_faces(observations: Sequence[Observation]) -> None:
+    if not any(one.sight is not None for one in observations):
+        raise NoFace("No frame of the clip shows a face.")
+    looks = [one.faces for one in observations if one.faces]
+    if sum(count > 1 for count in looks) * 2 > len(looks):
+        raise ManyFaces("Most frames of the clip show several faces.")
+
+
+def _person(series: Series, events: Sequence[Event]) -> Embedding:
+    """Whom the clip is about: the face while the action lasts, else the one most alike
+    to all."""
+    event = next((event for event in events if event.true), None)
+    rows = np.stack([sight.embedding for sight in series.sights])
+    if event is None:
+        cosines = rows @ rows.T
+        return np.asarray(rows[int(np.median(cosines, axis=1).argmax())])
+    mean = rows[event.start : event.end + 1].mean(axis=0)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), dtype=np.float32)
+
+
+def _passive(series: Series) -> float | None:
+    scores = [sight.passive for sight in series.sights if sight.passive is not None]
+    return float(np.median(scores)) if scores else None
+
+
+# Reasons -----------------------------------------------------------------------
+
+
+def _about_action(
+    series: Series, found: dict[Action, list[Event]], action: Action
+) -> Iterator[Reason]:
+    if series.times[-1] - series.times[0] < _SHORTEST_S or len(series.times) < _FEWEST:
+        yield Reason.TOO_SHORT
+    still = _stands_still(series)
+    if not any(event.true for event in found[action]):
+        other = Action.MOUTH if action is Action.BLINK else Action.BLINK
+        acted = any(event.true for event in found[other])
+        yield Reason.WRONG_ACTION if acted else Reason.NO_ACTION
+        if not still and not acted and any(found[action]):
+            yield Reason.MOVED_PHOTO
+    if still:
+        yield Reason.STILL
+
+
+def _stands_still(series: Series) -> bool:
+    """Whether the head keeps its place as no living head does, but for its jumps."""
+    boxes = [sight.box for sight in series.sights]
+    width = float(np.median([box.width for box in boxes]))
+    places = np.array([
+        ((box.left + box.right) / 2, (box.top + box.bottom) / 2) for box in boxes
+    ])
+    if len(places) < 3 or width <= 0:
+        return True
+    steps = np.abs(np.diff(places, axis=0)).max(axis=1) / width
+    return float(np.quantile(steps, 0.6)) < _STANDS_STILL
+
+
+def _about_clip(observations: Sequence[Observation], series: Series) -> Iterator[Reason]:
+    if loops(series.times.tolist(), series.sights):
+        yield Reason.LOOP
+    if _cut(observations):
+        yield Reason.CUT
+    if len(series.times) > 1 and float(np.diff(series.times).max()) > _LONGEST_GAP_S:
+        yield Reason.INTERRUPTED
+    if sum((one.faces or 0) > 1 for one in observations) >= 2:
+        yield Reason.SECOND_FACE
+
+
+def _cut(observations: Sequence[Observation]) -> bool:
+    return any(
+        _alike(one.thumb, other.thumb) < _SAME_SCENE or _step(one, other) > _LONGEST_STEP
+        for one, other in pairwise(observations)
+        if other.time - one.time <= _STEP_WITHIN_S
+    )
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two thumbnails, -1 to 1; light and contrast play no part."""
+    first, last = (thumb.astype(np.float64) - thumb.mean() for thumb in (one, other))
+    power = np.sqrt((first**2).sum() * (last**2).sum())
+    return float((first * last).sum() / power) if power > 1e-6 else 1.0
+
+
+def _step(one: Observation, other: Observation) -> float:
+    """How far the face went from one frame to the next, in its widths."""
+    if one.sight is None or other.sight is None:
+        return 0.0
+    before, after = one.sight.box, other.sight.box
+    across = (after.left + after.right - before.left - before.right) / 2
+    down = (after.top + after.bottom - before.top - before.bottom) / 2
+    return float(np.hypot(across, down)) / max(before.width, 1.0)
+
+
+# Match -------------------------------------------------------------------------
+
+
+def _weights(observations: Sequence[Observation], series: Series) -> np.ndarray:
+    """How many of the clip's frames each analysed one with a face stands for."""
+    numbers = np.array([one.index for one in observations], dtype=np.float64)
+    steps = np.diff(numbers)
+    last = float(np.median(steps)) if len(steps) else 1.0
+    return np.asarray(np.append(steps, last)[series.places], dtype=np.float64)
+
+
+def _matches(near: np.ndarray, weights: np.ndarray) -> bool:
+    """The rule of 36 frames, over the clip's own frames."""
+    if weights.sum() < _LEAST_MATCHING:
+        return False
+    longest = run = 0.0
+    for hit, weight in zip(near, weights, strict=True):
+        run = run + weight if hit else 0.0
+        longest = max(longest, run)
+    return bool(longest >= min(_MATCHING, weights.sum()))
+
+
+# Timeline ----------------------------------------------------------------------
+
+
+def _happenings(
+    found: dict[Action, list[Event]], series: Series, observations: Sequence[Observation]
+) -> Iterator[Happening]:
+    for action, events in found.items():
+        for event in events:
+            start, peak, end = (
+                observations[series.places[place]].index
+                for place in (event.start, event.peak, event.end)
+            )
+            yield Happening(action, start, peak, end, event.depth, event.new, event.true)
+
+
+def _timeline(
+    observations: Sequence[Observation], series: Series, identity: np.ndarray,
+    distances: np.ndarray | None,
+) -> tuple[Moment, ...]:
+    place_of = {int(place): number for number, place in enumerate(series.places)}
+    moments = []
+    for place, one in enumerate(observations):
+        number = place_of.get(place)
+        if number is None or one.sight is None:
+            moments.append(Moment(one.index, one.time, one.faces))
+            continue
+        moments.append(Moment(
+            one.index, one.time, one.faces,
+            lids=one.sight.lids,
+            mouth=one.sight.mouth,
+            openness=float(series.openness[number]),
+            identity=float(identity[number]),
+            distance=None if distances is None else float(distances[number]),
+            passive=one.sight.passive,
+        ))
+    return tuple(moments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.routing import Route, Router
@@ -23,9 +23,13 @@ from api_shim.health import Health
 from api_shim.jobs import JobResource
 from api_shim.linger import Lingering
 from api_shim.reference.page import references
-from api_shim.service import Records, Service
+from api_shim.service import INTAKE_THREADS, Records, Service
+from api_shim.shares import Shares
 from api_shim.submit import Submission
 from pipeline.config import Settings
+
+# Threads of those that take requests in that one caller may keep busy.
+MOST_OF_ONE = INTAKE_THREADS - 2
 
 
 class Shim:
@@ -51,13 +55,16 @@ class Shim:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
-        listening = asyncio.create_task(self._service.waiting.run())
+        running = [
+            asyncio.create_task(self._service.waiting.run()),
+            asyncio.create_task(self._service.gate.run()),
+        ]
         try:
             yield
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
             self._service.close()
 
 
@@ -81,14 +88,14 @@ def _dialects(settings: Settings, records: Records) -> dict[str, Dialect]:
 
 
 def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
-    bodies = BodyReader(service.settings.max_body_bytes)
+    bodies, shares = BodyReader(service.settings.max_body_bytes), Shares(MOST_OF_ONE)
     documented = []
     for dialect in dialects.values():
         paths: dict[str, list[Endpoint]] = {}
         for endpoint in dialect.endpoints:
             paths.setdefault(endpoint.path, []).append(endpoint)
         documented += [
-            Route(path, Submission(service, dialect, endpoints, bodies))
+            Route(path, Submission(service, dialect, endpoints, bodies, shares))
             for path, endpoints in paths.items()
         ]
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import JsonObject
@@ -62,6 +63,13 @@ class Intent:
     pictures: tuple[SentPicture, ...] = field(repr=False)
     once: str | None = None
     once_until: float = 0.0
+
+
+class Admit(Protocol):
+    """Lets a tenant pass, or raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``.
+    ``operation`` is its neutral name where the path alone does not tell."""
+
+    def __call__(self, tenant: Tenant, operation: str | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from api_shim.intents import Call, Reply
 from api_shim.preferences import Preferences, read_preferences
 from api_shim.protocol import check_place
 from api_shim.service import Service, in_thread
+from api_shim.shares import Shares, caller_of
 from pipeline.errors import BadInput, FaceError, NotFound, Refused
 from pipeline.jobs.model import Job
 
@@ -39,7 +40,7 @@ class Submission:
 
     def __init__(
         self, service: Service, dialect: Dialect, endpoints: Iterable[Endpoint],
-        bodies: BodyReader,
+        bodies: BodyReader, shares: Shares,
     ) -> None:
         self._service = service
         self._dialect = dialect
@@ -47,6 +48,7 @@ class Submission:
             method: endpoint for endpoint in endpoints for method in endpoint.methods
         }
         self._bodies = bodies
+        self._shares = shares
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What _take returns holds no picture: waiting costs no memory.
@@ -65,7 +67,10 @@ class Submission:
         plain = not self._endpoints[call.method].pictures
         try:
             check_place(scope)
-            async with self._bodies.read(receive, call.headers, plain=plain) as body:
+            async with (
+                self._bodies.read(receive, call.headers, plain=plain) as body,
+                self._shares.of(caller_of(call, scope)),
+            ):
                 return await self._use(replace(call, body=body))
         except FaceError as error:
             log_failure(error, call)
@@ -79,16 +84,20 @@ class Submission:
             return self._dialect.render_error(error, call)
 
     def _accept(self, call: Call) -> Reply | Accepted:
-        intent = self._dialect.read(self._endpoints[call.method], call)
-        if isinstance(intent, Reply):
-            return intent
-        job, fresh = self._service.accept(
-            intent,
-            self._dialect.name,
-            self._dialect.limits,
-            call.request_id,
-            call.headers.get("idempotency-key"),
-        )
+        endpoint, dialect = self._endpoints[call.method], self._dialect
+        operation = dialect.actions.get(endpoint.operation, endpoint.operation)
+        with self._service.gate.visit(dialect.name, operation, call) as visit:
+            intent = dialect.read(endpoint, call, visit.admit)
+            if isinstance(intent, Reply):
+                return intent
+            job, fresh = self._service.accept(
+                intent,
+                dialect.name,
+                dialect.limits,
+                call.request_id,
+                call.headers.get("idempotency-key"),
+            )
+            visit.became_job()
         return Accepted(job, fresh, read_preferences(call.headers.get("prefer", "")))
 
     async def _answer(self, taken: Accepted, receive: Receive) -> Reply:

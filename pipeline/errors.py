@@ -279,6 +279,8 @@ class DatabaseUnavailable(Unavailable):
 class Overloaded(Unavailable):
     """Too much work is waiting; try again later."""
 
+    reason = "OVERLOADED"
+
 
 class DecoderUnavailable(Unavailable):
     """No process that decodes pictures can be started."""

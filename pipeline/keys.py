@@ -107,6 +107,12 @@ DONE_CHANNEL = REDIS_PREFIX + "done"
 """Pub/sub channel; a message is the id of a job that has ended."""
 
 
+def rate(tenant_id: int, operation: str) -> str:
+    """How much of a tenant's rate is used up. The braces keep a tenant's keys on one
+    machine of a cluster."""
+    return f"{REDIS_PREFIX}rate:{{{tenant_id}}}:{operation}"
+
+
 def intermediate(job_id: str, stage: str) -> str:
     """The input of ``stage``, left there by the worker of the stage before."""
     return f"{REDIS_PREFIX}intermediate:{job_id}:{stage}"

@@ -60,6 +60,13 @@ JsonObject = dict[str, Any]
 
 MOST_HITS = 100
 
+# What dialects do with records alone; beside the operations on pictures (``PLANS``) these
+# are the names by which limits, permissions and usage are kept.
+RECORD_OPERATIONS = (
+    "list", "show", "rename", "delete", "image", "delete_image", "clear",
+    "groups", "create_group", "change_group", "delete_group", "group", "bind", "unbind",
+)
+
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of an operation; what they do not name is the dialect's own."""

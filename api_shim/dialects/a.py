@@ -1,9 +1,9 @@
 """Dialect a: an application's number and key in every request, a ``msg_code`` in every
 answer.
 
-Check order: the parameters (9), the application (3), its key (2), the face that is
-named (7), the pictures' encoding and headers (4). What only the pixels show (4 again, 5,
-6) is the job's to find.
+Check order: the parameters (9), the application (3), its key (2), what it may do (11, 10),
+the face that is named (7), the pictures' encoding and headers (4). What only the pixels
+show (4 again, 5, 6) is the job's to find.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from api_shim.dialects import a_envelope
 from api_shim.dialects.a_request import Shape, Wanted, read_fields, read_wanted
 from api_shim.dialects.base import Endpoint
 from api_shim.exchange import problem
-from api_shim.intents import Call, Intent, Reply
+from api_shim.intents import Admit, Call, Intent, Reply
 from api_shim.service import Records
 from pipeline.config import Settings
 from pipeline.errors import PictureOutOfRange
@@ -67,6 +67,8 @@ class ApidFace:
         Endpoint("/api/match", frozenset({"GET", "POST"}), "match"),
     )
 
+    actions: Mapping[str, str] = {"change": "replace"}
+
     def __init__(self, settings: Settings, records: Records) -> None:
         self.limits = PictureLimits.from_settings(settings)
         self._tenants = records.tenants
@@ -77,10 +79,12 @@ class ApidFace:
             "locate": self._locate, "match": self._match,
         }
 
-    def read(self, endpoint: Endpoint, call: Call) -> Intent | Reply:
+    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
         """Raises ``FaceError``, in the order of checks above."""
         wanted = read_wanted(read_fields(call), SHAPES[endpoint.operation])
         tenant = self._tenants.by_apid(wanted.apid, wanted.kvalue)
+        renaming = endpoint.operation == "change" and not wanted.pictures
+        admit(tenant, "rename" if renaming else None)
         known = wanted.face_id is not None
         face = self._faces.by_id(tenant.id, wanted.face_id or 0) if known else None
         return self._operations[endpoint.operation](Request(tenant, wanted, face))

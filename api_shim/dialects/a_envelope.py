@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from api_shim.dialects.wording import come_back
 from api_shim.intents import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -16,6 +17,7 @@ from pipeline.types import Box
 
 SUCCESS = 1
 INVALID = 9
+LIMITED = 10
 INTERNAL = 99
 
 # By the neutral code of an error. 1 to 8 are documented; 8 is for videos.
@@ -35,10 +37,11 @@ CODES: dict[str, int] = {
     errors.MissingParameter.code: INVALID,
     errors.InvalidParameter.code: INVALID,
     errors.IdempotencyConflict.code: INVALID,
-    errors.Overloaded.code: 10,
+    errors.RateLimited.code: LIMITED,
+    errors.QuotaExceeded.code: LIMITED,
+    errors.Overloaded.code: LIMITED,
+    errors.NotPermitted.code: 11,
 }
-
-RETRY_AFTER_S = 2
 
 
 def answer(fields: JsonObject) -> Reply:
@@ -67,9 +70,8 @@ def refusal(error: Exception) -> Reply:
     """A request that became no job: 503 when it may be repeated."""
     code = error.code if isinstance(error, FaceError) else FaceError.code
     reply = _failure(code)
-    if not isinstance(error, errors.Unavailable):
-        return reply
-    return Reply(503, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})
+    away = isinstance(error, errors.Unavailable)
+    return Reply(503 if away else 200, reply.body, headers=come_back(error))
 
 
 def outcome(job: Job) -> Reply:

@@ -1,6 +1,7 @@
 """Dialect b, "faces and face groups": JSON in, ``{"code", "msg", "data"}`` out.
 
-Check order: who asks (104906), then the fields in the order of the document.
+Check order: who asks and what he may do (104906, 104905), then the fields in the order of
+the document.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from api_shim.dialects import b_envelope, b_search
 from api_shim.dialects.b_faces import Faces
 from api_shim.dialects.b_groups import Groups
 from api_shim.dialects.base import Endpoint
-from api_shim.intents import Call, Intent, Reply
+from api_shim.intents import Admit, Call, Intent, Reply
 from api_shim.service import Records
 from pipeline.config import Settings
 from pipeline.errors import BadCredentials, TenantNotFound
@@ -53,6 +54,13 @@ _PATHS = {
 
 _WITH_PICTURES = frozenset({"1.1", "3.1", "3.2"})
 
+_ACTIONS = {
+    "1.1": "enrol", "1.2": "list", "1.3": "delete", "1.4": "delete_image", "1.5": "show",
+    "1.6 image": "image", "1.6 facesLib": "clear", "2.1": "groups", "2.2": "create_group",
+    "2.3": "delete_group", "2.4": "group", "2.5": "bind", "2.6": "unbind", "2.7": "change_group",
+    "3.1": "compare", "3.2": "search",
+}
+
 
 class FacesAndGroups:
     """Dialect b."""
@@ -63,15 +71,18 @@ class FacesAndGroups:
         for section, (method, path) in _PATHS.items()
     )
     limits = LIMITS
+    actions = _ACTIONS
 
     def __init__(self, settings: Settings, records: Records) -> None:
         self._records = records
         self._usual_tenant = settings.b_tenant
         self._handlers = _handlers(records)
 
-    def read(self, endpoint: Endpoint, call: Call) -> Intent | Reply:
+    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
         """Raises ``FaceError``."""
-        return self._handlers[endpoint.operation](self.authenticate(call), call)
+        tenant = self.authenticate(call)
+        admit(tenant)
+        return self._handlers[endpoint.operation](tenant, call)
 
     def authenticate(self, call: Call) -> Tenant:
         """The tenant of the API key, or without one the tenant that the operator chose

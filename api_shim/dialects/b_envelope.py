@@ -20,8 +20,6 @@ from pipeline.types import Box
 
 MOST_SHOWN = 5  # top1 to top5
 
-RETRY_AFTER_S = 2
-
 GROUP_UNKNOWN = "GROUP_ID_NOT_EXIST"
 
 
@@ -62,9 +60,12 @@ ANSWERS: dict[str, Answer] = {
     errors.PictureOutOfRange.code: _SIZE,
     errors.FaceNotFound.code: Answer(104903, "FACE_TOKEN_NOT_EXIST"),
     errors.ImageNotFound.code: Answer(104904, "IMAGE_ID_NOT_EXIST"),
-    errors.Overloaded.code: Answer(104905, "RATE_LIMITED", 429),
+    errors.RateLimited.code: Answer(104905, "RATE_LIMITED", 429),
+    errors.QuotaExceeded.code: Answer(104905, "RATE_LIMITED", 429),
+    errors.Overloaded.code: Answer(104905, "RATE_LIMITED", 503),
     errors.BadCredentials.code: Answer(104906, "UNAUTHORIZED", 401),
     errors.CredentialExpired.code: Answer(104906, "UNAUTHORIZED", 401),
+    errors.NotPermitted.code: Answer(104906, "UNAUTHORIZED", 401),
 }
 
 
@@ -78,10 +79,8 @@ def refusal(error: Exception) -> Reply:
     if not isinstance(error, FaceError):
         return _explained(INTERNAL, "Internal error.")
     reply = failure(error.code, error.message, error.reason, error.picture)
-    if not isinstance(error, errors.Unavailable):
-        return reply
-    status = reply.status if isinstance(error, errors.Overloaded) else 503
-    return Reply(status, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})
+    status = 503 if isinstance(error, errors.Unavailable) else reply.status
+    return Reply(status, reply.body, headers=wording.come_back(error))
 
 
 def wrong_method(allowed: str) -> Reply:

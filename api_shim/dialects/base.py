@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from api_shim.intents import Call, Intent, Reply
+from api_shim.intents import Admit, Call, Intent, Reply
 from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job
 from pipeline.media.header import PictureLimits
@@ -46,9 +46,15 @@ class Dialect(Protocol):
         """What pictures it takes, by their headers."""
         ...
 
-    def read(self, endpoint: Endpoint, call: Call) -> Intent | Reply:
-        """Authenticate and parse: a job to do, or the whole answer of an operation
-        that needs none. Runs in a thread; may ask the database.
+    @property
+    def actions(self) -> Mapping[str, str]:
+        """The neutral names of its operations (``PLANS``, ``RECORD_OPERATIONS``), where
+        they differ from its own: what limits and permissions name."""
+        ...
+
+    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
+        """Authenticate, ``admit`` and parse: a job to do, or the whole answer of an
+        operation that needs none. Runs in a thread; may ask the database.
 
         Raises ``FaceError``, in the order of checks that the document gives.
         """

@@ -24,7 +24,7 @@ from api_shim.dialects.c_reading import (
     read_sent,
     read_source,
 )
-from api_shim.intents import Call, Intent, RemotePicture, Reply, SentPicture, StoredPicture
+from api_shim.intents import Admit, Call, Intent, RemotePicture, Reply, SentPicture, StoredPicture
 from api_shim.service import Records
 from pipeline.config import Settings
 from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter
@@ -51,6 +51,8 @@ class Linkface:
         Endpoint(f"{ROOT}compare_faces_in_two_images", frozenset({"POST"}), "compare"),
     )
 
+    actions: Mapping[str, str] = {"compare": "matrix"}
+
     def __init__(self, settings: Settings, records: Records) -> None:
         general = PictureLimits.from_settings(settings)
         self.limits = replace(
@@ -62,10 +64,13 @@ class Linkface:
         self._tenants = records.tenants
         self._images = records.images
 
-    def read(self, endpoint: Endpoint, call: Call) -> Intent:  # noqa: ARG002  # there is one
+    def read(
+        self, endpoint: Endpoint, call: Call, admit: Admit  # noqa: ARG002  # there is one
+    ) -> Intent:
         """Raises ``FaceError``, in the order of checks above."""
         sent = read_sent(call)
         tenant = self._authenticate(sent)
+        admit(tenant)
         sources = [read_source(sent, index) for index in range(len(IMAGES))]
         auto_rotate = tuple(read_auto_rotate(sent, index) for index in range(len(IMAGES)))
         bounds = Bounds(

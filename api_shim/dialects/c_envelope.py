@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from api_shim.dialects.c_reading import IMAGES
-from api_shim.dialects.wording import internal
+from api_shim.dialects.wording import come_back, internal
 from api_shim.exchange import json_reply
 from api_shim.intents import Reply
 from pipeline import errors
@@ -84,11 +83,9 @@ STATUSES: dict[str, Status] = {
 _REASONED = frozenset(
     {
         Status.INVALID_ARGUMENT, Status.KEY_EXPIRED, Status.INVALID_IMAGE_FORMAT_OR_SIZE,
-        Status.IMAGE_FILE_SIZE_TOO_BIG,
+        Status.IMAGE_FILE_SIZE_TOO_BIG, Status.NO_PERMISSION, Status.OUT_OF_QUOTA,
     }
 )
-
-RETRY_AFTER_S = 2
 
 _HEX = re.compile("[0-9a-f]{32}")
 
@@ -99,12 +96,9 @@ def refusal(error: Exception, request_id: str) -> Reply:
     status = STATUSES.get(known.code, Status.INTERNAL_ERROR)
     if isinstance(error, errors.NotUtf8):
         status = Status.ENCODING_ERROR
-    http, headers = status.http, {}
-    if isinstance(error, errors.Unavailable):
-        http, headers = 503, {"Retry-After": str(RETRY_AFTER_S)}
-    elif isinstance(error, errors.RateLimited):
-        headers = {"Retry-After": str(math.ceil(error.retry_after_s))}
-    return _failure(status, request_id, known.picture, _reason(status, known), http, headers)
+    http = 503 if isinstance(error, errors.Unavailable) else status.http
+    reason = _reason(status, known)
+    return _failure(status, request_id, known.picture, reason, http, come_back(error))
 
 
 def not_found(request_id: str) -> Reply:

@@ -1,7 +1,8 @@
 """Dialect d: forms, an API key in a header, a ``status`` in every answer.
 
-Check order: the key (401), the parameters in the order of the document, the picture's
-encoding, size and format. What only the pixels show is the job's to find.
+Check order: the key (401), what its application may do (403, 429), the parameters in the
+order of the document, the picture's encoding, size and format. What only the pixels show
+is the job's to find.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from api_shim import wire
 from api_shim.dialects import d_envelope
 from api_shim.dialects.base import Endpoint
 from api_shim.dialects.d_envelope import Status
-from api_shim.intents import Call, Intent, Reply
+from api_shim.intents import Admit, Call, Intent, Reply
 from api_shim.service import Records
 from pipeline.config import Settings
 from pipeline.errors import (
@@ -56,6 +57,10 @@ class FaceSearch:
         for name in ("addface", "searchface", "delface")
     )
 
+    actions: Mapping[str, str] = {
+        "addface": "enrol", "searchface": "search", "delface": "delete"
+    }
+
     def __init__(self, settings: Settings, records: Records) -> None:
         general = PictureLimits.from_settings(settings)
         self.limits = replace(
@@ -70,9 +75,10 @@ class FaceSearch:
             "addface": self._add, "searchface": self._search, "delface": self._delete,
         }
 
-    def read(self, endpoint: Endpoint, call: Call) -> Intent | Reply:
+    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
         """Raises ``FaceError``, in the order of checks above."""
         tenant = self._authenticate(call)
+        admit(tenant)
         if call.media_type != FORM:
             raise InvalidParameter(f"the body must be a form ({FORM})")
         return self._operations[endpoint.operation](tenant, wire.read_form(call.body))

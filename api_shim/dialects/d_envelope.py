@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from api_shim.dialects.wording import come_back
 from api_shim.intents import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -52,13 +53,12 @@ STATUSES: dict[str, Status] = {
     errors.FaceNotFound.code: Status.PERSON_ID_NOT_EXIST,
     errors.BadCredentials.code: Status.INVALID_REQUEST,
     errors.CredentialExpired.code: Status.INVALID_REQUEST,
+    errors.NotPermitted.code: Status.INVALID_REQUEST,
     errors.MissingParameter.code: Status.INVALID_REQUEST,
     errors.InvalidParameter.code: Status.INVALID_REQUEST,
     errors.CollectionNotFound.code: Status.INVALID_REQUEST,
     errors.IdempotencyConflict.code: Status.INVALID_REQUEST,
 }
-
-RETRY_AFTER_S = 2
 
 # Integers from 0 to 100: what is above this is listed.
 LEAST_CONFIDENCE = 80
@@ -74,17 +74,29 @@ def answer(status: Status, message: Any = None, http: int = 200) -> Reply:
 
 
 def refusal(error: Exception) -> Reply:
-    """A request that became no job: 401 without the right key, 503 when it may be
-    repeated."""
+    """A request that became no job: 401 without the right key, 403 and 429 for what is not
+    allowed or no more, 503 when it may be repeated."""
     known = error if isinstance(error, FaceError) else FaceError()
     status = STATUSES.get(known.code, Status.FAIL)
-    # What is wrong with the parameters the document has no words for.
-    reply = answer(status, known.message if status is Status.INVALID_REQUEST else None)
-    if isinstance(error, (errors.BadCredentials, errors.CredentialExpired)):
-        return Reply(401, reply.body)
-    if isinstance(error, errors.Unavailable):
-        return Reply(503, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})
-    return reply
+    # What is wrong with the parameters, or used up, the document has no words for.
+    own = status is Status.INVALID_REQUEST or isinstance(error, errors.LimitReached)
+    reply = answer(status, known.message if own else None)
+    return Reply(_http(error), reply.body, headers=come_back(error))
+
+
+def _http(error: Exception) -> int:
+    """200 for whatever the document has a status for."""
+    match error:
+        case errors.BadCredentials() | errors.CredentialExpired():
+            return 401
+        case errors.NotPermitted():
+            return 403
+        case errors.LimitReached():
+            return 429
+        case errors.Unavailable():
+            return 503
+        case _:
+            return 200
 
 
 def outcome(job: Job) -> Reply:

@@ -1,7 +1,7 @@
 """Dialect e, "face2": signed JSON requests, Base64 pictures.
 
-Check order: the parameters around ``data`` (9801), the time (9802), who signed (9800),
-then the fields of ``data`` in the order of the document.
+Check order: the parameters around ``data`` (9801), the time (9802), who signed (9800) and
+what he may do (9905, 9904), then the fields of ``data`` in the order of the document.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from api_shim import wire
 from api_shim.auth import signing
 from api_shim.dialects import e_envelope
 from api_shim.dialects.base import Endpoint
-from api_shim.intents import Call, Intent, Reply
+from api_shim.intents import Admit, Call, Intent, Reply
 from pipeline.config import Settings
 from pipeline.errors import (
     BadEncoding,
@@ -59,6 +59,8 @@ class Face2:
     name = "e"
     endpoints = tuple(Endpoint(f"/face2/{name}", POST, name) for name in OPERATIONS)
 
+    actions: Mapping[str, str] = {}
+
     def __init__(
         self, settings: Settings, tenants: TenantStore, clock: Callable[[], float] = time.time
     ) -> None:
@@ -67,10 +69,11 @@ class Face2:
         self._tenants = tenants
         self._clock = clock
 
-    def read(self, endpoint: Endpoint, call: Call) -> Intent | Reply:
+    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
         """The job of a signed request. Raises ``FaceError``."""
         signed = signing.read_parameters(_parameters(call))
         credential = self.authenticate(signed)
+        admit(credential.tenant)
         operation = OPERATIONS[endpoint.operation]
         pictures = tuple(_picture(signed.data, name) for name in operation.images)
         params: JsonObject = {"app_id": signed.app_id}

@@ -34,10 +34,11 @@ CODES: dict[str, int] = {
     errors.PictureCorrupt.code: 9902,
     errors.PictureOutOfRange.code: 9902,
     errors.NoFace.code: 9903,
+    errors.RateLimited.code: 9904,
+    errors.QuotaExceeded.code: 9904,
     errors.Overloaded.code: 9904,
+    errors.NotPermitted.code: 9905,
 }
-
-RETRY_AFTER_S = 2
 
 # d < 0.6 is "the same person": 0.6 is the distance at a false-match rate of 1e-3.
 MATCH_DISTANCE = 0.6
@@ -66,9 +67,7 @@ def refusal(app_id: str, error: Exception, request_id: str, at: float) -> Reply:
     code, message = explain(error)
     away = isinstance(error, errors.Unavailable)
     reply = answer(app_id, code, {"msg": message}, request_id, at, 503 if away else 200)
-    if not away:
-        return reply
-    return Reply(reply.status, reply.body, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return Reply(reply.status, reply.body, headers=wording.come_back(error))
 
 
 def explain(error: Exception) -> tuple[int, str]:

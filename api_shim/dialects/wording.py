@@ -1,6 +1,8 @@
-"""What a client is told of an error that is not his."""
+"""What a client is told of an error that is not his, and when to come back."""
 
 from __future__ import annotations
+
+import math
 
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -26,6 +28,21 @@ KINDS: dict[str, type[FaceError]] = {
         errors.PackDamaged,
     )
 }
+
+
+RETRY_AFTER_S = 2
+
+
+def come_back(error: Exception) -> dict[str, str]:
+    """The headers of a refusal: ``Retry-After`` (whole seconds) where the same request
+    may pass later."""
+    match error:
+        case errors.LimitReached():
+            return {"Retry-After": str(max(math.ceil(error.retry_after_s), 1))}
+        case errors.Unavailable():
+            return {"Retry-After": str(RETRY_AFTER_S)}
+        case _:
+            return {}
 
 
 def internal(code: str, message: str) -> str:

@@ -182,7 +182,7 @@ def test_104905_too_much_waits(
         accepted = client.call("POST", "/api/faces", body, Prefer="respond-async")
         assert accepted.status_code == 202
         response = client.call("POST", "/api/faces", body)
-        assert failed(response, 429) == (104905, "RATE_LIMITED")
+        assert failed(response, 503) == (104905, "RATE_LIMITED:OVERLOADED")
         assert int(response.headers["retry-after"]) > 0
 
 

@@ -48,7 +48,7 @@ class Caller:
             "r-1", values,
         )
         try:
-            return self.dialect.read(endpoint, call)
+            return self.dialect.read(endpoint, call, lambda *_: None)
         except FaceError as error:
             return self.dialect.render_error(error, call)
 

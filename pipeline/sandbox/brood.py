@@ -97,6 +97,7 @@ class Brood:
 
     def _start_nursery(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
         numbers = (theirs.fileno(), self._arena)
         rules = msgspec.json.encode(self._rules).decode()
         program = [sys.executable, "-m", "pipeline.sandbox.nursery"]
@@ -107,11 +108,9 @@ class Brood:
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
             )
         except OSError as error:
-            ours.close()
             raise DecoderUnavailable from error
         finally:
             theirs.close()
-        self._control = ours
         return ours
 
     def _clean_environment(self) -> dict[str, str]:

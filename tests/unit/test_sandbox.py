@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.errors import FaceError, MediaTooLarge, NotAPicture, PictureCorrupt
+from pipeline.sandbox import brood
 from pipeline.sandbox.sandbox import Bounds, Sandbox, open_sandbox
 from tests.unit import sandbox_works
 
@@ -187,29 +188,36 @@ def test_who_is_killed_from_outside_is_followed_by_another(sandbox: Sandbox) -> 
     assert pid_of(sandbox) != pid
 
 
-@pytest.mark.parametrize("started", [True, False])
-def test_an_interrupted_wait_leaves_no_late_answer(sandbox: Sandbox, started: bool) -> None:
-    """As by Celery's time limit, while the decoder works or while it is made."""
+class Interrupted(Exception):
+    """As Celery's soft time limit raises it, anywhere in the main thread."""
 
-    class Interrupted(Exception):
-        pass
 
+def test_an_interrupted_wait_leaves_no_late_answer(sandbox: Sandbox) -> None:
     def interrupt(*_: object) -> None:
         raise Interrupted
 
     pid_of(sandbox)
-    if not started:
-        sandbox.close()
     before = signal.signal(signal.SIGUSR1, interrupt)
-    alarm = threading.Timer(0.2 if started else 0.01, os.kill, (os.getpid(), signal.SIGUSR1))
+    alarm = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
     alarm.start()
     try:
         with pytest.raises(Interrupted):
             sandbox.run(work("hang"), b"", {}, room=0)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert pid_of(sandbox) == pid_of(sandbox)
     assert sandbox.run(work("echo"), b"", {"n": 1}, room=1_000).told == {"options": {"n": 1}}
+
+
+def test_an_interrupted_start_leaves_no_late_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(channel: object, within_s: float) -> bool:
+        raise Interrupted
+
+    with Sandbox(WORKS, BOUNDS) as sandbox:
+        with monkeypatch.context() as patched:
+            patched.setattr(brood, "readable", interrupted)
+            with pytest.raises(Interrupted):
+                pid_of(sandbox)
+        assert pid_of(sandbox) == pid_of(sandbox)
 
 
 def test_it_dies_with_its_worker() -> None:

@@ -51,6 +51,7 @@ STATUSES: dict[str, Status] = {
     errors.PictureOutOfRange.code: Status.IMAGE_INVALID_FORMAT,
     errors.PersonNotFound.code: Status.PERSON_ID_NOT_EXIST,
     errors.FaceNotFound.code: Status.PERSON_ID_NOT_EXIST,
+    errors.FaceNotFound.code: Status.PERSON_ID_NOT_EXIST,
     errors.BadCredentials.code: Status.INVALID_REQUEST,
     errors.CredentialExpired.code: Status.INVALID_REQUEST,
     errors.NotPermitted.code: Status.INVALID_REQUEST,

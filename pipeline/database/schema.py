@@ -142,6 +142,8 @@ jobs = Table(
     Column("finished_at", Float, nullable=True),
     # The day (UTC) for which the job was charged; null: it was not, or no longer is.
     Column("charged_on", String(10), nullable=True),
+    # When a face that the job speaks of was deleted, and with it what the job says.
+    Column("erased_at", Float, nullable=True),
     UniqueConstraint("tenant_id", "idempotency_key"),
     # what waits at a stage, oldest first; what has lost its worker
     Index("ix_jobs_waiting", "state", "stage", "seq"),
@@ -271,6 +273,18 @@ bindings = Table(
     Index(None, "tenant_id"),
     sqlite_with_rowid=False,
 )
+
+mentions = Table(
+    "mentions",
+    METADATA,
+    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"),
+           primary_key=True, autoincrement=False),
+    Column("job_seq", BigId, ForeignKey("jobs.seq", ondelete="CASCADE"),
+           primary_key=True, autoincrement=False),
+    Index(None, "job_seq"),
+    sqlite_with_rowid=False,
+)
+"""The faces of which jobs that have ended speak (``mentions.py``)."""
 
 changes = Table(
     "changes",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
+
+from pipeline.calibration import Calibration
 from pipeline.errors import PackMismatch, TaskUnsupported
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.execution.outcomes import calibrated, enrolled_face, model_of, neutral, numbers
+from pipeline.gallery.faces import by_labels
 from pipeline.gallery.records import LabelledFace
 from pipeline.index.base import Hit
 from pipeline.jobs.model import Job, JsonObject
@@ -51,10 +55,24 @@ def _check_model(job: Job, carry: Carry, tools: Toolbox) -> None:
 
 
 def conclude_search(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
-    """The hits that are still there, still in the collections that were asked for."""
+    """The hits that are still there, still in the collections that were asked for, in the
+    moment in which the job ends. Raises ``Uncalibrated``."""
     wanted = Search.of(job.params)
     table = calibrated(tools)
-    found = tools.gallery.by_labels(job.tenant_id, [hit.label for hit in carry.hits])
+    result = neutral(carry, tools)
+    if wanted.embedding:
+        result["embedding"] = numbers(carry.embeddings[0][0])
+
+    def effect(connection: Connection) -> JsonObject:
+        return {**result, "hits": _present(connection, job, wanted, carry, table)}
+
+    return Conclusion({}, effect)
+
+
+def _present(
+    connection: Connection, job: Job, wanted: Search, carry: Carry, table: Calibration
+) -> list[JsonObject]:
+    found = by_labels(connection, job.tenant_id, [hit.label for hit in carry.hits])
     hits: list[JsonObject] = []
     for hit in carry.hits:
         there = found.get(hit.label)
@@ -70,10 +88,7 @@ def conclude_search(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
                 ],
             }
         )
-    result = {**neutral(carry, tools), "hits": hits[: _count(wanted)]}
-    if wanted.embedding:
-        result["embedding"] = numbers(carry.embeddings[0][0])
-    return Conclusion(result)
+    return hits[: _count(wanted)]
 
 
 def _asked(there: LabelledFace, wanted: Search) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Table, delete, exists, func, select, update
 
+from pipeline.database.mentions import forget
 from pipeline.database.schema import bindings, faces, images, vectors
 from pipeline.gallery.changes import Writer
 from pipeline.gallery.trash import discard_all
@@ -19,7 +20,8 @@ BLOCK = 2000
 def erase_faces(
     writer: Writer, face_ids: Sequence[int], now: float, *, keep_images: bool
 ) -> int:
-    """Delete faces with their vectors, bindings and face pictures; how many there were.
+    """Delete faces with their vectors, bindings and face pictures, and what ended jobs
+    say of them; how many there were.
 
     A picture that no face hangs on any more stays with its description, in the list
     under the id of its last face (``keep_images``), or goes too.
@@ -35,8 +37,10 @@ def _erase(writer: Writer, face_ids: Sequence[int], now: float, keep_images: boo
     mine = faces.c.tenant_id == writer.tenant_id
     chosen = connection.execute(
         select(faces.c.id, faces.c.image_ref).where(mine, faces.c.id.in_(face_ids))
+        .order_by(faces.c.id).with_for_update()
     ).all()
     ids = [row.id for row in chosen]
+    forget(connection, ids, now)
     pictures = sorted({row.image_ref for row in chosen})
     writer.note_all(select(vectors.c.label).where(vectors.c.face_id.in_(ids)))
     discard_all(

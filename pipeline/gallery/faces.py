@@ -5,7 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import ColumnElement, Engine, Select, func, literal, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    func,
+    literal,
+    select,
+    union_all,
+    update,
+)
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces, images, vectors
@@ -140,22 +150,6 @@ class FaceStore:
         # What was deleted between the two looks is left out.
         return Page(total, tuple(items[face_id] for face_id in ids if face_id in items))
 
-    def by_labels(self, tenant_id: int, labels: Sequence[int]) -> dict[int, LabelledFace]:
-        """The live faces of the tenant among labels that an index has found."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(
-                FACES.add_columns(vectors.c.label)
-                .join(vectors, vectors.c.face_id == faces.c.id)
-                .where(vectors.c.tenant_id == tenant_id, vectors.c.label.in_(labels))
-            ).all()
-            bound = collections_of(connection, tenant_id, [row.id for row in rows])
-        return {
-            row.label: LabelledFace(
-                row.label, face_record(row), tuple(bound.get(row.id, ()))
-            )
-            for row in rows
-        }
-
     # -- deleting -----------------------------------------------------------------
 
     def delete(self, tenant_id: int, face_id: int) -> FaceRecord:
@@ -200,3 +194,21 @@ def _listed(tenant_id: int, ids: Sequence[int]) -> tuple[Select[int, str, str, s
         _LISTED.where(faces.c.tenant_id == tenant_id, faces.c.id.in_(ids)),
         bare.where(images.c.tenant_id == tenant_id, images.c.former_face_id.in_(ids)),
     )
+
+
+def by_labels(
+    connection: Connection, tenant_id: int, labels: Sequence[int]
+) -> dict[int, LabelledFace]:
+    """The faces of the tenant among labels that an index has found. They are still there
+    when the transaction ends: whoever deletes one of them waits for it."""
+    rows = connection.execute(
+        FACES.add_columns(vectors.c.label)
+        .join(vectors, vectors.c.face_id == faces.c.id)
+        .where(vectors.c.tenant_id == tenant_id, vectors.c.label.in_(labels))
+        .order_by(faces.c.id).with_for_update(read=True, key_share=True, of=faces)
+    ).all()
+    bound = collections_of(connection, tenant_id, [row.id for row in rows])
+    return {
+        row.label: LabelledFace(row.label, face_record(row), tuple(bound.get(row.id, ())))
+        for row in rows
+    }

@@ -1,4 +1,5 @@
-"""What a job that has ended cost, in the transaction that ends it."""
+"""What goes with the end of a job, in the transaction that ends it: what it cost is
+counted, and of whom it speaks is remembered."""
 
 from __future__ import annotations
 
@@ -6,18 +7,24 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from pipeline.jobs.model import Job
+from pipeline.database.mentions import note
+from pipeline.jobs.model import Job, JsonObject
 from pipeline.metering import usage
 from pipeline.metering.tariff import Cost
 
 
-def settle(connection: Connection, job: Job, cost: Cost) -> None:
-    """Count a job that was charged when it was accepted as what it cost. A job ends once,
-    and with it this is done once."""
+def settle(
+    connection: Connection, job: Job, cost: Cost, now: float, result: JsonObject | None = None
+) -> None:
+    """Count a job that was charged when it was accepted as what it cost, and note the
+    faces of its parameters and its result. A job ends once, and with it this is done once."""
+    note(connection, job.seq, job.params, result, now)
     usage.settle(connection, job.tenant_id, job.operation, job.charged_on, cost)
 
 
-def settle_all(connection: Connection, ended: Iterable[Job], cost: Cost) -> None:
+def settle_all(
+    connection: Connection, ended: Iterable[Job], cost: Cost, now: float
+) -> None:
     """Settle jobs in an order in which no two transactions wait for each other."""
     for job in sorted(ended, key=lambda job: (job.tenant_id, job.charged_on or "")):
-        settle(connection, job, cost)
+        settle(connection, job, cost, now)

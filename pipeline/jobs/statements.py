@@ -38,7 +38,10 @@ RUNNING = jobs.c.state == JobState.RUNNING.value
 # behind the state keeps SQLite from looking through all that waits instead.
 PAUSED = and_(text("not_before > 0"), jobs.c.state.concat("") == JobState.QUEUED.value)
 UNFINISHED = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
-RETRIABLE = jobs.c.state.in_([JobState.FAILED.value, JobState.CANCELLED.value])
+RETRIABLE = and_(
+    jobs.c.state.in_([JobState.FAILED.value, JobState.CANCELLED.value]),
+    jobs.c.erased_at.is_(None),
+)
 
 INSERT = insert(jobs).returning(jobs.c.seq)
 INSERT_SIGNATURE = insert(signed_requests)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
+from pipeline.database.mentions import forget_mentions
 from pipeline.database.schema import jobs, signed_requests
 from pipeline.errors import (
     FaceError,
@@ -142,7 +143,7 @@ class JobStore(JobReader):
                 },
             ).one_or_none()
             if row is not None:
-                settle(connection, job_of(row), of_error(error.code))
+                settle(connection, job_of(row), of_error(error.code), self._clock())
         return self.get(tenant_id, job_id), row is not None
 
     # -- the worker's side --------------------------------------------------------
@@ -253,7 +254,9 @@ class JobStore(JobReader):
                     update(jobs).where(jobs.c.id == claim.id)
                     .values(result=self._sealed(claim, late))
                 )
-            settle(connection, claim.job, cost)
+            if values.get("finished_at") is not None:
+                result = values.get("result") if late is None else late
+                settle(connection, claim.job, cost, self._clock(), result)
         return True
 
     # -- the reconciler's side ----------------------------------------------------
@@ -275,7 +278,7 @@ class JobStore(JobReader):
             back = [row.id for row in rows if row.attempts < max_attempts]
             error = JobCrashed()
             ended = self._set(connection, crashed, **_failure(error, now))
-            settle_all(connection, ended, of_error(error.code))
+            settle_all(connection, ended, of_error(error.code), self._clock())
             # published_at 0: the message went down with the worker, send again at once
             returned = self._set(
                 connection, back, state=JobState.QUEUED.value, published_at=0.0
@@ -306,7 +309,7 @@ class JobStore(JobReader):
             held = found.with_for_update(skip_locked=True)
             ids = list(connection.execute(held).scalars())
             ended = self._set(connection, ids, **_failure(error, self._clock()))
-            settle_all(connection, ended, of_error(error.code))
+            settle_all(connection, ended, of_error(error.code), self._clock())
         return ended
 
     def mark_published(self, ids: Sequence[str]) -> None:
@@ -364,9 +367,11 @@ class JobStore(JobReader):
                 )
                 .returning(*COLUMNS)
             ).one_or_none()
-        if row is None:
-            raise JobNotFound("No failed or cancelled job has this id.")
-        return job_of(row)
+            if row is None:
+                raise JobNotFound("No failed or cancelled job that can be repeated has this id.")
+            job = job_of(row)
+            forget_mentions(connection, job.seq)
+        return job
 
 
 def error_json(error: FaceError) -> JsonObject:

@@ -1,24 +1,25 @@
-"""B6: deleted means deleted, by every operation that deletes, in every store.
-
-What a job was asked and what it answered stays in its row as long as answers can be
-polled: a setting says how long.
+"""B6: deleted means deleted, by every operation that deletes, in every store, and in what
+jobs were asked and have answered.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import redis
-from sqlalchemy import select
+import requests
+from sqlalchemy import Row, select
 
 from pipeline.database.engine import forget_deleted, reading
-from pipeline.database.schema import METADATA, vectors
+from pipeline.database.schema import METADATA, jobs, vectors
 from pipeline.keys import transient_prefix
 from tests.contract_clients import ApidClient, SearchClient, checked
 from tests.face2_client import PATIENCE_S, Json, base64_of
@@ -55,6 +56,26 @@ class House:
                 select(vectors.c.vector).where(vectors.c.tenant_id == self.tenant)
             ).scalars()
         self.face = Known(face["id"], face["faceToken"], person, face["imageId"], vector)
+        self.ask_jobs()
+
+    def ask_jobs(self) -> None:
+        """Jobs of every dialect that speak of the face."""
+        self.d.search(self.picture)
+        self.b.found(self.picture, "g")
+        fields = {"Fid": self.face.fid, "Fimg": self.picture}
+        assert checked(self.a.call("POST", "match", **fields))["match"]
+        assert all(row.result for row in self.told())
+
+    def poll(self, job_id: str, dialect: str) -> requests.Response:
+        client = {"a": self.a, "b": self.b, "d": self.d}[dialect]
+        return client.poll(job_id)
+
+    def told(self) -> list[Row[Any]]:
+        """The rows of this tenant's jobs."""
+        with reading(self.stack.yard.engine) as connection:
+            return list(connection.execute(
+                select(jobs).where(jobs.c.tenant_id == self.tenant).order_by(jobs.c.seq)
+            ))
 
     def rows(self) -> dict[str, int]:
         """How many rows each table of the gallery has of this tenant."""
@@ -128,8 +149,29 @@ def test_nothing_is_left(stack: Stack, obama: str, way: str) -> None:
     delete(house)
     assert house.rows() == {"faces": 0, "vectors": 0, "bindings": 0, "images": int(keeps_picture)}
     assert house.objects() == ["images"] * keeps_picture
+    check_jobs(house)
     check_searches(house)
     check_bytes(house)
+
+
+def check_jobs(house: House) -> None:
+    """Jobs tell nothing of the face any more, and say so in their own dialects."""
+    face = house.face
+    told = house.told()
+    rows = json.dumps([dict(row._mapping) for row in told])
+    for secret in ("Somebody", face.token, face.person, face.image, '"face_id"', '"box"'):
+        assert secret not in rows, secret
+    assert all((row.result, row.params, row.media) == (None, {}, []) for row in told)
+    answers = {row.id: house.poll(row.id, row.dialect) for row in told}
+    assert all(NO_SUCH_FACE[row.dialect](answers[row.id]) for row in told), answers
+    assert {row.dialect for row in told} == {"a", "b", "d"}
+
+
+NO_SUCH_FACE: dict[str, Callable[[requests.Response], bool]] = {
+    "a": lambda answer: answer.json()["msg_code"] == 7,
+    "b": lambda answer: answer.json()["code"] == 104903,
+    "d": lambda answer: answer.json()["status"] == "PERSON_ID_NOT_EXIST",
+}
 
 
 def check_searches(house: House) -> None:

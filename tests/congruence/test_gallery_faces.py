@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
+from pipeline.database.engine import writing
 from pipeline.errors import (
     BadVector,
     CollectionNotFound,
@@ -17,6 +18,7 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.gallery.enrol import MOST_COPIES
+from pipeline.gallery.faces import by_labels
 from pipeline.types import Box, VectorModel
 from tests.gallery_factory import MODEL, Shelf, vector_of
 from tests.job_factory import add_tenant
@@ -323,12 +325,14 @@ def test_what_an_index_found_is_looked_up(shelf: Shelf, engine: Engine) -> None:
     theirs = shelf.other(add_tenant(engine, "other"))
     labels.append(theirs.label(theirs.add("ann")))
 
-    found = shelf.faces.by_labels(shelf.tenant, labels)
+    with writing(engine) as connection:
+        found = by_labels(connection, shelf.tenant, labels)
+        nothing = by_labels(connection, shelf.tenant, [])
     assert {label: hit.face for label, hit in found.items()} == {labels[0]: ann, labels[1]: bob}
     assert [(group.key, group.score) for group in found[labels[0]].collections] == [
         ("default", 80), ("staff", 55)
     ]
-    assert shelf.faces.by_labels(shelf.tenant, []) == {}
+    assert nothing == {}
 
 
 def test_another_tenant_has_none_of_it(shelf: Shelf, engine: Engine) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from pipeline.database.engine import open_engine
+from pipeline.database.engine import open_engine, writing
 from pipeline.database.migrate import upgrade
+from pipeline.gallery.faces import by_labels
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.groups import Deletion
 from pipeline.gallery.sweep import Sweep
@@ -89,7 +90,8 @@ def use(shelf: Shelf) -> None:
     shelf.faces.page(tenant, 0, 10)
     shelf.faces.after(tenant, 0, 10)
     shelf.faces.by_person(tenant, ann.person_id)
-    shelf.faces.by_labels(tenant, [1, 2, 3])
+    with writing(shelf.engine) as connection:
+        by_labels(connection, tenant, [1, 2, 3])
     shelf.faces.vector(tenant, ann.id)
     shelf.groups.all(tenant)
     shelf.groups.faces(tenant, "staff", 0, 10)

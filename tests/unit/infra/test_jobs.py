@@ -141,4 +141,4 @@ def test_a_finished_job_is_not_tried_again(faceline: Faceline, desk: Desk) -> No
     outcome = faceline("jobs", "retry", desk.done().id)
 
     assert outcome.code == 1
-    assert "No failed or cancelled job" in outcome.err
+    assert "No failed or cancelled job that" in outcome.err

@@ -109,6 +109,8 @@ def _family(address: Address) -> socket.AddressFamily:
 
 def _is_own(address: Address) -> bool:
     """Whether an address is one of this machine's: to those it speaks from themselves."""
+    if address.is_unspecified:
+        return True
     with closing(socket.socket(_family(address), socket.SOCK_DGRAM)) as probe:
         try:
             probe.connect((str(address), 9))  # a datagram socket: nothing is sent

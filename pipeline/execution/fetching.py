@@ -35,6 +35,12 @@ def fetch_pictures(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     return replace(carry, media=media)
 
 
+def was_fetched(job: Job, index: int) -> bool:
+    """Whether a picture of a job is one that is, or was, fetched."""
+    urls = job.params.get("fetch")
+    return bool(urls and urls[index])
+
+
 def _fetch(url: str, index: int, fetcher: Fetcher) -> bytes:
     try:
         return fetcher.fetch(url)

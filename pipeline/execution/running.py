@@ -19,7 +19,7 @@ from pipeline.errors import (
     TaskUnsupported,
 )
 from pipeline.execution.carry import Carry, Toolbox
-from pipeline.execution.fetching import fetch_pictures
+from pipeline.execution.fetching import fetch_pictures, was_fetched
 from pipeline.execution.outcomes import model_of
 from pipeline.execution.searching import find
 from pipeline.jobs.model import Job, JsonObject
@@ -82,7 +82,7 @@ def _picture(job: Job, index: int, key: str, tools: Toolbox) -> Picture:
         if is_transient(key):
             raise
         raise ImageNotFound from error
-    if not job.media[index]:
+    if was_fetched(job, index):
         # Of what was fetched the web side has not seen the header.
         inspect(data, _narrowed(tools.limits, Matrix.of(job.params).bounds))
     return decode(data, tools.limits, tools.sandbox)

@@ -1,0 +1,137 @@
+"""Finding the upright turn of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.sessions.base import Pack
+from pipeline.stages.upright import CERTAIN, LONGEST, evidence, upright
+from pipeline.types import Box, Face, LandmarkScheme, Picture, Points
+
+TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180,
+         270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+LEVEL = np.array([[20, 30], [40, 30], [30, 40], [22, 50], [38, 50]], np.float32)
+DLIB_LEVEL = np.array([[45, 30], [38, 30], [15, 30], [22, 30], [30, 45]], np.float32)
+
+
+def face(
+    score: float, points: Points = LEVEL, scheme: LandmarkScheme = "arcface5"
+) -> Face:
+    return Face(Box(10, 20, 50, 60), score, points, scheme)
+
+
+def tilted(degrees: float) -> Points:
+    angle = np.radians(degrees)
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return ((LEVEL - 30) @ matrix.T + 30).astype(np.float32)
+
+
+def turned(picture: Picture, degrees: int) -> Picture:
+    code = TURNS[degrees]
+    return picture if code is None else np.asarray(cv2.rotate(picture, code), np.uint8)
+
+
+@dataclass
+class Seer:
+    """A detector that sees what it is told to, by where the white corner of the picture
+    stands: 0 is top left, and on clockwise."""
+
+    faces: dict[int, list[Face]]
+    looks: list[tuple[int, ...]] = field(default_factory=list)
+
+    def detect(self, picture: Picture) -> list[Face]:
+        self.looks.append(picture.shape)
+        corners = picture[0, 0], picture[0, -1], picture[-1, -1], picture[-1, 0]
+        return self.faces.get(90 * int(np.argmax([corner.sum() for corner in corners])), [])
+
+
+def marked(width: int = 80, height: int = 60) -> Picture:
+    """Black, with a white corner at the top left."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[0, 0] = 255
+    return picture
+
+
+@pytest.mark.parametrize("degrees", TURNS)
+def test_the_turn_with_the_best_faces(degrees: int) -> None:
+    seer = Seer({0: [face(0.8)], 90: [face(0.6)], 180: [face(0.7)]})
+    picture, faces = upright(turned(marked(), degrees), seer)
+    np.testing.assert_array_equal(picture, marked())
+    assert faces[0].score == 0.8
+
+
+def test_a_picture_without_a_face_stays() -> None:
+    seer = Seer({})
+    picture, faces = upright(turned(marked(), 90), seer)
+    np.testing.assert_array_equal(picture, turned(marked(), 90))
+    assert (faces, len(seer.looks)) == ([], 4)
+
+
+def test_a_face_that_is_surely_upright_ends_the_search() -> None:
+    seer = Seer({0: [face(CERTAIN)], 90: [face(0.99)]})
+    upright(marked(), seer)
+    assert len(seer.looks) == 1
+    for doubtful in (face(CERTAIN - 0.01), face(0.9, tilted(80)), face(0.9, DLIB_LEVEL, "dlib5")):
+        seer = Seer({0: [doubtful]})
+        upright(marked(), seer)
+        assert len(seer.looks) == 4
+
+
+def test_eyes_that_are_not_level_speak_against_a_turn() -> None:
+    assert evidence([face(0.8)]) > evidence([face(0.9, tilted(50))])
+    assert evidence([face(0.8, tilted(-20))]) == pytest.approx(evidence([face(0.8, tilted(20))]))
+    assert evidence([face(0.9, tilted(120))]) == 0
+    assert evidence([face(0.9, np.zeros((5, 2), np.float32))]) == 0
+
+
+def test_several_faces_count_together() -> None:
+    assert evidence([face(0.7), face(0.7)]) > evidence([face(0.8)])
+    assert evidence([face(0.3)]) > 0
+
+
+def test_hog_faces_count_by_their_own_scores() -> None:
+    few, many = face(0.2, DLIB_LEVEL, "dlib5"), face(2.0, DLIB_LEVEL, "dlib5")
+    assert 0 < evidence([few]) < evidence([many])
+
+
+def test_large_pictures_are_turned_small_and_their_faces_put_back() -> None:
+    seer = Seer({0: [face(0.8)]})
+    big = cv2.resize(marked(8, 6), (2 * LONGEST, 2 * LONGEST * 3 // 4), interpolation=0)
+    picture, (found,) = upright(turned(np.asarray(big, np.uint8), 270), seer)
+    assert picture.shape == (2 * LONGEST * 3 // 4, 2 * LONGEST, 3)
+    assert max(map(max, seer.looks)) == LONGEST
+    assert found.box == Box(20, 40, 100, 120)
+    np.testing.assert_allclose(found.landmarks, LEVEL * 2)
+
+
+@pytest.fixture(scope="module")
+def pictures(test_data: Path) -> Callable[[str], Picture]:
+    def read(name: str) -> Picture:
+        picture = cv2.imread(str(test_data / name))
+        assert picture is not None
+        return np.asarray(picture, np.uint8)
+
+    return read
+
+
+@pytest.mark.parametrize("pack_fixture", ["edge_pack", "dlib_pack"])
+@pytest.mark.parametrize("name", ["rotated/r0.jpg", "photos/two_people.jpg"])
+def test_photos_in_every_turn(
+    request: pytest.FixtureRequest, pictures: Callable[[str], Picture], pack_fixture: str,
+    name: str,
+) -> None:
+    pack: Pack = request.getfixturevalue(pack_fixture)
+    picture = pictures(name)
+    if pack_fixture == "dlib_pack":
+        picture = np.asarray(cv2.resize(picture, None, fx=0.5, fy=0.5), np.uint8)
+    for degrees in TURNS:
+        found, faces = upright(turned(picture, degrees), pack.detector())
+        np.testing.assert_array_equal(found, picture)
+        assert faces

@@ -90,8 +90,8 @@ def open_keyring(settings: Settings) -> FixedKeys | KeyFile:
     if configured:
         names = [part.strip() for part in older.split(",") if part.strip()]
         return FixedKeys(
-            _decoded(configured, "FACELINE_MASTER_KEY"),
-            *(_decoded(name, "FACELINE_MASTER_KEYS_OLD") for name in names),
+            decoded(configured, "FACELINE_MASTER_KEY"),
+            *(decoded(name, "FACELINE_MASTER_KEYS_OLD") for name in names),
         )
     if older:
         raise ConfigurationError("FACELINE_MASTER_KEYS_OLD stands beside FACELINE_MASTER_KEY only")
@@ -107,7 +107,8 @@ def encoded(key: bytes) -> str:
     return base64.b64encode(key).decode()
 
 
-def _decoded(text: str, source: str) -> bytes:
+def decoded(text: str, source: str) -> bytes:
+    """The key of such a text. Raises ``ConfigurationError`` that names its ``source``."""
     try:
         key = base64.b64decode(text, validate=True)
     except ValueError as error:
@@ -118,7 +119,7 @@ def _decoded(text: str, source: str) -> bytes:
 
 
 def _parsed(text: str, source: str) -> tuple[bytes, ...]:
-    keys = tuple(_decoded(line.strip(), source) for line in text.splitlines() if line.strip())
+    keys = tuple(decoded(line.strip(), source) for line in text.splitlines() if line.strip())
     if not keys:
         raise ConfigurationError(f"{source} holds no master key")
     return keys

@@ -22,6 +22,7 @@ from infra.cli import (
     jobs,
     models,
     processes,
+    secrets,
     settings,
     up,
 )
@@ -50,6 +51,7 @@ app.add_typer(gallery.app, name="gallery")
 app.add_typer(index.app, name="index")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.add_typer(secrets.app, name="secrets")
 
 # What to do about an error whose message does not say it.
 ADVICE: dict[type[FaceError], str] = {

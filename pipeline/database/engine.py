@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -90,13 +90,17 @@ def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
         yield connection
 
 
-def forget_deleted(engine: Engine) -> None:
+def forget_deleted(engine: Engine, *vacuum: Table) -> None:
     """Let what was deleted leave the files: SQLite keeps it in its log until that is
-    written over. PostgreSQL does as much by VACUUM, which it runs itself. Raises
-    ``DatabaseUnavailable``."""
-    if engine.dialect.name == "sqlite":
-        with map_sql_errors(), engine.connect() as connection:
+    written over. PostgreSQL does as much by VACUUM, which it runs itself, and here at once
+    on the tables in ``vacuum``. Raises ``DatabaseUnavailable``."""
+    with map_sql_errors(), engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
             truncate_log(connection.connection.dbapi_connection)
+            return
+        alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+        for table in vacuum:
+            alone.execute(text(f"VACUUM {table.name}"))
 
 
 @contextmanager

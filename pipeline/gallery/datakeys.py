@@ -126,8 +126,7 @@ def destroy_key(engine: Engine, tenant_id: int) -> bool:
     """Destroy a tenant's key, and refuse its calls; False when it has none.
 
     What was encrypted under it cannot be read any more: by running processes ``KNOWN_S``
-    later, by anybody with these tables at once. It is gone from SQLite's files, too;
-    PostgreSQL overwrites it when it next vacuums the table.
+    later, by anybody with the database's files at once, as it is overwritten there.
     """
     with writing(engine, durable=True) as connection:
         gone = connection.execute(
@@ -138,7 +137,7 @@ def destroy_key(engine: Engine, tenant_id: int) -> bool:
         if gone.rowcount == 0:
             return False
         connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(disabled=True))
-    forget_deleted(engine)
+    forget_deleted(engine, data_keys)
     return True
 
 

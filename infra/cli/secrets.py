@@ -1,0 +1,222 @@
+"""``faceline secrets``: the master key and the tenants' data keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+
+from infra.cli.console import print_json, print_table, say
+from infra.cli.database import open_database
+from pipeline.config import Settings, load_settings
+from pipeline.conversion import Conversion, Converted
+from pipeline.errors import InvalidParameter
+from pipeline.gallery.datakeys import (
+    KNOWN_S,
+    begin_conversion,
+    destroy_key,
+    end_conversion,
+    open_keys,
+    states,
+)
+from pipeline.gallery.pepper import Pepper
+from pipeline.gallery.reseal import reseal, sealed_under
+from pipeline.gallery.tenants import TenantStore
+from pipeline.keyring import KEY_BYTES, KeyFile, decoded, encoded, open_keyring
+from pipeline.media.open import open_media
+from pipeline.secrets import UNMARKED, Vault
+
+app = typer.Typer(help="The master key, and encryption at rest.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The application's name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+# Runs over a tenant's data until one finds nothing more to encrypt.
+MOST_RUNS = 20
+
+
+@app.command("new-key")
+def new_key() -> None:
+    """Print a fresh master key, for `FACELINE_MASTER_KEY` or a key file."""
+    typer.echo(encoded(os.urandom(KEY_BYTES)))
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Which values are sealed under which master key, and which applications are
+    encrypted at rest."""
+    settings = load_settings()
+    engine = open_database(settings)
+    vault = Vault(open_keyring(settings))
+    found, known = sealed_under(engine, vault), vault.ids()
+    names = {tenant.id: tenant.name for tenant in TenantStore(engine, vault).all()}
+    encrypted = {
+        names[tenant_id]: state.value
+        for tenant_id, state in states(engine).items() if tenant_id in names
+    }
+    if json:
+        print_json({"keys": known, "sealed": found, "encrypted": encrypted})
+        return
+    print_table(
+        ("key", "known as", *found),
+        ((key, _role(key, known), *(counts[key] for counts in found.values()))
+         for key in _all_keys(found, known)),
+    )
+    for name, state in encrypted.items():
+        say(f"{name}: encryption at rest is {state}.")
+
+
+def _all_keys(found: dict[str, Counter[str]], known: list[str]) -> list[str]:
+    strange = {key for counts in found.values() for key in counts}.difference(known)
+    return [*known, *sorted(strange)]
+
+
+def _role(key: str, known: list[str]) -> str:
+    if key == UNMARKED:
+        return "one of them"
+    if key not in known:
+        return "unknown"
+    return "current" if key == known[0] else "former"
+
+
+@app.command()
+def rotate(
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the new key in Base64 (`-`: stdin); else one is made."),
+    ] = None,
+) -> None:
+    """Take a new master key and seal everything under it, while the service runs.
+
+    A rotation that was interrupted is ended instead. With keys in the environment the new
+    one is `FACELINE_MASTER_KEY` of every process, and the former ones
+    `FACELINE_MASTER_KEYS_OLD`, before this is run.
+    """
+    settings = load_settings()
+    engine = open_database(settings)
+    ring = open_keyring(settings)
+    vault = Vault(ring)
+    # A pepper of before it was a value of its own hangs on the key that is replaced.
+    Pepper(engine, vault).make()
+    if isinstance(ring, KeyFile):
+        if _left(engine, vault):
+            say("An earlier rotation was not ended: this ends it, and takes no new key.")
+        else:
+            ring.add(_new_key(key_file))
+    elif key_file is not None or len(vault.ids()) == 1:
+        raise InvalidParameter(
+            "the master key is in the environment: give every process the new one as "
+            "FACELINE_MASTER_KEY and this one in FACELINE_MASTER_KEYS_OLD, then repeat this"
+        )
+    say(f"{_reseal_all(engine, vault)} values are sealed under the key {vault.ids()[0]} now.")
+    if len(vault.ids()) > 1:
+        say("The former key is kept, and opens backups of before; without these: "
+            "faceline secrets retire")
+
+
+def _new_key(path: Path | None) -> bytes:
+    if path is None:
+        return os.urandom(KEY_BYTES)
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    except OSError as error:
+        raise InvalidParameter(f"{path} cannot be read: {error.strerror}") from error
+    return decoded(text.strip(), str(path))
+
+
+def _reseal_all(engine: Engine, vault: Vault) -> int:
+    """Until nothing is left, as processes may have sealed meanwhile."""
+    done = reseal(engine, vault)
+    while more := reseal(engine, vault):
+        done += more
+    return done
+
+
+def _left(engine: Engine, vault: Vault) -> int:
+    """How many values are sealed under another key than the current one."""
+    current = vault.ids()[0]
+    return sum(
+        count
+        for counts in sealed_under(engine, vault).values()
+        for key, count in counts.items() if key not in (current, UNMARKED)
+    )
+
+
+@app.command()
+def retire() -> None:
+    """Remove the former master keys from the key file. What a backup holds under one of
+    them cannot be opened any more."""
+    settings = load_settings()
+    engine = open_database(settings)
+    ring = open_keyring(settings)
+    if not isinstance(ring, KeyFile):
+        raise InvalidParameter("the keys are in the environment: take them out there")
+    vault = Vault(ring)
+    done = _reseal_all(engine, vault)
+    if done:
+        say(f"{done} values were sealed anew first.")
+    say(f"{ring.keep_current()} former keys are removed.")
+
+
+@app.command("encrypt-tenant")
+def encrypt_tenant(name: Name) -> None:
+    """Encrypt what is stored of an application, while it runs; can be repeated when it was
+    interrupted."""
+    settings = load_settings()
+    engine = open_database(settings)
+    vault = Vault(open_keyring(settings))
+    tenant = TenantStore(engine, vault).by_name(name)
+    begin_conversion(engine, vault, tenant.id, time.time())
+    # Until every process knows of the key.
+    time.sleep(2 * KNOWN_S)
+    total: Counter[str] = Counter()
+    for _ in range(MOST_RUNS):
+        done = _convert(settings, engine, tenant.id)
+        total.update(pictures=done.pictures, cutouts=done.cutouts, vectors=done.vectors,
+                     results=done.results)
+        if done.nothing:
+            break
+    else:
+        raise InvalidParameter("there is still something to encrypt: run it again")
+    end_conversion(engine, tenant.id)
+    say(", ".join(f"{count} {what}" for what, count in total.items()) + " are encrypted now.")
+    if done.uploads:
+        say(f"{done.uploads} uploads are not: they go with their jobs, or expire.")
+    if done.missing:
+        say(f"{done.missing} objects are missing from the media store.", style="yellow")
+    if engine.dialect.name == "postgresql":
+        say("The tables hold what was replaced until they are rewritten: VACUUM FULL.")
+
+
+def _convert(settings: Settings, engine: Engine, tenant_id: int) -> Converted:
+    tenant_keys = open_keys(settings, engine)
+    key = tenant_keys.of(tenant_id)
+    if key is None:
+        raise InvalidParameter("the application has no key")
+    return Conversion(engine, open_media(settings, tenant_keys), tenant_id, key).run()
+
+
+@app.command("destroy-tenant-key")
+def destroy_tenant_key(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Destroy the key of an application that is encrypted at rest, and with it all that is
+    stored of it. There is no way back."""
+    settings = load_settings()
+    engine = open_database(settings)
+    tenant = TenantStore(engine, Vault(open_keyring(settings))).by_name(name)
+    if not yes and typer.prompt("Type the application's name to destroy its data") != name:
+        raise InvalidParameter("that is not its name; nothing was destroyed")
+    if not destroy_key(engine, tenant.id):
+        raise InvalidParameter(
+            f"{name} is not encrypted at rest: use faceline gallery delete-tenant"
+        )
+    say(f"The key of {name} is destroyed; running processes forget it within seconds. Backups "
+        "of the table data_keys still hold it.")

@@ -182,6 +182,10 @@ class Settings(BaseSettings):
     job_retention_h: float = Field(
         24.0, gt=0, description="Hours for which the result of a job can be polled."
     )
+    usage_retention_d: float = Field(
+        400.0, ge=62, description="Days for which is kept how often applications called; whole "
+        "days and months."
+    )
     media_retention_h: float = Field(
         2.0, ge=1, description="Hours for which the pictures of failed jobs are kept; those of "
         "others go with their job, unless they are enrolled."

@@ -20,11 +20,13 @@ from infra.cli import (
     gallery,
     index,
     jobs,
+    limits,
     models,
     processes,
     secrets,
     settings,
     up,
+    usage,
 )
 from infra.cli.console import say
 from pipeline import errors
@@ -46,6 +48,9 @@ app.command("doctor")(doctor.doctor)
 app.command("call")(call.call)
 app.command("calibrate")(calibrate.calibrate)
 app.command("settings")(settings.settings)
+app.command("usage")(usage.usage)
+for command in (limits.limits, limits.operations, limits.allow, limits.deny, limits.expire):
+    apps.app.command()(command)
 app.add_typer(apps.app, name="apps")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(index.app, name="index")
@@ -59,6 +64,7 @@ ADVICE: dict[type[FaceError], str] = {
     errors.BrokerUnavailable: "check FACELINE_BROKER_URL and that Redis runs",
     errors.MediaUnavailable: "check FACELINE_MEDIA_URL and that the store runs",
     errors.TenantNotFound: "`faceline apps list` shows the names",
+    errors.CredentialNotFound: "`faceline apps list` shows the ids",
     errors.JobNotFound: "`faceline jobs list` shows the ids",
     errors.ProviderUnavailable: "check FACELINE_PROVIDERS",
 }

@@ -12,6 +12,7 @@ from pipeline.config import Settings
 from pipeline.errors import NoFace
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
+from pipeline.metering.usage import DAY_S, UsageStore, day_of, month_of
 from tests.job_factory import Clock, Queue, add_tenant
 from workers.upkeep import expire
 from workers.upkeep.expire import Expiry
@@ -96,3 +97,17 @@ def test_ended_jobs_go_after_their_retention(
     clock.forward(2 * HOUR)
     expiry.round()
     assert {job.id for job in queue.recent()} == {recent.id, waiting.id}
+
+
+def test_what_was_counted_goes_after_its_retention(
+    expiry: Expiry, engine: Engine, clock: Clock, queue: Queue
+) -> None:
+    queue.add(limits={})
+    usage = UsageStore(engine, clock)
+    periods = [day_of(clock.now), month_of(day_of(clock.now))]
+    clock.forward(399 * DAY_S)
+    expiry.expire_usage()
+    assert len(usage.report(periods)) == 2
+    clock.forward(32 * DAY_S)
+    expiry.expire_usage()
+    assert usage.report(periods) == []

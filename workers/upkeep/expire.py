@@ -1,4 +1,5 @@
-"""Removing what is past its time: ended jobs, used signatures, uploaded pictures."""
+"""Removing what is past its time: ended jobs, used signatures, uploaded pictures, what was
+counted long ago."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from pipeline.gallery.tenants import tenant_ids
 from pipeline.jobs.store import JobStore
 from pipeline.keys import HOUR_S, transient_hour, transient_prefix
 from pipeline.media.base import MediaStore
+from pipeline.metering.usage import UsageStore
 
 # Jobs removed in one transaction.
 CHUNK = 1000
@@ -35,6 +37,10 @@ class Expiry:
             pass
         self.expire_media()
         forget_deleted(self.engine)
+
+    def expire_usage(self) -> None:
+        """Forget what was counted long ago; reads all that was counted."""
+        UsageStore(self.engine, self.clock).purge(self.settings.usage_retention_d)
 
     def expire_media(self) -> int:
         """Remove the uploads of whole past hours; how many objects that were.

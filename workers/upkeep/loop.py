@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds between rounds: of expiry, which removes what has been there for hours; of the
 # trash, which is emptied at once as a rule; of looking for snapshots that should be gone,
-# and of comparing the media store with the galleries, which reads both whole.
+# and of what reads everything whole: comparing the media store with the galleries, and
+# forgetting old counts.
 EXPIRE_EVERY_S = 60.0
 TRASH_EVERY_S = 20.0
 PURGE_EVERY_S = 300.0
@@ -54,9 +55,11 @@ def _open(settings: Settings) -> Iterator[list[Duty]]:
         tenant_keys = open_keys(settings, engine)
         media = open_media(settings, tenant_keys)
         keeping = GalleryKeeping(settings, engine, media, keys=tenant_keys)
+        expiry = Expiry(settings, store, engine, media)
         yield [
             Duty("reconcile", Reconciler(settings, store, dispatcher, waker).round),
-            Duty("expire", Expiry(settings, store, engine, media).round, EXPIRE_EVERY_S),
+            Duty("expire", expiry.round, EXPIRE_EVERY_S),
+            Duty("usage", expiry.expire_usage, SWEEP_EVERY_S),
             Duty("images", keeping.expire_images, EXPIRE_EVERY_S),
             Duty("trash", keeping.empty_trash, TRASH_EVERY_S),
             Duty("purge", keeping.purge_snapshots, PURGE_EVERY_S),

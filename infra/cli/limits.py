@@ -1,0 +1,280 @@
+"""``faceline apps limits``, ``allow``, ``deny``, ``expire``: what an application may use, may
+do, and for how long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from infra.cli.console import at, print_json, print_table, say
+from infra.cli.database import open_database
+from pipeline.config import load_settings
+from pipeline.errors import InvalidParameter
+from pipeline.gallery.tenants import Tenant, TenantStore
+from pipeline.metering.limits import (
+    EVERYTHING,
+    NOTHING,
+    WHOLE,
+    Limit,
+    Limits,
+    Permissions,
+    to_json,
+)
+from pipeline.metering.usage import UsageStore, day_of, month_of
+from pipeline.operations import RECORD_OPERATIONS
+from pipeline.plans import PLANS
+from pipeline.secrets import open_vault
+
+DAY_S = 24 * 3600.0
+NONE = "none"
+
+Name = Annotated[str, typer.Argument(help="The application's name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Operations = Annotated[
+    list[str] | None,
+    typer.Argument(help="Operations, as `faceline apps operations` lists them."),
+]
+Credential = Annotated[
+    str | None,
+    typer.Option(
+        help="Only for what is called with this credential: an appId, an Apid, an api_id, or "
+        "the beginning of an API key."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    tenants: TenantStore
+    usage: UsageStore
+
+
+def _open() -> _Stores:
+    settings = load_settings()
+    engine = open_database(settings)
+    return _Stores(TenantStore(engine, open_vault(settings)), UsageStore(engine))
+
+
+def limits(
+    name: Name,
+    operation: Annotated[
+        str, typer.Option(help="The operation to limit; without one: all of them together.")
+    ] = WHOLE,
+    per_second: Annotated[
+        str | None, typer.Option(help="Requests a second on average, or `none`.")
+    ] = None,
+    burst: Annotated[
+        str | None, typer.Option(help="Requests at once; `none`: as many as in a second.")
+    ] = None,
+    daily: Annotated[
+        str | None, typer.Option(help="Charged calls a day (UTC), or `none`.")
+    ] = None,
+    monthly: Annotated[
+        str | None, typer.Option(help="Charged calls a month (UTC), or `none`.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Set what an application may use; without a limit, show it. A limit holds from the
+    next request on."""
+    stores = _open()
+    tenant = stores.tenants.by_name(name)
+    changed = {
+        "per_second": _read("per-second", per_second, float, 0.001),
+        "burst": _read("burst", burst, int, 1),
+        "daily": _read("daily", daily, int, 0),
+        "monthly": _read("monthly", monthly, int, 0),
+    }
+    given = {field: value for field, value in changed.items() if value is not _KEEP}
+    if given:
+        _check(operation, WHOLE)
+        limit = msgspec.structs.replace(tenant.limits.get(operation, Limit()), **given)
+        stores.tenants.set_limits(tenant.id, {**tenant.limits, operation: limit})
+        say(f"The limits of {name} are changed.")
+    _show(stores, stores.tenants.by_name(name), json)
+
+
+def operations(json: Json = False) -> None:
+    """The operations that can be limited, allowed and denied."""
+    known = [(name, "on pictures" if name in PLANS else "on records") for name in _known()]
+    if json:
+        print_json([name for name, _ in known])
+    else:
+        print_table(("operation", "works"), known)
+
+
+def allow(
+    name: Name, chosen: Operations = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
+    credential: Credential = None,
+) -> None:
+    """Open operations to an application."""
+    _permit(name, chosen, everything, credential, Permissions.allow, EVERYTHING)
+
+
+def deny(
+    name: Name, chosen: Operations = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
+    credential: Credential = None,
+) -> None:
+    """Close operations to an application."""
+    _permit(name, chosen, everything, credential, Permissions.deny, NOTHING)
+
+
+def expire(
+    name: Name,
+    credential: Credential = None,
+    moment: Annotated[
+        str | None, typer.Option("--at", help="When: 2027-01-31 or 2027-01-31T12:00 (UTC).")
+    ] = None,
+    days: Annotated[float | None, typer.Option("--in-days", help="In so many days.")] = None,
+    never: Annotated[bool, typer.Option("--never", help="No more.")] = False,
+) -> None:
+    """Let an application's credentials, or one of them, end at some time."""
+    if [moment is not None, days is not None, never].count(True) != 1:
+        raise InvalidParameter("choose one of --at, --in-days and --never")
+    until = None if never else time.time() + days * DAY_S if days is not None else _moment(moment)
+    stores = _open()
+    tenant = stores.tenants.by_name(name)
+    ids = [credential] if credential else [
+        entry.public_id for entry in stores.tenants.credentials(tenant.id)
+    ]
+    for public_id in ids:
+        stores.tenants.expire(tenant.id, public_id, until)
+    say(f"{len(ids)} credentials of {name} " + (
+        "do not expire." if until is None else f"expire at {at(until)}."
+    ))
+
+
+def _permit(
+    name: str, chosen: list[str] | None, everything: bool, credential: str | None,
+    change: Callable[..., Permissions], whole: Permissions,
+) -> None:
+    if bool(chosen) == everything:
+        raise InvalidParameter("name operations, or choose --all")
+    for operation in chosen or ():
+        _check(operation)
+    stores = _open()
+    tenant = stores.tenants.by_name(name)
+    now = _permissions(stores.tenants, tenant, credential)
+    then = whole if everything else change(now, *(chosen or ()))
+    if credential is None:
+        stores.tenants.set_permissions(tenant.id, then)
+    else:
+        stores.tenants.restrict(tenant.id, credential, then)
+    say(f"{credential or name} may use {_words(then)}.")
+
+
+def _permissions(
+    tenants: TenantStore, tenant: Tenant, credential: str | None
+) -> Permissions:
+    """Those of the tenant, or of one of its credentials; an unknown one has none that
+    could be changed."""
+    if credential is None:
+        return tenant.permissions[0] if tenant.permissions else EVERYTHING
+    found = {entry.public_id: entry.permissions for entry in tenants.credentials(tenant.id)}
+    return found.get(credential, EVERYTHING)
+
+
+def _show(stores: _Stores, tenant: Tenant, json: bool) -> None:
+    kept = _permissions(stores.tenants, tenant, None)
+    if json:
+        print_json(
+            {
+                "name": tenant.name, "disabled": tenant.disabled,
+                "limits": to_json(tenant.limits), "operations": msgspec.to_builtins(kept),
+                "credentials": _credentials(stores.tenants, tenant),
+            }
+        )
+        return
+    print_table(
+        ("operation", "per second", "burst", "daily", "used today", "monthly", "used this month"),
+        _rows(stores.usage, tenant.id, tenant.limits),
+    )
+    say(f"{tenant.name} may use {_words(kept)}.")
+    for entry in stores.tenants.credentials(tenant.id):
+        if entry.permissions != EVERYTHING or entry.expires_at is not None:
+            ends = f"; it expires at {at(entry.expires_at)}" if entry.expires_at else ""
+            say(f"{entry.kind} {entry.public_id} may use {_words(entry.permissions)}{ends}.")
+
+
+def _credentials(tenants: TenantStore, tenant: Tenant) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": entry.kind, "id": entry.public_id, "expires_at": entry.expires_at,
+            "operations": msgspec.to_builtins(entry.permissions),
+        }
+        for entry in tenants.credentials(tenant.id)
+    ]
+
+
+def _rows(usage: UsageStore, tenant_id: int, chosen: Limits) -> list[list[object]]:
+    day = day_of(time.time())
+    used: dict[tuple[str, str], int] = {}
+    for row in usage.report([day, month_of(day)], tenant_id):
+        for operation in (row.operation, WHOLE):
+            key = (row.period, operation)
+            used[key] = used.get(key, 0) + row.counts.charged
+    return [
+        [
+            "all together" if name == WHOLE else name, _cell(limit.per_second),
+            "" if limit.per_second is None else limit.at_once,
+            _cell(limit.daily), used.get((day, name), 0),
+            _cell(limit.monthly), used.get((month_of(day), name), 0),
+        ]
+        for name in sorted({WHOLE, *chosen}) for limit in [chosen.get(name, Limit())]
+    ]
+
+
+def _cell(value: float | None) -> str:
+    return "any" if value is None else f"{value:g}"
+
+
+def _words(permissions: Permissions) -> str:
+    if permissions.only is not None:
+        return ", ".join(permissions.only) or "nothing"
+    if permissions.never:
+        return f"everything but {', '.join(permissions.never)}"
+    return "everything"
+
+
+_KEEP = object()
+
+
+def _read(option: str, text: str | None, kind: type[float], least: float) -> object:
+    """The number of an option; None for ``none``, ``_KEEP`` when it was not given."""
+    if text is None:
+        return _KEEP
+    if text == NONE:
+        return None
+    try:
+        value = kind(text)
+    except ValueError:
+        value = -1.0
+    if not least <= value < 10**15:
+        raise InvalidParameter(f"--{option} takes a number of at least {least:g}, or none")
+    return value
+
+
+def _moment(text: str | None) -> float:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError as error:
+        raise InvalidParameter(f"--at takes a time such as 2027-01-31T12:00, not {text}") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _check(operation: str, *more: str) -> None:
+    if operation not in (*_known(), *more):
+        raise InvalidParameter(
+            f"there is no operation {operation!r}; `faceline apps operations` lists them"
+        )
+
+
+def _known() -> list[str]:
+    return [*PLANS, *RECORD_OPERATIONS]

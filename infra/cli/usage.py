@@ -1,0 +1,82 @@
+"""``faceline usage``: what applications called, and what of it was charged."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated
+
+import typer
+
+from infra.cli.console import print_json, print_table
+from infra.cli.database import open_database
+from pipeline.config import load_settings
+from pipeline.errors import InvalidParameter
+from pipeline.gallery.tenants import TenantStore
+from pipeline.metering.usage import Counts, UsageRow, UsageStore, day_of
+from pipeline.secrets import open_vault
+
+DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+MONTH = re.compile("[0-9]{4}-[0-9]{2}")
+
+
+def usage(
+    tenant: Annotated[
+        str | None, typer.Option(help="Only of this application.")
+    ] = None,
+    day: Annotated[
+        str | None, typer.Option(help="A day (UTC, YYYY-MM-DD); without one: today.")
+    ] = None,
+    month: Annotated[
+        str | None, typer.Option(help="Every day of a month (UTC, YYYY-MM).")
+    ] = None,
+    sums: Annotated[
+        bool, typer.Option("--sums", help="With --month: the month's sums, no days.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Calls by application, day and operation: charged, free, refunded because the service
+    failed, and refused."""
+    settings = load_settings()
+    engine = open_database(settings)
+    tenants, store = TenantStore(engine, open_vault(settings)), UsageStore(engine)
+    names = {each.id: each.name for each in tenants.all()}
+    periods = _periods(store, day, month, sums)
+    rows = store.report(periods, tenants.by_name(tenant).id if tenant else None)
+    if json:
+        print_json([_json(names, row) for row in rows])
+        return
+    total = Counts()
+    for row in rows:
+        total = total.plus(row.counts)
+    cells = [[names.get(row.tenant_id, ""), row.period, row.operation, *_numbers(row.counts)]
+             for row in rows]
+    print_table(
+        ("application", "month" if sums else "day", "operation", *Counts().values()),
+        [*cells, ["all", "", "", *_numbers(total)]],
+    )
+
+
+def _periods(store: UsageStore, day: str | None, month: str | None, sums: bool) -> list[str]:
+    if day is not None and month is not None:
+        raise InvalidParameter("choose --day or --month")
+    if sums and month is None:
+        raise InvalidParameter("--sums goes with --month")
+    if day is not None and DAY.fullmatch(day) is None:
+        raise InvalidParameter("--day takes a day such as 2027-01-31")
+    if month is None:
+        return [day or day_of(time.time())]
+    if MONTH.fullmatch(month) is None:
+        raise InvalidParameter("--month takes a month such as 2027-01")
+    return [month] if sums else store.days(month)
+
+
+def _numbers(counts: Counts) -> list[int]:
+    return list(counts.values().values())
+
+
+def _json(names: dict[int, str], row: UsageRow) -> dict[str, str | int]:
+    return {
+        "application": names.get(row.tenant_id, ""), "period": row.period,
+        "operation": row.operation, **row.counts.values(),
+    }

@@ -1,0 +1,51 @@
+"""The live video, the models of the `edge` pack, and what they see in a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import calibration
+from pipeline.living.judging import Judge
+from pipeline.living.observing import Models, Observation, Watcher
+from pipeline.media.clips import ClipLimits
+from pipeline.sessions.base import Pack
+from pipeline.stages.clip import frames
+from tests.conftest import missing
+from tests.living_clips import Material
+
+Watch = Callable[..., list[Observation]]
+
+
+@pytest.fixture(scope="session")
+def material(test_data: Path) -> Material:
+    videos = test_data.parent / "videos"
+    if not (videos / "mouth_open.mp4").is_file():
+        missing(f"no test video in {videos}, beside FACELINE_TEST_DATA")
+    return Material(test_data, videos)
+
+
+@pytest.fixture(scope="session")
+def models(edge_pack: Pack) -> Models:
+    return Models(
+        edge_pack.detector(), edge_pack.meter(), edge_pack.embedder(), edge_pack.spoof_scorer()
+    )
+
+
+@pytest.fixture(scope="session")
+def judge(edge_pack: Pack) -> Judge:
+    table = calibration.load("edge", model=edge_pack.info.recognition_model)
+    assert table is not None
+    return Judge(table.distance)
+
+
+@pytest.fixture(scope="session")
+def watch(models: Models) -> Watch:
+    """What is seen in a clip's bytes."""
+
+    def watch_clip(data: bytes, limits: ClipLimits | None = None) -> list[Observation]:
+        return list(Watcher(models).watch(frames(data, limits or ClipLimits())))
+
+    return watch_clip

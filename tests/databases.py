@@ -2,7 +2,8 @@
 
 Tests of stores take ``engine`` or ``database_url``; tests of running services take
 ``stack`` or, for one of their own, ``new_database``. All of them run once for each
-backend, and on one only where FACELINE_TEST_DATABASE names it.
+backend, and on one only where FACELINE_TEST_DATABASE names it, or where a module has
+``ONE_DATABASE`` for its mark: nothing that it looks at comes near the database.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pipeline.database.schema import METADATA
 from tests.servers import PostgresServer
 
 BACKENDS = tuple(os.environ.get("FACELINE_TEST_DATABASE", "sqlite,postgresql").split(","))
+
+ONE_DATABASE = pytest.mark.parametrize("backend", BACKENDS[:1], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

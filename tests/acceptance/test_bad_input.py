@@ -16,9 +16,12 @@ import psutil
 import pytest
 import requests
 
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Face2Client, Json, base64_of
 from tests.stack import Stack
 from tests.unit.pictures import encoded, image, png_bomb
+
+pytestmark = ONE_DATABASE
 
 PICTURES = {"locate": ["image"], "verify": ["image1", "image2"], "features": ["image"]}
 SERIAL = itertools.count()

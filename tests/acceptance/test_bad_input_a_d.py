@@ -11,9 +11,12 @@ import pytest
 
 from tests.a_calls import CALLS, with_pictures
 from tests.contract_clients import ApidClient, SearchClient, checked
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Json, base64_of
 from tests.stack import Stack
 from tests.unit.pictures import encoded, image, png_bomb
+
+pytestmark = ONE_DATABASE
 
 SEED = 20260102
 ROUNDS = 25

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Json
 from tests.parallel import free_port
 from tests.raw_http import Answer, ask, connect
@@ -58,7 +59,7 @@ def refused(letter: str, answer: Answer) -> Json:
 
 
 # The database has no part in this.
-pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True, scope="session")
+pytestmark = ONE_DATABASE
 
 
 @pytest.fixture(scope="module")

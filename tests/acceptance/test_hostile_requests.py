@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.databases import ONE_DATABASE
 from tests.raw_http import Connection, ask
 from tests.stack import Stack
+
+pytestmark = ONE_DATABASE
 
 ODD = ["%00", "%ff", "%ff%fe", "%0d%0aSet-Cookie:x", "%2e%2e%2f", "..", "%ed%a0%80", "%u0041", "%",
        "a" * 3000, "%F0%9F%98%80", "%E2%80%AE", "'%22%3Cscript%3E", ";", "*", "%7f"]

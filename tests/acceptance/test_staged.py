@@ -12,8 +12,11 @@ import pytest
 from pipeline.jobs.model import Job, JobState
 from pipeline.plans import PLANS, Stage
 from tests.conftest import models_directory
+from tests.databases import ONE_DATABASE
 from tests.servers import RedisServer
 from tests.yard import Yard, open_yard
+
+pytestmark = ONE_DATABASE
 
 JOBS = 100
 

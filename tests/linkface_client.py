@@ -26,8 +26,8 @@ class LinkfaceClient(ContractClient):
         return {"api_id": self.credentials.api_id, "api_secret": self.credentials.api_secret}
 
     def call(
-        self, one: Sent | None = None, two: Sent | None = None, *,
-        headers: dict[str, str] | None = None, **fields: str,
+        self, one: Sent | None = None, two: Sent | None = None, /, *, headers: Any = None,
+        **fields: str,
     ) -> requests.Response:
         """One call: the pictures as files, every other parameter a field of the form."""
         sent = {"image_one_file": one, "image_two_file": two}
@@ -39,12 +39,13 @@ class LinkfaceClient(ContractClient):
         parts: Any = files or {"ignored": (None, "")}
         return self.send("POST", PATH, files=parts, data={**self.known, **fields}, headers=headers)
 
-    def compare(self, one: Sent | None = None, two: Sent | None = None, **fields: str) -> Json:
+    def compare(self, one: Sent | None = None, two: Sent | None = None, /, **fields: str) -> Json:
         """The answer of a call that succeeds."""
         return succeeded(self.call(one, two, **fields))
 
     def refused(
-        self, one: Sent | None = None, two: Sent | None = None, *, http: int = 400, **fields: str
+        self, one: Sent | None = None, two: Sent | None = None, /, *, http: Any = 400,
+        **fields: str,
     ) -> tuple[str, str | None]:
         """(status, image) of a call that is refused."""
         return failed(self.call(one, two, **fields), http)

@@ -200,3 +200,11 @@ def test_no_permission(stack: Stack, face: Path) -> None:
     client = LinkfaceClient(stack)
     stack.tenants.set_permissions(client.credentials.tenant_id, Permissions().deny("matrix"))
     assert client.refused(face, face, http=403) == ("NO_PERMISSION", None)
+
+
+def test_others_pictures_do_not_exist(stack: Stack, c: LinkfaceClient, photos: Path) -> None:
+    mine = c.compare(photos / "biden.jpg", photos / "biden.jpg")["image_one"]["image_one_id"]
+    other = LinkfaceClient(stack)
+    assert other.refused(photos / "biden.jpg", image_two_id=mine) == (
+        "IMAGE_ID_NOT_EXIST", "image_two",
+    )

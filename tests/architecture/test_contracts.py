@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from api_shim.dialects import a_envelope, b_envelope, e_envelope
+from api_shim.dialects import a_envelope, b_envelope, c_envelope, e_envelope
 from api_shim.dialects.a import ApidFace
 from api_shim.dialects.b import FacesAndGroups
 from api_shim.dialects.base import Endpoint
+from api_shim.dialects.c import Linkface
 from api_shim.dialects.d import FaceSearch
 from api_shim.dialects.d_envelope import Status
 from api_shim.dialects.e import Face2
@@ -57,6 +58,7 @@ DOCUMENTS = {
             *(answer.code for answer in b_envelope.ANSWERS.values()),
         },
     ),
+    "c": Document(Linkface.endpoints, c_envelope.Status),
     "d": Document(FaceSearch.endpoints, Status),
     "e": Document(
         Face2.endpoints, {e_envelope.SUCCESS, e_envelope.INTERNAL, *e_envelope.CODES.values()}

@@ -30,7 +30,7 @@ def face(
 def tilted(degrees: float) -> Points:
     angle = np.radians(degrees)
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return ((LEVEL - 30) @ matrix.T + 30).astype(np.float32)
+    return np.asarray((LEVEL - 30) @ matrix.T + 30, np.float32)
 
 
 def turned(picture: Picture, degrees: int) -> Picture:

@@ -21,13 +21,15 @@ _SHUT_EACH = 0.82
 
 # The mouth is open when the ratio exceeds its rest by OPEN at least, and closed again when
 # it has come back by CLOSED of the way.
-_OPEN, _CLOSED, _SHORTEST_OPENING_S, _LONGEST_OPENING_S = 0.15, 0.7, 0.1, 12.0
+_OPEN, _CLOSED, _LONGEST_OPENING_S = 0.18, 0.7, 12.0
 
 # How many times the clip's own jitter from frame to frame an event must stand out.
 _ABOVE_JITTER = 4.0
 
-# New pixels that an event must show; see ``novelty``.
-_NEW_EYE, _NEW_MOUTH = 0.05, 0.06
+# New pixels that an event must show at least; see ``novelty``. A blink must go deep or show
+# much: depth and new pixels, each in units of a faint blink's, are multiplied.
+_NEW_EYE, _NEW_MOUTH = 0.05, 0.08
+_FAINT_DEPTH, _FAINT_NEW = 0.3, 0.08
 
 # Correlation of before and after below which they are no measure for the moment between.
 _ALIKE = 0.6
@@ -117,6 +119,7 @@ def _judged_blink(series: Series, start: int, lowest: int, end: int) -> Event:
     new = _new_eyes(series, start, lowest, end)
     true = (
         both and lasted <= _LONGEST_BLINK_S and new >= _NEW_EYE
+        and depth / _FAINT_DEPTH * new / _FAINT_NEW >= 1.0
         and depth >= _ABOVE_JITTER * _jitter(series.openness)
     )
     return Event(start, lowest, end, depth, new, true)

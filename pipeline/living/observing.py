@@ -60,14 +60,18 @@ class Models:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sight:
-    """The face in one frame. ``lids`` (left, right) and ``mouth`` are ratios with the
+    """The face in one frame.
+
+    ``stance`` is how the head stands by its firm points: their middle (x, y) and spread in
+    pixels, their tilt in radians. ``lids`` (left, right) and ``mouth`` are ratios with the
     head's motion taken out, ``weights`` how well each eye is to be seen (its width in
     pixels); ``residual`` what an affine motion does not explain, in units of the eyes'
     distance; ``kept`` the face in its own frame of reference, where ``mouth_at`` is the
-    middle of the mouth; ``passive`` 0 to 1, None in
-    frames that were not scored."""
+    middle of the mouth; ``passive`` 0 to 1, None in frames that were not scored.
+    """
 
     box: Box
+    stance: tuple[float, float, float, float]
     lids: tuple[float, float]
     weights: tuple[float, float]
     mouth: float
@@ -157,6 +161,7 @@ class Watcher:
         left, right = contours.eyes
         return Sight(
             box=face.box,
+            stance=_stance(contours.firm),
             lids=(placed.ratio(left), placed.ratio(right)),
             weights=(_width(left.corners), _width(right.corners)),
             mouth=placed.ratio(contours.mouth),
@@ -211,6 +216,15 @@ def thumb_of(picture: Picture) -> Grey:
 
 def _moved(points: PointSet, matrix: NDArray[np.float64]) -> PointSet:
     return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _stance(firm: PointSet) -> tuple[float, float, float, float]:
+    """Middle, spread and tilt of points that always stand in the same order."""
+    middle = firm.mean(axis=0)
+    around = (firm - middle) @ np.array([1, 1j])
+    order = np.exp(2j * np.pi * np.arange(len(around)) / len(around))
+    tilt = float(np.angle((around * order).sum()))
+    return float(middle[0]), float(middle[1]), float(np.sqrt((abs(around) ** 2).mean())), tilt
 
 
 def _width(corners: PointSet) -> float:

@@ -19,18 +19,26 @@ Path = NDArray[np.float64]
 """One row an observation: what moves, in units of its jitter; shape (n, k)."""
 
 # Seconds of a stretch that must come again, and the shortest way round.
-_STRETCH_S, _PERIOD_S = 0.7, 0.4
+_STRETCH_S, _PERIOD_S = 1.0, 0.4
 
-# In units of jitter: how like a repeated stretch is to the first, and how much must have
-# moved within it, so that holding still is no loop.
-_ALIKE, _MOVED = 2.0, 6.0
+# Frames below which nothing can come again; hundredths below which no measuring is sure.
+_FEWEST, _LEAST_JITTER = 8, 0.05
+
+COLUMNS = 7
+
+# In units of jitter: how near to the first a repeated stretch runs, and how much must have
+# moved within it, so that holding still is no loop; and the two in proportion. Loops of the
+# live video, encoded anew, run within 0.7 to 1.4 of themselves, other parts of it pass each
+# other at 1.6 at the nearest.
+_ALIKE, _MOVED, _SHARE = 1.5, 2.2, 0.45
 
 
 def loops(times: Sequence[float], sights: Sequence[Sight]) -> bool:
     """Whether a stretch of the clip comes again, or runs backwards after itself."""
-    path = _path(sights)
-    if len(path) < 8:
+    if len(sights) < _FEWEST:
         return False
+    way = way_of(sights)
+    path = way / jitter_of(way)
     step = max((times[-1] - times[0]) / (len(times) - 1), 1e-3)
     stretch = max(round(_STRETCH_S / step), 5)
     return any(
@@ -39,21 +47,26 @@ def loops(times: Sequence[float], sights: Sequence[Sight]) -> bool:
     )
 
 
-def _path(sights: Sequence[Sight]) -> Path:
-    rows = [
-        (
-            *((side.left + side.right) / 2, (side.top + side.bottom) / 2, side.width),
-            *(100 * lid for lid in sight.lids), 100 * sight.mouth,
-        )
-        for sight in sights for side in (sight.box,)
-    ]
-    path = np.array(rows, dtype=np.float64).reshape(-1, 6)
-    if len(path) < 4:
-        return path[:0]
-    path[:, :3] *= 100 / max(float(np.median(path[:, 2])), 1.0)
-    # A second difference leaves the measuring's own noise and takes the motion away.
-    jitter = 1.4826 * np.median(np.abs(np.diff(path, 2, axis=0)), axis=0) / np.sqrt(6)
-    return np.asarray(path / np.maximum(jitter, 0.05), dtype=np.float64)
+def way_of(sights: Sequence[Sight]) -> Path:
+    """Where the head stands (x, y), how large and how tilted it is, in hundredths of its
+    usual size; lids (left, right) and mouth in hundredths of their own widths; shape
+    (n, 7)."""
+    rows = [(*sight.stance, *sight.lids, sight.mouth) for sight in sights]
+    way = 100 * np.array(rows, dtype=np.float64).reshape(-1, COLUMNS)
+    if len(way):
+        way[:, :3] *= 100 / max(float(np.median(way[:, 2])), 1.0)
+        way[:, :2] -= np.median(way[:, :2], axis=0)
+        way[:, 3] = 100 * np.unwrap(way[:, 3] / 100)
+    return way
+
+
+def jitter_of(way: Path) -> NDArray[np.float64]:
+    """What measuring alone changes in each column from row to row: a second difference
+    takes the motion away."""
+    if len(way) < 4:
+        return np.ones(way.shape[1])
+    steps = np.median(np.abs(np.diff(way, 2, axis=0)), axis=0)
+    return np.asarray(np.maximum(1.4826 * steps / np.sqrt(6), _LEAST_JITTER), np.float64)
 
 
 def _pairs(path: Path, period: int, stretch: int) -> Iterator[tuple[Path, Path]]:
@@ -74,10 +87,24 @@ def _again(one: Path, other: Path, stretch: int) -> bool:
     if count < stretch:
         return False
     one, other = one[:count], other[:count]
-    apart = np.sqrt(((one - other) ** 2).mean(axis=1))
+    apart = off_the_way(one, other)
     near = np.convolve(apart, np.ones(stretch) / stretch, "valid")
     for start in np.flatnonzero(near < _ALIKE):
         part = one[start : start + stretch]
-        if np.sqrt(((part - part.mean(axis=0)) ** 2).mean()) > _MOVED / np.sqrt(2):
+        moved = float(np.sqrt(((part - part.mean(axis=0)) ** 2).mean()))
+        if moved > _MOVED and near[start] < _SHARE * moved:
             return True
     return False
+
+
+def off_the_way(one: Path, other: Path) -> NDArray[np.float64]:
+    """How far each row lies from the other path near it, also between its rows: what
+    comes again need not come again in step with the frames that are looked at."""
+    nearest = np.sqrt(((one - other) ** 2).mean(axis=1))
+    begin, way = other[:-1], np.diff(other, axis=0)
+    length = np.maximum((way**2).sum(axis=1), 1e-12)
+    for rows, place in ((one[:-1], slice(None, -1)), (one[1:], slice(1, None))):
+        along = np.clip(((rows - begin) * way).sum(axis=1) / length, 0, 1)
+        beside = rows - begin - along[:, None] * way
+        nearest[place] = np.minimum(nearest[place], np.sqrt((beside**2).mean(axis=1)))
+    return np.asarray(nearest, dtype=np.float64)

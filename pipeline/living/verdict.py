@@ -27,6 +27,7 @@ class Reason(StrEnum):
     SECOND_FACE = "second_face"
     IDENTITY = "identity"
     PASSIVE = "passive"
+    REPLAY = "replay"
 
 
 @dataclass(frozen=True, slots=True)

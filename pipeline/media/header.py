@@ -18,6 +18,7 @@ from pipeline.errors import (
     PictureCorrupt,
     PictureOutOfRange,
 )
+from pipeline.media.formats.base import Unsupported
 from pipeline.media.layouts import READERS, PictureFormat, picture_format
 
 ALL_FORMATS: frozenset[PictureFormat] = frozenset(READERS)
@@ -83,6 +84,8 @@ def inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
         raise FormatNotAccepted
     try:
         header = PictureHeader(name, *READERS[name](data))
+    except Unsupported as error:
+        raise NotAPicture(f"This kind of {name.upper()} is not supported: {error}.") from error
     except (struct.error, ValueError) as error:
         raise PictureCorrupt(f"The {name.upper()} header is damaged: {error}.") from error
     _check_range(header, limits)

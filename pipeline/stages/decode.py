@@ -9,6 +9,7 @@ every format (OpenCV applies it to TIFF even when told not to, to GIF and BMP ne
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,8 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import PictureCorrupt
+from pipeline.media.formats import gif, png, tiff
 from pipeline.media.header import PictureHeader, PictureLimits, inspect
-from pipeline.media.layouts import PictureFormat, tiff_has_alpha, without_tiff_turn
+from pipeline.media.layouts import PictureFormat
 from pipeline.sandbox.messages import JsonObject, Made
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.types import Picture
@@ -66,6 +68,8 @@ def _decode(data: bytes, header: PictureHeader) -> Picture:
         pixels = _READERS[header.format](data, header)
     except MemoryError as error:
         raise PictureCorrupt("The picture needs more memory than its size explains.") from error
+    except (ValueError, struct.error) as error:  # from what reads structures
+        raise PictureCorrupt from error
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise PictureCorrupt
     return np.ascontiguousarray(_turn_upright(pixels, header.orientation))
@@ -87,10 +91,26 @@ def _maybe_transparent(data: bytes, header: PictureHeader) -> Pixels | None:
     return _over_white(pixels) if pixels.shape[2] == 4 else pixels
 
 
+def _png(data: bytes, header: PictureHeader) -> Pixels | None:
+    plain = png.only_pixels(data)
+    clear = png.transparent_grey(data)
+    if clear is None:
+        return _maybe_transparent(plain, header)
+    # OpenCV heeds the transparent colour of every other kind.
+    stored = _stored(plain, cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.ndim != 2:
+        return None
+    grey = np.where(stored == clear, np.uint8(WHITE), _as_bytes(stored))
+    return _as_bytes(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+
+
+def _gif(data: bytes, header: PictureHeader) -> Pixels | None:
+    return _maybe_transparent(gif.first_frame(data), header)
+
+
 def _tiff(data: bytes, header: PictureHeader) -> Pixels | None:
-    plain = without_tiff_turn(data)
-    if tiff_has_alpha(data):
-        # OpenCV multiplies the colours of such files by their alpha.
+    plain = tiff.only_first_page(data)
+    if tiff.first_page(data).beyond_opencv:
         return _with_pillow(plain, header)
     return _opaque(plain, header)
 
@@ -98,19 +118,24 @@ def _tiff(data: bytes, header: PictureHeader) -> Pixels | None:
 _READERS: dict[PictureFormat, Callable[[bytes, PictureHeader], Pixels | None]] = {
     "jpeg": _opaque,
     "bmp": _opaque,
-    "png": _maybe_transparent,
-    "gif": _maybe_transparent,
+    "png": _png,
+    "gif": _gif,
     "webp": _maybe_transparent,
     "tiff": _tiff,
 }
 
 
 def _imdecode(data: bytes, flags: int) -> Pixels | None:
+    stored = _stored(data, flags)
+    return None if stored is None else _as_bytes(stored)
+
+
+def _stored(data: bytes, flags: int) -> NDArray[Any] | None:
+    """The samples as OpenCV gives them, 8 or 16 bits each."""
     try:
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise PictureCorrupt from error
-    return None if stored is None else _as_bytes(stored)
 
 
 def _with_pillow(data: bytes, header: PictureHeader) -> Pixels | None:
@@ -121,6 +146,9 @@ def _with_pillow(data: bytes, header: PictureHeader) -> Pixels | None:
             with Image.open(io.BytesIO(data), formats=[header.format.upper()]) as image:
                 if image.size != (header.width, header.height):
                     return None
+                if image.mode.startswith("I;16"):  # Pillow would clip it to 255
+                    grey = _as_bytes(np.asarray(image).astype(np.uint16))
+                    return _as_bytes(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
                 rgba = np.asarray(image.convert("RGBA"), dtype=np.uint8)
         except Exception as error:  # on hostile bytes Pillow raises every kind there is
             raise PictureCorrupt from error

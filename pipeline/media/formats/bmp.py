@@ -1,0 +1,51 @@
+"""BMP (the BITMAPINFOHEADER family)."""
+
+from __future__ import annotations
+
+import struct
+
+from pipeline.media.formats.base import UPRIGHT, Layout, Unsupported
+
+CORE_HEADER = 12
+PLAIN, RLE8, RLE4, BITFIELDS = 0, 1, 2, 3
+
+# Bits a pixel that go with each compression.
+BITS = {PLAIN: (1, 4, 8, 16, 24, 32), RLE8: (8,), RLE4: (4,), BITFIELDS: (16, 32)}
+# Masks of red, green and blue that programs write; OpenCV takes every other for these.
+MASKS = {16: ((0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)), 32: ((0xFF0000, 0xFF00, 0xFF),)}
+MASKS_AT = 54
+# Pixels that two bytes of a run stand for at most.
+LONGEST_RUN = 255
+
+
+def read(data: bytes) -> Layout:
+    pixels_at, header_size = struct.unpack_from("<II", data, 10)
+    if header_size == CORE_HEADER:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+        compression, colours = PLAIN, 0
+    elif 40 <= header_size <= 124:
+        width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+        (colours,) = struct.unpack_from("<I", data, 46)
+    else:
+        raise ValueError("unknown BMP header")
+    if bits not in BITS.get(compression, ()):
+        raise Unsupported(f"compression {compression} with {bits} bits a pixel")
+    if compression == BITFIELDS and struct.unpack_from("<3I", data, MASKS_AT) not in MASKS[bits]:
+        raise Unsupported("colours in unusual places")
+    if bits <= 8 and colours > 1 << bits:
+        raise ValueError("the palette has more colours than its pixels can name")
+    height = abs(height)  # negative: stored from the top down
+    _check_size(len(data) - max(pixels_at, 14 + header_size), width, height, bits, compression)
+    return width, height, UPRIGHT
+
+
+def _check_size(there: int, width: int, height: int, bits: int, compression: int) -> None:
+    """Whether the file has what its pixels take. An encoder may leave out the end of the
+    picture where it is RLE-coded, and jump over parts: then background shows."""
+    row = (width * bits + 31) // 32 * 4
+    if compression in (RLE8, RLE4):
+        least = 2 * (width * height // (LONGEST_RUN * 64))
+    else:
+        least = row * height
+    if there < least:
+        raise ValueError("too little data for its pixels")

@@ -1,0 +1,64 @@
+"""GIF (GIF89a)."""
+
+from __future__ import annotations
+
+import struct
+
+from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Layout, exactly
+
+EXTENSION, IMAGE, TRAILER = 0x21, 0x2C, 0x3B
+GRAPHIC_CONTROL = 0xF9
+HEADER = 13
+# Pixels that one code stands for at most: codes have up to 12 bits, each a pixel longer
+# than one before it; the shortest code has three bits.
+MOST_UNPACKED = 4096 * 8 // 3
+
+
+def read(data: bytes) -> Layout:
+    width, height = struct.unpack_from("<HH", data, 6)
+    _, image = _first_image(data)
+    left, top, across, down = struct.unpack_from("<HHHH", data, image + 1)
+    if left + across > width or top + down > height or not across * down:
+        raise ValueError("the first frame reaches over the screen")
+    if across * down > (len(data) - image) * MOST_UNPACKED:
+        raise ValueError("too little data for its pixels")
+    return width, height, UPRIGHT
+
+
+def first_frame(data: bytes) -> bytes:
+    """A GIF of the first frame alone; comments and other programs' data are left away."""
+    control, image = _first_image(data)
+    start = image + 10 + _table_size(data[image + 9])
+    end = _skip_blocks(data, start + 1)
+    screen = data[: HEADER + _table_size(data[10])]
+    return screen + control + data[image:end] + bytes([TRAILER])
+
+
+def _first_image(data: bytes) -> tuple[bytes, int]:
+    """(the graphic control before it, where it begins)."""
+    position = HEADER + _table_size(exactly(data, 10, 1)[0])
+    control = b""
+    for _ in range(MAX_CHUNKS):
+        kind, label = exactly(data, position, 2)
+        if kind == IMAGE:
+            exactly(data, position, 11)
+            return control, position
+        if kind != EXTENSION:
+            raise ValueError("no picture inside")
+        end = _skip_blocks(data, position + 2)
+        if label == GRAPHIC_CONTROL:
+            control = data[position:end]
+        position = end
+    raise ValueError("too many extensions")
+
+
+def _skip_blocks(data: bytes, position: int) -> int:
+    """Where the chain of sub-blocks that begins at ``position`` ends."""
+    while size := exactly(data, position, 1)[0]:
+        position += 1 + size
+    return position + 1
+
+
+def _table_size(packed: int) -> int:
+    """Bytes of the colour table that a packed field announces."""
+    return 3 << (packed & 7) + 1 if packed & 0x80 else 0

@@ -1,0 +1,93 @@
+"""PNG (W3C PNG, third edition)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Layout
+from pipeline.media.formats.tiff import exif_orientation
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# Bits a sample that go with each colour type, and its samples a pixel.
+DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+GREY = 0
+
+# Bytes that one byte of a deflate stream can stand for at most (RFC 1951: 258 a symbol of
+# two bits).
+MOST_INFLATED = 1032
+
+# What gives pixels. Everything else is left away before decoding: colour profiles and
+# texts are streams of their own that can be bombs, frames of an animation are not shown.
+NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+LONGEST = {b"IHDR": 13, b"PLTE": 3 * 256, b"tRNS": 256, b"IEND": 0}
+
+
+def read(data: bytes) -> Layout:
+    if data[12:16] != b"IHDR":
+        raise ValueError("IHDR is not the first chunk")
+    width, height = struct.unpack_from(">II", data, 16)
+    row_bits = width * _pixel_bits(data)
+    orientation, packed, headers = UPRIGHT, 0, 0
+    for name, start, end in _chunks(data):
+        if end - start > LONGEST.get(name, len(data)):
+            raise ValueError(f"{name.decode('latin-1')} is too long")
+        headers += name == b"IHDR"
+        if name == b"IDAT":
+            packed += end - start
+        elif name == b"eXIf":
+            orientation = exif_orientation(data[start:end].removeprefix(b"Exif\0\0"))
+    if headers != 1:
+        raise ValueError("two headers")
+    if (1 + row_bits // 8) * height > packed * MOST_INFLATED:
+        raise ValueError("too little data for its pixels")
+    return width, height, orientation
+
+
+def _pixel_bits(data: bytes) -> int:
+    depth, colour, compression, filtering, interlace = struct.unpack_from("5B", data, 24)
+    if depth not in DEPTHS.get(colour, ()) or (compression, filtering) != (0, 0) or interlace > 1:
+        raise ValueError("impossible header")
+    return int(depth * SAMPLES[colour])
+
+
+def only_pixels(data: bytes) -> bytes:
+    """The same picture without the chunks that no pixel needs."""
+    parts = [SIGNATURE]
+    for name, start, end in _chunks(data):
+        if name in NEEDED:
+            parts.append(data[start - 8 : end + 4])
+    return b"".join(parts)
+
+
+def transparent_grey(data: bytes) -> int | None:
+    """The one grey that is transparent, as a decoder gives it: spread to 8 bits, or of 16;
+    None when there is none, or the picture is not grey without alpha."""
+    depth, colour = data[24], data[25]
+    if colour != GREY:
+        return None
+    for name, start, end in _chunks(data):
+        if name == b"tRNS" and end - start == 2:
+            value = int.from_bytes(data[start:end], "big") & (1 << depth) - 1
+            return value if depth == 16 else value * 255 // ((1 << depth) - 1)
+    return None
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, end) of each chunk's payload, up to IEND.
+
+    The whole chain is walked: OpenCV allocates what a chunk announces before it looks
+    whether the file has it, 4 GB for one flipped byte.
+    """
+    position = 8
+    for _ in range(MAX_CHUNKS):
+        length, name = struct.unpack_from(">I4s", data, position)
+        if position + 12 + length > len(data):
+            raise ValueError("chunk reaches over the end")
+        yield name, position + 8, position + 8 + length
+        if name == b"IEND":
+            return
+        position += 12 + length
+    raise ValueError("too many chunks")

@@ -1,0 +1,228 @@
+"""TIFF (revision 6.0), and the EXIF block that borrows its form (CIPA DC-008)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.media.formats.base import UPRIGHT, Layout, Unsupported
+
+MAX_IFD_ENTRIES = 1_024
+# A tile that is larger than the picture by more than what tiles are rounded up to asks
+# for memory only.
+MAX_TILE_OVERHANG = 1_024
+# The largest picture has fewer in tiles of 20 x 20 pixels, or in strips of one row.
+MAX_PARTS = 100_000
+
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 0x100, 0x101, 0x102, 0x103, 0x106
+STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES = 0x111, 0x112, 0x115, 0x116, 0x117
+PLANAR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 0x11C, 0x142, 0x143, 0x144, 0x145
+COLOUR_MAP, SAMPLE_FORMAT = 0x140, 0x153
+
+# Types of values that are whole numbers without sign: struct's letter of each.
+NUMBERS = {1: "B", 3: "H", 4: "I"}
+SHORT = 3
+
+PLAIN, FAX_RLE, FAX_3, FAX_4, LZW, JPEG, DEFLATE, PACK_BITS, OLD_DEFLATE = (
+    1, 2, 3, 4, 5, 7, 8, 32773, 32946
+)
+FAX = (FAX_RLE, FAX_3, FAX_4)
+# Bytes that one byte of each may stand for at most, with room to spare.
+MOST_UNPACKED = {
+    PLAIN: 1, FAX_RLE: 4096, FAX_3: 4096, FAX_4: 100_000, LZW: 4096, JPEG: 100_000,
+    DEFLATE: 1032, PACK_BITS: 64, OLD_DEFLATE: 1032,
+}
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
+# Samples that carry colour; one more is transparency.
+COLOUR_SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
+# Bits a sample that are taken, without and with transparency.
+DEPTHS = {
+    WHITE_IS_ZERO: (1, 2, 4, 8, 16), BLACK_IS_ZERO: (1, 2, 4, 8, 16), RGB: (8, 16),
+    PALETTE: (1, 2, 4, 8), CMYK: (8, 16), YCBCR: (8,),
+}
+DEPTHS_WITH_ALPHA = {BLACK_IS_ZERO: (8,), RGB: (8, 16)}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the first directory says of its pixels; ``extra`` are samples beyond colour."""
+
+    width: int
+    height: int
+    bits: int
+    compression: int
+    photometric: int
+    samples: int
+    planar: bool
+    tiled: bool
+    orientation: int
+
+    @property
+    def extra(self) -> int:
+        return self.samples - COLOUR_SAMPLES[self.photometric]
+
+    @property
+    def beyond_opencv(self) -> bool:
+        """OpenCV multiplies colours by their alpha, gets some tiles wrong, and cannot read
+        the others; Pillow can, with exceptions that ``read`` does not take."""
+        deep_cmyk = self.photometric == CMYK and self.bits == 16
+        return bool(self.extra) or self.tiled or self.bits in (2, 4) or deep_cmyk
+
+
+def read(data: bytes) -> Layout:
+    page = first_page(data)
+    return page.width, page.height, page.orientation
+
+
+def first_page(data: bytes) -> Page:
+    """Raises as ``read`` does."""
+    tags = _Tags(data)
+    if tags.get(WIDTH) is None or tags.get(HEIGHT) is None:
+        raise ValueError("no size")
+    page = Page(
+        width=tags.one(WIDTH),
+        height=tags.one(HEIGHT),
+        bits=_bits(tags),
+        compression=tags.one(COMPRESSION, PLAIN),
+        photometric=tags.one(PHOTOMETRIC, BLACK_IS_ZERO),
+        samples=tags.one(SAMPLES, 1),
+        planar=tags.one(PLANAR, 1) == 2,
+        tiled=tags.get(TILE_WIDTH) is not None,
+        orientation=_turn(tags.one(ORIENTATION, UPRIGHT)),
+    )
+    _check_kind(page, tags)
+    _check_parts(page, tags, len(data))
+    return page
+
+
+def _bits(tags: _Tags) -> int:
+    depths = tags.get(BITS) or (1,)
+    if len(set(depths)) != 1 or len(depths) > max(tags.one(SAMPLES, 1), 1):
+        raise ValueError("bits a sample are not as they should be")
+    return depths[0]
+
+
+def _check_kind(page: Page, tags: _Tags) -> None:
+    if page.compression not in MOST_UNPACKED:
+        raise Unsupported(f"compression {page.compression}")
+    if page.photometric not in COLOUR_SAMPLES:
+        raise Unsupported(f"colour space {page.photometric}")
+    if set(tags.get(SAMPLE_FORMAT) or (1,)) != {1}:
+        raise Unsupported("samples that are no whole numbers from 0 on")
+    if page.extra not in (0, 1):
+        raise ValueError("too many samples a pixel, or too few")
+    depths = DEPTHS_WITH_ALPHA if page.extra else DEPTHS
+    if page.bits not in depths.get(page.photometric, ()):
+        raise Unsupported(f"{page.bits} bits a sample and {page.extra} of transparency")
+    if page.compression in FAX and (page.bits, page.samples) != (1, 1):
+        raise ValueError("fax compression is for black and white")
+    if page.beyond_opencv:
+        _check_for_pillow(page, tags)
+
+
+def _check_for_pillow(page: Page, tags: _Tags) -> None:
+    if page.planar:
+        raise Unsupported("planes one after the other")
+    if page.photometric == WHITE_IS_ZERO and page.bits == 16:
+        raise Unsupported("16 bits a sample where white is zero, in tiles")
+    if page.photometric == PALETTE and max(tags.get(COLOUR_MAP) or (0,)) < 256:
+        raise Unsupported("a palette of 8 bits")
+
+
+def _check_parts(page: Page, tags: _Tags, size: int) -> None:
+    """The strips or tiles lie in the file, each in a place of its own, and have what
+    their pixels take."""
+    if page.tiled:
+        across, down = tags.one(TILE_WIDTH), tags.one(TILE_HEIGHT)
+        offsets, sizes = tags.get(TILE_OFFSETS), tags.get(TILE_SIZES)
+    else:
+        across, down = page.width, min(tags.one(ROWS_PER_STRIP, page.height), page.height)
+        offsets, sizes = tags.get(STRIP_OFFSETS), tags.get(STRIP_SIZES)
+    if not (across and down and page.width and page.height):
+        raise ValueError("parts without pixels")
+    if across > page.width + MAX_TILE_OVERHANG or down > page.height + MAX_TILE_OVERHANG:
+        raise ValueError("tiles larger than the picture")
+    parts = -(-page.width // across) * -(-page.height // down)
+    parts *= page.samples if page.planar else 1
+    if parts > MAX_PARTS:
+        raise ValueError("too many tiles")
+    if offsets is None or sizes is None or min(len(offsets), len(sizes)) < parts:
+        raise ValueError("strips or tiles are missing")
+    if sum(sizes[:parts]) > size:
+        raise ValueError("strips or tiles lie on top of each other")
+    least = page.width * page.bits * page.samples // 8 * page.height
+    if page.photometric != YCBCR and least > sum(sizes[:parts]) * MOST_UNPACKED[page.compression]:
+        raise ValueError("too little data for its pixels")
+
+
+def exif_orientation(exif: bytes) -> int:
+    """The orientation in an EXIF block that starts with its TIFF header; 1 when there
+    is none or the block is damaged: a bad thumbnail must not cost the picture."""
+    try:
+        return _turn(_Tags(exif).one(ORIENTATION, UPRIGHT))
+    except (struct.error, ValueError):
+        return UPRIGHT
+
+
+def _turn(value: int) -> int:
+    return value if 1 <= value <= 8 else UPRIGHT
+
+
+def only_first_page(data: bytes) -> bytes:
+    """The same TIFF with its orientation set to upright, and no page behind the first.
+
+    Decoders differ in whether they apply the turn, so none of them gets to see it;
+    chains of pages can be endless.
+    """
+    tags = _Tags(data)
+    changed = bytearray(data)
+    for tag, entry in tags.places():
+        if tag == ORIENTATION:
+            struct.pack_into(tags.order + "HHIHH", changed, entry, tag, SHORT, 1, UPRIGHT, 0)
+    if tags.end + 4 <= len(changed):
+        changed[tags.end : tags.end + 4] = bytes(4)
+    return bytes(changed)
+
+
+class _Tags:
+    """The first directory: its entries that hold whole numbers."""
+
+    def __init__(self, data: bytes) -> None:
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+        if order is None:
+            raise ValueError("not a TIFF header")
+        self._data = data
+        self.order = order
+        (self._start,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, self._start)
+        if count > MAX_IFD_ENTRIES:
+            raise ValueError("too many entries")
+        self.end = self._start + 2 + 12 * count
+        self._entries = dict(self.places())
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """(tag, offset) of each entry."""
+        for entry in range(self._start + 2, self.end, 12):
+            yield struct.unpack_from(self.order + "H", self._data, entry)[0], entry
+
+    def get(self, tag: int) -> tuple[int, ...] | None:
+        """The entry's numbers; None when there is no such entry, or it has others."""
+        entry = self._entries.get(tag)
+        if entry is None:
+            return None
+        kind, count, offset = struct.unpack_from(self.order + "HII", self._data, entry + 2)
+        letter = NUMBERS.get(kind)
+        if letter is None:
+            return None
+        if count > MAX_PARTS * 2:
+            raise ValueError("too many values")
+        form = f"{self.order}{count}{letter}"
+        start = entry + 8 if struct.calcsize(form) <= 4 else offset
+        return struct.unpack_from(form, self._data, start)
+
+    def one(self, tag: int, default: int = 0) -> int:
+        """The entry's only number."""
+        values = self.get(tag)
+        return values[0] if values is not None and len(values) == 1 else default

@@ -1,0 +1,83 @@
+"""WebP (the WebP container specification, RFC 9649)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Layout, exactly
+from pipeline.media.formats.tiff import exif_orientation
+
+CHUNK = 8
+FRAME_HEADER = 16
+ANIMATED = 0x02
+
+
+def read(data: bytes) -> Layout:
+    name, start = data[12:16], 20
+    if name != b"VP8X":
+        return *_stream_size(name, data, start), UPRIGHT
+    flags = exactly(data, start, 1)[0]
+    canvas = 1 + _three(data, start + 4), 1 + _three(data, start + 7)
+    orientation, shown = UPRIGHT, False
+    for name, start, end in _chunks(data):
+        if name == b"EXIF":
+            orientation = exif_orientation(data[start:end].removeprefix(b"Exif\0\0"))
+        elif name == b"ANMF" and not shown:
+            _check_frame(data, start, canvas)
+            shown = True
+        elif name in (b"VP8 ", b"VP8L") and not shown:
+            if _stream_size(name, data, start) != canvas and not flags & ANIMATED:
+                raise ValueError("the picture has not the size of its canvas")
+            shown = True
+    if not shown:
+        raise ValueError("no picture inside")
+    return *canvas, orientation
+
+
+def _check_frame(data: bytes, start: int, canvas: tuple[int, int]) -> None:
+    """The first frame of an animation lies within the canvas."""
+    left, top = 2 * _three(data, start), 2 * _three(data, start + 3)
+    width, height = 1 + _three(data, start + 6), 1 + _three(data, start + 9)
+    if left + width > canvas[0] or top + height > canvas[1]:
+        raise ValueError("a frame reaches over its canvas")
+    position = start + FRAME_HEADER
+    name = exactly(data, position, CHUNK)[:4]
+    if name == b"ALPH":
+        (length,) = struct.unpack_from("<I", data, position + 4)
+        position += CHUNK + length + length % 2
+        name = exactly(data, position, CHUNK)[:4]
+    if _stream_size(name, data, position + CHUNK) != (width, height):
+        raise ValueError("a frame has not the size that it announces")
+
+
+def _stream_size(name: bytes, data: bytes, start: int) -> tuple[int, int]:
+    """(width, height) by the coded picture itself."""
+    if name == b"VP8L":
+        signature, bits = struct.unpack_from("<BI", data, start)
+        if signature != 0x2F:
+            raise ValueError("no VP8L signature")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if name == b"VP8 ":
+        code, width, height = struct.unpack_from("<3sHH", data, start + 3)
+        if code != b"\x9d\x01\x2a":
+            raise ValueError("no VP8 start code")
+        return width & 0x3FFF, height & 0x3FFF  # the upper bits are a scale
+    raise ValueError("unknown WebP chunk")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(name, start, end) of each chunk's payload; the file may end early."""
+    position = 12
+    for _ in range(MAX_CHUNKS):
+        if position + CHUNK > len(data):
+            return
+        name, length = struct.unpack_from("<4sI", data, position)
+        start = position + CHUNK
+        yield name, start, min(start + length, len(data))
+        position = start + length + length % 2  # chunks are padded to even lengths
+    raise ValueError("too many chunks")
+
+
+def _three(data: bytes, start: int) -> int:
+    return int.from_bytes(exactly(data, start, 3), "little")

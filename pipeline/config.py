@@ -218,6 +218,11 @@ class Settings(BaseSettings):
     index_threads: int = Field(
         1, ge=1, description="Threads with which hnswlib builds and searches a graph."
     )
+    index_memory_mb: int = Field(
+        0, ge=0, description="Megabytes of galleries that an index process holds; those that "
+        "were not searched for longest are let go, and read again when somebody searches in "
+        "them. 0: all of them.",
+    )
     index_snapshot_changes: int = Field(
         10_000, ge=1, description="Fewest changes of a gallery between two snapshots of its "
         "index; a large gallery waits for a tenth of its size. One below that is read from the "

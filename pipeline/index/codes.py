@@ -101,6 +101,10 @@ class CodesIndex(FlatIndex):
             raise SnapshotUnusable("The stored codes are not those of the vectors.")
         return index
 
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + WORDS * self._codes.itemsize * self.rows.end
+
     def arrays(self) -> Arrays:
         return super().arrays() | {
             "codes": self._codes[:, : self.rows.end],

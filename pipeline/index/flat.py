@@ -42,6 +42,11 @@ class FlatIndex:
         return self.rows.dimension
 
     @property
+    def nbytes(self) -> int:
+        """About how much memory it takes."""
+        return self.rows.nbytes
+
+    @property
     def garbage(self) -> float:
         """The share of what it holds that only takes up room, 0 to 1."""
         return self.rows.free / max(self.rows.end, 1)

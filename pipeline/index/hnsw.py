@@ -92,6 +92,11 @@ class HnswIndex(FlatIndex):
         return index
 
     @property
+    def nbytes(self) -> int:
+        nodes = self._row_of_node.nbytes + self._node_of_row.nbytes
+        return super().nbytes + nodes + int(self._graph.index_file_size())
+
+    @property
     def garbage(self) -> float:
         return max(super().garbage, self._dead / max(self._nodes, 1))
 

@@ -9,18 +9,31 @@ from pipeline.config import Settings
 from pipeline.index.choice import Choice
 from pipeline.index.hnsw import GraphShape
 
+PURGE_EARLY = 0.5
+"""Share of the time to purge after which a view writes a snapshot without the deleted
+labels, so that there is time left to try again."""
+
+MB = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class ViewOptions:
     """``garbage_share`` of an index brings it to be built anew; ``snapshot_changes`` are
     the fewest between two snapshots; what was deleted is in no snapshot after
-    ``purge_after_s``; every ``canary_every``-th search is repeated exactly (0: none)."""
+    ``purge_after_s``; every ``canary_every``-th search is repeated exactly (0: none); the
+    views of one process take about ``memory_bytes`` together (0: any amount)."""
 
     choice: Choice = field(default_factory=Choice)
     garbage_share: float = 0.25
     snapshot_changes: int = 10_000
     purge_after_s: float = 3600.0
     canary_every: int = 1000
+    memory_bytes: int = 0
+
+    def purge_due(self, removed_at: float, now: float) -> bool:
+        """Whether what was deleted at ``removed_at`` (0: nothing) is to leave the
+        snapshots."""
+        return removed_at > 0 and now - removed_at >= PURGE_EARLY * self.purge_after_s
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -41,4 +54,5 @@ class ViewOptions:
             snapshot_changes=settings.index_snapshot_changes,
             purge_after_s=settings.purge_after_s,
             canary_every=settings.index_canary_every,
+            memory_bytes=settings.index_memory_mb * MB,
         )

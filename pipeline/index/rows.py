@@ -19,6 +19,10 @@ from pipeline.index.base import Hit, Labels, Vectors
 from pipeline.types import Entry
 
 FIRST_CAPACITY = 1024  # rows; doubled whenever they are full
+OBJECTS = 250
+"""Bytes that a row takes beside its place in the arrays: its entries in two dictionaries,
+which are half empty after they have grown, and the numbers in them."""
+
 SLOTS = 64
 """Collections that rows can tell apart, one bit of a mask each."""
 
@@ -70,6 +74,13 @@ class Rows:
     def free(self) -> int:
         """How many rows below ``end`` hold none."""
         return len(self._free)
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory all this takes; what is only reserved takes none yet."""
+        arrays = (self.vectors, self._labels, self._masks, self._digests)
+        a_row = sum(array.strides[0] for array in arrays)
+        return a_row * self.end + OBJECTS * len(self._row_of)
 
     def labels(self) -> Labels:
         return np.sort(np.fromiter(self._row_of, np.int64, len(self._row_of)))

@@ -38,10 +38,6 @@ GROWTH_BETWEEN_SNAPSHOTS = 0.1
 """Changes since the last snapshot, as a share of the labels, before there is another: a
 large gallery is not written anew for every few thousand faces."""
 
-PURGE_EARLY = 0.5
-"""Share of the time to purge after which a view writes a snapshot without the deleted
-labels, so that there is time left to try again."""
-
 
 class TenantView:
     """Searches of one tenant, over an index that follows the gallery.
@@ -85,6 +81,16 @@ class TenantView:
         """The engine that searches; empty while nothing is enrolled."""
         return self._index.engine if self._index is not None else ""
 
+    @property
+    def nbytes(self) -> int:
+        """About how much memory it takes."""
+        return self._index.nbytes if self._index is not None else 0
+
+    @property
+    def removed_at(self) -> float:
+        """Since when there may be snapshots with a deleted label; 0: there are none."""
+        return self._removed_at
+
     def __len__(self) -> int:
         return len(self._index) if self._index is not None else 0
 
@@ -120,10 +126,11 @@ class TenantView:
 
     # Following -----------------------------------------------------------------
 
-    def open(self) -> int:
+    def open(self, removed_at: float = 0.0) -> int:
         """Read the newest usable snapshot, or else the gallery, then what has changed
-        since; the number that searches see."""
+        since; the number that searches see. ``removed_at`` is that of an earlier view."""
         with self._changing:
+            self._removed_at = removed_at
             self._exchange(*(self._restored() or self._read_gallery()))
             return self.catch_up()
 
@@ -318,8 +325,7 @@ class TenantView:
 
     def _purge_due(self) -> bool:
         """Whether a recorded snapshot may have held a deleted label for long enough."""
-        waited = self._clock() - self._removed_at
-        return self._removed_at > 0 and waited >= PURGE_EARLY * self._options.purge_after_s
+        return self._options.purge_due(self._removed_at, self._clock())
 
     def _purge(self, records: Sequence[SnapshotRecord]) -> None:
         """Take the deleted out of the snapshots."""

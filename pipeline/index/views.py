@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.errors import FaceError, TenantNotFound
@@ -19,25 +20,37 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Place:
-    """Where a tenant's view is, or will be once somebody has opened it."""
+    """Where a tenant's view is, or will be once somebody has opened it.
+
+    ``used`` is when it was last searched in. Of a view that was let go ``seen`` is the
+    last number it had seen, and ``removed_at`` since when a snapshot may hold what was
+    deleted; a place in which none has been yet knows neither.
+    """
 
     opening: threading.Lock = field(default_factory=threading.Lock)
     view: TenantView | None = None
+    used: float = 0.0
+    seen: int = -1
+    removed_at: float = 0.0
 
 
 class Views:
-    """Opens a tenant's view at its first use and keeps it; thread-safe.
+    """Opens a tenant's view at its first use and keeps it while there is room;
+    thread-safe.
 
-    Two tenants do not wait for each other. Everything may raise
+    Two tenants do not wait for each other. A view that was let go is opened anew by the
+    next search, which sees what any other would. Everything may raise
     ``DatabaseUnavailable`` and ``MediaUnavailable``.
     """
 
     def __init__(
-        self, source: ChangeSource, store: MediaStore, options: ViewOptions | None = None
+        self, source: ChangeSource, store: MediaStore, options: ViewOptions | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._store = store
         self._options = options or ViewOptions()
+        self._clock = clock
         self._places: dict[int, _Place] = {}
         self._lock = threading.Lock()
 
@@ -45,16 +58,30 @@ class Views:
     def source(self) -> ChangeSource:
         return self._source
 
+    @property
+    def nbytes(self) -> int:
+        """About how much memory all views take."""
+        with self._lock:
+            return sum(place.view.nbytes for place in self._places.values() if place.view)
+
+    @property
+    def held(self) -> set[int]:
+        """The tenants whose views are in memory."""
+        with self._lock:
+            return {tenant for tenant, place in self._places.items() if place.view}
+
     def view(self, tenant_id: int) -> TenantView:
         """The tenant's view; the first call reads it in and may take seconds."""
-        with self._lock:
-            place = self._places.setdefault(tenant_id, _Place())
+        place = self._place(tenant_id)
         with place.opening:
-            if place.view is None:
-                view = TenantView(tenant_id, self._source, self._store, self._options)
-                view.open()
+            view = place.view
+            if view is None:
+                view = TenantView(
+                    tenant_id, self._source, self._store, self._options, self._clock
+                )
+                view.open(place.removed_at)
                 place.view = view
-        return place.view
+        return view
 
     def search(
         self, tenant_id: int, probe: Embedding, k: int,
@@ -67,18 +94,22 @@ class Views:
         change ``at_least`` yet.
         """
         seen = max(at_least, self._source.latest(tenant_id))
-        view = self.view(tenant_id)
-        return view.search(probe[None, :], k, collections, seen)[0]
+        place = self._place(tenant_id)
+        opens, place.used = place.view is None, self._clock()
+        found = self.view(tenant_id).search(probe[None, :], k, collections, seen)[0]
+        if opens:
+            self._make_room()
+        return found
 
     def keep(self, tenants: Sequence[int]) -> None:
-        """One round of what is not urgent: open the views of ``tenants``, follow their
-        logs, write and purge snapshots, and let go of tenants that are not named. A
-        tenant whose round fails does not keep the others waiting."""
+        """One round of what is not urgent: open the views of ``tenants``, as far as there
+        is room, follow their logs, write and purge snapshots, and let go of tenants that
+        are not named. A tenant whose round fails does not keep the others waiting."""
         for tenant_id in set(self._places).difference(tenants):
             self.forget(tenant_id)
         for tenant_id in tenants:
             try:
-                self.view(tenant_id).maintain()
+                self._look_after(tenant_id)
             except TenantNotFound:
                 self.forget(tenant_id)
             except FaceError as error:
@@ -86,8 +117,61 @@ class Views:
                     "The index of a tenant waits: %s", error,
                     extra={"action": "index_waits", "tenant": tenant_id, "code": error.code},
                 )
+        self._make_room()  # all may have grown
 
     def forget(self, tenant_id: int) -> None:
-        """Let go of a tenant's view."""
+        """Let go of a tenant's view for good."""
         with self._lock:
             self._places.pop(tenant_id, None)
+
+    def _place(self, tenant_id: int) -> _Place:
+        with self._lock:
+            return self._places.setdefault(tenant_id, _Place())
+
+    def _look_after(self, tenant_id: int) -> None:
+        """A tenant's part of a round."""
+        place = self._place(tenant_id)
+        if place.view is not None:
+            place.view.maintain()
+        elif self._wants_view(tenant_id, place):
+            self.view(tenant_id).maintain()
+            self._make_room()
+
+    def _wants_view(self, tenant_id: int, place: _Place) -> bool:
+        """Whether a round opens a view: for the first time while there is room, then when
+        its snapshots are to be written or purged."""
+        most = self._options.memory_bytes
+        if most == 0 or (place.seen < 0 and self.nbytes < most):
+            return True
+        latest = self._source.latest(tenant_id)
+        if latest != place.seen and not place.removed_at:
+            place.removed_at = self._clock()  # it may have been a deletion
+        grown = latest - max(place.seen, 0) > self._options.snapshot_changes
+        due = self._options.purge_due(place.removed_at, self._clock())
+        return due or (place.seen >= 0 and grown)
+
+    def _make_room(self) -> None:
+        """Let go of the views that were not searched for longest, while all together take
+        too much; the one that was searched last stays, whatever it takes."""
+        most = self._options.memory_bytes
+        if not most:
+            return
+        with self._lock:
+            held = {
+                tenant: place.view for tenant, place in self._places.items() if place.view
+            }
+            taken = sum(view.nbytes for view in held.values())
+            last = max((place.used for place in self._places.values()), default=0.0)
+            for tenant in sorted(held, key=lambda tenant: self._places[tenant].used):
+                if taken <= most or 0 < last == self._places[tenant].used:
+                    return
+                taken -= held[tenant].nbytes
+                self._let_go(tenant, held[tenant])
+
+    def _let_go(self, tenant_id: int, view: TenantView) -> None:
+        place = self._places[tenant_id]
+        place.seen, place.removed_at, place.view = view.applied, view.removed_at, None
+        LOG.info(
+            "The index of a tenant was let go to make room",
+            extra={"action": "index_let_go", "tenant": tenant_id, "bytes": view.nbytes},
+        )

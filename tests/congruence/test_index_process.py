@@ -17,7 +17,7 @@ from pipeline.index.options import ViewOptions
 from pipeline.index.views import Views
 from pipeline.media.directory import DirectoryStore
 from tests.gallery_factory import Shelf, vector_of
-from tests.job_factory import add_tenant
+from tests.job_factory import Clock, add_tenant
 
 
 @pytest.fixture
@@ -126,6 +126,72 @@ def test_a_round_goes_on_after_a_failure(
 
     views.keep(tenant_ids(engine))
     assert [record.count for record in log.snapshots(shelf.tenant)] == [3]
+
+
+ROOM_FOR_ONE = ViewOptions(memory_bytes=1, snapshot_changes=1, purge_after_s=100.0)
+
+
+@pytest.fixture
+def narrow(shelf: Shelf, clock: Clock) -> Views:
+    """Views of which one at a time has room."""
+    return Views(shelf.log, shelf.media, ROOM_FOR_ONE, clock)
+
+
+def test_two_galleries_with_room_for_one(narrow: Views, shelf: Shelf, other: Shelf) -> None:
+    """Whoever comes is searched in what was committed before, and the other makes room."""
+    for number in range(4):
+        for each in (shelf, other):
+            each.clock.forward(1)
+            face, gone = each.add(f"face {number}"), each.add(f"gone {number}")
+            label, lost = each.label(face), each.label(gone)
+            assert search(narrow, each, f"face {number}")[0] == label
+            assert search(narrow, each, f"gone {number}")[0] == lost
+            each.faces.delete(each.tenant, gone.id)
+            found = search(narrow, each, f"gone {number}")
+            assert label in found
+            assert lost not in found
+            assert narrow.held == {each.tenant}
+    narrow.keep([shelf.tenant, other.tenant])
+    assert narrow.held == {other.tenant}  # it was searched last
+    assert narrow.nbytes > 0
+
+
+def test_there_is_room_for_all_that_fit(shelf: Shelf, other: Shelf, clock: Clock) -> None:
+    shelf.add("one")
+    other.add("one")
+    views = Views(shelf.log, shelf.media, ViewOptions(memory_bytes=100_000_000), clock)
+    views.keep([shelf.tenant, other.tenant])
+    assert views.held == {shelf.tenant, other.tenant}
+
+
+def test_snapshots_of_who_was_let_go_are_purged(
+    narrow: Views, shelf: Shelf, other: Shelf, clock: Clock
+) -> None:
+    tenants = [shelf.tenant, other.tenant]
+    faces = shelf.enrol("crowd", 3).faces
+    narrow.view(shelf.tenant).snapshot()
+    other.add("one")
+    search(narrow, other, "one")
+    shelf.faces.delete(shelf.tenant, faces[0].id)
+    narrow.keep(tenants)
+    assert [record.count for record in shelf.log.snapshots(shelf.tenant)] == [3]
+    clock.forward(51)
+    narrow.keep(tenants)
+    assert [record.count for record in shelf.log.snapshots(shelf.tenant)] == [2]
+    assert narrow.held == {other.tenant}
+
+
+def test_galleries_that_nobody_searches_get_snapshots(
+    narrow: Views, shelf: Shelf, other: Shelf
+) -> None:
+    other.add("one")
+    search(narrow, other, "one")
+    narrow.view(shelf.tenant)
+    narrow.keep([shelf.tenant, other.tenant])
+    shelf.enrol("crowd", 3)
+    narrow.keep([shelf.tenant, other.tenant])
+    assert [record.count for record in shelf.log.snapshots(shelf.tenant)] == [3]
+    assert narrow.held == {other.tenant}
 
 
 def test_a_tenant_that_is_gone_is_let_go(views: Views, engine: Engine, shelf: Shelf) -> None:

@@ -1,0 +1,118 @@
+"""What a face costs in the memory of an index process.
+
+    python -m tests.benchmarks.index_memory --faces 100000 --engines flat,codes
+
+Fills a gallery in SQL and opens its view in a process of its own, once from SQL and once
+from a snapshot, as an index process does at its start: the growth of that process's
+resident memory, by the faces. Beside it what the view itself reckons, by which
+FACELINE_INDEX_MEMORY_MB is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from sqlalchemy import insert
+
+from pipeline.database import migrate
+from pipeline.database.engine import open_engine, writing
+from pipeline.database.schema import faces, images, tenants, vectors
+from pipeline.gallery.changes import ChangeLog
+from pipeline.index.choice import Choice
+from pipeline.index.options import ViewOptions
+from pipeline.index.views import Views
+from pipeline.media.directory import DirectoryStore
+
+DIMENSION = 512
+BLOCK = 2000
+TENANT = 1
+
+
+def fill(url: str, count: int) -> None:
+    """``count`` faces, each on a picture of its own."""
+    engine = open_engine(url, durable=False)
+    migrate.upgrade(engine)
+    with writing(engine) as connection:
+        connection.execute(insert(tenants).values(
+            id=TENANT, name="memory", settings={}, disabled=False, created_at=0.0,
+            log_number=count,
+        ))
+    for start in range(1, count + 1, BLOCK):
+        numbers = range(start, min(start + BLOCK, count + 1))
+        with writing(engine) as connection:
+            for table, rows in zip((images, faces, vectors), _rows(numbers), strict=True):
+                connection.execute(insert(table), rows)
+    engine.dispose()
+
+
+def _rows(numbers: range) -> Iterator[list[dict[str, Any]]]:
+    common = {"tenant_id": TENANT, "created_at": 0.0}
+    drawn = np.random.default_rng(numbers.start).standard_normal((len(numbers), DIMENSION))
+    units = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype("<f4")
+    yield [
+        {**common, "id": n, "image_id": f"i{n}", "sha256": f"{n:064}", "media_key": f"k{n}",
+         "size": 1, "width": 1, "height": 1, "format": "JPEG", "description": ""}
+        for n in numbers
+    ]
+    yield [
+        {**common, "id": n, "image_ref": n, "person_id": f"p{n}", "face_token": f"t{n}",
+         "name": "", "gender": "", "box": [], "landmarks": [], "score": 1.0, "quality": {},
+         "face_key": f"f{n}"}
+        for n in numbers
+    ]
+    yield [
+        {**common, "label": n, "face_id": n, "pack": "edge", "model_sha256": "0" * 64,
+         "dimension": DIMENSION, "vector": unit.tobytes()}
+        for n, unit in zip(numbers, units, strict=True)
+    ]
+
+
+def measure(url: str, media: str, engine: str, write: bool, answer: Any) -> None:
+    """(growth of the resident memory, the view's own reckoning), in bytes a face."""
+    options = ViewOptions(choice=Choice(engine))  # type: ignore[arg-type]
+    views = Views(ChangeLog(open_engine(url, durable=False)), DirectoryStore(Path(media)), options)
+    probe = np.eye(1, DIMENSION, dtype=np.float32)[0]
+    views.search(TENANT + 1, probe, 1, None, 0)  # libraries are loaded
+    before = psutil.Process().memory_info().rss
+    view = views.view(TENANT)
+    views.search(TENANT, probe, 10, None, 0)
+    grown = psutil.Process().memory_info().rss - before
+    answer.put((grown / len(view), view.nbytes / len(view)))
+    if write:
+        view.snapshot()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=100_000)
+    parser.add_argument("--engines", default="flat,codes")
+    options = parser.parse_args()
+    print("| engine | faces | from | bytes a face | reckoned |\n| --- | --- | --- | --- | --- |")
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        fill(f"sqlite:///{folder}/gallery.db", options.faces)
+        for engine in options.engines.split(","):
+            url = f"sqlite:///{shutil.copy(f'{folder}/gallery.db', f'{folder}/{engine}.db')}"
+            for source in ("SQL", "snapshot"):
+                answer = spawn.Queue()
+                media = f"{folder}/{engine}"
+                process = spawn.Process(
+                    target=measure, args=(url, media, engine, source == "SQL", answer)
+                )
+                process.start()
+                grown, reckoned = answer.get()
+                process.join()
+                print(f"| {engine} | {options.faces:,} | {source} | {grown:,.0f} | {reckoned:,.0f} |",
+                      flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -110,8 +110,8 @@ def main() -> None:
                 process.start()
                 grown, reckoned = answer.get()
                 process.join()
-                print(f"| {engine} | {options.faces:,} | {source} | {grown:,.0f} | {reckoned:,.0f} |",
-                      flush=True)
+                sizes = f"{grown:,.0f} | {reckoned:,.0f}"
+                print(f"| {engine} | {options.faces:,} | {source} | {sizes} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,28 @@ def wipe(server: RedisServer) -> None:
         client.flushall()
 
 
+def test_jobs_that_nobody_fetches_for_end(
+    queue: Queue, reconciler: Reconciler, redis_server: RedisServer
+) -> None:
+    """Where fetching is switched off; whoever waits for them is told, others are left."""
+    waiting, other = queue.add(stage="fetch"), queue.add(stage="decode")
+    running = queue.take(queue.add(stage="fetch"))
+    with (
+        open_redis(redis_server.url, 5.0) as client,
+        client.pubsub(ignore_subscribe_messages=True) as channel,
+    ):
+        channel.subscribe(DONE_CHANNEL)
+        channel.get_message(timeout=1)
+        reconciler.round()
+        told = channel.get_message(timeout=5)
+    assert told is not None
+    assert told["data"].decode() == waiting.id
+    ended = queue.see(waiting)
+    assert (ended.state, ended.error_code) == (JobState.FAILED, "download_refused")
+    assert queue.see(other).state is JobState.QUEUED
+    assert queue.see(running.job).state is JobState.RUNNING
+
+
 def test_nothing_is_sent_while_every_job_has_its_message(
     queue: Queue, clock: Clock, dispatcher: Dispatcher, reconciler: Reconciler
 ) -> None:

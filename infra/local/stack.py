@@ -113,9 +113,11 @@ class LocalStack:
         self._start_redis(redis)
         env = self._environment(redis, port, pack.name)
         for name, words in PROCESSES.items():
-            if name == "fetch" and not self.settings.fetch_urls:
-                continue
             argv = [sys.executable, "-m", "infra.cli", *words]
+            if name == "fetch":
+                if not self.settings.fetch_urls:
+                    continue
+                argv += ["--concurrency", str(self.settings.fetch_concurrency)]
             self.supervisor.start(Command(name, argv, env, self.log(name), GRACE_S[name]))
         self._wait_for_shim()
         self._write_state(redis)

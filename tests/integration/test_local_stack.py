@@ -128,6 +128,7 @@ def test_the_demonstration_shows_six_faces_and_stops(up: Up) -> None:
 
 
 def test_it_serves_heals_and_stops_at_ctrl_c(up: Up) -> None:
+    up.environment |= {"FACELINE_FETCH_URLS": "true", "FACELINE_FETCH_CONCURRENCY": "1"}
     process = up.start("--demo")
     eventually(lambda: "Ctrl-C stops" in up.said(), "it has shown itself")
 

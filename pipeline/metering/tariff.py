@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from pipeline import errors
+from pipeline.errors import FaceError
 
 
 class Cost(StrEnum):
@@ -28,18 +29,23 @@ CHARGED_ERRORS = frozenset(
     )
 )
 
+def _codes(*kinds: type[FaceError]) -> set[str]:
+    """The codes of these errors and of all kinds of them."""
+    below = [_codes(*kind.__subclasses__()) for kind in kinds]
+    return {kind.code for kind in kinds}.union(*below)
+
+
 # Failures of the service. What the client can do about a pack, or about a picture that
-# was deleted under way, is nothing either.
+# was deleted under way, is nothing either. (A job that was cancelled he gave up himself.)
 OUR_ERRORS = frozenset(
-    kind.code
-    for kind in (
-        errors.FaceError, errors.JobCrashed, errors.JobTimedOut, errors.MediaNotFound,
-        errors.MediaCorrupt, errors.MediaUnavailable, errors.BrokerUnavailable,
-        errors.DatabaseUnavailable, errors.IndexBehind, errors.IntermediateLost,
-        errors.PackMissing, errors.PackDamaged, errors.PackMismatch, errors.TaskUnsupported,
-        errors.Uncalibrated, errors.BadVector, errors.ProviderUnavailable,
-    )
-)
+    {
+        FaceError.code,
+        *_codes(
+            errors.Unavailable, errors.PackError, errors.JobLost, errors.MediaNotFound,
+            errors.MediaCorrupt, errors.IntermediateLost,
+        ),
+    }
+) - {errors.JobCancelled.code}
 
 # (dialect, operation) whose success is free: document d, "adding a face is free".
 FREE_SUCCESSES = frozenset({("d", "enrol")})

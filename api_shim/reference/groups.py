@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
-from api_shim.reference.model import Field, Operation, optional
+from api_shim.reference.model import Field, Operation, between, optional, short
 
 IMAGE = Field("image", "base64", "JPG, PNG or BMP of at most 4 MB.")
 TOKEN = Field("faceToken")
-GROUP_ID = Field("groupId", about="At most 32 bytes.")
-GROUPS = Field("faceGroupList", "strings", "Ids of groups.")
-PAGE = (Field("totalFaces", "integer"), Field("face", "objects"))
+GROUP_ID = Field("groupId", about="At most 32 bytes.", limits=short(32, 1))
+GROUP_NAME = Field("groupName", about="At most 128 bytes.", limits=short(128, 1))
+GROUPS = Field("faceGroupList", "strings", "Ids of groups.", limits={"minItems": 1})
+SCORE = optional("groupScore", "integer", "80 when a group is made.", limits=between(0, 100))
+RECT = tuple(Field(side, "integer") for side in ("left", "top", "right", "bottom"))
+_ITEM = tuple(Field(name) for name in ("imageId", "faceToken", "description", "name", "gender"))
+FACES = (
+    Field("totalFaces", "integer"),
+    Field("face", "objects", inside=(Field("id", "integer"), Field("imgeld"), *_ITEM)),
+)
+MEMBERS = (
+    Field("totalFaces", "integer"), Field("face", "objects", inside=(Field("imgId"), *_ITEM))
+)
+NAMED = (Field("groupId"),)
 REPORT = (
     Field("totalCnt", "integer"), Field("successCnt", "integer"), Field("failCnt", "integer"),
-    Field("failInfo", "objects", "groupId, errorMsg"),
+    Field("failInfo", "objects", inside=(Field("groupId"), Field("errorMsg"))),
 )
-LIVENESS = optional("livenessEnabled", "boolean", "Must be false: not checked yet.")
+FOUND = (
+    *RECT, *(Field(angle, "integer") for angle in ("roll", "yaw", "pitch")),
+    Field("blurness", "number", "0 to 100; larger is sharper."),
+)
+HIT = (
+    optional("group", "objects", inside=NAMED), optional("searchScore", "number", "0 to 100."),
+    optional("faceToken"), optional("description"),
+    optional("imageUrl", "base64", "The cut-out face, a JPEG."),
+)
+# Not checked yet.
+NOT_LIVE = Field("livenessEnabled", "boolean", "Must be false.", limits={"const": False})
+LIVENESS = optional("livenessEnabled", "boolean", "Must be false.", limits={"const": False})
 
 B = {
     "POST /api/faces": Operation(
         "1.1 Enrol the largest face of a picture.",
         (
-            IMAGE, optional("description", about="At most 255 bytes."),
-            optional("imageMd5", about="The caller's own imageId, at most 32 bytes."),
-            optional("name", about="At most 128 bytes."),
-            optional("gender", about="At most 16 bytes."),
+            IMAGE, optional("description", about="At most 255 bytes.", limits=short(255)),
+            optional(
+                "imageMd5", about="The caller's own imageId, at most 32 bytes.", limits=short(32)
+            ),
+            optional("name", about="At most 128 bytes.", limits=short(128)),
+            optional("gender", about="At most 16 bytes.", limits=short(16)),
         ),
-        (Field("id", "integer"), Field("imageId"), TOKEN, Field("rect", "object")),
+        (Field("id", "integer"), Field("imageId"), TOKEN, Field("rect", "object", inside=RECT)),
     ),
     "GET /api/faces": Operation(
         "1.2 A page of the faces, newest last.",
         (
-            optional("pageOffset", "integer", "Items to skip."),
-            optional("pageSize", "integer", "1 to 1000."),
+            optional("pageOffset", "integer", "Items to skip.", limits=between(0, 10**15)),
+            optional("pageSize", "integer", limits=between(1, 1000)),
         ),
-        PAGE,
+        FACES,
     ),
     "DELETE /api/faces/{face_token}": Operation("1.3 Delete a face and keep its picture."),
     "DELETE /api/faces/image/{image_id}": Operation("1.4 Delete a picture with its face."),
@@ -40,7 +64,7 @@ B = {
         "1.5 One face.", (),
         (
             Field("imageId"), Field("description"), Field("name"), Field("gender"),
-            Field("rect", "object"), Field("faceGroupList", "objects"),
+            Field("rect", "object", inside=RECT), Field("faceGroupList", "objects", inside=NAMED),
             Field("image", "base64", "The cut-out face, a JPEG."),
         ),
     ),
@@ -50,22 +74,36 @@ B = {
     ),
     "DELETE /api/faces/facesLib": Operation("1.6 Delete every face and every picture."),
     "GET /api/faceGroups": Operation(
-        "2.1 Every group.", (), (Field("faceGroupList", "objects"),)
+        "2.1 Every group.", (),
+        (
+            Field("faceGroupList", "objects", inside=(
+                Field("groupId"), Field("groupType"), Field("groupScore", "integer"),
+                Field("groupName"), Field("groupFaces", "integer"),
+            )),
+        ),
     ),
     "POST /api/faceGroups": Operation(
         "2.2 Make a group.",
         (
-            GROUP_ID, Field("groupName", about="At most 128 bytes."), optional("groupType"),
-            optional("groupScore", "number", "0 to 100; 80."),
+            GROUP_ID, GROUP_NAME,
+            optional("groupType", about="At most 128 bytes.", limits=short(128)), SCORE,
         ),
     ),
     "DELETE /api/faceGroups/{group_id}": Operation(
         "2.3 Delete or empty a group.",
-        (Field("deleteAllFace", "integer", "1 to 4: what becomes of its faces."),),
+        (
+            Field(
+                "deleteAllFace", "integer", "What becomes of its faces.", limits=between(1, 4)
+            ),
+        ),
     ),
     "GET /api/faceGroups/{group_id}": Operation(
         "2.4 A page of a group's faces.",
-        (Field("pageOffset", "integer"), Field("pageSize", "integer")), PAGE,
+        (
+            Field("pageOffset", "integer", limits=between(0, 10**15)),
+            Field("pageSize", "integer", limits=between(1, 1000)),
+        ),
+        MEMBERS,
     ),
     "POST /api/faceGroups/binding/{face_token}": Operation(
         "2.5 Put a face into groups.", (GROUPS,), REPORT
@@ -75,26 +113,35 @@ B = {
     ),
     "PUT /api/faceGroups": Operation(
         "2.7 Change a group.",
-        (GROUP_ID, optional("groupName"), optional("groupType"), optional("groupScore", "number")),
+        (
+            GROUP_ID, optional("groupName", limits=short(128)),
+            optional("groupType", limits=short(128)), SCORE,
+        ),
     ),
     "POST /api/face/compare": Operation(
         "3.1 Compare the largest faces of two pictures.",
-        (Field("image1", "base64"), Field("image2", "base64"), LIVENESS),
+        (Field("image1", "base64"), Field("image2", "base64"), NOT_LIVE),
         (
-            Field("compareScore", "number", "0 to 100."), Field("detectionResult1", "object"),
-            Field("detectionResult2", "object"),
+            Field("compareScore", "number", "0 to 100."),
+            Field("detectionResult1", "object", inside=(*FOUND, Field("blurriness", "number"))),
+            Field("detectionResult2", "object", inside=FOUND),
         ),
     ),
     "POST /api/face/search": Operation(
         "3.2 Who is like the largest face in a picture.",
         (
-            IMAGE, Field("group", "strings", "Ids of groups."),
-            optional("topN", "integer", "1 to 5."), LIVENESS,
+            IMAGE, Field("group", "strings", "Ids of groups.", limits={"minItems": 1}),
+            optional("topN", "integer", limits=between(1, 5)), LIVENESS,
             optional("featureUpload", "boolean", "With the vector."),
         ),
         (
-            Field("detectionResult", "object"),
-            *(Field(f"top{place}", "object", "{} without a hit") for place in range(1, 6)),
+            Field("detectionResult", "object", inside=(
+                *FOUND, Field("quality", "number", "0 to 1."), optional("feature", "base64"),
+            )),
+            *(
+                Field(f"top{place}", "object", "{} without a hit", inside=HIT)
+                for place in range(1, 6)
+            ),
         ),
     ),
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from api_shim.dialects.base import Endpoint
 from api_shim.reference import groups, small
-from api_shim.reference.model import Field, Operation, Schema, object_of
+from api_shim.reference.answers import ENDED, JOB, JSON, PROBLEM, PROGRESS, answers, later, respond
+from api_shim.reference.model import Field, Operation, Schema, answer_of, object_of
 
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "a": small.A, "b": groups.B, "c": small.C, "d": small.D, "e": small.E,
@@ -23,12 +24,9 @@ TITLES = {
 VERSION = "0.1"  # of what is described here
 
 FORM = "application/x-www-form-urlencoded"
-JSON = "application/json"
 MULTIPART = "multipart/form-data"
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
-
-_JOB = object_of((Field("job_id"), Field("status"), Field("href")))
 
 
 class Described(Protocol):
@@ -60,10 +58,20 @@ def describe(dialects: Iterable[Described]) -> Schema:
             "description": "Codes and rules: docs/api.md.",
         },
         "tags": [{"name": TITLES[dialect.name]} for dialect in served],
-        "paths": {**paths, **_COMMON},
+        "paths": {**paths, **_common(_answered(paths))},
         "components": {"securitySchemes": {
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }},
+    }
+
+
+def _answered(paths: dict[str, Schema]) -> set[str]:
+    """Every status that an operation of a document can answer with."""
+    return {
+        status
+        for methods in paths.values()
+        for operation in methods.values()
+        for status in operation["responses"]
     }
 
 
@@ -73,20 +81,12 @@ def plain_path(endpoint: Endpoint) -> str:
 
 
 def _operation(letter: str, method: str, path: str, known: Operation) -> Schema:
-    request, answer = _WAYS[letter](method, known)
     in_path = [_parameter(Field(name), "path") for name in _IN_PATH.findall(path)]
     described: Schema = {
         "tags": [TITLES[letter]],
         "summary": known.about,
-        **request,
-        "responses": {
-            "200": {"description": "Done.", "content": {JSON: {"schema": answer}}},
-            "202": {
-                "description": "A job, to be asked for at Location.",
-                "content": {JSON: {"schema": _JOB}},
-            },
-            "default": {"description": "The document's own error; see docs/api.md."},
-        },
+        **_TAKES[letter](method, known),
+        "responses": answers(letter, known),
     }
     if in_path:
         described["parameters"] = [*in_path, *described.get("parameters", ())]
@@ -106,95 +106,89 @@ def _body(fields: tuple[Field, ...], *media_types: str) -> Schema:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _way_a(method: str, known: Operation) -> tuple[Schema, Schema]:
+def _takes_a(method: str, known: Operation) -> Schema:
     fields = (Field("Apid", "integer"), Field("Kvalue"), *known.takes)
     # A form is taken with GET and DELETE as well, but OpenAPI has no words for that.
     if method in ("GET", "DELETE"):
-        request: Schema = {"parameters": [_parameter(field, "query") for field in fields]}
-    else:
-        request = _body(fields, FORM, JSON)
-    return request, object_of((Field("msg_code", "integer", "1"), *known.gives))
+        return {"parameters": [_parameter(field, "query") for field in fields]}
+    return _body(fields, FORM, JSON)
 
 
-def _way_b(method: str, known: Operation) -> tuple[Schema, Schema]:
-    request: Schema = {}
+def _takes_b(method: str, known: Operation) -> Schema:
     if known.takes and method == "GET":
-        request = {"parameters": [_parameter(field, "query") for field in known.takes]}
-    elif known.takes:
-        request = _body(known.takes, JSON)
-    answer = object_of((Field("code", "integer", "0"), Field("msg")))
-    answer["properties"]["data"] = object_of(known.gives)
-    return request, answer
+        return {"parameters": [_parameter(field, "query") for field in known.takes]}
+    return _body(known.takes, JSON) if known.takes else {}
 
 
-def _way_c(method: str, known: Operation) -> tuple[Schema, Schema]:
-    fields = (Field("api_id"), Field("api_secret"), *known.takes)
-    answer = object_of((Field("request_id"), Field("status", about="OK"), *known.gives))
-    return _body(fields, MULTIPART, FORM, JSON), answer
+def _takes_c(method: str, known: Operation) -> Schema:
+    return _body((Field("api_id"), Field("api_secret"), *known.takes), MULTIPART, FORM, JSON)
 
 
-def _way_d(method: str, known: Operation) -> tuple[Schema, Schema]:
-    return _body(known.takes, FORM), object_of((Field("status", about="OK"), *known.gives))
+def _takes_d(method: str, known: Operation) -> Schema:
+    return _body(known.takes, FORM)
 
 
-def _way_e(method: str, known: Operation) -> tuple[Schema, Schema]:
+def _takes_e(method: str, known: Operation) -> Schema:
     request = _body(_SIGNED, JSON)
     request["requestBody"]["content"][JSON]["schema"]["properties"]["data"] = object_of(known.takes)
-    answer = object_of(_SEALED)
-    answer["properties"]["data"] = object_of(
-        (*known.gives, Field("msg"), Field("requestId"))
-    )
-    return request, answer
+    return request
 
 
 _SIGNED = (
-    Field("appId"), Field("version"), Field("signType", about="SHA256 or SM2"),
-    Field("signData"), Field("encType", about="plain"),
+    Field("appId"), Field("version"), Field("signType", limits={"enum": ["SHA256", "SM2"]}),
+    Field("signData"), Field("encType", limits={"const": "plain"}),
     Field("timestamp", "integer", "Unix seconds."), Field("data", "object"),
 )
 
-_SEALED = (
-    Field("appId"), Field("code", "integer", "0"), Field("data", "object"), Field("encType"),
-    Field("signType"), Field("success", "boolean"), Field("timestamp", "integer"),
-)
-
-_WAYS: dict[str, Callable[[str, Operation], tuple[Schema, Schema]]] = {
-    "a": _way_a, "b": _way_b, "c": _way_c, "d": _way_d, "e": _way_e,
+_TAKES: dict[str, Callable[[str, Operation], Schema]] = {
+    "a": _takes_a, "b": _takes_b, "c": _takes_c, "d": _takes_d, "e": _takes_e,
 }
 
 _JOB_ID = [_parameter(Field("job_id"), "path")]
 
-_COMMON: dict[str, Schema] = {
-    "/jobs/{job_id}": {
-        "get": {
-            "summary": "A job: 202 while it waits or runs, then its answer.",
-            "parameters": [
-                *_JOB_ID, _parameter(Field("wait", "number", "Seconds.", required=False), "query")
-            ],
-            "security": [{"key": []}],
-            "responses": {
-                "200": {"description": "The answer of the operation that made the job."},
-                "202": {"description": "Not ended.", "content": {JSON: {"schema": _JOB}}},
-                "404": {"description": "No such job, or another application's."},
+_NO_JOB = respond("No such job, or another application's.", PROBLEM)
+_NOT_NOW = later("Not now.", PROBLEM)
+_PARTS = tuple(Field(name) for name in ("status", "database", "broker", "media"))
+_HEALTH = answer_of((*_PARTS, Field("pack", "object"), Field("waiting", "object")))
+_ANY: Schema = {"type": "object"}
+
+
+def _common(answered: Collection[str]) -> dict[str, Schema]:
+    """The paths beside the documents'; ``answered`` are the statuses that a job's answer
+    can have."""
+    polled = {status: respond("The answer that was waited for.", _ANY) for status in answered}
+    return {
+        "/jobs/{job_id}": {
+            "get": {
+                "summary": "A job: 202 while it waits or runs, then its answer.",
+                "parameters": [
+                    *_JOB_ID,
+                    _parameter(Field("wait", "number", "Seconds.", required=False), "query"),
+                ],
+                "security": [{"key": []}],
+                "responses": {
+                    **polled, "202": respond("Not ended.", PROGRESS), "400": respond(
+                        "A wrong parameter, or the answer that was waited for.", _ANY
+                    ), "404": _NO_JOB, "503": _NOT_NOW,
+                },
+            },
+            "delete": {
+                "summary": "Cancel a job.",
+                "parameters": _JOB_ID,
+                "security": [{"key": []}],
+                "responses": {
+                    "200": respond("Cancelled.", JOB), "404": _NO_JOB,
+                    "409": respond("It has ended.", ENDED), "503": _NOT_NOW,
+                },
             },
         },
-        "delete": {
-            "summary": "Cancel a job.",
-            "parameters": _JOB_ID,
-            "security": [{"key": []}],
-            "responses": {
-                "200": {"description": "Cancelled.", "content": {JSON: {"schema": _JOB}}},
-                "404": {"description": "No such job, or another application's."},
-                "409": {"description": "It has ended."},
+        "/health": {
+            "get": {
+                "summary": "Whether requests can be taken.",
+                "responses": {
+                    "200": respond("They can.", _HEALTH),
+                    "503": respond("They cannot.", _HEALTH),
+                },
             },
         },
-    },
-    "/health": {
-        "get": {
-            "summary": "Whether requests can be taken.",
-            "responses": {
-                "200": {"description": "They can."}, "503": {"description": "They cannot."},
-            },
-        },
-    },
-}
+    }

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from api_shim.exchange import problem, response
 from api_shim.intents import Reply
+from api_shim.reference.answers import good_answer
 from api_shim.reference.model import Schema
 from api_shim.reference.openapi import Described, describe
 
@@ -83,8 +84,7 @@ def _operation(method: str, path: str, operation: Schema) -> str:
     ]
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         rows += _rows(content["schema"], media_type.rpartition("/")[2], "")
-    answer = operation["responses"]["200"].get("content", {}).get("application/json", {})
-    rows += _rows(answer.get("schema", {}), "answer", "")
+    rows += _rows(good_answer(operation["responses"]), "answer", "")
     table = "".join(
         f"<tr><td><code>{escape(name)}</code><td>{escape(place)}<td>{escape(_type(schema))}"
         f"<td>{'' if required else 'optional'}<td>{escape(schema.get('description', ''))}"

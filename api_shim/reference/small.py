@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from api_shim.reference.model import Field, Operation, optional
+from api_shim.reference.model import Field, Operation, between, optional, short
 
 FID = Field("Fid", "integer", "The face.")
 FIMG = Field("Fimg", "base64", "A picture.")
-FNAME = optional("Fname", about="The face's name; the time when it is empty.")
+FNAME = optional(
+    "Fname", about="The face's name; the time when it is empty.", limits=short(255)
+)
 FACE = (Field("Fid", "integer"), Field("Fname"))
+
+THRESHOLD = optional(
+    "Threshold", "number", "A match is a smaller distance; 0.6.", limits=between(0, 1)
+)
 
 _MATCH = Operation(
     "Compare a picture with an enrolled face.",
-    (FID, FIMG, optional("Threshold", "number", "0 to 1; a match is a smaller distance.")),
+    (FID, FIMG, THRESHOLD),
     (Field("match", "boolean"),),
 )
 
 A = {
     "GET /api/face": Operation(
-        "Every face of the application.", (), (Field("faces", "objects", "Fid, Fname, Apid"),)
+        "Every face of the application.", (),
+        (Field("faces", "objects", inside=(*FACE, Field("Apid", "integer"))),),
     ),
     "POST /api/face": Operation("Enrol the one face of a picture.", (FIMG, FNAME), FACE),
     "PUT /api/face": Operation(
@@ -61,24 +68,35 @@ C = {
         (
             Field("confidences", "matrix", "A row for each face of image one, 0 to 1."),
             Field("max_confidence", "number"),
-            optional("image_one", "object", "image_one_id, unless it was sent by id"),
-            optional("image_two", "object", "image_two_id, unless it was sent by id"),
+            *(
+                optional(
+                    image, "object", "Unless it was sent by id.", inside=(Field(f"{image}_id"),)
+                )
+                for image in ("image_one", "image_two")
+            ),
         ),
     ),
 }
 
 IMG = Field("img", "base64", "JPEG, PNG or BMP of at most 2 MB.")
-FACEDB = optional("facedb", about="A group of document b, by its id.")
+PERSON = (Field("name"), Field("person_id"))
+FACEDB = optional("facedb", about="A group of document b, by its id.", limits=short(32))
+NAME = optional("name", about="Letters and digits.", limits={"pattern": "^[0-9A-Za-z]{1,128}$"})
 
 D = {
     "POST /v1/addface": Operation(
         "Add every face in a picture.",
-        (IMG, optional("name", about="1 to 128 letters and digits."), FACEDB),
-        (Field("message", "objects", "name, person_id"),),
+        (IMG, NAME, FACEDB),
+        (Field("message", "objects", inside=PERSON),),
     ),
     "POST /v1/searchface": Operation(
         "Who is like the largest face in a picture.", (IMG, FACEDB),
-        (Field("message", "objects", "confidence (81 to 100), name, person_id; best first"),),
+        (
+            Field(
+                "message", "objects", "Best first.",
+                inside=(Field("confidence", "integer", "81 to 100."), *PERSON),
+            ),
+        ),
     ),
     "POST /v1/delface": Operation(
         "Delete a face.", (Field("person_id"), FACEDB), (Field("message"),)
@@ -86,11 +104,12 @@ D = {
 }
 
 IMAGE = Field("image", "base64", "At most 2 MB of Base64.")
+MOST = optional("max_face_num", "integer", "The largest so many; 1.", limits={"minimum": 1})
 
 E = {
     "POST /face2/locate": Operation(
         "The faces in a picture.",
-        (IMAGE, optional("max_face_num", "integer", "The largest so many; 1.")),
+        (IMAGE, MOST),
         (
             Field("face_num", "integer"),
             Field("locations", "boxes", "[top, right, bottom, left], largest first."),

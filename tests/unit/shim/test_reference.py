@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
@@ -95,6 +96,25 @@ def test_who_asks(document: Schema) -> None:
     assert "security" not in found["POST /face2/locate"]
     for name in ("GET /api/face", "DELETE /api/face"):
         assert {"Apid", "Kvalue"} <= {item["name"] for item in found[name]["parameters"]}
+
+
+def test_answers_are_described_to_the_last_member(document: Schema) -> None:
+    def shapes(schema: Schema) -> Iterator[Schema]:
+        yield schema
+        inner = [*schema.get("anyOf", ()), *schema.get("properties", {}).values()]
+        for each in [*inner, *([schema["items"]] if "items" in schema else [])]:
+            yield from shapes(each)
+
+    for name, operation in operations(document).items():
+        if name in ("GET /jobs/{job_id}", "GET /health"):
+            continue
+        for status, response in operation["responses"].items():
+            assert response["headers"]["X-Request-Id"]["required"], (name, status)
+            if status == "503":
+                assert response["headers"]["Retry-After"]["required"]
+            for shape in shapes(response["content"]["application/json"]["schema"]):
+                if shape.get("type") == "object":
+                    assert shape["additionalProperties"] is False, (name, status)
 
 
 def test_the_page_shows_every_operation_and_is_whole(document: Schema) -> None:

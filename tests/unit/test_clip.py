@@ -16,7 +16,8 @@ import pytest
 
 from pipeline.errors import ClipCorrupt, ClipOutOfRange
 from pipeline.media.clips import ClipLimits, clip_format
-from pipeline.stages.clip import ClipFrame, frames
+from pipeline.sandbox.sandbox import MB, Bounds, Sandbox
+from pipeline.stages.clip import PART, WORK, ClipFrame, frames, read_clip
 from pipeline.types import Picture
 from tests.clips import KINDS, encoded
 
@@ -132,6 +133,35 @@ def test_only_decoding_counts_as_decoding_time() -> None:
         time.sleep(0.15)
     with pytest.raises(ClipOutOfRange):
         read(encoded(moving(6)), replace(LIMITS, work_seconds=0.0))
+
+
+# In a sandbox ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox([WORK], Bounds(data=MB, room=120 * MB, memory=512 * MB, seconds=10)) as made:
+        yield made
+
+
+def test_a_sandbox_gives_the_same_frames(sandbox: Sandbox) -> None:
+    clip = encoded(moving(3 * PART), kind="webm")
+    for ours, theirs in zip(read(clip), read_clip(clip, LIMITS, sandbox), strict=True):
+        np.testing.assert_array_equal(ours.picture, theirs.picture)
+        assert (ours.index, ours.time) == (theirs.index, theirs.time)
+    with pytest.raises(ClipCorrupt):
+        list(read_clip(clip[:300], LIMITS, sandbox))
+
+
+def test_another_decoder_goes_on_where_one_was(sandbox: Sandbox) -> None:
+    clips = [encoded(moving(3 * PART), kind=kind) for kind in ("mp4", "avi")]
+    both = [read_clip(clip, LIMITS, sandbox) for clip in clips]
+    for one, other in zip(*both, strict=True):  # each part finds the other clip's decoder
+        assert one.index == other.index
+    reading = read_clip(clips[0], LIMITS, sandbox)
+    first = [next(reading).index for _ in range(PART)]
+    sandbox.close()
+    assert [*first, *(frame.index for frame in reading)] == list(range(3 * PART))
 
 
 # What is no clip ---------------------------------------------------------------

@@ -52,7 +52,9 @@ class Stack:
 
     def add_tenant(self, name: str, settings: JsonObject | None = None) -> Credentials:
         """A new tenant with every kind of credential."""
-        return self.add_credentials(self.tenants.create(name, settings))
+        return self.add_credentials(
+            self.tenants.create(name, settings, encrypted=self.settings.encrypt_at_rest)
+        )
 
     def add_credentials(self, tenant: Tenant) -> Credentials:
         private_key, public_key = sm2.generate_key_pair()

@@ -169,6 +169,16 @@ class Yard:
         assert not open_jobs, f"{len(open_jobs)} of {len(ids)} jobs have not ended\n{self.logs()}"
         return found
 
+    def command(self, *arguments: str) -> str:
+        """What `faceline ARGUMENTS` prints, run as a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.cli", *arguments],
+            env={**os.environ, **self._environment({})}, capture_output=True, text=True,
+            check=False, timeout=READY_S,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def logs(self) -> str:
         """The ends of all logs, for a failing test's message."""
         files = sorted(self.folder.glob("*.log"))
@@ -181,11 +191,13 @@ class Yard:
     def _start(
         self, arguments: list[str], settings: dict[str, object], extra: Mapping[str, str]
     ) -> Process:
-        chosen = {**self.settings.model_dump(exclude_unset=True), **settings}
-        environment = {f"FACELINE_{name.upper()}": _plain(value) for name, value in chosen.items()}
         self._logs += 1
         log = self.folder / f"{self._logs:02d}-{arguments[-1]}.log"
-        return Process(["-m", *arguments], {**environment, **extra}, log)
+        return Process(["-m", *arguments], {**self._environment(settings), **extra}, log)
+
+    def _environment(self, settings: dict[str, object]) -> dict[str, str]:
+        chosen = {**self.settings.model_dump(exclude_unset=True), **settings}
+        return {f"FACELINE_{name.upper()}": _plain(value) for name, value in chosen.items()}
 
     def _make_tenant(self) -> int:
         with writing(self.engine) as connection:

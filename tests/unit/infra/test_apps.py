@@ -49,7 +49,8 @@ def test_people_read_them_unbroken(faceline: Faceline) -> None:
 
     labels = [line[:16].strip() for line in outcome.out.splitlines()]
     assert labels == [
-        "appId", "appSecret", "X-API-Key", "Apid", "Kvalue", "SM2 private key", "SM2 public key"
+        "appId", "appSecret", "X-API-Key", "Apid", "Kvalue", "api_id", "api_secret",
+        "SM2 private key", "SM2 public key",
     ]
     assert "not shown again" in outcome.err
 
@@ -87,10 +88,12 @@ def test_rotation_leaves_both_until_it_is_finished(
     assert tenants.by_key(old["api_key"]) == tenants.by_key(new["api_key"]) is not None
     for kvalue in (old["kvalue"], new["kvalue"]):
         assert tenants.by_apid(old["apid"], kvalue).name == "bank"
+    for secret in (old["api_secret"], new["api_secret"]):
+        assert tenants.by_linkface(old["api_id"], secret).name == "bank"
 
     outcome = faceline("apps", "rotate", "bank", "--finish")
 
-    assert "3 old secrets of bank are ended" in outcome.err
+    assert "4 old secrets of bank are ended" in outcome.err
     assert not signs(tenants, old)
     assert tenants.by_key(old["api_key"]) is None
     with pytest.raises(BadCredentials):

@@ -1,0 +1,122 @@
+"""``faceline secrets``: rotating, looking, converting, destroying."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cli.database import open_database
+from pipeline.config import load_settings
+from pipeline.gallery.tenants import TenantStore
+from pipeline.keyring import encoded, open_keyring
+from pipeline.secrets import open_vault
+from tests.unit.infra.conftest import Faceline
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.cli.secrets.KNOWN_S", 0.0)
+
+
+def said(faceline: Faceline, *arguments: str) -> str:
+    outcome = faceline(*arguments)
+    assert outcome.code == 0, outcome.err
+    return outcome.out + outcome.err
+
+
+def status(faceline: Faceline) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(faceline("secrets", "status", "--json").out)
+    return found
+
+
+def test_the_key_file_is_rotated_and_the_former_key_retired(
+    faceline: Faceline, data_dir: Path
+) -> None:
+    issued = json.loads(faceline("apps", "create", "shop", "--json").out)
+    (first,) = status(faceline)["keys"]
+
+    assert "2 values are sealed under the key" in said(faceline, "secrets", "rotate")
+
+    after = status(faceline)
+    assert after["keys"][1:] == [first]
+    assert {key for counts in after["sealed"].values() for key in counts} == {after["keys"][0]}
+    assert "current" in said(faceline, "secrets", "status")
+    assert "1 former keys are removed" in said(faceline, "secrets", "retire")
+    assert len((data_dir / "master.key").read_text().splitlines()) == 1
+    settings = load_settings()
+    tenants = TenantStore(open_database(settings), open_vault(settings))
+    assert tenants.by_key(issued["api_key"]) is not None
+    signed = tenants.signed(issued["app_id"])
+    assert signed is not None
+    assert signed.app_secret == issued["app_secret"]
+
+
+def test_an_interrupted_rotation_is_ended(faceline: Faceline, data_dir: Path) -> None:
+    faceline("apps", "create", "shop")
+    (first,) = status(faceline)["keys"]
+    key_file = data_dir / "master.key"
+    key_file.write_text(f"{encoded(bytes(32))}\n{key_file.read_text()}")
+
+    assert "ends it, and takes no new key" in said(faceline, "secrets", "rotate")
+
+    assert status(faceline)["keys"][1:] == [first]
+    said(faceline, "secrets", "rotate")
+    assert len(status(faceline)["keys"]) == 3
+
+
+def test_a_key_may_be_brought(faceline: Faceline, tmp_path: Path, data_dir: Path) -> None:
+    faceline("apps", "create", "shop")
+    (tmp_path / "fresh").write_text(said(faceline, "secrets", "new-key"))
+    said(faceline, "secrets", "rotate", "--key-file", str(tmp_path / "fresh"))
+    assert (data_dir / "master.key").read_text().startswith((tmp_path / "fresh").read_text())
+    for wrong in ("absent", "broken"):
+        (tmp_path / "broken").write_text("not a key")
+        outcome = faceline("secrets", "rotate", "--key-file", str(tmp_path / wrong))
+        assert outcome.code == 2
+        assert len(outcome.err.splitlines()) == 1
+
+
+def test_keys_of_the_environment(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = encoded(bytes(32)), encoded(bytes([1] * 32))
+    monkeypatch.setenv("FACELINE_MASTER_KEY", old)
+    faceline("apps", "create", "shop")
+    outcome = faceline("secrets", "rotate")
+    assert (outcome.code, "FACELINE_MASTER_KEYS_OLD" in outcome.err) == (2, True)
+    monkeypatch.setenv("FACELINE_MASTER_KEY", new)
+    outcome = faceline("apps", "list")
+    assert outcome.code == 0
+    outcome = faceline("secrets", "rotate")
+    assert outcome.code == 2
+    monkeypatch.setenv("FACELINE_MASTER_KEYS_OLD", old)
+    assert "2 values" in said(faceline, "secrets", "rotate")
+    assert "0 values" in said(faceline, "secrets", "rotate")
+    assert faceline("secrets", "retire").code == 2
+    monkeypatch.delenv("FACELINE_MASTER_KEYS_OLD")
+    assert len(open_keyring(load_settings()).keys()) == 1
+    assert len(status(faceline)["keys"]) == 1
+
+
+def test_an_application_is_encrypted_and_its_key_destroyed(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faceline("apps", "create", "shop")
+    assert "0 pictures, 0 cutouts" in said(faceline, "secrets", "encrypt-tenant", "shop")
+    monkeypatch.setenv("FACELINE_ENCRYPT_AT_REST", "true")
+    faceline("apps", "create", "bank")
+    assert status(faceline)["encrypted"] == {"shop": "on", "bank": "on"}
+    assert "is destroyed" in said(faceline, "secrets", "destroy-tenant-key", "shop", "--yes")
+    assert status(faceline)["encrypted"] == {"shop": "destroyed", "bank": "on"}
+    for arguments in (
+        ("destroy-tenant-key", "shop", "--yes"), ("encrypt-tenant", "shop"),
+        ("destroy-tenant-key", "nobody", "--yes"),
+    ):
+        outcome = faceline("secrets", *arguments)
+        assert outcome.code in (1, 2)
+        assert len(outcome.err.splitlines()) == 1
+    said(faceline, "gallery", "delete-tenant", "bank", "--yes")
+    assert status(faceline)["encrypted"] == {"shop": "destroyed"}

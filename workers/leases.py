@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,7 +25,7 @@ class Leases:
     def __init__(self, store: JobStore, lease_s: float) -> None:
         self._store = store
         self._lease_s = lease_s
-        self._held: dict[str, Claim] = {}
+        self._held: dict[str, tuple[Claim, float]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
         self._thread.start()
@@ -32,11 +33,16 @@ class Leases:
     @contextmanager
     def held(self, claim: Claim) -> Iterator[None]:
         """Keep ``claim`` alive inside."""
-        self._held[claim.id] = claim
+        self._held[claim.id] = claim, time.monotonic()
         try:
             yield
         finally:
             del self._held[claim.id]
+
+    def held_for(self, seconds: float) -> Claim | None:
+        """A claim that has been held for longer than that."""
+        before = time.monotonic() - seconds
+        return next((claim for claim, since in list(self._held.values()) if since < before), None)
 
     def close(self) -> None:
         self._stop.set()
@@ -45,7 +51,7 @@ class Leases:
     def _beat(self) -> None:
         # A third: one renewal may be late or lost without the claim being lost.
         while not self._stop.wait(self._lease_s / 3):
-            claims = list(self._held.values())
+            claims = [claim for claim, _ in list(self._held.values())]
             if not claims:
                 continue
             try:

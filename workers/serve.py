@@ -36,6 +36,7 @@ from workers.runtime import needs_models
 from workers.tasks.request import StageTask
 from workers.tasks.stage import register
 from workers.undertaker import Undertaker
+from workers.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +82,13 @@ def _run_index(app: Celery, settings: Settings, group: str) -> int:
     process.start(settings, group)
     views = process.runtime().tools.views
     assert views is not None
-    keeper = Keeper(settings, views)
+    keeper, watchdog = Keeper(settings, views), Watchdog(process.runtime())
     keeper.start()
+    watchdog.start()
     try:
         return _consume(app, settings, group, TaskPool, 1)
     finally:
+        watchdog.close()
         keeper.close()
 
 

@@ -64,8 +64,10 @@ CLAIM = (
         jobs.c.id == bindparam("job"),
         jobs.c.stage == bindparam("at_stage"),
         jobs.c.not_before <= bindparam("now"),
-        jobs.c.attempts < bindparam("most"),
-        or_(QUEUED, and_(RUNNING, jobs.c.lease_until < bindparam("now"))),
+        # Whoever put a job back has counted: one that waits is run, also when fewer
+        # attempts are allowed by now.
+        or_(QUEUED, and_(RUNNING, jobs.c.lease_until < bindparam("now"),
+                         jobs.c.attempts < bindparam("most"))),
     )
     .values(
         state=JobState.RUNNING.value,

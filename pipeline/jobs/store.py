@@ -152,8 +152,8 @@ class JobStore(JobReader):
         self, job_id: str, stage: str, worker: str, lease_s: float, max_attempts: int
     ) -> Claim | None:
         """The right to run ``stage`` of a job, or None when it is not to be run: ended,
-        at another stage, held by a living worker, waiting out a pause, or tried often
-        enough.
+        at another stage, held by a living worker, waiting out a pause, or held by a dead
+        one and tried often enough.
         """
         now = self._clock()
         with writing(self._engine) as connection:

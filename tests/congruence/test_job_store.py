@@ -179,7 +179,6 @@ def test_what_is_not_to_be_run_is_not_claimed(queue: Queue) -> None:
     job = queue.add()
     assert queue.claim("0" * 32, "decode", "w", LEASE_S, ATTEMPTS) is None
     assert queue.try_take(job, stage="embed") is None
-    assert queue.try_take(job, most=0) is None
     queue.take(job)
     assert queue.try_take(job, "worker-2") is None
 

@@ -51,6 +51,22 @@ def test_a_job_that_kills_its_workers_ends(queue: Queue, clock: Clock) -> None:
     assert queue.see(neighbour).state is JobState.QUEUED
 
 
+def test_a_job_that_was_put_back_is_run_though_fewer_attempts_are_allowed_by_now(
+    queue: Queue, clock: Clock
+) -> None:
+    job = queue.add()
+    for _ in range(2):
+        _die(queue, clock, job)
+        queue.release_dead(most := 3)
+    assert queue.see(job).attempts == 2
+    most = 1
+    claim = queue.take(job, most=most)
+    clock.forward(LEASE_S + 1)
+    assert queue.try_take(job, most=most) is None
+    assert [ended.id for ended in queue.release_dead(most)[1]] == [claim.id]
+    assert queue.see(job).error_code == "job_crashed"
+
+
 def test_clean_steps_do_not_count_as_attempts(queue: Queue) -> None:
     job = queue.add()
     for _ in range(ATTEMPTS * 2):

@@ -85,6 +85,16 @@ def fault_in_decode() -> None:
     vars(running)["decode"] = decode
 
 
+def fault_in_search() -> None:
+    healthy: Callable[..., Any] = vars(running)["find"]
+
+    def find(*arguments: Any) -> Any:
+        strike()
+        return healthy(*arguments)
+
+    vars(running)["find"] = find
+
+
 def fault_after_the_end() -> None:
     """Strike between the commit of a job's end and everything after it."""
 
@@ -119,10 +129,10 @@ def short_visibility() -> None:
 
 
 if __name__ == "__main__":
-    if os.environ.get("FAULT_PLACE") == "after_the_end":
-        fault_after_the_end()
-    else:
-        fault_in_decode()
+    {
+        "after_the_end": fault_after_the_end, "search": fault_in_search,
+        "decode": fault_in_decode,
+    }[os.environ.get("FAULT_PLACE", "decode")]()
     if os.environ.get("FAULT_VISIBILITY") == "short":
         short_visibility()
     sys.exit(main([]))

@@ -1,0 +1,37 @@
+"""A search that does not end is timed out, and its process goes on as a new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.jobs.model import JobState
+from pipeline.operations import Enrol, Search
+from tests.faults.test_poison import FAULTY
+from tests.servers import RedisServer
+from tests.yard import open_yard
+
+
+def test_a_search_that_hangs(
+    tmp_path: Path, redis_server: RedisServer, edge_models: Path,
+    new_database: dict[str, object], test_data: Path,
+) -> None:
+    picture = (test_data / "photos" / "biden.jpg").read_bytes()
+    fault = {"FAULT": "hang_deaf_once", "FAULT_FILE": str(tmp_path / "f"), "FAULT_PLACE": "search"}
+    with (
+        # With this lease nobody but the process itself can end the job.
+        open_yard(
+            tmp_path, redis_server.url, edge_models, lease_s=600.0, job_time_limit_s=2.0,
+            **new_database,
+        ) as yard,
+        yard.upkeep(), yard.worker(concurrency=1),
+        yard.index(module=FAULTY, environment=fault) as index,
+    ):
+        yard.wait([yard.submit("enrol", picture, params=Enrol(faces="largest"))])
+        (hung,) = yard.wait([yard.submit("search", picture, params=Search())])
+        assert (hung.state, hung.error_code) == (JobState.FAILED, "job_timed_out")
+        (found,) = yard.wait([yard.submit("search", picture, params=Search())])
+        assert found.result is not None, found.error
+        assert len(found.result["hits"]) == 1
+        assert index.alive
+        assert index.log.read_text().count("serves index") == 2
+        assert index.stop() == 0

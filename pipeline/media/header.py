@@ -18,7 +18,7 @@ from pipeline.errors import (
     PictureCorrupt,
     PictureOutOfRange,
 )
-from pipeline.media.formats.base import Unsupported
+from pipeline.media.formats.base import Hollow, Unsupported
 from pipeline.media.layouts import READERS, PictureFormat, picture_format
 
 ALL_FORMATS: frozenset[PictureFormat] = frozenset(READERS)
@@ -72,8 +72,8 @@ def inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
     """The header of the picture in ``data``, found to be within ``limits``.
 
     Raises ``MediaTooLarge``, ``NotAPicture`` (by its bytes; names play no part),
-    ``FormatNotAccepted``, ``PictureCorrupt`` when the header is cut off or contradicts
-    itself, and ``PictureOutOfRange``.
+    ``FormatNotAccepted``, ``PictureCorrupt`` when the header is cut off, contradicts
+    itself or announces more than the file can hold, and ``PictureOutOfRange``.
     """
     if len(data) > limits.max_bytes:
         raise MediaTooLarge(f"The file is larger than {limits.max_bytes} bytes.")
@@ -86,6 +86,10 @@ def inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
         header = PictureHeader(name, *READERS[name](data))
     except Unsupported as error:
         raise NotAPicture(f"This kind of {name.upper()} is not supported: {error}.") from error
+    except Hollow as error:
+        # Its size is what is wrong with it, where it is out of range too.
+        _check_range(PictureHeader(name, error.width, error.height, 1), limits)
+        raise PictureCorrupt(f"The {name.upper()} has {error}.") from error
     except (struct.error, ValueError) as error:
         raise PictureCorrupt(f"The {name.upper()} header is damaged: {error}.") from error
     _check_range(header, limits)

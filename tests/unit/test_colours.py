@@ -123,7 +123,7 @@ def test_tiff(shape: dict[str, Any], big_endian: bool) -> None:
     for bits in (1, 2, 4, 8, 16):
         grey, white = shrunk(GREY, bits), (1 << bits) - 1
         check(writers.tiff(grey, bits, 1, **shape), spread(grey, bits))
-        if bits < 16 or "tile" not in shape:
+        if bits < 16 or not {"tile", "deflate"} & shape.keys():
             check(writers.tiff(white - grey, bits, 0, **shape), spread(grey, bits))
     for bits in (8, 16):
         colour, fade = shrunk(RGB, bits), shrunk(FADE, bits)
@@ -147,6 +147,7 @@ def test_tiff(shape: dict[str, Any], big_endian: bool) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 def test_tiff_of_planes(bits: int) -> None:
     check(writers.tiff(shrunk(RGB, bits), bits, 2, planar=True), BGR)
+    check(writers.tiff(shrunk(CMYK, 8), 8, 5, planar=True), BGR)
     check(writers.tiff(shrunk(GREY, bits), bits, 1, planar=True), GREY)
 
 

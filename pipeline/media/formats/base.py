@@ -15,6 +15,14 @@ class Unsupported(ValueError):
     """A kind of the format that is not taken; the message says which."""
 
 
+class Hollow(ValueError):
+    """The file announces pixels that it cannot hold, however well it is packed."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        super().__init__("too little data for its pixels")
+
+
 def exactly(data: bytes, start: int, count: int) -> bytes:
     """``count`` bytes from ``start`` on. Raises ``ValueError`` when they are not there."""
     part = data[start : start + count]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from pipeline.media.formats.base import UPRIGHT, Layout, Unsupported
+from pipeline.media.formats.base import UPRIGHT, Hollow, Layout, Unsupported
 
 CORE_HEADER = 12
 PLAIN, RLE8, RLE4, BITFIELDS = 0, 1, 2, 3
@@ -48,4 +48,4 @@ def _check_size(there: int, width: int, height: int, bits: int, compression: int
     else:
         least = row * height
     if there < least:
-        raise ValueError("too little data for its pixels")
+        raise Hollow(width, height)

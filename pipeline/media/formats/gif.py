@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import struct
 
-from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Layout, exactly
+from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Hollow, Layout, exactly
 
 EXTENSION, IMAGE, TRAILER = 0x21, 0x2C, 0x3B
 GRAPHIC_CONTROL = 0xF9
 HEADER = 13
-# Pixels that one code stands for at most: codes have up to 12 bits, each a pixel longer
-# than one before it; the shortest code has three bits.
-MOST_UNPACKED = 4096 * 8 // 3
+# Pixels that a byte stands for at most: codes reach 4,096 pixels when they have 12 bits.
+MOST_UNPACKED = 4096 * 8 // 12
 
 
 def read(data: bytes) -> Layout:
@@ -21,7 +20,7 @@ def read(data: bytes) -> Layout:
     if left + across > width or top + down > height or not across * down:
         raise ValueError("the first frame reaches over the screen")
     if across * down > (len(data) - image) * MOST_UNPACKED:
-        raise ValueError("too little data for its pixels")
+        raise Hollow(width, height)
     return width, height, UPRIGHT
 
 

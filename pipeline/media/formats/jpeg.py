@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from pipeline.media.formats.base import UPRIGHT, Layout, Unsupported
+from pipeline.media.formats.base import UPRIGHT, Hollow, Layout, Unsupported
 from pipeline.media.formats.tiff import exif_orientation
 
 # A camera's JPEG has some 20 segments, one with a long extended XMP a few hundred.
@@ -16,9 +16,14 @@ MAX_SCANS = 100
 # Scans times pixels: sixteen scans over the largest picture by default.
 MAX_SCANNED = 16 * 40_000_000
 
+# Pixels that a byte of coded data stands for at most: a block of 64 takes a code for its
+# mean, of a bit at least, and another for the rest, which progressive ones can put off.
+MOST_UNPACKED = {True: 8 * 64, False: 8 * 64 // 2}
+
 # Baseline, extended and progressive, Huffman-coded. The other frames are lossless,
 # hierarchical or arithmetic-coded: no camera and no browser writes them.
-SOF_TAKEN = frozenset({0xC0, 0xC1, 0xC2})
+PROGRESSIVE = 0xC2
+SOF_TAKEN = frozenset({0xC0, 0xC1, PROGRESSIVE})
 SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 APP1, DAC, SOS, EOI = 0xE1, 0xCC, 0xDA, 0xD9
@@ -26,18 +31,22 @@ APP1, DAC, SOS, EOI = 0xE1, 0xCC, 0xDA, 0xD9
 
 def read(data: bytes) -> Layout:
     frame: tuple[int, int] | None = None
+    progressive = False
     orientation: int | None = None
     for marker, start, end in _segments(data):
         if marker in SOF:
             if frame is not None:
                 raise ValueError("two frame headers")
             frame = _frame(data, marker, start, end)
+            progressive = marker == PROGRESSIVE
         elif marker == DAC:
             raise Unsupported("arithmetic coding")
         elif marker == APP1 and orientation is None and data[start : start + 6] == b"Exif\0\0":
             orientation = exif_orientation(data[start + 6 : end])
     if frame is None:
         raise ValueError("no frame header before the scan")
+    if frame[0] * frame[1] > len(data) * MOST_UNPACKED[progressive]:
+        raise Hollow(*frame)
     _check_scans(data, *frame)
     return *frame, orientation or UPRIGHT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Layout
+from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Hollow, Layout
 from pipeline.media.formats.tiff import exif_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -42,7 +42,7 @@ def read(data: bytes) -> Layout:
     if headers != 1:
         raise ValueError("two headers")
     if (1 + row_bits // 8) * height > packed * MOST_INFLATED:
-        raise ValueError("too little data for its pixels")
+        raise Hollow(width, height)
     return width, height, orientation
 
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.media.formats.base import UPRIGHT, Layout, Unsupported
+from pipeline.media.formats.base import UPRIGHT, Hollow, Layout, Unsupported
 
 MAX_IFD_ENTRIES = 1_024
 # A tile that is larger than the picture by more than what tiles are rounded up to asks
@@ -65,10 +65,12 @@ class Page:
 
     @property
     def beyond_opencv(self) -> bool:
-        """OpenCV multiplies colours by their alpha, gets some tiles wrong, and cannot read
-        the others; Pillow can, with exceptions that ``read`` does not take."""
+        """Pillow reads what OpenCV does not read, or not right: it multiplies colours by
+        their alpha, gets some tiles wrong, and shows packed data that end early as far
+        as they go. Of what Pillow gets wrong ``read`` takes nothing."""
         deep_cmyk = self.photometric == CMYK and self.bits == 16
-        return bool(self.extra) or self.tiled or self.bits in (2, 4) or deep_cmyk
+        packed = self.compression not in (PLAIN, JPEG)
+        return bool(self.extra) or self.tiled or packed or self.bits in (2, 4) or deep_cmyk
 
 
 def read(data: bytes) -> Layout:
@@ -123,10 +125,10 @@ def _check_kind(page: Page, tags: _Tags) -> None:
 
 
 def _check_for_pillow(page: Page, tags: _Tags) -> None:
-    if page.planar:
+    if page.planar and (page.extra or page.bits != 8 or page.photometric not in (RGB, CMYK)):
         raise Unsupported("planes one after the other")
     if page.photometric == WHITE_IS_ZERO and page.bits == 16:
-        raise Unsupported("16 bits a sample where white is zero, in tiles")
+        raise Unsupported("16 bits a sample where white is zero")
     if page.photometric == PALETTE and max(tags.get(COLOUR_MAP) or (0,)) < 256:
         raise Unsupported("a palette of 8 bits")
 
@@ -154,7 +156,7 @@ def _check_parts(page: Page, tags: _Tags, size: int) -> None:
         raise ValueError("strips or tiles lie on top of each other")
     least = page.width * page.bits * page.samples // 8 * page.height
     if page.photometric != YCBCR and least > sum(sizes[:parts]) * MOST_UNPACKED[page.compression]:
-        raise ValueError("too little data for its pixels")
+        raise Hollow(page.width, page.height)
 
 
 def exif_orientation(exif: bytes) -> int:

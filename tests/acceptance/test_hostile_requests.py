@@ -27,7 +27,8 @@ def targets() -> Iterator[tuple[str, str]]:
             ("GET", f"/api/faceGroups/{odd}?pageOffset=0&pageSize=1"),
             ("GET", f"/api/face?Apid={odd}&Kvalue={odd}"), ("GET", f"/api/face?{odd}={odd}"),
             ("GET", f"/api/faces?pageOffset={odd}"), ("POST", f"/face2/locate?{odd}"),
-            ("POST", f"/v1/addface?{odd}={odd}"), ("GET", f"/jobs/{odd}"),
+            ("POST", f"/v1/addface?{odd}={odd}"), ("GET", f"/identity/{odd}"),
+            ("POST", f"/identity/compare_faces_in_two_images?{odd}={odd}"), ("GET", f"/jobs/{odd}"),
             ("GET", f"/jobs/{'0' * 32}?wait={odd}"), ("DELETE", f"/jobs/{odd}?{odd}"),
         )
 

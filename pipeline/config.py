@@ -130,6 +130,10 @@ class Settings(BaseSettings):
         8, ge=1, description="Processes of the worker that fetches; a slow server keeps one "
         "of them busy for fetch_deadline_s."
     )
+    fetch_share: int = Field(
+        4, ge=1, description="Pictures of one application that are fetched at a time while those "
+        "of others wait."
+    )
     fetch_deadline_s: float = Field(
         10.0, gt=0, le=25, description="Seconds that one picture may take, from looking up its "
         "name to its last byte, over all redirects."

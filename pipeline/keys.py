@@ -31,6 +31,11 @@ def is_transient(key: str) -> bool:
     return key.split("/")[1:2] == ["transient"]
 
 
+def is_transient_of(key: str, tenant_id: int, owner: str) -> bool:
+    """Whether a media key is that of an upload of ``owner``."""
+    return key.startswith(transient_prefix(tenant_id)) and key.split("/")[3:4] == [owner]
+
+
 def transient_hour(key: str) -> str:
     """The hour (UTC, ``YYYYMMDDHH``) in which a transient key was written."""
     return key.split("/")[2]

@@ -21,6 +21,7 @@ from pipeline.errors import (
     JobTimedOut,
     MediaUnavailable,
     NotFound,
+    Overloaded,
 )
 from pipeline.execution.carry import Carry, Conclusion
 from pipeline.execution.conclusions import conclude
@@ -113,6 +114,10 @@ def _run(course: _Course, runtime: Runtime) -> Conclusion | None:
     """How the job ends; None when it was handed over."""
     plan = course.plan
     first = course.stage
+    if first is Stage.FETCH and runtime.store.crowds(
+        course.claim.job, runtime.settings.fetch_share
+    ):
+        raise Overloaded("Pictures of others are fetched first.")
     carry = _input(course, runtime)
     stage: Stage | None = first
     while stage is not None:

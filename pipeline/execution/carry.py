@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.calibration import Calibration
+from pipeline.errors import IntermediateLost
 from pipeline.fetching.base import Fetcher
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.groups import CollectionStore
@@ -16,6 +17,7 @@ from pipeline.index.base import Hit
 from pipeline.index.views import Views
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.jobs.store import Effect
+from pipeline.keys import is_transient_of
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits
 from pipeline.sandbox.sandbox import Sandbox
@@ -48,8 +50,16 @@ class Carry:
     media: list[str] = field(default_factory=list)
 
     def media_of(self, job: Job) -> tuple[str, ...]:
-        """The keys of all pictures of ``job``."""
-        return tuple(self.media) or job.media
+        """The keys of all pictures of ``job``. Raises ``IntermediateLost`` when they are
+        not its own: a carry comes from a server that others can reach."""
+        if not self.media:
+            return job.media
+        if len(self.media) != len(job.media) or not all(
+            found == sent or (not sent and is_transient_of(found, job.tenant_id, job.id))
+            for found, sent in zip(self.media, job.media, strict=True)
+        ):
+            raise IntermediateLost("An intermediate value names pictures of another job.")
+        return tuple(self.media)
 
 
 @dataclass(frozen=True, slots=True)

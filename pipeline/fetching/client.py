@@ -30,7 +30,15 @@ LONGEST_HEAD = 32 * 1024
 # Interim responses (1xx) before the final one.
 MOST_INTERIM = 8
 
+# A body in more pieces than this must have so many bytes in each, on average: chunks of one
+# byte would cost seconds of a core.
+MANY_PIECES = 1000
+SMALL_PIECE = 64
+
 READ_BYTES = 64 * 1024
+
+# Characters of what h11 says, which quotes the server.
+LONGEST_REASON = 120
 
 HEADERS = (
     ("User-Agent", "faceline"),
@@ -118,7 +126,7 @@ class _Exchange:
                 _check_head(head, max_bytes)
                 return self._body(max_bytes)
             except h11.ProtocolError as error:
-                raise Refused(f"no proper HTTP: {error}") from error
+                raise Refused(f"no proper HTTP: {str(error)[:LONGEST_REASON]}") from error
 
     def _send(self, target: Target) -> None:
         request = h11.Request(
@@ -139,10 +147,14 @@ class _Exchange:
 
     def _body(self, max_bytes: int) -> bytes:
         body = bytearray()
+        pieces = 0
         while isinstance(event := self._next(), h11.Data):
             body += event.data
+            pieces += 1
             if len(body) > max_bytes:
                 raise TooLarge
+            if pieces > MANY_PIECES and len(body) < pieces * SMALL_PIECE:
+                raise Refused("a body in tiny pieces")
         if not isinstance(event, h11.EndOfMessage):
             raise Refused("a response that does not end")
         return bytes(body)

@@ -22,6 +22,7 @@ from pipeline.jobs.statements import (
     PAUSED,
     POSITION,
     QUEUED,
+    RUNNING,
     UNFINISHED,
     job_of,
 )
@@ -29,6 +30,9 @@ from pipeline.secrets import KeySource, NoKeys
 
 # Every answer to a poll tells the position, and counting 200,000 rows takes 20 ms.
 EXACT_POSITION = 1000
+
+# Rows that a worker looks through before it takes a turn: a millisecond.
+WAITING_SEEN = 500
 
 JOB_ID = re.compile("[0-9a-f]{32}")
 
@@ -87,6 +91,25 @@ class JobReader:
         with reading(self._engine) as connection:
             count, first = connection.execute(POSITION, values).one()
         return int(count) if count < EXACT_POSITION else job.seq - int(first)
+
+    def crowds(self, job: Job, share: int) -> bool:
+        """Whether ``share`` older jobs of the tenant run at the stage of this one while
+        jobs of others wait there (as far as ``WAITING_SEEN`` from both ends show)."""
+        at_stage = jobs.c.stage == job.stage
+        older = select(func.count()).where(
+            RUNNING, at_stage, jobs.c.tenant_id == job.tenant_id, jobs.c.seq < job.seq
+        )
+        waiting = select(jobs.c.tenant_id).where(
+            QUEUED, at_stage, jobs.c.not_before <= self._clock()
+        ).limit(WAITING_SEEN)
+        with reading(self._engine) as connection:
+            if connection.execute(older).scalar_one() < share:
+                return False
+            return any(
+                tenant != job.tenant_id
+                for order in (jobs.c.seq, jobs.c.seq.desc())
+                for tenant in connection.execute(waiting.order_by(order)).scalars()
+            )
 
     # -- the reconciler's questions -----------------------------------------------
 

@@ -380,3 +380,17 @@ def test_give_back_ends_when_it_took_too_long(
     assert queue.give_back(queue.take(job), error, stage="decode", pause_s=1, retry_for_s=60)
     failed = queue.see(job)
     assert (failed.state, failed.error_code) == (JobState.FAILED, code)
+
+
+def test_who_has_his_share_lets_others_go_first(engine: Engine, queue: Queue) -> None:
+    """Only what is older counts, so that of a tenant's jobs some always run."""
+    jobs = [queue.add(stage="fetch") for _ in range(4)]
+    held = [queue.take(job).job for job in jobs[:3]]
+    assert not queue.crowds(held[2], 2)  # nobody else waits
+    other = add_tenant(engine, "other")
+    waiting, _ = queue.submit(new_job(other, stage="fetch"))
+    assert [queue.crowds(job, 2) for job in held] == [False, False, True]
+    assert not queue.crowds(held[2], 3)
+    assert queue.crowds(queue.take(jobs[3]).job, 3)
+    assert not queue.crowds(queue.take(waiting).job, 1)
+    assert not queue.crowds(held[2], 2)  # nobody else waits any more

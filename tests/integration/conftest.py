@@ -16,6 +16,7 @@ from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.jobs.model import Job
 from pipeline.media.directory import DirectoryStore
 from pipeline.plans import PLANS, Stage
+from pipeline.secrets import NoKeys
 from tests.job_factory import Queue
 from tests.servers import RedisServer
 from workers import fusion
@@ -80,7 +81,7 @@ def runtime(settings: Settings, queue: Queue, tmp_path: Path) -> Iterator[Runtim
     queue.clock.now = time.time()
     runtime = Runtime(
         name="host.group:1", settings=settings, served=ALL,
-        tools=cast(Toolbox, SimpleNamespace(media=DirectoryStore(tmp_path))),
+        tools=cast(Toolbox, SimpleNamespace(media=DirectoryStore(tmp_path), keys=NoKeys())),
         store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
         waker=Waker(settings),

@@ -5,30 +5,36 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import Engine
 
 from pipeline.errors import NoFace
+from pipeline.execution.carry import Carry
 from pipeline.jobs.model import Job, JobState
 from pipeline.plans import PLANS, Stage
 from tests.integration.conftest import Script, raising, ring
-from tests.job_factory import Queue, new_job
+from tests.job_factory import Queue, add_tenant, new_job
 from workers.connection import open_redis
 from workers.fusion import carry_out
 from workers.runtime import Runtime
 
-FETCHED = ("t1/transient/2026010100/up/" + "1" * 64, "t1/transient/2026010100/got/" + "2" * 64)
+UPLOADED = "t1/transient/2026010100/up/" + "1" * 64
+
+
+def fetched(job: Job) -> str:
+    return f"t{job.tenant_id}/transient/2026010100/{job.id}/{'2' * 64}"
 
 
 def add_fetching(queue: Queue, runtime: Runtime, script: Script) -> Job:
     """A job with one picture uploaded and one to be fetched; its fetch stage is scripted."""
-    for key in FETCHED:
-        runtime.tools.media.put(key, b"picture")
-    script.media = list(FETCHED)
     job, _ = queue.submit(
         new_job(
-            queue.tenant, operation="matrix", stage=Stage.FETCH, media=(FETCHED[0], ""),
+            queue.tenant, operation="matrix", stage=Stage.FETCH, media=(UPLOADED, ""),
             params={"fetch": [None, "http://pictures.example/a.jpg"]},
         )
     )
+    script.media = [UPLOADED, fetched(job)]
+    for key in script.media:
+        runtime.tools.media.put(key, b"picture")
     return job
 
 
@@ -44,10 +50,10 @@ def test_what_was_fetched_goes_with_its_job(
     for served in [{stage} for stage in stages] if apart else [set(stages)]:
         carry_out(ring(queue.see(job)), replace(runtime, served=frozenset(served)))
     assert queue.see(job).state is (JobState.DONE if error is None else JobState.FAILED)
-    assert [runtime.tools.media.exists(key) for key in FETCHED] == [False, False]
+    assert [runtime.tools.media.exists(key) for key in script.media] == [False, False]
     seen = dict(zip(script.ran, script.seen, strict=True))
-    assert seen[Stage.FETCH] == (FETCHED[0], "")
-    assert seen[Stage.DECODE] == seen[Stage.DETECT] == FETCHED
+    assert seen[Stage.FETCH] == (UPLOADED, "")
+    assert seen[Stage.DECODE] == seen[Stage.DETECT] == tuple(script.media)
 
 
 def test_nothing_is_fetched_again_for_pixels_that_did_not_travel(
@@ -76,6 +82,51 @@ def test_a_job_that_lost_its_input_fetches_again(
 def test_a_job_without_urls_is_not_fetched(
     queue: Queue, runtime: Runtime, script: Script
 ) -> None:
-    job = queue.add(operation="matrix", media=FETCHED)
+    job = queue.add(operation="matrix", media=(UPLOADED, UPLOADED))
     carry_out(ring(job), runtime)
     assert script.ran == [Stage.DECODE, Stage.DETECT, Stage.EMBED]
+
+
+def test_who_crowds_others_waits(
+    engine: Engine, queue: Queue, runtime: Runtime, script: Script
+) -> None:
+    """His older jobs run, another tenant's picture waits: it goes first."""
+    running = [add_fetching(queue, runtime, script) for _ in range(runtime.settings.fetch_share)]
+    for job in running:
+        queue.take(job)
+    late = add_fetching(queue, runtime, script)
+    other, _ = queue.submit(
+        new_job(
+            add_tenant(engine, "other"), operation="matrix", stage=Stage.FETCH,
+            media=(UPLOADED, ""), params={"fetch": [None, "http://pictures.example/a.jpg"]},
+        )
+    )
+    carry_out(ring(late), runtime)
+    assert (queue.see(late).state, script.ran) == (JobState.QUEUED, [])
+    everything = replace(runtime, served=frozenset(PLANS["matrix"].stages))
+    script.media = [UPLOADED, fetched(other)]
+    carry_out(ring(other), everything)
+    assert queue.see(other).state is JobState.DONE
+    script.media = [UPLOADED, fetched(late)]
+    queue.clock.forward(60)
+    carry_out(ring(late), everything)
+    assert queue.see(late).state is JobState.DONE
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        [UPLOADED, "t2/images/a/b"], [UPLOADED, UPLOADED], [UPLOADED], ["t1/images/a/b", UPLOADED],
+        [UPLOADED, f"t2/transient/2026010100/{'0' * 32}/b"],
+    ],
+    ids=["a stored picture", "another upload", "too few", "in place of the upload", "a tenant's"],
+)
+def test_media_of_others_are_not_taken(
+    queue: Queue, runtime: Runtime, script: Script, forged: list[str]
+) -> None:
+    """What lies in Redis may be forged: it must not lead to another's pictures."""
+    job = add_fetching(queue, runtime, script)
+    carry_out(ring(job), replace(runtime, served=frozenset({Stage.FETCH})))
+    runtime.intermediates.leave(job.id, Stage.DECODE, Carry(media=forged))
+    carry_out(ring(queue.see(job)), replace(runtime, served=frozenset({Stage.DECODE})))
+    assert (queue.see(job).stage, script.ran) == (Stage.FETCH, [Stage.FETCH])

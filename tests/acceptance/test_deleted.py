@@ -197,6 +197,20 @@ def check_bytes(house: House) -> None:
         assert kept is None or house.face.vector not in kept, key
 
 
+def test_a_repeated_request_does_not_tell_either(stack: Stack, obama: str) -> None:
+    client = ApidClient(stack)
+    form = {
+        "Apid": client.credentials.apid, "Kvalue": client.credentials.kvalue, "Fimg": obama,
+        "Fname": "Somebody",
+    }
+    key = {"Idempotency-Key": "once"}
+    face = checked(client.send("POST", "/api/face", data=form, headers=key))["Fid"]
+    checked(client.call("DELETE", "face", Fid=face))
+    again = client.send("POST", "/api/face", data=form, headers=key)
+    assert checked(again) == {"msg_code": 7}
+    assert client.faces() == []
+
+
 def test_a_group_alone_takes_no_face_along(stack: Stack, obama: str) -> None:
     house = House(stack, obama)
     group_in_way(1)(house)

@@ -37,6 +37,7 @@ CODES: dict[str, int] = {
     errors.MissingParameter.code: INVALID,
     errors.InvalidParameter.code: INVALID,
     errors.IdempotencyConflict.code: INVALID,
+    errors.LimitReached.code: LIMITED,
     errors.RateLimited.code: LIMITED,
     errors.QuotaExceeded.code: LIMITED,
     errors.Overloaded.code: LIMITED,

@@ -34,6 +34,7 @@ CODES: dict[str, int] = {
     errors.PictureCorrupt.code: 9902,
     errors.PictureOutOfRange.code: 9902,
     errors.NoFace.code: 9903,
+    errors.LimitReached.code: 9904,
     errors.RateLimited.code: 9904,
     errors.QuotaExceeded.code: 9904,
     errors.Overloaded.code: 9904,

@@ -174,7 +174,11 @@ def test_of_two_pictures_the_one_at_fault_is_named() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "code", "again"),
     [
-        (errors.Overloaded(), 429, 104905, True),
+        (errors.Overloaded(), 503, 104905, True),
+        (errors.RateLimited(retry_after_s=0.2), 429, 104905, True),
+        (errors.QuotaExceeded(), 429, 104905, True),
+        (errors.NotPermitted(), 401, 104906, False),
+        (errors.CredentialExpired(), 401, 104906, False),
         (errors.DatabaseUnavailable("at 10.0.0.1"), 503, 104999, True),
         (errors.BadCredentials(), 401, 104906, False),
         (errors.CollectionLimit(), 400, 104302, False),

@@ -13,6 +13,8 @@ from pipeline.errors import FaceError
 from pipeline.jobs.model import JsonObject
 from tests.unit.shim.rows import SECRETIVE, cancelled, done, every_error, failed
 
+HTTP = {errors.BadCredentials: 401, errors.CredentialExpired: 401, errors.NotPermitted: 403}
+
 
 def read(reply: Reply) -> JsonObject:
     found: JsonObject = msgspec.json.decode(reply.body)
@@ -60,10 +62,11 @@ def test_every_error_has_a_status_and_tells_no_secrets(kind: type[FaceError]) ->
     reply = d_envelope.refusal(kind(SECRETIVE))
     status = read(reply)["status"]
     assert status in set(Status) - {Status.OK, Status.NO_SIMILAR_FACE}
-    away = issubclass(kind, errors.Unavailable)
-    assert reply.status == (401 if kind is errors.BadCredentials else 503 if away else 200)
-    assert ("Retry-After" in reply.headers) is away
-    assert ("hunter2" in read(reply)["message"]) is (status == "INVALID_REQUEST")
+    away, limited = issubclass(kind, errors.Unavailable), issubclass(kind, errors.LimitReached)
+    assert reply.status == HTTP.get(kind, 503 if away else 429 if limited else 200)
+    assert ("Retry-After" in reply.headers) is (away or limited)
+    told = status == "INVALID_REQUEST" or limited
+    assert ("hunter2" in read(reply)["message"]) is told
     job = d_envelope.outcome(failed(kind))
     assert (job.status, read(job)["status"]) == (200, status)
     assert read(job)["message"] == d_envelope.MESSAGES[Status(status)]

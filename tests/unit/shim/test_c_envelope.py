@@ -113,7 +113,7 @@ def test_what_a_request_can_cause(error: Exception, status: str, http: int) -> N
     assert "secret" not in answer.get("reason", "")
     assert "a host" not in answer.get("reason", "")
     assert ("Retry-After" in reply.headers) == (
-        http == 503 or isinstance(error, errors.RateLimited)
+        http == 503 or isinstance(error, errors.LimitReached)
     )
 
 

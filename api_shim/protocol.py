@@ -74,6 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # Bytes that came since the request began and were no part of its body.
         self._head = 0
         self._kept = 0  # bytes of this request's head
+        self._answers = 0
         self._in_body = False
         self._upgrading = False
         self._surplus = False
@@ -211,6 +212,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._answers += 1
         if not self.transport.is_closing() and self.cycle.response_complete:
             self.places.waiting[self] = None
         self._watch_reading()
@@ -223,14 +225,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._read_timer is None:
             left = self.transport.get_write_buffer_size()
             if left:
-                self._read_timer = self.loop.call_later(READ_LOOK_S, self._look, left)
+                self._read_timer = self.loop.call_later(
+                    READ_LOOK_S, self._look, left, self._answers
+                )
 
-    def _look(self, before: int) -> None:
+    def _look(self, before: int, answers: int) -> None:
         """Cut a client off that has not read what it should have since the last look:
-        what waits for it is memory."""
+        what waits for it is memory. What waits now may belong to a later answer; those
+        end only while the client reads."""
         self._read_timer = None
         left = self.transport.get_write_buffer_size()
-        if left and before - left < min(before, READ_LOOK_S * READ_RATE):
+        read = before - left
+        if left and answers == self._answers and read < min(before, READ_LOOK_S * READ_RATE):
             self.transport.abort()
         else:
             self._watch_reading()

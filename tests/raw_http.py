@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,10 @@ class Connection:
                 headers[name.lower()] = value
             if status != 100:
                 return Answer(status, headers, self._read.read(int(headers["content-length"])))
+
+    def has_answer(self) -> bool:
+        """Whether something has come to be read; to ask is to wait for nothing."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def ended(self) -> bool:
         """Whether the other side has closed, with nothing more to say."""

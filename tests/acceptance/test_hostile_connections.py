@@ -239,6 +239,26 @@ def test_bodies_without_end_do_not_keep_others_out(idle_stack: Stack) -> None:
             time.sleep(0.5)
 
 
+@pytest.mark.heavy
+def test_the_slow_are_cut_off(idle_stack: Stack) -> None:
+    """A head that never ends, a body of a byte a second, nothing at all: each has its time,
+    which is not that of the others."""
+    post = b"POST /face2/locate HTTP/1.1\r\nHost: x\r\n"
+    with contextlib.ExitStack() as crowd:
+        silent, head, body = (crowd.enter_context(connect(idle_stack.url)) for _ in range(3))
+        head.send(post + b"X: ")
+        body.send(post + b"Content-Length: 1000\r\n\r\n")
+        until = time.monotonic() + 90
+        while not body.has_answer():
+            assert time.monotonic() < until
+            body.send(b" ")
+            serve_others(idle_stack)
+            time.sleep(1)
+        assert refused("e", body.answer())["code"] == 9801
+        assert head.ended()
+        assert silent.ended()
+
+
 def test_one_connection_too_many(idle_stack: Stack) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -7,6 +7,7 @@ what makes them bombs is left away. All are made here, from nothing.
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from collections.abc import Callable
@@ -41,6 +42,7 @@ def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
     return data[:33] + b"".join(png_chunk(*chunk) for chunk in chunks) + data[33:]
 
 
+@functools.cache
 def packed_zeros(megabytes: int) -> bytes:
     packer = zlib.compressobj(9)
     return b"".join(packer.compress(bytes(MB)) for _ in range(megabytes)) + packer.flush()

@@ -18,6 +18,7 @@ from pipeline.errors import FaceError, NotAPicture, PictureCorrupt, PictureOutOf
 from pipeline.media.header import PictureLimits
 from pipeline.stages.decode import decode
 from pipeline.types import Picture
+from tests.mutations import mutated
 from tests.unit.pictures import (
     HEIGHT,
     WIDTH,
@@ -168,26 +169,6 @@ def test_random_bytes_give_our_errors_only() -> None:
         data = chance.choice(magics) + chance.randbytes(chance.randrange(600))
         with pytest.raises((NotAPicture, PictureCorrupt, PictureOutOfRange)):
             decode(data, LIMITS)
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Some bytes overwritten, cut out or put in, half of them near the head."""
-    changed = bytearray(data)
-    for _ in range(chance.choice((1, 3, 10, 40))):
-        reach = min(len(changed), 200) if chance.random() < 0.5 else len(changed)
-        place = chance.randrange(reach)
-        match chance.randrange(4):
-            case 0:
-                changed[place] = chance.randrange(256)
-            case 1:
-                changed[place : place + 4] = chance.choice(
-                    (b"\xff\xff\xff\xff", bytes(4), b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f")
-                )
-            case 2:
-                del changed[place : place + chance.randrange(1, 9)]
-            case _:
-                changed[place:place] = chance.randbytes(chance.randrange(1, 9))
-    return bytes(changed)
 
 
 def decode_mutations(count: int) -> None:

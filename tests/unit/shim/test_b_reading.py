@@ -183,7 +183,11 @@ def test_what_is_no_object(body: Any) -> None:
 )
 def test_limits_of_pixels(width: int, height: int, good: bool) -> None:
     header = width.to_bytes(4) + height.to_bytes(4) + b"\x08\x02\0\0\0"
-    data = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IEND", b"")
+    pixels = bytes(width * height * 3 // 1_000)  # they could be packed as much as that
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        png_chunk(name, body)
+        for name, body in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    )
     if good:
         assert inspect(data, LIMITS).width == width
     else:

@@ -1,0 +1,22 @@
+"""C4: 2,000 damaged media files; the larger run is `tests.benchmarks.mutated_media`."""
+
+from __future__ import annotations
+
+from tests.benchmarks.mutated_media import straight, through_a_service
+from tests.stack import Stack
+
+STRAIGHT, SERVED = 1_700, 300
+
+
+def test_damaged_files_cost_no_decode_stage() -> None:
+    findings = straight(STRAIGHT)
+    assert findings.wrong == []
+    assert findings.outcomes.total() == STRAIGHT
+    assert set(findings.outcomes) >= {"decoded", "picture_corrupt", "not_a_picture"}
+
+
+def test_damaged_files_cost_no_worker_and_no_envelope(stack: Stack) -> None:
+    findings = through_a_service(stack, SERVED)
+    assert findings.wrong == []
+    assert findings.outcomes.total() == SERVED
+    assert set(findings.outcomes) >= {"0", "9902"}

@@ -127,11 +127,11 @@ class Settings(BaseSettings):
         "the same; a worker of the stage `fetch` does it."
     )
     fetch_concurrency: int = Field(
-        8, ge=1, description="Processes of the worker that fetches; a slow server keeps one "
+        4, ge=1, description="Processes of the worker that fetches; a slow server keeps one "
         "of them busy for fetch_deadline_s."
     )
     fetch_share: int = Field(
-        4, ge=1, description="Pictures of one application that are fetched at a time while those "
+        2, ge=1, description="Pictures of one application that are fetched at a time while those "
         "of others wait."
     )
     fetch_deadline_s: float = Field(

@@ -120,12 +120,13 @@ def _way_d(known: Operation) -> Answers:
     good = _with(answer_of((status, *known.gives)), status="OK")
     words = answer_of((status, Field("message")))
     every = {each.value for each in d_envelope.Status} - {"OK"}
+    bad = {
+        401: d_envelope.Status.INVALID_REQUEST, 403: d_envelope.Status.INVALID_REQUEST,
+        429: d_envelope.Status.FAIL, 503: d_envelope.Status.FAIL,
+    }
     return {
         "200": respond("Done, or why not.", good, _with(words, status=every)),
-        "401": respond("No key, or a wrong one.", _with(words, status="INVALID_REQUEST")),
-        "403": respond("Not allowed.", _with(words, status="FAIL")),
-        "429": later("Too often, or too much.", _with(words, status="FAIL")),
-        "503": later("Not now.", _with(words, status="FAIL")),
+        **{str(http): _refusal(http, _with(words, status=each)) for http, each in bad.items()},
     }
 
 

@@ -1,0 +1,71 @@
+"""Whatever goes wrong, its answer is one that the OpenAPI document describes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import jsonschema_rs
+import pytest
+
+from api_shim.dialects import a_envelope, b_envelope, c_envelope, d_envelope, e_envelope
+from api_shim.intents import Reply
+from api_shim.reference.answers import answers
+from api_shim.reference.openapi import OPERATIONS
+from pipeline import errors
+from pipeline.errors import FaceError
+from pipeline.jobs.model import Job
+from tests.unit.shim.rows import cancelled, every_error, failed
+
+REQUEST = "20260101000000" + "0" * 32
+
+REFUSALS: dict[str, Callable[[Exception], Reply]] = {
+    "a": a_envelope.refusal,
+    "b": b_envelope.refusal,
+    "c": lambda error: c_envelope.refusal(error, REQUEST),
+    "d": d_envelope.refusal,
+    "e": lambda error: e_envelope.refusal("app", error, REQUEST, 0.0),
+}
+
+OUTCOMES: dict[str, Callable[[Job], Reply]] = {
+    "a": a_envelope.outcome,
+    "b": lambda job: b_envelope.outcome(job, {}),
+    "c": c_envelope.outcome,
+    "d": d_envelope.outcome,
+    "e": e_envelope.outcome,
+}
+
+
+KINDS = [*(kind() for kind in every_error()), errors.BadQuality("blur")]
+
+
+def check(letter: str, reply: Reply) -> None:
+    for known in OPERATIONS[letter].values():
+        described = answers(letter, known)
+        assert str(reply.status) in described, reply
+        response = described[str(reply.status)]
+        schema = response["content"]["application/json"]["schema"]
+        jsonschema_rs.validate(schema, json.loads(reply.body))
+        required = {name for name, header in response["headers"].items() if header["required"]}
+        assert required <= {*reply.headers, "X-Request-Id"}
+
+
+@pytest.mark.parametrize("letter", REFUSALS)
+def test_refusals(letter: str) -> None:
+    for error in (*KINDS, ValueError("not ours")):
+        check(letter, REFUSALS[letter](error))
+        if isinstance(error, FaceError):
+            error.picture = 1
+            check(letter, REFUSALS[letter](error))
+            error.picture = None
+
+
+@pytest.mark.parametrize("letter", OUTCOMES)
+def test_jobs_that_failed(letter: str) -> None:
+    for error in KINDS:
+        if isinstance(error, (errors.LimitReached, errors.Overloaded)):
+            continue  # with these no job begins
+        job = failed(type(error))
+        check(letter, OUTCOMES[letter](replace(job, error={**(job.error or {}), "picture": 0})))
+    check(letter, OUTCOMES[letter](cancelled()))

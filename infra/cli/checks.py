@@ -20,6 +20,7 @@ from pipeline.database.engine import open_engine, reading
 from pipeline.database.migrate import head, revision
 from pipeline.database.schema import tenants
 from pipeline.errors import FaceError
+from pipeline.fetching.open import open_fetcher
 from pipeline.gallery.changes import ChangeLog
 from pipeline.media.open import open_media
 from pipeline.secrets import open_vault
@@ -71,6 +72,7 @@ def examine(settings: Settings) -> list[Check]:
         ("database", lambda: check_database(settings)),
         ("media", lambda: check_media(settings)),
         ("secrets", lambda: check_secrets(settings)),
+        ("fetching", lambda: check_fetching(settings)),
         ("disk", lambda: check_disk(settings)),
     ]
     return [check for name, look in subjects for check in _looked(name, look)]
@@ -253,6 +255,20 @@ def check_secrets(settings: Settings) -> Iterator[Check]:
         return
     open_vault(settings)
     yield Check("master key", Verdict.GOOD, "from the environment" if configured else str(kept))
+
+
+def check_fetching(settings: Settings) -> Iterator[Check]:
+    """Pictures by URL."""
+    if open_fetcher(settings) is None:
+        yield Check("fetching", Verdict.GOOD, "pictures by URL are refused")
+        return
+    allowed = settings.fetch_allow_networks
+    yield Check(
+        "fetching", Verdict.NOTE if allowed else Verdict.GOOD,
+        f"pictures by URL from public addresses, ports {settings.fetch_ports}"
+        + (f", and from {allowed}" if allowed else ""),
+        "every application reaches these inner networks" if allowed else "",
+    )
 
 
 def check_disk(settings: Settings) -> Iterator[Check]:

@@ -24,6 +24,7 @@ from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
 from pipeline.errors import ConfigurationError, FaceError
+from pipeline.fetching.open import open_fetcher
 from pipeline.plans import Stage
 from pipeline.secrets import open_vault
 from pipeline.sessions import registry
@@ -102,6 +103,7 @@ class LocalStack:
     def _start(self) -> None:
         # What can be wrong is looked at before anything is started.
         pack = registry.choose(self.settings)
+        open_fetcher(self.settings)
         self._lock = take_lock(self._data)
         port = self.settings.port or free_port()
         require_free(self.settings.host, port)

@@ -136,6 +136,27 @@ def test_a_master_key_that_is_none_is_bad(
     assert findings(faceline)["secrets"]["verdict"] == "bad"
 
 
+@pytest.mark.parametrize(
+    ("networks", "verdict", "words"),
+    [
+        ("", "good", "from public addresses, ports 80,443"),
+        ("10.0.0.0/8", "note", "and from 10.0.0.0/8"),
+        ("10.0.0.1/8", "bad", "FACELINE_FETCH_ALLOW_NETWORKS"),
+    ],
+)
+def test_what_is_fetched_from_is_said(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch, networks: str, verdict: str, words: str
+) -> None:
+    assert findings(faceline)["fetching"]["found"] == "pictures by URL are refused"
+    monkeypatch.setenv("FACELINE_FETCH_URLS", "true")
+    monkeypatch.setenv("FACELINE_FETCH_ALLOW_NETWORKS", networks)
+
+    found = findings(faceline)["fetching"]
+
+    assert found["verdict"] == verdict
+    assert words in found["found"]
+
+
 def test_two_opencvs_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     class Found:
         def __init__(self, name: str) -> None:

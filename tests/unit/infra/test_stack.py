@@ -22,6 +22,17 @@ def test_one_stack_a_data_directory(tmp_path: Path) -> None:
     take_lock(tmp_path / "data").close()
 
 
+def test_networks_that_are_none_stop_the_start(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "data", models=str(tmp_path), fetch_urls=True,
+        fetch_deny_networks="example",
+    )
+    stack = LocalStack(settings, lambda _: None, lambda: False)
+    with pytest.raises(ConfigurationError, match="FACELINE_FETCH_DENY_NETWORKS"), stack:
+        pass
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_data_directory_is_for_its_owner_only(tmp_path: Path) -> None:
     take_lock(tmp_path / "data").close()
 

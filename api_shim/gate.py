@@ -151,7 +151,9 @@ class Visit:
 
     def _repeats(self, tenant: Tenant) -> bool:
         """Whether this asks again for a job that is there: it has passed before."""
-        if self._key is None or not 0 < len(self._key) <= MAX_KEY_CHARS:
+        if self._operation not in PLANS or self._key is None:
+            return False
+        if not 0 < len(self._key) <= MAX_KEY_CHARS:
             return False
         if not (self._key.isascii() and self._key.isprintable()):
             return False

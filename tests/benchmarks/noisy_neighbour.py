@@ -31,7 +31,6 @@ from tests.stack import Stack
 
 TIMES = 10  # A's limit
 HAMMERS = 16  # connections of A at a time
-PACE_S = 0.1  # between two calls of B
 WARM_CALLS = 20
 
 
@@ -59,12 +58,12 @@ def hammer(url: str, credentials: Credentials, photo: Path, rate: float) -> None
     sys.stdout.write(json.dumps(answers))
 
 
-def calls(client: Face2Client, photo: str, count: int) -> list[float]:
-    """Milliseconds of held calls, one begun every ``PACE_S``."""
+def calls(client: Face2Client, photo: str, count: int, pace_s: float) -> list[float]:
+    """Milliseconds of held calls, one begun every ``pace_s``."""
     found, due = [], time.monotonic()
     for number in range(count):
         time.sleep(max(due - time.monotonic(), 0.0))
-        due = max(due + PACE_S, time.monotonic())
+        due = max(due + pace_s, time.monotonic())
         request = client.signed({"image": photo}, version=str(number))
         start = time.perf_counter()
         answer = client.send("locate", request)
@@ -74,7 +73,7 @@ def calls(client: Face2Client, photo: str, count: int) -> list[float]:
 
 
 def hammered(
-    client: Face2Client, caller: Credentials, path: Path, rate: float, count: int
+    client: Face2Client, caller: Credentials, path: Path, rate: float, count: int, pace_s: float
 ) -> tuple[list[float], dict[str, int]]:
     """As ``calls`` beside A; what A was answered."""
     process = subprocess.Popen(
@@ -84,13 +83,13 @@ def hammered(
         env={**os.environ, "NEIGHBOUR": json.dumps(dataclasses.asdict(caller))},
     )
     time.sleep(3.0)  # until it runs, and A's burst is used up
-    found = calls(client, base64_of(path), count)
+    found = calls(client, base64_of(path), count, pace_s)
     answered, _ = process.communicate("", timeout=60)
     answers: dict[str, int] = json.loads(answered)
     return found, answers
 
 
-def compare(path: Path, rounds: int, count: int, rate: float) -> None:
+def compare(path: Path, rounds: int, count: int, rate: float, pace_s: float) -> None:
     idle: list[float] = []
     beside: list[float] = []
     answers: collections.Counter[str] = collections.Counter()
@@ -100,10 +99,10 @@ def compare(path: Path, rounds: int, count: int, rate: float) -> None:
         limits = {WHOLE: Limit(per_second=rate, burst=1)}
         stack.tenants.set_limits(neighbour.tenant_id, limits)
         client = stack.client()
-        calls(client, base64_of(path), WARM_CALLS)
+        calls(client, base64_of(path), WARM_CALLS, 0.0)
         for _ in range(rounds):
-            idle += calls(client, base64_of(path), count)
-            found, answered = hammered(client, neighbour, path, TIMES * rate, count)
+            idle += calls(client, base64_of(path), count, pace_s)
+            found, answered = hammered(client, neighbour, path, TIMES * rate, count, pace_s)
             beside += found
             answers.update(answered)
     for name, times in (("alone", idle), ("beside A", beside)):
@@ -123,6 +122,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=100, help="of B in each phase")
     parser.add_argument("--rate", type=float, default=5.0, help="A's limit a second")
+    parser.add_argument("--pace", type=float, default=0.1, help="seconds from call to call of B")
     parser.add_argument("--hammer", help=argparse.SUPPRESS)
     parser.add_argument("--photo", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -130,7 +130,8 @@ def main() -> None:
         known = Credentials(**json.loads(os.environ["NEIGHBOUR"]))
         hammer(options.hammer, known, options.photo, options.rate)
     else:
-        compare(photos(options.photos)[0], options.rounds, options.calls, options.rate)
+        photo = photos(options.photos)[0]
+        compare(photo, options.rounds, options.calls, options.rate, options.pace)
 
 
 if __name__ == "__main__":

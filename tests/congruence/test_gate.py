@@ -182,6 +182,13 @@ def test_a_repetition_passes(gate: Gate, queue: Queue, caller: Tenant, rates: Ra
     assert rates.asked == 5
 
 
+def test_what_is_no_job_is_no_repetition(gate: Gate, queue: Queue, caller: Tenant) -> None:
+    """A job's key opens nothing else."""
+    queue.add(idempotency_key="key")
+    with pytest.raises(QuotaExceeded), visit(gate, "list", "key") as passing:
+        passing.admit(limited(caller, daily=0))
+
+
 def test_a_repetition_of_a_closed_operation_does_not(
     gate: Gate, queue: Queue, caller: Tenant
 ) -> None:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    MutableMapping,
+)
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -14,6 +23,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 # Bytes of bodies that one process holds at a time, over all requests: what comes on
 # top is told to come back.
 MAX_BUFFERED = 128 * 1024 * 1024
+
+# ... and of those of one caller: whoever sends faster than his turn comes leaves room.
+MAX_OF_ONE = MAX_BUFFERED // 2
 
 # Bytes of the body of a request that carries no picture.
 MAX_PLAIN = 64 * 1024
@@ -37,7 +49,8 @@ class Disconnected(Exception):
 class _Reading:
     """A body that is arriving."""
 
-    def __init__(self, patience: asyncio.Timeout) -> None:
+    def __init__(self, caller: str, patience: asyncio.Timeout) -> None:
+        self.caller = caller
         self.chunks = bytearray()
         self.started = asyncio.get_running_loop().time()
         self.gave_way = False
@@ -64,15 +77,17 @@ class BodyReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffered = 0
+        self._by_caller: Counter[str] = Counter()
         self._arriving: set[_Reading] = set()
 
     @asynccontextmanager
     async def read(
-        self, receive: Receive, headers: Mapping[str, str], *, plain: bool = False
+        self, receive: Receive, headers: Mapping[str, str], *, plain: bool = False,
+        caller: str = "",
     ) -> AsyncIterator[bytes]:
         """The whole body, counted as held until the block ends. One that says that it
         is too large is refused before it is read; a ``plain`` one, without pictures, has
-        at most ``MAX_PLAIN`` bytes.
+        at most ``MAX_PLAIN`` bytes. ``caller`` is whose body it seems to be.
 
         Raises ``MediaTooLarge``, ``Overloaded``, ``Disconnected``, ``InvalidParameter``
         when it is compressed, comes too slowly, or is too large without pictures.
@@ -82,33 +97,31 @@ class BodyReader:
             raise self._too_large(plain=plain)
         if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
             raise InvalidParameter("a compressed body is not taken")
-        body = await self._collect(receive, plain=plain)
+        body = await self._collect(receive, caller, plain=plain)
         held = len(body)
         try:
             yield body
         finally:
-            self._buffered -= held
+            self._count(caller, -held)
 
-    async def _collect(self, receive: Receive, *, plain: bool) -> bytes:
+    async def _collect(self, receive: Receive, caller: str, *, plain: bool) -> bytes:
         """The body, which is counted as held."""
         try:
             async with asyncio.timeout(min(START_S, BODY_S)) as patience:
-                with self._arrival(patience) as reading:
+                with self._arrival(_Reading(caller, patience)) as reading:
                     await self._fill(reading, receive, plain=plain)
                     return bytes(reading.chunks)
         except TimeoutError as error:
             raise InvalidParameter("the body did not arrive in time") from error
 
     @contextmanager
-    def _arrival(self, patience: asyncio.Timeout) -> Iterator[_Reading]:
-        """A reading, while it can give way; what it has read counts as held unless it
-        fails."""
-        reading = _Reading(patience)
+    def _arrival(self, reading: _Reading) -> Iterator[_Reading]:
+        """While a reading can give way; what it has read counts as held unless it fails."""
         self._arriving.add(reading)
         try:
             yield reading
         except BaseException as error:
-            self._buffered -= len(reading.chunks)
+            self._count(reading.caller, -len(reading.chunks))
             if reading.gave_way:
                 raise Overloaded from error
             raise
@@ -122,24 +135,32 @@ class BodyReader:
             if reading.gave_way:
                 break
             reading.extend(chunk)
-            self._buffered += len(chunk)
+            self._count(reading.caller, len(chunk))
             if len(reading.chunks) > limit:
                 raise self._too_large(plain=plain)
+            while self._by_caller[reading.caller] > MAX_OF_ONE:
+                self._make_room({each for each in self._arriving if each.caller == reading.caller})
             while self._buffered > MAX_BUFFERED:
-                self._make_room()
+                self._make_room(self._arriving)
         if reading.gave_way:
             raise Overloaded
 
-    def _make_room(self) -> None:
-        """Let the largest go of the bodies that have been arriving for a while: whoever
-        begins many and ends none would otherwise keep all others out."""
+    def _make_room(self, among: Collection[_Reading]) -> None:
+        """Let the largest go of those that have been arriving for a while: whoever begins
+        many and ends none would otherwise keep all others out."""
         begun = asyncio.get_running_loop().time() - PATIENCE_S
-        slow = [reading for reading in self._arriving if reading.started < begun]
+        slow = [reading for reading in among if reading.started < begun]
         largest = max(slow, key=lambda reading: len(reading.chunks), default=None)
         if largest is None:
             raise Overloaded
         self._arriving.discard(largest)
-        self._buffered -= largest.give_way()
+        self._count(largest.caller, -largest.give_way())
+
+    def _count(self, caller: str, size: int) -> None:
+        self._buffered += size
+        self._by_caller[caller] += size
+        if not self._by_caller[caller]:
+            del self._by_caller[caller]
 
     def _bound(self, *, plain: bool) -> int:
         return min(MAX_PLAIN, self._limit) if plain else self._limit

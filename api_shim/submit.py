@@ -65,11 +65,12 @@ class Submission:
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
         plain = not self._endpoints[call.method].pictures
+        caller = caller_of(call, scope)
         try:
             check_place(scope)
             async with (
-                self._bodies.read(receive, call.headers, plain=plain) as body,
-                self._shares.of(caller_of(call, scope)),
+                self._bodies.read(receive, call.headers, plain=plain, caller=caller) as body,
+                self._shares.of(caller),
             ):
                 return await self._use(replace(call, body=body))
         except FaceError as error:

@@ -147,6 +147,23 @@ def test_what_never_ends_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scene())
 
 
+def test_one_caller_leaves_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "MAX_OF_ONE", 15)
+    reader = BodyReader(10)
+
+    async def scene() -> None:
+        async with reader.read(sender([b"x" * 9]), {}, caller="busy"):
+            with pytest.raises(Overloaded):
+                async with reader.read(sender([b"x" * 9]), {}, caller="busy"):
+                    raise AssertionError
+            async with reader.read(sender([b"x" * 9]), {}, caller="other") as found:
+                assert len(found) == 9
+        async with reader.read(sender([b"x" * 9]), {}, caller="busy") as found:
+            assert len(found) == 9
+
+    asyncio.run(scene())
+
+
 def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "MAX_BUFFERED", 15)
     reader = BodyReader(10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 from collections.abc import Callable
@@ -14,7 +15,8 @@ LookUp = Callable[[str], list[str]]
 
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret"
 PORTS = 2
-QUICK_S = 0.3  # on loopback, everything
+CONNECT_S = 0.3  # on loopback the kernel answers at once, whatever else runs
+READ_S = 10.0
 
 
 class Canary:
@@ -27,16 +29,16 @@ class Canary:
             self._listen()
 
     def _listen(self) -> None:
-        v4 = socket.create_server(("", 0))
-        port = int(v4.getsockname()[1])
+        listener = socket.create_server(("", 0))
+        port = int(listener.getsockname()[1])
         try:
-            v6 = socket.create_server(("::", port), family=socket.AF_INET6)
-        except OSError:  # taken: another one
-            v4.close()
-            return
+            self.join("::", port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:  # another port, then
+                listener.close()
+                return
         self.ports.append(port)
-        self._watch(v4)
-        self._watch(v6)
+        self._watch(listener)
 
     def join(self, host: str, port: int) -> None:
         """Listen there, too."""
@@ -57,7 +59,7 @@ class Canary:
                 assert isinstance(listener, socket.socket)
                 connection, _ = listener.accept()
                 with connection, suppress(OSError):
-                    connection.settimeout(QUICK_S)
+                    connection.settimeout(READ_S)
                     connection.recv(4096)
                     connection.sendall(REPLY)
                 count += 1
@@ -94,7 +96,8 @@ def careless_fetch(url: str, look_up: LookUp, redirects: int = 4) -> None:
         look_up(host)
         address = look_up(host)[-1]
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        with socket.create_connection((address, port), QUICK_S) as connection:
+        with socket.create_connection((address, port), CONNECT_S) as connection:
+            connection.settimeout(READ_S)
             request = f"GET {parts.path or '/'} HTTP/1.0\r\nHost: {host}\r\n\r\n"
             connection.sendall(request.encode())
             answer = connection.recv(4096).decode("latin-1")

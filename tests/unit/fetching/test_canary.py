@@ -18,12 +18,14 @@ from pipeline.fetching.client import FetchLimits, WebFetcher
 from pipeline.fetching.connections import Connector, trusting_system
 from pipeline.fetching.names import Resolver
 from tests.picture_server import PictureServer, body, redirect
-from tests.unit.fetching.canary import QUICK_S, Canary, careless_fetch
+from tests.unit.fetching.canary import Canary, careless_fetch
 from tests.unit.fetching.targets import ALL, ON_LOOPBACK, REBINDING, REDIRECTOR, Target
 
-FEWEST_TARGETS = 60
-FEWEST_DANGEROUS = 75
-FEWEST_UNCHECKED = 40
+# A machine without IPv6 counts some fewer of the last two (83 and 42 with it).
+FEWEST_TARGETS = 100
+FEWEST_DANGEROUS = 60
+FEWEST_UNCHECKED = 30
+UNCHECKED_S = 1.0
 
 # Made once: reading the system's certificates takes longer than a test.
 TLS = trusting_system()
@@ -40,7 +42,8 @@ def canary(redirector: PictureServer) -> Iterator[Canary]:
     with Canary() as listening:
         # Where a name that is rebound would lead: the same port, another address.
         listening.join("127.0.0.1", redirector.port)
-        listening.join("::1", redirector.port)
+        with suppress(OSError):
+            listening.join("::1", redirector.port)
         yield listening
 
 
@@ -82,7 +85,7 @@ def prepare(target: Target, canary: Canary, redirector: PictureServer) -> str:
 
 
 def careful(
-    target: Target, canary: Canary, redirector: PictureServer, deadline_s: float = 5.0
+    target: Target, canary: Canary, redirector: PictureServer, deadline_s: float = 30.0
 ) -> WebFetcher:
     """The real fetcher. It may use every port that plays a part, and the redirector."""
     policy = AddressPolicy(allow=(ipaddress.ip_network(REDIRECTOR),))
@@ -133,7 +136,7 @@ def test_with_the_check_off_the_fetcher_gets_there(
     reached = set()
     for name, target in ON_LOOPBACK.items():
         url = prepare(target, canary, redirector)
-        fetcher = careful(target, canary, redirector, QUICK_S)
+        fetcher = careful(target, canary, redirector, UNCHECKED_S)
         if canary.reached_by(partial(fetched, fetcher, url)):
             reached.add(name)
     assert len(reached) >= FEWEST_UNCHECKED, sorted(ON_LOOPBACK.keys() - reached)

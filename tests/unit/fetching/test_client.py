@@ -39,7 +39,7 @@ Names = dict[str, Sequence[str]]
 
 
 def fetcher_of(
-    server: PictureServer, names: Names | None = None, *, deadline_s: float = 10.0,
+    server: PictureServer, names: Names | None = None, *, deadline_s: float = 30.0,
     tls: ssl.SSLContext | None = None, others: Sequence[int] = (),
 ) -> WebFetcher:
     """A fetcher that may reach ``server``, and knows these names."""
@@ -89,7 +89,7 @@ def test_the_next_address_of_a_name_is_tried(pictures: PictureServer) -> None:
     connector = Connector(
         policy, Resolver(lambda _: [ipaddress.ip_address(one) for one in names["two.example"]])
     )
-    both = WebFetcher(connector, FetchLimits(MOST, 10.0, frozenset({pictures.port})))
+    both = WebFetcher(connector, FetchLimits(MOST, 30.0, frozenset({pictures.port})))
     assert both.fetch(pictures.url(host="two.example")) == PICTURE
 
 
@@ -290,7 +290,7 @@ HOST = "pictures.example"
 
 def over_tls(server: PictureServer, trusted: ssl.SSLContext, host: str = HOST) -> bytes:
     server.serve("/", body(PICTURE))
-    fetcher = fetcher_of(server, {HOST: [server.host]}, tls=trusted, deadline_s=5.0)
+    fetcher = fetcher_of(server, {HOST: [server.host]}, tls=trusted, deadline_s=30.0)
     return fetcher.fetch(server.url(host=host))
 
 

@@ -18,7 +18,7 @@ from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
 
 pytest_plugins = [
-    "tests.parallel", "tests.servers", "tests.databases", "tests.job_factory",
+    "tests.secret_watch", "tests.parallel", "tests.servers", "tests.databases", "tests.job_factory",
     "tests.gallery_factory", "tests.stack", "tests.picture_server",
 ]
 

@@ -25,6 +25,7 @@ from tests.conftest import missing, models_directory
 from tests.databases import open_database
 from tests.face2_client import Credentials, Face2Client
 from tests.parallel import free_port
+from tests.secret_watch import WATCH
 from tests.servers import RedisServer
 from tests.yard import READY_S, Process, Yard
 
@@ -121,8 +122,11 @@ class Stack:
             time.sleep(0.05)
 
     def close(self) -> None:
-        self._processes.close()
-        self.yard.close()
+        try:
+            WATCH.check_redis(self.redis.url)
+        finally:
+            self._processes.close()
+            self.yard.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from pipeline.media.open import open_media
 from pipeline.operations import Parameters
 from pipeline.plans import PLANS
 from pipeline.secrets import digest
+from tests.secret_watch import WATCH
 from workers.dispatch import Dispatcher
 
 READY_S = 60.0
@@ -42,6 +44,8 @@ class Process:
     """A process group of the service, as its own session: it can be killed whole."""
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+        # Whoever lists processes sees it.
+        WATCH.check("a command line", " ".join(arguments).encode())
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -177,6 +181,8 @@ class Yard:
             check=False, timeout=READY_S,
         )
         assert done.returncode == 0, done.stderr
+        with contextlib.suppress(ValueError):
+            WATCH.note_fields(json.loads(done.stdout))
         return done.stdout
 
     def logs(self) -> str:
@@ -186,7 +192,11 @@ class Yard:
 
     def close(self) -> None:
         self.dispatcher.close()
-        self.engine.dispose()
+        try:
+            WATCH.check_database(self.engine)
+            WATCH.check_folder(self.folder)
+        finally:
+            self.engine.dispose()
 
     def _start(
         self, arguments: list[str], settings: dict[str, object], extra: Mapping[str, str]

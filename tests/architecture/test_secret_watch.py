@@ -1,0 +1,121 @@
+"""The search for secrets finds what is planted."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, insert
+
+from pipeline.database.engine import writing
+from pipeline.database.schema import tenants
+from pipeline.gallery.tenants import TenantStore
+from pipeline.keyring import KEY_BYTES
+from pipeline.secrets import Vault
+from tests.secret_watch import BLOCK, WATCH, Watch
+from tests.servers import RedisServer
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """One of this test's own: what it plants is no find of the run."""
+    return Watch()
+
+
+@pytest.fixture
+def secret(watch: Watch) -> str:
+    made = secrets.token_hex(32)
+    watch.note("a planted one", made)
+    return made
+
+
+@pytest.mark.parametrize("offset", [0, 1, 7, 8, 1000])
+def test_every_form_is_found_at_every_place(watch: Watch, secret: str, offset: int) -> None:
+    for form in (
+        secret.encode(), bytes.fromhex(secret), base64.b64encode(secret.encode()),
+        secret.encode().hex().encode(),
+    ):
+        planted = os.urandom(offset) + form + os.urandom(offset % 5)
+        assert watch.leaks(planted) == {"a planted one"}
+        assert watch.leaks(planted.replace(form, form[:-20])) == set()
+    for innocent in (b"", b"x", secret[1:].encode(), os.urandom(100_000)):
+        assert watch.leaks(innocent) == set()
+
+
+def test_it_is_found_in_a_file_over_the_border_of_a_block(
+    watch: Watch, secret: str, tmp_path: Path
+) -> None:
+    (tmp_path / "deep").mkdir()
+    path = tmp_path / "deep" / "a.log"
+    path.write_bytes(bytes(BLOCK - 10) + secret.encode() + bytes(100))
+    with pytest.raises(AssertionError, match="a planted one"):
+        watch.check_folder(tmp_path)
+    watch.check_folder(tmp_path, "*.txt")
+    path.rename(path.with_name("master.key"))
+    watch.check_folder(tmp_path)
+
+
+def test_it_is_found_in_a_database_and_in_redis(
+    watch: Watch, secret: str, engine: Engine, redis_server: RedisServer
+) -> None:
+    import redis
+
+    watch.check_database(engine)
+    watch.check_redis(redis_server.url)
+    with writing(engine) as connection:
+        connection.execute(
+            insert(tenants).values(
+                name="t", settings={"deep": [secret]}, disabled=False, created_at=0.0
+            )
+        )
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.lpush("queue", f"a message with {secret}")
+    with pytest.raises(AssertionError, match="the table tenants"):
+        watch.check_database(engine)
+    with pytest.raises(AssertionError, match="queue"):
+        watch.check_redis(redis_server.url)
+
+
+def test_what_a_store_issues_is_noted(engine: Engine) -> None:
+    store = TenantStore(engine, Vault(os.urandom(KEY_BYTES)))
+    tenant = store.create("t", encrypted=True)
+    signed, key = store.issue_signed(tenant.id), store.issue_key(tenant.id)
+    numbered, linkface = store.issue_apid(tenant.id), store.issue_linkface(tenant.id)
+    again = store.rotate_apid(tenant.id, numbered.apid, 1.0)
+    for secret in (
+        signed.app_secret, key, numbered.kvalue, again.kvalue, linkface.api_secret
+    ):
+        assert WATCH.leaks(secret.encode())
+    for public in (signed.app_id, key[:12], str(numbered.apid), linkface.api_id):
+        assert not WATCH.leaks(public.encode())
+
+
+def test_a_secret_that_a_test_logs_fails_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeconftest('pytest_plugins = ["tests.secret_watch"]')
+    pytester.makepyfile(
+        """
+        import logging
+        from tests.secret_watch import WATCH
+
+        def test_silent():
+            WATCH.note("planted", "0123456789abcdefghijklmnop")
+
+        def test_loud():
+            logging.getLogger("x").warning("it is 0123456789abcdefghijklmnop")
+
+        def test_printing(capsys):
+            print("0123456789abcdefghijklmnop")
+            capsys.readouterr()
+        """
+    )
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    outcome = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    outcome.assert_outcomes(passed=2, failed=1)
+    outcome.stdout.fnmatch_lines(["*planted*in clear in: Captured log call*"])

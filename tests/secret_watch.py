@@ -1,0 +1,266 @@
+"""C7: no secret that any test uses is found in clear where it must not be.
+
+Whatever makes or reads a secret in a test's process is noted here: issued credentials,
+master keys, data keys, the pepper. They are looked for
+
+- in every answer of a service, headers included, when it comes;
+- in the logs, the database and the media directory of a ``Yard`` and the Redis of a
+  ``Stack``, when it is closed;
+- in what a test has printed and logged, when it ends;
+- in every log file of the run and in the source, when the run ends.
+
+A find fails the test, or the run. ``tests/architecture/test_secret_watch.py`` plants some.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+import requests
+from numpy.typing import NDArray
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine, select
+
+from api_shim.auth import sm2
+from pipeline.database.engine import reading
+from pipeline.database.schema import METADATA
+from pipeline.errors import DatabaseUnavailable
+from pipeline.gallery.credentials import CredentialStore
+from pipeline.gallery.linkface import LinkfaceStore
+from pipeline.gallery.pepper import Pepper
+from pipeline.keyring import FixedKeys, KeyFile, encoded
+from pipeline.secrets import DataKey
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FIELDS = frozenset(
+    {"app_secret", "api_key", "kvalue", "api_secret", "sm2_private_key"}
+)
+PUBLIC_CHARS = 12  # with which an API key begins
+
+# What is shorter, or made of a few bytes again and again, is found by chance.
+SHORTEST, FEWEST_BYTES = 16, 8
+
+BLOCK = 16 * 1024 * 1024
+WORD = 8
+
+# Made to hold secrets, for their owner only.
+KEPT = frozenset({"master.key", "demo.json"})
+
+T = TypeVar("T")
+
+
+class Watch:
+    """Secrets, and where they are looked for."""
+
+    def __init__(self) -> None:
+        self._needles: dict[bytes, str] = {}
+        self._by_word: dict[int, list[bytes]] = {}
+        self._words = np.empty(0, "<u8")
+        self._pairs = np.zeros(1 << 16, np.bool_)  # of bytes with which one begins
+
+    def __len__(self) -> int:
+        return len(self._needles)
+
+    # -- noting -------------------------------------------------------------------
+
+    def note(self, what: str, secret: str | bytes) -> None:
+        """Look for ``secret`` from now on, as text, as bytes, in hex and in Base64."""
+        raw = secret if isinstance(secret, bytes) else secret.encode()
+        forms = {raw, raw.hex().encode(), base64.b64encode(raw).rstrip(b"=")}
+        if isinstance(secret, str):
+            with contextlib.suppress(ValueError):
+                forms.add(bytes.fromhex(secret))
+        for form in forms:
+            if len(form) >= SHORTEST and len(set(form)) >= FEWEST_BYTES:
+                self._add(form, what)
+
+    def _add(self, form: bytes, what: str) -> None:
+        if form in self._needles:
+            return
+        self._needles[form] = what
+        self._by_word.setdefault(int.from_bytes(form[:WORD], "little"), []).append(form)
+        self._words = np.fromiter(self._by_word, "<u8")
+        self._pairs[int.from_bytes(form[:2], "little")] = True
+
+    def note_fields(self, issued: object) -> None:
+        """The secrets among the fields of what was issued."""
+        for name in FIELDS:
+            value = issued.get(name) if isinstance(issued, dict) else getattr(issued, name, None)
+            if value:
+                self.note(name, value[PUBLIC_CHARS:] if name == "api_key" else value)
+
+    # -- looking ------------------------------------------------------------------
+
+    def leaks(self, data: bytes) -> set[str]:
+        """What secrets stand in ``data``."""
+        found: set[str] = set()
+        if not len(self._words):
+            return found
+        for at, word in self._alike(np.frombuffer(data, np.uint8)):
+            for needle in self._by_word[word]:
+                if data[at : at + len(needle)] == needle:
+                    found.add(self._needles[needle])
+        return found
+
+    def _alike(self, view: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
+        """Where something begins as a secret does: the place, and the first word."""
+        if len(view) < WORD:
+            return
+        windows = np.lib.stride_tricks.sliding_window_view(view, WORD)
+        for shift in (0, 1):
+            pairs = view[shift : shift + (len(view) - shift) // 2 * 2].view("<u2")
+            places = shift + 2 * np.flatnonzero(self._pairs[pairs])
+            places = places[places < len(windows)]
+            words = np.ascontiguousarray(windows[places]).view("<u8").ravel()
+            right = np.isin(words, self._words)
+            yield from zip(places[right].tolist(), words[right].tolist(), strict=True)
+
+    def leaks_in_file(self, path: Path) -> set[str]:
+        longest = max(map(len, self._needles), default=0)
+        found: set[str] = set()
+        rest = b""
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            while block := file.read(BLOCK):
+                found |= self.leaks(rest + block)
+                rest = block[-longest:]
+        return found
+
+    def check(self, where: str, data: bytes) -> None:
+        """Raises ``AssertionError`` for a secret in ``data``."""
+        found = self.leaks(data)
+        assert not found, f"{sorted(found)} in clear in {where}"
+
+    def check_folder(self, folder: Path, pattern: str = "*") -> None:
+        """The same for the files below ``folder``, but those made to hold secrets."""
+        for path in sorted(folder.rglob(pattern)):
+            if path.is_file() and path.name not in KEPT:
+                found = self.leaks_in_file(path)
+                assert not found, f"{sorted(found)} in clear in {path}"
+
+    def check_database(self, engine: Engine) -> None:
+        """The same for every row of every table, when the database is there."""
+        with contextlib.suppress(DatabaseUnavailable), reading(engine) as connection:
+            for table in METADATA.tables.values():
+                rows = connection.execute(select(*table.c)).all()
+                self.check(f"the table {table.name}", b"\n".join(_plain(rows)))
+
+    def check_redis(self, url: str) -> None:
+        """The same for every value in a Redis, when it is there."""
+        with contextlib.suppress(RedisError), Redis.from_url(url, socket_timeout=5) as redis:
+            for key in redis.scan_iter():
+                self.check(f"Redis {key!r}", bytes(key) + b"\n" + (redis.dump(key) or b""))
+
+
+def _plain(rows: Iterable[Any]) -> Iterator[bytes]:
+    for row in rows:
+        for value in row:
+            if isinstance(value, bytes | memoryview):
+                yield bytes(value)
+            elif isinstance(value, str | dict | list):
+                yield str(value).encode(errors="replace")
+
+
+WATCH = Watch()
+
+
+# What notes --------------------------------------------------------------------
+
+
+def _noting(work: Callable[..., T], note: Callable[[T], None]) -> Callable[..., T]:
+    @functools.wraps(work)
+    def watched(*args: Any, **kwargs: Any) -> T:
+        made = work(*args, **kwargs)
+        note(made)
+        return made
+
+    return watched
+
+
+def _note_keys(keys: tuple[bytes, ...]) -> None:
+    for key in keys:
+        WATCH.note("a master key", encoded(key))
+        WATCH.note("a master key", key)
+
+
+def _note_key_pair(pair: tuple[str, str]) -> None:
+    WATCH.note("an SM2 private key", pair[0])
+
+
+def _note_api_key(key: str) -> None:
+    WATCH.note("an API key", key[PUBLIC_CHARS:])
+
+
+def _checked(answer: requests.Response) -> None:
+    if not answer.raw.closed or answer.content:
+        WATCH.check(
+            f"the answer of {answer.url.partition('?')[0]}",
+            str(answer.headers).encode() + answer.content,
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """Notes secrets for the length of the run, and looks through what it leaves."""
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, note in (
+            (CredentialStore, "issue_signed", WATCH.note_fields),
+            (CredentialStore, "rotate_signed", WATCH.note_fields),
+            (CredentialStore, "issue_apid", WATCH.note_fields),
+            (CredentialStore, "rotate_apid", WATCH.note_fields),
+            (CredentialStore, "issue_key", _note_api_key),
+            (CredentialStore, "rotate_key", _note_api_key),
+            (LinkfaceStore, "issue_linkface", WATCH.note_fields),
+            (LinkfaceStore, "rotate_linkface", WATCH.note_fields),
+            (FixedKeys, "keys", _note_keys),
+            (KeyFile, "keys", _note_keys),
+            (Pepper, "_known", functools.partial(WATCH.note, "the pepper")),
+            (sm2, "generate_key_pair", _note_key_pair),
+            (requests.Session, "request", _checked),
+        ):
+            patch.setattr(owner, name, _noting(getattr(owner, name), note))
+        made = DataKey.__init__
+
+        def note_data_key(self: DataKey, tenant_id: int, key: bytes) -> None:
+            made(self, tenant_id, key)
+            WATCH.note("a data key", key)
+
+        patch.setattr(DataKey, "__init__", note_data_key)
+        yield WATCH
+    folder = tmp_path_factory.getbasetemp()
+    for path in folder.rglob("master.key"):
+        for line in path.read_text().splitlines():
+            WATCH.note("a master key", line)
+    for path in folder.rglob("demo.json"):
+        WATCH.note_fields(json.loads(path.read_text()))
+    WATCH.check_folder(folder, "*.log")
+    for floor in ("pipeline", "workers", "api_shim", "infra", "docs"):
+        WATCH.check_folder(ROOT / floor)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    """What a test has printed and logged, unless it failed: then a message may show
+    what it was called with."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.outcome != "passed":
+        return
+    for title, text in report.sections:
+        if not title.endswith(report.when):
+            continue  # told with an earlier phase
+        found = WATCH.leaks(text.encode(errors="replace"))
+        if found:
+            report.outcome = "failed"
+            report.longrepr = f"{sorted(found)} in clear in: {title}"

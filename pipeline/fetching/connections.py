@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from pipeline.fetching.addresses import Address, AddressPolicy
 from pipeline.fetching.deadline import Deadline
@@ -45,7 +46,7 @@ class Connector:
         for address in addresses:
             self._check(address)
         with mapped_errors("connecting"):
-            connection = self._connect(addresses[:MOST_ADDRESSES], target.port, deadline)
+            connection = self._connect(_tried(addresses), target.port, deadline)
         if not target.secure:
             return connection
         with mapped_errors("the TLS handshake"):
@@ -95,6 +96,15 @@ def mapped_errors(doing: str) -> Iterator[None]:
         raise TimeUp(doing) from error
     except (OSError, ValueError) as error:
         raise Refused(f"{doing} failed: {error}") from error
+
+
+def _tried(addresses: Sequence[Address]) -> list[Address]:
+    """The first addresses, of both families by turns (RFC 8305, 4): a machine may have one
+    that leads nowhere."""
+    first = [address for address in addresses if address.version == addresses[0].version]
+    others = [address for address in addresses if address.version != addresses[0].version]
+    pairs = zip_longest(first, others)
+    return [address for pair in pairs for address in pair if address is not None][:MOST_ADDRESSES]
 
 
 def _check_peer(connection: socket.socket, address: Address) -> None:

@@ -9,13 +9,13 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import DownloadRefused, DownloadTimedOut, MediaTooLarge
-from pipeline.fetching.addresses import Address, AddressPolicy
+from pipeline.fetching.addresses import Address, AddressPolicy, read_networks
 from pipeline.fetching.client import LONGEST_HEAD, MOST_INTERIM, FetchLimits, WebFetcher
 from pipeline.fetching.connections import Connector, trusting_system
 from pipeline.fetching.names import Resolver
@@ -40,15 +40,15 @@ Names = dict[str, Sequence[str]]
 
 def fetcher_of(
     server: PictureServer, names: Names | None = None, *, deadline_s: float = 30.0,
-    tls: ssl.SSLContext | None = None, others: Sequence[int] = (),
+    tls: ssl.SSLContext | None = None, others: Sequence[int] = (), network: str | None = None,
 ) -> WebFetcher:
-    """A fetcher that may reach ``server``, and knows these names."""
+    """A fetcher that may reach ``server`` and ``network``, and knows these names."""
     def look_up(host: str) -> list[Address]:
         if host not in (names or {}):
             raise OSError(f"no such name: {host}")
         return [ipaddress.ip_address(address) for address in (names or {})[host]]
 
-    policy = AddressPolicy(allow=(ipaddress.ip_network(server.host),))
+    policy = AddressPolicy(allow=read_networks(f"{server.host},{network or ''}", "networks"))
     return WebFetcher(
         Connector(policy, Resolver(look_up), tls or trusting_system()),
         FetchLimits(MOST, deadline_s, frozenset({server.port, *others})),
@@ -82,15 +82,23 @@ def test_the_next_address_of_a_name_is_tried(pictures: PictureServer) -> None:
     """127.0.0.2 refuses the connection; the operator allows both."""
     pictures.serve("/", body(PICTURE))
     names: Names = {"two.example": ["127.0.0.2", "127.0.0.1"]}
-    fetcher = fetcher_of(pictures, names)
-    with pytest.raises(DownloadRefused):
-        fetcher.fetch(pictures.url(host="two.example"))
-    policy = AddressPolicy(allow=(ipaddress.ip_network("127.0.0.0/30"),))
-    connector = Connector(
-        policy, Resolver(lambda _: [ipaddress.ip_address(one) for one in names["two.example"]])
-    )
-    both = WebFetcher(connector, FetchLimits(MOST, 30.0, frozenset({pictures.port})))
+    both = fetcher_of(pictures, names, network="127.0.0.0/30")
     assert both.fetch(pictures.url(host="two.example")) == PICTURE
+    with pytest.raises(DownloadRefused):  # one that is not allowed is one too many
+        fetcher_of(pictures, names).fetch(pictures.url(host="two.example"))
+
+
+def test_both_families_are_tried() -> None:
+    """Many addresses of the one that leads nowhere do not hide the other's."""
+    names: Names = {"many.example": [*(f"127.0.0.{n}" for n in range(2, 12)), "::1"]}
+    try:
+        server = PictureServer("::1").start()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with closing(server):
+        server.serve("/", body(PICTURE))
+        fetcher = fetcher_of(server, names, network="127.0.0.0/24")
+        assert fetcher.fetch(server.url(host="many.example")) == PICTURE
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from pipeline.jobs.model import JobState
+from tests.databases import ONE_DATABASE
 from tests.faults.conftest import MakeYard, open_ledger
 from tests.faults.faulty_worker import MARK
 from tests.yard import Process, Yard
@@ -40,6 +41,7 @@ def wait_delivered(yard: Yard, job_id: str, times: int) -> None:
         time.sleep(0.1)
 
 
+@ONE_DATABASE
 def test_job_outlives_lease_and_visibility(
     make_yard: MakeYard, tiny_pictures: list[bytes]
 ) -> None:
@@ -77,6 +79,7 @@ def test_worker_dies_between_the_end_and_the_answer(
     assert ledger.ends()[job_id] == 1
 
 
+@ONE_DATABASE
 def test_never_sent(make_yard: MakeYard, tiny_pictures: list[bytes]) -> None:
     """The shim died between the row and the message."""
     yard = make_yard()

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from pipeline.jobs.model import JobState
 from pipeline.operations import Enrol, Search
+from tests.databases import ONE_DATABASE
 from tests.faults.test_poison import FAULTY
 from tests.servers import RedisServer
 from tests.yard import open_yard
 
 
+@ONE_DATABASE
 def test_a_search_that_hangs(
     tmp_path: Path, redis_server: RedisServer, edge_models: Path,
     new_database: dict[str, object], test_data: Path,

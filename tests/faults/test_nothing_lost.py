@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 import redis
 
+from tests.databases import ONE_DATABASE
 from tests.faults.conftest import MakeYard, open_ledger
 from tests.faults.ledger import Ledger, check_nothing_lost
 from tests.servers import RedisServer
@@ -122,6 +123,7 @@ def test_workers_killed(
     assert ledger.returned() > 0, "no kill hit a running job"
 
 
+@ONE_DATABASE
 def test_workers_killed_and_redis_wiped(
     yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
     tiny_pictures: list[bytes],
@@ -157,6 +159,7 @@ def test_workers_and_redis_killed(
         check_nothing_lost(ledger, accepted)
 
 
+@ONE_DATABASE
 def test_redis_frozen(
     yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
     tiny_pictures: list[bytes],
@@ -182,6 +185,7 @@ def wait_messages(yard: Yard, count: int) -> None:
         time.sleep(0.02)
 
 
+@ONE_DATABASE
 def test_loss_can_be_seen(
     yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
     tiny_pictures: list[bytes],

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from pipeline.jobs.model import Job, JobState
+from tests.databases import ONE_DATABASE
 from tests.faults.conftest import MakeYard, open_ledger
 from tests.faults.faulty_worker import MARK
 from tests.faults.ledger import Ledger
@@ -56,6 +57,7 @@ def test_poison_kills_its_process(make_yard: MakeYard, tiny_pictures: list[bytes
     assert ledger.ends()[poison] == 1
 
 
+@ONE_DATABASE
 @pytest.mark.heavy
 def test_poison_kills_the_whole_worker(make_yard: MakeYard, tiny_pictures: list[bytes]) -> None:
     yard = make_yard(lease_s=2.0, max_attempts=3)
@@ -78,6 +80,7 @@ def test_poison_kills_the_whole_worker(make_yard: MakeYard, tiny_pictures: list[
     assert ledger.ends()[poison] == 1
 
 
+@ONE_DATABASE
 def test_a_process_that_dies_once(make_yard: MakeYard, tiny_pictures: list[bytes]) -> None:
     yard = make_yard(lease_s=600.0, max_attempts=3)
     ledger = open_ledger(yard)
@@ -90,6 +93,7 @@ def test_a_process_that_dies_once(make_yard: MakeYard, tiny_pictures: list[bytes
     assert ledger.ends()[victim] == 1
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("fault", "code"),
     [

@@ -15,6 +15,7 @@ from pipeline.jobs.model import JobState
 from pipeline.media.directory import DirectoryStore
 from pipeline.operations import Enrol, Search
 from pipeline.types import VectorModel
+from tests.databases import ONE_DATABASE
 from tests.gallery_factory import Shelf
 from tests.job_factory import Clock
 from tests.servers import RedisServer
@@ -44,6 +45,7 @@ def wait_log(process: Process, words: str) -> None:
         time.sleep(0.05)
 
 
+@ONE_DATABASE
 def test_it_is_one_process_and_stops_cleanly(yard: Yard) -> None:
     with yard.index(concurrency=4) as index:
         wait_log(index, "serves index")
@@ -51,6 +53,7 @@ def test_it_is_one_process_and_stops_cleanly(yard: Yard) -> None:
         assert index.stop() == 0
 
 
+@ONE_DATABASE
 def test_it_serves_no_other_stage(yard: Yard) -> None:
     with yard.worker(stages="embed,index") as worker:
         until = time.monotonic() + 60

@@ -13,6 +13,7 @@ import pytest
 from pipeline.jobs.model import JobState
 from pipeline.plans import Stage
 from tests.conftest import models_directory
+from tests.databases import ONE_DATABASE
 from tests.servers import RedisServer
 from tests.yard import Process, Yard, open_yard
 from workers.app import make_app
@@ -81,6 +82,7 @@ def test_a_lost_intermediate_starts_the_job_over(
     assert stages_run(yard, job_id) == ["decode", "detect", "decode", "detect", "embed"]
 
 
+@ONE_DATABASE
 @pytest.mark.heavy
 def test_pixels_that_redis_should_not_carry_are_made_again(
     make_yard: MakeYard, redis_server: RedisServer, photo: bytes
@@ -125,6 +127,7 @@ def test_stopping_ends_what_runs_and_leaves_no_process(
     assert {(job.state, job.attempts, job.messages) for job in jobs} == {(JobState.DONE, 1, 1)}
 
 
+@ONE_DATABASE
 def test_a_missing_pack_ends_the_start(make_yard: MakeYard, tmp_path: Path) -> None:
     yard = make_yard()
     empty = tmp_path / "no-models"
@@ -134,6 +137,7 @@ def test_a_missing_pack_ends_the_start(make_yard: MakeYard, tmp_path: Path) -> N
     assert "'edge' was not found" in yard.logs()
 
 
+@ONE_DATABASE
 def test_a_damaged_pack_ends_the_start(make_yard: MakeYard, tmp_path: Path) -> None:
     """Found by the processes, not by their parent: the worker ends all the same."""
     damaged = tmp_path / "models" / "edge"
@@ -148,6 +152,7 @@ def test_a_damaged_pack_ends_the_start(make_yard: MakeYard, tmp_path: Path) -> N
     assert "A worker process cannot start" in yard.logs()
 
 
+@ONE_DATABASE
 def test_processes_are_renewed(make_yard: MakeYard, photo: bytes) -> None:
     yard = make_yard(jobs_per_process=5)
     with yard.upkeep(), yard.worker("decode,detect", 1):
@@ -157,6 +162,7 @@ def test_processes_are_renewed(make_yard: MakeYard, photo: bytes) -> None:
     assert len(workers) >= 4
 
 
+@ONE_DATABASE
 def test_junk_in_the_queue_harms_nobody(
     make_yard: MakeYard, redis_server: RedisServer, photo: bytes
 ) -> None:

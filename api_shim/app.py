@@ -20,7 +20,7 @@ from api_shim.dialects.d import FaceSearch
 from api_shim.dialects.e import Face2
 from api_shim.exchange import RequestIds, call_of, problem, response
 from api_shim.health import Health
-from api_shim.jobs import JobResource
+from api_shim.jobs import Evidence, JobResource
 from api_shim.linger import Lingering
 from api_shim.reference.page import references
 from api_shim.service import INTAKE_THREADS, Records, Service
@@ -88,7 +88,9 @@ def _dialects(settings: Settings, records: Records) -> dict[str, Dialect]:
 
 
 def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
-    bodies, shares = BodyReader(service.settings.max_body_bytes), Shares(MOST_OF_ONE)
+    settings, shares = service.settings, Shares(MOST_OF_ONE)
+    # Base64 takes a third more, and in a form three characters for some of its signs.
+    bodies = BodyReader(settings.max_body_bytes, settings.max_clip_bytes * 3 // 2)
     documented = []
     for dialect in dialects.values():
         paths: dict[str, list[Endpoint]] = {}
@@ -101,6 +103,7 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
     return [
         *documented,
         Route("/jobs/{job_id}", JobResource(service, dialects)),
+        Route("/jobs/{job_id}/evidence", Evidence(service, dialects)),
         Route("/health", Health(service)),
         *(Route(path, made) for path, made in references(dialects.values()).items()),
     ]

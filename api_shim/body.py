@@ -14,7 +14,8 @@ from collections.abc import (
     MutableMapping,
 )
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from enum import Enum
+from typing import Any, Self
 
 from pipeline.errors import FaceError, InvalidParameter, MediaTooLarge, Overloaded
 
@@ -40,6 +41,18 @@ BODY_S = 60.0
 # Seconds after which a body that is still arriving gives way, when there is no room
 # for others.
 PATIENCE_S = 5.0
+
+
+class BodySize(Enum):
+    """What a body may carry."""
+
+    PLAIN = "plain"
+    PICTURES = "pictures"
+    CLIP = "clip"
+
+    @classmethod
+    def of(cls, *, pictures: bool, clip: bool) -> Self:
+        return cls("clip" if clip else "pictures" if pictures else "plain")
 
 
 class Disconnected(Exception):
@@ -72,44 +85,45 @@ class _Reading:
 
 
 class BodyReader:
-    """Reads bodies of at most ``limit`` bytes."""
+    """Reads bodies of at most ``limit`` bytes, with clips of ``clip_limit``."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, clip_limit: int = 0) -> None:
         self._limit = limit
+        self._clip_limit = max(limit, clip_limit)
         self._buffered = 0
         self._by_caller: Counter[str] = Counter()
         self._arriving: set[_Reading] = set()
 
     @asynccontextmanager
     async def read(
-        self, receive: Receive, headers: Mapping[str, str], *, plain: bool = False,
+        self, receive: Receive, headers: Mapping[str, str], size: BodySize = BodySize.PICTURES,
         caller: str = "",
     ) -> AsyncIterator[bytes]:
         """The whole body, counted as held until the block ends. One that says that it
-        is too large is refused before it is read; a ``plain`` one, without pictures, has
+        is too large is refused before it is read; a plain one, without pictures, has
         at most ``MAX_PLAIN`` bytes. ``caller`` is whose body it seems to be.
 
         Raises ``MediaTooLarge``, ``Overloaded``, ``Disconnected``, ``InvalidParameter``
         when it is compressed, comes too slowly, or is too large without pictures.
         """
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._bound(plain=plain):
-            raise self._too_large(plain=plain)
+        if declared.isdecimal() and int(declared) > self._bound(size):
+            raise self._too_large(size)
         if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
             raise InvalidParameter("a compressed body is not taken")
-        body = await self._collect(receive, caller, plain=plain)
+        body = await self._collect(receive, caller, size)
         held = len(body)
         try:
             yield body
         finally:
             self._count(caller, -held)
 
-    async def _collect(self, receive: Receive, caller: str, *, plain: bool) -> bytes:
+    async def _collect(self, receive: Receive, caller: str, size: BodySize) -> bytes:
         """The body, which is counted as held."""
         try:
             async with asyncio.timeout(min(START_S, BODY_S)) as patience:
                 with self._arrival(_Reading(caller, patience)) as reading:
-                    await self._fill(reading, receive, plain=plain)
+                    await self._fill(reading, receive, size)
                     return bytes(reading.chunks)
         except TimeoutError as error:
             raise InvalidParameter("the body did not arrive in time") from error
@@ -128,8 +142,8 @@ class BodyReader:
         finally:
             self._arriving.discard(reading)
 
-    async def _fill(self, reading: _Reading, receive: Receive, *, plain: bool) -> None:
-        limit, more = self._bound(plain=plain), True
+    async def _fill(self, reading: _Reading, receive: Receive, size: BodySize) -> None:
+        limit, more = self._bound(size), True
         while more:
             chunk, more = await _next(receive)
             if reading.gave_way:
@@ -137,7 +151,7 @@ class BodyReader:
             reading.extend(chunk)
             self._count(reading.caller, len(chunk))
             if len(reading.chunks) > limit:
-                raise self._too_large(plain=plain)
+                raise self._too_large(size)
             while self._by_caller[reading.caller] > MAX_OF_ONE:
                 self._make_room({each for each in self._arriving if each.caller == reading.caller})
             while self._buffered > MAX_BUFFERED:
@@ -162,12 +176,14 @@ class BodyReader:
         if not self._by_caller[caller]:
             del self._by_caller[caller]
 
-    def _bound(self, *, plain: bool) -> int:
-        return min(MAX_PLAIN, self._limit) if plain else self._limit
+    def _bound(self, size: BodySize) -> int:
+        if size is BodySize.CLIP:
+            return self._clip_limit
+        return min(MAX_PLAIN, self._limit) if size is BodySize.PLAIN else self._limit
 
-    def _too_large(self, *, plain: bool) -> FaceError:
-        kind = InvalidParameter if plain else MediaTooLarge
-        return kind(f"the body is larger than {self._bound(plain=plain)} bytes")
+    def _too_large(self, size: BodySize) -> FaceError:
+        kind = InvalidParameter if size is BodySize.PLAIN else MediaTooLarge
+        return kind(f"the body is larger than {self._bound(size)} bytes")
 
 
 async def _next(receive: Receive) -> tuple[bytes, bool]:

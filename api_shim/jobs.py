@@ -81,6 +81,25 @@ class JobResource:
         return poller(call, job_id, self._service.tenants, self._dialects.values())
 
 
+class Evidence(JobResource):
+    """``/jobs/{id}/evidence``: what the verdict on a clip rests on, for the tenant that
+    sent it; no documented answer shows it."""
+
+    async def _reply(self, call: Call, job_id: str, receive: Receive) -> Reply:  # noqa: ARG002
+        if call.method not in ("GET", "HEAD"):
+            return problem(
+                405, "method_not_allowed", "Evidence takes GET.", {"Allow": "GET, HEAD"}
+            )
+        job, position = await in_thread(
+            self._service.threads.look, self._first_look, call, job_id
+        )
+        if not job.ended:
+            return _progress(job, position)
+        if job.operation != "living" or job.result is None:
+            return problem(404, "no_evidence", "This job leaves no evidence.")
+        return json_reply(200, {"job_id": job.id, **job.result})
+
+
 def _wait_s(query: str) -> float:
     """``wait`` of the query, in seconds. Raises ``InvalidParameter``."""
     try:

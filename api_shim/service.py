@@ -45,6 +45,7 @@ from pipeline.gallery.tenants import TenantStore
 from pipeline.jobs.model import Job, JsonObject, NewJob
 from pipeline.jobs.store import MAX_KEY_CHARS, JobStore
 from pipeline.media.base import MediaStore
+from pipeline.media.clips import ClipLimits, check_clip
 from pipeline.media.header import PictureLimits, inspect
 from pipeline.media.open import open_media
 from pipeline.metering.usage import UsageStore
@@ -233,7 +234,10 @@ class Service:
         for index, picture in enumerate(intent.pictures):
             try:
                 if isinstance(picture, bytes):
-                    inspect(picture, limits)
+                    if PLANS[intent.operation].clip:
+                        check_clip(picture, ClipLimits(max_bytes=self.settings.max_clip_bytes))
+                    else:
+                        inspect(picture, limits)
             except FaceError as error:
                 error.picture = index if len(intent.pictures) > 1 else None
                 raise

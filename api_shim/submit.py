@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.body import BodyReader, Disconnected
+from api_shim.body import BodyReader, BodySize, Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.exchange import call_of, json_reply, response
 from api_shim.intents import Call, Reply
@@ -64,12 +64,13 @@ class Submission:
         call = call_of(scope)
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
-        plain = not self._endpoints[call.method].pictures
+        endpoint = self._endpoints[call.method]
+        size = BodySize.of(pictures=endpoint.pictures, clip=endpoint.clip)
         caller = caller_of(call, scope)
         try:
             check_place(scope)
             async with (
-                self._bodies.read(receive, call.headers, plain=plain, caller=caller) as body,
+                self._bodies.read(receive, call.headers, size, caller=caller) as body,
                 self._shares.of(caller),
             ):
                 return await self._use(replace(call, body=body))

@@ -120,6 +120,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         12 * 1024 * 1024, description="Largest request body that is read."
     )
+    max_clip_bytes: int = Field(
+        20 * 1024 * 1024, description="Largest clip in bytes; the body that brings one as "
+        "Base64 may be half as large again."
+    )
 
     # Pictures by URL
     fetch_urls: bool = Field(
@@ -258,6 +262,15 @@ class Settings(BaseSettings):
         800, ge=8, description="Candidates when a graph is searched (hnswlib's ef)."
     )
 
+    # Clips
+    living_rate: float = Field(
+        15.0, ge=5, le=60, description="Frames a second of a clip that are analysed."
+    )
+    living_min_score: float = Field(
+        50.0, ge=0, le=100, description="Passive score that a clip must have to be taken for "
+        "live, 0 to 100."
+    )
+
     # What a face must have to be enrolled where the document asks for a check. Of photos
     # that people take of each other nearly all pass.
     quality_min_size: float = Field(
@@ -289,7 +302,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the shim listens on.")
     port: int = Field(8600, ge=0, le=65535, description="Port that the shim listens on.")
     stages: str = Field(
-        "decode,detect,embed",
+        "decode,detect,embed,liveness",
         description="Stages that this worker serves, comma separated; `index` only alone.",
     )
     concurrency: int = Field(

@@ -127,6 +127,16 @@ class Match(Parameters, frozen=True, kw_only=True):
     face_id: int
 
 
+class Living(Parameters, frozen=True, kw_only=True):
+    """Watch a clip: whether the ``action`` (1: blink, 2: open the mouth) is done by a live
+    person, and whether that person is the enrolled face ``face_id``, at a distance below
+    ``threshold`` (0 to 1)."""
+
+    face_id: int
+    action: Literal[1, 2]
+    threshold: float
+
+
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What a picture that is fetched may be, by its header; the web side checks the
     others."""

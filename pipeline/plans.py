@@ -18,6 +18,7 @@ class Stage(StrEnum):
     DETECT = "detect"
     EMBED = "embed"
     INDEX = "index"
+    LIVENESS = "liveness"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Plan:
     several, too; ``most_faces`` is how many a picture may have, 0 any number;
     ``dimension`` is the length of embedding that the operation's answer promises, None
     when any will do. Of the faces that are embedded, ``measure`` wants
-    the quality, ``gate`` that it passes the limits, and ``cut`` pictures.
+    the quality, ``gate`` that it passes the limits, and ``cut`` pictures. With ``clip``
+    its one picture is a clip.
     """
 
     operation: str
@@ -42,6 +44,7 @@ class Plan:
     measure: bool = False
     gate: bool = False
     cut: bool = False
+    clip: bool = False
 
     def first(self, params: Mapping[str, object]) -> Stage:
         """Where a job with these parameters begins: at fetching only when one of its
@@ -82,5 +85,6 @@ PLANS = {
         Plan(
             "matrix", (Stage.FETCH, *_EMBEDDING), embed_faces=4, face_required=True, most_faces=4
         ),
+        Plan("living", (Stage.LIVENESS,), clip=True),
     )
 }

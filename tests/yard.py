@@ -110,7 +110,7 @@ class Yard:
         self._logs = 0
 
     def worker(
-        self, stages: str = "decode,detect,embed", concurrency: int = 2,
+        self, stages: str = "decode,detect,embed,liveness", concurrency: int = 2,
         module: str = "workers", environment: Mapping[str, str] | None = None,
         **settings: object,
     ) -> Process:

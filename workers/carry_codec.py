@@ -35,7 +35,7 @@ class _Face(msgspec.Struct, array_like=True, frozen=True):
 
 
 class _Carry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    v: Literal[3]
+    v: Literal[4]
     pictures: list[_Array]
     sizes: list[tuple[int, int]]
     faces: list[list[_Face]]
@@ -46,6 +46,7 @@ class _Carry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     model: VectorModel | None
     hits: list[tuple[int, float]]
     media: list[str]
+    living: dict[str, Any] | None
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -66,7 +67,7 @@ def pack(carry: Carry) -> bytes:
     """The bytes of a carry."""
     return _ENCODER.encode(
         _Carry(
-            v=3,
+            v=4,
             pictures=[_flat(picture) for picture in carry.pictures],
             sizes=carry.sizes,
             faces=[[_flat_face(face) for face in found] for found in carry.faces],
@@ -77,6 +78,7 @@ def pack(carry: Carry) -> bytes:
             model=carry.model,
             hits=[(hit.label, hit.cosine) for hit in carry.hits],
             media=carry.media,
+            living=carry.living,
         )
     )
 
@@ -100,6 +102,7 @@ def unpack(data: bytes) -> Carry:
             model=flat.model,
             hits=[Hit(label, cosine) for label, cosine in flat.hits],
             media=flat.media,
+            living=flat.living,
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise IntermediateLost(f"An intermediate value cannot be read: {error}") from error

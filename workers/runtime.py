@@ -25,6 +25,7 @@ from pipeline.gallery.trash import Trash
 from pipeline.index.options import ViewOptions
 from pipeline.index.views import Views
 from pipeline.jobs.store import JobStore
+from pipeline.living.options import LivingOptions
 from pipeline.media.header import PictureLimits
 from pipeline.media.open import open_media
 from pipeline.plans import Stage
@@ -33,14 +34,14 @@ from pipeline.secrets import KeySource
 from pipeline.sessions import registry
 from pipeline.sessions.absent import absent_pack
 from pipeline.sessions.base import Pack
-from pipeline.stages import decode, quality
+from pipeline.stages import clip, decode, quality
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
 from workers.leases import Leases
 from workers.wake import Waker
 
 # What media from outside are decoded with, each in the sandbox.
-DECODERS = (decode.WORK,)
+DECODERS = (decode.WORK, clip.WORK)
 
 # Side in pixels of the blank picture that warms the detector up.
 WARM_SIDE = 256
@@ -118,6 +119,7 @@ def _tools(
         keys=keys,
         fetcher=open_fetcher(settings) if Stage.FETCH in served else None,
         sandbox=_sandbox(settings, served),
+        living=LivingOptions.from_settings(settings),
     )
 
 

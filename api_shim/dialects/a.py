@@ -2,8 +2,8 @@
 answer.
 
 Check order: the parameters (9), the application (3), its key (2), what it may do (11, 10),
-the face that is named (7), the pictures' encoding and headers (4). What only the pixels
-show (4 again, 5, 6) is the job's to find.
+the face that is named (7), the pictures' encoding and headers (4), a clip's (8). What only
+the pixels show (4 and 8 again, 5, 6) is the job's to find.
 """
 
 from __future__ import annotations
@@ -19,12 +19,20 @@ from api_shim.exchange import problem
 from api_shim.intents import Admit, Call, Intent, Reply
 from api_shim.service import Records
 from pipeline.config import Settings
-from pipeline.errors import PictureOutOfRange
+from pipeline.errors import (
+    BadEncoding,
+    ClipCorrupt,
+    ClipOutOfRange,
+    MediaTooLarge,
+    PictureOutOfRange,
+)
 from pipeline.gallery.records import FaceRecord, ListedFace
 from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job
 from pipeline.media.header import PictureLimits, inspect
-from pipeline.operations import Enrol, Locate, Match, Parameters, Replace
+from pipeline.operations import Enrol, Living, Locate, Match, Parameters, Replace
+
+LIVING = "/api/living"
 
 # Faces read from the database at a time.
 PORTION = 5000
@@ -39,6 +47,7 @@ SHAPES = {
     "similarity": Shape(pictures=True),
     "locate": Shape(picture=True),
     "match": Shape(face_id=True, picture=True, threshold=True),
+    "living": Shape(face_id=True, clip=True, threshold=True),
 }
 
 
@@ -65,6 +74,7 @@ class ApidFace:
         Endpoint("/api/detection", frozenset({"POST"}), "locate"),
         # The document's sample says GET; a picture is at home in a POST.
         Endpoint("/api/match", frozenset({"GET", "POST"}), "match"),
+        Endpoint(LIVING, frozenset({"POST"}), "living", clip=True),
     )
 
     actions: Mapping[str, str] = {"change": "replace"}
@@ -76,7 +86,7 @@ class ApidFace:
         self._operations: dict[str, Callable[[Request], Intent | Reply]] = {
             "list": self._list, "enrol": self._enrol, "change": self._change,
             "delete": self._delete, "show": self._show, "similarity": self._similarity,
-            "locate": self._locate, "match": self._match,
+            "locate": self._locate, "match": self._match, "living": self._living,
         }
 
     def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
@@ -103,7 +113,9 @@ class ApidFace:
     def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:  # noqa: ARG002
         return a_envelope.outcome(job)
 
-    def render_error(self, error: Exception, call: Call) -> Reply:  # noqa: ARG002
+    def render_error(self, error: Exception, call: Call) -> Reply:
+        if call.path == LIVING and isinstance(error, MediaTooLarge):
+            return a_envelope.refusal(ClipOutOfRange(error.message))
         return a_envelope.refusal(error)
 
     def render_wrong_method(self, call: Call, allowed: str) -> Reply:  # noqa: ARG002
@@ -153,6 +165,16 @@ class ApidFace:
     def _match(self, request: Request) -> Intent:
         asked = Match(face_id=_named(request).id)
         return _job(request, "match", asked, threshold=request.wanted.threshold)
+
+    def _living(self, request: Request) -> Intent:
+        wanted = request.wanted
+        asked = Living(
+            face_id=_named(request).id, action=wanted.action, threshold=wanted.threshold
+        )
+        try:
+            return _job(request, "living", asked)
+        except BadEncoding as error:
+            raise ClipCorrupt("Fvideo is not Base64.") from error
 
     def _similarity(self, request: Request) -> Intent:
         intent = _job(request, "similarity", None)

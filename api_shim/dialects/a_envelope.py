@@ -20,7 +20,7 @@ INVALID = 9
 LIMITED = 10
 INTERNAL = 99
 
-# By the neutral code of an error. 1 to 8 are documented; 8 is for videos.
+# By the neutral code of an error. 1 to 8 are documented.
 CODES: dict[str, int] = {
     errors.BadCredentials.code: 2,
     errors.TenantNotFound.code: 3,
@@ -34,6 +34,8 @@ CODES: dict[str, int] = {
     errors.NoFace.code: 5,
     errors.ManyFaces.code: 6,
     errors.FaceNotFound.code: 7,
+    errors.ClipCorrupt.code: 8,
+    errors.ClipOutOfRange.code: 8,
     errors.MissingParameter.code: INVALID,
     errors.InvalidParameter.code: INVALID,
     errors.IdempotencyConflict.code: INVALID,
@@ -112,6 +114,10 @@ def _matched(job: Job, result: JsonObject) -> JsonObject:
     return {"match": result["distance"] < job.params["threshold"]}
 
 
+def _watched(job: Job, result: JsonObject) -> JsonObject:
+    return {"match": bool(result["match"]), "real": result["real"]}
+
+
 def _similar(job: Job, result: JsonObject) -> JsonObject:
     return {"similarity": result["confidences"]}
 
@@ -121,5 +127,6 @@ _RESULTS = {
     "replace": _replaced,
     "locate": _located,
     "match": _matched,
+    "living": _watched,
     "similarity": _similar,
 }

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from api_shim import wire
 from api_shim.intents import Call
@@ -32,7 +32,7 @@ _NUMBERED = re.compile(r"Fimg([1-9][0-9]{0,8})")
 class Shape:
     """Which parameters an operation takes beside Apid and Kvalue: ``picture`` and
     ``face_id`` are required where they are taken, but for a ``picture`` that is
-    ``optional``."""
+    ``optional``; with a ``clip`` goes the action that it shows."""
 
     face_id: bool = False
     picture: bool = False
@@ -40,6 +40,7 @@ class Shape:
     pictures: bool = False
     name: bool = False
     threshold: bool = False
+    clip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Wanted:
     face_id: int | None = None
     name: str = ""
     threshold: float = DEFAULT_THRESHOLD
+    action: Literal[1, 2] = 1
     pictures: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -76,6 +78,7 @@ def read_wanted(fields: Mapping[str, Any], shape: Shape) -> Wanted:
         face_id=_integer(fields, "Fid") if shape.face_id else None,
         name=_name(fields) if shape.name else "",
         threshold=_threshold(fields) if shape.threshold else DEFAULT_THRESHOLD,
+        action=_action(fields) if shape.clip else 1,
         pictures=_pictures(fields, shape),
     )
 
@@ -83,6 +86,8 @@ def read_wanted(fields: Mapping[str, Any], shape: Shape) -> Wanted:
 def _pictures(fields: Mapping[str, Any], shape: Shape) -> tuple[str, ...]:
     if shape.pictures:
         return _numbered(fields)
+    if shape.clip:
+        return (_required(fields, "Fvideo"),)
     if not shape.picture:
         return ()
     if shape.optional and not _text(fields, "Fimg"):
@@ -98,6 +103,16 @@ def _numbered(fields: Mapping[str, Any]) -> tuple[str, ...]:
             f"Fimg1 to Fimgn must start at 1 without a gap, with n from 2 to {MOST_PICTURES}"
         )
     return tuple(_required(fields, f"Fimg{number}") for number in numbers)
+
+
+def _action(fields: Mapping[str, Any]) -> Literal[1, 2]:
+    """1, to blink, unless it says 2, to open the mouth."""
+    value = _integer(fields, "Action") if _number(fields, "Action") else 1
+    if value == 1:
+        return 1
+    if value == 2:
+        return 2
+    raise InvalidParameter("Action must be 1 or 2")
 
 
 def _name(fields: Mapping[str, Any]) -> str:

@@ -22,12 +22,13 @@ class Endpoint:
     """A documented path (parts of it may be ``{names}``, see ``Call.path_values``), HTTP
     methods, and the dialect's own name for what they do there. A path may have several
     endpoints; one that fits two is served by the first. Only where ``pictures`` are sent
-    are large bodies taken."""
+    are large bodies taken, and the largest where a ``clip`` is."""
 
     path: str
     methods: frozenset[str]
     operation: str
     pictures: bool = True
+    clip: bool = False
 
 
 class Dialect(Protocol):

@@ -45,6 +45,17 @@ A = {
         "Every face in a picture.", (FIMG,),
         (Field("location", "boxes", "[top, right, bottom, left], largest first."),),
     ),
+    "POST /api/living": Operation(
+        "Whether a clip shows the action, by the living person who is enrolled.",
+        (
+            FID,
+            Field("Fvideo", "base64", "MP4, WebM, AVI or MOV; at most 20 MB and 30 s."),
+            optional("Action", "integer", "1 (default): blink; 2: open the mouth.",
+                     limits=between(1, 2)),
+            THRESHOLD,
+        ),
+        (Field("match", "boolean"), Field("real", "boolean")),
+    ),
     "GET /api/match": _MATCH,
     "POST /api/match": _MATCH,
 }

@@ -18,6 +18,7 @@ from pipeline.index.views import Views
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.jobs.store import Effect
 from pipeline.keys import is_transient_of
+from pipeline.living.options import LivingOptions
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits
 from pipeline.sandbox.sandbox import Sandbox
@@ -48,6 +49,7 @@ class Carry:
     model: VectorModel | None = None
     hits: list[Hit] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
+    living: JsonObject | None = None
 
     def media_of(self, job: Job) -> tuple[str, ...]:
         """The keys of all pictures of ``job``. Raises ``IntermediateLost`` when they are
@@ -81,6 +83,7 @@ class Toolbox:
     sandbox: Sandbox | None = None
     fetcher: Fetcher | None = None
     keys: KeySource = field(default_factory=NoKeys)
+    living: LivingOptions = field(default_factory=LivingOptions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.execution.comparing import conclude_matrix
 from pipeline.execution.enrolling import conclude_enrol, conclude_replace
+from pipeline.execution.living import conclude_living
 from pipeline.execution.outcomes import (
     conclude_features,
     conclude_locate,
@@ -26,6 +27,7 @@ _CONCLUDE: dict[str, Callable[[Job, Carry, Toolbox], Conclusion]] = {
     "matrix": conclude_matrix,
     "similarity": conclude_similarity,
     "match": conclude_match,
+    "living": conclude_living,
     "search": conclude_search,
     "enrol": conclude_enrol,
     "replace": conclude_replace,

@@ -20,6 +20,7 @@ from pipeline.errors import (
 )
 from pipeline.execution.carry import Carry, Toolbox
 from pipeline.execution.fetching import fetch_pictures, was_fetched
+from pipeline.execution.living import watch_clip
 from pipeline.execution.outcomes import model_of
 from pipeline.execution.searching import find
 from pipeline.jobs.model import Job, JsonObject
@@ -191,4 +192,5 @@ _RUN: dict[Stage, Callable[[Plan, Job, Carry, Toolbox], Carry]] = {
     Stage.DETECT: _detect,
     Stage.EMBED: _embed,
     Stage.INDEX: _index,
+    Stage.LIVENESS: watch_clip,
 }

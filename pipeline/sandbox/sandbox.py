@@ -60,9 +60,9 @@ class Bounds:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Room for the largest picture, and as much input as a body may bring."""
+        """Room for the largest picture, and as much input as a body or a clip may bring."""
         return cls(
-            data=settings.max_body_bytes,
+            data=max(settings.max_body_bytes, settings.max_clip_bytes),
             room=max(3 * settings.max_pixels, settings.max_body_bytes),
             memory=settings.decode_memory_mb * MB,
             seconds=settings.decode_limit_s,

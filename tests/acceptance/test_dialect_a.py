@@ -238,7 +238,8 @@ def test_another_application_sees_nothing(stack: Stack, client: ApidClient, obam
     ("method", "path", "allowed"),
     [
         ("PATCH", "face", "DELETE, GET, POST, PUT"), ("POST", "singleface", "GET"),
-        ("GET", "similarity", "POST"), ("GET", "detection", "POST"), ("PUT", "match", "GET, POST"),
+        ("GET", "similarity", "POST"), ("GET", "detection", "POST"), ("GET", "living", "POST"),
+        ("PUT", "match", "GET, POST"),
     ],
 )
 def test_another_method_is_refused(
@@ -247,9 +248,3 @@ def test_another_method_is_refused(
     response = client.send(method, f"/api/{path}")
     assert response.headers["allow"] == allowed
     assert set(checked(response, 405)) == {"code", "message"}
-
-
-def test_living_is_not_served_yet(client: ApidClient) -> None:
-    response = client.call("POST", "living", Fid=1, Action=1, Fvideo="aGk=")
-    assert response.json()["code"] == "not_found"
-    assert response.status_code == 404

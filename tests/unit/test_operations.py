@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PictureCorrupt
-from pipeline.operations import Enrol, Locate, Match, Parameters, Replace, Search
+from pipeline.operations import Enrol, Living, Locate, Match, Parameters, Replace, Search
 from pipeline.plans import PLANS, Stage
 from pipeline.stages.cutout import LONGEST, cut_out
 from pipeline.types import Box, Picture
@@ -18,7 +18,8 @@ from pipeline.types import Box, Picture
     "asked",
     [
         Enrol(), Enrol(faces="all", name="", unnamed="number", collections=("a", "b")),
-        Replace(face_id=2**40, name="x"), Match(face_id=1), Locate(face_required=True),
+        Replace(face_id=2**40, name="x"), Match(face_id=1),
+        Living(face_id=3, action=2, threshold=0.7), Locate(face_required=True),
         Search(), Search(collections=(), k=50, number=7),
     ],
 )

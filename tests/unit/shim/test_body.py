@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api_shim import body
-from api_shim.body import MAX_PLAIN, BodyReader, Disconnected
+from api_shim.body import MAX_PLAIN, BodyReader, BodySize, Disconnected
 from pipeline.errors import InvalidParameter, MediaTooLarge, Overloaded
 
 Message = MutableMapping[str, Any]
@@ -41,9 +41,10 @@ def read(reader: BodyReader, receive: Any, **headers: str) -> bytes:
 
 
 async def whole(
-    reader: BodyReader, receive: Any, headers: dict[str, str], *, plain: bool = False
+    reader: BodyReader, receive: Any, headers: dict[str, str],
+    size: BodySize = BodySize.PICTURES,
 ) -> bytes:
-    async with reader.read(receive, headers, plain=plain) as found:
+    async with reader.read(receive, headers, size) as found:
         return found
 
 
@@ -67,11 +68,18 @@ def test_who_says_that_it_is_too_much_is_refused_before_it_is_read(more: dict[st
 def test_without_pictures_a_body_is_small() -> None:
     def plain(size: int, **headers: str) -> bytes:
         reader = BodyReader(MAX_PLAIN * 2)
-        return asyncio.run(whole(reader, sender([b"x" * size]), headers, plain=True))
+        return asyncio.run(whole(reader, sender([b"x" * size]), headers, BodySize.PLAIN))
 
     assert len(plain(MAX_PLAIN)) == MAX_PLAIN
     with pytest.raises(InvalidParameter):
         plain(MAX_PLAIN + 1)
+
+
+def test_with_a_clip_a_body_is_larger() -> None:
+    reader = BodyReader(10, 20)
+    assert len(asyncio.run(whole(reader, sender([b"x" * 20]), {}, BodySize.CLIP))) == 20
+    with pytest.raises(MediaTooLarge):
+        asyncio.run(whole(reader, sender([b"x" * 21]), {}, BodySize.CLIP))
 
 
 def test_a_compressed_body_is_refused() -> None:

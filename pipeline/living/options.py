@@ -1,0 +1,27 @@
+"""What an operator may set for clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from pipeline.config import Settings
+from pipeline.media.clips import ClipLimits
+
+
+@dataclass(frozen=True, slots=True)
+class LivingOptions:
+    """``max_bytes`` of a clip; ``rate``: frames a second that are analysed; ``passive_at_least``: the passive score
+    (0 to 1) that a live clip must have."""
+
+    max_bytes: int = ClipLimits().max_bytes
+    rate: float = ClipLimits().rate
+    passive_at_least: float = 0.5
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        return cls(settings.max_clip_bytes, settings.living_rate, settings.living_min_score / 100)
+
+    @property
+    def limits(self) -> ClipLimits:
+        return ClipLimits(max_bytes=self.max_bytes, rate=self.rate)

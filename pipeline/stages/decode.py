@@ -18,7 +18,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import (
+    Image,
+    TiffImagePlugin,  # noqa: F401  # else imported at the first TIFF, where no file can be opened
+)
 
 from pipeline.errors import PictureCorrupt
 from pipeline.media.formats import gif, png, tiff

@@ -14,8 +14,8 @@ import requests
 from tests.clips import encoded
 from tests.conftest import missing
 from tests.contract_clients import ApidClient, checked
-from tests.face2_client import Json, base64_of
 from tests.databases import ONE_DATABASE
+from tests.face2_client import Json, base64_of
 from tests.living_clips import Material, on_canvas, read
 from tests.stack import Stack
 

@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import workers.app
+import workers.runtime
 from pipeline.execution import running
+from pipeline.stages import decode as decode_stage
+from tests.faults import faulty_decoder
+from tests.faults.faulty_decoder import MARK
 from workers.__main__ import main
 from workers.messages import Ring
 from workers.runtime import Runtime
 from workers.tasks import stage as stage_tasks
 from workers.wake import Waker
-
-MARK = b"FACELINE-TEST-POISON"
 
 # Seconds of the fault "slow": several visibility timeouts and leases.
 SLOW_S = 8.0
@@ -95,6 +97,13 @@ def fault_in_search() -> None:
     vars(running)["find"] = find
 
 
+def fault_in_decoder() -> None:
+    """The process that decodes strikes, and not the worker."""
+    work = f"{faulty_decoder.MODULE}:{os.environ['FAULT']}"
+    vars(decode_stage)["WORK"] = work
+    vars(workers.runtime)["DECODERS"] = (work,)
+
+
 def fault_after_the_end() -> None:
     """Strike between the commit of a job's end and everything after it."""
 
@@ -131,7 +140,7 @@ def short_visibility() -> None:
 if __name__ == "__main__":
     {
         "after_the_end": fault_after_the_end, "search": fault_in_search,
-        "decode": fault_in_decode,
+        "decode": fault_in_decode, "decoder": fault_in_decoder,
     }[os.environ.get("FAULT_PLACE", "decode")]()
     if os.environ.get("FAULT_VISIBILITY") == "short":
         short_visibility()

@@ -1,0 +1,34 @@
+"""A picture that harms its decoder costs one job, at once, and no worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.jobs.model import JobState
+from tests.faults.conftest import MakeYard
+from tests.faults.faulty_decoder import MARK
+
+FAULTY = "tests.faults.faulty_worker"
+NEIGHBOURS = 12
+
+
+@pytest.mark.parametrize("fault", ["crash", "hang", "eat"])
+def test_it_ends_as_a_damaged_picture(
+    make_yard: MakeYard, tiny_pictures: list[bytes], fault: str
+) -> None:
+    yard = make_yard(lease_s=600.0, max_attempts=3, decode_limit_s=1.0, decode_memory_mb=256)
+    environment = {"FAULT": fault, "FAULT_PLACE": "decoder"}
+    with yard.worker(module=FAULTY, environment=environment, concurrency=1) as worker:
+        first = yard.submit("locate", tiny_pictures[0])
+        yard.wait([first])
+        processes = worker.children()
+        poison = [yard.submit("locate", tiny_pictures[0] + MARK + bytes([n])) for n in range(2)]
+        others = [yard.submit("locate", tiny_pictures[n % 8]) for n in range(NEIGHBOURS)]
+        ended, done = yard.wait(poison), yard.wait(others)
+        assert worker.children() == processes
+    assert {(job.state, job.error_code) for job in ended} == {
+        (JobState.FAILED, "picture_corrupt")
+    }
+    assert {job.state for job in done} == {JobState.DONE}
+    assert {job.attempts for job in ended + done} == {1}
+    assert {job.messages for job in ended + done} == {1}

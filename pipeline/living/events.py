@@ -21,7 +21,11 @@ _SHUT_EACH = 0.82
 
 # The mouth is open when the ratio exceeds its rest by OPEN at least, and closed again when
 # it has come back by CLOSED of the way.
-_OPEN, _CLOSED, _LONGEST_OPENING_S = 0.18, 0.7, 12.0
+_OPEN, _CLOSED, _LONGEST_OPENING_S = 0.22, 0.7, 12.0
+
+# Of the widest ratio, what closed lips have at most, before and after: a picture of an open
+# mouth that is bent stays open.
+_SHARE_CLOSED = 0.45
 
 # How many times the clip's own jitter from frame to frame an event must stand out.
 _ABOVE_JITTER = 4.0
@@ -196,6 +200,7 @@ def _judged_opening(series: Series, start: int, highest: int, end: int) -> Event
     new = _new_at(before, sight.kept, after, sight.mouth_at, MOUTH)
     true = (
         lasted <= _LONGEST_OPENING_S and new >= _NEW_MOUTH
+        and max(series.mouth[start], series.mouth[end]) <= _SHARE_CLOSED * sight.mouth
         and depth >= _ABOVE_JITTER * _jitter(series.mouth)
     )
     return Event(start, highest, end, depth, new, true)

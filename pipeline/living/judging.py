@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.errors import ManyFaces, NoFace
+from pipeline.living.canon import Grey
 from pipeline.living.events import Event, blinks, openings
 from pipeline.living.observing import Observation
-from pipeline.living.repeats import loops
+from pipeline.living.repeats import loops, same_again
 from pipeline.living.series import Series
 from pipeline.living.verdict import Action, Happening, Moment, Reason, Verdict
 from pipeline.types import Embedding
@@ -64,7 +65,7 @@ class Judge:
         passive = _passive(series)
         reasons = [
             *_about_action(series, found, action),
-            *_about_clip(observations, series),
+            *_about_clip(observations, series, found),
             *self._about_person(identity, passive),
         ]
         distances = None if enrolled is None else self._distances(series, enrolled)
@@ -150,8 +151,11 @@ def _stands_still(series: Series) -> bool:
     return float(np.quantile(steps, 0.6)) < _STANDS_STILL
 
 
-def _about_clip(observations: Sequence[Observation], series: Series) -> Iterator[Reason]:
-    if loops(series.times.tolist(), series.sights):
+def _about_clip(
+    observations: Sequence[Observation], series: Series, found: dict[Action, list[Event]]
+) -> Iterator[Reason]:
+    again = any(same_again(_kept(series, events)) for events in found.values())
+    if again or loops(series.times.tolist(), series.sights):
         yield Reason.LOOP
     if _cut(observations):
         yield Reason.CUT
@@ -159,6 +163,17 @@ def _about_clip(observations: Sequence[Observation], series: Series) -> Iterator
         yield Reason.INTERRUPTED
     if sum((one.faces or 0) > 1 for one in observations) >= 2:
         yield Reason.SECOND_FACE
+
+
+def _kept(series: Series, events: Sequence[Event]) -> list[tuple[Grey, Grey, Grey]]:
+    """The face before, at the height of and after each event."""
+    return [
+        (
+            series.sights[event.start].kept, series.sights[event.peak].kept,
+            series.sights[event.end].kept,
+        )
+        for event in events if event.true
+    ]
 
 
 def _cut(observations: Sequence[Observation]) -> bool:

@@ -11,8 +11,8 @@ from pipeline.media.clips import ClipLimits
 
 @dataclass(frozen=True, slots=True)
 class LivingOptions:
-    """``max_bytes`` of a clip; ``rate``: frames a second that are analysed; ``passive_at_least``: the passive score
-    (0 to 1) that a live clip must have."""
+    """``max_bytes`` of a clip; ``rate``: frames a second that are analysed;
+    ``passive_at_least``: the passive score (0 to 1) that a live clip must have."""
 
     max_bytes: int = ClipLimits().max_bytes
     rate: float = ClipLimits().rate

@@ -9,28 +9,63 @@ life differ by how far the head moved.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.living.canon import Grey
 from pipeline.living.observing import Sight
 
 Path = NDArray[np.float64]
 """One row an observation: what moves, in units of its jitter; shape (n, k)."""
 
 # Seconds of a stretch that must come again, and the shortest way round.
-_STRETCH_S, _PERIOD_S = 1.0, 0.4
+_STRETCH_S, _PERIOD_S = 0.7, 0.4
 
 # Frames below which nothing can come again; hundredths below which no measuring is sure.
 _FEWEST, _LEAST_JITTER = 8, 0.05
 
 COLUMNS = 7
 
+_INNER = (slice(20, 150), slice(20, 140))  # of the kept face: rows, columns
+
 # In units of jitter: how near to the first a repeated stretch runs, and how much must have
 # moved within it, so that holding still is no loop; and the two in proportion. Loops of the
-# live video, encoded anew, run within 0.7 to 1.4 of themselves, other parts of it pass each
-# other at 1.6 at the nearest.
-_ALIKE, _MOVED, _SHARE = 1.5, 2.2, 0.45
+# live video, encoded anew, run within 0.6 to 1.2 of themselves and 0.23 in proportion; other
+# parts of it pass each other at 1.8 and 0.49 at the nearest.
+_ALIKE, _MOVED, _SHARE = 1.5, 2.2, 0.4
+
+
+# Correlation of two faces at the height of what they do, above which it is one and the same
+# picture, and how much less than before and after of one action they may differ: in loops of
+# the live video 0.995 and half, in two of its actions 0.979 at the most.
+_SAME_PICTURE, _LESS = 0.99, 0.5
+
+
+def same_again(kept: Sequence[tuple[Grey, Grey, Grey]]) -> bool:
+    """Whether any two actions of a clip are one: ``kept`` are the faces before, at the
+    height of and after each."""
+    return any(
+        _same_picture(one, other, before, after)
+        for (before, one, after), (_, other, _) in combinations(kept, 2)
+    )
+
+
+def _same_picture(one: Grey, other: Grey, before: Grey, after: Grey) -> bool:
+    alike = _correlation(one, other)
+    return alike >= _SAME_PICTURE and 1 - alike < _LESS * (1 - _correlation(before, after))
+
+
+def _correlation(one: Grey, other: Grey) -> float:
+    """Of two kept faces without their edges, -1 to 1; noise is smoothed away."""
+    first, last = (
+        cv2.GaussianBlur(kept.astype(np.float32), (0, 0), 1.0)[_INNER] for kept in (one, other)
+    )
+    first, last = first - first.mean(), last - last.mean()
+    power = float(np.sqrt((first**2).sum() * (last**2).sum()))
+    return float((first * last).sum()) / power if power > 1e-6 else 1.0
 
 
 def loops(times: Sequence[float], sights: Sequence[Sight]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from pipeline.execution.carry import Carry, Toolbox
 from pipeline.fetching.base import Fetcher
 from pipeline.jobs.model import Job
 from pipeline.plans import Plan
+
+logger = logging.getLogger(__name__)
 
 
 def fetch_pictures(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
@@ -22,7 +25,7 @@ def fetch_pictures(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     if tools.fetcher is None:
         raise DownloadRefused("Fetching pictures by URL is switched off.")
     fetched = {
-        index: _fetch(url, index, tools.fetcher)
+        index: _fetch(url, index, job, tools.fetcher)
         for index, url in enumerate(job.params["fetch"])
         if url is not None
     }
@@ -41,9 +44,13 @@ def was_fetched(job: Job, index: int) -> bool:
     return bool(urls and urls[index])
 
 
-def _fetch(url: str, index: int, fetcher: Fetcher) -> bytes:
+def _fetch(url: str, index: int, job: Job, fetcher: Fetcher) -> bytes:
     try:
         return fetcher.fetch(url)
     except FaceError as error:
         error.picture = index
+        logger.info(
+            "A job ends without its picture: %s", error,
+            extra={"action": "picture_not_fetched", "job": job.id, "picture": index},
+        )
         raise

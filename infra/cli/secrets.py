@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
+from infra.cli import saved_keys
 from infra.cli.console import print_json, print_table, say
 from infra.cli.database import open_database
 from pipeline.config import Settings, load_settings
@@ -33,6 +34,9 @@ from pipeline.media.open import open_media
 from pipeline.secrets import UNMARKED, Vault
 
 app = typer.Typer(help="The master key, and encryption at rest.", no_args_is_help=True)
+app.command("save-keys")(saved_keys.save)
+app.command("load-keys")(saved_keys.load)
+app.command("strip-keys")(saved_keys.strip)
 
 Name = Annotated[str, typer.Argument(help="The application's name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

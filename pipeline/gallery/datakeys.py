@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import Connection, Engine, Row, insert, select, update
@@ -146,3 +147,62 @@ def states(engine: Engine) -> dict[int, KeyState]:
     with reading(engine) as connection:
         rows = connection.execute(select(data_keys.c.tenant_id, data_keys.c.state)).all()
     return {row.tenant_id: KeyState(row.state) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class SavedKey:
+    """A tenant's wrapped key, as it is kept apart from the database's backups."""
+
+    tenant_id: int
+    wrapped: bytes
+    state: str
+    created_at: float
+
+
+def saved_keys(engine: Engine) -> list[SavedKey]:
+    """Every key that was not destroyed."""
+    kept = select(
+        data_keys.c.tenant_id, data_keys.c.wrapped, data_keys.c.state, data_keys.c.created_at
+    ).where(data_keys.c.wrapped.is_not(None)).order_by(data_keys.c.tenant_id)
+    with reading(engine) as connection:
+        return [SavedKey(*row) for row in connection.execute(kept)]
+
+
+def restore_keys(engine: Engine, vault: Vault, saved: Iterable[SavedKey]) -> int:
+    """Put keys back into a database that was restored without them; how many were
+    missing. A key that is there stays. Raises ``ConfigurationError`` for one that the
+    master keys do not open, and then nothing has changed."""
+    done = 0
+    with writing(engine, durable=True) as connection:
+        for key in saved:
+            vault.open_bytes(key.wrapped, owner_of(key.tenant_id))
+            values = {"wrapped": key.wrapped, "state": key.state}
+            mine = data_keys.c.tenant_id == key.tenant_id
+            there = connection.execute(select(data_keys.c.wrapped).where(mine)).one_or_none()
+            owner = select(tenants.c.id).where(tenants.c.id == key.tenant_id)
+            if connection.execute(owner).one_or_none() is None:
+                continue  # deleted before the backup was made
+            if there is None:
+                connection.execute(
+                    insert(data_keys).values(
+                        tenant_id=key.tenant_id, created_at=key.created_at, **values
+                    )
+                )
+            elif there.wrapped is None:
+                connection.execute(update(data_keys).where(mine).values(**values))
+            else:
+                continue
+            done += 1
+    return done
+
+
+def strip_keys(engine: Engine) -> int:
+    """Take every key out of a copy of the database, which is to be kept as a backup; how
+    many. Encrypted data cannot be read with it until ``restore_keys``."""
+    with writing(engine, durable=True) as connection:
+        gone = connection.execute(
+            update(data_keys).where(data_keys.c.wrapped.is_not(None))
+            .values(wrapped=None, state=KeyState.DESTROYED.value)
+        )
+    forget_deleted(engine, data_keys)
+    return gone.rowcount

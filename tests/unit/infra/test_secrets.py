@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +123,32 @@ def test_an_application_is_encrypted_and_its_key_destroyed(
         assert len(outcome.err.splitlines()) == 1
     said(faceline, "gallery", "delete-tenant", "bank", "--yes")
     assert status(faceline)["encrypted"] == {"shop": "destroyed"}
+
+
+def test_keys_are_kept_apart_from_backups(
+    faceline: Faceline, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_ENCRYPT_AT_REST", "true")
+    for name in ("bank", "shop"):
+        faceline("apps", "create", name)
+    copy, saved = tmp_path / "backup.db", tmp_path / "keys"
+    assert faceline("secrets", "strip-keys", str(data_dir / "faceline.db")).code == 2
+    back_up(data_dir / "faceline.db", copy)
+    assert "2 keys are taken out" in said(faceline, "secrets", "strip-keys", str(copy))
+    said(faceline, "secrets", "destroy-tenant-key", "shop", "--yes")
+    assert "1 keys are saved" in said(faceline, "secrets", "save-keys", str(saved))
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+
+    back_up(copy, data_dir / "faceline.db")
+    assert status(faceline)["encrypted"] == {"bank": "destroyed", "shop": "destroyed"}
+    assert "1 keys are put back" in said(faceline, "secrets", "load-keys", str(saved))
+    assert "0 keys are put back" in said(faceline, "secrets", "load-keys", str(saved))
+    assert status(faceline)["encrypted"] == {"bank": "on", "shop": "destroyed"}
+    saved.write_text("{}")
+    for wrong in (saved, tmp_path / "absent"):
+        assert faceline("secrets", "load-keys", str(wrong)).code == 2
+
+
+def back_up(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)

@@ -1,0 +1,85 @@
+"""``faceline secrets save-keys``, ``load-keys`` and ``strip-keys``: the tenants' keys apart
+from the backups of what they encrypt."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.console import say
+from infra.cli.database import open_database
+from pipeline.config import load_settings
+from pipeline.database.engine import open_engine
+from pipeline.errors import InvalidParameter
+from pipeline.gallery.datakeys import SavedKey, restore_keys, saved_keys, strip_keys
+from pipeline.secrets import open_vault
+
+File = Annotated[Path, typer.Argument(help="The file of keys.")]
+
+
+def save(file: File) -> None:
+    """Write the data keys of all applications, encrypted under the master key, into a file
+    that replaces the one of before: keep this one only, apart from other backups."""
+    kept = saved_keys(open_database(load_settings()))
+    lines = [
+        {
+            "tenant": key.tenant_id, "key": base64.b64encode(key.wrapped).decode(),
+            "state": key.state, "created_at": key.created_at,
+        }
+        for key in kept
+    ]
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.writelines(json.dumps(line) + "\n" for line in lines)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(file)
+    except OSError as error:
+        raise InvalidParameter(f"{file} cannot be written: {error.strerror}") from error
+    say(f"{len(kept)} keys are saved.")
+
+
+def load(file: File) -> None:
+    """Put saved keys back into a database that was restored without them, before the
+    service starts."""
+    settings = load_settings()
+    engine = open_database(settings)
+    try:
+        saved = [_read(line) for line in file.read_text().splitlines()]
+    except OSError as error:
+        raise InvalidParameter(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidParameter(f"{file} is no file of keys") from error
+    say(f"{restore_keys(engine, open_vault(settings), saved)} keys are put back.")
+
+
+def _read(line: str) -> SavedKey:
+    values = json.loads(line)
+    return SavedKey(
+        int(values["tenant"]), base64.b64decode(values["key"]), str(values["state"]),
+        float(values["created_at"]),
+    )
+
+
+def strip(
+    copy: Annotated[Path, typer.Argument(help="A copy of the SQLite database.")],
+) -> None:
+    """Take the data keys out of a copy of the database that is to be kept as a backup."""
+    settings = load_settings()
+    if not copy.is_file():
+        raise InvalidParameter(f"there is no file {copy}")
+    url = f"sqlite:///{copy.absolute()}"
+    if settings.sql_url == url:
+        raise InvalidParameter("that is the database itself: give a copy of it")
+    engine = open_engine(url)
+    try:
+        say(f"{strip_keys(engine)} keys are taken out of {copy}.")
+    finally:
+        engine.dispose()

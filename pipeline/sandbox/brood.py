@@ -61,7 +61,7 @@ class Brood:
             except (OSError, ValueError, msgspec.MsgspecError):
                 self.end()
             except BaseException:
-                # A signal's: the reply to this question must not be taken for the next.
+                # Also a signal's: the reply to this question must not be taken for the next.
                 self.end()
                 raise
             else:
@@ -93,7 +93,12 @@ class Brood:
         hatched = messages.decode_hatched(packet)
         self.last_status = hatched.status
         [number] = handed
-        return socket.socket(fileno=number)
+        channel = socket.socket(fileno=number)
+        said = channel.recv(messages.MOST_BYTES) if readable(channel, HATCH_S) else b""
+        if said != messages.LOCKED:
+            channel.close()
+            raise DecoderUnavailable(f"A decoder cannot be locked in: {said[:200]!r}.")
+        return channel
 
     def _start_nursery(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

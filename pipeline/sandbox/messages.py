@@ -20,6 +20,9 @@ JsonObject = dict[str, Any]
 # Bytes of one message; the kernel's default for a packet is 200 kB.
 MOST_BYTES = 128 * 1024
 
+# What a decoder says first, once it is locked in; anything else is why it cannot be.
+LOCKED = b"locked"
+
 # Arrays begin at multiples of this in the arena, as numpy's own do.
 ALIGNMENT = 64
 

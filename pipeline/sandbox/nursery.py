@@ -79,7 +79,12 @@ def _become_decoder(
         cage.die_with(parent)
         number = channel.detach()
         _close_others(number)
-        cage.lock(rules.memory_bytes)
+        try:
+            cage.lock(rules.memory_bytes)
+        except (OSError, ValueError, OverflowError) as error:
+            os.write(number, str(error).encode())
+            raise
+        os.write(number, messages.LOCKED)
         serve(number, arena, works, rules)
         status = 0
     finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -13,7 +14,13 @@ import psutil
 import pytest
 
 from pipeline.config import Settings
-from pipeline.errors import FaceError, MediaTooLarge, NotAPicture, PictureCorrupt
+from pipeline.errors import (
+    DecoderUnavailable,
+    FaceError,
+    MediaTooLarge,
+    NotAPicture,
+    PictureCorrupt,
+)
 from pipeline.sandbox import brood
 from pipeline.sandbox.sandbox import Bounds, Sandbox, open_sandbox
 from tests.unit import sandbox_works
@@ -218,6 +225,15 @@ def test_an_interrupted_start_leaves_no_late_decoder(monkeypatch: pytest.MonkeyP
             with pytest.raises(Interrupted):
                 pid_of(sandbox)
         assert pid_of(sandbox) == pid_of(sandbox)
+
+
+def test_who_cannot_be_locked_in_decodes_nothing() -> None:
+    """More memory than the kernel can note, so that the limit cannot be set."""
+    with Sandbox(WORKS, dataclasses.replace(BOUNDS, memory=2**63)) as sandbox:
+        with pytest.raises(DecoderUnavailable, match="locked in"):
+            sandbox.start()
+        with pytest.raises(DecoderUnavailable):
+            pid_of(sandbox)
 
 
 def test_it_dies_with_its_worker() -> None:

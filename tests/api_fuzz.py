@@ -39,6 +39,12 @@ CHECKS = [
     response_headers_conformance, response_schema_conformance,
 ]
 
+# How a caller may ask for any operation.
+_MANNERS: list[dict[str, str]] = [
+    *[{}] * 6, {"Prefer": "respond-async"}, {"Prefer": "wait=0"}, {"Idempotency-Key": "once"},
+    {"Idempotency-Key": "x" * 300}, {"Content-Encoding": "gzip"},
+]
+
 FORM = "application/x-www-form-urlencoded"
 
 # Of ten calls so many have right credentials, a known picture, a known id.
@@ -109,6 +115,7 @@ class Fuzz:
         options: Json = {"headers": {"X-API-Key": self.tenant.api_key}}
         if not _often(data):
             options["headers"] = {}
+        options["headers"].update(data.draw(st.sampled_from(_MANNERS)))
         if case.method == "GET" and "Apid" in case.query:
             # As the samples of document a; a picture has no room in a query.
             options["data"] = urlencode(case.query)

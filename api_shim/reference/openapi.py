@@ -182,6 +182,17 @@ def _common(answered: Collection[str]) -> dict[str, Schema]:
                 },
             },
         },
+        "/jobs/{job_id}/evidence": {
+            "get": {
+                "summary": "What the verdict on a clip rests on.",
+                "parameters": _JOB_ID,
+                "security": [{"key": []}],
+                "responses": {
+                    "200": respond("The measurements.", _ANY),
+                    "202": respond("Not ended.", PROGRESS), "404": _NO_JOB, "503": _NOT_NOW,
+                },
+            },
+        },
         "/health": {
             "get": {
                 "summary": "Whether requests can be taken.",

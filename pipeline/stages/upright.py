@@ -29,6 +29,13 @@ CERTAIN = 0.85
 # What SCRFD's scores of upside-down faces begin with; HOG scores begin with 0.
 DOUBTFUL = 0.45
 
+# Of a turn's evidence; turns that come closer to the best one are looked at again.
+CLOSE = 0.5
+
+# Of the longer side, added all around for that: a face that fills its picture is scored
+# more alike in all turns than one with something around it.
+MARGIN = 0.5
+
 LEVEL = math.cos(math.radians(45))
 
 
@@ -40,20 +47,28 @@ def upright(picture: Picture, detector: Detector) -> tuple[Picture, list[Face]]:
     them, and their eyes are not level. Each turn has the sum of its faces' scores.
     """
     small = _reduced(picture)
-    best, found, most = 0, list[Face](), 0.0
+    seen: dict[int, list[Face]] = {}
     for turn in (0, *TURNS):
-        faces = detector.detect(_turned(small, turn))
-        speaking = evidence(faces)
-        if speaking > most:
-            best, found, most = turn, faces, speaking
-        if turn == 0 and any(map(_certain, faces)):
+        seen[turn] = detector.detect(_turned(small, turn))
+        if turn == 0 and any(map(_certain, seen[turn])):
             break
+    best = _best(small, seen, detector)
     upright_picture = _turned(picture, best)
     height, width = upright_picture.shape[:2]
     small_height, small_width = _turned(small, best).shape[:2]
     return upright_picture, [
-        _enlarged(face, width / small_width, height / small_height) for face in found
+        _enlarged(face, width / small_width, height / small_height) for face in seen[best]
     ]
+
+
+def _best(picture: Picture, seen: dict[int, list[Face]], detector: Detector) -> int:
+    speaking = {turn: evidence(faces) for turn, faces in seen.items()}
+    enough = CLOSE * max(speaking.values())
+    close = [turn for turn, weight in speaking.items() if weight > enough]
+    if len(close) > 1:
+        for turn in close:
+            speaking[turn] += evidence(detector.detect(_widened(_turned(picture, turn))))
+    return max(speaking, key=lambda turn: speaking[turn])
 
 
 def evidence(faces: Iterable[Face]) -> float:
@@ -101,6 +116,13 @@ def _reduced(picture: Picture) -> Picture:
         return picture
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _widened(picture: Picture) -> Picture:
+    """The picture with its edge repeated all around."""
+    edge = round(MARGIN * max(picture.shape[:2]))
+    wide = cv2.copyMakeBorder(picture, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
+    return np.asarray(wide, np.uint8)
 
 
 def _enlarged(face: Face, across: float, down: float) -> Face:

@@ -12,8 +12,11 @@ import pytest
 from PIL import Image
 
 from pipeline.types import Picture
+from tests.databases import ONE_DATABASE
 from tests.linkface_client import LinkfaceClient
 from tests.stack import Stack
+
+pytestmark = ONE_DATABASE
 
 BOTH = {"image_one_auto_rotate": "true", "image_two_auto_rotate": "true"}
 

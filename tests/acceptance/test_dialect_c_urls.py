@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.databases import ONE_DATABASE
 from tests.face2_client import PATIENCE_S
 from tests.linkface_client import LinkfaceClient, failed
 from tests.stack import Stack
+
+pytestmark = ONE_DATABASE
 
 DEADLINE_S = 2.0
 

@@ -23,9 +23,12 @@ import requests
 
 from tests.acceptance.test_samples import sample
 from tests.conftest import missing
+from tests.databases import ONE_DATABASE
 from tests.face2_client import CALL_S, Json
 from tests.linkface_client import PATH, LinkfaceClient
 from tests.stack import Stack
+
+pytestmark = ONE_DATABASE
 
 Files = tuple[Path, Path]
 

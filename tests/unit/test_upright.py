@@ -84,6 +84,22 @@ def test_a_face_that_is_surely_upright_ends_the_search() -> None:
         assert len(seer.looks) == 4
 
 
+def test_turns_that_come_close_are_looked_at_again() -> None:
+    """With a margin around; what is far behind is not."""
+
+    class SecondSight(Seer):
+        def detect(self, picture: Picture) -> list[Face]:
+            if picture.shape[0] > 80:
+                self.faces = {0: [face(0.9)], 180: [face(0.5)]}
+            return super().detect(picture)
+
+    seer = SecondSight({0: [face(0.7)], 90: [face(0.5)], 180: [face(0.72)]})
+    picture, (found,) = upright(turned(marked(), 180), seer)
+    np.testing.assert_array_equal(picture, marked())
+    assert found.score == 0.7
+    assert [shape[:2] for shape in seer.looks[4:]] == [(140, 160)] * 2
+
+
 def test_eyes_that_are_not_level_speak_against_a_turn() -> None:
     assert evidence([face(0.8)]) > evidence([face(0.9, tilted(50))])
     assert evidence([face(0.8, tilted(-20))]) == pytest.approx(evidence([face(0.8, tilted(20))]))

@@ -17,8 +17,6 @@ from tests.face2_client import PATIENCE_S
 from tests.linkface_client import LinkfaceClient, failed
 from tests.stack import Stack
 
-pytestmark = ONE_DATABASE
-
 DEADLINE_S = 2.0
 
 
@@ -158,6 +156,7 @@ def test_download_timeout(c: LinkfaceClient, site: Site, photos: Path) -> None:
     assert c.refused(photos / "obama.jpg", **asked) == ("DOWNLOAD_TIMEOUT", "image_two")
 
 
+@ONE_DATABASE
 def test_without_fetching_urls_are_refused(stack: Stack, site: Site, photos: Path) -> None:
     client = LinkfaceClient(stack)
     response = client.call(photos / "obama.jpg", image_two_url=site.url("/face"))

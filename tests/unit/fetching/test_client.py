@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import socket
 import threading
 import time
@@ -14,9 +15,18 @@ import pytest
 
 from pipeline.errors import DownloadRefused, DownloadTimedOut, MediaTooLarge
 from pipeline.fetching.addresses import Address, AddressPolicy
-from pipeline.fetching.client import LONGEST_HEAD, MOST_INTERIM, FetchLimits, WebFetcher
+from pipeline.fetching.client import (
+    LONGEST_HEAD,
+    MOST_INTERIM,
+    FetchLimits,
+    WebFetcher,
+    _Exchange,
+)
 from pipeline.fetching.connections import Connector
+from pipeline.fetching.deadline import Deadline
+from pipeline.fetching.failures import Refused, TooLarge
 from pipeline.fetching.names import Resolver
+from pipeline.fetching.urls import Target
 from tests.picture_server import (
     Answer,
     PictureServer,
@@ -28,6 +38,8 @@ from tests.picture_server import (
     status,
 )
 from tests.unit.fetching.fetcher import DEADLINE_S, MOST, PICTURE, Names, fetcher_of
+
+PLACE = Target("http", "a.example", 80, "/")
 
 
 def test_a_picture(pictures: PictureServer) -> None:
@@ -258,6 +270,38 @@ def test_the_log_has_the_reason_and_no_secret(
         fetcher_of(pictures).fetch(url)
     assert "127.0.0.1: status 403" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+MUTATED = 600
+SEEDS = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://b.example/\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\nContent-Encoding: identity\r\n\r\nabc",
+)
+
+
+def test_mutated_responses() -> None:
+    """Whatever a server sends, what comes out is a body, a place to go or a failure."""
+    chosen = random.Random(3)
+    outcomes = set[type]()
+    for _ in range(MUTATED):
+        sent = bytearray(chosen.choice(SEEDS))
+        for _ in range(chosen.randint(0, 3)):
+            at = chosen.randrange(len(sent))
+            sent[at : at + chosen.randint(0, 4)] = chosen.randbytes(chosen.randint(0, 4))
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.sendall(sent)
+            theirs.shutdown(socket.SHUT_WR)
+            try:
+                outcome = _Exchange(ours, Deadline(30)).get(PLACE, 4)
+            except (Refused, TooLarge) as failure:
+                outcomes.add(type(failure))
+            else:
+                outcomes.add(type(outcome))
+                assert len(outcome) <= (4 if isinstance(outcome, bytes) else 100)
+    assert outcomes == {bytes, str, Refused, TooLarge}
 
 
 # Looking names up -----------------------------------------------------------------

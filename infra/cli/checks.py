@@ -22,8 +22,9 @@ from pipeline.database.schema import tenants
 from pipeline.errors import FaceError
 from pipeline.fetching.open import open_fetcher
 from pipeline.gallery.changes import ChangeLog
+from pipeline.keyring import KeyFile, open_keyring
 from pipeline.media.open import open_media
-from pipeline.secrets import open_vault
+from pipeline.secrets import Vault
 from pipeline.sessions import registry
 from pipeline.sessions.abilities import unserved
 from pipeline.sessions.catalogue import licence_sentence
@@ -248,13 +249,19 @@ def check_media(settings: Settings) -> Iterator[Check]:
 
 def check_secrets(settings: Settings) -> Iterator[Check]:
     """The master key."""
-    configured = bool(settings.master_key.get_secret_value())
-    kept = settings.data_dir / "master.key"
-    if not configured and not kept.exists():
+    ring = open_keyring(settings)
+    path = ring.path if isinstance(ring, KeyFile) else None
+    if path is not None and not settings.master_key_file and not path.exists():
         yield Check("master key", Verdict.NOTE, "not made yet", "`faceline up` makes it")
         return
-    open_vault(settings)
-    yield Check("master key", Verdict.GOOD, "from the environment" if configured else str(kept))
+    former = len(Vault(ring).ids()) - 1
+    known = f"{path or 'from the environment'}{f', {former} former' if former else ''}"
+    yield Check("master key", Verdict.GOOD, known)
+    if path is not None and path.stat().st_mode & 0o077:
+        yield Check(
+            "master key", Verdict.NOTE, "others on this machine can read it",
+            f"chmod 600 {path}",
+        )
 
 
 def check_fetching(settings: Settings) -> Iterator[Check]:

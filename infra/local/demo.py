@@ -63,7 +63,7 @@ def demo_credentials(settings: Settings) -> Credentials:
         kept = load_credentials(path)
         if kept is not None and _live(tenants, kept):
             return kept
-        fresh = _issue(tenants, _tenant(tenants))
+        fresh = _issue(tenants, _tenant(tenants, settings))
     finally:
         engine.dispose()
     save_credentials(path, fresh)
@@ -117,11 +117,11 @@ def _show_more(
     say(_pretty(_shortened(features)))
 
 
-def _tenant(tenants: TenantStore) -> Tenant:
+def _tenant(tenants: TenantStore, settings: Settings) -> Tenant:
     try:
         return tenants.by_name(TENANT)
     except TenantNotFound:
-        return tenants.create(TENANT)
+        return tenants.create(TENANT, encrypted=settings.encrypt_at_rest)
 
 
 def _issue(tenants: TenantStore, tenant: Tenant) -> Credentials:

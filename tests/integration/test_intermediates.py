@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ from pipeline import keys
 from pipeline.config import Settings
 from pipeline.errors import BrokerUnavailable, IntermediateLost
 from pipeline.execution.carry import Carry
+from pipeline.keyring import KEY_BYTES
+from pipeline.secrets import DataKey
 from tests.servers import RedisServer
 from workers.connection import open_redis
 from workers.intermediates import LARGEST, SMALL, Intermediates
@@ -53,6 +56,25 @@ def test_what_is_left_is_found_until_it_is_discarded(
     intermediates.discard(JOB, "detect")
     with pytest.raises(IntermediateLost):
         intermediates.fetch(JOB, "detect")
+
+
+def test_what_is_left_of_an_encrypted_tenant_cannot_be_read(
+    intermediates: Intermediates, client: Redis
+) -> None:
+    seal = DataKey(1, os.urandom(KEY_BYTES))
+    assert intermediates.leave(JOB, "detect", carry_of(1000), seal)
+    stored = client.get(keys.intermediate(JOB, "detect"))
+    assert isinstance(stored, bytes)
+    assert bytes([7] * 12) not in stored
+    found, whole = intermediates.fetch(JOB, "detect", seal)
+    assert whole
+    assert found.pictures[0].shape == (18, 18, 3)
+    for wrong in (None, DataKey(1, os.urandom(KEY_BYTES)), DataKey(2, os.urandom(KEY_BYTES))):
+        with pytest.raises(IntermediateLost):
+            intermediates.fetch(JOB, "detect", wrong)
+    # One that was left a moment before the tenant had a key is read all the same.
+    intermediates.leave(JOB, "detect", carry_of(1000))
+    assert intermediates.fetch(JOB, "detect", seal)[1]
 
 
 def test_stages_and_jobs_are_apart(intermediates: Intermediates) -> None:

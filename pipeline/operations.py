@@ -13,7 +13,8 @@ row keeps:
 | replace    | 1 | Replace | ManyFaces, FaceNotFound, PackMismatch |
 | match      | 1 | Match   | ManyFaces, FaceNotFound, PackMismatch, Uncalibrated |
 | similarity | n | none    | ManyFaces, Uncalibrated |
-| compare    | 2 | none    | Uncalibrated |
+| compare    | 2 | Compare | Uncalibrated; TaskUnsupported with ``liveness`` |
+| living     | 1 | Living  | ClipCorrupt, ClipOutOfRange, ManyFaces, FaceNotFound, PackMismatch |
 | matrix     | 2 | Matrix  | ManyFaces, ImageNotFound, Uncalibrated; what fetching raises |
 | search     | 1 | Search  | CollectionNotFound, PackMismatch, Uncalibrated |
 
@@ -42,6 +43,7 @@ number)}``. Beside that:
                "max_confidence"; "image_ids": of each picture, None for one that was not sent
                but stored before |
 | search     | "hits": [HIT, ...] best first, "embedding" when asked for |
+| living     | "face_id" and the fields of ``living.verdict.Verdict``; no "pictures" |
 
 ENROLLED is ``{"id", "person_id", "face_token", "name", "gender", "image_id",
 "description", "box", "face_key"}``. HIT is ENROLLED with ``"cosine"``, ``"confidence"``
@@ -137,6 +139,12 @@ class Living(Parameters, frozen=True, kw_only=True):
     threshold: float
 
 
+class Compare(Parameters, frozen=True, kw_only=True):
+    """Compare two pictures' largest faces; ``liveness``: with how live each looks."""
+
+    liveness: bool = False
+
+
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What a picture that is fetched may be, by its header; the web side checks the
     others."""
@@ -164,6 +172,7 @@ class Search(Parameters, frozen=True, kw_only=True):
 
     ``collections``: keys of those to search in; None: the whole gallery. ``k``: hits
     wanted, 1 to ``MOST_HITS``. ``embedding``: with the probe's vector in the result.
+    ``liveness``: with how live the face looks.
     ``number`` is the service's, which fills it in: what the tenant had changed before
     this request is seen.
     """
@@ -171,4 +180,5 @@ class Search(Parameters, frozen=True, kw_only=True):
     collections: tuple[str, ...] | None = None
     k: int = 1
     embedding: bool = False
+    liveness: bool = False
     number: int = 0

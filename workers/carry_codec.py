@@ -47,6 +47,7 @@ class _Carry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     hits: list[tuple[int, float]]
     media: list[str]
     living: dict[str, Any] | None
+    livenesses: list[list[float]]
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -79,6 +80,7 @@ def pack(carry: Carry) -> bytes:
             hits=[(hit.label, hit.cosine) for hit in carry.hits],
             media=carry.media,
             living=carry.living,
+            livenesses=carry.livenesses,
         )
     )
 
@@ -103,6 +105,7 @@ def unpack(data: bytes) -> Carry:
             hits=[Hit(label, cosine) for label, cosine in flat.hits],
             media=flat.media,
             living=flat.living,
+            livenesses=flat.livenesses,
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise IntermediateLost(f"An intermediate value cannot be read: {error}") from error

@@ -184,13 +184,16 @@ def _searched(job: Job, result: JsonObject, attached: Mapping[str, bytes]) -> Js
 
 
 def _detected(picture: JsonObject) -> JsonObject:
-    """The largest face of a picture: its box, its angles, how sharp it is."""
+    """The largest face of a picture: its box, its angles, how sharp it is, and how live it
+    looks where that was asked for."""
     face = picture["faces"][0]
     quality = face["quality"]
+    live = {"livenessScore": 100 * face["liveness"]} if "liveness" in face else {}
     return {
         **rectangle(Box(*face["box"]), picture["width"], picture["height"]),
         **{angle: round(quality[angle]) for angle in ("roll", "yaw", "pitch")},
         "blurness": float(quality["blur"]),
+        **live,
     }
 
 

@@ -101,12 +101,6 @@ def picture(fields: Mapping[str, Any], name: str) -> bytes:
     return wire.decode_field(wire.base64_field(fields, name, InvalidParameter), name)
 
 
-def no_liveness(fields: Mapping[str, Any], *, required: bool) -> None:
-    """Refuse to check for liveness, which nothing here does yet."""
-    if flag(fields, "livenessEnabled", None if required else False):
-        raise InvalidParameter("livenessEnabled: this service does not check liveness yet")
-
-
 def page(call: Call, default_size: int | None) -> tuple[int, int]:
     """(``pageOffset`` in items, ``pageSize``) of the query; without a default both are
     required."""

@@ -27,15 +27,14 @@ REPORT = (
 FOUND = (
     *RECT, *(Field(angle, "integer") for angle in ("roll", "yaw", "pitch")),
     Field("blurness", "number", "0 to 100; larger is sharper."),
+    optional("livenessScore", "number", "0 to 100, with livenessEnabled."),
 )
 HIT = (
     optional("group", "objects", inside=NAMED), optional("searchScore", "number", "0 to 100."),
     optional("faceToken"), optional("description"),
     optional("imageUrl", "base64", "The cut-out face, a JPEG."),
 )
-# Not checked yet.
-NOT_LIVE = Field("livenessEnabled", "boolean", "Must be false.", limits={"const": False})
-LIVENESS = optional("livenessEnabled", "boolean", "Must be false.", limits={"const": False})
+WITH_LIVENESS = "With the livenessScore of each face."
 
 B = {
     "POST /api/faces": Operation(
@@ -120,7 +119,10 @@ B = {
     ),
     "POST /api/face/compare": Operation(
         "3.1 Compare the largest faces of two pictures.",
-        (Field("image1", "base64"), Field("image2", "base64"), NOT_LIVE),
+        (
+            Field("image1", "base64"), Field("image2", "base64"),
+            Field("livenessEnabled", "boolean", WITH_LIVENESS),
+        ),
         (
             Field("compareScore", "number", "0 to 100."),
             Field("detectionResult1", "object", inside=(*FOUND, Field("blurriness", "number"))),
@@ -131,7 +133,8 @@ B = {
         "3.2 Who is like the largest face in a picture.",
         (
             IMAGE, Field("group", "strings", "Ids of groups.", limits={"minItems": 1}),
-            optional("topN", "integer", limits=between(1, 5)), LIVENESS,
+            optional("topN", "integer", limits=between(1, 5)),
+            optional("livenessEnabled", "boolean", WITH_LIVENESS),
             optional("featureUpload", "boolean", "With the vector."),
         ),
         (

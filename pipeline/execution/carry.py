@@ -37,6 +37,8 @@ class Carry:
     plan wants them. ``pictures`` is empty once nothing needs the pixels any more;
     ``model`` made the embeddings; ``hits`` are what the index found, best first.
     ``media`` are the keys of all pictures once some were fetched, else it is empty.
+    ``living`` is the verdict on a clip; ``livenesses`` (0 to 1) belong to the same faces as
+    the qualities, where a job asks for them.
     """
 
     pictures: list[Picture] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Carry:
     hits: list[Hit] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
     living: JsonObject | None = None
+    livenesses: list[list[float]] = field(default_factory=list)
 
     def media_of(self, job: Job) -> tuple[str, ...]:
         """The keys of all pictures of ``job``. Raises ``IntermediateLost`` when they are

@@ -32,6 +32,9 @@ def neutral(carry: Carry, tools: Toolbox) -> JsonObject:
     for picture, qualities in zip(pictures, carry.qualities, strict=False):
         for face, quality in zip(picture["faces"], qualities, strict=False):
             face["quality"] = quality_json(quality)
+    for picture, scores in zip(pictures, carry.livenesses, strict=False):
+        for face, score in zip(picture["faces"], scores, strict=False):
+            face["liveness"] = round(score, 4)
     return {"pack": tools.pack.info.name, "pictures": pictures}
 
 

@@ -114,6 +114,11 @@ def _detect(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
         carry = replace(carry, qualities=_qualities(plan, carry, chosen, tools.quality_limits))
     if plan.cut:
         carry = replace(carry, cutouts=_each(carry.pictures, chosen, _cut))
+    if job.params.get("liveness") is True:
+        scorer = tools.pack.spoof_scorer()
+        carry = replace(carry, livenesses=_each(
+            carry.pictures, chosen, lambda picture, face: scorer.score(picture, face.box)
+        ))
     if plan.embed_faces:
         embedder = tools.pack.embedder()
         crops = [

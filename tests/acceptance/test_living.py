@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import requests
 
+from pipeline.types import Picture
 from tests.clips import encoded
 from tests.conftest import missing
 from tests.contract_clients import ApidClient, checked
 from tests.databases import ONE_DATABASE
 from tests.face2_client import Json, base64_of
+from tests.group_client import FaceGroupClient
 from tests.living_clips import Material, on_canvas, read
 from tests.stack import Stack
 
@@ -38,13 +40,16 @@ def client(stack: Stack) -> ApidClient:
 @pytest.fixture(scope="module")
 def enrolled(client: ApidClient, material: Material) -> int:
     """The man of the video, from one of its frames."""
-    jpeg = cv2.imencode(".jpg", material.live(50, 51)[0])[1].tobytes()
-    return client.enrol(base64_of(jpeg))
+    return client.enrol(base64_of(jpeg(material.live(50, 51)[0])))
 
 
 @pytest.fixture(scope="module")
 def blink(material: Material) -> str:
     return base64_of(encoded(material.live(28, 62)))
+
+
+def jpeg(picture: Picture) -> bytes:
+    return cv2.imencode(".jpg", picture)[1].tobytes()
 
 
 def living(client: ApidClient, **fields: object) -> Json:
@@ -108,6 +113,24 @@ def test_a_job_on_pictures_leaves_no_evidence(client: ApidClient, obama: str) ->
     job = client.call("POST", "detection", Fimg=obama).headers["X-Job-Id"]
     key = {"X-API-Key": client.credentials.api_key}
     assert client.send("GET", f"/jobs/{job}/evidence", headers=key).status_code == 404
+
+
+def test_livenessScore_of_document_b(stack: Stack, test_data: Path) -> None:
+    client = FaceGroupClient(stack)
+    live, paper, screen = (
+        read(test_data / f"spoof/image_{name}.jpg") for name in ("T1", "F1", "F2")
+    )
+    for one, other in ((live, paper), (live, screen)):
+        data = client.ask("POST", "/api/face/compare", {
+            "image1": base64_of(jpeg(one)), "image2": base64_of(jpeg(other)),
+            "livenessEnabled": True,
+        })
+        assert data["detectionResult1"]["livenessScore"] > 90
+        assert data["detectionResult2"]["livenessScore"] < 40
+    found = client.ask("POST", "/api/face/search", {
+        "image": base64_of(jpeg(screen)), "group": ["default"], "livenessEnabled": True,
+    })
+    assert found["detectionResult"]["livenessScore"] < 40
 
 
 # Codes -------------------------------------------------------------------------

@@ -116,11 +116,17 @@ def test_wrong_pictures(read: Callable[[Any], Intent], body: JsonObject, name: s
 
 def test_a_comparison() -> None:
     intent = compare(COMPARE)
-    assert (intent.operation, intent.params, intent.pictures) == ("compare", {}, (FILE, FILE))
+    assert (intent.operation, intent.pictures) == ("compare", (FILE, FILE))
+    assert intent.params == {"liveness": False}
 
 
-@pytest.mark.parametrize("value", [None, True, "false", 0])
-def test_liveness_is_not_checked_yet(value: Any) -> None:
+def test_liveness_is_asked_for() -> None:
+    assert compare({**COMPARE, "livenessEnabled": True}).params == {"liveness": True}
+    assert search({**SEARCH, "livenessEnabled": True}).params["liveness"] is True
+
+
+@pytest.mark.parametrize("value", [None, "false", 0])
+def test_liveness_is_a_flag(value: Any) -> None:
     with pytest.raises((InvalidParameter, MissingParameter), match="livenessEnabled"):
         compare({**COMPARE, "livenessEnabled": value})
     if value is not None:
@@ -132,14 +138,16 @@ def test_a_search() -> None:
     intent = search(SEARCH)
     assert (intent.operation, intent.pictures) == ("search", (FILE,))
     assert intent.params == {
-        "collections": ("group1", "group2"), "k": 100, "embedding": False, "number": 0, "top": 5
+        "collections": ("group1", "group2"), "k": 100, "embedding": False, "liveness": False,
+        "number": 0, "top": 5,
     }
 
 
 def test_a_search_with_the_least() -> None:
     params = search({"image": IMAGE, "group": ["a", "a"]}).params
     assert params == {
-        "collections": ("a",), "k": 5, "embedding": False, "number": 0, "top": 5
+        "collections": ("a",), "k": 5, "embedding": False, "liveness": False,
+        "number": 0, "top": 5,
     }
     few = search({"image": IMAGE, "group": ["a"], "topN": 1, "featureUpload": True}).params
     assert (few["k"], few["top"], few["embedding"]) == (1, 1, True)

@@ -32,6 +32,11 @@ class FilesByDatabase(LoadFileScheduling):  # type: ignore[misc]
         return f"{file} {_ON_POSTGRESQL.search(nodeid) is not None}"
 
 
+def pytest_configure() -> None:
+    # All processes must collect the tests in one order, also those that come from a set.
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesByDatabase:
     config.option.loadscopereorder = False

@@ -193,14 +193,17 @@ class UsageStore:
         _check(counters, operation, limits, now, room=1)
 
     def add(self, counted: Mapping[tuple[int, str, str], Counts]) -> None:
-        """Add counts by (tenant, operation, day); those of a tenant that is gone go
-        nowhere."""
-        for (tenant_id, operation, day), counts in sorted(counted.items()):
-            try:
-                with writing(self._engine) as connection:
+        """Add counts by (tenant, operation, day), in one transaction; those of a tenant
+        that is gone go nowhere."""
+        in_order = sorted(counted.items(), key=lambda item: item[0])
+        try:
+            with writing(self._engine) as connection:
+                for (tenant_id, operation, day), counts in in_order:
                     count(connection, tenant_id, operation, day, counts)
-            except IntegrityError:
-                continue
+        except IntegrityError:
+            if len(counted) > 1:
+                for key, counts in in_order:
+                    self.add({key: counts})
 
     def report(
         self, periods: Iterable[str], tenant_id: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import time
 import uuid
@@ -255,6 +256,9 @@ def test_document_d_charges_what_it_says(
     person = client.add(obama)[0]["person_id"]
     assert client.status("addface", img=nobody) == "FACE_DETECT_FAILED"
     assert client.status("addface", img="AAAA") == "IMAGE_INVALID_FORMAT"
+    # Its header is right: only the worker finds it.
+    damaged = base64.b64encode(base64.b64decode(obama)[:20_000]).decode()
+    assert client.status("addface", img=damaged) == "IMAGE_INVALID_FORMAT"
     assert len(client.search(obama)) == 1
     assert client.status("searchface", img=nobody) == "FACE_DETECT_FAILED"
     assert client.status("searchface") == "INVALID_REQUEST"
@@ -262,5 +266,5 @@ def test_document_d_charges_what_it_says(
     assert client.search(obama) == []
     used(
         stack, Caller("d", "", client.credentials),
-        {"enrol": (1, 2, 0, 0), "search": (3, 1, 0, 0), "delete": (0, 1, 0, 0)},
+        {"enrol": (1, 3, 0, 0), "search": (3, 1, 0, 0), "delete": (0, 1, 0, 0)},
     )

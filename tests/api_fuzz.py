@@ -206,6 +206,10 @@ class _Mender:
                 setattr(case, place, self._mended(values))
         if case.path.startswith("/identity/") and isinstance(case.body, dict) and self._often():
             self._choose(case)
+        made = case.operation.label == "POST /api/faceGroups" and isinstance(case.body, dict)
+        if made and self._often():
+            name = self._data.draw(st.uuids()).hex
+            case.body = {**cast("Json", case.body), "groupId": name, "groupName": name}
         if case.media_type == "application/json" and isinstance(case.body, dict):
             case.body = {
                 name: value for name, value in case.body.items() if not isinstance(value, bytes)

@@ -41,6 +41,7 @@ def test_created_credentials_work(faceline: Faceline, tenants: TenantStore) -> N
     assert signed.app_secret == issued["app_secret"]
     assert tenants.by_key(issued["api_key"]) == tenants.by_name("shop")
     assert tenants.by_apid(issued["apid"], issued["kvalue"]) == tenants.by_name("shop")
+    assert tenants.by_linkface(issued["api_id"], issued["api_secret"]) == tenants.by_name("shop")
     assert "sm2_private_key" not in issued
 
 
@@ -88,6 +89,8 @@ def test_rotation_leaves_both_until_it_is_finished(
     assert tenants.by_key(old["api_key"]) == tenants.by_key(new["api_key"]) is not None
     for kvalue in (old["kvalue"], new["kvalue"]):
         assert tenants.by_apid(old["apid"], kvalue).name == "bank"
+    for secret in (old["api_secret"], new["api_secret"]):
+        assert tenants.by_linkface(old["api_id"], secret).name == "bank"
     for secret in (old["api_secret"], new["api_secret"]):
         assert tenants.by_linkface(old["api_id"], secret).name == "bank"
 
@@ -156,6 +159,7 @@ def test_the_list_shows_no_secret(faceline: Faceline) -> None:
         assert str(issued["apid"]) in listed.out
         assert issued["app_secret"] not in listed.out
         assert issued["kvalue"] not in listed.out
+        assert issued["api_secret"] not in listed.out
         assert issued["api_key"] not in listed.out
 
 

@@ -9,6 +9,8 @@ from sqlalchemy import Engine
 
 from pipeline import keys
 from pipeline.config import Settings
+from pipeline.database.engine import writing
+from pipeline.gallery.keep import keep_image
 from pipeline.gallery.sweep import GRACE_S
 from pipeline.index.options import ViewOptions
 from pipeline.index.view import TenantView
@@ -40,6 +42,19 @@ def test_objects_of_lost_enrolments_go(
     clock.now += 10 * 365 * 24 * GRACE_S  # objects carry the time of the machine
     keeping.sweep()
     assert shelf.objects() == set()
+
+
+def test_pictures_that_were_stored_for_a_while_go(
+    shelf: Shelf, keeping: GalleryKeeping, clock: Clock
+) -> None:
+    picture = shelf.prepare("passing", 0).image
+    with writing(shelf.engine) as connection:
+        keep_image(connection, shelf.tenant, picture, clock() + 10, clock())
+    keeping.expire_images()
+    assert shelf.objects() == {picture.media_key}
+    clock.now += 10
+    keeping.expire_images()
+    assert shelf.objects() == shelf.named() == set()
 
 
 def test_missing_pictures_are_told(

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from pipeline.keys import media_hash
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Face2Client, base64_of
 from tests.servers import MinioServer
 from tests.stack import Stack
@@ -45,6 +46,7 @@ def submit(client: Face2Client, face: str, serial: int) -> requests.Response:
     return client.call("features", data, Prefer="respond-async")
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_submits_are_refused_and_accepted_jobs_finish(
     s3_stack: Stack, minio_server: MinioServer, faces: list[str], how: str

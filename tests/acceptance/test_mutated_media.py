@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.benchmarks.mutated_media import straight, through_a_service
+from tests.databases import ONE_DATABASE
 from tests.stack import Stack
 
 STRAIGHT, SERVED = 1_700, 300
@@ -15,6 +16,7 @@ def test_damaged_files_cost_no_decode_stage() -> None:
     assert set(findings.outcomes) >= {"decoded", "picture_corrupt", "not_a_picture"}
 
 
+@ONE_DATABASE
 def test_damaged_files_cost_no_worker_and_no_envelope(stack: Stack) -> None:
     findings = through_a_service(stack, SERVED)
     assert findings.wrong == []

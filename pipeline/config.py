@@ -271,6 +271,14 @@ class Settings(BaseSettings):
         "live, 0 to 100."
     )
 
+    living_refuse_replays: bool = Field(
+        True, description="Refuse a clip that was taken for a live one before: the same file, or "
+        "the same play for the same face, however it is encoded."
+    )
+    living_remember_d: float = Field(
+        90.0, gt=0, description="Days for which a clip that was taken for a live one is known."
+    )
+
     # What a face must have to be enrolled where the document asks for a check. Of photos
     # that people take of each other nearly all pass.
     quality_min_size: float = Field(

@@ -18,6 +18,7 @@ from pipeline.errors import TaskUnsupported
 from pipeline.execution.carry import Toolbox
 from pipeline.fetching.open import open_fetcher
 from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.clips import UsedClips
 from pipeline.gallery.datakeys import open_keys
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.groups import CollectionStore
@@ -120,6 +121,7 @@ def _tools(
         fetcher=open_fetcher(settings) if Stage.FETCH in served else None,
         sandbox=_sandbox(settings, served),
         living=LivingOptions.from_settings(settings),
+        used_clips=UsedClips(engine) if settings.living_refuse_replays else None,
     )
 
 

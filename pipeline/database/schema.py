@@ -346,3 +346,18 @@ usage = Table(
     sqlite_with_rowid=False,
 )
 """Calls, counted; a quota holds for what is charged."""
+
+used_clips = Table(
+    "used_clips",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False,
+           index=True),
+    Column("sha256", String(64), nullable=False),
+    # how the head went in it (pipeline.living.fingerprint): no picture of a face
+    Column("way", LargeBinary, nullable=False),
+    Column("used_at", Float, nullable=False, index=True),
+    Index(None, "tenant_id", "sha256"),
+)
+"""Clips that were taken for live ones, so that none is taken twice."""

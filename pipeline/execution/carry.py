@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.calibration import Calibration
 from pipeline.errors import IntermediateLost
 from pipeline.fetching.base import Fetcher
+from pipeline.gallery.clips import UsedClips
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.groups import CollectionStore
 from pipeline.gallery.trash import Trash
@@ -72,7 +73,7 @@ class Toolbox:
     """What a worker brings to the stages. ``calibration`` is the pack's table, None
     when it has none; ``views`` only an index process has, ``fetcher`` only a worker that
     may fetch. Media are decoded in ``sandbox``; None trusts them. ``keys`` are those of
-    tenants whose data are encrypted."""
+    tenants whose data are encrypted; ``used_clips`` is None where clips may be used again."""
 
     media: MediaStore
     pack: Pack
@@ -87,6 +88,7 @@ class Toolbox:
     fetcher: Fetcher | None = None
     keys: KeySource = field(default_factory=NoKeys)
     living: LivingOptions = field(default_factory=LivingOptions)
+    used_clips: UsedClips | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, replace
+from hashlib import sha256
 from typing import Any
+
+from sqlalchemy import Connection
 
 from pipeline.errors import PackMismatch, TaskUnsupported
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.execution.outcomes import calibrated, model_of
+from pipeline.gallery.clips import DAY_S, UsedClip, is_known, remember
 from pipeline.jobs.model import Job, JsonObject
+from pipeline.living.fingerprint import Fingerprint
 from pipeline.living.judging import Judge
 from pipeline.living.observing import Models, Watcher
-from pipeline.living.verdict import Action, Verdict
+from pipeline.living.verdict import Action, Reason, Verdict
 from pipeline.operations import Living
 from pipeline.plans import Plan
 from pipeline.sessions.base import Pack, SpoofScorer
@@ -34,7 +40,25 @@ def watch_clip(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     frames = read_clip(data, tools.living.limits, tools.sandbox)
     seen = list(Watcher(models).watch(frames))
     verdict = judge.decide(seen, Action(wanted.action), enrolled, wanted.threshold)
-    return replace(carry, living=verdict_json(verdict), model=model_of(pack))
+    used = UsedClip(wanted.face_id, sha256(data).hexdigest(), Fingerprint.of(seen).to_bytes())
+    if verdict.real and _was_used(job, used, tools):
+        verdict = replace(verdict, real=False, reasons=(Reason.REPLAY,))
+    found = {"verdict": verdict_json(verdict), "sha256": used.sha256, "way": used.way}
+    return replace(carry, living=found, model=model_of(pack))
+
+
+def _was_used(job: Job, used: UsedClip, tools: Toolbox) -> bool:
+    """Whether the tenant has used these bytes, or this play for this face."""
+    store, days = tools.used_clips, tools.living.remember_days
+    if store is None:
+        return False
+    if store.known(job.tenant_id, used.sha256, days):
+        return True
+    way = Fingerprint.from_bytes(used.way)
+    return any(
+        way.same_play(Fingerprint.from_bytes(earlier))
+        for earlier in store.ways(job.tenant_id, used.face_id, days)
+    )
 
 
 def _enrolled(job: Job, face_id: int, tools: Toolbox) -> Embedding:
@@ -54,11 +78,24 @@ def _scorer(pack: Pack) -> SpoofScorer | None:
 
 
 def conclude_living(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
-    result = {
-        "pack": tools.pack.info.name, "face_id": Living.of(job.params).face_id,
-        **(carry.living or {}),
-    }
-    return Conclusion(result)
+    """A clip that is taken for a live one is remembered in the transaction that ends the
+    job; of two that come at once only the first is taken."""
+    found, face_id = carry.living or {}, Living.of(job.params).face_id
+    verdict: JsonObject = found["verdict"]
+    result = {"pack": tools.pack.info.name, "face_id": face_id, **verdict}
+    if tools.used_clips is None or not verdict["real"]:
+        return Conclusion(result)
+    used = UsedClip(face_id, found["sha256"], found["way"])
+
+    def effect(connection: Connection) -> JsonObject:
+        now = time.time()
+        since = now - tools.living.remember_days * DAY_S
+        if is_known(connection, job.tenant_id, used.sha256, since):
+            return {**result, "real": False, "reasons": [Reason.REPLAY.value]}
+        remember(connection, job.tenant_id, used, now)
+        return result
+
+    return Conclusion({}, effect)
 
 
 def verdict_json(verdict: Verdict) -> JsonObject:

@@ -12,15 +12,22 @@ from pipeline.media.clips import ClipLimits
 @dataclass(frozen=True, slots=True)
 class LivingOptions:
     """``max_bytes`` of a clip; ``rate``: frames a second that are analysed;
-    ``passive_at_least``: the passive score (0 to 1) that a live clip must have."""
+    ``passive_at_least``: the passive score (0 to 1) that a live clip must have;
+    ``refuse_replays``: whether a clip that was used in the last ``remember_days`` is
+    refused."""
 
     max_bytes: int = ClipLimits().max_bytes
     rate: float = ClipLimits().rate
     passive_at_least: float = 0.5
+    refuse_replays: bool = True
+    remember_days: float = 90.0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        return cls(settings.max_clip_bytes, settings.living_rate, settings.living_min_score / 100)
+        return cls(
+            settings.max_clip_bytes, settings.living_rate, settings.living_min_score / 100,
+            settings.living_refuse_replays, settings.living_remember_d,
+        )
 
     @property
     def limits(self) -> ClipLimits:

@@ -133,6 +133,29 @@ def test_livenessScore_of_document_b(stack: Stack, test_data: Path) -> None:
     assert found["detectionResult"]["livenessScore"] < 40
 
 
+def test_a_clip_is_taken_once(client: ApidClient, material: Material) -> None:
+    """The same file, and the same play encoded anew, smaller, or backwards; but not another
+    clip of the same person in the same room."""
+    face = client.enrol(base64_of(jpeg(material.live(60, 61)[0])))
+    play = material.live(110, 190)
+    first = base64_of(encoded(play))
+    assert living(client, Fid=face, Action=2, Fvideo=first)["real"] is True
+    other = material.live(196, 283)
+    assert living(client, Fid=face, Action=2, Fvideo=base64_of(encoded(other)))["real"] is True
+    small = [cv2.resize(one, (320, 180), interpolation=cv2.INTER_AREA) for one in play]
+    for again in (
+        first, base64_of(encoded(play, kind="webm")),
+        base64_of(encoded((np.asarray(one, np.uint8) for one in small), kind="avi")),
+        base64_of(encoded(play[::-1])),
+    ):
+        held = client.call("POST", "living", Fid=face, Action=2, Fvideo=again)
+        assert checked(held) == {"msg_code": 1, "match": True, "real": False}
+        key = {"X-API-Key": client.credentials.api_key}
+        job = held.headers["X-Job-Id"]
+        evidence = checked(client.send("GET", f"/jobs/{job}/evidence", headers=key))
+        assert evidence["reasons"] == ["replay"]
+
+
 # Codes -------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ def full_carry() -> Carry:
         model=VectorModel("edge", "a" * 64, 512),
         hits=[Hit(7, 0.75), Hit(2**40, -0.5)],
         media=["t1/transient/2026010100/a/b", "c"],
-        living={"real": True, "timeline": [{"index": 0, "lids": [0.2, 0.21]}]},
+        living={"way": b"\x00\xff", "real": True, "timeline": [{"index": 0, "lids": [0.2, 0.21]}]},
         livenesses=[[0.25], []],
     )
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from pipeline.config import Settings
 from pipeline.database.engine import forget_deleted
+from pipeline.gallery.clips import UsedClips
 from pipeline.gallery.tenants import tenant_ids
 from pipeline.jobs.store import JobStore
 from pipeline.keys import HOUR_S, transient_hour, transient_prefix
@@ -39,8 +40,10 @@ class Expiry:
         forget_deleted(self.engine)
 
     def expire_usage(self) -> None:
-        """Forget what was counted long ago; reads all that was counted."""
+        """Forget what was counted, and which clips were used, long ago; reads all that was
+        counted."""
         UsageStore(self.engine, self.clock).purge(self.settings.usage_retention_d)
+        UsedClips(self.engine, self.clock).purge(self.settings.living_remember_d)
 
     def expire_media(self) -> int:
         """Remove the uploads of whole past hours; how many objects that were.

@@ -13,7 +13,9 @@ from pipeline.errors import FaceError
 from pipeline.jobs.model import JsonObject
 from tests.unit.shim.rows import SECRETIVE, cancelled, done, every_error, failed
 
-HTTP = {errors.BadCredentials: 401, errors.CredentialExpired: 401, errors.NotPermitted: 403}
+HTTP: dict[type[FaceError], int] = {
+    errors.BadCredentials: 401, errors.CredentialExpired: 401, errors.NotPermitted: 403,
+}
 
 
 def read(reply: Reply) -> JsonObject:

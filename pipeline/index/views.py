@@ -143,12 +143,16 @@ class Views:
         most = self._options.memory_bytes
         if most == 0 or (place.seen < 0 and self.nbytes < most):
             return True
+        if place.seen < 0:
+            # What another process has seen, and may have left undone.
+            records = self._source.snapshots(tenant_id)
+            place.seen = records[0].number if records else 0
+            place.removed_at = self._clock()
         latest = self._source.latest(tenant_id)
         if latest != place.seen and not place.removed_at:
             place.removed_at = self._clock()  # it may have been a deletion
-        grown = latest - max(place.seen, 0) > self._options.snapshot_changes
-        due = self._options.purge_due(place.removed_at, self._clock())
-        return due or (place.seen >= 0 and grown)
+        grown = latest - place.seen > self._options.snapshot_changes
+        return grown or self._options.purge_due(place.removed_at, self._clock())
 
     def _make_room(self) -> None:
         """Let go of the views that were not searched for longest, while all together take

@@ -176,6 +176,15 @@ def test_a_disabled_application(idle_stack: Stack, make: Make, face: bytes, lett
     assert caller.answered(caller.job(face)) == DISABLED[letter]
 
 
+@pytest.mark.parametrize("letter", LETTERS)
+def test_a_disabled_credential(idle_stack: Stack, make: Make, face: bytes, letter: str) -> None:
+    caller, tenants = make(letter), idle_stack.tenants
+    tenant = caller.credentials.tenant_id
+    for kind in {entry.kind for entry in tenants.credentials(tenant)}:
+        tenants.revoke(tenant, kind)
+    assert caller.answered(caller.job(face)) == DISABLED[letter]
+
+
 @pytest.mark.parametrize("letter", "ab")
 def test_records_alone_are_limited_too(idle_stack: Stack, make: Make, letter: str) -> None:
     caller, tenants = make(letter), idle_stack.tenants

@@ -178,7 +178,7 @@ class Yard:
         done = subprocess.run(
             [sys.executable, "-m", "infra.cli", *arguments],
             env={**os.environ, **self._environment({})}, capture_output=True, text=True,
-            check=False, timeout=READY_S,
+            check=False, timeout=3 * READY_S,
         )
         assert done.returncode == 0, done.stderr
         with contextlib.suppress(ValueError):

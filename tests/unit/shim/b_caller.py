@@ -25,6 +25,9 @@ from pipeline.keyring import KEY_BYTES
 from pipeline.media.base import MediaStore
 from pipeline.secrets import Vault
 
+# Callers of one database are of one installation.
+MASTER = os.urandom(KEY_BYTES)
+
 
 class Caller:
     """Calls dialect b as one tenant, by its API key."""
@@ -32,7 +35,7 @@ class Caller:
     def __init__(
         self, engine: Engine, media: MediaStore, tenant: int, usual_tenant: str = ""
     ) -> None:
-        tenants = TenantStore(engine, Vault(os.urandom(KEY_BYTES)))
+        tenants = TenantStore(engine, Vault(MASTER))
         jobs = JobStore(engine)
         self.records = Records.open(engine, tenants, jobs, media, time.time)
         self.dialect = FacesAndGroups(Settings(b_tenant=usual_tenant), self.records)

@@ -27,11 +27,15 @@ _UNITS = 100.0  # of a stored number in one of a row: rows are percent of a face
 # Of the shorter clip, and seconds: how much must run alike to be the same play.
 _SHARE, _LEAST_S = 0.6, 1.0
 
-# How far the head must move, in units of jitter, for its way to be its own; and how near
-# the other runs, in proportion. A part of the live video encoded anew, at another size or
-# rate, backwards or mirrored runs within 0.11 to 0.36 of itself (one of 1.3 s, in which the
-# head hardly moves, within 0.52); other parts pass it at 0.63 at the nearest.
-_MOVED, _PROPORTION = 2.2, 0.45
+# How far the head must move, in units of jitter, for its way to be its own.
+_MOVED = 2.2
+
+# How near the other runs, in proportion, by the rows that are compared. 3.3 s of the live
+# video encoded anew, at another size or rate, backwards or mirrored run within 0.1 to 0.36
+# of themselves, and no other part of it within 0.45. Of 2 s and less, two openings of the
+# mouth can be alike to 0.23: a person must not be refused for that, and so a replay of so
+# short a clip is known only when it runs as near.
+_ROWS, _PROPORTIONS = (30.0, 50.0), (0.24, 0.40)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,8 +103,9 @@ def _beside(one: Path, other: Path, stretch: int) -> Iterator[tuple[Path, Path]]
 def _alike(one: Path, other: Path) -> bool:
     """Whether two ways run beside each other; where they lie does not count: a crop moves
     them."""
-    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
+    one, other = one - np.median(one, axis=0), other - np.median(other, axis=0)
     moved = float(np.sqrt((one**2).mean()))
     if moved < _MOVED:
         return False
-    return float(off_the_way(one, other).mean()) < _PROPORTION * moved
+    allowed = float(np.interp(len(one), _ROWS, _PROPORTIONS))
+    return float(off_the_way(one, other).mean()) < allowed * moved

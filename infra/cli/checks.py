@@ -24,11 +24,13 @@ from pipeline.fetching.open import open_fetcher
 from pipeline.gallery.changes import ChangeLog
 from pipeline.keyring import KeyFile, open_keyring
 from pipeline.media.open import open_media
+from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.secrets import Vault
 from pipeline.sessions import registry
 from pipeline.sessions.abilities import unserved
 from pipeline.sessions.catalogue import licence_sentence
 from pipeline.sessions.checksums import verify
+from pipeline.stages import decode
 
 # Free space below which the data directory's disk is short: a day of uploads of one
 # busy client (10 a second, 50 kB, kept for two hours) takes 3.6 GB.
@@ -73,6 +75,7 @@ def examine(settings: Settings) -> list[Check]:
         ("database", lambda: check_database(settings)),
         ("media", lambda: check_media(settings)),
         ("secrets", lambda: check_secrets(settings)),
+        ("decoding", lambda: check_decoding(settings)),
         ("fetching", lambda: check_fetching(settings)),
         ("disk", lambda: check_disk(settings)),
     ]
@@ -262,6 +265,25 @@ def check_secrets(settings: Settings) -> Iterator[Check]:
             "master key", Verdict.NOTE, "others on this machine can read it",
             f"chmod 600 {path}",
         )
+
+
+def check_decoding(settings: Settings) -> Iterator[Check]:
+    """The processes in which pictures are decoded."""
+    sandbox = open_sandbox(settings, [decode.WORK])
+    if sandbox is None:
+        yield Check(
+            "decoding", Verdict.NOTE, "in the workers' own processes",
+            f"whoever sends pictures must be trusted; else {variable('decode_sandbox')}=true, "
+            "on Linux",
+        )
+        return
+    with sandbox:
+        sandbox.start()
+    yield Check(
+        "decoding", Verdict.GOOD,
+        f"in processes that can do nothing else, with {settings.decode_memory_mb} MB and "
+        f"{settings.decode_limit_s:g} s each",
+    )
 
 
 def check_fetching(settings: Settings) -> Iterator[Check]:

@@ -46,6 +46,18 @@ def test_the_pack_is_named_with_its_licence(faceline: Faceline) -> None:
     assert found["files"]["verdict"] == "good"
 
 
+def test_how_pictures_are_decoded(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "1024 MB and 10 s" in findings(faceline)["decoding"]["found"]
+
+    monkeypatch.setenv("FACELINE_DECODE_SANDBOX", "false")
+
+    found = findings(faceline)["decoding"]
+    assert found["verdict"] == "note"
+    assert "must be trusted" in found["advice"]
+
+
 def test_an_unknown_pack_ends_badly(
     faceline: Faceline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,7 @@ def wanted(shape: Shape = FACE, /, **fields: Any) -> Wanted:
 
 def test_a_form_a_json_body_and_a_query_say_the_same() -> None:
     fields: dict[str, Any] = {**WHO, "Fid": 19, "Fname": "测 试", "Fimg": "a+/=", "Threshold": 0.7}
-    expected = Wanted(7, "k", 19, "测 试", 0.7, ("a+/=",))
+    expected = Wanted(7, "k", 19, "测 试", 0.7, pictures=("a+/=",))
     encoded = urlencode(fields)
     text = json.dumps(fields)
     strings = json.dumps({name: str(value) for name, value in fields.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.jobs.model import JobState
+from tests.databases import ONE_DATABASE
 from tests.faults.conftest import MakeYard
 from tests.faults.faulty_decoder import MARK
 
@@ -12,6 +13,7 @@ FAULTY = "tests.faults.faulty_worker"
 NEIGHBOURS = 12
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("fault", ["crash", "hang", "eat"])
 def test_it_ends_as_a_damaged_picture(
     make_yard: MakeYard, tiny_pictures: list[bytes], fault: str

@@ -53,8 +53,9 @@ SHORTEST, FEWEST_BYTES = 16, 8
 BLOCK = 16 * 1024 * 1024
 WORD = 8
 
-# Made to hold secrets, for their owner only.
-KEPT = frozenset({"master.key", "demo.json"})
+# Made to hold secrets, for their owner only; and the console of `faceline up`, which shows
+# those of the demonstration.
+KEPT = frozenset({"master.key", "demo.json", "up.log"})
 
 T = TypeVar("T")
 

@@ -21,6 +21,7 @@ from infra.cli import (
     index,
     jobs,
     limits,
+    living,
     models,
     processes,
     secrets,
@@ -47,6 +48,7 @@ app.command("init")(database.init)
 app.command("doctor")(doctor.doctor)
 app.command("call")(call.call)
 app.command("calibrate")(calibrate.calibrate)
+app.command("living")(living.living)
 app.command("settings")(settings.settings)
 app.command("usage")(usage.usage)
 for command in (limits.limits, limits.operations, limits.allow, limits.deny, limits.expire):

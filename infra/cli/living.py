@@ -1,0 +1,107 @@
+"""``faceline living``: the verdict on one clip, and a drawing of what it rests on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import typer
+
+from infra.cli.console import print_json, say
+from infra.cli.living_plot import draw
+from pipeline import calibration
+from pipeline.config import Settings, load_settings
+from pipeline.errors import ManyFaces, NoFace, TaskUnsupported, Uncalibrated
+from pipeline.execution.living import verdict_json
+from pipeline.living.judging import Judge
+from pipeline.living.observing import Models, Watcher
+from pipeline.living.options import LivingOptions
+from pipeline.living.verdict import Action, Verdict
+from pipeline.media.header import PictureLimits
+from pipeline.sandbox.sandbox import open_sandbox
+from pipeline.sessions import registry
+from pipeline.sessions.base import Pack
+from pipeline.stages import clip as clip_stage
+from pipeline.stages.align import align_faces
+from pipeline.stages.decode import decode
+from pipeline.stages.detect import detect
+from pipeline.types import Embedding
+
+
+def living(
+    clip: Annotated[Path, typer.Argument(help="MP4, WebM, AVI or MOV.", exists=True)],
+    face: Annotated[
+        Path | None, typer.Option(help="A photo of the person who should be in it.", exists=True)
+    ] = None,
+    action: Annotated[int, typer.Option(min=1, max=2, help="1: blink; 2: open the mouth.")] = 1,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Distance of a match.")] = 0.6,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw lids, mouth, identity and passive score (PNG).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, the timeline too.")] = False,
+) -> None:
+    """Whether a clip shows a live person who does what was asked; no service is needed."""
+    settings = load_settings()
+    pack = registry.load(registry.choose(settings), settings)
+    verdict = _judge(settings, pack, clip, face, Action(action), threshold)
+    if plot is not None:
+        cv2.imwrite(str(plot), draw(verdict))
+    if json:
+        print_json(verdict_json(verdict))
+        return
+    _tell(verdict)
+    if plot is not None:
+        say(f"The drawing is in {plot}.")
+
+
+def _judge(
+    settings: Settings, pack: Pack, clip: Path, face: Path | None, action: Action,
+    threshold: float,
+) -> Verdict:
+    info = pack.info
+    table = calibration.load(info.name, settings.data_dir, info.recognition_model)
+    if table is None:
+        raise Uncalibrated
+    try:
+        scorer = pack.spoof_scorer()
+    except TaskUnsupported:
+        scorer = None
+    options = LivingOptions.from_settings(settings)
+    enrolled = None if face is None else _embedding(settings, pack, face)
+    watcher = Watcher(Models(pack.detector(), pack.meter(), pack.embedder(), scorer))
+    sandbox = open_sandbox(settings, (clip_stage.WORK,))
+    try:
+        frames = clip_stage.read_clip(clip.read_bytes(), options.limits, sandbox)
+        seen = list(watcher.watch(frames))
+    finally:
+        if sandbox is not None:
+            sandbox.close()
+    judge = Judge(table.distance, passive_at_least=options.passive_at_least)
+    return judge.decide(seen, action, enrolled, threshold)
+
+
+def _embedding(settings: Settings, pack: Pack, photo: Path) -> Embedding:
+    picture = decode(photo.read_bytes(), PictureLimits.from_settings(settings))
+    faces = detect(picture, pack.detector())
+    if not faces:
+        raise NoFace
+    if len(faces) > 1:
+        raise ManyFaces
+    vector: Embedding = pack.embedder().embed(align_faces(picture, faces, pack.embedder()))[0]
+    return vector
+
+
+def _tell(verdict: Verdict) -> None:
+    reasons = f": {', '.join(verdict.reasons)}" if verdict.reasons else ""
+    say(f"real: {'yes' if verdict.real else 'no'}{reasons}")
+    if verdict.match is not None:
+        say(f"match: {'yes' if verdict.match else 'no'}")
+    passive = "not scored" if verdict.passive is None else f"{100 * verdict.passive:.0f} of 100"
+    say(f"passive: {passive}; {len(verdict.timeline)} frames analysed")
+    for one in verdict.happenings:
+        counted = "" if one.counted else " (not counted)"
+        say(
+            f"{one.action.name.lower()} in frames {one.start} to {one.end}, furthest in "
+            f"{one.peak}{counted}"
+        )

@@ -28,6 +28,7 @@ from tests.unit.shim.rows import done
 
 PLAN = PLANS["matrix"]
 SENT = "t1/transient/2026010100/x/" + "0" * 64
+FETCHED = "t1/transient/2026010100/" + "0" * 32 + "/" + "0" * 64  # by the job of ``rows``
 STORED = "t1/images/x/" + "0" * 64
 BOUNDS = Bounds(max_bytes=50_000, max_side=100, formats=("jpeg", "png"))
 LIMITS = PictureLimits(max_bytes=1_000_000, min_side=9, max_side=4000, max_pixels=10**7)
@@ -99,10 +100,10 @@ def test_a_stored_picture_that_was_deleted_meanwhile() -> None:
 def test_what_was_fetched_is_held_to_the_bounds_of_the_request(
     data: bytes, error: type[Exception]
 ) -> None:
-    tools = Tools({SENT: data})
+    tools = Tools({SENT: data, FETCHED: data})
     fetched = job("", SENT, fetch=["http://a.example/", None])
     with pytest.raises(error):
-        run(Stage.DECODE, fetched, Carry(media=[SENT, SENT]), tools)
+        run(Stage.DECODE, fetched, Carry(media=[FETCHED, SENT]), tools)
     assert run(Stage.DECODE, job(SENT, SENT), Carry(), tools).sizes
 
 

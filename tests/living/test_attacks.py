@@ -1,0 +1,93 @@
+"""Attacks, one of each kind and hand-made ones, each with its reason.
+
+How often attacks of each kind are caught is measured by
+``tests.benchmarks.living_attacks``.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import ManyFaces, NoFace
+from pipeline.living.judging import Judge
+from pipeline.living.verdict import Action, Reason
+from pipeline.types import Picture
+from tests.clips import encoded
+from tests.living.conftest import Watch
+from tests.living_clips import ATTACKS, Material, attack, on_canvas, read
+
+# What gives each kind away; "reversed" needs the original (test_fingerprint).
+GIVEN_AWAY = {
+    "still held": {Reason.NO_ACTION}, "still shaken": {Reason.NO_ACTION},
+    "still zoomed": {Reason.NO_ACTION}, "still bent": {Reason.NO_ACTION},
+    "still relit": {Reason.NO_ACTION}, "print or screen": {Reason.PASSIVE},
+    "cut": {Reason.CUT, Reason.IDENTITY}, "loop": {Reason.LOOP},
+    "wrong action": {Reason.WRONG_ACTION, Reason.NO_ACTION}, "two stills": {Reason.STILL},
+    "pressed": {Reason.STILL, Reason.NO_ACTION},
+}
+
+
+def test_every_kind_is_tried() -> None:
+    assert set(GIVEN_AWAY) | {"reversed"} == set(ATTACKS)
+
+
+@pytest.mark.parametrize("kind", GIVEN_AWAY)
+def test_an_attack_is_not_real(
+    kind: str, material: Material, watch: Watch, judge: Judge
+) -> None:
+    clip = attack(kind, 0, material)
+    verdict = judge.decide(watch(clip.data), Action(clip.action))
+
+    assert not verdict.real
+    assert GIVEN_AWAY[kind] & set(verdict.reasons), verdict.reasons
+
+
+def beside(picture: Picture, other: Picture) -> Picture:
+    """The frame with somebody else's face in its right third."""
+    changed = picture.copy()
+    changed[60:300, 430:630] = cv2.resize(other, (200, 240))
+    return changed
+
+
+def test_a_second_face_walks_in(material: Material, watch: Watch, judge: Judge) -> None:
+    other = read(material.faces / "photos" / "biden.jpg")
+    play = material.live(25, 85)
+    clip = encoded([*play[:38], *(beside(picture, other) for picture in play[38:])])
+    verdict = judge.decide(watch(clip), Action.BLINK)
+
+    assert not verdict.real
+    assert Reason.SECOND_FACE in verdict.reasons
+
+
+def test_no_face_and_several(material: Material, watch: Watch, judge: Judge) -> None:
+    chance = np.random.default_rng(2)
+    crowd = on_canvas(read(material.faces / "photos" / "two_people.jpg"), chance)
+    with pytest.raises(ManyFaces):
+        judge.decide(watch(encoded([crowd] * 10)), Action.BLINK)
+    with pytest.raises(NoFace):
+        judge.decide(watch(encoded([np.full_like(crowd, 120)] * 10)), Action.BLINK)
+
+
+def test_too_short(material: Material, watch: Watch, judge: Judge) -> None:
+    verdict = judge.decide(watch(encoded(material.live(36, 46))), Action.BLINK)
+
+    assert Reason.TOO_SHORT in verdict.reasons
+
+
+def test_match_by_the_rule_of_36(material: Material, watch: Watch, judge: Judge) -> None:
+    """36 of the clip's frames in a row; in a shorter clip all of them, 12 at least."""
+    long, short, shortest = (watch(encoded(material.live(45, end))) for end in (95, 70, 54))
+    sight = long[0].sight
+    assert sight is not None
+    other = watch(encoded([on_canvas(
+        read(material.faces / "photos" / "obama.jpg"), np.random.default_rng(1)
+    )] * 4))[0].sight
+    assert other is not None
+    for seen, matches in ((long, True), (short, True), (shortest, False)):
+        assert judge.decide(seen, Action.BLINK, sight.embedding).match is matches
+        assert judge.decide(seen, Action.BLINK, other.embedding).match is False
+    assert judge.decide(long, Action.BLINK).match is None
+    # A hair's breadth: nobody is nearer than nothing.
+    assert judge.decide(long, Action.BLINK, sight.embedding, 0.0).match is False

@@ -31,6 +31,7 @@ import pytest
 
 from tests.parallel import free_port
 from tests.programs import find_minio, find_postgres, find_redis, postgres_account
+from tests.secret_watch import WATCH
 
 READY_S = 30.0  # a busy two-core machine starts the slowest (PostgreSQL) in three
 STOP_S = 10.0
@@ -115,9 +116,11 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Stop the server and remove its data."""
+        """Stop the server and remove its data; its log holds no secret."""
         self.kill()
+        found = WATCH.leaks_in_file(self._log)
         shutil.rmtree(self.directory, ignore_errors=True)
+        assert not found, f"{sorted(found)} in clear in the log of {self.name}"
 
     def __enter__(self) -> Self:
         try:

@@ -17,6 +17,7 @@ from infra.cli import (
     call,
     database,
     doctor,
+    enroll,
     gallery,
     index,
     jobs,
@@ -47,6 +48,7 @@ app.command("upkeep")(processes.upkeep)
 app.command("init")(database.init)
 app.command("doctor")(doctor.doctor)
 app.command("call")(call.call)
+app.command("enroll")(enroll.enroll)
 app.command("calibrate")(calibrate.calibrate)
 app.command("living")(living.living)
 app.command("settings")(settings.settings)

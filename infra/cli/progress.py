@@ -30,6 +30,21 @@ def counting(what: str, console: Console) -> Iterator[Callable[[int, int], None]
 
 
 @contextmanager
+def telling(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that is told (what is to be read beside it, part done, whole); the whole is 0
+    when nobody knows it."""
+    with Progress(
+        BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=console, transient=True, disable=not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task("", total=None)
+        yield lambda text, done, whole: progress.update(
+            bar, description=text, completed=done, total=whole or None
+        )
+
+
+@contextmanager
 def files(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A bar a file, told (file name, bytes done, size in bytes)."""
     bars: dict[str, TaskID] = {}

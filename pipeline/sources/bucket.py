@@ -1,0 +1,161 @@
+"""Objects of a bucket of any S3 server: all below a prefix, or one by its key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.error import S3Error
+from minio.helpers import check_bucket_name
+from urllib3.response import BaseHTTPResponse
+
+from pipeline.config import Settings
+from pipeline.errors import InvalidParameter, MediaNotFound, MediaUnavailable
+from pipeline.media.minio import map_minio_errors
+from pipeline.media.open import AWS_ENDPOINT
+from pipeline.sources.base import BLOCK_BYTES, Item, ItemRefused, Reason, Refusal, too_large
+from pipeline.sources.names import Layout, about_path, inner_path, shown
+
+SCHEMES = ("s3", "s3+http", "s3+https")
+
+CONNECT_S = 5.0
+ANSWER_S = 60.0  # for one object of some megabytes from a store on another continent
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A bucket and the beginning of the keys that are meant."""
+
+    endpoint: str
+    bucket: str
+    prefix: str
+    secure: bool
+
+
+def parse_location(url: str) -> Location:
+    """``s3://bucket/prefix`` or ``s3+http://host:port/bucket/prefix`` (``s3+https``).
+    Raises ``InvalidParameter``."""
+    parts = urlsplit(url)
+    path = parts.path.lstrip("/")
+    if parts.scheme == "s3":
+        endpoint, bucket, prefix = AWS_ENDPOINT, parts.netloc, path
+    else:
+        bucket, _, prefix = path.partition("/")
+        endpoint = parts.netloc
+    if parts.scheme not in SCHEMES or not endpoint or "@" in endpoint:
+        raise InvalidParameter(f"not a bucket's URL: {url}")
+    try:
+        check_bucket_name(bucket, strict=True)
+    except ValueError as error:
+        raise InvalidParameter(f"{url}: {error}") from error
+    return Location(endpoint, bucket, prefix, secure=parts.scheme != "s3+http")
+
+
+class Bucket:
+    """Reads objects; it makes and changes nothing. The credentials are those of the
+    media store."""
+
+    def __init__(self, location: Location, settings: Settings) -> None:
+        self.location = location
+        self._client = Minio(
+            endpoint=location.endpoint,
+            access_key=settings.media_access_key or None,
+            secret_key=settings.media_secret_key.get_secret_value() or None,
+            region=settings.media_region,
+            secure=location.secure,
+            http_client=urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S),
+                retries=urllib3.Retry(total=2, backoff_factor=0.2, redirect=False),
+                cert_reqs="CERT_REQUIRED",
+                ca_certs=certifi.where(),
+            ),
+        )
+
+    def walk(self) -> Iterator[str]:
+        """The keys below the location, sorted. Raises ``InvalidParameter`` when there is
+        no such bucket or it may not be read, ``MediaUnavailable``."""
+        where = self.location
+        with _errors(where.bucket):
+            for found in self._client.list_objects(where.bucket, where.prefix, recursive=True):
+                yield found.object_name or ""
+
+    def read(self, key: str, limit: int) -> bytes:
+        """An object's bytes. Raises ``ItemRefused``, ``MediaUnavailable``."""
+        try:
+            with _errors(self.location.bucket):
+                response = self._client.get_object(self.location.bucket, key)
+                with closing(response):
+                    return _body(response, limit, time.monotonic() + ANSWER_S)
+        except MediaNotFound as error:
+            raise ItemRefused(Reason.NOT_FOUND, "no such object") from error
+
+
+def _body(response: BaseHTTPResponse, limit: int, deadline: float) -> bytes:
+    expected = response.headers.get("content-length")
+    if expected is not None and int(expected) > limit:
+        raise too_large(limit)
+    body = bytearray()
+    while block := response.read1(BLOCK_BYTES):
+        body += block
+        if len(body) > limit:
+            raise too_large(limit)
+        if time.monotonic() > deadline:
+            raise MediaUnavailable(f"The bucket sent {len(body)} bytes in {ANSWER_S:.0f} s.")
+    if expected is not None and len(body) != int(expected):
+        raise MediaUnavailable(f"The bucket sent {len(body)} of {expected} bytes.")
+    response.release_conn()
+    return bytes(body)
+
+
+class BucketSource:
+    """Every object below a prefix, in the order of the keys."""
+
+    def __init__(self, bucket: Bucket, layout: Layout = "auto") -> None:
+        self._bucket = bucket
+        self._layout = layout
+
+    @property
+    def location(self) -> str:
+        where = self._bucket.location
+        return shown(f"{where.bucket}/{where.prefix}")
+
+    def position(self) -> tuple[int, int]:
+        """Unknown: a listing does not say how long it is."""
+        return 0, 0
+
+    def items(self) -> Iterator[Item | Refusal]:
+        for key in self._bucket.walk():
+            if not key.endswith("/"):  # what some tools put where a folder would be
+                yield self._item(key)
+
+    def _item(self, key: str) -> Item | Refusal:
+        source_name = shown(key)
+        try:
+            about = about_path(self._parts(key), self._layout)
+        except ItemRefused as refused:
+            return Refusal(source_name, refused.reason, refused.detail)
+        return Item(source_name, about, partial(self._bucket.read, key))
+
+    def _parts(self, key: str) -> tuple[str, ...]:
+        """The key below the folder that the prefix names, as a path."""
+        folder = self._bucket.location.prefix.rpartition("/")[0]
+        return inner_path(key.removeprefix(folder).lstrip("/"))
+
+
+@contextmanager
+def _errors(bucket: str) -> Iterator[None]:
+    with map_minio_errors():
+        try:
+            yield
+        except S3Error as error:
+            if error.code in ("NoSuchBucket", "AccessDenied", "InvalidAccessKeyId",
+                              "SignatureDoesNotMatch"):
+                raise InvalidParameter(f"The bucket {bucket}: {error.code}.") from error
+            raise

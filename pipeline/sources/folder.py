@@ -1,0 +1,85 @@
+"""A folder and what lies below it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from pipeline.errors import InvalidParameter
+from pipeline.sources.base import Item, ItemRefused, Reason, Refusal
+from pipeline.sources.below import kind, open_directory, opened_root, read_file
+from pipeline.sources.names import Layout, about_path, shown
+
+MAX_DEPTH = 32  # folders in folders; each one open while it is read
+
+
+class FolderSource:
+    """Files below ``root``, each folder's in the order of their bytes. Links are refused,
+    not followed; the root itself may be one."""
+
+    def __init__(self, root: Path, layout: Layout = "auto") -> None:
+        self._root = root
+        self._layout = layout
+        self._position = (0, 0)
+
+    @property
+    def location(self) -> str:
+        return shown(str(self._root))
+
+    def position(self) -> tuple[int, int]:
+        """Entries of the root."""
+        return self._position
+
+    def items(self) -> Iterator[Item | Refusal]:
+        with opened_root(self._root) as descriptor:
+            try:
+                names = _listed(descriptor)
+            except ItemRefused as refused:
+                raise InvalidParameter(f"{self.location} cannot be read") from refused
+            for number, name in enumerate(names):
+                self._position = (number, len(names))
+                yield from self._entry((name,), descriptor)
+            self._position = (len(names), len(names))
+
+    def _entry(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | Refusal]:
+        """One entry of the open ``directory``, with all that is below it."""
+        source_name = shown("/".join(parts))
+        try:
+            mode = _mode(parts[-1], directory)
+            if stat.S_ISDIR(mode):
+                yield from self._inside(parts, directory)
+            elif stat.S_ISREG(mode):
+                about = about_path(parts, self._layout)
+                yield Item(source_name, about, partial(read_file, parts[-1], directory))
+            else:
+                reason = Reason.LINK if stat.S_ISLNK(mode) else Reason.NOT_A_FILE
+                yield Refusal(source_name, reason, kind(mode))
+        except ItemRefused as refused:
+            yield Refusal(source_name, refused.reason, refused.detail)
+
+    def _inside(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | Refusal]:
+        if len(parts) > MAX_DEPTH:
+            raise ItemRefused(Reason.TOO_DEEP, f"more than {MAX_DEPTH} folders deep")
+        descriptor = open_directory(parts[-1], directory)
+        try:
+            for name in _listed(descriptor):
+                yield from self._entry((*parts, name), descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _listed(descriptor: int) -> list[str]:
+    try:
+        return sorted(os.listdir(descriptor), key=os.fsencode)
+    except OSError as error:
+        raise ItemRefused(Reason.UNREADABLE, error.strerror or "") from error
+
+
+def _mode(name: str, directory: int) -> int:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except OSError as error:
+        raise ItemRefused(Reason.UNREADABLE, error.strerror or "") from error

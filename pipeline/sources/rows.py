@@ -1,0 +1,197 @@
+"""Rows of a manifest: CSV with a header, or JSON Lines."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, BinaryIO, TextIO
+
+from pipeline.errors import InvalidParameter
+from pipeline.sources.names import MAX_NAME
+
+MAX_LINE = 64 * 1024  # characters; a file that is no manifest has lines without end
+MAX_TEXT = 1024  # characters of a path or a description
+
+ENDS = ("\n", "\r")
+DELIMITERS = ",;\t|"
+
+COLUMNS = {
+    "path": "path", "file": "path", "filename": "path", "file_name": "path",
+    "key": "key", "object": "key", "object_key": "key",
+    "name": "name", "person": "name",
+    "collection": "collection", "group": "collection",
+    "external_id": "external_id", "id": "external_id",
+    "description": "description",
+}
+"""How a column may be called, and which it is."""
+
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row's values, stripped; one of ``path`` and ``key`` is set."""
+
+    line: int
+    path: str = ""
+    key: str = ""
+    name: str = ""
+    collection: str = ""
+    external_id: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """A row that says nothing usable, and why."""
+
+    line: int
+    problem: str
+
+
+class _Broken(ValueError):
+    """Why a row is broken."""
+
+
+FIELDS = frozenset(field.name for field in fields(Row)) - {"line"}
+LONGEST = {"name": MAX_NAME, "collection": 128, "external_id": MAX_NAME}
+
+
+def encoding(start: bytes) -> str:
+    """The encoding by the byte order mark; UTF-8 without one."""
+    return next((name for mark, name in BOMS if start.startswith(mark)), "utf-8")
+
+
+@contextmanager
+def as_text(file: BinaryIO, start: bytes) -> Iterator[TextIO]:
+    """The ``file`` that begins with ``start`` as text; bytes in no encoding are marked."""
+    name = encoding(start)
+    errors = "replace" if name == "utf-16" else "surrogateescape"
+    text = io.TextIOWrapper(file, encoding=name, errors=errors, newline="")
+    try:
+        yield text
+    finally:
+        text.detach()  # it would close the file, which is its opener's
+
+
+def csv_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
+    """The rows of a CSV; which of ``DELIMITERS`` it has the header shows. Raises
+    ``InvalidParameter`` where no column names the file."""
+    lines = _Lines(text)
+    header = _header(lines)
+    delimiter = max(DELIMITERS, key=header.count)
+    columns = _columns(next(csv.reader([header], delimiter=delimiter), []))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        line = lines.number + 1
+        try:
+            cells = next(reader, None)
+            if cells is None:
+                return
+            if cells:
+                yield _row(line, _named(columns, cells))
+        except (csv.Error, ValueError) as error:
+            yield BrokenRow(line, str(error))
+
+
+def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
+    """The rows of a file with a JSON object a line."""
+    lines = _Lines(text)
+    while True:
+        try:
+            line = next(lines, None)
+            if line is None:
+                return
+            if line.strip():
+                yield _row(lines.number, _object(line))
+        except (ValueError, RecursionError) as error:
+            yield BrokenRow(lines.number, str(error) or type(error).__name__)
+
+
+class _Lines(Iterator[str]):
+    """Lines with their numbers; one that is too long is read over and raises ``_Broken``,
+    after which the next one can be had (a generator would have ended)."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self.number = 0
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) < MAX_LINE or line.endswith(ENDS):
+            return line
+        while line and not line.endswith(ENDS):
+            line = self._text.readline(MAX_LINE)
+        raise _Broken(f"a line of more than {MAX_LINE} characters")
+
+
+def _header(lines: _Lines) -> str:
+    try:
+        return next(lines, "")
+    except _Broken as error:
+        raise InvalidParameter(f"this is no manifest: {error}") from error
+
+
+def _columns(header: list[str]) -> list[str]:
+    columns = [COLUMNS.get(_key(cell), "") for cell in header]
+    if "path" not in columns and "key" not in columns:
+        raise InvalidParameter("the manifest's first line has neither a column path nor key")
+    named = [column for column in columns if column]
+    if len(named) != len(set(named)):
+        raise InvalidParameter("the manifest's first line has a column twice")
+    return columns
+
+
+def _key(cell: str) -> str:
+    return cell.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _named(columns: list[str], cells: list[str]) -> dict[str, Any]:
+    if len(cells) != len(columns):
+        raise _Broken(f"{len(cells)} cells where the header has {len(columns)}")
+    return dict(zip(columns, cells, strict=True))
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _Broken(f"no JSON: {error.msg}") from error
+    if not isinstance(found, dict):
+        raise _Broken("no JSON object")
+    return {COLUMNS.get(_key(key), ""): value for key, value in found.items()}
+
+
+def _row(line: int, values: dict[str, Any]) -> Row:
+    texts = {name: _value(name, value) for name, value in values.items() if name in FIELDS}
+    if bool(texts.get("path")) == bool(texts.get("key")):
+        raise _Broken("takes either a path or a key")
+    return Row(line, **texts)
+
+
+def _value(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # an id that JSON has as a number
+    if not isinstance(value, str):
+        raise _Broken(f"{name} is no text")
+    text = value.strip()
+    if any("\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in text):
+        raise _Broken(f"{name} is not in the manifest's encoding")
+    longest = LONGEST.get(name, MAX_TEXT)
+    if len(text) > longest:
+        raise _Broken(f"{name} has more than {longest} characters")
+    return text

@@ -1,0 +1,47 @@
+"""From an item to a picture that may be enrolled, or to the reason why not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from pipeline.errors import BadInput, NotAPicture
+from pipeline.media.header import PictureHeader, PictureLimits, inspect
+from pipeline.sources.archives import archive_kind
+from pipeline.sources.base import About, Item, ItemRefused, Reason, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An item's bytes, which are a picture by their header; ``sha256`` in hex."""
+
+    source_name: str
+    about: About
+    data: bytes
+    sha256: str
+    header: PictureHeader
+
+
+def take(item: Item, limits: PictureLimits) -> Taken | Refusal:
+    """Read ``item`` and judge it by its bytes; its name plays no part. No pixel is
+    decoded. Raises ``Unavailable`` when the source is away, never for what it holds."""
+    try:
+        data = item.read(limits.max_bytes)
+        header = _judged(data, limits)
+    except ItemRefused as refused:
+        return Refusal(item.source_name, refused.reason, refused.detail, item.about)
+    except BadInput as error:
+        return Refusal(item.source_name, error.code, error.message, item.about)
+    digest = hashlib.sha256(data).hexdigest()
+    return Taken(item.source_name, item.about, data, digest, header)
+
+
+def _judged(data: bytes, limits: PictureLimits) -> PictureHeader:
+    if not data:
+        raise ItemRefused(Reason.EMPTY, "no bytes")
+    try:
+        return inspect(data, limits)
+    except NotAPicture:
+        if (kind := archive_kind(data)) is not None:
+            raise ItemRefused(Reason.NESTED_ARCHIVE, f"{kind} inside of the source") from None
+        raise

@@ -1,0 +1,88 @@
+"""Pictures in a bucket of a real MinIO."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+from minio import Minio
+from pydantic import SecretStr
+
+from pipeline.config import Settings
+from pipeline.errors import InvalidParameter, MediaUnavailable
+from pipeline.media.header import PictureLimits
+from pipeline.sources.bucket import Bucket, BucketSource, parse_location
+from tests.parallel import free_port
+from tests.servers import MinioServer
+from tests.unit.sources.makers import LIMITS, outcomes, picture, taken
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(
+        media_access_key=MinioServer.access_key,
+        media_secret_key=SecretStr(MinioServer.secret_key),
+    )
+
+
+@pytest.fixture
+def filled(shared_minio: MinioServer) -> str:
+    """The URL of a bucket with pictures below `in/` and one beside."""
+    client = Minio(
+        f"127.0.0.1:{shared_minio.port}", shared_minio.access_key, shared_minio.secret_key,
+        secure=False,
+    )
+    name = f"source-{os.urandom(4).hex()}"
+    client.make_bucket(name)
+    contents = {
+        "in/zoe/1.png": picture(1), "in/ada/张 1.png": picture(2), "in/solo.png": picture(3),
+        "in/text.png": b"no picture", "in/empty.png": b"", "other/1.png": picture(4),
+        "in/folder/": b"",
+    }
+    for key, data in contents.items():
+        client.put_object(name, key, io.BytesIO(data), len(data))
+    return f"{shared_minio.url}/{name}"
+
+
+def opened(url: str, settings: Settings) -> BucketSource:
+    return BucketSource(Bucket(parse_location(url), settings))
+
+
+def test_objects_below_a_prefix(filled: str, settings: Settings) -> None:
+    source = opened(f"{filled}/in/", settings)
+
+    assert outcomes(source) == [
+        ("in/ada/张 1.png", "taken"), ("in/empty.png", "empty"), ("in/solo.png", "taken"),
+        ("in/text.png", "not_a_picture"), ("in/zoe/1.png", "taken"),
+    ]
+    assert [item.about.name for item in taken(source)] == ["ada", "empty", "solo", "text", "zoe"]
+    assert len(outcomes(opened(filled, settings))) == 6
+
+
+def test_objects_are_not_read_past_the_limit(filled: str, settings: Settings) -> None:
+    narrow = PictureLimits(max_bytes=20, min_side=9, max_side=100, max_pixels=10_000)
+
+    assert dict(outcomes(opened(f"{filled}/in/z", settings), narrow)) == {
+        "in/zoe/1.png": "media_too_large",
+    }
+    assert dict(outcomes(opened(f"{filled}/in/z", settings), LIMITS))["in/zoe/1.png"] == "taken"
+
+
+def test_buckets_that_cannot_be_read(
+    filled: str, settings: Settings, shared_minio: MinioServer
+) -> None:
+    wrong = settings.model_copy(update={"media_secret_key": SecretStr("wrong")})
+
+    with pytest.raises(InvalidParameter, match="NoSuchBucket"):
+        outcomes(opened(f"{shared_minio.url}/no-such-bucket", settings))
+    with pytest.raises(InvalidParameter, match="SignatureDoesNotMatch"):
+        outcomes(opened(filled, wrong))
+    with pytest.raises(MediaUnavailable):
+        outcomes(opened(f"s3+http://127.0.0.1:{free_port()}/bucket", settings))
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3+http://host", "s3+http://u:p@host/bucket", "s3://A_b"])
+def test_what_is_no_buckets_url(url: str) -> None:
+    with pytest.raises(InvalidParameter):
+        parse_location(url)

@@ -1,0 +1,146 @@
+"""Manifests as spreadsheets and scripts write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InvalidParameter
+from pipeline.sources.base import About, ItemRefused, Reason, Refusal
+from pipeline.sources.manifest import ManifestSource
+from tests.unit.sources.makers import outcomes, picture, taken
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where manifests lie, with two pictures."""
+    place = tmp_path / "source"
+    (place / "photos").mkdir(parents=True)
+    (place / "photos" / "1.png").write_bytes(picture(1))
+    (place / "photos" / "2.png").write_bytes(picture(2))
+    return place
+
+
+def manifest(folder: Path, content: str | bytes, name: str = "m.csv") -> ManifestSource:
+    data = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(data)
+    return ManifestSource(folder / name)
+
+
+def test_every_column_is_read(folder: Path) -> None:
+    source = manifest(
+        folder,
+        "path,name,collection,external id,description,unknown\n"
+        'photos/1.png, 张伟 ,staff,7,"tall, ""calm""\nsecond line",x\n',
+    )
+
+    found = list(taken(source))
+
+    assert [(item.source_name, item.about) for item in found] == [
+        ("photos/1.png", About("张伟", "staff", "7", 'tall, "calm"\nsecond line')),
+    ]
+    assert source.position()[0] == source.position()[1] > 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_dialects(folder: Path, encoding: str, delimiter: str, end: str) -> None:
+    rows = [["Name", "File"], ["Zoë", "photos/1.png"], ["李", "photos/2.png"]]
+    text = end.join(delimiter.join(row) for row in rows)
+
+    found = list(taken(manifest(folder, text.encode(encoding))))
+
+    assert [(item.source_name, item.about.name) for item in found] == [
+        ("photos/1.png", "Zoë"), ("photos/2.png", "李"),
+    ]
+
+
+def test_broken_rows_are_reported_with_their_lines(folder: Path) -> None:
+    source = manifest(
+        folder,
+        b"path,name\n"
+        b"photos/1.png,a\n"
+        b"photos/2.png\n"
+        b'"photos/2.png"x,b\n'
+        b"\n"
+        b",nobody\n"
+        b"photos/\xff.png,c\n"
+        b"photos/2.png," + b"n" * 300 + b"\n"
+        b"photos/" + b"p" * 70_000 + b",d\n"
+        b"photos/2.png,e\n",
+    )
+
+    found = list(source.items())
+
+    assert [(item.source_name, isinstance(item, Refusal)) for item in found] == [
+        ("photos/1.png", False), ("m.csv:3", True), ("m.csv:4", True), ("m.csv:6", True),
+        ("m.csv:7", True), ("m.csv:8", True), ("m.csv:9", True), ("photos/2.png", False),
+    ]
+    assert {item.reason for item in found if isinstance(item, Refusal)} == {Reason.BROKEN_ROW}
+
+
+def test_an_open_quote_swallows_no_more_than_a_cell(folder: Path) -> None:
+    rest = "".join(f"photos/{number}.png,x\n" for number in range(20_000))
+    found = list(manifest(folder, f'path,name\n"photos/1.png,a\n{rest}').items())
+
+    assert isinstance(found[0], Refusal)
+    assert found[0].source_name == "m.csv:2"
+    assert len(found) > 5000  # the reader goes on behind the longest cell there is
+
+
+def test_json_lines(folder: Path) -> None:
+    lines = [
+        json.dumps({"path": "photos/1.png", "name": "a", "id": 7, "age": {"x": 1}}),
+        "", "[1]", "{", json.dumps({"path": 5.5}), json.dumps({"path": "a", "key": "b"}),
+        "[" * 50_000, json.dumps({"path": "photos/2.png", "name": None}),
+    ]
+
+    found = list(manifest(folder, "\n".join(lines[:1] + lines[1:]), "m.jsonl").items())
+
+    assert [item.source_name for item in found] == [
+        "photos/1.png", "m.jsonl:3", "m.jsonl:4", "m.jsonl:5", "m.jsonl:6", "m.jsonl:7",
+        "photos/2.png",
+    ]
+    assert found[0].about == About("a", external_id="7")
+
+
+def test_paths_stay_below_the_manifest(folder: Path) -> None:
+    (folder.parent / "secret.png").write_bytes(picture(3))
+    (folder / "link.png").symlink_to(folder.parent / "secret.png")
+    (folder / "way").symlink_to(folder.parent)
+    paths = ["../secret.png", str(folder.parent / "secret.png"), "link.png", "way/secret.png",
+             "photos", "nowhere.png", "./photos//1.png", "photos/1.png"]
+    text = "path\n" + "\n".join(paths)
+
+    assert outcomes(manifest(folder, text)) == [
+        ("m.csv:2", "unsafe_name"), ("m.csv:3", "unsafe_name"), ("link.png", "link"),
+        ("way/secret.png", "link"), ("photos", "not_a_file"), ("nowhere.png", "media_not_found"),
+        ("photos/1.png", "taken"), ("m.csv:9", "duplicate_name"),
+    ]
+    found = outcomes(ManifestSource(folder / "m.csv", anywhere=True))
+    assert [reason for _, reason in found[:4]] == ["taken"] * 4
+
+
+def test_keys_are_read_from_a_bucket(folder: Path) -> None:
+    text = "key\nstaff/1.png\nstaff/2.png\n"
+
+    def read(key: str, limit: int) -> bytes:
+        if key == "staff/1.png":
+            return picture(1)
+        raise ItemRefused(Reason.NOT_FOUND)
+
+    assert outcomes(manifest(folder, text)) == [("m.csv:2", "no_bucket"), ("m.csv:3", "no_bucket")]
+    assert outcomes(ManifestSource(folder / "m.csv", objects=read)) == [
+        ("key staff/1.png", "taken"), ("key staff/2.png", "media_not_found"),
+    ]
+
+
+@pytest.mark.parametrize("content", [
+    "", "name,age\nx,1\n", "path,file\na,b\n", "x" * 100_000,
+])
+def test_what_is_no_manifest(folder: Path, content: str) -> None:
+    with pytest.raises(InvalidParameter):
+        list(manifest(folder, content).items())

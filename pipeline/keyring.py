@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from typing import Protocol
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
 
 KEY_BYTES = 32
 KEY_FILE = "master.key"
@@ -46,7 +49,8 @@ class FixedKeys:
 
 class KeyFile:
     """A file with a key (Base64) a line, the current one first. It is made with a fresh
-    key when it is first asked for and ``make`` is set."""
+    key when it is first asked for and ``make`` is set. A process that has read it goes on
+    with what it knows when the file is gone or broken."""
 
     def __init__(self, path: Path, *, make: bool = True) -> None:
         self.path = path
@@ -55,15 +59,28 @@ class KeyFile:
         self._keys: tuple[bytes, ...] = ()
 
     def keys(self) -> tuple[bytes, ...]:
+        try:
+            self._read_again()
+        except ConfigurationError as error:
+            if not self._keys:
+                raise
+            if self._seen is not None:
+                logger.warning(
+                    "The master keys cannot be read again", exc_info=error,
+                    extra={"action": "keys_unreadable"},
+                )
+            self._seen = None
+        return self._keys
+
+    def _read_again(self) -> None:
         with _map_errors():
-            if self._make and not self.path.exists():
+            if self._make and not self._keys and not self.path.exists():
                 _write_new(self.path, [os.urandom(KEY_BYTES)])
             status = self.path.stat()
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen != self._seen:
                 self._keys = _parsed(self.path.read_text(), str(self.path))
                 self._seen = seen
-        return self._keys
 
     def add(self, fresh: bytes) -> None:
         """Make ``fresh`` the current key; the others stay, and open."""
@@ -77,8 +94,8 @@ class KeyFile:
 
     def _change(self, edit: Callable[[list[bytes]], list[bytes]]) -> None:
         with _map_errors(), _locked(self.path):
-            self._seen = None
-            fresh = _beside(self.path, edit(list(self.keys())))
+            self._read_again()
+            fresh = _beside(self.path, edit(list(self._keys)))
             fresh.replace(self.path)
             _sync_folder(self.path.parent)
 

@@ -101,6 +101,28 @@ def test_a_process_learns_of_a_new_key_in_the_file(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "master.key").stat().st_mode) == 0o600
 
 
+def test_a_running_process_goes_on_without_its_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "master.key"
+    running = Vault(KeyFile(path))
+    known, kept = running.ids(), path.read_text()
+    for broken in (None, "", "not a key"):
+        path.unlink(missing_ok=True)
+        if broken is not None:
+            path.write_text(broken)
+        caplog.clear()
+        for _ in range(3):
+            assert running.ids() == known
+        assert not path.exists() or path.read_text() == broken, "no fresh key is made"
+        assert len(caplog.records) <= 1
+    path.write_text(kept)
+    assert running.ids() == known
+    path.write_text("not a key")
+    with pytest.raises(ConfigurationError):
+        KeyFile(path).add(os.urandom(KEY_BYTES))
+
+
 def test_keys_that_are_added_at_once_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     first = KeyFile(path).keys()

@@ -202,7 +202,8 @@ def _note_api_key(key: str) -> None:
 
 
 def _checked(answer: requests.Response) -> None:
-    if not answer.raw.closed or answer.content:
+    # Who streams an answer reads it himself, and once.
+    if vars(answer)["_content_consumed"]:
         WATCH.check(
             f"the answer of {answer.url.partition('?')[0]}",
             str(answer.headers).encode() + answer.content,

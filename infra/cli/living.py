@@ -21,6 +21,7 @@ from pipeline.living.verdict import Action, Verdict
 from pipeline.media.header import PictureLimits
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions import registry
+from pipeline.sessions.abilities import least_rate
 from pipeline.sessions.base import Pack
 from pipeline.stages import clip as clip_stage
 from pipeline.stages.align import align_faces
@@ -72,7 +73,7 @@ def _judge(
     watcher = Watcher(Models(pack.detector(), pack.meter(), pack.embedder(), scorer))
     sandbox = open_sandbox(settings, (clip_stage.WORK,))
     try:
-        frames = clip_stage.read_clip(clip.read_bytes(), options.limits, sandbox)
+        frames = clip_stage.read_clip(clip.read_bytes(), options.limits(least_rate(info)), sandbox)
         seen = list(watcher.watch(frames))
     finally:
         if sandbox is not None:

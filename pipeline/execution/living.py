@@ -20,6 +20,7 @@ from pipeline.living.observing import Models, Watcher
 from pipeline.living.verdict import Action, Reason, Verdict
 from pipeline.operations import Living
 from pipeline.plans import Plan
+from pipeline.sessions.abilities import least_rate
 from pipeline.sessions.base import Pack, SpoofScorer
 from pipeline.stages.clip import read_clip
 from pipeline.types import Embedding
@@ -37,7 +38,8 @@ def watch_clip(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     pack = tools.pack
     models = Models(pack.detector(), pack.meter(), pack.embedder(), _scorer(pack))
     data = tools.media.get(carry.media_of(job)[0])
-    frames = read_clip(data, tools.living.limits, tools.sandbox)
+    limits = tools.living.limits(least_rate(pack.info))
+    frames = read_clip(data, limits, tools.sandbox)
     seen = list(Watcher(models).watch(frames))
     verdict = judge.decide(seen, Action(wanted.action), enrolled, wanted.threshold)
     used = UsedClip(wanted.face_id, sha256(data).hexdigest(), Fingerprint.of(seen).to_bytes())

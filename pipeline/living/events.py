@@ -21,7 +21,7 @@ _SHUT_EACH = 0.82
 
 # The mouth is open when the ratio exceeds its rest by OPEN at least, and closed again when
 # it has come back by CLOSED of the way.
-_OPEN, _CLOSED, _LONGEST_OPENING_S = 0.22, 0.7, 12.0
+_OPEN, _CLOSED, _LONGEST_OPENING_S = 0.22, 0.85, 12.0
 
 # Of the widest ratio, what closed lips have at most, before and after: a picture of an open
 # mouth that is bent stays open.

@@ -29,6 +29,6 @@ class LivingOptions:
             settings.living_refuse_replays, settings.living_remember_d,
         )
 
-    @property
-    def limits(self) -> ClipLimits:
-        return ClipLimits(max_bytes=self.max_bytes, rate=self.rate)
+    def limits(self, least_rate: float = 0.0) -> ClipLimits:
+        """What is taken of a clip by a pack that needs ``least_rate`` frames a second."""
+        return ClipLimits(max_bytes=self.max_bytes, rate=max(self.rate, least_rate))

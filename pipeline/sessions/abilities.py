@@ -26,6 +26,7 @@ _OPERATION = {
 }
 
 _DOCUMENTED_NUMBERS = 512
+_RATE_OF_DLIB = 30.0
 
 
 def unserved(info: PackInfo) -> tuple[str, ...]:
@@ -37,6 +38,12 @@ def unserved(info: PackInfo) -> tuple[str, ...]:
         (FEATURES, info.dimension != _DOCUMENTED_NUMBERS),
     )
     return tuple(operation for operation, lacking in lacks if lacking)
+
+
+def least_rate(info: PackInfo) -> float:
+    """Frames a second of a clip that the pack needs to see a blink: dlib's lids fall late and
+    not far, and at half of this the frame in which they are down may be left out."""
+    return _RATE_OF_DLIB if info.kind == "dlib" else 0.0
 
 
 def lacking(info: PackInfo, task: Task) -> TaskUnsupported:

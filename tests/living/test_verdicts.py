@@ -8,8 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline import calibration
 from pipeline.living.judging import Judge
+from pipeline.living.observing import Models, Watcher
 from pipeline.living.verdict import Action, Reason
+from pipeline.media.clips import ClipLimits
+from pipeline.sessions.abilities import least_rate
+from pipeline.sessions.base import Pack
+from pipeline.stages.clip import frames
 from pipeline.types import Picture
 from tests.clips import at_rate, encoded
 from tests.living.conftest import Watch
@@ -67,6 +73,21 @@ def test_the_same_verdicts(
             assert (Reason.WRONG_ACTION if acted else Reason.NO_ACTION) in verdict.reasons
         assert verdict.passive is not None
         assert verdict.passive > 0.9
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_with_the_68_points_of_dlib(part: str, material: Material, dlib_pack: Pack) -> None:
+    """A pack without a passive score."""
+    span, truth = PARTS[part]
+    table = calibration.load("dlib")
+    assert table is not None
+    models = Models(dlib_pack.detector(), dlib_pack.meter(), dlib_pack.embedder(), None)
+    limits = ClipLimits(rate=least_rate(dlib_pack.info))
+    seen = list(Watcher(models).watch(frames(encoded(material.live(*span)), limits)))
+    found = {action: Judge(table.distance).decide(seen, action) for action in Action}
+
+    assert {action: verdict.real for action, verdict in found.items()} == truth
+    assert all(verdict.passive is None for verdict in found.values())
 
 
 def test_the_video_itself(material: Material, watch: Watch, judge: Judge) -> None:

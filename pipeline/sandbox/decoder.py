@@ -19,7 +19,7 @@ from pipeline.sandbox.messages import ALIGNMENT, Answer, Array, JsonObject, Made
 Work = Callable[[bytes, JsonObject], Made]
 """A function that decodes: the bytes and the options that the worker gave. It raises a
 ``BadInput`` for what it refuses. It has no file, no network, no thread of its own and no
-module that was not imported when the nursery started."""
+module that was not imported when the fork server started."""
 
 # Clocks run this much longer than the processor may be used: the cores are shared.
 PATIENCE = 4.0

@@ -92,8 +92,8 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     last: bool = False
 
 
-class Hatched(msgspec.Struct, frozen=True, tag=True):
-    """The nursery made a decoder, whose channel comes along; ``status`` is how the one
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """The fork server made a decoder, whose channel comes along; ``status`` is how the one
     before ended, as ``os.waitpid`` tells it, None when there was none."""
 
     status: int | None
@@ -103,5 +103,5 @@ Reply = Answer | Refusal
 
 encode = msgspec.json.Encoder().encode
 decode_task = msgspec.json.Decoder(Task).decode
-decode_hatched = msgspec.json.Decoder(Hatched).decode
+decode_started = msgspec.json.Decoder(Started).decode
 decode_reply = msgspec.json.Decoder(Reply).decode

@@ -3,8 +3,8 @@
     sandbox = open_sandbox(settings, ["pipeline.stages.decode:decode_here"])
     made = sandbox.run("pipeline.stages.decode:decode_here", data, options, room=width * height * 3)
 
-Beside the worker runs a *nursery*, started with a clean environment; it forks *decoders*,
-each locked in (``cage``) before it sees a byte. Input and arrays lie in the *arena*,
+Beside the worker runs a *fork server*, started with a clean environment; it forks *decoders*,
+each locked in (``confinement``) before it sees a byte. Input and arrays lie in the *arena*,
 memory that worker and decoder share. A picture that crashes its decoder, or takes too
 long or too much memory, costs that decoder: the worker gets a ``BadInput`` and goes on.
 """
@@ -29,9 +29,9 @@ import numpy as np
 from pipeline.config import Settings
 from pipeline.errors import BadInput, DecoderUnavailable, FaceError, PictureCorrupt
 from pipeline.sandbox import messages
-from pipeline.sandbox.brood import Brood, readable
 from pipeline.sandbox.decoder import PATIENCE, Rules
 from pipeline.sandbox.messages import Answer, Made, Refusal, Task
+from pipeline.sandbox.processes import DecoderProcesses, readable
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Sandbox:
         os.ftruncate(self._arena_file, _aligned(bounds.data) + _aligned(bounds.room))
         self._arena = mmap.mmap(self._arena_file, 0)
         rules = Rules(tuple(works), bounds.memory, tasks, GROWTH_BYTES)
-        self._brood = Brood(rules, self._arena_file, environment or {})
+        self._processes = DecoderProcesses(rules, self._arena_file, environment or {})
 
     def start(self) -> None:
         """Start the decoder now, so that the first task need not wait for it.
@@ -102,7 +102,7 @@ class Sandbox:
         Raises ``DecoderUnavailable``.
         """
         with self._lock:
-            self._brood.hatch()
+            self._processes.start()
 
     def run(
         self, work: str, data: bytes, options: Mapping[str, Any], *, room: int,
@@ -131,7 +131,7 @@ class Sandbox:
     def close(self) -> None:
         """End the processes. It may be used again."""
         with self._lock:
-            self._brood.end()
+            self._processes.end()
 
     def __enter__(self) -> Self:
         return self
@@ -152,19 +152,19 @@ class Sandbox:
     def _attempt(self, task: Task, data: bytes) -> Answer | Refusal:
         used = self._served > 0
         try:
-            channel = self._brood.channel or self._hatch()
+            channel = self._processes.channel or self._start_decoder()
             self._arena[: len(data)] = data
             reply = self._converse(channel, task)
         except BaseException as error:
             # Also when a signal interrupts the wait: a late answer must not be taken for
             # that to the next task, nor a late write spoil it.
-            self._brood.drop()
+            self._processes.drop()
             if not isinstance(error, Died):
                 raise
             raise self._autopsy(error, used=used) from error
         self._served += 1
         if reply.last:
-            self._brood.drop()
+            self._processes.drop()
         return reply
 
     def _converse(self, channel: socket.socket, task: Task) -> Answer | Refusal:
@@ -188,8 +188,8 @@ class Sandbox:
         the decoder had served others, or was killed from outside: it may have been
         their fault. One that ran out of time is not."""
         with contextlib.suppress(DecoderUnavailable):
-            self._hatch()
-        status = self._brood.last_status
+            self._start_decoder()
+        status = self._processes.last_status
         if death.again and status is not None and os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             if number in (signal.SIGPROF, signal.SIGALRM):
@@ -206,9 +206,9 @@ class Sandbox:
         )
         return death
 
-    def _hatch(self) -> socket.socket:
+    def _start_decoder(self) -> socket.socket:
         self._served = 0
-        return self._brood.hatch()
+        return self._processes.start()
 
     def _made(self, task: Task, reply: Answer | Refusal, blame: type[BadInput]) -> Made:
         if isinstance(reply, Refusal):
@@ -219,7 +219,7 @@ class Sandbox:
                 np.array(note.look(view, task.start, task.room)) for note in reply.arrays
             ]
         except (ValueError, OverflowError) as error:
-            self._brood.drop()
+            self._processes.drop()
             raise blame("Its decoder gave no sense.") from error
         self._shrink(task, sum(array.nbytes for array in arrays))
         return Made(arrays, reply.told)

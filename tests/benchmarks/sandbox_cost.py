@@ -6,7 +6,7 @@ The same JPEG at 250 x 250 pixels and at two megapixels, with and without a sand
 turn, picture by picture, so that a machine whose speed drifts drifts for both. Decoding
 alone, and with what a fused worker does besides: finding faces and embedding the largest.
 Medians; the ratio is the median of the ratios picture by picture. CPU is that of this
-process, its nursery and its decoder together.
+process, its fork server and its decoder together.
 """
 
 from __future__ import annotations

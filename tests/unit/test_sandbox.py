@@ -21,7 +21,7 @@ from pipeline.errors import (
     NotAPicture,
     PictureCorrupt,
 )
-from pipeline.sandbox import brood
+from pipeline.sandbox import processes
 from pipeline.sandbox.sandbox import Bounds, Sandbox, open_sandbox
 from tests.unit import sandbox_works
 
@@ -47,11 +47,11 @@ def pid_of(sandbox: Sandbox) -> int:
     return pid
 
 
-def nursery_of(pid: int) -> int:
-    nursery = psutil.Process(pid).ppid()
-    assert nursery > 1
-    assert "pipeline.sandbox.nursery" in psutil.Process(nursery).cmdline()
-    return nursery
+def fork_server_of(pid: int) -> int:
+    fork_server = psutil.Process(pid).ppid()
+    assert fork_server > 1
+    assert "pipeline.sandbox.fork_server" in psutil.Process(fork_server).cmdline()
+    return fork_server
 
 
 def is_gone(pid: int) -> bool:
@@ -190,7 +190,7 @@ def test_who_is_killed_from_outside_is_followed_by_another(sandbox: Sandbox) -> 
         os.kill(pid_of(sandbox), signal.SIGKILL)
         assert next(iter(sandbox.run(work("echo"), b"x", {}, room=1_000).arrays)) == b"x"[0]
     pid = pid_of(sandbox)
-    os.kill(nursery_of(pid), signal.SIGKILL)
+    os.kill(fork_server_of(pid), signal.SIGKILL)
     wait_until_gone(pid)  # the decoder, with it
     assert pid_of(sandbox) != pid
 
@@ -221,7 +221,7 @@ def test_an_interrupted_start_leaves_no_late_decoder(monkeypatch: pytest.MonkeyP
 
     with Sandbox(WORKS, BOUNDS) as sandbox:
         with monkeypatch.context() as patched:
-            patched.setattr(brood, "readable", interrupted)
+            patched.setattr(processes, "readable", interrupted)
             with pytest.raises(Interrupted):
                 pid_of(sandbox)
         assert pid_of(sandbox) == pid_of(sandbox)
@@ -241,7 +241,7 @@ def test_it_dies_with_its_worker() -> None:
         "import os, signal, tests.unit.test_sandbox as t\n"
         "sandbox = t.Sandbox(t.WORKS, t.BOUNDS)\n"
         "pid = t.pid_of(sandbox)\n"
-        "print(pid, t.nursery_of(pid), flush=True)\n"
+        "print(pid, t.fork_server_of(pid), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The program that makes decoders: ``python -m pipeline.sandbox.nursery``.
+"""The program that makes decoders: ``python -m pipeline.sandbox.fork_server``.
 
 It is started by a worker, imports what decoding needs, and never sees a byte from
 outside. For each decoder that the worker asks for it forks itself, which takes
@@ -22,7 +22,7 @@ from typing import NoReturn
 
 import msgspec
 
-from pipeline.sandbox import cage, messages
+from pipeline.sandbox import confinement, messages
 from pipeline.sandbox.decoder import Rules, Work, serve
 
 
@@ -43,8 +43,8 @@ def main(control_number: int, arena_number: int, rules: Rules) -> None:
         if decoder == 0:
             _become_decoder(ours, arena, works, rules, parent)
         ours.close()
-        hatched = messages.encode(messages.Hatched(status))
-        socket.send_fds(control, [hatched], [theirs.fileno()])
+        started = messages.encode(messages.Started(status))
+        socket.send_fds(control, [started], [theirs.fileno()])
         theirs.close()
 
 
@@ -76,11 +76,11 @@ def _become_decoder(
     """Never returns: a fork must not run its parent's code."""
     status = 1
     try:
-        cage.die_with(parent)
+        confinement.die_with(parent)
         number = channel.detach()
         _close_others(number)
         try:
-            cage.lock(rules.memory_bytes)
+            confinement.lock(rules.memory_bytes)
         except (OSError, ValueError, OverflowError) as error:
             os.write(number, str(error).encode())
             raise
@@ -102,5 +102,5 @@ def _close_others(kept: int) -> None:
 
 
 if __name__ == "__main__":
-    cage.die_with(int(sys.argv[1]))
+    confinement.die_with(int(sys.argv[1]))
     main(int(sys.argv[2]), int(sys.argv[3]), msgspec.json.decode(sys.argv[4], type=Rules))

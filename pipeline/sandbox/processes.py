@@ -1,4 +1,4 @@
-"""The processes of a sandbox: one nursery, and the decoder that it made last."""
+"""The processes of a sandbox: one fork server, and the decoder that it made last."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pipeline.errors import DecoderUnavailable
 from pipeline.sandbox import messages
 from pipeline.sandbox.decoder import Rules
 
-# Seconds for a nursery to import its modules and to fork, on a machine that is busy.
-HATCH_S = 60.0
+# Seconds for a fork server to import its modules and to fork, on a machine that is busy.
+START_S = 60.0
 
-# What a nursery may know of this process's environment; secrets are not among it.
+# What a fork server may know of this process's environment; secrets are not among it.
 _KEPT_NAMES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENCV_LOG_LEVEL")
 
 # One thread, as everywhere: a process with more could not be forked safely. Pictures'
@@ -36,7 +36,7 @@ _FIXED = {
 }
 
 
-class Brood:
+class DecoderProcesses:
     """``channel`` leads to the decoder, None when there is none; ``last_status`` is how
     the one before it ended (``os.waitpid``)."""
 
@@ -46,18 +46,18 @@ class Brood:
         self._rules = rules
         self._arena = arena
         self._environment = environment
-        self._nursery: subprocess.Popen[bytes] | None = None
+        self._fork_server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def hatch(self) -> socket.socket:
+    def start(self) -> socket.socket:
         """A new decoder's channel; the one before, if it still runs, is killed.
 
         Raises ``DecoderUnavailable``.
         """
         self.drop()
-        for _ in range(2):  # the nursery may have died since
+        for _ in range(2):  # the fork server may have died since
             try:
-                self.channel = self._ask(self._control or self._start_nursery())
+                self.channel = self._ask(self._control or self._start_fork_server())
             except (OSError, ValueError, msgspec.MsgspecError):
                 self.end()
             except BaseException:
@@ -75,39 +75,39 @@ class Brood:
             self.channel = None
 
     def end(self) -> None:
-        """End all processes; a decoder dies with its nursery."""
+        """End all processes; a decoder dies with its fork server."""
         self.drop()
         if self._control is not None:
             self._control.close()
             self._control = None
-        if self._nursery is not None:
-            self._nursery.kill()
-            self._nursery.wait()
-            self._nursery = None
+        if self._fork_server is not None:
+            self._fork_server.kill()
+            self._fork_server.wait()
+            self._fork_server = None
 
     def _ask(self, control: socket.socket) -> socket.socket:
         control.send(b"+")
-        if not readable(control, HATCH_S):
-            raise OSError("the nursery does not answer")
+        if not readable(control, START_S):
+            raise OSError("the fork server does not answer")
         packet, handed, _, _ = socket.recv_fds(control, messages.MOST_BYTES, 1)
-        hatched = messages.decode_hatched(packet)
-        self.last_status = hatched.status
+        started = messages.decode_started(packet)
+        self.last_status = started.status
         [number] = handed
         channel = socket.socket(fileno=number)
-        said = channel.recv(messages.MOST_BYTES) if readable(channel, HATCH_S) else b""
+        said = channel.recv(messages.MOST_BYTES) if readable(channel, START_S) else b""
         if said != messages.LOCKED:
             channel.close()
             raise DecoderUnavailable(f"A decoder cannot be locked in: {said[:200]!r}.")
         return channel
 
-    def _start_nursery(self) -> socket.socket:
+    def _start_fork_server(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         numbers = (theirs.fileno(), self._arena)
         rules = msgspec.json.encode(self._rules).decode()
-        program = [sys.executable, "-m", "pipeline.sandbox.nursery"]
+        program = [sys.executable, "-m", "pipeline.sandbox.fork_server"]
         try:
-            self._nursery = subprocess.Popen(  # noqa: S603  # a program of ours
+            self._fork_server = subprocess.Popen(  # noqa: S603  # a program of ours
                 [*program, str(os.getpid()), *map(str, numbers), rules],
                 env=self._clean_environment(), cwd="/", pass_fds=numbers,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from pipeline.sources.names import Layout, Seen, inner_path
 # What an archive's libraries raise on bytes that are not as they should be.
 DAMAGE = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
-    NotImplementedError, ValueError,
+    NotImplementedError, ValueError, struct.error,
 )
 
 

@@ -17,7 +17,7 @@ from minio.helpers import check_bucket_name
 from urllib3.response import BaseHTTPResponse
 
 from pipeline.config import Settings
-from pipeline.errors import InvalidParameter, MediaNotFound, MediaUnavailable
+from pipeline.errors import InvalidParameter, MediaUnavailable
 from pipeline.media.minio import map_minio_errors
 from pipeline.media.open import AWS_ENDPOINT
 from pipeline.sources.base import BLOCK_BYTES, Item, ItemRefused, Reason, Refusal, too_large
@@ -27,6 +27,18 @@ SCHEMES = ("s3", "s3+http", "s3+https")
 
 CONNECT_S = 5.0
 ANSWER_S = 60.0  # for one object of some megabytes from a store on another continent
+
+
+# What a store says of one object, so that it is no reason to end; of a bucket that is
+# not there or may not be read it is one.
+REFUSED = {
+    "NoSuchKey": Reason.NOT_FOUND,
+    "AccessDenied": Reason.UNREADABLE,
+    "InvalidObjectState": Reason.UNREADABLE,  # in an archive that answers in hours
+    "KeyTooLongError": Reason.UNSAFE_NAME,
+    "XMinioInvalidObjectName": Reason.UNSAFE_NAME,
+}
+FATAL = ("NoSuchBucket", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +100,18 @@ class Bucket:
 
     def read(self, key: str, limit: int) -> bytes:
         """An object's bytes. Raises ``ItemRefused``, ``MediaUnavailable``."""
+        with _errors(self.location.bucket), closing(self._answer(key)) as response:
+            return _body(response, limit, time.monotonic() + ANSWER_S)
+
+    def _answer(self, key: str) -> BaseHTTPResponse:
         try:
-            with _errors(self.location.bucket):
-                response = self._client.get_object(self.location.bucket, key)
-                with closing(response):
-                    return _body(response, limit, time.monotonic() + ANSWER_S)
-        except MediaNotFound as error:
-            raise ItemRefused(Reason.NOT_FOUND, "no such object") from error
+            return self._client.get_object(self.location.bucket, key)
+        except S3Error as error:
+            if error.code not in REFUSED:
+                raise
+            raise ItemRefused(REFUSED[error.code], f"{error.code}") from error
+        except ValueError as error:  # minio-py's word on a key that no object can have
+            raise ItemRefused(Reason.UNSAFE_NAME, str(error)) from error
 
 
 def _body(response: BaseHTTPResponse, limit: int, deadline: float) -> bytes:
@@ -155,7 +172,6 @@ def _errors(bucket: str) -> Iterator[None]:
         try:
             yield
         except S3Error as error:
-            if error.code in ("NoSuchBucket", "AccessDenied", "InvalidAccessKeyId",
-                              "SignatureDoesNotMatch"):
+            if error.code in FATAL:
                 raise InvalidParameter(f"The bucket {bucket}: {error.code}.") from error
             raise

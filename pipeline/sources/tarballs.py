@@ -13,6 +13,7 @@ import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -99,13 +100,13 @@ class TarSource:
         return Item(shown("/".join(parts)), about, body.read)
 
 
+@dataclass(frozen=True, slots=True)
 class _Member:
     """A header, with what the extended headers before it say."""
 
-    def __init__(self, info: tarfile.TarInfo, name: str, *, sparse: bool) -> None:
-        self.info = info
-        self.name = name
-        self.sparse = sparse
+    info: tarfile.TarInfo
+    name: str
+    sparse: bool
 
 
 class _Unpacked:
@@ -202,7 +203,7 @@ def _joined(
     sparse = info.type == tarfile.GNUTYPE_SPARSE or any(
         key.startswith("GNU.sparse") for key in pax
     )
-    return _Member(info, name, sparse=sparse)
+    return _Member(info, name, sparse)
 
 
 def _pax(text: bytes) -> dict[str, bytes]:

@@ -127,10 +127,10 @@ class _Bounded(io.FileIO):
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget, limit: int) -> bytes:
     if info.file_size > limit:
         raise too_large(limit)
+    # Before it is read: what turns out to be damaged was unpacked, too.
+    budget.spend(info.file_size)
     with damage_refused(), archive.open(info) as member:
-        body = read_at_most(member, limit)
-    budget.spend(len(body))
-    return body
+        return read_at_most(member, limit)
 
 
 def _name(info: zipfile.ZipInfo, encoding: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 
 import pytest
 from minio import Minio
@@ -13,6 +14,7 @@ from pipeline.config import Settings
 from pipeline.errors import InvalidParameter, MediaUnavailable
 from pipeline.media.header import PictureLimits
 from pipeline.sources.bucket import Bucket, BucketSource, parse_location
+from pipeline.sources.manifest import ManifestSource
 from tests.parallel import free_port
 from tests.servers import MinioServer
 from tests.unit.sources.makers import LIMITS, outcomes, picture, taken
@@ -67,6 +69,18 @@ def test_objects_are_not_read_past_the_limit(filled: str, settings: Settings) ->
         "in/zoe/1.png": "media_too_large",
     }
     assert dict(outcomes(opened(f"{filled}/in/z", settings), LIMITS))["in/zoe/1.png"] == "taken"
+
+
+def test_objects_that_cannot_be_had(filled: str, settings: Settings, tmp_path: Path) -> None:
+    keys = ("in/solo.png", "no/such.png", "../up.png", "/abs.png", "k" * 1023, "in//x", "a/./b")
+    (tmp_path / "keys.csv").write_text("\n".join(("key", *keys)))
+    bucket = Bucket(parse_location(filled), settings)
+
+    found = outcomes(ManifestSource(tmp_path / "keys.csv", objects=bucket.read))
+
+    assert [name for name, reason in found if reason == "taken"] == ["key in/solo.png"]
+    assert {reason for _, reason in found} <= {"taken", "media_not_found", "unsafe_name"}
+    assert len(found) == len(keys)
 
 
 def test_buckets_that_cannot_be_read(

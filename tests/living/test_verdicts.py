@@ -24,7 +24,7 @@ from tests.living_clips import Material, Play, lit
 # Frames of the live video, and what they show.
 PARTS = {
     # The whole video has a test of its own; all of it in every variant takes a minute.
-    "mouth": ((60, 130), {Action.BLINK: False, Action.MOUTH: True}),
+    "mouth": ((66, 112), {Action.BLINK: False, Action.MOUTH: True}),
     "blink": ((30, 60), {Action.BLINK: True, Action.MOUTH: False}),
     "neither": ((45, 80), {Action.BLINK: False, Action.MOUTH: False}),
 }

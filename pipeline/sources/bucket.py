@@ -29,6 +29,13 @@ CONNECT_S = 5.0
 ANSWER_S = 60.0  # for one object of some megabytes from a store on another continent
 
 
+# Some seconds of patience with a store that is busy, none with what it asks for: MinIO
+# that has just started says to come back in a minute.
+RETRY = urllib3.Retry(
+    total=4, connect=1, redirect=False, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504),
+    respect_retry_after_header=False, raise_on_status=False,
+)
+
 # What a store says of one object, so that it is no reason to end; of a bucket that is
 # not there or may not be read it is one.
 REFUSED = {
@@ -84,7 +91,7 @@ class Bucket:
             secure=location.secure,
             http_client=urllib3.PoolManager(
                 timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S),
-                retries=urllib3.Retry(total=2, backoff_factor=0.2, redirect=False),
+                retries=RETRY,
                 cert_reqs="CERT_REQUIRED",
                 ca_certs=certifi.where(),
             ),

@@ -214,6 +214,10 @@ class TenantNotFound(NotFound):
     """No such tenant."""
 
 
+class CredentialNotFound(NotFound):
+    """No such live credential."""
+
+
 class FaceNotFound(NotFound):
     """No such face."""
 
@@ -224,10 +228,6 @@ class PersonNotFound(NotFound):
 
 class ImageNotFound(NotFound):
     """No such image."""
-class CredentialNotFound(NotFound):
-    """No such live credential."""
-
-
 
 
 class CollectionNotFound(NotFound):

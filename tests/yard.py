@@ -191,6 +191,7 @@ class Yard:
         return "\n".join(f"== {file.name}\n{file.read_text()[-3000:]}" for file in files)
 
     def close(self) -> None:
+        """When its processes have ended: what they leave holds no secret."""
         self.dispatcher.close()
         try:
             WATCH.check_database(self.engine)

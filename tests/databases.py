@@ -3,7 +3,9 @@
 Tests of stores take ``engine`` or ``database_url``; tests of running services take
 ``stack`` or, for one of their own, ``new_database``. All of them run once for each
 backend, and on one only where FACELINE_TEST_DATABASE names it, or where a module has
-``ONE_DATABASE`` for its mark: nothing that it looks at comes near the database.
+``ONE_DATABASE`` for its mark: nothing that it looks at comes near the database, or it
+takes long and other tests look at the same statements on both. The whole suite on one
+database is ``FACELINE_TEST_DATABASE=postgresql make test``.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.api_fuzz import Fuzz, succeeded
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Json
 from tests.stack import Stack
 
@@ -33,6 +34,7 @@ def photos(test_data: Path) -> Path:
     return test_data / "photos"
 
 
+@ONE_DATABASE
 def test_every_answer_is_described(stack: Stack, photos: Path, backend: str) -> None:
     fuzz = Fuzz(stack, photos, f"fuzz-{backend}")
     names = []

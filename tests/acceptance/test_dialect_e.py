@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 import requests
 
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Face2Client, Json, base64_of
 from tests.stack import Stack
 
 # insightface 2.1 calls a function that scikit-image means to remove.
-pytestmark = pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")
+pytestmark = [
+    ONE_DATABASE,
+    pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning"),
+]
 
 SERIAL = itertools.count()
 

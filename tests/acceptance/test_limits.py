@@ -15,8 +15,11 @@ from pipeline import keys
 from pipeline.metering.limits import EVERYTHING, NOTHING, WHOLE, Limit
 from pipeline.metering.usage import UsageStore, day_of
 from tests.contract_clients import ApidClient, SearchClient, checked
+from tests.databases import ONE_DATABASE
 from tests.five_callers import LETTERS, Caller
 from tests.stack import Stack
+
+pytestmark = ONE_DATABASE
 
 SERIAL = itertools.count()
 

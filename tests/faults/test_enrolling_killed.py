@@ -17,6 +17,7 @@ from pipeline.gallery.sweep import GRACE_S, Sweep
 from pipeline.gallery.trash import Trash
 from pipeline.jobs.model import JobState
 from pipeline.operations import Enrol
+from tests.databases import ONE_DATABASE
 from tests.servers import RedisServer
 from tests.yard import Yard, open_yard
 
@@ -27,6 +28,7 @@ TWICE = 50  # of them are sent a second time, while the first is under way
 KILLS = 6
 
 
+@ONE_DATABASE
 def test_killed_while_enrolling(
     tmp_path: Path, redis_server: RedisServer, edge_models: Path,
     new_database: dict[str, object], test_data: Path,

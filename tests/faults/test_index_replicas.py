@@ -16,6 +16,7 @@ import pytest
 from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import Enrol, Search
+from tests.databases import ONE_DATABASE
 from tests.servers import RedisServer
 from tests.yard import Process, Yard, open_yard
 
@@ -94,6 +95,7 @@ def test_read_your_writes(yard: Yard, pictures: list[bytes]) -> None:
     assert len(answered) == 4, f"a replica answered next to nothing: {answered}"
 
 
+@ONE_DATABASE
 def test_killed_under_load(yard: Yard, pictures: list[bytes]) -> None:
     """SIGKILL and SIGTERM, in turn, of index processes, now one, now the other, while
     searches come in."""

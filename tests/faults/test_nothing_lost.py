@@ -113,6 +113,7 @@ def kills(group: Group, seed: int) -> list[tuple[int, Callable[[], None]]]:
     return [(count, group.kill) for count in counts]
 
 
+@ONE_DATABASE
 def test_workers_killed(
     yard: Yard, ledger: Ledger, group: Group, tiny_pictures: list[bytes]
 ) -> None:

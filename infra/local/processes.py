@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from pipeline.errors import ConfigurationError
 
@@ -137,6 +138,8 @@ class Supervisor:
         self._tell_guard(f"-{group}\n")
 
     def _spawn(self, command: Command) -> subprocess.Popen[bytes]:
+        # Before the process: if this one is killed in between, nobody knows of its group.
+        self._open_guard()
         leash = [sys.executable, "-I", "-S", str(HERE / "leash.py"), str(os.getpid())]
         with command.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
@@ -158,7 +161,8 @@ class Supervisor:
             for child in self._children.values():
                 self._tell_guard(f"+{child.process.pid}\n")
 
-    def _tell_guard(self, line: str) -> None:
+    def _open_guard(self) -> IO[bytes]:
+        """What the guard reads; it is started when there is none."""
         if self._guard is None:
             # A session of its own: what is sent to the supervisor's group or terminal
             # must not reach it.
@@ -170,10 +174,14 @@ class Supervisor:
                 start_new_session=True,
             )
         assert self._guard.stdin is not None
+        return self._guard.stdin
+
+    def _tell_guard(self, line: str) -> None:
+        guard = self._open_guard()
         # A dead guard is noticed and replaced in the next round.
         with contextlib.suppress(BrokenPipeError):
-            self._guard.stdin.write(line.encode())
-            self._guard.stdin.flush()
+            guard.write(line.encode())
+            guard.flush()
 
 
 def tail(log: Path, lines: int = 12) -> str:

@@ -10,8 +10,11 @@ import pytest
 
 from tests.a_calls import CALLS, WITH_A_FACE, WITH_A_PICTURE, call_of, send, with_pictures
 from tests.contract_clients import ApidClient, checked
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Json, base64_of
 from tests.stack import Stack
+
+pytestmark = ONE_DATABASE
 
 FORM = "application/x-www-form-urlencoded"
 

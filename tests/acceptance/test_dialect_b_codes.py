@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Json
 from tests.group_client import FaceGroupClient, Sent, failed, png
 from tests.stack import Stack
+
+pytestmark = ONE_DATABASE
 
 MB = 1024 * 1024
 

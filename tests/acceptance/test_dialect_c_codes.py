@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 from pipeline.metering.limits import Limit, Permissions
+from tests.databases import ONE_DATABASE
 from tests.linkface_client import PATH, LinkfaceClient, failed
 from tests.stack import Stack
+
+pytestmark = ONE_DATABASE
 
 GB18030 = "\u4eba".encode("gb18030")
 

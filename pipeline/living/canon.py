@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sessions.alignment import similarity
+from pipeline.sessions.alignment import approach, similarity
 from pipeline.sessions.contours import Contours, PointSet, Slit
 from pipeline.types import Picture
 
@@ -30,6 +30,7 @@ EYE_LINE = 56.0
 # Below this scale pixels are averaged before they are picked, so that a large face does not
 # flicker.
 _AVERAGE_BELOW = 0.6
+_MARGIN = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,33 +83,12 @@ class Placement:
 
     def keep(self, picture: Picture) -> Grey:
         """The face in grey, shape (SIDE, SIDE)."""
-        matrix = self.matrix.copy()
-        if not np.isfinite(matrix).all() or not 1e-3 < self.scale < 1e3:
+        scale = self.scale
+        if not np.isfinite(self.matrix).all() or not 1e-3 < scale < 1e3:
             return np.zeros((SIDE, SIDE), np.uint8)
-        part, offset = _around(picture, matrix)
-        matrix[:, 2] += matrix[:, :2] @ offset
-        if self.scale < _AVERAGE_BELOW:
-            shrink = self.scale / _AVERAGE_BELOW
-            height, width = part.shape[:2]
-            small = max(round(width * shrink), 1), max(round(height * shrink), 1)
-            part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
-            back = np.array([width / small[0], height / small[1]])
-            # Pixel centres, not corners, stand at whole numbers.
-            matrix[:, 2] += matrix[:, :2] @ (back - 1) / 2
-            matrix[:, :2] *= back
+        part, matrix = approach(
+            picture, self.matrix, SIDE, shrink=scale / _AVERAGE_BELOW, margin=_MARGIN
+        )
         grey = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
         kept = cv2.warpAffine(grey, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(kept, dtype=np.uint8)
-
-
-def _around(
-    picture: Picture, matrix: NDArray[np.float64]
-) -> tuple[Picture, NDArray[np.float64]]:
-    """The part of the picture that the kept face is made from, and where it begins."""
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0, 1], [SIDE, 0, 1], [0, SIDE, 1], [SIDE, SIDE, 1]]) @ inverse.T
-    height, width = picture.shape[:2]
-    left, top = np.clip(np.floor(corners.min(axis=0)) - 4, 0, (width - 1, height - 1)).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 4, 1, (width, height)).astype(int)
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
-    return picture[top:bottom, left:right], np.array([left, top], dtype=np.float64)

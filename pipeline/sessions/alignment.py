@@ -1,4 +1,4 @@
-"""Cutting a face out so that five points come to lie on the ArcFace template."""
+"""Bringing faces to a size and place by their points."""
 
 from __future__ import annotations
 
@@ -48,3 +48,39 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     cos, sin = (x * u + y * v).sum() / spread, (x * v - y * u).sum() / spread
     turn = np.array([[cos, -sin], [sin, cos]])
     return np.hstack([turn, (goal - turn @ centre)[:, None]])
+
+
+def approach(
+    picture: Picture, matrix: NDArray[np.float64], side: int, *, shrink: float, margin: int
+) -> tuple[Picture, NDArray[np.float64]]:
+    """What a warp by ``matrix``, shape (2, 3), to ``side`` x ``side`` pixels is made from,
+    and the matrix that leads there from it: the part of the picture with ``margin`` pixels
+    around, averaged to ``shrink`` of its size when that is below 1. To pick single pixels
+    of a large face would make noise of it.
+    """
+    matrix = matrix.copy()
+    part, offset = _around(picture, matrix, side, margin)
+    matrix[:, 2] += matrix[:, :2] @ offset
+    if shrink < 1:
+        height, width = part.shape[:2]
+        small = max(round(width * shrink), 1), max(round(height * shrink), 1)
+        part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
+        back = np.array([width / small[0], height / small[1]])
+        # Pixel centres, not corners, stand at whole numbers.
+        matrix[:, 2] += matrix[:, :2] @ (back - 1) / 2
+        matrix[:, :2] *= back
+    return part, matrix
+
+
+def _around(
+    picture: Picture, matrix: NDArray[np.float64], side: int, margin: int
+) -> tuple[Picture, NDArray[np.float64]]:
+    """The part of the picture that comes to lie on the square, and where it begins."""
+    inverse = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ inverse.T
+    height, width = picture.shape[:2]
+    first, last = np.floor(corners.min(axis=0)) - margin, np.ceil(corners.max(axis=0)) + margin
+    left, top = np.clip(first, 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(last, 1, (width, height)).astype(int)
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    return picture[top:bottom, left:right], np.array([left, top], dtype=np.float64)

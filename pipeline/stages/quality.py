@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Settings
-from pipeline.sessions.alignment import similarity
+from pipeline.sessions.alignment import approach, similarity
 from pipeline.types import Face, LandmarkScheme, Picture, Quality, QualityLimits
 
 Grey = NDArray[np.float32]
@@ -155,34 +155,11 @@ def aligned(picture: Picture, face: Face) -> Grey:
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 1e-3:
         return np.zeros((SIDE, SIDE), np.float32)
-    part, offset = _around(picture, matrix)
-    matrix[:, 2] += matrix[:, :2] @ offset
-    if scale < 1:
-        # Averaged to size: picking single pixels of a large face would make noise of it.
-        height, width = part.shape[:2]
-        small = max(round(width * scale), 1), max(round(height * scale), 1)
-        part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
-        back = np.array([width / small[0], height / small[1]])
-        # Pixel centres, not corners, stand at whole numbers.
-        matrix[:, 2] += matrix[:, :2] @ (back - 1) / 2
-        matrix[:, :2] *= back
+    part, matrix = approach(picture, matrix, SIDE, shrink=scale, margin=8)
     grey = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY).astype(np.float32)
     return np.asarray(
         cv2.warpAffine(grey, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE), np.float32
     )
-
-
-def _around(
-    picture: Picture, matrix: NDArray[np.float64]
-) -> tuple[Picture, NDArray[np.float64]]:
-    """The part of the picture that the aligned face is made from, and where it begins."""
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0, 1], [SIDE, 0, 1], [0, SIDE, 1], [SIDE, SIDE, 1]]) @ inverse.T
-    height, width = picture.shape[:2]
-    left, top = np.clip(np.floor(corners.min(axis=0)) - 8, 0, (width - 1, height - 1)).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 8, 1, (width, height)).astype(int)
-    right, bottom = max(right, left + 1), max(bottom, top + 1)
-    return picture[top:bottom, left:right], np.array([left, top], dtype=np.float64)
 
 
 # Pose --------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from pipeline.sources.base import ItemRefused, Reason
-from pipeline.sources.names import Layout, Seen, inner_path
+from pipeline.sources.base import Item, ItemRefused, Reason, Refusal
+from pipeline.sources.names import Layout, Seen, inner_path, shown
 
 # What an archive's libraries raise on bytes that are not as they should be.
 DAMAGE = (
@@ -91,6 +92,22 @@ def check_unpacked(unpacked: int, packed: int, limits: ArchiveLimits) -> None:
         raise ArchiveOver(
             Reason.BOMB, f"{packed} bytes of it unpack to more than {unpacked}"
         )
+
+
+def until_over(
+    path: Path, members: Members, items: Iterator[Item | Refusal]
+) -> Iterator[Item | Refusal]:
+    """``items`` of the archive; where it is damaged or over its limits they end, and a
+    refusal says so."""
+    try:
+        yield from items
+    except ArchiveOver as over:
+        reason, detail = over.reason, over.detail
+    except DAMAGE as error:
+        reason, detail = Reason.ARCHIVE_DAMAGED, str(error) or type(error).__name__
+    else:
+        return
+    yield Refusal(shown(path.name), reason, f"after {members.count} members: {detail}")
 
 
 @contextmanager

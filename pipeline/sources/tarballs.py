@@ -19,7 +19,6 @@ from typing import BinaryIO
 
 from pipeline.errors import InvalidParameter
 from pipeline.sources.archives import (
-    DAMAGE,
     ArchiveLimits,
     ArchiveOptions,
     ArchiveOver,
@@ -27,6 +26,7 @@ from pipeline.sources.archives import (
     archive_kind,
     check_unpacked,
     damage_refused,
+    until_over,
 )
 from pipeline.sources.base import (
     BLOCK_BYTES,
@@ -67,17 +67,7 @@ class TarSource:
     def items(self) -> Iterator[Item | Refusal]:
         members = Members(self._options.limits)
         with _opened(self._path, self._options.limits) as stream:
-            try:
-                yield from self._walk(stream, members)
-            except ArchiveOver as over:
-                reason, detail = over.reason, over.detail
-            except DAMAGE as error:
-                reason, detail = Reason.ARCHIVE_DAMAGED, str(error) or type(error).__name__
-            else:
-                return
-            yield Refusal(
-                shown(self._path.name), reason, f"after {members.count} members: {detail}"
-            )
+            yield from until_over(self._path, members, self._walk(stream, members))
 
     def _walk(self, stream: _Unpacked, members: Members) -> Iterator[Item | Refusal]:
         while (member := _next_member(stream, self._options.encoding)) is not None:

@@ -13,13 +13,12 @@ from typing import IO
 
 from pipeline.errors import InvalidParameter
 from pipeline.sources.archives import (
-    DAMAGE,
     ArchiveLimits,
     ArchiveOptions,
-    ArchiveOver,
     Members,
     check_unpacked,
     damage_refused,
+    until_over,
 )
 from pipeline.sources.base import Item, ItemRefused, Reason, Refusal, read_at_most, too_large
 from pipeline.sources.below import kind
@@ -62,16 +61,11 @@ class ZipSource:
 
     def items(self) -> Iterator[Item | Refusal]:
         members = Members(self._options.limits)
-        try:
-            with _opened(self._path) as archive:
-                yield from self._walk(archive, members)
-        except ArchiveOver as over:
-            reason, detail = over.reason, over.detail
-        except DAMAGE as error:
-            reason, detail = Reason.ARCHIVE_DAMAGED, str(error) or type(error).__name__
-        else:
-            return
-        yield Refusal(shown(self._path.name), reason, f"after {members.count} members: {detail}")
+        return until_over(self._path, members, self._opened_walk(members))
+
+    def _opened_walk(self, members: Members) -> Iterator[Item | Refusal]:
+        with _opened(self._path) as archive:
+            yield from self._walk(archive, members)
 
     def _walk(self, archive: zipfile.ZipFile, members: Members) -> Iterator[Item | Refusal]:
         size = self._path.stat().st_size

@@ -88,11 +88,11 @@ def fail(data: bytes, options: JsonObject) -> Made:
 
 def escape(data: bytes, options: JsonObject) -> Made:
     """Try everything that a taken-over process would; what came of each. ``worker`` is
-    the number of a process of the same user."""
+    the number of a process of the same user, ``file`` one that could be written."""
     worker = options["worker"]
     attempts: dict[str, Callable[[], object]] = {
         "read a file": lambda: Path("/etc/passwd").read_bytes(),
-        "write a file": lambda: Path("/tmp/escaped").write_bytes(b"x"),
+        "write a file": lambda: Path(options["file"]).write_bytes(b"x"),
         "list a folder": lambda: list(Path("/").iterdir()),
         "open a socket": lambda: socket.socket(),
         "fork": os.fork,

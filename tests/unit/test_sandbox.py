@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -167,8 +168,9 @@ def test_decoders_are_replaced_in_time() -> None:
 @pytest.mark.skipif(
     os.uname().machine not in ("x86_64", "aarch64"), reason="no filter of system calls here"
 )
-def test_nothing_outside_is_within_reach(sandbox: Sandbox) -> None:
-    told = sandbox.run(work("escape"), b"", {"worker": os.getpid()}, room=0).told
+def test_nothing_outside_is_within_reach(sandbox: Sandbox, tmp_path: Path) -> None:
+    reach = {"worker": os.getpid(), "file": str(tmp_path / "escaped")}
+    told = sandbox.run(work("escape"), b"", reach, room=0).told
     assert set(told.values()) == {"PermissionError"}, told
     assert len(told) == 9
 

@@ -1,0 +1,1 @@
+"""Finding, judging and embedding the faces of many pictures at once."""

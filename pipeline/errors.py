@@ -17,10 +17,11 @@
     |-- NotFound
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
-    |   |-- CollectionNotFound  |-- CredentialNotFound
+    |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
     |-- Conflict                what is there already does not allow it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
+    |   |-- BatchBusy           |-- BatchCancelled
     |-- Unavailable             a part is away: worth trying again (retryable)
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |-- Overloaded            |-- IndexBehind
@@ -234,6 +235,10 @@ class CollectionNotFound(NotFound):
     """No such collection."""
 
 
+class BatchNotFound(NotFound):
+    """No such batch."""
+
+
 class Conflict(FaceError):
     """What is there already does not allow this."""
 
@@ -256,6 +261,14 @@ class CollectionLimit(Conflict):
 
 class CollectionInUse(Conflict):
     """The collection is in use and cannot be deleted."""
+
+
+class BatchBusy(Conflict):
+    """The batch's source is being read already."""
+
+
+class BatchCancelled(Conflict):
+    """The batch was cancelled."""
 
 
 class Unavailable(FaceError):

@@ -1,0 +1,1 @@
+"""Whole sources of pictures, enrolled in the background: what is kept of them."""

@@ -76,7 +76,7 @@ def _credentials(
 
 def _local_url(settings: Settings) -> str:
     running = running_stack(settings.data_dir)
-    if running is None:
+    if running is None or not running.url:
         raise ConfigurationError(
             f"no stack runs on {settings.data_dir}: start one with `faceline up`, or name the "
             "service with --url"

@@ -156,7 +156,9 @@ def check_providers(settings: Settings) -> Iterator[Check]:
 
 def check_stack(settings: Settings, running: Running | None) -> Iterator[Check]:
     """The embedded stack, and whether it could be started."""
-    found = "no stack runs" if running is None else f"runs at {running.url} (pid {running.pid})"
+    found = "no stack runs" if running is None else (
+        f"runs at {running.url or 'no address: it only enrols'} (pid {running.pid})"
+    )
     yield Check("stack", Verdict.GOOD, f"{settings.data_dir.absolute()}: {found}")
     program = find_redis_server()
     yield Check(

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +54,8 @@ PROCESSES = {
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A running stack, as others on this machine find it."""
+    """A running stack, as others on this machine find it; ``url`` is empty where it has
+    no shim."""
 
     pid: int
     url: str
@@ -69,17 +70,21 @@ class LocalStack:
     """``with LocalStack(settings, say, stopping) as stack: stack.supervisor.watch(...)``.
 
     ``say`` is told what happens, a sentence at a time; ``stopping`` says that the start
-    is to be given up. Entering raises ``ConfigurationError``, ``PackMissing``,
-    ``NotStarted``; leaving stops every process.
+    is to be given up; ``processes`` are those of the stack's that are started, by name.
+    Entering raises ``ConfigurationError``, ``PackMissing``, ``NotStarted``; leaving stops
+    every process. Without a shim ``url`` stays empty.
     """
 
     def __init__(
-        self, settings: Settings, say: Callable[[str], None], stopping: Callable[[], bool]
+        self, settings: Settings, say: Callable[[str], None], stopping: Callable[[], bool],
+        processes: Mapping[str, tuple[str, ...]] = PROCESSES,
     ) -> None:
         self.settings = settings
+        self.redis_url = ""
         self.supervisor = Supervisor(say)
         self._say = say
         self._stopping = stopping
+        self._processes = processes
         self._data = settings.data_dir.absolute()
         self._lock: IO[str] | None = None
         self.url = ""
@@ -105,24 +110,30 @@ class LocalStack:
         pack = registry.choose(self.settings)
         open_fetcher(self.settings)
         self._lock = take_lock(self._data)
-        port = self.settings.port or free_port()
-        require_free(self.settings.host, port)
-        self.url = f"http://{_reachable(self.settings.host)}:{port}"
+        port = self._port() if "shim" in self._processes else self.settings.port
         redis = prepare_redis(self._data / "redis")
         self._prepare_data()
         self._say(f"Data in {self._data}, model pack {pack.name!r}, Redis {redis.program}")
         (self._data / "logs").mkdir(exist_ok=True)
         self._start_redis(redis)
         env = self._environment(redis, port, pack.name)
-        for name, words in PROCESSES.items():
+        for name, words in self._processes.items():
             argv = [sys.executable, "-m", "infra.cli", *words]
             if name == "fetch":
                 if not self.settings.fetch_urls:
                     continue
                 argv += ["--concurrency", str(self.settings.fetch_concurrency)]
             self.supervisor.start(Command(name, argv, env, self.log(name), GRACE_S[name]))
-        self._wait_for_shim()
+        if self.url:
+            self._wait_for_shim()
         self._write_state(redis)
+
+    def _port(self) -> int:
+        """Where the shim will listen; sets ``url``."""
+        port = self.settings.port or free_port()
+        require_free(self.settings.host, port)
+        self.url = f"http://{_reachable(self.settings.host)}:{port}"
+        return port
 
     def log(self, name: str) -> Path:
         """The log file of one of the stack's processes."""
@@ -164,6 +175,7 @@ class LocalStack:
             raise NotStarted(f"The shim does not answer; the end of {log}:\n{tail(log)}")
 
     def _write_state(self, redis: LocalRedis) -> None:
+        self.redis_url = redis.url
         state = {"pid": os.getpid(), "url": self.url, "redis_url": redis.url}
         write_private(self._data / STATE, json.dumps(state))
 

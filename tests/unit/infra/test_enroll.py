@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.findings import COLUMNS, cell
+from infra.cli.reports import cell
+from infra.cli.surveying import COLUMNS
 from tests.unit.infra.conftest import Faceline
 from tests.unit.sources.makers import member, picture, tar, zipped
 

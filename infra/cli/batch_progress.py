@@ -1,0 +1,145 @@
+"""How far a batch is: a live display on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from infra.cli.pace import Pace, duration
+
+PLAIN_EVERY_S = 10.0  # between two lines where nobody looks at a terminal
+
+REFRESHES = 8  # a second, of a terminal
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A batch at a moment. ``counts`` are items by outcome, ``waiting`` items are recorded
+    and have none yet. ``total`` is how many there will be, ``about`` says that this is
+    reckoned from the part of the source that was read; None: nobody knows. ``reading`` is
+    the item that is being read, ``waits_for`` what keeps it from going on."""
+
+    counts: Mapping[str, int]
+    waiting: int
+    total: int | None = None
+    about: bool = False
+    reading: str = ""
+    waits_for: str = ""
+
+    @property
+    def ended(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def percent(self) -> float | None:
+        """0 to 100; None while the whole is not known. What is only reckoned never
+        reaches 100."""
+        if self.total is None:
+            return None
+        whole = max(self.total, self.ended)
+        part = 100.0 * self.ended / whole if whole else 100.0
+        return min(part, 99.0) if self.about else part
+
+
+Show = Callable[[View], None]
+
+
+def expected(items: int, done: int, whole: int) -> int | None:
+    """How many items there are in all when ``items`` came from ``done`` of ``whole`` of
+    the source; None when that cannot be said yet."""
+    return None if whole <= 0 or done <= 0 or not items else max(items, items * whole // done)
+
+
+@contextmanager
+def showing(console: Console, plain: Callable[[str], None]) -> Iterator[Show]:
+    """Told how far the batch is, as often as one likes. ``plain`` prints a line where
+    ``console`` is no terminal."""
+    pace = Pace()
+    if not console.is_terminal:
+        lines = _Lines(plain, pace)
+        yield lines.show
+        return
+    with Live(console=console, refresh_per_second=REFRESHES, transient=True) as live:
+
+        def show(view: View) -> None:
+            pace.note(view.ended)
+            live.update(_drawn(view, pace))
+
+        yield show
+
+
+@dataclass(slots=True)
+class _Lines:
+    """A line every ``PLAIN_EVERY_S`` seconds, and at once when it begins to wait for
+    something else."""
+
+    plain: Callable[[str], None]
+    pace: Pace
+    clock: Callable[[], float] = time.monotonic
+    _last: tuple[float, View] | None = field(default=None)
+
+    def show(self, view: View) -> None:
+        self.pace.note(view.ended)
+        now = self.clock()
+        if self._last is None or view.waits_for != self._last[1].waits_for or (
+            now - self._last[0] >= PLAIN_EVERY_S and view != self._last[1]
+        ):
+            self.plain(f"{far(view)}{speed(view, self.pace)}: {outcomes(view)}{trouble(view)}")
+            self._last = now, view
+
+
+def far(view: View) -> str:
+    """``52%, 5,213 of 10,000 items``, as much of it as is known."""
+    percent = view.percent
+    if percent is None or view.total is None:
+        return f"{view.ended:,} items"
+    whole = f"about {view.total:,}" if view.about else f"{view.total:,}"
+    return f"{percent:.0f}%, {view.ended:,} of {whole} items"
+
+
+def speed(view: View, pace: Pace) -> str:
+    """``, 87/s, 0:55 left``, as much of it as is known."""
+    rate = pace.rate
+    if rate <= 0:
+        return ""
+    told = f", {rate:.0f}/s" if rate >= 10 else f", {rate:.1f}/s"
+    left = None if view.total is None else pace.left_s(max(view.total - view.ended, 0))
+    return told if left is None else f"{told}, {duration(left)} left"
+
+
+def outcomes(view: View) -> str:
+    """``4,980 enrolled, 121 duplicate, 112 rejected, 256 in work``."""
+    told = [f"{count:,} {outcome}" for outcome, count in view.counts.items()
+            if count or outcome in ("enrolled", "duplicate", "rejected")]
+    return ", ".join([*told, f"{view.waiting:,} in work"])
+
+
+def trouble(view: View) -> str:
+    return f"; waits: {view.waits_for}" if view.waits_for else ""
+
+
+def _drawn(view: View, pace: Pace) -> Group:
+    percent = view.percent
+    line = Table.grid(padding=(0, 1))
+    line.add_row(
+        ProgressBar(total=None if percent is None else 100.0, completed=percent or 0.0, width=30,
+                    pulse=percent is None),
+        Text(f"{far(view)}{speed(view, pace)}"),
+    )
+    if view.waits_for:
+        last = Text(f"waits: {view.waits_for}", style="yellow")
+    else:
+        last = _short(f"reading {view.reading}" if view.reading else "", "dim")
+    return Group(line, _short(outcomes(view)), last)
+
+
+def _short(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")

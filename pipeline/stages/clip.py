@@ -30,7 +30,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.errors import ClipCorrupt, ClipOutOfRange
-from pipeline.media.clips import ClipFormat, ClipLimits, check_clip
+from pipeline.media.clip_headers import ClipFormat
+from pipeline.media.clips import (
+    ROUNDING_S,
+    ClipLimits,
+    check_clip,
+    check_length,
+    check_size,
+)
 from pipeline.sandbox.messages import JsonObject, Made
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.types import Picture
@@ -38,10 +45,6 @@ from pipeline.types import Picture
 _DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 
 _CODECS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mpeg4", "h263", "mjpeg", "msmpeg4v3")
-
-# Seconds that a clip may be longer than the limit: containers round, and the last frame
-# lasts a moment.
-_ROUNDING_S = 0.5
 
 # Bytes and microseconds that FFmpeg may read to learn what the streams are.
 _PROBE = {"probesize": "2000000", "analyzeduration": "2000000", "fpsprobesize": "4"}
@@ -141,7 +144,7 @@ def _checked_part(
             index, seconds = int(stamp[0]), float(stamp[1])
         except (TypeError, ValueError, IndexError, KeyError) as error:
             raise ClipCorrupt from error
-        if not 0 <= seconds <= limits.max_seconds + _ROUNDING_S or picture.size == 0:
+        if not 0 <= seconds <= limits.max_seconds + ROUNDING_S or picture.size == 0:
             raise ClipCorrupt
         found.append(ClipFrame(index, seconds, picture))
     return found, over is not False or not found
@@ -223,8 +226,8 @@ def _checked_stream(container: InputContainer, limits: ClipLimits) -> VideoStrea
     stream = container.streams.video[0]
     if stream.codec_context is None or stream.codec_context.name not in _CODECS:
         raise ClipCorrupt("The clip is in no accepted codec.")
-    _check_size(stream.width, stream.height, limits)
-    _check_length(_stated_seconds(container, stream), limits)
+    check_size(stream.width, stream.height, limits)
+    check_length(_stated_seconds(container, stream), limits)
     if stream.frames > limits.max_frames:
         raise ClipOutOfRange(f"The clip has more than {limits.max_frames} frames.")
     context = stream.codec_context
@@ -239,19 +242,6 @@ def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
     if stream.duration and stream.time_base:
         return max(whole, float(stream.duration * stream.time_base))
     return whole
-
-
-def _check_size(width: int, height: int, limits: ClipLimits) -> None:
-    if width * height > limits.max_pixels:
-        raise ClipOutOfRange(
-            f"The clip's frames are {width}x{height}; at most {limits.max_pixels} pixels are "
-            "accepted."
-        )
-
-
-def _check_length(seconds: float, limits: ClipLimits) -> None:
-    if seconds > limits.max_seconds + _ROUNDING_S:
-        raise ClipOutOfRange(f"The clip is longer than {limits.max_seconds:g} seconds.")
 
 
 # Reading -----------------------------------------------------------------------
@@ -275,7 +265,7 @@ def _decoded(
             count += 1
             if count > limits.max_frames:
                 raise ClipOutOfRange(f"The clip has more than {limits.max_frames} frames.")
-            _check_size(frame.width, frame.height, limits)
+            check_size(frame.width, frame.height, limits)
             yield frame
 
 
@@ -299,7 +289,7 @@ def _kept(decoded: Iterator[VideoFrame], limits: ClipLimits) -> Iterator[ClipFra
     last_slot = -1
     for index, frame in enumerate(decoded):
         seconds = clock.read(frame)
-        _check_length(seconds, limits)
+        check_length(seconds, limits)
         # A hair early counts as in time: stamps are rounded to the container's ticks.
         slot = math.floor(seconds * limits.rate + 0.02)
         if slot > last_slot:

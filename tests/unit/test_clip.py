@@ -27,9 +27,6 @@ SIDES = (96, 64)  # width, height
 
 MUTANTS = 300
 
-# Seconds in which a bomb is refused. It takes milliseconds; the machine may be busy.
-SOON_S = 5.0
-
 
 def picture(number: int) -> Picture:
     """A wedge that turns; its red left and black top tell one side from another."""
@@ -228,18 +225,16 @@ def test_half_a_clip_shows_what_is_there() -> None:
     assert 0 < len(read(clip[: len(clip) * 2 // 3])) < 30
 
 
-# Bombs -------------------------------------------------------------------------
+# Bombs that headers do not give away (those are in test_clip_headers) -----------
 
 
-def refused_soon(data: bytes, limits: ClipLimits = LIMITS) -> None:
-    began = time.monotonic()
+def refused(data: bytes, limits: ClipLimits = LIMITS) -> None:
     with pytest.raises(ClipOutOfRange):
         read(data, limits)
-    assert time.monotonic() - began < SOON_S
 
 
 def test_too_many_bytes() -> None:
-    refused_soon(encoded(moving(5)), replace(LIMITS, max_bytes=1000))
+    refused(encoded(moving(5)), replace(LIMITS, max_bytes=1000))
 
 
 def resized(avi: bytes, width: int, height: int) -> bytes:
@@ -248,11 +243,6 @@ def resized(avi: bytes, width: int, height: int) -> bytes:
     struct.pack_into("<II", changed, avi.index(b"avih") + 8 + 32, width, height)
     struct.pack_into("<II", changed, avi.index(b"strf") + 8 + 4, width, height)
     return bytes(changed)
-
-
-def test_huge_frames_by_the_header() -> None:
-    large = np.zeros((2400, 4200, 3), np.uint8)
-    refused_soon(encoded([large], kind="mp4"))
 
 
 def test_huge_frames_that_the_header_hides() -> None:
@@ -264,34 +254,13 @@ def test_huge_frames_that_the_header_hides() -> None:
         read(clip, replace(LIMITS, max_pixels=1_000_000))
 
 
-def test_endless_play() -> None:
-    refused_soon(encoded(moving(3), times=[0.0, 1.0, 900.0]))
-    refused_soon(encoded(moving(40), fps=1, kind="avi"))
-
-
 def test_endless_play_that_the_header_hides() -> None:
     clip = bytearray(encoded(moving(40), fps=1, kind="webm"))
     stated = clip.index(b"\x44\x89")  # Duration, of eight bytes
     clip[stated : stated + 2] = b"\x44\x88"
 
-    refused_soon(bytes(clip))
+    refused(bytes(clip))
 
 
 def test_more_frames_than_are_taken() -> None:
-    refused_soon(encoded(moving(30)), replace(LIMITS, max_frames=20))
-
-
-def test_thousands_of_streams() -> None:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        streams = [container.add_stream("mpeg4", rate=25) for _ in range(1000)]
-        for stream in streams:
-            stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
-        for stream in streams:
-            black = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="bgr24")
-            container.mux(stream.encode(black))
-
-    began = time.monotonic()
-    with pytest.raises(ClipCorrupt):
-        read(file.getvalue())
-    assert time.monotonic() - began < SOON_S
+    refused(encoded(moving(30)), replace(LIMITS, max_frames=20))

@@ -1,0 +1,261 @@
+"""What a clip's container says of itself, read before any decoder sees it.
+
+A file of two kilobytes can state billions of frames, one of a few megabytes millions of
+empty parts: a demuxer believes them and works for seconds. Here only heads of parts are
+read, a limited number of them, and nothing is decoded. What makes no sense is passed over:
+the decoder will judge it. ISO/IEC 14496-12 (MP4, MOV), RFC 9559 (Matroska, WebM),
+Microsoft's RIFF and OpenDML (AVI).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+ClipFormat = Literal["mp4", "matroska", "avi"]
+"""A container: MP4 and MOV are one, and so are WebM and Matroska."""
+
+Part = tuple[bytes, int, int]
+"""A part's kind, and where its contents begin and end."""
+
+# Boxes in boxes: FFmpeg follows no deeper either.
+_DEEPEST = 10
+
+
+@dataclass(slots=True)
+class ClipHeader:
+    """What is stated; 0 where nothing is. ``parts`` were looked at (boxes, elements,
+    chunks); ``streams`` of any kind; ``frames`` of the longest video stream, ``samples`` of
+    the longest other one; ``width`` and ``height`` of the largest frame; ``seconds`` of the
+    clip or its longest video stream."""
+
+    parts: int = 0
+    streams: int = 0
+    frames: int = 0
+    samples: int = 0
+    width: int = 0
+    height: int = 0
+    seconds: float = 0.0
+
+    def shows(self, width: int, height: int) -> None:
+        if width * height > self.width * self.height:
+            self.width, self.height = width, height
+
+    def lasts(self, ticks: float, ticks_a_second: float) -> None:
+        if ticks_a_second > 0 and math.isfinite(ticks):
+            self.seconds = max(self.seconds, ticks / ticks_a_second)
+
+
+def read_header(data: bytes, kind: ClipFormat, most_parts: int) -> ClipHeader:
+    """What the container says; it stops after ``most_parts`` and one."""
+    found = ClipHeader()
+    survey = _Survey(data, found, most_parts)
+    readers: dict[ClipFormat, Callable[[_Survey], None]] = {
+        "mp4": _read_mp4, "matroska": _read_matroska, "avi": _read_avi,
+    }
+    readers[kind](survey)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    data: bytes
+    found: ClipHeader
+    most_parts: int
+
+    def counted(self, parts: Iterator[Part]) -> Iterator[Part]:
+        """Parts, as long as there are not too many in all."""
+        for part in parts:
+            if self.found.parts > self.most_parts:
+                return
+            self.found.parts += 1
+            yield part
+
+    def numbers(self, form: str, place: int, end: int) -> tuple[int, ...]:
+        """Numbers at a place; zeros when they do not lie in the part."""
+        size = struct.calcsize(form)
+        found = self.data[place : place + size] if place + size <= end else bytes(size)
+        return struct.unpack(form, found)
+
+
+# MP4, MOV ----------------------------------------------------------------------
+
+_BOXES_OF_BOXES = frozenset((
+    b"moov", b"trak", b"mdia", b"minf", b"stbl", b"dinf", b"edts", b"udta", b"mvex",
+    b"moof", b"traf", b"tref", b"gmhd", b"ilst", b"wave", b"mfra",
+))  # fmt: skip
+
+_UNKNOWN = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+
+
+@dataclass(slots=True)
+class _Track:
+    video: bool = False
+    samples: int = 0
+    width: int = 0
+    height: int = 0
+    length: tuple[int, int] = (0, 0)  # ticks, ticks a second
+
+
+def _read_mp4(survey: _Survey) -> None:
+    fragments: dict[bytes, int] = {}
+    _read_boxes(survey, 0, len(survey.data), _Track(), fragments, 0)
+    survey.found.samples = max(survey.found.samples, fragments.get(b"trun", 0))
+
+
+def _read_boxes(
+    survey: _Survey, start: int, end: int, track: _Track, fragments: dict[bytes, int],
+    depth: int,
+) -> None:
+    for kind, place, stop in survey.counted(_boxes(survey.data, start, end)):
+        if kind == b"trak":
+            own = _Track()
+            survey.found.streams += 1
+            _read_boxes(survey, place, stop, own, fragments, depth + 1)
+            _note_track(own, survey.found)
+        elif kind in _BOXES_OF_BOXES and depth < _DEEPEST:
+            _read_boxes(survey, place, stop, track, fragments, depth + 1)
+        elif kind == b"trun":
+            count = survey.numbers(">4xI", place, stop)[0]
+            fragments[kind] = fragments.get(kind, 0) + count
+        elif kind == b"mvhd":
+            survey.found.lasts(*_length(survey, place, stop))
+        else:
+            _read_track_box(survey, kind, place, stop, track)
+
+
+def _read_track_box(
+    survey: _Survey, kind: bytes, place: int, stop: int, track: _Track
+) -> None:
+    match kind:
+        case b"hdlr":
+            track.video = track.video or survey.data[place + 8 : place + 12] == b"vide"
+        case b"mdhd":
+            track.length = _length(survey, place, stop)
+        case b"stsz" | b"stz2":
+            track.samples = max(track.samples, survey.numbers(">8xI", place, stop)[0])
+        case b"stsd":
+            # Behind the version, the count, and the first entry's head of 32 bytes.
+            track.width, track.height = survey.numbers(">HH", place + 8 + 32, stop)
+        case _:
+            pass
+
+
+def _note_track(track: _Track, found: ClipHeader) -> None:
+    if not track.video:
+        found.samples = max(found.samples, track.samples)
+        return
+    found.frames = max(found.frames, track.samples)
+    found.shows(track.width, track.height)
+    found.lasts(*track.length)
+
+
+def _length(survey: _Survey, place: int, stop: int) -> tuple[int, int]:
+    """Ticks and ticks a second of an ``mvhd`` or ``mdhd``."""
+    long = survey.data[place : place + 1] == b"\1"
+    rate, ticks = survey.numbers(">20xIQ" if long else ">12xII", place, stop)
+    return (0 if ticks in _UNKNOWN else ticks), rate
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[Part]:
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, start)
+        head = 8
+        if size == 1 and start + 16 <= end:
+            (size,), head = struct.unpack_from(">Q", data, start + 8), 16
+        elif size == 0:
+            size = end - start
+        if size < head:
+            return
+        yield kind, start + head, min(start + size, end)
+        start += size
+
+
+# Matroska, WebM ----------------------------------------------------------------
+
+_SEGMENT, _INFO, _TRACKS = b"\x18\x53\x80\x67", b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b"
+_ENTRY, _VIDEO, _WIDTH, _HEIGHT = b"\xae", b"\xe0", b"\xb0", b"\xba"
+_TICK, _DURATION = b"\x2a\xd7\xb1", b"\x44\x89"
+
+
+def _read_matroska(survey: _Survey) -> None:
+    for kind, place, stop in survey.counted(_elements(survey.data, 0, len(survey.data))):
+        if kind == _SEGMENT:
+            for part in survey.counted(_elements(survey.data, place, stop)):
+                _read_segment_part(survey, *part)
+
+
+def _read_segment_part(survey: _Survey, kind: bytes, place: int, stop: int) -> None:
+    parts = survey.counted(_elements(survey.data, place, stop))
+    if kind == _INFO:
+        known = {part: survey.data[begin:end] for part, begin, end in parts}
+        tick = int.from_bytes(known.get(_TICK, b"\x0f\x42\x40")[:8], "big")  # nanoseconds
+        survey.found.lasts(_float(known.get(_DURATION, b"")) * tick, 1e9)
+    elif kind == _TRACKS:
+        for part, begin, end in parts:
+            survey.found.streams += part == _ENTRY
+            _read_entry(survey, begin, end)
+
+
+def _read_entry(survey: _Survey, place: int, stop: int) -> None:
+    for kind, begin, end in survey.counted(_elements(survey.data, place, stop)):
+        if kind == _VIDEO:
+            parts = survey.counted(_elements(survey.data, begin, end))
+            known = {part: survey.data[first:last] for part, first, last in parts}
+            survey.found.shows(*(
+                int.from_bytes(known.get(side, b"")[:8], "big") for side in (_WIDTH, _HEIGHT)
+            ))
+
+
+def _float(raw: bytes) -> float:
+    forms = {4: ">f", 8: ">d"}
+    return float(struct.unpack(forms[len(raw)], raw)[0]) if len(raw) in forms else 0.0
+
+
+def _elements(data: bytes, start: int, end: int) -> Iterator[Part]:
+    """EBML elements; one of unknown size ends with what it lies in."""
+    while start + 2 <= end:
+        wide = 9 - data[start].bit_length()  # bytes of the kind
+        place = start + wide
+        if wide > 4 or place >= end:
+            return
+        long = 9 - data[place].bit_length()  # bytes of the size
+        if long > 8 or place + long > end:
+            return
+        size = int.from_bytes(data[place : place + long], "big") & ((1 << 7 * long) - 1)
+        stop = end if size == (1 << 7 * long) - 1 else place + long + size
+        yield data[start:place], place + long, min(stop, end)
+        start = stop
+
+
+# AVI ---------------------------------------------------------------------------
+
+_LISTS = (b"AVI ", b"AVIX", b"hdrl", b"strl", b"movi")
+
+
+def _read_avi(survey: _Survey) -> None:
+    _read_chunks(survey, 0, len(survey.data), 0)
+
+
+def _read_chunks(survey: _Survey, start: int, end: int, depth: int) -> None:
+    for kind, place, stop in survey.counted(_chunks(survey.data, start, end)):
+        listed = survey.data[place : place + 4] if kind in (b"RIFF", b"LIST") else b""
+        if kind == b"avih":
+            pace, frames, width, height = survey.numbers("<I12xI12xII", place, stop)
+            survey.found.frames = max(survey.found.frames, frames)
+            survey.found.shows(width, height)
+            survey.found.lasts(frames * pace, 1e6)
+        elif listed in _LISTS and depth < _DEEPEST:
+            survey.found.streams += listed == b"strl"
+            _read_chunks(survey, place + 4, stop, depth + 1)
+
+
+def _chunks(data: bytes, start: int, end: int) -> Iterator[Part]:
+    """RIFF chunks; they begin at even places."""
+    while start + 8 <= end:
+        kind, size = struct.unpack_from("<4sI", data, start)
+        yield kind, start + 8, min(start + 8 + size, end)
+        start += 8 + size + size % 2

@@ -58,14 +58,20 @@ def bind(
 ) -> set[int]:
     """Put every face into every collection; the faces for which that changed something.
     Does not note the change. The faces in ``fresh`` are in none yet."""
-    if not groups or not face_ids:
-        return set()
-    group_ids = [group.id for group in groups]
-    bound = _bound(writer, group_ids, sorted(set(face_ids).difference(fresh)))
+    pairs = [(group.id, face) for group in groups for face in face_ids]
+    return bind_pairs(writer, pairs, fresh)
+
+
+def bind_pairs(
+    writer: Writer, pairs: Iterable[tuple[int, int]], fresh: Iterable[int] = ()
+) -> set[int]:
+    """The same for pairs of (collection, face)."""
+    wanted = dict.fromkeys(pairs)
+    before = {face for _, face in wanted}.difference(fresh)
+    bound = _bound(writer, sorted({group for group, _ in wanted}), sorted(before))
     missing = [
         {"collection_id": group, "face_id": face, "tenant_id": writer.tenant_id}
-        for group in group_ids
-        for face in face_ids
+        for group, face in wanted
         if (group, face) not in bound
     ]
     if missing:

@@ -3,7 +3,20 @@ running it."""
 
 from __future__ import annotations
 
-from sqlalchemy import BindParameter, bindparam, delete, exists, insert, select, update
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningInsert
 
 from pipeline.database.schema import changes, discarded, faces, images, tenants, vectors
 from pipeline.gallery.records import FACES
@@ -44,23 +57,52 @@ SAME_PICTURE = (
     .limit(1)
 )
 
-# The same with this id, when it is only stored for a while.
-PASSING_PICTURE = _KNOWN.where(
-    images.c.image_id == bindparam("image"), images.c.expires_at.is_not(None)
+# All that are stored with the same bytes as one of many.
+SAME_PICTURES = (
+    select(
+        images.c.id, images.c.sha256, images.c.image_id, images.c.media_key,
+        images.c.former_face_id, images.c.expires_at,
+    )
+    .where(images.c.tenant_id == _TENANT, images.c.sha256.in_(bindparam("hashes", expanding=True)))
+    .order_by(images.c.id)
 )
 
 ID_TAKEN = select(
     exists().where(images.c.tenant_id == _TENANT, images.c.image_id == bindparam("image"))
 )
 
+IDS_TAKEN = select(images.c.image_id).where(
+    images.c.tenant_id == _TENANT, images.c.image_id.in_(bindparam("ids", expanding=True))
+)
+
 NAME_TAKEN = select(
     exists().where(faces.c.tenant_id == _TENANT, faces.c.name == bindparam("name"))
 )
 
-INSERT_IMAGE = insert(images).returning(images.c.id)
-INSERT_FACE = insert(faces).returning(faces.c.id)
-INSERT_VECTOR = insert(vectors).returning(vectors.c.label)
+FACES_ON = (
+    select(faces.c.image_ref, vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
+    .join(faces, faces.c.id == vectors.c.face_id)
+    .where(faces.c.image_ref.in_(bindparam("images", expanding=True)))
+    .order_by(faces.c.id)
+)
+
+# One row or many, whose ids come in the order of the rows.
+INSERT_IMAGE = insert(images).returning(images.c.id, sort_by_parameter_order=True)
+INSERT_FACE = insert(faces).returning(faces.c.id, sort_by_parameter_order=True)
+INSERT_VECTOR = insert(vectors).returning(vectors.c.label, sort_by_parameter_order=True)
 
 RECORDS = FACES.where(faces.c.id.in_(bindparam("ids", expanding=True)))
 
 RECLAIM = delete(discarded).where(discarded.c.media_key.in_(bindparam("keys", expanding=True)))
+
+
+def insert_all(
+    connection: Connection, statement: ReturningInsert[int],
+    rows: Sequence[Mapping[str, Any]],
+) -> list[int]:
+    """Insert ``rows``; what is returned of each, in order."""
+    if not rows:
+        return []
+    # A row alone spares SQLAlchemy the search for batches.
+    given = rows[0] if len(rows) == 1 else rows
+    return list(connection.execute(statement, given).scalars())

@@ -31,6 +31,17 @@ def discard(connection: Connection, tenant_id: int, key: str, now: float) -> Non
     )
 
 
+def discard_many(
+    connection: Connection, tenant_id: int, keys: Sequence[str], now: float
+) -> None:
+    """Note it of each of ``keys``."""
+    if keys:
+        connection.execute(
+            insert(discarded),
+            [{"media_key": key, "tenant_id": tenant_id, "discarded_at": now} for key in keys],
+        )
+
+
 def discard_all(
     connection: Connection, tenant_id: int, keys: Select[str], now: float
 ) -> None:

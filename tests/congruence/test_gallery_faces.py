@@ -17,7 +17,7 @@ from pipeline.errors import (
     PersonNotFound,
     TenantNotFound,
 )
-from pipeline.gallery.enrol import MOST_COPIES
+from pipeline.gallery.entering import MOST_COPIES
 from pipeline.gallery.faces import by_labels
 from pipeline.types import Box, VectorModel
 from tests.gallery_factory import MODEL, Shelf, vector_of

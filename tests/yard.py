@@ -177,7 +177,7 @@ class Yard:
         """What `faceline ARGUMENTS` prints, run as a process of its own."""
         done = subprocess.run(
             [sys.executable, "-m", "infra.cli", *arguments],
-            env={**os.environ, **self._environment({})}, capture_output=True, text=True,
+            env={**os.environ, **self.environment()}, capture_output=True, text=True,
             check=False, timeout=3 * READY_S,
         )
         assert done.returncode == 0, done.stderr
@@ -204,10 +204,11 @@ class Yard:
     ) -> Process:
         self._logs += 1
         log = self.folder / f"{self._logs:02d}-{arguments[-1]}.log"
-        return Process(["-m", *arguments], {**self._environment(settings), **extra}, log)
+        return Process(["-m", *arguments], {**self.environment(settings), **extra}, log)
 
-    def _environment(self, settings: dict[str, object]) -> dict[str, str]:
-        chosen = {**self.settings.model_dump(exclude_unset=True), **settings}
+    def environment(self, settings: Mapping[str, object] | None = None) -> dict[str, str]:
+        """The variables that a process of this yard finds."""
+        chosen = {**self.settings.model_dump(exclude_unset=True), **(settings or {})}
         return {f"FACELINE_{name.upper()}": _plain(value) for name, value in chosen.items()}
 
     def _make_tenant(self) -> int:

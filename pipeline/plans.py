@@ -19,6 +19,7 @@ class Stage(StrEnum):
     EMBED = "embed"
     INDEX = "index"
     LIVENESS = "liveness"
+    BULK = "bulk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Plan:
     ``dimension`` is the length of embedding that the operation's answer promises, None
     when any will do. Of the faces that are embedded, ``measure`` wants
     the quality, ``gate`` that it passes the limits, and ``cut`` pictures. With ``clip``
-    its one picture is a clip.
+    its one picture is a clip. A ``patient`` job waits for as long as anything but its
+    pictures hinders it: a store that is away, a pack that is not the gallery's.
     """
 
     operation: str
@@ -45,6 +47,7 @@ class Plan:
     gate: bool = False
     cut: bool = False
     clip: bool = False
+    patient: bool = False
 
     def first(self, params: Mapping[str, object]) -> Stage:
         """Where a job with these parameters begins: at fetching only when one of its
@@ -86,5 +89,7 @@ PLANS = {
             "matrix", (Stage.FETCH, *_EMBEDDING), embed_faces=4, face_required=True, most_faces=4
         ),
         Plan("living", (Stage.LIVENESS,), clip=True),
+        # A chunk of a batch: everything at once, by workers of its own.
+        Plan("bulk", (Stage.BULK,), patient=True),
     )
 }

@@ -1,0 +1,285 @@
+"""Whether a photo of a bulk enrolment costs the same in a large gallery and a long queue.
+
+    python -m tests.benchmarks.bulk_growth --rounds 3
+    python -m tests.benchmarks.bulk_growth --only queue --sizes 1000,10000,100000
+
+`gallery`: galleries of so many made-up faces, written into SQL with their change log and
+read by an index process, into which `faceline enroll` brings photos. `queue`: the same
+into empty galleries while so many jobs of another stage wait, whose worker is not there.
+`backlog`: so many one-photo jobs of a bulk enrolment wait, and the workers do some of
+them. The sizes take turns, round after round, in one run: a machine whose speed drifts
+drifts for all. Cost is processor time an item of all parts, index and Redis included;
+the ratio is the median of the ratios to the smallest round by round. Prints a JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import insert, update
+
+from pipeline import keys
+from pipeline.batches.model import ItemState, NewItem, Options
+from pipeline.batches.store import BatchStore
+from pipeline.config import Settings
+from pipeline.database.engine import writing
+from pipeline.database.schema import changes, faces, images, jobs, tenants, vectors
+from pipeline.plans import Stage
+from pipeline.sessions import registry
+from pipeline.sources.base import About
+from tests.benchmarks.chart import Axis, line_chart, save
+from tests.bulk_photos import FACES, Recipe, pictures, write
+from tests.bulk_rig import Rig, open_rig
+
+BLOCK = 2000
+SETTLE_S = 2.0  # in which the index takes over the last faces
+LIMIT_S = 900.0
+KINDS = ("gallery", "queue", "backlog")
+
+# As in production, not as impatient as in tests.
+DEFAULTS = {
+    name: Settings.model_fields[name].default
+    for name in ("lease_s", "resend_after_s", "reconcile_interval_s")
+}
+
+
+# Filling -----------------------------------------------------------------------
+
+
+def fill_gallery(rig: Rig, count: int) -> None:
+    """``count`` faces, each on a picture of its own, that no photo has."""
+    tenant, settings = rig.stack.credentials.tenant_id, rig.stack.settings
+    info = registry.choose(settings)
+    model = {"pack": info.name, "model_sha256": info.recognition_model,
+             "dimension": info.dimension}
+    with writing(rig.stack.yard.engine) as connection:
+        for start in range(1, count + 1, BLOCK):
+            numbers = range(start, min(start + BLOCK, count + 1))
+            for table, rows in zip(
+                (images, faces, vectors, changes), _rows(tenant, numbers, model), strict=True
+            ):
+                connection.execute(insert(table), rows)
+        connection.execute(
+            update(tenants).where(tenants.c.id == tenant).values(log_number=count)
+        )
+
+
+def _rows(tenant: int, numbers: range, model: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    common = {"tenant_id": tenant, "created_at": 0.0}
+    drawn = np.random.default_rng(numbers.start).standard_normal((len(numbers), model["dimension"]))
+    units = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype("<f4")
+    yield [
+        {**common, "id": n, "image_id": f"i{n}", "sha256": f"{n:064}", "media_key": f"k{n}",
+         "size": 1, "width": 1, "height": 1, "format": "JPEG", "description": ""}
+        for n in numbers
+    ]
+    yield [
+        {**common, "id": n, "image_ref": n, "person_id": f"p{n}", "face_token": f"t{n}",
+         "name": f"made up {n}", "gender": "", "box": [], "landmarks": [], "score": 1.0,
+         "quality": {}, "face_key": f"f{n}"}
+        for n in numbers
+    ]
+    yield [
+        {**common, **model, "label": n, "face_id": n, "vector": unit.tobytes()}
+        for n, unit in zip(numbers, units, strict=True)
+    ]
+    yield [{"tenant_id": tenant, "number": n, "label": n} for n in numbers]
+
+
+def fill_queue(rig: Rig, count: int) -> None:
+    """``count`` jobs, with their messages, at a stage that nobody serves."""
+    now = time.time()
+    row = {
+        "tenant_id": rig.stack.add_tenant("waiting").tenant_id, "operation": "features",
+        "dialect": "e", "state": "queued", "stage": str(Stage.DECODE), "params": {}, "media": [],
+        "request_id": "growth", "digest": "0" * 64, "trace": [], "created_at": now,
+        "published_at": now,
+    }
+    ids = [f"{number:032x}" for number in range(count)]
+    with writing(rig.stack.yard.engine) as connection:
+        for start in range(0, count, BLOCK):
+            connection.execute(
+                insert(jobs), [{**row, "id": each} for each in ids[start : start + BLOCK]]
+            )
+    for each in ids:
+        rig.stack.yard.dispatcher.ring(each, Stage.DECODE)
+
+
+def fill_backlog(rig: Rig, count: int, photos: Sequence[bytes]) -> str:
+    """``count`` items that wait, each with a job of its own, the first ones with photos;
+    the batch's id."""
+    yard, tenant = rig.stack.yard, rig.stack.credentials.tenant_id
+    store = BatchStore(yard.engine)
+    batch, _ = store.open(tenant, "0" * 64, "made up", Options())
+    batch = store.take_over(batch.id, "growth", 3600.0)
+    for start in range(0, count, BLOCK):
+        numbers = range(start + 1, min(start + BLOCK, count) + 1)
+        fresh = [_item(rig, batch.id, number, photos) for number in numbers]
+        for job in store.add(batch, "growth", fresh, chunk=1).jobs:
+            yard.dispatcher.ring(job.id, job.stage)
+    return batch.id
+
+
+def _item(rig: Rig, batch: str, number: int, photos: Sequence[bytes]) -> NewItem:
+    media, tenant = rig.stack.yard.media, rig.stack.credentials.tenant_id
+    data = photos[number - 1] if number <= len(photos) else str(number).encode()
+    name = media.name(tenant, data)
+    key = keys.image_media(tenant, f"{batch}-{number}", name)
+    if number <= len(photos):
+        media.put(key, data)
+    return NewItem(
+        number=number, source_name=f"{number}.jpg", about=About(name=f"person {number}"),
+        state=ItemState.WAITING, sha256=keys.media_hash(key), media_key=key, size=len(data),
+        width=250, height=250,
+    )
+
+
+# Measuring ---------------------------------------------------------------------
+
+
+def cpu_s(rig: Rig, batch: str) -> dict[str, float]:
+    return dict(rig.sample(batch).cpu_s)
+
+
+def enrolled(rig: Rig, source: Path) -> tuple[int, dict[str, float]]:
+    """(items, processor seconds by part) of one command."""
+    before = cpu_s(rig, "")
+    cli = rig.enrol(source)
+    spent = 0.0
+    while cli.running:
+        spent = max(spent, cpu_s(rig, "").get("cli", 0.0))
+        time.sleep(0.1)
+    summary = cli.wait()
+    time.sleep(SETTLE_S)
+    after = cpu_s(rig, "")
+    items = int(rig.counts(rig.batch())[0]["items"])
+    assert summary["items"] == items
+    return items, {"cli": spent, **{part: after[part] - before.get(part, 0.0) for part in after}}
+
+
+def worked_off(rig: Rig, batch: str, count: int) -> tuple[int, dict[str, float]]:
+    """As ``enrolled``, of ``count`` items that wait already."""
+    rig.start_bulk()
+    _await(rig, batch, _ended(rig, batch) + count // 4)  # everything is loaded
+    first, before = _ended(rig, batch), cpu_s(rig, batch)
+    _await(rig, batch, first + count)
+    last, after = _ended(rig, batch), cpu_s(rig, batch)
+    rig.parts.pop("bulk").stop()
+    return last - first, {part: after[part] - before[part] for part in before}
+
+
+def _await(rig: Rig, batch: str, ended: int) -> None:
+    until = time.monotonic() + LIMIT_S
+    while _ended(rig, batch) < ended:
+        assert time.monotonic() < until, rig.stack.yard.logs()
+        time.sleep(0.1)
+
+
+def _ended(rig: Rig, batch: str) -> int:
+    counts = rig.counts(batch)[0]
+    return counts["items"] - counts["waiting"]
+
+
+def measure(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Cost an item by size, and its ratio to the smallest's."""
+    costs: dict[int, list[dict[str, float]]] = {size: [] for size in options.sizes}
+    turns: dict[int, Callable[[int], tuple[int, dict[str, float]]]] = {}
+    with ExitStack() as stack:
+        for size in options.sizes:
+            rig = stack.enter_context(open_rig(folder / f"{kind}-{size}", **DEFAULTS))
+            turns[size] = _prepare(kind, rig, size, options, folder)
+        for turn in range(options.rounds + 1):
+            for size in options.sizes:
+                items, spent = turns[size](turn)
+                if turn:  # in the first all is loaded
+                    costs[size].append({k: 1000 * v / items for k, v in spent.items()})
+    return _figures(costs)
+
+
+def _prepare(
+    kind: str, rig: Rig, size: int, options: argparse.Namespace, folder: Path
+) -> Callable[[int], tuple[int, dict[str, float]]]:
+    count = options.photos
+    if kind == "backlog":
+        recipe = Recipe(2 * count * (options.rounds + 1), options.seed)
+        made = [data for one, data in pictures(recipe, options.aligned) if one.kind in FACES]
+        batch = fill_backlog(rig, max(size, len(made)), made)
+        rig.start_upkeep()
+        return lambda turn: worked_off(rig, batch, count)
+    if kind == "gallery":
+        fill_gallery(rig, size)
+    else:
+        fill_queue(rig, size)
+    rig.start_bulk()
+    rig.start_upkeep()
+    rig.start_index()
+    return lambda turn: enrolled(rig, _source(turn, options, folder))
+
+
+def _source(turn: int, options: argparse.Namespace, folder: Path) -> Path:
+    source = folder / f"photos-{turn}"
+    if not source.exists():
+        write(source, Recipe(options.photos, options.seed + turn), options.aligned)
+    return source
+
+
+def _figures(costs: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
+    smallest = [sum(each.values()) for each in costs[min(costs)]]
+    found = {}
+    for size, rounds in costs.items():
+        totals = [sum(each.values()) for each in rounds]
+        ratios = [total / least for total, least in zip(totals, smallest, strict=True)]
+        found[str(size)] = {
+            "cpu_ms_per_item": round(statistics.median(totals), 2),
+            "by_part": {
+                part: round(statistics.median(each.get(part, 0.0) for each in rounds), 2)
+                for part in rounds[0]
+            },
+            "ratio": round(statistics.median(ratios), 3),
+        }
+    return found
+
+
+def draw(found: dict[str, dict[str, Any]]) -> str:
+    lines = {
+        kind: [(float(size), each["cpu_ms_per_item"]) for size, each in sizes.items()]
+        for kind, sizes in found.items()
+    }
+    return line_chart(
+        "Cost of a photo as gallery and queue grow", Axis("faces, or waiting jobs", log=True),
+        Axis("ms of processor time"), lines,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=Path, default=Path("../shared/faces"))
+    parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--sizes", default="1000,10000,100000")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--photos", type=int, default=320, help="of each size in each round")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--plot", type=Path, help="an SVG file to write")
+    options = parser.parse_args()
+    options.aligned = options.faces / "lfw_aligned"
+    options.sizes = [int(size) for size in options.sizes.split(",")]
+    with tempfile.TemporaryDirectory() as folder:
+        found = {
+            kind: measure(kind, options, Path(folder))
+            for kind in KINDS if options.only in (None, kind)
+        }
+    save(options.plot, draw(found))
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,11 @@ import cv2
 import numpy as np
 import pytest
 import requests
+from sqlalchemy import update
 
+from pipeline.database.engine import writing
+from pipeline.database.schema import vectors
+from pipeline.errors import PackMismatch
 from pipeline.types import Picture
 from tests.clips import encoded
 from tests.conftest import missing
@@ -195,6 +199,22 @@ def test_2_3_7_9(client: ApidClient, enrolled: int, blink: str) -> None:
         {"Fvideo": None}, {"Fid": None},
     ):
         assert client.code("POST", "living", **{**good, **wrong}) == 9
+
+
+def test_99_a_face_of_another_pack(
+    stack: Stack, client: ApidClient, material: Material, blink: str
+) -> None:
+    """The service cannot compare, though clip and face are good: held and polled alike."""
+    face = client.enrol(base64_of(jpeg(material.live(55, 56)[0])))
+    with writing(stack.yard.engine) as connection:
+        other = update(vectors).where(vectors.c.face_id == face).values(pack="another")
+        connection.execute(other)
+    held = client.call("POST", "living", Fid=face, Action=1, Fvideo=blink)
+
+    assert checked(held) == {"msg_code": 99}
+    job = held.headers["X-Job-Id"]
+    assert stack.jobs.get(client.credentials.tenant_id, job).error_code == PackMismatch.code
+    assert client.finished(job).content == held.content
 
 
 def test_mutated_clips_end_in_a_verdict_or_8(

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from api_shim import batches
 from api_shim.body import BodyReader
 from api_shim.dialects import c_envelope
 from api_shim.dialects.a import ApidFace
@@ -104,6 +105,7 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
         *documented,
         Route("/jobs/{job_id}", JobResource(service, dialects)),
         Route("/jobs/{job_id}/evidence", Evidence(service, dialects)),
+        *(Route(path, made) for path, made in batches.paths(service, bodies, shares).items()),
         Route("/health", Health(service)),
         *(Route(path, made) for path, made in references(dialects.values()).items()),
     ]

@@ -1,4 +1,4 @@
-"""Who may look at a job: whoever shows credentials of the tenant that submitted it."""
+"""Who may look at a job or a batch: whoever shows credentials of the tenant whose it is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def poller(
     nothing, not even that a job exists.
     """
     try:
-        tenant = _by_key(call, tenants) or _by_password(call, tenants)
+        tenant = by_header(call, tenants)
         for dialect in dialects:
             tenant = tenant or dialect.identify(call, job_id)
     except (BadInput, Refused, TenantNotFound) as error:
@@ -33,6 +33,13 @@ def poller(
     if tenant is None:
         raise JobNotFound
     return tenant
+
+
+def by_header(call: Call, tenants: TenantStore) -> Tenant | None:
+    """Whose credentials stand in the headers: ``X-API-Key``, or HTTP Basic with appId and
+    appSecret or api_id and api_secret. None when there are none, or the password is wrong.
+    Raises ``Refused``, ``TenantNotFound`` for a wrong key."""
+    return _by_key(call, tenants) or _by_password(call, tenants)
 
 
 def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:

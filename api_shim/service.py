@@ -23,6 +23,7 @@ from api_shim.intents import Intent, RemotePicture, SentPicture, StoredPicture
 from api_shim.rates import Rates
 from api_shim.waiting import Waiting
 from pipeline import keys
+from pipeline.batches.store import BatchStore
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import (
@@ -132,6 +133,7 @@ class Service:
         self.jobs = JobStore(self._engine, clock, tenant_keys)
         self.tenants = TenantStore(self._engine, open_vault(settings), clock)
         self.media = open_media(settings, tenant_keys)
+        self.batches = BatchStore(self._engine, clock, tenant_keys)
         self.records = Records.open(self._engine, self.tenants, self.jobs, self.media, clock)
         self._changes = ChangeLog(self._engine)
         self.gate = Gate(

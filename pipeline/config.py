@@ -157,6 +157,14 @@ class Settings(BaseSettings):
         "fetch_allow_networks."
     )
 
+    # Whole sources
+    import_url: str = Field(
+        "", description="Bucket, as `s3://bucket/folder` or `s3+http://host:port/bucket`, whose "
+        "objects applications may enrol by `POST /batches`, each those below `tID/` (`faceline "
+        "apps list` shows the number); read with the media store's credentials, never the media "
+        "store's bucket. Empty: switched off. The shim and upkeep must be told the same.",
+    )
+
     # Jobs
     hold_s: float = Field(
         30.0, ge=0, description="Seconds a response is held before it becomes 202."

@@ -59,6 +59,20 @@ def snapshot_media(tenant_id: int, number: int, writer: str, name: str) -> str:
     return f"{snapshots_prefix(tenant_id)}{number:012}-{writer}/{name}"
 
 
+def list_media(tenant_id: int, fingerprint: str, name: str) -> str:
+    """The key of a list of pictures to enrol, which its batch has until it is read."""
+    return f"{lists_prefix(tenant_id)}{fingerprint}/{name}"
+
+
+def lists_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/lists/"
+
+
+def list_owner(key: str) -> str:
+    """The fingerprint of the batch that a list is of."""
+    return key.split("/")[2]
+
+
 def tenant_prefix(tenant_id: int) -> str:
     return f"t{tenant_id}/"
 

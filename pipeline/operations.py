@@ -67,6 +67,7 @@ MOST_HITS = 100
 RECORD_OPERATIONS = (
     "list", "show", "rename", "delete", "image", "delete_image", "clear",
     "groups", "create_group", "change_group", "delete_group", "group", "bind", "unbind",
+    "batch",
 )
 
 

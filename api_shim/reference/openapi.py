@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from api_shim.dialects.base import Endpoint
-from api_shim.reference import groups, small
+from api_shim.reference import batches, groups, small
 from api_shim.reference.answers import ENDED, JOB, JSON, PROBLEM, PROGRESS, answers, later, respond
 from api_shim.reference.model import Field, Operation, Schema, answer_of, object_of
 
@@ -57,8 +57,10 @@ def describe(dialects: Iterable[Described]) -> Schema:
             "title": "faceline", "version": VERSION,
             "description": "Codes and rules: docs/api.md.",
         },
-        "tags": [{"name": TITLES[dialect.name]} for dialect in served],
-        "paths": {**paths, **_common(_answered(paths))},
+        "tags": [
+            *({"name": TITLES[dialect.name]} for dialect in served), {"name": batches.TITLE},
+        ],
+        "paths": {**paths, **batches.PATHS, **_common(_answered(paths))},
         "components": {"securitySchemes": {
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }},

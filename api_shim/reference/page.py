@@ -105,6 +105,8 @@ def _rows(schema: Schema, place: str, inside: str) -> list[tuple[str, str, Schem
 
 
 def _type(schema: Schema) -> str:
+    if isinstance(schema["type"], list):
+        return " or ".join(schema["type"])
     if schema["type"] == "array":
         return f"list of {_type(schema['items'])}"
     return "Base64" if "contentEncoding" in schema else str(schema["type"])

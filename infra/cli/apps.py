@@ -94,6 +94,7 @@ def list_apps(json: Json = False) -> None:
             [
                 {
                     "name": tenant.name,
+                    "number": tenant.id,
                     "disabled": tenant.disabled,
                     "credentials": [{"kind": kind, "id": public} for kind, public in ids],
                 }
@@ -102,10 +103,11 @@ def list_apps(json: Json = False) -> None:
         )
         return
     print_table(
-        ("name", "state", "appId", "X-API-Key begins", "Apid", "api_id"),
+        ("name", "number", "state", "appId", "X-API-Key begins", "Apid", "api_id"),
         (
             (
                 tenant.name,
+                tenant.id,
                 "disabled" if tenant.disabled else "active",
                 "\n".join(public for kind, public in ids if kind == "signed"),
                 "\n".join(public for kind, public in ids if kind == "key"),

@@ -50,8 +50,9 @@ OUR_ERRORS = frozenset(
 # (dialect, operation) whose success is free: document d, "adding a face is free".
 FREE_SUCCESSES = frozenset({("d", "enrol")})
 
-# Records that anybody may remove at any time, whatever he has used up.
-FREE_OPERATIONS = frozenset({"delete", "delete_image", "delete_group", "clear"})
+# Records that anybody may remove at any time, whatever he has used up; and batches, whose
+# items are counted in themselves.
+FREE_OPERATIONS = frozenset({"delete", "delete_image", "delete_group", "clear", "batch"})
 
 
 def of_success(dialect: str, operation: str) -> Cost:

@@ -21,6 +21,7 @@ MAX_SOURCE_NAME = 1024  # characters of an item's name within its source
 UNSHOWN = re.compile(
     r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+WRITTEN = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -33,6 +34,11 @@ def shown(name: str) -> str:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"{text[: MAX_SOURCE_NAME - 20]}...~{digest}"
+
+
+def unshown(text: str) -> str:
+    """The name that ``shown`` made ``text`` of, unless it was too long."""
+    return WRITTEN.sub(lambda match: chr(int(match[1] or match[2], 16)), text)
 
 
 def _written(match: re.Match[str]) -> str:

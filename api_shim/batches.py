@@ -1,0 +1,256 @@
+"""``/batches``: whole sources, enrolled in the background."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from starlette.types import Receive, Scope, Send
+
+from api_shim.batch_replies import batch_href, batch_json, items_json
+from api_shim.batch_request import (
+    BatchRequest,
+    ListRequest,
+    PageRequest,
+    read_batch,
+    read_query,
+    read_retry,
+)
+from api_shim.body import BodyReader, BodySize, Disconnected
+from api_shim.exchange import call_of, json_reply, problem, response
+from api_shim.intents import Call, Reply
+from api_shim.pollers import by_header
+from api_shim.protocol import check_place
+from api_shim.service import Service, in_thread
+from api_shim.shares import Shares, caller_of
+from api_shim.submit import POLL_AFTER_S, log_failure
+from pipeline import errors, keys
+from pipeline.batches.model import Batch, Options
+from pipeline.batches.unattended import encoded, named_list, named_prefix
+from pipeline.errors import FaceError
+from pipeline.gallery.tenants import Tenant
+from pipeline.jobs.store import MAX_KEY_CHARS
+from pipeline.secrets import digest
+from pipeline.sources.imports import import_location
+
+OPERATION = "batch"
+"""The name under which limits and permissions know the start of a batch."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+STATUSES: dict[type[FaceError], int] = {
+    errors.BadCredentials: 401,
+    errors.CredentialExpired: 401,
+    errors.TenantNotFound: 401,
+    errors.NotPermitted: 403,
+    errors.ConfigurationError: 403,
+    errors.LimitReached: 429,
+    errors.IdempotencyConflict: 409,
+    errors.Conflict: 409,
+    errors.CollectionNotFound: 400,
+    errors.NotFound: 404,
+    errors.MediaTooLarge: 413,
+    errors.BadInput: 400,
+}
+"""HTTP statuses of errors, the first that fits."""
+
+Handler = Callable[["BatchDesk", Call, Tenant], Reply]
+
+
+class BatchDesk:
+    """What is done at these paths. Methods block, and raise ``FaceError``."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._batches = service.batches
+
+    def admit(self, call: Call) -> Tenant:
+        """Whose request this is. Raises ``BadCredentials``."""
+        tenant = by_header(call, self._service.tenants)
+        if tenant is None:
+            raise errors.BadCredentials
+        return tenant
+
+    def start(self, call: Call, tenant: Tenant) -> Reply:
+        with self._service.gate.visit("", OPERATION, call) as visit:
+            visit.admit(tenant)
+            self._require_imports(tenant)
+            request = read_batch(call.body)
+            self._check_collections(tenant, request)
+            batch, fresh = self._opened(tenant, request, call.headers.get("idempotency-key"))
+        headers = {"Location": batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
+        return json_reply(202 if fresh else 200, batch_json(batch), headers)
+
+    def list(self, call: Call, tenant: Tenant) -> Reply:
+        asked = read_query(call.query, ListRequest)
+        page = self._batches.listed(tenant.id, offset=asked.offset, limit=asked.limit)
+        return json_reply(
+            200, {"total": page.total, "batches": [batch_json(each) for each in page.batches]}
+        )
+
+    def show(self, call: Call, tenant: Tenant) -> Reply:
+        batch = self._own(call, tenant)
+        return json_reply(200, batch_json(batch, self._batches.reasons(batch.id)))
+
+    def items(self, call: Call, tenant: Tenant) -> Reply:
+        batch = self._own(call, tenant)
+        asked = read_query(call.query, PageRequest)
+        found = self._batches.items(
+            batch.id, after=asked.after, limit=asked.limit, state=asked.state,
+            reason=asked.reason,
+        )
+        return json_reply(200, items_json(found, asked.limit))
+
+    def cancel(self, call: Call, tenant: Tenant) -> Reply:
+        batch = self._own(call, tenant)
+        ended = self._batches.cancel(tenant.id, batch.id, self._service.jobs)
+        return json_reply(200, batch_json(ended))
+
+    def retry(self, call: Call, tenant: Tenant) -> Reply:
+        batch = self._own(call, tenant)
+        if not batch.options.unattended:
+            raise errors.BatchBusy("An operator reads this batch's source: he can repeat it.")
+        self._require_imports(tenant)
+        asked = read_retry(call.body)
+        count = self._batches.retry(
+            tenant.id, batch.id, states=asked.item_states, reasons=asked.reasons
+        )
+        again = self._batches.get(tenant.id, batch.id)
+        return json_reply(200, {"retried": count, **batch_json(again)})
+
+    # -- starting -----------------------------------------------------------------
+
+    def _opened(
+        self, tenant: Tenant, request: BatchRequest, key: str | None
+    ) -> tuple[Batch, bool]:
+        """(a new batch, True), or (the earlier one under the same key, False). Raises
+        ``IdempotencyConflict`` when that is another."""
+        fingerprint = digest("batch", str(tenant.id), _checked(key) or uuid.uuid4().hex)
+        source = self._source(tenant, request, fingerprint)
+        options = Options(
+            collection=request.collection, faces=request.faces, gate=request.gate,
+            refuse_doubles=request.refuse_doubles, layout=request.layout, unattended=True,
+        )
+        batch, fresh = self._batches.open(tenant.id, fingerprint, source, options)
+        if not fresh and (batch.source, batch.options) != (source, options):
+            raise errors.IdempotencyConflict
+        return batch, fresh
+
+    def _source(self, tenant: Tenant, request: BatchRequest, fingerprint: str) -> str:
+        """What the batch is to be made of; a list is stored. One that is stored and
+        becomes no batch is swept."""
+        if request.items is None:
+            return named_prefix(request.prefix or "")
+        data, media = encoded(request.items), self._service.media
+        key = keys.list_media(tenant.id, fingerprint, media.name(tenant.id, data))
+        media.put(key, data)
+        return named_list(key)
+
+    def _require_imports(self, tenant: Tenant) -> None:
+        import_location(self._service.settings, tenant.id)
+
+    def _check_collections(self, tenant: Tenant, request: BatchRequest) -> None:
+        named = {request.collection, *(item.collection for item in request.items or ())}
+        self._service.records.collections.resolve(tenant.id, sorted(named - {""}))
+
+    def _own(self, call: Call, tenant: Tenant) -> Batch:
+        batch_id = call.path_values["batch_id"]
+        if _ID.fullmatch(batch_id) is None:
+            raise errors.BatchNotFound
+        return self._batches.get(tenant.id, batch_id)
+
+
+class BatchPath:
+    """One of the paths, as an ASGI application."""
+
+    def __init__(
+        self, service: Service, desk: BatchDesk, handlers: Mapping[str, Handler],
+        bodies: BodyReader, shares: Shares, size: BodySize = BodySize.PLAIN,
+    ) -> None:
+        self._service = service
+        self._desk = desk
+        self._handlers = handlers
+        self._bodies = bodies
+        self._shares = shares
+        self._size = size
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(Disconnected):
+            reply = await self._reply(scope, receive)
+            await response(reply)(scope, receive, send)
+
+    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
+        call = call_of(scope)
+        method = "GET" if call.method == "HEAD" else call.method
+        handler = self._handlers.get(method)
+        if handler is None:
+            allow = ", ".join(sorted(self._handlers))
+            return problem(
+                405, "method_not_allowed", f"The path takes {allow}.", {"Allow": allow}
+            )
+        try:
+            check_place(scope)
+            return await self._handled(handler, call, scope, receive)
+        except Exception as error:  # noqa: BLE001  # the one place where they become answers
+            log_failure(error, call)
+            return failure(error)
+
+    async def _handled(
+        self, handler: Handler, call: Call, scope: Scope, receive: Receive
+    ) -> Reply:
+        def handled(whole: Call) -> Reply:
+            return handler(self._desk, whole, self._desk.admit(whole))
+
+        if call.method != "POST":
+            return await in_thread(self._service.threads.look, handled, call)
+        caller = caller_of(call, scope)
+        async with (
+            self._bodies.read(receive, call.headers, self._size, caller=caller) as body,
+            self._shares.of(caller),
+        ):
+            return await in_thread(
+                self._service.threads.intake, handled, replace(call, body=body)
+            )
+
+
+def paths(service: Service, bodies: BodyReader, shares: Shares) -> dict[str, BatchPath]:
+    """The applications by their paths."""
+    desk = BatchDesk(service)
+
+    def made(size: BodySize = BodySize.PLAIN, **handlers: Handler) -> BatchPath:
+        return BatchPath(service, desk, handlers, bodies, shares, size)
+
+    return {
+        "/batches": made(BodySize.PICTURES, GET=BatchDesk.list, POST=BatchDesk.start),
+        "/batches/{batch_id}": made(GET=BatchDesk.show),
+        "/batches/{batch_id}/items": made(GET=BatchDesk.items),
+        "/batches/{batch_id}/cancel": made(POST=BatchDesk.cancel),
+        "/batches/{batch_id}/retry": made(POST=BatchDesk.retry),
+    }
+
+
+def failure(error: Exception) -> Reply:
+    """An error as an answer."""
+    if isinstance(error, errors.Unavailable):
+        message = type(error)().message
+        return problem(503, error.code, message, {"Retry-After": str(POLL_AFTER_S)})
+    for kind, status in STATUSES.items():
+        if isinstance(error, kind):
+            headers = {}
+            if isinstance(error, errors.LimitReached):
+                headers["Retry-After"] = str(max(round(error.retry_after_s + 0.5), 1))
+            return problem(status, error.code, error.message, headers)
+    return problem(500, FaceError.code, "Internal error.")
+
+
+def _checked(key: str | None) -> str | None:
+    if key is not None and (
+        not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable())
+    ):
+        raise errors.InvalidParameter(
+            f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable ASCII characters"
+        )
+    return key

@@ -1,0 +1,122 @@
+"""How far a batch is, said to people."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+from rich.console import Console
+
+from infra.cli.batch_progress import View, expected, far, outcomes, showing, speed
+from infra.cli.pace import Pace, duration
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def view(enrolled: int = 0, waiting: int = 0, **more: object) -> View:
+    counts = {"enrolled": enrolled, "duplicate": 0, "rejected": 0, "cancelled": 0}
+    return View(counts, waiting, **more)  # type: ignore[arg-type]
+
+
+def test_a_pace_is_that_of_late() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    assert pace.rate == 0
+    assert pace.left_s(5) is None
+    for second in range(100):
+        pace.note(1000 + second * (2 if second < 50 else 20))
+        clock.now += 1
+
+    assert math.isclose(pace.rate, 20, rel_tol=0.02)
+    left = pace.left_s(200)
+    assert left is not None
+    assert math.isclose(left, 10, rel_tol=0.02)
+
+
+def test_what_was_done_before_counts_for_no_pace() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.note(900_000)
+    clock.now += 10
+    pace.note(900_010)
+    assert pace.rate == 1
+
+
+def test_a_pace_keeps_little() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    for done in range(100_000):
+        pace.note(done)
+        clock.now += 0.01
+    assert len(pace._moments) < 80
+    assert 90 < pace.rate < 110
+
+
+@pytest.mark.parametrize(("seconds", "said"), [
+    (0.2, "0:00"), (7, "0:07"), (750, "12:30"), (11_250, "3:07:30"), (190_000, "2 d 4 h"),
+])
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(("shown", "said"), [
+    (view(0), "0 items"),
+    (view(0, total=1), "0%, 0 of 1 items"),
+    (view(1, total=1), "100%, 1 of 1 items"),
+    (view(0, total=0), "100%, 0 of 0 items"),
+    (view(520_000, total=1_000_000), "52%, 520,000 of 1,000,000 items"),
+    (view(999_999, total=1_000_000, about=True), "99%, 999,999 of about 1,000,000 items"),
+    (view(7, total=5, about=True), "99%, 7 of about 5 items"),
+])
+def test_how_far(shown: View, said: str) -> None:
+    assert far(shown) == said
+
+
+def test_how_many_are_expected() -> None:
+    assert expected(0, 0, 100) is None
+    assert expected(10, 5, 0) is None
+    assert expected(10, 50, 100) == 20
+    assert expected(10, 200, 100) == 10
+
+
+def test_speed_is_told_once_it_is_known() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.note(0)
+    assert speed(view(0, total=100), pace) == ""
+    clock.now += 2
+    pace.note(10)
+    assert speed(view(10, total=100), pace) == ", 5.0/s, 0:18 left"
+    assert speed(view(10), pace) == ", 5.0/s"
+
+
+def test_outcomes_name_what_there_always_is() -> None:
+    assert outcomes(view(1200, 3)) == "1,200 enrolled, 0 duplicate, 0 rejected, 3 in work"
+
+
+def test_lines_where_there_is_no_terminal() -> None:
+    lines: list[str] = []
+    with showing(Console(file=io.StringIO()), lines.append) as show:
+        show(view(0, 1))
+        show(view(1, 0, total=1))
+        show(view(1, 0, total=1, waits_for="Redis"))
+    assert lines[0] == "0 items: 0 enrolled, 0 duplicate, 0 rejected, 1 in work"
+    assert len(lines) == 2
+    assert lines[1].endswith("0 in work; waits: Redis")
+
+
+def test_a_terminal_has_a_bar() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=100)
+    with showing(console, pytest.fail) as show:
+        show(view(0, 64, reading="ada/1.jpg"))
+        show(view(1, 0, total=1_000_000, waits_for="a worker"))
+    assert "1 of 1,000,000 items" in text.getvalue()
+    assert "waits: a worker" in text.getvalue()

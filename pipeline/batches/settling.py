@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 
-from pipeline.batches.model import BatchItem, Outcome, WaitingItem
+from pipeline.batches import ending
+from pipeline.batches.model import BatchItem, ItemState, Outcome, WaitingItem
+from pipeline.batches.statements import CHUNK, DOUBLES, LOCK_BATCH, SET_ITEM, item_of
+from pipeline.gallery.trash import discard_many
 
 
 def lock_items(
@@ -15,16 +20,84 @@ def lock_items(
     """Those of a chunk's items that still wait, in order of their numbers. The first thing
     of a chunk's effect after ``gallery.changes.take``: holds the batch's row until the
     transaction ends. Empty when the batch is gone."""
-    raise NotImplementedError
+    if connection.execute(LOCK_BATCH, {"batch": batch_id}).one_or_none() is None:
+        return []
+    items = _waiting(connection, batch_id, numbers)
+    wanted = {item.number: [item.about.collection] for item in items}
+    asked = {"batch": batch_id, "numbers": list(wanted)}
+    for row in connection.execute(DOUBLES, asked):
+        wanted[row.original].append(row.collection or "")
+    return [
+        WaitingItem(item, tuple(filter(None, dict.fromkeys(wanted[item.number]))))
+        for item in items
+    ]
 
 
 def settle_items(
     connection: Connection, batch_id: str, outcomes: Sequence[Outcome], now: float
-) -> list[BatchItem]:
+) -> list[int]:
     """Record what became of items that ``lock_items`` gave in this transaction, and count
     it; a batch that is read to its end and of which nothing waits any more is done.
 
-    The items that it was done to: one that had ended is left as it is. The objects of
-    rejected and duplicate items are discarded; those of enrolled ones are the picture's.
+    The numbers of the items that it was done to: one that had ended is left as it is. The
+    objects of rejected items are discarded; what becomes of the others' is said by
+    ``gallery.entering``, which knows whether a picture's row has taken them.
     """
-    raise NotImplementedError
+    there = {
+        item.number: item
+        for item in _waiting(connection, batch_id, [each.number for each in outcomes])
+    }
+    done = {each.number: each for each in outcomes if each.number in there}
+    if not done:
+        return []
+    connection.execute(SET_ITEM, [_values(batch_id, outcome) for outcome in done.values()])
+    _tell_doubles(connection, batch_id, done)
+    rejected = [
+        there[number].media_key for number, outcome in done.items()
+        if outcome.state is ItemState.REJECTED and there[number].media_key
+    ]
+    discard_many(connection, there[next(iter(done))].tenant_id, rejected, now)
+    ended = Counter(outcome.state for outcome in done.values())
+    ending.count(
+        connection, batch_id, now, more_waiting=-len(done),
+        **{f"more_{state}": number for state, number in ended.items()},
+    )
+    return sorted(done)
+
+
+def _waiting(
+    connection: Connection, batch_id: str, numbers: Sequence[int]
+) -> list[BatchItem]:
+    asked = {"batch": batch_id, "numbers": sorted(numbers)}
+    return [item_of(row) for row in connection.execute(CHUNK, asked)]
+
+
+def _values(batch_id: str, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "batch": batch_id, "which": outcome.number, "state": outcome.state.value,
+        "reason": outcome.reason or None, "detail": outcome.detail or None,
+        "original": outcome.original, "image_ref": outcome.image_ref,
+        "face_id": outcome.face_id, "faces": outcome.faces, "judged": outcome.judged,
+        "media_key": None,
+    }
+
+
+def _tell_doubles(
+    connection: Connection, batch_id: str, done: dict[int, Outcome]
+) -> None:
+    """Let the items with the same bytes know the picture that is enrolled now: they are
+    erased with it."""
+    enrolled = [number for number, outcome in done.items() if outcome.image_ref is not None]
+    if not enrolled:
+        return
+    rows = connection.execute(DOUBLES, {"batch": batch_id, "numbers": enrolled})
+    values = [
+        {
+            "batch": batch_id, "which": row.number,
+            "image_ref": done[row.original].image_ref, "face_id": done[row.original].face_id,
+            "faces": done[row.original].faces,
+        }
+        for row in rows
+    ]
+    if values:
+        connection.execute(SET_ITEM, values)

@@ -1,28 +1,37 @@
-"""Batches and their items in SQL."""
+"""Batches and their items in SQL: whoever opens, feeds and ends them. The end of a chunk
+is in ``settling``."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
-from pipeline.batches.model import (
-    Batch,
-    BatchItem,
-    BatchPage,
-    ItemState,
-    JsonObject,
-    KnownItem,
-    KnownPicture,
-    NewItem,
-    Options,
+from pipeline.batches import ending
+from pipeline.batches.adding import Adding, steps
+from pipeline.batches.model import Batch, BatchState, ItemState, JsonObject, NewItem, Options
+from pipeline.batches.reader import BatchReader
+from pipeline.batches.statements import (
+    COUNT,
+    FIND_FINGERPRINT,
+    INSERT_BATCH,
+    LET_GO,
+    LOCK_BATCH,
+    RENEW,
+    SET_BATCH,
+    STATES,
+    TAKE_OVER,
+    batch_of,
 )
+from pipeline.database.engine import reading, writing
+from pipeline.errors import BatchBusy, BatchCancelled, BatchNotFound, TenantNotFound
+from pipeline.gallery.changes import take
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
-from pipeline.secrets import KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,51 +42,38 @@ class Added:
     jobs: tuple[Job, ...]
 
 
-class BatchStore:
-    """All that is done to batches but the end of a chunk (``settling``). ``clock`` gives
-    epoch seconds. Every method may raise ``DatabaseUnavailable``."""
-
-    def __init__(
-        self, engine: Engine, clock: Callable[[], float] = time.time,
-        keys: KeySource | None = None,
-    ) -> None:
-        self._engine = engine
-        self._clock = clock
-        self._keys = keys
-
-    # -- whoever starts or looks ----------------------------------------------------
+class BatchStore(BatchReader):
+    """All that is done to batches but the end of a chunk. Every method may raise
+    ``DatabaseUnavailable``."""
 
     def open(
         self, tenant_id: int, fingerprint: str, source: str, options: Options
     ) -> tuple[Batch, bool]:
         """(the batch, True) when it is new, else (the earlier one, False). Raises
         ``TenantNotFound``."""
-        raise NotImplementedError
+        now = self._clock()
+        values = {
+            "id": uuid.uuid4().hex, "tenant_id": tenant_id, "fingerprint": fingerprint,
+            "source": source, "options": options.asked(), "state": BatchState.READING.value,
+            "exhausted": False, "created_at": now, "updated_at": now,
+        }
+        earlier = self._by_fingerprint(tenant_id, fingerprint)
+        if earlier is not None:
+            return earlier, False
+        try:
+            with writing(self._engine, durable=True) as connection:
+                return batch_of(connection.execute(INSERT_BATCH, values).one()), True
+        except IntegrityError as error:
+            earlier = self._by_fingerprint(tenant_id, fingerprint)
+            if earlier is None:
+                raise TenantNotFound from error
+            return earlier, False
 
-    def get(self, tenant_id: int | None, batch_id: str) -> Batch:
-        """A tenant's batch; None: anybody's. Raises ``BatchNotFound``."""
-        raise NotImplementedError
-
-    def listed(
-        self, tenant_id: int | None = None, *, offset: int = 0, limit: int = 50
-    ) -> BatchPage:
-        """Batches, newest first."""
-        raise NotImplementedError
-
-    def items(
-        self, batch_id: str, *, after: int = 0, limit: int = 1000,
-        state: ItemState | None = None, reason: str | None = None,
-    ) -> list[BatchItem]:
-        """Items past the number ``after`` in their order."""
-        raise NotImplementedError
-
-    def reasons(self, batch_id: str) -> Counter[tuple[ItemState, str]]:
-        """How many items ended for each reason; reads the index of those that did."""
-        raise NotImplementedError
-
-    def in_flight(self, batch_id: str) -> int:
-        """How many jobs of the batch have not ended."""
-        raise NotImplementedError
+    def _by_fingerprint(self, tenant_id: int, fingerprint: str) -> Batch | None:
+        asked = {"tenant": tenant_id, "mark": fingerprint}
+        with reading(self._engine) as connection:
+            row = connection.execute(FIND_FINGERPRINT, asked).one_or_none()
+        return None if row is None else batch_of(row)
 
     # -- the one submitter ----------------------------------------------------------
 
@@ -86,33 +82,36 @@ class BatchStore:
 
         Raises ``BatchBusy`` while another one does, ``BatchNotFound``, ``BatchCancelled``.
         """
-        raise NotImplementedError
+        now = self._clock()
+        asked = {"batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s}
+        with writing(self._engine) as connection:
+            row = connection.execute(TAKE_OVER, asked).one_or_none()
+        return batch_of(row) if row is not None else self._lost(batch_id)
 
     def renew(
         self, batch_id: str, submitter: str, lease_s: float, position: float | None = None
     ) -> Batch:
         """Say that the submitter is alive, and how much (0 to 1) he has read. Raises
         ``BatchBusy`` when he has lost the batch, ``BatchNotFound``, ``BatchCancelled``."""
-        raise NotImplementedError
+        now = self._clock()
+        asked = {
+            "batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s,
+            "part": position,
+        }
+        with writing(self._engine) as connection:
+            row = connection.execute(RENEW, asked).one_or_none()
+        return batch_of(row) if row is not None else self._lost(batch_id)
+
+    def _lost(self, batch_id: str) -> Batch:
+        batch = self.get(None, batch_id)
+        if batch.state is BatchState.CANCELLED:
+            raise BatchCancelled
+        raise BatchBusy
 
     def let_go(self, batch_id: str, submitter: str) -> None:
         """Stop reading; the batch stays as it is."""
-        raise NotImplementedError
-
-    def unattended(self) -> list[Batch]:
-        """Batches that the service is to read itself and nobody reads."""
-        raise NotImplementedError
-
-    def known_names(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
-        """Those of the names (at most some hundreds) that are items of the batch."""
-        raise NotImplementedError
-
-    def known_pictures(
-        self, batch: Batch, hashes: Sequence[str], judged: str = ""
-    ) -> dict[str, KnownPicture]:
-        """What is known of pictures by their ``sha256``; ``judged`` is the fingerprint
-        under which one that was unfit would be again, empty: none would."""
-        raise NotImplementedError
+        with writing(self._engine) as connection:
+            connection.execute(LET_GO, {"batch": batch_id, "holder": submitter})
 
     def add(
         self, batch: Batch, submitter: str, items: Sequence[NewItem], *, chunk: int
@@ -121,21 +120,57 @@ class BatchStore:
         transaction. Duplicates of enrolled pictures are bound to their collections.
 
         Raises ``BatchBusy`` when the submitter has lost the batch (nothing is recorded),
-        ``BatchNotFound``, ``BatchCancelled``.
+        ``BatchNotFound``, ``BatchCancelled``, ``TenantNotFound``.
         """
-        raise NotImplementedError
+        key = self._keys.of(batch.tenant_id)
+        doubles = any(item.state is ItemState.DUPLICATE for item in items)
+        # What a power cut takes is read again.
+        with writing(self._engine) as connection:
+            writer = take(connection, batch.tenant_id, key) if doubles else None
+            held = _hold(connection, batch.id, submitter)
+            again = _again(connection, held, items)
+            adding = Adding(connection, held, key, self._clock())
+            gone: set[int] = set()
+            if writer is not None:
+                items, gone = adding.resolve_doubles(items, writer)
+            jobs, of = adding.submit(items, chunk)
+            adding.write(items, of, gone, again)
+            row = connection.execute(
+                COUNT, {"batch": batch.id, "now": self._clock(), **steps(items, again)}
+            ).one()
+        return Added(batch_of(row), tuple(jobs))
 
     def exhaust(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
-        """The source is read to its end: the batch is done when nothing waits. Raises as
-        ``renew``."""
-        raise NotImplementedError
+        """The source is read to its end: what was to be read again and was not there is
+        rejected, and the batch is done when nothing waits. Raises as ``renew``."""
+        now = self._clock()
+        with writing(self._engine, durable=True) as connection:
+            batch = _hold(connection, batch_id, submitter)
+            missing = ending.reject_missing(connection, batch)
+            connection.execute(
+                SET_BATCH,
+                {
+                    "batch": batch_id, "exhausted": True, "state": BatchState.WORKING.value,
+                    "total": total, "position": 1.0, "submitter": None,
+                    "submitter_until": 0.0,
+                },
+            )
+            return ending.count(
+                connection, batch_id, now, more_waiting=-missing, more_rejected=missing
+            )
 
     # -- the operator's side ----------------------------------------------------------
 
     def cancel(self, tenant_id: int | None, batch_id: str, jobs: JobStore) -> Batch:
         """End a batch: what waits is cancelled, with its jobs and its objects; what is
-        enrolled stays. Raises ``BatchNotFound``."""
-        raise NotImplementedError
+        enrolled stays, and a batch that is done, too. Raises ``BatchNotFound``."""
+        batch = self.get(tenant_id, batch_id)
+        with writing(self._engine, durable=True) as connection:
+            cancelled, left = ending.cancel(connection, batch.id, self._clock())
+        # Afterwards: whoever ends a job has its row first, and then waits for the batch's.
+        for job_id in left:
+            jobs.cancel(batch.tenant_id, job_id)
+        return cancelled
 
     def retry(
         self, tenant_id: int | None, batch_id: str, *,
@@ -144,17 +179,63 @@ class BatchStore:
     ) -> int:
         """Have rejected and cancelled items (for these reasons, None: for any) read again
         by the next submitter; how many. Raises ``BatchNotFound``."""
-        raise NotImplementedError
+        batch = self.get(tenant_id, batch_id)
+        changed = 0
+        while True:
+            with writing(self._engine) as connection:
+                more = ending.retry(connection, batch.id, states, reasons, self._clock())
+            changed += more
+            if more < ending.PORTION:
+                return changed
 
     def forget(self, tenant_id: int | None, batch_id: str) -> None:
         """Remove a batch's record; what it enrolled stays. Raises ``BatchNotFound``,
-        ``BatchBusy`` while items of it wait."""
-        raise NotImplementedError
+        ``BatchBusy`` while it is read or items of it wait."""
+        batch = self.get(tenant_id, batch_id)
+        with writing(self._engine) as connection:
+            ending.close(connection, batch.id, self._clock())
+        ending.remove(self._engine, batch.id)
 
     def expire(self, older_than_s: float, limit: int = 10) -> int:
-        """Remove batches that ended at least so long ago; how many."""
-        raise NotImplementedError
+        """Remove batches of which nothing was heard for so long; how many."""
+        old = ending.expired(self._engine, self._clock(), older_than_s, limit)
+        for batch_id in old:
+            with writing(self._engine) as connection:
+                ending.cancel(connection, batch_id, self._clock())
+            ending.remove(self._engine, batch_id)
+        return len(old)
 
     def set_findings(self, batch_id: str, findings: JsonObject) -> None:
-        """Keep what was found in a batch that is done."""
-        raise NotImplementedError
+        """Keep what was found in a batch that is done. It names items by their numbers
+        and nobody: what is said of an erased person must go with the items."""
+        with writing(self._engine) as connection:
+            connection.execute(SET_BATCH, {"batch": batch_id, "findings": findings})
+
+
+def _hold(connection: Connection, batch_id: str, submitter: str) -> Batch:
+    """The batch's row, held until the transaction ends."""
+    row = connection.execute(LOCK_BATCH, {"batch": batch_id}).one_or_none()
+    if row is None:
+        raise BatchNotFound
+    batch = batch_of(row)
+    if batch.state is BatchState.CANCELLED:
+        raise BatchCancelled
+    if batch.submitter != submitter or batch.state is not BatchState.READING:
+        raise BatchBusy
+    return batch
+
+
+def _again(connection: Connection, batch: Batch, items: Sequence[NewItem]) -> set[int]:
+    """The numbers of those items that were met before and were to be read again. Raises
+    ``BatchBusy`` when the others are not the next ones of the batch."""
+    former = [item.number for item in items if item.number <= batch.items]
+    fresh = [item.number for item in items if item.number > batch.items]
+    rows: list[Any] = []
+    if former:
+        asked = {"batch": batch.id, "numbers": former}
+        rows = list(connection.execute(STATES, asked).all())
+    again = {row.number for row in rows if row.state == ItemState.AGAIN}
+    following = list(range(batch.items + 1, batch.items + 1 + len(fresh)))
+    if len(again) != len(former) or fresh != following:
+        raise BatchBusy
+    return again

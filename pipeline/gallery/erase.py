@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Table, delete, exists, func, select, updat
 
 from pipeline.database.mentions import forget
 from pipeline.database.schema import bindings, faces, images, vectors
+from pipeline.gallery.batched import forget_items
 from pipeline.gallery.changes import Writer
 from pipeline.gallery.trash import discard_all
 
@@ -21,7 +22,7 @@ def erase_faces(
     writer: Writer, face_ids: Sequence[int], now: float, *, keep_images: bool
 ) -> int:
     """Delete faces with their vectors, bindings and face pictures, and what ended jobs
-    say of them; how many there were.
+    and batches say of them; how many there were.
 
     A picture that no face hangs on any more stays with its description, in the list
     under the id of its last face (``keep_images``), or goes too.
@@ -42,6 +43,7 @@ def _erase(writer: Writer, face_ids: Sequence[int], now: float, keep_images: boo
     ids = [row.id for row in chosen]
     forget(connection, ids, now)
     pictures = sorted({row.image_ref for row in chosen})
+    forget_items(connection, pictures, now)
     writer.note_all(select(vectors.c.label).where(vectors.c.face_id.in_(ids)))
     discard_all(
         connection, writer.tenant_id, select(faces.c.face_key).where(faces.c.id.in_(ids)), now
@@ -76,6 +78,7 @@ def erase_bare(writer: Writer, chosen: ColumnElement[bool], now: float) -> None:
     discard_all(
         writer.connection, writer.tenant_id, select(images.c.media_key).where(*bare), now
     )
+    forget_items(writer.connection, select(images.c.id).where(*bare), now)
     writer.connection.execute(delete(images).where(*bare))
 
 

@@ -1,7 +1,8 @@
 """Permanent objects without a row, and rows without their object.
 
 A worker stores the media of an enrolment before the transaction that enrols; when it
-dies in between, or has lost its job to another worker, the objects are left over.
+dies in between, or has lost its job to another worker, the objects are left over. So are
+those of a batch whose submitter dies before their items are recorded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sqlalchemy import Column, Engine, Table, select
 
 from pipeline import keys
 from pipeline.database.engine import reading
-from pipeline.database.schema import faces, images
+from pipeline.database.schema import batch_items, batches, faces, images
 from pipeline.media.base import MediaStore
 
 # Seconds that an object without a row is left alone: no job takes as long from storing
@@ -90,10 +91,25 @@ class Sweep:
         """Delete those objects that no row names, not even a fresh one."""
         doomed = set(strangers)
         if doomed:
+            # First: what an item of a batch lets go is its picture's by then.
+            doomed.difference_update(self._waiting(tenant_id))
             doomed.difference_update(key for key, _ in self._rows(table, column, tenant_id))
         for key in doomed:
             self.media.delete(key)
         return len(doomed)
+
+    def _waiting(self, tenant_id: int) -> list[str]:
+        """The objects of batches' items that wait: bounded by what is in flight."""
+        query = (
+            select(batch_items.c.media_key)
+            .join(batches, batches.c.id == batch_items.c.batch_id)
+            .where(
+                batches.c.tenant_id == tenant_id, batch_items.c.state == "waiting",
+                batch_items.c.media_key.is_not(None),
+            )
+        )
+        with reading(self.engine) as connection:
+            return [key for key in connection.execute(query).scalars() if key is not None]
 
     def _still_named(
         self, table: Table, column: Column[str], tenant_id: int, lost: set[int]

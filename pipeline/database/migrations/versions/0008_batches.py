@@ -47,7 +47,6 @@ def _batches() -> None:
             "tenant_id", "fingerprint", name="uq_batches_tenant_id_fingerprint"
         ),
     )
-    op.create_index("ix_batches_finished_at", "batches", ["finished_at"])
 
 
 def _items() -> None:

@@ -1,0 +1,165 @@
+"""How batches end before their time, begin again and are forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, func, select, update
+
+from pipeline.batches.model import GONE, Batch, BatchState, ItemState
+from pipeline.batches.statements import COUNT, LOCK_BATCH, SET_BATCH, batch_of
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import batch_items, batches
+from pipeline.errors import BatchBusy, BatchNotFound
+from pipeline.gallery.trash import discard_all
+
+# Items changed in one transaction: SQLite lets nobody else write for some ten
+# milliseconds.
+PORTION = 2000
+
+COUNTERS = ("items", "waiting", "enrolled", "duplicate", "rejected", "cancelled")
+
+_OPEN = (ItemState.WAITING.value, ItemState.AGAIN.value)
+
+
+def count(connection: Connection, batch_id: str, now: float, **more: int) -> Batch:
+    """Change a batch's counters (``more_waiting=-1``); it is done when that was the last
+    that waited of a source that is read."""
+    steps = {f"more_{name}": more.pop(f"more_{name}", 0) for name in COUNTERS}
+    assert not more, more
+    row = connection.execute(COUNT, {"batch": batch_id, "now": now, **steps}).one()
+    return batch_of(row)
+
+
+def reject_missing(connection: Connection, batch: Batch) -> int:
+    """Reject the items that were to be read again and are not in the source any more."""
+    return connection.execute(
+        update(batch_items)
+        .where(
+            batch_items.c.batch_id == batch.id, batch_items.c.state == ItemState.AGAIN.value
+        )
+        .values(state=ItemState.REJECTED.value, reason=GONE)
+    ).rowcount
+
+
+def cancel(connection: Connection, batch_id: str, now: float) -> tuple[Batch, list[str]]:
+    """End what has not ended; the batch, and the jobs that it leaves behind."""
+    batch = _locked(connection, batch_id)
+    if batch.ended:
+        return batch, []
+    open_items = (batch_items.c.batch_id == batch_id, batch_items.c.state.in_(_OPEN))
+    jobs = connection.execute(
+        select(batch_items.c.job_id).where(*open_items, batch_items.c.job_id.is_not(None))
+        .distinct()
+    ).scalars().all()
+    discard_all(
+        connection, batch.tenant_id,
+        select(batch_items.c.media_key).where(*open_items, batch_items.c.media_key.is_not(None)),
+        now,
+    )
+    ended = connection.execute(
+        update(batch_items).where(*open_items)
+        .values(state=ItemState.CANCELLED.value, media_key=None, job_id=None)
+    ).rowcount
+    connection.execute(
+        SET_BATCH,
+        {
+            "batch": batch_id, "state": BatchState.CANCELLED.value, "finished_at": now,
+            "submitter": None, "submitter_until": 0.0,
+        },
+    )
+    after = count(connection, batch_id, now, more_waiting=-ended, more_cancelled=ended)
+    return after, [job for job in jobs if job is not None]
+
+
+def retry(
+    connection: Connection, batch_id: str, states: Sequence[ItemState],
+    reasons: Sequence[str] | None, now: float,
+) -> int:
+    """Let up to ``PORTION`` items be read again; how many it were."""
+    batch = _locked(connection, batch_id)
+    chosen = [
+        batch_items.c.batch_id == batch_id,
+        batch_items.c.state.in_([state.value for state in states]),
+        # who was erased does not come back
+        batch_items.c.erased_at.is_(None),
+    ]
+    if reasons is not None:
+        chosen.append(batch_items.c.reason.in_(list(reasons)))
+    rows = connection.execute(
+        select(batch_items.c.number, batch_items.c.state).where(*chosen).limit(PORTION)
+    ).all()
+    if not rows:
+        return 0
+    connection.execute(
+        update(batch_items)
+        .where(
+            batch_items.c.batch_id == batch_id,
+            batch_items.c.number.in_([row.number for row in rows]),
+        )
+        .values(
+            state=ItemState.AGAIN.value, reason=None, detail=None, judged=None, job_id=None,
+            media_key=None, picture_mark=None, original=None,
+        )
+    )
+    again: dict[str, Any] = {"state": BatchState.READING.value, "exhausted": False}
+    connection.execute(
+        SET_BATCH, {"batch": batch_id, **again, "finished_at": None, "findings": None}
+    )
+    left = Counter(row.state for row in rows)
+    count(
+        connection, batch.id, now, more_waiting=len(rows),
+        **{f"more_{state}": -number for state, number in left.items()},
+    )
+    return len(rows)
+
+
+def close(connection: Connection, batch_id: str, now: float) -> None:
+    """Keep anybody from going on with a batch that is to be forgotten. Raises
+    ``BatchBusy`` while somebody does."""
+    batch = _locked(connection, batch_id)
+    waits = connection.execute(
+        select(batch_items.c.number)
+        .where(
+            batch_items.c.batch_id == batch_id,
+            batch_items.c.state == ItemState.WAITING.value,
+        )
+        .limit(1)
+    ).first()
+    if waits is not None or (batch.submitter is not None and batch.submitter_until >= now):
+        raise BatchBusy("The batch is not done; cancel it first.")
+    connection.execute(SET_BATCH, {"batch": batch_id, "state": BatchState.CANCELLED.value})
+
+
+def remove(engine: Engine, batch_id: str) -> None:
+    """Remove a batch's rows, a portion at a time."""
+    mine = batch_items.c.batch_id == batch_id
+    while True:
+        with writing(engine) as connection:
+            first = connection.execute(select(func.min(batch_items.c.number)).where(mine)).scalar()
+            if first is None:
+                connection.execute(delete(batches).where(batches.c.id == batch_id))
+                return
+            connection.execute(
+                delete(batch_items).where(mine, batch_items.c.number < first + PORTION)
+            )
+
+
+def expired(engine: Engine, now: float, older_than_s: float, limit: int) -> list[str]:
+    """Batches of which nothing was heard for so long, whatever state they are in."""
+    query = (
+        select(batches.c.id)
+        .where(batches.c.updated_at < now - older_than_s, batches.c.submitter_until < now)
+        .order_by(batches.c.updated_at).limit(limit)
+    )
+    with reading(engine) as connection:
+        return list(connection.execute(query).scalars())
+
+
+def _locked(connection: Connection, batch_id: str) -> Batch:
+    row = connection.execute(LOCK_BATCH, {"batch": batch_id}).one_or_none()
+    if row is None:
+        raise BatchNotFound
+    return batch_of(row)

@@ -1,0 +1,172 @@
+"""Looking at batches without changing them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Engine, func, select
+
+from pipeline.batches.marks import name_mark, picture_mark
+from pipeline.batches.model import (
+    Batch,
+    BatchItem,
+    BatchPage,
+    BatchState,
+    ItemState,
+    KnownItem,
+    KnownPicture,
+)
+from pipeline.batches.statements import (
+    BATCH_COLUMNS,
+    ENROLLED,
+    FIND_BATCH,
+    IN_FLIGHT,
+    ITEM_COLUMNS,
+    NAMES,
+    PICTURES,
+    REASONS,
+    UNFIT,
+    batch_of,
+    item_of,
+)
+from pipeline.database.engine import reading
+from pipeline.database.schema import batch_items, batches
+from pipeline.errors import BatchNotFound
+from pipeline.gallery.collections import find_collections
+from pipeline.secrets import KeySource, NoKeys
+
+BATCH_ID = re.compile("[0-9a-f]{32}")
+
+
+class BatchReader:
+    """Every question about batches. ``clock`` gives epoch seconds; ``keys`` are those of
+    tenants whose data are encrypted. All methods raise ``DatabaseUnavailable``."""
+
+    def __init__(
+        self, engine: Engine, clock: Callable[[], float] = time.time,
+        keys: KeySource | None = None,
+    ) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._keys = keys or NoKeys()
+
+    def find(self, batch_id: str) -> Batch | None:
+        if not BATCH_ID.fullmatch(batch_id):
+            return None
+        with reading(self._engine) as connection:
+            row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
+        return None if row is None else batch_of(row)
+
+    def get(self, tenant_id: int | None, batch_id: str) -> Batch:
+        """A tenant's batch; None: anybody's. Raises ``BatchNotFound``."""
+        batch = self.find(batch_id)
+        if batch is None or tenant_id not in (None, batch.tenant_id):
+            raise BatchNotFound
+        return batch
+
+    def listed(
+        self, tenant_id: int | None = None, *, offset: int = 0, limit: int = 50
+    ) -> BatchPage:
+        """Batches, newest first."""
+        mine = () if tenant_id is None else (batches.c.tenant_id == tenant_id,)
+        page = (
+            select(*BATCH_COLUMNS).where(*mine)
+            .order_by(batches.c.created_at.desc(), batches.c.id).offset(offset).limit(limit)
+        )
+        with reading(self._engine) as connection:
+            counted = select(func.count()).select_from(batches).where(*mine)
+            total = connection.execute(counted).scalar_one()
+            rows = connection.execute(page).all()
+        return BatchPage(total, tuple(map(batch_of, rows)))
+
+    def unattended(self) -> list[Batch]:
+        """Batches that the service is to read itself and nobody reads, oldest first."""
+        free = batches.c.submitter.is_(None) | (batches.c.submitter_until < self._clock())
+        query = (
+            select(*BATCH_COLUMNS)
+            .where(batches.c.state == BatchState.READING.value, free)
+            .order_by(batches.c.created_at)
+        )
+        with reading(self._engine) as connection:
+            found = [batch_of(row) for row in connection.execute(query)]
+        return [batch for batch in found if batch.options.unattended]
+
+    def items(
+        self, batch_id: str, *, after: int = 0, limit: int = 1000,
+        state: ItemState | None = None, reason: str | None = None,
+    ) -> list[BatchItem]:
+        """Items past the number ``after`` in their order."""
+        query = (
+            select(*ITEM_COLUMNS)
+            .where(batch_items.c.batch_id == batch_id, batch_items.c.number > after)
+            .order_by(batch_items.c.number).limit(limit)
+        )
+        if state is not None:
+            query = query.where(batch_items.c.state == state.value)
+        if reason is not None:
+            query = query.where(batch_items.c.reason == reason)
+        with reading(self._engine) as connection:
+            return [item_of(row) for row in connection.execute(query)]
+
+    def reasons(self, batch_id: str) -> Counter[tuple[ItemState, str]]:
+        """How many items have each state and reason (empty: none); counts them all."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(REASONS, {"batch": batch_id}).all()
+        return Counter({(ItemState(row[0]), row[1] or ""): row[2] for row in rows})
+
+    def in_flight(self, batch_id: str) -> int:
+        """How many jobs of the batch have items that wait."""
+        with reading(self._engine) as connection:
+            return int(connection.execute(IN_FLIGHT, {"batch": batch_id}).scalar_one())
+
+    def known_collections(self, tenant_id: int, keys: Sequence[str]) -> set[str]:
+        """Those of the collections that exist."""
+        with reading(self._engine) as connection:
+            return set(find_collections(connection, tenant_id, keys))
+
+    def known_names(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
+        """Those of the names (at most some hundreds) that are items of the batch. Raises
+        ``TenantNotFound``."""
+        key = self._keys.of(batch.tenant_id)
+        marks = {name_mark(batch.id, name, key): name for name in names}
+        if not marks:
+            return {}
+        with reading(self._engine) as connection:
+            rows = connection.execute(NAMES, {"batch": batch.id, "marks": list(marks)}).all()
+        return {
+            marks[bytes(row.name_mark)]: KnownItem(row.number, ItemState(row.state))
+            for row in rows
+        }
+
+    def known_pictures(
+        self, batch: Batch, hashes: Sequence[str], judged: str = ""
+    ) -> dict[str, KnownPicture]:
+        """What is known of pictures by their ``sha256`` (at most some hundreds);
+        ``judged`` is the fingerprint under which one that was unfit would be again,
+        empty: none would. Raises ``TenantNotFound``."""
+        if not hashes:
+            return {}
+        key = self._keys.of(batch.tenant_id)
+        marks = {picture_mark(batch.id, sha256, key): sha256 for sha256 in hashes}
+        asked = {"tenant": batch.tenant_id, "hashes": list(hashes)}
+        known: dict[str, KnownPicture] = {}
+        with reading(self._engine) as connection:
+            if judged:
+                for row in connection.execute(UNFIT, {**asked, "under": judged}):
+                    known[row.sha256] = KnownPicture(
+                        reason=row.reason or "", detail=row.detail or ""
+                    )
+            for row in connection.execute(ENROLLED, asked):
+                known[row.sha256] = KnownPicture(
+                    image_ref=row.id, face_id=row.face_id, faces=row.faces
+                )
+            met = connection.execute(PICTURES, {"batch": batch.id, "marks": list(marks)}).all()
+        for mark, number in met:
+            there = known.get(marks[bytes(mark)], KnownPicture())
+            known[marks[bytes(mark)]] = KnownPicture(
+                number, there.image_ref, there.face_id, there.faces
+            )
+        return known

@@ -1,0 +1,185 @@
+"""The SQL of batches, built once, and rows as values."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import BindParameter, Row, bindparam, case, func, insert, null, select, update
+
+from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, Options
+from pipeline.database.schema import batch_items, batches, faces, images
+from pipeline.sources.base import About
+
+BATCH_COLUMNS = [batches.c[field.name] for field in fields(Batch)]
+ITEM_COLUMNS = [
+    batch_items.c[name]
+    for field in fields(BatchItem)
+    for name in (
+        ("name", "collection", "external_id", "description")
+        if field.name == "about"
+        else (field.name,)
+    )
+]
+
+_BATCH: BindParameter[str] = bindparam("batch")
+
+OF_BATCH = batch_items.c.batch_id == _BATCH
+WAITS = batch_items.c.state == ItemState.WAITING.value
+
+INSERT_BATCH = insert(batches).returning(*BATCH_COLUMNS)
+FIND_BATCH = select(*BATCH_COLUMNS).where(batches.c.id == _BATCH)
+# NO KEY: rows that name the batch may be added meanwhile.
+LOCK_BATCH = FIND_BATCH.with_for_update(key_share=True)
+FIND_FINGERPRINT = select(*BATCH_COLUMNS).where(
+    batches.c.tenant_id == bindparam("tenant"), batches.c.fingerprint == bindparam("mark")
+)
+
+# Executed with the columns to set beside the name.
+SET_BATCH = update(batches).where(batches.c.id == _BATCH).returning(*BATCH_COLUMNS)
+
+_LIVE = batches.c.state != BatchState.CANCELLED.value
+TAKE_OVER = (
+    update(batches)
+    .where(
+        batches.c.id == _BATCH, _LIVE,
+        batches.c.submitter.is_(None)
+        | (batches.c.submitter == bindparam("holder"))
+        | (batches.c.submitter_until < bindparam("now")),
+    )
+    .values(
+        submitter=bindparam("holder"), submitter_until=bindparam("until"),
+        updated_at=bindparam("now"), state=BatchState.READING.value, exhausted=False,
+        finished_at=None, position=null(),
+    )
+    .returning(*BATCH_COLUMNS)
+)
+RENEW = (
+    update(batches)
+    .where(
+        batches.c.id == _BATCH, batches.c.submitter == bindparam("holder"),
+        batches.c.state == BatchState.READING.value,
+    )
+    .values(
+        submitter_until=bindparam("until"), updated_at=bindparam("now"),
+        position=func.coalesce(bindparam("part"), batches.c.position),
+    )
+    .returning(*BATCH_COLUMNS)
+)
+LET_GO = update(batches).where(
+    batches.c.id == _BATCH, batches.c.submitter == bindparam("holder")
+).values(submitter=null(), submitter_until=0.0)
+
+# Executed with the steps of the counters; what is read to its end and waits for nothing
+# is done.
+_WAITING = batches.c.waiting + bindparam("more_waiting")
+_DONE = batches.c.exhausted & (_WAITING == 0) & _LIVE
+COUNT = (
+    update(batches)
+    .where(batches.c.id == _BATCH)
+    .values(
+        items=batches.c["items"] + bindparam("more_items"),
+        waiting=_WAITING,
+        enrolled=batches.c.enrolled + bindparam("more_enrolled"),
+        duplicate=batches.c.duplicate + bindparam("more_duplicate"),
+        rejected=batches.c.rejected + bindparam("more_rejected"),
+        cancelled=batches.c.cancelled + bindparam("more_cancelled"),
+        state=case((_DONE, BatchState.DONE.value), else_=batches.c.state),
+        finished_at=case((_DONE, bindparam("now")), else_=batches.c.finished_at),
+        updated_at=bindparam("now"),
+    )
+    .returning(*BATCH_COLUMNS)
+)
+
+INSERT_ITEMS = insert(batch_items)
+
+NAMES = select(batch_items.c.name_mark, batch_items.c.number, batch_items.c.state).where(
+    OF_BATCH, batch_items.c.name_mark.in_(bindparam("marks", expanding=True))
+)
+# Of the items with the same bytes the first.
+PICTURES = (
+    select(batch_items.c.picture_mark, func.min(batch_items.c.number).label("number"))
+    .where(OF_BATCH, batch_items.c.picture_mark.in_(bindparam("marks", expanding=True)))
+    .group_by(batch_items.c.picture_mark)
+)
+# Stored pictures that have a face; one without is enrolled as a new one is.
+ENROLLED = (
+    select(
+        images.c.sha256, images.c.id, func.min(faces.c.id).label("face_id"),
+        func.count(faces.c.id).label("faces"),
+    )
+    .join(faces, faces.c.image_ref == images.c.id)
+    .where(
+        images.c.tenant_id == bindparam("tenant"),
+        images.c.sha256.in_(bindparam("hashes", expanding=True)),
+    )
+    .group_by(images.c.sha256, images.c.id)
+    .order_by(images.c.id.desc())
+)
+UNFIT = select(batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail).where(
+    batch_items.c.tenant_id == bindparam("tenant"),
+    batch_items.c.sha256.in_(bindparam("hashes", expanding=True)),
+    batch_items.c.judged.is_not(None), batch_items.c.judged == bindparam("under"),
+)
+
+ORIGINALS = select(
+    batch_items.c.number, batch_items.c.image_ref, batch_items.c.face_id, batch_items.c.faces,
+    batch_items.c.erased_at,
+).where(OF_BATCH, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
+FACES_OF = select(faces.c.image_ref, faces.c.id).where(
+    faces.c.tenant_id == bindparam("tenant"),
+    faces.c.image_ref.in_(bindparam("refs", expanding=True)),
+)
+
+STATES = select(batch_items.c.number, batch_items.c.state).where(
+    OF_BATCH, batch_items.c.number.in_(bindparam("numbers", expanding=True))
+)
+CHUNK = (
+    select(*ITEM_COLUMNS)
+    .where(OF_BATCH, WAITS, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
+    .order_by(batch_items.c.number)
+)
+DOUBLES = select(batch_items.c.original, batch_items.c.number, batch_items.c.collection).where(
+    OF_BATCH, batch_items.c.original.in_(bindparam("numbers", expanding=True)),
+    batch_items.c.image_ref.is_(None), batch_items.c.erased_at.is_(None),
+)
+# Executed with the columns to set beside the two names.
+SET_ITEM = update(batch_items).where(OF_BATCH, batch_items.c.number == bindparam("which"))
+
+IN_FLIGHT = select(func.count(batch_items.c.job_id.distinct())).where(OF_BATCH, WAITS)
+REASONS = (
+    select(batch_items.c.state, batch_items.c.reason, func.count())
+    .where(OF_BATCH)
+    .group_by(batch_items.c.state, batch_items.c.reason)
+)
+
+
+def batch_of(row: Row[*tuple[Any, ...]]) -> Batch:
+    """A row of ``BATCH_COLUMNS`` as a value."""
+    values = row._asdict()
+    return Batch(
+        **{
+            **values, "options": Options.of(values["options"]),
+            "state": BatchState(values["state"]),
+        }
+    )
+
+
+def item_of(row: Row[*tuple[Any, ...]]) -> BatchItem:
+    """A row of ``ITEM_COLUMNS`` as a value."""
+    values = row._asdict()
+    said = {
+        name: values.pop(name) or "" for name in ("name", "collection", "external_id",
+                                                  "description")
+    }
+    empty = {
+        name: values[name] or "" for name in ("source_name", "sha256", "media_key", "reason",
+                                              "detail")
+    }
+    return BatchItem(
+        about=About(**said),
+        **{
+            **values, **empty, "state": ItemState(values["state"]),
+            "original": values["original"] or 0,
+        },
+    )

@@ -55,11 +55,13 @@ FACES = frozenset({Kind.PHOTO, Kind.COMPANY, Kind.RENAMED, Kind.MISNAMED})
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Shares are of ``count``; what they leave are photos. ``people`` 0: one in five."""
+    """Shares are of ``count``; what they leave are photos. ``people`` 0: one in five.
+    ``size``: width and height of all but the ``large`` ones."""
 
     count: int
     seed: int = 7
     people: int = 0
+    size: tuple[int, int] = SMALL
     large: float = 0.0
     copies: float = 0.02
     company: float = 0.02
@@ -96,6 +98,7 @@ class _Plan:
     made: Made
     faces: tuple[Path, ...]
     seed: str
+    size: tuple[int, int] = SMALL
 
 
 def plan(recipe: Recipe, faces: Path) -> list[_Plan]:
@@ -118,7 +121,8 @@ def plan(recipe: Recipe, faces: Path) -> list[_Plan]:
         given = {Kind.RENAMED: f"{one[0]}_too", Kind.MISNAMED: other[0]}.get(kind, one[0])
         made = Made(f"{given}/{name}", kind, one[0] if kind in FACES else "", "", large)
         shown = (picture, company)[: 2 if kind is Kind.COMPANY else int(kind in FACES)]
-        plans.append(_Plan(made, shown, f"{recipe.seed} {number}"))
+        size = LARGE if large else recipe.size
+        plans.append(_Plan(made, shown, f"{recipe.seed} {number}", size))
         if kind in FACES:
             originals.append(made)
     return plans
@@ -158,7 +162,7 @@ def render(plan: _Plan) -> bytes:
         return b""
     if kind is Kind.TEXT:
         return f"no picture {plan.seed}\n".encode() * chance.randrange(1, 200)
-    page = _background(chance, LARGE if plan.made.large else SMALL)
+    page = _background(chance, plan.size)
     for number, path in enumerate(plan.faces):
         _put_face(page, path, chance, number)
     quality = chance.randrange(82, 96)
@@ -200,6 +204,8 @@ def _mask() -> NDArray[np.float32]:
 
 def _background(chance: random.Random, size: tuple[int, int]) -> Pixels:
     page = chance.choice(_backdrops())
+    if size[0] >= page.shape[1] or size[1] >= page.shape[0]:
+        return cv2.resize(page, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
     left = chance.randrange(page.shape[1] - size[0])
     top = chance.randrange(page.shape[0] - size[1])
     return page[top : top + size[1], left : left + size[0]].copy()

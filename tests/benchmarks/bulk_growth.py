@@ -84,7 +84,7 @@ def _rows(tenant: int, numbers: range, model: dict[str, Any]) -> Iterator[list[d
     ]
     yield [
         {**common, "id": n, "image_ref": n, "person_id": f"p{n}", "face_token": f"t{n}",
-         "name": f"made up {n}", "gender": "", "box": [], "landmarks": [], "score": 1.0,
+         "name": f"made up {n}", "gender": "", "box": [1, 1, 9, 9], "landmarks": [], "score": 1.0,
          "quality": {}, "face_key": f"f{n}"}
         for n in numbers
     ]

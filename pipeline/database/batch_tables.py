@@ -111,3 +111,25 @@ batch_items = Table(
     sqlite_with_rowid=False,
 )
 """What was found in the source of a batch, and what became of it."""
+
+findings = Table(
+    "findings",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    Column("batch_id", String(32), ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
+    # pipeline/batches/findings.py
+    Column("kind", String(16), nullable=False),
+    # No names: these are read with the faces, and a finding goes with either of them.
+    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False),
+    Column("other_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=True),
+    # The item that brought the picture of the face again.
+    Column("number", BigInteger, nullable=True),
+    Column("cosine", Float, nullable=True),
+    # Pairs, or faces, that the finding stands for.
+    Column("count", BigInteger, nullable=False),
+    Index(None, "batch_id", "kind", "id"),
+    Index(None, "face_id"),
+    Index(None, "other_id"),
+    sqlite_autoincrement=True,
+)
+"""Who stands under two names in a batch, and which names for two people."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from pipeline.database.batch_tables import batch_items as batch_items
 from pipeline.database.batch_tables import batches as batches
+from pipeline.database.batch_tables import findings as findings
 from pipeline.database.metadata import METADATA as METADATA
 from pipeline.database.metadata import BigId, Json
 
@@ -349,25 +350,3 @@ used_clips = Table(
     Index(None, "tenant_id", "sha256"),
 )
 """Clips that were taken for live ones, so that none is taken twice."""
-
-findings = Table(
-    "findings",
-    METADATA,
-    Column("id", BigId, primary_key=True),
-    Column("batch_id", String(32), ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
-    # pipeline/batches/findings.py
-    Column("kind", String(16), nullable=False),
-    # No names: these are read with the faces, and a finding goes with either of them.
-    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False),
-    Column("other_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=True),
-    # The item that brought the picture of the face again.
-    Column("number", BigInteger, nullable=True),
-    Column("cosine", Float, nullable=True),
-    # Pairs, or faces, that the finding stands for.
-    Column("count", BigInteger, nullable=False),
-    Index(None, "batch_id", "kind", "id"),
-    Index(None, "face_id"),
-    Index(None, "other_id"),
-    sqlite_autoincrement=True,
-)
-"""Who stands under two names in a batch, and which names for two people."""

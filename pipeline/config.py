@@ -165,6 +165,15 @@ class Settings(BaseSettings):
         "store's bucket. Empty: switched off. The shim and upkeep must be told the same.",
     )
 
+    bulk_nice: int = Field(
+        10, ge=0, le=19, description="How far the processes of the worker `bulk` stand back "
+        "behind those of other workers for a core, as `nice` counts it."
+    )
+    bulk_time_limit_s: float = Field(
+        300.0, ge=1, description="Seconds after which a chunk of a batch that is still worked "
+        "on is split in two; a picture that alone takes as long is rejected."
+    )
+
     # Jobs
     hold_s: float = Field(
         30.0, ge=0, description="Seconds a response is held before it becomes 202."

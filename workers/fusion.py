@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from pipeline.errors import (
     BadInput,
     BrokerUnavailable,
+    ConfigurationError,
     Conflict,
     DatabaseUnavailable,
     FaceError,
@@ -22,6 +24,9 @@ from pipeline.errors import (
     MediaUnavailable,
     NotFound,
     Overloaded,
+    PackError,
+    SealBroken,
+    TenantNotFound,
 )
 from pipeline.execution.carry import Carry, Conclusion
 from pipeline.execution.conclusions import conclude
@@ -46,6 +51,10 @@ QUICK_CLAIMS = 10
 
 # Seconds between tries to write a job's end into a database that is away.
 END_PAUSE_S = 0.5
+
+# What hinders a job and is no picture's fault: somebody has to put it right, and then a
+# patient job goes on.
+HINDRANCES = (PackError, ConfigurationError, SealBroken, TenantNotFound)
 
 
 @dataclass(slots=True)
@@ -211,8 +220,13 @@ def _finish(course: _Course, conclusion: Conclusion, runtime: Runtime) -> None:
 def _abandon(
     course: _Course, conclusion: Conclusion, error: FaceError, runtime: Runtime
 ) -> None:
-    """End a job whose effect failed; what was stored for it is of no use."""
-    if _fail(course.claim, error, course.trace, runtime):
+    """End a job whose effect failed, or let a patient one wait; what was stored for it is
+    of no use."""
+    if _waits(course, error):
+        held = _give_back(course, error, course.first, _pause(course.claim), runtime)
+    else:
+        held = _fail(course.claim, error, course.trace, runtime)
+    if held:
         runtime.tools.trash.abandon(course.claim.job.tenant_id, conclusion.stored)
 
 
@@ -232,16 +246,23 @@ def _stumble(course: _Course, error: FaceError, runtime: Runtime) -> None:
     if isinstance(error, IntermediateLost):
         pause_s = 0.0 if course.claim.job.messages < QUICK_CLAIMS else _pause(course.claim)
         _give_back(course, error, course.first, pause_s, runtime)
-    elif error.retryable:
+    elif error.retryable or _waits(course, error):
         _give_back(course, error, Stage(course.claim.job.stage), _pause(course.claim), runtime)
     else:
         _fail(course.claim, error, course.trace, runtime)
 
 
+def _waits(course: _Course, error: FaceError) -> bool:
+    """Whether a job outlasts ``error``, which does not pass by itself."""
+    return course.plan.patient and isinstance(error, HINDRANCES)
+
+
 def _give_back(
     course: _Course, error: FaceError, stage: Stage, pause_s: float, runtime: Runtime
-) -> None:
+) -> bool:
+    """Let a job wait; False when the claim was lost."""
     claim = course.claim
+    longest_s = math.inf if course.plan.patient else runtime.settings.retry_for_s
     logger.warning(
         "A job waits because of an error: %s", error,
         extra={"action": "job_given_back", "job": claim.id, "stage": stage, "pause_s": pause_s},
@@ -249,16 +270,16 @@ def _give_back(
     if not _write(
         claim,
         lambda: runtime.store.give_back(
-            claim, error, stage=stage, pause_s=pause_s,
-            retry_for_s=runtime.settings.retry_for_s,
+            claim, error, stage=stage, pause_s=pause_s, retry_for_s=longest_s
         ),
         runtime,
     ):
-        return
+        return False
     if pause_s == 0.0:
         runtime.dispatcher.ring(claim.id, stage)
     # It may have ended instead: then whoever waits is told, else he looks in vain.
     runtime.waker.announce(claim.id)
+    return True
 
 
 def _pause(claim: Claim) -> float:

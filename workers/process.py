@@ -1,4 +1,7 @@
-"""The runtime of this process: opened once, after the fork."""
+"""The runtime of this process: opened once, after the fork.
+
+A worker of batches, which may have nothing to do for weeks, opens it at its first job.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pipeline.plans import Stage
 from workers.runtime import Runtime, open_runtime
 
 _opened: list[Runtime] = []
+_awaited: list[tuple[Settings, str]] = []
 
 
 def start(settings: Settings, group: str) -> None:
@@ -16,8 +20,16 @@ def start(settings: Settings, group: str) -> None:
     _opened[:] = [open_runtime(settings, group, served)]
 
 
+def start_late(settings: Settings, group: str) -> None:
+    """Open it when it is asked for."""
+    _awaited[:] = [(settings, group)]
+
+
 def runtime() -> Runtime:
-    """Raises ``ConfigurationError`` in a process that is no worker."""
+    """Raises ``ConfigurationError`` in a process that is no worker, and what
+    ``open_runtime`` raises when it is only opened now."""
+    if not _opened and _awaited:
+        start(*_awaited[0])
     if not _opened:
         raise ConfigurationError("this process was not started as a worker")
     return _opened[0]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from sqlalchemy import Engine
 
 from pipeline import calibration
+from pipeline.batches.chunks import Chunks
+from pipeline.bulk.judging import judged_under
 from pipeline.calibration import Calibration
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
@@ -121,6 +124,8 @@ def _tools(
         fetcher=open_fetcher(settings) if Stage.FETCH in served else None,
         sandbox=_sandbox(settings, served),
         living=LivingOptions.from_settings(settings),
+        chunks=Chunks(engine) if Stage.BULK in served else None,
+        judged=partial(judged_under, pack.info, settings) if Stage.BULK in served else None,
         used_clips=UsedClips(engine) if settings.living_refuse_replays else None,
     )
 
@@ -129,7 +134,7 @@ def _sandbox(settings: Settings, served: frozenset[Stage]) -> Sandbox | None:
     """Started here when this worker decodes every picture; others do so only when what
     was decoded elsewhere got lost."""
     sandbox = open_sandbox(settings, DECODERS)
-    if sandbox is not None and Stage.DECODE in served:
+    if sandbox is not None and served & {Stage.DECODE, Stage.BULK}:
         sandbox.start()
     return sandbox
 
@@ -147,9 +152,9 @@ def _calibration(settings: Settings, pack: Pack) -> Calibration | None:
 
 def warm(pack: Pack, served: frozenset[Stage]) -> None:
     """Load and run the models of the served stages."""
-    if Stage.DETECT in served:
+    if served & {Stage.DETECT, Stage.BULK}:
         pack.detector().detect(np.zeros((WARM_SIDE, WARM_SIDE, 3), np.uint8))
-    if Stage.EMBED not in served:
+    if not served & {Stage.EMBED, Stage.BULK}:
         return
     try:
         embedder = pack.embedder()

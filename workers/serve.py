@@ -51,7 +51,7 @@ def run_worker(settings: Settings) -> int:
     app = make_app(settings)
     served = frozenset(Stage(stage) for stage in settings.served_stages)
     _check(settings, served)
-    register(app)
+    register(app, settings)
     app.finalize()
     group = secrets.token_hex(4)
     signals.setup_logging.connect(lambda **_: setup_logging(settings), weak=False)
@@ -68,6 +68,10 @@ def run_worker(settings: Settings) -> int:
 
 def _check(settings: Settings, served: frozenset[Stage]) -> None:
     """What is wrong is said here once instead of by every process."""
+    if Stage.BULK in served and len(served) > 1:
+        raise ConfigurationError(
+            "FACELINE_STAGES names `bulk` beside other stages; it needs a worker of its own"
+        )
     if needs_models(served):
         registry.choose(settings)
     if Stage.FETCH in served and open_fetcher(settings) is None:
@@ -138,6 +142,11 @@ def _prepare_processes(settings: Settings, group: str) -> Any:
 
     def open_up(**_: Any) -> None:
         try:
+            if settings.served_stages == (Stage.BULK,):
+                # Whoever waits for an answer goes first.
+                os.nice(settings.bulk_nice)
+                process.start_late(settings, group)
+                return
             process.start(settings, group)
         except Exception as error:
             # Whatever it is, a process without a runtime must not take messages, and the

@@ -37,16 +37,20 @@ START_S = 60.0
 
 # Seconds that each process has to stop: a worker ends the job in its hands.
 GRACE_S = {
-    "shim": 15.0, "worker": 30.0, "fetch": 30.0, "index": 15.0, "upkeep": 15.0, "redis": 10.0,
+    "shim": 15.0, "worker": 30.0, "bulk": 30.0, "fetch": 30.0, "index": 15.0, "upkeep": 15.0,
+    "redis": 10.0,
 }
 
 # One worker for every stage but the index, which is a process that holds the galleries,
-# and fetching, which waits for strangers.
-FUSED = ",".join(stage for stage in Stage if stage not in (Stage.INDEX, Stage.FETCH))
+# fetching, which waits for strangers, and bulk, which may wait for everybody else.
+FUSED = ",".join(
+    stage for stage in Stage if stage not in (Stage.INDEX, Stage.FETCH, Stage.BULK)
+)
 PROCESSES = {
     "upkeep": ("upkeep",),
     "index": ("worker", "--stages", Stage.INDEX.value),
     "worker": ("worker", "--stages", FUSED),
+    "bulk": ("worker", "--stages", Stage.BULK.value),
     "fetch": ("worker", "--stages", Stage.FETCH.value),
     "shim": ("serve",),
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.batches.chunks import Chunks
+from pipeline.batches.model import BatchItem, Options
+from pipeline.bulk.engine import Seen, Wanted
 from pipeline.calibration import Calibration
-from pipeline.errors import IntermediateLost
+from pipeline.errors import FaceError, IntermediateLost
 from pipeline.fetching.base import Fetcher
 from pipeline.gallery.clips import UsedClips
 from pipeline.gallery.faces import FaceStore
@@ -29,6 +33,16 @@ from pipeline.types import Crop, Face, Picture, Quality, QualityLimits, VectorMo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """An item of a batch: what was seen in its picture, or why it is refused, and the id
+    that the picture's bytes give it."""
+
+    item: BatchItem
+    answer: Seen | FaceError
+    image_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Carry:
     """What has been computed of a job so far; each list has one entry a picture.
 
@@ -39,7 +53,8 @@ class Carry:
     ``model`` made the embeddings; ``hits`` are what the index found, best first.
     ``media`` are the keys of all pictures once some were fetched, else it is empty.
     ``living`` is the verdict on a clip; ``livenesses`` (0 to 1) belong to the same faces as
-    the qualities, where a job asks for them.
+    the qualities, where a job asks for them. ``looked`` is what was seen of a batch's chunk
+    and ``options`` how it is enrolled; both stay in the process, which is their only one.
     """
 
     pictures: list[Picture] = field(default_factory=list)
@@ -54,6 +69,8 @@ class Carry:
     media: list[str] = field(default_factory=list)
     living: JsonObject | None = None
     livenesses: list[list[float]] = field(default_factory=list)
+    looked: list[Looked] = field(default_factory=list)
+    options: Options | None = None
 
     def media_of(self, job: Job) -> tuple[str, ...]:
         """The keys of all pictures of ``job``. Raises ``IntermediateLost`` when they are
@@ -73,7 +90,9 @@ class Toolbox:
     """What a worker brings to the stages. ``calibration`` is the pack's table, None
     when it has none; ``views`` only an index process has, ``fetcher`` only a worker that
     may fetch. Media are decoded in ``sandbox``; None trusts them. ``keys`` are those of
-    tenants whose data are encrypted; ``used_clips`` is None where clips may be used again."""
+    tenants whose data are encrypted; ``used_clips`` is None where clips may be used again.
+    ``chunks`` only a worker of batches has; ``judged`` says under what a picture is found
+    unfit there (``bulk.judging``)."""
 
     media: MediaStore
     pack: Pack
@@ -89,6 +108,8 @@ class Toolbox:
     keys: KeySource = field(default_factory=NoKeys)
     living: LivingOptions = field(default_factory=LivingOptions)
     used_clips: UsedClips | None = None
+    chunks: Chunks | None = None
+    judged: Callable[[Wanted], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipeline.execution.bulk import conclude_bulk
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.execution.comparing import conclude_matrix
 from pipeline.execution.enrolling import conclude_enrol, conclude_replace
@@ -31,6 +32,7 @@ _CONCLUDE: dict[str, Callable[[Job, Carry, Toolbox], Conclusion]] = {
     "search": conclude_search,
     "enrol": conclude_enrol,
     "replace": conclude_replace,
+    "bulk": conclude_bulk,
 }
 
 

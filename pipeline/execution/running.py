@@ -18,6 +18,7 @@ from pipeline.errors import (
     NoFace,
     TaskUnsupported,
 )
+from pipeline.execution.bulk import look_at_chunk
 from pipeline.execution.carry import Carry, Toolbox
 from pipeline.execution.fetching import fetch_pictures, was_fetched
 from pipeline.execution.living import watch_clip
@@ -198,4 +199,5 @@ _RUN: dict[Stage, Callable[[Plan, Job, Carry, Toolbox], Carry]] = {
     Stage.EMBED: _embed,
     Stage.INDEX: _index,
     Stage.LIVENESS: watch_clip,
+    Stage.BULK: look_at_chunk,
 }

@@ -7,9 +7,11 @@ from typing import Any
 
 from celery import Celery
 
+from pipeline.config import Settings
 from pipeline.errors import DatabaseUnavailable, InvalidParameter
 from pipeline.plans import Stage
 from workers import process
+from workers.app import GRACE_S
 from workers.fusion import carry_out
 from workers.messages import decode
 from workers.queues import task_name
@@ -18,10 +20,18 @@ from workers.tasks.request import StageTask
 logger = logging.getLogger(__name__)
 
 
-def register(app: Celery) -> None:
+def register(app: Celery, settings: Settings) -> None:
     """Make ``app`` know the tasks of every stage."""
     for stage in Stage:
-        app.task(run, name=task_name(stage), base=StageTask)
+        app.task(run, name=task_name(stage), base=StageTask, **_limits(stage, settings))
+
+
+def _limits(stage: Stage, settings: Settings) -> dict[str, float]:
+    """Those of a stage whose jobs take longer than others."""
+    if stage is not Stage.BULK:
+        return {}
+    limit_s = settings.bulk_time_limit_s
+    return {"soft_time_limit": limit_s, "time_limit": limit_s + GRACE_S}
 
 
 def run(message: Any) -> None:

@@ -1,0 +1,34 @@
+"""What a chunk of a batch is to enrol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine
+
+from pipeline.batches.model import BatchItem, JsonObject, Options
+from pipeline.batches.statements import CHUNK, FIND_BATCH, batch_of, item_of
+from pipeline.database.engine import reading
+
+
+class Chunks:
+    """Reads chunks. Raises ``DatabaseUnavailable``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def read(self, params: JsonObject) -> tuple[Options, list[BatchItem]]:
+        """How a chunk is enrolled, and those of its items that wait, in order of their
+        numbers: none when the batch is gone."""
+        batch_id, numbers = chunk_of(params)
+        with reading(self._engine) as connection:
+            row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
+            if row is None:
+                return Options(), []
+            rows = connection.execute(CHUNK, {"batch": batch_id, "numbers": list(numbers)})
+            return batch_of(row).options, [item_of(each) for each in rows]
+
+
+def chunk_of(params: JsonObject) -> tuple[str, Sequence[int]]:
+    """(batch, items' numbers) of a job."""
+    return params["batch"], params["items"]

@@ -25,20 +25,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert, update
+import redis
+from sqlalchemy import Table, insert, update
 
 from pipeline import keys
 from pipeline.batches.model import ItemState, NewItem, Options
 from pipeline.batches.store import BatchStore
 from pipeline.config import Settings
 from pipeline.database.engine import writing
-from pipeline.database.schema import changes, faces, images, jobs, tenants, vectors
+from pipeline.database.schema import (
+    batch_items,
+    batches,
+    changes,
+    faces,
+    images,
+    jobs,
+    tenants,
+    vectors,
+)
 from pipeline.plans import Stage
 from pipeline.sessions import registry
 from pipeline.sources.base import About
 from tests.benchmarks.chart import Axis, line_chart, save
 from tests.bulk_photos import FACES, Recipe, pictures, write
 from tests.bulk_rig import Rig, open_rig
+from workers.queues import queue_name
 
 BLOCK = 2000
 SETTLE_S = 2.0  # in which the index takes over the last faces
@@ -97,45 +108,66 @@ def _rows(tenant: int, numbers: range, model: dict[str, Any]) -> Iterator[list[d
 
 def fill_queue(rig: Rig, count: int) -> None:
     """``count`` jobs, with their messages, at a stage that nobody serves."""
-    now = time.time()
-    row = {
-        "tenant_id": rig.stack.add_tenant("waiting").tenant_id, "operation": "features",
-        "dialect": "e", "state": "queued", "stage": str(Stage.DECODE), "params": {}, "media": [],
-        "request_id": "growth", "digest": "0" * 64, "trace": [], "created_at": now,
-        "published_at": now,
-    }
+    tenant = rig.stack.add_tenant("waiting").tenant_id
     ids = [f"{number:032x}" for number in range(count)]
-    with writing(rig.stack.yard.engine) as connection:
-        for start in range(0, count, BLOCK):
-            connection.execute(
-                insert(jobs), [{**row, "id": each} for each in ids[start : start + BLOCK]]
-            )
-    for each in ids:
-        rig.stack.yard.dispatcher.ring(each, Stage.DECODE)
+    _insert_all(rig, jobs, [_job(tenant, "features", Stage.DECODE, each) for each in ids])
+    rig.stack.yard.dispatcher.ring(ids[0], Stage.DECODE)
+    _copy_message(rig, Stage.DECODE, count - 1)
 
 
 def fill_backlog(rig: Rig, count: int, photos: Sequence[bytes]) -> str:
-    """``count`` items that wait, each with a job of its own, the first ones with photos;
-    the batch's id."""
+    """``count`` items that wait, each with a job of its own; those that are worked off
+    have photos. The batch's id."""
     yard, tenant = rig.stack.yard, rig.stack.credentials.tenant_id
     store = BatchStore(yard.engine)
     batch, _ = store.open(tenant, "0" * 64, "made up", Options())
     batch = store.take_over(batch.id, "growth", 3600.0)
-    for start in range(0, count, BLOCK):
-        numbers = range(start + 1, min(start + BLOCK, count) + 1)
-        fresh = [_item(rig, batch.id, number, photos) for number in numbers]
-        for job in store.add(batch, "growth", fresh, chunk=1).jobs:
-            yard.dispatcher.ring(job.id, job.stage)
+    fresh = [_item(rig, batch.id, number, data) for number, data in enumerate(photos, 1)]
+    yard.dispatcher.ring_all(store.add(batch, "growth", fresh, chunk=1).jobs)
+    rest = [(number, f"{number:032x}") for number in range(len(photos) + 1, count + 1)]
+    _insert_all(rig, jobs, [_job(tenant, "bulk", Stage.BULK, each) for _, each in rest])
+    _insert_all(rig, batch_items, [
+        {"batch_id": batch.id, "number": number, "tenant_id": tenant, "state": "waiting",
+         "name_mark": number.to_bytes(16), "source_name": f"{number}.jpg", "job_id": each}
+        for number, each in rest
+    ])
+    with writing(yard.engine) as connection:
+        connection.execute(
+            update(batches).where(batches.c.id == batch.id).values(items=count, waiting=count)
+        )
+    _copy_message(rig, Stage.BULK, len(rest))
     return batch.id
 
 
-def _item(rig: Rig, batch: str, number: int, photos: Sequence[bytes]) -> NewItem:
+def _insert_all(rig: Rig, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    for start in range(0, len(rows), BLOCK):
+        with writing(rig.stack.yard.engine) as connection:
+            connection.execute(insert(table), rows[start : start + BLOCK])
+
+
+def _job(tenant: int, operation: str, stage: Stage, job_id: str) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant, "operation": operation, "dialect": "e", "state": "queued",
+        "stage": str(stage), "params": {}, "media": [], "request_id": "growth",
+        "digest": "0" * 64, "trace": [], "created_at": time.time(),
+        "published_at": time.time(), "id": job_id,
+    }
+
+
+def _copy_message(rig: Rig, stage: Stage, count: int) -> None:
+    """Lengthen a queue by messages that nobody will get to read."""
+    client, queue = redis.Redis.from_url(rig.stack.redis.url), queue_name(stage)
+    message = client.lindex(queue, 0)
+    assert isinstance(message, bytes)
+    for start in range(0, count, BLOCK):
+        client.lpush(queue, *[message] * min(BLOCK, count - start))
+    client.close()
+
+
+def _item(rig: Rig, batch: str, number: int, data: bytes) -> NewItem:
     media, tenant = rig.stack.yard.media, rig.stack.credentials.tenant_id
-    data = photos[number - 1] if number <= len(photos) else str(number).encode()
-    name = media.name(tenant, data)
-    key = keys.image_media(tenant, f"{batch}-{number}", name)
-    if number <= len(photos):
-        media.put(key, data)
+    key = keys.image_media(tenant, f"{batch}.{number}", media.name(tenant, data))
+    media.put(key, data)
     return NewItem(
         number=number, source_name=f"{number}.jpg", about=About(name=f"person {number}"),
         state=ItemState.WAITING, sha256=keys.media_hash(key), media_key=key, size=len(data),

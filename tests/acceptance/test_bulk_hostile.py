@@ -1,0 +1,48 @@
+"""Sources that mean harm, enrolled by the command: each item reported, nothing fatal."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bulk_rig import Rig, check_gallery, open_rig
+from tests.hostile_sources import MAKERS, obey_modes
+
+TINY = 60  # `tests.benchmarks.bulk_hostile` has 100,000
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator[Rig]:
+    with open_rig(tmp_path_factory.mktemp("hostile"), edge_models) as rig:
+        rig.start_bulk(concurrency=1)
+        rig.start_upkeep()
+        yield rig
+
+
+def outcome(line: dict[str, Any]) -> str:
+    return str(line["reason"] if line["outcome"] == "rejected" else line["outcome"])
+
+
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_every_item_is_reported(rig: Rig, kind: str, tmp_path: Path, test_data: Path) -> None:
+    photos = sorted((test_data / "photos").glob("*/*.jpg"))[:2]
+    source = tmp_path / kind
+    expected = MAKERS[kind](source, [photo.read_bytes() for photo in photos], TINY)
+    tenant = rig.stack.add_tenant(kind)
+    report = tmp_path / "report.jsonl"
+
+    cli = rig.enrol(source, "--report", str(report), tenant=kind, prepare=obey_modes)
+    summary = cli.wait(120)
+
+    lines = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+    found = Counter((line["source_name"], outcome(line)) for line in lines)
+    assert found == Counter(expected), (found - Counter(expected), Counter(expected) - found)
+    assert summary["items"] == len(expected)
+    counts = check_gallery(rig, rig.batch(tenant.tenant_id), tenant.tenant_id)
+    assert counts["enrolled"] == 2
+    assert sorted(tmp_path.iterdir()) == sorted([source, report])

@@ -25,6 +25,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import text
+
+from pipeline import keys
+from pipeline.database.engine import reading
 from tests.benchmarks.chart import Axis, line_chart, save
 from tests.bulk_photos import Recipe, summary, write
 from tests.bulk_rig import Rig, Sample, check_gallery, check_progress, open_rig, wrong_outcomes
@@ -137,12 +141,14 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         wrong = wrong_outcomes(rig, batch, truth)
         counts = check_gallery(rig, batch)
         again_s = _again(rig, source, counts)
+        stored = stored_bytes(rig, counts["enrolled"])
     save(options.plot, draw(samples, options.count))
     return {
         "made": summary(truth), "counts": counts, "wrong": wrong, "wall_s": round(wall_s, 1),
         "photos_per_s": round(options.count / wall_s, 1), "commands": run.commands,
         "killed": run.killed, "samples": len(samples), "memory": memory(samples, options.count),
         "cpu_ms_per_photo": cpu_ms(samples, options.count), "again_s": round(again_s, 1),
+        "bytes_per_face": stored,
     }
 
 
@@ -152,6 +158,20 @@ def _again(rig: Rig, source: Path, counts: dict[str, int]) -> float:
     rig.enrol(source).wait()
     assert rig.counts(rig.batch())[0] == counts
     return time.monotonic() - began
+
+
+def stored_bytes(rig: Rig, enrolled: int) -> dict[str, int]:
+    """What an enrolled photo takes in the database, as picture and as cut-out face."""
+    yard, tenant = rig.stack.yard, rig.stack.credentials.tenant_id
+    with reading(yard.engine) as connection:
+        pages, size = (
+            connection.execute(text(f"PRAGMA {name}")).scalar_one()
+            for name in ("page_count", "page_size")
+        )
+    found = {"database": pages * size}
+    for name, prefix in (("picture", keys.images_prefix), ("face", keys.faces_prefix)):
+        found[name] = sum(item.size for item in yard.media.walk(prefix(tenant)))
+    return {name: size // max(enrolled, 1) for name, size in found.items()}
 
 
 def draw(samples: Sequence[Sample], count: int) -> str:

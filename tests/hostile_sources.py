@@ -14,7 +14,7 @@ import stat
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.unit.bombs import REFUSED
@@ -145,6 +145,11 @@ def hostile_zip(path: Path, faces: Sequence[bytes], tiny: int) -> Expected:
 MAKERS: dict[str, Maker] = {
     "folder": hostile_folder, "hostile.tgz": hostile_tar, "hostile.zip": hostile_zip,
 }
+
+
+def outcome(line: Mapping[str, object]) -> str:
+    """A line of a batch's report, as makers say what is expected."""
+    return str(line["reason"] if line["outcome"] == "rejected" else line["outcome"])
 
 
 def _put(path: Path, data: bytes) -> Path:

@@ -6,12 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.bulk_rig import Rig, check_gallery, open_rig
-from tests.hostile_sources import MAKERS, obey_modes
+from tests.hostile_sources import MAKERS, obey_modes, outcome
 
 TINY = 60  # `tests.benchmarks.bulk_hostile` has 100,000
 
@@ -22,10 +21,6 @@ def rig(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator
         rig.start_bulk(concurrency=1)
         rig.start_upkeep()
         yield rig
-
-
-def outcome(line: dict[str, Any]) -> str:
-    return str(line["reason"] if line["outcome"] == "rejected" else line["outcome"])
 
 
 @pytest.mark.parametrize("kind", list(MAKERS))

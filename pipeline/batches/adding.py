@@ -36,11 +36,13 @@ def chunk_job(batch: Batch, numbers: Sequence[int]) -> NewJob:
 
 
 def submit_chunk(
-    connection: Connection, batch: Batch, numbers: Sequence[int], now: float
+    connection: Connection, batch: Batch, numbers: Sequence[int], now: float,
+    attempts: int = 0,
 ) -> Job:
-    """Queue a job for items; their rows are the caller's to change (``job_id``)."""
+    """Queue a job for items; their rows are the caller's to change (``job_id``).
+    ``attempts`` is how often it is taken to have killed its worker."""
     new = chunk_job(batch, numbers)
-    values = new_row(new, uuid.uuid4().hex, now)
+    values = {**new_row(new, uuid.uuid4().hex, now), "attempts": attempts}
     return accepted(new, connection.execute(INSERT, values).scalar_one(), values)
 
 

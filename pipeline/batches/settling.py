@@ -13,6 +13,8 @@ from pipeline.batches.model import BatchItem, ItemState, Outcome, WaitingItem
 from pipeline.batches.statements import CHUNK, DOUBLES, LOCK_BATCH, SET_ITEM, item_of
 from pipeline.gallery.trash import discard_many
 
+_UNWANTED = (ItemState.REJECTED, ItemState.CANCELLED)
+
 
 def lock_items(
     connection: Connection, batch_id: str, numbers: Sequence[int]
@@ -40,7 +42,7 @@ def settle_items(
     it; a batch that is read to its end and of which nothing waits any more is done.
 
     The numbers of the items that it was done to: one that had ended is left as it is. The
-    objects of rejected items are discarded; what becomes of the others' is said by
+    objects of rejected and cancelled items are discarded; what becomes of the others' is said by
     ``gallery.entering``, which knows whether a picture's row has taken them.
     """
     there = {
@@ -52,11 +54,11 @@ def settle_items(
         return []
     connection.execute(SET_ITEM, [_values(batch_id, outcome) for outcome in done.values()])
     _tell_doubles(connection, batch_id, done)
-    rejected = [
+    unwanted = [
         there[number].media_key for number, outcome in done.items()
-        if outcome.state is ItemState.REJECTED and there[number].media_key
+        if outcome.state in _UNWANTED and there[number].media_key
     ]
-    discard_many(connection, there[next(iter(done))].tenant_id, rejected, now)
+    discard_many(connection, there[next(iter(done))].tenant_id, unwanted, now)
     ended = Counter(outcome.state for outcome in done.values())
     ending.count(
         connection, batch_id, now, more_waiting=-len(done),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from pipeline.batches.splitting import Splitter
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import FaceError
@@ -16,6 +17,7 @@ from pipeline.gallery.datakeys import open_keys
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from workers.dispatch import Dispatcher
+from workers.upkeep.batches import BatchKeeping
 from workers.upkeep.expire import Expiry
 from workers.upkeep.galleries import GalleryKeeping
 from workers.upkeep.reconcile import Reconciler
@@ -56,8 +58,11 @@ def _open(settings: Settings) -> Iterator[list[Duty]]:
         media = open_media(settings, tenant_keys)
         keeping = GalleryKeeping(settings, engine, media, keys=tenant_keys)
         expiry = Expiry(settings, store, engine, media)
+        splitter = Splitter(engine, time.time, settings.max_attempts)
+        batches = BatchKeeping(splitter, store, dispatcher)
         yield [
             Duty("reconcile", Reconciler(settings, store, dispatcher, waker).round),
+            Duty("batches", batches.mend),
             Duty("expire", expiry.round, EXPIRE_EVERY_S),
             Duty("usage", expiry.expire_usage, SWEEP_EVERY_S),
             Duty("images", keeping.expire_images, EXPIRE_EVERY_S),

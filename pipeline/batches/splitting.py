@@ -1,0 +1,135 @@
+"""Chunks whose jobs ended without a result: they are halved until the item at fault is
+alone, and that one is rejected.
+
+All of it is found in the database: what waits, and whose job does not. So it may be done
+by anybody, at any time, several times at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select, update
+
+from pipeline.batches.adding import submit_chunk
+from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, Outcome
+from pipeline.batches.settling import lock_items, settle_items
+from pipeline.batches.statements import FIND_BATCH, WAITS, batch_of
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import batch_items, batches, jobs
+from pipeline.errors import JobCrashed
+from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.statements import UNFINISHED
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Splitter:
+    """``clock`` gives epoch seconds; ``max_attempts`` is how often a job may kill its
+    worker. Methods raise ``DatabaseUnavailable``."""
+
+    engine: Engine
+    clock: Callable[[], float]
+    max_attempts: int
+
+    def round(self) -> list[Job]:
+        """Put right whatever ended without settling its items; the jobs that are to be
+        sent to their workers now."""
+        fresh: list[Job] = []
+        for batch_id in self._open_batches():
+            for job_id in self._ended_jobs(batch_id):
+                with writing(self.engine) as connection:
+                    fresh += self._mend(connection, batch_id, job_id)
+        return fresh
+
+    def _open_batches(self) -> list[str]:
+        states = (BatchState.READING.value, BatchState.WORKING.value)
+        query = select(batches.c.id).where(batches.c.state.in_(states), batches.c.waiting > 0)
+        with reading(self.engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def _ended_jobs(self, batch_id: str) -> list[str]:
+        """Those jobs of a batch that have items that wait and do not wait themselves."""
+        named = (
+            select(batch_items.c.job_id).distinct()
+            .where(batch_items.c.batch_id == batch_id, WAITS, batch_items.c.job_id.is_not(None))
+        )
+        with reading(self.engine) as connection:
+            held = set(connection.execute(named).scalars())
+            alive = select(jobs.c.id).where(jobs.c.id.in_(held), UNFINISHED)
+            return sorted(held.difference(connection.execute(alive).scalars()))
+
+    def _mend(self, connection: Connection, batch_id: str, job_id: str) -> list[Job]:
+        # In the order of whoever ends a job: its row, then the batch's.
+        job = connection.execute(
+            select(jobs.c.state, jobs.c.error_code, jobs.c.error)
+            .where(jobs.c.id == job_id).with_for_update()
+        ).one_or_none()
+        numbers = connection.execute(
+            select(batch_items.c.number).where(
+                batch_items.c.batch_id == batch_id, WAITS, batch_items.c.job_id == job_id
+            )
+        ).scalars().all()
+        items = [
+            each.item for each in lock_items(connection, batch_id, numbers)
+            if each.item.job_id == job_id
+        ]
+        row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
+        if not items or row is None or (job is not None and not _has_ended(job)):
+            return []
+        if job is not None and job.state == JobState.CANCELLED:
+            self._settle(connection, items, ItemState.CANCELLED)
+            return []
+        if len(items) == 1 and job is not None and job.error_code is not None:
+            self._settle(connection, items, ItemState.REJECTED, job.error_code, _said(job))
+            return []
+        return self._split(connection, batch_of(row), items)
+
+    def _settle(
+        self, connection: Connection, items: Sequence[BatchItem], state: ItemState,
+        reason: str = "", detail: str = "",
+    ) -> None:
+        outcomes = [Outcome(item.number, state, reason, detail) for item in items]
+        settle_items(connection, items[0].batch_id, outcomes, self.clock())
+        logger.warning(
+            "Items of a batch were ended with their job",
+            extra={"action": "items_ended", "batch": items[0].batch_id,
+                   "first": items[0].number, "count": len(items), "code": reason},
+        )
+
+    def _split(
+        self, connection: Connection, batch: Batch, items: Sequence[BatchItem]
+    ) -> list[Job]:
+        """Two jobs for the items of one; a single item gets a job for itself."""
+        half = (len(items) + 1) // 2
+        parts = [part for part in (items[:half], items[half:]) if part]
+        made = []
+        for part in parts:
+            # A part that kills its worker once is split on: one of the items does it.
+            attempts = 0 if len(part) == 1 else self.max_attempts - 1
+            numbers = [item.number for item in part]
+            job = submit_chunk(connection, batch, numbers, self.clock(), attempts=attempts)
+            connection.execute(
+                update(batch_items)
+                .where(batch_items.c.batch_id == batch.id, batch_items.c.number.in_(numbers))
+                .values(job_id=job.id, tries=batch_items.c.tries + 1)
+            )
+            made.append(job)
+        logger.warning(
+            "A chunk of a batch was split",
+            extra={"action": "chunk_split", "batch": batch.id, "first": items[0].number,
+                   "count": len(items), "job": items[0].job_id},
+        )
+        return made
+
+
+def _has_ended(job: Row[*tuple[Any, ...]]) -> bool:
+    return job.state not in (JobState.QUEUED, JobState.RUNNING)
+
+
+def _said(job: Row[*tuple[Any, ...]]) -> str:
+    return str((job.error or {}).get("message", JobCrashed.__doc__))

@@ -1,0 +1,182 @@
+"""Chunks whose jobs come to nothing, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import Connection, Engine, delete, select
+
+from pipeline.batches.model import (
+    Batch,
+    BatchItem,
+    BatchState,
+    ItemState,
+    NewItem,
+    Options,
+    Outcome,
+)
+from pipeline.batches.settling import lock_items, settle_items
+from pipeline.batches.splitting import Splitter
+from pipeline.batches.store import BatchStore
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import discarded, jobs
+from pipeline.errors import FaceError, JobTimedOut
+from pipeline.jobs.model import Job, JobState
+from pipeline.sources.base import About
+from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue
+
+
+class Rig:
+    """A batch whose items wait, and whoever splits its chunks."""
+
+    def __init__(self, engine: Engine, queue: Queue, clock: Clock) -> None:
+        self.engine = engine
+        self.queue = queue
+        self.store = BatchStore(engine, clock)
+        self.splitter = Splitter(engine, clock, ATTEMPTS)
+
+    def feed(self, count: int, chunk: int, source: str = "somewhere") -> tuple[Batch, list[Job]]:
+        batch, _ = self.store.open(self.queue.tenant, source, source, Options())
+        batch = self.store.take_over(batch.id, "me", LEASE_S)
+        items = [
+            NewItem(
+                number, f"{number}.jpg", About(), ItemState.WAITING, sha256=f"{number:064}",
+                media_key=f"t{self.queue.tenant}/images/{batch.id}.{number}/{number:064}",
+            )
+            for number in range(1, count + 1)
+        ]
+        added = self.store.add(batch, "me", items, chunk=chunk)
+        return self.store.exhaust(batch.id, "me"), list(added.jobs)
+
+    def fail(self, job: Job, error: FaceError) -> None:
+        assert self.queue.fail(self.queue.take(job), error, [])
+
+    def crash(self, job: Job) -> None:
+        """Let the worker die over a job until it is given up."""
+        while not self.queue.see(job).ended:
+            self.queue.take(job)
+            self.queue.clock.forward(LEASE_S + 1)
+            self.queue.release_dead(ATTEMPTS)
+
+    def finish(self, job: Job) -> None:
+        """End a job as one that enrols nothing."""
+        batch_id, numbers = job.params["batch"], job.params["items"]
+
+        def effect(connection: Connection) -> None:
+            waiting = lock_items(connection, batch_id, numbers)
+            outcomes = [
+                Outcome(each.item.number, ItemState.REJECTED, "no_face") for each in waiting
+            ]
+            settle_items(connection, batch_id, outcomes, 0.0)
+
+        assert self.queue.finish(self.queue.take(job), {}, [], effect)
+
+    def items(self, batch: Batch) -> list[BatchItem]:
+        return self.store.items(batch.id)
+
+    def numbers(self, made: Sequence[Job]) -> list[list[int]]:
+        return [job.params["items"] for job in made]
+
+
+@pytest.fixture
+def rig(engine: Engine, queue: Queue, clock: Clock) -> Rig:
+    return Rig(engine, queue, clock)
+
+
+def test_a_chunk_that_crashed_is_halved(rig: Rig) -> None:
+    batch, (job,) = rig.feed(5, chunk=5)
+    rig.crash(job)
+    made = rig.splitter.round()
+    assert rig.numbers(made) == [[1, 2, 3], [4, 5]]
+    assert [item.job_id for item in rig.items(batch)] == [made[0].id] * 3 + [made[1].id] * 2
+    assert {item.tries for item in rig.items(batch)} == {1}
+    assert rig.splitter.round() == []
+
+
+def test_one_poisonous_picture_is_found_and_the_others_are_not_touched(rig: Rig) -> None:
+    batch, waiting = rig.feed(32, chunk=32)
+    crashes = 0
+    while waiting:
+        for job in waiting:
+            if 13 in job.params["items"]:
+                rig.crash(job)
+                crashes += rig.queue.see(job).attempts - job.attempts
+            else:
+                rig.finish(job)
+        waiting = rig.splitter.round()
+    ended = {item.number: item for item in rig.items(batch)}
+    assert ended[13].reason == "job_crashed"
+    assert "died" in ended[13].detail
+    assert {item.reason for item in ended.values() if item.number != 13} == {"no_face"}
+    assert rig.store.get(None, batch.id).state is BatchState.DONE
+    # Whole, then the halves of 16, 8, 4 and 2 once, then alone.
+    assert crashes == ATTEMPTS + 4 + ATTEMPTS
+
+
+@pytest.mark.parametrize("error", [JobTimedOut(), FaceError()])
+def test_a_picture_alone_is_rejected_for_what_its_job_failed(
+    rig: Rig, error: FaceError
+) -> None:
+    batch, (job,) = rig.feed(1, chunk=1)
+    rig.fail(job, error)
+    assert rig.splitter.round() == []
+    (item,) = rig.items(batch)
+    assert (item.state, item.reason) == (ItemState.REJECTED, error.code)
+    ended = rig.store.get(None, batch.id)
+    assert (ended.state, ended.rejected, ended.waiting) == (BatchState.DONE, 1, 0)
+    with reading(rig.engine) as connection:
+        left = list(connection.execute(select(discarded.c.media_key)).scalars())
+    assert left == [f"t{rig.queue.tenant}/images/{batch.id}.1/{1:064}"]
+
+
+def test_a_chunk_that_runs_or_waits_is_left_alone(rig: Rig) -> None:
+    _, (running, _) = rig.feed(4, chunk=2)
+    rig.queue.take(running)
+    assert rig.splitter.round() == []
+
+
+def test_items_of_a_cancelled_job_are_cancelled(rig: Rig) -> None:
+    batch, (job, other) = rig.feed(4, chunk=2)
+    rig.queue.cancel(rig.queue.tenant, job.id)
+    assert rig.splitter.round() == []
+    states = [item.state for item in rig.items(batch)]
+    assert states == [ItemState.CANCELLED] * 2 + [ItemState.WAITING] * 2
+    assert rig.store.get(None, batch.id).cancelled == 2
+    rig.finish(other)
+    assert rig.store.get(None, batch.id).state is BatchState.DONE
+
+
+def test_items_of_a_job_that_is_gone_get_another(rig: Rig) -> None:
+    _, (job,) = rig.feed(2, chunk=2)
+    with writing(rig.engine) as connection:
+        connection.execute(delete(jobs).where(jobs.c.id == job.id))
+    assert rig.numbers(rig.splitter.round()) == [[1], [2]]
+
+
+def test_nothing_of_a_cancelled_batch_is_split(rig: Rig) -> None:
+    batch, (job,) = rig.feed(2, chunk=2)
+    rig.fail(job, FaceError())
+    rig.store.cancel(None, batch.id, rig.queue)
+    assert rig.splitter.round() == []
+    assert rig.queue.counts() == {JobState.FAILED: 1}
+
+
+def test_two_that_split_at_once_split_once(rig: Rig) -> None:
+    """What one has found, another may have split already."""
+    batch, (job,) = rig.feed(4, chunk=4)
+    rig.fail(job, FaceError())
+    (found,) = rig.splitter._ended_jobs(batch.id)
+    assert len(rig.splitter.round()) == 2
+    with writing(rig.engine) as connection:
+        assert rig.splitter._mend(connection, batch.id, found) == []
+    assert len({item.job_id for item in rig.items(batch)}) == 2
+
+
+def test_batches_do_not_mix(rig: Rig) -> None:
+    one, (first,) = rig.feed(2, chunk=2)
+    _, (second,) = rig.feed(2, chunk=2, source="elsewhere")
+    rig.fail(first, FaceError())
+    made = rig.splitter.round()
+    assert [job.params["batch"] for job in made] == [one.id] * 2
+    assert rig.queue.see(second).state is JobState.QUEUED

@@ -76,7 +76,7 @@ def fill_gallery(rig: Rig, count: int) -> None:
         for start in range(1, count + 1, BLOCK):
             numbers = range(start, min(start + BLOCK, count + 1))
             for table, rows in zip(
-                (images, faces, vectors, changes), _rows(tenant, numbers, model), strict=True
+                (images, faces, vectors, changes), made_up_rows(tenant, numbers, model), strict=True
             ):
                 connection.execute(insert(table), rows)
         connection.execute(
@@ -84,7 +84,10 @@ def fill_gallery(rig: Rig, count: int) -> None:
         )
 
 
-def _rows(tenant: int, numbers: range, model: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+def made_up_rows(
+    tenant: int, numbers: range, model: dict[str, Any]
+) -> Iterator[list[dict[str, Any]]]:
+    """Of images, faces, vectors and changes: faces with these numbers for their ids."""
     common = {"tenant_id": tenant, "created_at": 0.0}
     drawn = np.random.default_rng(numbers.start).standard_normal((len(numbers), model["dimension"]))
     units = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype("<f4")

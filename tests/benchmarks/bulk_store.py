@@ -1,0 +1,170 @@
+"""What recording a photo costs: the transactions of a bulk enrolment alone.
+
+    python -m tests.benchmarks.bulk_store --sizes 1000,10000,100000
+
+On SQLite and on PostgreSQL, into galleries of so many made-up faces: adding items with their
+chunk jobs, and the transaction that ends a chunk, which holds the application's gallery:
+one over its milliseconds bounds what one application can enrol, however many
+workers there are. No picture is decoded. Prints a JSON object; milliseconds an item by the
+clock (median over chunks), and of processor time of this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from sqlalchemy import Engine, insert
+
+from pipeline import keys
+from pipeline.batches.model import Batch, BatchItem, ItemState, NewItem, Options
+from pipeline.batches.store import BatchStore
+from pipeline.bulk.engine import Seen
+from pipeline.database import migrate
+from pipeline.database.engine import open_engine, writing
+from pipeline.database.schema import changes, faces, images, tenants, vectors
+from pipeline.execution.bulk import conclude_bulk
+from pipeline.execution.carry import Carry, Looked, Toolbox
+from pipeline.jobs.model import Job
+from pipeline.media.directory import DirectoryStore
+from pipeline.secrets import NoKeys
+from pipeline.sources.base import About
+from pipeline.types import Box, Face, Quality, VectorModel
+from tests.benchmarks.bulk_growth import BLOCK, made_up_rows
+from tests.servers import PostgresServer
+
+TENANT = 1
+MODEL = VectorModel("edge", "0" * 64, 512)
+QUALITY = Quality(
+    size=90.0, blur=70.0, brightness=120.0, contrast=50.0, yaw=3.0, pitch=2.0, roll=1.0, score=0.9
+)
+CUTOUT = bytes(4000)
+SUBMITTER = "store"
+
+
+def fill(engine: Engine, count: int) -> None:
+    model = {"pack": MODEL.pack, "model_sha256": MODEL.sha256, "dimension": MODEL.dimension}
+    with writing(engine) as connection:
+        connection.execute(insert(tenants).values(
+            id=TENANT, name="store", settings={}, disabled=False, created_at=0.0,
+            log_number=count,
+        ))
+    for start in range(1, count + 1, BLOCK):
+        numbers = range(start, min(start + BLOCK, count + 1))
+        with writing(engine) as connection:
+            for table, rows in zip(
+                (images, faces, vectors, changes), made_up_rows(TENANT, numbers, model),
+                strict=True,
+            ):
+                connection.execute(
+                    insert(table),
+                    [{**row, **_own_ids(table.name, row)} for row in rows],
+                )
+
+
+def _own_ids(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Ids far above those that the database gives by itself."""
+    past = 10**9
+    return {
+        name: row[name] + past for name in ("id", "image_ref", "face_id", "label")
+        if name in row and table != "changes"
+    }
+
+
+def measure(engine: Engine, folder: Path, chunks: int, size: int) -> dict[str, float]:
+    """Milliseconds an item of both transactions."""
+    store, draw = BatchStore(engine), np.random.default_rng(3)
+    tools = cast(Toolbox, SimpleNamespace(
+        media=DirectoryStore(folder), judged=None, keys=NoKeys(),
+    ))
+    batch, _ = store.open(TENANT, "1" * 64, "made up", Options())
+    batch = store.take_over(batch.id, SUBMITTER, 3600.0)
+    found: dict[str, list[float]] = {}
+    for number in range(chunks):
+        items = [_item(batch, 1 + number * size + place) for place in range(size)]
+        with _timed(found, "add", size):
+            job = store.add(batch, SUBMITTER, items, chunk=size).jobs[0]
+        rows = store.items(batch.id, after=number * size, limit=size)
+        conclusion = conclude_bulk(job, _carry(job, rows, draw), tools)
+        assert conclusion.effect is not None
+        with _timed(found, "end", size), writing(engine) as connection:
+            done = conclusion.effect(connection)
+        assert done is not None
+        assert done["enrolled"] == size, done
+    return {name: round(statistics.median(times[1:]), 3) for name, times in found.items()}
+
+
+@contextlib.contextmanager
+def _timed(found: dict[str, list[float]], name: str, items: int) -> Iterator[None]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    found.setdefault(f"{name}_ms", []).append(1000 * (time.perf_counter() - wall) / items)
+    found.setdefault(f"{name}_cpu_ms", []).append(1000 * (time.process_time() - cpu) / items)
+
+
+def _item(batch: Batch, number: int) -> NewItem:
+    name = f"{10**12 + number:064x}"
+    key = keys.image_media(TENANT, f"{batch.id}.{number}", name)
+    return NewItem(
+        number=number, source_name=f"{number}.jpg", about=About(name=f"person {number}"),
+        state=ItemState.WAITING, sha256=name, media_key=key, size=15_000, width=250, height=250,
+    )
+
+
+def _carry(job: Job, items: list[BatchItem], draw: np.random.Generator) -> Carry:
+    drawn = draw.standard_normal((len(items), MODEL.dimension)).astype(np.float32)
+    units = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    face = Face(Box(60.0, 60.0, 180.0, 200.0), 0.9, np.zeros((5, 2), np.float32), "arcface5")
+    looked = [
+        Looked(
+            item,
+            Seen(250, 250, "jpeg", 1, [face], [QUALITY], [CUTOUT], unit[None]),
+            f"id{item.sha256}"[:64],
+        )
+        for item, unit in zip(items, units, strict=True)
+    ]
+    return Carry(looked=looked, options=Options(), model=MODEL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="1000,10000,100000")
+    parser.add_argument("--chunks", type=int, default=60)
+    parser.add_argument("--chunk", type=int, default=32)
+    parser.add_argument("--only", choices=["sqlite", "postgresql"])
+    options = parser.parse_args()
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        server = PostgresServer() if options.only != "sqlite" else None
+        if server is not None:
+            stack.enter_context(server)
+        for backend in ("sqlite", "postgresql"):
+            if options.only in (None, backend):
+                found[backend] = {}
+                for size in map(int, options.sizes.split(",")):
+                    place = Path(folder) / f"{backend}-{size}"
+                    place.mkdir()
+                    url = f"sqlite:///{place}/faceline.db"
+                    if backend == "postgresql" and server is not None:
+                        url = stack.enter_context(server.database())
+                    engine = open_engine(url, durable=False)
+                    migrate.upgrade(engine)
+                    fill(engine, size)
+                    found[backend][str(size)] = measure(
+                        engine, place, options.chunks, options.chunk
+                    )
+                    engine.dispose()
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

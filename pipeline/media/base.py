@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,8 +34,17 @@ class MediaStore(Protocol):
         """The last part of the key of an object of ``tenant_id`` with these bytes."""
         ...
 
+    def name_of(self, tenant_id: int, sha256: str) -> str:
+        """The same for bytes with this SHA-256 (hex)."""
+        ...
+
     def put(self, key: str, data: bytes) -> None:
         """Store ``data``; a reader sees all of it or nothing."""
+        ...
+
+    def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
+        """Store the data of each (key, data), at less cost than one after the other. When
+        it raises, some may be stored; each is there whole or not at all."""
         ...
 
     def get(self, key: str) -> bytes:

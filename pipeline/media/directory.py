@@ -6,8 +6,9 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import MediaNotFound, MediaUnavailable
@@ -19,6 +20,11 @@ INCOMING = ".incoming"
 
 ABANDONED_S = 3600  # a half-written file this old belongs to a process that died
 PLACING_TRIES = 20  # how often an emptied directory may be removed under our hands
+
+# Files that are brought to the disk at a time: a journal takes many in one go, so that
+# of 32 at once each takes a tenth of the time that it takes alone.
+SYNCS = 8
+MOST_OPEN = 64
 
 
 class DirectoryStore:
@@ -35,17 +41,28 @@ class DirectoryStore:
     def name(self, tenant_id: int, data: bytes) -> str:  # noqa: ARG002
         return plain_name(data)
 
+    def name_of(self, tenant_id: int, sha256: str) -> str:  # noqa: ARG002
+        return sha256
+
     def put(self, key: str, data: bytes) -> None:
-        target = self._path(key)
+        self.put_many([(key, data)])
+
+    def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
+        placed = [(self._path(key), data) for key, data in pairs]
         with map_file_errors():
             if not self._cleared:
                 self._clear_abandoned()
-            fresh = self._write(data)
-            try:
-                self._place(fresh, target)
-            except OSError:
-                fresh.unlink(missing_ok=True)
-                raise
+            for start in range(0, len(placed), MOST_OPEN):
+                self._put_some(placed[start : start + MOST_OPEN])
+
+    def _put_some(self, placed: Sequence[tuple[Path, bytes]]) -> None:
+        fresh = self._write(data for _, data in placed)
+        try:
+            for path, (target, _) in zip(fresh, placed, strict=True):
+                self._place(path, target)
+        except OSError:
+            _remove(fresh)
+            raise
 
     def get(self, key: str) -> bytes:
         path = self._path(key)
@@ -80,7 +97,7 @@ class DirectoryStore:
 
     def ping(self) -> None:
         with map_file_errors():
-            self._write(b"").unlink()
+            _remove(self._write([b""]))
 
     def _clear_abandoned(self) -> None:
         """Remove what processes that died have left half written."""
@@ -94,17 +111,22 @@ class DirectoryStore:
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 
-    def _write(self, data: bytes) -> Path:
+    def _write(self, datas: Iterable[bytes]) -> list[Path]:
+        """Files beside the tree with these data, on the disk."""
         incoming = self._root / INCOMING
         incoming.mkdir(parents=True, exist_ok=True)
-        fresh = incoming / secrets.token_hex(16)
+        fresh: list[Path] = []
         try:
-            with fresh.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            with ExitStack() as opened:
+                files = []
+                for data in datas:
+                    fresh.append(incoming / secrets.token_hex(16))
+                    files.append(opened.enter_context(fresh[-1].open("xb")))
+                    files[-1].write(data)
+                    files[-1].flush()
+                _sync([file.fileno() for file in files])
         except OSError:
-            fresh.unlink(missing_ok=True)
+            _remove(fresh)
             raise
         return fresh
 
@@ -138,6 +160,21 @@ class DirectoryStore:
         the directory above the root the disk is not mounted."""
         if not self._root.is_dir() and not self._root.parent.is_dir():
             raise MediaUnavailable(f"{self._root.parent} is not there")
+
+
+def _sync(files: Sequence[int]) -> None:
+    """Wait until the disk has what was written to these files."""
+    if len(files) == 1:
+        os.fsync(files[0])
+        return
+    with ThreadPoolExecutor(SYNCS) as pool:
+        for _ in pool.map(os.fsync, files):
+            pass
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _walk(folder: Path, path: str, prefix: str) -> Iterator[StoredObject]:

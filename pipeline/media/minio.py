@@ -2,15 +2,19 @@
 
 minio-py's own defaults keep a caller for up to half an hour on a server that does
 not answer (five minutes, six times); here every call has one deadline. Only plain
-calls are used (put, get, head, delete, list), so that any S3 store serves.
+calls are used (put, get, head, delete, list), so that any S3 store serves; what MinIO can
+do beyond that is tried, and looked whether it was done.
 """
 
 from __future__ import annotations
 
 import io
+import secrets
+import tarfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPException
 from typing import TypeVar
@@ -24,7 +28,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from pipeline.errors import ConfigurationError, FaceError, MediaNotFound, MediaUnavailable
-from pipeline.keys import plain_name
+from pipeline.keys import plain_name, tenant_of, transient_media
 from pipeline.media.base import StoredObject, check_bytes, check_key
 
 # Seconds. A submit must answer within five when the store is away: tries begin within
@@ -36,6 +40,14 @@ PAUSE_S = 0.1
 
 BLOCK_BYTES = 256 * 1024
 POOL_SIZE = 16  # connections; the shim's threads share them
+
+# MinIO unpacks a tar into objects. Of objects up to so many bytes a bundle costs us a
+# fifth of single puts, and MinIO less, too; of larger ones it saves nothing.
+UNPACK = {"X-Amz-Meta-Snowball-Auto-Extract": "true"}
+MOST_BUNDLED = 64 * 1024
+BUNDLE_BYTES = 2 * 1024 * 1024
+
+PUTS = 4  # at a time; more are no faster
 
 Answer = TypeVar("Answer")
 
@@ -63,6 +75,7 @@ class MinioStore:
     ) -> None:
         self._bucket = bucket
         self._region = region
+        self._unpacks = True
         try:
             check_bucket_name(bucket, strict=True)
             self._client = Minio(
@@ -86,11 +99,46 @@ class MinioStore:
     def name(self, tenant_id: int, data: bytes) -> str:  # noqa: ARG002
         return plain_name(data)
 
+    def name_of(self, tenant_id: int, sha256: str) -> str:  # noqa: ARG002
+        return sha256
+
     def put(self, key: str, data: bytes) -> None:
         check_key(key)
         self._call(
             lambda _: self._client.put_object(self._bucket, key, io.BytesIO(data), len(data))
         )
+
+    def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
+        single: list[tuple[str, bytes]] = []
+        for bundle in _bundles(pairs):
+            if len(bundle) < 2 or not self._unpack(bundle):
+                single += bundle
+        with ThreadPoolExecutor(PUTS) as pool:
+            for _ in pool.map(lambda pair: self.put(*pair), single):
+                pass
+
+    def _unpack(self, pairs: Sequence[tuple[str, bytes]]) -> bool:
+        """Store objects in one call; False when the server cannot do that."""
+        if not self._unpacks:
+            return False
+        # Where it is not unpacked and not removed, upkeep removes it.
+        key = transient_media(tenant_of(pairs[0][0]), secrets.token_hex(16), "tar", time.time())
+        data = _tar(pairs)
+
+        def send(_: float) -> None:
+            self._client.put_object(
+                self._bucket, key, io.BytesIO(data), len(data), metadata=dict(UNPACK)
+            )
+
+        try:
+            self._call(send)
+            if self.exists(pairs[-1][0]):
+                return True
+            self._unpacks = False
+            self.delete(key)
+        except MediaUnavailable:
+            pass  # single puts will show whether it is away, or does not like the bundle
+        return False
 
     def get(self, key: str) -> bytes:
         check_key(key)
@@ -161,6 +209,36 @@ class MinioStore:
             # Another process was first.
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
+
+
+def _bundles(
+    pairs: Sequence[tuple[str, bytes]]
+) -> Iterator[list[tuple[str, bytes]]]:
+    """What is put together: small objects, a few megabytes of them; large ones alone."""
+    bundle: list[tuple[str, bytes]] = []
+    size = 0
+    for key, data in pairs:
+        check_key(key)
+        if len(data) > MOST_BUNDLED:
+            yield [(key, data)]
+            continue
+        bundle.append((key, data))
+        size += len(data)
+        if size >= BUNDLE_BYTES:
+            yield bundle
+            bundle, size = [], 0
+    if bundle:
+        yield bundle
+
+
+def _tar(pairs: Sequence[tuple[str, bytes]]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for key, data in pairs:
+            member = tarfile.TarInfo(key)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return packed.getvalue()
 
 
 def _read(response: BaseHTTPResponse, deadline: float) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeline.errors import MediaCorrupt, SealBroken
 from pipeline.keys import SEALED, is_sealed, plain_name, tenant_of
@@ -23,12 +23,20 @@ class SealedStore:
         self._keys = keys
 
     def name(self, tenant_id: int, data: bytes) -> str:
+        return self.name_of(tenant_id, plain_name(data))
+
+    def name_of(self, tenant_id: int, sha256: str) -> str:
         key = self._keys.of(tenant_id)
-        return plain_name(data) if key is None else key.mark(plain_name(data)) + SEALED
+        return sha256 if key is None else key.mark(sha256) + SEALED
 
     def put(self, key: str, data: bytes) -> None:
-        stored = self._key(key).seal(data, key) if is_sealed(key) else data
-        self._inner.put(key, stored)
+        self._inner.put(key, self._stored(key, data))
+
+    def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
+        self._inner.put_many([(key, self._stored(key, data)) for key, data in pairs])
+
+    def _stored(self, key: str, data: bytes) -> bytes:
+        return self._key(key).seal(data, key) if is_sealed(key) else data
 
     def get(self, key: str) -> bytes:
         stored = self._inner.get(key)

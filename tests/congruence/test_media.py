@@ -13,6 +13,7 @@ import pytest
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError, InvalidParameter, MediaCorrupt, MediaNotFound
 from pipeline.keys import transient_media, transient_prefix
+from pipeline.media import minio
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from tests.servers import MinioServer
@@ -60,6 +61,37 @@ def test_put_twice_is_harmless(store: MediaStore) -> None:
     store.put(key, b"data")
     assert store.get(key) == b"data"
     assert len(list(store.walk(""))) == 1
+
+
+def test_many_at_once(store: MediaStore) -> None:
+    """Small objects, large ones, one twice, an empty one."""
+    datas = [b"", *(os.urandom(size) for size in (1, 20_000, 65_536, 65_537, 3_000_000))] * 2
+    datas += [os.urandom(90_000) for _ in range(3)] + [os.urandom(500) for _ in range(100)]
+    pairs = [(key_of(data, f"t1/images/{number}"), data) for number, data in enumerate(datas)]
+    store.put_many(pairs)
+    store.put_many(pairs[:1])
+    store.put_many([])
+    assert [store.get(key) for key, _ in pairs] == datas
+    assert [item.key for item in store.walk("")] == sorted(key for key, _ in pairs)
+
+
+def test_a_store_that_does_not_unpack(
+    shared_minio: MinioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its header MinIO keeps a bundle as it is, as other servers do."""
+    monkeypatch.setattr(minio, "UNPACK", {})
+    store = open_media(minio_settings(shared_minio))
+    for _ in range(2):
+        pairs = [(key_of(data, "t1/images/x"), data) for data in map(os.urandom, (10, 20, 30))]
+        store.put_many(pairs)
+        assert [store.get(key) for key, _ in pairs] == [data for _, data in pairs]
+    assert len(list(store.walk(""))) == 6
+
+
+def test_no_key_of_many_can_lead_out(store: MediaStore) -> None:
+    with pytest.raises(InvalidParameter):
+        store.put_many([(key_of(b"a", "t1/images/a"), b"a"), ("t1/../../x", b"b")])
+    assert list(store.walk("")) == []
 
 
 def test_what_is_not_there(store: MediaStore) -> None:

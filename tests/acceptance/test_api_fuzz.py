@@ -21,8 +21,12 @@ SEED = 20260704
 # Calls of each operation: on SQLite, and where only the database differs.
 EXAMPLES = {"sqlite": 10, "postgresql": 3}
 
-# What a clip is needed for, which takes seconds.
-NOT_REACHED = {"POST /api/living", "GET /jobs/{job_id}/evidence"}
+# What a clip is needed for, which takes seconds, or a bucket to import from.
+NOT_REACHED = {
+    "POST /api/living", "GET /jobs/{job_id}/evidence", "POST /batches",
+    "GET /batches/{batch_id}", "GET /batches/{batch_id}/items",
+    "POST /batches/{batch_id}/cancel", "POST /batches/{batch_id}/retry",
+}
 
 pytestmark = pytest.mark.heavy
 

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Engine, Row, Table, exists, func, select, update
+from sqlalchemy import Column, ColumnElement, Engine, Row, Table, exists, func, select, true, update
 
 from pipeline import keys
 from pipeline.database.engine import forget_deleted, reading, writing
-from pipeline.database.schema import faces, images, jobs, vectors
+from pipeline.database.schema import faces, images, jobs, used_clips, vectors
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.changes import VALUE_BYTES, ChangeLog, take, vector_label
+from pipeline.gallery.clips import UsedClip, is_sealed, stored_clip
 from pipeline.gallery.trash import Trash, discard, reclaim
 from pipeline.index import snapshots
 from pipeline.jobs.results import SEALED, sealed
@@ -31,7 +32,8 @@ PORTION = 200
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """How much of each kind a run has encrypted; ``snapshots`` it has discarded, for the
+    """How much of each kind a run has encrypted (``clips`` are the traces of used ones);
+    ``snapshots`` it has discarded, for the
     index to write new ones. ``missing`` objects were not in the store; ``uploads`` are
     left as they are, and go with their jobs."""
 
@@ -39,6 +41,7 @@ class Converted:
     cutouts: int
     vectors: int
     results: int
+    clips: int
     snapshots: int
     missing: int
     uploads: int
@@ -47,7 +50,8 @@ class Converted:
     def nothing(self) -> bool:
         """Whether all was encrypted before, but for what cannot be."""
         return not (
-            self.pictures or self.cutouts or self.vectors or self.results or self.snapshots
+            self.pictures or self.cutouts or self.vectors or self.results or self.clips
+            or self.snapshots
         )
 
 
@@ -66,13 +70,14 @@ class Conversion:
         """Once over everything. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
         pictures = self._objects(images, images.c.media_key)
         cutouts = self._objects(faces, faces.c.face_key)
-        embedded, results = self._vectors(), self._results()
+        embedded, results, clips = self._vectors(), self._results(), self._clips()
         stale = self._snapshots()
         Trash(self.engine, self.media, self.clock).empty(self.tenant_id)
         # What was replaced must not stay readable in the log beside the database.
         forget_deleted(self.engine)
         return Converted(
-            pictures, cutouts, embedded, results, stale, self.missing, self._count_uploads()
+            pictures, cutouts, embedded, results, clips, stale, self.missing,
+            self._count_uploads(),
         )
 
     def _objects(self, table: Table, column: Column[str]) -> int:
@@ -134,6 +139,21 @@ class Conversion:
                     done += connection.execute(
                         update(jobs).where(same, jobs.c.result.is_not(None))
                         .values(result=sealed(result, job_id, self.key))
+                    ).rowcount
+        return done
+
+    def _clips(self) -> int:
+        done = 0
+        chosen = (used_clips.c.way, used_clips.c.face_id)
+        for rows in self._portions(used_clips, used_clips.c.sha256, true(), *chosen):
+            with writing(self.engine) as connection:
+                for row_id, sha256, way, face_id in rows:
+                    if is_sealed(way):
+                        continue
+                    name, sealed_way = stored_clip(UsedClip(face_id, sha256, way), self.key)
+                    same = (used_clips.c.id == row_id) & (used_clips.c.sha256 == sha256)
+                    done += connection.execute(
+                        update(used_clips).where(same).values(sha256=name, way=sealed_way)
                     ).rowcount
         return done
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from pipeline import calibration
 from pipeline.batches.chunks import Chunks
+from pipeline.batches.comparison import Comparison, DoublesSearch
 from pipeline.bulk.judging import judged_under
 from pipeline.calibration import Calibration
 from pipeline.config import Settings
@@ -125,8 +126,15 @@ def _tools(
         sandbox=_sandbox(settings, served),
         living=LivingOptions.from_settings(settings),
         chunks=Chunks(engine) if Stage.BULK in served else None,
+        doubles=_doubles(settings, engine, keys) if Stage.BULK in served else None,
         judged=partial(judged_under, pack.info, settings) if Stage.BULK in served else None,
-        used_clips=UsedClips(engine) if settings.living_refuse_replays else None,
+        used_clips=UsedClips(engine, keys=keys) if settings.living_refuse_replays else None,
+    )
+
+
+def _doubles(settings: Settings, engine: Engine, keys: KeySource) -> DoublesSearch:
+    return DoublesSearch(
+        Comparison(engine, keys), settings.bulk_false_findings, settings.bulk_apart_fmr
     )
 
 

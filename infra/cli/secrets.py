@@ -184,6 +184,7 @@ def encrypt_tenant(name: Name) -> None:
         done = _convert(settings, engine, tenant.id)
         total.update(pictures=done.pictures, cutouts=done.cutouts, vectors=done.vectors,
                      results=done.results)
+        total["used clips"] += done.clips
         if done.nothing:
             break
     else:

@@ -90,11 +90,11 @@ def conclude_living(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
     used = UsedClip(face_id, found["sha256"], found["way"])
 
     def effect(connection: Connection) -> JsonObject:
-        now = time.time()
+        now, key = time.time(), tools.keys.of(job.tenant_id)
         since = now - tools.living.remember_days * DAY_S
-        if is_known(connection, job.tenant_id, used.sha256, since):
+        if is_known(connection, job.tenant_id, used.sha256, since, key):
             return {**result, "real": False, "reasons": [Reason.REPLAY.value]}
-        remember(connection, job.tenant_id, used, now)
+        remember(connection, job.tenant_id, used, now, key)
         return result
 
     return Conclusion({}, effect)

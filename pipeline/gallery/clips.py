@@ -1,17 +1,27 @@
-"""Clips that were taken for live ones, so that none is taken twice."""
+"""Clips that were taken for live ones, so that none is taken twice.
+
+Of a tenant whose data are encrypted a file is known by a mark that tells nothing without
+the tenant's key, and its play is sealed: plays are compared once they are opened.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, delete, exists, insert, literal, select
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces, used_clips
+from pipeline.errors import SealBroken
+from pipeline.secrets import DataKey, KeySource, NoKeys
 
 DAY_S = 86_400.0
+
+_SEALED = b"\x01"
+"""Stands before a sealed play. One in clear is of numbers of 16 bits: its length is even,
+and that of a sealed one odd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +35,30 @@ class UsedClip:
 
 @dataclass(frozen=True, slots=True)
 class UsedClips:
-    """The tenants' used clips. ``clock`` gives epoch seconds."""
+    """The tenants' used clips. ``clock`` gives epoch seconds. What looks into them raises
+    ``TenantNotFound``, too, for a tenant whose key was destroyed."""
 
     engine: Engine
     clock: Callable[[], float] = time.time
+    keys: KeySource = field(default_factory=NoKeys)
 
     def known(self, tenant_id: int, sha256: str, days: float) -> bool:
         """Whether the tenant has used these very bytes in the last ``days``. Raises
         ``DatabaseUnavailable``."""
+        key, since = self.keys.of(tenant_id), self.clock() - days * DAY_S
         with reading(self.engine) as connection:
-            return is_known(connection, tenant_id, sha256, self.clock() - days * DAY_S)
+            return is_known(connection, tenant_id, sha256, since, key)
 
     def ways(self, tenant_id: int, face_id: int, days: float) -> list[bytes]:
-        """Of the clips that were used for one face in the last ``days``. Raises
-        ``DatabaseUnavailable``."""
+        """Of the clips that were used for one face in the last ``days``, in order. Raises
+        ``DatabaseUnavailable``, ``SealBroken``."""
+        key = self.keys.of(tenant_id)
         mine = (used_clips.c.tenant_id == tenant_id) & (used_clips.c.face_id == face_id)
         recent = used_clips.c.used_at >= self.clock() - days * DAY_S
         with reading(self.engine) as connection:
-            found = connection.execute(select(used_clips.c.way).where(mine, recent))
-            return [bytes(way) for way in found.scalars()]
+            query = select(used_clips.c.way, used_clips.c.sha256).where(mine, recent)
+            found = connection.execute(query.order_by(used_clips.c.id)).all()
+        return [read_way(bytes(way), face_id, sha256, key) for way, sha256 in found]
 
     def purge(self, days: float) -> None:
         """Forget what was used before the last ``days``. Raises ``DatabaseUnavailable``."""
@@ -52,17 +67,55 @@ class UsedClips:
             connection.execute(delete(used_clips).where(past))
 
 
-def is_known(connection: Connection, tenant_id: int, sha256: str, since: float) -> bool:
+def is_known(
+    connection: Connection, tenant_id: int, sha256: str, since: float, key: DataKey | None
+) -> bool:
     """Whether the tenant has used these very bytes ``since`` then (epoch seconds)."""
-    mine = (used_clips.c.tenant_id == tenant_id) & (used_clips.c.sha256 == sha256)
+    # In clear, too: some of its clips may be older than its key.
+    names = [sha256, _name(sha256, key)]
+    mine = (used_clips.c.tenant_id == tenant_id) & used_clips.c.sha256.in_(names)
     query = select(exists().where(mine, used_clips.c.used_at >= since))
     return bool(connection.execute(query).scalar_one())
 
 
-def remember(connection: Connection, tenant_id: int, used: UsedClip, now: float) -> None:
+def remember(
+    connection: Connection, tenant_id: int, used: UsedClip, now: float, key: DataKey | None
+) -> None:
     """Note a clip for a face, with which it is forgotten; nothing when that is gone."""
+    sha256, way = stored_clip(used, key)
     columns = ("tenant_id", "face_id", "sha256", "way", "used_at")
     row = select(
-        literal(tenant_id), faces.c.id, literal(used.sha256), literal(used.way), literal(now)
+        literal(tenant_id), faces.c.id, literal(sha256), literal(way), literal(now)
     ).where(faces.c.id == used.face_id, faces.c.tenant_id == tenant_id)
     connection.execute(insert(used_clips).from_select(columns, row))
+
+
+def stored_clip(used: UsedClip, key: DataKey | None) -> tuple[str, bytes]:
+    """The file's name and the play as they are stored, encrypted with a ``key``."""
+    if key is None:
+        return used.sha256, used.way
+    name = _name(used.sha256, key)
+    return name, _SEALED + key.seal(used.way, _label(used.face_id, name))
+
+
+def read_way(stored: bytes, face_id: int, name: str, key: DataKey | None) -> bytes:
+    """A stored play in clear. Raises ``SealBroken``."""
+    if not is_sealed(stored):
+        return stored
+    if key is None:
+        raise SealBroken("a used clip is encrypted and its tenant has no key")
+    return key.open(stored[len(_SEALED) :], _label(face_id, name))
+
+
+def is_sealed(stored: bytes) -> bool:
+    """Whether a stored play is encrypted."""
+    return len(stored) % 2 == 1
+
+
+def _name(sha256: str, key: DataKey | None) -> str:
+    return sha256 if key is None else key.mark(f"clip {sha256}")
+
+
+def _label(face_id: int, name: str) -> str:
+    """What an encrypted play is bound to."""
+    return f"clip {face_id} {name}"

@@ -13,7 +13,13 @@ from sqlalchemy import Connection, Engine, select
 from pipeline.config import Settings
 from pipeline.database.engine import reading
 from pipeline.database.schema import discarded
-from pipeline.errors import FaceExists
+from pipeline.errors import (
+    FaceExists,
+    MediaUnavailable,
+    PackDamaged,
+    PackMismatch,
+    TenantNotFound,
+)
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.gallery.trash import Trash, discard
 from pipeline.jobs.model import Job, JobState, JsonObject
@@ -64,20 +70,21 @@ def runtime(
 @pytest.fixture
 def run(
     queue: Queue, runtime: Runtime, media: DirectoryStore, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Effect], Job]:
+) -> Callable[..., Job]:
     """Carry out an enrolment whose effect is the given one, with an object stored for it."""
 
     def carry(stage: Any, plan: Any, job: Job, carry: Carry, tools: Any) -> Carry:
         return carry
 
-    def run(effect: Effect) -> Job:
+    def run(effect: Effect, operation: str = "enrol") -> Job:
         def conclude(plan: Any, job: Job, carry: Carry, tools: Any) -> Conclusion:
             media.put(KEY, DATA)
             return Conclusion({"from": "stages"}, effect, (KEY,))
 
         monkeypatch.setattr(fusion, "run_stage", carry)
         monkeypatch.setattr(fusion, "conclude", conclude)
-        job, _ = queue.submit(new_job(queue.tenant, operation="enrol"))
+        stage = PLANS[operation].stages[0]
+        job, _ = queue.submit(new_job(queue.tenant, operation=operation, stage=stage))
         carry_out(Ring(1, job.id, job.stage), runtime)
         return queue.see(job)
 
@@ -90,7 +97,7 @@ def noted(engine: Engine) -> list[str]:
 
 
 def test_what_an_effect_returns_is_the_result(
-    run: Callable[[Effect], Job], engine: Engine, queue: Queue, media: DirectoryStore
+    run: Callable[..., Job], engine: Engine, queue: Queue, media: DirectoryStore
 ) -> None:
     media.put(OLD, DATA)
 
@@ -109,7 +116,7 @@ def test_what_an_effect_returns_is_the_result(
     ("error", "code"), [(FaceExists(), "face_exists"), (ZeroDivisionError("bug"), "internal")]
 )
 def test_an_effect_that_fails_leaves_nothing(
-    run: Callable[[Effect], Job], engine: Engine, queue: Queue, media: DirectoryStore,
+    run: Callable[..., Job], engine: Engine, queue: Queue, media: DirectoryStore,
     error: Exception, code: str,
 ) -> None:
     def effect(connection: Connection) -> JsonObject:
@@ -123,7 +130,7 @@ def test_an_effect_that_fails_leaves_nothing(
 
 
 def test_a_job_that_was_cancelled_has_no_effect(
-    run: Callable[[Effect], Job], queue: Queue, media: DirectoryStore,
+    run: Callable[..., Job], queue: Queue, media: DirectoryStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its object stays for the sweep: another holder of the job may have named it."""
@@ -143,3 +150,40 @@ def test_a_job_that_was_cancelled_has_no_effect(
     assert run(effect).state is JobState.CANCELLED
     assert ran == []
     assert media.exists(KEY)
+
+
+def test_a_chunk_waits_for_the_right_pack(
+    run: Callable[..., Job], engine: Engine, queue: Queue, media: DirectoryStore
+) -> None:
+    """None of its pictures is at fault: they are neither refused nor tried one by one."""
+
+    def effect(connection: Connection) -> JsonObject:
+        raise PackMismatch
+
+    job = run(effect, "bulk")
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+    assert job.error is not None
+    assert job.error["code"] == "pack_mismatch"
+    assert not media.exists(KEY), "the next try stores its own"
+    assert noted(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(PackDamaged(), JobState.QUEUED), (MediaUnavailable(), JobState.QUEUED),
+     (TenantNotFound(), JobState.QUEUED), (ZeroDivisionError("bug"), JobState.FAILED)],
+)
+def test_a_chunk_is_patient_with_all_but_its_pictures(
+    queue: Queue, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, error: Exception,
+    state: JobState,
+) -> None:
+    def stage(*arguments: Any) -> Carry:
+        raise error
+
+    monkeypatch.setattr(fusion, "run_stage", stage)
+    job, _ = queue.submit(new_job(queue.tenant, operation="bulk", stage="bulk"))
+    carry_out(Ring(1, job.id, job.stage), runtime)
+    for _ in range(3):
+        queue.clock.forward(3 * runtime.settings.retry_for_s)
+        carry_out(Ring(1, job.id, job.stage), runtime)
+    assert queue.see(job).state is state

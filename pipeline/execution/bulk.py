@@ -139,8 +139,7 @@ def _keep_faces(
         faces = tuple(_faces(job, each.item, each.answer, tools))
         objects |= zip((face.face_key for face in faces), each.answer.cutouts, strict=True)
         finds.append(_Find(each.item.number, _image(each, each.answer), model, faces))
-    for key, data in objects.items():
-        tools.media.put(key, data)
+    tools.media.put_many(list(objects.items()))
     return finds
 
 

@@ -86,6 +86,14 @@ class Settings(Places):
         10, ge=0, le=19, description="How far the processes of the worker `bulk` stand back "
         "behind those of other workers for a core, as `nice` counts it."
     )
+    bulk_false_findings: float = Field(
+        1.0, gt=0, description="Pairs of strangers that the search of a batch for people under "
+        "two names may report: more of them, and fewer of those people are missed."
+    )
+    bulk_apart_fmr: float = Field(
+        0.01, gt=0, le=0.1, description="Share of strangers under one name that the search of a "
+        "batch may pass over: fewer of them, and more poor photos are reported."
+    )
     bulk_time_limit_s: float = Field(
         300.0, ge=1, description="Seconds after which a chunk of a batch that is still worked "
         "on is split in two; a picture that alone takes as long is rejected."

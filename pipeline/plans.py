@@ -91,5 +91,7 @@ PLANS = {
         Plan("living", (Stage.LIVENESS,), clip=True),
         # A chunk of a batch: everything at once, by workers of its own.
         Plan("bulk", (Stage.BULK,), patient=True),
+        # A part of the search of a batch that is done, by the same workers.
+        Plan("doubles", (Stage.BULK,), patient=True),
     )
 }

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batches.chunks import Chunks
+from pipeline.batches.comparison import DoublesSearch
 from pipeline.batches.model import BatchItem, Options
 from pipeline.bulk.engine import Seen, Wanted
 from pipeline.calibration import Calibration
@@ -92,7 +93,7 @@ class Toolbox:
     may fetch. Media are decoded in ``sandbox``; None trusts them. ``keys`` are those of
     tenants whose data are encrypted; ``used_clips`` is None where clips may be used again.
     ``chunks`` only a worker of batches has; ``judged`` says under what a picture is found
-    unfit there (``bulk.judging``)."""
+    unfit there (``bulk.judging``), ``doubles`` how batches are searched in themselves."""
 
     media: MediaStore
     pack: Pack
@@ -110,6 +111,7 @@ class Toolbox:
     used_clips: UsedClips | None = None
     chunks: Chunks | None = None
     judged: Callable[[Wanted], str] | None = None
+    doubles: DoublesSearch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pipeline.execution.bulk import conclude_bulk
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.execution.comparing import conclude_matrix
+from pipeline.execution.doubling import conclude_doubles
 from pipeline.execution.enrolling import conclude_enrol, conclude_replace
 from pipeline.execution.living import conclude_living
 from pipeline.execution.outcomes import (
@@ -33,6 +34,7 @@ _CONCLUDE: dict[str, Callable[[Job, Carry, Toolbox], Conclusion]] = {
     "enrol": conclude_enrol,
     "replace": conclude_replace,
     "bulk": conclude_bulk,
+    "doubles": conclude_doubles,
 }
 
 

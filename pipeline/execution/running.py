@@ -182,6 +182,11 @@ def _index(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     return replace(carry, hits=find(job, Search.of(job.params), carry, tools))
 
 
+def _bulk(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
+    """A search of a batch looks at no pictures."""
+    return carry if plan.operation == "doubles" else look_at_chunk(plan, job, carry, tools)
+
+
 @contextmanager
 def _blame(index: int) -> Iterator[None]:
     """An error that is raised inside names the picture ``index``."""
@@ -199,5 +204,5 @@ _RUN: dict[Stage, Callable[[Plan, Job, Carry, Toolbox], Carry]] = {
     Stage.EMBED: _embed,
     Stage.INDEX: _index,
     Stage.LIVENESS: watch_clip,
-    Stage.BULK: look_at_chunk,
+    Stage.BULK: _bulk,
 }

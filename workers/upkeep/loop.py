@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from pipeline.batches.findings import FindingSearches
 from pipeline.batches.splitting import Splitter
 from pipeline.config import Settings
 from pipeline.database.engine import open_engine
@@ -59,10 +60,11 @@ def _open(settings: Settings) -> Iterator[list[Duty]]:
         keeping = GalleryKeeping(settings, engine, media, keys=tenant_keys)
         expiry = Expiry(settings, store, engine, media)
         splitter = Splitter(engine, time.time, settings.max_attempts)
-        batches = BatchKeeping(splitter, store, dispatcher)
+        batches = BatchKeeping(splitter, store, dispatcher, FindingSearches(engine))
         yield [
             Duty("reconcile", Reconciler(settings, store, dispatcher, waker).round),
             Duty("batches", batches.mend),
+            Duty("doubles", batches.search),
             Duty("expire", expiry.round, EXPIRE_EVERY_S),
             Duty("usage", expiry.expire_usage, SWEEP_EVERY_S),
             Duty("images", keeping.expire_images, EXPIRE_EVERY_S),

@@ -12,13 +12,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import workers.app
 import workers.runtime
-from pipeline.execution import running
+from pipeline.execution import bulk, running
 from pipeline.stages import decode as decode_stage
 from tests.faults import faulty_decoder
 from tests.faults.faulty_decoder import MARK
@@ -87,6 +87,17 @@ def fault_in_decode() -> None:
     vars(running)["decode"] = decode
 
 
+def fault_in_look() -> None:
+    healthy: Callable[..., Any] = vars(bulk)["look"]
+
+    def look(pictures: Sequence[bytes], *rest: Any) -> Any:
+        if any(MARK in data for data in pictures):
+            strike()
+        return healthy(pictures, *rest)
+
+    vars(bulk)["look"] = look
+
+
 def fault_in_search() -> None:
     healthy: Callable[..., Any] = vars(running)["find"]
 
@@ -140,7 +151,7 @@ def short_visibility() -> None:
 if __name__ == "__main__":
     {
         "after_the_end": fault_after_the_end, "search": fault_in_search,
-        "decode": fault_in_decode, "decoder": fault_in_decoder,
+        "decode": fault_in_decode, "decoder": fault_in_decoder, "look": fault_in_look,
     }[os.environ.get("FAULT_PLACE", "decode")]()
     if os.environ.get("FAULT_VISIBILITY") == "short":
         short_visibility()

@@ -1,0 +1,44 @@
+"""What a gallery holds after any fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import select
+
+from pipeline import keys
+from pipeline.database.engine import reading
+from pipeline.database.schema import changes, discarded, faces, images, vectors
+from pipeline.gallery.sweep import GRACE_S, Sweep
+from pipeline.gallery.trash import Trash
+from tests.yard import Yard
+
+
+def check_one_record_each(yard: Yard, enrolled: set[str]) -> None:
+    """Of each picture (``enrolled`` are their hashes) one row of every kind; what killed
+    workers left behind goes with the sweep, and nothing else does."""
+    Trash(yard.engine, yard.media).empty()
+    with reading(yard.engine) as connection:
+        shas = list(connection.execute(select(images.c.sha256)).scalars())
+        named = {
+            *connection.execute(select(images.c.media_key)).scalars(),
+            *connection.execute(select(faces.c.face_key)).scalars(),
+        }
+        numbers = list(connection.execute(select(changes.c.number)).scalars())
+        counts = [
+            len(connection.execute(select(column)).all())
+            for column in (faces.c.id, vectors.c.label)
+        ]
+        assert connection.execute(select(discarded)).all() == []
+    assert Counter(shas) == Counter(enrolled)
+    assert counts == [len(shas), len(shas)]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1)), "the log has a gap"
+
+    def kept() -> set[str]:
+        found = {item.key for item in yard.media.walk(keys.tenant_prefix(yard.tenant))}
+        return {key for key in found if not key.startswith(keys.transient_prefix(yard.tenant))}
+
+    assert kept() >= named
+    later = Sweep(yard.engine, yard.media, lambda: 2 * GRACE_S + 10**12)
+    assert later.round(yard.tenant).missing == ()
+    assert kept() == named

@@ -1,0 +1,154 @@
+"""Chunks of batches whose workers die, hang or lose their servers: every item has one end,
+every enrolled picture one record."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pipeline.batches.model import Batch, BatchState, ItemState
+from tests.batch_feeder import Feeder
+from tests.databases import ONE_DATABASE
+from tests.faults.conftest import MakeYard
+from tests.faults.faulty_decoder import MARK
+from tests.faults.records import check_one_record_each
+from tests.servers import PostgresServer, RedisServer
+from tests.yard import Process, Yard, open_yard
+
+FAULTY = "tests.faults.faulty_worker"
+
+PEOPLE = 80
+AGAIN = 10  # pictures that stand in the batch a second time
+KILLS = 3
+
+
+@pytest.fixture(scope="module")
+def people(test_data: Path) -> list[bytes]:
+    """Pictures of one face each."""
+    files = sorted((test_data / "lfw_aligned").rglob("*_0001.jpg"))[:PEOPLE]
+    return [file.read_bytes() for file in files]
+
+
+@pytest.fixture
+def yard(
+    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
+) -> Iterator[Yard]:
+    with open_yard(
+        tmp_path, redis_server.url, edge_models, detection_sizes="128", lease_s=2.0,
+        max_attempts=50, **new_database,
+    ) as yard:
+        yield yard
+
+
+def faulty(yard: Yard, fault: str, **settings: object) -> Process:
+    environment = {"FAULT": fault, "FAULT_PLACE": "look"}
+    return yard.worker(
+        stages="bulk", module=FAULTY, environment=environment, concurrency=1, **settings
+    )
+
+
+def check_ended(feeder: Feeder, batch: Batch, items: int) -> Counter[ItemState]:
+    """All items have ended, as the counters of the batch say; the gallery has one record
+    of each picture that was enrolled."""
+    ended = feeder.items(batch)
+    found = feeder.store.get(None, batch.id)
+    states = Counter(item.state for item in ended)
+    assert found.state is BatchState.DONE
+    assert len(ended) == found.items == items
+    assert (found.enrolled, found.duplicate, found.rejected, found.waiting) == (
+        states[ItemState.ENROLLED], states[ItemState.DUPLICATE], states[ItemState.REJECTED], 0
+    )
+    enrolled = [item.sha256 for item in ended if item.state is ItemState.ENROLLED]
+    assert len(set(enrolled)) == len(enrolled), "a picture was enrolled twice"
+    check_one_record_each(feeder.yard, set(enrolled))
+    return states
+
+
+@ONE_DATABASE
+def test_a_picture_that_kills_its_process(
+    make_yard: MakeYard, people: list[bytes]
+) -> None:
+    # With this lease only the parent of the dead process can be so quick.
+    yard = make_yard(lease_s=600.0, max_attempts=2)
+    feeder = Feeder(yard)
+    pictures = [*people[:5], people[5] + MARK, *people[6:12]]
+    with faulty(yard, "kill_process"), yard.upkeep():
+        batch = feeder.wait(feeder.feed(pictures, chunk=6))
+    states = check_ended(feeder, batch, len(pictures))
+    poison = feeder.items(batch)[5]
+    assert (poison.state, poison.reason) == (ItemState.REJECTED, "job_crashed")
+    others = [item for item in feeder.items(batch) if item.number != poison.number]
+    assert {item.reason for item in others} <= {"", "no_face"}
+    assert states[ItemState.ENROLLED] > 0
+
+
+@ONE_DATABASE
+def test_a_picture_that_nobody_gets_through(make_yard: MakeYard, people: list[bytes]) -> None:
+    yard = make_yard()
+    feeder = Feeder(yard)
+    pictures = [people[0], people[1] + MARK, people[2]]
+    with faulty(yard, "hang", bulk_time_limit_s=1.0), yard.upkeep():
+        batch = feeder.wait(feeder.feed(pictures, chunk=3))
+    check_ended(feeder, batch, 3)
+    assert feeder.items(batch)[1].reason == "job_timed_out"
+
+
+@pytest.mark.heavy
+@ONE_DATABASE
+def test_workers_and_redis_are_killed(
+    yard: Yard, redis_server: RedisServer, people: list[bytes]
+) -> None:
+    chance = random.Random(12)
+    feeder = Feeder(yard)
+    pictures = people + people[:AGAIN]
+    chance.shuffle(pictures)
+    with yard.upkeep():
+        batch = feeder.feed(pictures, chunk=4)
+        for _ in range(KILLS):
+            with yard.worker(stages="bulk"):
+                wait_for_more(feeder, batch, chance.randrange(1, 12))
+                redis_server.kill()
+                redis_server.start()
+        with yard.worker(stages="bulk"):
+            feeder.wait(batch)
+    states = check_ended(feeder, batch, len(pictures))
+    assert states[ItemState.DUPLICATE] >= AGAIN - states[ItemState.REJECTED]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+def test_the_database_is_away(
+    yard: Yard, postgres_server: PostgresServer, people: list[bytes]
+) -> None:
+    feeder = Feeder(yard)
+    batch = feeder.feed(people, chunk=4)
+    with ExitStack() as stack:
+        processes = [stack.enter_context(each) for each in (yard.worker(stages="bulk"),
+                                                           yard.upkeep())]
+        wait_for_more(feeder, batch, 8)
+        postgres_server.kill()
+        try:
+            time.sleep(1.0)
+        finally:
+            postgres_server.start()
+        until = time.monotonic() + 60
+        while not feeder.store.get(None, batch.id).ended:
+            assert time.monotonic() < until, yard.logs()
+            time.sleep(0.1)
+        assert all(process.alive for process in processes)
+    check_ended(feeder, batch, len(people))
+
+
+def wait_for_more(feeder: Feeder, batch: Batch, more: int) -> None:
+    """Until ``more`` items have ended, or all."""
+    first = feeder.store.get(None, batch.id)
+    until = time.monotonic() + 60
+    while (now := feeder.store.get(None, batch.id)).waiting > max(first.waiting - more, 0):
+        assert time.monotonic() < until, (now, feeder.yard.logs())
+        time.sleep(0.01)

@@ -82,6 +82,17 @@ class Settings(Places):
         "store's bucket. Empty: switched off. The shim and upkeep must be told the same.",
     )
 
+    bulk_chunk: int = Field(
+        32, ge=1, le=500, description="Pictures of a batch that one job enrols."
+    )
+    bulk_in_flight: int = Field(
+        8, ge=1, description="Jobs of one batch that wait or run at a time; its source is read "
+        "no further meanwhile, so that batches take turns."
+    )
+    batch_retention_d: float = Field(
+        90.0, gt=0, description="Days for which is kept what became of the items of a batch, "
+        "counted from its last change; until then the same command goes on with it."
+    )
     bulk_nice: int = Field(
         10, ge=0, le=19, description="How far the processes of the worker `bulk` stand back "
         "behind those of other workers for a core, as `nice` counts it."
@@ -93,6 +104,10 @@ class Settings(Places):
     bulk_apart_fmr: float = Field(
         0.01, gt=0, le=0.1, description="Share of strangers under one name that the search of a "
         "batch may pass over: fewer of them, and more poor photos are reported."
+    )
+    bulk_idle_s: float = Field(
+        120.0, ge=0, description="Seconds without work after which a process of the worker "
+        "`bulk` gives the memory of its models back; 0: never."
     )
     bulk_time_limit_s: float = Field(
         300.0, ge=1, description="Seconds after which a chunk of a batch that is still worked "

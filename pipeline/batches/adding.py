@@ -126,7 +126,9 @@ class Adding:
                     {
                         "batch_id": self.batch.id, "number": item.number,
                         "tenant_id": self.batch.tenant_id,
-                        "name_mark": name_mark(self.batch.id, item.source_name, self.key),
+                        "name_mark": name_mark(
+                            self.batch.id, item.named or item.source_name, self.key
+                        ),
                         **values,
                     }
                 )

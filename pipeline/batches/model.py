@@ -159,6 +159,7 @@ class NewItem:
     """An item that a submitter has read and judged.
 
     ``number``: the batch's next, or that of an item that was to be read ``again``.
+    ``named``: what it is known by; empty: its ``source_name``, which no other item has.
     ``state``: ``waiting`` with its picture stored under ``media_key``; ``duplicate`` of
     the item ``original`` or of the enrolled picture ``image_ref`` (either may be None);
     ``rejected`` for ``reason``. ``sha256`` is what ``keys.media_hash`` gives of the
@@ -181,6 +182,7 @@ class NewItem:
     face_id: int | None = None
     faces: int = 0
     judged: str | None = None
+    named: str = ""
 
 
 @dataclass(frozen=True, slots=True)

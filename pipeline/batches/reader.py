@@ -25,6 +25,7 @@ from pipeline.batches.statements import (
     FIND_BATCH,
     IN_FLIGHT,
     ITEM_COLUMNS,
+    MARKS,
     NAMES,
     PICTURES,
     REASONS,
@@ -35,7 +36,6 @@ from pipeline.batches.statements import (
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, batches
 from pipeline.errors import BatchNotFound
-from pipeline.gallery.collections import find_collections
 from pipeline.secrets import KeySource, NoKeys
 
 BATCH_ID = re.compile("[0-9a-f]{32}")
@@ -122,10 +122,20 @@ class BatchReader:
         with reading(self._engine) as connection:
             return int(connection.execute(IN_FLIGHT, {"batch": batch_id}).scalar_one())
 
-    def known_collections(self, tenant_id: int, keys: Sequence[str]) -> set[str]:
-        """Those of the collections that exist."""
+    def mark(self, batch: Batch, name: str) -> bytes:
+        """What stands for an item's name. Raises ``TenantNotFound``."""
+        return name_mark(batch.id, name, self._keys.of(batch.tenant_id))
+
+    def marks_after(
+        self, batch: Batch, number: int, limit: int
+    ) -> list[tuple[bytes, KnownItem]]:
+        """The marks of the items past ``number``, in their order."""
+        asked = {"batch": batch.id, "after": number, "last": batch.items, "most": limit}
         with reading(self._engine) as connection:
-            return set(find_collections(connection, tenant_id, keys))
+            rows = connection.execute(MARKS, asked).all()
+        return [
+            (bytes(row.name_mark), KnownItem(row.number, ItemState(row.state))) for row in rows
+        ]
 
     def known_names(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
         """Those of the names (at most some hundreds) that are items of the batch. Raises

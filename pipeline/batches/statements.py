@@ -96,6 +96,14 @@ INSERT_ITEMS = insert(batch_items)
 NAMES = select(batch_items.c.name_mark, batch_items.c.number, batch_items.c.state).where(
     OF_BATCH, batch_items.c.name_mark.in_(bindparam("marks", expanding=True))
 )
+MARKS = (
+    select(batch_items.c.name_mark, batch_items.c.number, batch_items.c.state)
+    .where(
+        OF_BATCH, batch_items.c.number > bindparam("after"),
+        batch_items.c.number <= bindparam("last"),
+    )
+    .order_by(batch_items.c.number).limit(bindparam("most"))
+)
 # Of the items with the same bytes the first.
 PICTURES = (
     select(batch_items.c.picture_mark, func.min(batch_items.c.number).label("number"))

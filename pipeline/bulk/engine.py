@@ -8,12 +8,13 @@ Every picture gets the answer that it would get alone: what was seen, or the err
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.bulk.finding import Finder
 from pipeline.errors import BadInput, BadQuality, FaceError, ManyFaces, NoFace
 from pipeline.media.header import PictureLimits, inspect
 from pipeline.media.layouts import PictureFormat
@@ -21,14 +22,18 @@ from pipeline.sandbox.sandbox import Sandbox
 from pipeline.sessions.base import Pack
 from pipeline.stages.align import align_faces
 from pipeline.stages.cutout import cut_out
-from pipeline.stages.decode import decode
-from pipeline.stages.detect import detect
+from pipeline.stages.decode import decode_inspected
 from pipeline.stages.embed import embed
 from pipeline.stages.quality import failing, measure
-from pipeline.types import Face, Picture, Quality, QualityLimits
+from pipeline.types import Crop, Face, Picture, Quality, QualityLimits
 
 # Faces of one picture that are enrolled, the largest: their crops stay below 10 MB.
 MOST_FACES = 256
+
+# Crops that wait for being embedded, 37 kB each, before they are: a batch takes eight.
+MOST_CROPS = 64
+
+NOTHING = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """One picture: its upright size in pixels, how many faces were ``found``, and those
-    to enrol, largest first, each with its quality, its cutout (JPEG) and its embedding,
-    shape (faces, dimension), float32, rows of unit length."""
+    """One picture: its upright size in pixels, how many faces were ``found`` (when the
+    largest is wanted, until it was certain), and those to enrol, largest first, each with
+    its quality, its cutout (JPEG) and its embedding, shape (faces, dimension), float32,
+    rows of unit length."""
 
     width: int
     height: int
@@ -70,6 +76,14 @@ class BulkTools:
     sandbox: Sandbox | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Glance:
+    """A picture whose faces are not embedded yet, but cut out for it as ``crops``."""
+
+    seen: Seen
+    crops: list[Crop]
+
+
 def look(
     pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools
 ) -> list[Seen | FaceError]:
@@ -79,36 +93,66 @@ def look(
 
     Raises what is no picture's fault: ``Unavailable``, ``PackError``.
     """
-    return [_answer(data, wanted, tools) for data in pictures]
+    finder = Finder(tools.pack)
+    answers: list[Seen | FaceError] = []
+    waiting: list[tuple[int, _Glance]] = []
+    for place, data in enumerate(pictures):
+        glance = _glance(data, wanted, tools, finder)
+        if isinstance(glance, _Glance):
+            waiting.append((place, glance))
+            answers.append(glance.seen)
+        else:
+            answers.append(glance)
+        if sum(len(each.crops) for _, each in waiting) >= MOST_CROPS:
+            _embed(waiting, answers, tools)
+            waiting = []
+    _embed(waiting, answers, tools)
+    return answers
 
 
-def _answer(data: bytes, wanted: Wanted, tools: BulkTools) -> Seen | FaceError:
+def _embed(
+    waiting: Sequence[tuple[int, _Glance]], answers: list[Seen | FaceError], tools: BulkTools
+) -> None:
+    """Complete the answers of pictures that wait for embeddings, with full batches."""
+    crops = [crop for _, each in waiting for crop in each.crops]
+    vectors = embed(crops, tools.pack.embedder())
+    start = 0
+    for place, each in waiting:
+        end = start + len(each.crops)
+        answers[place] = replace(each.seen, embeddings=vectors[start:end])
+        start = end
+
+
+def _glance(
+    data: bytes, wanted: Wanted, tools: BulkTools, finder: Finder
+) -> _Glance | FaceError:
     try:
-        return _look_at(data, wanted, tools)
+        header = inspect(data, tools.limits)
+        picture = decode_inspected(data, header, tools.sandbox, borrow=True)
+        return _look_at(picture, header.format, wanted, tools, finder)
     except FaceError as error:
         if isinstance(error, BadInput) or type(error) is FaceError:
             return error
         raise
 
 
-def _look_at(data: bytes, wanted: Wanted, tools: BulkTools) -> Seen:
-    """One picture by the stages of a single enrolment."""
-    header = inspect(data, tools.limits)
-    picture = decode(data, tools.limits, tools.sandbox)
-    found = detect(picture, tools.pack.detector())
+def _look_at(
+    picture: Picture, name: PictureFormat, wanted: Wanted, tools: BulkTools, finder: Finder
+) -> _Glance:
+    """Raises ``NoFace``, ``ManyFaces``, ``BadQuality``."""
+    find = finder.largest_face if wanted.faces == "largest" else finder.all_faces
+    found = find(picture)
     if not found:
         raise NoFace
     if wanted.faces == "one" and len(found) > 1:
         raise ManyFaces
     faces = found[: wanted.most]
-    qualities = _gated(picture, faces, wanted, tools)
-    embedder = tools.pack.embedder()
-    return Seen(
-        width=picture.shape[1], height=picture.shape[0], format=header.format,
-        found=len(found), faces=faces, qualities=qualities,
-        cutouts=[cut_out(picture, face.box) for face in faces],
-        embeddings=embed(align_faces(picture, faces, embedder), embedder),
+    seen = Seen(
+        width=picture.shape[1], height=picture.shape[0], format=name, found=len(found),
+        faces=faces, qualities=_gated(picture, faces, wanted, tools),
+        cutouts=[cut_out(picture, face.box) for face in faces], embeddings=NOTHING,
     )
+    return _Glance(seen, align_faces(picture, faces, tools.pack.embedder()))
 
 
 def _gated(

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
-import numpy as np
 
 from pipeline.config import Settings
 from pipeline.errors import BadInput, DecoderUnavailable, FaceError, PictureCorrupt
@@ -90,6 +89,7 @@ class Sandbox:
         self.bounds = bounds
         self._lock = threading.Lock()
         self._served = 0
+        self._lent = 0
         self._arena_file = os.memfd_create("faceline-arena", os.MFD_CLOEXEC)
         os.ftruncate(self._arena_file, _aligned(bounds.data) + _aligned(bounds.room))
         self._arena = mmap.mmap(self._arena_file, 0)
@@ -107,9 +107,12 @@ class Sandbox:
     def run(
         self, work: str, data: bytes, options: Mapping[str, Any], *, room: int,
         seconds: float | None = None, blame: type[BadInput] = PictureCorrupt,
+        borrow: bool = False,
     ) -> Made:
         """What the function ``work`` makes of ``data``: its arrays, copied, and what it
-        told. ``room`` is the most bytes that its arrays take.
+        told. ``room`` is the most bytes that its arrays take. Arrays that are borrowed
+        are not copied: the next task overwrites them, and whoever took the decoder over
+        may do so at any time.
 
         Raises the ``BadInput`` that the function raised; ``blame`` when the decoder
         died of the data or needed more memory, room or time than it may have;
@@ -122,11 +125,12 @@ class Sandbox:
         limit = min(seconds or self.bounds.seconds, self.bounds.seconds)
         task = Task(work, len(data), _aligned(len(data)), room, limit, options)
         with self._lock:
+            self._shrink()
             try:
                 reply = self._attempt_twice(task, data)
             except Died as death:
                 raise blame(f"Decoding it failed: {death.text}.") from death
-            return self._made(task, reply, blame)
+            return self._made(task, reply, blame, borrow=borrow)
 
     def close(self) -> None:
         """End the processes. It may be used again."""
@@ -210,25 +214,28 @@ class Sandbox:
         self._served = 0
         return self._processes.start()
 
-    def _made(self, task: Task, reply: Answer | Refusal, blame: type[BadInput]) -> Made:
+    def _made(
+        self, task: Task, reply: Answer | Refusal, blame: type[BadInput], *, borrow: bool
+    ) -> Made:
         if isinstance(reply, Refusal):
             raise _error(reply, blame)
         view = memoryview(self._arena)
         try:
-            arrays = [
-                np.array(note.look(view, task.start, task.room)) for note in reply.arrays
-            ]
+            arrays = [note.look(view, task.start, task.room) for note in reply.arrays]
         except (ValueError, OverflowError) as error:
             self._processes.drop()
             raise blame("Its decoder gave no sense.") from error
-        self._shrink(task, sum(array.nbytes for array in arrays))
+        self._lent = task.start + sum(array.nbytes for array in arrays)
+        if not borrow:
+            arrays = [array.copy() for array in arrays]
+            self._shrink()
         return Made(arrays, reply.told)
 
-    def _shrink(self, task: Task, written: int) -> None:
+    def _shrink(self) -> None:
         """Give back the memory that only a large task needed."""
-        end = task.start + written
-        if end > KEPT_BYTES:
+        if self._lent > KEPT_BYTES:
             self._arena.madvise(mmap.MADV_REMOVE, KEPT_BYTES, len(self._arena) - KEPT_BYTES)
+        self._lent = 0
 
 
 def open_sandbox(settings: Settings, works: Sequence[str]) -> Sandbox | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,83 @@ class Detector(Protocol):
 
     def detect(self, picture: Picture) -> list[Face]:
         """Faces of one picture, in no stated order; empty when there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What a detector holds for faces before one of several boxes of a face is chosen:
+    ``boxes``, shape (n, 4), left, top, right, bottom; ``scores`` (n,), 0 to 1; ``points``
+    (n, 5, 2), x then y; all float32."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    points: NDArray[np.float32]
+
+    @classmethod
+    def none(cls) -> Self:
+        return cls(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0, 5, 2))))
+
+    @classmethod
+    def joined(cls, several: Sequence[Candidates]) -> Self:
+        """All of them, in their order."""
+        if not several:
+            return cls.none()
+        return cls(
+            np.concatenate([each.boxes for each in several]),
+            np.concatenate([each.scores for each in several]),
+            np.concatenate([each.points for each in several]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unbeaten:
+    """The score from which on a face has a better box at a detector's first size than at
+    any other: ``score`` for faces of at least ``share`` of the picture's longer side, more
+    for smaller ones, by ``slope``."""
+
+    score: float
+    share: float
+    slope: float
+
+    def score_of(self, share: float) -> float:
+        return self.score + self.slope * max(self.share - share, 0.0)
+
+
+class StepDetector(Protocol):
+    """A detector whose steps can be made one by one."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sides in pixels of the squares that a picture is brought to."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """Lowest score that counts as a face."""
+        ...
+
+    @property
+    def unbeaten(self) -> Unbeaten | None:
+        """None when that was not measured for this detector and its sizes."""
+        ...
+
+    def candidates(self, canvas: Picture, threshold: float) -> Candidates:
+        """What scores at least ``threshold`` in ``canvas``, whose sides are multiples of 32
+        pixels; in its pixels."""
+        ...
+
+    def choose(self, candidates: Candidates) -> Candidates:
+        """Of several boxes of a face the one with the highest score; best first."""
+        ...
+
+
+@runtime_checkable
+class HasSteps(Protocol):
+    """A pack whose detector may be one with steps."""
+
+    def step_detector(self) -> StepDetector | None:
+        """None when its detector is of another kind."""
         ...
 
 

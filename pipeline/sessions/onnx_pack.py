@@ -23,11 +23,13 @@ from pipeline.sessions.base import (
     PackFile,
     PackInfo,
     SpoofScorer,
+    StepDetector,
     Task,
 )
 from pipeline.sessions.checksums import check_file
 from pipeline.sessions.meters import MeshMeter, Points106Meter
 from pipeline.sessions.runtime import check_providers, open_session, running
+from pipeline.sessions.scrfd_steps import ScrfdSteps
 from pipeline.sessions.vectors import unit_rows
 from pipeline.types import Box, Crop, Face, Picture, Points
 
@@ -114,6 +116,7 @@ class OnnxPack:
         self._info = info
         self._settings = settings
         self._detector: ScrfdDetector | None = None
+        self._steps: tuple[ScrfdSteps | None] | None = None
         self._embedder: ArcFaceEmbedder | None = None
         self._meter: FaceMeter | None = None
         self._spoof_scorer: MiniFasNets | None = None
@@ -126,6 +129,13 @@ class OnnxPack:
         if self._detector is None:
             self._detector = ScrfdDetector(self._checked(Task.DETECTION), self._settings)
         return self._detector
+
+    def step_detector(self) -> StepDetector | None:
+        if self._steps is None:
+            sha256 = self._files(Task.DETECTION)[0].sha256
+            path = self._checked(Task.DETECTION)
+            self._steps = (ScrfdSteps.open(path, self._settings, sha256),)
+        return self._steps[0]
 
     def embedder(self) -> Embedder:
         if self._embedder is None:

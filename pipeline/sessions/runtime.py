@@ -40,15 +40,15 @@ def check_providers(settings: Settings) -> None:
         )
 
 
-def open_session(path: Path, settings: Settings) -> Any:
-    """A session on the configured providers.
+def open_session(path: Path, settings: Settings, model: bytes | None = None) -> Any:
+    """A session on the configured providers, of the file or of a ``model`` made from it.
 
     Raises ``PackDamaged`` when the file is not a model, ``ProviderUnavailable`` when
     a provider does not start.
     """
     try:
         session = onnxruntime.InferenceSession(
-            str(path),
+            str(path) if model is None else model,
             sess_options=_options(settings),
             providers=list(settings.provider_names),
         )

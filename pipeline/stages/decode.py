@@ -49,11 +49,18 @@ def decode(data: bytes, limits: PictureLimits, sandbox: Sandbox | None = None) -
     ``PictureCorrupt`` when the pixels are cut off or damaged, or cost more than their
     size explains.
     """
-    header = inspect(data, limits)
+    return decode_inspected(data, inspect(data, limits), sandbox)
+
+
+def decode_inspected(
+    data: bytes, header: PictureHeader, sandbox: Sandbox | None = None, *, borrow: bool = False
+) -> Picture:
+    """As ``decode``, of a file whose ``header`` was inspected. A picture that is borrowed
+    lies in the sandbox's own memory, to be looked at until its next task."""
     if sandbox is None:
         return _decode(data, header)
     width, height = header.upright_size
-    made = sandbox.run(WORK, data, asdict(header), room=width * height * 3)
+    made = sandbox.run(WORK, data, asdict(header), room=width * height * 3, borrow=borrow)
     for picture in made.arrays:
         if picture.shape == (height, width, 3) and picture.dtype == np.uint8:
             return picture

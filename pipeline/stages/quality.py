@@ -155,8 +155,11 @@ def aligned(picture: Picture, face: Face) -> Grey:
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 1e-3:
         return np.zeros((SIDE, SIDE), np.float32)
-    part, matrix = approach(picture, matrix, SIDE, shrink=scale, margin=8)
-    grey = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    part, matrix = approach(picture, matrix, SIDE, shrink=1.0, margin=8)
+    # In grey before it is averaged: a third of the work.
+    part = np.asarray(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), np.uint8)
+    part, matrix = approach(part, matrix, SIDE, shrink=scale, margin=8)
+    grey = part.astype(np.float32)
     return np.asarray(
         cv2.warpAffine(grey, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE), np.float32
     )

@@ -1,0 +1,115 @@
+"""The faces that a detector would find, with no more looking than it takes."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.sessions.base import Candidates, HasSteps, Pack, StepDetector
+from pipeline.stages.detect import detect, largest_first
+from pipeline.types import Box, Face, Picture
+
+# What scores less than this at the first size is no face at any other.
+FAINT = 0.1
+
+# Of the largest face's area: another spot with more of it may hold a larger face.
+RIVAL = 0.6
+
+# Longer side over shorter side: of narrower pictures little is left at the first size.
+NARROW = 4.0
+
+
+class Finder:
+    """Finds what ``pack.detector()`` finds, and counts when that took all of it."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+        self._steps = pack.step_detector() if isinstance(pack, HasSteps) else None
+        self.pictures = 0
+        self.short = 0
+
+    def all_faces(self, picture: Picture) -> list[Face]:
+        """Largest first."""
+        self.pictures += 1
+        if self._steps is None or _is_narrow(picture):
+            return detect(picture, self._pack.detector())
+        return _faces(self._look_everywhere(picture, self._steps))
+
+    def largest_face(self, picture: Picture) -> list[Face]:
+        """The largest face, first, and those that were seen with it; empty when there is
+        no face. Once the largest is certain, smaller ones are not looked for."""
+        if self._steps is None or self._steps.unbeaten is None or _is_narrow(picture):
+            return self.all_faces(picture)
+        self.pictures += 1
+        coarse = _at(picture, self._steps.sizes[0], self._steps, FAINT)
+        seen = self._steps.choose(_above(coarse, self._steps.threshold))
+        faces = _faces(seen)
+        if faces and self._is_certain(faces[0], picture, coarse, self._steps):
+            self.short += 1
+            return faces
+        return _faces(self._look_everywhere(picture, self._steps, coarse))
+
+    def _look_everywhere(
+        self, picture: Picture, steps: StepDetector, coarse: Candidates | None = None
+    ) -> Candidates:
+        found = [
+            _above(coarse, steps.threshold)
+            if place == 0 and coarse is not None
+            else _at(picture, size, steps, steps.threshold)
+            for place, size in enumerate(steps.sizes)
+        ]
+        return steps.choose(Candidates.joined(found))
+
+    def _is_certain(
+        self, largest: Face, picture: Picture, coarse: Candidates, steps: StepDetector
+    ) -> bool:
+        """Whether no other size could give a better box of this face, nor a larger face."""
+        box = largest.box
+        share = math.sqrt(box.area) / max(picture.shape[:2])
+        if steps.unbeaten is None or largest.score < steps.unbeaten.score_of(share):
+            return False
+        own = np.array([box.left, box.top, box.right, box.bottom], np.float32)
+        others: list[bool] = [
+            _area(each) > RIVAL * box.area
+            for each in steps.choose(coarse).boxes
+            if not np.allclose(each, own)
+        ]
+        return not any(others)
+
+
+def _area(box: NDArray[np.float32]) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _is_narrow(picture: Picture) -> bool:
+    return max(picture.shape[:2]) > NARROW * min(picture.shape[:2])
+
+
+def _at(picture: Picture, size: int, steps: StepDetector, threshold: float) -> Candidates:
+    """Candidates in pixels of ``picture``, looked at with its longer side brought to
+    ``size`` pixels; as insightface does it, with black below or to the right."""
+    height, width = picture.shape[:2]
+    ratio = height / width
+    new_width, new_height = (size, int(size * ratio)) if ratio <= 1 else (int(size / ratio), size)
+    canvas = np.zeros((size, size, 3), np.uint8)
+    canvas[:new_height, :new_width] = cv2.resize(picture, (new_width, new_height))
+    found = steps.candidates(canvas, threshold)
+    scale = np.float32(new_height / height)
+    return Candidates(found.boxes / scale, found.scores, found.points / scale)
+
+
+def _above(candidates: Candidates, threshold: float) -> Candidates:
+    kept = candidates.scores >= threshold
+    return Candidates(candidates.boxes[kept], candidates.scores[kept], candidates.points[kept])
+
+
+def _faces(chosen: Candidates) -> list[Face]:
+    """Largest first."""
+    rows = zip(chosen.boxes, chosen.scores, chosen.points, strict=True)
+    return largest_first(
+        Face(Box(*(float(side) for side in box)), float(score), points, "arcface5")
+        for box, score, points in rows
+    )

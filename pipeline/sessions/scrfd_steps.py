@@ -1,0 +1,302 @@
+"""SCRFD step by step, computing no more than what is asked for.
+
+The network ends in three convolutions a stride, of which those for boxes and points take
+a third of its time and are wanted at a few places only. Here the network ends before
+them: they are computed at these places, and the one for scores as products of single
+pixels, summed afterwards. Scores, boxes and points are the whole network's but for
+rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import cv2
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from pipeline.config import Settings
+from pipeline.errors import PackDamaged
+from pipeline.sessions.base import Candidates, Unbeaten
+from pipeline.sessions.runtime import open_session, running
+from pipeline.types import Picture
+
+_STRIDES = (8, 16, 32)
+
+# What the network was trained on: (pixel - MEAN) / SPREAD, in RGB.
+_MEAN, _SPREAD = 127.5, 128.0
+
+# Boxes that have more than this in common are of one face (insightface's own number).
+_SAME = 0.4
+
+# Detectors by their checksum, at the sizes that are the default. Measured on generated
+# portraits (tests/benchmarks/detector_sizes.py): the score at 640 stayed below by 0.01.
+_MEASURED_SIZES = (128, 640)
+_UNBEATEN = {
+    # det_500m
+    "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a": Unbeaten(
+        score=0.865, share=0.48, slope=0.35
+    ),
+}
+
+# Nodes that change no number between a convolution and an output.
+_PASSING = frozenset({"Reshape", "Transpose"})
+
+
+class Foreign(Exception):
+    """The network is not built as this file expects."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """A last convolution: what it reads, its weights (outputs, inputs, side, side) and
+    biases, by what its outputs are multiplied."""
+
+    source: str
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+    @property
+    def side(self) -> int:
+        return int(self.weights.shape[2])
+
+    def at(
+        self, field: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """Its outputs at some places of ``field``, shape (inputs, height, width): (places,
+        outputs)."""
+        reach = np.arange(self.side) - self.side // 2
+        y = (rows[:, None, None] + reach[:, None]).repeat(self.side, axis=2)
+        x = (columns[:, None, None] + reach).repeat(self.side, axis=1)
+        height, width = field.shape[1:]
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        patches = field[:, y.clip(0, height - 1), x.clip(0, width - 1)] * inside
+        flat = patches.transpose(1, 0, 2, 3).reshape(len(rows), -1)
+        made: NDArray[np.float32] = flat @ self.weights.reshape(len(self.biases), -1).T
+        return made + self.biases
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """The end of one stride: ``taps`` names the output whose sum gives the scores."""
+
+    stride: int
+    taps: str
+    scores: _Last
+    boxes: _Last
+    points: _Last
+
+
+class ScrfdSteps:
+    """See ``base.StepDetector``."""
+
+    @classmethod
+    def open(cls, path: Path, settings: Settings, sha256: str) -> Self | None:
+        """The file with this checksum; None when the network is built in another way."""
+        try:
+            model = onnx.load(str(path))
+            heads = _heads(model.graph)
+        except Foreign:
+            return None
+        except (DecodeError, OSError, ValueError) as error:
+            raise PackDamaged(f"{path} is no ONNX model: {error}") from error
+        return cls(path, model, heads, settings, _UNBEATEN.get(sha256))
+
+    def __init__(
+        self, path: Path, model: Any, heads: list[_Head], settings: Settings,
+        unbeaten: Unbeaten | None,
+    ) -> None:
+        """Raises ``PackDamaged``, ``ProviderUnavailable``."""
+        self.sizes = settings.detector_sizes
+        self.threshold = settings.detection_threshold
+        self.unbeaten = unbeaten if self.sizes == _MEASURED_SIZES else None
+        self._path = path
+        self._heads = heads
+        self._outputs = _end_early(model.graph, heads)
+        self._session = open_session(path, settings, model.SerializeToString())
+        self._input = self._session.get_inputs()[0].name
+
+    def candidates(self, canvas: Picture, threshold: float) -> Candidates:
+        blob = cv2.dnn.blobFromImage(
+            canvas, 1.0 / _SPREAD, canvas.shape[1::-1], (_MEAN, _MEAN, _MEAN), swapRB=True
+        )
+        with running(self._path):
+            made = self._session.run(self._outputs, {self._input: blob})
+        fields = dict(zip(self._outputs, made, strict=True))
+        least = math.log(threshold / (1.0 - threshold))
+        return Candidates.joined([_found(head, fields, least) for head in self._heads])
+
+    def choose(self, candidates: Candidates) -> Candidates:
+        left = np.argsort(-candidates.scores, kind="stable")
+        chosen: list[int] = []
+        while len(left):
+            chosen.append(int(left[0]))
+            others = left[1:]
+            left = others[overlap(candidates.boxes[left[0]], candidates.boxes[others]) <= _SAME]
+        return Candidates(
+            candidates.boxes[chosen], candidates.scores[chosen], candidates.points[chosen]
+        )
+
+
+def overlap(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What ``box``, shape (4,), and each of ``boxes``, shape (n, 4), have in common, of
+    what they cover together; shape (n,). As insightface counts it, a pixel wider."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]) + 1
+    common = np.maximum(sides, 0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1)
+    both: NDArray[np.float32] = common / ((box[2:] - box[:2] + 1).prod() + areas - common)
+    return both
+
+
+def _found(head: _Head, fields: dict[str, NDArray[np.float32]], least: float) -> Candidates:
+    """What one stride has found with a logit of at least ``least``."""
+    logits = _summed(fields[head.taps][0], head.scores)
+    anchors, rows, columns = np.nonzero(logits >= least)
+    if not len(anchors):
+        return Candidates.none()
+    each = np.arange(len(anchors))
+    boxes, points = (
+        last.at(fields[last.source][0], rows, columns).reshape(len(anchors), len(logits), -1)[
+            each, anchors
+        ]
+        * head.stride
+        for last in (head.boxes, head.points)
+    )
+    centres = np.stack([columns, rows], axis=1).astype(np.float32) * head.stride
+    corners = np.concatenate([centres - boxes[:, :2], centres + boxes[:, 2:]], axis=1)
+    scores = 1.0 / (1.0 + np.exp(-logits[anchors, rows, columns]))
+    return Candidates(
+        corners.astype(np.float32, copy=False), scores.astype(np.float32, copy=False),
+        (points.reshape(len(anchors), -1, 2) + centres[:, None]).astype(np.float32, copy=False),
+    )
+
+
+def _summed(taps: NDArray[np.float32], last: _Last) -> NDArray[np.float32]:
+    """The convolution whose products of single pixels are ``taps``, shape (side * side *
+    outputs, height, width): each moved to where it counts, and added up."""
+    height, width = taps.shape[1:]
+    total = np.empty((len(last.biases), height, width), np.float32)
+    total[:] = last.biases[:, None, None]
+    reach = last.side // 2
+    products = taps.reshape(last.side, last.side, -1, height, width)
+    for row in range(last.side):
+        for column in range(last.side):
+            down, across = row - reach, column - reach
+            total[
+                :, max(-down, 0) : height - max(down, 0), max(-across, 0) : width - max(across, 0)
+            ] += products[
+                row, column, :,
+                max(down, 0) : height + min(down, 0), max(across, 0) : width + min(across, 0),
+            ]
+    return total
+
+
+# The network --------------------------------------------------------------------
+
+
+def _heads(graph: Any) -> list[_Head]:
+    """The last convolutions. Raises ``Foreign``."""
+    outputs = [output.name for output in graph.output]
+    if len(outputs) != 3 * len(_STRIDES) or len(graph.input) != 1:
+        raise Foreign
+    shape = graph.input[0].type.tensor_type.shape.dim
+    if len(shape) != 4 or shape[2].dim_value > 0 or shape[3].dim_value > 0:
+        raise Foreign  # it takes pictures of one size only
+    finder = _Finder(graph)
+    lasts = [finder.last(name, sigmoid=place < 3) for place, name in enumerate(outputs)]
+    heads = []
+    for place, stride in enumerate(_STRIDES):
+        scores, boxes, points = lasts[place], lasts[place + 3], lasts[place + 6]
+        anchors = len(scores.biases)
+        if len(boxes.biases) != 4 * anchors or len(points.biases) != 10 * anchors:
+            raise Foreign
+        heads.append(_Head(stride, f"taps_of_{stride}", scores, boxes, points))
+    return heads
+
+
+class _Finder:
+    """Walks from outputs back to convolutions."""
+
+    def __init__(self, graph: Any) -> None:
+        self._maker = {name: node for node in graph.node for name in node.output}
+        self._values = {each.name: each for each in graph.initializer}
+
+    def last(self, output: str, *, sigmoid: bool) -> _Last:
+        """Raises ``Foreign``."""
+        factor = 1.0
+        name = output
+        while (node := self._maker.get(name)) is not None and node.op_type != "Conv":
+            if node.op_type == "Sigmoid" and sigmoid:
+                sigmoid = False
+            elif node.op_type == "Mul" and not sigmoid:
+                factor *= self._number(node.input[1])
+            elif node.op_type not in _PASSING:
+                raise Foreign
+            name = node.input[0]
+        if node is None or sigmoid:
+            raise Foreign
+        return self._convolution(node, factor)
+
+    def _convolution(self, node: Any, factor: float) -> _Last:
+        if len(node.input) != 3 or not {*node.input[1:]} <= self._values.keys():
+            raise Foreign
+        weights, biases = (
+            numpy_helper.to_array(self._values[name]).astype(np.float32) * np.float32(factor)
+            for name in node.input[1:]
+        )
+        said = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        side = weights.shape[2]
+        plain = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [side // 2] * 4}
+        if side % 2 == 0 or weights.shape[3] != side or any(
+            said.get(name, usual if name != "pads" else [0] * 4) != usual
+            for name, usual in plain.items()
+        ):
+            raise Foreign
+        return _Last(node.input[0], weights, biases)
+
+    def _number(self, name: str) -> float:
+        value = self._values.get(name)
+        if value is None or numpy_helper.to_array(value).size != 1:
+            raise Foreign
+        return float(numpy_helper.to_array(value).reshape(()))
+
+
+def _end_early(graph: Any, heads: list[_Head]) -> list[str]:
+    """Let ``graph`` end in what the last convolutions read, and the scores' products;
+    the names of its outputs."""
+    for head in heads:
+        inputs = head.scores.weights.shape[1]
+        single = head.scores.weights.transpose(2, 3, 0, 1).reshape(-1, inputs, 1, 1)
+        name = f"{head.taps}_weights"
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(single), name))
+        graph.node.append(
+            helper.make_node("Conv", [head.scores.source, name], [head.taps], head.taps)
+        )
+    read = [last.source for head in heads for last in (head.boxes, head.points)]
+    names = list(dict.fromkeys([*(head.taps for head in heads), *read]))
+    _prune(graph, set(names))
+    del graph.output[:]
+    graph.output.extend(
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+    )
+    return names
+
+
+def _prune(graph: Any, wanted: set[str]) -> None:
+    """Take out what leads to nothing that is wanted."""
+    kept = []
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    values = [each for each in graph.initializer if each.name in wanted]
+    del graph.initializer[:]
+    graph.initializer.extend(values)

@@ -85,7 +85,8 @@ def _area(box: NDArray[np.float32]) -> float:
 
 
 def _is_narrow(picture: Picture) -> bool:
-    return max(picture.shape[:2]) > NARROW * min(picture.shape[:2])
+    height, width = picture.shape[:2]
+    return bool(max(height, width) > NARROW * min(height, width))
 
 
 def _at(picture: Picture, size: int, steps: StepDetector, threshold: float) -> Candidates:

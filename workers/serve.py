@@ -51,6 +51,9 @@ def run_worker(settings: Settings) -> int:
     app = make_app(settings)
     served = frozenset(Stage(stage) for stage in settings.served_stages)
     _check(settings, served)
+    if Stage.BULK in served:
+        # Whoever waits for an answer goes first.
+        os.nice(settings.bulk_nice)
     register(app, settings)
     app.finalize()
     group = secrets.token_hex(4)
@@ -143,11 +146,9 @@ def _prepare_processes(settings: Settings, group: str) -> Any:
     def open_up(**_: Any) -> None:
         try:
             if settings.served_stages == (Stage.BULK,):
-                # Whoever waits for an answer goes first.
-                os.nice(settings.bulk_nice)
                 process.start_late(settings, group)
-                return
-            process.start(settings, group)
+            else:
+                process.start(settings, group)
         except Exception as error:
             # Whatever it is, a process without a runtime must not take messages, and the
             # next one would fare no better: the worker ends and says why.

@@ -37,6 +37,8 @@ def _limits(stage: Stage, settings: Settings) -> dict[str, float]:
 def run(message: Any) -> None:
     """Carry out the job that ``message`` names, as far as this worker serves it."""
     try:
-        carry_out(decode(message), process.runtime())
+        ring = decode(message)
+        with process.at_work() as runtime:
+            carry_out(ring, runtime)
     except (InvalidParameter, DatabaseUnavailable) as error:
         logger.warning("A message was put aside: %s", error, extra={"action": "message_aside"})

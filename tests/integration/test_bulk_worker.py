@@ -1,0 +1,85 @@
+"""The worker of batches: it stands back, and holds no models while it has nothing to do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from pipeline.errors import ConfigurationError
+from pipeline.plans import Stage
+from tests.batch_feeder import Feeder
+from tests.databases import ONE_DATABASE
+from tests.servers import RedisServer
+from tests.yard import Process, Yard, open_yard
+from workers.app import make_app
+from workers.serve import run_worker
+from workers.tasks.stage import register
+
+pytestmark = ONE_DATABASE
+
+
+@pytest.fixture
+def yard(
+    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
+) -> Iterator[Yard]:
+    with open_yard(
+        tmp_path, redis_server.url, edge_models, detection_sizes="32", **new_database
+    ) as yard:
+        yield yard
+
+
+@pytest.fixture(scope="module")
+def no_faces() -> list[bytes]:
+    """PNG files without a face, all different."""
+    rng = np.random.default_rng(7)
+    return [
+        cv2.imencode(".png", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))[1].tobytes()
+        for _ in range(4)
+    ]
+
+
+def wait_for_another(worker: Process, former: int) -> None:
+    """Until the worker has another process than ``former``."""
+    until = time.monotonic() + 30
+    while former in (now := worker.children()) or not now:
+        assert time.monotonic() < until, worker.log.read_text()[-3000:]
+        time.sleep(0.05)
+
+
+def test_it_gives_back_its_memory_when_it_has_nothing_to_do(
+    yard: Yard, no_faces: list[bytes]
+) -> None:
+    feeder = Feeder(yard)
+    with yard.worker(stages="bulk", concurrency=1, bulk_idle_s=0.5) as worker, yard.upkeep():
+        batch = feeder.wait(feeder.feed(no_faces[:2]))
+        assert batch.rejected == 2
+        (trace,) = yard.jobs.recent(limit=1)[0].trace
+        used = int(trace["worker"].rpartition(":")[2])
+        assert psutil.Process(worker.pid).nice() == os.nice(0) + yard.settings.bulk_nice
+        wait_for_another(worker, used)
+        again = feeder.wait(feeder.feed(no_faces[2:], source="again"))
+        assert again.rejected == len(no_faces) - 2
+        assert worker.alive
+
+
+def test_nothing_else_is_served_beside_batches(yard: Yard) -> None:
+    settings = yard.settings.model_copy(update={"stages": "decode,bulk"})
+    with pytest.raises(ConfigurationError, match="a worker of its own"):
+        run_worker(settings)
+
+
+def test_only_chunks_may_take_long(yard: Yard) -> None:
+    app = make_app(yard.settings)
+    register(app, yard.settings)
+    app.finalize()
+    limits = {stage: app.tasks[f"faceline.{stage}"].soft_time_limit for stage in Stage}
+    long = limits.pop(Stage.BULK)
+    assert long == yard.settings.bulk_time_limit_s
+    assert set(limits.values()) == {yard.settings.job_time_limit_s}

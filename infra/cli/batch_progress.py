@@ -24,14 +24,14 @@ REFRESHES = 8  # a second, of a terminal
 class View:
     """A batch at a moment. ``counts`` are items by outcome, ``waiting`` items are recorded
     and have none yet. ``total`` is how many there will be, ``about`` says that this is
-    reckoned from the part of the source that was read; None: nobody knows. ``reading`` is
-    the item that is being read, ``waits_for`` what keeps it from going on."""
+    reckoned from the part of the source that was read; None: nobody knows. ``now`` is what
+    is being done, ``waits_for`` what keeps it from going on."""
 
     counts: Mapping[str, int]
     waiting: int
     total: int | None = None
     about: bool = False
-    reading: str = ""
+    now: str = ""
     waits_for: str = ""
 
     @property
@@ -137,7 +137,7 @@ def _drawn(view: View, pace: Pace) -> Group:
     if view.waits_for:
         last = Text(f"waits: {view.waits_for}", style="yellow")
     else:
-        last = _short(f"reading {view.reading}" if view.reading else "", "dim")
+        last = _short(view.now, "dim")
     return Group(line, _short(outcomes(view)), last)
 
 

@@ -10,9 +10,10 @@ import typer
 
 from infra.cli.database import open_tenants
 from infra.cli.options import taking
+from infra.cli.run import Run
 from infra.cli.surveying import dry_run
-from pipeline.config import load_settings
-from pipeline.errors import InvalidParameter
+from pipeline.batches.model import Options
+from pipeline.config import Settings, load_settings
 from pipeline.sources.names import Layout
 from pipeline.sources.open import SourceOptions, open_source
 
@@ -54,6 +55,11 @@ class EnrollOptions:
     gate: Annotated[
         bool, typer.Option("--gate", help="Refuse faces of low quality (FACELINE_QUALITY_...).")
     ] = False
+    refuse_doubles: Annotated[
+        bool,
+        typer.Option("--refuse-doubles", help="Refuse who is there under another name; else the "
+                     "summary tells of them."),
+    ] = False
     report_to: Annotated[
         Path | None,
         typer.Option("--report", help="Write a line an item to this .csv or .jsonl file."),
@@ -75,6 +81,20 @@ class EnrollOptions:
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 
+    def run(self, settings: Settings) -> Run:
+        """What is to be done. The same source is the same batch, wherever it is named from."""
+        return Run(
+            settings=settings,
+            source=self.source if "://" in self.source else str(Path(self.source).resolve()),
+            options=Options(
+                collection=self.collection, faces=self.faces, gate=self.gate,
+                refuse_doubles=self.refuse_doubles, layout=self.layout, anywhere=self.anywhere,
+                encoding=self.names, bucket=self.bucket,
+            ),
+            tenant=self.tenant, create_collections=self.create_collections,
+            report_to=self.report_to, wait=self.wait, json=self.json,
+        )
+
 
 @taking(EnrollOptions)
 def enroll(options: EnrollOptions) -> None:
@@ -89,14 +109,15 @@ def enroll(options: EnrollOptions) -> None:
         options.source,
         SourceOptions(options.layout, options.anywhere, options.names, options.bucket), settings,
     )
-    if options.dry_run:
-        if options.tenant is not None:
-            open_tenants(settings).by_name(options.tenant)
-        dry_run(
-            source, settings, collection=options.collection, report_to=options.report_to,
-            json=options.json,
-        )
+    if not options.dry_run:
+        # With it come Celery and OpenCV, for which no other command should wait.
+        from infra.cli.enrolling import enrol
+
+        enrol(options.run(settings))
         return
-    raise InvalidParameter(
-        "enrolling a whole source comes with a later release; --dry-run says what it would bring"
+    if options.tenant is not None:
+        open_tenants(settings).by_name(options.tenant)
+    dry_run(
+        source, settings, collection=options.collection, report_to=options.report_to,
+        json=options.json,
     )

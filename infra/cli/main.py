@@ -13,6 +13,7 @@ import typer
 import workers.one_thread  # noqa: F401  # first: see there
 from infra.cli import (
     apps,
+    batches,
     calibrate,
     call,
     database,
@@ -56,6 +57,7 @@ app.command("usage")(usage.usage)
 for command in (limits.limits, limits.operations, limits.allow, limits.deny, limits.expire):
     apps.app.command()(command)
 app.add_typer(apps.app, name="apps")
+app.add_typer(batches.app, name="batches")
 app.add_typer(gallery.app, name="gallery")
 app.add_typer(index.app, name="index")
 app.add_typer(jobs.app, name="jobs")
@@ -70,6 +72,7 @@ ADVICE: dict[type[FaceError], str] = {
     errors.TenantNotFound: "`faceline apps list` shows the names",
     errors.CredentialNotFound: "`faceline apps list` shows the ids",
     errors.JobNotFound: "`faceline jobs list` shows the ids",
+    errors.BatchNotFound: "`faceline batches list` shows the ids",
     errors.ProviderUnavailable: "check FACELINE_PROVIDERS",
 }
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from infra.cli.console import tell
+from infra.cli.stopping import Stop
 from infra.local.client import Credentials, FaceClient
 from infra.local.demo import DemoFailed, demo_credentials, demo_photo, run_demo
 from infra.local.stack import LocalStack
@@ -34,10 +32,9 @@ def up(
     settings = load_settings()
     if port is not None:
         settings = settings.model_copy(update={"port": port})
-    stop = _Stop()
-    stop.install()
+    stop = Stop()
     try:
-        with LocalStack(settings, tell, stop.requested.is_set) as stack:
+        with stop.installed(), LocalStack(settings, tell, stop.requested.is_set) as stack:
             if not stop.requested.is_set():
                 _serve(stack, stop, demo=demo, once=once)
             tell("\nStopping ...")
@@ -50,26 +47,7 @@ def up(
         raise typer.Exit(130)  # interrupted, as a shell says it
 
 
-@dataclass(slots=True)
-class _Stop:
-    """Whether the operator asked for the end; his second Ctrl-C does not wait."""
-
-    requested: threading.Event = field(default_factory=threading.Event)
-
-    def install(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-        # What `nohup` has switched off stays off.
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, self._handle)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.requested.is_set():
-            raise KeyboardInterrupt
-        self.requested.set()
-
-
-def _serve(stack: LocalStack, stop: _Stop, *, demo: bool, once: bool) -> None:
+def _serve(stack: LocalStack, stop: Stop, *, demo: bool, once: bool) -> None:
     """Watch over the stack; the demonstration runs beside that, as a client would."""
     if not demo:
         tell(f"Serving at {stack.url} . Ctrl-C stops everything.")

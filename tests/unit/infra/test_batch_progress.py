@@ -116,7 +116,7 @@ def test_a_terminal_has_a_bar() -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=100)
     with showing(console, pytest.fail) as show:
-        show(view(0, 64, reading="ada/1.jpg"))
+        show(view(0, 64, now="reading ada/1.jpg"))
         show(view(1, 0, total=1_000_000, waits_for="a worker"))
     assert "1 of 1,000,000 items" in text.getvalue()
     assert "waits: a worker" in text.getvalue()

@@ -89,11 +89,19 @@ def test_archives_and_manifests_are_known_by_their_bytes(
         assert json.loads(told.out)["enrol"] == 1, name
 
 
-def test_nothing_is_claimed_that_is_not_there(faceline: Faceline, folder: Path) -> None:
-    told = faceline("enroll", str(folder))
+@pytest.mark.parametrize(("arguments", "code", "said"), [
+    (("--no-wait",), 2, "needs a running service"),
+    (("--no-wait", "--report", "r.csv"), 2, "batches report"),
+    (("--report", "r.pdf"), 2, "must end in .csv"),
+])
+def test_what_cannot_be_is_said_before_anything_starts(
+    faceline: Faceline, folder: Path, data_dir: Path, arguments: tuple[str, ...], code: int,
+    said: str,
+) -> None:
+    told = faceline("enroll", str(folder), *arguments)
 
-    assert told.code == 2
-    assert "later release" in told.err
+    assert (told.code, said in told.err) == (code, True), told.err
+    assert not (data_dir / "redis").exists()
 
 
 @pytest.mark.parametrize("arguments", [

@@ -1,0 +1,76 @@
+"""What a search of a batch has found, for people."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from infra.cli.console import out, print_table, say
+from pipeline.batches.findings import Kind, Search, search_of
+from pipeline.batches.found import Finding, FoundFace, list_findings
+from pipeline.batches.model import Batch
+
+LABELS = {
+    Kind.SAME_PICTURE: "one picture, two names",
+    Kind.TWO_NAMES: "one person, two names",
+    Kind.UNNAMED: "one person, one without a name",
+    Kind.TWO_PEOPLE: "one name, several people",
+    Kind.ODD_FACE: "one name, one face that is another's",
+}
+
+
+def show_findings(engine: Engine, batch: Batch, limit: int) -> None:
+    """A table of at most ``limit``, and what is behind it."""
+    search = search_of(batch)
+    if search is None:
+        return
+    if search.state != "done":
+        say(_unsearched(search))
+        return
+    found = list_findings(engine, batch.id, limit=limit)
+    if found:
+        out.print()
+        print_table(
+            ("found", "who", "where", "and", "where", "alike", "times"),
+            (_row(each) for each in found),
+        )
+    say(_sentence(search, len(found), batch))
+
+
+def _row(found: Finding) -> tuple[object, ...]:
+    other = found.again or found.other
+    alike = "" if found.cosine is None else f"{found.cosine:.2f}"
+    return (
+        LABELS[found.kind], found.face.name, _where(found.face),
+        "" if other is None else other.name, "" if other is None else _where(other), alike,
+        found.count if found.count > 1 else "",
+    )
+
+
+def _where(face: FoundFace) -> str:
+    return face.source_name or f"image {face.image_id}"
+
+
+def _unsearched(search: Search) -> str:
+    if search.state == "searching":
+        return f"The search for people under two names is at {search.through:.0%}."
+    return f"The search for people under two names failed: {search.reason}."
+
+
+def _sentence(search: Search, listed: int, batch: Batch) -> str:
+    if search.same is None:
+        return (
+            "Nobody was searched under two names: the pack has no calibration table; "
+            "`faceline calibrate` makes one."
+        )
+    total = sum(search.found.values())
+    against = f" and {search.rest} others" if search.rest else ""
+    searched = f"{search.faces} faces were compared with each other{against}"
+    if not total:
+        return f"{searched}: nobody stands there under two names."
+    more = "" if listed >= total else (
+        f"; `faceline batches show {batch.id[:8]} --json` lists more"
+    )
+    return (
+        f"{searched}: {total} findings, of which about {search.false_findings:.1g} by chance"
+        f"{more}. Nothing was changed: look at them."
+    )

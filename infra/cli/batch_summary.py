@@ -1,0 +1,99 @@
+"""What became of a batch, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from infra.cli.console import at, out, print_table
+from infra.cli.pace import duration
+from pipeline.batches.findings import search_of
+from pipeline.batches.model import OUTCOMES, Batch, ItemState
+
+Reasons = Counter[tuple[ItemState, str]]
+
+LABELS = {
+    ItemState.ENROLLED: "enrolled",
+    ItemState.DUPLICATE: "duplicate",
+    ItemState.REJECTED: "rejected",
+    ItemState.CANCELLED: "cancelled",
+}
+
+
+def summary_rows(batch: Batch, reasons: Reasons) -> list[tuple[str, int]]:
+    """(what, how many items) for each outcome, and below it for each of its reasons."""
+    rows: list[tuple[str, int]] = []
+    for state in OUTCOMES:
+        count = getattr(batch, state.value)
+        if count or state is not ItemState.CANCELLED:
+            rows.append((LABELS[state], count))
+            rows += [
+                (f"  {reason}", items) for (of, reason), items in reasons.most_common()
+                if of is state and reason
+            ]
+    if batch.waiting:
+        rows.append(("in work", batch.waiting))
+    return [*rows, ("all", batch.items)]
+
+
+def show_summary(batch: Batch, reasons: Reasons) -> None:
+    """The table on stdout."""
+    print_table(("outcome", "items"), summary_rows(batch, reasons))
+
+
+def show_batch(batch: Batch, reasons: Reasons, app: str) -> None:
+    """All that is known of a batch."""
+    print_table(
+        ("field", "value"),
+        (
+            ("batch", batch.id), ("app", app), ("source", batch.source),
+            ("state", state_of(batch)), ("began", at(batch.created_at)),
+            ("ended", at(batch.finished_at)), ("took", took(batch)),
+        ),
+    )
+    out.print()
+    show_summary(batch, reasons)
+
+
+def batch_json(batch: Batch, reasons: Reasons, app: str) -> dict[str, Any]:
+    """A batch for machines; ``search`` is None until it is searched for doubles."""
+    search = search_of(batch)
+    return {
+        "batch": batch.id,
+        "app": app,
+        "source": batch.source,
+        "options": batch.options.asked(),
+        "state": batch.state.value,
+        "items": batch.items,
+        "waiting": batch.waiting,
+        **counts_of(batch),
+        "reasons": [
+            {"outcome": state.value, "reason": reason, "items": count}
+            for (state, reason), count in reasons.most_common() if reason
+        ],
+        "exhausted": batch.exhausted,
+        "total": batch.total,
+        "position": batch.position,
+        "search": None if search is None else search.shown(),
+        "created_at": batch.created_at,
+        "updated_at": batch.updated_at,
+        "finished_at": batch.finished_at,
+    }
+
+
+def counts_of(batch: Batch) -> Mapping[str, int]:
+    """Items by outcome."""
+    return {state.value: getattr(batch, state.value) for state in OUTCOMES}
+
+
+def state_of(batch: Batch) -> str:
+    """Its state, and how much of the source was read while it is."""
+    if batch.exhausted or batch.ended or batch.position is None:
+        return batch.state.value
+    return f"{batch.state.value} ({batch.position:.0%} of the source)"
+
+
+def took(batch: Batch) -> str:
+    """From its first beginning to its end, as long as it has one."""
+    return "" if batch.finished_at is None else duration(batch.finished_at - batch.created_at)

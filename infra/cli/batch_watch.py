@@ -1,0 +1,109 @@
+"""What there is to see of a batch while it is enrolled."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import Engine, select
+
+from infra.cli.batch_progress import View, expected
+from infra.cli.batch_summary import counts_of
+from infra.cli.feeding import Feeding
+from infra.cli.watched import WatchedSource
+from pipeline.batches.findings import Search, search_of
+from pipeline.batches.model import Batch, BatchState
+from pipeline.batches.store import BatchStore
+from pipeline.database.engine import reading
+from pipeline.database.schema import jobs
+from pipeline.errors import DatabaseUnavailable
+from pipeline.jobs.statements import RUNNING
+from pipeline.plans import Stage
+
+LOOK_S = 0.5  # between two looks into the database
+
+# Seconds without an outcome after which it is asked whether anybody works at it: a worker
+# opens its models at its first job.
+QUIET_S = 20.0
+
+NO_WORKER = (
+    "no worker takes its jobs; start one with `faceline worker --stages bulk`, or look at "
+    "`faceline doctor`"
+)
+
+
+@dataclass(slots=True)
+class BatchWatch:
+    """Looks at a batch, not more often than is good; ``batch`` is what was seen last."""
+
+    engine: Engine
+    batches: BatchStore
+    batch: Batch
+    feeding: Feeding | None = None
+    source: WatchedSource | None = None
+    _looked_at: float = 0.0
+    _moved_at: float = field(default_factory=time.monotonic)
+    _trouble: str = ""
+
+    def look(self) -> View:
+        """Never raises for a database that is away: it is waited for. Raises
+        ``BatchNotFound``."""
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            try:
+                self._refresh(now)
+            except DatabaseUnavailable as error:
+                self._trouble = error.message.rstrip(".")
+        return self._view()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens: the batch has ended, and was searched for doubles
+        if it is done."""
+        return self.batch.state is BatchState.CANCELLED or (
+            self.batch.state is BatchState.DONE and self._search.state != "searching"
+        )
+
+    @property
+    def _search(self) -> Search:
+        return search_of(self.batch) or Search()
+
+    def _refresh(self, now: float) -> None:
+        before, self.batch = self.batch, self.batches.get(None, self.batch.id)
+        self._trouble = ""
+        if _moves(self.batch) != _moves(before) or self._is_idle():
+            self._moved_at = now
+        elif now - self._moved_at > QUIET_S and not is_worked_at(self.engine):
+            self._trouble = NO_WORKER
+
+    def _is_idle(self) -> bool:
+        """Whether there is nothing for workers to do."""
+        return not self.batch.waiting and (not self.batch.ended or self.settled)
+
+    def _view(self) -> View:
+        batch, feeding, source = self.batch, self.feeding, self.source
+        waits = self._trouble or ("" if feeding is None else feeding.waits_for)
+        view = View(counts_of(batch), batch.waiting, waits_for=waits)
+        if batch.ended and not self.settled:
+            now = f"searching for people under two names, {self._search.through:.0%}"
+            return replace(view, total=batch.items, now=now)
+        if batch.exhausted or batch.ended or source is None:
+            return replace(view, total=batch.items if batch.exhausted else None)
+        total = expected(source.passed, *source.position())
+        if total is not None:
+            total = max(total, batch.items)
+        return replace(view, total=total, about=True, now=f"reading {source.reading}")
+
+
+def _moves(batch: Batch) -> tuple[object, ...]:
+    """What changes while somebody works at a batch."""
+    return tuple(counts_of(batch).values()), batch.findings
+
+
+def is_worked_at(engine: Engine) -> bool:
+    """Whether any worker has a chunk of a batch in its hands. Raises
+    ``DatabaseUnavailable``."""
+    running = select(jobs.c.seq).where(RUNNING, jobs.c.stage == Stage.BULK.value).limit(1)
+    with reading(engine) as connection:
+        return connection.execute(running).first() is not None

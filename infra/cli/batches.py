@@ -1,0 +1,171 @@
+"""``faceline batches``: what became of whole sources."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from infra.cli.batch_findings import show_findings
+from infra.cli.batch_stores import BatchStores, open_stores
+from infra.cli.batch_summary import batch_json, show_batch, state_of, took
+from infra.cli.console import at, print_json, print_table, say
+from infra.cli.reports import csv_writer, json_writer, report
+from infra.cli.run import Run
+from pipeline.batches.found import list_findings
+from pipeline.batches.model import Batch
+from pipeline.batches.reporting import COLUMNS, report_rows
+from pipeline.batches.store import BatchStore
+from pipeline.config import load_settings
+from pipeline.errors import BatchNotFound
+from pipeline.jobs.store import JobStore
+
+app = typer.Typer(help="Batches: whole sources, and what became of them.", no_args_is_help=True)
+
+BatchId = Annotated[str, typer.Argument(help="The batch's id, or how it begins.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Tenant = Annotated[str | None, typer.Option(help="Only those of this application.")]
+
+MOST_FINDINGS, MOST_JSON = 100, 25_000  # that a table and JSON list
+
+RECENT = 1000  # batches among which the beginning of an id is looked for
+
+
+def _open() -> BatchStores:
+    return open_stores(load_settings())
+
+
+def _name_of(stores: BatchStores, batch: Batch) -> str:
+    return stores.tenants.get(batch.tenant_id).name
+
+
+@app.command("list")
+def list_batches(
+    tenant: Tenant = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    json: Json = False,
+) -> None:
+    """The newest batches, newest first."""
+    stores = _open()
+    chosen = None if tenant is None else stores.tenants.by_name(tenant).id
+    page = stores.batches.listed(chosen, limit=limit)
+    names = {each.id: each.name for each in stores.tenants.all()}
+    if json:
+        print_json([
+            batch_json(batch, stores.batches.reasons(batch.id), names[batch.tenant_id])
+            for batch in page.batches
+        ])
+        return
+    print_table(
+        ("batch", "app", "source", "state", "items", "enrolled", "duplicate", "rejected",
+         "cancelled", "in work", "began", "took"),
+        (
+            (batch.id, names[batch.tenant_id], batch.source, state_of(batch), batch.items,
+             batch.enrolled, batch.duplicate, batch.rejected, batch.cancelled, batch.waiting,
+             at(batch.created_at), took(batch))
+            for batch in page.batches
+        ),
+    )
+    say(f"In all: {page.total}.")
+
+
+@app.command()
+def show(batch_id: BatchId, json: Json = False) -> None:
+    """One batch: how far it is, why items were rejected, who is in it twice."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    reasons = stores.batches.reasons(batch.id)
+    if json:
+        found = [each.shown() for each in list_findings(stores.engine, batch.id, limit=MOST_JSON)]
+        print_json({**batch_json(batch, reasons, _name_of(stores, batch)), "findings": found})
+    else:
+        show_batch(batch, reasons, _name_of(stores, batch))
+        show_findings(stores.engine, batch, MOST_FINDINGS)
+
+
+@app.command()
+def retry(
+    batch_id: BatchId,
+    reason: Annotated[
+        list[str] | None, typer.Option(help="Only what was rejected for this; may be repeated.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="As of `faceline enroll`.")] = True,
+    json: Json = False,
+) -> None:
+    """Read again what was rejected or cancelled, and enrol what can be now."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    count = stores.batches.retry(None, batch.id, reasons=reason or None)
+    say(f"{count} items are read again.")
+    if count and not batch.options.unattended:
+        from infra.cli.enrolling import go_on  # as in `enroll`
+
+        go_on(Run(stores.settings, batch.source, batch.options, wait=wait, json=json), batch)
+
+
+@app.command()
+def cancel(batch_id: BatchId) -> None:
+    """End a batch: what waits is cancelled, what is enrolled stays."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    ended = stores.batches.cancel(None, batch.id, JobStore(stores.engine))
+    if batch.ended:
+        say(f"Batch {batch.id} had ended already: it is {batch.state.value}.")
+    else:
+        say(f"Batch {ended.id} is cancelled: {ended.enrolled} items are enrolled and stay, "
+            f"{ended.cancelled} are cancelled.")
+
+
+@app.command("report")
+def write_report(
+    batch_id: BatchId,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="A .csv or .jsonl file; without one: stdout.")
+    ] = None,
+    form: Annotated[
+        Literal["csv", "jsonl"], typer.Option("--format", help="What stdout gets.")
+    ] = "csv",
+) -> None:
+    """A line for every item: outcome, reason, ids."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    rows = report_rows(stores.engine, stores.batches, batch.id)
+    if to is None:
+        write = (csv_writer if form == "csv" else json_writer)(sys.stdout, COLUMNS)
+        for row in rows:
+            write(row)
+        return
+    with report(to, COLUMNS) as write:
+        for row in rows:
+            write(row)
+    say(f"{batch.items} items are in {to}.")
+
+
+@app.command()
+def forget(
+    batch_id: BatchId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove the record of a batch; what it enrolled stays. Its source is new then."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    if not yes:
+        typer.confirm(f"Forget {batch.source} with {batch.items} items?", abort=True, err=True)
+    stores.batches.forget(None, batch.id)
+    say(f"Batch {batch.id} is forgotten.")
+
+
+def find_batch(batches: BatchStore, beginning: str) -> Batch:
+    """The batch whose id this is, or the only recent one whose id begins so. Raises
+    ``BatchNotFound``."""
+    exact = batches.find(beginning)
+    if exact is not None:
+        return exact
+    found = [batch for batch in batches.listed(limit=RECENT).batches
+             if batch.id.startswith(beginning)]
+    if len(found) == 1:
+        return found[0]
+    many = f"{len(found)} recent batches have an id" if found else "no batch has an id"
+    raise BatchNotFound(f"{many} that begins with {beginning!r}")

@@ -1,0 +1,36 @@
+"""How an operator ends a command that runs for long."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether the operator asked for the end; his second Ctrl-C does not wait."""
+
+    requested: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While Ctrl-C, SIGTERM and the end of the terminal ask for the end."""
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        # What `nohup` has switched off stays off.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, self._handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.requested.is_set():
+            raise KeyboardInterrupt
+        self.requested.set()

@@ -1,0 +1,105 @@
+"""The service that commands of this machine use: a running one, or one for the occasion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local.stack import PROCESSES, LocalStack, running_stack
+from pipeline.config import Settings
+from pipeline.errors import BrokerUnavailable, InvalidParameter
+from pipeline.plans import Stage
+
+POLL_S = 0.1
+
+# Seconds between two looks whether the stack that is used still runs.
+LOOK_S = 2.0
+
+# What enrols whole sources needs: nobody asks anything of it meanwhile.
+BULK = {name: PROCESSES[name] for name in ("upkeep", "bulk")}
+
+Until = Callable[[], bool]
+
+
+class StackGone(BrokerUnavailable):
+    """The stack that did the work was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where the work is done. ``settings`` are those that reach it; ``watch`` returns when
+    its argument says so, and keeps alive meanwhile what is this command's own. ``own``:
+    it ends with this command."""
+
+    settings: Settings
+    watch: Callable[[Until], None]
+    own: bool
+
+
+@contextmanager
+def deployment(
+    settings: Settings, say: Callable[[str], None], stopping: Callable[[], bool], *,
+    own: bool = True,
+) -> Iterator[Deployment]:
+    """The stack that runs on this data directory; else what the settings name when they
+    name any; else, when that will do, an ``own`` stack that ends with the block. Use it
+    from the main thread.
+
+    Raises ``BrokerUnavailable``, ``InvalidParameter`` when nothing runs and an own stack
+    will not do, and what ``LocalStack`` raises.
+    """
+    running = running_stack(settings.data_dir)
+    if running is not None:
+        found = reaching(settings, running.redis_url)
+        yield Deployment(found, lambda until: _watch_stack(settings.data_dir, until), own=False)
+    elif is_configured(settings):
+        require_broker(settings)
+        yield Deployment(settings, _watch, own=False)
+    elif not own:
+        raise InvalidParameter(
+            "--no-wait needs a running service, which goes on when this command has ended: start "
+            "one with `faceline up`"
+        )
+    else:
+        with LocalStack(settings, say, stopping, BULK) as stack:
+            found = reaching(settings, stack.redis_url)
+            yield Deployment(found, stack.supervisor.watch, own=True)
+
+
+def is_configured(settings: Settings) -> bool:
+    """Whether the settings name a deployment, rather than leave all to one machine."""
+    return bool(settings.database_url) or "broker_url" in settings.model_fields_set
+
+
+def reaching(settings: Settings, redis_url: str) -> Settings:
+    """The settings with a stack's own Redis."""
+    return settings.model_copy(update={"broker_url": redis_url, "redis_url": ""})
+
+
+def require_broker(settings: Settings) -> None:
+    """Raises ``BrokerUnavailable`` when no broker answers."""
+    from workers.dispatch import Dispatcher  # Celery costs 0.2 s, of every command
+
+    dispatcher = Dispatcher(settings)
+    try:
+        dispatcher.depth(Stage.BULK)
+    finally:
+        dispatcher.close()
+
+
+def _watch(until: Until) -> None:
+    while not until():
+        time.sleep(POLL_S)
+
+
+def _watch_stack(data_dir: Path, until: Until) -> None:
+    look_at = time.monotonic() + LOOK_S
+    while not until():
+        if time.monotonic() > look_at:
+            if running_stack(data_dir) is None:
+                raise StackGone("The stack that did the work was stopped")
+            look_at = time.monotonic() + LOOK_S
+        time.sleep(POLL_S)

@@ -1,0 +1,183 @@
+"""Batches of a gallery whose source is made up, and chunks that a test ends as it likes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.batches.model import (
+    OUTCOMES,
+    Batch,
+    BatchItem,
+    ItemState,
+    Options,
+    Outcome,
+    fingerprint_of,
+)
+from pipeline.batches.settling import lock_items, settle_items
+from pipeline.batches.store import BatchStore
+from pipeline.batches.submitting import Pace, Submitter
+from pipeline.config import Settings
+from pipeline.gallery.changes import take
+from pipeline.gallery.entering import Entered, enter
+from pipeline.jobs.model import Job, JobState
+from pipeline.media.header import PictureLimits
+from pipeline.sources.base import About, Item, Refusal
+from tests.gallery_factory import Shelf
+from tests.job_factory import LEASE_S, Queue
+
+LIMITS = PictureLimits.from_settings(Settings())
+
+
+def picture(word: str) -> bytes:
+    """A small picture that belongs to ``word``."""
+    seed = int.from_bytes(word.encode()[:7], "big")
+    pixels = np.random.default_rng(seed).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes() + word.encode()
+
+
+class Listed:
+    """A source of (name, bytes), of refusals, and of what else is said of a name."""
+
+    location = "listed"
+
+    def __init__(
+        self, entries: Iterable[tuple[str, bytes] | Refusal], **said: About
+    ) -> None:
+        self.entries = list(entries)
+        self.said = said
+        self.read: list[str] = []
+        self.done = 0
+
+    def position(self) -> tuple[int, int]:
+        return self.done, len(self.entries)
+
+    def items(self) -> Iterator[Item | Refusal]:
+        for number, entry in enumerate(self.entries):
+            self.done = number
+            if isinstance(entry, Refusal):
+                yield entry
+            else:
+                name, data = entry
+                about = self.said.get(name, About(name=f"person {name}"))
+                yield Item(name, about, partial(self._read, name, data))
+        self.done = len(self.entries)
+
+    def _read(self, name: str, data: bytes, _: int) -> bytes:
+        self.read.append(name)
+        return data
+
+
+def words(*names: str) -> list[tuple[str, bytes]]:
+    """A picture of its own for each name."""
+    return [(name, picture(name)) for name in names]
+
+
+class BatchRig:
+    """One tenant's batches, with short ways to what tests do most."""
+
+    def __init__(self, shelf: Shelf, queue: Queue) -> None:
+        self.shelf = shelf
+        self.queue = queue
+        self.store = BatchStore(shelf.engine, queue.clock)
+        self.rung: list[Job] = []
+
+    def submitter(self, **values: Any) -> Submitter:
+        pace = Pace(**{"chunk": 2, "in_flight": 1000, "lease_s": LEASE_S, **values})
+        return Submitter(self.store, self.shelf.media, LIMITS, self.rung.extend, pace)
+
+    def batch(self, name: str = "source", **options: Any) -> Batch:
+        chosen = Options(**options)
+        mark = fingerprint_of(self.shelf.tenant, name, chosen)
+        return self.store.open(self.shelf.tenant, mark, name, chosen)[0]
+
+    def read(self, source: Listed, name: str = "source", **values: Any) -> Batch:
+        """Read a source to its end."""
+        return self.submitter(**values).run(self.batch(name), source)
+
+    def see(self, batch: Batch) -> Batch:
+        return self.store.get(None, batch.id)
+
+    def items(self, batch: Batch) -> list[BatchItem]:
+        return self.store.items(batch.id)
+
+    def states(self, batch: Batch) -> dict[str, str]:
+        """Item by item; the counters must say the same."""
+        self.check(batch)
+        return {item.source_name: item.state.value for item in self.items(batch)}
+
+    def check(self, batch: Batch) -> None:
+        there = Counter(item.state for item in self.items(batch))
+        seen = self.see(batch)
+        counted = {state: getattr(seen, state.value) for state in OUTCOMES}
+        assert {state: there[state] for state in OUTCOMES} == counted
+        assert seen.items == there.total()
+        assert seen.waiting == there[ItemState.WAITING] + there[ItemState.AGAIN]
+
+    # -- workers --------------------------------------------------------------------
+
+    def work(self, unfit: Sequence[str] = ()) -> None:
+        """Enrol what waits; items with names in ``unfit`` have no face."""
+        rung, self.rung = self.rung, []
+        for job in rung:
+            if self.queue.see(job).state is JobState.QUEUED:
+                self.end(job, unfit)
+
+    def end(self, job: Job, unfit: Sequence[str] = ()) -> None:
+        claim = self.queue.try_take(job)
+        if claim is None:
+            return  # cancelled
+
+        def effect(connection: Any) -> None:
+            take(connection, self.shelf.tenant)
+            waiting = lock_items(connection, job.params["batch"], job.params["items"])
+            fit = [each for each in waiting if each.item.source_name not in unfit]
+            entered = enter(
+                connection, self.shelf.tenant,
+                [self._enrolment(each.item, each.collections) for each in fit],
+                self.queue.clock(),
+            )
+            outcomes = [
+                _ended(each.item, found) for each, found in zip(fit, entered, strict=True)
+            ] + [
+                Outcome(each.item.number, ItemState.REJECTED, "no_face", judged="pack")
+                for each in waiting if each not in fit
+            ]
+            settle_items(connection, job.params["batch"], outcomes, self.queue.clock())
+
+        self.queue.finish(claim, {}, [], effect)
+
+    def _enrolment(self, item: BatchItem, collections: tuple[str, ...]) -> Any:
+        new = self.shelf.prepare(item.sha256[:20], name=item.about.name, collections=collections)
+        image = replace(new.image, sha256=item.sha256, media_key=item.media_key)
+        return replace(new, image=image)
+
+
+def _ended(item: BatchItem, found: Any) -> Outcome:
+    assert isinstance(found, Entered)
+    state = ItemState.ENROLLED if found.added else ItemState.DUPLICATE
+    return Outcome(
+        item.number, state, image_ref=found.image_ref, face_id=found.faces[0],
+        faces=len(found.faces),
+    )
+
+
+@pytest.fixture
+def rig(shelf: Shelf, queue: Queue) -> BatchRig:
+    """No batch yet."""
+    return BatchRig(shelf, queue)
+
+
+def wait_until(true: Any, within_s: float = 10.0) -> None:
+    until = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)

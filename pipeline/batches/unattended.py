@@ -22,7 +22,7 @@ from pipeline.database.schema import batches
 from pipeline.errors import MediaNotFound
 from pipeline.media.base import MediaStore
 from pipeline.sources.base import Source
-from pipeline.sources.imports import ListedItem, ListedSource, prefix_source
+from pipeline.sources.imports import REFUSED_NAME, ListedItem, ListedSource, prefix_source
 from pipeline.sources.names import unshown
 
 PREFIX = "prefix:"
@@ -72,6 +72,8 @@ class Opener:
         ):
             for item in page:
                 about = item.about
+                if REFUSED_NAME.fullmatch(item.source_name):
+                    continue  # what was wrong with it stays wrong
                 yield ListedItem(
                     unshown(item.source_name), about.name, about.collection, about.external_id,
                     about.description,

@@ -3,6 +3,7 @@ below a folder of its own."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,9 @@ from pipeline.sources.rows import LONGEST, MAX_TEXT
 MOST_ITEMS = 100_000  # of one list: some 10 MB of JSON; more are named by a prefix
 
 MAX_KEY = 1024  # bytes of an object's key in S3
+
+# What an item of a list is called that cannot be known by its key.
+REFUSED_NAME = re.compile(r"\(item \d+\)")
 
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
@@ -134,9 +138,9 @@ class ListedSource:
             about = said if said.name else replace(said, name=about_path(parts, self._layout).name)
         except ItemRefused as refused:
             detail = f"{shown(listed.key)}: {refused.detail}"
-            return Refusal(f"items[{number}]", refused.reason, detail, said)
+            return Refusal(f"(item {number})", refused.reason, detail, said)
         source_name = shown(listed.key)
         if not seen.add(source_name):
             detail = f"{source_name} is named by an earlier item"
-            return Refusal(f"items[{number}]", Reason.DUPLICATE_NAME, detail, said)
+            return Refusal(f"(item {number})", Reason.DUPLICATE_NAME, detail, said)
         return Item(source_name, about, partial(self._bucket.read, self._place.prefix + listed.key))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
+from pipeline.batches.unattended import sweep_lists
 from pipeline.config import Settings
 from pipeline.gallery.changes import ChangeLog
 from pipeline.gallery.images import ImageStore
@@ -48,6 +49,11 @@ class GalleryKeeping:
         for tenant in readable_ids(self.engine):
             purge(log, self.media, tenant, self.clock(), self.settings.purge_after_s)
             log.prune(tenant)
+
+    def sweep_lists(self) -> None:
+        """Delete the lists of batches that nobody is to read any more."""
+        for tenant in readable_ids(self.engine):
+            sweep_lists(self.engine, self.media, tenant, self.clock())
 
     def sweep(self) -> None:
         """Delete objects of enrolments that came to nothing; say which are missing."""

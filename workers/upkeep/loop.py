@@ -20,6 +20,7 @@ from pipeline.media.open import open_media
 from workers.dispatch import Dispatcher
 from workers.upkeep.batches import BatchKeeping
 from workers.upkeep.expire import Expiry
+from workers.upkeep.feeder import feed
 from workers.upkeep.galleries import GalleryKeeping
 from workers.upkeep.reconcile import Reconciler
 from workers.wake import Waker
@@ -38,11 +39,14 @@ SWEEP_EVERY_S = 6 * 3600.0
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep the house until ``stop`` is set. Several may run at once."""
+    feeding = threading.Thread(target=feed, args=(settings, stop), name="feeder", daemon=True)
     with _open(settings) as duties:
+        feeding.start()
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
         while not stop.wait(settings.reconcile_interval_s):
             for duty in duties:
                 duty.attempt_when_due()
+        feeding.join()
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
 
 
@@ -70,6 +74,7 @@ def _open(settings: Settings) -> Iterator[list[Duty]]:
             Duty("images", keeping.expire_images, EXPIRE_EVERY_S),
             Duty("trash", keeping.empty_trash, TRASH_EVERY_S),
             Duty("purge", keeping.purge_snapshots, PURGE_EVERY_S),
+            Duty("lists", keeping.sweep_lists, PURGE_EVERY_S),
             Duty("sweep", keeping.sweep, SWEEP_EVERY_S),
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -133,10 +134,11 @@ def _keep_faces(
     """What was found in the pictures that were fit, its face pictures stored together."""
     finds = []
     objects: dict[str, bytes] = {}
+    met: Counter[str] = Counter()
     for each in looked:
         if isinstance(each.answer, FaceError):
             continue
-        faces = tuple(_faces(job, each.item, each.answer, tools))
+        faces = tuple(_faces(job, each.item, each.answer, tools, met))
         objects |= zip((face.face_key for face in faces), each.answer.cutouts, strict=True)
         finds.append(_Find(each.item.number, _image(each, each.answer), model, faces))
     tools.media.put_many(list(objects.items()))
@@ -152,18 +154,22 @@ def _image(looked: Looked, seen: Seen) -> NewImage:
     )
 
 
-def _faces(job: Job, item: BatchItem, seen: Seen, tools: Toolbox) -> Iterator[NewFace]:
+def _faces(
+    job: Job, item: BatchItem, seen: Seen, tools: Toolbox, met: Counter[str]
+) -> Iterator[NewFace]:
+    """``met`` counts the names of the chunk's objects: each is stored as often as it is
+    met, and all beside each other, which spares a directory for each."""
     # The fence makes the objects those of one try: another one cannot discard them.
-    owner = f"{job.id}.{job.fence}.{item.number}"
+    owner = f"{job.id}.{job.fence}"
     each = zip(seen.faces, seen.cutouts, seen.qualities, seen.embeddings, strict=True)
-    for place, (face, jpeg, quality, embedding) in enumerate(each):
+    for face, jpeg, quality, embedding in each:
+        name = tools.media.name(job.tenant_id, jpeg)
+        met[name] += 1
         yield NewFace(
             box=face.box,
             landmarks=[[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
             score=float(face.score), quality=quality_json(quality),
-            face_key=keys.face_media(
-                job.tenant_id, owner, place, tools.media.name(job.tenant_id, jpeg)
-            ),
+            face_key=keys.face_media(job.tenant_id, owner, met[name], name),
             embedding=embedding, name=item.about.name,
         )
 

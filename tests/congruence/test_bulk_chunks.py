@@ -183,6 +183,21 @@ def test_all_faces_of_a_picture_are_enrolled_when_asked_for(rig: Rig) -> None:
     rig.check_tidy()
 
 
+def test_equal_face_pictures_are_objects_of_their_own(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def same(pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools) -> list[Seen]:
+        seen = [each for each in look(pictures, wanted, tools) if isinstance(each, Seen)]
+        return [replace(each, cutouts=[b"the same"]) for each in seen]
+
+    monkeypatch.setattr(bulk, "look", same)
+    rig.feed("ann 1", "bob 1")
+    rig.run()
+    assert rig.shelf.count() == 2
+    assert len(rig.shelf.named()) == 4
+    rig.check_tidy()
+
+
 def test_what_a_picture_is_refused_for_is_kept_with_what_judged_it(rig: Rig) -> None:
     batch = rig.feed("nobody 0", "bob 1>nowhere")
     nobody, bob = rig.items(batch)

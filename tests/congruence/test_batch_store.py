@@ -243,6 +243,7 @@ def test_the_sweep_leaves_what_waits(rig: BatchRig, shelf: Shelf, clock: Clock) 
     assert Sweep(shelf.engine, shelf.media, clock).round(shelf.tenant).deleted == 1
     rig.work()
     assert shelf.named() <= shelf.objects()
+    assert shelf.named() <= shelf.objects()
 
 
 def test_ends_and_cancels_at_once(rig: BatchRig) -> None:

@@ -1,0 +1,263 @@
+"""Reading sources into batches: each item once, whoever is killed when."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from pipeline import keys
+from pipeline.batches import met, submitting
+from pipeline.batches.model import SAME_PICTURE, BatchState, ItemState
+from pipeline.batches.store import BatchStore
+from pipeline.batches.submitting import Pace, Submitter
+from pipeline.database.engine import reading
+from pipeline.database.schema import batch_items
+from pipeline.errors import BatchBusy, DatabaseUnavailable, MediaUnavailable
+from pipeline.gallery.datakeys import TenantKeys
+from pipeline.gallery.sweep import GRACE_S, Sweep
+from pipeline.gallery.tenants import TenantStore
+from pipeline.keyring import KEY_BYTES
+from pipeline.media.directory import DirectoryStore
+from pipeline.media.sealed import SealedStore
+from pipeline.secrets import Vault
+from pipeline.sources.base import About, Reason, Refusal
+from tests.batch_rig import LIMITS, BatchRig, Listed, picture, rig, wait_until, words
+from tests.databases import BACKENDS
+from tests.gallery_factory import Shelf
+from tests.job_factory import LEASE_S, Clock, Queue
+
+__all__ = ["rig"]
+
+ONE = pytest.mark.parametrize("database_url", BACKENDS[:1], indirect=True)
+
+NAMES = tuple("abcdefghij")
+
+
+def test_every_item_has_an_outcome(rig: BatchRig) -> None:
+    same = picture("a")
+    repeated = [Refusal("a", Reason.DUPLICATE_NAME, "again")] * 3
+    source = Listed([
+        *words("a", "b"), ("text", b"no picture"), ("empty", b""), ("a copy", same),
+        *repeated, Refusal("link", Reason.LINK), ("odd", picture("odd")),
+        ("long", picture("long")), *words("c"), ("another", same),
+    ], odd=About(name="x\0y"), long=About(description="d" * 256))
+    batch = rig.read(source)
+    assert batch.state is BatchState.WORKING
+    assert (batch.items, batch.total, batch.position) == (13, 13, 1.0)
+    assert rig.store.in_flight(batch.id) == len(rig.rung) == 2
+    rig.work(unfit=["b"])
+    ends = [
+        (item.source_name, item.state.value, item.reason, item.original)
+        for item in rig.items(batch)
+    ]
+    assert ends == [
+        ("a", "enrolled", "", 0), ("b", "rejected", "no_face", 0),
+        ("text", "rejected", "not_a_picture", 0), ("empty", "rejected", "empty", 0),
+        ("a copy", "duplicate", SAME_PICTURE, 1),
+        *[("a", "rejected", "duplicate_name", 0)] * 3,
+        ("link", "rejected", "link", 0), ("odd", "rejected", "broken_row", 0),
+        ("long", "rejected", "broken_row", 0), ("c", "enrolled", "", 0),
+        ("another", "duplicate", SAME_PICTURE, 1),
+    ]
+    rig.check(batch)
+    first = rig.items(batch)[0]
+    assert (first.about.name, first.size, first.width) == ("person a", len(same), 16)
+    assert rig.shelf.named() <= rig.shelf.objects()
+    assert rig.see(batch).state is BatchState.DONE
+
+
+def test_a_second_run_reads_what_is_new(rig: BatchRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever became of the source meanwhile, and in however small windows its names are
+    looked up."""
+    monkeypatch.setattr(met, "WINDOW", 3)
+    refused = Refusal("a", Reason.DUPLICATE_NAME)
+    source = Listed([*words(*NAMES), refused, refused])
+    batch = rig.read(source)
+    rig.work()
+    for entries, new in (
+        (source.entries, []),
+        ([*words("0"), *source.entries], ["0"]),  # one before the others
+        (source.entries[4:], []),  # some are gone
+        ([*words("x"), *reversed(source.entries), *words("y")], ["x", "y"]),
+        ([refused] * 4, []),  # two more of them
+    ):
+        again = Listed(entries)
+        rig.read(again)
+        assert again.read == new
+        rig.work()
+    assert rig.shelf.count() == len(NAMES) + 3
+    batch = rig.see(batch)
+    assert (batch.items, batch.enrolled, batch.rejected) == (17, 13, 4)
+    assert batch.state is BatchState.DONE
+    rig.check(batch)
+
+
+@ONE
+def test_a_source_that_is_met_again_costs_no_query_an_item(
+    rig: BatchRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Listed(words(*NAMES))
+    rig.read(source)
+    source.entries += words("k", "l")
+
+    def single(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(BatchStore, "known_names", single)
+    rig.read(source)
+    assert source.read == [*NAMES, "k", "l"]
+
+
+@ONE
+def test_stopping_and_going_on(rig: BatchRig) -> None:
+    """At any item; each is read into the batch once."""
+    source = Listed(words(*NAMES))
+    batch = rig.batch()
+    for most in range(len(NAMES)):
+        asked = itertools.chain([False] * most, itertools.repeat(True))
+        rig.submitter().run(batch, source, partial(next, asked))
+        assert rig.see(batch).submitter is None
+    rig.read(source)
+    rig.work()
+    batch = rig.see(batch)
+    assert (batch.enrolled, batch.items) == (10, 10)
+    assert rig.shelf.count() == 10
+
+
+@ONE
+@pytest.mark.parametrize("error", [DatabaseUnavailable, MediaUnavailable])
+def test_a_submitter_that_dies_between_storing_and_recording(
+    rig: BatchRig, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Its objects are swept, and no other's."""
+    source = Listed(words(*NAMES[:4]))
+    add, adds = BatchStore.add, iter(range(1))
+
+    def dying(*args: Any, **values: Any) -> Any:
+        if next(adds, None) is None:
+            raise error
+        return add(*args, **values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchStore, "add", dying)
+        with pytest.raises(error):
+            rig.read(source)
+    assert len(rig.shelf.objects()) == 4
+    rig.read(source)
+    assert source.read == ["a", "b", "c", "d", "c", "d"]
+    assert len(rig.shelf.objects()) == 6
+    clock.now = max(item.modified for item in rig.shelf.media.walk("")) + GRACE_S + 1
+    assert Sweep(rig.shelf.engine, rig.shelf.media, clock).round(rig.shelf.tenant).deleted == 2
+    rig.work()
+    assert rig.shelf.count() == 4
+    assert rig.shelf.named() <= rig.shelf.objects()
+
+
+@ONE
+def test_who_has_lost_the_batch_records_nothing(rig: BatchRig, clock: Clock) -> None:
+    source = Listed(words(*NAMES))
+    batch = rig.batch()
+
+    def slow() -> bool:
+        if source.done == 5:
+            clock.forward(LEASE_S + 1)
+            rig.store.take_over(batch.id, "another", LEASE_S)
+        return False
+
+    with pytest.raises(BatchBusy):
+        rig.submitter().run(batch, source, slow)
+    assert rig.see(batch).items == 4
+    with pytest.raises(BatchBusy):
+        rig.read(source)
+    rig.check(batch)
+
+
+@ONE
+def test_no_more_is_read_than_is_worked_off(
+    rig: BatchRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "POLL_S", 0.005)
+    source = Listed(words(*NAMES))
+    thread = threading.Thread(target=rig.read, args=(source,), kwargs={"in_flight": 2})
+    thread.start()
+    for ended in range(4):
+        wait_until(lambda ended=ended: len(source.read) >= min(2 * ended + 6, 10))
+        assert rig.store.in_flight(rig.batch().id) <= 2
+        assert len(source.read) <= 2 * ended + 6
+        rig.end(rig.rung[ended])
+    thread.join(10)
+    assert rig.see(rig.batch()).exhausted
+
+
+@ONE
+def test_what_is_enrolled_already_is_neither_stored_nor_computed(rig: BatchRig) -> None:
+    rig.shelf.groups.create(rig.shelf.tenant, "team", "team")
+    earlier = rig.read(Listed(words("a", "b")), "earlier")
+    rig.work(unfit=["b"])
+    before = rig.shelf.objects()
+    said = {"c": About(collection="team"), "d": About(collection="nowhere")}
+    source = Listed([("c", picture("a")), ("d", picture("a")), ("e", picture("b"))], **said)
+    submitter = rig.submitter()
+    submitter.judged = "pack"
+    batch = submitter.run(rig.batch("later"), source)
+    assert rig.shelf.objects() == before
+    assert batch.state is BatchState.DONE
+    one, other, unfit = rig.items(batch)
+    assert (one.state, one.original, other.original) == (ItemState.DUPLICATE, 0, 1)
+    assert one.face_id == other.face_id == rig.items(earlier)[0].face_id
+    assert (unfit.state, unfit.reason) == (ItemState.REJECTED, "no_face")
+    assert one.face_id is not None
+    assert [group.key for group in rig.shelf.faces.collections(rig.shelf.tenant, one.face_id)
+            ] == ["team"]
+
+
+@ONE
+def test_a_copy_takes_the_picture_into_its_collection(rig: BatchRig) -> None:
+    """Also when it was met while the picture's chunk was in work."""
+    for key in ("one", "two"):
+        rig.shelf.groups.create(rig.shelf.tenant, key, key)
+    said = {"a": About(collection="one"), "b": About(collection="two")}
+    same = picture("x")
+    batch = rig.read(Listed([("a", same), ("b", same)], **said), chunk=1)
+    rig.work()
+    (first, second) = rig.items(batch)
+    assert first.face_id is not None
+    groups = rig.shelf.faces.collections(rig.shelf.tenant, first.face_id)
+    assert sorted(group.key for group in groups) == ["one", "two"]
+    assert second.face_id == first.face_id
+
+
+@ONE
+def test_nothing_is_stored_in_clear_of_an_encrypted_application(
+    engine: Engine, queue: Queue, tmp_path: Path
+) -> None:
+    vault = Vault(os.urandom(KEY_BYTES))
+    tenant = TenantStore(engine, vault).create("sealed", encrypted=True)
+    own = TenantKeys(engine, lambda: vault)
+    plain = DirectoryStore(tmp_path / "media")
+    store = BatchStore(engine, queue.clock, own)
+    shelf = Shelf(engine, tenant.id, plain, queue.clock)
+    batch = BatchRig(shelf, queue).batch()
+    submitter = Submitter(
+        store, SealedStore(plain, own), LIMITS, list, Pace(chunk=2, lease_s=LEASE_S)
+    )
+    data = picture("a")
+    source = Listed([("a", data), ("b", data), *words("c", "d")])
+    done = submitter.run(batch, source)
+    assert (done.waiting, done.duplicate) == (3, 1)
+    submitter.run(batch, source)
+    assert source.read == ["a", "b", "c", "d"]
+    stored = [plain.get(item.key) for item in plain.walk("")]
+    assert len(stored) == 3
+    assert not any(data[:100] in each for each in stored)
+    assert store.items(batch.id)[0].media_key.endswith(keys.SEALED)
+    with reading(engine) as connection:
+        kept = str(connection.execute(select(batch_items)).all())
+    assert keys.plain_name(data) not in kept

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import Engine
 
 from pipeline import keys
+from pipeline.batches.model import Options
+from pipeline.batches.store import BatchStore
 from pipeline.config import Settings
 from pipeline.errors import NoFace
 from pipeline.media.base import MediaStore
@@ -103,10 +105,16 @@ def test_what_was_counted_goes_after_its_retention(
     expiry: Expiry, engine: Engine, clock: Clock, queue: Queue
 ) -> None:
     queue.add(limits={})
+    batches = BatchStore(engine, clock)
+    batches.open(queue.tenant, "f" * 64, "a folder", Options())
     usage = UsageStore(engine, clock)
     periods = [day_of(clock.now), month_of(day_of(clock.now))]
-    clock.forward(399 * DAY_S)
+    clock.forward(89 * DAY_S)
     expiry.expire_usage()
+    assert batches.listed().total == 1
+    clock.forward(310 * DAY_S)
+    expiry.expire_usage()
+    assert batches.listed().total == 0
     assert len(usage.report(periods)) == 2
     clock.forward(32 * DAY_S)
     expiry.expire_usage()

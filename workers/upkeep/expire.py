@@ -1,5 +1,5 @@
 """Removing what is past its time: ended jobs, used signatures, uploaded pictures, what was
-counted long ago."""
+counted long ago, batches of which nothing was heard for long."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from pipeline.batches.store import BatchStore
 from pipeline.config import Settings
 from pipeline.database.engine import forget_deleted
 from pipeline.gallery.clips import UsedClips
@@ -16,7 +17,7 @@ from pipeline.gallery.tenants import tenant_ids
 from pipeline.jobs.store import JobStore
 from pipeline.keys import HOUR_S, transient_hour, transient_prefix
 from pipeline.media.base import MediaStore
-from pipeline.metering.usage import UsageStore
+from pipeline.metering.usage import DAY_S, UsageStore
 
 # Jobs removed in one transaction.
 CHUNK = 1000
@@ -40,10 +41,13 @@ class Expiry:
         forget_deleted(self.engine)
 
     def expire_usage(self) -> None:
-        """Forget what was counted, and which clips were used, long ago; reads all that was
-        counted."""
+        """Forget what was counted, which clips were used, and what batches did, long ago;
+        reads all that was counted."""
         UsageStore(self.engine, self.clock).purge(self.settings.usage_retention_d)
         UsedClips(self.engine, self.clock).purge(self.settings.living_remember_d)
+        batches = BatchStore(self.engine, self.clock)
+        while batches.expire(self.settings.batch_retention_d * DAY_S):
+            pass
 
     def expire_media(self) -> int:
         """Remove the uploads of whole past hours; how many objects that were.

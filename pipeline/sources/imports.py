@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -85,7 +85,8 @@ def prefix_source(settings: Settings, tenant_id: int, prefix: str, layout: Layou
     ``InvalidParameter`` for a prefix that leads out of it, ``ConfigurationError``."""
     place = import_location(settings, tenant_id)
     below = check_prefix(prefix)
-    return BucketSource(Bucket(replace(place, prefix=place.prefix + below), settings), layout)
+    bucket = Bucket(replace(place, prefix=place.prefix + below), settings)
+    return _Inside(BucketSource(bucket, layout), shown(place.prefix))
 
 
 def check_prefix(prefix: str) -> str:
@@ -99,6 +100,25 @@ def check_prefix(prefix: str) -> str:
     except ItemRefused as refused:
         raise InvalidParameter(f"prefix is {refused.detail}") from refused
     return prefix
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """A source whose items are named from the application's folder on, as in a list."""
+
+    source: Source
+    folder: str
+
+    @property
+    def location(self) -> str:
+        return self.source.location
+
+    def position(self) -> tuple[int, int]:
+        return self.source.position()
+
+    def items(self) -> Iterator[Item | Refusal]:
+        for item in self.source.items():
+            yield replace(item, source_name=item.source_name.removeprefix(self.folder))
 
 
 class ListedSource:

@@ -62,8 +62,16 @@ class JobResource:
         return self._look(self._poller(call, job_id).id, job_id)
 
     def _look(self, tenant_id: int, job_id: str) -> tuple[Job, int]:
-        job = self._service.jobs.get(tenant_id, job_id)
+        job = self._called(tenant_id, job_id)
         return job, self._service.jobs.position(job)
+
+    def _called(self, tenant_id: int, job_id: str) -> Job:
+        """A tenant's job. Raises ``JobNotFound``, also for one that nobody has called
+        for: those of a batch are seen, and ended, with it."""
+        job = self._service.jobs.get(tenant_id, job_id)
+        if job.dialect not in self._dialects:
+            raise JobNotFound
+        return job
 
     async def _delete(self, call: Call, job_id: str) -> Reply:
         job, ended_now = await in_thread(self._service.threads.look, self._cancel, call, job_id)
@@ -75,7 +83,8 @@ class JobResource:
         )
 
     def _cancel(self, call: Call, job_id: str) -> tuple[Job, bool]:
-        return self._service.jobs.cancel(self._poller(call, job_id).id, job_id)
+        job = self._called(self._poller(call, job_id).id, job_id)
+        return self._service.jobs.cancel(job.tenant_id, job.id)
 
     def _poller(self, call: Call, job_id: str) -> Tenant:
         return poller(call, job_id, self._service.tenants, self._dialects.values())

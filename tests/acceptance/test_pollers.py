@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from pipeline.jobs.model import NewJob
 from tests.face2_client import Face2Client, Json, base64_of
 from tests.stack import Stack
 
@@ -38,6 +39,20 @@ def test_other_tenants_see_nothing(stack: Stack, picture: Json) -> None:
         assert (response.status_code, response.content) == (404, unknown.content)
         assert "x-job-id" not in response.headers
     assert mine.poll(job_id).content == held.content
+
+
+def test_jobs_of_a_batch_are_nobodys_call(stack: Stack) -> None:
+    client = stack.client()
+    job, _ = stack.yard.jobs.submit(
+        NewJob(
+            tenant_id=client.credentials.tenant_id, operation="bulk", dialect="", stage="bulk",
+            params={"batch": "0" * 32, "items": [1]}, media=(), request_id="r", digest="d",
+        )
+    )
+    unknown = client.poll("0" * 32)
+    for response in (client.poll(job.id), client.cancel(job.id)):
+        assert (response.status_code, response.content) == (404, unknown.content)
+    assert stack.yard.jobs.cancel(job.tenant_id, job.id)[1]
 
 
 def test_the_same_key_and_signature_of_two_tenants_are_two_jobs(

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.batches.findings import search_of
+from pipeline.batches.found import Finding
 from pipeline.batches.model import Batch, BatchItem, ItemState
 from pipeline.batches.unattended import PREFIX
 
 
 def batch_json(
-    batch: Batch, reasons: Counter[tuple[ItemState, str]] | None = None
+    batch: Batch, reasons: Counter[tuple[ItemState, str]] | None = None,
+    found: Sequence[Finding] | None = None,
 ) -> dict[str, Any]:
     """A batch. Of a source that an operator reads nothing is said: it names his files."""
     prefix = batch.source.removeprefix(PREFIX) if batch.source.startswith(PREFIX) else None
@@ -25,12 +28,21 @@ def batch_json(
         "exhausted": batch.exhausted,
         "total": batch.total,
         "position": batch.position,
-        "findings": batch.findings,
+        "findings": _findings_json(batch, found),
         "created_at": batch.created_at,
         "updated_at": batch.updated_at,
         "finished_at": batch.finished_at,
     }
     return shown if reasons is None else {**shown, "reasons": reasons_json(reasons)}
+
+
+def _findings_json(batch: Batch, found: Sequence[Finding] | None) -> dict[str, Any] | None:
+    """How far the search for doubles is; with ``found`` also what it lists."""
+    search = search_of(batch)
+    if search is None:
+        return None
+    listed = {} if found is None else {"list": [each.shown() for each in found]}
+    return {**search.shown(), **listed}
 
 
 COUNTED = (

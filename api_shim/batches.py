@@ -39,6 +39,8 @@ from pipeline.sources.imports import import_location
 OPERATION = "batch"
 """The name under which limits and permissions know the start of a batch."""
 
+LISTED = 100  # findings that a batch shows
+
 _ID = re.compile(r"[0-9a-f]{32}")
 
 STATUSES: dict[type[FaceError], int] = {
@@ -93,7 +95,8 @@ class BatchDesk:
 
     def show(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._own(call, tenant)
-        return json_reply(200, batch_json(batch, self._batches.reasons(batch.id)))
+        found = self._batches.findings(batch.id, LISTED)
+        return json_reply(200, batch_json(batch, self._batches.reasons(batch.id), found))
 
     def items(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._own(call, tenant)

@@ -55,7 +55,7 @@ BATCH_FIELDS = (
     Field("exhausted", "boolean", "The source is read to its end."),
     _or_null("total", "integer", "Items in the source, once that is known."),
     _or_null("position", "number", "How much of the source is read, 0 to 1."),
-    _or_null("findings", "object", "One person under two names, two under one."),
+    _or_null("findings", "object", "The search for doubles."),
     Field("created_at", "number"), Field("updated_at", "number"),
     _or_null("finished_at", "number", "Unix seconds."),
 )

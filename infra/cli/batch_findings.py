@@ -57,20 +57,26 @@ def _unsearched(search: Search) -> str:
 
 
 def _sentence(search: Search, listed: int, batch: Batch) -> str:
-    if search.same is None:
+    if search.reason == "uncalibrated":
         return (
             "Nobody was searched under two names: the pack has no calibration table; "
             "`faceline calibrate` makes one."
         )
-    total = sum(search.found.values())
+    total = sum(search.listed.values())
     against = f" and {search.rest} others" if search.rest else ""
     searched = f"{search.faces} faces were compared with each other{against}"
-    if not total:
+    if not total and not search.refused:
         return f"{searched}: nobody stands there under two names."
     more = "" if listed >= total else (
         f"; `faceline batches show {batch.id[:8]} --json` lists more"
     )
+    done = f"{search.refused} items were refused" if search.refused else "Nothing was changed"
     return (
-        f"{searched}: {total} findings, of which about {search.false_findings:.1g} by chance"
-        f"{more}. Nothing was changed: look at them."
+        f"{searched}: {total} findings, {chance(search)}{more}. {done}: look at them."
     )
+
+
+def chance(search: Search) -> str:
+    """How many of the findings are nothing, were all pairs those of strangers."""
+    expected = f"{search.false_findings:.1g}" if search.false_findings >= 0.05 else "none"
+    return f"of which {expected} is to be expected by chance"

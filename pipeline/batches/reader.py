@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine, func, select
 
+from pipeline.batches.found import Finding, list_findings
 from pipeline.batches.marks import name_mark, picture_mark
 from pipeline.batches.model import (
     Batch,
@@ -52,6 +53,10 @@ class BatchReader:
         self._engine = engine
         self._clock = clock
         self._keys = keys or NoKeys()
+
+    def findings(self, batch_id: str, limit: int) -> list[Finding]:
+        """What the search for doubles has found, strongest first of each kind."""
+        return list_findings(self._engine, batch_id, limit=limit)
 
     def find(self, batch_id: str) -> Batch | None:
         if not BATCH_ID.fullmatch(batch_id):

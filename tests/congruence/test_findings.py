@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, select, update
 
+from api_shim.batch_replies import batch_json
 from pipeline.batches.comparison import Comparison, DoublesSearch
 from pipeline.batches.findings import FindingSearches, Kind, Search, search_of
 from pipeline.batches.found import list_findings, notes_of
@@ -283,6 +284,21 @@ def test_what_was_given_one_name_since_is_settled(rig: Rig) -> None:
     assert len(rig.found(Kind.TWO_NAMES)) == 1
     rig.shelf.faces.rename(rig.shelf.tenant, other.id, "Ann")
     assert rig.found(Kind.TWO_NAMES) == []
+
+
+def test_programs_are_shown_what_was_found(rig: Rig) -> None:
+    assert batch_json(rig.batch)["findings"] is None
+    ann, ana = rig.bring("Ann", 1, 0), rig.bring("Ana", 1, 1)
+    rig.search()
+    batch = rig.store.get(None, rig.batch.id)
+    shown = batch_json(batch, found=rig.store.findings(batch.id, 10))["findings"]
+    assert shown["state"] == "done"
+    assert shown["found"] == shown["listed"] == {"two_names": 1}
+    assert not {"job", "held", "against", "compared"} & set(shown)
+    (found,) = shown["list"]
+    assert {found["face"]["face_id"], found["other"]["face_id"]} == {ann.id, ana.id}
+    assert {found["face"]["source_name"], found["other"]["source_name"]} == {"1.jpg", "2.jpg"}
+    assert found["cosine"] > 0.55
 
 
 def test_without_a_table_only_pictures_are_compared(rig: Rig) -> None:

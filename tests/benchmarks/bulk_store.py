@@ -2,11 +2,12 @@
 
     python -m tests.benchmarks.bulk_store --sizes 1000,10000,100000
 
-On SQLite and on PostgreSQL, into galleries of so many made-up faces: adding items with their
-chunk jobs, and the transaction that ends a chunk, which holds the application's gallery:
-one over its milliseconds bounds what one application can enrol, however many
-workers there are. No picture is decoded. Prints a JSON object; milliseconds an item by the
-clock (median over chunks), and of processor time of this process.
+On SQLite and on PostgreSQL, into galleries of so many made-up faces, in batches of as many
+items: adding items with their chunk jobs, and the transaction that ends a chunk. That one
+holds the application's gallery: one over its milliseconds bounds what one application can
+enrol a second, however many workers there are. No picture is decoded. Prints a JSON
+object; milliseconds an item by the clock (median over chunks), and of processor time of
+this process.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, update
 
 from pipeline import keys
 from pipeline.batches.model import Batch, BatchItem, ItemState, NewItem, Options
@@ -31,10 +32,9 @@ from pipeline.batches.store import BatchStore
 from pipeline.bulk.engine import Seen
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
-from pipeline.database.schema import changes, faces, images, tenants, vectors
+from pipeline.database.schema import batch_items, batches, changes, faces, images, tenants, vectors
 from pipeline.execution.bulk import conclude_bulk
 from pipeline.execution.carry import Carry, Looked, Toolbox
-from pipeline.jobs.model import Job
 from pipeline.media.directory import DirectoryStore
 from pipeline.secrets import NoKeys
 from pipeline.sources.base import About
@@ -80,21 +80,38 @@ def _own_ids(table: str, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def measure(engine: Engine, folder: Path, chunks: int, size: int) -> dict[str, float]:
+def fill_batch(engine: Engine, count: int) -> Batch:
+    """A batch whose reader has the lease, with ``count`` items that have ended."""
+    store = BatchStore(engine)
+    batch, _ = store.open(TENANT, "1" * 64, "made up", Options())
+    rows = [
+        {"batch_id": batch.id, "number": number, "tenant_id": TENANT, "state": "rejected",
+         "name_mark": number.to_bytes(16), "picture_mark": number.to_bytes(16),
+         "source_name": f"{number}.jpg", "reason": "no_face"}
+        for number in range(1, count + 1)
+    ]
+    with writing(engine) as connection:
+        connection.execute(insert(batch_items), rows)
+        connection.execute(update(batches).values(items=count, rejected=count))
+    return store.take_over(batch.id, SUBMITTER, 3600.0)
+
+
+def measure(
+    engine: Engine, folder: Path, batch: Batch, chunks: int, size: int
+) -> dict[str, float]:
     """Milliseconds an item of both transactions."""
     store, draw = BatchStore(engine), np.random.default_rng(3)
     tools = cast(Toolbox, SimpleNamespace(
         media=DirectoryStore(folder), judged=None, keys=NoKeys(),
     ))
-    batch, _ = store.open(TENANT, "1" * 64, "made up", Options())
-    batch = store.take_over(batch.id, SUBMITTER, 3600.0)
     found: dict[str, list[float]] = {}
     for number in range(chunks):
-        items = [_item(batch, 1 + number * size + place) for place in range(size)]
+        first = batch.items + number * size
+        items = [_item(batch, first + 1 + place) for place in range(size)]
         with _timed(found, "add", size):
             job = store.add(batch, SUBMITTER, items, chunk=size).jobs[0]
-        rows = store.items(batch.id, after=number * size, limit=size)
-        conclusion = conclude_bulk(job, _carry(job, rows, draw), tools)
+        rows = store.items(batch.id, after=first, limit=size)
+        conclusion = conclude_bulk(job, _carry(rows, draw), tools)
         assert conclusion.effect is not None
         with _timed(found, "end", size), writing(engine) as connection:
             done = conclusion.effect(connection)
@@ -120,7 +137,7 @@ def _item(batch: Batch, number: int) -> NewItem:
     )
 
 
-def _carry(job: Job, items: list[BatchItem], draw: np.random.Generator) -> Carry:
+def _carry(items: list[BatchItem], draw: np.random.Generator) -> Carry:
     drawn = draw.standard_normal((len(items), MODEL.dimension)).astype(np.float32)
     units = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     face = Face(Box(60.0, 60.0, 180.0, 200.0), 0.9, np.zeros((5, 2), np.float32), "arcface5")
@@ -160,7 +177,7 @@ def main() -> None:
                     migrate.upgrade(engine)
                     fill(engine, size)
                     found[backend][str(size)] = measure(
-                        engine, place, options.chunks, options.chunk
+                        engine, place, fill_batch(engine, size), options.chunks, options.chunk
                     )
                     engine.dispose()
     print(json.dumps(found, indent=1))

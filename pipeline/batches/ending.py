@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
@@ -49,20 +47,20 @@ def cancel(connection: Connection, batch_id: str, now: float) -> tuple[Batch, li
     batch = _locked(connection, batch_id)
     if batch.ended:
         return batch, []
-    open_items = (batch_items.c.batch_id == batch_id, batch_items.c.state.in_(_OPEN))
-    jobs = connection.execute(
-        select(batch_items.c.job_id).where(*open_items, batch_items.c.job_id.is_not(None))
-        .distinct()
-    ).scalars().all()
-    discard_all(
-        connection, batch.tenant_id,
-        select(batch_items.c.media_key).where(*open_items, batch_items.c.media_key.is_not(None)),
-        now,
-    )
-    ended = connection.execute(
-        update(batch_items).where(*open_items)
-        .values(state=ItemState.CANCELLED.value, media_key=None, job_id=None)
-    ).rowcount
+    jobs: set[str] = set()
+    ended = 0
+    for state in _OPEN:
+        mine = (batch_items.c.batch_id == batch_id, batch_items.c.state == state)
+        held = select(batch_items.c.job_id).where(*mine, batch_items.c.job_id.is_not(None))
+        jobs.update(filter(None, connection.execute(held.distinct()).scalars()))
+        stored = select(batch_items.c.media_key).where(
+            *mine, batch_items.c.media_key.is_not(None)
+        )
+        discard_all(connection, batch.tenant_id, stored, now)
+        ended += connection.execute(
+            update(batch_items).where(*mine)
+            .values(state=ItemState.CANCELLED.value, media_key=None, job_id=None)
+        ).rowcount
     connection.execute(
         SET_BATCH,
         {
@@ -71,49 +69,48 @@ def cancel(connection: Connection, batch_id: str, now: float) -> tuple[Batch, li
         },
     )
     after = count(connection, batch_id, now, more_waiting=-ended, more_cancelled=ended)
-    return after, [job for job in jobs if job is not None]
+    return after, sorted(jobs)
 
 
 def retry(
-    connection: Connection, batch_id: str, states: Sequence[ItemState],
-    reasons: Sequence[str] | None, now: float,
+    connection: Connection, batch_id: str, state: ItemState, reasons: Sequence[str] | None,
+    now: float,
 ) -> int:
-    """Let up to ``PORTION`` items be read again; how many it were."""
+    """Let up to ``PORTION`` items of one state be read again; how many it were."""
     batch = _locked(connection, batch_id)
     chosen = [
         batch_items.c.batch_id == batch_id,
-        batch_items.c.state.in_([state.value for state in states]),
+        batch_items.c.state == state.value,
         # who was erased does not come back
         batch_items.c.erased_at.is_(None),
     ]
     if reasons is not None:
         chosen.append(batch_items.c.reason.in_(list(reasons)))
-    rows = connection.execute(
-        select(batch_items.c.number, batch_items.c.state).where(*chosen).limit(PORTION)
-    ).all()
-    if not rows:
+    numbers = connection.execute(
+        select(batch_items.c.number).where(*chosen).limit(PORTION)
+    ).scalars().all()
+    if not numbers:
         return 0
     connection.execute(
         update(batch_items)
-        .where(
-            batch_items.c.batch_id == batch_id,
-            batch_items.c.number.in_([row.number for row in rows]),
-        )
+        .where(batch_items.c.batch_id == batch_id, batch_items.c.number.in_(numbers))
         .values(
             state=ItemState.AGAIN.value, reason=None, detail=None, judged=None, job_id=None,
             media_key=None, picture_mark=None, original=None,
         )
     )
-    again: dict[str, Any] = {"state": BatchState.READING.value, "exhausted": False}
     connection.execute(
-        SET_BATCH, {"batch": batch_id, **again, "finished_at": None, "findings": None}
+        SET_BATCH,
+        {
+            "batch": batch_id, "state": BatchState.READING.value, "exhausted": False,
+            "finished_at": None, "findings": None,
+        },
     )
-    left = Counter(row.state for row in rows)
     count(
-        connection, batch.id, now, more_waiting=len(rows),
-        **{f"more_{state}": -number for state, number in left.items()},
+        connection, batch.id, now, more_waiting=len(numbers),
+        **{f"more_{state}": -len(numbers)},
     )
-    return len(rows)
+    return len(numbers)
 
 
 def close(connection: Connection, batch_id: str, now: float) -> None:

@@ -28,7 +28,13 @@ from pipeline.batches.statements import (
     batch_of,
 )
 from pipeline.database.engine import reading, writing
-from pipeline.errors import BatchBusy, BatchCancelled, BatchNotFound, TenantNotFound
+from pipeline.errors import (
+    BatchBusy,
+    BatchCancelled,
+    BatchNotFound,
+    InvalidParameter,
+    TenantNotFound,
+)
 from pipeline.gallery.changes import take
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
@@ -178,15 +184,19 @@ class BatchStore(BatchReader):
         reasons: Sequence[str] | None = None,
     ) -> int:
         """Have rejected and cancelled items (for these reasons, None: for any) read again
-        by the next submitter; how many. Raises ``BatchNotFound``."""
+        by the next submitter; how many. Raises ``BatchNotFound``, ``InvalidParameter`` for
+        other states."""
+        if not {ItemState.REJECTED, ItemState.CANCELLED}.issuperset(states):
+            raise InvalidParameter("only rejected and cancelled items are read again")
         batch = self.get(tenant_id, batch_id)
         changed = 0
-        while True:
-            with writing(self._engine) as connection:
-                more = ending.retry(connection, batch.id, states, reasons, self._clock())
-            changed += more
-            if more < ending.PORTION:
-                return changed
+        for state in states:
+            more = ending.PORTION
+            while more == ending.PORTION:
+                with writing(self._engine) as connection:
+                    more = ending.retry(connection, batch.id, state, reasons, self._clock())
+                changed += more
+        return changed
 
     def forget(self, tenant_id: int | None, batch_id: str) -> None:
         """Remove a batch's record; what it enrolled stays. Raises ``BatchNotFound``,

@@ -1,0 +1,82 @@
+"""No step of a batch reads all of it: its millionth item costs what the first did."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from pipeline.database.engine import open_engine
+from pipeline.database.migrate import upgrade
+from pipeline.gallery.sweep import Sweep
+from pipeline.media.directory import DirectoryStore
+from tests.batch_rig import BatchRig, Listed, picture, words
+from tests.gallery_factory import Shelf
+from tests.job_factory import Clock, Queue, add_tenant
+
+# A whole table, or all items of a batch.
+READS_ALL = re.compile(
+    r"SCAN (batch_items|jobs|images|faces|vectors|discarded)|SEARCH batch_items .*\(batch_id=\?\)"
+)
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path}/plans.db", durable=False)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+def watch(engine: Engine) -> tuple[set[str], dict[str, list[str]]]:
+    """The statements that are run from now on, and of those that read too much how SQLite
+    plans them."""
+    seen: set[str] = set()
+    found: dict[str, list[str]] = {}
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def explain(
+        connection: Connection, _cursor: Any, statement: str, values: Any, _context: Any,
+        many: bool,
+    ) -> None:
+        if statement in seen or not statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            return
+        seen.add(statement)
+        driver: Any = connection.connection.dbapi_connection
+        plan = driver.execute(f"EXPLAIN QUERY PLAN {statement}", values[0] if many else values)
+        steps = [row[3] for row in plan]
+        if any(READS_ALL.search(step) for step in steps):
+            found[statement] = steps
+
+    return seen, found
+
+
+def test_no_step_reads_a_whole_batch(sqlite: Engine, tmp_path: Path) -> None:
+    media, clock = DirectoryStore(tmp_path / "media"), Clock()
+    shelf = Shelf(sqlite, add_tenant(sqlite, "tenant"), media, clock)
+    rig = BatchRig(shelf, Queue(sqlite, shelf.tenant, clock))
+    source = Listed([*words("a", "b", "c"), ("copy", picture("a")), ("text", b"text")])
+    seen, found = watch(sqlite)
+
+    batch = rig.read(source)
+    rig.work(unfit=["b"])
+    source.entries += words("d", "e")
+    submitter = rig.submitter()
+    submitter.judged = "pack"
+    submitter.run(batch, source)
+    rig.store.items(batch.id, after=2)
+    rig.work()
+    rig.store.retry(None, batch.id, reasons=["no_face"])
+    rig.read(source)
+    face = rig.items(batch)[0].face_id
+    assert face is not None
+    shelf.faces.delete(shelf.tenant, face)
+    Sweep(sqlite, media).round(shelf.tenant)
+    rig.store.cancel(None, batch.id, rig.queue)
+
+    assert len(seen) > 50
+    assert found == {}

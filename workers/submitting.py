@@ -25,5 +25,5 @@ def open_submitter(
 
     return Submitter(
         batches, media, PictureLimits.from_settings(settings), ring,
-        Pace(lease_s=settings.lease_s), judged,
+        Pace.from_settings(settings), judged,
     )

@@ -1,0 +1,122 @@
+"""``faceline batches``: what an operator is told of whole sources."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cli.batch_stores import BatchStores, chosen_tenant, open_stores
+from infra.cli.enrol_checks import collection_maker
+from pipeline.batches.model import Batch, ItemState, NewItem, Options
+from pipeline.config import load_settings
+from pipeline.errors import CollectionNotFound, ConfigurationError, TenantNotFound
+from pipeline.sources.base import About
+from tests.unit.infra.conftest import Faceline
+
+
+@pytest.fixture
+def stores(data_dir: Path) -> BatchStores:
+    return open_stores(load_settings())
+
+
+def rejected(number: int, reason: str) -> NewItem:
+    about = About(name="=cmd()" if number == 1 else f"n{number}")
+    return NewItem(number, f"{number}.jpg", about, ItemState.REJECTED, reason=reason)
+
+
+@pytest.fixture
+def batch(stores: BatchStores) -> Batch:
+    """Three items, all of them rejected, of a source that is read to its end."""
+    shop = stores.tenants.create("shop")
+    batch, _ = stores.batches.open(shop.id, "f" * 64, "/photos", Options(gate=True))
+    batch = stores.batches.take_over(batch.id, "me", 60)
+    items = [rejected(1, "no_face"), rejected(2, "empty"), rejected(3, "no_face")]
+    stores.batches.add(batch, "me", items, chunk=32)
+    return stores.batches.exhaust(batch.id, "me")
+
+
+def as_json(faceline: Faceline, *arguments: str) -> Any:
+    told = faceline(*arguments, "--json")
+    assert told.code == 0, told.err
+    return json.loads(told.out)
+
+
+def test_batches_are_listed_and_shown(faceline: Faceline, batch: Batch) -> None:
+    (listed,) = as_json(faceline, "batches", "list", "--tenant", "shop")
+    shown = as_json(faceline, "batches", "show", batch.id[:6])
+    for found in (listed, shown):
+        assert (found["batch"], found["app"], found["state"]) == (batch.id, "shop", "done")
+        assert (found["items"], found["rejected"], found["enrolled"]) == (3, 3, 0)
+        assert found["options"]["gate"] is True
+        assert found["reasons"] == [
+            {"outcome": "rejected", "reason": "no_face", "items": 2},
+            {"outcome": "rejected", "reason": "empty", "items": 1},
+        ]
+    assert shown["findings"] == []
+    assert "/photos" in faceline("batches", "list").out
+    table = faceline("batches", "show", batch.id).out
+    assert [line.split()[-1] for line in table.splitlines()[-6:]] == ["0", "0", "3", "2", "1", "3"]
+
+
+def test_a_report_of_every_item(faceline: Faceline, batch: Batch, tmp_path: Path) -> None:
+    to = tmp_path / "report.csv"
+    assert faceline("batches", "report", batch.id, "--to", str(to)).code == 0
+    with to.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = faceline("batches", "report", batch.id, "--format", "jsonl").out.splitlines()
+
+    assert [row["name"] for row in rows] == ["'=cmd()", "n2", "n3"]
+    assert [json.loads(line)["name"] for line in lines] == ["=cmd()", "n2", "n3"]
+    assert [row["reason"] for row in rows] == ["no_face", "empty", "no_face"]
+    assert to.stat().st_mode & 0o077 == 0
+    assert faceline("batches", "report", batch.id, "--to", "r.pdf").code == 2
+
+
+def test_a_batch_is_cancelled_and_forgotten(
+    faceline: Faceline, stores: BatchStores, batch: Batch
+) -> None:
+    assert "had ended already" in faceline("batches", "cancel", batch.id).err
+    begun, _ = stores.batches.open(batch.tenant_id, "e" * 64, "/more", Options())
+    assert "is cancelled" in faceline("batches", "cancel", begun.id).err
+    for each in (batch, begun):
+        assert faceline("batches", "forget", each.id, "--yes").code == 0
+    assert as_json(faceline, "batches", "list") == []
+
+
+def test_batches_that_are_none(faceline: Faceline, batch: Batch) -> None:
+    for arguments in (("show", "zz"), ("report", "zz"), ("cancel", "zz"), ("retry", "zz")):
+        told = faceline("batches", *arguments)
+        assert told.code == 1
+        assert "`faceline batches list` shows the ids" in told.err
+    assert faceline("batches", "list", "--tenant", "nobody").code == 1
+
+
+def test_nothing_is_retried_for_another_reason(faceline: Faceline, batch: Batch) -> None:
+    told = faceline("batches", "retry", batch.id, "--reason", "many_faces")
+    assert (told.code, told.err) == (0, "0 items are read again.\n")
+
+
+def test_for_whom_is_enrolled(stores: BatchStores) -> None:
+    with pytest.raises(TenantNotFound, match="apps create"):
+        chosen_tenant(stores, None, make=False)
+    assert chosen_tenant(stores, None, make=True).name == "demo"
+    assert chosen_tenant(stores, None, make=True).name == "demo"
+    stores.tenants.create("shop")
+    with pytest.raises(ConfigurationError, match="--tenant NAME: demo, shop"):
+        chosen_tenant(stores, None, make=True)
+    assert chosen_tenant(stores, "shop", make=True).name == "shop"
+
+
+def test_groups_are_made_when_one_says_so(stores: BatchStores) -> None:
+    shop = stores.tenants.create("shop")
+    with pytest.raises(CollectionNotFound, match="--create-collections"):
+        collection_maker(stores, shop, "staff", make=False)
+    met = collection_maker(stores, shop, "staff", make=True)
+    for key in ("guests", "guests", "", "x" * 33, "staff"):
+        met(key)
+    there = {found.key for found, _ in stores.collections.all(shop.id)}
+    assert there == {"default", "staff", "guests"}

@@ -44,10 +44,12 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The folders of test pictures and of videos."""
+    """The folders of test pictures and of videos; ``still_frames`` is how long a still is
+    shown."""
 
     faces: Path
     videos: Path
+    still_frames: int = 75
 
     def live(self, first: int, last: int) -> Play:
         return list(_live(self.videos / "mouth_open.mp4")[first:last])
@@ -247,24 +249,25 @@ def _still(material: Material, chance: np.random.Generator) -> Picture:
 
 def _held(material: Material, action: int, chance: np.random.Generator) -> Play:
     still, sigma = _still(material, chance), float(chance.choice((0, 2, 5)))
-    return [noisy(still, sigma, chance) if sigma else still for _ in range(75)]
+    return [noisy(still, sigma, chance) if sigma else still for _ in range(material.still_frames)]
 
 
 def _shaken(material: Material, action: int, chance: np.random.Generator) -> Play:
-    return shaken(_still(material, chance), 75, chance)
+    return shaken(_still(material, chance), material.still_frames, chance)
 
 
 def _zoomed(material: Material, action: int, chance: np.random.Generator) -> Play:
-    return zoomed(_still(material, chance), 75, chance)
+    return zoomed(_still(material, chance), material.still_frames, chance)
 
 
 def _bent(material: Material, action: int, chance: np.random.Generator) -> Play:
-    return bent(_still(material, chance), 75, chance)
+    return bent(_still(material, chance), material.still_frames, chance)
 
 
 def _relit(material: Material, action: int, chance: np.random.Generator) -> Play:
     """A still in a light that goes up and down."""
-    still, light = _still(material, chance), smooth(75, chance, 0.5, 6)
+    still = _still(material, chance)
+    light = smooth(material.still_frames, chance, 0.5, 6)
     return [lit(still, float(1 + value)) for value in light]
 
 
@@ -273,7 +276,7 @@ def _screen(material: Material, action: int, chance: np.random.Generator) -> Pla
     name = str(chance.choice(("image_F1", "image_F2")))
     picture = on_canvas(read(material.faces / "spoof" / f"{name}.jpg"), chance, 1.0)
     changes = (shaken, zoomed, bent)
-    return changes[int(chance.integers(3))](picture, 75, chance)
+    return changes[int(chance.integers(3))](picture, material.still_frames, chance)
 
 
 def _cut(material: Material, action: int, chance: np.random.Generator) -> Play:
@@ -323,7 +326,7 @@ def _pressed(material: Material, action: int, chance: np.random.Generator) -> Pl
     places = ((295.0, 172.0), (352.0, 172.0)) if action == BLINK else ((328.0, 243.0),)
     goal = float(chance.uniform(0.25, 0.5) if action == BLINK else chance.uniform(3, 8))
     play = []
-    for number in range(75):
+    for number in range(material.still_frames):
         part = np.clip(1.5 - abs(number - 36) / 3, 0, 1)
         amount = 1 + (goal - 1) * float(part)
         picture = still

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import cv2
@@ -11,20 +11,18 @@ import pytest
 
 from pipeline.errors import FaceError
 from pipeline.living.fingerprint import Fingerprint
+from pipeline.living.observing import Observation
 from pipeline.types import Picture
 from tests.clips import at_rate, encoded
-from tests.living.conftest import Watch
+from tests.living.conftest import Watch, between
 from tests.living_clips import Material, Play
 
-
-@pytest.fixture(scope="module")
-def play(material: Material) -> Play:
-    return material.live(20, 125)
+SPAN = (20, 125)  # frames of the live video
 
 
 @pytest.fixture(scope="module")
-def original(play: Play, watch: Watch) -> Fingerprint:
-    return Fingerprint.of(watch(encoded(play)))
+def original(whole: list[Observation]) -> Fingerprint:
+    return Fingerprint.of(between(whole, *SPAN))
 
 
 def small(play: Play) -> Iterator[Picture]:
@@ -33,27 +31,42 @@ def small(play: Play) -> Iterator[Picture]:
         yield np.asarray(half, np.uint8)
 
 
-@pytest.mark.parametrize("change", ["webm", "ten a second", "half size", "backwards", "mirrored"])
+CHANGES: dict[str, Callable[[Play], bytes]] = {
+    "webm": lambda play: encoded(play, kind="webm"),
+    "ten a second, half size": lambda play: encoded(
+        small(at_rate(play, 10)), fps=10, kind="avi"
+    ),
+    "backwards and mirrored": lambda play: encoded(
+        np.ascontiguousarray(one[:, ::-1]) for one in play[::-1]
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_the_same_play(
-    change: str, play: Play, original: Fingerprint, watch: Watch
+    change: str, material: Material, original: Fingerprint, watch: Watch
 ) -> None:
-    data = {
-        "webm": lambda: encoded(play, kind="webm"),
-        "ten a second": lambda: encoded(at_rate(play, 10), fps=10, kind="avi"),
-        "half size": lambda: encoded(small(play)),
-        "backwards": lambda: encoded(play[::-1]),
-        "mirrored": lambda: encoded(np.ascontiguousarray(one[:, ::-1]) for one in play),
-    }[change]()
-    again = Fingerprint.of(watch(data))
+    again = Fingerprint.of(watch(CHANGES[change](material.live(*SPAN))))
 
     assert again.same_play(original)
     assert original.same_play(Fingerprint.from_bytes(again.to_bytes()))
 
 
-def test_other_plays_of_one_session(material: Material, watch: Watch) -> None:
+def test_one_way_backwards_or_mirrored(original: Fingerprint) -> None:
+    other_eye_first = [0, 1, 2, 3, 5, 4, 6]
+    mirrored = original.path[:, other_eye_first] * np.array([-1, 1, 1, -1, 1, 1, 1])
+
+    assert original.same_play(Fingerprint(original.path[::-1]))
+    assert original.same_play(Fingerprint(mirrored))
+
+
+def test_a_part_of_a_play(original: Fingerprint, whole: list[Observation]) -> None:
+    assert original.same_play(Fingerprint.of(whole))
+
+
+def test_other_plays_of_one_session(whole: list[Observation]) -> None:
     found = [
-        Fingerprint.of(watch(encoded(material.live(*span))))
-        for span in ((0, 100), (100, 200), (183, 283))
+        Fingerprint.of(between(whole, *span)) for span in ((0, 100), (100, 200), (183, 283))
     ]
 
     assert not any(one.same_play(other) for one, other in combinations(found, 2))

@@ -1,0 +1,54 @@
+"""Verdicts on the parts of the live video in every variant: encodings, rates, sizes, light.
+
+    python -m tests.benchmarks.living_variants
+
+Ends with status 1 when any verdict is another than that on the part as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+
+from pipeline import calibration
+from pipeline.config import Settings
+from pipeline.living.judging import Judge
+from pipeline.living.observing import Models, Watcher
+from pipeline.living.verdict import Action
+from pipeline.media.clips import ClipLimits
+from pipeline.sessions import registry
+from pipeline.stages.clip import frames
+from tests.conftest import models_directory
+from tests.living_clips import Material
+from tests.living_variants import PARTS, VARIANTS
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+
+
+def main() -> int:
+    cv2.setNumThreads(1)
+    settings = Settings(models=str(models_directory()), pack="edge")
+    pack = registry.load(registry.choose(settings), settings)
+    table = calibration.load("edge")
+    assert table is not None
+    judge = Judge(table.distance)
+    models = Models(pack.detector(), pack.meter(), pack.embedder(), pack.spoof_scorer())
+    material, wrong = Material(SHARED / "faces", SHARED / "videos"), 0
+    print("| variant | " + " | ".join(PARTS) + " |\n|" + "---|" * (len(PARTS) + 1))
+    for variant, change in VARIANTS.items():
+        cells = []
+        for span, truth in PARTS.values():
+            clip = change(material.live(*span))
+            seen = list(Watcher(models).watch(frames(clip, ClipLimits())))
+            found = {action: judge.decide(seen, action).real for action in Action}
+            wrong += found != truth
+            cells.append("right" if found == truth else f"wrong: {found}")
+        print(f"| {variant} | " + " | ".join(cells) + " |", flush=True)
+    print(f"{wrong} of {len(VARIANTS) * len(PARTS)} are wrong")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -88,7 +88,13 @@ class Enrolment:
 
     def kill(self) -> None:
         self.process.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Once it has ended, or was told to."""
         self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def wait(self, within_s: float = ENROL_S) -> dict[str, Any]:
         """What it printed as JSON, once it has ended well."""
@@ -194,7 +200,7 @@ class Rig:
         return found
 
     def close(self) -> None:
-        if self.cli is not None and self.cli.running:
+        if self.cli is not None:
             self.cli.kill()
         for part in self.parts.values():
             part.kill()

@@ -12,12 +12,12 @@ import pytest
 from tests.bulk_rig import Rig, check_gallery, open_rig
 from tests.hostile_sources import MAKERS, obey_modes, outcome
 
-TINY = 60  # `tests.benchmarks.bulk_hostile` has 100,000
+TINY = 40  # `tests.benchmarks.bulk_hostile` has 100,000
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator[Rig]:
-    with open_rig(tmp_path_factory.mktemp("hostile"), edge_models) as rig:
+    with open_rig(tmp_path_factory.mktemp("hostile"), edge_models, detection_sizes="128") as rig:
         rig.start_bulk(concurrency=1)
         rig.start_upkeep()
         yield rig

@@ -67,6 +67,7 @@ class Run:
                     ended, moved = now, time.monotonic()
                 assert time.monotonic() < moved + STALLED_S, self.rig.stack.yard.logs()
                 self._kill_what_is_due(now)
+            cli.close()
             if cli.process.returncode == 0:
                 return time.monotonic() - began
             sys.stderr.write(f"command ended with {cli.process.returncode} at {ended} items\n")

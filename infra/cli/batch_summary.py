@@ -42,14 +42,15 @@ def show_summary(batch: Batch, reasons: Reasons) -> None:
     print_table(("outcome", "items"), summary_rows(batch, reasons))
 
 
-def show_batch(batch: Batch, reasons: Reasons, app: str) -> None:
-    """All that is known of a batch."""
+def show_batch(batch: Batch, reasons: Reasons, app: str, waits_for: str = "") -> None:
+    """All that is known of a batch; ``waits_for`` is what hinders it."""
     print_table(
         ("field", "value"),
         (
             ("batch", batch.id), ("app", app), ("source", batch.source),
             ("state", state_of(batch)), ("began", at(batch.created_at)),
             ("ended", at(batch.finished_at)), ("took", took(batch)),
+            *([("waits for", waits_for)] if waits_for else []),
         ),
     )
     out.print()

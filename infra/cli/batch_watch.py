@@ -12,6 +12,7 @@ from infra.cli.batch_summary import counts_of
 from infra.cli.feeding import Feeding
 from infra.cli.watched import WatchedSource
 from pipeline.batches.findings import Search, search_of
+from pipeline.batches.hindrance import hindrance_of
 from pipeline.batches.model import Batch, BatchState
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import reading
@@ -25,6 +26,9 @@ LOOK_S = 0.5  # between two looks into the database
 # Seconds without an outcome after which it is asked whether anybody works at it: a worker
 # opens its models at its first job.
 QUIET_S = 20.0
+
+# The same, after which it is asked why.
+HINDERED_S = 3.0
 
 NO_WORKER = (
     "no worker takes its jobs; start one with `faceline worker --stages bulk`, or look at "
@@ -74,6 +78,10 @@ class BatchWatch:
         self._trouble = ""
         if _moves(self.batch) != _moves(before) or self._is_idle():
             self._moved_at = now
+        elif now - self._moved_at > HINDERED_S and (
+            said := hindrance_of(self.engine, self.batch.id)
+        ):
+            self._trouble = said.rstrip(".")
         elif now - self._moved_at > QUIET_S and not is_worked_at(self.engine):
             self._trouble = NO_WORKER
 

@@ -15,6 +15,7 @@ from infra.cli.console import at, print_json, print_table, say
 from infra.cli.reports import csv_writer, json_writer, report
 from infra.cli.run import Run
 from pipeline.batches.found import list_findings
+from pipeline.batches.hindrance import hindrance_of
 from pipeline.batches.model import Batch
 from pipeline.batches.reporting import COLUMNS, report_rows
 from pipeline.batches.store import BatchStore
@@ -77,11 +78,13 @@ def show(batch_id: BatchId, json: Json = False) -> None:
     stores = _open()
     batch = find_batch(stores.batches, batch_id)
     reasons = stores.batches.reasons(batch.id)
+    waits_for = hindrance_of(stores.engine, batch.id)
     if json:
         found = [each.shown() for each in list_findings(stores.engine, batch.id, limit=MOST_JSON)]
-        print_json({**batch_json(batch, reasons, _name_of(stores, batch)), "findings": found})
+        shown = batch_json(batch, reasons, _name_of(stores, batch))
+        print_json({**shown, "waits_for": waits_for, "findings": found})
     else:
-        show_batch(batch, reasons, _name_of(stores, batch))
+        show_batch(batch, reasons, _name_of(stores, batch), waits_for)
         show_findings(stores.engine, batch, MOST_FINDINGS)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 
 from pipeline import keys
 from pipeline.batches.chunks import Chunks
+from pipeline.batches.hindrance import hindrance_of
 from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, NewItem, Options
 from pipeline.batches.store import BatchStore
 from pipeline.bulk.engine import BulkTools, Seen, Wanted
@@ -294,3 +295,14 @@ def test_two_tries_of_one_job_store_objects_of_their_own(rig: Rig) -> None:
     assert not set(first) & set(second)
     with reading(rig.shelf.engine) as connection:
         assert not connection.execute(select(discarded.c.media_key)).all()
+
+
+def test_what_a_batch_waits_for_is_told(rig: Rig) -> None:
+    batch = rig.feed("ann 1")
+    assert hindrance_of(rig.shelf.engine, batch.id) == ""
+    claim = rig.queue.take(rig.job())
+    error = PackMismatch("The gallery was made with another pack.")
+    assert rig.queue.give_back(claim, error, stage="bulk", pause_s=0.0, retry_for_s=60.0)
+    assert hindrance_of(rig.shelf.engine, batch.id) == error.message
+    rig.run()
+    assert hindrance_of(rig.shelf.engine, batch.id) == ""

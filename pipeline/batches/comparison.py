@@ -3,23 +3,22 @@ the names that it brings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     BindParameter,
-    ColumnElement,
+    Column,
+    Connection,
     Engine,
     Row,
     Select,
-    and_,
     bindparam,
-    exists,
     func,
-    or_,
     select,
 )
 
@@ -38,70 +37,58 @@ MOST_OF_NAME = 2000
 """Faces of one name that are compared with each other; the rest is left out."""
 
 NAMES_AT_ONCE = 500
+NAMED_AT_ONCE = 500  # ids in one statement
+
+SPARSE = 2  # ids a wanted one, above which a range reads too much that is not wanted
 
 _TENANT: BindParameter[int] = bindparam("tenant")
 _BATCH: BindParameter[str] = bindparam("batch")
 _AFTER: BindParameter[int] = bindparam("after")
+_MOST: BindParameter[int] = bindparam("most")
 
-# A face of a picture that the batch has enrolled.
-_FRESH: ColumnElement[bool] = exists().where(
-    batch_items.c.image_ref == faces.c.image_ref, batch_items.c.batch_id == _BATCH,
-    batch_items.c.state == ItemState.ENROLLED.value,
-)
-_FACES = select(
-    vectors.c.label, vectors.c.face_id, vectors.c.dimension, vectors.c.vector,
-    faces.c.image_ref, faces.c.name, _FRESH.label("fresh"),
-).join(faces, faces.c.id == vectors.c.face_id)
-
-_EXTENT = (
-    select(
-        func.min(vectors.c.label), func.max(vectors.c.label), func.count(vectors.c.label)
-    )
-    .join(faces, faces.c.id == vectors.c.face_id)
-    .join(batch_items, batch_items.c.image_ref == faces.c.image_ref)
-    .where(batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value)
-)
+# One table a statement: what a database takes for the best way to join them after a million
+# rows were added may be seconds long for each portion.
+_EXTENT = select(
+    func.coalesce(func.sum(batch_items.c.faces), 0)
+).where(batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value)
 _ALL = select(func.count()).select_from(vectors).where(vectors.c.tenant_id == _TENANT)
 
-_OWN = _FACES.where(
-    vectors.c.tenant_id == _TENANT, vectors.c.label > _AFTER,
-    vectors.c.label <= bindparam("last"), _FRESH,
-).order_by(vectors.c.label).limit(bindparam("most"))
-
-# A pair within the batch is met where its later face is among the others.
-_OTHERS = _FACES.where(
-    vectors.c.tenant_id == _TENANT, vectors.c.label > _AFTER,
-    or_(vectors.c.label > bindparam("first"), ~_FRESH),
-).order_by(vectors.c.label).limit(bindparam("most"))
-
+_ITEMS = (
+    select(batch_items.c.number, batch_items.c.image_ref)
+    .where(
+        batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value,
+        batch_items.c.number > _AFTER,
+    )
+    .order_by(batch_items.c.number).limit(_MOST)
+)
+_LABELS = (
+    select(vectors.c.label, vectors.c.face_id)
+    .where(vectors.c.tenant_id == _TENANT, vectors.c.label > _AFTER)
+    .order_by(vectors.c.label).limit(_MOST)
+)
+_FRESH = select(batch_items.c.image_ref).where(
+    batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value,
+)
+_FACES = select(faces.c.id, faces.c.image_ref, faces.c.name)
+_OF_NAMES = (
+    _FACES.where(
+        faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True))
+    )
+    .order_by(faces.c.name, faces.c.id).limit(_MOST)
+)
+_VECTORS = select(vectors.c.label, vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
 _COUNTED = (
     select(faces.c.name, func.count().label("count"))
     .where(faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True)))
     .group_by(faces.c.name).order_by(faces.c.name)
 )
-_PLACED = (
-    select(
-        faces.c.id,
-        func.row_number().over(partition_by=faces.c.name, order_by=faces.c.id).label("place"),
-    )
-    .where(faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True)))
-    .subquery()
-)
-_NAMED = (
-    _FACES.join(_PLACED, and_(_PLACED.c.id == faces.c.id, _PLACED.c.place <= MOST_OF_NAME))
-    .order_by(faces.c.name, vectors.c.label)
-)
 
-# Items that brought a picture which is enrolled under a name of its own.
+# Items that brought a picture which is enrolled.
 _AGAIN = (
-    select(
-        batch_items.c.number, batch_items.c.face_id, batch_items.c.name.label("given"),
-        faces.c.name,
-    )
-    .join(faces, faces.c.id == batch_items.c.face_id)
+    select(batch_items.c.number, batch_items.c.face_id, batch_items.c.name)
     .where(
         batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.DUPLICATE.value,
-        batch_items.c.name != faces.c.name, batch_items.c.number > _AFTER,
+        batch_items.c.number > _AFTER,
     )
     .order_by(batch_items.c.number).limit(PORTION)
 )
@@ -109,7 +96,8 @@ _AGAIN = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRows:
-    """Faces, in the order of their labels: each array, and ``names``, with one entry a
+    """Faces, in the order of their labels (of one name after the other, in ``named``): each
+    array, and ``names``, with one entry a
     face. ``vectors`` have shape (count, dimension), float32; ``pictures`` are
     ``images.id``; ``fresh`` are those of the batch."""
 
@@ -126,11 +114,8 @@ class FaceRows:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where the faces of a batch are: the first and the last label, how many there are,
-    and how many others the gallery has. All 0 when nothing is there."""
+    """How many faces a batch has enrolled, and how many others the gallery has."""
 
-    first: int
-    last: int
     faces: int
     rest: int
 
@@ -177,11 +162,11 @@ class Comparison:
         return None if row is None else batch_of(row)
 
     def extent(self, batch: Batch) -> Extent:
+        asked = {"batch": batch.id, "tenant": batch.tenant_id}
         with reading(self._engine) as connection:
-            asked = {"batch": batch.id, "tenant": batch.tenant_id}
-            first, last, count = connection.execute(_EXTENT, asked).one()
+            count = int(connection.execute(_EXTENT, asked).scalar_one())
             everybody = connection.execute(_ALL, asked).scalar_one()
-        return Extent(first or 0, last or 0, count, everybody - count)
+        return Extent(count, max(everybody - count, 0))
 
     def check_model(self, batch: Batch, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when the gallery's vectors come from another model."""
@@ -190,85 +175,163 @@ class Comparison:
         if there is not None and there != model:
             raise PackMismatch(f"The gallery was made with the pack {there.pack!r}.")
 
-    def own(self, batch: Batch, after: int, last: int, most: int) -> FaceRows:
-        """The batch's faces from the label past ``after`` to ``last``, at most ``most``."""
+    def own(self, batch: Batch, after: int, most: int) -> tuple[FaceRows, int]:
+        """The faces of some ``most`` items of the batch past the number ``after``, and the
+        number of the last; none of them, and 0, when that was all."""
         parts: list[FaceRows] = []
-        left = most
-        while left > 0:
-            size = min(left, PORTION)
-            part = self._read(batch, _OWN, after=after, last=last, most=size)
-            parts.append(part)
-            left -= len(part)
-            if len(part) < size:
+        count, last = 0, 0
+        while count < most:
+            with reading(self._engine) as connection:
+                asked = {"batch": batch.id, "after": last or after, "most": PORTION}
+                items = connection.execute(_ITEMS, asked).all()
+                pictures = [row.image_ref for row in items if row.image_ref is not None]
+                found = _where(connection, _FACES, faces.c.image_ref, pictures)
+                parts.append(self._rows(connection, batch, found))
+            count += len(parts[-1])
+            last = items[-1].number if items else last
+            if len(items) < PORTION:
                 break
-            after = int(part.labels[-1])
-        return _joined(parts)
+        return _sorted(_joined(parts)), last
 
-    def others(self, batch: Batch, after: int, first: int) -> FaceRows:
-        """The next faces of the gallery past the label ``after``; of the batch only those
-        past ``first``."""
-        return self._read(batch, _OTHERS, after=after, first=first, most=PORTION)
+    def others(self, batch: Batch, after: int, first: int) -> tuple[FaceRows, int]:
+        """The next faces of the gallery past the label ``after``, of the batch only those
+        past ``first``; and the last label that was looked at, 0 when that was all."""
+        with reading(self._engine) as connection:
+            asked = {"tenant": batch.tenant_id, "after": after, "most": PORTION}
+            labels = connection.execute(_LABELS, asked).all()
+            ids = [row.face_id for row in labels]
+            found = _where(connection, _FACES, faces.c.id, ids)
+            fresh = _fresh(connection, batch, found)
+            passed = {row.face_id for row in labels if row.label <= first}
+            found = [
+                row for row in found if row.id not in passed or row.image_ref not in fresh
+            ]
+            rows = self._rows(connection, batch, found)
+        return _sorted(rows), labels[-1].label if labels else 0
 
     def named(self, batch: Batch, names: Sequence[str]) -> Iterator[FaceRows]:
         """The faces of each name that has several, name by name."""
         wanted = sorted(set(names))
         for start in range(0, len(wanted), NAMES_AT_ONCE):
             some = wanted[start : start + NAMES_AT_ONCE]
-            for together in self._portions(batch, some):
-                yield from _by_name(self._read(batch, _NAMED, names=together))
+            for together, most in self._portions(batch, some):
+                with reading(self._engine) as connection:
+                    asked = {"tenant": batch.tenant_id, "names": together, "most": most}
+                    found = connection.execute(_OF_NAMES, asked).all()
+                    rows = self._rows(connection, batch, found)
+                yield from _by_name(rows)
 
-    def _portions(self, batch: Batch, names: list[str]) -> Iterator[list[str]]:
-        """Names with several faces, so many at a time as are read together."""
+    def _portions(self, batch: Batch, names: list[str]) -> Iterator[tuple[list[str], int]]:
+        """Names with several faces, so many at a time as are read together, and how many
+        faces that are at most."""
         with reading(self._engine) as connection:
             asked = {"tenant": batch.tenant_id, "names": names}
-            counted = connection.execute(_COUNTED, asked).all()
+            counted = [tuple(row) for row in connection.execute(_COUNTED, asked)]
         together: list[str] = []
         size = 0
-        for row in counted:
-            if row[1] > 1:
-                together.append(row.name)
-                size += min(row[1], MOST_OF_NAME)
+        for name, count in counted:
+            if count > MOST_OF_NAME:
+                yield [name], MOST_OF_NAME
+            elif count > 1:
+                together.append(name)
+                size += count
             if size >= PORTION:
-                yield together
+                yield together, size
                 together, size = [], 0
         if together:
-            yield together
+            yield together, size
 
-    def again(self, batch: Batch, after: int) -> list[Again]:
-        """Items past the number ``after`` that brought an enrolled picture under a name
-        of their own, at most ``PORTION``."""
+    def again(self, batch: Batch, after: int) -> tuple[list[Again], int]:
+        """Items past the number ``after`` that brought an enrolled picture and gave a name,
+        and the number of the last that was looked at, 0 when that was all."""
         with reading(self._engine) as connection:
-            rows = connection.execute(_AGAIN, {"batch": batch.id, "after": after})
-            return [Again(row.number, row.face_id, row.given, row.name) for row in rows]
+            rows = connection.execute(_AGAIN, {"batch": batch.id, "after": after}).all()
+            wanted = sorted({row.face_id for row in rows if row.face_id is not None})
+            found = _where(connection, _FACES, faces.c.id, wanted)
+        names = {row.id: row.name for row in found}
+        brought = [
+            Again(row.number, row.face_id, row.name, names[row.face_id])
+            for row in rows if row.name and row.face_id in names
+        ]
+        return brought, rows[-1].number if rows else 0
 
-    def _read(
-        self, batch: Batch, query: Select[*tuple[Any, ...]], **asked: object
+    def _rows(
+        self, connection: Connection, batch: Batch, found: Sequence[Row[*tuple[Any, ...]]]
     ) -> FaceRows:
+        """Faces with their vectors, in the order of ``found``."""
         key = self._keys.of(batch.tenant_id)
-        with reading(self._engine) as connection:
-            rows = connection.execute(
-                query, {"tenant": batch.tenant_id, "batch": batch.id, **asked}
-            ).all()
-        return _face_rows(rows, key)
+        ids = [row.id for row in found]
+        stored = {
+            row.face_id: row
+            for row in _where(connection, _VECTORS, vectors.c.face_id, ids)
+        }
+        there = [row for row in found if row.id in stored]
+        fresh = _fresh(connection, batch, there)
+        vectors_of = [stored[row.id] for row in there]
+        return FaceRows(
+            np.array([row.label for row in vectors_of], np.int64),
+            np.array([row.id for row in there], np.int64),
+            np.array([row.image_ref for row in there], np.int64),
+            [row.name for row in there],
+            np.array([row.image_ref in fresh for row in there], bool),
+            _vectors(vectors_of, key),
+        )
 
 
-def _face_rows(rows: Sequence[Row[*tuple[Any, ...]]], key: DataKey | None) -> FaceRows:
+def _fresh(
+    connection: Connection, batch: Batch, found: Sequence[Row[*tuple[Any, ...]]]
+) -> set[int]:
+    """Those of the pictures that the batch has enrolled."""
+    pictures = {row.image_ref for row in found}
+    asked = {"batch": batch.id}
+    rows = _where(connection, _FRESH, batch_items.c.image_ref, pictures, asked)
+    return {row.image_ref for row in rows}
+
+
+def _where(
+    connection: Connection, query: Select[*tuple[Any, ...]], column: Column[int],
+    values: Collection[int], asked: Mapping[str, object] | None = None,
+) -> list[Row[*tuple[Any, ...]]]:
+    """The rows whose ``column`` has one of the ``values``. Ids that were given together
+    lie together: as a range they cost a fraction of what naming thousands costs."""
+    if not values:
+        return []
+    first, last = min(values), max(values)
+    wanted = set(values)
+    if last - first < SPARSE * len(wanted):
+        rows = connection.execute(query.where(column.between(first, last)), asked or {})
+        value = attrgetter(column.key)
+        return [row for row in rows if value(row) in wanted]
+    found: list[Row[*tuple[Any, ...]]] = []
+    named = sorted(wanted)
+    for start in range(0, len(named), NAMED_AT_ONCE):
+        some = query.where(column.in_(named[start : start + NAMED_AT_ONCE]))
+        found += connection.execute(some, asked or {}).all()
+    return found
+
+
+def _vectors(rows: Sequence[Row[*tuple[Any, ...]]], key: DataKey | None) -> NDArray[np.float32]:
+    """Stored vectors, shape (count, dimension)."""
     dimension = rows[0].dimension if rows else 1
-    found = FaceRows(
-        np.array([row.label for row in rows], np.int64),
-        np.array([row.face_id for row in rows], np.int64),
-        np.array([row.image_ref for row in rows], np.int64),
-        [row.name for row in rows],
-        np.array([row.fresh for row in rows], bool),
-        np.empty((len(rows), dimension), np.float32),
-    )
     if all(len(row.vector) == VALUE_BYTES * dimension for row in rows):
         packed = b"".join(row.vector for row in rows)
-        found.vectors[:] = np.frombuffer(packed, "<f4").reshape(found.vectors.shape)
-    else:
-        for place, row in enumerate(rows):
-            found.vectors[place] = read_vector(row.vector, row.face_id, dimension, key)
-    return found
+        return np.frombuffer(packed, "<f4").reshape(len(rows), dimension).astype(np.float32)
+    opened = [read_vector(row.vector, row.face_id, dimension, key) for row in rows]
+    return np.array(opened, np.float32)
+
+
+def _sorted(rows: FaceRows) -> FaceRows:
+    """Rows by label."""
+    return chosen(rows, np.argsort(rows.labels))
+
+
+def chosen(rows: FaceRows, places: NDArray[np.int64]) -> FaceRows:
+    """The rows at these places."""
+    return FaceRows(
+        rows.labels[places], rows.faces[places], rows.pictures[places],
+        [rows.names[place] for place in places.tolist()], rows.fresh[places],
+        rows.vectors[places],
+    )
 
 
 def _joined(parts: Sequence[FaceRows]) -> FaceRows:
@@ -288,9 +351,5 @@ def _by_name(rows: FaceRows) -> Iterator[FaceRows]:
     start = 0
     for end in range(1, len(rows) + 1):
         if end == len(rows) or rows.names[end] != rows.names[start]:
-            part = slice(start, end)
-            yield FaceRows(
-                rows.labels[part], rows.faces[part], rows.pictures[part], rows.names[part],
-                rows.fresh[part], rows.vectors[part],
-            )
+            yield chosen(rows, np.arange(start, end))
             start = end

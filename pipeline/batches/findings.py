@@ -75,8 +75,8 @@ class Search(Parameters, frozen=True, kw_only=True):
     cosine ``apart`` on, at the rate ``apart_fmr``; both are None without a calibration
     table. ``false_findings`` pairs of strangers are expected among what was found.
 
-    The faces of the batch are held a block at a time, from the label after ``held`` on to
-    ``last``, and compared with all from the label after ``against`` on. ``compared``
+    The faces of the batch are held a block at a time, from the item after ``held`` on, and
+    compared with all from the label after ``against`` on. ``compared``
         pairs are done, ``through`` is their share. ``found`` counts what was found of each
     kind, ``listed`` what was listed, ``refused`` the items that were refused for it.
     """
@@ -96,7 +96,6 @@ class Search(Parameters, frozen=True, kw_only=True):
     begun: bool = False
     held: int = 0
     against: int = 0
-    last: int = 0
     compared: int = 0
     through: float = 0.0
     found: dict[str, int] = msgspec.field(default_factory=dict)
@@ -109,7 +108,7 @@ class Search(Parameters, frozen=True, kw_only=True):
 
     def shown(self) -> JsonObject:
         """It as people and programs are shown it."""
-        hidden = {"job", "begun", "compared", "held", "against", "last", "enrolled", "duplicate"}
+        hidden = {"job", "begun", "compared", "held", "against", "enrolled", "duplicate"}
         return {name: value for name, value in self.asked().items() if name not in hidden}
 
 

@@ -93,6 +93,8 @@ class Screen:
         """The pairs of a held face and one of ``others`` that may be one person: at the
         cosine or above, not on one picture, not under one name. A pair of two fresh faces
         comes once, with the later one among the others."""
+        if not len(others):
+            return
         short = others.vectors
         if self._axes is not None:
             short = _shortened(others.vectors, self._axes)

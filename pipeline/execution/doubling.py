@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pipeline.batches.comparison import DoublesSearch, FaceRows
+from pipeline.batches.comparison import DoublesSearch, FaceRows, chosen
 from pipeline.batches.findings import (
     MOST_LISTED,
     Kind,
@@ -96,14 +96,15 @@ class _Hunt:
             if self.search.same is None or self.search.apart is None:
                 self._end()
                 return
-            held = self.doubles.comparison.own(
-                self.batch, self.search.held, self.search.last, HELD
-            )
-            if not len(held):
+            held, last = self.doubles.comparison.own(self.batch, self.search.held, HELD)
+            if not last:
                 self._end()
+            elif not len(held):
+                self._advance(held=last, against=0)
+            elif self._compare(held, self.search.same, self.search.apart, until):
                 return
-            if self._compare(held, self.search.same, self.search.apart, until):
-                return
+            else:
+                self._advance(held=last, against=0)
 
     def findings(self) -> list[NewFinding]:
         """What was met, the strongest of each kind first."""
@@ -121,10 +122,7 @@ class _Hunt:
         """Count what is to be compared, and say from where on it counts."""
         self._meet_again()
         extent = self.doubles.comparison.extent(self.batch)
-        self._advance(
-            begun=True, held=extent.first - 1, last=extent.last, faces=extent.faces,
-            rest=extent.rest,
-        )
+        self._advance(begun=True, faces=extent.faces, rest=extent.rest)
         table = self.tools.calibration
         if not extent.faces:
             return
@@ -144,7 +142,8 @@ class _Hunt:
     def _meet_again(self) -> None:
         """Pictures that came again under another name."""
         after = 0
-        while some := self.doubles.comparison.again(self.batch, after):
+        while True:
+            some, after = self.doubles.comparison.again(self.batch, after)
             for each in some:
                 if says_who(each.given) and name_number(each.given) != name_number(each.name):
                     self._count(Kind.SAME_PICTURE, 1)
@@ -152,7 +151,8 @@ class _Hunt:
                         NewFinding(Kind.SAME_PICTURE, each.face_id, number=each.number),
                         each.number, 0,
                     )
-            after = some[-1].number
+            if not after:
+                return
 
     # -- comparing --------------------------------------------------------------------
 
@@ -165,26 +165,24 @@ class _Hunt:
             self._look_at_names(rows, apart)
         screen = Screen(held, same)
         while True:
-            others = _people(
-                self.doubles.comparison.others(self.batch, self.search.against, first)
-            )
-            if not len(others):
-                self._advance(held=int(held.labels[-1]), against=0)
+            more, last = self.doubles.comparison.others(self.batch, self.search.against, first)
+            if not last:
                 return False
+            others = _people(more)
             for pairs in screen.pairs(others):
                 self._keep_pairs(held, others, pairs)
-            self._compared(held, others)
+            self._compared(held, others, last)
             if time.monotonic() > until:
                 return True
 
-    def _compared(self, held: People, others: People) -> None:
+    def _compared(self, held: People, others: People, last: int) -> None:
         """Count the pairs of two portions as done."""
         earlier = np.searchsorted(held.labels, others.labels[others.fresh])
         rest = len(held) * int(np.count_nonzero(~others.fresh))
         compared = self.search.compared + rest + int(earlier.sum())
         pairs = max(pairs_in(self.search.faces, self.search.rest), 1)
         self._advance(
-            compared=compared, against=int(others.labels[-1]),
+            compared=compared, against=last,
             through=min(round(compared / pairs, 4), 1.0),
         )
 
@@ -231,8 +229,10 @@ class _Hunt:
     def _look_at_names(self, rows: FaceRows, apart: float) -> None:
         """Look at the names whose first face of the batch is in this block."""
         names = [name for name in rows.names if says_who(name)]
+        here = set(rows.faces.tolist())
         for faces in self.doubles.comparison.named(self.batch, names):
-            if faces.labels[faces.fresh].min(initial=rows.labels[0]) >= rows.labels[0]:
+            own = np.flatnonzero(faces.fresh)
+            if len(own) and int(faces.faces[own[faces.labels[own].argmin()]]) in here:
                 self._look_at_name(_leading(faces), apart)
 
     def _look_at_name(self, faces: FaceRows, apart: float) -> None:
@@ -256,12 +256,7 @@ def _people(rows: FaceRows) -> People:
 
 def _leading(rows: FaceRows) -> FaceRows:
     """The largest face of each picture."""
-    chosen = _leads(rows)
-    return FaceRows(
-        rows.labels[chosen], rows.faces[chosen], rows.pictures[chosen],
-        [name for name, lead in zip(rows.names, chosen, strict=True) if lead],
-        rows.fresh[chosen], rows.vectors[chosen],
-    )
+    return chosen(rows, np.flatnonzero(_leads(rows)))
 
 
 def _leads(rows: FaceRows) -> NDArray[np.bool_]:

@@ -7,8 +7,9 @@
 ``--real``: the shared faces under their own names, with as many wrong ones planted as
 ``--planted`` says. ``--made``: galleries of face-like vectors (``face_like.py``), one face a
 person, among which a hundred people have a second face under another name, at cosines
-from just above the threshold on; in a process of its own each. ``--codes`` times the
-distances of sign codes beside it.
+from just above the threshold on; in a process of its own each. ``--rest`` has as many
+others enrolled before, without mates. ``--codes`` times the distances of sign codes beside
+it.
 """
 
 from __future__ import annotations
@@ -125,14 +126,18 @@ class Cost:
     share: float
 
 
-def made(count: int, photos: Photos, table: Calibration) -> Cost:
-    """Search a batch of ``count`` made-up people."""
+def made(count: int, rest: int, photos: Photos, table: Calibration) -> Cost:
+    """Search a batch of ``count`` made-up people in a gallery with the ``rest``."""
     like = FaceLike(photos.vectors[photos.first_of_each()], SEED)
-    limits = thresholds_for(pairs_in(count, 0), table, 1.0, 1e-2)
-    originals = like.choose(PLANTED, count // 2)
-    cosines = np.linspace(limits.same + 0.001, 0.99, PLANTED)
+    limits = thresholds_for(pairs_in(count, rest), table, 1.0, 1e-2)
+    mates = min(PLANTED, count // 4)
+    originals = like.choose(mates, count // 2)
+    cosines = np.linspace(limits.same + 0.001, 0.99, mates)
     with tempfile.TemporaryDirectory() as folder:
         gallery = new_gallery(Path(folder), table)
+        if rest:
+            others = (vector for portion in like.in_portions(rest) for vector in portion)
+            gallery.fill(((f"r{at}", vector) for at, vector in enumerate(others)), None)
         batch = gallery.batch()
         gallery.fill(_people(like, count, originals, cosines), batch)
         before, began = _peak_mb(), time.process_time()
@@ -144,7 +149,7 @@ def made(count: int, photos: Photos, table: Calibration) -> Cost:
             if each.other is not None
         }
     wanted = {
-        frozenset({int(place), count - PLANTED + at}) for at, place in enumerate(originals)
+        frozenset({int(place), count - mates + at}) for at, place in enumerate(originals)
     }
     return Cost(
         search, jobs, took, _peak_mb() - before, len(wanted), len(wanted & found),
@@ -160,7 +165,7 @@ def _people(
     kept: dict[int, np.ndarray[tuple[int], np.dtype[np.float32]]] = {}
     wanted = set(originals.tolist())
     place = 0
-    for portion in like.in_portions(count - PLANTED):
+    for portion in like.in_portions(count - len(originals)):
         for vector in portion:
             if place in wanted:
                 kept[place] = vector
@@ -194,10 +199,10 @@ def codes_ns(vectors: Vectors) -> float:
     return (time.process_time() - began) / probes / len(vectors) * 1e9
 
 
-def _alone(count: int, photos: Photos, table: Calibration) -> Cost:
+def _alone(count: int, rest: int, photos: Photos, table: Calibration) -> Cost:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(made, count, photos, table).result()
+        return pool.submit(made, count, rest, photos, table).result()
 
 
 def main() -> None:
@@ -208,6 +213,7 @@ def main() -> None:
     parser.add_argument("--real", action="store_true")
     parser.add_argument("--planted", type=int, default=50)
     parser.add_argument("--made", default="")
+    parser.add_argument("--rest", type=int, default=0)
     parser.add_argument("--codes", action="store_true")
     asked = parser.parse_args()
     settings = load_settings().model_copy(update={"pack": asked.pack})
@@ -225,8 +231,8 @@ def main() -> None:
         print("| faces | cosine | CPU s | ns a pair | MB | jobs | planted, found | others | real |")
         print("|---|---|---|---|---|---|---|---|---|")
     for count in map(int, filter(None, asked.made.split(","))):
-        cost = _alone(count, photos, table)
-        pairs = pairs_in(count, 0)
+        cost = _alone(count, asked.rest, photos, table)
+        pairs = pairs_in(count, asked.rest)
         print(
             f"| {count:,} | {cost.search.same:.3f} | {cost.cpu_s:.1f} "
             f"| {cost.cpu_s / pairs * 1e9:.1f} | {cost.memory_mb:.0f} | {cost.jobs} "

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Engine, Row, Table, exists, func, select, true, update
 
 from pipeline import keys
+from pipeline.batches.sealing import ItemSealing
 from pipeline.database.engine import forget_deleted, reading, writing
 from pipeline.database.schema import faces, images, jobs, used_clips, vectors
 from pipeline.errors import MediaNotFound
@@ -32,8 +33,8 @@ PORTION = 200
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """How much of each kind a run has encrypted (``clips`` are the traces of used ones);
-    ``snapshots`` it has discarded, for the
+    """How much of each kind a run has encrypted (``clips`` are the traces of used ones,
+    ``items`` those of batches); ``snapshots`` it has discarded, for the
     index to write new ones. ``missing`` objects were not in the store; ``uploads`` are
     left as they are, and go with their jobs."""
 
@@ -42,6 +43,7 @@ class Converted:
     vectors: int
     results: int
     clips: int
+    items: int
     snapshots: int
     missing: int
     uploads: int
@@ -51,7 +53,7 @@ class Converted:
         """Whether all was encrypted before, but for what cannot be."""
         return not (
             self.pictures or self.cutouts or self.vectors or self.results or self.clips
-            or self.snapshots
+            or self.items or self.snapshots
         )
 
 
@@ -68,6 +70,8 @@ class Conversion:
 
     def run(self) -> Converted:
         """Once over everything. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
+        # Before the pictures: none that is not encrypted can come from an item then.
+        items = self._items()
         pictures = self._objects(images, images.c.media_key)
         cutouts = self._objects(faces, faces.c.face_key)
         embedded, results, clips = self._vectors(), self._results(), self._clips()
@@ -76,9 +80,16 @@ class Conversion:
         # What was replaced must not stay readable in the log beside the database.
         forget_deleted(self.engine)
         return Converted(
-            pictures, cutouts, embedded, results, clips, stale, self.missing,
+            pictures, cutouts, embedded, results, clips, items, stale, self.missing,
             self._count_uploads(),
         )
+
+    def _items(self) -> int:
+        sealing = ItemSealing(self.engine, self.media, self.tenant_id, self.key, self.clock)
+        try:
+            return sealing.run()
+        finally:
+            self.missing += sealing.missing
 
     def _objects(self, table: Table, column: Column[str]) -> int:
         done = 0

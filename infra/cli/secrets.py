@@ -185,6 +185,7 @@ def encrypt_tenant(name: Name) -> None:
         total.update(pictures=done.pictures, cutouts=done.cutouts, vectors=done.vectors,
                      results=done.results)
         total["used clips"] += done.clips
+        total["items of batches"] += done.items
         if done.nothing:
             break
     else:

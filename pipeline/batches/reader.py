@@ -146,7 +146,10 @@ class BatchReader:
         """Those of the names (at most some hundreds) that are items of the batch. Raises
         ``TenantNotFound``."""
         key = self._keys.of(batch.tenant_id)
-        marks = {name_mark(batch.id, name, key): name for name in names}
+        # What was recorded before the tenant had a key is known as it was.
+        marks = {
+            name_mark(batch.id, name, each): name for each in {key, None} for name in names
+        }
         if not marks:
             return {}
         with reading(self._engine) as connection:

@@ -55,9 +55,12 @@ def conclude_bulk(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
         now = time.time()
         # Whoever enrols waits for the gallery before he waits for the batch.
         take(connection, job.tenant_id)
+        read = {each.item.number: each.item.media_key for each in carry.looked}
+        # What was encrypted meanwhile is read once more: it goes on waiting.
         waiting = {
             each.item.number: each.collections
             for each in lock_items(connection, batch_id, numbers)
+            if each.item.media_key == read.get(each.item.number)
         }
         outcomes, unused = _enrol(connection, job.tenant_id, finds, waiting, tools, now)
         outcomes += _refusals(carry.looked, waiting, judged)

@@ -16,10 +16,11 @@ from pipeline import keys
 from pipeline.batches.chunks import Chunks
 from pipeline.batches.hindrance import hindrance_of
 from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, NewItem, Options
+from pipeline.batches.splitting import Splitter
 from pipeline.batches.store import BatchStore
 from pipeline.bulk.engine import BulkTools, Seen, Wanted
 from pipeline.database.engine import reading, writing
-from pipeline.database.schema import discarded, vectors
+from pipeline.database.schema import batch_items, discarded, vectors
 from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
 from pipeline.execution import bulk
 from pipeline.execution.bulk import conclude_bulk, look_at_chunk
@@ -306,3 +307,16 @@ def test_what_a_batch_waits_for_is_told(rig: Rig) -> None:
     assert hindrance_of(rig.shelf.engine, batch.id) == error.message
     rig.run()
     assert hindrance_of(rig.shelf.engine, batch.id) == ""
+
+
+def test_a_picture_that_was_encrypted_meanwhile_is_read_again(rig: Rig) -> None:
+    batch = rig.feed("ann 1", "nobody 0")
+    claim = rig.queue.take(rig.job())
+    carry = look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
+    ended = conclude_bulk(claim.job, carry, rig.tools)
+    with writing(rig.shelf.engine) as connection:
+        connection.execute(update(batch_items).values(media_key="t1/images/other"))
+    assert rig.queue.finish(claim, ended.result, [], ended.effect)
+    assert {state for state, _ in rig.states(batch)} == {"waiting"}
+    made = Splitter(rig.shelf.engine, rig.queue.clock, 3).round()
+    assert [job.params["items"] for job in made] == [[1], [2]]

@@ -1,0 +1,116 @@
+"""Encrypting what batches keep of a tenant that has a key since they began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, exists, select, update
+
+from pipeline.batches.marks import name_mark, picture_mark
+from pipeline.batches.model import ItemState
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import batch_items, batches
+from pipeline.errors import MediaNotFound
+from pipeline.gallery.trash import discard, reclaim
+from pipeline.media.base import MediaStore
+from pipeline.secrets import DataKey
+
+# Rows looked at in one transaction.
+PORTION = 200
+
+_ITEMS = select(
+    batch_items.c.batch_id, batch_items.c.number, batch_items.c.name_mark,
+    batch_items.c.source_name, batch_items.c.sha256, batch_items.c.media_key, batch_items.c.state,
+)
+
+
+@dataclass(slots=True)
+class ItemSealing:
+    """Of one tenant, whose ``key`` every process knows. ``missing`` objects were not in
+    the store. ``clock`` gives epoch seconds."""
+
+    engine: Engine
+    media: MediaStore
+    tenant_id: int
+    key: DataKey
+    clock: Callable[[], float]
+    missing: int = 0
+
+    def run(self) -> int:
+        """Marks and hashes of items, and the pictures of those that wait; how many items
+        it were. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
+        return sum(
+            self._seal(row) for rows in self._portions() for row in rows if self._is_plain(row)
+        )
+
+    def _is_plain(self, row: Row[*tuple[Any, ...]]) -> bool:
+        """Whether an item was recorded without the key. Of an erased one nothing is left
+        to make another mark of; it is known by either."""
+        return row.source_name is not None and bytes(row.name_mark) == name_mark(
+            row.batch_id, row.source_name, None
+        )
+
+    def _seal(self, row: Row[*tuple[Any, ...]]) -> int:
+        held = row.state == ItemState.WAITING and row.media_key is not None
+        fresh = self._put(row.media_key) if held else row.media_key
+        sha256 = None if row.sha256 is None else self.key.mark(row.sha256)
+        same = (
+            batch_items.c.batch_id == row.batch_id, batch_items.c.number == row.number,
+            batch_items.c.state == row.state, batch_items.c.source_name == row.source_name,
+        )
+        with writing(self.engine) as connection:
+            reclaim(connection, [fresh] if held else [])
+            changed = connection.execute(
+                update(batch_items).where(*same).values(
+                    name_mark=name_mark(row.batch_id, row.source_name, self.key),
+                    picture_mark=None if sha256 is None
+                    else picture_mark(row.batch_id, sha256, self.key),
+                    sha256=sha256, media_key=fresh,
+                )
+            ).rowcount
+            if held and fresh != row.media_key:
+                if changed:
+                    discard(connection, self.tenant_id, row.media_key, self.clock())
+                else:
+                    self._discard_unless_named(connection, row.batch_id, fresh)
+        return changed
+
+    def _discard_unless_named(self, connection: Connection, batch_id: str, key: str) -> None:
+        """The object of an item that has ended meanwhile, unless another run was first."""
+        named = exists().where(
+            batch_items.c.batch_id == batch_id, batch_items.c.media_key == key
+        )
+        if not connection.execute(select(named)).scalar_one():
+            discard(connection, self.tenant_id, key, self.clock())
+
+    def _put(self, old: str) -> str:
+        """The key of a picture that is stored encrypted, too, now."""
+        try:
+            data = self.media.get(old)
+        except MediaNotFound:
+            self.missing += 1
+            return old
+        fresh = f"{old.rpartition('/')[0]}/{self.media.name(self.tenant_id, data)}"
+        self.media.put(fresh, data)
+        return fresh
+
+    def _portions(self) -> Iterator[list[Row[*tuple[Any, ...]]]]:
+        with reading(self.engine) as connection:
+            mine = list(connection.execute(
+                select(batches.c.id).where(batches.c.tenant_id == self.tenant_id)
+            ).scalars())
+        for batch_id in mine:
+            last = 0
+            while rows := self._some(batch_id, last):
+                yield rows
+                last = rows[-1].number
+
+    def _some(self, batch_id: str, after: int) -> list[Row[*tuple[Any, ...]]]:
+        query = (
+            _ITEMS.where(batch_items.c.batch_id == batch_id, batch_items.c.number > after)
+            .order_by(batch_items.c.number).limit(PORTION)
+        )
+        with reading(self.engine) as connection:
+            return list(connection.execute(query).all())

@@ -1,0 +1,140 @@
+"""Encrypting a tenant while a batch of its is under way, on both databases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+
+from pipeline import keys
+from pipeline.batches.model import Batch, ItemState, NewItem, Options, Outcome
+from pipeline.batches.settling import lock_items, settle_items
+from pipeline.batches.store import BatchStore
+from pipeline.conversion import Conversion
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import batch_items, discarded
+from pipeline.gallery.datakeys import TenantKeys, begin_conversion
+from pipeline.gallery.tenants import TenantStore
+from pipeline.media.directory import DirectoryStore
+from pipeline.media.sealed import SealedStore
+from pipeline.secrets import Vault
+from pipeline.sources.base import About
+from tests.congruence.test_encryption import MASTER
+from tests.job_factory import LEASE_S, Clock
+
+WAITING, UNFIT, OLD = b"a picture", b"no face", b"erased"
+
+
+class House:
+    """A tenant without a key, and a batch of three items: one waits, one was rejected, one
+    was erased."""
+
+    def __init__(self, engine: Engine, folder: Path, clock: Clock) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.clock = clock
+        self.vault = Vault(MASTER)
+        self.tenant = TenantStore(engine, self.vault, clock).create("plain").id
+        self.reopen()
+        batch, _ = self.store.open(self.tenant, "f" * 64, "here", Options())
+        batch = self.store.take_over(batch.id, "me", LEASE_S)
+        items = [self.item(batch, *pair) for pair in enumerate((WAITING, UNFIT, OLD), 1)]
+        self.batch = self.store.add(batch, "me", items, chunk=10).batch
+        self.settle(2)
+        self.settle(3)
+        with writing(engine) as connection:
+            connection.execute(
+                batch_items.update().where(batch_items.c.number == 3)
+                .values(source_name=None, sha256=None, erased_at=1.0)
+            )
+
+    def reopen(self) -> None:
+        """As a process that was started now."""
+        self.keys = TenantKeys(self.engine, lambda: self.vault)
+        self.media = SealedStore(DirectoryStore(self.folder), self.keys)
+        self.store = BatchStore(self.engine, self.clock, self.keys)
+
+    def item(self, batch: Batch, number: int, data: bytes) -> NewItem:
+        key = keys.image_media(
+            self.tenant, f"{batch.id}.{number}", self.media.name(self.tenant, data)
+        )
+        self.media.put(key, data)
+        return NewItem(
+            number, f"{number}.jpg", About(), ItemState.WAITING, sha256=keys.media_hash(key),
+            media_key=key, size=len(data),
+        )
+
+    def settle(self, number: int) -> None:
+        with writing(self.engine) as connection:
+            assert lock_items(connection, self.batch.id, [number])
+            outcome = Outcome(number, ItemState.REJECTED, "no_face", judged="so")
+            settle_items(connection, self.batch.id, [outcome], self.clock())
+
+    def encrypt(self) -> int:
+        """How many items it were."""
+        begin_conversion(self.engine, self.vault, self.tenant, self.clock())
+        self.reopen()
+        return self.convert()
+
+    def convert(self) -> int:
+        key = self.keys.of(self.tenant)
+        assert key is not None
+        return Conversion(self.engine, self.media, self.tenant, key, self.clock).run().items
+
+
+@pytest.fixture
+def house(engine: Engine, tmp_path: Path, clock: Clock) -> House:
+    return House(engine, tmp_path / "media", clock)
+
+
+def test_what_waits_is_encrypted(house: House) -> None:
+    before = house.store.items(house.batch.id)[0]
+    assert house.encrypt() == 2
+    item = house.store.items(house.batch.id)[0]
+    assert keys.is_sealed(item.media_key)
+    assert house.media.get(item.media_key) == WAITING
+    assert item.sha256 == keys.media_hash(item.media_key) != before.sha256
+    assert not house.media.exists(before.media_key)
+    stored = b"".join(path.read_bytes() for path in house.folder.rglob("*") if path.is_file())
+    assert WAITING not in stored
+    assert house.convert() == 0
+
+
+def test_no_hash_of_a_picture_is_left(house: House) -> None:
+    plain = {item.sha256 for item in house.store.items(house.batch.id)} - {""}
+    assert len(plain) == 2
+    house.encrypt()
+    assert not plain & {item.sha256 for item in house.store.items(house.batch.id)}
+
+
+def test_items_and_pictures_are_known_again(house: House) -> None:
+    house.encrypt()
+    names = ["1.jpg", "2.jpg", "3.jpg"]
+    known = house.store.known_names(house.batch, names)
+    assert {name: each.number for name, each in known.items()} == {
+        name: number for number, name in enumerate(names, 1)
+    }, "also that of an erased person"
+    marks = [keys.media_hash(house.media.name(house.tenant, data)) for data in (WAITING, UNFIT)]
+    pictures = house.store.known_pictures(house.batch, marks, "so")
+    assert pictures[marks[0]].original == 1
+    assert pictures[marks[1]].original == 2
+
+
+def test_an_item_that_ends_meanwhile_leaves_no_object(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_conversion(house.engine, house.vault, house.tenant, house.clock())
+    house.reopen()
+    put = house.media.put
+
+    def put_late(key: str, data: bytes) -> None:
+        put(key, data)
+        house.settle(1)
+
+    monkeypatch.setattr(house.media, "put", put_late)
+    house.convert()
+    with reading(house.engine) as connection:
+        left = set(connection.execute(select(discarded.c.media_key)).scalars())
+    assert {item.key for item in house.media.walk("")} <= left
+    assert house.store.items(house.batch.id)[0].state is ItemState.REJECTED

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from pipeline.batches.model import GONE, Batch, BatchState, ItemState
-from pipeline.batches.statements import COUNT, LOCK_BATCH, SET_BATCH, batch_of
+from pipeline.batches.statements import COUNT, DOUBLES, LOCK_BATCH, SET_BATCH, batch_of
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches
 from pipeline.errors import BatchBusy, BatchNotFound
@@ -91,9 +91,12 @@ def retry(
     ).scalars().all()
     if not numbers:
         return 0
+    # With those that have the same bytes: one of them may be all that is left of these.
+    doubles = connection.execute(DOUBLES, {"batch": batch_id, "numbers": numbers}).all()
+    again = [*numbers, *(row.number for row in doubles)]
     connection.execute(
         update(batch_items)
-        .where(batch_items.c.batch_id == batch_id, batch_items.c.number.in_(numbers))
+        .where(batch_items.c.batch_id == batch_id, batch_items.c.number.in_(again))
         .values(
             state=ItemState.AGAIN.value, reason=None, detail=None, judged=None, job_id=None,
             media_key=None, picture_mark=None, original=None,
@@ -107,7 +110,7 @@ def retry(
         },
     )
     count(
-        connection, batch.id, now, more_waiting=len(numbers),
+        connection, batch.id, now, more_waiting=len(again), more_duplicate=-len(doubles),
         **{f"more_{state}": -len(numbers)},
     )
     return len(numbers)

@@ -7,6 +7,7 @@ from collections import Counter
 from pipeline.batches.model import Batch, KnownItem
 from pipeline.batches.reader import BatchReader
 from pipeline.sources.base import Item, Reason, Refusal
+from pipeline.sources.names import Seen
 
 WINDOW = 2000  # marks read at a time
 
@@ -24,15 +25,17 @@ class Names:
     some refusals, which are counted."""
 
     def __init__(self) -> None:
-        self._repeated: Counter[tuple[str, str]] = Counter()
+        self._once = Seen()
+        self._more: Counter[str] = Counter()
 
     def of(self, item: Item | Refusal) -> str:
         """The same whenever the source is read from its beginning."""
         if isinstance(item, Item) or item.reason not in REPEATED:
             return item.source_name
-        said = (item.source_name, str(item.reason))
-        self._repeated[said] += 1
-        return "\0".join((*said, str(self._repeated[said])))
+        said = f"{item.source_name}\0{item.reason}"
+        if not self._once.add(said):
+            self._more[said] += 1
+        return f"{said}\0{self._more[said]}"
 
 
 class Met:

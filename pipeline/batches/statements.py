@@ -104,10 +104,13 @@ MARKS = (
     )
     .order_by(batch_items.c.number).limit(bindparam("most"))
 )
-# Of the items with the same bytes the first.
+# Of the items with the same bytes the first; the others are its doubles.
 PICTURES = (
     select(batch_items.c.picture_mark, func.min(batch_items.c.number).label("number"))
-    .where(OF_BATCH, batch_items.c.picture_mark.in_(bindparam("marks", expanding=True)))
+    .where(
+        OF_BATCH, batch_items.c.picture_mark.in_(bindparam("marks", expanding=True)),
+        batch_items.c.original.is_(None),
+    )
     .group_by(batch_items.c.picture_mark)
 )
 # Stored pictures that have a face; one without is enrolled as a new one is.

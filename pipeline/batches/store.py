@@ -184,7 +184,8 @@ class BatchStore(BatchReader):
         reasons: Sequence[str] | None = None,
     ) -> int:
         """Have rejected and cancelled items (for these reasons, None: for any) read again
-        by the next submitter; how many. Raises ``BatchNotFound``, ``InvalidParameter`` for
+        by the next submitter, and the copies of their pictures; how many, without these.
+        Raises ``BatchNotFound``, ``InvalidParameter`` for
         other states."""
         if not {ItemState.REJECTED, ItemState.CANCELLED}.issuperset(states):
             raise InvalidParameter("only rejected and cancelled items are read again")

@@ -38,8 +38,8 @@ PAGE_BYTES = 32 * 1024 * 1024
 # Seconds after which what was read of a slow source is recorded, few as it may be.
 PAGE_S = 5.0
 
-# Items of a page that are no pictures; they cost a row each.
-PAGE_ITEMS = 512
+# Items of a page, most of them refused; each costs a row.
+PAGE_ITEMS = 128
 
 POLL_S = 0.1  # between two looks whether a chunk has ended
 

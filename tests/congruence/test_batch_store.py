@@ -168,6 +168,25 @@ def test_once_more_what_was_rejected(rig: BatchRig) -> None:
     assert rig.see(batch).state is BatchState.DONE
 
 
+def test_copies_of_what_is_read_once_more(rig: BatchRig) -> None:
+    """One of them is enrolled, whichever is left and comes first, and however often; one
+    with other bytes by now is a picture of its own."""
+    same, names = picture("same"), ("first", "second", "third")
+    batch = rig.read(Listed([(name, same) for name in names]), chunk=1)
+    rig.work(unfit=["first"])
+    assert rig.store.retry(None, batch.id) == 1
+    rig.read(Listed([(name, same) for name in reversed(names)]))
+    rig.work(unfit=names)
+    assert rig.store.retry(None, batch.id) == 1
+    rig.read(Listed([("second", same), ("third", picture("other"))]))
+    rig.work()
+    assert rig.states(batch) == {
+        "first": "rejected", "second": "enrolled", "third": "enrolled"
+    }
+    assert rig.see(batch).state is BatchState.DONE
+    assert rig.shelf.count() == 2
+
+
 def test_who_was_erased_does_not_come_back(rig: BatchRig, engine: Engine) -> None:
     """Neither by the same item nor by a copy of the picture that is met later."""
     source = Listed(words("Lovelace", "b"))

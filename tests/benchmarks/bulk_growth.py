@@ -1,6 +1,6 @@
 """Whether a photo of a bulk enrolment costs the same in a large gallery and a long queue.
 
-    python -m tests.benchmarks.bulk_growth --rounds 3
+    python -m tests.benchmarks.bulk_growth --rounds 2
     python -m tests.benchmarks.bulk_growth --only queue --sizes 1000,10000,100000
 
 `gallery`: galleries of so many made-up faces, written into SQL with their change log and
@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 import redis
-from sqlalchemy import Table, insert, update
+from sqlalchemy import Table, insert, select, update
 
 from pipeline import keys
 from pipeline.batches.model import ItemState, NewItem, Options
 from pipeline.batches.store import BatchStore
 from pipeline.config import Settings
-from pipeline.database.engine import writing
+from pipeline.database.engine import reading, writing
 from pipeline.database.schema import (
     batch_items,
     batches,
@@ -48,10 +48,11 @@ from pipeline.sessions import registry
 from pipeline.sources.base import About
 from tests.benchmarks.chart import Axis, line_chart, save
 from tests.bulk_photos import FACES, Recipe, pictures, write
-from tests.bulk_rig import Rig, open_rig
+from tests.bulk_rig import Rig, open_rig, usage
 from workers.queues import queue_name
 
 BLOCK = 2000
+POLL_S = 0.1
 SETTLE_S = 2.0  # in which the index takes over the last faces
 LIMIT_S = 900.0
 KINDS = ("gallery", "queue", "backlog")
@@ -181,33 +182,48 @@ def _item(rig: Rig, batch: str, number: int, data: bytes) -> NewItem:
 # Measuring ---------------------------------------------------------------------
 
 
-def cpu_s(rig: Rig, batch: str) -> dict[str, float]:
-    return dict(rig.sample(batch).cpu_s)
+def cpu_s(rig: Rig) -> dict[str, float]:
+    """Processor seconds by part so far."""
+    return {name: usage(pid)[1] for name, pid in rig.pids().items()}
 
 
-def enrolled(rig: Rig, source: Path) -> tuple[int, dict[str, float]]:
-    """(items, processor seconds by part) of one command."""
-    before = cpu_s(rig, "")
-    cli = rig.enrol(source)
-    spent = 0.0
-    while cli.running:
-        spent = max(spent, cpu_s(rig, "").get("cli", 0.0))
-        time.sleep(0.1)
-    summary = cli.wait()
+def cost_of(rig: Rig, source: Path) -> tuple[int, dict[str, float]]:
+    """(items, processor seconds by part) of one command, from its first item to the end of
+    the last, the index's to follow included. What it takes to start, and to search
+    the batch for doubles when it is done (`after`), is paid once a batch."""
+    earlier, cli = rig.batch(), rig.enrol(source)
+    while (batch := rig.batch()) in ("", earlier) or not rig.counts(batch)[0]["items"]:
+        assert cli.running, cli.log.read_text()[-2000:]
+        time.sleep(POLL_S)
+    before = cpu_s(rig)
+    while cli.running and not _all_ended(rig, batch):
+        time.sleep(POLL_S)
+    done = cpu_s(rig)
+    cli.wait()
     time.sleep(SETTLE_S)
-    after = cpu_s(rig, "")
-    items = int(rig.counts(rig.batch())[0]["items"])
-    assert summary["items"] == items
-    return items, {"cli": spent, **{part: after[part] - before.get(part, 0.0) for part in after}}
+    last = cpu_s(rig)
+    spent = {part: done[part] - before[part] for part in before if part in done}
+    if "index" in spent:
+        spent["index"] += last["index"] - done["index"]
+    spent["after"] = sum(last[part] - done[part] for part in last if part != "index")
+    return rig.counts(batch)[0]["items"], spent
+
+
+def _all_ended(rig: Rig, batch: str) -> bool:
+    with reading(rig.stack.yard.engine) as connection:
+        row = connection.execute(
+            select(batches.c.waiting, batches.c.exhausted).where(batches.c.id == batch)
+        ).one()
+    return row.exhausted and not row.waiting
 
 
 def worked_off(rig: Rig, batch: str, count: int) -> tuple[int, dict[str, float]]:
-    """As ``enrolled``, of ``count`` items that wait already."""
+    """As ``cost_of``, of ``count`` items that wait already."""
     rig.start_bulk()
     _await(rig, batch, _ended(rig, batch) + count // 4)  # everything is loaded
-    first, before = _ended(rig, batch), cpu_s(rig, batch)
+    first, before = _ended(rig, batch), cpu_s(rig)
     _await(rig, batch, first + count)
-    last, after = _ended(rig, batch), cpu_s(rig, batch)
+    last, after = _ended(rig, batch), cpu_s(rig)
     rig.parts.pop("bulk").stop()
     return last - first, {part: after[part] - before[part] for part in before}
 
@@ -216,7 +232,7 @@ def _await(rig: Rig, batch: str, ended: int) -> None:
     until = time.monotonic() + LIMIT_S
     while _ended(rig, batch) < ended:
         assert time.monotonic() < until, rig.stack.yard.logs()
-        time.sleep(0.1)
+        time.sleep(POLL_S)
 
 
 def _ended(rig: Rig, batch: str) -> int:
@@ -257,7 +273,7 @@ def _prepare(
     rig.start_bulk()
     rig.start_upkeep()
     rig.start_index()
-    return lambda turn: enrolled(rig, _source(turn, options, folder))
+    return lambda turn: cost_of(rig, _source(turn, options, folder))
 
 
 def _source(turn: int, options: argparse.Namespace, folder: Path) -> Path:
@@ -268,10 +284,10 @@ def _source(turn: int, options: argparse.Namespace, folder: Path) -> Path:
 
 
 def _figures(costs: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
-    smallest = [sum(each.values()) for each in costs[min(costs)]]
+    smallest = list(map(_total, costs[min(costs)]))
     found = {}
     for size, rounds in costs.items():
-        totals = [sum(each.values()) for each in rounds]
+        totals = list(map(_total, rounds))
         ratios = [total / least for total, least in zip(totals, smallest, strict=True)]
         found[str(size)] = {
             "cpu_ms_per_item": round(statistics.median(totals), 2),
@@ -282,6 +298,10 @@ def _figures(costs: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
             "ratio": round(statistics.median(ratios), 3),
         }
     return found
+
+
+def _total(parts: dict[str, float]) -> float:
+    return sum(spent for part, spent in parts.items() if part != "after")
 
 
 def draw(found: dict[str, dict[str, Any]]) -> str:
@@ -300,8 +320,8 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, default=Path("../shared/faces"))
     parser.add_argument("--only", choices=KINDS)
     parser.add_argument("--sizes", default="1000,10000,100000")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--photos", type=int, default=320, help="of each size in each round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--photos", type=int, default=400, help="of each size in each round")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--plot", type=Path, help="an SVG file to write")
     options = parser.parse_args()

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.bulk_growth import DEFAULTS, cpu_s
+from tests.benchmarks.bulk_growth import DEFAULTS, SETTLE_S, cost_of
 from tests.benchmarks.chart import Axis, line_chart, save
 from tests.bulk_photos import Recipe, write
 from tests.bulk_rig import Rig, open_rig
@@ -28,21 +28,13 @@ SIZES: tuple[tuple[int, int, float], ...] = (
     (250, 250, 1.0), (640, 480, 1.0), (1280, 960, 0.6), (1632, 1224, 0.5), (3264, 2448, 0.25),
 )
 WORKERS = (1, 2, 3)
-POLL_S = 0.1
 
 
 def enrolled(rig: Rig, source: Path) -> dict[str, float]:
     """Photos a second and milliseconds of processor time by part, of one command."""
-    before, began = cpu_s(rig, ""), time.monotonic()
-    cli, spent = rig.enrol(source), 0.0
-    while cli.running:
-        spent = max(spent, cpu_s(rig, "").get("cli", 0.0))
-        time.sleep(POLL_S)
-    cli.wait()
-    seconds = time.monotonic() - began
-    after = cpu_s(rig, "")
-    items = rig.counts(rig.batch())[0]["items"]
-    parts = {"cli": spent, **{part: after[part] - before.get(part, 0.0) for part in after}}
+    began = time.monotonic()
+    items, parts = cost_of(rig, source)
+    seconds = time.monotonic() - began - SETTLE_S
     return {
         "photos_per_s": items / seconds,
         **{f"{part}_ms": 1000 * each / items for part, each in parts.items()},

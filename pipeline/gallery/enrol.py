@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, delete, exists, select, update
 
 from pipeline.database.schema import faces, images, vectors
 from pipeline.errors import FaceError, FaceExists, FaceNotFound
+from pipeline.gallery.batched import forget_items
 from pipeline.gallery.changes import Writer, take
 from pipeline.gallery.collections import note_faces
 from pipeline.gallery.entering import (
@@ -141,6 +142,7 @@ def _move(writer: Writer, old: Row[*tuple[Any, ...]], image: NewImage, now: floa
     if known is None and not connection.execute(select(others)).scalar_one():
         values = _picture_values(connection, writer.tenant_id, image)
         connection.execute(update(images).where(images.c.id == old.image_ref).values(**values))
+        forget_items(connection, [old.image_ref], now)
         discard(connection, writer.tenant_id, old.media_key, now)
         return
     if known is None:

@@ -233,6 +233,17 @@ def test_copies_go_with_the_picture(rig: BatchRig, engine: Engine) -> None:
         assert "Ada" not in str(connection.execute(select(batch_items)).all())
 
 
+def test_a_picture_that_is_replaced_is_no_items_any_more(rig: BatchRig) -> None:
+    batch = rig.read(Listed(words("a", "b")))
+    rig.work()
+    face = rig.items(batch)[0].face_id
+    assert face is not None
+    rig.shelf.replace(rig.shelf.faces.by_id(rig.shelf.tenant, face), "later")
+    first, second = rig.items(batch)
+    assert (first.source_name, first.sha256, second.source_name) == ("", "", "b")
+    rig.check(batch)
+
+
 def test_forgetting(rig: BatchRig, clock: Clock) -> None:
     batch = rig.read(Listed(words("a", "b", "c")))
     with pytest.raises(BatchBusy):

@@ -77,6 +77,7 @@ def examine(settings: Settings) -> list[Check]:
         ("secrets", lambda: check_secrets(settings)),
         ("decoding", lambda: check_decoding(settings)),
         ("fetching", lambda: check_fetching(settings)),
+        ("importing", lambda: check_importing(settings)),
         ("disk", lambda: check_disk(settings)),
     ]
     return [check for name, look in subjects for check in _looked(name, look)]
@@ -300,6 +301,19 @@ def check_fetching(settings: Settings) -> Iterator[Check]:
         + (f", and from {allowed}" if allowed else ""),
         "every application reaches these inner networks" if allowed else "",
     )
+
+
+def check_importing(settings: Settings) -> Iterator[Check]:
+    """The bucket that applications import from."""
+    if not settings.import_url:
+        yield Check("importing", Verdict.GOOD, "batches over HTTP are refused")
+        return
+    from pipeline.sources.bucket import Bucket  # minio-py costs 90 ms at import
+    from pipeline.sources.imports import import_location
+
+    for _ in Bucket(import_location(settings, 0), settings).walk():
+        break
+    yield Check("importing", Verdict.GOOD, f"applications import from {settings.import_url}")
 
 
 def check_disk(settings: Settings) -> Iterator[Check]:

@@ -16,7 +16,7 @@ from pipeline.gallery.changes import last_model
 from pipeline.gallery.tenants import Tenant
 from pipeline.sessions import registry
 
-MAX_KEY = 32  # characters of a collection's key
+MAX_KEY = 32  # bytes of a collection's key, as document b has it
 
 
 def check_pack(stores: BatchStores, tenant: Tenant) -> None:
@@ -41,7 +41,7 @@ def collection_maker(
     there = {found.key for found, _ in stores.collections.all(tenant.id)}
 
     def met(key: str) -> None:
-        if not make or not key or key in there or len(key) > MAX_KEY:
+        if not make or not key or key in there or len(key.encode()) > MAX_KEY:
             return
         there.add(key)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from infra.local.deployment import Deployment, deployment
 from pipeline.batches.found import list_findings
 from pipeline.batches.model import Batch, BatchState, fingerprint_of
 from pipeline.batches.reporting import COLUMNS, report_rows
-from pipeline.errors import BatchCancelled, FaceError
+from pipeline.errors import BatchCancelled, DatabaseUnavailable, FaceError
 from pipeline.gallery.tenants import Tenant
 from pipeline.sources.base import Source
 from pipeline.sources.open import SourceOptions, open_source
@@ -92,7 +92,7 @@ class _Enrolment:
                 raise BatchCancelled(_cancelled(batch)) from feeding.error
             raise feeding.error
         if self.stop.requested.is_set():
-            self._tell_how_to_go_on(watch.batch)
+            self._tell_how_to_go_on(watch)
         elif not watch.batch.ended:
             say(f"All is handed over. `faceline batches show {batch.id[:8]}` tells how far it is.")
         else:
@@ -139,9 +139,12 @@ class _Enrolment:
 
     # -- telling --------------------------------------------------------------------
 
-    def _tell_how_to_go_on(self, batch: Batch) -> None:
+    def _tell_how_to_go_on(self, watch: BatchWatch) -> None:
+        batch = watch.batch
+        with suppress(DatabaseUnavailable):
+            batch = self.stores.batches.get(None, batch.id)
         ended = batch.items - batch.waiting
-        say(f"\nStopped: {ended} items have their outcome. The same command goes on from here:\n"
+        say(f"\nStopped: {ended} items have their outcome so far. The same command goes on:\n"
             f"{shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
         if batch.waiting and not self.place.own:
             say(f"The service goes on with {batch.waiting} items that it was handed.")

@@ -28,7 +28,7 @@ from pipeline.metering.limits import (
 )
 from pipeline.metering.usage import UsageStore, day_of, month_of
 from pipeline.operations import RECORD_OPERATIONS
-from pipeline.plans import PLANS
+from pipeline.plans import PLANS, Stage
 from pipeline.secrets import open_vault
 
 DAY_S = 24 * 3600.0
@@ -277,4 +277,6 @@ def _check(operation: str, *more: str) -> None:
 
 
 def _known() -> list[str]:
-    return [*PLANS, *RECORD_OPERATIONS]
+    # What belongs to a batch nobody asks for by itself.
+    asked = [name for name, plan in PLANS.items() if Stage.BULK not in plan.stages]
+    return [*asked, *RECORD_OPERATIONS]

@@ -29,10 +29,18 @@ def report(path: Path | None, columns: Sequence[str]) -> Iterator[Write]:
     try:
         # For nobody else's eyes: names.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            yield make(stream, columns)
     except OSError as error:
         raise InvalidParameter(f"{path} cannot be written: {error.strerror}") from error
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-        yield make(stream, columns)
+
+
+def check_target(path: Path) -> None:
+    """Whether a report can be written there later. Raises ``InvalidParameter``."""
+    writer_for(path)
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidParameter(f"{path} cannot be written there")
 
 
 def writer_for(path: Path) -> Callable[[TextIO, Sequence[str]], Write]:

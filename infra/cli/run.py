@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.cli.reports import writer_for
+from infra.cli.reports import check_target
 from pipeline.batches.model import Options
 from pipeline.config import Settings
 from pipeline.errors import InvalidParameter
@@ -27,7 +27,7 @@ class Run:
     def check(self) -> None:
         """What is asked wrongly is said now, not in an hour. Raises ``InvalidParameter``."""
         if self.report_to is not None:
-            writer_for(self.report_to)
+            check_target(self.report_to)
             if not self.wait:
                 raise InvalidParameter(
                     "--report writes what became of every item, and --no-wait does not wait for "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.local.stack import PROCESSES, LocalStack, running_stack
 from pipeline.config import Settings
-from pipeline.errors import BrokerUnavailable, InvalidParameter
+from pipeline.errors import FaceError, InvalidParameter
 from pipeline.plans import Stage
 
 POLL_S = 0.1
@@ -24,8 +24,8 @@ BULK = {name: PROCESSES[name] for name in ("upkeep", "bulk")}
 Until = Callable[[], bool]
 
 
-class StackGone(BrokerUnavailable):
-    """The stack that did the work was stopped."""
+class StackGone(FaceError):
+    """The stack that did the work was stopped; the same command goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,6 @@ def _watch_stack(data_dir: Path, until: Until) -> None:
     while not until():
         if time.monotonic() > look_at:
             if running_stack(data_dir) is None:
-                raise StackGone("The stack that did the work was stopped")
+                raise StackGone
             look_at = time.monotonic() + LOOK_S
         time.sleep(POLL_S)

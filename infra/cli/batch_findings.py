@@ -10,12 +10,13 @@ from pipeline.batches.found import Finding, FoundFace, list_findings
 from pipeline.batches.model import Batch
 
 LABELS = {
-    Kind.SAME_PICTURE: "one picture, two names",
-    Kind.TWO_NAMES: "one person, two names",
-    Kind.UNNAMED: "one person, one without a name",
-    Kind.TWO_PEOPLE: "one name, several people",
-    Kind.ODD_FACE: "one name, one face that is another's",
+    Kind.SAME_PICTURE: "same picture",
+    Kind.TWO_NAMES: "two names",
+    Kind.UNNAMED: "no name",
+    Kind.TWO_PEOPLE: "several people",
+    Kind.ODD_FACE: "odd face",
 }
+"""In a table; docs/bulk.md says what they mean."""
 
 
 def show_findings(engine: Engine, batch: Batch, limit: int) -> None:

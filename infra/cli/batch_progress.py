@@ -111,8 +111,9 @@ def speed(view: View, pace: Pace) -> str:
     if rate <= 0:
         return ""
     told = f", {rate:.0f}/s" if rate >= 10 else f", {rate:.1f}/s"
-    left = None if view.total is None else pace.left_s(max(view.total - view.ended, 0))
-    return told if left is None else f"{told}, {duration(left)} left"
+    left = 0 if view.total is None else max(view.total - view.ended, 0)
+    left_s = pace.left_s(left) if left else None
+    return told if left_s is None else f"{told}, {duration(left_s)} left"
 
 
 def outcomes(view: View) -> str:

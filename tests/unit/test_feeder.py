@@ -1,0 +1,123 @@
+"""Which sources the feeder of upkeep begins to read, and when again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pipeline.batches.model import Batch, BatchState, Options
+from pipeline.errors import BatchBusy, MediaUnavailable
+from workers.upkeep.feeder import MOST, MOST_OF_ONE, REST_S, Feeder
+
+PATIENCE_S = 20.0
+
+
+def batch(name: str, tenant: int = 1) -> Batch:
+    return Batch(
+        id=name, tenant_id=tenant, fingerprint="", source="prefix:", options=Options(),
+        state=BatchState.READING, items=0, waiting=0, enrolled=0, duplicate=0, rejected=0,
+        cancelled=0, exhausted=False, total=None, position=None, findings=None, created_at=0,
+        updated_at=0, finished_at=None, submitter=None, submitter_until=0,
+    )
+
+
+class Reader:
+    """Reads until it is told to go on; ``error`` ends it instead."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.go_on = threading.Event()
+        self.error: Exception | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, batch: Batch, stopping: Callable[[], bool]) -> None:
+        with self._lock:
+            self.begun.append(batch.id)
+        if self.error is not None:
+            raise self.error
+        self.go_on.wait(PATIENCE_S)
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.found: list[Batch] = []
+        self.reader = Reader()
+        self.feeder = Feeder(
+            lambda: self.found, self.reader, threading.Event(), lambda: self.now
+        )
+
+    def round(self) -> set[str]:
+        """What is begun by a round."""
+        before = len(self.reader.begun)
+        self.feeder.round()
+        running = [thread for _, thread in self.feeder._running.values()]
+        until = time.monotonic() + PATIENCE_S
+        while len(self.reader.begun) < len(running) and time.monotonic() < until:
+            time.sleep(0.001)
+        if self.reader.error is not None or self.reader.go_on.is_set():
+            for thread in running:
+                thread.join(PATIENCE_S)
+        return set(self.reader.begun[before:])
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.reader.go_on.set()
+
+
+def test_one_application_leaves_room_for_others(rig: Rig) -> None:
+    rig.found = [batch(f"a{number}", 1) for number in range(20)]
+    assert rig.round() == {f"a{number}" for number in range(MOST_OF_ONE)}
+    assert rig.round() == set()
+
+    rig.found += [batch(f"b{number}", 2) for number in range(3)]
+    rig.found += [batch(f"c{number}", 3) for number in range(3)]
+    assert rig.round() == {"b0", "c0", "b1", "c1"}
+    assert len(rig.feeder._running) == MOST
+
+
+def test_what_is_read_is_not_begun_twice(rig: Rig) -> None:
+    rig.found = [batch("a"), batch("b")]
+    assert rig.round() == {"a", "b"}
+    assert rig.round() == set()
+
+
+def test_what_failed_rests(rig: Rig) -> None:
+    rig.found = [batch("a")]
+    rig.reader.error = MediaUnavailable()
+    assert rig.round() == {"a"}
+    assert rig.round() == set()
+    rig.now += REST_S + 1
+    assert rig.round() == {"a"}
+
+
+def test_what_another_one_reads_does_not_rest(rig: Rig) -> None:
+    rig.found = [batch("a")]
+    rig.reader.error = BatchBusy()
+    assert rig.round() == {"a"}
+    assert rig.round() == {"a"}
+
+
+def test_a_fault_of_ours_ends_nothing_else(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.found = [batch("a")]
+    rig.reader.error = ValueError("why")
+    assert rig.round() == {"a"}
+    assert "Feeding failed" in caplog.text
+    rig.reader.error = None
+    rig.found.append(batch("b"))
+    rig.reader.go_on.set()
+    assert rig.round() == {"b"}
+
+
+def test_it_ends_when_it_is_told_to(rig: Rig) -> None:
+    rig.feeder.stop.set()
+    rig.feeder.run()
+    assert rig.reader.begun == []

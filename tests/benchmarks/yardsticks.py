@@ -2,8 +2,13 @@
 
     python -m tests.benchmarks.yardsticks analysis PHOTOS --repeat 5
     python -m tests.benchmarks.yardsticks direct PHOTOS --repeat 5
+    python -m tests.benchmarks.yardsticks analysis-both PHOTOS
+    python -m tests.benchmarks.yardsticks bare PHOTOS
 
-prints one JSON line: pictures, faces, wall seconds and CPU seconds of the loop alone
+`analysis-both` is `analysis` at insightface's own two sizes, `bare` two single-threaded
+processes that do nothing but decode, detect at 640 and embed, with insightface's classes.
+
+Each prints one JSON line: pictures, faces, wall seconds and CPU seconds of the loop alone
 (models are loaded and warm).
 """
 
@@ -16,6 +21,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -32,9 +38,9 @@ def photos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in {".jpg", ".png"})
 
 
-def analysis_loop() -> Loop:
-    """insightface's ``FaceAnalysis`` at 640 on the pack's detection and recognition
-    models, as its own documentation starts it."""
+def analysis_loop(size: int = 640) -> Loop:
+    """insightface's ``FaceAnalysis`` on the pack's detection and recognition models, as
+    its own documentation starts it; at ``size``, 0 for its own two sizes."""
     import cv2
     from insightface.app import FaceAnalysis
 
@@ -50,7 +56,7 @@ def analysis_loop() -> Loop:
         if file.task in {Task.DETECTION, Task.RECOGNITION}:
             (Path(folder.name) / file.name).symlink_to((info.path / file.name).resolve())
     app = FaceAnalysis(folder.name, providers=["CPUExecutionProvider"])
-    app.prepare(ctx_id=0, det_size=(640, 640))
+    app.prepare(ctx_id=0, det_size=(size, size))
 
     def loop(paths: Sequence[Path]) -> int:
         assert Path(folder.name).is_dir()
@@ -85,6 +91,47 @@ def direct_loop() -> Loop:
     return lambda paths: sum(one(path) for path in paths)
 
 
+def bare_loop() -> Loop:
+    """Decode, detect at 640 and embed the largest face with insightface's classes on
+    single-threaded sessions, and nothing else."""
+    import cv2
+    import onnxruntime
+    from insightface.app.common import Face
+    from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+    from insightface.model_zoo.scrfd import SCRFD
+
+    from pipeline.config import load_settings
+    from pipeline.sessions import registry
+    from pipeline.sessions.base import Task
+
+    cv2.setNumThreads(1)
+    info = registry.choose(load_settings())
+
+    def session(task: Task) -> tuple[str, Any]:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        path = str(next(info.path / file.name for file in info.files if file.task is task))
+        return path, onnxruntime.InferenceSession(
+            path, sess_options=options, providers=["CPUExecutionProvider"]
+        )
+
+    path, opened = session(Task.DETECTION)
+    detector = SCRFD(model_file=path, session=opened, static_shape_sessions=False)
+    path, opened = session(Task.RECOGNITION)
+    embedder = ArcFaceONNX(model_file=path, session=opened)
+
+    def one(photo: Path) -> int:
+        picture = cv2.imread(str(photo))
+        boxes, points = detector.detect(picture, input_size=(640, 640), det_thresh=0.5)
+        if not len(boxes):
+            return 0
+        sides = boxes[:, 2:4] - boxes[:, :2]
+        embedder.get(picture, Face(kps=points[sides.prod(axis=1).argmax()]))
+        return 1
+
+    return lambda paths: sum(one(path) for path in paths)
+
+
 def measure(make: Callable[[], Loop], paths: Sequence[Path], repeat: int) -> dict[str, float]:
     """Run the loop ``repeat`` times over the photos, after one that warms up."""
     loop = make()
@@ -99,13 +146,15 @@ def measure(make: Callable[[], Loop], paths: Sequence[Path], repeat: int) -> dic
     }
 
 
-def measure_in_processes(paths: Sequence[Path], repeat: int) -> dict[str, float]:
-    """The direct loop in two single-threaded processes, each on every photo; pictures
+def measure_in_processes(
+    make: Callable[[], Loop], paths: Sequence[Path], repeat: int
+) -> dict[str, float]:
+    """A loop in two single-threaded processes, each on every photo; pictures
     of both over the time from the common start to the last one's end."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(PROCESSES), context.SimpleQueue()
     workers = [
-        context.Process(target=_share, args=(barrier, results, paths, repeat))
+        context.Process(target=_share, args=(make, barrier, results, paths, repeat))
         for _ in range(PROCESSES)
     ]
     for worker in workers:
@@ -121,29 +170,33 @@ def measure_in_processes(paths: Sequence[Path], repeat: int) -> dict[str, float]
     }
 
 
-def _share(barrier: Barrier, results: Any, paths: Sequence[Path], repeat: int) -> None:
-    def make() -> Loop:
-        loop = direct_loop()
+def _share(
+    make: Callable[[], Loop], barrier: Barrier, results: Any, paths: Sequence[Path], repeat: int
+) -> None:
+    def begin() -> Loop:
+        loop = make()
         loop(paths[:5])
         barrier.wait()
         return loop
 
-    results.put(measure(make, paths, repeat))
+    results.put(measure(begin, paths, repeat))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=["analysis", "direct"])
+    parser.add_argument("kind", choices=["analysis", "analysis-both", "direct", "bare"])
     parser.add_argument("photos", type=Path)
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     paths = photos(options.photos)
-    if options.kind == "analysis":
-        result = measure(analysis_loop, paths, options.repeat)
+    if options.kind in {"analysis", "analysis-both"}:
+        size = 640 if options.kind == "analysis" else 0
+        result = measure(partial(analysis_loop, size), paths, options.repeat)
     else:
         # Before numpy is imported in the children.
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-        result = measure_in_processes(paths, options.repeat)
+        make = direct_loop if options.kind == "direct" else bare_loop
+        result = measure_in_processes(make, paths, options.repeat)
     print(json.dumps(result))
 
 

@@ -1,0 +1,87 @@
+"""What the stages of a single enrolment make of one picture, to hold others against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.bulk.engine import BulkTools, Seen, Wanted
+from pipeline.config import Settings
+from pipeline.errors import BadInput, FaceError
+from pipeline.media.header import PictureLimits
+from pipeline.sessions.base import Pack
+from pipeline.stages.align import align_faces
+from pipeline.stages.decode import decode
+from pipeline.stages.detect import detect
+from pipeline.stages.embed import embed
+from pipeline.stages.quality import failing, limits_of, measure
+from pipeline.types import Box, Face
+
+LEAST_IOU = 0.98
+LEAST_COSINE = 0.995
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alone:
+    """``refused`` says why nothing is enrolled, else it is empty; ``found`` are all faces,
+    largest first; ``faces`` those to enrol, with their embeddings."""
+
+    refused: str
+    found: list[Face]
+    faces: list[Face]
+    embeddings: NDArray[np.float32]
+
+
+def bulk_tools(pack: Pack, settings: Settings, sandbox: Any = None) -> BulkTools:
+    limits = PictureLimits.from_settings(settings)
+    return BulkTools(pack, limits, limits_of(settings), sandbox)
+
+
+def alone(data: bytes, wanted: Wanted, tools: BulkTools) -> Alone:
+    """As ``pipeline.execution.running`` goes through the stages."""
+    try:
+        picture = decode(data, tools.limits)
+    except BadInput as error:
+        return Alone(error.code, [], [], np.empty((0, 0), np.float32))
+    found = detect(picture, tools.pack.detector())
+    faces = found[: wanted.most]
+    reasons = [failing(measure(picture, face), tools.quality_limits) for face in faces]
+    refused = ""
+    if not found:
+        refused = "no_face"
+    elif wanted.faces == "one" and len(found) > 1:
+        refused = "many_faces"
+    elif wanted.gate and any(reasons):
+        refused = "bad_quality " + str(next(filter(None, reasons)))
+    embedder = tools.pack.embedder()
+    return Alone(refused, found, faces, embed(align_faces(picture, faces, embedder), embedder))
+
+
+def differences(answer: Seen | FaceError, expected: Alone) -> list[str]:
+    """What is not the same about ``answer``; empty when nothing is."""
+    if isinstance(answer, FaceError):
+        said = f"{answer.code} {answer.reason}" if answer.code == "bad_quality" else answer.code
+        return [] if said == expected.refused else [f"{said!r}, not {expected.refused!r}"]
+    if expected.refused:
+        return [f"enrolled, not {expected.refused!r}"]
+    if len(answer.faces) != len(expected.faces):
+        return [f"{len(answer.faces)} faces, not {len(expected.faces)}"]
+    told = []
+    for one, other in zip(answer.faces, expected.faces, strict=True):
+        if overlap(one.box, other.box) < LEAST_IOU:
+            told.append(f"{one.box}, not {other.box}")
+    cosines = (answer.embeddings * expected.embeddings).sum(axis=1)
+    if cosines.min(initial=1.0) < LEAST_COSINE:
+        told.append(f"a cosine of {cosines.min():.4f}")
+    return told
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    shared = max(width, 0.0) * max(height, 0.0)
+    return shared / (one.area + other.area - shared)

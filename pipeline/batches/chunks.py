@@ -9,6 +9,8 @@ from sqlalchemy import Engine
 from pipeline.batches.model import BatchItem, JsonObject, Options
 from pipeline.batches.statements import CHUNK, FIND_BATCH, batch_of, item_of
 from pipeline.database.engine import reading
+from pipeline.gallery.entering import check_model
+from pipeline.types import VectorModel
 
 
 class Chunks:
@@ -16,6 +18,11 @@ class Chunks:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def check(self, tenant_id: int, model: VectorModel) -> None:
+        """Raises ``PackMismatch`` when nothing that ``model`` makes can be enrolled."""
+        with reading(self._engine) as connection:
+            check_model(connection, tenant_id, model)
 
     def read(self, params: JsonObject) -> tuple[Options, list[BatchItem]]:
         """How a chunk is enrolled, and those of its items that wait, in order of their

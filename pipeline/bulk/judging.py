@@ -20,6 +20,7 @@ def judged_under(info: PackInfo, settings: Settings, wanted: Wanted) -> str:
         str(RULES), info.name, *sorted(file.sha256 for file in info.files),
         settings.detection_sizes, repr(settings.detection_threshold),
         repr(_sorted(PictureLimits.from_settings(settings))), repr(limits_of(settings)),
+        repr(settings.decode_memory_mb), repr(settings.decode_limit_s),
         wanted.faces, repr(wanted.gate),
     )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -29,18 +31,25 @@ from pipeline.types import VectorModel
 # Bytes of pictures that are held at a time, beyond the one that reaches them.
 HELD_BYTES = 64 * 1024 * 1024
 
+# Objects that are read at a time: each waits for its store, which is another machine.
+READERS = 4
+
 
 def look_at_chunk(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
-    """See what is in the pictures of a chunk. Raises ``MediaUnavailable``, and what
-    ``bulk.engine.look`` raises."""
+    """See what is in the pictures of a chunk. Raises ``PackMismatch``,
+    ``MediaUnavailable``, and what ``bulk.engine.look`` raises."""
     if tools.chunks is None:
         raise TaskUnsupported("this worker enrols no batches")
+    model = model_of(tools.pack)
+    # Said again at the end; but whoever waits for another pack need not see every picture
+    # at each try.
+    tools.chunks.check(job.tenant_id, model)
     options, items = tools.chunks.read(job.params)
     bulk_tools = BulkTools(tools.pack, tools.limits, tools.quality_limits, tools.sandbox)
     looked: list[Looked] = []
     for group in _groups(items):
         looked += _look_at(group, _wanted(options), bulk_tools, tools)
-    return replace(carry, options=options, looked=looked, model=model_of(tools.pack))
+    return replace(carry, options=options, looked=looked, model=model)
 
 
 def conclude_bulk(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
@@ -98,7 +107,8 @@ def _look_at(
     group: Sequence[BatchItem], wanted: Wanted, bulk_tools: BulkTools, tools: Toolbox
 ) -> list[Looked]:
     """One answer an item, in order."""
-    read = [_read(item, tools) for item in group]
+    with ThreadPoolExecutor(READERS) as readers:
+        read = list(readers.map(partial(_read, tools), group))
     seen = iter(look([data for data in read if isinstance(data, bytes)], wanted, bulk_tools))
     return [
         Looked(item, next(seen), default_image_id(data)) if isinstance(data, bytes)
@@ -107,7 +117,7 @@ def _look_at(
     ]
 
 
-def _read(item: BatchItem, tools: Toolbox) -> bytes | FaceError:
+def _read(tools: Toolbox, item: BatchItem) -> bytes | FaceError:
     try:
         return tools.media.get(item.media_key)
     except (MediaNotFound, MediaCorrupt) as error:

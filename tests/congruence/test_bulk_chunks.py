@@ -244,11 +244,13 @@ def test_a_chunk_whose_batch_is_gone_ends(rig: Rig) -> None:
 
 def test_another_pack_changes_nothing(rig: Rig) -> None:
     rig.shelf.add("eve")
-    with writing(rig.shelf.engine) as connection:
-        connection.execute(update(vectors).values(pack="other"))
     batch = rig.feed("ann 1", "nobody 0")
     claim = rig.queue.take(rig.job())
     carry = look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
+    with writing(rig.shelf.engine) as connection:
+        connection.execute(update(vectors).values(pack="other"))
+    with pytest.raises(PackMismatch):
+        look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
     ended = conclude_bulk(claim.job, carry, rig.tools)
     with pytest.raises(PackMismatch):
         rig.queue.finish(claim, ended.result, [], ended.effect)

@@ -137,9 +137,9 @@ PATIENCE_S = 10.0
 class DoublesSearch:
     """What searching a batch takes beside the calibration table. So many
     ``false_findings``, pairs of strangers, a batch may pass for one person; strangers pass
-    for the faces of one name at the rate ``apart_fmr``. After ``patience_s`` a job ends
-    and the next one goes on: what a search takes from others at a time, and what the death
-    of a worker costs."""
+    for the faces of one name at the rate ``apart_fmr``. After ``patience_s`` of
+    work a job ends and the next one goes on: what a search takes from others at a time, and
+    what the death of a worker costs."""
 
     comparison: Comparison
     false_findings: float = 1.0

@@ -7,7 +7,7 @@ photographs of many people, from single frames of the live video, and from parts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -365,10 +365,13 @@ def attack(kind: str, number: int, material: Material, seed: int = 7) -> Clip:
     )
 
 
-def clips(material: Material, each: int, honest: int, seed: int = 7) -> Iterator[Clip]:
-    """``honest`` genuine clips, then ``each`` clips of every kind of attack."""
+def clips(
+    material: Material, each: int, honest: int, seed: int = 7, kinds: Sequence[str] = ()
+) -> Iterator[Clip]:
+    """``honest`` genuine clips, then ``each`` clips of every kind of attack, or of those
+    that are named."""
     for number in range(honest):
         yield genuine(number, material, seed)
-    for kind in ATTACKS:
+    for kind in kinds or ATTACKS:
         for number in range(each):
             yield attack(kind, number, material, seed)

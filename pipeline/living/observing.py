@@ -19,6 +19,13 @@ from pipeline.types import Box, Embedding, Face, Picture
 THUMB = 24
 """Side in pixels of the whole frame as it is kept."""
 
+AROUND = 24
+"""Side in values of the place where the face was first seen, as it is kept."""
+
+# That place, in sizes of the face's box; and pixels a value that are averaged exactly: means
+# of means in whole numbers would hide what moves in the dark.
+_AROUND_SIZE, _FINE = 1.6, 4
+
 # Seconds between two looks for faces anywhere in the frame, and between two passive
 # scores; between the looks the face is followed by its own contours.
 LOOK_EVERY_S = 0.3
@@ -86,13 +93,15 @@ class Sight:
 class Observation:
     """What one analysed frame shows. ``faces`` is how many there are, None in frames in
     which only the known face was followed; ``thumb`` is the whole frame in grey, shape
-    (THUMB, THUMB)."""
+    (THUMB, THUMB); ``around`` the place where the face was first seen, wherever it is now,
+    shape (AROUND, AROUND), float32, 0 to 255, None before it was seen."""
 
     index: int
     time: float
     faces: int | None
     thumb: Grey
     sight: Sight | None
+    around: NDArray[np.float32] | None = None
 
 
 @dataclass(slots=True)
@@ -102,6 +111,7 @@ class Watcher:
     models: Models
     _canon: Canon | None = None
     _track: _Track | None = None
+    _place: tuple[int, int, int, int] | None = None
     _looked_at: float = field(default=-1e9)
     _scored_at: float = field(default=-1e9)
 
@@ -123,7 +133,12 @@ class Watcher:
             sight = self._sight(frame, followed)
         else:
             self._track = None
-        return Observation(frame.index, frame.time, count, thumb_of(frame.picture), sight)
+        if sight is not None and self._place is None:
+            self._place = _place_of(sight.box, frame.picture)
+        return Observation(
+            frame.index, frame.time, count, thumb_of(frame.picture), sight,
+            None if self._place is None else around_of(frame.picture, self._place),
+        )
 
     def _follow(self, picture: Picture) -> _Track | None:
         """The face of the last frame in this one; None when it is not there."""
@@ -212,6 +227,26 @@ def thumb_of(picture: Picture) -> Grey:
     """The whole frame in grey, shape (THUMB, THUMB)."""
     small = cv2.resize(picture, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+
+def around_of(picture: Picture, place: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    """A place (left, top, right, bottom) of a frame in grey, shape (AROUND, AROUND)."""
+    left, top, right, bottom = place
+    side = AROUND * _FINE
+    part = picture[top:bottom, left:right]
+    if part.size == 0:
+        return np.zeros((AROUND, AROUND), np.float32)
+    small = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    means = grey.reshape(AROUND, _FINE, AROUND, _FINE).mean(axis=(1, 3))
+    return np.asarray(means, dtype=np.float32)
+
+
+def _place_of(box: Box, picture: Picture) -> tuple[int, int, int, int]:
+    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    across, down = (_AROUND_SIZE / 2 * side for side in (box.width, box.height))
+    around = Box(x - across, y - down, x + across, y + down)
+    return around.inside(picture.shape[1], picture.shape[0])
 
 
 def _moved(points: PointSet, matrix: NDArray[np.float64]) -> PointSet:

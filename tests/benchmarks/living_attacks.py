@@ -28,7 +28,7 @@ from pipeline.media.clips import ClipLimits
 from pipeline.sessions import registry
 from pipeline.stages.clip import frames
 from tests.conftest import models_directory
-from tests.living_clips import Clip, Material, clips
+from tests.living_clips import ATTACKS, Clip, Material, clips
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -49,7 +49,9 @@ def main() -> None:
     original = Fingerprint.of(list(Watcher(models).watch(frames(whole, limits))))
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     began = time.monotonic()
-    for clip in clips(material, wanted.each, wanted.genuine, wanted.seed):
+    for clip in clips(
+        material, wanted.each, wanted.genuine, wanted.seed, wanted.kinds
+    ):
         seen = list(Watcher(models).watch(frames(clip.data, limits)))
         real, why = _verdict(Judge(table.distance), clip, seen)
         wrong = real != clip.genuine
@@ -64,6 +66,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=20, help="clips of each kind of attack")
+    parser.add_argument("--kinds", nargs="*", choices=list(ATTACKS), default=[])
     parser.add_argument("--genuine", type=int, default=60)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--rate", type=float, default=ClipLimits().rate)

@@ -45,6 +45,15 @@ def test_an_attack_is_not_real(
     assert GIVEN_AWAY[kind] & set(verdict.reasons), verdict.reasons
 
 
+def test_noise_gives_a_still_no_life(material: Material, watch: Watch, judge: Judge) -> None:
+    """Eyes pressed shut look new, and the points jitter; what is around them stays."""
+    clip = attack("pressed", 8, material)
+    verdict = judge.decide(watch(clip.data), Action(clip.action))
+
+    assert Reason.STILL in verdict.reasons
+    assert Reason.NO_ACTION not in verdict.reasons, "else this clip shows nothing"
+
+
 def beside(picture: Picture, other: Picture) -> Picture:
     """The frame with somebody else's face in its right third."""
     changed = picture.copy()

@@ -76,7 +76,7 @@ REASON_FIELDS = (
 
 BATCH = answer_of(BATCH_FIELDS)
 SHOWN = answer_of((
-    *BATCH_FIELDS, Field("reasons", "objects", "The most frequent first.", inside=REASON_FIELDS)
+    *BATCH_FIELDS, Field("reasons", "objects", "Once it has ended.", inside=REASON_FIELDS)
 ))
 RETRIED = answer_of((Field("retried", "integer"), *BATCH_FIELDS))
 BATCHES = answer_of((Field("total", "integer"), Field("batches", "objects", inside=BATCH_FIELDS)))

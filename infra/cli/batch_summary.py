@@ -57,8 +57,9 @@ def show_batch(batch: Batch, reasons: Reasons, app: str, waits_for: str = "") ->
     show_summary(batch, reasons)
 
 
-def batch_json(batch: Batch, reasons: Reasons, app: str) -> dict[str, Any]:
-    """A batch for machines; ``search`` is None until it is searched for doubles."""
+def batch_json(batch: Batch, app: str, reasons: Reasons | None = None) -> dict[str, Any]:
+    """A batch for machines; ``search`` is None until it is searched for doubles. To count
+    its ``reasons`` reads all items."""
     search = search_of(batch)
     return {
         "batch": batch.id,
@@ -69,10 +70,7 @@ def batch_json(batch: Batch, reasons: Reasons, app: str) -> dict[str, Any]:
         "items": batch.items,
         "waiting": batch.waiting,
         **counts_of(batch),
-        "reasons": [
-            {"outcome": state.value, "reason": reason, "items": count}
-            for (state, reason), count in reasons.most_common() if reason
-        ],
+        **({} if reasons is None else {"reasons": _reasons_json(reasons)}),
         "exhausted": batch.exhausted,
         "total": batch.total,
         "position": batch.position,
@@ -81,6 +79,13 @@ def batch_json(batch: Batch, reasons: Reasons, app: str) -> dict[str, Any]:
         "updated_at": batch.updated_at,
         "finished_at": batch.finished_at,
     }
+
+
+def _reasons_json(reasons: Reasons) -> list[dict[str, Any]]:
+    return [
+        {"outcome": state.value, "reason": reason, "items": count}
+        for (state, reason), count in reasons.most_common() if reason
+    ]
 
 
 def counts_of(batch: Batch) -> Mapping[str, int]:

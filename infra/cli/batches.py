@@ -54,10 +54,7 @@ def list_batches(
     page = stores.batches.listed(chosen, limit=limit)
     names = {each.id: each.name for each in stores.tenants.all()}
     if json:
-        print_json([
-            batch_json(batch, stores.batches.reasons(batch.id), names[batch.tenant_id])
-            for batch in page.batches
-        ])
+        print_json([batch_json(batch, names[batch.tenant_id]) for batch in page.batches])
         return
     print_table(
         ("batch", "app", "source", "state", "items", "enrolled", "duplicate", "rejected",
@@ -81,7 +78,7 @@ def show(batch_id: BatchId, json: Json = False) -> None:
     waits_for = hindrance_of(stores.engine, batch.id)
     if json:
         found = [each.shown() for each in list_findings(stores.engine, batch.id, limit=MOST_JSON)]
-        shown = batch_json(batch, reasons, _name_of(stores, batch))
+        shown = batch_json(batch, _name_of(stores, batch), reasons)
         print_json({**shown, "waits_for": waits_for, "findings": found})
     else:
         show_batch(batch, reasons, _name_of(stores, batch), waits_for)

@@ -154,7 +154,7 @@ class _Enrolment:
         engine = self.stores.engine
         if self.run.json:
             found = [each.shown() for each in list_findings(engine, batch.id)]
-            print_json({**batch_json(batch, reasons, self.tenant.name), "findings": found})
+            print_json({**batch_json(batch, self.tenant.name, reasons), "findings": found})
         else:
             show_summary(batch, reasons)
             show_findings(engine, batch, MOST_FINDINGS)

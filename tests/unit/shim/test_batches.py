@@ -233,7 +233,9 @@ def test_items_are_paged_and_filtered(web: Web) -> None:
     for query in ("after=-1", "limit=0", "limit=1001", "limit=x", "state=odd", "reason=%00"):
         assert web.ask("GET", f"{path}?{query}").status_code == 400, query
     shown = web.ask("GET", f"/batches/{batch.id}").json()
-    assert (shown["items"], shown["rejected"]) == (7, 7)
+    assert (shown["items"], shown["rejected"], shown["reasons"]) == (7, 7, [])
+    web.batches.exhaust(batch.id, "me")
+    shown = web.ask("GET", f"/batches/{batch.id}").json()
     assert shown["reasons"] == [
         {"status": "rejected", "reason": "no_face", "items": 4},
         {"status": "rejected", "reason": "empty", "items": 3},

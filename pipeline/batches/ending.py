@@ -89,6 +89,14 @@ def retry(
     numbers = connection.execute(
         select(batch_items.c.number).where(*chosen).limit(PORTION)
     ).scalars().all()
+    if numbers or batch.state is BatchState.CANCELLED:
+        connection.execute(
+            SET_BATCH,
+            {
+                "batch": batch_id, "state": BatchState.READING.value, "exhausted": False,
+                "finished_at": None, "findings": None,
+            },
+        )
     if not numbers:
         return 0
     # With those that have the same bytes: one of them may be all that is left of these.
@@ -101,13 +109,6 @@ def retry(
             state=ItemState.AGAIN.value, reason=None, detail=None, judged=None, job_id=None,
             media_key=None, picture_mark=None, original=None,
         )
-    )
-    connection.execute(
-        SET_BATCH,
-        {
-            "batch": batch_id, "state": BatchState.READING.value, "exhausted": False,
-            "finished_at": None, "findings": None,
-        },
     )
     count(
         connection, batch.id, now, more_waiting=len(again), more_duplicate=-len(doubles),

@@ -185,8 +185,8 @@ class BatchStore(BatchReader):
     ) -> int:
         """Have rejected and cancelled items (for these reasons, None: for any) read again
         by the next submitter, and the copies of their pictures; how many, without these.
-        Raises ``BatchNotFound``, ``InvalidParameter`` for
-        other states."""
+        A batch that was cancelled goes on in any case. Raises ``BatchNotFound``,
+        ``InvalidParameter`` for other states."""
         if not {ItemState.REJECTED, ItemState.CANCELLED}.issuperset(states):
             raise InvalidParameter("only rejected and cancelled items are read again")
         batch = self.get(tenant_id, batch_id)

@@ -147,6 +147,13 @@ def test_cancelling(rig: BatchRig) -> None:
     assert set(rig.states(batch).values()) == {"enrolled"}
 
 
+def test_a_batch_that_was_cancelled_early_goes_on(rig: BatchRig) -> None:
+    batch = rig.batch()
+    rig.store.cancel(None, batch.id, rig.queue)
+    assert rig.store.retry(None, batch.id) == 0
+    assert rig.read(Listed(words("a"))).items == 1
+
+
 def test_once_more_what_was_rejected(rig: BatchRig) -> None:
     names = ("a", "b", "c", "d")
     batch = rig.read(Listed(words(*names)))

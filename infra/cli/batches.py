@@ -99,7 +99,9 @@ def retry(
     batch = find_batch(stores.batches, batch_id)
     count = stores.batches.retry(None, batch.id, reasons=reason or None)
     say(f"{count} items are read again.")
-    if count and not batch.options.unattended:
+    # Also when an earlier call was interrupted that had found them.
+    open_now = not stores.batches.get(None, batch.id).ended
+    if open_now and not batch.options.unattended:
         from infra.cli.enrolling import go_on  # as in `enroll`
 
         go_on(Run(stores.settings, batch.source, batch.options, wait=wait, json=json), batch)

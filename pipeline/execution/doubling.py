@@ -64,7 +64,7 @@ def conclude_doubles(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
             return {}
         after = sought.search
         if writer is not None:
-            refused = refuse(writer, there[0], sorted(sought.later), now)
+            refused = refuse(writer, there[0], sorted(sought.refused), now)
             after = changed(
                 after, refused=after.refused + refused.total(),
                 enrolled=after.enrolled - refused[ItemState.ENROLLED],
@@ -98,7 +98,8 @@ class _Hunt:
     tools: Toolbox
     doubles: DoublesSearch
     met: dict[tuple[Kind, int, int], NewFinding] = field(default_factory=dict)
-    later: set[int] = field(default_factory=set)
+    odd: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
 
     def run(self) -> None:
         """Search until patience or the work is at its end."""
@@ -174,7 +175,7 @@ class _Hunt:
         patience came to its end before."""
         held = _people(rows)
         first = int(held.labels[0])
-        if not self.search.against:
+        if not self.search.against or self.batch.options.refuse_doubles:
             self._look_at_names(rows, apart)
         screen = Screen(held, same)
         while True:
@@ -206,7 +207,7 @@ class _Hunt:
         self._count(Kind.UNNAMED, int(np.count_nonzero(nameless)))
         self._count(Kind.TWO_NAMES, int(np.count_nonzero(~nameless)))
         if self.batch.options.refuse_doubles:
-            self._note_later(held, others, pairs, ~nameless)
+            self._choose(held, others, pairs, ~nameless)
         # A crowd of one person: the closest pairs stand for all.
         closest = np.argsort(-pairs.cosines)[:MOST_LISTED]
         for place in closest.tolist():
@@ -217,14 +218,18 @@ class _Hunt:
             key = (mine, 0) if nameless[place] else (min(names), max(names))
             self._met(NewFinding(kind, mine, theirs, float(pairs.cosines[place])), *key)
 
-    def _note_later(
+    def _choose(
         self, held: People, others: People, pairs: Pairs, named: NDArray[np.bool_]
     ) -> None:
-        """The face of each pair that came later; one that was there before the batch
-        stays."""
+        """Choose the face of each pair that is to be refused: the one that does not belong
+        to its name, else the one that came later; what was there before the batch stays."""
         one, two = pairs.held[named], pairs.other[named]
+        mine, theirs = held.faces[one], others.faces[two]
+        odd = np.array(sorted(self.odd), np.int64)
+        mine_odd, theirs_odd = np.isin(mine, odd), np.isin(theirs, odd)
         after = others.fresh[two] & (others.labels[two] > held.labels[one])
-        self.later.update(np.where(after, others.faces[two], held.faces[one]).tolist())
+        chosen = np.where(mine_odd == theirs_odd, after, theirs_odd)
+        self.refused.update(np.where(chosen, theirs, mine).tolist())
 
     def _count(self, kind: Kind, more: int) -> None:
         if more:
@@ -253,6 +258,9 @@ class _Hunt:
             return
         main, *others = groups_of(faces.vectors, apart)
         for group in others:
+            self.odd.update(faces.faces[group.members].tolist())
+            if self.search.against:
+                continue
             odd = len(group.members) == 1 and len(main.members) > 1
             kind = Kind.ODD_FACE if odd else Kind.TWO_PEOPLE
             face, other = int(faces.faces[group.middle]), int(faces.faces[main.middle])

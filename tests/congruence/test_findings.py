@@ -367,6 +367,20 @@ def test_doubles_are_refused_where_that_is_asked_for(rig: Rig) -> None:
     assert rig.searches.begin_due() == []
 
 
+def test_a_photo_under_a_wrong_name_is_refused_and_not_those_it_is_of(rig: Rig) -> None:
+    rig.refuse_doubles()
+    for photo in range(3):
+        rig.bring("Ann", 1, photo)
+    stray = rig.bring("Ann", 2, 9)
+    for photo in range(3):
+        rig.bring("Bob", 2, photo)
+    search = rig.search()
+    assert search.refused == 1
+    there = {each.id for each in rig.shelf.faces.after(rig.shelf.tenant, 0, 100)}
+    assert len(there) == 6
+    assert stray.id not in there
+
+
 def test_vectors_that_are_encrypted_are_compared(rig: Rig) -> None:
     key = DataKey(rig.shelf.tenant, b"k" * 32)
     for name, photo in (("Ann", 0), ("Ana", 1)):

@@ -79,11 +79,13 @@ class Rig:
             keys=NoKeys(),
         )
 
-    def feed(self, *words: str, options: Options | None = None, source: str = "here") -> Batch:
+    def feed(
+        self, *words: str, options: Options | None = None, source: str = "here", chunk: int = 100
+    ) -> Batch:
         batch, _ = self.store.open(self.queue.tenant, source, source, options or Options())
         batch = self.store.take_over(batch.id, "me", LEASE_S)
         items = [self._item(batch, *pair) for pair in enumerate(words, 1)]
-        self.store.add(batch, "me", items, chunk=100)
+        self.store.add(batch, "me", items, chunk=chunk)
         return self.store.exhaust(batch.id, "me")
 
     def _item(self, batch: Batch, number: int, text: str) -> NewItem:

@@ -14,6 +14,7 @@ from infra.cli.batch_summary import batch_json, show_batch, state_of, took
 from infra.cli.console import at, print_json, print_table, say
 from infra.cli.reports import csv_writer, json_writer, report
 from infra.cli.run import Run
+from pipeline.batches.findings import begin_again
 from pipeline.batches.found import list_findings
 from pipeline.batches.hindrance import hindrance_of
 from pipeline.batches.model import Batch
@@ -99,6 +100,8 @@ def retry(
     batch = find_batch(stores.batches, batch_id)
     count = stores.batches.retry(None, batch.id, reasons=reason or None)
     say(f"{count} items are read again.")
+    if begin_again(stores.engine, batch.id):
+        say("It is searched for doubles again.")
     # Also when an earlier call was interrupted that had found them.
     open_now = not stores.batches.get(None, batch.id).ended
     if open_now and not batch.options.unattended:

@@ -180,6 +180,19 @@ class FindingSearches:
                 _keep(connection, batch_id, changed(now, state="failed", reason=reason))
 
 
+def begin_again(engine: Engine, batch_id: str) -> bool:
+    """Have a search that failed begun anew by upkeep; False when there is none such."""
+    with writing(engine) as connection:
+        batch = _locked(connection, batch_id)
+        search = None if batch is None else search_of(batch)
+        if search is None or search.state != "failed":
+            return False
+        connection.execute(
+            update(batches).where(batches.c.id == batch_id).values(findings=None)
+        )
+        return True
+
+
 def _current(search: Search, counted: Any) -> bool:
     """Whether the search is of the batch as it is ``counted`` now."""
     return (search.enrolled, search.duplicate) == (counted.enrolled, counted.duplicate)

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 
 from api_shim.batch_replies import batch_json
 from pipeline.batches.comparison import Comparison, DoublesSearch
-from pipeline.batches.findings import FindingSearches, Kind, Search, search_of
+from pipeline.batches.findings import FindingSearches, Kind, Search, begin_again, search_of
 from pipeline.batches.found import list_findings, notes_of
 from pipeline.batches.model import Batch, BatchState, ItemState, Options
 from pipeline.batches.store import BatchStore
@@ -328,6 +328,10 @@ def test_a_search_whose_job_fails_says_so(rig: Rig) -> None:
     assert rig.searches.begin_due() == []
     search = rig.now()
     assert (search.state, search.reason) == ("failed", "job_timed_out")
+
+    assert begin_again(rig.engine, rig.batch.id)
+    assert rig.search().state == "done"
+    assert not begin_again(rig.engine, rig.batch.id)
 
 
 def test_a_batch_that_has_grown_is_searched_anew(rig: Rig) -> None:

@@ -136,8 +136,10 @@ class MinioStore:
                 return True
             self._unpacks = False
             self.delete(key)
-        except MediaUnavailable:
-            pass  # single puts will show whether it is away, or does not like the bundle
+        except MediaUnavailable as error:
+            if not isinstance(error.__cause__, S3Error):
+                raise
+            # It answers, and may only not like the bundle: single puts will show.
         return False
 
     def get(self, key: str) -> bytes:

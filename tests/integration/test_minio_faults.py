@@ -32,6 +32,7 @@ BOUND_S = 5.0
 
 CALLS: dict[str, Callable[[MediaStore], object]] = {
     "put": lambda store: store.put(KEY, DATA),
+    "put_many": lambda store: store.put_many([(KEY, DATA), (f"{KEY}0", b""), (f"{KEY}1", b"")]),
     "get": lambda store: store.get(KEY),
     "exists": lambda store: store.exists(KEY),
     "delete": lambda store: store.delete(KEY),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, exists, select, update
 
 from pipeline.batches.adding import submit_chunk
 from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, Outcome
@@ -40,28 +40,25 @@ class Splitter:
         """Put right whatever ended without settling its items; the jobs that are to be
         sent to their workers now."""
         fresh: list[Job] = []
-        for batch_id in self._open_batches():
-            for job_id in self._ended_jobs(batch_id):
-                with writing(self.engine) as connection:
-                    fresh += self._mend(connection, batch_id, job_id)
+        for batch_id, job_id in self._ended_jobs():
+            with writing(self.engine) as connection:
+                fresh += self._mend(connection, batch_id, job_id)
         return fresh
 
-    def _open_batches(self) -> list[str]:
+    def _ended_jobs(self) -> list[tuple[str, str]]:
+        """Those jobs, with their batches, that have items that wait and do not wait
+        themselves."""
         states = (BatchState.READING.value, BatchState.WORKING.value)
-        query = select(batches.c.id).where(batches.c.state.in_(states), batches.c.waiting > 0)
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
-
-    def _ended_jobs(self, batch_id: str) -> list[str]:
-        """Those jobs of a batch that have items that wait and do not wait themselves."""
-        named = (
-            select(batch_items.c.job_id).distinct()
-            .where(batch_items.c.batch_id == batch_id, WAITS, batch_items.c.job_id.is_not(None))
+        query = (
+            select(batches.c.id, batch_items.c.job_id).distinct()
+            .join(batch_items, batch_items.c.batch_id == batches.c.id)
+            .where(batches.c.state.in_(states), batches.c.waiting > 0)
+            .where(WAITS, batch_items.c.job_id.is_not(None))
+            .where(~exists().where(jobs.c.id == batch_items.c.job_id, UNFINISHED))
+            .order_by(batches.c.id, batch_items.c.job_id)
         )
         with reading(self.engine) as connection:
-            held = set(connection.execute(named).scalars())
-            alive = select(jobs.c.id).where(jobs.c.id.in_(held), UNFINISHED)
-            return sorted(held.difference(connection.execute(alive).scalars()))
+            return [(row.id, row.job_id) for row in connection.execute(query)]
 
     def _mend(self, connection: Connection, batch_id: str, job_id: str) -> list[Job]:
         # In the order of whoever ends a job: its row, then the batch's.

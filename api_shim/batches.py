@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ from api_shim.service import Service, in_thread
 from api_shim.shares import Shares, caller_of
 from api_shim.submit import POLL_AFTER_S, log_failure
 from pipeline import errors, keys
-from pipeline.batches.model import Batch, Options
+from pipeline.batches.model import Batch, ItemState, Options
 from pipeline.batches.unattended import encoded, named_list, named_prefix
 from pipeline.errors import FaceError
 from pipeline.gallery.tenants import Tenant
@@ -41,6 +42,8 @@ OPERATION = "batch"
 """The name under which limits and permissions know the start of a batch."""
 
 LISTED = 100  # findings that a batch shows
+
+REMEMBERED = 200  # batches whose reasons are kept counted
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -60,6 +63,8 @@ STATUSES: dict[type[FaceError], int] = {
 }
 """HTTP statuses of errors, the first that fits."""
 
+Reasons = Counter[tuple[ItemState, str]]
+
 Handler = Callable[["BatchDesk", Call, Tenant], Reply]
 
 
@@ -69,6 +74,8 @@ class BatchDesk:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._batches = service.batches
+        self._counted: dict[tuple[str, float], Reasons] = {}
+        self._lock = threading.Lock()
 
     def admit(self, call: Call) -> Tenant:
         """Whose request this is. Raises ``BadCredentials``."""
@@ -96,10 +103,23 @@ class BatchDesk:
 
     def show(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._own(call, tenant)
-        if not batch.ended:  # it is asked for often, and to count a million items takes a second
+        if not batch.ended:
             return json_reply(200, batch_json(batch, Counter()))
         found = self._batches.findings(batch.id, LISTED)
-        return json_reply(200, batch_json(batch, self._batches.reasons(batch.id), found))
+        return json_reply(200, batch_json(batch, self._reasons(batch), found))
+
+    def _reasons(self, batch: Batch) -> Reasons:
+        """Counted once: a million items take seconds, and who polls asks again."""
+        counted = (batch.id, batch.updated_at)
+        with self._lock:
+            known = self._counted.get(counted)
+        if known is None:
+            known = self._batches.reasons(batch.id)
+            with self._lock:
+                while len(self._counted) >= REMEMBERED:
+                    del self._counted[next(iter(self._counted))]
+                self._counted[counted] = known
+        return known
 
     def items(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._own(call, tenant)

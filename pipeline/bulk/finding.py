@@ -18,6 +18,13 @@ FAINT = 0.1
 # Of the largest face's area: another spot with more of it may hold a larger face.
 RIVAL = 0.6
 
+# Of the longer side: beside a face of this share no smaller size needs the finest grid.
+LARGE = 0.3
+
+# Pixels of black that are left below or beside a picture: further away they change no
+# score by more than 0.005.
+EDGE, GRID = 64, 32
+
 # Longer side over shorter side: of narrower pictures little is left at the first size.
 NARROW = 4.0
 
@@ -36,7 +43,9 @@ class Finder:
         self.pictures += 1
         if self._steps is None or _is_narrow(picture):
             return detect(picture, self._pack.detector())
-        return _faces(self._look_everywhere(picture, self._steps))
+        steps = self._steps
+        found = [_at(picture, size, steps, steps.threshold) for size in steps.sizes]
+        return _faces(steps.choose(Candidates.joined(found)))
 
     def largest_face(self, picture: Picture) -> list[Face]:
         """The largest face, first, and those that were seen with it; empty when there is
@@ -50,26 +59,22 @@ class Finder:
         if faces and self._is_certain(faces[0], picture, coarse, self._steps):
             self.short += 1
             return faces
-        return _faces(self._look_everywhere(picture, self._steps, coarse))
-
-    def _look_everywhere(
-        self, picture: Picture, steps: StepDetector, coarse: Candidates | None = None
-    ) -> Candidates:
-        found = [
-            _above(coarse, steps.threshold)
-            if place == 0 and coarse is not None
-            else _at(picture, size, steps, steps.threshold)
-            for place, size in enumerate(steps.sizes)
+        large = bool(faces) and _share(faces[0].box, picture) >= LARGE
+        finer = [
+            _at(picture, size, self._steps, self._steps.threshold, large_only=large)
+            for size in self._steps.sizes[1:]
         ]
-        return steps.choose(Candidates.joined(found))
+        return _faces(self._steps.choose(Candidates.joined([
+            _above(coarse, self._steps.threshold), *finer
+        ])))
 
     def _is_certain(
         self, largest: Face, picture: Picture, coarse: Candidates, steps: StepDetector
     ) -> bool:
         """Whether no other size could give a better box of this face, nor a larger face."""
         box = largest.box
-        share = math.sqrt(box.area) / max(picture.shape[:2])
-        if steps.unbeaten is None or largest.score < steps.unbeaten.score_of(share):
+        unbeaten = steps.unbeaten
+        if unbeaten is None or largest.score < unbeaten.score_of(_share(box, picture)):
             return False
         own = np.array([box.left, box.top, box.right, box.bottom], np.float32)
         others: list[bool] = [
@@ -84,20 +89,30 @@ def _area(box: NDArray[np.float32]) -> float:
     return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
+def _share(box: Box, picture: Picture) -> float:
+    return math.sqrt(box.area) / float(max(picture.shape[:2]))
+
+
 def _is_narrow(picture: Picture) -> bool:
     height, width = picture.shape[:2]
     return bool(max(height, width) > NARROW * min(height, width))
 
 
-def _at(picture: Picture, size: int, steps: StepDetector, threshold: float) -> Candidates:
+def _at(
+    picture: Picture, size: int, steps: StepDetector, threshold: float, *,
+    large_only: bool = False,
+) -> Candidates:
     """Candidates in pixels of ``picture``, looked at with its longer side brought to
     ``size`` pixels; as insightface does it, with black below or to the right."""
     height, width = picture.shape[:2]
     ratio = height / width
     new_width, new_height = (size, int(size * ratio)) if ratio <= 1 else (int(size / ratio), size)
-    canvas = np.zeros((size, size, 3), np.uint8)
+    rows, columns = (
+        min(size, -(-(side + EDGE) // GRID) * GRID) for side in (new_height, new_width)
+    )
+    canvas = np.zeros((rows, columns, 3), np.uint8)
     canvas[:new_height, :new_width] = cv2.resize(picture, (new_width, new_height))
-    found = steps.candidates(canvas, threshold)
+    found = steps.candidates(canvas, threshold, large_only=large_only)
     scale = np.float32(new_height / height)
     return Candidates(found.boxes / scale, found.scores, found.points / scale)
 

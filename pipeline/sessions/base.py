@@ -135,9 +135,12 @@ class StepDetector(Protocol):
         """None when that was not measured for this detector and its sizes."""
         ...
 
-    def candidates(self, canvas: Picture, threshold: float) -> Candidates:
+    def candidates(
+        self, canvas: Picture, threshold: float, *, large_only: bool = False
+    ) -> Candidates:
         """What scores at least ``threshold`` in ``canvas``, whose sides are multiples of 32
-        pixels; in its pixels."""
+        pixels; in its pixels. ``large_only`` leaves out what is found by the finest grid,
+        which sees no face of more than 100 pixels."""
         ...
 
     def choose(self, candidates: Candidates) -> Candidates:

@@ -93,6 +93,21 @@ class _Head:
     points: _Last
 
 
+class _Ending:
+    """The network up to some of its heads."""
+
+    def __init__(self, path: Path, settings: Settings, model: Any, heads: list[_Head]) -> None:
+        """``model`` may end anywhere behind them."""
+        self.heads = heads
+        self._outputs = _end_early(model.graph, heads)
+        self._session = open_session(path, settings, model.SerializeToString())
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, blob: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
+        made = self._session.run(self._outputs, {self._input: blob})
+        return dict(zip(self._outputs, made, strict=True))
+
+
 class ScrfdSteps:
     """See ``base.StepDetector``."""
 
@@ -117,20 +132,20 @@ class ScrfdSteps:
         self.threshold = settings.detection_threshold
         self.unbeaten = unbeaten if self.sizes == _MEASURED_SIZES else None
         self._path = path
-        self._heads = heads
-        self._outputs = _end_early(model.graph, heads)
-        self._session = open_session(path, settings, model.SerializeToString())
-        self._input = self._session.get_inputs()[0].name
+        self._all = _Ending(path, settings, model, heads)
+        self._large = _Ending(path, settings, model, heads[1:])
 
-    def candidates(self, canvas: Picture, threshold: float) -> Candidates:
+    def candidates(
+        self, canvas: Picture, threshold: float, *, large_only: bool = False
+    ) -> Candidates:
+        ending = self._large if large_only else self._all
         blob = cv2.dnn.blobFromImage(
             canvas, 1.0 / _SPREAD, canvas.shape[1::-1], (_MEAN, _MEAN, _MEAN), swapRB=True
         )
         with running(self._path):
-            made = self._session.run(self._outputs, {self._input: blob})
-        fields = dict(zip(self._outputs, made, strict=True))
+            fields = ending.run(blob)
         least = math.log(threshold / (1.0 - threshold))
-        return Candidates.joined([_found(head, fields, least) for head in self._heads])
+        return Candidates.joined([_found(head, fields, least) for head in ending.heads])
 
     def choose(self, candidates: Candidates) -> Candidates:
         left = np.argsort(-candidates.scores, kind="stable")
@@ -270,7 +285,10 @@ class _Finder:
 def _end_early(graph: Any, heads: list[_Head]) -> list[str]:
     """Let ``graph`` end in what the last convolutions read, and the scores' products;
     the names of its outputs."""
+    made = {name for node in graph.node for name in node.output}
     for head in heads:
+        if head.taps in made:
+            continue
         inputs = head.scores.weights.shape[1]
         single = head.scores.weights.transpose(2, 3, 0, 1).reshape(-1, inputs, 1, 1)
         name = f"{head.taps}_weights"

@@ -1,0 +1,101 @@
+"""Whether bulk enrolment sees in thousands of photos what a single enrolment sees.
+
+    python -m tests.benchmarks.bulk_equality --count 1500 --seed 1
+
+All test pictures, aligned crops, and photos made from them (tests/varied_photos.py), of the
+`edge` pack: the same answer, the same faces, embeddings of a cosine above 0.995. Prints
+what differs, then a JSON object for each wish: photos, differences, the least cosine, the
+share of photos at which the first size was enough, and the processor time of both ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.bulk.engine import BulkTools, Seen, Wanted, look
+from pipeline.bulk.finding import Finder
+from pipeline.config import Settings
+from pipeline.errors import FaceError
+from pipeline.sessions import registry
+from pipeline.stages.decode import decode
+from tests.conftest import models_directory
+from tests.single_path import alone, bulk_tools, differences
+from tests.varied_photos import FOLDERS, varied
+
+CHUNK = 32
+WISHES = (Wanted("largest"), Wanted("largest", gate=True), Wanted("one"), Wanted("all"))
+
+
+def files(folder: Path, count: int, crops: int, seed: int) -> Iterator[bytes]:
+    for name in FOLDERS:
+        for path in sorted((folder / name).rglob("*.*")):
+            yield path.read_bytes()
+    aligned = sorted((folder / "lfw_aligned").rglob("*.jpg"))
+    chance = np.random.default_rng(seed)
+    for number in chance.choice(len(aligned), crops, replace=False):
+        yield aligned[number].read_bytes()
+    yield from varied(folder, count, seed)
+
+
+def compare(data: list[bytes], wanted: Wanted, tools: BulkTools) -> dict[str, Any]:
+    """One wish; what differs is printed."""
+    began = time.process_time()
+    answers: list[Seen | FaceError] = []
+    for start in range(0, len(data), CHUNK):
+        answers += look(data[start : start + CHUNK], wanted, tools)
+    bulk, began = time.process_time() - began, time.process_time()
+    expected = [alone(each, wanted, tools) for each in data]
+    single = time.process_time() - began
+    least, wrong, other = 1.0, 0, 0
+    for number, (answer, other_way) in enumerate(zip(answers, expected, strict=True)):
+        told = differences(answer, other_way)
+        if told:
+            print(number, wanted, told, flush=True)
+            wrong += 1
+        elif isinstance(answer, Seen):
+            cosines = (answer.embeddings * other_way.embeddings).sum(axis=1)
+            least = min(least, float(cosines.min()))
+            other += answer.found != len(other_way.found)
+    return {
+        "faces": wanted.faces, "gate": wanted.gate, "photos": len(data), "different": wrong,
+        "least_cosine": round(least, 5), "other_count": other,
+        "bulk_ms": round(1000 * bulk / len(data), 1),
+        "single_ms": round(1000 * single / len(data), 1),
+    }
+
+
+def short_share(data: list[bytes], tools: BulkTools) -> float:
+    finder = Finder(tools.pack)
+    for each in data:
+        try:
+            finder.largest_face(decode(each, tools.limits))
+        except FaceError:
+            continue
+    return finder.short / max(finder.pictures, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=Path, default=Path("../shared/faces"))
+    parser.add_argument("--count", type=int, default=1500, help="photos that are made")
+    parser.add_argument("--crops", type=int, default=300, help="aligned crops")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--wishes", type=int, default=len(WISHES), help="only the first ones")
+    options = parser.parse_args()
+    settings = Settings(models=str(models_directory()), pack="edge")
+    tools = bulk_tools(registry.load(registry.choose(settings), settings), settings)
+    data = list(files(options.faces, options.count, options.crops, options.seed))
+    for wanted in WISHES[: options.wishes]:
+        print(json.dumps(compare(data, wanted, tools)), flush=True)
+    print(json.dumps({"first_size_enough": round(short_share(data, tools), 3)}))
+
+
+if __name__ == "__main__":
+    main()

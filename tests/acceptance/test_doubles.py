@@ -19,8 +19,8 @@ from tests.doubles_gallery import Gallery, plant
 # Of both databases ``congruence/test_findings.py`` looks at the same statements.
 pytestmark = pytest.mark.parametrize("database_url", BACKENDS[:1], indirect=True)
 
-PEOPLE = 60  # with three photos or more each
-PLANTED = 6
+PEOPLE = 40  # with three photos or more each
+PLANTED = 5
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.doubles import nearby
 from pipeline.doubles.nearby import People, Screen, Vectors
 
-COSINE = 0.6
+COSINE = 0.7
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearby, "TILE_HELD", 256)
+    monkeypatch.setattr(nearby, "TILE_OTHER", 96)
 
 
 def spread(count: int, dimension: int, seed: int, decay: float = 0.9) -> Vectors:
@@ -49,7 +56,7 @@ def expected(vectors: Vectors, cosine: float = COSINE) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(
-    ("count", "dimension", "decay"), [(2200, 64, 0.9), (1200, 128, 1.0), (40, 512, 0.99)]
+    ("count", "dimension", "decay"), [(900, 64, 0.9), (700, 128, 1.0), (40, 512, 0.99)]
 )
 def test_every_pair_above_the_cosine_is_found_once(
     count: int, dimension: int, decay: float
@@ -60,14 +67,14 @@ def test_every_pair_above_the_cosine_is_found_once(
 
 
 def test_vectors_that_spread_along_few_axes_are_compared_by_these() -> None:
-    vectors = spread(3000, 128, seed=4)
+    vectors = spread(1500, 128, seed=4)
     assert Screen(people(vectors), COSINE).numbers < 64
 
 
 def test_parts_together_find_what_the_whole_finds() -> None:
-    vectors = spread(900, 64, seed=5)
+    vectors = spread(600, 64, seed=5)
     whole = people(vectors)
-    parts = [whole.part(slice(start, start + 300)) for start in (0, 300, 600)]
+    parts = [whole.part(slice(start, start + 200)) for start in (0, 200, 400)]
     pairs = [found(held, others) for held in parts for others in parts]
     assert set().union(*pairs) == expected(vectors)
     assert sum(map(len, pairs)) == len(expected(vectors))

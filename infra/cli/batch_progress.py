@@ -17,7 +17,7 @@ from infra.cli.pace import Pace, duration
 
 PLAIN_EVERY_S = 10.0  # between two lines where nobody looks at a terminal
 
-REFRESHES = 8  # a second, of a terminal
+REFRESHES = 4  # a second, of a terminal
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,9 @@ from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.sweep import GRACE_S, Sweep
 from pipeline.jobs.model import JobState
 from pipeline.sources.base import About
-from tests.batch_rig import BatchRig, Listed, picture, rig, words
+from tests.batch_rig import BatchRig, Listed, picture, words
 from tests.gallery_factory import Shelf
 from tests.job_factory import LEASE_S, Clock, add_tenant
-
-__all__ = ["rig"]
 
 
 def item(number: int, state: ItemState = ItemState.WAITING, **values: Any) -> NewItem:

@@ -28,12 +28,10 @@ from pipeline.media.directory import DirectoryStore
 from pipeline.media.sealed import SealedStore
 from pipeline.secrets import Vault
 from pipeline.sources.base import About, Reason, Refusal
-from tests.batch_rig import LIMITS, BatchRig, Listed, picture, rig, wait_until, words
+from tests.batch_rig import LIMITS, BatchRig, Listed, picture, wait_until, words
 from tests.databases import BACKENDS
 from tests.gallery_factory import Shelf
 from tests.job_factory import LEASE_S, Clock, Queue
-
-__all__ = ["rig"]
 
 ONE = pytest.mark.parametrize("database_url", BACKENDS[:1], indirect=True)
 

@@ -1,0 +1,65 @@
+"""A batch that is done is searched by the worker of batches, without anybody asking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.batches.findings import Kind, Search, search_of
+from pipeline.batches.model import Batch, Options
+from tests.batch_feeder import Feeder
+from tests.databases import ONE_DATABASE
+from tests.servers import RedisServer
+from tests.yard import Yard, open_yard
+
+pytestmark = ONE_DATABASE
+
+WITHIN_S = 60.0
+
+
+@pytest.fixture
+def yard(
+    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
+) -> Iterator[Yard]:
+    with open_yard(
+        tmp_path, redis_server.url, edge_models, reconcile_interval_s=0.2, **new_database
+    ) as yard:
+        yield yard
+
+
+def searched(yard: Yard, feeder: Feeder, batch: Batch) -> Search:
+    until = time.monotonic() + WITHIN_S
+    while True:
+        search = search_of(feeder.store.get(None, batch.id))
+        if search is not None and search.state != "searching":
+            return search
+        assert time.monotonic() < until, yard.logs()
+        time.sleep(0.05)
+
+
+def test_one_person_under_two_names_is_found_and_where_asked_for_refused(
+    yard: Yard, test_data: Path
+) -> None:
+    photos = test_data / "photos"
+    pictures = [
+        (photos / name).read_bytes() for name in ("obama.jpg", "biden.jpg", "obama-1080p.jpg")
+    ]
+    feeder = Feeder(yard)
+    with yard.worker(stages="bulk", concurrency=1), yard.upkeep():
+        batch = feeder.wait(feeder.feed(pictures))
+        search = searched(yard, feeder, batch)
+        assert (search.state, search.found) == ("done", {"two_names": 1})
+        (found,) = feeder.store.findings(batch.id, 10)
+        assert found.kind is Kind.TWO_NAMES
+        assert found.other is not None
+        assert {found.face.name, found.other.name} == {"0", "2"}
+        # The last picture with other bytes, under the name of the first.
+        again = [pictures[2] + b"\0"]
+        options = Options(refuse_doubles=True)
+        second = feeder.wait(feeder.feed(again, source="again", options=options))
+        assert searched(yard, feeder, second).refused == 1
+        assert [item.reason for item in feeder.items(second)] == ["same_person"]
+        assert searched(yard, feeder, batch) == search

@@ -95,6 +95,11 @@ def test_what_failed_rests(rig: Rig) -> None:
     assert rig.round() == set()
     rig.now += REST_S + 1
     assert rig.round() == {"a"}
+    rig.round()
+    rig.now += REST_S + 1  # longer the second time
+    assert rig.round() == set()
+    rig.now += REST_S
+    assert rig.round() == {"a"}
 
 
 def test_what_another_one_reads_does_not_rest(rig: Rig) -> None:

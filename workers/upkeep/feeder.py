@@ -43,8 +43,9 @@ LOOK_EVERY_S = 2.0  # between two looks for batches that nobody reads
 MOST = 8
 MOST_OF_ONE = 4
 
-# Seconds without another try after one that failed.
+# Seconds without another try after one that failed; doubled with each failure in a row.
 REST_S = 30.0
+LONGEST_REST_S = 960.0
 
 STOP_S = 10.0  # for the sources that are being read
 
@@ -65,6 +66,7 @@ class Feeder:
     clock: Callable[[], float] = time.monotonic
     _running: dict[str, tuple[int, threading.Thread]] = field(default_factory=dict)
     _rests_until: dict[str, float] = field(default_factory=dict)
+    _rest_s: dict[str, float] = field(default_factory=dict)
     _failed: deque[str] = field(default_factory=deque)
 
     def run(self) -> None:
@@ -92,9 +94,17 @@ class Feeder:
         }
         self._rests_until = {id_: at for id_, at in self._rests_until.items() if at > now}
         while self._failed:
-            self._rests_until[self._failed.popleft()] = now + REST_S
+            self._rest(self._failed.popleft(), now)
         if len(self._running) < MOST:
-            self._begin(self.unattended())
+            found = self.unattended()
+            known = {batch.id for batch in found}.union(self._running)
+            self._rest_s = {id_: s for id_, s in self._rest_s.items() if id_ in known}
+            self._begin(found)
+
+    def _rest(self, batch_id: str, now: float) -> None:
+        rest_s = self._rest_s.get(batch_id, REST_S)
+        self._rests_until[batch_id] = now + rest_s
+        self._rest_s[batch_id] = min(2 * rest_s, LONGEST_REST_S)
 
     def _begin(self, found: Sequence[Batch]) -> None:
         waiting = [

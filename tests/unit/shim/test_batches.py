@@ -108,6 +108,17 @@ def test_a_list_becomes_a_batch(web: Web) -> None:
     assert shown == {**told, "reasons": [], "updated_at": shown["updated_at"]}
 
 
+def test_a_list_of_an_encrypted_application_is_sealed(web: Web, tmp_path: Path) -> None:
+    sealed = web.tenants.create("sealed", encrypted=True).id
+    web.keys[sealed] = web.tenants.issue_key(sealed)
+    batch = web.begun({"items": [{"key": "a.jpg", "name": "Ada Lovelace"}]}, tenant=sealed)
+
+    key = list_key(batch)
+    assert key.endswith(".s")
+    assert b"Lovelace" not in (tmp_path / "media" / key).read_bytes()
+    assert decoded(web.app._service.media.get(key))[0].name == "Ada Lovelace"
+
+
 def test_all_below_a_prefix(web: Web) -> None:
     batch = web.begun({"prefix": "2026/", "faces": "all", "gate": True})
 

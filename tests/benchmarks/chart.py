@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48
+WIDTH, HEIGHT = 720, 360
+LEFT, RIGHT, TOP, BOTTOM = 64, 120, 40, 48
 COLOURS = ("#1f6fb2", "#c8462c", "#2e8b57", "#8e5bb5", "#b8860b", "#555555")
+
+MOST = 200  # points of a line that are drawn: every so many-th of more
 
 Points = Sequence[tuple[float, float]]
 
@@ -52,7 +54,7 @@ class _Scale:
 
 
 def line_chart(title: str, across: Axis, up: Axis, lines: Mapping[str, Points]) -> str:
-    """An SVG with a line for each name; one of a single point is a dot."""
+    """An SVG with a line for each name (a dozen letters); one of a single point is a dot."""
     every = [point for points in lines.values() for point in points]
     x = _scale(across, [point[0] for point in every], LEFT, WIDTH - RIGHT)
     y = _scale(up, [point[1] for point in every], HEIGHT - BOTTOM, TOP)
@@ -60,8 +62,8 @@ def line_chart(title: str, across: Axis, up: Axis, lines: Mapping[str, Points]) 
         (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'font-family="sans-serif" font-size="12">'),
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        _text(WIDTH / 2, 18, title, size=14),
-        _text(WIDTH / 2, HEIGHT - 10, across.label),
+        _text((LEFT + WIDTH - RIGHT) / 2, 18, title, size=14),
+        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, across.label),
         (f'<g transform="translate(14 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)">'
         f"{_text(0, 0, up.label)}</g>"),
         *_grid(x, y),
@@ -103,7 +105,7 @@ def _grid(x: _Scale, y: _Scale) -> list[str]:
 
 def _line(name: str, points: Points, x: _Scale, y: _Scale, number: int) -> list[str]:
     colour = COLOURS[number % len(COLOURS)]
-    places = [(x.at(across), y.at(up)) for across, up in points]
+    places = [(x.at(across), y.at(up)) for across, up in points[:: len(points) // MOST + 1]]
     path = " ".join(f"{left:.1f},{top:.1f}" for left, top in places)
     parts = [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>']
     if len(places) <= 20:
@@ -111,9 +113,9 @@ def _line(name: str, points: Points, x: _Scale, y: _Scale, number: int) -> list[
             f'<circle cx="{left:.1f}" cy="{top:.1f}" r="3" fill="{colour}"/>'
             for left, top in places
         ]
-    row = TOP - 6 + 16 * (number + 1)
-    parts.append(f'<path d="M{LEFT + 10} {row - 4}h18" stroke="{colour}" stroke-width="3"/>')
-    parts.append(_text(LEFT + 34, row, name, anchor="start"))
+    left, row = WIDTH - RIGHT + 12, TOP - 4 + 18 * (number + 1)
+    parts.append(f'<path d="M{left} {row - 4}h14" stroke="{colour}" stroke-width="3"/>')
+    parts.append(_text(left + 20, row, name, anchor="start"))
     return parts
 
 

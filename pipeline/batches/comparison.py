@@ -299,7 +299,9 @@ def _where(
     first, last = min(values), max(values)
     wanted = set(values)
     if last - first < SPARSE * len(wanted):
-        rows = connection.execute(query.where(column.between(first, last)), asked or {})
+        rows = connection.execute(query.where(column.between(first, last)), asked or {}).all()
+        if len(wanted) == last - first + 1:
+            return list(rows)
         value = attrgetter(column.key)
         return [row for row in rows if value(row) in wanted]
     found: list[Row[*tuple[Any, ...]]] = []

@@ -16,12 +16,15 @@ import urllib3
 from minio import Minio
 
 from pipeline.sources.bucket import RETRY
-from tests.databases import open_database
+from tests.databases import ONE_DATABASE, open_database
 from tests.face2_client import Credentials, Json
 from tests.servers import MinioServer
 from tests.stack import Stack
 
 WITHIN_S = 90.0
+
+# What its statements are is tested on both: `tests/unit/shim/test_batches.py`.
+pytestmark = ONE_DATABASE
 
 PEOPLE = ("Ariel_Sharon/Ariel_Sharon_0001.jpg", "Colin_Powell/Colin_Powell_0001.jpg")
 

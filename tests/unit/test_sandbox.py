@@ -91,6 +91,16 @@ def test_arrays_are_copies(sandbox: Sandbox) -> None:
     assert first.tobytes() == b"one"
 
 
+def test_borrowed_arrays_are_there_until_the_next_task(sandbox: Sandbox) -> None:
+    made = sandbox.run(work("echo"), b"first", {}, room=MB, borrow=True)
+    (flat, grid, _) = made.arrays
+    assert (bytes(flat), grid.shape) == (b"first", (4, 3))
+
+    sandbox.run(work("echo"), b"other", {}, room=MB)
+
+    assert bytes(flat) == b"other"
+
+
 def test_one_decoder_serves_many(sandbox: Sandbox) -> None:
     assert pid_of(sandbox) == pid_of(sandbox) != os.getpid()
 

@@ -1,0 +1,43 @@
+"""Cutouts: what is around a face, and no larger than it need be."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.errors import PictureCorrupt
+from pipeline.stages.cutout import JPEG_QUALITY, LONGEST, cut_out
+from pipeline.types import Box, Picture
+
+
+def page(height: int, width: int) -> Picture:
+    """Soft colours, without two alike."""
+    down, across = np.mgrid[0:height, 0:width]
+    return np.stack(
+        [255 * down / height, 255 * across / width, 128 + 100 * np.sin(down / 40)], axis=2
+    ).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(300, 400), (512, 512), (513, 700), (1023, 777), (2500, 1400)]
+)
+def test_longer_side_is_bounded_and_the_picture_the_same(height: int, width: int) -> None:
+    picture = page(height, width)
+
+    jpeg = cut_out(picture, Box(0, 0, width, height))
+
+    small = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert small is not None
+    assert max(small.shape[:2]) == min(max(height, width), LONGEST)
+    assert abs(small.shape[0] / small.shape[1] - height / width) < 0.01
+    exact = cv2.resize(picture, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".jpg", exact, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    expected = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert expected is not None
+    assert np.abs(small.astype(int) - expected.astype(int)).mean() < 1.5
+
+
+def test_box_outside_is_damage() -> None:
+    with pytest.raises(PictureCorrupt):
+        cut_out(page(100, 100), Box(300, 300, 340, 340))

@@ -126,6 +126,7 @@ class FindingSearches:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
+        self._over: set[tuple[str, int, int]] = set()
 
     def begin_due(self) -> list[Job]:
         """Queue a job for every batch that is done and was not searched as it is now, and
@@ -133,20 +134,34 @@ class FindingSearches:
 
         Raises ``DatabaseUnavailable``.
         """
-        with reading(self._engine) as connection:
-            rows = connection.execute(
-                select(
-                    batches.c.id, batches.c.findings, batches.c.enrolled, batches.c.duplicate
-                ).where(batches.c.state == BatchState.DONE.value)
-            ).all()
         begun = []
-        for row in rows:
+        for batch_id in self._undecided():
+            with reading(self._engine) as connection:
+                row = connection.execute(
+                    select(batches.c.findings, batches.c.enrolled, batches.c.duplicate)
+                    .where(batches.c.id == batch_id)
+                ).one_or_none()
+            if row is None:
+                continue
             search = None if row.findings is None else Search.of(row.findings)
             if search is None or not _current(search, row):
-                begun += self._begin(row.id)
+                begun += self._begin(batch_id)
             elif search.state == "searching":
-                self._check(row.id, search)
+                self._check(batch_id, search)
+            else:
+                self._over.add((batch_id, row.enrolled, row.duplicate))
         return begun
+
+    def _undecided(self) -> list[str]:
+        """Batches that are done and of which is not known yet that their search is over:
+        few of those that there are."""
+        query = select(
+            batches.c.id, batches.c.enrolled, batches.c.duplicate, batches.c.findings.is_(None)
+        ).where(batches.c.state == BatchState.DONE.value)
+        with reading(self._engine) as connection:
+            done = [tuple(row) for row in connection.execute(query)]
+        self._over &= {row[:3] for row in done}
+        return [row[0] for row in done if row[3] or row[:3] not in self._over]
 
     def _begin(self, batch_id: str) -> list[Job]:
         with writing(self._engine) as connection:

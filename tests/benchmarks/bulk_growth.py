@@ -8,8 +8,9 @@ read by an index process, into which `faceline enroll` brings photos. `queue`: t
 into empty galleries while so many jobs of another stage wait, whose worker is not there.
 `backlog`: so many one-photo jobs of a bulk enrolment wait, and the workers do some of
 them. The sizes take turns, round after round, in one run: a machine whose speed drifts
-drifts for all. Cost is processor time an item of all parts, index and Redis included;
-the ratio is the median of the ratios to the smallest round by round. Prints a JSON object.
+drifts for all. Cost is processor time an item of the command, workers, index and Redis;
+the ratio is the median of the ratios to the smallest round by round. Upkeep works by the
+clock and not by the item: its share of a core stands beside it. Prints a JSON object.
 """
 
 from __future__ import annotations
@@ -195,16 +196,17 @@ def cost_of(rig: Rig, source: Path) -> tuple[int, dict[str, float]]:
     while (batch := rig.batch()) in ("", earlier) or not rig.counts(batch)[0]["items"]:
         assert cli.running, cli.log.read_text()[-2000:]
         time.sleep(POLL_S)
-    before = cpu_s(rig)
+    before, began = cpu_s(rig), time.monotonic()
     while cli.running and not _all_ended(rig, batch):
         time.sleep(POLL_S)
-    done = cpu_s(rig)
+    done, seconds = cpu_s(rig), time.monotonic() - began
     cli.wait()
     time.sleep(SETTLE_S)
     last = cpu_s(rig)
     spent = {part: done[part] - before[part] for part in before if part in done}
     if "index" in spent:
         spent["index"] += last["index"] - done["index"]
+    spent["wall"] = seconds
     spent["after"] = sum(last[part] - done[part] for part in last if part != "index")
     return rig.counts(batch)[0]["items"], spent
 
@@ -221,11 +223,13 @@ def worked_off(rig: Rig, batch: str, count: int) -> tuple[int, dict[str, float]]
     """As ``cost_of``, of ``count`` items that wait already."""
     rig.start_bulk()
     _await(rig, batch, _ended(rig, batch) + count // 4)  # everything is loaded
-    first, before = _ended(rig, batch), cpu_s(rig)
+    first, before, began = _ended(rig, batch), cpu_s(rig), time.monotonic()
     _await(rig, batch, first + count)
     last, after = _ended(rig, batch), cpu_s(rig)
+    spent = {part: after[part] - before[part] for part in before}
+    spent["wall"] = time.monotonic() - began
     rig.parts.pop("bulk").stop()
-    return last - first, {part: after[part] - before[part] for part in before}
+    return last - first, spent
 
 
 def _await(rig: Rig, batch: str, ended: int) -> None:
@@ -293,15 +297,18 @@ def _figures(costs: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
             "cpu_ms_per_item": round(statistics.median(totals), 2),
             "by_part": {
                 part: round(statistics.median(each.get(part, 0.0) for each in rounds), 2)
-                for part in rounds[0]
+                for part in rounds[0] if part != "wall"
             },
+            "upkeep_share": round(
+                statistics.median(each["upkeep"] / each["wall"] for each in rounds), 4
+            ),
             "ratio": round(statistics.median(ratios), 3),
         }
     return found
 
 
 def _total(parts: dict[str, float]) -> float:
-    return sum(spent for part, spent in parts.items() if part != "after")
+    return sum(parts.get(part, 0.0) for part in ("cli", "bulk", "index", "redis"))
 
 
 def draw(found: dict[str, dict[str, Any]]) -> str:

@@ -49,7 +49,7 @@ ENCODERS: dict[str, tuple[str, dict[str, str], int]] = {
         "libx264", {"preset": "veryfast", "tune": "zerolatency"}, 400_000
     ),
     "MPEG-4, 500 kbit/s": ("mpeg4", {}, 500_000),
-    "VP8, 400 kbit/s": ("libvpx", {"cpu-used": "8", "deadline": "realtime"}, 400_000),
+    "VP8, 400 kbit/s": ("libvpx", {"cpu-used": "-4", "deadline": "realtime"}, 400_000),
 }
 AGAIN = {"fine": ("18", "ultrafast"), "coarse": ("26", "veryfast")}
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import typer
 
@@ -145,7 +144,7 @@ class _Enrolment:
             batch = self.stores.batches.get(None, batch.id)
         ended = batch.items - batch.waiting
         say(f"\nStopped: {ended} items have their outcome so far. The same command goes on:\n"
-            f"{shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
+            f"{shlex.join(['faceline', *sys.argv[1:]])}")
         if batch.waiting and not self.place.own:
             say(f"The service goes on with {batch.waiting} items that it was handed.")
 

@@ -13,8 +13,6 @@ from pipeline.batches.model import BatchItem, ItemState, Outcome, WaitingItem
 from pipeline.batches.statements import CHUNK, DOUBLES, LOCK_BATCH, SET_ITEM, item_of
 from pipeline.gallery.trash import discard_many
 
-_UNUSED = (ItemState.REJECTED, ItemState.CANCELLED)
-
 _UNWANTED = (ItemState.REJECTED, ItemState.CANCELLED)
 
 

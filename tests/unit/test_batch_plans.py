@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine
 
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
@@ -17,9 +15,10 @@ from pipeline.media.directory import DirectoryStore
 from tests.batch_rig import BatchRig, Listed, picture, words
 from tests.gallery_factory import Shelf
 from tests.job_factory import Clock, Queue, add_tenant
+from tests.query_plans import watch
 
 # A whole table, or all items of a batch.
-READS_ALL = re.compile(
+READS_ALL = (
     r"SCAN (batch_items|jobs|images|faces|vectors|discarded)|SEARCH batch_items .*\(batch_id=\?\)"
 )
 
@@ -32,35 +31,12 @@ def sqlite(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def watch(engine: Engine) -> tuple[set[str], dict[str, list[str]]]:
-    """The statements that are run from now on, and of those that read too much how SQLite
-    plans them."""
-    seen: set[str] = set()
-    found: dict[str, list[str]] = {}
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def explain(
-        connection: Connection, _cursor: Any, statement: str, values: Any, _context: Any,
-        many: bool,
-    ) -> None:
-        if statement in seen or not statement.startswith(("SELECT", "UPDATE", "DELETE")):
-            return
-        seen.add(statement)
-        driver: Any = connection.connection.dbapi_connection
-        plan = driver.execute(f"EXPLAIN QUERY PLAN {statement}", values[0] if many else values)
-        steps = [row[3] for row in plan]
-        if any(READS_ALL.search(step) for step in steps):
-            found[statement] = steps
-
-    return seen, found
-
-
 def test_no_step_reads_a_whole_batch(sqlite: Engine, tmp_path: Path) -> None:
     media, clock = DirectoryStore(tmp_path / "media"), Clock()
     shelf = Shelf(sqlite, add_tenant(sqlite, "tenant"), media, clock)
     rig = BatchRig(shelf, Queue(sqlite, shelf.tenant, clock))
     source = Listed([*words("a", "b", "c"), ("copy", picture("a")), ("text", b"text")])
-    seen, found = watch(sqlite)
+    seen, found = watch(sqlite, READS_ALL, ("SELECT", "UPDATE", "DELETE"))
 
     batch = rig.read(source)
     rig.work(unfit=["b"])

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine
 
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.migrate import upgrade
@@ -19,10 +18,9 @@ from pipeline.gallery.sweep import Sweep
 from pipeline.media.directory import DirectoryStore
 from tests.gallery_factory import Shelf
 from tests.job_factory import Clock, add_tenant
+from tests.query_plans import watch
 
-TABLES = ("images", "faces", "vectors", "bindings", "changes", "collections", "discarded", "jobs")
-
-EXPLAINED = ("SELECT", "INSERT", "UPDATE", "DELETE")
+WHOLE_TABLE = "^SCAN (images|faces|vectors|bindings|changes|collections|discarded|jobs)"
 
 
 @pytest.fixture
@@ -33,34 +31,10 @@ def sqlite(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def watch(engine: Engine) -> tuple[set[str], dict[str, list[str]]]:
-    """The statements that are run from now on, and of those that read a whole table how
-    SQLite plans them."""
-    seen: set[str] = set()
-    scans: dict[str, list[str]] = {}
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def explain(
-        connection: Connection, _cursor: Any, statement: str, values: Any, _context: Any,
-        many: bool,
-    ) -> None:
-        if statement in seen or not statement.startswith(EXPLAINED):
-            return
-        seen.add(statement)
-        driver: Any = connection.connection.dbapi_connection
-        plan = driver.execute(f"EXPLAIN QUERY PLAN {statement}", values[0] if many else values)
-        steps = [row[3] for row in plan]
-        scanned = [step for step in steps if step.startswith(tuple(f"SCAN {t}" for t in TABLES))]
-        if scanned:
-            scans[statement] = scanned
-
-    return seen, scans
-
-
 def test_nothing_reads_a_whole_table(sqlite: Engine, tmp_path: Path) -> None:
     media = DirectoryStore(tmp_path / "media")
     shelf = Shelf(sqlite, add_tenant(sqlite, "tenant"), media, Clock())
-    seen, scans = watch(sqlite)
+    seen, scans = watch(sqlite, WHOLE_TABLE)
 
     use(shelf)
     galleries = GalleryStore(sqlite, media)

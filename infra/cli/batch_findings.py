@@ -71,9 +71,10 @@ def _sentence(search: Search, listed: int, batch: Batch) -> str:
     more = "" if listed >= total else (
         f"; `faceline batches show {batch.id[:8]} --json` lists more"
     )
+    noun = "finding" if total == 1 else "findings"
     done = f"{search.refused} items were refused" if search.refused else "Nothing was changed"
     return (
-        f"{searched}: {total} findings, {chance(search)}{more}. {done}: look at them."
+        f"{searched}: {total} {noun}, {chance(search)}{more}. {done}: look at them."
     )
 
 

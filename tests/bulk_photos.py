@@ -184,13 +184,17 @@ def _backdrops() -> tuple[Pixels, ...]:
     draw = np.random.default_rng(5)
     pages = []
     width, height = (side * 13 // 10 for side in LARGE)
-    for _ in range(6):
-        page = np.zeros((height, width, 3), np.float32)
+    grain = np.tile(draw.normal(0, 3, (256, 256, 3)), (height // 256 + 1, width // 256 + 1, 1))
+    grain = grain[:height, :width].astype(np.float32)
+    for _ in range(4):
+        coarse = np.zeros((height // 4, width // 4, 3), np.float32)
         for cells, weight in ((3, 60.0), (9, 25.0), (40, 10.0), (300, 5.0)):
-            coarse = draw.standard_normal((cells, cells, 3)).astype(np.float32)
-            page += weight * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        page += 110 + draw.normal(0, 2.5, page.shape).astype(np.float32)
-        pages.append(page.clip(0, 255).astype(np.uint8))
+            blobs = draw.standard_normal((cells, cells, 3)).astype(np.float32)
+            coarse += weight * cv2.resize(
+                blobs, (width // 4, height // 4), interpolation=cv2.INTER_CUBIC
+            )
+        page = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR) + grain
+        pages.append((page + 110).clip(0, 255).astype(np.uint8))
     return tuple(pages)
 
 
@@ -298,7 +302,9 @@ def main() -> None:
     parser.add_argument("--large", type=float, default=0.0, help="share of about 2 megapixels")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    recipe = Recipe(options.count, options.seed, options.people, options.large)
+    recipe = Recipe(
+        options.count, options.seed, people=options.people, large=options.large
+    )
     truth = write(options.folder, recipe, options.faces)
     write_truth(options.folder.with_name(options.folder.name + ".jsonl"), truth)
     sys.stdout.write(json.dumps(summary(truth)) + "\n")

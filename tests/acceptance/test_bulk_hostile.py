@@ -12,7 +12,7 @@ import pytest
 from tests.bulk_rig import Rig, check_gallery, open_rig
 from tests.hostile_sources import MAKERS, obey_modes, outcome
 
-TINY = 40  # `tests.benchmarks.bulk_hostile` has 100,000
+TINY = 20  # `tests.benchmarks.bulk_hostile` has 100,000
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from tests.bulk_rig import (
     wrong_outcomes,
 )
 
-PHOTOS = 100  # `tests.benchmarks.bulk_whole` has 10,000
-SMALL, LARGE = 24, 200
+PHOTOS = 70  # `tests.benchmarks.bulk_whole` has 10,000
+SMALL, LARGE = 16, 160
 WITHIN_S = 120.0
 
 

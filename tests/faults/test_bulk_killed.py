@@ -13,7 +13,7 @@ from tests.bulk_rig import check_gallery, check_progress, open_rig, wrong_outcom
 
 pytestmark = pytest.mark.heavy
 
-PHOTOS = 120  # `tests.benchmarks.bulk_whole --kills 3` has 10,000
+PHOTOS = 90  # `tests.benchmarks.bulk_whole --kills 3` has 10,000
 KILLS = 1  # of each
 
 

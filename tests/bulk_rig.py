@@ -111,7 +111,7 @@ class Rig:
     stack: Stack
     parts: dict[str, Process] = field(default_factory=dict)
     cli: Enrolment | None = None
-    _runs: int = 0
+    _begun: list[Enrolment] = field(default_factory=list)
 
     def start_bulk(self, concurrency: int = 2, **settings: Any) -> Process:
         self.parts["bulk"] = self.stack.yard.worker(
@@ -143,8 +143,7 @@ class Rig:
         prepare: Callable[[], None] | None = None,
     ) -> Enrolment:
         """`faceline enroll SOURCE`, begun."""
-        self._runs += 1
-        log = self.stack.yard.folder / f"cli-{self._runs:02d}.log"
+        log = self.stack.yard.folder / f"cli-{len(self._begun) + 1:02d}.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", "enroll", str(source), "--tenant", tenant,
@@ -153,6 +152,7 @@ class Rig:
                 stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=prepare,
             )
         self.cli = Enrolment(process, log)
+        self._begun.append(self.cli)
         return self.cli
 
     # -- looking ------------------------------------------------------------------
@@ -200,8 +200,8 @@ class Rig:
         return found
 
     def close(self) -> None:
-        if self.cli is not None:
-            self.cli.kill()
+        for cli in self._begun:
+            cli.kill()
         for part in self.parts.values():
             part.kill()
 

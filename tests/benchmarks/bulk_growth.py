@@ -190,8 +190,10 @@ def cpu_s(rig: Rig) -> dict[str, float]:
 
 def cost_of(rig: Rig, source: Path) -> tuple[int, dict[str, float]]:
     """(items, processor seconds by part) of one command, from its first item to the end of
-    the last, the index's to follow included. What it takes to start, and to search
+    the last, the index's to follow included; seconds by the clock of the same (`wall`), and
+    with the start of the command (`whole`). What it takes to start, and to search
     the batch for doubles when it is done (`after`), is paid once a batch."""
+    started = time.monotonic()
     earlier, cli = rig.batch(), rig.enrol(source)
     while (batch := rig.batch()) in ("", earlier) or not rig.counts(batch)[0]["items"]:
         assert cli.running, cli.log.read_text()[-2000:]
@@ -199,14 +201,14 @@ def cost_of(rig: Rig, source: Path) -> tuple[int, dict[str, float]]:
     before, began = cpu_s(rig), time.monotonic()
     while cli.running and not _all_ended(rig, batch):
         time.sleep(POLL_S)
-    done, seconds = cpu_s(rig), time.monotonic() - began
+    done, ended = cpu_s(rig), time.monotonic()
     cli.wait()
     time.sleep(SETTLE_S)
     last = cpu_s(rig)
     spent = {part: done[part] - before[part] for part in before if part in done}
     if "index" in spent:
         spent["index"] += last["index"] - done["index"]
-    spent["wall"] = seconds
+    spent["wall"], spent["whole"] = ended - began, ended - started
     spent["after"] = sum(last[part] - done[part] for part in last if part != "index")
     return rig.counts(batch)[0]["items"], spent
 
@@ -297,7 +299,7 @@ def _figures(costs: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
             "cpu_ms_per_item": round(statistics.median(totals), 2),
             "by_part": {
                 part: round(statistics.median(each.get(part, 0.0) for each in rounds), 2)
-                for part in rounds[0] if part != "wall"
+                for part in rounds[0] if part not in ("wall", "whole")
             },
             "upkeep_share": round(
                 statistics.median(each["upkeep"] / each["wall"] for each in rounds), 4

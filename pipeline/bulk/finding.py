@@ -40,8 +40,8 @@ class Finder:
         if self._steps is None or _is_narrow(picture):
             return detect(picture, self._pack.detector())
         steps = self._steps
-        found = [_at(picture, size, steps, steps.threshold) for size in steps.sizes]
-        return _faces(steps.choose(Candidates.joined(found)))
+        found = [look_at(picture, size, steps, steps.threshold) for size in steps.sizes]
+        return faces_of(steps.choose(Candidates.joined(found)))
 
     def largest_face(self, picture: Picture) -> list[Face]:
         """The largest face, first, and those that were seen with it; empty when there is
@@ -49,18 +49,18 @@ class Finder:
         if self._steps is None or self._steps.unbeaten is None or _is_narrow(picture):
             return self.all_faces(picture)
         self.pictures += 1
-        coarse = _at(picture, self._steps.sizes[0], self._steps, FAINT)
+        coarse = look_at(picture, self._steps.sizes[0], self._steps, FAINT)
         seen = self._steps.choose(_above(coarse, self._steps.threshold))
-        faces = _faces(seen)
+        faces = faces_of(seen)
         if faces and self._is_certain(faces[0], picture, coarse, self._steps):
             self.short += 1
             return faces
-        large = bool(faces) and _share(faces[0].box, picture) >= LARGE
+        large = bool(faces) and share_of(faces[0].box, picture) >= LARGE
         finer = [
-            _at(picture, size, self._steps, self._steps.threshold, large_only=large)
+            look_at(picture, size, self._steps, self._steps.threshold, large_only=large)
             for size in self._steps.sizes[1:]
         ]
-        return _faces(self._steps.choose(Candidates.joined([
+        return faces_of(self._steps.choose(Candidates.joined([
             _above(coarse, self._steps.threshold), *finer
         ])))
 
@@ -70,7 +70,7 @@ class Finder:
         """Whether no other size could give a better box of this face, nor a larger face."""
         box = largest.box
         unbeaten = steps.unbeaten
-        if unbeaten is None or largest.score < unbeaten.score_of(_share(box, picture)):
+        if unbeaten is None or largest.score < unbeaten.score_of(share_of(box, picture)):
             return False
         own = np.array([box.left, box.top, box.right, box.bottom], np.float32)
         others: list[bool] = [
@@ -85,7 +85,8 @@ def _area(box: NDArray[np.float32]) -> float:
     return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
-def _share(box: Box, picture: Picture) -> float:
+def share_of(box: Box, picture: Picture) -> float:
+    """The side of a square as large as ``box``, of the picture's longer side."""
     return math.sqrt(box.area) / float(max(picture.shape[:2]))
 
 
@@ -94,7 +95,7 @@ def _is_narrow(picture: Picture) -> bool:
     return bool(max(height, width) > NARROW * min(height, width))
 
 
-def _at(
+def look_at(
     picture: Picture, size: int, steps: StepDetector, threshold: float, *,
     large_only: bool = False,
 ) -> Candidates:
@@ -116,7 +117,7 @@ def _above(candidates: Candidates, threshold: float) -> Candidates:
     return Candidates(candidates.boxes[kept], candidates.scores[kept], candidates.points[kept])
 
 
-def _faces(chosen: Candidates) -> list[Face]:
+def faces_of(chosen: Candidates) -> list[Face]:
     """Largest first."""
     rows = zip(chosen.boxes, chosen.scores, chosen.points, strict=True)
     return largest_first(

@@ -1,0 +1,149 @@
+"""Which detector sizes give the boxes of which others.
+
+    python -m tests.benchmarks.detector_sizes --portraits 2000 --photos 60
+
+First: of a large face that scores high at 128, does 640 ever score higher? That is what
+`Unbeaten` in pipeline/sessions/scrfd_steps.py says of the detector of `edge`. Asked of
+portraits made from the test pictures and, of people whom nobody looked at when the line was
+drawn, from the aligned crops. Then: how far embeddings move from those of both sizes when
+others are looked at, or a JPEG is decoded at half its size (the whole picture, 1632 x 1224).
+Prints a JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.bulk.finding import faces_of, look_at, share_of
+from pipeline.config import Settings
+from pipeline.sessions import registry
+from pipeline.sessions.base import Candidates, HasSteps, Pack, StepDetector
+from pipeline.stages.align import align_faces
+from pipeline.stages.detect import detect
+from pipeline.stages.embed import embed
+from pipeline.types import Embedding, Face, Picture
+from tests.benchmarks.bulk_speed import LARGE, write_photos
+from tests.benchmarks.yardsticks import photos
+from tests.conftest import models_directory
+from tests.single_path import overlap
+from tests.varied_photos import originals, portrait
+
+SAME = 0.4  # of what two boxes cover: they are of one face
+
+WAYS = {
+    "128, 320": ((128, 320), False), "320": ((320,), False), "448": ((448,), False),
+    "128, 640, half the JPEG": ((128, 640), True),
+}
+
+
+def portraits(folder: Path, count: int, seed: int) -> Iterator[Picture]:
+    """Half of them of the test pictures, half of the aligned crops."""
+    chance = np.random.default_rng(seed)
+    pictures = originals(folder)
+    crops = sorted((folder / "lfw_aligned").rglob("*.jpg"))
+    for number in range(count):
+        if number % 2:
+            page = pictures[chance.integers(len(pictures))]
+        else:
+            crop = cv2.imread(str(crops[chance.integers(len(crops))]))
+            assert crop is not None
+            above, below, left, right = (int(side) for side in chance.integers(0, 110, 4))
+            page = cv2.copyMakeBorder(crop, above, below, left, right, cv2.BORDER_REFLECT)
+        yield np.ascontiguousarray(portrait(page, chance, pictures, crops), np.uint8)
+
+
+def found(picture: Picture, sizes: Sequence[int], steps: StepDetector) -> list[Face]:
+    each = [look_at(picture, size, steps, steps.threshold) for size in sizes]
+    return faces_of(steps.choose(Candidates.joined(each)))
+
+
+def beaten(folder: Path, options: argparse.Namespace, steps: StepDetector) -> dict[str, Any]:
+    """Of the faces beyond the line: how many, and by how much 640 scored more."""
+    assert steps.unbeaten is not None
+    beyond, excess = 0, []
+    for picture in portraits(folder, options.portraits, options.seed):
+        first = found(picture, steps.sizes[:1], steps)[:1]
+        if not first:
+            continue
+        face, share = first[0], share_of(first[0].box, picture)
+        if face.score < steps.unbeaten.score_of(share):
+            continue
+        beyond += 1
+        others = found(picture, steps.sizes[1:], steps)
+        excess += [
+            other.score - face.score for other in others if overlap(other.box, face.box) > SAME
+        ]
+    return {
+        "portraits": options.portraits, "beyond_the_line": beyond,
+        "beaten": sum(each > 0 for each in excess),
+        "closest": round(max(excess, default=0.0), 4),
+    }
+
+
+def moved(folder: Path, options: argparse.Namespace, pack: Pack, steps: StepDetector) -> Any:
+    """Cosines to the embedding of both sizes, for each way."""
+    cosines: dict[str, list[float]] = {way: [] for way in WAYS}
+    sources = [path for path in photos(folder / "photos") if path.parent != folder / "photos"]
+    with tempfile.TemporaryDirectory() as made:
+        write_photos(Path(made), sources, options.photos, LARGE, options.seed)
+        for path in photos(Path(made)):
+            data = np.frombuffer(path.read_bytes(), np.uint8)
+            full = decoded(data, cv2.IMREAD_COLOR)
+            half = decoded(data, cv2.IMREAD_REDUCED_COLOR_2)
+            expected = embedding(full, detect(full, pack.detector()), pack)
+            for way, (sizes, reduced) in WAYS.items():
+                picture = half if reduced else full
+                seen = embedding(picture, found(picture, sizes, steps), pack)
+                cosines[way].append(float(expected @ seen))
+    return {
+        way: {
+            "least": round(min(each), 3), "median": round(float(np.median(each)), 4),
+            "above_0.995": round(float(np.mean(np.array(each) > 0.995)), 2),
+        }
+        for way, each in cosines.items()
+    }
+
+
+def decoded(data: Any, flag: int) -> Picture:
+    picture = cv2.imdecode(data, flag)
+    assert picture is not None
+    return np.asarray(picture, np.uint8)
+
+
+def embedding(picture: Picture, faces: Sequence[Face], pack: Pack) -> Embedding:
+    """Of the first face; of none, zeros."""
+    embedder = pack.embedder()
+    if not faces:
+        return np.zeros(embedder.dimension, np.float32)
+    return np.asarray(embed(align_faces(picture, list(faces[:1]), embedder), embedder)[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=Path, default=Path("../shared/faces"))
+    parser.add_argument("--portraits", type=int, default=2000)
+    parser.add_argument("--photos", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    settings = Settings(models=str(models_directory()), pack="edge")
+    pack = registry.load(registry.choose(settings), settings)
+    assert isinstance(pack, HasSteps)
+    steps = pack.step_detector()
+    assert steps is not None
+    print(json.dumps({
+        "unbeaten": beaten(options.faces, options, steps),
+        "moved": moved(options.faces, options, pack, steps),
+    }, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -28,6 +28,9 @@ BACKENDS = tuple(os.environ.get("FACELINE_TEST_DATABASE", "sqlite,postgresql").s
 
 ONE_DATABASE = pytest.mark.parametrize("backend", BACKENDS[:1], indirect=True, scope="session")
 
+# For what takes long and has its like on the first.
+LAST_DATABASE = pytest.mark.parametrize("backend", BACKENDS[-1:], indirect=True, scope="session")
+
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 import redis
 
-from tests.databases import ONE_DATABASE
+from tests.databases import LAST_DATABASE, ONE_DATABASE
 from tests.faults.conftest import MakeYard, open_ledger
 from tests.faults.ledger import Ledger, check_nothing_lost
 from tests.servers import RedisServer
@@ -140,6 +140,7 @@ def test_workers_killed_and_redis_wiped(
         check_nothing_lost(ledger, accepted)
 
 
+@LAST_DATABASE
 def test_workers_and_redis_killed(
     yard: Yard, ledger: Ledger, group: Group, redis_server: RedisServer,
     tiny_pictures: list[bytes],

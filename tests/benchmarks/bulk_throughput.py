@@ -4,8 +4,9 @@
 
 Every source holds other photos of the same people. Sizes and workers take turns, round
 after round in one run; the first round loads everything and is not counted. Rates are
-of a whole command, from its start to its end; the processor time an item of each part
-says what a machine with nothing else to do could reach. Prints a JSON object.
+of a command, from its start until its last photo can be found; the processor time an
+item of each part says what a machine with nothing else to do could reach. Prints a JSON
+object.
 """
 
 from __future__ import annotations

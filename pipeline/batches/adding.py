@@ -11,13 +11,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pipeline.batches.marks import name_mark, picture_mark
-from pipeline.batches.model import OPERATION, Batch, ItemState, NewItem
+from pipeline.batches.model import OPERATION, Batch, ItemState, JsonObject, NewItem
 from pipeline.batches.statements import FACES_OF, INSERT_ITEMS, ORIGINALS, SET_ITEM
 from pipeline.gallery.changes import Writer
 from pipeline.gallery.collections import bind_pairs, find_collections, note_faces
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.rows import accepted, new_row
 from pipeline.jobs.statements import INSERT
+from pipeline.plans import Stage
 from pipeline.secrets import DataKey
 
 # Nothing of an erased person is kept, whoever brings the picture again.
@@ -26,23 +27,27 @@ _UNSAID = dict.fromkeys(
 )
 
 
-def chunk_job(batch: Batch, numbers: Sequence[int]) -> NewJob:
-    """The job that enrols these items; it is nobody's call and is not charged."""
-    return NewJob(
-        tenant_id=batch.tenant_id, operation=OPERATION, dialect="", stage=OPERATION,
-        params={"batch": batch.id, "items": list(numbers)}, media=(),
-        request_id=uuid.uuid4().hex, digest="",
-    )
-
-
 def submit_chunk(
     connection: Connection, batch: Batch, numbers: Sequence[int], now: float,
     attempts: int = 0,
 ) -> Job:
     """Queue a job for items; their rows are the caller's to change (``job_id``).
     ``attempts`` is how often it is taken to have killed its worker."""
-    new = chunk_job(batch, numbers)
-    values = {**new_row(new, uuid.uuid4().hex, now), "attempts": attempts}
+    params = {"items": list(numbers)}
+    return submit_job(connection, batch, OPERATION, params, now, attempts=attempts)
+
+
+def submit_job(
+    connection: Connection, batch: Batch, operation: str, params: JsonObject, now: float,
+    **columns: object,
+) -> Job:
+    """Queue a job of a batch for the workers of whole sources; it is nobody's call and is
+    not charged. ``columns`` of its row are other than a new job's."""
+    new = NewJob(
+        tenant_id=batch.tenant_id, operation=operation, dialect="", stage=Stage.BULK.value,
+        params={"batch": batch.id, **params}, media=(), request_id=uuid.uuid4().hex, digest="",
+    )
+    values = {**new_row(new, uuid.uuid4().hex, now), **columns}
     return accepted(new, connection.execute(INSERT, values).scalar_one(), values)
 
 
@@ -161,8 +166,6 @@ def steps(items: Iterable[NewItem], again: set[int]) -> dict[str, int]:
     return {
         "more_items": counts.total() - len(again),
         "more_waiting": counts[ItemState.WAITING] - len(again),
-        "more_enrolled": 0,
         "more_duplicate": counts[ItemState.DUPLICATE],
         "more_rejected": counts[ItemState.REJECTED],
-        "more_cancelled": 0,
     }

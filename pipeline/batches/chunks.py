@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Engine
 
 from pipeline.batches.model import BatchItem, JsonObject, Options
-from pipeline.batches.statements import CHUNK, FIND_BATCH, batch_of, item_of
+from pipeline.batches.statements import CHUNK, find_batch, item_of
 from pipeline.database.engine import reading
 from pipeline.gallery.entering import check_model
 from pipeline.types import VectorModel
@@ -29,11 +29,11 @@ class Chunks:
         numbers: none when the batch is gone."""
         batch_id, numbers = chunk_of(params)
         with reading(self._engine) as connection:
-            row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
-            if row is None:
+            batch = find_batch(connection, batch_id)
+            if batch is None:
                 return Options(), []
             rows = connection.execute(CHUNK, {"batch": batch_id, "numbers": list(numbers)})
-            return batch_of(row).options, [item_of(each) for each in rows]
+            return batch.options, [item_of(each) for each in rows]
 
 
 def chunk_of(params: JsonObject) -> tuple[str, Sequence[int]]:

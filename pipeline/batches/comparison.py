@@ -23,11 +23,11 @@ from sqlalchemy import (
 )
 
 from pipeline.batches.model import Batch, ItemState
-from pipeline.batches.statements import FIND_BATCH, batch_of
+from pipeline.batches.statements import find_batch
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, faces, vectors
-from pipeline.errors import PackMismatch
-from pipeline.gallery.changes import VALUE_BYTES, last_model, read_vector
+from pipeline.gallery.changes import VALUE_BYTES, read_vector
+from pipeline.gallery.entering import check_model
 from pipeline.secrets import DataKey, KeySource
 from pipeline.types import VectorModel
 
@@ -158,8 +158,7 @@ class Comparison:
     def batch(self, batch_id: str) -> Batch | None:
         """The batch; None when it is gone."""
         with reading(self._engine) as connection:
-            row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
-        return None if row is None else batch_of(row)
+            return find_batch(connection, batch_id)
 
     def extent(self, batch: Batch) -> Extent:
         asked = {"batch": batch.id, "tenant": batch.tenant_id}
@@ -171,9 +170,7 @@ class Comparison:
     def check_model(self, batch: Batch, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when the gallery's vectors come from another model."""
         with reading(self._engine) as connection:
-            there = last_model(connection, batch.tenant_id)
-        if there is not None and there != model:
-            raise PackMismatch(f"The gallery was made with the pack {there.pack!r}.")
+            check_model(connection, batch.tenant_id, model)
 
     def own(self, batch: Batch, after: int, most: int) -> tuple[FaceRows, int]:
         """The faces of some ``most`` items of the batch past the number ``after``, and the

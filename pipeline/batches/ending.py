@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from pipeline.batches.model import GONE, Batch, BatchState, ItemState
-from pipeline.batches.statements import COUNT, DOUBLES, LOCK_BATCH, SET_BATCH, batch_of
+from pipeline.batches.statements import COUNT, DOUBLES, SET_BATCH, batch_of, lock_batch
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches
 from pipeline.errors import BatchBusy, BatchNotFound
@@ -160,7 +160,7 @@ def expired(engine: Engine, now: float, older_than_s: float, limit: int) -> list
 
 
 def _locked(connection: Connection, batch_id: str) -> Batch:
-    row = connection.execute(LOCK_BATCH, {"batch": batch_id}).one_or_none()
-    if row is None:
+    batch = lock_batch(connection, batch_id)
+    if batch is None:
         raise BatchNotFound
-    return batch_of(row)
+    return batch

@@ -9,7 +9,6 @@ faces, without their names: erasing either face erases the finding.
 from __future__ import annotations
 
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,15 +18,13 @@ from typing import Any, Literal
 import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
+from pipeline.batches.adding import submit_job
 from pipeline.batches.model import Batch, BatchState, JsonObject
-from pipeline.batches.statements import LOCK_BATCH, batch_of
+from pipeline.batches.statements import lock_batch
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batches, faces, findings, jobs
-from pipeline.jobs.model import ENDED, Job, JobState, NewJob
-from pipeline.jobs.rows import accepted, new_row
-from pipeline.jobs.statements import INSERT
+from pipeline.jobs.model import ENDED, Job, JobState
 from pipeline.operations import Parameters
-from pipeline.plans import Stage
 
 OPERATION = "doubles"
 """Of the jobs that search a batch. ``params``: ``{"batch": id}``."""
@@ -64,6 +61,13 @@ class NewFinding:
     number: int | None = None
 
 
+def strength(kind: Kind, cosine: float | None) -> float:
+    """How sure a finding is: of one person the more alike, of two the less; equal pictures
+    (None) are as alike as can be."""
+    alike = 1.0 if cosine is None else cosine
+    return -alike if kind in (Kind.TWO_PEOPLE, Kind.ODD_FACE) else alike
+
+
 class Search(Parameters, frozen=True, kw_only=True):
     """How far a batch's search is: what ``batches.findings`` holds.
 
@@ -76,9 +80,9 @@ class Search(Parameters, frozen=True, kw_only=True):
     table. ``false_findings`` pairs of strangers are expected among what was found.
 
     The faces of the batch are held a block at a time, from the item after ``held`` on, and
-    compared with all from the label after ``against`` on. ``compared``
-        pairs are done, ``through`` is their share. ``found`` counts what was found of each
-    kind, ``listed`` what was listed, ``refused`` the items that were refused for it.
+    compared with all from the label after ``against`` on. ``compared`` pairs are done,
+    ``through`` is their share. ``found`` counts what was found of each kind, ``listed``
+    what was listed, ``refused`` the items that were refused for it.
     """
 
     state: Literal["searching", "done", "failed"] = "searching"
@@ -165,7 +169,7 @@ class FindingSearches:
 
     def _begin(self, batch_id: str) -> list[Job]:
         with writing(self._engine) as connection:
-            batch = _locked(connection, batch_id)
+            batch = lock_batch(connection, batch_id)
             if batch is None or batch.state is not BatchState.DONE:
                 return []
             before = search_of(batch)
@@ -189,7 +193,7 @@ class FindingSearches:
             return
         reason = "job_lost" if row is None else row.error_code or row.state
         with writing(self._engine) as connection:
-            batch = _locked(connection, batch_id)
+            batch = lock_batch(connection, batch_id)
             now = None if batch is None else search_of(batch)
             if now is not None and now.state == "searching" and now.job == search.job:
                 _keep(connection, batch_id, changed(now, state="failed", reason=reason))
@@ -198,7 +202,7 @@ class FindingSearches:
 def begin_again(engine: Engine, batch_id: str) -> bool:
     """Have a search that failed begun anew by upkeep; False when there is none such."""
     with writing(engine) as connection:
-        batch = _locked(connection, batch_id)
+        batch = lock_batch(connection, batch_id)
         search = None if batch is None else search_of(batch)
         if search is None or search.state != "failed":
             return False
@@ -214,18 +218,8 @@ def _current(search: Search, counted: Any) -> bool:
 
 
 def _submit(connection: Connection, batch: Batch, now: float) -> Job:
-    new = NewJob(
-        tenant_id=batch.tenant_id, operation=OPERATION, dialect="", stage=Stage.BULK.value,
-        params={"batch": batch.id}, media=(), request_id=uuid.uuid4().hex, digest="",
-    )
     # Published never: the reconciler rings for it at once.
-    values = {**new_row(new, uuid.uuid4().hex, now), "published_at": 0.0}
-    return accepted(new, connection.execute(INSERT, values).scalar_one(), values)
-
-
-def _locked(connection: Connection, batch_id: str) -> Batch | None:
-    row = connection.execute(LOCK_BATCH, {"batch": batch_id}).one_or_none()
-    return None if row is None else batch_of(row)
+    return submit_job(connection, batch, OPERATION, {}, now, published_at=0.0)
 
 
 def _keep(connection: Connection, batch_id: str, search: Search) -> None:
@@ -245,7 +239,7 @@ def changed(search: Search, **values: Any) -> Search:
 def going(connection: Connection, job: Job) -> tuple[Batch, Search] | None:
     """The batch that a job searches, locked until the transaction ends, and how far it is;
     None when the search is not this job's (any more)."""
-    batch = _locked(connection, job.params["batch"])
+    batch = lock_batch(connection, job.params["batch"])
     search = None if batch is None else search_of(batch)
     if batch is None or search is None or batch.state is not BatchState.DONE:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine, and_, func, select
 
-from pipeline.batches.findings import Kind
+from pipeline.batches.findings import Kind, strength
 from pipeline.batches.model import ItemState, JsonObject
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, faces, findings, images
@@ -94,10 +94,8 @@ def _add(found: dict[tuple[object, ...], Finding], one: Finding) -> None:
 
 
 def _order(finding: Finding) -> tuple[str, float]:
-    """By kind, then what is surest first: of one person the most alike, of two the least."""
-    cosine = 1.0 if finding.cosine is None else finding.cosine
-    apart = finding.kind in (Kind.TWO_PEOPLE, Kind.ODD_FACE)
-    return finding.kind.value, cosine if apart else -cosine
+    """By kind, then what is surest first."""
+    return finding.kind.value, -strength(finding.kind, finding.cosine)
 
 
 def notes_of(engine: Engine, batch_id: str, limit: int = 25_000) -> dict[int, str]:

@@ -23,7 +23,6 @@ from pipeline.batches.model import (
 from pipeline.batches.statements import (
     BATCH_COLUMNS,
     ENROLLED,
-    FIND_BATCH,
     IN_FLIGHT,
     ITEM_COLUMNS,
     MARKS,
@@ -32,6 +31,7 @@ from pipeline.batches.statements import (
     REASONS,
     UNFIT,
     batch_of,
+    find_batch,
     item_of,
 )
 from pipeline.database.engine import reading
@@ -62,8 +62,7 @@ class BatchReader:
         if not BATCH_ID.fullmatch(batch_id):
             return None
         with reading(self._engine) as connection:
-            row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
-        return None if row is None else batch_of(row)
+            return find_batch(connection, batch_id)
 
     def get(self, tenant_id: int | None, batch_id: str) -> Batch:
         """A tenant's batch; None: anybody's. Raises ``BatchNotFound``."""

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from pipeline.batches import ending
 from pipeline.batches.model import BatchItem, ItemState, Outcome, WaitingItem
-from pipeline.batches.statements import CHUNK, DOUBLES, LOCK_BATCH, SET_ITEM, item_of
+from pipeline.batches.statements import CHUNK, DOUBLES, SET_ITEM, item_of, lock_batch
 from pipeline.gallery.trash import discard_many
 
 _UNWANTED = (ItemState.REJECTED, ItemState.CANCELLED)
@@ -22,7 +22,7 @@ def lock_items(
     """Those of a chunk's items that still wait, in order of their numbers. The first thing
     of a chunk's effect after ``gallery.changes.take``: holds the batch's row until the
     transaction ends. Empty when the batch is gone."""
-    if connection.execute(LOCK_BATCH, {"batch": batch_id}).one_or_none() is None:
+    if lock_batch(connection, batch_id) is None:
         return []
     items = _waiting(connection, batch_id, numbers)
     wanted = {item.number: [item.about.collection] for item in items}

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Row, exists, select, update
 from pipeline.batches.adding import submit_chunk
 from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, Outcome
 from pipeline.batches.settling import lock_items, settle_items
-from pipeline.batches.statements import FIND_BATCH, WAITS, batch_of
+from pipeline.batches.statements import WAITS, find_batch
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches, jobs
 from pipeline.errors import JobCrashed
@@ -75,8 +75,8 @@ class Splitter:
             each.item for each in lock_items(connection, batch_id, numbers)
             if each.item.job_id == job_id
         ]
-        row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
-        if not items or row is None or (job is not None and not _has_ended(job)):
+        batch = find_batch(connection, batch_id)
+        if not items or batch is None or (job is not None and not _has_ended(job)):
             return []
         if job is not None and job.state == JobState.CANCELLED:
             self._settle(connection, items, ItemState.CANCELLED)
@@ -84,7 +84,7 @@ class Splitter:
         if len(items) == 1 and job is not None and job.error_code is not None:
             self._settle(connection, items, ItemState.REJECTED, job.error_code, _said(job))
             return []
-        return self._split(connection, batch_of(row), items)
+        return self._split(connection, batch, items)
 
     def _settle(
         self, connection: Connection, items: Sequence[BatchItem], state: ItemState,

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import BindParameter, Row, bindparam, case, func, insert, null, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
 
 from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, Options
 from pipeline.database.schema import batch_items, batches, faces, images
@@ -163,6 +174,17 @@ REASONS = (
     .where(OF_BATCH)
     .group_by(batch_items.c.state, batch_items.c.reason)
 )
+
+
+def find_batch(connection: Connection, batch_id: str) -> Batch | None:
+    row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
+    return None if row is None else batch_of(row)
+
+
+def lock_batch(connection: Connection, batch_id: str) -> Batch | None:
+    """The batch, whose row is held until the transaction ends."""
+    row = connection.execute(LOCK_BATCH, {"batch": batch_id}).one_or_none()
+    return None if row is None else batch_of(row)
 
 
 def batch_of(row: Row[*tuple[Any, ...]]) -> Batch:

@@ -16,16 +16,15 @@ from pipeline.batches.adding import Adding, steps
 from pipeline.batches.model import Batch, BatchState, ItemState, JsonObject, NewItem, Options
 from pipeline.batches.reader import BatchReader
 from pipeline.batches.statements import (
-    COUNT,
     FIND_FINGERPRINT,
     INSERT_BATCH,
     LET_GO,
-    LOCK_BATCH,
     RENEW,
     SET_BATCH,
     STATES,
     TAKE_OVER,
     batch_of,
+    lock_batch,
 )
 from pipeline.database.engine import reading, writing
 from pipeline.errors import (
@@ -141,10 +140,10 @@ class BatchStore(BatchReader):
                 items, gone = adding.resolve_doubles(items, writer)
             jobs, of = adding.submit(items, chunk)
             adding.write(items, of, gone, again)
-            row = connection.execute(
-                COUNT, {"batch": batch.id, "now": self._clock(), **steps(items, again)}
-            ).one()
-        return Added(batch_of(row), tuple(jobs))
+            counted = ending.count(
+                connection, batch.id, self._clock(), **steps(items, again)
+            )
+        return Added(counted, tuple(jobs))
 
     def exhaust(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
         """The source is read to its end: what was to be read again and was not there is
@@ -225,10 +224,9 @@ class BatchStore(BatchReader):
 
 def _hold(connection: Connection, batch_id: str, submitter: str) -> Batch:
     """The batch's row, held until the transaction ends."""
-    row = connection.execute(LOCK_BATCH, {"batch": batch_id}).one_or_none()
-    if row is None:
+    batch = lock_batch(connection, batch_id)
+    if batch is None:
         raise BatchNotFound
-    batch = batch_of(row)
     if batch.state is BatchState.CANCELLED:
         raise BatchCancelled
     if batch.submitter != submitter or batch.state is not BatchState.READING:

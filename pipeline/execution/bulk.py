@@ -18,7 +18,7 @@ from pipeline.batches.settling import lock_items, settle_items
 from pipeline.bulk.engine import BulkTools, Seen, Wanted, look
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound, TaskUnsupported
 from pipeline.execution.carry import Carry, Conclusion, Looked, Toolbox
-from pipeline.execution.outcomes import model_of, quality_json
+from pipeline.execution.outcomes import model_of, new_face
 from pipeline.gallery.changes import take
 from pipeline.gallery.entering import Entered, enter
 from pipeline.gallery.keep import default_image_id
@@ -178,13 +178,8 @@ def _faces(
     for face, jpeg, quality, embedding in each:
         name = tools.media.name(job.tenant_id, jpeg)
         met[name] += 1
-        yield NewFace(
-            box=face.box,
-            landmarks=[[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
-            score=float(face.score), quality=quality_json(quality),
-            face_key=keys.face_media(job.tenant_id, owner, met[name], name),
-            embedding=embedding, name=item.about.name,
-        )
+        key = keys.face_media(job.tenant_id, owner, met[name], name)
+        yield new_face(face, quality, embedding, key=key, name=item.about.name)
 
 
 def _enrol(

@@ -20,6 +20,7 @@ from pipeline.batches.findings import (
     going,
     record,
     search_of,
+    strength,
 )
 from pipeline.batches.model import Batch, ItemState
 from pipeline.batches.refusing import refuse
@@ -298,7 +299,4 @@ def _stronger(one: NewFinding, two: NewFinding) -> NewFinding:
 
 
 def _strength(found: NewFinding) -> float:
-    """How sure a finding is: of one person the more alike, of two the less."""
-    cosine = 1.0 if found.cosine is None else found.cosine
-    apart = found.kind in (Kind.TWO_PEOPLE, Kind.ODD_FACE)
-    return -cosine if apart else cosine
+    return strength(found.kind, found.cosine)

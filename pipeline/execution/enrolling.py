@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from pipeline import keys
 from pipeline.errors import PackMismatch
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
-from pipeline.execution.outcomes import enrolled_face, neutral, quality_json
+from pipeline.execution.outcomes import enrolled_face, neutral, new_face
 from pipeline.gallery.enrol import enrol, replace_face
 from pipeline.gallery.keep import default_image_id
 from pipeline.gallery.records import Enrolment, NewFace, NewImage
@@ -91,14 +91,7 @@ def _keep_faces(
             job.tenant_id, job.id, number, tools.media.name(job.tenant_id, jpeg)
         )
         tools.media.put(key, jpeg)
-        kept.append(
-            NewFace(
-                box=face.box,
-                landmarks=[[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
-                score=float(face.score), quality=quality_json(quality), face_key=key,
-                embedding=embedding, name=name, gender=gender,
-            )
-        )
+        kept.append(new_face(face, quality, embedding, key=key, name=name, gender=gender))
     return tuple(kept)
 
 

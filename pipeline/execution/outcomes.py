@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.calibration import Calibration
 from pipeline.errors import PackMismatch, Uncalibrated
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
-from pipeline.gallery.records import FaceRecord, box_json
+from pipeline.gallery.records import FaceRecord, NewFace, box_json
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.operations import Match
 from pipeline.sessions.base import Pack
@@ -45,6 +45,19 @@ def _face(face: Face) -> JsonObject:
 def quality_json(quality: Quality) -> JsonObject:
     """A face's quality as results and gallery keep it."""
     return {name: round(value, 3) for name, value in asdict(quality).items()}
+
+
+def new_face(
+    face: Face, quality: Quality, embedding: Embedding, *, key: str, name: str | None,
+    gender: str = "",
+) -> NewFace:
+    """A face that was seen, for a gallery; its picture is stored under ``key``."""
+    return NewFace(
+        box=face.box,
+        landmarks=[[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
+        score=float(face.score), quality=quality_json(quality), face_key=key,
+        embedding=embedding, name=name, gender=gender,
+    )
 
 
 def enrolled_face(face: FaceRecord) -> JsonObject:

@@ -28,7 +28,7 @@ from api_shim.pollers import by_header
 from api_shim.protocol import check_place
 from api_shim.service import Service, in_thread
 from api_shim.shares import Shares, caller_of
-from api_shim.submit import POLL_AFTER_S, log_failure
+from api_shim.submit import POLL_AFTER_S, failure, log_failure
 from pipeline import errors, keys
 from pipeline.batches.model import Batch, ItemState, Options
 from pipeline.batches.unattended import encoded, named_list, named_prefix
@@ -222,7 +222,7 @@ class BatchPath:
             return await self._handled(handler, call, scope, receive)
         except Exception as error:  # noqa: BLE001  # the one place where they become answers
             log_failure(error, call)
-            return failure(error)
+            return failure(error, STATUSES)
 
     async def _handled(
         self, handler: Handler, call: Call, scope: Scope, receive: Receive
@@ -256,20 +256,6 @@ def paths(service: Service, bodies: BodyReader, shares: Shares) -> dict[str, Bat
         "/batches/{batch_id}/cancel": made(POST=BatchDesk.cancel),
         "/batches/{batch_id}/retry": made(POST=BatchDesk.retry),
     }
-
-
-def failure(error: Exception) -> Reply:
-    """An error as an answer."""
-    if isinstance(error, errors.Unavailable):
-        message = type(error)().message
-        return problem(503, error.code, message, {"Retry-After": str(POLL_AFTER_S)})
-    for kind, status in STATUSES.items():
-        if isinstance(error, kind):
-            headers = {}
-            if isinstance(error, errors.LimitReached):
-                headers["Retry-After"] = str(max(round(error.retry_after_s + 0.5), 1))
-            return problem(status, error.code, error.message, headers)
-    return problem(500, FaceError.code, "Internal error.")
 
 
 def _checked(key: str | None) -> str | None:

@@ -14,10 +14,13 @@ from api_shim.intents import Call, Reply
 from api_shim.pollers import poller
 from api_shim.protocol import check_place
 from api_shim.service import Service, in_thread
-from api_shim.submit import POLL_AFTER_S, hold, job_href, log_failure, show
-from pipeline.errors import FaceError, InvalidParameter, JobNotFound, Unavailable
+from api_shim.submit import POLL_AFTER_S, failure, hold, job_href, log_failure, show
+from pipeline.errors import FaceError, InvalidParameter, JobNotFound
 from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job, JsonObject
+
+STATUSES: dict[type[FaceError], int] = {JobNotFound: 404, InvalidParameter: 400}
+"""HTTP statuses of errors."""
 
 
 class JobResource:
@@ -33,7 +36,8 @@ class JobResource:
             check_place(scope)
             reply = await self._reply(call, job_id, receive)
         except Exception as error:  # noqa: BLE001  # the one place where they become answers
-            reply = _failure(error, call)
+            log_failure(error, call)
+            reply = failure(error, STATUSES)
         known = reply.status not in (400, 404, 405, 500, 503)
         await response(reply, {"X-Job-Id": job_id} if known else None)(scope, receive, send)
 
@@ -131,17 +135,3 @@ def _progress(job: Job, position: int) -> Reply:
         {**_summary(job), "stage": job.stage, "position": position},
         {"Location": job_href(job), "Retry-After": str(POLL_AFTER_S)},
     )
-
-
-def _failure(error: Exception, call: Call) -> Reply:
-    log_failure(error, call)
-    match error:
-        case JobNotFound():
-            return problem(404, error.code, error.message)
-        case InvalidParameter():
-            return problem(400, error.code, error.message)
-        case Unavailable():
-            message = type(error)().message
-            return problem(503, error.code, message, {"Retry-After": str(POLL_AFTER_S)})
-        case _:
-            return problem(500, FaceError.code, "Internal error.")

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
 from api_shim.body import BodyReader, BodySize, Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
-from api_shim.exchange import call_of, json_reply, response
+from api_shim.dialects.wording import come_back
+from api_shim.exchange import call_of, json_reply, problem, response
 from api_shim.intents import Call, Reply
 from api_shim.preferences import Preferences, read_preferences
 from api_shim.protocol import check_place
 from api_shim.service import Service, in_thread
 from api_shim.shares import Shares, caller_of
-from pipeline.errors import BadInput, FaceError, NotFound, Refused
+from pipeline.errors import BadInput, FaceError, NotFound, Refused, Unavailable
 from pipeline.jobs.model import Job
 
 logger = logging.getLogger(__name__)
@@ -162,6 +163,18 @@ def accepted_reply(job: Job, headers: dict[str, str] | None = None) -> Reply:
 
 def job_href(job: Job) -> str:
     return f"/jobs/{job.id}"
+
+
+def failure(error: Exception, statuses: Mapping[type[FaceError], int]) -> Reply:
+    """The answer to an error outside the dialects: with the status of the first kind that
+    fits; whatever has none is our own fault, and nobody is told more."""
+    if isinstance(error, Unavailable):
+        message = type(error)().message
+        return problem(503, error.code, message, {"Retry-After": str(POLL_AFTER_S)})
+    for kind, status in statuses.items():
+        if isinstance(error, kind):
+            return problem(status, error.code, error.message, come_back(error))
+    return problem(500, FaceError.code, "Internal error.")
 
 
 def log_failure(error: Exception, call: Call) -> None:

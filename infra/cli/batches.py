@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import typer
 
 from infra.cli.batch_findings import show_findings
+from infra.cli.batch_report import write_report
 from infra.cli.batch_stores import BatchStores, open_stores
 from infra.cli.batch_summary import batch_json, show_batch, state_of, took
 from infra.cli.console import at, print_json, print_table, say
-from infra.cli.reports import csv_writer, json_writer, report
+from infra.cli.reports import csv_writer, json_writer
 from infra.cli.run import Run
 from pipeline.batches.findings import begin_again
 from pipeline.batches.found import list_findings
@@ -124,7 +125,7 @@ def cancel(batch_id: BatchId) -> None:
 
 
 @app.command("report")
-def write_report(
+def report(
     batch_id: BatchId,
     to: Annotated[
         Path | None, typer.Option("--to", help="A .csv or .jsonl file; without one: stdout.")
@@ -136,16 +137,12 @@ def write_report(
     """A line for every item: outcome, reason, ids."""
     stores = _open()
     batch = find_batch(stores.batches, batch_id)
-    rows = report_rows(stores.engine, stores.batches, batch.id)
-    if to is None:
-        write = (csv_writer if form == "csv" else json_writer)(sys.stdout, COLUMNS)
-        for row in rows:
-            write(row)
+    if to is not None:
+        write_report(stores, batch, to)
         return
-    with report(to, COLUMNS) as write:
-        for row in rows:
-            write(row)
-    say(f"{batch.items} items are in {to}.")
+    write = (csv_writer if form == "csv" else json_writer)(sys.stdout, COLUMNS)
+    for row in report_rows(stores.engine, stores.batches, batch.id):
+        write(row)
 
 
 @app.command()

@@ -12,13 +12,13 @@ import typer
 
 from infra.cli.batch_findings import show_findings
 from infra.cli.batch_progress import showing
+from infra.cli.batch_report import write_report
 from infra.cli.batch_stores import BatchStores, chosen_tenant, opened_stores
 from infra.cli.batch_summary import batch_json, show_summary
 from infra.cli.batch_watch import BatchWatch
 from infra.cli.console import err, print_json, say
 from infra.cli.enrol_checks import check_pack, collection_maker
 from infra.cli.feeding import Feeding, Patience
-from infra.cli.reports import report
 from infra.cli.run import Run
 from infra.cli.stopping import Stop
 from infra.cli.submit import judged_here, submitting
@@ -26,7 +26,6 @@ from infra.cli.watched import WatchedSource
 from infra.local.deployment import Deployment, deployment
 from pipeline.batches.found import list_findings
 from pipeline.batches.model import Batch, BatchState, fingerprint_of
-from pipeline.batches.reporting import COLUMNS, report_rows
 from pipeline.errors import BatchCancelled, DatabaseUnavailable, FaceError
 from pipeline.gallery.tenants import Tenant
 from pipeline.sources.base import Source
@@ -157,19 +156,12 @@ class _Enrolment:
         else:
             show_summary(batch, reasons)
             show_findings(engine, batch, MOST_FINDINGS)
-        self._write_report(batch)
+        if self.run.report_to is not None:
+            write_report(self.stores, batch, self.run.report_to)
         if batch.rejected and self.run.report_to is None:
             say(f"Every item with its reason: faceline batches report {batch.id[:8]} --to FILE.csv")
         if batch.state is BatchState.CANCELLED:
             raise BatchCancelled(_cancelled(batch))
-
-    def _write_report(self, batch: Batch) -> None:
-        with report(self.run.report_to, COLUMNS) as write:
-            if self.run.report_to is None:
-                return
-            for row in report_rows(self.stores.engine, self.stores.batches, batch.id):
-                write(row)
-        say(f"{batch.items} items are in {self.run.report_to}.")
 
 
 def _cancelled(batch: Batch) -> str:

@@ -1,0 +1,20 @@
+"""Writing the report of a batch to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.cli.batch_stores import BatchStores
+from infra.cli.console import say
+from infra.cli.reports import report
+from pipeline.batches.model import Batch
+from pipeline.batches.reporting import COLUMNS, report_rows
+
+
+def write_report(stores: BatchStores, batch: Batch, to: Path) -> None:
+    """A line for every item. Raises ``InvalidParameter`` for a file that cannot be
+    written, ``DatabaseUnavailable``."""
+    with report(to, COLUMNS) as write:
+        for row in report_rows(stores.engine, stores.batches, batch.id):
+            write(row)
+    say(f"{batch.items} items are in {to}.")

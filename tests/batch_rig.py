@@ -151,7 +151,7 @@ class BatchRig:
                 Outcome(each.item.number, ItemState.REJECTED, "no_face", judged="pack")
                 for each in waiting if each not in fit
             ]
-            settle_items(connection, job.params["batch"], outcomes, self.queue.clock())
+            settle_items(connection, waiting, outcomes, self.queue.clock())
 
         self.queue.finish(claim, {}, [], effect)
 

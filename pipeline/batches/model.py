@@ -231,7 +231,9 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class WaitingItem:
     """An item that a chunk's effect has locked. ``collections``: keys of all groups that
-    its faces are to be bound to, those of its duplicates too."""
+    its faces are to be bound to, those of its duplicates too; ``doubles``: the numbers of
+    these, as far as they know no picture yet."""
 
     item: BatchItem
     collections: tuple[str, ...]
+    doubles: tuple[int, ...] = ()

@@ -26,39 +26,45 @@ def lock_items(
         return []
     items = _waiting(connection, batch_id, numbers)
     wanted = {item.number: [item.about.collection] for item in items}
+    doubles: dict[int, list[int]] = {item.number: [] for item in items}
     asked = {"batch": batch_id, "numbers": list(wanted)}
     for row in connection.execute(DOUBLES, asked):
         wanted[row.original].append(row.collection or "")
+        doubles[row.original].append(row.number)
     return [
-        WaitingItem(item, tuple(filter(None, dict.fromkeys(wanted[item.number]))))
+        WaitingItem(
+            item, tuple(filter(None, dict.fromkeys(wanted[item.number]))),
+            tuple(doubles[item.number]),
+        )
         for item in items
     ]
 
 
 def settle_items(
-    connection: Connection, batch_id: str, outcomes: Sequence[Outcome], now: float
+    connection: Connection, locked: Sequence[WaitingItem], outcomes: Sequence[Outcome],
+    now: float,
 ) -> list[int]:
-    """Record what became of items that ``lock_items`` gave in this transaction, and count
-    it; a batch that is read to its end and of which nothing waits any more is done.
+    """Record what became of items of one batch that ``lock_items`` gave in this
+    transaction, and count it; a batch that is read to its end and of which nothing waits
+    any more is done.
 
-    The numbers of the items that it was done to: one that had ended is left as it is. The
-    objects of rejected and cancelled items are discarded; what becomes of the others' is said by
-    ``gallery.entering``, which knows whether a picture's row has taken them.
+    The numbers of the items that it was done to: one that is not among the ``locked`` is
+    left as it is. The objects of rejected and cancelled items are discarded; what becomes
+    of the others' is said by ``gallery.entering``, which knows whether a picture's row has
+    taken them.
     """
-    there = {
-        item.number: item
-        for item in _waiting(connection, batch_id, [each.number for each in outcomes])
-    }
+    there = {each.item.number: each for each in locked}
     done = {each.number: each for each in outcomes if each.number in there}
     if not done:
         return []
+    batch_id = locked[0].item.batch_id
     connection.execute(SET_ITEM, [_values(batch_id, outcome) for outcome in done.values()])
-    _tell_doubles(connection, batch_id, done)
+    _tell_doubles(connection, locked, done)
     unwanted = [
-        there[number].media_key for number, outcome in done.items()
-        if outcome.state in _UNWANTED and there[number].media_key
+        there[number].item.media_key for number, outcome in done.items()
+        if outcome.state in _UNWANTED and there[number].item.media_key
     ]
-    discard_many(connection, there[next(iter(done))].tenant_id, unwanted, now)
+    discard_many(connection, locked[0].item.tenant_id, unwanted, now)
     ended = Counter(outcome.state for outcome in done.values())
     ending.count(
         connection, batch_id, now, more_waiting=-len(done),
@@ -85,21 +91,18 @@ def _values(batch_id: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def _tell_doubles(
-    connection: Connection, batch_id: str, done: dict[int, Outcome]
+    connection: Connection, locked: Sequence[WaitingItem], done: dict[int, Outcome]
 ) -> None:
     """Let the items with the same bytes know the picture that is enrolled now: they are
     erased with it."""
-    enrolled = [number for number, outcome in done.items() if outcome.image_ref is not None]
-    if not enrolled:
-        return
-    rows = connection.execute(DOUBLES, {"batch": batch_id, "numbers": enrolled})
     values = [
         {
-            "batch": batch_id, "which": row.number,
-            "image_ref": done[row.original].image_ref, "face_id": done[row.original].face_id,
-            "faces": done[row.original].faces,
+            "batch": each.item.batch_id, "which": number, "image_ref": outcome.image_ref,
+            "face_id": outcome.face_id, "faces": outcome.faces,
         }
-        for row in rows
+        for each in locked
+        if (outcome := done.get(each.item.number)) and outcome.image_ref is not None
+        for number in each.doubles
     ]
     if values:
         connection.execute(SET_ITEM, values)

@@ -15,7 +15,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, exists, select, update
 
 from pipeline.batches.adding import submit_chunk
-from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, Outcome
+from pipeline.batches.model import (
+    Batch,
+    BatchItem,
+    BatchState,
+    ItemState,
+    Outcome,
+    WaitingItem,
+)
 from pipeline.batches.settling import lock_items, settle_items
 from pipeline.batches.statements import WAITS, find_batch
 from pipeline.database.engine import reading, writing
@@ -71,31 +78,32 @@ class Splitter:
                 batch_items.c.batch_id == batch_id, WAITS, batch_items.c.job_id == job_id
             )
         ).scalars().all()
-        items = [
-            each.item for each in lock_items(connection, batch_id, numbers)
+        locked = [
+            each for each in lock_items(connection, batch_id, numbers)
             if each.item.job_id == job_id
         ]
         batch = find_batch(connection, batch_id)
-        if not items or batch is None or (job is not None and not _has_ended(job)):
+        if not locked or batch is None or (job is not None and not _has_ended(job)):
             return []
         if job is not None and job.state == JobState.CANCELLED:
-            self._settle(connection, items, ItemState.CANCELLED)
+            self._settle(connection, locked, ItemState.CANCELLED)
             return []
-        if len(items) == 1 and job is not None and job.error_code is not None:
-            self._settle(connection, items, ItemState.REJECTED, job.error_code, _said(job))
+        if len(locked) == 1 and job is not None and job.error_code is not None:
+            self._settle(connection, locked, ItemState.REJECTED, job.error_code, _said(job))
             return []
-        return self._split(connection, batch, items)
+        return self._split(connection, batch, [each.item for each in locked])
 
     def _settle(
-        self, connection: Connection, items: Sequence[BatchItem], state: ItemState,
+        self, connection: Connection, locked: Sequence[WaitingItem], state: ItemState,
         reason: str = "", detail: str = "",
     ) -> None:
-        outcomes = [Outcome(item.number, state, reason, detail) for item in items]
-        settle_items(connection, items[0].batch_id, outcomes, self.clock())
+        outcomes = [Outcome(each.item.number, state, reason, detail) for each in locked]
+        settle_items(connection, locked, outcomes, self.clock())
+        first = locked[0].item
         logger.warning(
             "Items of a batch were ended with their job",
-            extra={"action": "items_ended", "batch": items[0].batch_id,
-                   "first": items[0].number, "count": len(items), "code": reason},
+            extra={"action": "items_ended", "batch": first.batch_id,
+                   "first": first.number, "count": len(locked), "code": reason},
         )
 
     def _split(

@@ -66,15 +66,15 @@ def conclude_bulk(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
         take(connection, job.tenant_id)
         read = {each.item.number: each.item.media_key for each in carry.looked}
         # What was encrypted meanwhile is read once more: it goes on waiting.
-        waiting = {
-            each.item.number: each.collections
-            for each in lock_items(connection, batch_id, numbers)
+        locked = [
+            each for each in lock_items(connection, batch_id, numbers)
             if each.item.media_key == read.get(each.item.number)
-        }
+        ]
+        waiting = {each.item.number: each.collections for each in locked}
         outcomes, unused = _enrol(connection, job.tenant_id, finds, waiting, tools, now)
         outcomes += _refusals(carry.looked, waiting, judged)
         discard_many(connection, job.tenant_id, unused, now)
-        settle_items(connection, batch_id, outcomes, now)
+        settle_items(connection, locked, outcomes, now)
         return {state: sum(each.state is state for each in outcomes) for state in _ENDS}
 
     stored = tuple(face.face_key for find in finds for face in find.faces)

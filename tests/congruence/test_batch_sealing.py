@@ -67,9 +67,10 @@ class House:
 
     def settle(self, number: int) -> None:
         with writing(self.engine) as connection:
-            assert lock_items(connection, self.batch.id, [number])
+            locked = lock_items(connection, self.batch.id, [number])
+            assert locked
             outcome = Outcome(number, ItemState.REJECTED, "no_face", judged="so")
-            settle_items(connection, self.batch.id, [outcome], self.clock())
+            settle_items(connection, locked, [outcome], self.clock())
 
     def encrypt(self) -> int:
         """How many items it were."""

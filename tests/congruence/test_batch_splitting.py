@@ -68,7 +68,7 @@ class Rig:
             outcomes = [
                 Outcome(each.item.number, ItemState.REJECTED, "no_face") for each in waiting
             ]
-            settle_items(connection, batch_id, outcomes, 0.0)
+            settle_items(connection, waiting, outcomes, 0.0)
 
         assert self.queue.finish(self.queue.take(job), {}, [], effect)
 

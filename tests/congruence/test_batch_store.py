@@ -43,8 +43,8 @@ def item(number: int, state: ItemState = ItemState.WAITING, **values: Any) -> Ne
 
 def settle(rig: BatchRig, batch: Batch, *outcomes: Outcome) -> list[int]:
     with writing(rig.shelf.engine) as connection:
-        lock_items(connection, batch.id, [each.number for each in outcomes])
-        return settle_items(connection, batch.id, outcomes, rig.queue.clock())
+        locked = lock_items(connection, batch.id, [each.number for each in outcomes])
+        return settle_items(connection, locked, outcomes, rig.queue.clock())
 
 
 def test_the_same_command_finds_its_batch(rig: BatchRig, engine: Engine) -> None:

@@ -50,6 +50,14 @@ class Box:
     def area(self) -> float:
         return max(self.width, 0.0) * max(self.height, 0.0)
 
+    def overlap(self, other: Box) -> float:
+        """Intersection over union, 0 to 1."""
+        across = min(self.right, other.right) - max(self.left, other.left)
+        down = min(self.bottom, other.bottom) - max(self.top, other.top)
+        shared = max(across, 0.0) * max(down, 0.0)
+        whole = self.area + other.area - shared
+        return shared / whole if whole > 0 else 0.0
+
     def inside(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Whole pixels (left, top, right, bottom), cut to the picture."""
 

@@ -18,7 +18,7 @@ from pipeline.stages.decode import decode
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
 from pipeline.stages.quality import failing, limits_of, measure
-from pipeline.types import Box, Face
+from pipeline.types import Face
 
 LEAST_IOU = 0.98
 LEAST_COSINE = 0.995
@@ -71,17 +71,9 @@ def differences(answer: Seen | FaceError, expected: Alone) -> list[str]:
         return [f"{len(answer.faces)} faces, not {len(expected.faces)}"]
     told = []
     for one, other in zip(answer.faces, expected.faces, strict=True):
-        if overlap(one.box, other.box) < LEAST_IOU:
+        if one.box.overlap(other.box) < LEAST_IOU:
             told.append(f"{one.box}, not {other.box}")
     cosines = (answer.embeddings * expected.embeddings).sum(axis=1)
     if cosines.min(initial=1.0) < LEAST_COSINE:
         told.append(f"a cosine of {cosines.min():.4f}")
     return told
-
-
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one.right, other.right) - max(one.left, other.left)
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    shared = max(width, 0.0) * max(height, 0.0)
-    return shared / (one.area + other.area - shared)

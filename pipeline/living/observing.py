@@ -159,8 +159,8 @@ class Watcher:
             return 0, followed
         chosen = found[0]
         if followed is not None:
-            near = max(found, key=lambda face: _overlap(face.box, followed.face_now.box))
-            if _overlap(near.box, followed.face_now.box) >= _SAME_BOX:
+            near = max(found, key=lambda face: face.box.overlap(followed.face_now.box))
+            if near.box.overlap(followed.face_now.box) >= _SAME_BOX:
                 chosen = near
         count = sum(face.box.width >= _COUNTED_SIZE * chosen.box.width for face in found)
         contours = self.models.meter.measure(picture, chosen)
@@ -270,11 +270,3 @@ def _within(box: Box, picture: Picture) -> bool:
     """Whether at least half of a box lies in the picture."""
     left, top, right, bottom = box.inside(picture.shape[1], picture.shape[0])
     return (right - left) * (bottom - top) >= 0.5 * box.area > 0
-
-
-def _overlap(one: Box, other: Box) -> float:
-    across = min(one.right, other.right) - max(one.left, other.left)
-    down = min(one.bottom, other.bottom) - max(one.top, other.top)
-    shared = max(across, 0.0) * max(down, 0.0)
-    whole = one.area + other.area - shared
-    return shared / whole if whole > 0 else 0.0

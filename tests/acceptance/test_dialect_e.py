@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import requests
 
+from pipeline.types import Box
 from tests.databases import ONE_DATABASE
 from tests.face2_client import Face2Client, Json, base64_of
 from tests.stack import Stack
@@ -105,12 +106,12 @@ def test_locate_finds_six_faces(
     )
     data = check_envelope(response, client.credentials.app_id, 0)
     assert set(data) == {"face_num", "locations", "msg", "requestId"}
-    truth = [list(map(float, face.bbox)) for face in analysis.get(cv2.imread(str(photo)))]
+    truth = [Box(*map(float, face.bbox)) for face in analysis.get(cv2.imread(str(photo)))]
     assert data["face_num"] == len(data["locations"]) == len(truth) == 6
     rows = [(left, top, right, bottom) for top, right, bottom, left in data["locations"]]
     assert all(type(side) is int for row in rows for side in row)
     for row in rows:
-        assert max(overlap(row, other) for other in truth) > 0.9
+        assert max(Box(*row).overlap(other) for other in truth) > 0.9
     areas = [(right - left) * (bottom - top) for left, top, right, bottom in rows]
     assert areas == sorted(areas, reverse=True)
 
@@ -203,15 +204,6 @@ def test_a_form_may_carry_the_parameters(client: Face2Client, face: str) -> None
     parameters["data"] = json.dumps(parameters["data"])
     response = client.session.post(f"{client.url}/face2/locate", data=parameters)
     check_envelope(response, client.credentials.app_id, 0)
-
-
-def overlap(one: Any, other: Any) -> float:
-    """Intersection over union of two (left, top, right, bottom)."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    common = max(wide, 0) * max(high, 0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return float(common / (sum(areas) - common))
 
 
 # Every code --------------------------------------------------------------------

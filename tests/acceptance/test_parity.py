@@ -40,17 +40,9 @@ def analysis(pack: Pack, folder: Path, sizes: tuple[int, ...], threshold: float)
     return app
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one.right, other.right) - max(one.left, other.left)
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    shared = max(width, 0.0) * max(height, 0.0)
-    return shared / (one.area + other.area - shared)
-
-
 def partner(face: Face, theirs: list[Any]) -> Any:
     """The face of ``theirs`` that is the same one."""
-    return max(theirs, key=lambda other: overlap(face.box, Box(*other.bbox)))
+    return max(theirs, key=lambda other: face.box.overlap(Box(*other.bbox)))
 
 
 @pytest.mark.parametrize("sizes", ["", "640"], ids=["default", "640"])
@@ -73,5 +65,5 @@ def test_parity(
         matched = [partner(face, theirs) for face in faces]
         assert len({id(other) for other in matched}) == len(theirs), photo
         for face, vector, other in zip(faces, vectors, matched, strict=True):
-            assert overlap(face.box, Box(*other.bbox)) > LEAST_IOU, photo
+            assert face.box.overlap(Box(*other.bbox)) > LEAST_IOU, photo
             assert float(np.dot(vector, other.normed_embedding)) > LEAST_COSINE, photo

@@ -33,7 +33,6 @@ from pipeline.types import Embedding, Face, Picture
 from tests.benchmarks.bulk_speed import LARGE, write_photos
 from tests.benchmarks.yardsticks import photos
 from tests.conftest import models_directory
-from tests.single_path import overlap
 from tests.varied_photos import originals, portrait
 
 SAME = 0.4  # of what two boxes cover: they are of one face
@@ -79,7 +78,7 @@ def beaten(folder: Path, options: argparse.Namespace, steps: StepDetector) -> di
         beyond += 1
         others = found(picture, steps.sizes[1:], steps)
         excess += [
-            other.score - face.score for other in others if overlap(other.box, face.box) > SAME
+            other.score - face.score for other in others if other.box.overlap(face.box) > SAME
         ]
     return {
         "portraits": options.portraits, "beyond_the_line": beyond,

@@ -20,12 +20,11 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import redis
 from sqlalchemy import Table, insert, select, update
 
@@ -37,22 +36,18 @@ from pipeline.database.engine import reading, writing
 from pipeline.database.schema import (
     batch_items,
     batches,
-    changes,
-    faces,
-    images,
     jobs,
-    tenants,
-    vectors,
 )
 from pipeline.plans import Stage
 from pipeline.sessions import registry
 from pipeline.sources.base import About
+from pipeline.types import VectorModel
 from tests.benchmarks.chart import Axis, line_chart, save
 from tests.bulk_photos import FACES, Recipe, pictures, write
 from tests.bulk_rig import Rig, open_rig, usage
+from tests.made_up import BLOCK, fill_gallery
 from workers.queues import queue_name
 
-BLOCK = 2000
 POLL_S = 0.1
 SETTLE_S = 2.0  # in which the index takes over the last faces
 LIMIT_S = 900.0
@@ -68,47 +63,9 @@ DEFAULTS = {
 # Filling -----------------------------------------------------------------------
 
 
-def fill_gallery(rig: Rig, count: int) -> None:
-    """``count`` faces, each on a picture of its own, that no photo has."""
-    tenant, settings = rig.stack.credentials.tenant_id, rig.stack.settings
-    info = registry.choose(settings)
-    model = {"pack": info.name, "model_sha256": info.recognition_model,
-             "dimension": info.dimension}
-    with writing(rig.stack.yard.engine) as connection:
-        for start in range(1, count + 1, BLOCK):
-            numbers = range(start, min(start + BLOCK, count + 1))
-            for table, rows in zip(
-                (images, faces, vectors, changes), made_up_rows(tenant, numbers, model), strict=True
-            ):
-                connection.execute(insert(table), rows)
-        connection.execute(
-            update(tenants).where(tenants.c.id == tenant).values(log_number=count)
-        )
-
-
-def made_up_rows(
-    tenant: int, numbers: range, model: dict[str, Any]
-) -> Iterator[list[dict[str, Any]]]:
-    """Of images, faces, vectors and changes: faces with these numbers for their ids."""
-    common = {"tenant_id": tenant, "created_at": 0.0}
-    drawn = np.random.default_rng(numbers.start).standard_normal((len(numbers), model["dimension"]))
-    units = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype("<f4")
-    yield [
-        {**common, "id": n, "image_id": f"i{n}", "sha256": f"{n:064}", "media_key": f"k{n}",
-         "size": 1, "width": 1, "height": 1, "format": "JPEG", "description": ""}
-        for n in numbers
-    ]
-    yield [
-        {**common, "id": n, "image_ref": n, "person_id": f"p{n}", "face_token": f"t{n}",
-         "name": f"made up {n}", "gender": "", "box": [1, 1, 9, 9], "landmarks": [], "score": 1.0,
-         "quality": {}, "face_key": f"f{n}"}
-        for n in numbers
-    ]
-    yield [
-        {**common, **model, "label": n, "face_id": n, "vector": unit.tobytes()}
-        for n, unit in zip(numbers, units, strict=True)
-    ]
-    yield [{"tenant_id": tenant, "number": n, "label": n} for n in numbers]
+def _model(rig: Rig) -> VectorModel:
+    info = registry.choose(rig.stack.settings)
+    return VectorModel(info.name, info.recognition_model, info.dimension)
 
 
 def fill_queue(rig: Rig, count: int) -> None:
@@ -273,7 +230,7 @@ def _prepare(
         rig.start_upkeep()
         return lambda turn: worked_off(rig, batch, count)
     if kind == "gallery":
-        fill_gallery(rig, size)
+        fill_gallery(rig.stack.yard.engine, rig.stack.credentials.tenant_id, size, _model(rig))
     else:
         fill_queue(rig, size)
     rig.start_bulk()

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from sqlalchemy import Engine, insert, update
@@ -32,14 +32,14 @@ from pipeline.batches.store import BatchStore
 from pipeline.bulk.engine import Seen
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
-from pipeline.database.schema import batch_items, batches, changes, faces, images, tenants, vectors
+from pipeline.database.schema import batch_items, batches, tenants
 from pipeline.execution.bulk import conclude_bulk
 from pipeline.execution.carry import Carry, Looked, Toolbox
 from pipeline.media.directory import DirectoryStore
 from pipeline.secrets import NoKeys
 from pipeline.sources.base import About
 from pipeline.types import Box, Face, Quality, VectorModel
-from tests.benchmarks.bulk_growth import BLOCK, made_up_rows
+from tests.made_up import fill_gallery
 from tests.servers import PostgresServer
 
 TENANT = 1
@@ -52,32 +52,12 @@ SUBMITTER = "store"
 
 
 def fill(engine: Engine, count: int) -> None:
-    model = {"pack": MODEL.pack, "model_sha256": MODEL.sha256, "dimension": MODEL.dimension}
     with writing(engine) as connection:
         connection.execute(insert(tenants).values(
-            id=TENANT, name="store", settings={}, disabled=False, created_at=0.0,
-            log_number=count,
+            id=TENANT, name="store", settings={}, disabled=False, created_at=0.0
         ))
-    for start in range(1, count + 1, BLOCK):
-        numbers = range(start, min(start + BLOCK, count + 1))
-        with writing(engine) as connection:
-            for table, rows in zip(
-                (images, faces, vectors, changes), made_up_rows(TENANT, numbers, model),
-                strict=True,
-            ):
-                connection.execute(
-                    insert(table),
-                    [{**row, **_own_ids(table.name, row)} for row in rows],
-                )
-
-
-def _own_ids(table: str, row: dict[str, Any]) -> dict[str, Any]:
-    """Ids far above those that the database gives by itself."""
-    past = 10**9
-    return {
-        name: row[name] + past for name in ("id", "image_ref", "face_id", "label")
-        if name in row and table != "changes"
-    }
+    # Ids far above those that the database gives by itself.
+    fill_gallery(engine, TENANT, count, MODEL, first=10**9 + 1)
 
 
 def fill_batch(engine: Engine, count: int) -> Batch:

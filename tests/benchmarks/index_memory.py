@@ -14,7 +14,6 @@ import argparse
 import multiprocessing
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,16 @@ from sqlalchemy import insert
 
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
-from pipeline.database.schema import faces, images, tenants, vectors
+from pipeline.database.schema import tenants
 from pipeline.gallery.changes import ChangeLog
 from pipeline.index.choice import Choice
 from pipeline.index.options import ViewOptions
 from pipeline.index.views import Views
 from pipeline.media.directory import DirectoryStore
+from pipeline.types import VectorModel
+from tests.made_up import fill_gallery
 
 DIMENSION = 512
-BLOCK = 2000
 TENANT = 1
 
 
@@ -43,36 +43,9 @@ def fill(url: str, count: int) -> None:
     with writing(engine) as connection:
         connection.execute(insert(tenants).values(
             id=TENANT, name="memory", settings={}, disabled=False, created_at=0.0,
-            log_number=count,
         ))
-    for start in range(1, count + 1, BLOCK):
-        numbers = range(start, min(start + BLOCK, count + 1))
-        with writing(engine) as connection:
-            for table, rows in zip((images, faces, vectors), _rows(numbers), strict=True):
-                connection.execute(insert(table), rows)
+    fill_gallery(engine, TENANT, count, VectorModel("edge", "0" * 64, DIMENSION))
     engine.dispose()
-
-
-def _rows(numbers: range) -> Iterator[list[dict[str, Any]]]:
-    common = {"tenant_id": TENANT, "created_at": 0.0}
-    drawn = np.random.default_rng(numbers.start).standard_normal((len(numbers), DIMENSION))
-    units = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype("<f4")
-    yield [
-        {**common, "id": n, "image_id": f"i{n}", "sha256": f"{n:064}", "media_key": f"k{n}",
-         "size": 1, "width": 1, "height": 1, "format": "JPEG", "description": ""}
-        for n in numbers
-    ]
-    yield [
-        {**common, "id": n, "image_ref": n, "person_id": f"p{n}", "face_token": f"t{n}",
-         "name": "", "gender": "", "box": [], "landmarks": [], "score": 1.0, "quality": {},
-         "face_key": f"f{n}"}
-        for n in numbers
-    ]
-    yield [
-        {**common, "label": n, "face_id": n, "pack": "edge", "model_sha256": "0" * 64,
-         "dimension": DIMENSION, "vector": unit.tobytes()}
-        for n, unit in zip(numbers, units, strict=True)
-    ]
 
 
 def measure(url: str, media: str, engine: str, write: bool, answer: Any) -> None:

@@ -85,6 +85,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def sqlite(tmp_path: Path, migrated_file: Path) -> Iterator[Engine]:
+    """The same on SQLite alone, for what looks at SQLite's own ways."""
+    path = tmp_path / "sqlite.db"
+    shutil.copy(migrated_file, path)
+    engine = open_engine(f"sqlite:///{path}", durable=False)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """An engine on a database with all tables, without fsync."""
     engine = open_engine(database_url, durable=False)

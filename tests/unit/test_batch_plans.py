@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from sqlalchemy import Engine
 
-from pipeline.database.engine import open_engine
-from pipeline.database.migrate import upgrade
 from pipeline.gallery.sweep import Sweep
 from pipeline.media.directory import DirectoryStore
 from tests.batch_rig import BatchRig, Listed, picture, words
@@ -21,14 +17,6 @@ from tests.query_plans import watch
 READS_ALL = (
     r"SCAN (batch_items|jobs|images|faces|vectors|discarded)|SEARCH batch_items .*\(batch_id=\?\)"
 )
-
-
-@pytest.fixture
-def sqlite(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path}/plans.db", durable=False)
-    upgrade(engine)
-    yield engine
-    engine.dispose()
 
 
 def test_no_step_reads_a_whole_batch(sqlite: Engine, tmp_path: Path) -> None:

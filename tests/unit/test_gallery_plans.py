@@ -3,14 +3,11 @@ costs what the first did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from sqlalchemy import Engine
 
-from pipeline.database.engine import open_engine, writing
-from pipeline.database.migrate import upgrade
+from pipeline.database.engine import writing
 from pipeline.gallery.faces import by_labels
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.groups import Deletion
@@ -21,14 +18,6 @@ from tests.job_factory import Clock, add_tenant
 from tests.query_plans import watch
 
 WHOLE_TABLE = "^SCAN (images|faces|vectors|bindings|changes|collections|discarded|jobs)"
-
-
-@pytest.fixture
-def sqlite(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path}/plans.db", durable=False)
-    upgrade(engine)
-    yield engine
-    engine.dispose()
 
 
 def test_nothing_reads_a_whole_table(sqlite: Engine, tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from pipeline.database.schema import faces, images, jobs, used_clips, vectors
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.changes import VALUE_BYTES, ChangeLog, take, vector_label
 from pipeline.gallery.clips import UsedClip, is_sealed, stored_clip
-from pipeline.gallery.trash import Trash, discard, reclaim
+from pipeline.gallery.trash import Trash, discard, discard_unless_named, reclaim
 from pipeline.index import snapshots
 from pipeline.jobs.results import SEALED, sealed
 from pipeline.media.base import MediaStore
+from pipeline.media.sealed import stored_again
 from pipeline.secrets import DataKey
 
 # Rows looked at in one transaction.
@@ -100,12 +101,10 @@ class Conversion:
 
     def _object(self, table: Table, column: Column[str], ref: int, old: str) -> int:
         try:
-            data = self.media.get(old)
+            fresh = stored_again(self.media, self.tenant_id, old)
         except MediaNotFound:
             self.missing += 1
             return 0
-        fresh = f"{old.rpartition('/')[0]}/{self.media.name(self.tenant_id, data)}"
-        self.media.put(fresh, data)
         values = {column: fresh}
         if table is images:
             values[images.c.sha256] = keys.media_hash(fresh)
@@ -118,8 +117,9 @@ class Conversion:
             # another run was first, and the new one is its own.
             if changed.rowcount:
                 discard(connection, self.tenant_id, old, self.clock())
-            elif not connection.execute(select(exists().where(column == fresh))).scalar_one():
-                discard(connection, self.tenant_id, fresh, self.clock())
+            else:
+                named = exists().where(column == fresh)
+                discard_unless_named(connection, self.tenant_id, fresh, named, self.clock())
         return changed.rowcount
 
     def _vectors(self) -> int:

@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, exists, select, update
+from sqlalchemy import Engine, Row, exists, select, update
 
 from pipeline.batches.marks import name_mark, picture_mark
 from pipeline.batches.model import ItemState
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches
 from pipeline.errors import MediaNotFound
-from pipeline.gallery.trash import discard, reclaim
+from pipeline.gallery.trash import discard, discard_unless_named, reclaim
 from pipeline.media.base import MediaStore
+from pipeline.media.sealed import stored_again
 from pipeline.secrets import DataKey
 
 # Rows looked at in one transaction.
@@ -73,28 +74,20 @@ class ItemSealing:
             if held and fresh != row.media_key:
                 if changed:
                     discard(connection, self.tenant_id, row.media_key, self.clock())
-                else:
-                    self._discard_unless_named(connection, row.batch_id, fresh)
+                else:  # it has ended meanwhile
+                    named = exists().where(
+                        batch_items.c.batch_id == row.batch_id, batch_items.c.media_key == fresh
+                    )
+                    discard_unless_named(connection, self.tenant_id, fresh, named, self.clock())
         return changed
-
-    def _discard_unless_named(self, connection: Connection, batch_id: str, key: str) -> None:
-        """The object of an item that has ended meanwhile, unless another run was first."""
-        named = exists().where(
-            batch_items.c.batch_id == batch_id, batch_items.c.media_key == key
-        )
-        if not connection.execute(select(named)).scalar_one():
-            discard(connection, self.tenant_id, key, self.clock())
 
     def _put(self, old: str) -> str:
         """The key of a picture that is stored encrypted, too, now."""
         try:
-            data = self.media.get(old)
+            return stored_again(self.media, self.tenant_id, old)
         except MediaNotFound:
             self.missing += 1
             return old
-        fresh = f"{old.rpartition('/')[0]}/{self.media.name(self.tenant_id, data)}"
-        self.media.put(fresh, data)
-        return fresh
 
     def _portions(self) -> Iterator[list[Row[*tuple[Any, ...]]]]:
         with reading(self.engine) as connection:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from sqlalchemy import Connection, Engine, Select, delete, insert, literal, select
+from sqlalchemy import Connection, Engine, Exists, Select, delete, insert, literal, select
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import discarded
@@ -53,6 +53,15 @@ def discard_all(
             select(chosen.c[0], literal(tenant_id), literal(now)),
         )
     )
+
+
+def discard_unless_named(
+    connection: Connection, tenant_id: int, key: str, named: Exists, now: float
+) -> None:
+    """Note it of an object that was stored for a row which is no longer what it was,
+    unless the rows of ``named`` show that another run has stored the same one."""
+    if not connection.execute(select(named)).scalar_one():
+        discard(connection, tenant_id, key, now)
 
 
 def reclaim(connection: Connection, keys: Sequence[str]) -> None:

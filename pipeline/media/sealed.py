@@ -64,3 +64,15 @@ class SealedStore:
         if found is None:
             raise MediaCorrupt(f"{key}: its tenant has no key")
         return found
+
+
+def stored_again(media: MediaStore, tenant_id: int, old: str) -> str:
+    """Store the object ``old`` once more, by the name that its tenant gives such content
+    now, that is, encrypted where he has a key since then; the key of the copy.
+
+    Raises ``MediaNotFound``, ``MediaUnavailable``.
+    """
+    data = media.get(old)
+    fresh = f"{old.rpartition('/')[0]}/{media.name(tenant_id, data)}"
+    media.put(fresh, data)
+    return fresh

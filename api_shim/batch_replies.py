@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.batches.findings import search_of
 from pipeline.batches.found import Finding
 from pipeline.batches.model import Batch, BatchItem, ItemState
+from pipeline.batches.trouble import failure_of
 from pipeline.batches.unattended import PREFIX
 
 
@@ -16,7 +17,8 @@ def batch_json(
     batch: Batch, reasons: Counter[tuple[ItemState, str]] | None = None,
     found: Sequence[Finding] | None = None,
 ) -> dict[str, Any]:
-    """A batch. Of a source that an operator reads nothing is said: it names his files."""
+    """A batch, but for what it waits for. Of a source that an operator reads nothing is
+    said: it names his files."""
     prefix = batch.source.removeprefix(PREFIX) if batch.source.startswith(PREFIX) else None
     shown: dict[str, Any] = {
         "batch_id": batch.id,
@@ -29,6 +31,7 @@ def batch_json(
         "total": batch.total,
         "position": batch.position,
         "findings": _findings_json(batch, found),
+        "error": failure_of(batch),
         "created_at": batch.created_at,
         "updated_at": batch.updated_at,
         "finished_at": batch.finished_at,

@@ -6,7 +6,7 @@ import re
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -30,6 +30,7 @@ from api_shim.service import Service, in_thread
 from api_shim.shares import Shares, caller_of
 from api_shim.submit import POLL_AFTER_S, failure, log_failure
 from pipeline import errors, keys
+from pipeline.batches.found import Finding
 from pipeline.batches.model import Batch, ItemState, Options
 from pipeline.batches.unattended import encoded, named_list, named_prefix
 from pipeline.errors import FaceError
@@ -92,7 +93,7 @@ class BatchDesk:
             self._check_collections(tenant, request)
             batch, fresh = self._opened(tenant, request, call.headers.get("idempotency-key"))
         headers = {"Location": batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
-        return json_reply(202 if fresh else 200, batch_json(batch), headers)
+        return json_reply(202 if fresh else 200, self._shown(batch), headers)
 
     def list(self, call: Call, tenant: Tenant) -> Reply:
         asked = read_query(call.query, ListRequest)
@@ -104,9 +105,18 @@ class BatchDesk:
     def show(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._own(call, tenant)
         if not batch.ended:
-            return json_reply(200, batch_json(batch, Counter()))
+            return json_reply(200, self._shown(batch, Counter()))
         found = self._batches.findings(batch.id, LISTED)
-        return json_reply(200, batch_json(batch, self._reasons(batch), found))
+        return json_reply(200, self._shown(batch, self._reasons(batch), found))
+
+    def _shown(
+        self, batch: Batch, reasons: Reasons | None = None,
+        found: Sequence[Finding] | None = None,
+    ) -> Mapping[str, object]:
+        """A batch, and what it waits for."""
+        waits_for = self._batches.hindrance(batch)
+        shown = batch_json(batch, reasons, found)
+        return {**shown, "waits_for": None if waits_for is None else waits_for.shown()}
 
     def _reasons(self, batch: Batch) -> Reasons:
         """Counted once: a million items take seconds, and who polls asks again."""
@@ -133,7 +143,7 @@ class BatchDesk:
     def cancel(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._own(call, tenant)
         ended = self._batches.cancel(tenant.id, batch.id, self._service.jobs)
-        return json_reply(200, batch_json(ended))
+        return json_reply(200, self._shown(ended))
 
     def retry(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._own(call, tenant)
@@ -145,7 +155,7 @@ class BatchDesk:
             tenant.id, batch.id, states=asked.item_states, reasons=asked.reasons
         )
         again = self._batches.get(tenant.id, batch.id)
-        return json_reply(200, {"retried": count, **batch_json(again)})
+        return json_reply(200, {"retried": count, **self._shown(again)})
 
     # -- starting -----------------------------------------------------------------
 

@@ -82,6 +82,11 @@ class Settings(Places):
         "store's bucket. Empty: switched off. The shim and upkeep must be told the same.",
     )
 
+    import_patience_h: float = Field(
+        24.0, gt=0, description="Hours for which a batch whose bucket cannot be read is tried "
+        "again before it ends as failed."
+    )
+
     bulk_chunk: int = Field(
         32, ge=1, le=500, description="Pictures of a batch that one job enrols."
     )

@@ -56,6 +56,7 @@ BATCH_FIELDS = (
     _or_null("total", "integer", "Items in the source, once that is known."),
     _or_null("position", "number", "How much of the source is read, 0 to 1."),
     _or_null("findings", "object", "The search for doubles."),
+    _or_null("error", "object", "Why it failed: `code`, `message`."),
     Field("created_at", "number"), Field("updated_at", "number"),
     _or_null("finished_at", "number", "Unix seconds."),
 )
@@ -74,11 +75,14 @@ REASON_FIELDS = (
     Field("status", limits={"enum": _OUTCOMES}), Field("reason"), Field("items", "integer")
 )
 
-BATCH = answer_of(BATCH_FIELDS)
-SHOWN = answer_of((
-    *BATCH_FIELDS, Field("reasons", "objects", "Once it has ended.", inside=REASON_FIELDS)
+_NOW = (*BATCH_FIELDS, _or_null(
+    "waits_for", "object", "What keeps it from going on: `code`, `message`, `retry_at`."
 ))
-RETRIED = answer_of((Field("retried", "integer"), *BATCH_FIELDS))
+BATCH = answer_of(_NOW)
+SHOWN = answer_of((
+    *_NOW, Field("reasons", "objects", "Once it has ended.", inside=REASON_FIELDS)
+))
+RETRIED = answer_of((Field("retried", "integer"), *_NOW))
 BATCHES = answer_of((Field("total", "integer"), Field("batches", "objects", inside=BATCH_FIELDS)))
 ITEMS = answer_of((Field("items", "objects", inside=ITEM_FIELDS), _or_null("next", "integer")))
 

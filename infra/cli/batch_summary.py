@@ -9,7 +9,9 @@ from typing import Any
 from infra.cli.console import at, out, print_table
 from infra.cli.pace import duration
 from pipeline.batches.findings import search_of
-from pipeline.batches.model import OUTCOMES, Batch, ItemState
+from pipeline.batches.hindrance import Hindrance
+from pipeline.batches.model import OUTCOMES, Batch, BatchState, ItemState
+from pipeline.batches.trouble import failure_of
 
 Reasons = Counter[tuple[ItemState, str]]
 
@@ -42,15 +44,20 @@ def show_summary(batch: Batch, reasons: Reasons) -> None:
     print_table(("outcome", "items"), summary_rows(batch, reasons))
 
 
-def show_batch(batch: Batch, reasons: Reasons, app: str, waits_for: str = "") -> None:
+def show_batch(
+    batch: Batch, reasons: Reasons, app: str, waits_for: Hindrance | None = None
+) -> None:
     """All that is known of a batch; ``waits_for`` is what hinders it."""
+    failure = failure_of(batch)
     print_table(
         ("field", "value"),
         (
             ("batch", batch.id), ("app", app), ("source", batch.source),
             ("state", state_of(batch)), ("began", at(batch.created_at)),
             ("ended", at(batch.finished_at)), ("took", took(batch)),
-            *([("waits for", waits_for)] if waits_for else []),
+            *([("failed", failure["message"])] if failure else []),
+            *([("waits for", waits_for.message)] if waits_for else []),
+            *([("next try", at(waits_for.retry_at))] if waits_for and waits_for.retry_at else []),
         ),
     )
     out.print()
@@ -74,6 +81,7 @@ def batch_json(batch: Batch, app: str, reasons: Reasons | None = None) -> dict[s
         "exhausted": batch.exhausted,
         "total": batch.total,
         "position": batch.position,
+        "error": failure_of(batch),
         "search": None if search is None else search.shown(),
         "created_at": batch.created_at,
         "updated_at": batch.updated_at,
@@ -95,6 +103,8 @@ def counts_of(batch: Batch) -> Mapping[str, int]:
 
 def state_of(batch: Batch) -> str:
     """Its state, and how much of the source was read while it is."""
+    if batch.state is BatchState.READING and batch.trouble is not None:
+        return f"{batch.state.value} (cannot be read)"
     if batch.exhausted or batch.ended or batch.position is None:
         return batch.state.value
     return f"{batch.state.value} ({batch.position:.0%} of the source)"

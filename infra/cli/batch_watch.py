@@ -5,35 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from infra.cli.batch_progress import View, expected
 from infra.cli.batch_summary import counts_of
 from infra.cli.feeding import Feeding
 from infra.cli.watched import WatchedSource
 from pipeline.batches.findings import Search, search_of
-from pipeline.batches.hindrance import hindrance_of
-from pipeline.batches.model import Batch, BatchState
+from pipeline.batches.model import STOPPED, Batch, BatchState
 from pipeline.batches.store import BatchStore
-from pipeline.database.engine import reading
-from pipeline.database.schema import jobs
 from pipeline.errors import DatabaseUnavailable
-from pipeline.jobs.statements import RUNNING
-from pipeline.plans import Stage
 
 LOOK_S = 0.5  # between two looks into the database
 
-# Seconds without an outcome after which it is asked whether anybody works at it: a worker
-# opens its models at its first job.
-QUIET_S = 20.0
-
-# The same, after which it is asked why.
+# Seconds without an outcome after which it is asked why.
 HINDERED_S = 3.0
-
-NO_WORKER = (
-    "no worker takes its jobs; start one with `faceline worker --stages bulk`, or look at "
-    "`faceline doctor`"
-)
 
 
 @dataclass(slots=True)
@@ -65,7 +51,7 @@ class BatchWatch:
     def settled(self) -> bool:
         """Whether nothing more happens: the batch has ended, and was searched for doubles
         if it is done."""
-        return self.batch.state is BatchState.CANCELLED or (
+        return self.batch.state in STOPPED or (
             self.batch.state is BatchState.DONE and self._search.state != "searching"
         )
 
@@ -78,12 +64,9 @@ class BatchWatch:
         self._trouble = ""
         if _moves(self.batch) != _moves(before) or self._is_idle():
             self._moved_at = now
-        elif now - self._moved_at > HINDERED_S and (
-            said := hindrance_of(self.engine, self.batch.id)
-        ):
-            self._trouble = said.rstrip(".")
-        elif now - self._moved_at > QUIET_S and not is_worked_at(self.engine):
-            self._trouble = NO_WORKER
+        elif now - self._moved_at > HINDERED_S:
+            found = self.batches.hindrance(self.batch, reader=self.feeding is not None)
+            self._trouble = "" if found is None else found.message.rstrip(".")
 
     def _is_idle(self) -> bool:
         """Whether there is nothing for workers to do."""
@@ -91,7 +74,7 @@ class BatchWatch:
 
     def _view(self) -> View:
         batch, feeding, source = self.batch, self.feeding, self.source
-        waits = self._trouble or ("" if feeding is None else feeding.waits_for)
+        waits = self._trouble if feeding is None else feeding.waits_for or self._trouble
         view = View(counts_of(batch), batch.waiting, waits_for=waits)
         if batch.ended and not self.settled:
             now = f"searching for people under two names, {self._search.through:.0%}"
@@ -107,11 +90,3 @@ class BatchWatch:
 def _moves(batch: Batch) -> tuple[object, ...]:
     """What changes while somebody works at a batch."""
     return tuple(counts_of(batch).values()), batch.findings
-
-
-def is_worked_at(engine: Engine) -> bool:
-    """Whether any worker has a chunk of a batch in its hands. Raises
-    ``DatabaseUnavailable``."""
-    running = select(jobs.c.seq).where(RUNNING, jobs.c.stage == Stage.BULK.value).limit(1)
-    with reading(engine) as connection:
-        return connection.execute(running).first() is not None

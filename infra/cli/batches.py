@@ -17,7 +17,6 @@ from infra.cli.reports import csv_writer, json_writer
 from infra.cli.run import Run
 from pipeline.batches.findings import begin_again
 from pipeline.batches.found import list_findings
-from pipeline.batches.hindrance import hindrance_of
 from pipeline.batches.model import Batch
 from pipeline.batches.reporting import COLUMNS, report_rows
 from pipeline.batches.store import BatchStore
@@ -77,11 +76,12 @@ def show(batch_id: BatchId, json: Json = False) -> None:
     stores = _open()
     batch = find_batch(stores.batches, batch_id)
     reasons = stores.batches.reasons(batch.id)
-    waits_for = hindrance_of(stores.engine, batch.id)
+    waits_for = stores.batches.hindrance(batch)
     if json:
         found = [each.shown() for each in list_findings(stores.engine, batch.id, limit=MOST_JSON)]
         shown = batch_json(batch, _name_of(stores, batch), reasons)
-        print_json({**shown, "waits_for": waits_for, "findings": found})
+        waits = None if waits_for is None else waits_for.shown()
+        print_json({**shown, "waits_for": waits, "findings": found})
     else:
         show_batch(batch, reasons, _name_of(stores, batch), waits_for)
         show_findings(stores.engine, batch, MOST_FINDINGS)
@@ -101,6 +101,8 @@ def retry(
     batch = find_batch(stores.batches, batch_id)
     count = stores.batches.retry(None, batch.id, reasons=reason or None)
     say(f"{count} items are read again.")
+    if batch.options.unattended and not stores.batches.get(None, batch.id).ended:
+        say("Upkeep goes on with its source.")
     if begin_again(stores.engine, batch.id):
         say("It is searched for doubles again.")
     # Also when an earlier call was interrupted that had found them.

@@ -25,7 +25,7 @@ from infra.cli.submit import judged_here, submitting
 from infra.cli.watched import WatchedSource
 from infra.local.deployment import Deployment, deployment
 from pipeline.batches.found import list_findings
-from pipeline.batches.model import Batch, BatchState, fingerprint_of
+from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.errors import BatchCancelled, DatabaseUnavailable, FaceError
 from pipeline.gallery.tenants import Tenant
 from pipeline.sources.base import Source
@@ -160,7 +160,7 @@ class _Enrolment:
             write_report(self.stores, batch, self.run.report_to)
         if batch.rejected and self.run.report_to is None:
             say(f"Every item with its reason: faceline batches report {batch.id[:8]} --to FILE.csv")
-        if batch.state is BatchState.CANCELLED:
+        if batch.state in STOPPED:
             raise BatchCancelled(_cancelled(batch))
 
 

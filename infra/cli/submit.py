@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from infra.cli.batch_stores import BatchStores
 from infra.cli.feeding import Submit
 from pipeline.batches.model import Batch
 from pipeline.bulk.engine import Wanted
 from pipeline.bulk.judging import judged_under
+from pipeline.errors import (
+    BatchBusy,
+    BatchCancelled,
+    BatchNotFound,
+    DatabaseUnavailable,
+    FaceError,
+)
+from pipeline.jobs.store import JobStore
 from pipeline.sessions import registry
 from pipeline.sources.base import Source
 from workers.dispatch import Dispatcher
@@ -25,7 +33,15 @@ def submitting(
     submitter = open_submitter(stores.settings, stores.batches, stores.media, dispatcher, judged)
 
     def submit(stopping: Callable[[], bool]) -> None:
-        submitter.run(batch, source, stopping)
+        try:
+            submitter.run(batch, source, stopping)
+        except (BatchBusy, BatchCancelled, BatchNotFound):
+            raise
+        except FaceError as error:
+            # For whoever looks from elsewhere.
+            with suppress(DatabaseUnavailable):
+                stores.batches.note_trouble(batch.id, error, JobStore(stores.engine))
+            raise
 
     try:
         yield submit

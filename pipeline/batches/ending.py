@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
-from pipeline.batches.model import GONE, Batch, BatchState, ItemState
+from pipeline.batches.model import GONE, STOPPED, Batch, BatchState, ItemState
 from pipeline.batches.statements import COUNT, DOUBLES, SET_BATCH, batch_of, lock_batch
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches
@@ -42,15 +42,19 @@ def reject_missing(connection: Connection, batch: Batch) -> int:
     ).rowcount
 
 
-def cancel(connection: Connection, batch_id: str, now: float) -> tuple[Batch, list[str]]:
-    """End what has not ended; the batch, and the jobs that it leaves behind."""
+def cancel(
+    connection: Connection, batch_id: str, now: float,
+    state: BatchState = BatchState.CANCELLED,
+) -> tuple[Batch, list[str]]:
+    """End what has not ended; the batch, which has this ``state`` then, and the jobs that
+    it leaves behind."""
     batch = _locked(connection, batch_id)
     if batch.ended:
         return batch, []
     jobs: set[str] = set()
     ended = 0
-    for state in _OPEN:
-        mine = (batch_items.c.batch_id == batch_id, batch_items.c.state == state)
+    for open_state in _OPEN:
+        mine = (batch_items.c.batch_id == batch_id, batch_items.c.state == open_state)
         held = select(batch_items.c.job_id).where(*mine, batch_items.c.job_id.is_not(None))
         jobs.update(filter(None, connection.execute(held.distinct()).scalars()))
         stored = select(batch_items.c.media_key).where(
@@ -64,7 +68,7 @@ def cancel(connection: Connection, batch_id: str, now: float) -> tuple[Batch, li
     connection.execute(
         SET_BATCH,
         {
-            "batch": batch_id, "state": BatchState.CANCELLED.value, "finished_at": now,
+            "batch": batch_id, "state": state.value, "finished_at": now,
             "submitter": None, "submitter_until": 0.0,
         },
     )
@@ -89,12 +93,12 @@ def retry(
     numbers = connection.execute(
         select(batch_items.c.number).where(*chosen).limit(PORTION)
     ).scalars().all()
-    if numbers or batch.state is BatchState.CANCELLED:
+    if numbers or batch.state in STOPPED:
         connection.execute(
             SET_BATCH,
             {
                 "batch": batch_id, "state": BatchState.READING.value, "exhausted": False,
-                "finished_at": None, "findings": None,
+                "finished_at": None, "findings": None, "trouble": None,
             },
         )
     if not numbers:

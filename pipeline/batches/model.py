@@ -2,11 +2,12 @@
 
     reading -> working -> done        an item:  again -> waiting -> enrolled
        ^  \\_______|_______/  |                     ^        |  \\----> duplicate
-       |         cancelled   |                     |        |------> rejected
+       |   cancelled, failed |                     |        |------> rejected
        +-------- retry ------+                     +-retry--+------> cancelled
 
 ``reading``: somebody reads the source, or is to; ``working``: all of it is read and items
-wait; ``done``: none does. Whoever runs the same command again reads a batch that is done
+wait; ``done``: none does; ``failed``: the source could not be read for so long that it is
+tried no more. Whoever runs the same command again reads a batch that is done
 once more, for what is new in its source.
 """
 
@@ -39,6 +40,11 @@ class BatchState(StrEnum):
     WORKING = "working"
     DONE = "done"
     CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+STOPPED = (BatchState.CANCELLED, BatchState.FAILED)
+"""How a batch ends before its time; only ``retry`` takes it up again."""
 
 
 class ItemState(StrEnum):
@@ -89,7 +95,8 @@ def fingerprint_of(tenant_id: int, source: str, options: Options) -> str:
 class Batch:
     """A batch's row. Times are epoch seconds (UTC). ``waiting`` to ``cancelled`` count the
     items of each state and add up to ``items``; ``position`` is how much of the source was
-    read, 0 to 1; ``total`` is how many items the source says it has."""
+    read, 0 to 1; ``total`` is how many items the source says it has. ``trouble`` is why it
+    could not be read the last time (``batches.trouble``)."""
 
     id: str
     tenant_id: int
@@ -107,6 +114,7 @@ class Batch:
     total: int | None
     position: float | None
     findings: JsonObject | None
+    trouble: JsonObject | None
     created_at: float
     updated_at: float
     finished_at: float | None
@@ -115,7 +123,7 @@ class Batch:
 
     @property
     def ended(self) -> bool:
-        return self.state in (BatchState.DONE, BatchState.CANCELLED)
+        return self.state is BatchState.DONE or self.state in STOPPED
 
 
 @dataclass(frozen=True, slots=True)

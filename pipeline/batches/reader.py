@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Engine, func, select
 
 from pipeline.batches.found import Finding, list_findings
+from pipeline.batches.hindrance import Hindrance, hindrance_of
 from pipeline.batches.marks import name_mark, picture_mark
 from pipeline.batches.model import (
     Batch,
@@ -34,6 +35,7 @@ from pipeline.batches.statements import (
     find_batch,
     item_of,
 )
+from pipeline.batches.trouble import trouble_of
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, batches
 from pipeline.errors import BatchNotFound
@@ -57,6 +59,10 @@ class BatchReader:
     def findings(self, batch_id: str, limit: int) -> list[Finding]:
         """What the search for doubles has found, strongest first of each kind."""
         return list_findings(self._engine, batch_id, limit=limit)
+
+    def hindrance(self, batch: Batch, *, reader: bool = False) -> Hindrance | None:
+        """What the batch waits for, as ``hindrance_of``."""
+        return hindrance_of(self._engine, batch, self._clock(), reader=reader)
 
     def find(self, batch_id: str) -> Batch | None:
         if not BATCH_ID.fullmatch(batch_id):
@@ -87,8 +93,10 @@ class BatchReader:
         return BatchPage(total, tuple(map(batch_of, rows)))
 
     def unattended(self) -> list[Batch]:
-        """Batches that the service is to read itself and nobody reads, oldest first."""
-        free = batches.c.submitter.is_(None) | (batches.c.submitter_until < self._clock())
+        """Batches that the service is to read (again) now and nobody reads, oldest
+        first."""
+        now = self._clock()
+        free = batches.c.submitter.is_(None) | (batches.c.submitter_until < now)
         query = (
             select(*BATCH_COLUMNS)
             .where(batches.c.state == BatchState.READING.value, free)
@@ -96,7 +104,7 @@ class BatchReader:
         )
         with reading(self._engine) as connection:
             found = [batch_of(row) for row in connection.execute(query)]
-        return [batch for batch in found if batch.options.unattended]
+        return [batch for batch in found if batch.options.unattended and _is_due(batch, now)]
 
     def items(
         self, batch_id: str, *, after: int = 0, limit: int = 1000,
@@ -187,3 +195,9 @@ class BatchReader:
                 number, there.image_ref, there.face_id, there.faces
             )
         return known
+
+
+def _is_due(batch: Batch, now: float) -> bool:
+    """Whether it is time to read its source, after a failure."""
+    trouble = trouble_of(batch)
+    return trouble is None or (trouble.retry_at or 0.0) <= now

@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, Options
+from pipeline.batches.model import STOPPED, Batch, BatchItem, BatchState, ItemState, Options
 from pipeline.database.schema import batch_items, batches, faces, images
 from pipeline.sources.base import About
 
@@ -49,7 +49,7 @@ FIND_FINGERPRINT = select(*BATCH_COLUMNS).where(
 # Executed with the columns to set beside the name.
 SET_BATCH = update(batches).where(batches.c.id == _BATCH).returning(*BATCH_COLUMNS)
 
-_LIVE = batches.c.state != BatchState.CANCELLED.value
+_LIVE = batches.c.state.not_in([state.value for state in STOPPED])
 TAKE_OVER = (
     update(batches)
     .where(
@@ -76,6 +76,9 @@ RENEW = (
         position=func.coalesce(bindparam("part"), batches.c.position),
     )
     .returning(*BATCH_COLUMNS)
+)
+BEING_READ = select(*BATCH_COLUMNS).where(
+    batches.c.state == BatchState.READING.value, batches.c.submitter_until >= bindparam("now")
 )
 LET_GO = update(batches).where(
     batches.c.id == _BATCH, batches.c.submitter == bindparam("holder")
@@ -179,6 +182,11 @@ REASONS = (
 def find_batch(connection: Connection, batch_id: str) -> Batch | None:
     row = connection.execute(FIND_BATCH, {"batch": batch_id}).one_or_none()
     return None if row is None else batch_of(row)
+
+
+def being_read(connection: Connection, now: float) -> list[Batch]:
+    """Batches whose sources somebody reads."""
+    return [batch_of(row) for row in connection.execute(BEING_READ, {"now": now})]
 
 
 def lock_batch(connection: Connection, batch_id: str) -> Batch | None:

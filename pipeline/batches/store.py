@@ -11,9 +11,17 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.batches import ending
+from pipeline.batches import ending, trouble
 from pipeline.batches.adding import Adding, steps
-from pipeline.batches.model import Batch, BatchState, ItemState, JsonObject, NewItem, Options
+from pipeline.batches.model import (
+    STOPPED,
+    Batch,
+    BatchState,
+    ItemState,
+    JsonObject,
+    NewItem,
+    Options,
+)
 from pipeline.batches.reader import BatchReader
 from pipeline.batches.statements import (
     FIND_FINGERPRINT,
@@ -31,6 +39,7 @@ from pipeline.errors import (
     BatchBusy,
     BatchCancelled,
     BatchNotFound,
+    FaceError,
     InvalidParameter,
     TenantNotFound,
 )
@@ -109,7 +118,7 @@ class BatchStore(BatchReader):
 
     def _lost(self, batch_id: str) -> Batch:
         batch = self.get(None, batch_id)
-        if batch.state is BatchState.CANCELLED:
+        if batch.state in STOPPED:
             raise BatchCancelled
         raise BatchBusy
 
@@ -133,6 +142,8 @@ class BatchStore(BatchReader):
         with writing(self._engine) as connection:
             writer = take(connection, batch.tenant_id, key) if doubles else None
             held = _hold(connection, batch.id, submitter)
+            if held.trouble is not None:
+                connection.execute(SET_BATCH, {"batch": batch.id, "trouble": None})
             again = _again(connection, held, items)
             adding = Adding(connection, held, key, self._clock())
             gone: set[int] = set()
@@ -144,6 +155,19 @@ class BatchStore(BatchReader):
                 connection, batch.id, self._clock(), **steps(items, again)
             )
         return Added(counted, tuple(jobs))
+
+    def note_trouble(
+        self, batch_id: str, error: FaceError, jobs: JobStore,
+        patience_s: float | None = None,
+    ) -> None:
+        """Record why a batch's source could not be read. With ``patience_s`` it is one that
+        nobody attends: it is tried again, for so long, and ends as failed then. A batch
+        that is gone or has ended stays as it is."""
+        with writing(self._engine) as connection:
+            left = trouble.note(connection, batch_id, error, self._clock(), patience_s)
+        # Afterwards, as in `cancel`.
+        for tenant_id, job_id in left:
+            jobs.cancel(tenant_id, job_id)
 
     def exhaust(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
         """The source is read to its end: what was to be read again and was not there is
@@ -157,7 +181,7 @@ class BatchStore(BatchReader):
                 {
                     "batch": batch_id, "exhausted": True, "state": BatchState.WORKING.value,
                     "total": total, "position": 1.0, "submitter": None,
-                    "submitter_until": 0.0,
+                    "submitter_until": 0.0, "trouble": None,
                 },
             )
             return ending.count(
@@ -227,7 +251,7 @@ def _hold(connection: Connection, batch_id: str, submitter: str) -> Batch:
     batch = lock_batch(connection, batch_id)
     if batch is None:
         raise BatchNotFound
-    if batch.state is BatchState.CANCELLED:
+    if batch.state in STOPPED:
         raise BatchCancelled
     if batch.submitter != submitter or batch.state is not BatchState.READING:
         raise BatchBusy

@@ -34,7 +34,8 @@ GRACE_S = 600.0  # a list is stored just before its batch is recorded
 
 _TO_BE_READ = select(batches.c.id).where(
     batches.c.tenant_id == bindparam("tenant"), batches.c.fingerprint == bindparam("owner"),
-    batches.c.state == BatchState.READING.value,
+    # what failed may be tried again, and what was not read yet is nowhere else
+    batches.c.state.in_([BatchState.READING.value, BatchState.FAILED.value]),
 )
 
 

@@ -34,7 +34,7 @@ batches = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("source", Text, nullable=False),
     Column("options", Json, nullable=False),
-    # "reading", "working" (all is read), "done" or "cancelled"
+    # "reading", "working" (all is read), "done", "cancelled" or "failed"
     Column("state", String(16), nullable=False),
     # How many items there are, and of each state: changed with the items.
     Column("items", BigInteger, nullable=False, server_default=_ZERO),
@@ -50,6 +50,8 @@ batches = Table(
     Column("position", Float, nullable=True),
     # What a search of the batch in itself has found.
     Column("findings", Json, nullable=True),
+    # Why the source could not be read, until it can (pipeline/batches/trouble.py).
+    Column("trouble", Json, nullable=True),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("finished_at", Float, nullable=True),

@@ -36,16 +36,30 @@ RETRY = urllib3.Retry(
     respect_retry_after_header=False, raise_on_status=False,
 )
 
+# What S3 says also of an object that is not there to those who may not list the bucket.
+DENIED = "AccessDenied"
+DENIED_IN_A_ROW = 3
+
 # What a store says of one object, so that it is no reason to end; of a bucket that is
 # not there or may not be read it is one.
 REFUSED = {
     "NoSuchKey": Reason.NOT_FOUND,
-    "AccessDenied": Reason.UNREADABLE,
+    DENIED: Reason.UNREADABLE,
     "InvalidObjectState": Reason.UNREADABLE,  # in an archive that answers in hours
     "KeyTooLongError": Reason.UNSAFE_NAME,
     "XMinioInvalidObjectName": Reason.UNSAFE_NAME,
 }
-FATAL = ("NoSuchBucket", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch")
+_CREDENTIALS = (
+    "The store of the bucket {bucket} does not take the credentials FACELINE_MEDIA_ACCESS_KEY and "
+    "FACELINE_MEDIA_SECRET_KEY ({code})."
+)
+FATAL = {
+    "NoSuchBucket": "There is no bucket {bucket}: make it, or correct its name.",
+    DENIED: "The bucket {bucket} may not be listed and read with these credentials: "
+    "allow it in the bucket's policy ({code}).",
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,7 @@ class Bucket:
 
     def __init__(self, location: Location, settings: Settings) -> None:
         self.location = location
+        self._denied = 0  # objects in a row
         self._client = Minio(
             endpoint=location.endpoint,
             access_key=settings.media_access_key or None,
@@ -112,13 +127,28 @@ class Bucket:
 
     def _answer(self, key: str) -> BaseHTTPResponse:
         try:
-            return self._client.get_object(self.location.bucket, key)
+            answer = self._client.get_object(self.location.bucket, key)
         except S3Error as error:
-            if error.code not in REFUSED:
+            if error.code not in REFUSED or (error.code == DENIED and self._is_closed()):
                 raise
             raise ItemRefused(REFUSED[error.code], f"{error.code}") from error
         except ValueError as error:  # minio-py's word on a key that no object can have
             raise ItemRefused(Reason.UNSAFE_NAME, str(error)) from error
+        self._denied = 0
+        return answer
+
+    def _is_closed(self) -> bool:
+        """Whether all of the bucket may not be read, rather than this one object."""
+        self._denied += 1
+        if self._denied < DENIED_IN_A_ROW:
+            return False
+        where = self.location
+        try:
+            next(iter(self._client.list_objects(where.bucket, where.prefix)), None)
+        except S3Error as error:
+            return error.code == DENIED
+        self._denied = 0
+        return False
 
 
 def _body(response: BaseHTTPResponse, limit: int, deadline: float) -> bytes:
@@ -180,5 +210,6 @@ def _errors(bucket: str) -> Iterator[None]:
             yield
         except S3Error as error:
             if error.code in FATAL:
-                raise InvalidParameter(f"The bucket {bucket}: {error.code}.") from error
+                said = FATAL[error.code].format(bucket=bucket, code=error.code)
+                raise InvalidParameter(said) from error
             raise

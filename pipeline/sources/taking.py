@@ -24,9 +24,13 @@ class Taken:
 
 def take(item: Item, limits: PictureLimits) -> Taken | Refusal:
     """Read ``item`` and judge it by its bytes; its name plays no part. No pixel is
-    decoded. Raises ``Unavailable`` when the source is away, never for what it holds."""
+    decoded. Raises ``Unavailable`` when the source is away, ``InvalidParameter`` when all
+    of it cannot be read (any longer), never for what it holds."""
     try:
         data = item.read(limits.max_bytes)
+    except ItemRefused as refused:
+        return Refusal(item.source_name, refused.reason, refused.detail, item.about)
+    try:
         header = _judged(data, limits)
     except ItemRefused as refused:
         return Refusal(item.source_name, refused.reason, refused.detail, item.about)

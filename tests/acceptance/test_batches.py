@@ -35,7 +35,7 @@ class Imports:
     def __init__(self, stack: Stack, bucket: str, client: Minio, photos: Path) -> None:
         self.stack = stack
         self.other = stack.add_tenant("other")
-        self._bucket = bucket
+        self.bucket = bucket
         self._client = client
         self.photos = photos
 
@@ -45,8 +45,26 @@ class Imports:
 
     def put(self, tenant: Credentials, key: str, data: bytes) -> None:
         self._client.put_object(
-            self._bucket, f"in/t{tenant.tenant_id}/{key}", io.BytesIO(data), len(data)
+            self.bucket, f"in/t{tenant.tenant_id}/{key}", io.BytesIO(data), len(data)
         )
+
+    def make(self) -> None:
+        self._client.make_bucket(self.bucket)
+
+    def empty(self) -> None:
+        """Remove the bucket."""
+        for found in self._client.list_objects(self.bucket, recursive=True):
+            self._client.remove_object(self.bucket, str(found.object_name))
+        self._client.remove_bucket(self.bucket)
+
+    def waiting(self, batch: Json) -> Json:
+        """What the batch waits for, once it does."""
+        until = time.monotonic() + WITHIN_S
+        while not (told := self.ask("GET", batch["href"])["waits_for"]):
+            assert time.monotonic() < until, self.stack.yard.logs()
+            time.sleep(0.1)
+        found: Json = told
+        return found
 
     def photo(self, name: str) -> bytes:
         return (self.photos / name).read_bytes()
@@ -160,3 +178,19 @@ def test_all_below_a_prefix_is_the_tenants_own(imports: Imports) -> None:
     assert imports.ended(begun, imports.other)["items"] == 1
     assert imports.outcomes(begun, imports.other) == [("2026/zoe/1.jpg", "enrolled", "zoe")]
     assert imports.names(imports.other) == ["zoe"]
+
+
+def test_a_bucket_that_comes_back(imports: Imports) -> None:
+    """It is said why nothing happens, and it goes on by itself."""
+    imports.empty()
+    begun = imports.ask("POST", "/batches", json={"prefix": "late/"})
+    told = imports.waiting(begun)
+    assert (told["code"], told["message"].split(":")[0]) == (
+        "invalid_parameter", f"There is no bucket {imports.bucket}",
+    )
+    assert told["retry_at"] > time.time()
+
+    imports.make()
+    imports.put(imports.own, "late/eve.jpg", imports.photo(PEOPLE[1]))
+    ended = imports.ended(begun)
+    assert (ended["items"], ended["waits_for"], ended["error"]) == (1, None, None)

@@ -14,7 +14,6 @@ from sqlalchemy import select, update
 
 from pipeline import keys
 from pipeline.batches.chunks import Chunks
-from pipeline.batches.hindrance import hindrance_of
 from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, NewItem, Options
 from pipeline.batches.splitting import Splitter
 from pipeline.batches.store import BatchStore
@@ -304,13 +303,15 @@ def test_two_tries_of_one_job_store_objects_of_their_own(rig: Rig) -> None:
 
 def test_what_a_batch_waits_for_is_told(rig: Rig) -> None:
     batch = rig.feed("ann 1")
-    assert hindrance_of(rig.shelf.engine, batch.id) == ""
+    assert rig.store.hindrance(batch) is None
     claim = rig.queue.take(rig.job())
     error = PackMismatch("The gallery was made with another pack.")
     assert rig.queue.give_back(claim, error, stage="bulk", pause_s=0.0, retry_for_s=60.0)
-    assert hindrance_of(rig.shelf.engine, batch.id) == error.message
+    found = rig.store.hindrance(batch)
+    assert found is not None
+    assert (found.code, found.message) == (error.code, error.message)
     rig.run()
-    assert hindrance_of(rig.shelf.engine, batch.id) == ""
+    assert rig.store.hindrance(rig.store.get(None, batch.id)) is None
 
 
 def test_a_picture_that_was_encrypted_meanwhile_is_read_again(rig: Rig) -> None:

@@ -85,14 +85,23 @@ def test_objects_that_cannot_be_had(filled: str, settings: Settings, tmp_path: P
 
 
 def test_buckets_that_cannot_be_read(
-    filled: str, settings: Settings, shared_minio: MinioServer
+    filled: str, settings: Settings, shared_minio: MinioServer, tmp_path: Path
 ) -> None:
     wrong = settings.model_copy(update={"media_secret_key": SecretStr("wrong")})
 
-    with pytest.raises(InvalidParameter, match="NoSuchBucket"):
+    with pytest.raises(InvalidParameter, match="no bucket no-such-bucket"):
         outcomes(opened(f"{shared_minio.url}/no-such-bucket", settings))
     with pytest.raises(InvalidParameter, match="SignatureDoesNotMatch"):
         outcomes(opened(filled, wrong))
+    nobody = Settings(media_access_key="")
+    with pytest.raises(InvalidParameter, match="bucket's policy"):
+        outcomes(opened(filled, nobody))
+    (tmp_path / "keys.csv").write_text("key\nin/solo.png\nin/zoe/1.png\nno/such.png\n")
+    listed = ManifestSource(
+        tmp_path / "keys.csv", objects=Bucket(parse_location(filled), nobody).read
+    )
+    with pytest.raises(InvalidParameter, match="bucket's policy"):
+        outcomes(listed)
     with pytest.raises(MediaUnavailable):
         outcomes(opened(f"s3+http://127.0.0.1:{free_port()}/bucket", settings))
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pipeline.batches.hindrance import MOST, MOST_OF_ONE
 from pipeline.batches.model import Batch, BatchState, Options
-from pipeline.errors import BatchBusy, MediaUnavailable
-from workers.upkeep.feeder import MOST, MOST_OF_ONE, REST_S, Feeder
+from pipeline.errors import BatchBusy, DatabaseUnavailable, FaceError, MediaUnavailable
+from workers.upkeep.feeder import Feeder
 
 PATIENCE_S = 20.0
 
@@ -19,8 +20,8 @@ def batch(name: str, tenant: int = 1) -> Batch:
     return Batch(
         id=name, tenant_id=tenant, fingerprint="", source="prefix:", options=Options(),
         state=BatchState.READING, items=0, waiting=0, enrolled=0, duplicate=0, rejected=0,
-        cancelled=0, exhausted=False, total=None, position=None, findings=None, created_at=0,
-        updated_at=0, finished_at=None, submitter=None, submitter_until=0,
+        cancelled=0, exhausted=False, total=None, position=None, findings=None, trouble=None,
+        created_at=0, updated_at=0, finished_at=None, submitter=None, submitter_until=0,
     )
 
 
@@ -43,12 +44,17 @@ class Reader:
 
 class Rig:
     def __init__(self) -> None:
-        self.now = 0.0
         self.found: list[Batch] = []
+        self.noted: list[tuple[str, str]] = []
         self.reader = Reader()
-        self.feeder = Feeder(
-            lambda: self.found, self.reader, threading.Event(), lambda: self.now
-        )
+        self.feeder = Feeder(lambda: self.found, self.reader, self.note, threading.Event())
+
+    def note(self, batch: Batch, error: FaceError) -> None:
+        """As the store would: what failed is not due for a while."""
+        self.noted.append((batch.id, error.code))
+        self.found = [each for each in self.found if each.id != batch.id]
+        if isinstance(error, DatabaseUnavailable):
+            raise error
 
     def round(self) -> set[str]:
         """What is begun by a round."""
@@ -88,17 +94,14 @@ def test_what_is_read_is_not_begun_twice(rig: Rig) -> None:
     assert rig.round() == set()
 
 
-def test_what_failed_rests(rig: Rig) -> None:
+@pytest.mark.parametrize("error", [MediaUnavailable(), DatabaseUnavailable()])
+def test_what_failed_is_noted(rig: Rig, error: FaceError) -> None:
     rig.found = [batch("a")]
-    rig.reader.error = MediaUnavailable()
+    rig.reader.error = error
     assert rig.round() == {"a"}
+    assert rig.noted == [("a", error.code)]
     assert rig.round() == set()
-    rig.now += REST_S + 1
-    assert rig.round() == {"a"}
-    rig.round()
-    rig.now += REST_S + 1  # longer the second time
-    assert rig.round() == set()
-    rig.now += REST_S
+    rig.found = [batch("a")]
     assert rig.round() == {"a"}
 
 
@@ -116,8 +119,9 @@ def test_a_fault_of_ours_ends_nothing_else(
     rig.reader.error = ValueError("why")
     assert rig.round() == {"a"}
     assert "Feeding failed" in caplog.text
+    assert rig.noted == [("a", "internal")]
     rig.reader.error = None
-    rig.found.append(batch("b"))
+    rig.found = [batch("b")]
     rig.reader.go_on.set()
     assert rig.round() == {"b"}
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipeline.batches.hindrance import MOST, MOST_OF_ONE
 from pipeline.batches.model import Batch
 from pipeline.batches.store import BatchStore
 from pipeline.batches.submitting import Submitter
@@ -30,6 +31,8 @@ from pipeline.errors import (
     FaceError,
 )
 from pipeline.gallery.datakeys import open_keys
+from pipeline.jobs.store import JobStore
+from pipeline.keys import HOUR_S
 from pipeline.media.open import open_media
 from workers.dispatch import Dispatcher
 from workers.submitting import open_submitter
@@ -37,15 +40,6 @@ from workers.submitting import open_submitter
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 2.0  # between two looks for batches that nobody reads
-
-# Sources that are read at a time, each with a page of pictures in memory (some 32 MB);
-# and those of one tenant among them, so that there is a place for others.
-MOST = 8
-MOST_OF_ONE = 4
-
-# Seconds without another try after one that failed; doubled with each failure in a row.
-REST_S = 30.0
-LONGEST_REST_S = 960.0
 
 STOP_S = 10.0  # for the sources that are being read
 
@@ -56,18 +50,22 @@ class Reads(Protocol):
     def __call__(self, batch: Batch, stopping: Callable[[], bool]) -> None: ...
 
 
+class Notes(Protocol):
+    """Keeps why a batch's source could not be read, and when it is tried again."""
+
+    def __call__(self, batch: Batch, error: FaceError) -> None: ...
+
+
 @dataclass(slots=True)
 class Feeder:
-    """Starts reading what nobody reads. ``unattended`` lists it, oldest first."""
+    """Starts reading what nobody reads. ``unattended`` lists what is due, oldest first."""
 
     unattended: Callable[[], Sequence[Batch]]
     read: Reads
+    note: Notes
     stop: threading.Event
     clock: Callable[[], float] = time.monotonic
     _running: dict[str, tuple[int, threading.Thread]] = field(default_factory=dict)
-    _rests_until: dict[str, float] = field(default_factory=dict)
-    _rest_s: dict[str, float] = field(default_factory=dict)
-    _failed: deque[str] = field(default_factory=deque)
 
     def run(self) -> None:
         """Rounds until ``stop`` is set, and the end of what was begun."""
@@ -88,29 +86,14 @@ class Feeder:
 
     def round(self) -> None:
         """Begin with as many as there is room for. Raises ``DatabaseUnavailable``."""
-        now = self.clock()
         self._running = {
             id_: found for id_, found in self._running.items() if found[1].is_alive()
         }
-        self._rests_until = {id_: at for id_, at in self._rests_until.items() if at > now}
-        while self._failed:
-            self._rest(self._failed.popleft(), now)
         if len(self._running) < MOST:
-            found = self.unattended()
-            known = {batch.id for batch in found}.union(self._running)
-            self._rest_s = {id_: s for id_, s in self._rest_s.items() if id_ in known}
-            self._begin(found)
-
-    def _rest(self, batch_id: str, now: float) -> None:
-        rest_s = self._rest_s.get(batch_id, REST_S)
-        self._rests_until[batch_id] = now + rest_s
-        self._rest_s[batch_id] = min(2 * rest_s, LONGEST_REST_S)
+            self._begin(self.unattended())
 
     def _begin(self, found: Sequence[Batch]) -> None:
-        waiting = [
-            batch for batch in found
-            if batch.id not in self._running and batch.id not in self._rests_until
-        ]
+        waiting = [batch for batch in found if batch.id not in self._running]
         busy = Counter(tenant for tenant, _ in self._running.values())
         while waiting and len(self._running) < MOST:
             # Whose fewest sources are being read; of equal ones the oldest.
@@ -132,15 +115,20 @@ class Feeder:
         except (BatchBusy, BatchCancelled, BatchNotFound):
             pass  # another one reads it, or nobody is to
         except FaceError as error:
-            self._failed.append(batch.id)
             logger.warning(
                 "Could not read the source of a batch: %s", error,
                 extra={**extra, "action": "feed_failed", "code": error.code},
             )
+            self._keep(batch, error)
         except Exception:
             # A fault of ours with one source must not end the others.
-            self._failed.append(batch.id)
             logger.exception("Feeding failed", extra={**extra, "action": "feed_failed"})
+            self._keep(batch, FaceError("An internal error; the log of upkeep says which."))
+
+    def _keep(self, batch: Batch, error: FaceError) -> None:
+        # While it is away nobody can look for batches, either.
+        with suppress(DatabaseUnavailable):
+            self.note(batch, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +156,14 @@ def feed(settings: Settings, stop: threading.Event) -> None:
         stack.callback(dispatcher.close)
         tenant_keys = open_keys(settings, engine)
         media = open_media(settings, tenant_keys)
-        batches = BatchStore(engine, keys=tenant_keys)
+        batches, jobs = BatchStore(engine, keys=tenant_keys), JobStore(engine)
+        patience_s = settings.import_patience_h * HOUR_S
+
+        def note(batch: Batch, error: FaceError) -> None:
+            batches.note_trouble(batch.id, error, jobs, patience_s)
+
         reader = SourceReader(
             Opener(settings, media, batches),
             open_submitter(settings, batches, media, dispatcher),
         )
-        Feeder(batches.unattended, reader, stop).run()
+        Feeder(batches.unattended, reader, note, stop).run()

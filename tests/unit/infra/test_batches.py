@@ -13,7 +13,13 @@ from infra.cli.batch_stores import BatchStores, chosen_tenant, open_stores
 from infra.cli.enrol_checks import collection_maker
 from pipeline.batches.model import Batch, ItemState, NewItem, Options
 from pipeline.config import load_settings
-from pipeline.errors import CollectionNotFound, ConfigurationError, TenantNotFound
+from pipeline.errors import (
+    CollectionNotFound,
+    ConfigurationError,
+    MediaUnavailable,
+    TenantNotFound,
+)
+from pipeline.jobs.store import JobStore
 from pipeline.sources.base import About
 from tests.unit.infra.conftest import Faceline
 
@@ -60,6 +66,26 @@ def test_batches_are_listed_and_shown(faceline: Faceline, batch: Batch) -> None:
     assert "/photos" in faceline("batches", "list").out
     table = faceline("batches", "show", batch.id).out
     assert [line.split()[-1] for line in table.splitlines()[-6:]] == ["0", "0", "3", "2", "1", "3"]
+
+
+def test_what_a_batch_waits_for_is_shown(
+    faceline: Faceline, stores: BatchStores, batch: Batch
+) -> None:
+    begun, _ = stores.batches.open(batch.tenant_id, "e" * 64, "/more", Options(unattended=True))
+    jobs = JobStore(stores.engine)
+    stores.batches.note_trouble(begun.id, MediaUnavailable("The bucket is away."), jobs, 60.0)
+
+    table = faceline("batches", "show", begun.id).out
+    assert "waits for  The bucket is away." in table
+    assert "next try   2" in table
+    assert as_json(faceline, "batches", "show", begun.id)["waits_for"]["code"] == (
+        "media_unavailable"
+    )
+    assert "reading (cannot be read)" in faceline("batches", "list").out
+
+    stores.batches.note_trouble(begun.id, MediaUnavailable("The bucket is away."), jobs, 0.0)
+    assert "failed  The bucket is away." in faceline("batches", "show", begun.id).out
+    assert "Upkeep goes on" in faceline("batches", "retry", begun.id).err
 
 
 def test_a_report_of_every_item(faceline: Faceline, batch: Batch, tmp_path: Path) -> None:

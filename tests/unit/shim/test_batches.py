@@ -16,6 +16,7 @@ from pipeline.batches.model import Batch, ItemState, NewItem, Options
 from pipeline.batches.store import BatchStore
 from pipeline.batches.unattended import Opener, decoded, list_key
 from pipeline.config import Settings
+from pipeline.errors import MediaUnavailable
 from pipeline.gallery.tenants import TenantStore
 from pipeline.media.open import open_media
 from pipeline.metering.limits import Permissions
@@ -106,6 +107,26 @@ def test_a_list_becomes_a_batch(web: Web) -> None:
     ]
     shown = web.ask("GET", answer.headers["location"]).json()
     assert shown == {**told, "reasons": [], "updated_at": shown["updated_at"]}
+
+
+def test_what_a_batch_waits_for_is_said(web: Web) -> None:
+    batch = web.begun(once="once")
+    jobs = web.app._service.jobs
+    web.batches.note_trouble(batch.id, MediaUnavailable("The bucket is away."), jobs, 60.0)
+
+    told = web.ask("GET", f"/batches/{batch.id}").json()
+    assert told["waits_for"].pop("retry_at") > told["created_at"]
+    assert told["waits_for"] == {"code": "media_unavailable", "message": "The bucket is away."}
+    again = web.ask("POST", "/batches", LIST, once="once").json()
+    assert again["waits_for"]["code"] == "media_unavailable"
+
+    web.batches.note_trouble(batch.id, MediaUnavailable("The bucket is away."), jobs, 0.0)
+    failed = web.ask("GET", f"/batches/{batch.id}").json()
+    assert (failed["status"], failed["waits_for"], failed["error"]) == (
+        "failed", None, {"code": "media_unavailable", "message": "The bucket is away."},
+    )
+    retried = web.ask("POST", f"/batches/{batch.id}/retry").json()
+    assert (retried["status"], retried["waits_for"], retried["error"]) == ("reading", None, None)
 
 
 def test_a_list_of_an_encrypted_application_is_sealed(web: Web, tmp_path: Path) -> None:

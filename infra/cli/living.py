@@ -8,11 +8,12 @@ from typing import Annotated
 import cv2
 import typer
 
-from infra.cli.console import print_json, say
+from infra.cli.console import print_json, say, tell
 from infra.cli.living_plot import draw
+from infra.cli.reports import check_place
 from pipeline import calibration
 from pipeline.config import Settings, load_settings
-from pipeline.errors import ManyFaces, NoFace, TaskUnsupported, Uncalibrated
+from pipeline.errors import InvalidParameter, ManyFaces, NoFace, TaskUnsupported, Uncalibrated
 from pipeline.execution.living import verdict_json
 from pipeline.living.judging import Judge
 from pipeline.living.observing import Models, Watcher
@@ -27,15 +28,33 @@ from pipeline.stages import clip as clip_stage
 from pipeline.stages.align import align_faces
 from pipeline.stages.decode import decode
 from pipeline.stages.detect import detect
-from pipeline.types import Embedding
+from pipeline.types import Embedding, Picture
+
+
+def _action(text: str) -> Action:
+    """Its name or its number."""
+    named = {str(int(action)): action for action in Action}
+    named |= {action.name.lower(): action for action in Action}
+    if text.lower() not in named:
+        raise typer.BadParameter(
+            f"{text!r} is none of: {', '.join(named)}", param_hint="'--action'"
+        )
+    return named[text.lower()]
 
 
 def living(
-    clip: Annotated[Path, typer.Argument(help="MP4, WebM, AVI or MOV.", exists=True)],
+    clip: Annotated[
+        Path, typer.Argument(help="MP4, WebM, AVI or MOV.", exists=True, dir_okay=False)
+    ],
     face: Annotated[
-        Path | None, typer.Option(help="A photo of the person who should be in it.", exists=True)
+        Path | None,
+        typer.Option(
+            help="A photo of the person who should be in it.", exists=True, dir_okay=False
+        ),
     ] = None,
-    action: Annotated[int, typer.Option(min=1, max=2, help="1: blink; 2: open the mouth.")] = 1,
+    action: Annotated[
+        str, typer.Option(metavar="blink|mouth", help="What was asked for; also 1 and 2.")
+    ] = "blink",
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Distance of a match.")] = 0.6,
     plot: Annotated[
         Path | None, typer.Option(help="Draw lids, mouth, identity and passive score (PNG).")
@@ -43,17 +62,30 @@ def living(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, the timeline too.")] = False,
 ) -> None:
     """Whether a clip shows a live person who does what was asked; no service is needed."""
+    asked = _action(action)
+    if plot is not None:
+        check_place(plot)
     settings = load_settings()
     pack = registry.load(registry.choose(settings), settings)
-    verdict = _judge(settings, pack, clip, face, Action(action), threshold)
+    verdict = _judge(settings, pack, clip, face, asked, threshold)
     if plot is not None:
-        cv2.imwrite(str(plot), draw(verdict))
+        _write(plot, draw(verdict))
     if json:
         print_json(verdict_json(verdict))
         return
     _tell(verdict)
     if plot is not None:
         say(f"The drawing is in {plot}.")
+
+
+def _write(plot: Path, drawing: Picture) -> None:
+    """As PNG, whatever it is called."""
+    done, data = cv2.imencode(".png", drawing)
+    assert done, "PNG takes any three-channel picture"
+    try:
+        plot.write_bytes(data.tobytes())
+    except OSError as error:
+        raise InvalidParameter(f"{plot} cannot be written: {error.strerror}") from error
 
 
 def _judge(
@@ -95,14 +127,14 @@ def _embedding(settings: Settings, pack: Pack, photo: Path) -> Embedding:
 
 def _tell(verdict: Verdict) -> None:
     reasons = f": {', '.join(verdict.reasons)}" if verdict.reasons else ""
-    say(f"real: {'yes' if verdict.real else 'no'}{reasons}")
+    tell(f"real: {'yes' if verdict.real else 'no'}{reasons}")
     if verdict.match is not None:
-        say(f"match: {'yes' if verdict.match else 'no'}")
+        tell(f"match: {'yes' if verdict.match else 'no'}")
     passive = "not scored" if verdict.passive is None else f"{100 * verdict.passive:.0f} of 100"
-    say(f"passive: {passive}; {len(verdict.timeline)} frames analysed")
+    tell(f"passive: {passive}; {len(verdict.timeline)} frames analysed")
     for one in verdict.happenings:
         counted = "" if one.counted else " (not counted)"
-        say(
+        tell(
             f"{one.action.name.lower()} in frames {one.start} to {one.end}, furthest in "
             f"{one.peak}{counted}"
         )

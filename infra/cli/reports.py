@@ -38,6 +38,11 @@ def report(path: Path | None, columns: Sequence[str]) -> Iterator[Write]:
 def check_target(path: Path) -> None:
     """Whether a report can be written there later. Raises ``InvalidParameter``."""
     writer_for(path)
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Whether a file can be written there later. Raises ``InvalidParameter``."""
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InvalidParameter(f"{path} cannot be written there")

@@ -10,8 +10,6 @@ import workers.one_thread  # noqa: F401  # first: see there
 from pipeline.config import load_settings
 from pipeline.errors import FaceError
 from workers.logs import setup_logging
-from workers.serve import run_worker
-from workers.upkeep.loop import run
 
 
 def main(arguments: list[str]) -> int:
@@ -19,11 +17,16 @@ def main(arguments: list[str]) -> int:
     try:
         settings = load_settings()
         setup_logging(settings)
+        # Neither waits for what only the other one imports.
         if arguments == ["upkeep"]:
+            from workers.upkeep.loop import run
+
             stop = threading.Event()
             signal.signal(signal.SIGTERM, lambda *_: stop.set())
             run(settings, stop)
             return 0
+        from workers.serve import run_worker
+
         return run_worker(settings)
     except FaceError as error:
         sys.stderr.write(f"{error}\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import time
 from dataclasses import dataclass, field
@@ -20,10 +21,14 @@ from api_shim.auth import sm2
 
 Json = dict[str, Any]
 
+PICTURES = {"locate": ["image"], "verify": ["image1", "image2"], "features": ["image"]}
+
 CALL_S = 60.0
 
 # Far more than any job of a test needs on a busy machine.
 PATIENCE_S = 90.0
+
+_SERIAL = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,12 @@ class Face2Client:
             f"{self.url}/jobs/{job_id}", timeout=CALL_S,
             headers={"X-API-Key": self.credentials.api_key},
         )
+
+
+def data_of(operation: str, picture: Any) -> Json:
+    """The data of a call that no other makes in the same second: its signature would be
+    the same, and refused."""
+    return {**dict.fromkeys(PICTURES[operation], picture), "serial": next(_SERIAL)}
 
 
 def string_to_sign(parameters: Json, secret: str) -> bytes:

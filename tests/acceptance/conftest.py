@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.face2_client import base64_of
+from tests.face2_client import Json, base64_of, data_of
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +32,9 @@ def nobody(test_data: Path) -> str:
 @pytest.fixture(scope="session")
 def two_people(photos: Path) -> str:
     return base64_of(photos / "two_people.jpg")
+
+
+@pytest.fixture
+def picture(photos: Path) -> Json:
+    """The data of a call of ``/face2/locate`` that no other makes in the same second."""
+    return data_of("locate", base64_of(min((photos / "Colin_Powell").iterdir())))

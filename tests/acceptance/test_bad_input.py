@@ -17,14 +17,12 @@ import pytest
 import requests
 
 from tests.databases import ONE_DATABASE
-from tests.face2_client import Face2Client, Json, base64_of
+from tests.face2_client import PICTURES, Face2Client, Json, base64_of, data_of
 from tests.stack import Stack
 from tests.unit.pictures import encoded, image, png_bomb
 
 pytestmark = ONE_DATABASE
 
-PICTURES = {"locate": ["image"], "verify": ["image1", "image2"], "features": ["image"]}
-SERIAL = itertools.count()
 SEED = 20260101
 
 MB = 1024 * 1024
@@ -58,10 +56,6 @@ def memory(stack: Stack) -> dict[int, int]:
     assert stack.worker is not None
     pids = [stack.shim.pid, stack.worker.pid, *stack.worker.children()]
     return {pid: psutil.Process(pid).memory_info().rss for pid in pids}
-
-
-def data_of(operation: str, picture: Any) -> Json:
-    return {**dict.fromkeys(PICTURES[operation], picture), "serial": next(SERIAL)}
 
 
 def envelope_of(response: requests.Response) -> Json:

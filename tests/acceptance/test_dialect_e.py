@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ import requests
 
 from pipeline.types import Box
 from tests.databases import ONE_DATABASE
-from tests.face2_client import Face2Client, Json, base64_of
+from tests.face2_client import PICTURES, Face2Client, Json, base64_of, data_of
 from tests.stack import Stack
 
 # insightface 2.1 calls a function that scikit-image means to remove.
@@ -25,9 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning"),
 ]
 
-SERIAL = itertools.count()
-
-PICTURES = {"locate": ["image"], "verify": ["image1", "image2"], "features": ["image"]}
 
 
 @pytest.fixture
@@ -57,11 +53,6 @@ def analysis(edge_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Any
     app = FaceAnalysis(str(folder), providers=["CPUExecutionProvider"])
     app.prepare(ctx_id=0, det_size=(640, 640))
     return app
-
-
-def data_of(operation: str, picture: str) -> Json:
-    """The data of a call that no other test makes in the same second."""
-    return {**dict.fromkeys(PICTURES[operation], picture), "serial": next(SERIAL)}
 
 
 def check_envelope(response: requests.Response, app_id: str, code: int) -> Json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import socket
 import threading
@@ -11,24 +10,10 @@ import uuid
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 import requests
 
-from tests.face2_client import PATIENCE_S, Json, base64_of
+from tests.face2_client import PATIENCE_S, Json
 from tests.stack import Stack
-
-SERIAL = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def face(test_data: Path) -> str:
-    return base64_of(min((test_data / "photos" / "Gerhard_Schroeder").iterdir()))
-
-
-@pytest.fixture
-def picture(face: str) -> Json:
-    """The data of a call that no other test makes in the same second."""
-    return {"image": face, "serial": next(SERIAL)}
 
 
 def test_a_client_that_leaves_does_not_end_its_job(idle_stack: Stack, picture: Json) -> None:

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from pipeline.jobs.model import NewJob
-from tests.face2_client import Face2Client, Json, base64_of
+from tests.face2_client import Face2Client, Json
 from tests.stack import Stack
-
-SERIAL = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def face(test_data: Path) -> str:
-    return base64_of(min((test_data / "photos" / "Ariel_Sharon").iterdir()))
-
-
-@pytest.fixture
-def picture(face: str) -> Json:
-    """The data of a call that no other test makes in the same second."""
-    return {"image": face, "serial": next(SERIAL)}
 
 
 def test_other_tenants_see_nothing(stack: Stack, picture: Json) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import threading
 import time
 import uuid
@@ -13,25 +12,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.face2_client import Json, base64_of
+from tests.face2_client import PATIENCE_S, Json, base64_of, data_of
 from tests.stack import Stack
 
 ASYNC = {"Prefer": "respond-async"}
-SERIAL = itertools.count()
-
-# Far more than any of these waits needs on a busy machine.
-PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def face(test_data: Path) -> str:
-    return base64_of(min((test_data / "photos" / "Colin_Powell").iterdir()))
-
-
-@pytest.fixture
-def picture(face: str) -> Json:
-    """The data of a call that no other test makes in the same second."""
-    return {"image": face, "serial": next(SERIAL)}
 
 
 # Held and polled ---------------------------------------------------------------
@@ -54,7 +38,7 @@ def test_held_and_polled_answers_are_the_same_bytes(
 
 def test_a_failed_job_is_polled_as_it_was_held(stack: Stack, test_data: Path) -> None:
     client = stack.client()
-    nobody = {"image": base64_of(test_data / "bad" / "no_face.png"), "serial": next(SERIAL)}
+    nobody = data_of("features", base64_of(test_data / "bad" / "no_face.png"))
     held = client.call("features", nobody)
     assert held.json()["code"] == 9903
     assert client.poll(held.headers["x-job-id"]).content == held.content

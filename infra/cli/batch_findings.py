@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from rich.text import Text
 from sqlalchemy import Engine
 
-from infra.cli.console import out, print_table, say
+from infra.cli.console import out, plain, print_table, say, shortened
 from pipeline.batches.findings import Kind, Search, search_of
 from pipeline.batches.found import Finding, FoundFace, list_findings
 from pipeline.batches.model import Batch
+
+WIDE = 120  # columns from which on a table is shown
 
 LABELS = {
     Kind.SAME_PICTURE: "same picture",
@@ -28,7 +31,11 @@ def show_findings(engine: Engine, batch: Batch, limit: int) -> None:
         say(_unsearched(search))
         return
     found = list_findings(engine, batch.id, limit=limit)
-    if found:
+    if found and out.width < WIDE:
+        out.print()
+        for each in found:
+            out.print(Text(_line(each)))
+    elif found:
         out.print()
         print_table(
             ("found", "who", "where", "and", "where", "alike", "times"),
@@ -37,18 +44,27 @@ def show_findings(engine: Engine, batch: Batch, limit: int) -> None:
     say(_sentence(search, len(found), batch))
 
 
+def _line(found: Finding) -> str:
+    """A finding where a table would be too narrow to be read."""
+    kind, who, where, again, at, alike, times = map(str, _row(found))
+    both = f"{who or 'nobody'} ({where})" + (f" and {again or 'nobody'} ({at})" if at else "")
+    more = [f"alike {alike}"] * bool(alike) + [f"{times} times"] * bool(times)
+    return plain(", ".join([f"{kind}: {both}", *more]))
+
+
 def _row(found: Finding) -> tuple[object, ...]:
     other = found.again or found.other
     alike = "" if found.cosine is None else f"{found.cosine:.2f}"
     return (
-        LABELS[found.kind], found.face.name, _where(found.face),
-        "" if other is None else other.name, "" if other is None else _where(other), alike,
+        LABELS[found.kind], shortened(found.face.name), _where(found.face),
+        "" if other is None else shortened(other.name),
+        "" if other is None else _where(other), alike,
         found.count if found.count > 1 else "",
     )
 
 
 def _where(face: FoundFace) -> str:
-    return face.source_name or f"image {face.image_id}"
+    return shortened(face.source_name or f"image {face.image_id}")
 
 
 def _unsearched(search: Search) -> str:

@@ -13,9 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from infra.cli.console import plain
 from infra.cli.pace import Pace, duration
 
 PLAIN_EVERY_S = 10.0  # between two lines where nobody looks at a terminal
+
+SHORTEST_BAR, LONGEST_BAR = 8, 30  # columns; beside a text that leaves less there is none
 
 REFRESHES = 4  # a second, of a terminal
 
@@ -63,7 +66,7 @@ def showing(console: Console, plain: Callable[[str], None]) -> Iterator[Show]:
     """Told how far the batch is, as often as one likes. ``plain`` prints a line where
     ``console`` is no terminal."""
     pace = Pace()
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         lines = _Lines(plain, pace)
         yield lines.show
         return
@@ -71,7 +74,7 @@ def showing(console: Console, plain: Callable[[str], None]) -> Iterator[Show]:
 
         def show(view: View) -> None:
             pace.note(view.ended)
-            live.update(_drawn(view, pace))
+            live.update(_drawn(view, pace, console.width))
 
         yield show
 
@@ -81,7 +84,7 @@ class _Lines:
     """A line every ``PLAIN_EVERY_S`` seconds, and at once when it begins to wait for
     something else."""
 
-    plain: Callable[[str], None]
+    say: Callable[[str], None]
     pace: Pace
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, View] | None = field(default=None)
@@ -89,10 +92,12 @@ class _Lines:
     def show(self, view: View) -> None:
         self.pace.note(view.ended)
         now = self.clock()
-        if self._last is None or view.waits_for != self._last[1].waits_for or (
+        if self._last is None and not (view.ended or view.waiting or view.waits_for):
+            self._last = now, view  # there is nothing to say yet
+        elif self._last is None or view.waits_for != self._last[1].waits_for or (
             now - self._last[0] >= PLAIN_EVERY_S and view != self._last[1]
         ):
-            self.plain(f"{far(view)}{speed(view, self.pace)}: {outcomes(view)}{trouble(view)}")
+            self.say(f"{far(view)}{speed(view, self.pace)}: {outcomes(view)}{trouble(view)}")
             self._last = now, view
 
 
@@ -127,20 +132,20 @@ def trouble(view: View) -> str:
     return f"; waits: {view.waits_for}" if view.waits_for else ""
 
 
-def _drawn(view: View, pace: Pace) -> Group:
+def _drawn(view: View, pace: Pace, width: int) -> Group:
     percent = view.percent
-    line = Table.grid(padding=(0, 1))
-    line.add_row(
-        ProgressBar(total=None if percent is None else 100.0, completed=percent or 0.0, width=30,
-                    pulse=percent is None),
-        Text(f"{far(view)}{speed(view, pace)}"),
-    )
+    told = Text(f"{far(view)}{speed(view, pace)}")
+    room = width - told.cell_len - 1
+    line: Table | Text = told
+    if room >= SHORTEST_BAR:
+        line = Table.grid(padding=(0, 1))
+        line.add_row(
+            ProgressBar(total=None if percent is None else 100.0, completed=percent or 0.0,
+                        width=min(room, LONGEST_BAR), pulse=percent is None),
+            told,
+        )
     if view.waits_for:
-        last = Text(f"waits: {view.waits_for}", style="yellow")
+        last = Text(plain(f"waits: {view.waits_for}"), style="yellow")
     else:
-        last = _short(view.now, "dim")
-    return Group(line, _short(outcomes(view)), last)
-
-
-def _short(text: str, style: str = "") -> Text:
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+        last = Text(plain(view.now), style="dim", no_wrap=True, overflow="ellipsis")
+    return Group(line, Text(outcomes(view)), last)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infra.cli.console import at, out, print_table
+from rich.text import Text
+
+from infra.cli.console import at, out, plain, print_table, shortened
 from infra.cli.pace import duration
 from pipeline.batches.findings import search_of
 from pipeline.batches.hindrance import Hindrance
 from pipeline.batches.model import OUTCOMES, Batch, BatchState, ItemState
 from pipeline.batches.trouble import failure_of
+
+WIDE = 150  # columns from which on batches are listed as a table
+
+SHORT_ID = 8  # characters of an id, by which commands find the batch
 
 Reasons = Counter[tuple[ItemState, str]]
 
@@ -62,6 +68,38 @@ def show_batch(
     )
     out.print()
     show_summary(batch, reasons)
+
+
+def show_list(batches: Sequence[Batch], names: Mapping[int, str]) -> None:
+    """Batches with the ``names`` of their applications: a table where it can be read, else
+    some lines a batch."""
+    if out.width < WIDE:
+        for batch in batches:
+            for line in _lines(batch, names[batch.tenant_id]):
+                out.print(Text(plain(line)))
+        return
+    print_table(
+        ("batch", "app", "source", "state", "items", "enrolled", "duplicate", "rejected",
+         "cancelled", "in work", "began", "took"),
+        (
+            (batch.id, names[batch.tenant_id], shortened(batch.source),
+             state_of(batch), batch.items, batch.enrolled, batch.duplicate, batch.rejected,
+             batch.cancelled, batch.waiting, at(batch.created_at), took(batch))
+            for batch in batches
+        ),
+    )
+
+
+def _lines(batch: Batch, app: str) -> tuple[str, str]:
+    counted = ", ".join(f"{count} {state}" for state, count in counts_of(batch).items() if count)
+    waiting = [f"{batch.waiting} in work"] * bool(batch.waiting)
+    took_s = [f"took {took(batch)}"] * bool(took(batch))
+    first = f"{batch.id[:SHORT_ID]}  {app}  {state_of(batch)}  {batch.source}"
+    second = ", ".join([
+        f"{batch.items} items" + (f": {counted}" if counted else ""), *waiting,
+        f"began {at(batch.created_at)}", *took_s,
+    ])
+    return first, f"{' ' * SHORT_ID}  {second}"
 
 
 def batch_json(batch: Batch, app: str, reasons: Reasons | None = None) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import typer
 from infra.cli.batch_findings import show_findings
 from infra.cli.batch_report import write_report
 from infra.cli.batch_stores import BatchStores, open_stores
-from infra.cli.batch_summary import batch_json, show_batch, state_of, took
-from infra.cli.console import at, print_json, print_table, say
+from infra.cli.batch_summary import batch_json, show_batch, show_list
+from infra.cli.console import print_json, say
 from infra.cli.reports import csv_writer, json_writer
 from infra.cli.run import Run
 from pipeline.batches.findings import begin_again
@@ -57,16 +57,8 @@ def list_batches(
     if json:
         print_json([batch_json(batch, names[batch.tenant_id]) for batch in page.batches])
         return
-    print_table(
-        ("batch", "app", "source", "state", "items", "enrolled", "duplicate", "rejected",
-         "cancelled", "in work", "began", "took"),
-        (
-            (batch.id, names[batch.tenant_id], batch.source, state_of(batch), batch.items,
-             batch.enrolled, batch.duplicate, batch.rejected, batch.cancelled, batch.waiting,
-             at(batch.created_at), took(batch))
-            for batch in page.batches
-        ),
-    )
+    if page.batches:
+        show_list(page.batches, names)
     say(f"In all: {page.total}.")
 
 

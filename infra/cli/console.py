@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,10 @@ from rich.table import Table
 
 # Columns where no terminal tells: wide enough for a table of ids and paths.
 PIPE_WIDTH = 200
+
+# Control characters, and those that turn the direction of writing; a family of emoji keeps
+# what joins it.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True)
@@ -35,14 +40,22 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str, style: str | None = None) -> None:
-    """A line for people, on stderr: stdout belongs to results. Never wrapped, so that
-    it can be copied."""
+    """Lines for people, on stderr: stdout belongs to results. Never wrapped, so that
+    they can be copied."""
+    text = "\n".join(map(plain, text.split("\n")))
     err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def tell(text: str) -> None:
     """A line on stdout, of a command whose words are its result; never wrapped."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def shortened(text: str, most: int = 48) -> str:
+    """``text`` without its middle where it is longer than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
 
 
 def at(moment: float | None) -> str:
@@ -52,5 +65,10 @@ def at(moment: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
+def plain(text: str) -> str:
+    """``text`` without what a terminal would carry out: names come from strangers."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def _escape(cell: object) -> str:
-    return str(cell).replace("[", r"\[")
+    return plain(str(cell)).replace("[", r"\[")

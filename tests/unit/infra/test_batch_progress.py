@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from infra.cli.batch_progress import View, expected, far, outcomes, showing, speed
 from infra.cli.pace import Pace, duration
@@ -101,22 +104,29 @@ def test_outcomes_name_what_there_always_is() -> None:
     assert outcomes(view(1200, 3)) == "1,200 enrolled, 0 duplicate, 0 rejected, 3 in work"
 
 
-def test_lines_where_there_is_no_terminal() -> None:
+@pytest.mark.parametrize("terminal", [{}, {"force_terminal": True, "_environ": {"TERM": "dumb"}}])
+def test_lines_where_there_is_no_terminal(terminal: dict[str, Any]) -> None:
     lines: list[str] = []
-    with showing(Console(file=io.StringIO()), lines.append) as show:
-        show(view(0, 1))
+    with showing(Console(file=io.StringIO(), **terminal), lines.append) as show:
+        show(view(0))  # nothing is known yet
+        show(view(0, 1, waits_for="a worker"))
         show(view(1, 0, total=1))
         show(view(1, 0, total=1, waits_for="Redis"))
-    assert lines[0] == "0 items: 0 enrolled, 0 duplicate, 0 rejected, 1 in work"
-    assert len(lines) == 2
-    assert lines[1].endswith("0 in work; waits: Redis")
+    assert lines[0] == "0 items: 0 enrolled, 0 duplicate, 0 rejected, 1 in work; waits: a worker"
+    assert len(lines) == 3
+    assert lines[2].endswith("0 in work; waits: Redis")
 
 
-def test_a_terminal_has_a_bar() -> None:
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_terminal_has_a_bar(width: int) -> None:
     text = io.StringIO()
-    console = Console(file=text, force_terminal=True, width=100)
+    console = Console(file=text, force_terminal=True, width=width)
     with showing(console, pytest.fail) as show:
-        show(view(0, 64, now="reading ada/1.jpg"))
-        show(view(1, 0, total=1_000_000, waits_for="a worker"))
-    assert "1 of 1,000,000 items" in text.getvalue()
+        show(view(0, 64, now="reading ada/\x1b[2J.jpg"))
+        show(view(400_000, 0, total=1_000_000, waits_for="a worker"))
+    assert "400,000 of 1,000,000 items" in text.getvalue()
     assert "waits: a worker" in text.getvalue()
+    assert "\x1b[2J" not in text.getvalue()
+    # The bar takes what the words leave.
+    assert all(cell_len(Text.from_ansi(line).plain) <= width for line in
+               text.getvalue().splitlines())

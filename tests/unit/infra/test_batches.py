@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from infra.cli.batch_stores import BatchStores, chosen_tenant, open_stores
+from infra.cli.console import out
 from infra.cli.enrol_checks import collection_maker
 from pipeline.batches.model import Batch, ItemState, NewItem, Options
 from pipeline.config import load_settings
@@ -86,6 +87,19 @@ def test_what_a_batch_waits_for_is_shown(
     stores.batches.note_trouble(begun.id, MediaUnavailable("The bucket is away."), jobs, 0.0)
     assert "failed  The bucket is away." in faceline("batches", "show", begun.id).out
     assert "Upkeep goes on" in faceline("batches", "retry", begun.id).err
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_terminal(
+    faceline: Faceline, stores: BatchStores, batch: Batch, width: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stores.batches.open(batch.tenant_id, "e" * 64, "/more\x1b[2J", Options())
+    monkeypatch.setattr(out, "width", width)
+    told = faceline("batches", "list").out
+    assert f"{batch.id[:8]}  shop  done  /photos\n" in told
+    assert "3 items: 3 rejected, began" in told
+    assert "/more\\x1b[2J" in told
 
 
 def test_a_report_of_every_item(faceline: Faceline, batch: Batch, tmp_path: Path) -> None:

@@ -105,9 +105,8 @@ def look_at(
     ratio = height / width
     new_width, new_height = (size, int(size * ratio)) if ratio <= 1 else (int(size / ratio), size)
     # The black is part of what the network sees: without it embeddings differ by 0.03.
-    canvas = np.zeros((size, size, 3), np.uint8)
-    canvas[:new_height, :new_width] = cv2.resize(picture, (new_width, new_height))
-    found = steps.candidates(canvas, threshold, large_only=large_only)
+    small = np.asarray(cv2.resize(picture, (new_width, new_height)), np.uint8)
+    found = steps.candidates(small, threshold, large_only=large_only)
     scale = np.float32(new_height / height)
     return Candidates(found.boxes / scale, found.scores, found.points / scale)
 

@@ -136,11 +136,12 @@ class StepDetector(Protocol):
         ...
 
     def candidates(
-        self, canvas: Picture, threshold: float, *, large_only: bool = False
+        self, picture: Picture, threshold: float, *, large_only: bool = False
     ) -> Candidates:
-        """What scores at least ``threshold`` in ``canvas``, whose sides are multiples of 32
-        pixels; in its pixels. ``large_only`` leaves out what is found by the finest grid,
-        which sees no face of more than 100 pixels."""
+        """What scores at least ``threshold`` in ``picture``, whose longer side is a multiple
+        of 32 pixels, on a black square of that side, in its upper left corner. ``large_only``
+        leaves out what is found by the finest grid, which sees no face of more than 100
+        pixels."""
         ...
 
     def choose(self, candidates: Candidates) -> Candidates:

@@ -31,6 +31,7 @@ _STRIDES = (8, 16, 32)
 
 # What the network was trained on: (pixel - MEAN) / SPREAD, in RGB.
 _MEAN, _SPREAD = 127.5, 128.0
+_BLACK = -_MEAN / _SPREAD
 
 # Boxes that have more than this in common are of one face (insightface's own number).
 _SAME = 0.4
@@ -71,26 +72,35 @@ class _Last:
     ) -> NDArray[np.float32]:
         """Its outputs at some places of ``field``, shape (inputs, height, width): (places,
         outputs)."""
+        inputs, height, width = field.shape
         reach = np.arange(self.side) - self.side // 2
-        y = (rows[:, None, None] + reach[:, None]).repeat(self.side, axis=2)
-        x = (columns[:, None, None] + reach).repeat(self.side, axis=1)
-        height, width = field.shape[1:]
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        patches = field[:, y.clip(0, height - 1), x.clip(0, width - 1)] * inside
-        flat = patches.transpose(1, 0, 2, 3).reshape(len(rows), -1)
+        y, x = rows[:, None] + reach, columns[:, None] + reach
+        inside_y, inside_x = (y >= 0) & (y < height), (x >= 0) & (x < width)
+        places = (y.clip(0, height - 1) * width)[:, :, None] + x.clip(0, width - 1)[:, None]
+        patches = field.reshape(inputs, -1).take(places, axis=1)
+        if not (inside_y.all() and inside_x.all()):
+            patches *= inside_y[:, :, None] & inside_x[:, None]
+        flat = patches.swapaxes(0, 1).reshape(len(rows), -1)
         made: NDArray[np.float32] = flat @ self.weights.reshape(len(self.biases), -1).T
         return made + self.biases
+
+    def beside(self, other: _Last) -> _Last:
+        """Both as one, of the same source; its outputs before those of ``other``."""
+        return _Last(
+            self.source, np.concatenate([self.weights, other.weights]),
+            np.concatenate([self.biases, other.biases]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """The end of one stride: ``taps`` names the output whose sum gives the scores."""
+    """The end of one stride: ``taps`` names the output whose sum gives the scores,
+    ``places`` gives the boxes of all anchors, then their points."""
 
     stride: int
     taps: str
     scores: _Last
-    boxes: _Last
-    points: _Last
+    places: _Last
 
 
 class _Ending:
@@ -108,8 +118,29 @@ class _Ending:
         return dict(zip(self._outputs, made, strict=True))
 
 
+class _Page:
+    """The network's input of one size, used again: what no picture covers stays black."""
+
+    def __init__(self, size: int) -> None:
+        self._values = np.full((1, 3, size, size), _BLACK, np.float32)
+        self._height = self._width = 0
+
+    def of(self, picture: Picture) -> NDArray[np.float32]:
+        """``picture`` in its upper left corner; until the next one."""
+        height, width = picture.shape[:2]
+        if height < self._height or width < self._width:
+            self._values[:] = _BLACK
+        self._height, self._width = height, width
+        for colour, plane in zip(reversed(cv2.split(picture)), self._values[0], strict=True):
+            # A sum of two, of which one is nothing: the quickest way from bytes to numbers.
+            cv2.addWeighted(
+                colour, 1 / _SPREAD, colour, 0.0, _BLACK, plane[:height, :width], cv2.CV_32F
+            )
+        return self._values
+
+
 class ScrfdSteps:
-    """See ``base.StepDetector``."""
+    """See ``base.StepDetector``. For one thread at a time."""
 
     @classmethod
     def open(cls, path: Path, settings: Settings, sha256: str) -> Self | None:
@@ -134,16 +165,18 @@ class ScrfdSteps:
         self._path = path
         self._all = _Ending(path, settings, model, heads)
         self._large = _Ending(path, settings, model, heads[1:])
+        self._pages: dict[int, _Page] = {}
 
     def candidates(
-        self, canvas: Picture, threshold: float, *, large_only: bool = False
+        self, picture: Picture, threshold: float, *, large_only: bool = False
     ) -> Candidates:
         ending = self._large if large_only else self._all
-        blob = cv2.dnn.blobFromImage(
-            canvas, 1.0 / _SPREAD, canvas.shape[1::-1], (_MEAN, _MEAN, _MEAN), swapRB=True
-        )
+        size = max(picture.shape[:2])
+        page = self._pages.get(size)
+        if page is None:
+            page = self._pages[size] = _Page(size)
         with running(self._path):
-            fields = ending.run(blob)
+            fields = ending.run(page.of(picture))
         least = math.log(threshold / (1.0 - threshold))
         return Candidates.joined([_found(head, fields, least) for head in ending.heads])
 
@@ -176,19 +209,15 @@ def _found(head: _Head, fields: dict[str, NDArray[np.float32]], least: float) ->
     if not len(anchors):
         return Candidates.none()
     each = np.arange(len(anchors))
-    boxes, points = (
-        last.at(fields[last.source][0], rows, columns).reshape(len(anchors), len(logits), -1)[
-            each, anchors
-        ]
-        * head.stride
-        for last in (head.boxes, head.points)
-    )
+    found = head.places.at(fields[head.places.source][0], rows, columns) * head.stride
+    boxes = found[:, : 4 * len(logits)].reshape(len(anchors), -1, 4)[each, anchors]
+    points = found[:, 4 * len(logits) :].reshape(len(anchors), -1, 5, 2)[each, anchors]
     centres = np.stack([columns, rows], axis=1).astype(np.float32) * head.stride
     corners = np.concatenate([centres - boxes[:, :2], centres + boxes[:, 2:]], axis=1)
     scores = 1.0 / (1.0 + np.exp(-logits[anchors, rows, columns]))
     return Candidates(
         corners.astype(np.float32, copy=False), scores.astype(np.float32, copy=False),
-        (points.reshape(len(anchors), -1, 2) + centres[:, None]).astype(np.float32, copy=False),
+        (points + centres[:, None]).astype(np.float32, copy=False),
     )
 
 
@@ -196,20 +225,16 @@ def _summed(taps: NDArray[np.float32], last: _Last) -> NDArray[np.float32]:
     """The convolution whose products of single pixels are ``taps``, shape (side * side *
     outputs, height, width): each moved to where it counts, and added up."""
     height, width = taps.shape[1:]
-    total = np.empty((len(last.biases), height, width), np.float32)
-    total[:] = last.biases[:, None, None]
     reach = last.side // 2
+    # With a border for what counts outside.
+    total = np.empty((len(last.biases), height + 2 * reach, width + 2 * reach), np.float32)
+    total[:] = last.biases[:, None, None]
     products = taps.reshape(last.side, last.side, -1, height, width)
     for row in range(last.side):
         for column in range(last.side):
-            down, across = row - reach, column - reach
-            total[
-                :, max(-down, 0) : height - max(down, 0), max(-across, 0) : width - max(across, 0)
-            ] += products[
-                row, column, :,
-                max(down, 0) : height + min(down, 0), max(across, 0) : width + min(across, 0),
-            ]
-    return total
+            top, left = 2 * reach - row, 2 * reach - column
+            total[:, top : top + height, left : left + width] += products[row, column]
+    return total[:, reach : reach + height, reach : reach + width]
 
 
 # The network --------------------------------------------------------------------
@@ -231,7 +256,9 @@ def _heads(graph: Any) -> list[_Head]:
         anchors = len(scores.biases)
         if len(boxes.biases) != 4 * anchors or len(points.biases) != 10 * anchors:
             raise Foreign
-        heads.append(_Head(stride, f"taps_of_{stride}", scores, boxes, points))
+        if (boxes.source, boxes.side) != (points.source, points.side):
+            raise Foreign
+        heads.append(_Head(stride, f"taps_of_{stride}", scores, boxes.beside(points)))
     return heads
 
 
@@ -296,8 +323,8 @@ def _end_early(graph: Any, heads: list[_Head]) -> list[str]:
         graph.node.append(
             helper.make_node("Conv", [head.scores.source, name], [head.taps], head.taps)
         )
-    read = [last.source for head in heads for last in (head.boxes, head.points)]
-    names = list(dict.fromkeys([*(head.taps for head in heads), *read]))
+    read = [head.places.source for head in heads]
+    names = [*(head.taps for head in heads), *dict.fromkeys(read)]
     _prune(graph, set(names))
     del graph.output[:]
     graph.output.extend(

@@ -52,6 +52,9 @@ _HEAD = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.545, -0.68], [-0.423, 1.016, -0.145], [0.423, 1.016, -0.145]]
 )
 
+# From points of a picture to the camera that shows the head so, by least squares.
+_FROM_HEAD = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))
+
 # The base of the nose in dlib's points, in the same unit: how far it stands before the
 # eyes, how far below them, and what a nod does to that.
 _NOSE_BEFORE, _NOSE_BELOW, _NOD = 0.5, 0.766, 0.6
@@ -132,20 +135,31 @@ def sharpness(grey: Grey) -> float:
 
 
 def _detail(grey: Grey, *, along_rows: bool) -> float:
-    fine, coarse = (_band(grey, sigma, along_rows) for sigma in (FINE, COARSE))
-    return float(fine.std()) / max(float(coarse.std()), 1e-6)
+    fine, coarse = (_spread(grey, band, along_rows) for band in (_FINE_BAND, _COARSE_BAND))
+    return fine / max(coarse, 1e-6)
 
 
-def _band(grey: Grey, sigma: float, along_rows: bool) -> Grey:
-    """What a blur by 2 ``sigma`` along one axis takes from one by ``sigma``; across it
-    the picture is smoothed by ``FINE``."""
-    near, far = (
-        cv2.GaussianBlur(grey, (0, 0), sigmaX=width, sigmaY=FINE)
-        if along_rows
-        else cv2.GaussianBlur(grey, (0, 0), sigmaX=FINE, sigmaY=width)
-        for width in (sigma, 2 * sigma)
-    )
-    return np.asarray((near - far)[_INNER], dtype=np.float32)
+def _spread(grey: Grey, band: Grey, along_rows: bool) -> float:
+    """The standard deviation of one band along one axis; across it the picture is
+    smoothed by ``FINE``."""
+    across, down = (band, _SMOOTH) if along_rows else (_SMOOTH, band)
+    detail = cv2.sepFilter2D(grey, cv2.CV_32F, across, down)
+    return float(cv2.meanStdDev(detail[_INNER])[1][0, 0])
+
+
+def _gauss(sigma: float) -> Grey:
+    """A blur by ``sigma``, as long as ``cv2.GaussianBlur`` makes it for floats."""
+    size = round(8 * sigma + 1) | 1
+    return np.asarray(cv2.getGaussianKernel(size, sigma, cv2.CV_32F)[:, 0], np.float32)
+
+
+def _between(sigma: float) -> Grey:
+    """What a blur by 2 ``sigma`` takes from one by ``sigma``, as one filter."""
+    near, far = _gauss(sigma), _gauss(2 * sigma)
+    return np.pad(near, (len(far) - len(near)) // 2) - far
+
+
+_SMOOTH, _FINE_BAND, _COARSE_BAND = _gauss(FINE), _between(FINE), _between(COARSE)
 
 
 def aligned(picture: Picture, face: Face) -> Grey:
@@ -187,18 +201,13 @@ def pose(face: Face) -> tuple[float, float, float]:
 def _pose_of_head(points: NDArray[np.float64]) -> tuple[float, float, float]:
     """The rotation of the mean head that comes closest: a scaled orthographic camera by
     least squares, then the nearest rotation (Umeyama 1991, for the last step)."""
-    model = _HEAD - _HEAD.mean(axis=0)
-    camera = np.linalg.lstsq(model, points - points.mean(axis=0), rcond=None)[0].T
+    camera = (_FROM_HEAD @ (points - points.mean(axis=0))).T
     left, spread, right = np.linalg.svd(camera, full_matrices=False)
     if spread[0] < 1e-6:
         return 0.0, 0.0, 0.0  # all points in one place
-    across, down = left @ right
-    ahead = -np.cross(across, down)
-    return (
-        _degrees(-across[2], -ahead[2]),
-        _degrees(-down[2], -ahead[2]),
-        _degrees(down[0], across[0]),
-    )
+    across, down = (left @ right).tolist()
+    away = across[0] * down[1] - across[1] * down[0]  # of the axis that stands on both
+    return _degrees(-across[2], away), _degrees(-down[2], away), _degrees(down[0], across[0])
 
 
 def _pose_of_nose(points: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -11,7 +11,7 @@ from infra.cli.batch_progress import View, expected
 from infra.cli.batch_summary import counts_of
 from infra.cli.feeding import Feeding
 from infra.cli.watched import WatchedSource
-from pipeline.batches.findings import Search, search_of
+from pipeline.batches.findings import is_searched, search_of
 from pipeline.batches.model import STOPPED, Batch, BatchState
 from pipeline.batches.store import BatchStore
 from pipeline.errors import DatabaseUnavailable
@@ -34,6 +34,7 @@ class BatchWatch:
     _looked_at: float = 0.0
     _moved_at: float = field(default_factory=time.monotonic)
     _trouble: str = ""
+    _is_fed: bool = False
 
     def look(self) -> View:
         """Never raises for a database that is away: it is waited for. Raises
@@ -49,18 +50,21 @@ class BatchWatch:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more happens: the batch has ended, and was searched for doubles
-        if it is done."""
-        return self.batch.state in STOPPED or (
-            self.batch.state is BatchState.DONE and self._search.state != "searching"
-        )
+        """Whether nothing more happens: the batch was seen to have ended after its source
+        was read, and was searched for doubles if it is done."""
+        return self._is_fed and self._is_over
 
     @property
-    def _search(self) -> Search:
-        return search_of(self.batch) or Search()
+    def _is_over(self) -> bool:
+        return self.batch.state in STOPPED or (
+            self.batch.state is BatchState.DONE and is_searched(self.batch)
+        )
 
     def _refresh(self, now: float) -> None:
+        # Asked first: a batch that was done before is not done because it was.
+        fed = self.feeding is None or self.feeding.done
         before, self.batch = self.batch, self.batches.get(None, self.batch.id)
+        self._is_fed = fed
         self._trouble = ""
         if _moves(self.batch) != _moves(before) or self._is_idle():
             self._moved_at = now
@@ -70,16 +74,19 @@ class BatchWatch:
 
     def _is_idle(self) -> bool:
         """Whether there is nothing for workers to do."""
-        return not self.batch.waiting and (not self.batch.ended or self.settled)
+        return not self.batch.waiting and (not self.batch.ended or self._is_over)
 
     def _view(self) -> View:
         batch, feeding, source = self.batch, self.feeding, self.source
         waits = self._trouble if feeding is None else feeding.waits_for or self._trouble
         view = View(counts_of(batch), batch.waiting, waits_for=waits)
-        if batch.ended and not self.settled:
-            now = f"searching for people under two names, {self._search.through:.0%}"
+        fed = feeding is None or feeding.done
+        if fed and batch.ended and not self._is_over:
+            search = search_of(batch)
+            through = search.through if search and search.state == "searching" else 0.0
+            now = f"searching for people under two names, {through:.0%}"
             return replace(view, total=batch.items, now=now)
-        if batch.exhausted or batch.ended or source is None:
+        if source is None or (fed and (batch.exhausted or batch.ended)):
             return replace(view, total=batch.items if batch.exhausted else None)
         total = expected(source.passed, *source.position())
         if total is not None:

@@ -91,10 +91,10 @@ class _Enrolment:
             raise feeding.error
         if self.stop.requested.is_set():
             self._tell_how_to_go_on(watch)
-        elif not watch.batch.ended:
+        elif not (seen := self.stores.batches.get(None, batch.id)).ended:
             say(f"All is handed over. `faceline batches show {batch.id[:8]}` tells how far it is.")
         else:
-            self._tell(watch.batch)
+            self._tell(seen)
 
     def _fed(self, batch: Batch) -> tuple[Feeding, BatchWatch]:
         """Read the source into the batch, and watch until it has ended."""

@@ -121,6 +121,12 @@ def search_of(batch: Batch) -> Search | None:
     return None if batch.findings is None else Search.of(batch.findings)
 
 
+def is_searched(batch: Batch) -> bool:
+    """Whether the search of a batch as it is now is over."""
+    search = search_of(batch)
+    return search is not None and search.state != "searching" and _current(search, batch)
+
+
 # Beginning and going on --------------------------------------------------------------
 
 

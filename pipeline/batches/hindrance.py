@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, select
 
-from pipeline.batches.findings import search_of
+from pipeline.batches.findings import is_searched, search_of
 from pipeline.batches.model import Batch, BatchState, JsonObject
 from pipeline.batches.statements import OF_BATCH, WAITS, being_read
 from pipeline.batches.trouble import trouble_of
@@ -67,6 +67,8 @@ def hindrance_of(
         found = None
         if batch.state is BatchState.READING and not reader:
             found = _of_source(connection, batch, now)
+        if batch.state is BatchState.DONE:
+            found = _of_search(batch, now)
         return found or _of_jobs(connection, batch, now)
 
 
@@ -94,6 +96,17 @@ def _of_source(connection: Connection, batch: Batch, now: float) -> Hindrance | 
     return Hindrance(
         NO_UPKEEP, "Nobody reads its source: `faceline upkeep` does not run, or runs without "
         "FACELINE_IMPORT_URL.",
+    )
+
+
+def _of_search(batch: Batch, now: float) -> Hindrance | None:
+    """Why the search for doubles is not begun."""
+    search = search_of(batch)
+    waits = search is None or (search.state != "searching" and not is_searched(batch))
+    if not waits or now - batch.updated_at < QUIET_S:
+        return None
+    return Hindrance(
+        NO_UPKEEP, "Nobody begins to search it for doubles: `faceline upkeep` does not run.",
     )
 
 

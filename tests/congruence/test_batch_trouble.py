@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.batches.findings import FindingSearches
 from pipeline.batches.hindrance import MOST_OF_ONE, QUIET_S
 from pipeline.batches.model import Batch, BatchState
 from pipeline.batches.trouble import LONGEST_REST_S, REST_S, failure_of, trouble_of
@@ -115,6 +116,18 @@ def test_no_worker_or_at_other_batches(rig: BatchRig) -> None:
     assert told(rig, batch) == ("turn", None)
     rig.end(first)
     assert told(rig, batch) is None
+
+
+def test_a_search_that_nobody_begins(rig: BatchRig) -> None:
+    batch = rig.read(Listed(words("a")))
+    rig.work()
+    assert told(rig, batch) is None
+    rig.queue.clock.now += QUIET_S + 1
+    assert told(rig, batch) == ("no_upkeep", None)
+    FindingSearches(rig.shelf.engine, rig.queue.clock).begin_due()
+    assert told(rig, batch) is None
+    rig.queue.clock.now += QUIET_S + 1
+    assert told(rig, batch) == ("no_worker", None)
 
 
 @pytest.mark.parametrize("how", ["cancel", "forget"])

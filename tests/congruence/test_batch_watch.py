@@ -1,0 +1,64 @@
+"""When a command may stop looking at a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import update
+
+from infra.cli import batch_watch
+from infra.cli.batch_watch import BatchWatch
+from infra.cli.watched import WatchedSource
+from pipeline.batches.findings import Search
+from pipeline.batches.model import Batch
+from pipeline.database.engine import writing
+from pipeline.database.schema import batches
+from tests.batch_rig import BatchRig, Listed, words
+
+
+@dataclass
+class Fed:
+    """A feeding that is told how far it is."""
+
+    done: bool = False
+    waits_for: str = ""
+
+
+def searched(rig: BatchRig, batch: Batch) -> None:
+    seen = rig.see(batch)
+    search = Search(state="done", enrolled=seen.enrolled, duplicate=seen.duplicate)
+    with writing(rig.shelf.engine) as connection:
+        connection.execute(update(batches).values(findings=search.asked()))
+
+
+def test_a_batch_that_was_done_before_is_not_over(
+    rig: BatchRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command reads its source again, and waits for what is new in it."""
+    monkeypatch.setattr(batch_watch, "LOOK_S", 0.0)
+    batch = rig.read(Listed(words("a")))
+    rig.work()
+    searched(rig, batch)
+    feeding, source = Fed(), Listed(words("a", "b"))
+    watched = WatchedSource(source, lambda _: None)
+    watch = BatchWatch(
+        rig.shelf.engine, rig.store, rig.see(batch), cast("Any", feeding), watched
+    )
+
+    def settled() -> bool:
+        watch.look()
+        return watch.settled
+
+    assert not settled()
+    rig.submitter().run(batch, watched)
+    monkeypatch.setattr(batch_watch, "LOOK_S", 60.0)
+    feeding.done = True
+    assert not settled()  # what it saw last is of before
+    monkeypatch.setattr(batch_watch, "LOOK_S", 0.0)
+    assert not settled()
+    rig.work()
+    assert not settled()  # the search is of what there was before
+    searched(rig, batch)
+    assert settled()

@@ -7,10 +7,13 @@ which ends with the short ones. Each process has its own servers, ports and fold
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import re
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
@@ -50,6 +53,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (
         "unit" in item.path.parts, _ON_POSTGRESQL.search(item.nodeid) is not None
     ))
+
+
+def once_a_run(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """A file that the first process which wants it makes, for all of this run."""
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / name).exists():
+            make(folder / f"part-{name}")
+            (folder / f"part-{name}").rename(folder / name)
+    return folder / name
 
 
 def free_port() -> int:

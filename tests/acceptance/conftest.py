@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.sessions.base import Pack
+from tests.benchmarks.face_like import Photos, embed_aligned
 from tests.face2_client import Json, base64_of, data_of
+from tests.parallel import once_a_run
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +41,13 @@ def two_people(photos: Path) -> str:
 def picture(photos: Path) -> Json:
     """The data of a call of ``/face2/locate`` that no other makes in the same second."""
     return data_of("locate", base64_of(min((photos / "Colin_Powell").iterdir())))
+
+
+@pytest.fixture(scope="session")
+def lfw(test_data: Path, edge_pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    """Every aligned photo, embedded (some 10 s)."""
+    folder = test_data / "lfw_aligned"
+    kept = once_a_run(
+        tmp_path_factory, "lfw.npz", lambda path: embed_aligned(folder, edge_pack, path)
+    )
+    return embed_aligned(folder, edge_pack, kept)

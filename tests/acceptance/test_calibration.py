@@ -18,6 +18,7 @@ from pipeline.calibrate import embed_files
 from pipeline.calibration import load
 from pipeline.fitting import EDGES, Source, count_pairs, fit
 from pipeline.sessions.base import Pack
+from tests.benchmarks.face_like import Photos
 
 FACTOR = 1.5
 RATES = (1e-2, 1e-3, 1e-4)
@@ -32,13 +33,10 @@ pytestmark = pytest.mark.heavy
 Labelled = tuple[NDArray[np.float32], NDArray[np.str_]]
 
 
-@pytest.fixture(scope="session")
-def edge_faces(edge_pack: Pack, test_data: Path) -> Labelled:
-    """The aligned LFW crops through the `edge` pack (some 10 s)."""
-    crops = sorted((test_data / "lfw_aligned").glob("*/*.jpg"))
-    found = embed_files(crops, edge_pack, aligned=True)
-    labels = np.array([path.parent.name for path in found.vectors])
-    return np.array(list(found.vectors.values())), labels
+@pytest.fixture
+def edge_faces(lfw: Photos) -> Labelled:
+    """The aligned LFW crops through the `edge` pack."""
+    return lfw.vectors, lfw.people
 
 
 def rates_on(faces: Labelled, thresholds: list[float]) -> list[float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,20 +9,13 @@ from pipeline.errors import ConfigurationError
 from pipeline.index.choice import Choice, Engine
 from pipeline.index.flat import FlatIndex
 from pipeline.index.rows import Rows
-from pipeline.sessions.base import Pack
 from pipeline.types import Entry
-from tests.benchmarks.face_like import FaceLike, Photos, embed_aligned
+from tests.benchmarks.face_like import FaceLike, Photos
 from tests.conftest import missing
 
 PEOPLE = 20_000
 PROBES = 500
 SAME = 1e-5
-
-
-@pytest.fixture(scope="module")
-def photos(test_data: Path, edge_pack: Pack) -> Photos:
-    """Every aligned photo, embedded."""
-    return embed_aligned(test_data / "lfw_aligned", edge_pack)
 
 
 def built(engine: Engine, rows: Rows) -> FlatIndex:
@@ -37,29 +28,29 @@ def built(engine: Engine, rows: Rows) -> FlatIndex:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("engine", ["codes", "hnsw"])
-def test_real_people_are_found_as_exactly_as_can_be(photos: Photos, engine: Engine) -> None:
-    first = photos.first_of_each()
-    others = np.setdiff1d(np.arange(len(photos.people)), first)
-    rows = Rows(photos.vectors.shape[1])
-    rows.upsert(Entry(int(place) + 1, photos.vectors[place]) for place in first)
+def test_real_people_are_found_as_exactly_as_can_be(lfw: Photos, engine: Engine) -> None:
+    first = lfw.first_of_each()
+    others = np.setdiff1d(np.arange(len(lfw.people)), first)
+    rows = Rows(lfw.vectors.shape[1])
+    rows.upsert(Entry(int(place) + 1, lfw.vectors[place]) for place in first)
     index = built(engine, rows)
 
     found, truth = (
-        [hits[0].label for hits in search(photos.vectors[others], 1)]
+        [hits[0].label for hits in search(lfw.vectors[others], 1)]
         for search in (index.search, index.search_exactly)
     )
 
     assert found == truth
-    assert np.mean(photos.people[np.array(found) - 1] == photos.people[others]) > 0.98
+    assert np.mean(lfw.people[np.array(found) - 1] == lfw.people[others]) > 0.98
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize(("cosine", "least"), [(0.6, 0.999), (0.45, 0.99)])
 def test_codes_find_the_people_of_a_gallery(
-    photos: Photos, cosine: float, least: float
+    lfw: Photos, cosine: float, least: float
 ) -> None:
-    draw = FaceLike(photos.vectors[photos.first_of_each()], seed=20)
-    rows = Rows(photos.vectors.shape[1])
+    draw = FaceLike(lfw.vectors[lfw.first_of_each()], seed=20)
+    rows = Rows(lfw.vectors.shape[1])
     rows.upsert(Entry(n, vector) for n, vector in enumerate(draw.people(PEOPLE), 1))
     index = built("codes", rows)
     probes = draw.mates(rows.vectors[draw.choose(PROBES, PEOPLE)], cosine)

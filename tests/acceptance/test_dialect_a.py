@@ -11,6 +11,7 @@ import pytest
 
 from tests.a_calls import WITH_A_FACE, WITH_A_PICTURE, call_of, send
 from tests.contract_clients import ApidClient, checked
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Json, base64_of
 from tests.stack import Stack
 
@@ -198,6 +199,8 @@ def test_an_idempotency_key_gives_the_first_answer(client: ApidClient, obama: st
     assert checked(other) == {"msg_code": 9}
 
 
+# On both: congruence/test_gallery_races.py.
+@ONE_DATABASE
 def test_a_job_does_not_bring_a_deleted_face_back(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], obama: str, biden: str
 ) -> None:

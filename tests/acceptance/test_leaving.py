@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from tests.databases import LAST_DATABASE, ONE_DATABASE
 from tests.face2_client import PATIENCE_S, Json
 from tests.stack import Stack
 
@@ -37,6 +38,7 @@ def test_a_client_that_leaves_does_not_end_its_job(idle_stack: Stack, picture: J
     client.cancel(job.id)
 
 
+@ONE_DATABASE
 def test_a_stopping_shim_answers_who_waits(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:
@@ -61,6 +63,7 @@ def test_a_stopping_shim_answers_who_waits(
         assert client.poll(answers[0].json()["job_id"]).status_code == 202
 
 
+@LAST_DATABASE
 def test_who_holds_a_cancelled_job_is_answered_at_once(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:
@@ -88,6 +91,7 @@ def test_who_holds_a_cancelled_job_is_answered_at_once(
         assert answers[0].content == answers[1].content
 
 
+@LAST_DATABASE
 def test_answers_come_without_redis_wake_ups(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:
@@ -106,6 +110,7 @@ def test_answers_come_without_redis_wake_ups(
         assert answers[0].json()["code"] == 9999
 
 
+@ONE_DATABASE
 def test_submits_are_kept_while_redis_is_away(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:

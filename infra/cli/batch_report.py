@@ -17,4 +17,8 @@ def write_report(stores: BatchStores, batch: Batch, to: Path) -> None:
     with report(to, COLUMNS) as write:
         for row in report_rows(stores.engine, stores.batches, batch.id):
             write(row)
+
+
+def say_where(batch: Batch, to: Path) -> None:
+    """That the report is written."""
     say(f"{batch.items} items are in {to}.")

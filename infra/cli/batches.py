@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from infra.cli.batch_findings import show_findings
-from infra.cli.batch_report import write_report
+from infra.cli.batch_report import say_where, write_report
 from infra.cli.batch_stores import BatchStores, open_stores
 from infra.cli.batch_summary import batch_json, show_batch, show_list
 from infra.cli.console import print_json, say
@@ -133,6 +133,7 @@ def report(
     batch = find_batch(stores.batches, batch_id)
     if to is not None:
         write_report(stores, batch, to)
+        say_where(batch, to)
         return
     write = (csv_writer if form == "csv" else json_writer)(sys.stdout, COLUMNS)
     for row in report_rows(stores.engine, stores.batches, batch.id):

@@ -12,13 +12,14 @@ import typer
 
 from infra.cli.batch_findings import show_findings
 from infra.cli.batch_progress import showing
-from infra.cli.batch_report import write_report
+from infra.cli.batch_report import say_where, write_report
 from infra.cli.batch_stores import BatchStores, chosen_tenant, opened_stores
 from infra.cli.batch_summary import batch_json, show_summary
 from infra.cli.batch_watch import BatchWatch
 from infra.cli.console import err, print_json, say
 from infra.cli.enrol_checks import check_pack, collection_maker
 from infra.cli.feeding import Feeding, Patience
+from infra.cli.reports import NotWritten
 from infra.cli.run import Run
 from infra.cli.stopping import Stop
 from infra.cli.submit import judged_here, submitting
@@ -26,7 +27,12 @@ from infra.cli.watched import WatchedSource
 from infra.local.deployment import Deployment, deployment
 from pipeline.batches.found import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
-from pipeline.errors import BatchCancelled, DatabaseUnavailable, FaceError
+from pipeline.errors import (
+    BatchCancelled,
+    DatabaseUnavailable,
+    FaceError,
+    InvalidParameter,
+)
 from pipeline.gallery.tenants import Tenant
 from pipeline.sources.base import Source
 from pipeline.sources.open import SourceOptions, open_source
@@ -148,6 +154,26 @@ class _Enrolment:
             say(f"The service goes on with {batch.waiting} items that it was handed.")
 
     def _tell(self, batch: Batch) -> None:
+        """Also when the report cannot be written, which comes first: whoever reads the
+        summary through a pipe may close it."""
+        try:
+            if self.run.report_to is not None:
+                write_report(self.stores, batch, self.run.report_to)
+        except (InvalidParameter, NotWritten) as error:
+            raise NotWritten(
+                f"{error.message}. All else is done: `faceline batches report {batch.id[:8]} --to "
+                "FILE` writes it"
+            ) from error
+        finally:
+            self._summarize(batch)
+        if self.run.report_to is not None:
+            say_where(batch, self.run.report_to)
+        elif batch.rejected:
+            say(f"Every item with its reason: faceline batches report {batch.id[:8]} --to FILE.csv")
+        if batch.state in STOPPED:
+            raise BatchCancelled(_cancelled(batch))
+
+    def _summarize(self, batch: Batch) -> None:
         reasons = self.stores.batches.reasons(batch.id)
         engine = self.stores.engine
         if self.run.json:
@@ -156,12 +182,6 @@ class _Enrolment:
         else:
             show_summary(batch, reasons)
             show_findings(engine, batch, MOST_FINDINGS)
-        if self.run.report_to is not None:
-            write_report(self.stores, batch, self.run.report_to)
-        if batch.rejected and self.run.report_to is None:
-            say(f"Every item with its reason: faceline batches report {batch.id[:8]} --to FILE.csv")
-        if batch.state in STOPPED:
-            raise BatchCancelled(_cancelled(batch))
 
 
 def _cancelled(batch: Batch) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.errors import InvalidParameter
+from pipeline.errors import FaceError, InvalidParameter
 
 # A spreadsheet takes a cell that begins so for a formula, and carries it out.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -21,31 +22,57 @@ Write = Callable[[Mapping[str, object]], None]
 @contextmanager
 def report(path: Path | None, columns: Sequence[str]) -> Iterator[Write]:
     """A writer of rows into ``path``, by its ending ``.csv`` or ``.jsonl``; without a
-    path, one that does nothing. Raises ``InvalidParameter``."""
+    path, one that does nothing. There is all of the report then, or what was there before.
+    Raises ``InvalidParameter``, ``NotWritten``."""
     if path is None:
         yield lambda _: None
         return
     make = writer_for(path)
+    descriptor, part = _begun(path)
     try:
-        # For nobody else's eyes: names.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
             yield make(stream, columns)
+        part.replace(path)
+    except OSError as error:
+        raise NotWritten(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class NotWritten(FaceError):
+    """The file cannot be written."""
+
+
+def _begun(path: Path) -> tuple[int, Path]:
+    """A new file beside ``path``, open, for nobody else's eyes: names. Raises
+    ``InvalidParameter``."""
+    try:
+        descriptor, part = tempfile.mkstemp(
+            prefix=f".{path.name[:50]}.", dir=path.absolute().parent
+        )
     except OSError as error:
         raise InvalidParameter(f"{path} cannot be written: {error.strerror}") from error
+    return descriptor, Path(part)
 
 
 def check_target(path: Path) -> None:
     """Whether a report can be written there later. Raises ``InvalidParameter``."""
     writer_for(path)
     check_place(path)
+    descriptor, part = _begun(path)
+    os.close(descriptor)
+    part.unlink()
 
 
 def check_place(path: Path) -> None:
     """Whether a file can be written there later. Raises ``InvalidParameter``."""
     folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InvalidParameter(f"{path} cannot be written there")
+    if path.is_dir():
+        raise InvalidParameter(f"{path} is a folder")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InvalidParameter(
+            f"{path} cannot be written: its folder is not there, or may not be written"
+        )
 
 
 def writer_for(path: Path) -> Callable[[TextIO, Sequence[str]], Write]:

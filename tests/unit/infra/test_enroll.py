@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from infra.cli.reports import cell
+from infra.cli.reports import NotWritten, cell, report
 from infra.cli.surveying import COLUMNS
 from tests.unit.infra.conftest import Faceline
 from tests.unit.sources.makers import member, picture, tar, zipped
@@ -136,3 +138,23 @@ def test_the_encoding_of_names_must_exist(faceline: Faceline, tmp_path: Path) ->
 
     assert faceline("enroll", str(path), "--dry-run", "--names", "klingon").code == 2
     assert faceline("enroll", str(path), "--dry-run", "--names", "gb18030").code == 0
+
+
+def test_there_is_all_of_a_report_or_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "report.csv"
+    path.write_text("of yesterday")
+
+
+    def fill() -> None:
+        with report(path, ["a"]) as write:
+            write({"a": 1})
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(NotWritten, match="No space left"):
+        fill()
+    assert [each.name for each in tmp_path.iterdir()] == ["report.csv"]
+    assert path.read_text() == "of yesterday"
+    with report(path, ["a"]) as write:
+        write({"a": 1})
+    assert path.read_text() == "a\n1\n"
+    assert path.stat().st_mode & 0o077 == 0

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from api_shim.auth.sm2 import generate_key_pair, parse_public_key
+from infra.cli import limits
 from infra.cli.console import print_json, print_table, say
 from infra.cli.database import open_tenants
 from pipeline.config import load_settings
@@ -255,3 +256,8 @@ def _show(issued: Issued, json: bool) -> None:
     for label, value in issued.rows():
         typer.echo(f"{label:<16} {value}")
     say("Keep the secrets now: they are not shown again.")
+
+
+# Last, as the help lists them.
+for command in (limits.limits, limits.operations, limits.allow, limits.deny, limits.expire):
+    app.command()(command)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from infra.cli.database import open_database
-from infra.local.demo import TENANT, demo_credentials
 from pipeline.batches.store import BatchStore
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError, TenantNotFound
@@ -70,5 +69,7 @@ def chosen_tenant(stores: BatchStores, name: str | None, *, make: bool) -> Tenan
         raise ConfigurationError(f"for which application? Say it with --tenant NAME: {names}")
     if not make:
         raise TenantNotFound("there is no application: make one with `faceline apps create NAME`")
+    from infra.local.demo import TENANT, demo_credentials  # with it comes an HTTP client
+
     demo_credentials(stores.settings)
     return stores.tenants.by_name(TENANT)

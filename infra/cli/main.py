@@ -2,67 +2,80 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
 import workers.one_thread  # noqa: F401  # first: see there
-from infra.cli import (
-    apps,
-    batches,
-    calibrate,
-    call,
-    database,
-    doctor,
-    enroll,
-    gallery,
-    index,
-    jobs,
-    limits,
-    living,
-    models,
-    processes,
-    secrets,
-    settings,
-    up,
-    usage,
-)
 from infra.cli.console import say
 from pipeline import errors
 from pipeline.errors import FaceError
 
+# Where each command is: (module of this package, its function or its group).
+COMMANDS = {
+    "up": ("up", "up"),
+    "serve": ("processes", "serve"),
+    "worker": ("processes", "worker"),
+    "upkeep": ("processes", "upkeep"),
+    "init": ("database", "init"),
+    "doctor": ("doctor", "doctor"),
+    "call": ("call", "call"),
+    "enroll": ("enroll", "enroll"),
+    "calibrate": ("calibrate", "calibrate"),
+    "living": ("living", "living"),
+    "settings": ("settings", "settings"),
+    "usage": ("usage", "usage"),
+    "apps": ("apps", "app"),
+    "batches": ("batches", "app"),
+    "gallery": ("gallery", "app"),
+    "index": ("index", "app"),
+    "jobs": ("jobs", "app"),
+    "models": ("models", "app"),
+    "secrets": ("secrets", "app"),
+}
+
+
+class Commands(TyperGroup):
+    """Imports the command that is asked for, and not what the others need: that takes
+    half a second, which an enrolment would begin with."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # For the names: help lists them, and suggests one for a wrong one.
+        self.commands: Any = {**dict.fromkeys(COMMANDS), **self.commands}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, name = COMMANDS[cmd_name]
+        found = getattr(import_module(f"infra.cli.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False)
+            alone.command(cmd_name)(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+
 app = typer.Typer(
     name="faceline",
+    cls=Commands,
     help="Self-hosted face service. `faceline up --demo` shows it on this machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("up")(up.up)
-app.command("serve")(processes.serve)
-app.command("worker")(processes.worker)
-app.command("upkeep")(processes.upkeep)
-app.command("init")(database.init)
-app.command("doctor")(doctor.doctor)
-app.command("call")(call.call)
-app.command("enroll")(enroll.enroll)
-app.command("calibrate")(calibrate.calibrate)
-app.command("living")(living.living)
-app.command("settings")(settings.settings)
-app.command("usage")(usage.usage)
-for command in (limits.limits, limits.operations, limits.allow, limits.deny, limits.expire):
-    apps.app.command()(command)
-app.add_typer(apps.app, name="apps")
-app.add_typer(batches.app, name="batches")
-app.add_typer(gallery.app, name="gallery")
-app.add_typer(index.app, name="index")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(models.app, name="models")
-app.add_typer(secrets.app, name="secrets")
+
+# What a disk to which the output was led says.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 # What to do about an error whose message does not say it.
 ADVICE: dict[type[FaceError], str] = {
@@ -92,6 +105,8 @@ def options(
 @app.command("version")
 def show_version() -> None:
     """Print the version."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         typer.echo(version("faceline"))
     except PackageNotFoundError:
@@ -112,6 +127,12 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of the output went away, as `head` does. What is still buffered
         # would raise once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        say(f"faceline: {error.strerror}: what it says cannot be written.", style="red")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

@@ -39,8 +39,8 @@ def options_of(words: list[str]) -> set[str]:
     for word in words:
         if not hasattr(command, "commands"):
             break
-        assert word in command.commands, f"`faceline {' '.join(words)}` is no command"
-        command = command.commands[word]
+        command = command.get_command(None, word)
+        assert command is not None, f"`faceline {' '.join(words)}` is no command"
     return {name for parameter in command.params for name in parameter.opts}
 
 

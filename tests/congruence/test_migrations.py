@@ -11,6 +11,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from pipeline.database import migrate
@@ -26,6 +27,10 @@ def test_upgrade_makes_the_schema(bare_engine: Engine) -> None:
     with bare_engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
+
+
+def test_the_head_is_the_one_that_alembic_finds() -> None:
+    assert ScriptDirectory.from_config(migrate.config_for()).get_heads() == [migrate.head()]
 
 
 def test_constraints_have_the_names_of_the_convention(bare_engine: Engine) -> None:

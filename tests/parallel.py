@@ -1,13 +1,16 @@
-"""Several tests at once: ``pytest -n 3``, which is what ``make test`` does.
+"""Several tests at once: ``pytest -n 4``, which is what ``make test`` does.
 
 The tests of a file run one after another in one process, so that they share what their
-module sets up; files run beside each other, in the order in which they were collected,
-which ends with the short ones. Each process has its own servers, ports and folders.
+module sets up; those of all files that take the shared service run in one, too, so that
+it is started once for each database. Files run beside each other, in the order in which
+they were collected: first what takes long, at the end what is short. Each process has its
+own servers, ports and folders.
 """
 
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import random
 import re
@@ -26,13 +29,30 @@ _PROCESSES = 16
 # In the id of a test that runs on both databases.
 _ON_POSTGRESQL = re.compile(r"[\[-]postgresql[\]-]")
 
+# Tests, and fixtures of a file, that take the service which ``tests.stack`` shares.
+_TAKES_STACK = re.compile(
+    r"^(?:def test_\w+|@pytest\.fixture.*\ndef \w+)\([^)]*\b(?:idle_)?stack: Stack\b", re.MULTILINE
+)
+_OWN_STACK = re.compile(r"^def stack\(", re.MULTILINE)
+
+_ROOT = Path(__file__).resolve().parents[1]
+
 
 class FilesByDatabase(LoadFileScheduling):  # type: ignore[misc]
-    """The tests of one file on one database go to one process."""
+    """The tests of one file on one database go to one process, and with them those of
+    all files that share a service."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return f"{file} {_ON_POSTGRESQL.search(nodeid) is not None}"
+        scope = "the shared service" if shares_stack(_ROOT / file) else file
+        return f"{scope} {_ON_POSTGRESQL.search(nodeid) is not None}"
+
+
+@functools.cache
+def shares_stack(file: Path) -> bool:
+    """Whether tests of a file take the shared service."""
+    text = file.read_text()
+    return bool(_TAKES_STACK.search(text)) and not _OWN_STACK.search(text)
 
 
 def pytest_configure() -> None:
@@ -48,11 +68,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesByDa
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A service that tests share is started once for each database: first come all its
-    tests on one, then all on the other. What is short fills the gaps at the end."""
+    """What takes long comes first, so that no process is left alone with it at the end;
+    tests that share a service come together, on one database after the other."""
     items.sort(key=lambda item: (
-        "unit" in item.path.parts, _ON_POSTGRESQL.search(item.nodeid) is not None
+        _turn(item.path), _ON_POSTGRESQL.search(item.nodeid) is not None
     ))
+
+
+def _turn(file: Path) -> int:
+    if shares_stack(file):
+        return 0
+    if {"faults", "integration"} & set(file.parts):
+        return 1
+    return 3 if "unit" in file.parts else 2
 
 
 def once_a_run(

@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .PHONY: help run demo test check bench settings clean
 
 PYTEST_ARGS ?=
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 PHOTOS ?= ../shared/faces/photos
 
 help:  ## show this list

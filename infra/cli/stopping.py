@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -32,5 +33,6 @@ class Stop:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.requested.is_set():
+            logging.disable()  # what is cut off now, as a connection, would log how
             raise KeyboardInterrupt
         self.requested.set()

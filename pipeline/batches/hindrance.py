@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from pipeline.batches.findings import is_searched, search_of
 from pipeline.batches.model import Batch, BatchState, JsonObject
@@ -120,7 +120,10 @@ def _of_jobs(connection: Connection, batch: Batch, now: float) -> Hindrance | No
         return None
     if now - min(max(job.created_at, job.not_before) for job in its) < QUIET_S:
         return None
-    if _workers_are_busy(connection, now):
+    served = _served(connection, now)
+    if batch.id in served:
+        return None
+    if served:
         return Hindrance(TURN, "Its turn: the workers of the stage `bulk` are at other batches.")
     return Hindrance(
         NO_WORKER, "No worker takes its jobs: start one with `faceline worker --stages bulk`, "
@@ -146,12 +149,9 @@ def _put_aside(aside: Sequence[Row[*tuple[Any, ...]]]) -> Hindrance:
     return Hindrance(code, message, min(job.not_before for job in aside))
 
 
-def _workers_are_busy(connection: Connection, now: float) -> bool:
-    """Whether anybody works at any batch, or has done so a moment ago."""
-    running = select(jobs.c.seq).where(RUNNING, _IS_BULK).limit(1)
-    if connection.execute(running).first() is not None:
-        return True
-    last = select(func.max(jobs.c.finished_at)).where(
-        _IS_BULK, jobs.c.finished_at > now - QUIET_S
-    )
-    return connection.execute(last).scalar_one() is not None
+def _served(connection: Connection, now: float) -> set[str]:
+    """Batches at which a worker works, or has worked a moment ago."""
+    running = select(jobs.c.params).where(RUNNING, _IS_BULK)
+    ended = select(jobs.c.params).where(_IS_BULK, jobs.c.finished_at > now - QUIET_S)
+    found = (connection.execute(query).scalars() for query in (running, ended))
+    return {params["batch"] for some in found for params in some}

@@ -22,7 +22,7 @@ from tests.yard import Process, Yard, open_yard
 
 pytestmark = pytest.mark.heavy
 
-ROUNDS = {"sqlite": 300, "postgresql": 100}
+ROUNDS = {"sqlite": 300, "postgresql": 50}
 SEARCHES = 1000
 KILLS = 6
 
@@ -55,7 +55,7 @@ def run(yard: Yard, operation: str, picture: bytes, params: Enrol | Search) -> J
     until = time.monotonic() + 30
     while not (job := yard.job(job_id)).ended:
         assert time.monotonic() < until, yard.logs()
-        time.sleep(0.002)
+        time.sleep(0.005)
     return job
 
 

@@ -62,13 +62,17 @@ class Group:
 
     def __init__(self, yard: Yard) -> None:
         self._yard = yard
-        self._process: Process = yard.worker()
+        self._process = self._start()
+
+    def _start(self) -> Process:
+        # What the jobs need: a new group is there the sooner.
+        return self._yard.worker("decode,detect")
 
     def kill(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         assert self._process.alive
         self._process.kill()
         meanwhile()
-        self._process = self._yard.worker()
+        self._process = self._start()
 
     def close(self) -> None:
         self._process.kill()

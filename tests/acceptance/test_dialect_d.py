@@ -20,6 +20,7 @@ from pipeline.media.open import open_media
 from pipeline.types import Picture
 from tests.conftest import missing
 from tests.contract_clients import ApidClient, SearchClient, checked
+from tests.databases import ONE_DATABASE
 from tests.face2_client import Json, base64_of
 from tests.stack import Stack
 
@@ -160,6 +161,7 @@ def test_the_largest_face_is_searched(
     assert len(client.search(two_people)) == 1
 
 
+@ONE_DATABASE
 @pytest.mark.heavy
 def test_at_most_fifty_best_first(client: SearchClient, photos: Path) -> None:
     face = pixels(photos / "obama.jpg", 2).astype(np.int16)
@@ -303,6 +305,8 @@ def test_fail_is_for_a_job_that_was_cancelled(idle_stack: Stack, obama: str) -> 
         printed(client.poll(job), "FAIL")
 
 
+# On both: congruence/test_job_store.py.
+@ONE_DATABASE
 def test_fail_is_for_too_much_work(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], obama: str
 ) -> None:

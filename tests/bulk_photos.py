@@ -28,6 +28,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.photos import read
+
 Pixels = NDArray[np.uint8]
 
 SMALL = (250, 250)  # pixels, as LFW's own
@@ -172,9 +174,7 @@ def render(plan: _Plan) -> bytes:
 
 @lru_cache(4096)
 def _face(path: Path) -> Pixels:
-    pixels = cv2.imread(str(path))
-    assert pixels is not None, path
-    return pixels.astype(np.uint8, copy=False)
+    return read(path)
 
 
 @lru_cache(1)

@@ -32,6 +32,7 @@ from pipeline.stages.embed import embed
 from pipeline.types import Picture
 from tests.benchmarks.yardsticks import photos
 from tests.conftest import models_directory
+from tests.photos import read
 
 SIZES = {"250 x 250": (250, 250), "1632 x 1224": (1632, 1224)}
 
@@ -47,9 +48,7 @@ class Way:
 def resized(paths: Sequence[Path], size: tuple[int, int]) -> list[bytes]:
     files = []
     for path in paths:
-        picture = cv2.imread(str(path))
-        assert picture is not None
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(read(path), size, interpolation=cv2.INTER_AREA)
         files.append(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
     return files
 

@@ -23,6 +23,7 @@ from pipeline.sessions import registry
 from pipeline.sessions.base import Detector
 from pipeline.stages.upright import upright
 from pipeline.types import Picture
+from tests.photos import read
 
 TURNS = (None, cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE)
 
@@ -33,12 +34,6 @@ CROWD_SIDE = 1600
 # Of each kind without a photo of its own.
 ALIGNED = 60
 GROUPS = 15
-
-
-def read(path: Path) -> Picture:
-    picture = cv2.imread(str(path))
-    assert picture is not None, path
-    return np.asarray(picture, np.uint8)
 
 
 def shrunk(picture: Picture, side: int) -> Picture:

@@ -17,6 +17,7 @@ from pipeline.sessions.base import HasSteps, Pack
 from pipeline.sessions.onnx_pack import ScrfdDetector
 from pipeline.sessions.scrfd_steps import ScrfdSteps
 from pipeline.stages.decode import decode
+from tests.photos import read
 from tests.single_path import alone, bulk_tools, differences
 from tests.varied_photos import varied
 
@@ -77,9 +78,7 @@ def test_dlib_goes_the_single_way(
 def test_looks_no_further_than_it_takes(test_data: Path, edge_pack: Pack) -> None:
     finder = Finder(edge_pack)
     for path in sorted((test_data / "photos").rglob("George_W_Bush/*.jpg")):
-        picture = cv2.imread(str(path))
-        assert picture is not None
-        finder.largest_face(picture.astype(np.uint8, copy=False))
+        finder.largest_face(read(path))
 
     assert finder.pictures == 10
     assert finder.short >= 3  # else nothing was gained

@@ -16,18 +16,13 @@ from pipeline.sessions.base import Pack, Task
 from pipeline.sessions.contours import POINTS_68, POINTS_106, Contours
 from pipeline.sessions.onnx_pack import OnnxPack
 from pipeline.types import Box, Face, Picture
+from tests.photos import read
 
 
 @pytest.fixture(params=["edge_pack", "dlib_pack"])
 def pack(request: pytest.FixtureRequest) -> Pack:
     loaded: Pack = request.getfixturevalue(request.param)
     return loaded
-
-
-def read(path: Path) -> Picture:
-    picture = cv2.imread(str(path))
-    assert picture is not None, path
-    return picture.astype(np.uint8, copy=False)
 
 
 def largest(pack: Pack, picture: Picture) -> Face:

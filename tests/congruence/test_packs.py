@@ -15,6 +15,7 @@ from pipeline.config import Settings
 from pipeline.sessions import catalogue, registry
 from pipeline.sessions.base import Pack
 from pipeline.types import Face, Picture
+from tests.photos import read
 
 FACES_IN_SAMPLE = 6
 
@@ -41,12 +42,6 @@ def insightface_pack(edge_pack: Pack, tmp_path_factory: pytest.TempPathFactory) 
 def pack(request: pytest.FixtureRequest) -> Pack:
     loaded: Pack = request.getfixturevalue(request.param)
     return loaded
-
-
-def read(path: Path) -> Picture:
-    picture = cv2.imread(str(path))
-    assert picture is not None, path
-    return picture.astype(np.uint8, copy=False)
 
 
 @pytest.fixture(scope="module")

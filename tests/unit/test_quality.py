@@ -16,6 +16,7 @@ from pipeline.sessions.base import Pack
 from pipeline.stages.detect import detect
 from pipeline.stages.quality import aligned, failing, limits_of, measure, pose, sharpness
 from pipeline.types import Box, Face, LandmarkScheme, Picture, Quality
+from tests.photos import read
 
 LIMITS = limits_of(Settings())
 
@@ -30,12 +31,6 @@ HEAD = np.array(
 DLIB_HEAD = np.array(
     [[0.72, 0, 0], [0.28, 0, 0], [-0.72, 0, 0], [-0.28, 0, 0], [0, 0.766, -0.5]]
 )
-
-
-def read(path: Path) -> Picture:
-    picture = cv2.imread(str(path))
-    assert picture is not None
-    return np.asarray(picture, np.uint8)
 
 
 def largest(picture: Picture, pack: Pack) -> Face:

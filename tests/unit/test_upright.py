@@ -13,6 +13,7 @@ import pytest
 from pipeline.sessions.base import Pack
 from pipeline.stages.upright import CERTAIN, LONGEST, evidence, upright
 from pipeline.types import Box, Face, LandmarkScheme, Picture, Points
+from tests.photos import read
 
 TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180,
          270: cv2.ROTATE_90_COUNTERCLOCKWISE}
@@ -129,12 +130,7 @@ def test_large_pictures_are_turned_small_and_their_faces_put_back() -> None:
 
 @pytest.fixture(scope="module")
 def pictures(test_data: Path) -> Callable[[str], Picture]:
-    def read(name: str) -> Picture:
-        picture = cv2.imread(str(test_data / name))
-        assert picture is not None
-        return np.asarray(picture, np.uint8)
-
-    return read
+    return lambda name: read(test_data / name)
 
 
 @pytest.mark.parametrize("pack_fixture", ["edge_pack", "dlib_pack"])

@@ -10,7 +10,7 @@ from pipeline.jobs.model import Job, JobState, JsonObject
 
 SECRETIVE = "password=hunter2 at 10.0.0.7"
 
-_ROW = Job(
+ROW = Job(
     seq=1, id="0" * 32, tenant_id=1, operation="locate", dialect="", state=JobState.DONE,
     stage="detect", params={}, media=("t1/transient/2026010100/x",), request_id="r-1",
     digest="d", attempts=1, messages=1, fence=1, lease_until=None, worker=None, trace=[],
@@ -21,17 +21,17 @@ _ROW = Job(
 
 def done(operation: str, result: JsonObject, **params: object) -> Job:
     """A job that has ended well."""
-    return replace(_ROW, operation=operation, result=result, params=params)
+    return replace(ROW, operation=operation, result=result, params=params)
 
 
 def failed(kind: type[FaceError]) -> Job:
     """A job that has ended with an error."""
     error = {"code": kind.code, "message": SECRETIVE, "picture": None}
-    return replace(_ROW, state=JobState.FAILED, error_code=kind.code, error=error)
+    return replace(ROW, state=JobState.FAILED, error_code=kind.code, error=error)
 
 
 def cancelled() -> Job:
-    return replace(_ROW, state=JobState.CANCELLED, error_code="job_cancelled", error=None)
+    return replace(ROW, state=JobState.CANCELLED, error_code="job_cancelled", error=None)
 
 
 def every_error() -> list[type[FaceError]]:

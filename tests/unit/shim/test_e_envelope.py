@@ -13,13 +13,12 @@ from api_shim.intents import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job, JobState, JsonObject
+from tests.unit.shim import rows
+from tests.unit.shim.rows import SECRETIVE, every_error
 
-ROW = Job(
-    seq=1, id="0" * 32, tenant_id=1, operation="locate", dialect="e", state=JobState.DONE,
-    stage="detect", params={"app_id": "A1", "max_face_num": 9, "locations": "top_right"},
-    media=("t1/transient/2026010100/x",), request_id="r-1", digest="d", attempts=1, messages=1,
-    fence=1, lease_until=None, worker=None, trace=[], result=None, error_code=None, error=None,
-    created_at=1000.0, published_at=1000.0, started_at=1000.5, finished_at=1001.9,
+ROW = replace(
+    rows.ROW, dialect="e",
+    params={"app_id": "A1", "max_face_num": 9, "locations": "top_right"},
 )
 
 BOXES = [[10.4, 20.6, 50.5, 80.0], [-5.0, -7.0, 300.0, 12.0]]
@@ -73,20 +72,10 @@ def test_a_match_is_a_distance_below_the_threshold(distance: float, match: bool)
     assert (data["is_match"], data["score"]) == (match, distance)
 
 
-def every_error() -> list[type[FaceError]]:
-    found, kinds = [FaceError], list(FaceError.__subclasses__())
-    while kinds:
-        kind = kinds.pop()
-        if kind.__module__ == errors.__name__:
-            found.append(kind)
-            kinds += kind.__subclasses__()
-    return found
+ERRORS = [*every_error(), errors.BadQuality]
 
 
-SECRETIVE = "password=hunter2 at 10.0.0.7"
-
-
-@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: str(kind.__name__))
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: str(kind.__name__))
 def test_every_error_has_a_code_and_tells_no_secrets(kind: type[FaceError]) -> None:
     reply = e_envelope.refusal("A1", kind(SECRETIVE), "r-1", 5.0)
     envelope = read(reply)
@@ -99,7 +88,7 @@ def test_every_error_has_a_code_and_tells_no_secrets(kind: type[FaceError]) -> N
     assert ("Retry-After" in reply.headers) is later
 
 
-@pytest.mark.parametrize("kind", every_error(), ids=lambda kind: str(kind.__name__))
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: str(kind.__name__))
 def test_every_failed_job_has_a_code(kind: type[FaceError]) -> None:
     row = replace(
         ROW, state=JobState.FAILED, error_code=kind.code,

@@ -28,7 +28,10 @@ from typing import Self
 import psutil
 import psycopg
 import pytest
+import urllib3
+from minio import Minio
 
+from pipeline.sources.bucket import RETRY
 from tests.parallel import free_port
 from tests.programs import find_minio, find_postgres, find_redis, postgres_account
 from tests.secret_watch import WATCH
@@ -204,6 +207,13 @@ class MinioServer(Server):
     @property
     def drive(self) -> Path:
         return self.directory / "drive"
+
+    def client(self) -> Minio:
+        """The vendor's own, which waits while the server is not all there yet."""
+        return Minio(
+            f"127.0.0.1:{self.port}", self.access_key, self.secret_key, secure=False,
+            http_client=urllib3.PoolManager(retries=RETRY.new(total=20)),
+        )
 
     def command(self) -> Sequence[str | Path]:
         return [

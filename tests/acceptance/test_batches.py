@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 import requests
-import urllib3
 from minio import Minio
 
-from pipeline.sources.bucket import RETRY
 from tests.databases import ONE_DATABASE, open_database
 from tests.face2_client import Credentials, Json
 from tests.servers import MinioServer
@@ -112,10 +110,7 @@ def imports(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, backend: str,
     edge_models: Path, shared_minio: MinioServer, test_data: Path,
 ) -> Iterator[Imports]:
-    client = Minio(
-        f"127.0.0.1:{shared_minio.port}", shared_minio.access_key, shared_minio.secret_key,
-        secure=False, http_client=urllib3.PoolManager(retries=RETRY.new(total=20)),
-    )
+    client = shared_minio.client()
     bucket = f"imports-{os.urandom(4).hex()}"
     client.make_bucket(bucket)
     settings = {

@@ -7,14 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-import urllib3
-from minio import Minio
 from pydantic import SecretStr
 
 from pipeline.config import Settings
 from pipeline.errors import InvalidParameter, MediaUnavailable
 from pipeline.media.header import PictureLimits
-from pipeline.sources.bucket import RETRY, Bucket, BucketSource, parse_location
+from pipeline.sources.bucket import Bucket, BucketSource, parse_location
 from pipeline.sources.manifest import ManifestSource
 from tests.parallel import free_port
 from tests.servers import MinioServer
@@ -32,10 +30,7 @@ def settings() -> Settings:
 @pytest.fixture
 def filled(shared_minio: MinioServer) -> str:
     """The URL of a bucket with pictures below `in/` and one beside."""
-    client = Minio(
-        f"127.0.0.1:{shared_minio.port}", shared_minio.access_key, shared_minio.secret_key,
-        secure=False, http_client=urllib3.PoolManager(retries=RETRY.new(total=20)),
-    )
+    client = shared_minio.client()
     name = f"source-{os.urandom(4).hex()}"
     client.make_bucket(name)
     contents = {

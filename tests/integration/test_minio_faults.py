@@ -16,7 +16,6 @@ from http.client import HTTPException
 import minio.error
 import pytest
 import urllib3.exceptions
-from minio import Minio
 
 from pipeline.errors import FaceError, MediaCorrupt, MediaNotFound, MediaUnavailable
 from pipeline.media.base import MediaStore
@@ -156,7 +155,7 @@ def test_an_answer_that_is_not_http(proxy: Proxy) -> None:
 
 
 def test_other_bytes_put_behind_our_back(store: MinioStore, shared_minio: MinioServer) -> None:
-    other = _other_client(shared_minio)
+    other = shared_minio.client()
     other.put_object("faults", KEY, io.BytesIO(DATA[:-1]), len(DATA) - 1)
     with pytest.raises(MediaCorrupt):
         store.get(KEY)
@@ -167,10 +166,10 @@ def test_other_bytes_put_behind_our_back(store: MinioStore, shared_minio: MinioS
 def test_a_bucket_that_is_removed_is_made_again(shared_minio: MinioServer) -> None:
     store = _store(shared_minio.port, "removed")
     store.ping()
-    _other_client(shared_minio).remove_bucket("removed")
+    shared_minio.client().remove_bucket("removed")
     with pytest.raises(MediaNotFound):
         store.get(KEY)
-    _other_client(shared_minio).remove_bucket("removed")
+    shared_minio.client().remove_bucket("removed")
     store.put(KEY, DATA)
     assert store.get(KEY) == DATA
 
@@ -187,13 +186,6 @@ def test_a_name_that_does_not_resolve() -> None:
     )
     with pytest.raises(MediaUnavailable):
         store.put(KEY, DATA)
-
-
-def _other_client(server: MinioServer) -> Minio:
-    return Minio(
-        endpoint=f"127.0.0.1:{server.port}", access_key=server.access_key,
-        secret_key=server.secret_key, secure=False,
-    )
 
 
 def _vendor_errors() -> list[type[Exception]]:

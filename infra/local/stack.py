@@ -9,13 +9,11 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
-
-import requests
 
 from infra.local.private import make_data_dir, write_private
 from infra.local.processes import Command, Supervisor, tail
@@ -241,17 +239,12 @@ def require_free(host: str, port: int) -> None:
 
 def answers(url: str) -> bool:
     """Whether a shim answers at ``url``."""
-    with contextlib.suppress(requests.RequestException), _direct() as session:
+    import requests  # for who looks after a stack: an enrolment need not wait for it
+
+    with contextlib.suppress(requests.RequestException), requests.Session() as session:
+        session.trust_env = False  # it takes no proxy: the stack is on this machine
         return session.get(f"{url}/health", timeout=2).status_code < 600
     return False
-
-
-@contextlib.contextmanager
-def _direct() -> Iterator[requests.Session]:
-    """A session that takes no proxy from the environment: the stack is on this machine."""
-    with requests.Session() as session:
-        session.trust_env = False
-        yield session
 
 
 def _reachable(host: str) -> str:

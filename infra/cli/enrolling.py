@@ -29,13 +29,17 @@ from pipeline.batches.found import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.errors import (
     BatchCancelled,
+    BatchNotFound,
     DatabaseUnavailable,
     FaceError,
     InvalidParameter,
+    TenantNotFound,
 )
 from pipeline.gallery.tenants import Tenant
 from pipeline.sources.base import Source
 from pipeline.sources.open import SourceOptions, open_source
+
+GONE = "the batch is gone: it was forgotten, or its application deleted, meanwhile"
 
 MOST_FINDINGS = 20  # that a summary shows
 
@@ -94,6 +98,8 @@ class _Enrolment:
         if feeding.error is not None:
             if isinstance(feeding.error, BatchCancelled):
                 raise BatchCancelled(_cancelled(batch)) from feeding.error
+            if isinstance(feeding.error, BatchNotFound | TenantNotFound):
+                raise BatchNotFound(GONE) from feeding.error
             raise feeding.error
         if self.stop.requested.is_set():
             self._tell_how_to_go_on(watch)
@@ -138,8 +144,11 @@ class _Enrolment:
                 return True
             return feeding.done and (watch.settled or not self.run.wait)
 
-        with showing(err, say) as show:
-            self.place.watch(until)
+        try:
+            with showing(err, say) as show:
+                self.place.watch(until)
+        except BatchNotFound as error:
+            raise BatchNotFound(GONE) from error
 
     # -- telling --------------------------------------------------------------------
 

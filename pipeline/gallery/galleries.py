@@ -35,7 +35,7 @@ from pipeline.gallery.records import (
     face_record,
     stored_image,
 )
-from pipeline.gallery.trash import Trash
+from pipeline.gallery.trash import Trash, discard_tenant
 from pipeline.media.base import MediaStore
 
 # Rows deleted, or read, in one transaction.
@@ -140,11 +140,13 @@ class GalleryStore:
         for table in (changes, snapshots, signed_requests):
             self._delete_rows(table, tenant_id)
         self._delete_objects(tenant_id)
+        self._delete_rows(discarded, tenant_id)
         with writing(self._engine) as connection:
             connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
-        # A worker may have stored something for a job that it did not know to be gone.
+            # Whoever reads a batch or works at a job that he does not know to be gone may
+            # store something yet.
+            discard_tenant(connection, tenant_id, self._clock())
         self._delete_objects(tenant_id)
-        self._delete_rows(discarded, tenant_id)
 
     def _delete_rows(self, table: Table, tenant_id: int) -> None:
         row_key = list(table.primary_key)[-1]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection, Engine, Exists, Select, delete, insert, literal, select
 
+from pipeline import keys
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import discarded
 from pipeline.errors import FaceError, Unavailable
@@ -23,6 +24,12 @@ logger = logging.getLogger(__name__)
 # Objects deleted between two looks into the database.
 BLOCK = 200
 
+# Seconds for which it is looked for what is stored of a tenant that is deleted.
+LATE_S = 24 * 3600.0
+
+# The prefix of a tenant's keys, rather than a key.
+_WHOLE = discarded.c.media_key.like("%/")
+
 
 def discard(connection: Connection, tenant_id: int, key: str, now: float) -> None:
     """Note that no row names the object ``key`` any more."""
@@ -31,22 +38,27 @@ def discard(connection: Connection, tenant_id: int, key: str, now: float) -> Non
     )
 
 
+def discard_tenant(connection: Connection, tenant_id: int, now: float) -> None:
+    """Note that everything of a tenant is to go, also what is stored from now on."""
+    discard(connection, tenant_id, keys.tenant_prefix(tenant_id), now)
+
+
 def discard_many(
-    connection: Connection, tenant_id: int, keys: Sequence[str], now: float
+    connection: Connection, tenant_id: int, doomed: Sequence[str], now: float
 ) -> None:
-    """Note it of each of ``keys``."""
-    if keys:
+    """Note it of each of ``doomed``."""
+    if doomed:
         connection.execute(
             insert(discarded),
-            [{"media_key": key, "tenant_id": tenant_id, "discarded_at": now} for key in keys],
+            [{"media_key": key, "tenant_id": tenant_id, "discarded_at": now} for key in doomed],
         )
 
 
 def discard_all(
-    connection: Connection, tenant_id: int, keys: Select[str], now: float
+    connection: Connection, tenant_id: int, doomed: Select[str], now: float
 ) -> None:
     """Note it of each key of a query."""
-    chosen = keys.subquery()
+    chosen = doomed.subquery()
     connection.execute(
         insert(discarded).from_select(
             ["media_key", "tenant_id", "discarded_at"],
@@ -64,10 +76,10 @@ def discard_unless_named(
         discard(connection, tenant_id, key, now)
 
 
-def reclaim(connection: Connection, keys: Sequence[str]) -> None:
+def reclaim(connection: Connection, named: Sequence[str]) -> None:
     """Take objects back that a row names again: an operator has let a failed job, whose
     objects were discarded, run once more."""
-    connection.execute(RECLAIM, {"keys": list(keys)})
+    connection.execute(RECLAIM, {"keys": list(named)})
 
 
 class Trash:
@@ -88,15 +100,30 @@ class Trash:
         """
         emptied = 0
         while emptied < limit:
-            keys = self._some(tenant_id, min(BLOCK, limit - emptied))
-            for key in keys:
+            some = self._some(tenant_id, min(BLOCK, limit - emptied))
+            for key in some:
                 self._media.delete(key)
-            if keys:
-                self._forget(keys)
-            emptied += len(keys)
-            if len(keys) < BLOCK:
+            if some:
+                self._forget(some)
+            emptied += len(some)
+            if len(some) < BLOCK:
                 break
         return emptied
+
+    def clear_deleted(self) -> int:
+        """Delete what was stored of tenants after they were deleted; how many objects. It
+        is looked for until nobody can be at work for them any more. Raises as ``empty``."""
+        query = select(discarded.c.media_key, discarded.c.discarded_at).where(_WHOLE)
+        with reading(self._engine) as connection:
+            tenants = connection.execute(query).all()
+        cleared = 0
+        for prefix, deleted_at in tenants:
+            for item in self._media.walk(prefix):
+                self._media.delete(item.key)
+                cleared += 1
+            if deleted_at < self._clock() - LATE_S:
+                self._forget([prefix])
+        return cleared
 
     def try_empty(self, tenant_id: int, *, limit: int = 1000) -> None:
         """The same for a caller whose own work is done: what cannot be deleted now is
@@ -106,11 +133,11 @@ class Trash:
         except Unavailable as error:
             self._left(tenant_id, error)
 
-    def abandon(self, tenant_id: int, keys: Iterable[str]) -> None:
+    def abandon(self, tenant_id: int, stored: Iterable[str]) -> None:
         """Discard objects that were stored for a job that has come to nothing, and that
         no other holder of the job can have used: its end is in the database."""
         with writing(self._engine) as connection:
-            for key in keys:
+            for key in stored:
                 discard(connection, tenant_id, key, self._clock())
         self.try_empty(tenant_id)
 
@@ -120,17 +147,17 @@ class Trash:
             extra={"action": "trash_waits", "tenant": tenant_id},
         )
 
-    def _forget(self, keys: list[str]) -> None:
+    def _forget(self, gone: list[str]) -> None:
         # What another one holds is being forgotten already.
         free = (
-            select(discarded.c.media_key).where(discarded.c.media_key.in_(keys))
+            select(discarded.c.media_key).where(discarded.c.media_key.in_(gone))
             .with_for_update(skip_locked=True)
         )
         with writing(self._engine) as connection:
             connection.execute(delete(discarded).where(discarded.c.media_key.in_(free)))
 
     def _some(self, tenant_id: int | None, limit: int) -> list[str]:
-        query = select(discarded.c.media_key).limit(limit)
+        query = select(discarded.c.media_key).where(~_WHOLE).limit(limit)
         if tenant_id is not None:
             query = query.where(discarded.c.tenant_id == tenant_id)
         with reading(self._engine) as connection:

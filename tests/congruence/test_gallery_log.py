@@ -24,7 +24,7 @@ from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.groups import Deletion
 from pipeline.gallery.records import FaceRecord
 from pipeline.gallery.sweep import GRACE_S, Sweep
-from pipeline.gallery.trash import Trash, discard
+from pipeline.gallery.trash import LATE_S, Trash, discard
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import SnapshotRecord
 from tests.gallery_factory import MODEL, Shelf, vector_of
@@ -215,7 +215,8 @@ def test_a_deleted_tenant_leaves_nothing(
 
     with reading(engine) as connection:
         for table in METADATA.tables.values():
-            if table.name in ("former_secrets", "peppers"):  # of a credential, of nobody
+            # Of a credential, of nobody; what is stored late is looked for.
+            if table.name in ("former_secrets", "peppers", "discarded"):
                 continue
             left = select(func.count()).select_from(table)
             if table.name not in ("mentions", "findings"):  # and nobody else has any
@@ -224,6 +225,14 @@ def test_a_deleted_tenant_leaves_nothing(
             assert connection.execute(left).scalar_one() == 0, table.name
     assert shelf.objects() == set()
     assert other.faces.by_id(other.tenant, theirs.id) == theirs
+
+    # Somebody reads a batch of it, and has stored a picture just before he is told.
+    shelf.media.put(f"t{shelf.tenant}/images/late/" + "0" * 64, b"late")
+    trash = Trash(engine, shelf.media, shelf.clock)
+    assert (trash.empty(), trash.clear_deleted()) == (0, 1)
+    assert shelf.objects() == set()
+    shelf.clock.now += LATE_S + 1
+    assert (trash.clear_deleted(), shelf.waiting()) == (0, set())
     assert other.objects() == other.named()
     with pytest.raises(TenantNotFound):
         galleries.delete_tenant(shelf.tenant)

@@ -38,6 +38,10 @@ class GalleryKeeping:
         """Delete the objects that a deletion could not delete itself."""
         Trash(self.engine, self.media, self.clock).empty()
 
+    def clear_deleted(self) -> None:
+        """Delete what was stored of applications after they were deleted."""
+        Trash(self.engine, self.media, self.clock).clear_deleted()
+
     def expire_images(self) -> None:
         """Delete the pictures that were stored for a while, once it is over."""
         ImageStore(self.engine, self.media, self.clock).expire()

@@ -73,6 +73,7 @@ def _open(settings: Settings) -> Iterator[list[Duty]]:
             Duty("usage", expiry.expire_usage, SWEEP_EVERY_S),
             Duty("images", keeping.expire_images, EXPIRE_EVERY_S),
             Duty("trash", keeping.empty_trash, TRASH_EVERY_S),
+            Duty("deleted", keeping.clear_deleted, PURGE_EVERY_S),
             Duty("purge", keeping.purge_snapshots, PURGE_EVERY_S),
             Duty("lists", keeping.sweep_lists, PURGE_EVERY_S),
             Duty("sweep", keeping.sweep, SWEEP_EVERY_S),

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import workers.app
+import workers.dispatch
 import workers.runtime
+import workers.serve
 from pipeline.execution import bulk, running
 from pipeline.stages import decode as decode_stage
 from tests.faults import faulty_decoder
@@ -143,8 +145,8 @@ def short_visibility() -> None:
         logger.info("delivered", extra={"job": ring.job})
         carry_out(ring, runtime)
 
-    for module in ("workers.app", "workers.dispatch", "workers.serve"):
-        vars(sys.modules[module])["make_app"] = impatient
+    for module in (workers.app, workers.dispatch, workers.serve):
+        vars(module)["make_app"] = impatient
     vars(stage_tasks)["carry_out"] = logged
 
 

@@ -4,6 +4,7 @@ object a row."""
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def test_killed_while_enrolling(
                 before = ended(yard)
                 while ended(yard) < min(before + chance.randrange(1, 12), len(ids)):
                     assert worker.alive, yard.logs()
+                    time.sleep(0.01)
         with yard.worker():
             jobs = yard.wait(ids, 240)
         assert {job.error_code for job in jobs} <= {None, "no_face"}, yard.logs()

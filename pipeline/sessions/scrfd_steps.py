@@ -74,13 +74,11 @@ class _Last:
         outputs)."""
         inputs, height, width = field.shape
         reach = np.arange(self.side) - self.side // 2
-        y, x = rows[:, None] + reach, columns[:, None] + reach
-        inside_y, inside_x = (y >= 0) & (y < height), (x >= 0) & (x < width)
-        places = (y.clip(0, height - 1) * width)[:, :, None] + x.clip(0, width - 1)[:, None]
-        patches = field.reshape(inputs, -1).take(places, axis=1)
-        if not (inside_y.all() and inside_x.all()):
-            patches *= inside_y[:, :, None] & inside_x[:, None]
-        flat = patches.swapaxes(0, 1).reshape(len(rows), -1)
+        y, x = (rows[:, None] + reach)[:, :, None], (columns[:, None] + reach)[:, None]
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        # What is taken for places outside does not count.
+        patches = field.reshape(inputs, -1).take(y * width + x, axis=1, mode="clip")
+        flat = (patches * inside).swapaxes(0, 1).reshape(len(rows), -1)
         made: NDArray[np.float32] = flat @ self.weights.reshape(len(self.biases), -1).T
         return made + self.biases
 

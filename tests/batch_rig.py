@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -174,10 +173,3 @@ def _ended(item: BatchItem, found: Any) -> Outcome:
 def rig(shelf: Shelf, queue: Queue) -> BatchRig:
     """No batch yet."""
     return BatchRig(shelf, queue)
-
-
-def wait_until(true: Any, within_s: float = 10.0) -> None:
-    until = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Fixtures that tests of every room share: test pictures and model packs.
+"""Fixtures that tests of every room share: pictures and model packs.
 
 What is missing on a machine skips there with a plain reason; under ``CI=true`` it
 fails, so that a green run in CI means that nothing was left out.
@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
+import cv2
+import numpy as np
 import pytest
 
 from pipeline.config import Settings
@@ -70,3 +72,13 @@ def dlib_pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
         return registry.load(registry.choose(settings), settings)
     except PackMissing as error:
         missing(f"no `dlib` pack: {error}")
+
+
+@pytest.fixture(scope="session")
+def tiny_pictures() -> list[bytes]:
+    """PNG files of 32x32 pixels without a face, all different."""
+    rng = np.random.default_rng(7)
+    return [
+        cv2.imencode(".png", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))[1].tobytes()
+        for _ in range(8)
+    ]

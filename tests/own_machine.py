@@ -6,8 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,9 +13,7 @@ import psutil
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import Running, running_stack
 from tests.conftest import missing
-
-# Seconds for anything here on a machine that is busy with other tests.
-PATIENCE_S = 120.0
+from tests.waiting import PATIENCE_S
 
 
 class OwnMachine:
@@ -80,10 +76,3 @@ class OwnMachine:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"in vain waited until {what}"
-        time.sleep(0.05)

@@ -28,10 +28,11 @@ from pipeline.media.directory import DirectoryStore
 from pipeline.media.sealed import SealedStore
 from pipeline.secrets import Vault
 from pipeline.sources.base import About, Reason, Refusal
-from tests.batch_rig import LIMITS, BatchRig, Listed, picture, wait_until, words
+from tests.batch_rig import LIMITS, BatchRig, Listed, picture, words
 from tests.databases import BACKENDS
 from tests.gallery_factory import Shelf
 from tests.job_factory import LEASE_S, Clock, Queue
+from tests.waiting import eventually
 
 ONE = pytest.mark.parametrize("database_url", BACKENDS[:1], indirect=True)
 
@@ -177,6 +178,10 @@ def test_who_has_lost_the_batch_records_nothing(rig: BatchRig, clock: Clock) -> 
     rig.check(batch)
 
 
+def has_read(source: Listed, least: int) -> bool:
+    return len(source.read) >= least
+
+
 @ONE
 def test_no_more_is_read_than_is_worked_off(
     rig: BatchRig, monkeypatch: pytest.MonkeyPatch
@@ -186,7 +191,7 @@ def test_no_more_is_read_than_is_worked_off(
     thread = threading.Thread(target=rig.read, args=(source,), kwargs={"in_flight": 2})
     thread.start()
     for ended in range(4):
-        wait_until(lambda ended=ended: len(source.read) >= min(2 * ended + 6, 10))
+        eventually(partial(has_read, source, min(2 * ended + 6, 10)))
         assert rig.store.in_flight(rig.batch().id) <= 2
         assert len(source.read) <= 2 * ended + 6
         rig.end(rig.rung[ended])

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from tests.conftest import models_directory
@@ -41,13 +39,3 @@ def open_ledger(yard: Yard) -> Ledger:
     ledger = Ledger(yard)
     ledger.open()
     return ledger
-
-
-@pytest.fixture(scope="session")
-def tiny_pictures() -> list[bytes]:
-    """PNG files of 32x32 pixels without a face, all different."""
-    rng = np.random.default_rng(7)
-    return [
-        cv2.imencode(".png", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))[1].tobytes()
-        for _ in range(8)
-    ]

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import psutil
 import pytest
 
@@ -35,16 +33,6 @@ def yard(
         yield yard
 
 
-@pytest.fixture(scope="module")
-def no_faces() -> list[bytes]:
-    """PNG files without a face, all different."""
-    rng = np.random.default_rng(7)
-    return [
-        cv2.imencode(".png", rng.integers(0, 255, (32, 32, 3), dtype=np.uint8))[1].tobytes()
-        for _ in range(4)
-    ]
-
-
 def wait_for_another(worker: Process, former: int) -> None:
     """Until the worker has another process than ``former``."""
     until = time.monotonic() + 30
@@ -54,18 +42,18 @@ def wait_for_another(worker: Process, former: int) -> None:
 
 
 def test_it_gives_back_its_memory_when_it_has_nothing_to_do(
-    yard: Yard, no_faces: list[bytes]
+    yard: Yard, tiny_pictures: list[bytes]
 ) -> None:
     feeder = Feeder(yard)
     with yard.worker(stages="bulk", concurrency=1, bulk_idle_s=0.5) as worker, yard.upkeep():
-        batch = feeder.wait(feeder.feed(no_faces[:2]))
+        batch = feeder.wait(feeder.feed(tiny_pictures[:2]))
         assert batch.rejected == 2
         (trace,) = yard.jobs.recent(limit=1)[0].trace
         used = int(trace["worker"].rpartition(":")[2])
         assert psutil.Process(worker.pid).nice() == os.nice(0) + yard.settings.bulk_nice
         wait_for_another(worker, used)
-        again = feeder.wait(feeder.feed(no_faces[2:], source="again"))
-        assert again.rejected == len(no_faces) - 2
+        again = feeder.wait(feeder.feed(tiny_pictures[2:], source="again"))
+        assert again.rejected == len(tiny_pictures) - 2
         assert worker.alive
 
 

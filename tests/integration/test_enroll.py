@@ -15,7 +15,8 @@ from sqlalchemy import func, inspect, select
 
 from pipeline.database.engine import open_engine, reading
 from pipeline.database.schema import batch_items, faces, images
-from tests.own_machine import PATIENCE_S, OwnMachine, eventually
+from tests.own_machine import OwnMachine
+from tests.waiting import PATIENCE_S, eventually
 
 PEOPLE = 24  # with a photo each
 

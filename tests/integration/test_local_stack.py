@@ -17,7 +17,8 @@ import pytest
 
 from infra.local.demo import demo_photo
 from infra.local.stack import PROCESSES
-from tests.own_machine import PATIENCE_S, OwnMachine, eventually
+from tests.own_machine import OwnMachine
+from tests.waiting import PATIENCE_S, eventually
 
 
 @pytest.fixture

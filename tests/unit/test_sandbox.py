@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pipeline.errors import (
 from pipeline.sandbox import processes
 from pipeline.sandbox.sandbox import Bounds, Sandbox, open_sandbox
 from tests.unit import sandbox_works
+from tests.waiting import eventually
 
 MB = 1024 * 1024
 BOUNDS = Bounds(data=MB, room=40 * MB, memory=64 * MB, seconds=60.0)
@@ -63,10 +63,7 @@ def is_gone(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
-    until = time.monotonic() + 30
-    while not is_gone(pid):
-        assert time.monotonic() < until, "a process has outlived its worker"
-        time.sleep(0.02)
+    eventually(lambda: is_gone(pid), "a process goes with its worker")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import pytest
 
 from infra.local.processes import TRIES, Command, Supervisor
 from pipeline.errors import ConfigurationError
+from tests.waiting import eventually
 
 PATIENCE_S = 20.0
 
@@ -59,13 +60,6 @@ def pids(tmp_path: Path) -> list[int]:
     """The ids that the family has written; empty before that."""
     path = tmp_path / "pids"
     return [int(part) for part in path.read_text().split()] if path.exists() else []
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:

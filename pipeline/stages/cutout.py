@@ -11,8 +11,8 @@ from pipeline.types import Box, Picture
 # Of the box's sides, added on each side: a detector's box ends at the hairline.
 MARGIN = 0.3
 
-# Pixels of the longer side; larger ones are scaled down.
-LONGEST = 512
+# Pixels of the longer side; larger ones are halved until they are not.
+LONGEST = 600
 
 JPEG_QUALITY = 90
 
@@ -33,20 +33,11 @@ def cut_out(picture: Picture, box: Box) -> bytes:
 
 
 def _shrunk(pixels: Picture) -> Picture:
-    """At most ``LONGEST`` pixels a side: means of four while that leaves enough, then one
-    step of less than a half, which needs no more than its nearest four. Means over parts
-    of pixels take eight times as long."""
-    height, width = pixels.shape[:2]
-    if max(height, width) <= LONGEST:
-        return pixels
-    while max(height, width) >= 2 * LONGEST:
-        height, width = max(1, height // 2), max(1, width // 2)
+    """At most ``LONGEST`` pixels a side, by means of four: those of any other number take
+    eight times as long."""
+    while max(pixels.shape[:2]) > LONGEST:
+        height, width = (max(1, side // 2) for side in pixels.shape[:2])
         even = pixels[: 2 * height, : 2 * width]  # else they would be means over parts
-        pixels = _resized(even, width, height, cv2.INTER_AREA)
-    shrink = LONGEST / max(height, width)
-    width, height = max(1, round(width * shrink)), max(1, round(height * shrink))
-    return _resized(pixels, width, height, cv2.INTER_LINEAR)
-
-
-def _resized(pixels: Picture, width: int, height: int, method: int) -> Picture:
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=method), np.uint8)
+        halved = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(halved, np.uint8)
+    return pixels

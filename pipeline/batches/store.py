@@ -41,11 +41,13 @@ from pipeline.errors import (
     BatchNotFound,
     FaceError,
     InvalidParameter,
+    MediaUnavailable,
     TenantNotFound,
 )
 from pipeline.gallery.changes import take
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
+from pipeline.keys import is_sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,14 @@ class BatchStore(BatchReader):
         transaction. Duplicates of enrolled pictures are bound to their collections.
 
         Raises ``BatchBusy`` when the submitter has lost the batch (nothing is recorded),
-        ``BatchNotFound``, ``BatchCancelled``, ``TenantNotFound``.
+        ``BatchNotFound``, ``BatchCancelled``, ``TenantNotFound``; ``MediaUnavailable``
+        when pictures were stored in clear of a tenant that is encrypted by now.
         """
         key = self._keys.of(batch.tenant_id)
+        if key is not None and any(
+            item.media_key and not is_sealed(item.media_key) for item in items
+        ):
+            raise MediaUnavailable("The application is being encrypted: its pictures are too.")
         doubles = any(item.state is ItemState.DUPLICATE for item in items)
         # What a power cut takes is read again.
         with writing(self._engine) as connection:

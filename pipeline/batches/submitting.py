@@ -188,10 +188,12 @@ class _Run:
         """Store and record what was read, once there is room for it."""
         if not self._page:
             return
+        if self._pictures:
+            # First: what is known of a picture, and how it is stored, may change meanwhile.
+            self._wait_for_room()
         page, self._page, self._bytes, self._pictures = self._page, [], 0, 0
         items, objects = self._judged(page)
         if objects:
-            self._wait_for_room()
             self._by.media.put_many(objects)
         added = self._by.batches.add(
             self.batch, self._name, items, chunk=self._by.pace.chunk

@@ -14,6 +14,7 @@ from pipeline.batches.store import BatchStore
 from pipeline.conversion import Conversion
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded
+from pipeline.errors import MediaUnavailable
 from pipeline.gallery.datakeys import TenantKeys, begin_conversion
 from pipeline.gallery.tenants import TenantStore
 from pipeline.media.directory import DirectoryStore
@@ -139,3 +140,15 @@ def test_an_item_that_ends_meanwhile_leaves_no_object(
         left = set(connection.execute(select(discarded.c.media_key)).scalars())
     assert {item.key for item in house.media.walk("")} <= left
     assert house.store.items(house.batch.id)[0].state is ItemState.REJECTED
+
+
+def test_what_was_stored_before_the_key_is_not_recorded_after_it(house: House) -> None:
+    """It is read again, and stored sealed, by the next try."""
+    plain = house.item(house.batch, 4, b"on its way")
+    house.encrypt()
+    before = house.store.get(None, house.batch.id)
+    with pytest.raises(MediaUnavailable, match="encrypted"):
+        house.store.add(before, "me", [plain], chunk=10)
+    assert house.store.get(None, house.batch.id).items == before.items
+    added = house.store.add(before, "me", [house.item(before, 4, b"on its way")], chunk=10)
+    assert added.batch.items == before.items + 1

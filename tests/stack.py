@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,9 @@ from tests.face2_client import Credentials, Face2Client
 from tests.parallel import free_port
 from tests.secret_watch import WATCH
 from tests.servers import RedisServer
-from tests.yard import READY_S, Process, Yard
+from tests.yard import READY_S, Process, Yard, open_yard
+
+MakeYard = Callable[..., Yard]
 
 
 class Stack:
@@ -142,6 +144,17 @@ def edge_models() -> Path:
     if not (models / "edge").is_dir():
         missing(f"no `edge` pack in {models}; FACELINE_MODELS names its folder")
     return models
+
+
+@pytest.fixture
+def make_yard(
+    tmp_path: Path, redis_server: RedisServer, new_database: dict[str, object], edge_models: Path
+) -> Iterator[MakeYard]:
+    """Makes a queue of this test's own, without the shim. Takes settings."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(
+            open_yard(tmp_path, redis_server.url, edge_models, **new_database, **settings)
+        )
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,9 @@ import pytest
 
 from pipeline.jobs.model import Job, JobState
 from pipeline.plans import PLANS, Stage
-from tests.conftest import models_directory
 from tests.databases import ONE_DATABASE
-from tests.servers import RedisServer
-from tests.yard import Yard, open_yard
+from tests.stack import MakeYard
+from tests.yard import Yard
 
 pytestmark = ONE_DATABASE
 
@@ -40,14 +39,9 @@ def run_all(yard: Yard, work: list[Work]) -> list[Job]:
 
 
 @pytest.mark.heavy
-def test_staged_equals_fused(
-    tmp_path: Path, redis_server: RedisServer, new_database: dict[str, object],
-    edge_pack: object, work: list[Work],
-) -> None:
-    with (
-        open_yard(tmp_path, redis_server.url, models_directory(), **new_database) as yard,
-        yard.upkeep(),
-    ):
+def test_staged_equals_fused(make_yard: MakeYard, work: list[Work]) -> None:
+    yard = make_yard()
+    with yard.upkeep():
         with (
             yard.worker("decode", 1) as decode,
             yard.worker("detect", 1) as detect,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,11 +14,11 @@ import pytest
 from pipeline.batches.model import Batch, BatchState, ItemState
 from tests.batch_feeder import Feeder
 from tests.databases import ONE_DATABASE
-from tests.faults.conftest import MakeYard
 from tests.faults.faulty_decoder import MARK
 from tests.faults.records import check_one_record_each
 from tests.servers import PostgresServer, RedisServer
-from tests.yard import Process, Yard, open_yard
+from tests.stack import MakeYard
+from tests.yard import Process, Yard
 
 FAULTY = "tests.faults.faulty_worker"
 
@@ -36,14 +35,8 @@ def people(test_data: Path) -> list[bytes]:
 
 
 @pytest.fixture
-def yard(
-    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
-) -> Iterator[Yard]:
-    with open_yard(
-        tmp_path, redis_server.url, edge_models, detection_sizes="128", lease_s=2.0,
-        max_attempts=50, **new_database,
-    ) as yard:
-        yield yard
+def yard(make_yard: MakeYard) -> Yard:
+    return make_yard(detection_sizes="128", lease_s=2.0, max_attempts=50)
 
 
 def faulty(yard: Yard, fault: str, **settings: object) -> Process:

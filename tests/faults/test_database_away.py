@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.errors import DatabaseUnavailable
 from pipeline.jobs.model import JobState
-from tests.faults.conftest import MakeYard
 from tests.servers import PostgresServer
+from tests.stack import MakeYard
 from tests.yard import Yard
 
 JOBS = 300

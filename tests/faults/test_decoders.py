@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.jobs.model import JobState
 from tests.databases import ONE_DATABASE
-from tests.faults.conftest import MakeYard
 from tests.faults.faulty_decoder import MARK
+from tests.stack import MakeYard
 
 FAULTY = "tests.faults.faulty_worker"
 NEIGHBOURS = 12

@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.jobs.model import JobState
 from tests.databases import ONE_DATABASE
-from tests.faults.conftest import MakeYard, open_ledger
+from tests.faults.conftest import open_ledger
 from tests.faults.faulty_decoder import MARK
+from tests.stack import MakeYard
 from tests.yard import Process, Yard
 
 FAULTY = "tests.faults.faulty_worker"

@@ -14,8 +14,8 @@ from pipeline.jobs.model import JobState
 from pipeline.operations import Enrol
 from tests.databases import ONE_DATABASE
 from tests.faults.records import check_one_record_each
-from tests.servers import RedisServer
-from tests.yard import Yard, open_yard
+from tests.stack import MakeYard
+from tests.yard import Yard
 
 pytestmark = pytest.mark.heavy
 
@@ -26,21 +26,15 @@ KILLS = 6
 
 @ONE_DATABASE
 def test_killed_while_enrolling(
-    tmp_path: Path, redis_server: RedisServer, edge_models: Path,
-    new_database: dict[str, object], test_data: Path,
+    make_yard: MakeYard, test_data: Path
 ) -> None:
     chance = random.Random(11)
     files = sorted((test_data / "lfw_aligned").rglob("*_0001.jpg"))[:PEOPLE]
     pictures = [file.read_bytes() for file in files]
     work = pictures + pictures[:TWICE]
     chance.shuffle(work)
-    with (
-        open_yard(
-            tmp_path, redis_server.url, edge_models, detection_sizes="128", lease_s=2.0,
-            max_attempts=50, **new_database,
-        ) as yard,
-        yard.upkeep(),
-    ):
+    yard = make_yard(detection_sizes="128", lease_s=2.0, max_attempts=50)
+    with yard.upkeep():
         ids = [yard.submit("enrol", picture, params=Enrol(faces="largest")) for picture in work]
         for _ in range(KILLS):
             with yard.worker() as worker:

@@ -8,23 +8,18 @@ from pipeline.jobs.model import JobState
 from pipeline.operations import Enrol, Search
 from tests.databases import ONE_DATABASE
 from tests.faults.test_poison import FAULTY
-from tests.servers import RedisServer
-from tests.yard import open_yard
+from tests.stack import MakeYard
 
 
 @ONE_DATABASE
 def test_a_search_that_hangs(
-    tmp_path: Path, redis_server: RedisServer, edge_models: Path,
-    new_database: dict[str, object], test_data: Path,
+    make_yard: MakeYard, tmp_path: Path, test_data: Path
 ) -> None:
     picture = (test_data / "photos" / "biden.jpg").read_bytes()
     fault = {"FAULT": "hang_deaf_once", "FAULT_FILE": str(tmp_path / "f"), "FAULT_PLACE": "search"}
+    # With this lease nobody but the process itself can end the job.
+    yard = make_yard(detection_sizes="640", lease_s=600.0, job_time_limit_s=2.0)
     with (
-        # With this lease nobody but the process itself can end the job.
-        open_yard(
-            tmp_path, redis_server.url, edge_models, lease_s=600.0, job_time_limit_s=2.0,
-            **new_database,
-        ) as yard,
         yard.upkeep(), yard.worker(concurrency=1),
         yard.index(module=FAULTY, environment=fault) as index,
     ):

@@ -17,8 +17,8 @@ from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import Enrol, Search
 from tests.databases import ONE_DATABASE
-from tests.servers import RedisServer
-from tests.yard import Process, Yard, open_yard
+from tests.stack import MakeYard
+from tests.yard import Process, Yard
 
 pytestmark = pytest.mark.heavy
 
@@ -28,17 +28,10 @@ KILLS = 6
 
 
 @pytest.fixture
-def yard(
-    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
-) -> Iterator[Yard]:
-    with (
-        # One detector size is enough for pictures that are all face.
-        open_yard(
-            tmp_path, redis_server.url, edge_models, detection_sizes="128", **new_database
-        ) as yard,
-        yard.upkeep(),
-        yard.worker(concurrency=2),
-    ):
+def yard(make_yard: MakeYard) -> Iterator[Yard]:
+    # One detector size is enough for pictures that are all face.
+    yard = make_yard(detection_sizes="128")
+    with yard.upkeep(), yard.worker(concurrency=2):
         yield yard
 
 

@@ -15,9 +15,10 @@ import pytest
 import redis
 
 from tests.databases import LAST_DATABASE, ONE_DATABASE
-from tests.faults.conftest import MakeYard, open_ledger
+from tests.faults.conftest import open_ledger
 from tests.faults.ledger import Ledger, check_nothing_lost
 from tests.servers import RedisServer
+from tests.stack import MakeYard
 from tests.yard import Process, Yard
 
 JOBS = 2000

@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.jobs.model import Job, JobState
 from tests.databases import ONE_DATABASE
-from tests.faults.conftest import MakeYard, open_ledger
+from tests.faults.conftest import open_ledger
 from tests.faults.faulty_decoder import MARK
 from tests.faults.ledger import Ledger
+from tests.stack import MakeYard
 from tests.yard import Process, Yard
 
 NEIGHBOURS = 40

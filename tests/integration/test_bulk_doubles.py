@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from pipeline.batches.findings import Kind, Search, search_of
 from pipeline.batches.model import Batch, Options
 from tests.batch_feeder import Feeder
 from tests.databases import ONE_DATABASE
-from tests.servers import RedisServer
-from tests.yard import Yard, open_yard
+from tests.stack import MakeYard
+from tests.yard import Yard
 
 pytestmark = ONE_DATABASE
 
@@ -21,13 +20,8 @@ WITHIN_S = 60.0
 
 
 @pytest.fixture
-def yard(
-    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
-) -> Iterator[Yard]:
-    with open_yard(
-        tmp_path, redis_server.url, edge_models, reconcile_interval_s=0.2, **new_database
-    ) as yard:
-        yield yard
+def yard(make_yard: MakeYard) -> Yard:
+    return make_yard(reconcile_interval_s=0.2)
 
 
 def searched(yard: Yard, feeder: Feeder, batch: Batch) -> Search:

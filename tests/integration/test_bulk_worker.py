@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,8 +12,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.plans import Stage
 from tests.batch_feeder import Feeder
 from tests.databases import ONE_DATABASE
-from tests.servers import RedisServer
-from tests.yard import Process, Yard, open_yard
+from tests.stack import MakeYard
+from tests.yard import Process, Yard
 from workers.app import make_app
 from workers.serve import run_worker
 from workers.tasks.stage import register
@@ -24,13 +22,8 @@ pytestmark = ONE_DATABASE
 
 
 @pytest.fixture
-def yard(
-    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
-) -> Iterator[Yard]:
-    with open_yard(
-        tmp_path, redis_server.url, edge_models, detection_sizes="32", **new_database
-    ) as yard:
-        yield yard
+def yard(make_yard: MakeYard) -> Yard:
+    return make_yard(detection_sizes="32")
 
 
 def wait_for_another(worker: Process, former: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +17,13 @@ from pipeline.types import VectorModel
 from tests.databases import ONE_DATABASE
 from tests.gallery_factory import Shelf
 from tests.job_factory import Clock
-from tests.servers import RedisServer
-from tests.yard import Process, Yard, open_yard
+from tests.stack import MakeYard
+from tests.yard import Process, Yard
 
 
 @pytest.fixture
-def yard(
-    tmp_path: Path, redis_server: RedisServer, edge_models: Path, new_database: dict[str, object]
-) -> Iterator[Yard]:
-    with open_yard(
-        tmp_path, redis_server.url, edge_models, index_round_s=0.2, **new_database
-    ) as yard:
-        yield yard
+def yard(make_yard: MakeYard) -> Yard:
+    return make_yard(index_round_s=0.2)
 
 
 @pytest.fixture(scope="module")

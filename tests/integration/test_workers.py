@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -15,11 +13,10 @@ from pipeline.plans import Stage
 from tests.conftest import models_directory
 from tests.databases import ONE_DATABASE
 from tests.servers import RedisServer
-from tests.yard import Process, Yard, open_yard
+from tests.stack import MakeYard
+from tests.yard import Process, Yard
 from workers.app import make_app
 from workers.connection import open_redis
-
-MakeYard = Callable[..., Yard]
 
 JUNK = [b"", b"{}", b"not json", b"\x80\x04N.", b'{"body": "x", "headers": {}, "properties": {}}']
 
@@ -30,22 +27,6 @@ BODIES: list[tuple[object, str]] = [
     ({"no": "task"}, "json"),
     ([[{"v": 1, "job": "x", "stage": "decode"}], {}, {}], "pickle"),
 ]
-
-
-@pytest.fixture
-def make_yard(
-    tmp_path: Path, redis_server: RedisServer, new_database: dict[str, object], edge_pack: object
-) -> Iterator[MakeYard]:
-    with ExitStack() as stack:
-
-        def make(**settings: object) -> Yard:
-            return stack.enter_context(
-                open_yard(
-                    tmp_path, redis_server.url, models_directory(), **new_database, **settings
-                )
-            )
-
-        yield make
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,9 @@ PAGE_S = 5.0
 # Items of a page, most of them refused; each costs a row.
 PAGE_ITEMS = 128
 
+# Items of a job of the last page: workers that have nothing else to do share it.
+LAST_CHUNK = 8
+
 POLL_S = 0.1  # between two looks whether a chunk has ended
 
 # Characters; what the gallery keeps of each.
@@ -138,10 +141,11 @@ class _Run:
         try:
             for item in self._source.items():
                 self._heed()
-                self._pass(item)
+                # Not before there is more to come: the last page is another matter.
                 if self._full():
-                    self._flush()
-            self._flush()
+                    self._flush(self._by.pace.chunk)
+                self._pass(item)
+            self._flush(min(self._by.pace.chunk, LAST_CHUNK))
         except _Stopped:
             return
         self.batch = self._by.batches.exhaust(
@@ -171,6 +175,7 @@ class _Run:
         self._next += known is None
         if not self._page:
             self._begun_at = time.monotonic()
+        found = _grouped(found, self.batch.options.collection)
         self._page.append(_Read(number, named, _kept(found)))
         if isinstance(found, Taken):
             self._bytes += len(found.data)
@@ -184,8 +189,9 @@ class _Run:
             or time.monotonic() - self._begun_at > PAGE_S
         )
 
-    def _flush(self) -> None:
-        """Store and record what was read, once there is room for it."""
+    def _flush(self, chunk: int) -> None:
+        """Store and record what was read, once there is room for it, in jobs of ``chunk``
+        items."""
         if not self._page:
             return
         if self._pictures:
@@ -195,9 +201,7 @@ class _Run:
         items, objects = self._judged(page)
         if objects:
             self._by.media.put_many(objects)
-        added = self._by.batches.add(
-            self.batch, self._name, items, chunk=self._by.pace.chunk
-        )
+        added = self._by.batches.add(self.batch, self._name, items, chunk=chunk)
         self.batch = added.batch
         if added.jobs:
             self._by.ring(added.jobs)
@@ -265,6 +269,13 @@ def _refused(read: _Read, refusal: Refusal) -> NewItem:
         read.number, refusal.source_name, refusal.about, ItemState.REJECTED,
         reason=str(refusal.reason), detail=refusal.detail, named=read.named,
     )
+
+
+def _grouped(found: Taken | Refusal, collection: str) -> Taken | Refusal:
+    """What was found, in the ``collection`` where the source names none."""
+    if found.about.collection or not collection:
+        return found
+    return replace(found, about=replace(found.about, collection=collection))
 
 
 def _kept(found: Taken | Refusal) -> Taken | Refusal:

@@ -178,7 +178,7 @@ def test_all_below_a_prefix_is_the_tenants_own(imports: Imports) -> None:
 def test_a_bucket_that_comes_back(imports: Imports) -> None:
     """It is said why nothing happens, and it goes on by itself."""
     imports.empty()
-    begun = imports.ask("POST", "/batches", json={"prefix": "late/"})
+    begun = imports.ask("POST", "/batches", json={"prefix": "late/", "collection": "default"})
     told = imports.waiting(begun)
     assert (told["code"], told["message"].split(":")[0]) == (
         "invalid_parameter", f"There is no bucket {imports.bucket}",
@@ -189,3 +189,5 @@ def test_a_bucket_that_comes_back(imports: Imports) -> None:
     imports.put(imports.own, "late/eve.jpg", imports.photo(PEOPLE[1]))
     ended = imports.ended(begun)
     assert (ended["items"], ended["waits_for"], ended["error"]) == (1, None, None)
+    page = "/api/faceGroups/default?pageOffset=0&pageSize=10"
+    assert imports.ask("GET", page)["data"]["totalFaces"] == 1

@@ -222,6 +222,22 @@ def test_what_is_enrolled_already_is_neither_stored_nor_computed(rig: BatchRig) 
 
 
 @ONE
+def test_items_that_name_no_group_are_in_the_batchs(rig: BatchRig) -> None:
+    for key in ("staff", "own"):
+        rig.shelf.groups.create(rig.shelf.tenant, key, key)
+    source = Listed(
+        [*words("a", "b"), ("a again", picture("a")), ("none", b"")], b=About(collection="own")
+    )
+    batch = rig.submitter().run(rig.batch(collection="staff"), source)
+    rig.work()
+    named = {item.source_name: item.about.collection for item in rig.items(batch)}
+    assert named == {"a": "staff", "b": "own", "a again": "staff", "none": "staff"}
+    faces = [item.face_id for item in rig.items(batch)[:2] if item.face_id is not None]
+    groups = [rig.shelf.faces.collections(rig.shelf.tenant, face) for face in faces]
+    assert [[group.key for group in each] for each in groups] == [["staff"], ["own"]]
+
+
+@ONE
 def test_a_copy_takes_the_picture_into_its_collection(rig: BatchRig) -> None:
     """Also when it was met while the picture's chunk was in work."""
     for key in ("one", "two"):

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, inspect, select
 
 from pipeline.database.engine import open_engine, reading
-from pipeline.database.schema import batch_items, faces, images
+from pipeline.database.schema import batch_items, bindings, faces, images
 from tests.own_machine import OwnMachine
 from tests.waiting import PATIENCE_S, eventually
 
@@ -108,6 +108,6 @@ def check_gallery(operator: OwnMachine) -> None:
     """One record of each picture, whatever was killed."""
     engine = open_engine(f"sqlite:///{operator.data_dir / 'faceline.db'}")
     with reading(engine) as connection:
-        for table in (faces, images):
-            assert connection.execute(select(func.count(table.c.id))).scalar_one() == PEOPLE
+        for table in (faces, images, bindings):
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == PEOPLE
     engine.dispose()

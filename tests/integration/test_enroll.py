@@ -109,5 +109,6 @@ def check_gallery(operator: OwnMachine) -> None:
     engine = open_engine(f"sqlite:///{operator.data_dir / 'faceline.db'}")
     with reading(engine) as connection:
         for table in (faces, images, bindings):
-            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == PEOPLE
+            there = select(func.count()).select_from(table)
+            assert connection.execute(there).scalar_one() == PEOPLE
     engine.dispose()

@@ -72,6 +72,14 @@ def test_every_item_has_an_outcome(rig: BatchRig) -> None:
     assert rig.see(batch).state is BatchState.DONE
 
 
+@ONE
+def test_the_last_page_is_shared(rig: BatchRig) -> None:
+    """Of three workers none shall be alone with all that is left."""
+    names = [f"{number:02}" for number in range(2 * 12)]
+    rig.read(Listed(words(*names)), chunk=12, in_flight=100)
+    assert [len(job.params["items"]) for job in rig.rung] == [12, 8, 4]
+
+
 def test_a_second_run_reads_what_is_new(rig: BatchRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever became of the source meanwhile, and in however small windows its names are
     looked up."""

@@ -25,7 +25,7 @@ from pipeline.batches.model import (
 )
 from pipeline.batches.store import BatchStore
 from pipeline.config import Settings
-from pipeline.errors import Unavailable
+from pipeline.errors import Conflict, MediaUnavailable, NotFound, Unavailable
 from pipeline.jobs.model import Job
 from pipeline.media.base import MediaStore
 from pipeline.media.header import PictureLimits
@@ -201,7 +201,14 @@ class _Run:
         items, objects = self._judged(page)
         if objects:
             self._by.media.put_many(objects)
-        added = self._by.batches.add(self.batch, self._name, items, chunk=chunk)
+        try:
+            added = self._by.batches.add(self.batch, self._name, items, chunk=chunk)
+        except (Conflict, NotFound, MediaUnavailable):
+            # Nothing is recorded, and nobody else names these: they have this run's name.
+            with suppress(Unavailable):
+                for key, _ in objects:
+                    self._by.media.delete(key)
+            raise
         self.batch = added.batch
         if added.jobs:
             self._by.ring(added.jobs)

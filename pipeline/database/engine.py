@@ -125,4 +125,6 @@ def _translated(error: Exception) -> FaceError:
     )
     if unstorable:
         return InvalidParameter("a value cannot be stored")
-    return DatabaseUnavailable(f"The database does not answer: {error}")
+    # The driver's word, without what SQLAlchemy adds to it.
+    said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    return DatabaseUnavailable(f"The database does not answer: {said}")

@@ -181,6 +181,7 @@ def test_who_has_lost_the_batch_records_nothing(rig: BatchRig, clock: Clock) -> 
     with pytest.raises(BatchBusy):
         rig.submitter().run(batch, source, slow)
     assert rig.see(batch).items == 4
+    assert rig.shelf.objects() == {item.media_key for item in rig.items(batch)}
     with pytest.raises(BatchBusy):
         rig.read(source)
     rig.check(batch)

@@ -8,11 +8,9 @@ C++), the bytes are made that its library makes of the sample.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
@@ -21,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.acceptance.test_samples import sample
+from tests.acceptance.page_samples import environment_of, run_python, run_shell
 from tests.conftest import missing
 from tests.databases import ONE_DATABASE
 from tests.face2_client import CALL_S, Json
@@ -172,28 +170,19 @@ def test_bodies_of_other_libraries(
 
 @pytest.fixture
 def environment(stack: Stack, c: LinkfaceClient, files: Files) -> dict[str, str]:
-    return {
-        **os.environ, "FACE_URL": stack.url, "no_proxy": "*", "PHOTO": str(files[0]),
-        "FACE_API_ID": c.credentials.api_id, "FACE_API_SECRET": c.credentials.api_secret,
-    }
+    return environment_of(
+        stack, PHOTO=files[0], FACE_API_ID=c.credentials.api_id,
+        FACE_API_SECRET=c.credentials.api_secret,
+    )
 
 
 def test_our_own_shell_sample(environment: dict[str, str]) -> None:
-    if shutil.which("curl") is None:
-        missing("no curl")
-    done = subprocess.run(
-        ["bash", "-euc", sample("sh", "image_one_id")], env=environment, capture_output=True,
-        text=True, check=True,
-    )
-    sent, by_id = map(json.loads, done.stdout.split())
+    sent, by_id = run_shell("image_one_id", environment)
     check(sent)
     assert by_id["max_confidence"] == sent["max_confidence"]
     assert re.fullmatch("TID[0-9a-f]{32}", by_id["request_id"])
 
 
 def test_our_own_python_sample(environment: dict[str, str], files: Files) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", sample("python", "FACE_API_SECRET"), *map(str, files)],
-        env=environment, capture_output=True, text=True, check=True,
-    )
-    assert float(done.stdout) > 0.9
+    (confidence,) = run_python("FACE_API_SECRET", environment, *files)
+    assert float(confidence) > 0.9

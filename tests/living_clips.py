@@ -33,13 +33,15 @@ Play = list[Picture]
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """``genuine`` clips show ``action``; ``kind`` names the attack otherwise."""
+    """``genuine`` clips show ``action``; ``kind`` names the attack otherwise. ``span``: the
+    frames of the live video that it shows, where it is made of one part of it."""
 
     name: str
     kind: str
     action: int
     genuine: bool
     data: bytes
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +207,10 @@ def genuine(number: int, material: Material, seed: int = 7) -> Clip:
     chance = np.random.default_rng((seed, 1, number))
     action = BLINK if number % 2 == 0 else MOUTH
     windows = BLINKS if action == BLINK else OPENINGS
-    play = material.live(*windows[int(chance.integers(len(windows)))])
+    span = windows[int(chance.integers(len(windows)))]
     return Clip(
-        f"genuine-{number}", "genuine", action, genuine=True, data=filmed(play, chance)
+        f"genuine-{number}", "genuine", action, genuine=True,
+        data=filmed(material.live(*span), chance), span=span,
     )
 
 
@@ -298,8 +301,12 @@ def _loop(material: Material, action: int, chance: np.random.Generator) -> Play:
 
 
 def _reversed(material: Material, action: int, chance: np.random.Generator) -> Play:
+    return material.live(*_window(action, chance))[::-1]
+
+
+def _window(action: int, chance: np.random.Generator) -> tuple[int, int]:
     windows = BLINKS if action == BLINK else OPENINGS
-    return material.live(*windows[int(chance.integers(len(windows)))])[::-1]
+    return windows[int(chance.integers(len(windows)))]
 
 
 def _wrong(material: Material, action: int, chance: np.random.Generator) -> Play:
@@ -354,14 +361,16 @@ ATTACKS: dict[str, Attack] = {
 
 def attack(kind: str, number: int, material: Material, seed: int = 7) -> Clip:
     """The ``number``-th clip of a kind of attack."""
-    chance = np.random.default_rng((seed, 2, list(ATTACKS).index(kind), number))
+    place = seed, 2, list(ATTACKS).index(kind), number
+    chance = np.random.default_rng(place)
     action = BLINK if number % 2 == 0 else MOUTH
+    span = _window(action, np.random.default_rng(place)) if kind == "reversed" else None
     play = ATTACKS[kind](material, action, chance)
     container = str(chance.choice(("mp4", "webm", "avi")))
     fps = 30.0
     return Clip(
         f"{kind}-{number}", kind, action, genuine=False,
-        data=encoded(play, kind=container, fps=fps),
+        data=encoded(play, kind=container, fps=fps), span=span,
     )
 
 

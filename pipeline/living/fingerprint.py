@@ -1,10 +1,11 @@
 """Knowing a clip again that was used before: encoded anew, scaled, cropped, mirrored,
 played backwards, or a part of it.
 
-Pictures do not tell: the next genuine clip may show the same person in the same room and
-light. What does is the way: where the head went, how it grew, what lids and lips did. It is
-kept for each fifteenth of a second and compared as ``repeats`` compares the stretches of
-one clip.
+A picture does not tell: the next genuine clip may show the same person in the same room
+and light. What does is how the face changes from moment to moment, in all that is to be
+seen of it and not in what the action moves alone. Kept are the slow waves of its light and
+shade (a cosine transform) less their means over the clip: what is the same in all frames,
+and so what the person looks like, is not among them.
 """
 
 from __future__ import annotations
@@ -14,98 +15,139 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import FaceError
+from pipeline.living.canon import SIDE, Grey
+from pipeline.living.likeness import Play, likeness
 from pipeline.living.observing import Observation
-from pipeline.living.repeats import COLUMNS, Path, jitter_of, off_the_way, way_of
+from pipeline.living.repeats import COLUMNS as FORMER_COLUMNS
 
 RATE = 15.0
 """Rows of a fingerprint a second."""
 
-_UNITS = 100.0  # of a stored number in one of a row: rows are percent of a face's width
+COLUMNS = 46
 
-# Of the shorter clip, and seconds: how much must run alike to be the same play.
-_SHARE, _LEAST_S = 0.6, 1.0
+# The halves of the kept face that are looked at: brows, eyes and bridge of the nose; nose
+# and mouth. Rows and columns of its pixels; further out lie hair and what is behind it.
+_HALVES = (slice(38, 86), slice(86, 134))
+_ACROSS = slice(38, 122)
+_BLOCK = 3  # pixels a value, both ways
 
-# How far the head must move, in units of jitter, for its way to be its own.
-_MOVED = 2.2
+# Waves down and across each half: the longest, which survive coarse encoding.
+_DOWN, _WIDE = 4, 6
 
-# How near the other runs, in proportion, by the rows that are compared. 3.3 s of the live
-# video encoded anew, at another size or rate, backwards or mirrored run within 0.1 to 0.36
-# of themselves, and no other part of it within 0.45. Of 2 s and less, two openings of the
-# mouth can be alike to 0.23: a person must not be refused for that, and so a replay of so
-# short a clip is known only when it runs as near.
-_ROWS, _PROPORTIONS = (30.0, 50.0), (0.24, 0.40)
+_UNITS = 16.0  # of a stored number in one of a row
+
+# Rows below which nothing is known again; and how much must run alike, in rows (or all of
+# a shorter clip) and as a part of the shorter one.
+_FEWEST, _STRETCH, _SHARE = 12, 15, 0.6
+
+# How alike a copy must be, by the rows of the shorter clip: the fewer, the more is alike by
+# chance. Other plays of one person within seconds come to 0.34 in a second and to 0.25 in
+# more, to 0.44 where one is bent frame by frame to the course of the other; copies to 0.53
+# and more unless they are also filmed badly (docs/benchmarks.md).
+_ROWS, _SAME = (12.0, 15.0, 30.0), (0.54, 0.48, 0.46)
+
+_MARK = b"play\x02\xff"
+"""Before the rows. A fingerprint of the first kind, of where the head went, has no mark: its
+third number of 16 bits is a size and never below 0, as that of the mark is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fingerprint:
-    """The way of a clip's face: ``path``, shape (n, 7), one row each 1/``RATE`` s."""
+    """The play of a clip's face: ``path``, shape (n, 46), one row each 1/``RATE`` s."""
 
-    path: Path
+    path: Play
 
     @classmethod
     def of(cls, observations: Sequence[Observation]) -> Self:
-        """The fingerprint of a clip; empty when it shows a face for less than a second."""
-        seen = [(one.time, one.sight) for one in observations if one.sight is not None]
-        if len(seen) < 2 or seen[-1][0] - seen[0][0] < _LEAST_S:
+        """The fingerprint of a clip; empty when it shows a face for less than 0.8 s."""
+        seen = [(one.time, one.sight.kept) for one in observations if one.sight is not None]
+        if len(seen) < 2 or seen[-1][0] - seen[0][0] < (_FEWEST - 1) / RATE:
             return cls(np.zeros((0, COLUMNS)))
         times = np.array([time for time, _ in seen])
-        rows = way_of([sight for _, sight in seen])
+        rows = play_of([kept for _, kept in seen])
         ticks = np.arange(times[0], times[-1] + 1e-9, 1 / RATE)
-        columns = [np.interp(ticks, times, column) for column in rows.T]
-        return cls(np.stack(columns, axis=1))
+        path = np.stack([np.interp(ticks, times, column) for column in rows.T], axis=1)
+        return cls(path - path.mean(axis=0))
 
     def to_bytes(self) -> bytes:
-        """Fourteen bytes a row: at most 6.3 kB for 30 s."""
-        whole = np.clip(np.round(self.path * _UNITS), -32768, 32767)
-        return whole.astype("<i2").tobytes()
+        """690 bytes a second, of an even number: at most 21 kB for 30 s."""
+        if not len(self.path):
+            return b""
+        return _MARK + np.clip(np.round(self.path * _UNITS), -127, 127).astype("i1").tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Raises ``FaceError`` for bytes that are no fingerprint."""
-        if len(data) % (2 * COLUMNS):
+        """An empty one for what was stored by the first kind of fingerprint, which cannot
+        be compared. Raises ``FaceError`` for bytes that are none."""
+        rows = data.removeprefix(_MARK)
+        if len(rows) == len(data) and len(data) % (2 * FORMER_COLUMNS) == 0:
+            return cls(np.zeros((0, COLUMNS)))
+        if len(rows) == len(data) or len(rows) % COLUMNS:
             raise FaceError("A stored fingerprint of a clip is damaged.")
-        rows = np.frombuffer(data, "<i2").reshape(-1, COLUMNS)
-        return cls(rows.astype(np.float64) / _UNITS)
+        return cls(np.frombuffer(rows, "i1").reshape(-1, COLUMNS) / _UNITS)
 
     def same_play(self, other: Self) -> bool:
         """Whether both show the same play, or one a part of the other's; whichever way it
-        runs, mirrored or not. About 0.1 s for two clips of ten seconds."""
+        runs, mirrored or not. About 3 ms for clips of a few seconds."""
         short = min(len(self.path), len(other.path))
-        stretch = max(round(_SHARE * short), round(_LEAST_S * RATE))
-        if short < stretch:
-            return False
-        jitter = np.maximum(jitter_of(self.path), jitter_of(other.path))
-        path, others = self.path / jitter, other.path / jitter
-        return any(
-            _alike(one, two)
-            for changed in _changed(others)
-            for one, two in _beside(path, changed, stretch)
-        )
+        return self.likeness(other) >= float(np.interp(short, _ROWS, _SAME))
+
+    def likeness(self, other: Self) -> float:
+        """From 0 to 1; ``likeness.likeness`` of most of the shorter one."""
+        short = min(len(self.path), len(other.path))
+        if short < _FEWEST:
+            return 0.0
+        stretch = max(round(_SHARE * short), min(short, _STRETCH))
+        return likeness(self.path, other.path, _MIRROR, stretch)
 
 
-def _changed(path: Path) -> Iterator[Path]:
-    """The way as it is, backwards, mirrored, and both."""
-    mirrored = path[:, [0, 1, 2, 3, 5, 4, 6]] * np.array([-1, 1, 1, -1, 1, 1, 1])
-    for one in (path, mirrored):
-        yield one
-        yield one[::-1]
+def _cosines(count: int, length: int) -> NDArray[np.float64]:
+    """The longest ``count`` waves of the discrete cosine transform (type II), shape
+    (count, length), each of length 1."""
+    waves = np.cos(np.pi / length * np.outer(np.arange(count), np.arange(length) + 0.5))
+    return np.asarray(waves / np.sqrt((waves**2).sum(axis=1, keepdims=True)), np.float64)
 
 
-def _beside(one: Path, other: Path, stretch: int) -> Iterator[tuple[Path, Path]]:
-    """What lies beside each other for every shift that leaves ``stretch`` rows."""
-    for shift in range(stretch - len(other), len(one) - stretch + 1):
-        start, stop = max(shift, 0), min(shift + len(other), len(one))
-        yield one[start:stop], other[start - shift : stop - shift]
+_HEIGHT, _WIDTH = 48 // _BLOCK, 84 // _BLOCK
+_DOWNWARDS, _SIDEWAYS = _cosines(_DOWN, _HEIGHT), _cosines(_WIDE, _WIDTH)
+
+# A wave of an odd number changes its sign in the mirror.
+_MIRROR = np.tile(np.where(np.arange(_DOWN * _WIDE) % _WIDE % 2, -1.0, 1.0)[1:], 2)
 
 
-def _alike(one: Path, other: Path) -> bool:
-    """Whether two ways run beside each other; where they lie does not count: a crop moves
-    them."""
-    one, other = one - np.median(one, axis=0), other - np.median(other, axis=0)
-    moved = float(np.sqrt((one**2).mean()))
-    if moved < _MOVED:
-        return False
-    allowed = float(np.interp(len(one), _ROWS, _PROPORTIONS))
-    return float(off_the_way(one, other).mean()) < allowed * moved
+def play_of(kept: Sequence[Grey]) -> Play:
+    """What changes in faces from frame to frame, a row each, shape (n, 46).
+
+    Each face lies on the others but for what measuring errs: how far that moves it is
+    another thing in each copy. What the mean face changes in when it is shifted, scaled or
+    slanted a little is therefore left out.
+    """
+    mean = np.asarray(np.stack(kept).mean(axis=0), np.float64)
+    rows = []
+    for half in _HALVES:
+        waves = np.stack([_waves(face[half, _ACROSS]) for face in kept])
+        moved = np.stack([_waves(image[half, _ACROSS]) for image in _moved_a_little(mean)])
+        errs = np.linalg.qr(moved.T)[0]
+        rows.append(waves - waves @ errs @ errs.T)
+    return np.hstack(rows)
+
+
+def _moved_a_little(mean: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """How a face changes by each of the six affine motions, to the first order."""
+    y, x = np.indices(mean.shape) / SIDE - 0.5
+    for axis in (0, 1):
+        slope = np.asarray(np.gradient(mean, axis=axis), np.float64)
+        yield slope
+        yield x * slope
+        yield y * slope
+
+
+def _waves(part: NDArray[np.float64] | Grey) -> NDArray[np.float64]:
+    """The longest waves of a half; contrast and brightness play no part."""
+    blocks = part.astype(np.float64).reshape(_HEIGHT, _BLOCK, _WIDTH, _BLOCK).mean(axis=(1, 3))
+    blocks -= blocks.mean()
+    waves = _DOWNWARDS @ blocks @ _SIDEWAYS.T / (blocks.std() + 1e-3)
+    return np.asarray(waves.ravel()[1:], np.float64)

@@ -12,6 +12,7 @@ from infra.cli.batch_summary import counts_of
 from infra.cli.feeding import Feeding
 from infra.cli.watched import WatchedSource
 from pipeline.batches.findings import is_searched, search_of
+from pipeline.batches.hindrance import NO_UPKEEP, NO_WORKER, QUIET_S
 from pipeline.batches.model import STOPPED, Batch, BatchState
 from pipeline.batches.store import BatchStore
 from pipeline.errors import DatabaseUnavailable
@@ -70,7 +71,11 @@ class BatchWatch:
             self._moved_at = now
         elif now - self._moved_at > HINDERED_S:
             found = self.batches.hindrance(self.batch, reader=self.feeding is not None)
-            self._trouble = "" if found is None else found.message.rstrip(".")
+            # A stack of this command's own may be about to start.
+            early = now - self._moved_at < QUIET_S
+            if found is None or (early and found.code in (NO_WORKER, NO_UPKEEP)):
+                return
+            self._trouble = found.message.rstrip(".")
 
     def _is_idle(self) -> bool:
         """Whether there is nothing for workers to do."""

@@ -28,6 +28,7 @@ from infra.local.deployment import Deployment, deployment
 from pipeline.batches.found import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.errors import (
+    BatchBusy,
     BatchCancelled,
     BatchNotFound,
     DatabaseUnavailable,
@@ -96,11 +97,7 @@ class _Enrolment:
     def carry_out(self, batch: Batch) -> None:
         feeding, watch = self._fed(batch)
         if feeding.error is not None:
-            if isinstance(feeding.error, BatchCancelled):
-                raise BatchCancelled(_cancelled(batch)) from feeding.error
-            if isinstance(feeding.error, BatchNotFound | TenantNotFound):
-                raise BatchNotFound(GONE) from feeding.error
-            raise feeding.error
+            raise _explained(batch, feeding.error)
         if self.stop.requested.is_set():
             self._tell_how_to_go_on(watch)
         elif not (seen := self.stores.batches.get(None, batch.id)).ended:
@@ -198,3 +195,17 @@ def _cancelled(batch: Batch) -> str:
         f"the batch was cancelled: `faceline batches retry {batch.id[:8]}` takes it up again, "
         f"`faceline batches forget {batch.id[:8]}` makes its source new"
     )
+
+
+def _explained(batch: Batch, error: Exception) -> Exception:
+    """What became of the reading of a batch, with what to do about it."""
+    if isinstance(error, BatchCancelled):
+        return BatchCancelled(_cancelled(batch))
+    if isinstance(error, BatchNotFound | TenantNotFound):
+        return BatchNotFound(GONE)
+    if isinstance(error, BatchBusy):
+        return BatchBusy(
+            f"another command reads this source: `faceline batches show {batch.id[:8]}` tells how "
+            "far it is"
+        )
+    return error

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.stack import PROCESSES, LocalStack, running_stack
+from infra.local.stack import PROCESSES, LocalStack, Running, is_taken, running_stack
 from pipeline.config import Settings
 from pipeline.errors import FaceError, InvalidParameter
 from pipeline.plans import Stage
 
 POLL_S = 0.1
+
+PATIENCE_S = 60.0  # with a stack that starts or stops
 
 # Seconds between two looks whether the stack that is used still runs.
 LOOK_S = 2.0
@@ -51,7 +53,7 @@ def deployment(
     Raises ``BrokerUnavailable``, ``InvalidParameter`` when nothing runs and an own stack
     will not do, and what ``LocalStack`` raises.
     """
-    running = running_stack(settings.data_dir)
+    running = _awaited(settings.data_dir, say, stopping)
     if running is not None:
         found = reaching(settings, running.redis_url)
         yield Deployment(found, lambda until: _watch_stack(settings.data_dir, until), own=False)
@@ -67,6 +69,22 @@ def deployment(
         with LocalStack(settings, say, stopping, BULK) as stack:
             found = reaching(settings, stack.redis_url)
             yield Deployment(found, stack.supervisor.watch, own=True)
+
+
+def _awaited(
+    data_dir: Path, say: Callable[[str], None], stopping: Callable[[], bool]
+) -> Running | None:
+    """The stack that runs here, once one that starts or stops has done so."""
+    until = time.monotonic() + PATIENCE_S
+    told = False
+    while (running := running_stack(data_dir)) is None and is_taken(data_dir):
+        if stopping() or time.monotonic() > until:
+            return None
+        if not told:
+            say(f"Waiting for a stack that starts or stops on {data_dir} ...")
+            told = True
+        time.sleep(POLL_S)
+    return running
 
 
 def is_configured(settings: Settings) -> bool:

@@ -189,16 +189,23 @@ class LocalStack:
 
 
 def running_stack(data_dir: Path) -> Running | None:
-    """The stack that runs on this data directory; None when none does."""
+    """The stack that runs on this data directory; None when none does (yet)."""
+    if is_taken(data_dir):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return Running(**json.loads((data_dir / STATE).read_text()))
+    return None
+
+
+def is_taken(data_dir: Path) -> bool:
+    """Whether a stack runs, starts or stops on this data directory."""
     try:
         with (data_dir / LOCK).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
-        return None
+        return False
     except BlockingIOError:
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return Running(**json.loads((data_dir / STATE).read_text()))
-    return None
+        return True
+    return False
 
 
 def take_lock(data_dir: Path) -> IO[str]:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.deployment import deployment
 from infra.local.stack import LocalStack, require_free, running_stack, take_lock
 from pipeline.config import Settings
-from pipeline.errors import ConfigurationError, PackMissing
+from pipeline.errors import BrokerUnavailable, ConfigurationError, PackMissing
+from tests.parallel import free_port
 
 
 def test_one_stack_a_data_directory(tmp_path: Path) -> None:
@@ -20,6 +22,22 @@ def test_one_stack_a_data_directory(tmp_path: Path) -> None:
 
     first.close()
     take_lock(tmp_path / "data").close()
+
+
+def test_a_stack_that_starts_is_waited_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    lock = take_lock(tmp_path)
+    left = iter((False, False, True))
+    settings = Settings(data_dir=tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    with (
+        pytest.raises(BrokerUnavailable),
+        deployment(settings, said.append, lambda: next(left)),
+    ):
+        pass
+    assert len(said) == 1
+    lock.close()
+    with pytest.raises(BrokerUnavailable), deployment(settings, pytest.fail, lambda: False):
+        pass
 
 
 def test_networks_that_are_none_stop_the_start(tmp_path: Path) -> None:

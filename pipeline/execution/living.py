@@ -12,7 +12,14 @@ from sqlalchemy import Connection
 from pipeline.errors import PackMismatch, TaskUnsupported
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.execution.outcomes import calibrated, model_of
-from pipeline.gallery.clips import DAY_S, UsedClip, is_known, remember
+from pipeline.gallery.clips import (
+    DAY_S,
+    UsedClip,
+    await_turn,
+    is_known,
+    remember,
+    ways_after,
+)
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.living.fingerprint import Fingerprint
 from pipeline.living.judging import Judge
@@ -43,24 +50,31 @@ def watch_clip(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     seen = list(Watcher(models).watch(frames))
     verdict = judge.decide(seen, Action(wanted.action), enrolled, wanted.threshold)
     used = UsedClip(wanted.face_id, sha256(data).hexdigest(), Fingerprint.of(seen).to_bytes())
-    if verdict.real and _was_used(job, used, tools):
-        verdict = replace(verdict, real=False, reasons=(Reason.REPLAY,))
-    found = {"verdict": verdict_json(verdict), "sha256": used.sha256, "way": used.way}
+    looked = 0
+    if verdict.real:
+        replayed, looked = _look_back(job, used, tools)
+        if replayed:
+            verdict = replace(verdict, real=False, reasons=(Reason.REPLAY,))
+    found = {
+        "verdict": verdict_json(verdict), "sha256": used.sha256, "way": used.way,
+        "looked": looked,
+    }
     return replace(carry, living=found, model=model_of(pack))
 
 
-def _was_used(job: Job, used: UsedClip, tools: Toolbox) -> bool:
-    """Whether the tenant has used these bytes, or this play for this face."""
-    store, days = tools.used_clips, tools.living.remember_days
+def _look_back(job: Job, used: UsedClip, tools: Toolbox) -> tuple[bool, int]:
+    """Whether the tenant has used these bytes, or this play for this face; and the id of
+    the last clip that was looked at."""
+    store, days, looked = tools.used_clips, tools.living.remember_days, 0
     if store is None:
-        return False
+        return False, looked
     if store.known(job.tenant_id, used.sha256, days):
-        return True
-    way = Fingerprint.from_bytes(used.way)
-    return any(
-        way.same_play(Fingerprint.from_bytes(earlier))
-        for earlier in store.ways(job.tenant_id, used.face_id, days)
-    )
+        return True, looked
+    play = Fingerprint.from_bytes(used.way)
+    for looked, earlier in store.ways(job.tenant_id, used.face_id, days):
+        if play.same_play(Fingerprint.from_bytes(earlier)):
+            return True, looked
+    return False, looked
 
 
 def _enrolled(job: Job, face_id: int, tools: Toolbox) -> Embedding:
@@ -92,12 +106,21 @@ def conclude_living(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
     def effect(connection: Connection) -> JsonObject:
         now, key = time.time(), tools.keys.of(job.tenant_id)
         since = now - tools.living.remember_days * DAY_S
-        if is_known(connection, job.tenant_id, used.sha256, since, key):
+        await_turn(connection, job.tenant_id)
+        if is_known(connection, job.tenant_id, used.sha256, since, key) or _is_played(
+            used, ways_after(connection, job.tenant_id, face_id, since, found["looked"], key)
+        ):
             return {**result, "real": False, "reasons": [Reason.REPLAY.value]}
         remember(connection, job.tenant_id, used, now, key)
         return result
 
     return Conclusion({}, effect)
+
+
+def _is_played(used: UsedClip, later: list[tuple[int, bytes]]) -> bool:
+    """Whether one of the clips that were used meanwhile is this one."""
+    play = Fingerprint.from_bytes(used.way)
+    return any(play.same_play(Fingerprint.from_bytes(way)) for _, way in later)
 
 
 def verdict_json(verdict: Verdict) -> JsonObject:

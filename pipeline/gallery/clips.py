@@ -7,21 +7,24 @@ the tenant's key, and its play is sealed: plays are compared once they are opene
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, delete, exists, insert, literal, select
 
 from pipeline.database.engine import reading, writing
-from pipeline.database.schema import faces, used_clips
+from pipeline.database.schema import faces, tenants, used_clips
 from pipeline.errors import SealBroken
 from pipeline.secrets import DataKey, KeySource, NoKeys
 
 DAY_S = 86_400.0
 
+PORTION = 1000
+"""Plays that are read at a time: some megabytes."""
+
 _SEALED = b"\x01"
-"""Stands before a sealed play. One in clear is of numbers of 16 bits: its length is even,
-and that of a sealed one odd."""
+"""Stands before a sealed play. The length of one in clear is even, and that of a sealed one
+odd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +52,44 @@ class UsedClips:
         with reading(self.engine) as connection:
             return is_known(connection, tenant_id, sha256, since, key)
 
-    def ways(self, tenant_id: int, face_id: int, days: float) -> list[bytes]:
-        """Of the clips that were used for one face in the last ``days``, in order. Raises
-        ``DatabaseUnavailable``, ``SealBroken``."""
-        key = self.keys.of(tenant_id)
-        mine = (used_clips.c.tenant_id == tenant_id) & (used_clips.c.face_id == face_id)
-        recent = used_clips.c.used_at >= self.clock() - days * DAY_S
-        with reading(self.engine) as connection:
-            query = select(used_clips.c.way, used_clips.c.sha256).where(mine, recent)
-            found = connection.execute(query.order_by(used_clips.c.id)).all()
-        return [read_way(bytes(way), face_id, sha256, key) for way, sha256 in found]
+    def ways(self, tenant_id: int, face_id: int, days: float) -> Iterator[tuple[int, bytes]]:
+        """Ids and plays of the clips that were used for one face in the last ``days``, in
+        order; ``PORTION`` of them are in memory at a time. Raises ``DatabaseUnavailable``,
+        ``SealBroken``."""
+        key, since, last = self.keys.of(tenant_id), self.clock() - days * DAY_S, 0
+        while True:
+            with reading(self.engine) as connection:
+                found = ways_after(connection, tenant_id, face_id, since, last, key)
+            yield from found
+            if len(found) < PORTION:
+                return
+            last = found[-1][0]
 
     def purge(self, days: float) -> None:
         """Forget what was used before the last ``days``. Raises ``DatabaseUnavailable``."""
         with writing(self.engine) as connection:
             past = used_clips.c.used_at < self.clock() - days * DAY_S
             connection.execute(delete(used_clips).where(past))
+
+
+def await_turn(connection: Connection, tenant_id: int) -> None:
+    """Let the tenant's clips be remembered one after the other, so that of two that come
+    at once one sees the other."""
+    mine = select(tenants.c.id).where(tenants.c.id == tenant_id)
+    connection.execute(mine.with_for_update(key_share=True))
+
+
+def ways_after(
+    connection: Connection, tenant_id: int, face_id: int, since: float, last: int,
+    key: DataKey | None,
+) -> list[tuple[int, bytes]]:
+    """The next ``PORTION`` plays that were used for a face ``since`` then (epoch seconds),
+    after the one with the id ``last``."""
+    mine = (used_clips.c.tenant_id == tenant_id) & (used_clips.c.face_id == face_id)
+    later = (used_clips.c.used_at >= since) & (used_clips.c.id > last)
+    query = select(used_clips.c.id, used_clips.c.way, used_clips.c.sha256).where(mine, later)
+    rows = connection.execute(query.order_by(used_clips.c.id).limit(PORTION)).all()
+    return [(id_, read_way(bytes(way), face_id, sha256, key)) for id_, way, sha256 in rows]
 
 
 def is_known(

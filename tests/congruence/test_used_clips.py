@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import used_clips
 from pipeline.errors import SealBroken, TenantNotFound
+from pipeline.execution.carry import Carry, Toolbox
+from pipeline.execution.living import conclude_living
+from pipeline.gallery import clips
 from pipeline.gallery.clips import DAY_S, UsedClip, UsedClips, remember
 from pipeline.gallery.datakeys import begin_conversion, destroy_key
+from pipeline.jobs.model import Job, JsonObject
+from pipeline.living.fingerprint import COLUMNS, Fingerprint
+from pipeline.living.options import LivingOptions
 from pipeline.secrets import NoKeys
 from tests.congruence.test_encryption import House, convert
 from tests.job_factory import Clock
@@ -48,7 +60,9 @@ class Memory:
         return self.store.known(self.tenant, sha256, days=1)
 
     def ways(self) -> list[bytes]:
-        return self.store.ways(self.tenant, self.face, days=1)
+        found = list(self.store.ways(self.tenant, self.face, days=1))
+        assert [number for number, _ in found] == sorted(number for number, _ in found)
+        return [way for _, way in found]
 
 
 @pytest.fixture
@@ -69,10 +83,10 @@ def test_known_by_bytes_and_by_play(memory: Memory) -> None:
     assert memory.knows()
     assert memory.ways() == [WAY]
     assert not memory.knows("cd" * 32)
-    assert memory.store.ways(memory.tenant, memory.face + 1, days=1) == []
+    assert list(memory.store.ways(memory.tenant, memory.face + 1, days=1)) == []
     other = memory.house.tenants.create("other").id
     assert not memory.store.known(other, SHA256, days=1)
-    assert memory.store.ways(other, memory.face, days=1) == []
+    assert list(memory.store.ways(other, memory.face, days=1)) == []
 
 
 def test_forgotten_after_its_days(memory: Memory, clock: Clock) -> None:
@@ -81,6 +95,14 @@ def test_forgotten_after_its_days(memory: Memory, clock: Clock) -> None:
     assert (memory.knows(), memory.ways()) == (False, [])
     memory.store.purge(days=1)
     assert memory.rows() == []
+
+
+def test_read_in_portions(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips, "PORTION", 2)
+    plays = [bytes([number]) * 8 for number in range(5)]
+    for number, play in enumerate(plays):
+        memory.remember(f"{number:064x}", play)
+        assert memory.ways() == plays[: number + 1]
 
 
 def test_of_a_tenant_with_a_key_nothing_is_in_clear(house: House) -> None:
@@ -94,7 +116,7 @@ def test_of_a_tenant_with_a_key_nothing_is_in_clear(house: House) -> None:
     assert way != other_way
     assert WAY[:8] not in way
     with pytest.raises(SealBroken):
-        replace_keys(memory).ways(tenant, memory.face, days=1)
+        list(replace_keys(memory).ways(tenant, memory.face, days=1))
     destroy_key(house.engine, tenant)
     house.reopen()
     with pytest.raises(TenantNotFound):
@@ -121,3 +143,52 @@ def test_old_ones_are_encrypted_with_the_rest(house: House) -> None:
     assert all(name not in (SHA256, "cd" * 32) for name, _ in memory.rows())
     assert (memory.knows(), memory.knows("cd" * 32)) == (True, True)
     assert memory.ways() == [WAY, WAY[::-1]]
+
+
+def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
+    """Two encodings of one play are judged when neither is remembered yet."""
+    way = np.random.default_rng(5).normal(0, 1, (40, COLUMNS)).cumsum(axis=0) / 4
+    played = Fingerprint(way), Fingerprint(way[::-1] + 0.02)
+    copies = [conclusion(memory, f"{number:064x}", one) for number, one in enumerate(played)]
+    begun, judged = threading.Event(), threading.Event()
+
+    def first() -> JsonObject | None:
+        with writing(memory.house.engine) as connection:
+            found = copies[0](connection)
+            judged.set()
+            assert begun.wait(10)
+            time.sleep(0.2)  # time for the other to miss what is not committed yet
+            return found
+
+    def second() -> JsonObject | None:
+        assert judged.wait(10)
+        begun.set()
+        with writing(memory.house.engine) as connection:
+            return copies[1](connection)
+
+    with ThreadPoolExecutor(2) as pool:
+        results = [future.result() for future in (pool.submit(first), pool.submit(second))]
+    said = [(result["real"], result["reasons"]) for result in results if result is not None]
+    assert said == [(True, []), (False, ["replay"])]
+    assert len(memory.rows()) == 1
+
+
+def conclusion(
+    memory: Memory, sha256: str, play: Fingerprint
+) -> Callable[[Connection], JsonObject | None]:
+    """What ends the job of a clip that was found to be real."""
+    living = {"face_id": memory.face, "action": 2, "threshold": 0.6}
+    job = SimpleNamespace(tenant_id=memory.tenant, params=living)
+    found = {
+        "verdict": {"real": True, "reasons": []}, "sha256": sha256, "way": play.to_bytes(),
+        "looked": 0,
+    }
+    tools = SimpleNamespace(
+        pack=SimpleNamespace(info=SimpleNamespace(name="edge")), keys=memory.house.keys,
+        used_clips=memory.store, living=LivingOptions(),
+    )
+    effect = conclude_living(
+        cast(Job, job), Carry(living=found), cast(Toolbox, tools)
+    ).effect
+    assert effect is not None
+    return effect

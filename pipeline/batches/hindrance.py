@@ -86,6 +86,11 @@ def _of_source(connection: Connection, batch: Batch, now: float) -> Hindrance | 
         return Hindrance(INTERRUPTED, f"Its source is not read to its end. {goes_on}")
     if now - batch.updated_at < QUIET_S:
         return None
+    if batch.submitter is not None:
+        return Hindrance(
+            NO_UPKEEP, "Who reads its source gives no sign: the store of the bucket does not "
+            "answer, or upkeep died. It goes on as soon as the one answers or the other runs.",
+        )
     others = [each for each in being_read(connection, now) if each.options.unattended]
     own = sum(each.tenant_id == batch.tenant_id for each in others)
     if len(others) >= MOST or own >= MOST_OF_ONE:

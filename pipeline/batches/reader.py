@@ -35,11 +35,13 @@ from pipeline.batches.statements import (
     find_batch,
     item_of,
 )
-from pipeline.batches.trouble import trouble_of
+from pipeline.batches.trouble import LONGEST_REST_S, trouble_of
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, batches
 from pipeline.errors import BatchNotFound
 from pipeline.secrets import KeySource, NoKeys
+
+LONGEST_LEASE_S = 3600.0  # of whoever reads a batch
 
 BATCH_ID = re.compile("[0-9a-f]{32}")
 
@@ -96,7 +98,9 @@ class BatchReader:
         """Batches that the service is to read (again) now and nobody reads, oldest
         first."""
         now = self._clock()
-        free = batches.c.submitter.is_(None) | (batches.c.submitter_until < now)
+        # Also when the clock was set back since; who does read it says so to who tries.
+        free = ~batches.c.submitter_until.between(now, now + LONGEST_LEASE_S)
+        free |= batches.c.submitter.is_(None)
         query = (
             select(*BATCH_COLUMNS)
             .where(batches.c.state == BatchState.READING.value, free)
@@ -200,4 +204,4 @@ class BatchReader:
 def _is_due(batch: Batch, now: float) -> bool:
     """Whether it is time to read its source, after a failure."""
     trouble = trouble_of(batch)
-    return trouble is None or (trouble.retry_at or 0.0) <= now
+    return trouble is None or not now < (trouble.retry_at or 0.0) <= now + LONGEST_REST_S

@@ -49,6 +49,8 @@ FIND_FINGERPRINT = select(*BATCH_COLUMNS).where(
 # Executed with the columns to set beside the name.
 SET_BATCH = update(batches).where(batches.c.id == _BATCH).returning(*BATCH_COLUMNS)
 
+SKEW_S = 60.0  # by which the clocks of two machines may differ
+
 _LIVE = batches.c.state.not_in([state.value for state in STOPPED])
 TAKE_OVER = (
     update(batches)
@@ -56,7 +58,9 @@ TAKE_OVER = (
         batches.c.id == _BATCH, _LIVE,
         batches.c.submitter.is_(None)
         | (batches.c.submitter == bindparam("holder"))
-        | (batches.c.submitter_until < bindparam("now")),
+        | (batches.c.submitter_until < bindparam("now"))
+        # of a clock that was set back since
+        | (batches.c.submitter_until > bindparam("until") + SKEW_S),
     )
     .values(
         submitter=bindparam("holder"), submitter_until=bindparam("until"),

@@ -10,7 +10,7 @@ from pipeline.batches.findings import FindingSearches
 from pipeline.batches.hindrance import MOST_OF_ONE, QUIET_S
 from pipeline.batches.model import Batch, BatchState
 from pipeline.batches.trouble import LONGEST_REST_S, REST_S, failure_of, trouble_of
-from pipeline.errors import InvalidParameter, JobTimedOut, MediaUnavailable
+from pipeline.errors import BatchBusy, InvalidParameter, JobTimedOut, MediaUnavailable
 from pipeline.jobs.store import JobStore
 from tests.batch_rig import BatchRig, Listed, words
 
@@ -88,6 +88,27 @@ def test_nobody_reads_or_others_first(rig: BatchRig) -> None:
         rig.store.take_over(other.id, "me", 60.0)
         assert told(rig, other) is None
     assert told(rig, batch) == ("turn", None)
+
+
+def test_whoever_reads_gives_no_sign(rig: BatchRig) -> None:
+    batch = rig.batch(unattended=True)
+    rig.store.take_over(batch.id, "me", 15.0)
+    rig.queue.clock.now += QUIET_S + 1
+    found = rig.store.hindrance(rig.see(batch))
+    assert found is not None
+    assert (found.code, "no sign" in found.message) == ("no_upkeep", True)
+
+
+def test_a_clock_that_was_set_back_locks_nobody_out(rig: BatchRig) -> None:
+    batch = rig.batch()
+    rig.store.take_over(batch.id, "dead", 15.0)
+    rig.queue.clock.now -= 30.0  # as far apart as two machines may be
+    with pytest.raises(BatchBusy):
+        rig.store.take_over(batch.id, "me", 15.0)
+    rig.queue.clock.now -= 3600.0
+    rig.read(Listed(words("a")))
+    rig.work()
+    assert rig.see(batch).state is BatchState.DONE
 
 
 def test_an_operators_batch_is_interrupted(rig: BatchRig) -> None:

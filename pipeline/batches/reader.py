@@ -99,8 +99,8 @@ class BatchReader:
         first."""
         now = self._clock()
         # Also when the clock was set back since; who does read it says so to who tries.
-        free = ~batches.c.submitter_until.between(now, now + LONGEST_LEASE_S)
-        free |= batches.c.submitter.is_(None)
+        lapsed = ~batches.c.submitter_until.between(now, now + LONGEST_LEASE_S)
+        free = batches.c.submitter.is_(None) | lapsed
         query = (
             select(*BATCH_COLUMNS)
             .where(batches.c.state == BatchState.READING.value, free)

@@ -15,32 +15,37 @@ from pipeline.media.directory import ABANDONED_S, INCOMING, DirectoryStore
 
 KILLS = 12
 
-# Writes objects of 2 MB, each to be found under its hash, until it is killed.
+# Writes objects of 2 MB, each to be found under its hash, until it is killed; prints a
+# line before each.
 WRITER = """
 import hashlib, os, sys
 from pathlib import Path
 from pipeline.media.directory import DirectoryStore
 store = DirectoryStore(Path(sys.argv[1]))
-print("ready", flush=True)
 while True:
     data = os.urandom(2_000_000)
+    print("put", flush=True)
     store.put(f"t1/x/{hashlib.sha256(data).hexdigest()}", data)
 """
 
 
 def test_a_killed_writer_leaves_whole_objects(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
-    moments = random.Random(7)
+    chance = random.Random(7)
+    whole = 0  # objects, for certain
     for _ in range(KILLS):
+        lines = chance.randint(1, 4)
+        whole += lines - 1
         with subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE
         ) as writer:
             assert writer.stdout is not None
-            assert writer.stdout.readline() == b"ready\n"
-            time.sleep(moments.uniform(0.0, 0.06))
+            for _ in range(lines):
+                assert writer.stdout.readline() == b"put\n"
+            time.sleep(chance.uniform(0.0, 0.02))  # somewhere in a write
             writer.send_signal(signal.SIGKILL)
     objects = list(store.walk(""))
-    assert objects
+    assert len(objects) >= whole > KILLS
     for item in objects:
         assert item.size == 2_000_000
         store.get(item.key)  # raises when the bytes are not those of the key

@@ -68,7 +68,7 @@ def check_place(path: Path) -> None:
     """Whether a file can be written there later. Raises ``InvalidParameter``."""
     folder = path.absolute().parent
     if path.is_dir():
-        raise InvalidParameter(f"{path} is a folder")
+        raise InvalidParameter(f"{path} cannot be written: it is a folder")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InvalidParameter(
             f"{path} cannot be written: its folder is not there, or may not be written"

@@ -205,11 +205,26 @@ class BucketSource:
 
 @contextmanager
 def _errors(bucket: str) -> Iterator[None]:
-    with map_minio_errors():
-        try:
+    try:
+        with map_minio_errors(), _fatal(bucket):
             yield
-        except S3Error as error:
-            if error.code in FATAL:
-                said = FATAL[error.code].format(bucket=bucket, code=error.code)
-                raise InvalidParameter(said) from error
+    except MediaUnavailable as error:
+        cause = getattr(error.__cause__, "reason", None) or error.__cause__
+        if cause is None:
             raise
+        # urllib3 says which connection of which pool first.
+        said = str(cause).rpartition(": ")[2]
+        raise MediaUnavailable(
+            f"The store of the bucket {bucket} does not answer: {said}."
+        ) from error
+
+
+@contextmanager
+def _fatal(bucket: str) -> Iterator[None]:
+    try:
+        yield
+    except S3Error as error:
+        if error.code in FATAL:
+            said = FATAL[error.code].format(bucket=bucket, code=error.code)
+            raise InvalidParameter(said) from error
+        raise

@@ -75,7 +75,11 @@ class ManifestSource:
         if self._anywhere:
             path = str(self._path.parent / row.path)
             return shown(row.path), partial(read_file, path, None)
-        parts = inner_path(row.path)
+        try:
+            parts = inner_path(row.path)
+        except ItemRefused as refused:
+            said = f"{refused.detail}; only --anywhere takes it"
+            raise ItemRefused(refused.reason, said) from refused
         return shown("/".join(parts)), partial(read_below, parts, folder)
 
 

@@ -190,7 +190,7 @@ def _value(name: str, value: object) -> str:
         raise _Broken(f"{name} is no text")
     text = value.strip()
     if any("\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in text):
-        raise _Broken(f"{name} is not in the manifest's encoding")
+        raise _Broken(f"{name} is not in the manifest's encoding: save the file as UTF-8")
     longest = LONGEST.get(name, MAX_TEXT)
     if len(text) > longest:
         raise _Broken(f"{name} has more than {longest} characters")

@@ -97,7 +97,7 @@ def test_buckets_that_cannot_be_read(
     )
     with pytest.raises(InvalidParameter, match="bucket's policy"):
         outcomes(listed)
-    with pytest.raises(MediaUnavailable):
+    with pytest.raises(MediaUnavailable, match="of the bucket bucket does not answer"):
         outcomes(opened(f"s3+http://127.0.0.1:{free_port()}/bucket", settings))
 
 

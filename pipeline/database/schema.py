@@ -344,7 +344,7 @@ used_clips = Table(
     Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False,
            index=True),
     Column("sha256", String(64), nullable=False),
-    # how the head went in it (pipeline.living.fingerprint): no picture of a face
+    # how the face changed in it (pipeline.living.fingerprint): no picture of one
     Column("way", LargeBinary, nullable=False),
     Column("used_at", Float, nullable=False, index=True),
     Index(None, "tenant_id", "sha256"),

@@ -44,9 +44,10 @@ _UNITS = 16.0  # of a stored number in one of a row
 _FEWEST, _STRETCH, _SHARE = 12, 15, 0.6
 
 # How alike a copy must be, by the rows of the shorter clip: the fewer, the more is alike by
-# chance. Other plays of one person within seconds come to 0.34 in a second and to 0.25 in
-# more, to 0.44 where one is bent frame by frame to the course of the other; copies to 0.53
-# and more unless they are also filmed badly (docs/benchmarks.md).
+# chance. Other plays of one person within seconds come to 0.34; to 0.44 where a clip of a
+# second holds nothing but one motion of the mouth, or one is bent frame by frame to the
+# course of the other. Copies come to 0.53 and more unless they are also filmed badly
+# (docs/benchmarks.md).
 _ROWS, _SAME = (12.0, 15.0, 30.0), (0.54, 0.48, 0.46)
 
 _MARK = b"play\x02\xff"

@@ -24,6 +24,8 @@ from tests.job_factory import Clock
 
 PUBLIC_KEY = "0f" * 64
 
+NOBODY = 2**40  # no tenant: numbers go on from test to test in one database
+
 
 @pytest.fixture
 def store(engine: Engine, clock: Clock) -> TenantStore:
@@ -49,15 +51,15 @@ def test_a_name_that_cannot_be_is_refused(store: TenantStore, name: str) -> None
 def test_an_unknown_tenant(store: TenantStore) -> None:
     for work in (store.get, store.issue_signed, store.issue_key, store.issue_apid):
         with pytest.raises(TenantNotFound):
-            work(99)
+            work(NOBODY)
     with pytest.raises(TenantNotFound):
         store.by_name("nobody")
     with pytest.raises(TenantNotFound):
-        store.set_disabled(99, True)
+        store.set_disabled(NOBODY, True)
     with pytest.raises(TenantNotFound):
-        store.set_settings(99, {})
-    assert store.revoke(99, "signed") == 0
-    assert store.public_ids(99) == []
+        store.set_settings(NOBODY, {})
+    assert store.revoke(NOBODY, "signed") == 0
+    assert store.public_ids(NOBODY) == []
 
 
 def test_a_signed_credential_gives_its_secret_back(store: TenantStore) -> None:
@@ -216,7 +218,7 @@ def test_only_a_live_credential_of_ones_own_is_rotated(store: TenantStore) -> No
     tenant, other = store.create("tenant"), store.create("other")
     signed, key = store.issue_signed(tenant.id), store.issue_key(tenant.id)
     numbered = store.issue_apid(tenant.id)
-    for who in (other.id, 99):
+    for who in (other.id, NOBODY):
         with pytest.raises(CredentialNotFound):
             store.rotate_signed(who, signed.app_id, 1.0)
         with pytest.raises(CredentialNotFound):

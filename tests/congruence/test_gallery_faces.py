@@ -158,7 +158,7 @@ def test_what_is_no_unit_vector_is_refused(shelf: Shelf, spoil: float) -> None:
 
 def test_nobody_enrols_for_a_tenant_that_is_gone(shelf: Shelf) -> None:
     with pytest.raises(TenantNotFound):
-        shelf.other(987).enrol("ann")
+        shelf.other(987_654_321).enrol("ann")
 
 
 # Replacing and renaming --------------------------------------------------------

@@ -76,7 +76,7 @@ def test_snapshots_stand_newest_first(shelf: Shelf) -> None:
     assert shelf.log.snapshots(shelf.tenant) == [kept[1], kept[3], kept[0]]
     assert shelf.log.snapshots(shelf.tenant + 1) == []
     with pytest.raises(TenantNotFound):
-        shelf.log.record_snapshot(replace(mine, tenant_id=987))
+        shelf.log.record_snapshot(replace(mine, tenant_id=987_654_321))
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -40,6 +40,17 @@ def models_directory() -> Path:
     return Path(os.environ.get("FACELINE_MODELS") or _SHARED / "models")
 
 
+def settings_of_edge() -> Settings:
+    """Settings that choose the `edge` pack; other settings are the defaults."""
+    return Settings(models=str(models_directory()), pack="edge")
+
+
+def load_edge() -> Pack:
+    """The `edge` pack. Raises ``PackMissing``."""
+    settings = settings_of_edge()
+    return registry.load(registry.choose(settings), settings)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of test pictures."""
@@ -51,15 +62,14 @@ def test_data() -> Path:
 
 @pytest.fixture(scope="session")
 def edge_settings() -> Settings:
-    """Settings that choose the `edge` pack; other settings are the defaults."""
-    return Settings(models=str(models_directory()), pack="edge")
+    return settings_of_edge()
 
 
 @pytest.fixture(scope="session")
-def edge_pack(edge_settings: Settings) -> Pack:
+def edge_pack() -> Pack:
     """The `edge` pack, loaded once for all tests."""
     try:
-        return registry.load(registry.choose(edge_settings), edge_settings)
+        return load_edge()
     except PackMissing as error:
         missing(f"no `edge` pack: {error}")
 

@@ -15,6 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pipeline import calibration
+from pipeline.living.judging import Judge
+from pipeline.sessions.base import Pack
 from pipeline.types import Picture
 from tests.clips import at_rate, encoded, pictures_of
 
@@ -29,6 +32,13 @@ OPENINGS = ((66, 112), (112, 200), (196, 283), (60, 200), (110, 283))
 NEITHER = ((45, 79), (101, 131), (180, 222))
 
 Play = list[Picture]
+
+
+def judge_of(pack: Pack) -> Judge:
+    """Who judges by the distances of a pack, made for its very model."""
+    table = calibration.load(pack.info.name, model=pack.info.recognition_model)
+    assert table is not None
+    return Judge(table.distance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from infra.cli.living_plot import draw
 from infra.cli.reports import check_place
 from pipeline import calibration
 from pipeline.config import Settings, load_settings
-from pipeline.errors import InvalidParameter, ManyFaces, NoFace, TaskUnsupported, Uncalibrated
+from pipeline.errors import InvalidParameter, ManyFaces, NoFace, Uncalibrated
 from pipeline.execution.living import verdict_json
 from pipeline.living.judging import Judge
 from pipeline.living.observing import Models, Watcher
@@ -96,13 +96,9 @@ def _judge(
     table = calibration.load(info.name, settings.data_dir, info.recognition_model)
     if table is None:
         raise Uncalibrated
-    try:
-        scorer = pack.spoof_scorer()
-    except TaskUnsupported:
-        scorer = None
     options = LivingOptions.from_settings(settings)
     enrolled = None if face is None else _embedding(settings, pack, face)
-    watcher = Watcher(Models(pack.detector(), pack.meter(), pack.embedder(), scorer))
+    watcher = Watcher(Models.of(pack))
     sandbox = open_sandbox(settings, (clip_stage.WORK,))
     try:
         frames = clip_stage.read_clip(clip.read_bytes(), options.limits(least_rate(info)), sandbox)

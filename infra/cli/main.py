@@ -125,16 +125,20 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of the output went away, as `head` does. What is still buffered
-        # would raise once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of the output went away, as `head` does.
+        _drop_output()
         sys.exit(1)
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
         say(f"faceline: {error.strerror}: what it says cannot be written.", style="red")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(1)
+
+
+def _drop_output() -> None:
+    """Nothing more goes to stdout: what is still buffered would raise once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain(error: FaceError) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection
 
-from pipeline.errors import PackMismatch, TaskUnsupported
+from pipeline.errors import PackMismatch
 from pipeline.execution.carry import Carry, Conclusion, Toolbox
 from pipeline.execution.outcomes import calibrated, model_of
 from pipeline.gallery.clips import (
@@ -28,7 +29,6 @@ from pipeline.living.verdict import Action, Reason, Verdict
 from pipeline.operations import Living
 from pipeline.plans import Plan
 from pipeline.sessions.abilities import least_rate
-from pipeline.sessions.base import Pack, SpoofScorer
 from pipeline.stages.clip import read_clip
 from pipeline.types import Embedding
 
@@ -43,7 +43,7 @@ def watch_clip(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     judge = Judge(calibrated(tools).distance, passive_at_least=tools.living.passive_at_least)
     enrolled = _enrolled(job, wanted.face_id, tools)
     pack = tools.pack
-    models = Models(pack.detector(), pack.meter(), pack.embedder(), _scorer(pack))
+    models = Models.of(pack)
     data = tools.media.get(carry.media_of(job)[0])
     limits = tools.living.limits(least_rate(pack.info))
     frames = read_clip(data, limits, tools.sandbox)
@@ -65,14 +65,20 @@ def watch_clip(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
 def _look_back(job: Job, used: UsedClip, tools: Toolbox) -> tuple[bool, int]:
     """Whether the tenant has used these bytes, or this play for this face; and the id of
     the last clip that was looked at."""
-    store, days, looked = tools.used_clips, tools.living.remember_days, 0
+    store, days = tools.used_clips, tools.living.remember_days
     if store is None:
-        return False, looked
+        return False, 0
     if store.known(job.tenant_id, used.sha256, days):
-        return True, looked
-    play = Fingerprint.from_bytes(used.way)
-    for looked, earlier in store.ways(job.tenant_id, used.face_id, days):
-        if play.same_play(Fingerprint.from_bytes(earlier)):
+        return True, 0
+    return _compare(used, store.ways(job.tenant_id, used.face_id, days))
+
+
+def _compare(used: UsedClip, ways: Iterable[tuple[int, bytes]]) -> tuple[bool, int]:
+    """Whether one of the ``ways`` (ids and plays) shows the same play, and the id of the last
+    that was looked at; 0 without any."""
+    play, looked = Fingerprint.from_bytes(used.way), 0
+    for looked, way in ways:
+        if play.same_play(Fingerprint.from_bytes(way)):
             return True, looked
     return False, looked
 
@@ -82,15 +88,6 @@ def _enrolled(job: Job, face_id: int, tools: Toolbox) -> Embedding:
     if model != model_of(tools.pack):
         raise PackMismatch(f"The face was enrolled with the pack {model.pack!r}.")
     return vector
-
-
-def _scorer(pack: Pack) -> SpoofScorer | None:
-    """None for a pack without anti-spoof models: the verdict then rests on the action and
-    the face alone, and says so by having no passive score."""
-    try:
-        return pack.spoof_scorer()
-    except TaskUnsupported:
-        return None
 
 
 def conclude_living(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
@@ -107,20 +104,16 @@ def conclude_living(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
         now, key = time.time(), tools.keys.of(job.tenant_id)
         since = now - tools.living.remember_days * DAY_S
         await_turn(connection, job.tenant_id)
-        if is_known(connection, job.tenant_id, used.sha256, since, key) or _is_played(
-            used, ways_after(connection, job.tenant_id, face_id, since, found["looked"], key)
-        ):
+        known = is_known(connection, job.tenant_id, used.sha256, since, key)
+        if not known:
+            later = ways_after(connection, job.tenant_id, face_id, since, found["looked"], key)
+            known, _ = _compare(used, later)
+        if known:
             return {**result, "real": False, "reasons": [Reason.REPLAY.value]}
         remember(connection, job.tenant_id, used, now, key)
         return result
 
     return Conclusion({}, effect)
-
-
-def _is_played(used: UsedClip, later: list[tuple[int, bytes]]) -> bool:
-    """Whether one of the clips that were used meanwhile is this one."""
-    play = Fingerprint.from_bytes(used.way)
-    return any(play.same_play(Fingerprint.from_bytes(way)) for _, way in later)
 
 
 def verdict_json(verdict: Verdict) -> JsonObject:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import TaskUnsupported
 from pipeline.living.canon import Canon, Grey
 from pipeline.sessions.alignment import similarity
-from pipeline.sessions.base import Detector, Embedder, FaceMeter, SpoofScorer
+from pipeline.sessions.base import Detector, Embedder, FaceMeter, Pack, SpoofScorer
 from pipeline.sessions.contours import Contours, PointSet
 from pipeline.types import Box, Embedding, Face, Picture
 
@@ -63,6 +64,16 @@ class Models:
     meter: FaceMeter
     embedder: Embedder
     scorer: SpoofScorer | None
+
+    @classmethod
+    def of(cls, pack: Pack) -> Self:
+        """Those of a pack. Without anti-spoof models the verdict rests on the action and the
+        face alone, and says so by having no passive score. Raises ``TaskUnsupported``."""
+        try:
+            scorer = pack.spoof_scorer()
+        except TaskUnsupported:
+            scorer = None
+        return cls(pack.detector(), pack.meter(), pack.embedder(), scorer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

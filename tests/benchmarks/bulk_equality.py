@@ -21,11 +21,9 @@ import numpy as np
 
 from pipeline.bulk.engine import BulkTools, Seen, Wanted, look
 from pipeline.bulk.finding import Finder
-from pipeline.config import Settings
 from pipeline.errors import FaceError
-from pipeline.sessions import registry
 from pipeline.stages.decode import decode
-from tests.conftest import models_directory
+from tests.conftest import load_edge, settings_of_edge
 from tests.single_path import alone, bulk_tools, differences
 from tests.varied_photos import FOLDERS, varied
 
@@ -89,8 +87,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--wishes", type=int, default=len(WISHES), help="only the first ones")
     options = parser.parse_args()
-    settings = Settings(models=str(models_directory()), pack="edge")
-    tools = bulk_tools(registry.load(registry.choose(settings), settings), settings)
+    tools = bulk_tools(load_edge(), settings_of_edge())
     data = list(files(options.faces, options.count, options.crops, options.seed))
     for wanted in WISHES[: options.wishes]:
         print(json.dumps(compare(data, wanted, tools)), flush=True)

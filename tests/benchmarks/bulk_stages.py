@@ -27,16 +27,14 @@ import workers.one_thread  # noqa: F401  # before numpy
 from pipeline.bulk import engine
 from pipeline.bulk.engine import BulkTools, Wanted, look
 from pipeline.bulk.finding import Finder
-from pipeline.config import Settings
 from pipeline.plans import Stage
 from pipeline.sandbox.sandbox import open_sandbox
-from pipeline.sessions import registry
 from pipeline.sessions.scrfd_steps import ScrfdSteps
 from pipeline.stages import decode
 from tests.benchmarks.bulk_speed import LARGE, SMALL, write_photos
 from tests.benchmarks.yardsticks import photos
 from tests.bulk_photos import Recipe, write
-from tests.conftest import models_directory
+from tests.conftest import load_edge, settings_of_edge
 from tests.single_path import bulk_tools
 from workers.runtime import warm
 
@@ -103,8 +101,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=77)
     options = parser.parse_args()
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
+    settings, pack = settings_of_edge(), load_edge()
     warm(pack, frozenset({Stage.BULK}))
     meter = Meter()
     found = {}

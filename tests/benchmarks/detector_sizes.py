@@ -23,8 +23,6 @@ import cv2
 import numpy as np
 
 from pipeline.bulk.finding import faces_of, look_at, share_of
-from pipeline.config import Settings
-from pipeline.sessions import registry
 from pipeline.sessions.base import Candidates, HasSteps, Pack, StepDetector
 from pipeline.stages.align import align_faces
 from pipeline.stages.detect import detect
@@ -32,7 +30,7 @@ from pipeline.stages.embed import embed
 from pipeline.types import Embedding, Face, Picture
 from tests.benchmarks.bulk_speed import LARGE, write_photos
 from tests.benchmarks.yardsticks import photos
-from tests.conftest import models_directory
+from tests.conftest import load_edge
 from tests.varied_photos import originals, portrait
 
 SAME = 0.4  # of what two boxes cover: they are of one face
@@ -133,8 +131,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
+    pack = load_edge()
     assert isinstance(pack, HasSteps)
     steps = pack.step_detector()
     assert steps is not None

@@ -19,19 +19,16 @@ from pathlib import Path
 
 import cv2
 
-from pipeline import calibration
-from pipeline.config import Settings
 from pipeline.errors import FaceError
 from pipeline.living.fingerprint import Fingerprint
 from pipeline.living.judging import Judge
 from pipeline.living.observing import Models, Observation, Watcher
 from pipeline.living.verdict import Action
 from pipeline.media.clips import ClipLimits
-from pipeline.sessions import registry
 from pipeline.stages.clip import frames
 from tests.clips import encoded
-from tests.conftest import models_directory
-from tests.living_clips import ATTACKS, Clip, Material, clips
+from tests.conftest import load_edge
+from tests.living_clips import ATTACKS, Clip, Material, clips, judge_of
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -41,21 +38,19 @@ USED_BEFORE = {"genuine": "genuine, others used", "reversed": "reversed, origina
 def main() -> None:
     wanted = _arguments()
     cv2.setNumThreads(1)
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
-    table = calibration.load("edge")
-    assert table is not None
-    models = Models(pack.detector(), pack.meter(), pack.embedder(), pack.spoof_scorer())
+    pack = load_edge()
+    models = Models.of(pack)
     material = Material(SHARED / "faces", SHARED / "videos")
     limits = ClipLimits(rate=wanted.rate)
     used = Used(material, models, limits)
+    judge = judge_of(pack)
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     began = time.monotonic()
     for clip in clips(
         material, wanted.each, wanted.genuine, wanted.seed, wanted.kinds
     ):
         seen = list(Watcher(models).watch(frames(clip.data, limits)))
-        real, why = _verdict(Judge(table.distance), clip, seen)
+        real, why = _verdict(judge, clip, seen)
         wrong = real != clip.genuine
         _count(counts[clip.kind], wrong)
         if wrong:

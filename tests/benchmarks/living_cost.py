@@ -17,17 +17,14 @@ from typing import Any
 
 import cv2
 
-from pipeline import calibration
-from pipeline.config import Settings
 from pipeline.living.judging import Judge
 from pipeline.living.observing import Models, Watcher
 from pipeline.living.verdict import Action
 from pipeline.media.clips import ClipLimits
-from pipeline.sessions import registry
 from pipeline.stages.clip import frames
 from tests.clips import at_rate, encoded
-from tests.conftest import models_directory
-from tests.living_clips import Material
+from tests.conftest import load_edge
+from tests.living_clips import Material, judge_of
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 ROUNDS = 3
@@ -52,9 +49,8 @@ class Counted:
 
 def main() -> None:
     cv2.setNumThreads(1)
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
-    models = Models(pack.detector(), pack.meter(), pack.embedder(), pack.spoof_scorer())
+    pack = load_edge()
+    models = Models.of(pack)
     material = Material(SHARED / "faces", SHARED / "videos")
     whole = material.live(0, 283)
     _cost(models, encoded([*whole, *whole[:17]]))
@@ -63,7 +59,7 @@ def main() -> None:
         list(Watcher(models).watch(frames(long, ClipLimits())))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"peak memory after a clip of {seconds} s: {peak:.0f} MB")
-    _rates(models, material)
+    _rates(models, judge_of(pack), material)
 
 
 def _cost(models: Models, clip: bytes) -> None:
@@ -92,10 +88,7 @@ def _cost(models: Models, clip: bytes) -> None:
     )
 
 
-def _rates(models: Models, material: Material) -> None:
-    table = calibration.load("edge")
-    assert table is not None
-    judge = Judge(table.distance)
+def _rates(models: Models, judge: Judge, material: Material) -> None:
     parts = {"blink": (25, 65), "mouth": (66, 112), "neither": (45, 80)}
     print("\n| analysed a second | blink seen of | mouth seen of | false |\n|---|---|---|---|")
     for rate in (5, 8, 10, 12, 15, 20, 30):

@@ -13,19 +13,15 @@ from pathlib import Path
 
 import cv2
 
-from pipeline import calibration
-from pipeline.config import Settings
 from pipeline.errors import BadInput
-from pipeline.living.judging import Judge
 from pipeline.living.observing import Models, Watcher
 from pipeline.living.verdict import Action
 from pipeline.media.clips import ClipLimits
 from pipeline.sandbox.sandbox import open_sandbox
-from pipeline.sessions import registry
 from pipeline.stages.clip import WORK, read_clip
 from tests.clips import encoded
-from tests.conftest import models_directory
-from tests.living_clips import Material
+from tests.conftest import load_edge, settings_of_edge
+from tests.living_clips import Material, judge_of
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -35,12 +31,9 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=500)
     wanted = parser.parse_args()
     cv2.setNumThreads(1)
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
-    table = calibration.load("edge")
-    assert table is not None
-    judge = Judge(table.distance)
-    models = Models(pack.detector(), pack.meter(), pack.embedder(), pack.spoof_scorer())
+    settings, pack = settings_of_edge(), load_edge()
+    judge = judge_of(pack)
+    models = Models.of(pack)
     play = Material(SHARED / "faces", SHARED / "videos").live(32, 48)
     clips = [encoded(play, kind=kind) for kind in ("mp4", "webm", "avi", "mov")]
     chance, ends, slowest = random.Random(5), Counter[str](), 0.0

@@ -20,14 +20,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.config import Settings
 from pipeline.living.fingerprint import Fingerprint
 from pipeline.living.observing import Models, Watcher
 from pipeline.media.clips import ClipLimits
-from pipeline.sessions import registry
 from pipeline.stages.clip import frames
 from tests.clips import at_rate, encoded
-from tests.conftest import models_directory
+from tests.conftest import load_edge
 from tests.living_clips import Material, Play, filmed, lit, noisy
 from tests.living_variants import half
 
@@ -119,8 +117,7 @@ def _others(shown: list[Shown]) -> None:
 
 
 def _shown(every: int) -> Iterator[Shown]:
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
+    pack = load_edge()
     models = Models(pack.detector(), pack.meter(), pack.embedder(), None)
     material = Material(SHARED / "faces", SHARED / "videos")
     for span in (*BLINKS, *OPENINGS, *LONG):

@@ -23,15 +23,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Settings
 from pipeline.living.events import blinks
 from pipeline.living.observing import Models, Watcher
 from pipeline.living.series import Series
 from pipeline.media.clips import ClipLimits
-from pipeline.sessions import registry
 from pipeline.stages.clip import frames
 from tests.clips import pictures_of
-from tests.conftest import models_directory
+from tests.conftest import load_edge
 from tests.living_clips import Material, Play, filmed, noisy
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -103,8 +101,7 @@ def _skew_of(shut: Floats, peak: int, pace: float | Floats) -> float:
 
 
 def on_the_video(material: Material) -> None:
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
+    pack = load_edge()
     models = Models(pack.detector(), pack.meter(), pack.embedder(), None)
     for back in (False, True):
         found = []

@@ -12,16 +12,12 @@ from pathlib import Path
 
 import cv2
 
-from pipeline import calibration
-from pipeline.config import Settings
-from pipeline.living.judging import Judge
 from pipeline.living.observing import Models, Watcher
 from pipeline.living.verdict import Action
 from pipeline.media.clips import ClipLimits
-from pipeline.sessions import registry
 from pipeline.stages.clip import frames
-from tests.conftest import models_directory
-from tests.living_clips import Material
+from tests.conftest import load_edge
+from tests.living_clips import Material, judge_of
 from tests.living_variants import PARTS, VARIANTS
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -29,12 +25,9 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 def main() -> int:
     cv2.setNumThreads(1)
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
-    table = calibration.load("edge")
-    assert table is not None
-    judge = Judge(table.distance)
-    models = Models(pack.detector(), pack.meter(), pack.embedder(), pack.spoof_scorer())
+    pack = load_edge()
+    judge = judge_of(pack)
+    models = Models.of(pack)
     material, wrong = Material(SHARED / "faces", SHARED / "videos"), 0
     print("| variant | " + " | ".join(PARTS) + " |\n|" + "---|" * (len(PARTS) + 1))
     for variant, change in VARIANTS.items():

@@ -21,17 +21,15 @@ from pathlib import Path
 import cv2
 import psutil
 
-from pipeline.config import Settings
 from pipeline.media.header import PictureLimits
 from pipeline.sandbox.sandbox import open_sandbox
-from pipeline.sessions import registry
 from pipeline.stages.align import align_faces
 from pipeline.stages.decode import WORK, decode
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
 from pipeline.types import Picture
 from tests.benchmarks.yardsticks import photos
-from tests.conftest import models_directory
+from tests.conftest import load_edge, settings_of_edge
 from tests.photos import read
 
 SIZES = {"250 x 250": (250, 250), "1632 x 1224": (1632, 1224)}
@@ -98,8 +96,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    settings = Settings(models=str(models_directory()), pack="edge")
-    pack = registry.load(registry.choose(settings), settings)
+    settings, pack = settings_of_edge(), load_edge()
     limits = PictureLimits.from_settings(settings)
     sandbox = open_sandbox(settings, [WORK])
     assert sandbox is not None

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import calibration
 from pipeline.living.judging import Judge
 from pipeline.living.observing import Models, Observation, Watcher
 from pipeline.media.clips import ClipLimits
 from pipeline.sessions.base import Pack
 from pipeline.stages.clip import frames
 from tests.conftest import missing
-from tests.living_clips import Material
+from tests.living_clips import Material, judge_of
 
 Watch = Callable[..., list[Observation]]
 
@@ -32,16 +31,12 @@ def material(test_data: Path) -> Material:
 
 @pytest.fixture(scope="session")
 def models(edge_pack: Pack) -> Models:
-    return Models(
-        edge_pack.detector(), edge_pack.meter(), edge_pack.embedder(), edge_pack.spoof_scorer()
-    )
+    return Models.of(edge_pack)
 
 
 @pytest.fixture(scope="session")
 def judge(edge_pack: Pack) -> Judge:
-    table = calibration.load("edge", model=edge_pack.info.recognition_model)
-    assert table is not None
-    return Judge(table.distance)
+    return judge_of(edge_pack)
 
 
 @pytest.fixture(scope="session")

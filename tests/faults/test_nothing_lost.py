@@ -204,7 +204,7 @@ def test_loss_can_be_seen(
         submitter.join(60)
         client.flushall()
         wait_quiet(cluster)
-    lost = cluster.jobs.waiting("decode")
+    lost = cluster.jobs.count_waiting("decode")
     assert lost > 100
     with cluster.upkeep():
         cluster.wait(submitter.accepted)

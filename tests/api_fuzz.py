@@ -71,7 +71,7 @@ class Fuzz:
     ) -> None:
         self.url = stack.url
         self.tenant = stack.add_tenant(name)
-        self._batches = BatchStore(stack.yard.engine)
+        self._batches = BatchStore(stack.cluster.engine)
         self._known: Json = {}
         self._deleted = False
         self._victim = victim

@@ -12,7 +12,7 @@ from pipeline.batches.model import Batch, BatchItem, ItemState, NewItem, Options
 from pipeline.batches.store import Added, BatchStore
 from pipeline.plans import Stage
 from pipeline.sources.base import About
-from tests.yard import Yard
+from tests.cluster import Cluster
 
 SUBMITTER = "test"
 LEASE_S = 600.0
@@ -20,13 +20,13 @@ LEASE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Feeder:
-    """Feeds batches of a yard, each read to its end at once."""
+    """Feeds batches of a cluster, each read to its end at once."""
 
-    yard: Yard
+    cluster: Cluster
 
     @property
     def store(self) -> BatchStore:
-        return BatchStore(self.yard.engine)
+        return BatchStore(self.cluster.engine)
 
     def feed(
         self, pictures: Sequence[bytes], *, chunk: int = 32, source: str = "test",
@@ -34,8 +34,8 @@ class Feeder:
     ) -> Batch:
         """A new batch of these pictures, all waiting: ``0.jpg`` of the person ``0``, ..."""
         options = options or Options()
-        mark = fingerprint_of(self.yard.tenant, source, options)
-        batch, _ = self.store.open(self.yard.tenant, mark, source, options)
+        mark = fingerprint_of(self.cluster.tenant, source, options)
+        batch, _ = self.store.open(self.cluster.tenant, mark, source, options)
         batch = self.store.take_over(batch.id, SUBMITTER, LEASE_S)
         items = [
             self._item(batch, number, data, collection)
@@ -49,13 +49,13 @@ class Feeder:
 
     def ring(self, added: Added) -> None:
         for job in added.jobs:
-            self.yard.dispatcher.ring(job.id, Stage.BULK)
+            self.cluster.dispatcher.ring(job.id, Stage.BULK)
 
     def wait(self, batch: Batch, within_s: float = 60.0) -> Batch:
         """The batch once it has ended."""
         until = time.monotonic() + within_s
         while not (found := self.store.get(None, batch.id)).ended:
-            assert time.monotonic() < until, f"{found}\n{self.yard.logs()}"
+            assert time.monotonic() < until, f"{found}\n{self.cluster.logs()}"
             time.sleep(0.05)
         return found
 
@@ -63,9 +63,9 @@ class Feeder:
         return self.store.items(batch.id, limit=100_000)
 
     def _item(self, batch: Batch, number: int, data: bytes, collection: str) -> NewItem:
-        media = self.yard.media
-        name = media.name(self.yard.tenant, data)
-        key = keys.image_media(self.yard.tenant, f"{batch.id}.{number}", name)
+        media = self.cluster.media
+        name = media.name(self.cluster.tenant, data)
+        key = keys.image_media(self.cluster.tenant, f"{batch.id}.{number}", name)
         media.put(key, data)
         return NewItem(
             number, f"{number - 1}.jpg", About(name=str(number - 1), collection=collection),

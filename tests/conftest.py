@@ -21,7 +21,7 @@ from pipeline.sessions.base import Pack
 
 pytest_plugins = [
     "tests.secret_watch", "tests.parallel", "tests.servers", "tests.databases", "tests.job_factory",
-    "tests.gallery_factory", "tests.batch_rig", "tests.stack", "tests.picture_server",
+    "tests.gallery_factory", "tests.batch_harness", "tests.stack", "tests.picture_server",
 ]
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -36,7 +36,7 @@ def vector_of(seed: object, dimension: int = MODEL.dimension) -> Embedding:
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-class Shelf:
+class TenantGallery:
     """One tenant's gallery, with short ways to what tests do most.
 
     A picture is a word; its faces are numbered, and the embedding of a face belongs to
@@ -56,9 +56,9 @@ class Shelf:
         self.log = ChangeLog(engine)
         self._jobs = itertools.count(1)
 
-    def other(self, tenant: int) -> Shelf:
+    def other(self, tenant: int) -> TenantGallery:
         """The gallery of another tenant in the same stores."""
-        return Shelf(self.engine, tenant, self.media, self.clock)
+        return TenantGallery(self.engine, tenant, self.media, self.clock)
 
     # -- enrolling ----------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class Shelf:
             )
 
 
-def lock_tenant(engine: Engine, tenant: int) -> None:
+def lock_and_release(engine: Engine, tenant: int) -> None:
     """Take the writer's right and give it back."""
     with writing(engine) as connection:
         take(connection, tenant)
@@ -203,6 +203,6 @@ def _sha(content: str) -> str:
 
 
 @pytest.fixture
-def shelf(engine: Engine, tenant: int, clock: Clock, tmp_path: Path) -> Shelf:
+def gallery(engine: Engine, tenant: int, clock: Clock, tmp_path: Path) -> TenantGallery:
     """An empty gallery."""
-    return Shelf(engine, tenant, DirectoryStore(tmp_path / "media"), clock)
+    return TenantGallery(engine, tenant, DirectoryStore(tmp_path / "media"), clock)

@@ -4,7 +4,7 @@ Whatever makes or reads a secret in a test's process is noted here: issued crede
 master keys, data keys, the pepper. They are looked for
 
 - in every answer of a service, headers included, when it comes;
-- in the logs, the database and the media directory of a ``Yard`` and the Redis of a
+- in the logs, the database and the media directory of a ``Cluster`` and the Redis of a
   ``Stack``, when it is closed;
 - in what a test has printed and logged, when it ends;
 - in every log file of the run and in the source, when the run ends.

@@ -55,7 +55,7 @@ def refused(stack: Stack) -> SearchClient:
 @pytest.fixture
 def facedb(stack: Stack) -> Callable[[SearchClient, str], str]:
     """Makes a facedb of an application."""
-    engine: Engine = stack.yard.engine
+    engine: Engine = stack.cluster.engine
     groups = CollectionStore(engine, open_media(stack.settings))
 
     def make(client: SearchClient, key: str) -> str:

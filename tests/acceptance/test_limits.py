@@ -16,7 +16,7 @@ from pipeline.metering.limits import EVERYTHING, NOTHING, WHOLE, Limit
 from pipeline.metering.usage import UsageStore, day_of
 from tests.contract_clients import ApidClient, SearchClient, checked
 from tests.databases import ONE_DATABASE
-from tests.five_callers import LETTERS, Caller
+from tests.dialect_callers import LETTERS, Caller
 from tests.stack import Stack
 
 pytestmark = ONE_DATABASE
@@ -24,7 +24,7 @@ pytestmark = ONE_DATABASE
 SERIAL = itertools.count()
 
 # How long what was counted in memory may take to be written down.
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 ONE_IN_A_LONG_TIME = Limit(per_second=0.001, burst=1)
 
@@ -66,7 +66,7 @@ def used(
     stack: Stack, caller: Caller, expected: dict[str, tuple[int, int, int, int]]
 ) -> None:
     """Until (charged, free, refunded, refused) of today is what is expected."""
-    store, until = UsageStore(stack.yard.engine), time.monotonic() + PATIENCE_S
+    store, until = UsageStore(stack.cluster.engine), time.monotonic() + TIMEOUT_S
     while True:
         today = [day_of(time.time() - 60), day_of(time.time())]
         found = {
@@ -83,7 +83,7 @@ def used(
 
 def uploads(stack: Stack, caller: Caller) -> int:
     prefix = keys.transient_prefix(caller.credentials.tenant_id)
-    return sum(1 for _ in stack.yard.media.walk(prefix))
+    return sum(1 for _ in stack.cluster.media.walk(prefix))
 
 
 # Refusals ------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_a_rate_comes_back(idle_stack: Stack, make: Make, face: bytes, letter: s
     caller = make(letter)
     limits = {WHOLE: Limit(per_second=2.0, burst=1)}
     idle_stack.tenants.set_limits(caller.credentials.tenant_id, limits)
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + TIMEOUT_S
     served = 0
     while served < 2:
         assert time.monotonic() < until

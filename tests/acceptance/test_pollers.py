@@ -28,7 +28,7 @@ def test_other_tenants_see_nothing(stack: Stack, picture: Json) -> None:
 
 def test_jobs_of_a_batch_are_nobodys_call(stack: Stack) -> None:
     client = stack.client()
-    job, _ = stack.yard.jobs.submit(
+    job, _ = stack.cluster.jobs.submit(
         NewJob(
             tenant_id=client.credentials.tenant_id, operation="bulk", dialect="", stage="bulk",
             params={"batch": "0" * 32, "items": [1]}, media=(), request_id="r", digest="d",
@@ -37,7 +37,7 @@ def test_jobs_of_a_batch_are_nobodys_call(stack: Stack) -> None:
     unknown = client.poll("0" * 32)
     for response in (client.poll(job.id), client.cancel(job.id)):
         assert (response.status_code, response.content) == (404, unknown.content)
-    assert stack.yard.jobs.cancel(job.tenant_id, job.id)[1]
+    assert stack.cluster.jobs.cancel(job.tenant_id, job.id)[1]
 
 
 def test_the_same_key_and_signature_of_two_tenants_are_two_jobs(

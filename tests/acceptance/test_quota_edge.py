@@ -34,10 +34,10 @@ def shims(
     with Stack(tmp_path, edge_models, hold_s=0.0, **new_database) as stack:
         stack.start_shim()
         url = f"http://127.0.0.1:{port}"
-        with stack.yard.shim(port=port):
+        with stack.cluster.shim(port=port):
             until = time.monotonic() + 60
             while not answers(url):
-                assert time.monotonic() < until, stack.yard.logs()
+                assert time.monotonic() < until, stack.cluster.logs()
                 time.sleep(0.05)
             yield stack, [stack.url, url]
 
@@ -93,6 +93,6 @@ def test_a_quota_of_a_thousand_is_exact(
     assert stack.jobs.counts() == {"queued": JOBS}
     days = {day_of(time.time() - 600), day_of(time.time())}
     charged: collections.Counter[str] = collections.Counter()
-    for row in UsageStore(stack.yard.engine).report(days, caller.tenant_id):
+    for row in UsageStore(stack.cluster.engine).report(days, caller.tenant_id):
         charged[row.operation] += row.counts.charged
     assert charged == {"groups": RECORDS, "enrol": JOBS}

@@ -31,8 +31,8 @@ from pipeline.plans import Stage
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions.scrfd_steps import ScrfdSteps
 from pipeline.stages import decode
+from tests.benchmarks.baselines import photos
 from tests.benchmarks.bulk_speed import LARGE, SMALL, write_photos
-from tests.benchmarks.yardsticks import photos
 from tests.bulk_photos import Recipe, write
 from tests.conftest import load_edge, settings_of_edge
 from tests.single_path import bulk_tools

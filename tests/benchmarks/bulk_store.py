@@ -39,8 +39,8 @@ from pipeline.media.directory import DirectoryStore
 from pipeline.secrets import NoKeys
 from pipeline.sources.base import About
 from pipeline.types import Box, Face, Quality, VectorModel
-from tests.made_up import fill_gallery
 from tests.servers import PostgresServer
+from tests.synthetic_gallery import fill_gallery
 
 TENANT = 1
 MODEL = VectorModel("edge", "0" * 64, 512)

@@ -28,8 +28,8 @@ from pipeline.stages.align import align_faces
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
 from pipeline.types import Embedding, Face, Picture
+from tests.benchmarks.baselines import photos
 from tests.benchmarks.bulk_speed import LARGE, write_photos
-from tests.benchmarks.yardsticks import photos
 from tests.conftest import load_edge
 from tests.varied_photos import originals, portrait
 

@@ -30,7 +30,7 @@ from pipeline.index.options import ViewOptions
 from pipeline.index.views import Views
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import VectorModel
-from tests.made_up import fill_gallery
+from tests.synthetic_gallery import fill_gallery
 
 DIMENSION = 512
 TENANT = 1

@@ -24,9 +24,9 @@ import time
 from pathlib import Path
 
 from pipeline.metering.limits import WHOLE, Limit
-from tests.benchmarks.yardsticks import photos
+from tests.benchmarks.baselines import photos
+from tests.dialect_callers import LETTERS, Caller
 from tests.face2_client import Credentials, Face2Client, base64_of
-from tests.five_callers import LETTERS, Caller
 from tests.stack import Stack
 
 TIMES = 10  # A's limit

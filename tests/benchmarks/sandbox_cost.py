@@ -28,7 +28,7 @@ from pipeline.stages.decode import WORK, decode
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
 from pipeline.types import Picture
-from tests.benchmarks.yardsticks import photos
+from tests.benchmarks.baselines import photos
 from tests.conftest import load_edge, settings_of_edge
 from tests.photos import read
 

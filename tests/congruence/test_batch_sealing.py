@@ -27,7 +27,7 @@ from tests.job_factory import LEASE_S, Clock
 WAITING, UNFIT, OLD = b"a picture", b"no face", b"erased"
 
 
-class House:
+class Harness:
     """A tenant without a key, and a batch of three items: one waits, one was rejected, one
     was erased."""
 
@@ -86,69 +86,69 @@ class House:
 
 
 @pytest.fixture
-def house(engine: Engine, tmp_path: Path, clock: Clock) -> House:
-    return House(engine, tmp_path / "media", clock)
+def harness(engine: Engine, tmp_path: Path, clock: Clock) -> Harness:
+    return Harness(engine, tmp_path / "media", clock)
 
 
-def test_what_waits_is_encrypted(house: House) -> None:
-    before = house.store.items(house.batch.id)[0]
-    assert house.encrypt() == 2
-    item = house.store.items(house.batch.id)[0]
+def test_what_waits_is_encrypted(harness: Harness) -> None:
+    before = harness.store.items(harness.batch.id)[0]
+    assert harness.encrypt() == 2
+    item = harness.store.items(harness.batch.id)[0]
     assert keys.is_sealed(item.media_key)
-    assert house.media.get(item.media_key) == WAITING
+    assert harness.media.get(item.media_key) == WAITING
     assert item.sha256 == keys.media_hash(item.media_key) != before.sha256
-    assert not house.media.exists(before.media_key)
-    stored = b"".join(path.read_bytes() for path in house.folder.rglob("*") if path.is_file())
+    assert not harness.media.exists(before.media_key)
+    stored = b"".join(path.read_bytes() for path in harness.folder.rglob("*") if path.is_file())
     assert WAITING not in stored
-    assert house.convert() == 0
+    assert harness.convert() == 0
 
 
-def test_no_hash_of_a_picture_is_left(house: House) -> None:
-    plain = {item.sha256 for item in house.store.items(house.batch.id)} - {""}
+def test_no_hash_of_a_picture_is_left(harness: Harness) -> None:
+    plain = {item.sha256 for item in harness.store.items(harness.batch.id)} - {""}
     assert len(plain) == 2
-    house.encrypt()
-    assert not plain & {item.sha256 for item in house.store.items(house.batch.id)}
+    harness.encrypt()
+    assert not plain & {item.sha256 for item in harness.store.items(harness.batch.id)}
 
 
-def test_items_and_pictures_are_known_again(house: House) -> None:
-    house.encrypt()
+def test_items_and_pictures_are_known_again(harness: Harness) -> None:
+    harness.encrypt()
     names = ["1.jpg", "2.jpg", "3.jpg"]
-    known = house.store.known_names(house.batch, names)
+    known = harness.store.known_names(harness.batch, names)
     assert {name: each.number for name, each in known.items()} == {
         name: number for number, name in enumerate(names, 1)
     }, "also that of an erased person"
-    marks = [keys.media_hash(house.media.name(house.tenant, data)) for data in (WAITING, UNFIT)]
-    pictures = house.store.known_pictures(house.batch, marks, "so")
+    marks = [keys.media_hash(harness.media.name(harness.tenant, data)) for data in (WAITING, UNFIT)]
+    pictures = harness.store.known_pictures(harness.batch, marks, "so")
     assert pictures[marks[0]].original == 1
     assert pictures[marks[1]].original == 2
 
 
 def test_an_item_that_ends_meanwhile_leaves_no_object(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin_conversion(house.engine, house.vault, house.tenant, house.clock())
-    house.reopen()
-    put = house.media.put
+    begin_conversion(harness.engine, harness.vault, harness.tenant, harness.clock())
+    harness.reopen()
+    put = harness.media.put
 
     def put_late(key: str, data: bytes) -> None:
         put(key, data)
-        house.settle(1)
+        harness.settle(1)
 
-    monkeypatch.setattr(house.media, "put", put_late)
-    house.convert()
-    with reading(house.engine) as connection:
+    monkeypatch.setattr(harness.media, "put", put_late)
+    harness.convert()
+    with reading(harness.engine) as connection:
         left = set(connection.execute(select(discarded.c.media_key)).scalars())
-    assert {item.key for item in house.media.walk("")} <= left
-    assert house.store.items(house.batch.id)[0].state is ItemState.REJECTED
+    assert {item.key for item in harness.media.walk("")} <= left
+    assert harness.store.items(harness.batch.id)[0].state is ItemState.REJECTED
 
 
-def test_what_was_stored_before_the_key_is_not_recorded_after_it(house: House) -> None:
+def test_what_was_stored_before_the_key_is_not_recorded_after_it(harness: Harness) -> None:
     """It is read again, and stored sealed, by the next try."""
-    plain = house.item(house.batch, 4, b"on its way")
-    house.encrypt()
-    before = house.store.get(None, house.batch.id)
+    plain = harness.item(harness.batch, 4, b"on its way")
+    harness.encrypt()
+    before = harness.store.get(None, harness.batch.id)
     with pytest.raises(MediaUnavailable, match="encrypted"):
-        house.store.add(before, "me", [plain], chunk=10)
-    assert house.store.get(None, house.batch.id).items == before.items
-    added = house.store.add(before, "me", [house.item(before, 4, b"on its way")], chunk=10)
+        harness.store.add(before, "me", [plain], chunk=10)
+    assert harness.store.get(None, harness.batch.id).items == before.items
+    added = harness.store.add(before, "me", [harness.item(before, 4, b"on its way")], chunk=10)
     assert added.batch.items == before.items + 1

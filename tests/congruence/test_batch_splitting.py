@@ -27,7 +27,7 @@ from pipeline.sources.base import About
 from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue
 
 
-class Rig:
+class Harness:
     """A batch whose items wait, and whoever splits its chunks."""
 
     def __init__(self, engine: Engine, queue: Queue, clock: Clock) -> None:
@@ -80,103 +80,103 @@ class Rig:
 
 
 @pytest.fixture
-def rig(engine: Engine, queue: Queue, clock: Clock) -> Rig:
-    return Rig(engine, queue, clock)
+def harness(engine: Engine, queue: Queue, clock: Clock) -> Harness:
+    return Harness(engine, queue, clock)
 
 
-def test_a_chunk_that_crashed_is_halved(rig: Rig) -> None:
-    batch, (job,) = rig.feed(5, chunk=5)
-    rig.crash(job)
-    made = rig.splitter.round()
-    assert rig.numbers(made) == [[1, 2, 3], [4, 5]]
-    assert [item.job_id for item in rig.items(batch)] == [made[0].id] * 3 + [made[1].id] * 2
-    assert {item.tries for item in rig.items(batch)} == {1}
-    assert rig.splitter.round() == []
+def test_a_chunk_that_crashed_is_halved(harness: Harness) -> None:
+    batch, (job,) = harness.feed(5, chunk=5)
+    harness.crash(job)
+    made = harness.splitter.round()
+    assert harness.numbers(made) == [[1, 2, 3], [4, 5]]
+    assert [item.job_id for item in harness.items(batch)] == [made[0].id] * 3 + [made[1].id] * 2
+    assert {item.tries for item in harness.items(batch)} == {1}
+    assert harness.splitter.round() == []
 
 
-def test_one_poisonous_picture_is_found_and_the_others_are_not_touched(rig: Rig) -> None:
-    batch, waiting = rig.feed(32, chunk=32)
+def test_one_poisonous_picture_is_found_and_the_others_are_not_touched(harness: Harness) -> None:
+    batch, waiting = harness.feed(32, chunk=32)
     crashes = 0
     while waiting:
         for job in waiting:
             if 13 in job.params["items"]:
-                rig.crash(job)
-                crashes += rig.queue.see(job).attempts - job.attempts
+                harness.crash(job)
+                crashes += harness.queue.see(job).attempts - job.attempts
             else:
-                rig.finish(job)
-        waiting = rig.splitter.round()
-    ended = {item.number: item for item in rig.items(batch)}
+                harness.finish(job)
+        waiting = harness.splitter.round()
+    ended = {item.number: item for item in harness.items(batch)}
     assert ended[13].reason == "job_crashed"
     assert "died" in ended[13].detail
     assert {item.reason for item in ended.values() if item.number != 13} == {"no_face"}
-    assert rig.store.get(None, batch.id).state is BatchState.DONE
+    assert harness.store.get(None, batch.id).state is BatchState.DONE
     # Whole, then the halves of 16, 8, 4 and 2 once, then alone.
     assert crashes == ATTEMPTS + 4 + ATTEMPTS
 
 
 @pytest.mark.parametrize("error", [JobTimedOut(), FaceError()])
 def test_a_picture_alone_is_rejected_for_what_its_job_failed(
-    rig: Rig, error: FaceError
+    harness: Harness, error: FaceError
 ) -> None:
-    batch, (job,) = rig.feed(1, chunk=1)
-    rig.fail(job, error)
-    assert rig.splitter.round() == []
-    (item,) = rig.items(batch)
+    batch, (job,) = harness.feed(1, chunk=1)
+    harness.fail(job, error)
+    assert harness.splitter.round() == []
+    (item,) = harness.items(batch)
     assert (item.state, item.reason) == (ItemState.REJECTED, error.code)
-    ended = rig.store.get(None, batch.id)
+    ended = harness.store.get(None, batch.id)
     assert (ended.state, ended.rejected, ended.waiting) == (BatchState.DONE, 1, 0)
-    with reading(rig.engine) as connection:
+    with reading(harness.engine) as connection:
         left = list(connection.execute(select(discarded.c.media_key)).scalars())
-    assert left == [f"t{rig.queue.tenant}/images/{batch.id}.1/{1:064}"]
+    assert left == [f"t{harness.queue.tenant}/images/{batch.id}.1/{1:064}"]
 
 
-def test_a_chunk_that_runs_or_waits_is_left_alone(rig: Rig) -> None:
-    _, (running, _) = rig.feed(4, chunk=2)
-    rig.queue.take(running)
-    assert rig.splitter.round() == []
+def test_a_chunk_that_runs_or_waits_is_left_alone(harness: Harness) -> None:
+    _, (running, _) = harness.feed(4, chunk=2)
+    harness.queue.take(running)
+    assert harness.splitter.round() == []
 
 
-def test_items_of_a_cancelled_job_are_cancelled(rig: Rig) -> None:
-    batch, (job, other) = rig.feed(4, chunk=2)
-    rig.queue.cancel(rig.queue.tenant, job.id)
-    assert rig.splitter.round() == []
-    states = [item.state for item in rig.items(batch)]
+def test_items_of_a_cancelled_job_are_cancelled(harness: Harness) -> None:
+    batch, (job, other) = harness.feed(4, chunk=2)
+    harness.queue.cancel(harness.queue.tenant, job.id)
+    assert harness.splitter.round() == []
+    states = [item.state for item in harness.items(batch)]
     assert states == [ItemState.CANCELLED] * 2 + [ItemState.WAITING] * 2
-    assert rig.store.get(None, batch.id).cancelled == 2
-    rig.finish(other)
-    assert rig.store.get(None, batch.id).state is BatchState.DONE
+    assert harness.store.get(None, batch.id).cancelled == 2
+    harness.finish(other)
+    assert harness.store.get(None, batch.id).state is BatchState.DONE
 
 
-def test_items_of_a_job_that_is_gone_get_another(rig: Rig) -> None:
-    _, (job,) = rig.feed(2, chunk=2)
-    with writing(rig.engine) as connection:
+def test_items_of_a_job_that_is_gone_get_another(harness: Harness) -> None:
+    _, (job,) = harness.feed(2, chunk=2)
+    with writing(harness.engine) as connection:
         connection.execute(delete(jobs).where(jobs.c.id == job.id))
-    assert rig.numbers(rig.splitter.round()) == [[1], [2]]
+    assert harness.numbers(harness.splitter.round()) == [[1], [2]]
 
 
-def test_nothing_of_a_cancelled_batch_is_split(rig: Rig) -> None:
-    batch, (job,) = rig.feed(2, chunk=2)
-    rig.fail(job, FaceError())
-    rig.store.cancel(None, batch.id, rig.queue)
-    assert rig.splitter.round() == []
-    assert rig.queue.counts() == {JobState.FAILED: 1}
+def test_nothing_of_a_cancelled_batch_is_split(harness: Harness) -> None:
+    batch, (job,) = harness.feed(2, chunk=2)
+    harness.fail(job, FaceError())
+    harness.store.cancel(None, batch.id, harness.queue)
+    assert harness.splitter.round() == []
+    assert harness.queue.counts() == {JobState.FAILED: 1}
 
 
-def test_two_that_split_at_once_split_once(rig: Rig) -> None:
+def test_two_that_split_at_once_split_once(harness: Harness) -> None:
     """What one has found, another may have split already."""
-    batch, (job,) = rig.feed(4, chunk=4)
-    rig.fail(job, FaceError())
-    ((_, found),) = rig.splitter._ended_jobs()
-    assert len(rig.splitter.round()) == 2
-    with writing(rig.engine) as connection:
-        assert rig.splitter._mend(connection, batch.id, found) == []
-    assert len({item.job_id for item in rig.items(batch)}) == 2
+    batch, (job,) = harness.feed(4, chunk=4)
+    harness.fail(job, FaceError())
+    ((_, found),) = harness.splitter._ended_jobs()
+    assert len(harness.splitter.round()) == 2
+    with writing(harness.engine) as connection:
+        assert harness.splitter._mend(connection, batch.id, found) == []
+    assert len({item.job_id for item in harness.items(batch)}) == 2
 
 
-def test_batches_do_not_mix(rig: Rig) -> None:
-    one, (first,) = rig.feed(2, chunk=2)
-    _, (second,) = rig.feed(2, chunk=2, source="elsewhere")
-    rig.fail(first, FaceError())
-    made = rig.splitter.round()
+def test_batches_do_not_mix(harness: Harness) -> None:
+    one, (first,) = harness.feed(2, chunk=2)
+    _, (second,) = harness.feed(2, chunk=2, source="elsewhere")
+    harness.fail(first, FaceError())
+    made = harness.splitter.round()
     assert [job.params["batch"] for job in made] == [one.id] * 2
-    assert rig.queue.see(second).state is JobState.QUEUED
+    assert harness.queue.see(second).state is JobState.QUEUED

@@ -23,166 +23,167 @@ from pipeline.gallery.entering import Entered, enter
 from pipeline.gallery.records import Enrolment, FaceRecord
 from pipeline.secrets import DataKey
 from pipeline.types import VectorModel
-from tests.gallery_factory import Shelf, vector_of
+from tests.gallery_factory import TenantGallery, vector_of
 
 
 def enter_all(
-    shelf: Shelf, pictures: Sequence[Enrolment], key: DataKey | None = None
+    gallery: TenantGallery, pictures: Sequence[Enrolment], key: DataKey | None = None
 ) -> list[Entered | FaceError]:
-    with writing(shelf.engine) as connection:
-        return enter(connection, shelf.tenant, pictures, shelf.clock(), key)
+    with writing(gallery.engine) as connection:
+        return enter(connection, gallery.tenant, pictures, gallery.clock(), key)
 
 
-def entered(shelf: Shelf, *pictures: Enrolment) -> list[Entered]:
-    answers = enter_all(shelf, pictures)
+def entered(gallery: TenantGallery, *pictures: Enrolment) -> list[Entered]:
+    answers = enter_all(gallery, pictures)
     assert all(isinstance(each, Entered) for each in answers), answers
     return [each for each in answers if isinstance(each, Entered)]
 
 
-def record(shelf: Shelf, face_id: int) -> FaceRecord:
-    return shelf.faces.by_id(shelf.tenant, face_id)
+def record(gallery: TenantGallery, face_id: int) -> FaceRecord:
+    return gallery.faces.by_id(gallery.tenant, face_id)
 
 
-def check_tidy(shelf: Shelf) -> None:
+def check_tidy(gallery: TenantGallery) -> None:
     """Every object has one row or is to be deleted; the log has a line for every label."""
-    assert shelf.waiting() == shelf.objects() - shelf.named()
-    assert shelf.numbers() == list(range(1, len(shelf.numbers()) + 1))
+    assert gallery.waiting() == gallery.objects() - gallery.named()
+    assert gallery.numbers() == list(range(1, len(gallery.numbers()) + 1))
 
 
-def test_many_pictures_are_enrolled_in_their_order(shelf: Shelf) -> None:
-    shelf.groups.create(shelf.tenant, "staff", "", "")
+def test_many_pictures_are_enrolled_in_their_order(gallery: TenantGallery) -> None:
+    gallery.groups.create(gallery.tenant, "staff", "", "")
     words = [f"person {number}" for number in range(100)]
     answers = entered(
-        shelf, *(shelf.prepare(word, name=word, collections=("staff",)) for word in words)
+        gallery, *(gallery.prepare(word, name=word, collections=("staff",)) for word in words)
     )
     assert [len(answer.faces) for answer in answers] == [1] * 100
     for word, answer in zip(words, answers, strict=True):
-        face = record(shelf, answer.faces[0])
+        face = record(gallery, answer.faces[0])
         assert (face.name, face.image_id, answer.added) == (word, f"id-{word}", 1)
-        vector, _ = shelf.faces.vector(shelf.tenant, face.id)
+        vector, _ = gallery.faces.vector(gallery.tenant, face.id)
         np.testing.assert_array_equal(vector, vector_of(f"{word}-0"))
-    assert shelf.groups_of(record(shelf, answers[7].faces[0])) == ["staff"]
-    assert shelf.log.latest(shelf.tenant) == 100
-    check_tidy(shelf)
+    assert gallery.groups_of(record(gallery, answers[7].faces[0])) == ["staff"]
+    assert gallery.log.latest(gallery.tenant) == 100
+    check_tidy(gallery)
 
 
-def test_faces_of_one_picture_keep_their_order(shelf: Shelf) -> None:
-    first, second = entered(shelf, shelf.prepare("crowd", 3), shelf.prepare("pair", 2))
-    assert [record(shelf, face).image_id for face in first.faces] == ["id-crowd"] * 3
+def test_faces_of_one_picture_keep_their_order(gallery: TenantGallery) -> None:
+    first, second = entered(gallery, gallery.prepare("crowd", 3), gallery.prepare("pair", 2))
+    assert [record(gallery, face).image_id for face in first.faces] == ["id-crowd"] * 3
     for number, face in enumerate(second.faces):
-        vector, _ = shelf.faces.vector(shelf.tenant, face)
+        vector, _ = gallery.faces.vector(gallery.tenant, face)
         np.testing.assert_array_equal(vector, vector_of(f"pair-{number}"))
 
 
-def test_a_picture_that_stands_twice_has_one_record(shelf: Shelf) -> None:
+def test_a_picture_that_stands_twice_has_one_record(gallery: TenantGallery) -> None:
     first, _, again = entered(
-        shelf, shelf.prepare("ann", name="Ann"), shelf.prepare("bob"),
-        shelf.prepare("ann", name="Somebody else", collections=("default",)),
+        gallery, gallery.prepare("ann", name="Ann"), gallery.prepare("bob"),
+        gallery.prepare("ann", name="Somebody else", collections=("default",)),
     )
     assert (again.image_ref, again.faces, again.added) == (first.image_ref, first.faces, 0)
-    assert record(shelf, first.faces[0]).name == "Ann"
-    assert shelf.groups_of(record(shelf, first.faces[0])) == ["default"]
-    assert shelf.count() == 2
-    check_tidy(shelf)
+    assert record(gallery, first.faces[0]).name == "Ann"
+    assert gallery.groups_of(record(gallery, first.faces[0])) == ["default"]
+    assert gallery.count() == 2
+    check_tidy(gallery)
 
 
-def test_a_known_picture_is_found_and_bound(shelf: Shelf) -> None:
-    known = shelf.add("ann")
+def test_a_known_picture_is_found_and_bound(gallery: TenantGallery) -> None:
+    known = gallery.add("ann")
     found, new = entered(
-        shelf, shelf.prepare("ann", collections=("default",)), shelf.prepare("bob")
+        gallery, gallery.prepare("ann", collections=("default",)), gallery.prepare("bob")
     )
     assert (found.faces, found.added, new.added) == ((known.id,), 0, 1)
-    assert shelf.groups_of(known) == ["default"]
-    check_tidy(shelf)
+    assert gallery.groups_of(known) == ["default"]
+    check_tidy(gallery)
 
 
-def test_more_faces_of_a_known_picture_are_added(shelf: Shelf) -> None:
-    known = shelf.add("crowd")
-    (found,) = entered(shelf, shelf.prepare("crowd", 2))
+def test_more_faces_of_a_known_picture_are_added(gallery: TenantGallery) -> None:
+    known = gallery.add("crowd")
+    (found,) = entered(gallery, gallery.prepare("crowd", 2))
     assert (found.faces[0], found.added) == (known.id, 1)
-    check_tidy(shelf)
+    check_tidy(gallery)
 
 
-def test_a_picture_without_its_face_is_used_again(shelf: Shelf) -> None:
-    face = shelf.add("ann")
-    shelf.faces.delete_token(shelf.tenant, face.face_token)
-    first, again = entered(shelf, shelf.prepare("ann"), shelf.prepare("ann"))
+def test_a_picture_without_its_face_is_used_again(gallery: TenantGallery) -> None:
+    face = gallery.add("ann")
+    gallery.faces.delete_token(gallery.tenant, face.face_token)
+    first, again = entered(gallery, gallery.prepare("ann"), gallery.prepare("ann"))
     assert (first.added, again.added, first.faces) == (1, 0, again.faces)
-    assert shelf.count() == 1
-    check_tidy(shelf)
+    assert gallery.count() == 1
+    check_tidy(gallery)
 
 
-def test_what_is_wrong_with_one_picture_is_its_own_answer(shelf: Shelf) -> None:
-    broken = shelf.prepare("broken", embedding=np.full(8, np.nan, np.float32))
-    lost = shelf.prepare("lost", collections=("nowhere",))
-    shelf.add("taken", image_id="mine")
-    shelf.add("taken, too", image_id=shelf.prepare("eve").image.sha256)
-    eve = shelf.prepare("eve", image_id="mine")
-    answers = enter_all(shelf, [broken, shelf.prepare("ann"), lost, eve, shelf.prepare("bob")])
+def test_what_is_wrong_with_one_picture_is_its_own_answer(gallery: TenantGallery) -> None:
+    broken = gallery.prepare("broken", embedding=np.full(8, np.nan, np.float32))
+    lost = gallery.prepare("lost", collections=("nowhere",))
+    gallery.add("taken", image_id="mine")
+    gallery.add("taken, too", image_id=gallery.prepare("eve").image.sha256)
+    eve = gallery.prepare("eve", image_id="mine")
+    ann, bob = gallery.prepare("ann"), gallery.prepare("bob")
+    answers = enter_all(gallery, [broken, ann, lost, eve, bob])
     assert [type(answer) for answer in answers] == [
         BadVector, Entered, CollectionNotFound, FaceExists, Entered,
     ]
-    assert shelf.count() == 4
+    assert gallery.count() == 4
 
 
-def test_a_wrong_picture_is_no_original(shelf: Shelf) -> None:
+def test_a_wrong_picture_is_no_original(gallery: TenantGallery) -> None:
     """The second of two equal pictures is enrolled when the first cannot be."""
-    first = shelf.prepare("ann", collections=("nowhere",))
-    answers = enter_all(shelf, [first, shelf.prepare("ann")])
+    first = gallery.prepare("ann", collections=("nowhere",))
+    answers = enter_all(gallery, [first, gallery.prepare("ann")])
     assert isinstance(answers[0], CollectionNotFound)
     assert isinstance(answers[1], Entered)
     assert answers[1].added == 1
 
 
-def test_two_pictures_that_want_one_id_get_two(shelf: Shelf) -> None:
+def test_two_pictures_that_want_one_id_get_two(gallery: TenantGallery) -> None:
     ann, bob = entered(
-        shelf, shelf.prepare("ann", image_id="mine"), shelf.prepare("bob", image_id="mine")
+        gallery, gallery.prepare("ann", image_id="mine"), gallery.prepare("bob", image_id="mine")
     )
-    ids = [record(shelf, answer.faces[0]).image_id for answer in (ann, bob)]
-    assert ids == ["mine", shelf.prepare("bob").image.sha256]
+    ids = [record(gallery, answer.faces[0]).image_id for answer in (ann, bob)]
+    assert ids == ["mine", gallery.prepare("bob").image.sha256]
 
 
-def test_another_pack_refuses_them_all(shelf: Shelf) -> None:
-    shelf.add("ann")
+def test_another_pack_refuses_them_all(gallery: TenantGallery) -> None:
+    gallery.add("ann")
     with pytest.raises(PackMismatch):
-        enter_all(shelf, [shelf.prepare("bob", model=VectorModel("other", "b" * 64, 8))])
-    assert shelf.count() == 1
+        enter_all(gallery, [gallery.prepare("bob", model=VectorModel("other", "b" * 64, 8))])
+    assert gallery.count() == 1
 
 
-def test_two_packs_at_once_are_refused(shelf: Shelf) -> None:
+def test_two_packs_at_once_are_refused(gallery: TenantGallery) -> None:
     other = VectorModel("other", "b" * 64, 8)
     with pytest.raises(PackMismatch):
-        enter_all(shelf, [shelf.prepare("ann"), shelf.prepare("bob", model=other)])
-    assert shelf.count() == 0
+        enter_all(gallery, [gallery.prepare("ann"), gallery.prepare("bob", model=other)])
+    assert gallery.count() == 0
 
 
-def test_a_tenant_that_is_gone_is_refused(shelf: Shelf) -> None:
-    gone = shelf.other(4711)
+def test_a_tenant_that_is_gone_is_refused(gallery: TenantGallery) -> None:
+    gone = gallery.other(4711)
     with pytest.raises(TenantNotFound):
         enter_all(gone, [gone.prepare("ann")])
 
 
-def test_unnamed_faces_are_numbered(shelf: Shelf) -> None:
-    shelf.add("taken", name="ID1")
-    entered(shelf, *(shelf.prepare(f"nobody {number}", name=None) for number in range(3)))
-    with reading(shelf.engine) as connection:
+def test_unnamed_faces_are_numbered(gallery: TenantGallery) -> None:
+    gallery.add("taken", name="ID1")
+    entered(gallery, *(gallery.prepare(f"nobody {number}", name=None) for number in range(3)))
+    with reading(gallery.engine) as connection:
         names = list(connection.execute(select(faces.c.name).order_by(faces.c.id)).scalars())
     assert names == ["ID1", "ID0", "ID2", "ID3"]
 
 
-def test_vectors_are_encrypted_where_the_tenant_has_a_key(shelf: Shelf) -> None:
-    key = DataKey(shelf.tenant, bytes(32))
-    first = enter_all(shelf, [shelf.prepare("ann"), shelf.prepare("bob")], key)
-    again = enter_all(shelf, [shelf.prepare("bob"), shelf.prepare("ann")], key)
+def test_vectors_are_encrypted_where_the_tenant_has_a_key(gallery: TenantGallery) -> None:
+    key = DataKey(gallery.tenant, bytes(32))
+    first = enter_all(gallery, [gallery.prepare("ann"), gallery.prepare("bob")], key)
+    again = enter_all(gallery, [gallery.prepare("bob"), gallery.prepare("ann")], key)
     assert [each.faces for each in again if isinstance(each, Entered)] == [
         each.faces for each in reversed(first) if isinstance(each, Entered)
     ]
 
 
-def test_many_pictures_take_no_more_statements_than_few(shelf: Shelf) -> None:
+def test_many_pictures_take_no_more_statements_than_few(gallery: TenantGallery) -> None:
     def statements(count: int, prefix: str) -> int:
         pictures = [
-            replace(shelf.prepare(f"{prefix} {number}"), collections=("default",))
+            replace(gallery.prepare(f"{prefix} {number}"), collections=("default",))
             for number in range(count)
         ]
         seen: list[str] = []
@@ -190,16 +191,16 @@ def test_many_pictures_take_no_more_statements_than_few(shelf: Shelf) -> None:
         def note(*arguments: object) -> None:
             sql = str(arguments[2])
             # SQLite, which is no server, is given each row that is to return its id alone.
-            if shelf.engine.dialect.name != "sqlite" or not sql.startswith("INSERT"):
+            if gallery.engine.dialect.name != "sqlite" or not sql.startswith("INSERT"):
                 seen.append(sql)
 
-        event.listen(shelf.engine, "before_cursor_execute", note)
-        enter_all(shelf, pictures)
-        event.remove(shelf.engine, "before_cursor_execute", note)
+        event.listen(gallery.engine, "before_cursor_execute", note)
+        enter_all(gallery, pictures)
+        event.remove(gallery.engine, "before_cursor_execute", note)
         return len(seen)
 
     assert statements(300, "many") == statements(10, "few")
 
 
-def test_nothing_is_nothing(shelf: Shelf) -> None:
-    assert enter_all(shelf, []) == []
+def test_nothing_is_nothing(gallery: TenantGallery) -> None:
+    assert enter_all(gallery, []) == []

@@ -20,24 +20,24 @@ from pipeline.errors import (
 from pipeline.gallery.collections import MOST_COLLECTIONS
 from pipeline.gallery.groups import Deletion
 from pipeline.gallery.records import BindingReport, FaceRecord
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
 
 
 @pytest.fixture
-def staffed(shelf: Shelf) -> Shelf:
+def staffed(gallery: TenantGallery) -> TenantGallery:
     """A gallery with the collections `staff` and `guests`."""
-    shelf.groups.create(shelf.tenant, "staff", "员工", "白名单", 70)
-    shelf.groups.create(shelf.tenant, "guests", "Guests")
-    return shelf
+    gallery.groups.create(gallery.tenant, "staff", "员工", "白名单", 70)
+    gallery.groups.create(gallery.tenant, "guests", "Guests")
+    return gallery
 
 
-def test_every_tenant_has_a_default(shelf: Shelf) -> None:
-    ((group, count),) = shelf.groups.all(shelf.tenant)
+def test_every_tenant_has_a_default(gallery: TenantGallery) -> None:
+    ((group, count),) = gallery.groups.all(gallery.tenant)
     assert (group.key, group.type, group.name, group.score, count) == ("default", "", "", 80, 0)
 
 
-def test_a_collection_reads_as_it_was_made(staffed: Shelf) -> None:
+def test_a_collection_reads_as_it_was_made(staffed: TenantGallery) -> None:
     staffed.add("ann", collections=("staff",))
     staffed.add("bob", collections=("staff", "guests"))
     assert [(group.key, count) for group, count in staffed.groups.all(staffed.tenant)] == [
@@ -47,7 +47,7 @@ def test_a_collection_reads_as_it_was_made(staffed: Shelf) -> None:
     assert (staff.name, staff.type, staff.score) == ("员工", "白名单", 70)
 
 
-def test_keys_and_names_are_unique(staffed: Shelf) -> None:
+def test_keys_and_names_are_unique(staffed: TenantGallery) -> None:
     with pytest.raises(CollectionExists):
         staffed.groups.create(staffed.tenant, "staff", "Another")
     with pytest.raises(CollectionNameTaken):
@@ -59,16 +59,16 @@ def test_keys_and_names_are_unique(staffed: Shelf) -> None:
         staffed.groups.create(987, "staff", "Staff")
 
 
-def test_there_is_an_end_to_collections(shelf: Shelf) -> None:
+def test_there_is_an_end_to_collections(gallery: TenantGallery) -> None:
     for number in range(MOST_COLLECTIONS - 1):
-        shelf.groups.create(shelf.tenant, f"group-{number}", f"Group {number}")
+        gallery.groups.create(gallery.tenant, f"group-{number}", f"Group {number}")
     with pytest.raises(CollectionLimit):
-        shelf.groups.create(shelf.tenant, "one more", "One more")
-    shelf.groups.delete(shelf.tenant, "group-5", Deletion.GROUP)
-    shelf.groups.create(shelf.tenant, "one more", "One more")
+        gallery.groups.create(gallery.tenant, "one more", "One more")
+    gallery.groups.delete(gallery.tenant, "group-5", Deletion.GROUP)
+    gallery.groups.create(gallery.tenant, "one more", "One more")
 
 
-def test_what_is_given_is_changed(staffed: Shelf) -> None:
+def test_what_is_given_is_changed(staffed: TenantGallery) -> None:
     changed = staffed.groups.update(staffed.tenant, "staff", score=0)
     assert (changed.name, changed.type, changed.score) == ("员工", "白名单", 0)
     changed = staffed.groups.update(staffed.tenant, "staff", name="员工", type="")
@@ -78,7 +78,7 @@ def test_what_is_given_is_changed(staffed: Shelf) -> None:
         staffed.groups.update(staffed.tenant, "nowhere", name="x")
 
 
-def test_binding_reports_each_collection(staffed: Shelf) -> None:
+def test_binding_reports_each_collection(staffed: TenantGallery) -> None:
     face = staffed.add("ann")
     keys = ["nowhere", "staff", "elsewhere", "default"]
     report = staffed.groups.bind(staffed.tenant, face.face_token, keys)
@@ -100,7 +100,7 @@ def test_binding_reports_each_collection(staffed: Shelf) -> None:
             change(staffed.tenant, "x" * 24, ["staff"])
 
 
-def test_a_collection_is_read_in_pages(staffed: Shelf) -> None:
+def test_a_collection_is_read_in_pages(staffed: TenantGallery) -> None:
     made = [staffed.add(f"picture {number}", collections=("staff",)) for number in range(5)]
     staffed.add("outside", collections=("guests",))
     for offset in range(7):
@@ -113,14 +113,14 @@ def test_a_collection_is_read_in_pages(staffed: Shelf) -> None:
         staffed.groups.faces(staffed.tenant, "nowhere", 0, 2)
 
 
-def test_collections_are_named_in_order(staffed: Shelf) -> None:
+def test_collections_are_named_in_order(staffed: TenantGallery) -> None:
     found = staffed.groups.resolve(staffed.tenant, ["staff", "default", "staff"])
     assert [group.key for group in found] == ["staff", "default"]
     with pytest.raises(CollectionNotFound, match="nowhere"):
         staffed.groups.resolve(staffed.tenant, ["staff", "nowhere"])
 
 
-def test_collections_belong_to_their_tenant(staffed: Shelf, engine: Engine) -> None:
+def test_collections_belong_to_their_tenant(staffed: TenantGallery, engine: Engine) -> None:
     other = staffed.other(add_tenant(engine, "other"))
     assert len(other.groups.all(other.tenant)) == 1
     face = other.add("ann")
@@ -139,7 +139,7 @@ def test_collections_belong_to_their_tenant(staffed: Shelf, engine: Engine) -> N
 
 
 @pytest.fixture
-def both(staffed: Shelf) -> tuple[FaceRecord, FaceRecord]:
+def both(staffed: TenantGallery) -> tuple[FaceRecord, FaceRecord]:
     """A face that is in `staff` alone, and one that is in `guests` too."""
     own = staffed.add("own", collections=("staff",))
     shared = staffed.add("shared", collections=("staff", "guests"))
@@ -150,7 +150,7 @@ def both(staffed: Shelf) -> tuple[FaceRecord, FaceRecord]:
 Both = tuple[FaceRecord, FaceRecord]
 
 
-def test_1_deletes_the_group_alone(staffed: Shelf, both: Both) -> None:
+def test_1_deletes_the_group_alone(staffed: TenantGallery, both: Both) -> None:
     own, shared = both
     number = staffed.log.latest(staffed.tenant)
     staffed.groups.delete(staffed.tenant, "staff", Deletion.GROUP)
@@ -161,7 +161,7 @@ def test_1_deletes_the_group_alone(staffed: Shelf, both: Both) -> None:
     _is_gone(staffed)
 
 
-def test_2_deletes_its_faces_and_keeps_their_pictures(staffed: Shelf, both: Both) -> None:
+def test_2_deletes_its_faces_and_keeps_their_pictures(staffed: TenantGallery, both: Both) -> None:
     staffed.groups.delete(staffed.tenant, "staff", Deletion.FACES)
     for face in both:
         with pytest.raises(FaceNotFound):
@@ -174,7 +174,7 @@ def test_2_deletes_its_faces_and_keeps_their_pictures(staffed: Shelf, both: Both
     _is_gone(staffed)
 
 
-def test_3_empties_it_and_keeps_pictures(staffed: Shelf, both: Both) -> None:
+def test_3_empties_it_and_keeps_pictures(staffed: TenantGallery, both: Both) -> None:
     own, shared = both
     staffed.groups.delete(staffed.tenant, "staff", Deletion.CLEAR)
     with pytest.raises(FaceNotFound):
@@ -185,7 +185,7 @@ def test_3_empties_it_and_keeps_pictures(staffed: Shelf, both: Both) -> None:
     assert staffed.objects() == staffed.named()
 
 
-def test_4_deletes_its_own_faces_with_their_pictures(staffed: Shelf, both: Both) -> None:
+def test_4_deletes_its_own_faces_with_their_pictures(staffed: TenantGallery, both: Both) -> None:
     own, shared = both
     staffed.groups.delete(staffed.tenant, "staff", Deletion.OWN_FACES)
     with pytest.raises(FaceNotFound):
@@ -196,14 +196,14 @@ def test_4_deletes_its_own_faces_with_their_pictures(staffed: Shelf, both: Both)
     _is_gone(staffed)
 
 
-def _is_gone(staffed: Shelf) -> None:
+def _is_gone(staffed: TenantGallery) -> None:
     with pytest.raises(CollectionNotFound):
         staffed.groups.get(staffed.tenant, "staff")
     assert staffed.objects() == staffed.named()
 
 
 @pytest.mark.parametrize("way", Deletion)
-def test_every_way_is_in_the_log(staffed: Shelf, both: Both, way: Deletion) -> None:
+def test_every_way_is_in_the_log(staffed: TenantGallery, both: Both, way: Deletion) -> None:
     """Who replays the log knows what is there, whichever way was taken."""
     before = staffed.log.latest(staffed.tenant)
     view = staffed.state()
@@ -219,17 +219,17 @@ def test_every_way_is_in_the_log(staffed: Shelf, both: Both, way: Deletion) -> N
 
 
 @pytest.mark.parametrize("way", [Deletion.GROUP, Deletion.FACES, Deletion.OWN_FACES])
-def test_the_default_stays(shelf: Shelf, way: Deletion) -> None:
-    face = shelf.add("ann", collections=("default",))
+def test_the_default_stays(gallery: TenantGallery, way: Deletion) -> None:
+    face = gallery.add("ann", collections=("default",))
     with pytest.raises(CollectionInUse):
-        shelf.groups.delete(shelf.tenant, "default", way)
-    assert shelf.groups_of(face) == ["default"]
-    shelf.groups.delete(shelf.tenant, "default", Deletion.CLEAR)
-    assert shelf.count() == 0
-    assert shelf.groups.get(shelf.tenant, "default").key == "default"
+        gallery.groups.delete(gallery.tenant, "default", way)
+    assert gallery.groups_of(face) == ["default"]
+    gallery.groups.delete(gallery.tenant, "default", Deletion.CLEAR)
+    assert gallery.count() == 0
+    assert gallery.groups.get(gallery.tenant, "default").key == "default"
 
 
-def test_a_collection_that_a_job_names_stays(staffed: Shelf, queue: Queue) -> None:
+def test_a_collection_that_a_job_names_stays(staffed: TenantGallery, queue: Queue) -> None:
     job = queue.add(params={"collections": ["default", "staff"]})
     other: dict[str, Any] = {"note": "staff", "collections": None}
     queue.add(params=other)

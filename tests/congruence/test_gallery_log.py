@@ -27,7 +27,7 @@ from pipeline.gallery.sweep import GRACE_S, Sweep
 from pipeline.gallery.trash import LATE_S, Trash, discard
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import SnapshotRecord
-from tests.gallery_factory import MODEL, Shelf, vector_of
+from tests.gallery_factory import MODEL, TenantGallery, vector_of
 from tests.job_factory import Clock, Queue, add_tenant
 
 SNAPSHOT = SnapshotRecord(
@@ -37,107 +37,109 @@ SNAPSHOT = SnapshotRecord(
 
 
 @pytest.fixture
-def galleries(shelf: Shelf) -> GalleryStore:
-    return GalleryStore(shelf.engine, shelf.media, shelf.clock)
+def galleries(gallery: TenantGallery) -> GalleryStore:
+    return GalleryStore(gallery.engine, gallery.media, gallery.clock)
 
 
-def test_an_index_reads_what_is_there(shelf: Shelf) -> None:
-    assert shelf.log.vector_model(shelf.tenant) is None
-    ann = shelf.add("ann", collections=("default",))
-    bob = shelf.add("bob")
-    labels = [shelf.label(ann), shelf.label(bob)]
-    default = shelf.groups.get(shelf.tenant, "default").id
+def test_an_index_reads_what_is_there(gallery: TenantGallery) -> None:
+    assert gallery.log.vector_model(gallery.tenant) is None
+    ann = gallery.add("ann", collections=("default",))
+    bob = gallery.add("bob")
+    labels = [gallery.label(ann), gallery.label(bob)]
+    default = gallery.groups.get(gallery.tenant, "default").id
 
-    entries = shelf.log.entries(shelf.tenant, [*reversed(labels), 987_654])
+    entries = gallery.log.entries(gallery.tenant, [*reversed(labels), 987_654])
     assert [(entry.label, entry.collections) for entry in entries] == [
         (labels[0], frozenset({default})), (labels[1], frozenset())
     ]
     np.testing.assert_array_equal(entries[1].vector, vector_of("bob-0"))
-    assert [entry.label for entry in shelf.log.all_entries(shelf.tenant)] == labels
-    assert shelf.log.live_collections(shelf.tenant) == {default}
-    assert shelf.log.vector_model(shelf.tenant) == MODEL
-    assert shelf.log.latest(987) == 0
+    assert [entry.label for entry in gallery.log.all_entries(gallery.tenant)] == labels
+    assert gallery.log.live_collections(gallery.tenant) == {default}
+    assert gallery.log.vector_model(gallery.tenant) == MODEL
+    assert gallery.log.latest(987) == 0
 
 
-def test_all_entries_come_in_portions(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_entries_come_in_portions(
+    gallery: TenantGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipeline.gallery.changes.BLOCK", 3)
-    made = [shelf.add(f"picture {number}", collections=("default",)) for number in range(8)]
-    entries = list(shelf.log.all_entries(shelf.tenant))
-    assert [entry.label for entry in entries] == [shelf.label(face) for face in made]
+    made = [gallery.add(f"picture {number}", collections=("default",)) for number in range(8)]
+    entries = list(gallery.log.all_entries(gallery.tenant))
+    assert [entry.label for entry in entries] == [gallery.label(face) for face in made]
     assert all(len(entry.collections) == 1 for entry in entries)
 
 
-def test_snapshots_stand_newest_first(shelf: Shelf) -> None:
-    mine = replace(SNAPSHOT, tenant_id=shelf.tenant)
-    kept = [shelf.log.record_snapshot(replace(mine, number=n)) for n in (3, 7, 7, 5)]
-    assert shelf.log.snapshots(shelf.tenant) == [kept[2], kept[1], kept[3], kept[0]]
-    shelf.log.discard_snapshot(kept[2])
-    shelf.log.discard_snapshot(kept[2])
-    assert shelf.log.snapshots(shelf.tenant) == [kept[1], kept[3], kept[0]]
-    assert shelf.log.snapshots(shelf.tenant + 1) == []
+def test_snapshots_stand_newest_first(gallery: TenantGallery) -> None:
+    mine = replace(SNAPSHOT, tenant_id=gallery.tenant)
+    kept = [gallery.log.record_snapshot(replace(mine, number=n)) for n in (3, 7, 7, 5)]
+    assert gallery.log.snapshots(gallery.tenant) == [kept[2], kept[1], kept[3], kept[0]]
+    gallery.log.discard_snapshot(kept[2])
+    gallery.log.discard_snapshot(kept[2])
+    assert gallery.log.snapshots(gallery.tenant) == [kept[1], kept[3], kept[0]]
+    assert gallery.log.snapshots(gallery.tenant + 1) == []
     with pytest.raises(TenantNotFound):
-        shelf.log.record_snapshot(replace(mine, tenant_id=987_654_321))
+        gallery.log.record_snapshot(replace(mine, tenant_id=987_654_321))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_replaying_from_any_number_gives_what_is_there(
-    shelf: Shelf, seed: int, monkeypatch: pytest.MonkeyPatch
+    gallery: TenantGallery, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A view that stopped at any number, and replays from there, has every label with
     its collections, and no other."""
     monkeypatch.setattr(erase, "BLOCK", 3)
-    views = [(shelf.log.latest(shelf.tenant), shelf.state())]
-    random_walk(shelf, random.Random(seed), views)
-    now = shelf.state()
-    live = shelf.log.live_collections(shelf.tenant)
-    latest = shelf.log.latest(shelf.tenant)
-    assert shelf.numbers() == list(range(1, latest + 1))
+    views = [(gallery.log.latest(gallery.tenant), gallery.state())]
+    random_walk(gallery, random.Random(seed), views)
+    now = gallery.state()
+    live = gallery.log.live_collections(gallery.tenant)
+    latest = gallery.log.latest(gallery.tenant)
+    assert gallery.numbers() == list(range(1, latest + 1))
     assert latest > 30
     for number, view in views:
-        replayed = replay(shelf.log, shelf.tenant, number, view)
+        replayed = replay(gallery.log, gallery.tenant, number, view)
         assert {label: groups & live for label, groups in replayed.items()} == {
             label: groups for label, (_, groups) in now.items()
         }
-    assert shelf.objects() - shelf.waiting() == shelf.named()
+    assert gallery.objects() - gallery.waiting() == gallery.named()
 
 
 def random_walk(
-    shelf: Shelf, choose: random.Random,
+    gallery: TenantGallery, choose: random.Random,
     views: list[tuple[int, dict[int, tuple[int, frozenset[int]]]]],
 ) -> None:
     faces: list[FaceRecord] = []
     for step in range(50):
-        groups = [group.key for group, _ in shelf.groups.all(shelf.tenant)]
+        groups = [group.key for group, _ in gallery.groups.all(gallery.tenant)]
         some = choose.sample(groups, choose.randint(0, min(2, len(groups))))
         face = choose.choice(faces) if faces else None
         with suppress(NotFound, CollectionInUse):  # the face may be gone already
-            one_step(shelf, choose.randint(0, 11), step, some, face, faces)
+            one_step(gallery, choose.randint(0, 11), step, some, face, faces)
         if choose.random() < 0.15:
-            views.append((shelf.log.latest(shelf.tenant), shelf.state()))
+            views.append((gallery.log.latest(gallery.tenant), gallery.state()))
 
 
 def one_step(
-    shelf: Shelf, what: int, step: int, groups: list[str], face: FaceRecord | None,
+    gallery: TenantGallery, what: int, step: int, groups: list[str], face: FaceRecord | None,
     faces: list[FaceRecord],
 ) -> None:
-    tenant = shelf.tenant
+    tenant = gallery.tenant
     if what < 5 or face is None:
-        faces.extend(shelf.enrol(f"picture {step % 40}", 1 + what % 2, collections=groups).faces)
+        faces.extend(gallery.enrol(f"picture {step % 40}", 1 + what % 2, collections=groups).faces)
     elif what == 5:
-        shelf.faces.delete(tenant, face.id)
+        gallery.faces.delete(tenant, face.id)
     elif what == 6:
-        shelf.faces.delete_token(tenant, face.face_token)
+        gallery.faces.delete_token(tenant, face.face_token)
     elif what == 7:
-        shelf.faces.by_id(tenant, face.id)
-        shelf.replace(face, f"other {step}")
+        gallery.faces.by_id(tenant, face.id)
+        gallery.replace(face, f"other {step}")
     elif what == 8:
-        shelf.groups.bind(tenant, face.face_token, groups)
+        gallery.groups.bind(tenant, face.face_token, groups)
     elif what == 9:
-        shelf.groups.unbind(tenant, face.face_token, groups)
+        gallery.groups.unbind(tenant, face.face_token, groups)
     elif what == 10:
-        shelf.groups.create(tenant, f"group-{step}", f"Group {step}")
+        gallery.groups.create(tenant, f"group-{step}", f"Group {step}")
     elif groups:
-        shelf.groups.delete(tenant, groups[0], Deletion(1 + step % 4))
+        gallery.groups.delete(tenant, groups[0], Deletion(1 + step % 4))
 
 
 def replay(
@@ -160,58 +162,58 @@ def replay(
 
 @pytest.mark.parametrize("portion", [3, 7, 100])
 def test_a_cleared_gallery_is_empty(
-    shelf: Shelf, galleries: GalleryStore, portion: int, monkeypatch: pytest.MonkeyPatch
+    gallery: TenantGallery, galleries: GalleryStore, portion: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erase, "BLOCK", 2)
     monkeypatch.setattr("pipeline.gallery.galleries.PORTION", portion)
-    made = [shelf.add(f"picture {n}", collections=("default",)) for n in range(5)]
-    shelf.enrol("party", 3)
-    shelf.faces.delete_token(shelf.tenant, made[0].face_token)
-    before = shelf.log.latest(shelf.tenant)
-    labels = set(shelf.state())
+    made = [gallery.add(f"picture {n}", collections=("default",)) for n in range(5)]
+    gallery.enrol("party", 3)
+    gallery.faces.delete_token(gallery.tenant, made[0].face_token)
+    before = gallery.log.latest(gallery.tenant)
+    labels = set(gallery.state())
 
-    assert galleries.clear(shelf.tenant) == 7
-    assert galleries.clear(shelf.tenant) == 0
-    assert (shelf.objects(), shelf.state(), shelf.waiting()) == (set(), {}, set())
-    assert {label for _, label in shelf.log.changed(shelf.tenant, before, 99)} == labels
-    assert shelf.log.latest(shelf.tenant) == before + 7
-    assert [count for _, count in shelf.groups.all(shelf.tenant)] == [0]
-    assert shelf.faces.page(shelf.tenant, 0, 9).total == 0
+    assert galleries.clear(gallery.tenant) == 7
+    assert galleries.clear(gallery.tenant) == 0
+    assert (gallery.objects(), gallery.state(), gallery.waiting()) == (set(), {}, set())
+    assert {label for _, label in gallery.log.changed(gallery.tenant, before, 99)} == labels
+    assert gallery.log.latest(gallery.tenant) == before + 7
+    assert [count for _, count in gallery.groups.all(gallery.tenant)] == [0]
+    assert gallery.faces.page(gallery.tenant, 0, 9).total == 0
 
 
-def test_stats_count_what_is_there(shelf: Shelf, galleries: GalleryStore) -> None:
-    shelf.enrol("party", 3, collections=("default",))
-    stats = galleries.stats(shelf.tenant)
+def test_stats_count_what_is_there(gallery: TenantGallery, galleries: GalleryStore) -> None:
+    gallery.enrol("party", 3, collections=("default",))
+    stats = galleries.stats(gallery.tenant)
     assert (stats.images, stats.faces, stats.collections, stats.bindings) == (1, 3, 1, 3)
     assert (stats.bytes, stats.number, stats.model) == (len("party"), 3, MODEL)
 
 
 def test_an_export_has_every_face(
-    shelf: Shelf, galleries: GalleryStore, monkeypatch: pytest.MonkeyPatch
+    gallery: TenantGallery, galleries: GalleryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.gallery.galleries.BLOCK", 20)
-    made = [shelf.add(f"picture {n}", collections=("default",)) for n in range(5)]
-    exported = list(galleries.export(shelf.tenant))
+    made = [gallery.add(f"picture {n}", collections=("default",)) for n in range(5)]
+    exported = list(galleries.export(gallery.tenant))
     assert [face for face, _ in exported] == made
     assert {group.key for _, groups in exported for group in groups} == {"default"}
 
 
 def test_a_deleted_tenant_leaves_nothing(
-    shelf: Shelf, galleries: GalleryStore, queue: Queue, engine: Engine
+    gallery: TenantGallery, galleries: GalleryStore, queue: Queue, engine: Engine
 ) -> None:
-    other = shelf.other(add_tenant(engine, "other"))
+    other = gallery.other(add_tenant(engine, "other"))
     theirs = other.add("ann")
-    mine = shelf.add("ann", collections=("default",))
+    mine = gallery.add("ann", collections=("default",))
     assert queue.finish(queue.take(queue.add()), {"face_id": mine.id}, [], None)
-    shelf.log.record_snapshot(replace(SNAPSHOT, tenant_id=shelf.tenant))
-    shelf.media.put(f"t{shelf.tenant}/transient/2026010100/" + "0" * 64, b"upload")
+    gallery.log.record_snapshot(replace(SNAPSHOT, tenant_id=gallery.tenant))
+    gallery.media.put(f"t{gallery.tenant}/transient/2026010100/" + "0" * 64, b"upload")
     queue.add()
-    batch, _ = BatchStore(engine).open(shelf.tenant, "0" * 64, "photos", Options())
+    batch, _ = BatchStore(engine).open(gallery.tenant, "0" * 64, "photos", Options())
     found = {"batch_id": batch.id, "kind": "unnamed", "face_id": mine.id, "count": 1}
     with writing(engine) as connection:
         connection.execute(insert(findings).values(found))
 
-    galleries.delete_tenant(shelf.tenant)
+    galleries.delete_tenant(gallery.tenant)
 
     with reading(engine) as connection:
         for table in METADATA.tables.values():
@@ -221,114 +223,115 @@ def test_a_deleted_tenant_leaves_nothing(
             left = select(func.count()).select_from(table)
             if table.name not in ("mentions", "findings"):  # and nobody else has any
                 column = table.c["id" if table.name == "tenants" else "tenant_id"]
-                left = left.where(column == shelf.tenant)
+                left = left.where(column == gallery.tenant)
             assert connection.execute(left).scalar_one() == 0, table.name
-    assert shelf.objects() == set()
+    assert gallery.objects() == set()
     assert other.faces.by_id(other.tenant, theirs.id) == theirs
 
     # Somebody reads a batch of it, and has stored a picture just before he is told.
-    shelf.media.put(f"t{shelf.tenant}/images/late/" + "0" * 64, b"late")
-    trash = Trash(engine, shelf.media, shelf.clock)
+    gallery.media.put(f"t{gallery.tenant}/images/late/" + "0" * 64, b"late")
+    trash = Trash(engine, gallery.media, gallery.clock)
     assert (trash.empty(), trash.clear_deleted()) == (0, 1)
-    assert shelf.objects() == set()
-    shelf.clock.now += LATE_S + 1
-    assert (trash.clear_deleted(), shelf.waiting()) == (0, set())
+    assert gallery.objects() == set()
+    gallery.clock.now += LATE_S + 1
+    assert (trash.clear_deleted(), gallery.waiting()) == (0, set())
     assert other.objects() == other.named()
     with pytest.raises(TenantNotFound):
-        galleries.delete_tenant(shelf.tenant)
+        galleries.delete_tenant(gallery.tenant)
 
 
 # What is left over ----------------------------------------------------------------
 
 
 def test_a_store_that_is_away_loses_no_deletion(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    gallery: TenantGallery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def away(key: str) -> None:
         raise MediaUnavailable
 
-    face = shelf.add("ann")
+    face = gallery.add("ann")
     with monkeypatch.context() as patched:
-        patched.setattr(shelf.media, "delete", away)
-        shelf.faces.delete(shelf.tenant, face.id)
-    assert shelf.waiting() == shelf.objects() != set()
+        patched.setattr(gallery.media, "delete", away)
+        gallery.faces.delete(gallery.tenant, face.id)
+    assert gallery.waiting() == gallery.objects() != set()
     assert "wait for the store" in caplog.text
-    assert Trash(shelf.engine, shelf.media).empty() >= 2
-    assert shelf.waiting() == shelf.objects() == set()
+    assert Trash(gallery.engine, gallery.media).empty() >= 2
+    assert gallery.waiting() == gallery.objects() == set()
 
 
-def test_trash_is_emptied_a_part_at_a_time(shelf: Shelf) -> None:
-    shelf.enrol("party", 5)
-    shelf.enrol("party", 5)
-    trash = Trash(shelf.engine, shelf.media)
-    assert trash.empty(shelf.tenant + 1) == 0
-    assert trash.empty(shelf.tenant, limit=4) == 4
-    assert len(shelf.waiting()) == 2
-    assert trash.empty(shelf.tenant) == 2
-    assert shelf.objects() == shelf.named()
+def test_trash_is_emptied_a_part_at_a_time(gallery: TenantGallery) -> None:
+    gallery.enrol("party", 5)
+    gallery.enrol("party", 5)
+    trash = Trash(gallery.engine, gallery.media)
+    assert trash.empty(gallery.tenant + 1) == 0
+    assert trash.empty(gallery.tenant, limit=4) == 4
+    assert len(gallery.waiting()) == 2
+    assert trash.empty(gallery.tenant) == 2
+    assert gallery.objects() == gallery.named()
 
 
-def test_a_sweep_finds_what_has_no_row_and_no_object(shelf: Shelf) -> None:
-    kept = shelf.add("kept")
-    lost = shelf.add("lost")
-    shelf.prepare("abandoned")
-    sweep = Sweep(shelf.engine, shelf.media, shelf.clock)
-    shelf.clock.now = max(item.modified for item in shelf.media.walk("")) + GRACE_S / 2
-    assert sweep.round(shelf.tenant).deleted == 0, "a job may be about to end"
+def test_a_sweep_finds_what_has_no_row_and_no_object(gallery: TenantGallery) -> None:
+    kept = gallery.add("kept")
+    lost = gallery.add("lost")
+    gallery.prepare("abandoned")
+    sweep = Sweep(gallery.engine, gallery.media, gallery.clock)
+    gallery.clock.now = max(item.modified for item in gallery.media.walk("")) + GRACE_S / 2
+    assert sweep.round(gallery.tenant).deleted == 0, "a job may be about to end"
 
-    shelf.clock.forward(GRACE_S)
-    shelf.media.delete(lost.face_key)
-    swept = sweep.round(shelf.tenant)
+    gallery.clock.forward(GRACE_S)
+    gallery.media.delete(lost.face_key)
+    swept = sweep.round(gallery.tenant)
 
     assert (swept.deleted, swept.missing) == (2, (lost.face_key,))
-    assert shelf.objects() == shelf.named() - {lost.face_key}
-    assert kept.face_key in shelf.objects()
-    assert sweep.round(shelf.tenant).deleted == 0
+    assert gallery.objects() == gallery.named() - {lost.face_key}
+    assert kept.face_key in gallery.objects()
+    assert sweep.round(gallery.tenant).deleted == 0
 
 
-def test_an_object_that_is_named_again_stays(shelf: Shelf) -> None:
+def test_an_object_that_is_named_again_stays(gallery: TenantGallery) -> None:
     """A job that failed discards its objects; an operator lets it run once more."""
-    new = shelf.prepare("ann")
-    with writing(shelf.engine) as connection:
+    new = gallery.prepare("ann")
+    with writing(gallery.engine) as connection:
         for key in (new.image.media_key, new.faces[0].face_key):
-            discard(connection, shelf.tenant, key, shelf.clock())
-    with writing(shelf.engine) as connection:
-        enrol(connection, shelf.tenant, new, shelf.clock())
-    Trash(shelf.engine, shelf.media).empty()
-    assert shelf.objects() == shelf.named() != set()
+            discard(connection, gallery.tenant, key, gallery.clock())
+    with writing(gallery.engine) as connection:
+        enrol(connection, gallery.tenant, new, gallery.clock())
+    Trash(gallery.engine, gallery.media).empty()
+    assert gallery.objects() == gallery.named() != set()
 
 
 def test_a_log_that_nobody_needs_is_pruned(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    gallery: TenantGallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("KEPT", "BLOCK"):
         monkeypatch.setattr(f"pipeline.gallery.changes.{name}", 3)
     for number in range(12):
-        shelf.add(f"picture {number}")
-    assert shelf.log.prune(shelf.tenant) == 0, "no snapshot"
-    mine = replace(SNAPSHOT, tenant_id=shelf.tenant)
-    shelf.log.record_snapshot(replace(mine, number=10))
-    first = shelf.log.record_snapshot(replace(mine, number=7))
-    assert shelf.log.prune(shelf.tenant) == 7
-    assert shelf.numbers() == list(range(8, 13))
-    shelf.log.discard_snapshot(first)
-    assert shelf.log.prune(shelf.tenant) == 2
-    assert shelf.numbers() == [10, 11, 12]
-    assert shelf.log.prune(shelf.tenant) == 0
-    assert shelf.log.prune(987) == 0
+        gallery.add(f"picture {number}")
+    assert gallery.log.prune(gallery.tenant) == 0, "no snapshot"
+    mine = replace(SNAPSHOT, tenant_id=gallery.tenant)
+    gallery.log.record_snapshot(replace(mine, number=10))
+    first = gallery.log.record_snapshot(replace(mine, number=7))
+    assert gallery.log.prune(gallery.tenant) == 7
+    assert gallery.numbers() == list(range(8, 13))
+    gallery.log.discard_snapshot(first)
+    assert gallery.log.prune(gallery.tenant) == 2
+    assert gallery.numbers() == [10, 11, 12]
+    assert gallery.log.prune(gallery.tenant) == 0
+    assert gallery.log.prune(987) == 0
 
 
 def test_a_deleted_vector_leaves_the_files(tmp_path: Path, clock: Clock) -> None:
     """Of SQLite; PostgreSQL overwrites by VACUUM, in its own time."""
     engine = open_engine(f"sqlite:///{tmp_path}/own.db")
     upgrade(engine)
-    shelf = Shelf(engine, add_tenant(engine, "own"), DirectoryStore(tmp_path / "own"), clock)
-    face = shelf.add("ann", name="somebody of this name")
-    kept = shelf.add("bob")
-    vectors = [shelf.faces.vector(shelf.tenant, one.id)[0].tobytes() for one in (face, kept)]
+    tenant = add_tenant(engine, "own")
+    gallery = TenantGallery(engine, tenant, DirectoryStore(tmp_path / "own"), clock)
+    face = gallery.add("ann", name="somebody of this name")
+    kept = gallery.add("bob")
+    vectors = [gallery.faces.vector(gallery.tenant, one.id)[0].tobytes() for one in (face, kept)]
     forget_deleted(engine)
     assert [_in_files(tmp_path, vector) for vector in vectors] == [True, True]
-    shelf.faces.delete(shelf.tenant, face.id)
+    gallery.faces.delete(gallery.tenant, face.id)
     forget_deleted(engine)
     assert [_in_files(tmp_path, vector) for vector in vectors] == [False, True]
     assert not _in_files(tmp_path, b"somebody of this name")

@@ -17,7 +17,7 @@ from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import FaceRecord
 from pipeline.jobs.model import Job, JobState, JsonObject
 from tests.congruence.test_gallery_races import together
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import LEASE_S, Queue
 
 ROUNDS = 12
@@ -56,33 +56,35 @@ def kept(queue: Queue) -> int:
         return connection.execute(select(func.count()).select_from(mentions)).scalar_one()
 
 
-def test_what_was_answered_goes_with_the_face(shelf: Shelf, queue: Queue) -> None:
-    ann, bob = shelf.add("ann", name="Ann"), shelf.add("bob", name="Bob")
+def test_what_was_answered_goes_with_the_face(gallery: TenantGallery, queue: Queue) -> None:
+    ann, bob = gallery.add("ann", name="Ann"), gallery.add("bob", name="Bob")
     about = [
         enrolment(queue, ann), enrolment(queue, bob, ann), search(queue, ann, bob),
         ended(queue, "match", {"face_id": ann.id}, {"face_id": ann.id, "cosine": 0.5}),
         ended(queue, "replace", {"face_id": ann.id, "name": "Ann"}, {"face": told(ann)}),
     ]
     others = [enrolment(queue, bob), search(queue, bob), ended(queue, "locate", {}, {"n": 1})]
-    shelf.faces.delete(shelf.tenant, ann.id)
+    gallery.faces.delete(gallery.tenant, ann.id)
     assert [erased(queue, job) for job in about] == [True] * 5
     assert [queue.see(job) for job in others] == others
 
 
-def test_a_search_that_was_of_somebody_else_loses_the_hit(shelf: Shelf, queue: Queue) -> None:
-    people = [shelf.add(name) for name in ("ann", "bob", "cid")]
+def test_a_search_that_was_of_somebody_else_loses_the_hit(
+    gallery: TenantGallery, queue: Queue
+) -> None:
+    people = [gallery.add(name) for name in ("ann", "bob", "cid")]
     job = search(queue, *people)
-    shelf.faces.delete_token(shelf.tenant, people[1].face_token)
+    gallery.faces.delete_token(gallery.tenant, people[1].face_token)
     left = queue.see(job)
     assert left.error_code is None
     assert left.result == {"hits": [told(people[0]), told(people[2])], "embedding": [0.5]}
-    shelf.faces.delete_person(shelf.tenant, people[0].person_id)
+    gallery.faces.delete_person(gallery.tenant, people[0].person_id)
     assert erased(queue, job)
 
 
-def test_a_whole_library_takes_all_along(shelf: Shelf, queue: Queue) -> None:
-    made = [enrolment(queue, shelf.add(f"p{number}")) for number in range(9)]
-    GalleryStore(shelf.engine, shelf.media, shelf.clock).clear(shelf.tenant)
+def test_a_whole_library_takes_all_along(gallery: TenantGallery, queue: Queue) -> None:
+    made = [enrolment(queue, gallery.add(f"p{number}")) for number in range(9)]
+    GalleryStore(gallery.engine, gallery.media, gallery.clock).clear(gallery.tenant)
     assert all(erased(queue, job) for job in made)
     assert kept(queue) == 0
 
@@ -90,9 +92,9 @@ def test_a_whole_library_takes_all_along(shelf: Shelf, queue: Queue) -> None:
 @pytest.mark.parametrize("end", ["fails", "cancelled", "crashes"])
 @pytest.mark.parametrize("first", ["the job", "the face"])
 def test_a_job_without_a_result_keeps_no_parameters(
-    shelf: Shelf, queue: Queue, end: str, first: str
+    gallery: TenantGallery, queue: Queue, end: str, first: str
 ) -> None:
-    ann = shelf.add("ann")
+    ann = gallery.add("ann")
     job = queue.add(operation="replace", params={"face_id": ann.id, "name": "Annie"})
 
     def finish() -> None:
@@ -107,7 +109,7 @@ def test_a_job_without_a_result_keeps_no_parameters(
             assert queue.release_dead(1)[1]
 
     def delete() -> None:
-        shelf.faces.delete(shelf.tenant, ann.id)
+        gallery.faces.delete(gallery.tenant, ann.id)
 
     for step in (finish, delete) if first == "the job" else (delete, finish):
         step()
@@ -121,18 +123,18 @@ def test_a_job_without_a_result_keeps_no_parameters(
 
 
 def test_a_job_that_ends_after_the_face_is_answered_without_it(
-    shelf: Shelf, queue: Queue
+    gallery: TenantGallery, queue: Queue
 ) -> None:
-    ann = shelf.add("ann")
+    ann = gallery.add("ann")
     job = queue.add(operation="match", params={"face_id": ann.id})
     claim = queue.take(job)
-    shelf.faces.delete(shelf.tenant, ann.id)
+    gallery.faces.delete(gallery.tenant, ann.id)
     assert queue.finish(claim, {"face_id": ann.id, "cosine": 0.9}, [], None)
     assert erased(queue, job)
 
 
-def test_a_job_that_is_repeated_is_noted_anew(shelf: Shelf, queue: Queue) -> None:
-    ann = shelf.add("ann")
+def test_a_job_that_is_repeated_is_noted_anew(gallery: TenantGallery, queue: Queue) -> None:
+    ann = gallery.add("ann")
     job = queue.add(operation="match", params={"face_id": ann.id})
     assert queue.fail(queue.take(job), NoFace(), [])
     queue.retry(job.id, "decode")
@@ -143,25 +145,25 @@ def test_a_job_that_is_repeated_is_noted_anew(shelf: Shelf, queue: Queue) -> Non
     assert kept(queue) == 0
 
 
-def test_deleting_while_searches_end(shelf: Shelf, queue: Queue) -> None:
+def test_deleting_while_searches_end(gallery: TenantGallery, queue: Queue) -> None:
     """Whoever is first: no job speaks of a face that is gone."""
     for number in range(ROUNDS):
-        people = [shelf.add(f"{name} {number}") for name in ("ann", "bob", "cid")]
-        labels = [shelf.label(face) for face in people]
+        people = [gallery.add(f"{name} {number}") for name in ("ann", "bob", "cid")]
+        labels = [gallery.label(face) for face in people]
         job = queue.add(operation="search", params={})
         claim = queue.take(job)
 
         def effect(connection: Connection, labels: list[int] = labels) -> dict[str, Any]:
-            found = by_labels(connection, shelf.tenant, labels)
+            found = by_labels(connection, gallery.tenant, labels)
             return {"hits": [told(found[label].face) for label in labels if label in found]}
 
         gone = people[number % 3]
         together(
             partial(queue.finish, claim, {}, [], effect),
-            partial(shelf.faces.delete, shelf.tenant, gone.id),
+            partial(gallery.faces.delete, gallery.tenant, gone.id),
         )
         now = queue.see(job)
         assert now.state is JobState.DONE
-        with reading(shelf.engine) as connection:
+        with reading(gallery.engine) as connection:
             row = connection.execute(select(jobs.c.result).where(jobs.c.id == job.id)).scalar_one()
         assert gone.face_token not in json.dumps(row)

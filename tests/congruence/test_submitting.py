@@ -28,9 +28,9 @@ from pipeline.media.directory import DirectoryStore
 from pipeline.media.sealed import SealedStore
 from pipeline.secrets import Vault
 from pipeline.sources.base import About, Reason, Refusal
-from tests.batch_rig import LIMITS, BatchRig, Listed, picture, words
+from tests.batch_harness import LIMITS, BatchHarness, Listed, picture, words
 from tests.databases import BACKENDS
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import LEASE_S, Clock, Queue
 from tests.waiting import eventually
 
@@ -39,7 +39,7 @@ ONE = pytest.mark.parametrize("database_url", BACKENDS[:1], indirect=True)
 NAMES = tuple("abcdefghij")
 
 
-def test_every_item_has_an_outcome(rig: BatchRig) -> None:
+def test_every_item_has_an_outcome(harness: BatchHarness) -> None:
     same = picture("a")
     repeated = [Refusal("a", Reason.DUPLICATE_NAME, "again")] * 3
     source = Listed([
@@ -47,14 +47,14 @@ def test_every_item_has_an_outcome(rig: BatchRig) -> None:
         *repeated, Refusal("link", Reason.LINK), ("odd", picture("odd")),
         ("long", picture("long")), *words("c"), ("another", same),
     ], odd=About(name="x\0y"), long=About(description="d" * 256))
-    batch = rig.read(source)
+    batch = harness.read(source)
     assert batch.state is BatchState.WORKING
     assert (batch.items, batch.total, batch.position) == (13, 13, 1.0)
-    assert rig.store.in_flight(batch.id) == len(rig.rung) == 2
-    rig.work(unfit=["b"])
+    assert harness.store.in_flight(batch.id) == len(harness.rung) == 2
+    harness.work(unfit=["b"])
     ends = [
         (item.source_name, item.state.value, item.reason, item.original)
-        for item in rig.items(batch)
+        for item in harness.items(batch)
     ]
     assert ends == [
         ("a", "enrolled", "", 0), ("b", "rejected", "no_face", 0),
@@ -65,29 +65,31 @@ def test_every_item_has_an_outcome(rig: BatchRig) -> None:
         ("long", "rejected", "broken_row", 0), ("c", "enrolled", "", 0),
         ("another", "duplicate", SAME_PICTURE, 1),
     ]
-    rig.check(batch)
-    first = rig.items(batch)[0]
+    harness.check(batch)
+    first = harness.items(batch)[0]
     assert (first.about.name, first.size, first.width) == ("person a", len(same), 16)
-    assert rig.shelf.named() <= rig.shelf.objects()
-    assert rig.see(batch).state is BatchState.DONE
+    assert harness.gallery.named() <= harness.gallery.objects()
+    assert harness.see(batch).state is BatchState.DONE
 
 
 @ONE
-def test_the_last_page_is_shared(rig: BatchRig) -> None:
+def test_the_last_page_is_shared(harness: BatchHarness) -> None:
     """Of three workers none shall be alone with all that is left."""
     names = [f"{number:02}" for number in range(2 * 12)]
-    rig.read(Listed(words(*names)), chunk=12, in_flight=100)
-    assert [len(job.params["items"]) for job in rig.rung] == [12, 8, 4]
+    harness.read(Listed(words(*names)), chunk=12, in_flight=100)
+    assert [len(job.params["items"]) for job in harness.rung] == [12, 8, 4]
 
 
-def test_a_second_run_reads_what_is_new(rig: BatchRig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_reads_what_is_new(
+    harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever became of the source meanwhile, and in however small windows its names are
     looked up."""
     monkeypatch.setattr(met, "WINDOW", 3)
     refused = Refusal("a", Reason.DUPLICATE_NAME)
     source = Listed([*words(*NAMES), refused, refused])
-    batch = rig.read(source)
-    rig.work()
+    batch = harness.read(source)
+    harness.work()
     for entries, new in (
         (source.entries, []),
         ([*words("0"), *source.entries], ["0"]),  # one before the others
@@ -96,52 +98,52 @@ def test_a_second_run_reads_what_is_new(rig: BatchRig, monkeypatch: pytest.Monke
         ([refused] * 4, []),  # two more of them
     ):
         again = Listed(entries)
-        rig.read(again)
+        harness.read(again)
         assert again.read == new
-        rig.work()
-    assert rig.shelf.count() == len(NAMES) + 3
-    batch = rig.see(batch)
+        harness.work()
+    assert harness.gallery.count() == len(NAMES) + 3
+    batch = harness.see(batch)
     assert (batch.items, batch.enrolled, batch.rejected) == (17, 13, 4)
     assert batch.state is BatchState.DONE
-    rig.check(batch)
+    harness.check(batch)
 
 
 @ONE
 def test_a_source_that_is_met_again_costs_no_query_an_item(
-    rig: BatchRig, monkeypatch: pytest.MonkeyPatch
+    harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Listed(words(*NAMES))
-    rig.read(source)
+    harness.read(source)
     source.entries += words("k", "l")
 
     def single(*_: object) -> None:
         raise AssertionError
 
     monkeypatch.setattr(BatchStore, "known_names", single)
-    rig.read(source)
+    harness.read(source)
     assert source.read == [*NAMES, "k", "l"]
 
 
 @ONE
-def test_stopping_and_going_on(rig: BatchRig) -> None:
+def test_stopping_and_going_on(harness: BatchHarness) -> None:
     """At any item; each is read into the batch once."""
     source = Listed(words(*NAMES))
-    batch = rig.batch()
+    batch = harness.batch()
     for most in range(len(NAMES)):
         asked = itertools.chain([False] * most, itertools.repeat(True))
-        rig.submitter().run(batch, source, partial(next, asked))
-        assert rig.see(batch).submitter is None
-    rig.read(source)
-    rig.work()
-    batch = rig.see(batch)
+        harness.submitter().run(batch, source, partial(next, asked))
+        assert harness.see(batch).submitter is None
+    harness.read(source)
+    harness.work()
+    batch = harness.see(batch)
     assert (batch.enrolled, batch.items) == (10, 10)
-    assert rig.shelf.count() == 10
+    assert harness.gallery.count() == 10
 
 
 @ONE
 @pytest.mark.parametrize("error", [DatabaseUnavailable, KeyboardInterrupt])
 def test_a_submitter_that_dies_between_storing_and_recording(
-    rig: BatchRig, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    harness: BatchHarness, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     """Its objects are swept, and no other's."""
     source = Listed(words(*NAMES[:4]))
@@ -155,36 +157,37 @@ def test_a_submitter_that_dies_between_storing_and_recording(
     with monkeypatch.context() as patch:
         patch.setattr(BatchStore, "add", dying)
         with pytest.raises(error):
-            rig.read(source)
-    assert len(rig.shelf.objects()) == 4
-    rig.read(source)
+            harness.read(source)
+    assert len(harness.gallery.objects()) == 4
+    harness.read(source)
     assert source.read == ["a", "b", "c", "d", "c", "d"]
-    assert len(rig.shelf.objects()) == 6
-    clock.now = max(item.modified for item in rig.shelf.media.walk("")) + GRACE_S + 1
-    assert Sweep(rig.shelf.engine, rig.shelf.media, clock).round(rig.shelf.tenant).deleted == 2
-    rig.work()
-    assert rig.shelf.count() == 4
-    assert rig.shelf.named() <= rig.shelf.objects()
+    assert len(harness.gallery.objects()) == 6
+    clock.now = max(item.modified for item in harness.gallery.media.walk("")) + GRACE_S + 1
+    gallery = harness.gallery
+    assert Sweep(gallery.engine, gallery.media, clock).round(gallery.tenant).deleted == 2
+    harness.work()
+    assert harness.gallery.count() == 4
+    assert harness.gallery.named() <= harness.gallery.objects()
 
 
 @ONE
-def test_who_has_lost_the_batch_records_nothing(rig: BatchRig, clock: Clock) -> None:
+def test_who_has_lost_the_batch_records_nothing(harness: BatchHarness, clock: Clock) -> None:
     source = Listed(words(*NAMES))
-    batch = rig.batch()
+    batch = harness.batch()
 
     def slow() -> bool:
         if source.done == 5:
             clock.forward(LEASE_S + 1)
-            rig.store.take_over(batch.id, "another", LEASE_S)
+            harness.store.take_over(batch.id, "another", LEASE_S)
         return False
 
     with pytest.raises(BatchBusy):
-        rig.submitter().run(batch, source, slow)
-    assert rig.see(batch).items == 4
-    assert rig.shelf.objects() == {item.media_key for item in rig.items(batch)}
+        harness.submitter().run(batch, source, slow)
+    assert harness.see(batch).items == 4
+    assert harness.gallery.objects() == {item.media_key for item in harness.items(batch)}
     with pytest.raises(BatchBusy):
-        rig.read(source)
-    rig.check(batch)
+        harness.read(source)
+    harness.check(batch)
 
 
 def has_read(source: Listed, least: int) -> bool:
@@ -193,71 +196,71 @@ def has_read(source: Listed, least: int) -> bool:
 
 @ONE
 def test_no_more_is_read_than_is_worked_off(
-    rig: BatchRig, monkeypatch: pytest.MonkeyPatch
+    harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submitting, "POLL_S", 0.005)
     source = Listed(words(*NAMES))
-    thread = threading.Thread(target=rig.read, args=(source,), kwargs={"in_flight": 2})
+    thread = threading.Thread(target=harness.read, args=(source,), kwargs={"in_flight": 2})
     thread.start()
     for ended in range(4):
         eventually(partial(has_read, source, min(2 * ended + 6, 10)))
-        assert rig.store.in_flight(rig.batch().id) <= 2
+        assert harness.store.in_flight(harness.batch().id) <= 2
         assert len(source.read) <= 2 * ended + 6
-        rig.end(rig.rung[ended])
+        harness.end(harness.rung[ended])
     thread.join(10)
-    assert rig.see(rig.batch()).exhausted
+    assert harness.see(harness.batch()).exhausted
 
 
 @ONE
-def test_what_is_enrolled_already_is_neither_stored_nor_computed(rig: BatchRig) -> None:
-    rig.shelf.groups.create(rig.shelf.tenant, "team", "team")
-    earlier = rig.read(Listed(words("a", "b")), "earlier")
-    rig.work(unfit=["b"])
-    before = rig.shelf.objects()
+def test_what_is_enrolled_already_is_neither_stored_nor_computed(harness: BatchHarness) -> None:
+    harness.gallery.groups.create(harness.gallery.tenant, "team", "team")
+    earlier = harness.read(Listed(words("a", "b")), "earlier")
+    harness.work(unfit=["b"])
+    before = harness.gallery.objects()
     said = {"c": About(collection="team"), "d": About(collection="nowhere")}
     source = Listed([("c", picture("a")), ("d", picture("a")), ("e", picture("b"))], **said)
-    submitter = rig.submitter()
+    submitter = harness.submitter()
     submitter.judged = "pack"
-    batch = submitter.run(rig.batch("later"), source)
-    assert rig.shelf.objects() == before
+    batch = submitter.run(harness.batch("later"), source)
+    assert harness.gallery.objects() == before
     assert batch.state is BatchState.DONE
-    one, other, unfit = rig.items(batch)
+    one, other, unfit = harness.items(batch)
     assert (one.state, one.original, other.original) == (ItemState.DUPLICATE, 0, 1)
-    assert one.face_id == other.face_id == rig.items(earlier)[0].face_id
+    assert one.face_id == other.face_id == harness.items(earlier)[0].face_id
     assert (unfit.state, unfit.reason) == (ItemState.REJECTED, "no_face")
     assert one.face_id is not None
-    assert [group.key for group in rig.shelf.faces.collections(rig.shelf.tenant, one.face_id)
-            ] == ["team"]
+    found = harness.gallery.faces.collections(harness.gallery.tenant, one.face_id)
+    assert [each.key for each in found] == ["team"]
 
 
 @ONE
-def test_items_that_name_no_group_are_in_the_batchs(rig: BatchRig) -> None:
+def test_items_that_name_no_group_are_in_the_batchs(harness: BatchHarness) -> None:
     for key in ("staff", "own"):
-        rig.shelf.groups.create(rig.shelf.tenant, key, key)
+        harness.gallery.groups.create(harness.gallery.tenant, key, key)
     source = Listed(
         [*words("a", "b"), ("a again", picture("a")), ("none", b"")], b=About(collection="own")
     )
-    batch = rig.submitter().run(rig.batch(collection="staff"), source)
-    rig.work()
-    named = {item.source_name: item.about.collection for item in rig.items(batch)}
+    batch = harness.submitter().run(harness.batch(collection="staff"), source)
+    harness.work()
+    named = {item.source_name: item.about.collection for item in harness.items(batch)}
     assert named == {"a": "staff", "b": "own", "a again": "staff", "none": "staff"}
-    faces = [item.face_id for item in rig.items(batch)[:2] if item.face_id is not None]
-    groups = [rig.shelf.faces.collections(rig.shelf.tenant, face) for face in faces]
+    faces = [item.face_id for item in harness.items(batch)[:2] if item.face_id is not None]
+    groups = [harness.gallery.faces.collections(harness.gallery.tenant, face) for face in faces]
     assert [[group.key for group in each] for each in groups] == [["staff"], ["own"]]
 
 
 @ONE
-def test_a_copy_takes_the_picture_into_its_collection(rig: BatchRig) -> None:
+def test_a_copy_takes_the_picture_into_its_collection(harness: BatchHarness) -> None:
     """Also when it was met while the picture's chunk was in work."""
     for key in ("one", "two"):
-        rig.shelf.groups.create(rig.shelf.tenant, key, key)
+        harness.gallery.groups.create(harness.gallery.tenant, key, key)
     said = {"a": About(collection="one"), "b": About(collection="two")}
     same = picture("x")
-    batch = rig.read(Listed([("a", same), ("b", same)], **said), chunk=1)
-    rig.work()
-    (first, second) = rig.items(batch)
+    batch = harness.read(Listed([("a", same), ("b", same)], **said), chunk=1)
+    harness.work()
+    (first, second) = harness.items(batch)
     assert first.face_id is not None
-    groups = rig.shelf.faces.collections(rig.shelf.tenant, first.face_id)
+    groups = harness.gallery.faces.collections(harness.gallery.tenant, first.face_id)
     assert sorted(group.key for group in groups) == ["one", "two"]
     assert second.face_id == first.face_id
 
@@ -271,8 +274,8 @@ def test_nothing_is_stored_in_clear_of_an_encrypted_application(
     own = TenantKeys(engine, lambda: vault)
     plain = DirectoryStore(tmp_path / "media")
     store = BatchStore(engine, queue.clock, own)
-    shelf = Shelf(engine, tenant.id, plain, queue.clock)
-    batch = BatchRig(shelf, queue).batch()
+    gallery = TenantGallery(engine, tenant.id, plain, queue.clock)
+    batch = BatchHarness(gallery, queue).batch()
     submitter = Submitter(
         store, SealedStore(plain, own), LIMITS, list, Pace(chunk=2, lease_s=LEASE_S)
     )

@@ -27,7 +27,7 @@ from pipeline.jobs.model import Job, JsonObject
 from pipeline.living.fingerprint import COLUMNS, Fingerprint
 from pipeline.living.options import LivingOptions
 from pipeline.secrets import NoKeys
-from tests.congruence.test_encryption import House, convert
+from tests.congruence.test_encryption import Harness, convert
 from tests.job_factory import Clock
 
 SHA256 = "ab" * 32
@@ -38,21 +38,21 @@ WAY = b"how a head went." * 7  # of 16-bit numbers: even
 class Memory:
     """The used clips of one face."""
 
-    house: House
+    harness: Harness
     tenant: int
     face: int
 
     @property
     def store(self) -> UsedClips:
-        return UsedClips(self.house.engine, self.house.clock, self.house.keys)
+        return UsedClips(self.harness.engine, self.harness.clock, self.harness.keys)
 
     def remember(self, sha256: str = SHA256, way: bytes = WAY) -> None:
-        with writing(self.house.engine) as connection:
-            used, key = UsedClip(self.face, sha256, way), self.house.keys.of(self.tenant)
-            remember(connection, self.tenant, used, self.house.clock(), key)
+        with writing(self.harness.engine) as connection:
+            used, key = UsedClip(self.face, sha256, way), self.harness.keys.of(self.tenant)
+            remember(connection, self.tenant, used, self.harness.clock(), key)
 
     def rows(self) -> list[tuple[str, bytes]]:
-        with reading(self.house.engine) as connection:
+        with reading(self.harness.engine) as connection:
             query = select(used_clips.c.sha256, used_clips.c.way).order_by(used_clips.c.id)
             return [(row.sha256, bytes(row.way)) for row in connection.execute(query)]
 
@@ -66,14 +66,14 @@ class Memory:
 
 
 @pytest.fixture
-def house(engine: Engine, tmp_path: Path, clock: Clock) -> House:
-    return House(engine, tmp_path / "media", clock)
+def harness(engine: Engine, tmp_path: Path, clock: Clock) -> Harness:
+    return Harness(engine, tmp_path / "media", clock)
 
 
 @pytest.fixture(params=[False, True], ids=["clear", "encrypted"])
-def memory(request: pytest.FixtureRequest, house: House) -> Memory:
-    tenant = house.tenants.create("somebody", encrypted=request.param).id
-    return Memory(house, tenant, house.enrol(tenant))
+def memory(request: pytest.FixtureRequest, harness: Harness) -> Memory:
+    tenant = harness.tenants.create("somebody", encrypted=request.param).id
+    return Memory(harness, tenant, harness.enrol(tenant))
 
 
 def test_known_by_bytes_and_by_play(memory: Memory) -> None:
@@ -84,7 +84,7 @@ def test_known_by_bytes_and_by_play(memory: Memory) -> None:
     assert memory.ways() == [WAY]
     assert not memory.knows("cd" * 32)
     assert list(memory.store.ways(memory.tenant, memory.face + 1, days=1)) == []
-    other = memory.house.tenants.create("other").id
+    other = memory.harness.tenants.create("other").id
     assert not memory.store.known(other, SHA256, days=1)
     assert list(memory.store.ways(other, memory.face, days=1)) == []
 
@@ -105,9 +105,9 @@ def test_read_in_portions(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> No
         assert memory.ways() == plays[: number + 1]
 
 
-def test_of_a_tenant_with_a_key_nothing_is_in_clear(house: House) -> None:
-    tenant = house.tenants.create("encrypted", encrypted=True).id
-    memory = Memory(house, tenant, house.enrol(tenant))
+def test_of_a_tenant_with_a_key_nothing_is_in_clear(harness: Harness) -> None:
+    tenant = harness.tenants.create("encrypted", encrypted=True).id
+    memory = Memory(harness, tenant, harness.enrol(tenant))
     memory.remember()
     memory.remember()
 
@@ -117,8 +117,8 @@ def test_of_a_tenant_with_a_key_nothing_is_in_clear(house: House) -> None:
     assert WAY[:8] not in way
     with pytest.raises(SealBroken):
         list(replace_keys(memory).ways(tenant, memory.face, days=1))
-    destroy_key(house.engine, tenant)
-    house.reopen()
+    destroy_key(harness.engine, tenant)
+    harness.reopen()
     with pytest.raises(TenantNotFound):
         memory.knows()
 
@@ -127,18 +127,18 @@ def replace_keys(memory: Memory) -> UsedClips:
     return replace(memory.store, keys=NoKeys())
 
 
-def test_old_ones_are_encrypted_with_the_rest(house: House) -> None:
-    tenant = house.tenants.create("plain").id
-    memory = Memory(house, tenant, house.enrol(tenant))
+def test_old_ones_are_encrypted_with_the_rest(harness: Harness) -> None:
+    tenant = harness.tenants.create("plain").id
+    memory = Memory(harness, tenant, harness.enrol(tenant))
     memory.remember()
-    begin_conversion(house.engine, house.vault, tenant, time.time())
-    house.reopen()
+    begin_conversion(harness.engine, harness.vault, tenant, time.time())
+    harness.reopen()
     memory.remember("cd" * 32, WAY[::-1])
     assert (memory.knows(), memory.knows("cd" * 32)) == (True, True)
     assert memory.ways() == [WAY, WAY[::-1]], "before and after"
 
-    assert convert(house, tenant).clips == 1
-    assert convert(house, tenant).nothing
+    assert convert(harness, tenant).clips == 1
+    assert convert(harness, tenant).nothing
 
     assert all(name not in (SHA256, "cd" * 32) for name, _ in memory.rows())
     assert (memory.knows(), memory.knows("cd" * 32)) == (True, True)
@@ -153,7 +153,7 @@ def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
     begun, judged = threading.Event(), threading.Event()
 
     def first() -> JsonObject | None:
-        with writing(memory.house.engine) as connection:
+        with writing(memory.harness.engine) as connection:
             found = copies[0](connection)
             judged.set()
             assert begun.wait(10)
@@ -163,7 +163,7 @@ def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
     def second() -> JsonObject | None:
         assert judged.wait(10)
         begun.set()
-        with writing(memory.house.engine) as connection:
+        with writing(memory.harness.engine) as connection:
             return copies[1](connection)
 
     with ThreadPoolExecutor(2) as pool:
@@ -184,7 +184,7 @@ def conclusion(
         "looked": 0,
     }
     tools = SimpleNamespace(
-        pack=SimpleNamespace(info=SimpleNamespace(name="edge")), keys=memory.house.keys,
+        pack=SimpleNamespace(info=SimpleNamespace(name="edge")), keys=memory.harness.keys,
         used_clips=memory.store, living=LivingOptions(),
     )
     effect = conclude_living(

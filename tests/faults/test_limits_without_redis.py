@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.metering.limits import WHOLE, Limit
-from tests.five_callers import Caller
+from tests.dialect_callers import Caller
 from tests.stack import Stack
 
 

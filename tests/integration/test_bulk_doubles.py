@@ -10,9 +10,9 @@ import pytest
 from pipeline.batches.findings import Kind, Search, search_of
 from pipeline.batches.model import Batch, Options
 from tests.batch_feeder import Feeder
+from tests.cluster import Cluster
 from tests.databases import ONE_DATABASE
-from tests.stack import MakeYard
-from tests.yard import Yard
+from tests.stack import MakeCluster
 
 pytestmark = ONE_DATABASE
 
@@ -20,31 +20,31 @@ WITHIN_S = 60.0
 
 
 @pytest.fixture
-def yard(make_yard: MakeYard) -> Yard:
-    return make_yard(reconcile_interval_s=0.2)
+def cluster(make_cluster: MakeCluster) -> Cluster:
+    return make_cluster(reconcile_interval_s=0.2)
 
 
-def searched(yard: Yard, feeder: Feeder, batch: Batch) -> Search:
+def searched(cluster: Cluster, feeder: Feeder, batch: Batch) -> Search:
     until = time.monotonic() + WITHIN_S
     while True:
         search = search_of(feeder.store.get(None, batch.id))
         if search is not None and search.state != "searching":
             return search
-        assert time.monotonic() < until, yard.logs()
+        assert time.monotonic() < until, cluster.logs()
         time.sleep(0.05)
 
 
 def test_one_person_under_two_names_is_found_and_where_asked_for_refused(
-    yard: Yard, test_data: Path
+    cluster: Cluster, test_data: Path
 ) -> None:
     photos = test_data / "photos"
     pictures = [
         (photos / name).read_bytes() for name in ("obama.jpg", "biden.jpg", "obama-1080p.jpg")
     ]
-    feeder = Feeder(yard)
-    with yard.worker(stages="bulk", concurrency=1), yard.upkeep():
+    feeder = Feeder(cluster)
+    with cluster.worker(stages="bulk", concurrency=1), cluster.upkeep():
         batch = feeder.wait(feeder.feed(pictures))
-        search = searched(yard, feeder, batch)
+        search = searched(cluster, feeder, batch)
         assert (search.state, search.found) == ("done", {"two_names": 1})
         (found,) = feeder.store.findings(batch.id, 10)
         assert found.kind is Kind.TWO_NAMES
@@ -54,6 +54,6 @@ def test_one_person_under_two_names_is_found_and_where_asked_for_refused(
         again = [pictures[2] + b"\0"]
         options = Options(refuse_doubles=True)
         second = feeder.wait(feeder.feed(again, source="again", options=options))
-        assert searched(yard, feeder, second).refused == 1
+        assert searched(cluster, feeder, second).refused == 1
         assert [item.reason for item in feeder.items(second)] == ["same_person"]
-        assert searched(yard, feeder, batch) == search
+        assert searched(cluster, feeder, batch) == search

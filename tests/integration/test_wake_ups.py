@@ -14,7 +14,7 @@ from pipeline.config import Settings
 from tests.servers import RedisServer
 from workers.wake import Waker
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 async def none_ended(_: Collection[str]) -> set[str]:
@@ -22,7 +22,7 @@ async def none_ended(_: Collection[str]) -> set[str]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
@@ -31,7 +31,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def hears(room: Waiting, waker: Waker) -> None:
     """Whether an end that is announced wakes who waits for it, and nobody else."""
     with room.watch("a") as event, room.watch("b") as other:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not event.is_set():
             assert time.monotonic() < deadline
             await asyncio.to_thread(waker.announce, "a")  # which rests after a failure

@@ -13,7 +13,7 @@ from pipeline.batches.model import Batch, BatchState, Options
 from pipeline.errors import BatchBusy, DatabaseUnavailable, FaceError, MediaUnavailable
 from workers.upkeep.feeder import Feeder
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 
 def batch(name: str, tenant: int = 1) -> Batch:
@@ -39,10 +39,10 @@ class Reader:
             self.begun.append(batch.id)
         if self.error is not None:
             raise self.error
-        self.go_on.wait(PATIENCE_S)
+        self.go_on.wait(TIMEOUT_S)
 
 
-class Rig:
+class Harness:
     def __init__(self) -> None:
         self.found: list[Batch] = []
         self.noted: list[tuple[str, str]] = []
@@ -61,72 +61,72 @@ class Rig:
         before = len(self.reader.begun)
         self.feeder.round()
         running = [thread for _, thread in self.feeder._running.values()]
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + TIMEOUT_S
         while len(self.reader.begun) < len(running) and time.monotonic() < until:
             time.sleep(0.001)
         if self.reader.error is not None or self.reader.go_on.is_set():
             for thread in running:
-                thread.join(PATIENCE_S)
+                thread.join(TIMEOUT_S)
         return set(self.reader.begun[before:])
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    rig = Rig()
-    yield rig
-    rig.reader.go_on.set()
+def harness() -> Iterator[Harness]:
+    harness = Harness()
+    yield harness
+    harness.reader.go_on.set()
 
 
-def test_one_application_leaves_room_for_others(rig: Rig) -> None:
-    rig.found = [batch(f"a{number}", 1) for number in range(20)]
-    assert rig.round() == {f"a{number}" for number in range(MOST_OF_ONE)}
-    assert rig.round() == set()
+def test_one_application_leaves_room_for_others(harness: Harness) -> None:
+    harness.found = [batch(f"a{number}", 1) for number in range(20)]
+    assert harness.round() == {f"a{number}" for number in range(MOST_OF_ONE)}
+    assert harness.round() == set()
 
-    rig.found += [batch(f"b{number}", 2) for number in range(3)]
-    rig.found += [batch(f"c{number}", 3) for number in range(3)]
-    assert rig.round() == {"b0", "c0", "b1", "c1"}
-    assert len(rig.feeder._running) == MOST
+    harness.found += [batch(f"b{number}", 2) for number in range(3)]
+    harness.found += [batch(f"c{number}", 3) for number in range(3)]
+    assert harness.round() == {"b0", "c0", "b1", "c1"}
+    assert len(harness.feeder._running) == MOST
 
 
-def test_what_is_read_is_not_begun_twice(rig: Rig) -> None:
-    rig.found = [batch("a"), batch("b")]
-    assert rig.round() == {"a", "b"}
-    assert rig.round() == set()
+def test_what_is_read_is_not_begun_twice(harness: Harness) -> None:
+    harness.found = [batch("a"), batch("b")]
+    assert harness.round() == {"a", "b"}
+    assert harness.round() == set()
 
 
 @pytest.mark.parametrize("error", [MediaUnavailable(), DatabaseUnavailable()])
-def test_what_failed_is_noted(rig: Rig, error: FaceError) -> None:
-    rig.found = [batch("a")]
-    rig.reader.error = error
-    assert rig.round() == {"a"}
-    assert rig.noted == [("a", error.code)]
-    assert rig.round() == set()
-    rig.found = [batch("a")]
-    assert rig.round() == {"a"}
+def test_what_failed_is_noted(harness: Harness, error: FaceError) -> None:
+    harness.found = [batch("a")]
+    harness.reader.error = error
+    assert harness.round() == {"a"}
+    assert harness.noted == [("a", error.code)]
+    assert harness.round() == set()
+    harness.found = [batch("a")]
+    assert harness.round() == {"a"}
 
 
-def test_what_another_one_reads_does_not_rest(rig: Rig) -> None:
-    rig.found = [batch("a")]
-    rig.reader.error = BatchBusy()
-    assert rig.round() == {"a"}
-    assert rig.round() == {"a"}
+def test_what_another_one_reads_does_not_rest(harness: Harness) -> None:
+    harness.found = [batch("a")]
+    harness.reader.error = BatchBusy()
+    assert harness.round() == {"a"}
+    assert harness.round() == {"a"}
 
 
 def test_a_fault_of_ours_ends_nothing_else(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig.found = [batch("a")]
-    rig.reader.error = ValueError("why")
-    assert rig.round() == {"a"}
+    harness.found = [batch("a")]
+    harness.reader.error = ValueError("why")
+    assert harness.round() == {"a"}
     assert "Feeding failed" in caplog.text
-    assert rig.noted == [("a", "internal")]
-    rig.reader.error = None
-    rig.found = [batch("b")]
-    rig.reader.go_on.set()
-    assert rig.round() == {"b"}
+    assert harness.noted == [("a", "internal")]
+    harness.reader.error = None
+    harness.found = [batch("b")]
+    harness.reader.go_on.set()
+    assert harness.round() == {"b"}
 
 
-def test_it_ends_when_it_is_told_to(rig: Rig) -> None:
-    rig.feeder.stop.set()
-    rig.feeder.run()
-    assert rig.reader.begun == []
+def test_it_ends_when_it_is_told_to(harness: Harness) -> None:
+    harness.feeder.stop.set()
+    harness.feeder.run()
+    assert harness.reader.begun == []

@@ -17,7 +17,7 @@ from pipeline.config import load_settings
 from pipeline.gallery.tenants import TenantStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.secrets import open_vault
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.servers import RedisServer
 from tests.unit.infra.conftest import Faceline
@@ -120,9 +120,10 @@ def test_a_gallery_of_another_pack_is_named(faceline: Faceline, data_dir: Path) 
     settings = load_settings()
     engine = open_database(settings)
     tenant = TenantStore(engine, open_vault(settings)).create("shop")
-    shelf = Shelf(engine, tenant.id, DirectoryStore(data_dir.absolute() / "media"), Clock())
+    media = DirectoryStore(data_dir.absolute() / "media")
+    gallery = TenantGallery(engine, tenant.id, media, Clock())
     assert "gallery" not in findings(faceline)
-    shelf.add("one")
+    gallery.add("one")
 
     found = findings(faceline)["gallery"]
 

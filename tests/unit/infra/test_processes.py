@@ -17,7 +17,7 @@ from infra.local.processes import TRIES, Command, Supervisor
 from pipeline.errors import ConfigurationError
 from tests.waiting import eventually
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 # A process with a child of its own, both in one group, that says their ids.
 FAMILY = """
@@ -71,7 +71,7 @@ def alive(pid: int) -> bool:
 
 def until(condition: Callable[[], bool]) -> Callable[[], bool]:
     """A condition for ``watch`` that ends by failing when it takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
 
     def check() -> bool:
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from api_shim import protocol
 from api_shim.protocol import MAX_HEAD, Places, bounded
 
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -58,7 +58,7 @@ async def connected() -> AsyncIterator[Streams]:
 
 def converse(talk: Callable[[Streams], Awaitable[None]]) -> None:
     async def scene() -> None:
-        async with asyncio.timeout(PATIENCE_S), connected() as streams:
+        async with asyncio.timeout(TIMEOUT_S), connected() as streams:
             await talk(streams)
 
     asyncio.run(scene())

@@ -1,9 +1,9 @@
 """A whole queue for tests: database, media, real workers and upkeep, without the shim.
 
-    yard = Yard(tmp_path, redis.url, models)
-    with yard.worker(), yard.upkeep():
-        job_id = yard.submit("features", picture)
-        yard.wait([job_id])
+    cluster = Cluster(tmp_path, redis.url, models)
+    with cluster.worker(), cluster.upkeep():
+        job_id = cluster.submit("features", picture)
+        cluster.wait([job_id])
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Process:
         self.kill()
 
 
-class Yard:
+class Cluster:
     """Settings go to every process that is started, as environment variables."""
 
     def __init__(self, folder: Path, redis_url: str, models: Path, **settings: object) -> None:
@@ -207,7 +207,7 @@ class Yard:
         return Process(["-m", *arguments], {**self.environment(settings), **extra}, log)
 
     def environment(self, settings: Mapping[str, object] | None = None) -> dict[str, str]:
-        """The variables that a process of this yard finds."""
+        """The variables that a process of this cluster finds."""
         chosen = {**self.settings.model_dump(exclude_unset=True), **(settings or {})}
         return {f"FACELINE_{name.upper()}": _plain(value) for name, value in chosen.items()}
 
@@ -228,11 +228,11 @@ def _plain(value: object) -> str:
 
 
 @contextlib.contextmanager
-def open_yard(
+def open_cluster(
     folder: Path, redis_url: str, models: Path, **settings: object
-) -> Iterator[Yard]:
-    yard = Yard(folder, redis_url, models, **settings)
+) -> Iterator[Cluster]:
+    cluster = Cluster(folder, redis_url, models, **settings)
     try:
-        yield yard
+        yield cluster
     finally:
-        yard.close()
+        cluster.close()

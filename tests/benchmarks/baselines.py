@@ -1,9 +1,9 @@
-"""What the same pictures cost without a service: the yardsticks of the benchmarks.
+"""What the same pictures cost without a service: the baselines of the benchmarks.
 
-    python -m tests.benchmarks.yardsticks analysis PHOTOS --repeat 5
-    python -m tests.benchmarks.yardsticks direct PHOTOS --repeat 5
-    python -m tests.benchmarks.yardsticks analysis-both PHOTOS
-    python -m tests.benchmarks.yardsticks bare PHOTOS
+    python -m tests.benchmarks.baselines analysis PHOTOS --repeat 5
+    python -m tests.benchmarks.baselines direct PHOTOS --repeat 5
+    python -m tests.benchmarks.baselines analysis-both PHOTOS
+    python -m tests.benchmarks.baselines bare PHOTOS
 
 `analysis-both` is `analysis` at insightface's own two sizes, `bare` two single-threaded
 processes that do nothing but decode, detect at 640 and embed, with insightface's classes.

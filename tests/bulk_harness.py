@@ -1,9 +1,9 @@
 """A service with workers for whole sources, `faceline enroll` beside it, and what must hold.
 
-    with Rig(folder) as rig:
-        rig.start_bulk()
-        rig.enrol(source).wait()
-        check_gallery(rig, rig.batch(), truth)
+    with Harness(folder) as harness:
+        harness.start_bulk()
+        harness.enrol(source).wait()
+        check_gallery(harness, harness.batch(), truth)
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from pipeline.database.schema import (
 from pipeline.gallery.sweep import GRACE_S, Sweep
 from pipeline.gallery.trash import Trash
 from tests.bulk_photos import Kind, Made
+from tests.cluster import Process
 from tests.stack import Stack
-from tests.yard import Process
 
 STATES = ("waiting", "enrolled", "duplicate", "rejected", "cancelled")
 OUTCOMES = STATES[1:]
@@ -105,7 +105,7 @@ class Enrolment:
 
 
 @dataclass(slots=True)
-class Rig:
+class Harness:
     """A ``Stack`` whose parts are known by name: bulk, upkeep, shim, index, redis, cli."""
 
     stack: Stack
@@ -114,28 +114,28 @@ class Rig:
     _begun: list[Enrolment] = field(default_factory=list)
 
     def start_bulk(self, concurrency: int = 2, **settings: Any) -> Process:
-        self.parts["bulk"] = self.stack.yard.worker(
+        self.parts["bulk"] = self.stack.cluster.worker(
             stages="bulk", concurrency=concurrency, **settings
         )
         return self.parts["bulk"]
 
     def start_upkeep(self) -> Process:
-        self.parts["upkeep"] = self.stack.yard.upkeep()
+        self.parts["upkeep"] = self.stack.cluster.upkeep()
         return self.parts["upkeep"]
 
     def start_index(self) -> Process:
-        self.parts["index"] = self.stack.yard.index()
+        self.parts["index"] = self.stack.cluster.index()
         return self.parts["index"]
 
     def start_shim(self) -> Process:
-        self.parts["shim"] = self.stack.yard.shim()
+        self.parts["shim"] = self.stack.cluster.shim()
         self.stack.shim = self.parts["shim"]
         self.stack.wait_for_shim()
         return self.parts["shim"]
 
     def start_workers(self, concurrency: int = 2) -> Process:
         """Those that serve people who wait."""
-        self.parts["worker"] = self.stack.yard.worker(concurrency=concurrency)
+        self.parts["worker"] = self.stack.cluster.worker(concurrency=concurrency)
         return self.parts["worker"]
 
     def enrol(
@@ -143,12 +143,12 @@ class Rig:
         prepare: Callable[[], None] | None = None,
     ) -> Enrolment:
         """`faceline enroll SOURCE`, begun."""
-        log = self.stack.yard.folder / f"cli-{len(self._begun) + 1:02d}.log"
+        log = self.stack.cluster.folder / f"cli-{len(self._begun) + 1:02d}.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "infra.cli", "enroll", str(source), "--tenant", tenant,
                  "--json", *arguments],
-                env={**os.environ, **self.stack.yard.environment()}, stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.stack.cluster.environment()}, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=errors, text=True, preexec_fn=prepare,
             )
         self.cli = Enrolment(process, log)
@@ -160,7 +160,7 @@ class Rig:
     def batch(self, tenant_id: int | None = None) -> str:
         """The id of a tenant's newest batch; empty before there is one."""
         wanted = self.stack.credentials.tenant_id if tenant_id is None else tenant_id
-        with reading(self.stack.yard.engine) as connection:
+        with reading(self.stack.cluster.engine) as connection:
             found = connection.execute(
                 select(batches.c.id).where(batches.c.tenant_id == wanted)
                 .order_by(batches.c.created_at.desc())
@@ -176,7 +176,7 @@ class Rig:
 
     def counts(self, batch: str) -> tuple[dict[str, int], dict[str, int]]:
         """(what the batch's row counts, its items counted one by one), in one read."""
-        with reading(self.stack.yard.engine) as connection:
+        with reading(self.stack.cluster.engine) as connection:
             row = connection.execute(
                 select(batches.c["items"], *(batches.c[name] for name in STATES))
                 .where(batches.c.id == batch)
@@ -207,15 +207,15 @@ class Rig:
 
 
 @contextlib.contextmanager
-def open_rig(folder: Path, models: Path | None = None, **settings: object) -> Iterator[Rig]:
-    """A rig of which nothing but Redis runs yet."""
+def open_harness(folder: Path, models: Path | None = None, **settings: object) -> Iterator[Harness]:
+    """A harness of which nothing but Redis runs yet."""
     folder.mkdir(parents=True, exist_ok=True)
     with Stack(folder, models, **settings) as stack:
-        rig = Rig(stack)
+        harness = Harness(stack)
         try:
-            yield rig
+            yield harness
         finally:
-            rig.close()
+            harness.close()
 
 
 def usage(pid: int) -> tuple[float, float]:
@@ -244,10 +244,12 @@ def check_progress(samples: Sequence[Sample]) -> None:
             assert earlier.counts[name] <= later.counts[name], (name, earlier, later)
 
 
-def wrong_outcomes(rig: Rig, batch: str, truth: Sequence[Made]) -> list[tuple[str, str, str]]:
+def wrong_outcomes(
+    harness: Harness, batch: str, truth: Sequence[Made]
+) -> list[tuple[str, str, str]]:
     """(name, kind, outcome) of every file with another outcome than its kind has. Fails
     where an item has no file or a file no item."""
-    with reading(rig.stack.yard.engine) as connection:
+    with reading(harness.stack.cluster.engine) as connection:
         rows = connection.execute(
             select(batch_items.c.source_name, batch_items.c.state, batch_items.c.reason)
             .where(batch_items.c.batch_id == batch)
@@ -261,17 +263,17 @@ def wrong_outcomes(rig: Rig, batch: str, truth: Sequence[Made]) -> list[tuple[st
     ]
 
 
-def check_gallery(rig: Rig, batch: str, tenant_id: int | None = None) -> dict[str, int]:
+def check_gallery(harness: Harness, batch: str, tenant_id: int | None = None) -> dict[str, int]:
     """Every item has ended, each enrolled picture has one record of every kind and its
     objects, nothing is there twice and nothing is left over; the counts."""
-    tenant = rig.stack.credentials.tenant_id if tenant_id is None else tenant_id
-    counts, rows = rig.counts(batch)
+    tenant = harness.stack.credentials.tenant_id if tenant_id is None else tenant_id
+    counts, rows = harness.counts(batch)
     assert counts == rows
     assert counts["waiting"] == 0
     assert counts["items"] == sum(counts[state] for state in OUTCOMES)
-    yard = rig.stack.yard
-    Trash(yard.engine, yard.media).empty()
-    with reading(yard.engine) as connection:
+    cluster = harness.stack.cluster
+    Trash(cluster.engine, cluster.media).empty()
+    with reading(cluster.engine) as connection:
         owned = connection.execute(
             select(images.c.id, images.c.sha256, images.c.media_key)
             .where(images.c.tenant_id == tenant)
@@ -295,19 +297,19 @@ def check_gallery(rig: Rig, batch: str, tenant_id: int | None = None) -> dict[st
     assert len({row.sha256 for row in owned}) == len(owned), "a picture twice"
     assert len(cutouts) == labels == len(owned), "a picture without its one face"
     assert sorted(numbers) == list(range(1, len(numbers) + 1)), "the log has a gap"
-    _check_objects(rig, tenant, {*cutouts, *(row.media_key for row in owned)})
+    _check_objects(harness, tenant, {*cutouts, *(row.media_key for row in owned)})
     return counts
 
 
-def _check_objects(rig: Rig, tenant: int, named: set[str]) -> None:
+def _check_objects(harness: Harness, tenant: int, named: set[str]) -> None:
     """What killed processes left behind goes with the sweep, and nothing else does."""
-    yard = rig.stack.yard
+    cluster = harness.stack.cluster
 
     def kept() -> set[str]:
-        found = {item.key for item in yard.media.walk(keys.tenant_prefix(tenant))}
+        found = {item.key for item in cluster.media.walk(keys.tenant_prefix(tenant))}
         return {key for key in found if not key.startswith(keys.transient_prefix(tenant))}
 
     assert kept() >= named, "an object is missing"
-    later = Sweep(yard.engine, yard.media, lambda: 2 * GRACE_S + 10**12)
+    later = Sweep(cluster.engine, cluster.media, lambda: 2 * GRACE_S + 10**12)
     assert later.round(tenant).missing == ()
     assert kept() == named

@@ -26,7 +26,7 @@ def fill_gallery(
         for start in range(0, count, BLOCK):
             numbers = range(start + 1, min(start + BLOCK, count) + 1)
             for table, rows in zip(
-                (images, faces, vectors, changes), made_up_rows(tenant, numbers, model, first),
+                (images, faces, vectors, changes), synthetic_rows(tenant, numbers, model, first),
                 strict=True,
             ):
                 connection.execute(insert(table), rows)
@@ -35,7 +35,7 @@ def fill_gallery(
         )
 
 
-def made_up_rows(
+def synthetic_rows(
     tenant: int, numbers: range, model: VectorModel, first: int
 ) -> Iterator[Rows]:
     """Of images, faces, vectors and changes: the faces with these numbers in the log."""

@@ -13,10 +13,10 @@ import psutil
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import Running, running_stack
 from tests.conftest import missing
-from tests.waiting import PATIENCE_S
+from tests.waiting import TIMEOUT_S
 
 
-class OwnMachine:
+class LocalService:
     """``settings`` go to every command as environment variables, and no others do."""
 
     def __init__(self, folder: Path, models: Path, **settings: object) -> None:
@@ -36,7 +36,7 @@ class OwnMachine:
         """A command to its end."""
         return subprocess.run(
             [sys.executable, "-m", "infra.cli", *arguments], env=self.environment,
-            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+            capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
         )
 
     def begin(self, command: str, *arguments: str) -> subprocess.Popen[bytes]:

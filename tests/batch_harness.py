@@ -30,7 +30,7 @@ from pipeline.gallery.entering import Entered, enter
 from pipeline.jobs.model import Job, JobState
 from pipeline.media.header import PictureLimits
 from pipeline.sources.base import About, Item, Refusal
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import LEASE_S, Queue
 
 LIMITS = PictureLimits.from_settings(Settings())
@@ -80,23 +80,23 @@ def words(*names: str) -> list[tuple[str, bytes]]:
     return [(name, picture(name)) for name in names]
 
 
-class BatchRig:
+class BatchHarness:
     """One tenant's batches, with short ways to what tests do most."""
 
-    def __init__(self, shelf: Shelf, queue: Queue) -> None:
-        self.shelf = shelf
+    def __init__(self, gallery: TenantGallery, queue: Queue) -> None:
+        self.gallery = gallery
         self.queue = queue
-        self.store = BatchStore(shelf.engine, queue.clock)
+        self.store = BatchStore(gallery.engine, queue.clock)
         self.rung: list[Job] = []
 
     def submitter(self, **values: Any) -> Submitter:
         pace = Pace(**{"chunk": 2, "in_flight": 1000, "lease_s": LEASE_S, **values})
-        return Submitter(self.store, self.shelf.media, LIMITS, self.rung.extend, pace)
+        return Submitter(self.store, self.gallery.media, LIMITS, self.rung.extend, pace)
 
     def batch(self, name: str = "source", **options: Any) -> Batch:
         chosen = Options(**options)
-        mark = fingerprint_of(self.shelf.tenant, name, chosen)
-        return self.store.open(self.shelf.tenant, mark, name, chosen)[0]
+        mark = fingerprint_of(self.gallery.tenant, name, chosen)
+        return self.store.open(self.gallery.tenant, mark, name, chosen)[0]
 
     def read(self, source: Listed, name: str = "source", **values: Any) -> Batch:
         """Read a source to its end."""
@@ -136,11 +136,11 @@ class BatchRig:
             return  # cancelled
 
         def effect(connection: Any) -> None:
-            take(connection, self.shelf.tenant)
+            take(connection, self.gallery.tenant)
             waiting = lock_items(connection, job.params["batch"], job.params["items"])
             fit = [each for each in waiting if each.item.source_name not in unfit]
             entered = enter(
-                connection, self.shelf.tenant,
+                connection, self.gallery.tenant,
                 [self._enrolment(each.item, each.collections) for each in fit],
                 self.queue.clock(),
             )
@@ -155,7 +155,7 @@ class BatchRig:
         self.queue.finish(claim, {}, [], effect)
 
     def _enrolment(self, item: BatchItem, collections: tuple[str, ...]) -> Any:
-        new = self.shelf.prepare(item.sha256[:20], name=item.about.name, collections=collections)
+        new = self.gallery.prepare(item.sha256[:20], name=item.about.name, collections=collections)
         image = replace(new.image, sha256=item.sha256, media_key=item.media_key)
         return replace(new, image=image)
 
@@ -170,6 +170,6 @@ def _ended(item: BatchItem, found: Any) -> Outcome:
 
 
 @pytest.fixture
-def rig(shelf: Shelf, queue: Queue) -> BatchRig:
+def harness(gallery: TenantGallery, queue: Queue) -> BatchHarness:
     """No batch yet."""
-    return BatchRig(shelf, queue)
+    return BatchHarness(gallery, queue)

@@ -39,6 +39,7 @@ from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.trash import Trash
 from tests.bulk_photos import Kind, Made
 from tests.cluster import Process
+from tests.processes import start
 from tests.stack import Stack
 
 STATES = ("waiting", "enrolled", "duplicate", "rejected", "cancelled")
@@ -145,7 +146,7 @@ class Harness:
         """`faceline enroll SOURCE`, begun."""
         log = self.stack.cluster.folder / f"cli-{len(self._begun) + 1:02d}.log"
         with log.open("wb") as errors:
-            process = subprocess.Popen(
+            process = start(
                 [sys.executable, "-m", "infra.cli", "enroll", str(source), "--tenant", tenant,
                  "--json", *arguments],
                 env={**os.environ, **self.stack.cluster.environment()}, stdin=subprocess.DEVNULL,

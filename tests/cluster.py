@@ -34,6 +34,7 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from pipeline.operations import Params
 from pipeline.plans import PLANS
+from tests.processes import start
 from tests.secret_watch import WATCH
 from workers.dispatch import Dispatcher
 
@@ -48,7 +49,7 @@ class Process:
         WATCH.check("a command line", " ".join(arguments).encode())
         self.log = log
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process: subprocess.Popen[bytes] = start(
                 [sys.executable, *arguments],
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,

@@ -18,6 +18,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import PackMissing
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
+from tests.processes import guard
 
 pytest_plugins = [
     "tests.secret_watch", "tests.parallel", "tests.servers", "tests.databases", "tests.job_factory",
@@ -26,6 +27,11 @@ pytest_plugins = [
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = _ROOT.parent / "shared"
+
+
+def pytest_configure() -> None:
+    """Whatever this run starts dies with it. Before xdist starts its workers."""
+    guard()
 
 
 def missing(what: str) -> NoReturn:

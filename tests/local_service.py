@@ -13,6 +13,7 @@ import psutil
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import RunningStack, running_stack
 from tests.conftest import missing
+from tests.processes import start
 from tests.waiting import TIMEOUT_S
 
 
@@ -43,7 +44,7 @@ class LocalService:
         """A command that runs on; one at a time."""
         self._said = self._folder / f"{command}.log"
         with self._said.open("w") as said:
-            self._process = subprocess.Popen(
+            self._process = start(
                 [sys.executable, "-m", "infra.cli", command, *arguments], env=self.environment,
                 stdout=said, stderr=said,
             )

@@ -151,3 +151,17 @@ def installed_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def test_tests_start_processes_in_one_way() -> None:
+    elsewhere = [
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if path.is_relative_to(ROOT / "tests") and path != ROOT / "tests" / "processes.py"
+        and any(
+            isinstance(node, ast.Call) and ast.unparse(node.func) in ("subprocess.Popen", "Popen")
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    ]
+
+    assert elsewhere == [], "use tests.processes.start: it dies with the run"

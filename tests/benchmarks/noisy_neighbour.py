@@ -27,6 +27,7 @@ from pipeline.metering.limits import ALL_OPERATIONS, Limit
 from tests.benchmarks.baselines import photos
 from tests.dialect_callers import LETTERS, Caller
 from tests.face2_client import Credentials, Face2Client, base64_of
+from tests.processes import start
 from tests.stack import Stack
 
 TIMES = 10  # A's limit
@@ -76,7 +77,7 @@ def hammered(
     client: Face2Client, caller: Credentials, path: Path, rate: float, count: int, pace_s: float
 ) -> tuple[list[float], dict[str, int]]:
     """As ``calls`` beside A; what A was answered."""
-    process = subprocess.Popen(
+    process = start(
         [sys.executable, "-m", "tests.benchmarks.noisy_neighbour", "--hammer", client.url,
          "--photo", str(path), "--rate", str(rate)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

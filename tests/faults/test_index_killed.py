@@ -24,6 +24,7 @@ from pipeline.media.directory import DirectoryStore
 from tests.conftest import missing
 from tests.faults.index_victim import HOOKS
 from tests.index_source import MODEL, TENANT, FileGallery, unit_vectors
+from tests.processes import start
 
 ROUNDS = 10
 NEVER = 10**9
@@ -39,7 +40,7 @@ PASSES = {
 @contextmanager
 def victims(gallery: Path, media: Path, engine: str) -> Iterator[subprocess.Popen[str]]:
     """The process that forks index processes."""
-    process = subprocess.Popen(
+    process = start(
         [sys.executable, "-m", "tests.faults.index_victim", gallery, media, engine],
         cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         # no threads: it forks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from infra.local.processes import MAX_EARLY_DEATHS, ManagedCommand, Supervisor
 from pipeline.errors import ConfigurationError
+from tests.processes import start
 from tests.waiting import eventually
 
 TIMEOUT_S = 20.0
@@ -136,7 +136,7 @@ def test_stop_asks_first_and_kills_what_does_not_listen(
 def test_a_killed_supervisor_takes_everything_with_it(
     tmp_path: Path, whole_group: bool
 ) -> None:
-    keeper = subprocess.Popen(
+    keeper = start(
         [sys.executable, "-c", KEEPER, FAMILY, str(tmp_path / "pids")], start_new_session=True
     )
     eventually(lambda: len(pids(tmp_path)) == 2)
@@ -148,7 +148,7 @@ def test_a_killed_supervisor_takes_everything_with_it(
 
 
 def test_a_killed_guard_is_replaced_and_still_guards(tmp_path: Path) -> None:
-    keeper = subprocess.Popen([sys.executable, "-c", KEEPER, FAMILY, str(tmp_path / "pids")])
+    keeper = start([sys.executable, "-c", KEEPER, FAMILY, str(tmp_path / "pids")])
     eventually(lambda: len(pids(tmp_path)) == 2)
     (guard,) = guards_of(keeper.pid)
     os.kill(guard, signal.SIGKILL)

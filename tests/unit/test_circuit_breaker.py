@@ -8,15 +8,15 @@ from pipeline.circuit_breaker import CircuitBreaker
 def test_opens_after_a_failure_and_closes_by_itself() -> None:
     now = 100.0
     breaker = CircuitBreaker(2.0, lambda: now)
-    assert not breaker.is_open
+    assert not breaker.is_open()
     breaker.record_failure()
-    assert breaker.is_open
+    assert breaker.is_open()
     now += 1.9
-    assert breaker.is_open
+    assert breaker.is_open()
     now += 0.1
-    assert not breaker.is_open
+    assert not breaker.is_open()
     breaker.record_failure()
-    assert breaker.is_open
+    assert breaker.is_open()
 
 
 def test_tells_when_an_outage_begins_and_when_it_ends() -> None:

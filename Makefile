@@ -1,14 +1,14 @@
 # People and CI run the same commands. `make run` and `make test` need Python only.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench settings clean
+.PHONY: help run demo test check bench settings openapi openapi-tools clean
 
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
 PHOTOS ?= ../shared/faces/photos
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\n        \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\n        \2/p' $(MAKEFILE_LIST)
 
 run: runtime  ## start everything on this machine, show it on a photo, keep serving
 	@exec .venv/bin/faceline up --demo
@@ -31,8 +31,14 @@ bench: dev  ## what the queue costs, and what one idle client waits (PHOTOS=fold
 settings: runtime  ## write docs/settings.md from the settings
 	.venv/bin/faceline settings --markdown > docs/settings.md
 
+openapi: dev  ## write the reviewed copy of the OpenAPI document anew
+	.venv/bin/python -m tests.openapi_snapshot
+
+openapi-tools: dev  ## install what checks the OpenAPI document (redocly needs npm)
+	@infra/openapi_tools.sh
+
 clean:  ## remove what make and the tests made; keeps .faceline, the data
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: runtime dev

@@ -9,14 +9,14 @@ import socket
 import uvicorn
 
 from api_shim.app import Shim, make_app
-from api_shim.protocol import Places, bounded
-from pipeline.config import Settings
+from api_shim.protocol import ConnectionSlots, bounded_protocol
+from pipeline.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 # Seconds that a stopping process gives to requests in hand. Whoever waits for a job is
 # answered at once; this is for the uploads.
-GRACE_S = 10
+SHUTDOWN_GRACE_S = 10
 
 # Seconds for which an idle connection is kept: longer than the 60 of common proxies, so
 # that it is they who close it.
@@ -24,7 +24,7 @@ KEEP_ALIVE_S = 75
 
 
 # Files that a process has open beside its connections, at most.
-OTHER_FILES = 256
+OTHER_OPEN_FILES = 256
 
 
 class ReleasingServer(uvicorn.Server):
@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop" if importlib.util.find_spec("uvloop") else "asyncio",
-        http=bounded(Places(_connections(settings))),
+        http=bounded_protocol(ConnectionSlots(_connection_limit(settings))),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -55,25 +55,29 @@ def run(settings: Settings) -> None:
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
     ReleasingServer(config, shim).run()
 
 
-def _connections(settings: Settings) -> int:
+def _connection_limit(settings: Settings) -> int:
     """How many connections are kept: as many as were asked for, or as the system has open
     files for."""
     try:
         import resource  # there is none on Windows
     except ImportError:
         return settings.max_connections
-    wanted = settings.max_connections + Places(settings.max_connections).surplus + OTHER_FILES
+    wanted = (
+        settings.max_connections
+        + ConnectionSlots(settings.max_connections).overflow
+        + OTHER_OPEN_FILES
+    )
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft >= wanted:
         return settings.max_connections
-    fewer = max((soft - OTHER_FILES) * 8 // 9 - 8, 8)
+    fewer = max((soft - OTHER_OPEN_FILES) * 8 // 9 - 8, 8)
     logger.warning("Few files may be open: %d connections are kept", fewer)
     return fewer

@@ -14,18 +14,24 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackMissing
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
+from tests.processes import guard
 
 pytest_plugins = [
     "tests.secret_watch", "tests.parallel", "tests.servers", "tests.databases", "tests.job_factory",
-    "tests.gallery_factory", "tests.batch_rig", "tests.stack", "tests.picture_server",
+    "tests.gallery_factory", "tests.batch_harness", "tests.stack", "tests.picture_server",
 ]
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SHARED = _ROOT.parent / "shared"
+
+
+def pytest_configure() -> None:
+    """Whatever this run starts dies with it. Before xdist starts its workers."""
+    guard()
 
 
 def missing(what: str) -> NoReturn:

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from tests.face2_client import CALL_S, PATIENCE_S, Credentials, Json
+from tests.face2_client import CALL_S, TIMEOUT_S, Credentials, Json
 from tests.stack import Stack
 
 SERIAL = itertools.count()
@@ -33,7 +33,7 @@ class ContractClient:
 
     def finished(self, job_id: str) -> requests.Response:
         """The answer of a job, long-polled to its end."""
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + TIMEOUT_S
         while (response := self.poll(job_id)).status_code == 202:
             assert time.monotonic() < until, "the job has not ended"
         return response

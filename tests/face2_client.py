@@ -26,7 +26,7 @@ PICTURES = {"locate": ["image"], "verify": ["image1", "image2"], "features": ["i
 CALL_S = 60.0
 
 # Far more than any job of a test needs on a busy machine.
-PATIENCE_S = 90.0
+TIMEOUT_S = 90.0
 
 _SERIAL = itertools.count()
 
@@ -97,7 +97,7 @@ class Face2Client:
 
     def finished(self, job_id: str) -> requests.Response:
         """The answer of a job, long-polled to its end."""
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + TIMEOUT_S
         while (response := self.poll(job_id, wait="10")).status_code == 202:
             assert time.monotonic() < until, "the job has not ended"
         return response

@@ -83,7 +83,7 @@ def _turn(file: Path) -> int:
     return 3 if "unit" in file.parts else 2
 
 
-def once_a_run(
+def once_per_run(
     factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
 ) -> Path:
     """A file that the first process which wants it makes, for all of this run."""

@@ -59,6 +59,23 @@ def find_postgres() -> Path:
     return missing("postgres and initdb are neither on PATH nor in /usr/lib/postgresql")
 
 
+def find_redocly() -> Path:
+    """redocly, where `make openapi-tools` installs it."""
+    return _openapi_tool("redocly/node_modules/.bin/redocly")
+
+
+def find_client_generator() -> Path:
+    """openapi-python-client, where `make openapi-tools` installs it."""
+    return _openapi_tool("openapi-client/bin/openapi-python-client")
+
+
+def _openapi_tool(name: str) -> Path:
+    found = Path(__file__).resolve().parents[1] / ".tools" / name
+    if not found.exists():
+        return missing(f"there is no {found}; `make openapi-tools` installs it")
+    return found
+
+
 def postgres_account() -> str:
     """An account that may run PostgreSQL, which refuses root."""
     for name in ("postgres", "nobody"):

@@ -33,6 +33,7 @@ from minio import Minio
 
 from pipeline.sources.bucket import RETRY
 from tests.parallel import free_port
+from tests.processes import start
 from tests.programs import find_minio, find_postgres, find_redis, postgres_account
 from tests.secret_watch import WATCH
 
@@ -79,8 +80,8 @@ class Server:
             return
         user = self.user()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(part) for part in self.command()],
+            self._process = start(
+                self.command(),
                 cwd=self.directory,
                 env={**os.environ, **self.environment()},
                 stdin=subprocess.DEVNULL,

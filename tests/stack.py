@@ -18,22 +18,22 @@ import pytest
 import requests
 
 from api_shim.auth import sm2
-from pipeline.gallery.tenants import Tenant, TenantStore
+from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.encryption.vault import open_vault
 from pipeline.jobs.model import JsonObject
-from pipeline.secrets import open_vault
+from tests.cluster import READY_S, Cluster, Process, open_cluster
 from tests.conftest import missing, models_directory
 from tests.databases import open_database
 from tests.face2_client import Credentials, Face2Client
 from tests.parallel import free_port
 from tests.secret_watch import WATCH
 from tests.servers import RedisServer
-from tests.yard import READY_S, Process, Yard, open_yard
 
-MakeYard = Callable[..., Yard]
+MakeCluster = Callable[..., Cluster]
 
 
 class Stack:
-    """Settings go to every process as environment variables (see ``Yard``).
+    """Settings go to every process as environment variables (see ``Cluster``).
 
     ``worker`` and ``shim`` are the running processes, None where none was started;
     ``redis`` is this stack's own.
@@ -42,13 +42,13 @@ class Stack:
     def __init__(self, folder: Path, models: Path | None = None, **settings: object) -> None:
         self._processes = contextlib.ExitStack()
         self.redis = self._processes.enter_context(RedisServer())
-        self.yard = Yard(
+        self.cluster = Cluster(
             folder, self.redis.url, models or models_directory(), port=free_port(), **settings
         )
-        self.settings = self.yard.settings
-        self.jobs = self.yard.jobs
+        self.settings = self.cluster.settings
+        self.jobs = self.cluster.jobs
         self.url = f"http://127.0.0.1:{self.settings.port}"
-        self.tenants = TenantStore(self.yard.engine, open_vault(self.settings))
+        self.tenants = TenantStore(self.cluster.engine, open_vault(self.settings))
         self.credentials = self.add_tenant("stack")
         self.worker: Process | None = None
         self.shim: Process | None = None
@@ -63,7 +63,7 @@ class Stack:
         private_key, public_key = sm2.generate_key_pair()
         issued = self.tenants.issue_signed(tenant.id, public_key)
         numbered = self.tenants.issue_apid(tenant.id)
-        linkface = self.tenants.issue_linkface(tenant.id)
+        linkface = self.tenants.issue_api_secret(tenant.id)
         return Credentials(
             tenant_id=tenant.id,
             app_id=issued.app_id,
@@ -86,17 +86,17 @@ class Stack:
         return self.start_shim()
 
     def start_upkeep(self) -> Process:
-        return self._processes.enter_context(self.yard.upkeep())
+        return self._processes.enter_context(self.cluster.upkeep())
 
     def start_worker(self, **options: Any) -> Process:
-        self.worker = self._processes.enter_context(self.yard.worker(**options))
+        self.worker = self._processes.enter_context(self.cluster.worker(**options))
         return self.worker
 
     def start_index(self) -> Process:
-        return self._processes.enter_context(self.yard.index())
+        return self._processes.enter_context(self.cluster.index())
 
     def start_shim(self) -> Self:
-        self.shim = self._processes.enter_context(self.yard.shim())
+        self.shim = self._processes.enter_context(self.cluster.shim())
         self.wait_for_shim()
         return self
 
@@ -104,8 +104,8 @@ class Stack:
         until = time.monotonic() + READY_S
         while self.health() is None:
             assert self.shim is not None
-            assert self.shim.alive, self.yard.logs()
-            assert time.monotonic() < until, self.yard.logs()
+            assert self.shim.alive, self.cluster.logs()
+            assert time.monotonic() < until, self.cluster.logs()
             time.sleep(0.05)
 
     def health(self) -> JsonObject | None:
@@ -128,7 +128,7 @@ class Stack:
             WATCH.check_redis(self.redis.url)
         finally:
             self._processes.close()
-            self.yard.close()
+            self.cluster.close()
 
     def __enter__(self) -> Self:
         return self
@@ -147,13 +147,13 @@ def edge_models() -> Path:
 
 
 @pytest.fixture
-def make_yard(
+def make_cluster(
     tmp_path: Path, redis_server: RedisServer, new_database: dict[str, object], edge_models: Path
-) -> Iterator[MakeYard]:
+) -> Iterator[MakeCluster]:
     """Makes a queue of this test's own, without the shim. Takes settings."""
     with contextlib.ExitStack() as stack:
         yield lambda **settings: stack.enter_context(
-            open_yard(tmp_path, redis_server.url, edge_models, **new_database, **settings)
+            open_cluster(tmp_path, redis_server.url, edge_models, **new_database, **settings)
         )
 
 

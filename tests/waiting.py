@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 # Seconds for anything on a machine that is busy with other tests.
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 def eventually(
-    condition: Callable[[], object], what: str = "it happens", within_s: float = PATIENCE_S
+    condition: Callable[[], object], what: str = "it happens", within_s: float = TIMEOUT_S
 ) -> None:
     """Until ``condition`` holds; ``what`` says in a failure's message for what."""
     deadline = time.monotonic() + within_s

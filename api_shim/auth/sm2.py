@@ -56,7 +56,7 @@ def verify(public_key: str, message: bytes, signature: bytes) -> bool:
     t = (r + s) % N
     if t == 0:
         return False
-    point = _affine(_two_products(s, G, t, key))
+    point = _affine(_double_scalar_multiply(s, G, t, key))
     return point is not None and (_digest(key, message) + point[0]) % N == r
 
 
@@ -118,13 +118,13 @@ def _sm3(*parts: bytes) -> bytes:
 
 
 def _public_point(k: int) -> Point:
-    point = _affine(_two_products(k, G, 0, G))
+    point = _affine(_double_scalar_multiply(k, G, 0, G))
     if point is None:
         raise InvalidParameter("an SM2 private key is a number from 1 to n-2")
     return point
 
 
-def _two_products(k: int, first: Point, m: int, second: Point) -> Jacobian:
+def _double_scalar_multiply(k: int, first: Point, m: int, second: Point) -> Jacobian:
     """k * first + m * second in one pass over the bits (Shamir's trick)."""
     both = _affine(_add((*first, 1), second))
     addends = {1: first, 2: second, 3: both}

@@ -57,6 +57,7 @@ def describe(dialects: Iterable[Described]) -> Schema:
             "title": "faceline", "version": VERSION,
             "description": "Codes and rules: docs/api.md.",
         },
+        "servers": [{"url": "/"}],
         "tags": [
             *({"name": TITLES[dialect.name]} for dialect in served), {"name": batches.TITLE},
         ],
@@ -92,8 +93,8 @@ def _operation(letter: str, method: str, path: str, known: Operation) -> Schema:
     }
     if in_path:
         described["parameters"] = [*in_path, *described.get("parameters", ())]
-    if letter in "bd":
-        described["security"] = [{"key": []}]
+    # Documents a, c and e carry credentials among the parameters.
+    described["security"] = [{"key": []}] if letter in "bd" else []
     return described
 
 
@@ -158,7 +159,9 @@ _ANY: Schema = {"type": "object"}
 def _common(answered: Collection[str]) -> dict[str, Schema]:
     """The paths beside the documents'; ``answered`` are the statuses that a job's answer
     can have."""
-    polled = {status: respond("The answer that was waited for.", _ANY) for status in answered}
+    polled = {
+        status: respond("The answer that was waited for.", _ANY) for status in sorted(answered)
+    }
     return {
         "/jobs/{job_id}": {
             "get": {
@@ -198,6 +201,7 @@ def _common(answered: Collection[str]) -> dict[str, Schema]:
         "/health": {
             "get": {
                 "summary": "Whether requests can be taken.",
+                "security": [],
                 "responses": {
                     "200": respond("They can.", _HEALTH),
                     "503": respond("They cannot.", _HEALTH),

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.sources.base import Item, ItemRefused, Reason, Refusal
-from pipeline.sources.names import Layout, Seen, inner_path, shown
+from pipeline.sources.base import Item, ItemRefused, RefusalReason, RefusedItem
+from pipeline.sources.names import Layout, NameSet, inner_path, printable
 
 # What an archive's libraries raise on bytes that are not as they should be.
 DAMAGE = (
@@ -47,77 +47,79 @@ class ArchiveOptions:
     limits: ArchiveLimits = ArchiveLimits()
 
 
-class ArchiveOver(Exception):
+class ArchiveLimitExceeded(Exception):
     """The archive is read no further."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: RefusalReason, detail: str) -> None:
         self.reason = reason
         self.detail = detail
         super().__init__(detail)
 
 
-class Members:
+class MemberNames:
     """The members met so far: no more than the limit, no name twice."""
 
     def __init__(self, limits: ArchiveLimits) -> None:
         self._limits = limits
-        self._seen = Seen()
+        self._seen = NameSet()
         self._count = 0
 
     @property
     def count(self) -> int:
         return self._count
 
-    def step(self) -> None:
-        """One more. Raises ``ArchiveOver``."""
+    def count_member(self) -> None:
+        """One more. Raises ``ArchiveLimitExceeded``."""
         self._count += 1
         if self._count > self._limits.max_members:
-            raise ArchiveOver(
-                Reason.TOO_MANY, f"more than {self._limits.max_members} members"
+            raise ArchiveLimitExceeded(
+                RefusalReason.TOO_MANY, f"more than {self._limits.max_members} members"
             )
 
-    def named(self, name: str) -> tuple[str, ...]:
+    def path_of(self, name: str) -> tuple[str, ...]:
         """The parts of a member's path. Raises ``ItemRefused``."""
         parts = inner_path(name)
         if not self._seen.add("/".join(parts)):
-            raise ItemRefused(Reason.DUPLICATE_NAME, "an earlier member has this name")
+            raise ItemRefused(RefusalReason.DUPLICATE_NAME, "an earlier member has this name")
         return parts
 
 
 def check_unpacked(unpacked: int, packed: int, limits: ArchiveLimits) -> None:
-    """Raises ``ArchiveOver`` when ``packed`` bytes have unpacked to too many."""
+    """Raises ``ArchiveLimitExceeded`` when ``packed`` bytes have unpacked to too many."""
     if unpacked > limits.max_bytes:
-        raise ArchiveOver(Reason.BOMB, f"it unpacks to more than {limits.max_bytes} bytes")
+        raise ArchiveLimitExceeded(
+            RefusalReason.BOMB, f"it unpacks to more than {limits.max_bytes} bytes"
+        )
     if unpacked > limits.ratio_floor and unpacked > packed * limits.max_ratio:
-        raise ArchiveOver(
-            Reason.BOMB, f"{packed} bytes of it unpack to more than {unpacked}"
+        raise ArchiveLimitExceeded(
+            RefusalReason.BOMB, f"{packed} bytes of it unpack to more than {unpacked}"
         )
 
 
-def until_over(
-    path: Path, members: Members, items: Iterator[Item | Refusal]
-) -> Iterator[Item | Refusal]:
+def items_until_damage(
+    path: Path, members: MemberNames, items: Iterator[Item | RefusedItem]
+) -> Iterator[Item | RefusedItem]:
     """``items`` of the archive; where it is damaged or over its limits they end, and a
     refusal says so."""
     try:
         yield from items
-    except ArchiveOver as over:
+    except ArchiveLimitExceeded as over:
         reason, detail = over.reason, over.detail
     except DAMAGE as error:
-        reason, detail = Reason.ARCHIVE_DAMAGED, str(error) or type(error).__name__
+        reason, detail = RefusalReason.ARCHIVE_DAMAGED, str(error) or type(error).__name__
     else:
         return
-    yield Refusal(shown(path.name), reason, f"after {members.count} members: {detail}")
+    yield RefusedItem(printable(path.name), reason, f"after {members.count} members: {detail}")
 
 
 @contextmanager
-def damage_refused() -> Iterator[None]:
+def refuse_damage() -> Iterator[None]:
     """Translate what the libraries raise while one member is read."""
     try:
         yield
     except DAMAGE as error:
         detail = str(error) or type(error).__name__
-        raise ItemRefused(Reason.ARCHIVE_DAMAGED, detail) from error
+        raise ItemRefused(RefusalReason.ARCHIVE_DAMAGED, detail) from error
 
 
 def archive_kind(start: bytes) -> str | None:

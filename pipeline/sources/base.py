@@ -12,7 +12,7 @@ from pipeline.errors import MediaNotFound, MediaTooLarge
 BLOCK_BYTES = 256 * 1024
 
 
-class Reason(StrEnum):
+class RefusalReason(StrEnum):
     """Why an item is refused before anybody has looked at its picture. What the bytes
     themselves are refused for has the code of its error (``not_a_picture``, ...)."""
 
@@ -40,7 +40,7 @@ class ItemRefused(Exception):
     """This item cannot be had; the source goes on with the next. It does not leave the
     room: ``taking.take`` makes a ``Refusal`` of it."""
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    def __init__(self, reason: RefusalReason, detail: str = "") -> None:
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")
@@ -73,7 +73,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedItem:
     """Something in the source that is not taken: ``reason`` is a ``Reason`` or the code
     of an error, ``detail`` a sentence or part of one."""
 
@@ -83,7 +83,7 @@ class Refusal:
     about: About = About()
 
 
-class Source(Protocol):
+class PictureSource(Protocol):
     """Items one after the other, in an order that is the same each time."""
 
     @property
@@ -91,7 +91,7 @@ class Source(Protocol):
         """What this source is, for people."""
         ...
 
-    def items(self) -> Iterator[Item | Refusal]:
+    def items(self) -> Iterator[Item | RefusedItem]:
         """Every item, lazily, refusals among them: nothing is left out in silence and
         nothing about one item ends the iteration. Raises ``FaceError`` only when the
         whole source cannot be used (any longer)."""
@@ -102,13 +102,13 @@ class Source(Protocol):
         ...
 
 
-class Stream(Protocol):
+class ReadableStream(Protocol):
     """Something that is read forward, as a file, a member or an answer."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
-def read_at_most(stream: Stream, limit: int) -> bytes:
+def read_at_most(stream: ReadableStream, limit: int) -> bytes:
     """All of ``stream``. Raises ``ItemRefused`` once it has more than ``limit`` bytes."""
     body = bytearray()
     while block := stream.read(min(BLOCK_BYTES, limit + 1 - len(body))):
@@ -120,4 +120,4 @@ def read_at_most(stream: Stream, limit: int) -> bytes:
 
 def too_large(limit: int) -> ItemRefused:
     """The refusal of a file with more than ``limit`` bytes."""
-    return ItemRefused(Reason.TOO_LARGE, f"larger than {limit} bytes")
+    return ItemRefused(RefusalReason.TOO_LARGE, f"larger than {limit} bytes")

@@ -16,12 +16,19 @@ from minio.error import S3Error
 from minio.helpers import check_bucket_name
 from urllib3.response import BaseHTTPResponse
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import InvalidParameter, MediaUnavailable
 from pipeline.media.minio import map_minio_errors
 from pipeline.media.open import AWS_ENDPOINT
-from pipeline.sources.base import BLOCK_BYTES, Item, ItemRefused, Reason, Refusal, too_large
-from pipeline.sources.names import Layout, about_path, inner_path, shown
+from pipeline.sources.base import (
+    BLOCK_BYTES,
+    Item,
+    ItemRefused,
+    RefusalReason,
+    RefusedItem,
+    too_large,
+)
+from pipeline.sources.names import Layout, about_from_path, inner_path, printable
 
 SCHEMES = ("s3", "s3+http", "s3+https")
 
@@ -37,33 +44,33 @@ RETRY = urllib3.Retry(
 )
 
 # What S3 says also of an object that is not there to those who may not list the bucket.
-DENIED = "AccessDenied"
-DENIED_IN_A_ROW = 3
+ACCESS_DENIED = "AccessDenied"
+MAX_DENIED_IN_A_ROW = 3
 
 # What a store says of one object, so that it is no reason to end; of a bucket that is
 # not there or may not be read it is one.
-REFUSED = {
-    "NoSuchKey": Reason.NOT_FOUND,
-    DENIED: Reason.UNREADABLE,
-    "InvalidObjectState": Reason.UNREADABLE,  # in an archive that answers in hours
-    "KeyTooLongError": Reason.UNSAFE_NAME,
-    "XMinioInvalidObjectName": Reason.UNSAFE_NAME,
+REFUSED_CODES = {
+    "NoSuchKey": RefusalReason.NOT_FOUND,
+    ACCESS_DENIED: RefusalReason.UNREADABLE,
+    "InvalidObjectState": RefusalReason.UNREADABLE,  # in an archive that answers in hours
+    "KeyTooLongError": RefusalReason.UNSAFE_NAME,
+    "XMinioInvalidObjectName": RefusalReason.UNSAFE_NAME,
 }
-_CREDENTIALS = (
+_BAD_CREDENTIALS = (
     "The store of the bucket {bucket} does not take the credentials FACELINE_MEDIA_ACCESS_KEY and "
     "FACELINE_MEDIA_SECRET_KEY ({code})."
 )
-FATAL = {
+FATAL_CODES = {
     "NoSuchBucket": "There is no bucket {bucket}: make it, or correct its name.",
-    DENIED: "The bucket {bucket} may not be listed and read with these credentials: "
+    ACCESS_DENIED: "The bucket {bucket} may not be listed and read with these credentials: "
     "allow it in the bucket's policy ({code}).",
-    "InvalidAccessKeyId": _CREDENTIALS,
-    "SignatureDoesNotMatch": _CREDENTIALS,
+    "InvalidAccessKeyId": _BAD_CREDENTIALS,
+    "SignatureDoesNotMatch": _BAD_CREDENTIALS,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
+class BucketLocation:
     """A bucket and the beginning of the keys that are meant."""
 
     endpoint: str
@@ -72,7 +79,7 @@ class Location:
     secure: bool
 
 
-def parse_location(url: str) -> Location:
+def parse_location(url: str) -> BucketLocation:
     """``s3://bucket/prefix`` or ``s3+http://host:port/bucket/prefix`` (``s3+https``).
     Raises ``InvalidParameter``."""
     parts = urlsplit(url)
@@ -88,14 +95,14 @@ def parse_location(url: str) -> Location:
         check_bucket_name(bucket, strict=True)
     except ValueError as error:
         raise InvalidParameter(f"{url}: {error}") from error
-    return Location(endpoint, bucket, prefix, secure=parts.scheme != "s3+http")
+    return BucketLocation(endpoint, bucket, prefix, secure=parts.scheme != "s3+http")
 
 
 class Bucket:
     """Reads objects; it makes and changes nothing. The credentials are those of the
     media store."""
 
-    def __init__(self, location: Location, settings: Settings) -> None:
+    def __init__(self, location: BucketLocation, settings: Settings) -> None:
         self.location = location
         self._denied = 0  # objects in a row
         self._client = Minio(
@@ -116,37 +123,39 @@ class Bucket:
         """The keys below the location, sorted. Raises ``InvalidParameter`` when there is
         no such bucket or it may not be read, ``MediaUnavailable``."""
         where = self.location
-        with _errors(where.bucket):
+        with _map_errors(where.bucket):
             for found in self._client.list_objects(where.bucket, where.prefix, recursive=True):
                 yield found.object_name or ""
 
     def read(self, key: str, limit: int) -> bytes:
         """An object's bytes. Raises ``ItemRefused``, ``MediaUnavailable``."""
-        with _errors(self.location.bucket), closing(self._answer(key)) as response:
+        with _map_errors(self.location.bucket), closing(self._answer(key)) as response:
             return _body(response, limit, time.monotonic() + ANSWER_S)
 
     def _answer(self, key: str) -> BaseHTTPResponse:
         try:
             answer = self._client.get_object(self.location.bucket, key)
         except S3Error as error:
-            if error.code not in REFUSED or (error.code == DENIED and self._is_closed()):
+            if error.code not in REFUSED_CODES or (
+                error.code == ACCESS_DENIED and self._is_bucket_denied()
+            ):
                 raise
-            raise ItemRefused(REFUSED[error.code], f"{error.code}") from error
+            raise ItemRefused(REFUSED_CODES[error.code], f"{error.code}") from error
         except ValueError as error:  # minio-py's word on a key that no object can have
-            raise ItemRefused(Reason.UNSAFE_NAME, str(error)) from error
+            raise ItemRefused(RefusalReason.UNSAFE_NAME, str(error)) from error
         self._denied = 0
         return answer
 
-    def _is_closed(self) -> bool:
+    def _is_bucket_denied(self) -> bool:
         """Whether all of the bucket may not be read, rather than this one object."""
         self._denied += 1
-        if self._denied < DENIED_IN_A_ROW:
+        if self._denied < MAX_DENIED_IN_A_ROW:
             return False
         where = self.location
         try:
             next(iter(self._client.list_objects(where.bucket, where.prefix)), None)
         except S3Error as error:
-            return error.code == DENIED
+            return error.code == ACCESS_DENIED
         self._denied = 0
         return False
 
@@ -178,23 +187,23 @@ class BucketSource:
     @property
     def location(self) -> str:
         where = self._bucket.location
-        return shown(f"{where.bucket}/{where.prefix}")
+        return printable(f"{where.bucket}/{where.prefix}")
 
     def position(self) -> tuple[int, int]:
         """Unknown: a listing does not say how long it is."""
         return 0, 0
 
-    def items(self) -> Iterator[Item | Refusal]:
+    def items(self) -> Iterator[Item | RefusedItem]:
         for key in self._bucket.walk():
             if not key.endswith("/"):  # what some tools put where a folder would be
                 yield self._item(key)
 
-    def _item(self, key: str) -> Item | Refusal:
-        source_name = shown(key)
+    def _item(self, key: str) -> Item | RefusedItem:
+        source_name = printable(key)
         try:
-            about = about_path(self._parts(key), self._layout)
+            about = about_from_path(self._parts(key), self._layout)
         except ItemRefused as refused:
-            return Refusal(source_name, refused.reason, refused.detail)
+            return RefusedItem(source_name, refused.reason, refused.detail)
         return Item(source_name, about, partial(self._bucket.read, key))
 
     def _parts(self, key: str) -> tuple[str, ...]:
@@ -204,9 +213,9 @@ class BucketSource:
 
 
 @contextmanager
-def _errors(bucket: str) -> Iterator[None]:
+def _map_errors(bucket: str) -> Iterator[None]:
     try:
-        with map_minio_errors(), _fatal(bucket):
+        with map_minio_errors(), _map_fatal(bucket):
             yield
     except MediaUnavailable as error:
         cause = getattr(error.__cause__, "reason", None) or error.__cause__
@@ -220,11 +229,11 @@ def _errors(bucket: str) -> Iterator[None]:
 
 
 @contextmanager
-def _fatal(bucket: str) -> Iterator[None]:
+def _map_fatal(bucket: str) -> Iterator[None]:
     try:
         yield
     except S3Error as error:
-        if error.code in FATAL:
-            said = FATAL[error.code].format(bucket=bucket, code=error.code)
+        if error.code in FATAL_CODES:
+            said = FATAL_CODES[error.code].format(bucket=bucket, code=error.code)
             raise InvalidParameter(said) from error
         raise

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import InvalidParameter
-from pipeline.sources.base import Item, ItemRefused, Reason, Refusal
-from pipeline.sources.below import kind, open_directory, opened_root, read_file
-from pipeline.sources.names import Layout, about_path, shown
+from pipeline.sources.base import Item, ItemRefused, RefusalReason, RefusedItem
+from pipeline.sources.names import Layout, about_from_path, printable
+from pipeline.sources.safe_open import file_kind, open_directory, open_root, read_file
 
 MAX_DEPTH = 32  # folders in folders; each one open while it is read
 
@@ -27,16 +27,16 @@ class FolderSource:
 
     @property
     def location(self) -> str:
-        return shown(str(self._root))
+        return printable(str(self._root))
 
     def position(self) -> tuple[int, int]:
         """Entries of the root."""
         return self._position
 
-    def items(self) -> Iterator[Item | Refusal]:
-        with opened_root(self._root) as descriptor:
+    def items(self) -> Iterator[Item | RefusedItem]:
+        with open_root(self._root) as descriptor:
             try:
-                names = _listed(descriptor)
+                names = _sorted_names(descriptor)
             except ItemRefused as refused:
                 raise InvalidParameter(f"{self.location} cannot be read") from refused
             for number, name in enumerate(names):
@@ -44,42 +44,42 @@ class FolderSource:
                 yield from self._entry((name,), descriptor)
             self._position = (len(names), len(names))
 
-    def _entry(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | Refusal]:
+    def _entry(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | RefusedItem]:
         """One entry of the open ``directory``, with all that is below it."""
-        source_name = shown("/".join(parts))
+        source_name = printable("/".join(parts))
         try:
             mode = _mode(parts[-1], directory)
             if stat.S_ISDIR(mode):
-                yield from self._inside(parts, directory)
+                yield from self._subfolder(parts, directory)
             elif stat.S_ISREG(mode):
-                about = about_path(parts, self._layout)
+                about = about_from_path(parts, self._layout)
                 yield Item(source_name, about, partial(read_file, parts[-1], directory))
             else:
-                reason = Reason.LINK if stat.S_ISLNK(mode) else Reason.NOT_A_FILE
-                yield Refusal(source_name, reason, kind(mode))
+                reason = RefusalReason.LINK if stat.S_ISLNK(mode) else RefusalReason.NOT_A_FILE
+                yield RefusedItem(source_name, reason, file_kind(mode))
         except ItemRefused as refused:
-            yield Refusal(source_name, refused.reason, refused.detail)
+            yield RefusedItem(source_name, refused.reason, refused.detail)
 
-    def _inside(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | Refusal]:
+    def _subfolder(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | RefusedItem]:
         if len(parts) > MAX_DEPTH:
-            raise ItemRefused(Reason.TOO_DEEP, f"more than {MAX_DEPTH} folders deep")
+            raise ItemRefused(RefusalReason.TOO_DEEP, f"more than {MAX_DEPTH} folders deep")
         descriptor = open_directory(parts[-1], directory)
         try:
-            for name in _listed(descriptor):
+            for name in _sorted_names(descriptor):
                 yield from self._entry((*parts, name), descriptor)
         finally:
             os.close(descriptor)
 
 
-def _listed(descriptor: int) -> list[str]:
+def _sorted_names(descriptor: int) -> list[str]:
     try:
         return sorted(os.listdir(descriptor), key=os.fsencode)
     except OSError as error:
-        raise ItemRefused(Reason.UNREADABLE, error.strerror or "") from error
+        raise ItemRefused(RefusalReason.UNREADABLE, error.strerror or "") from error
 
 
 def _mode(name: str, directory: int) -> int:
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
     except OSError as error:
-        raise ItemRefused(Reason.UNREADABLE, error.strerror or "") from error
+        raise ItemRefused(RefusalReason.UNREADABLE, error.strerror or "") from error

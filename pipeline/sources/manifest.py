@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import InvalidParameter
-from pipeline.sources.base import About, Item, ItemRefused, Reason, Refusal
-from pipeline.sources.below import opened_root, read_below, read_file
-from pipeline.sources.names import Seen, inner_path, shown
+from pipeline.sources.base import About, Item, ItemRefused, RefusalReason, RefusedItem
+from pipeline.sources.names import NameSet, inner_path, printable
 from pipeline.sources.rows import BrokenRow, Row, as_text, csv_rows, encoding, json_rows
+from pipeline.sources.safe_open import open_root, read_below, read_file
 
 ObjectReader = Callable[[str, int], bytes]
 """(object key, most bytes) to its bytes; raises ``ItemRefused``."""
@@ -38,49 +38,49 @@ class ManifestSource:
 
     @property
     def location(self) -> str:
-        return shown(str(self._path))
+        return printable(str(self._path))
 
     def position(self) -> tuple[int, int]:
         """Bytes of the manifest."""
         return self._position
 
-    def items(self) -> Iterator[Item | Refusal]:
-        seen = Seen()
-        with _opened(self._path) as file, opened_root(self._path.parent) as folder:
+    def items(self) -> Iterator[Item | RefusedItem]:
+        seen = NameSet()
+        with _open_manifest(self._path) as file, open_root(self._path.parent) as folder:
             size = os.fstat(file.fileno()).st_size
             for row in _rows(file):
                 yield self._item(row, seen, folder)
                 self._position = (min(file.tell(), size), size)
 
-    def _item(self, row: Row | BrokenRow, seen: Seen, folder: int) -> Item | Refusal:
-        line = f"{shown(self._path.name)}:{row.line}"
+    def _item(self, row: Row | BrokenRow, seen: NameSet, folder: int) -> Item | RefusedItem:
+        line = f"{printable(self._path.name)}:{row.line}"
         if isinstance(row, BrokenRow):
-            return Refusal(line, Reason.BROKEN_ROW, row.problem)
+            return RefusedItem(line, RefusalReason.BROKEN_ROW, row.problem)
         about = About(row.name, row.collection, row.external_id, row.description)
         try:
             source_name, read = self._reader(row, folder)
         except ItemRefused as refused:
-            detail = f"{shown(row.path or row.key)}: {refused.detail}"
-            return Refusal(line, refused.reason, detail, about)
+            detail = f"{printable(row.path or row.key)}: {refused.detail}"
+            return RefusedItem(line, refused.reason, detail, about)
         if not seen.add(source_name):
             detail = f"{source_name} is named by an earlier row"
-            return Refusal(line, Reason.DUPLICATE_NAME, detail, about)
+            return RefusedItem(line, RefusalReason.DUPLICATE_NAME, detail, about)
         return Item(source_name, about, read)
 
     def _reader(self, row: Row, folder: int) -> tuple[str, Callable[[int], bytes]]:
         if row.key:
             if self._objects is None:
-                raise ItemRefused(Reason.NO_BUCKET, "no bucket is given for keys")
-            return f"key {shown(row.key)}", partial(self._objects, row.key)
+                raise ItemRefused(RefusalReason.NO_BUCKET, "no bucket is given for keys")
+            return f"key {printable(row.key)}", partial(self._objects, row.key)
         if self._anywhere:
             path = str(self._path.parent / row.path)
-            return shown(row.path), partial(read_file, path, None)
+            return printable(row.path), partial(read_file, path, None)
         try:
             parts = inner_path(row.path)
         except ItemRefused as refused:
             said = f"{refused.detail}; only --anywhere takes it"
             raise ItemRefused(refused.reason, said) from refused
-        return shown("/".join(parts)), partial(read_below, parts, folder)
+        return printable("/".join(parts)), partial(read_below, parts, folder)
 
 
 def _rows(file: BinaryIO) -> Iterator[Row | BrokenRow]:
@@ -93,7 +93,7 @@ def _rows(file: BinaryIO) -> Iterator[Row | BrokenRow]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _open_manifest(path: Path) -> Iterator[BinaryIO]:
     try:
         file = path.open("rb")
     except OSError as error:

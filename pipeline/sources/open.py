@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import InvalidParameter
-from pipeline.media.layouts import picture_format
+from pipeline.media.picture_formats import picture_format
 from pipeline.sources.archives import ArchiveOptions, archive_kind
-from pipeline.sources.base import Source
+from pipeline.sources.base import PictureSource
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.manifest import ManifestSource, ObjectReader
 from pipeline.sources.names import Layout
-from pipeline.sources.tarballs import TarSource
-from pipeline.sources.zips import ZipSource
+from pipeline.sources.tar import TarSource
+from pipeline.sources.zip import ZipSource
 
 HEAD_BYTES = 512  # a tar shows what it is in its first record
 
@@ -30,7 +30,7 @@ class SourceOptions:
     bucket: str = ""
 
 
-def open_source(location: str, options: SourceOptions, settings: Settings) -> Source:
+def open_source(location: str, options: SourceOptions, settings: Settings) -> PictureSource:
     """A folder, an archive (by its bytes), a bucket (by its URL), else a manifest.
 
     Raises ``InvalidParameter`` where there is nothing to read.

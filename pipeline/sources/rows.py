@@ -17,7 +17,7 @@ from pipeline.sources.names import MAX_NAME
 MAX_LINE = 64 * 1024  # characters; a file that is no manifest has lines without end
 MAX_TEXT = 1024  # characters of a path or a description
 
-ENDS = ("\n", "\r")
+LINE_ENDS = ("\n", "\r")
 DELIMITERS = ",;\t|"
 
 COLUMNS = {
@@ -39,7 +39,7 @@ BOMS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row's values, stripped; one of ``path`` and ``key`` is set."""
+    """A row's values, stripped; one of ``motion`` and ``key`` is set."""
 
     line: int
     path: str = ""
@@ -58,12 +58,12 @@ class BrokenRow:
     problem: str
 
 
-class _Broken(ValueError):
+class _BrokenRowError(ValueError):
     """Why a row is broken."""
 
 
 FIELDS = frozenset(field.name for field in fields(Row)) - {"line"}
-LONGEST = {"name": MAX_NAME, "collection": 128, "external_id": MAX_NAME}
+MAX_CHARACTERS = {"name": MAX_NAME, "collection": 128, "external_id": MAX_NAME}
 
 
 def encoding(start: bytes) -> str:
@@ -86,7 +86,7 @@ def as_text(file: BinaryIO, start: bytes) -> Iterator[TextIO]:
 def csv_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
     """The rows of a CSV; which of ``DELIMITERS`` it has the header shows. Raises
     ``InvalidParameter`` where no column names the file."""
-    lines = _Lines(text)
+    lines = _NumberedLines(text)
     header = _header(lines)
     delimiter = max(DELIMITERS, key=header.count)
     columns = _columns(next(csv.reader([header], delimiter=delimiter), []))
@@ -105,7 +105,7 @@ def csv_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
 
 def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
     """The rows of a file with a JSON object a line."""
-    lines = _Lines(text)
+    lines = _NumberedLines(text)
     while True:
         try:
             line = next(lines, None)
@@ -117,8 +117,8 @@ def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
             yield BrokenRow(lines.number, str(error) or type(error).__name__)
 
 
-class _Lines(Iterator[str]):
-    """Lines with their numbers; one that is too long is read over and raises ``_Broken``,
+class _NumberedLines(Iterator[str]):
+    """Lines with their numbers; one that is too long is read over and raises ``_BrokenRowError``,
     after which the next one can be had (a generator would have ended)."""
 
     def __init__(self, text: TextIO) -> None:
@@ -130,17 +130,17 @@ class _Lines(Iterator[str]):
         if not line:
             raise StopIteration
         self.number += 1
-        if len(line) < MAX_LINE or line.endswith(ENDS):
+        if len(line) < MAX_LINE or line.endswith(LINE_ENDS):
             return line
-        while line and not line.endswith(ENDS):
+        while line and not line.endswith(LINE_ENDS):
             line = self._text.readline(MAX_LINE)
-        raise _Broken(f"a line of more than {MAX_LINE} characters")
+        raise _BrokenRowError(f"a line of more than {MAX_LINE} characters")
 
 
-def _header(lines: _Lines) -> str:
+def _header(lines: _NumberedLines) -> str:
     try:
         return next(lines, "")
-    except _Broken as error:
+    except _BrokenRowError as error:
         raise InvalidParameter(f"this is no manifest: {error}") from error
 
 
@@ -160,7 +160,7 @@ def _key(cell: str) -> str:
 
 def _named(columns: list[str], cells: list[str]) -> dict[str, Any]:
     if len(cells) != len(columns):
-        raise _Broken(f"{len(cells)} cells where the header has {len(columns)}")
+        raise _BrokenRowError(f"{len(cells)} cells where the header has {len(columns)}")
     return dict(zip(columns, cells, strict=True))
 
 
@@ -168,16 +168,16 @@ def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _Broken(f"no JSON: {error.msg}") from error
+        raise _BrokenRowError(f"no JSON: {error.msg}") from error
     if not isinstance(found, dict):
-        raise _Broken("no JSON object")
+        raise _BrokenRowError("no JSON object")
     return {COLUMNS.get(_key(key), ""): value for key, value in found.items()}
 
 
 def _row(line: int, values: dict[str, Any]) -> Row:
     texts = {name: _value(name, value) for name, value in values.items() if name in FIELDS}
     if bool(texts.get("path")) == bool(texts.get("key")):
-        raise _Broken("takes either a path or a key")
+        raise _BrokenRowError("takes either a path or a key")
     return Row(line, **texts)
 
 
@@ -187,11 +187,11 @@ def _value(name: str, value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # an id that JSON has as a number
     if not isinstance(value, str):
-        raise _Broken(f"{name} is no text")
+        raise _BrokenRowError(f"{name} is no text")
     text = value.strip()
     if any("\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in text):
-        raise _Broken(f"{name} is not in the manifest's encoding: save the file as UTF-8")
-    longest = LONGEST.get(name, MAX_TEXT)
+        raise _BrokenRowError(f"{name} is not in the manifest's encoding: save the file as UTF-8")
+    longest = MAX_CHARACTERS.get(name, MAX_TEXT)
     if len(text) > longest:
-        raise _Broken(f"{name} has more than {longest} characters")
+        raise _BrokenRowError(f"{name} has more than {longest} characters")
     return text

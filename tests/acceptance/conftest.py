@@ -9,7 +9,7 @@ import pytest
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import Photos, embed_aligned
 from tests.face2_client import Json, base64_of, data_of
-from tests.parallel import once_a_run
+from tests.parallel import once_per_run
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def picture(photos: Path) -> Json:
 def lfw(test_data: Path, edge_pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Photos:
     """Every aligned photo, embedded (some 10 s)."""
     folder = test_data / "lfw_aligned"
-    kept = once_a_run(
+    kept = once_per_run(
         tmp_path_factory, "lfw.npz", lambda path: embed_aligned(folder, edge_pack, path)
     )
     return embed_aligned(folder, edge_pack, kept)

@@ -59,7 +59,7 @@ class Imports:
         """What the batch waits for, once it does."""
         until = time.monotonic() + WITHIN_S
         while not (told := self.ask("GET", batch["href"])["waits_for"]):
-            assert time.monotonic() < until, self.stack.yard.logs()
+            assert time.monotonic() < until, self.stack.cluster.logs()
             time.sleep(0.1)
         found: Json = told
         return found
@@ -83,7 +83,7 @@ class Imports:
             now = self.ask("GET", batch["href"], tenant)
             if now["status"] == "done":
                 return now
-            assert time.monotonic() < until, f"{now}\n{self.stack.yard.logs()}"
+            assert time.monotonic() < until, f"{now}\n{self.stack.cluster.logs()}"
             time.sleep(0.1)
 
     def outcomes(self, batch: Json, tenant: Credentials | None = None) -> list[tuple[str, ...]]:

@@ -18,11 +18,11 @@ import redis
 import requests
 from sqlalchemy import Row, select
 
-from pipeline.database.engine import forget_deleted, reading
+from pipeline.database.engine import purge_deleted_data, reading
 from pipeline.database.schema import METADATA, jobs, vectors
-from pipeline.keys import transient_prefix
+from pipeline.storage_keys import transient_prefix
 from tests.contract_clients import ApidClient, SearchClient, checked
-from tests.face2_client import PATIENCE_S, Json, base64_of
+from tests.face2_client import TIMEOUT_S, Json, base64_of
 from tests.group_client import FaceGroupClient
 from tests.stack import Stack
 
@@ -40,7 +40,7 @@ class Known:
     vector: bytes
 
 
-class House:
+class Harness:
     """One application with a face, and a look into what it left behind."""
 
     def __init__(self, stack: Stack, picture: str) -> None:
@@ -53,7 +53,7 @@ class House:
         self.b.add_group("g")
         person = self.d.add(self.picture, name="Somebody", facedb="g")[0]["person_id"]
         (face,) = self.b.ask("GET", "/api/faces")["face"]
-        with reading(stack.yard.engine) as connection:
+        with reading(stack.cluster.engine) as connection:
             (vector,) = connection.execute(
                 select(vectors.c.vector).where(vectors.c.tenant_id == self.tenant)
             ).scalars()
@@ -74,14 +74,14 @@ class House:
 
     def told(self) -> list[Row[Any]]:
         """The rows of this tenant's jobs."""
-        with reading(self.stack.yard.engine) as connection:
+        with reading(self.stack.cluster.engine) as connection:
             return list(connection.execute(
                 select(jobs).where(jobs.c.tenant_id == self.tenant).order_by(jobs.c.seq)
             ))
 
     def rows(self) -> dict[str, int]:
         """How many rows each table of the gallery has of this tenant."""
-        with reading(self.stack.yard.engine) as connection:
+        with reading(self.stack.cluster.engine) as connection:
             return {
                 name: len(connection.execute(
                     select(METADATA.tables[name].c.tenant_id)
@@ -92,17 +92,17 @@ class House:
 
     def objects(self) -> list[str]:
         """The kinds of objects that are kept; uploads go just behind their answers."""
-        until = time.monotonic() + PATIENCE_S
-        while list(self.stack.yard.media.walk(transient_prefix(self.tenant))):
+        until = time.monotonic() + TIMEOUT_S
+        while list(self.stack.cluster.media.walk(transient_prefix(self.tenant))):
             assert time.monotonic() < until, "an upload is still there"
             time.sleep(0.05)
         prefix = f"t{self.tenant}/"
-        return [item.key.split("/")[1] for item in self.stack.yard.media.walk(prefix)]
+        return [item.key.split("/")[1] for item in self.stack.cluster.media.walk(prefix)]
 
     def files_with_the_vector(self) -> list[str]:
         """Which files of the database hold it, once its log is emptied."""
-        forget_deleted(self.stack.yard.engine)
-        files = self.stack.yard.folder.glob("faceline.db*")
+        purge_deleted_data(self.stack.cluster.engine)
+        files = self.stack.cluster.folder.glob("faceline.db*")
         return [file.name for file in files if self.face.vector in file.read_bytes()]
 
 
@@ -117,56 +117,58 @@ def nobody_elses(picture: str, seed: int) -> str:
     return base64_of(cv2.imencode(".png", noisy)[1].tobytes())
 
 
-Deleting = Callable[[House], object]
+Deleting = Callable[[Harness], object]
 
 
 def group_in_way(way: int) -> Deleting:
     body: Json = {"deleteAllFace": way}
-    return lambda house: house.b.ask("DELETE", "/api/faceGroups/g", body)
+    return lambda harness: harness.b.ask("DELETE", "/api/faceGroups/g", body)
 
 
 # With whether the picture stays, without its face.
 WAYS: dict[str, tuple[Deleting, bool]] = {
     "a: DELETE /api/face": (
-        lambda house: checked(house.a.call("DELETE", "face", Fid=house.face.fid)), False
+        lambda harness: checked(harness.a.call("DELETE", "face", Fid=harness.face.fid)), False
     ),
-    "b: 1.3": (lambda house: house.b.ask("DELETE", f"/api/faces/{house.face.token}"), True),
-    "b: 1.4": (lambda house: house.b.ask("DELETE", f"/api/faces/image/{house.face.image}"), False),
-    "b: 1.6": (lambda house: house.b.ask("DELETE", "/api/faces/facesLib"), False),
+    "b: 1.3": (lambda harness: harness.b.ask("DELETE", f"/api/faces/{harness.face.token}"), True),
+    "b: 1.4": (
+        lambda harness: harness.b.ask("DELETE", f"/api/faces/image/{harness.face.image}"), False,
+    ),
+    "b: 1.6": (lambda harness: harness.b.ask("DELETE", "/api/faces/facesLib"), False),
     "b: 2.3, 2": (group_in_way(2), True),
     "b: 2.3, 3": (group_in_way(3), True),
     "b: 2.3, 4": (group_in_way(4), False),
     "d: delface": (
-        lambda house: checked(house.d.call("delface", person_id=house.face.person)), False
+        lambda harness: checked(harness.d.call("delface", person_id=harness.face.person)), False
     ),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_left(stack: Stack, obama: str, way: str) -> None:
-    house = House(stack, obama)
-    assert house.rows() == {"faces": 1, "vectors": 1, "bindings": 1, "images": 1}
-    assert sorted(house.objects()) == ["faces", "images"]
+    harness = Harness(stack, obama)
+    assert harness.rows() == {"faces": 1, "vectors": 1, "bindings": 1, "images": 1}
+    assert sorted(harness.objects()) == ["faces", "images"]
     # PostgreSQL keeps its files to itself: docs say when it vacuums them.
-    assert bool(house.files_with_the_vector()) is stack.settings.sql_url.startswith("sqlite")
+    assert bool(harness.files_with_the_vector()) is stack.settings.sql_url.startswith("sqlite")
     delete, keeps_picture = WAYS[way]
-    delete(house)
-    assert house.rows() == {"faces": 0, "vectors": 0, "bindings": 0, "images": int(keeps_picture)}
-    assert house.objects() == ["images"] * keeps_picture
-    check_jobs(house)
-    check_searches(house)
-    check_bytes(house)
+    delete(harness)
+    assert harness.rows() == {"faces": 0, "vectors": 0, "bindings": 0, "images": int(keeps_picture)}
+    assert harness.objects() == ["images"] * keeps_picture
+    check_jobs(harness)
+    check_searches(harness)
+    check_bytes(harness)
 
 
-def check_jobs(house: House) -> None:
+def check_jobs(harness: Harness) -> None:
     """Jobs tell nothing of the face any more, and say so in their own dialects."""
-    face = house.face
-    told = house.told()
+    face = harness.face
+    told = harness.told()
     rows = json.dumps([dict(row._mapping) for row in told])
     for secret in ("Somebody", face.token, face.person, face.image, '"face_id"', '"box"'):
         assert secret not in rows, secret
     assert all((row.result, row.params, row.media) == (None, {}, []) for row in told)
-    answers = {row.id: house.poll(row.id, row.dialect) for row in told}
+    answers = {row.id: harness.poll(row.id, row.dialect) for row in told}
     assert all(NO_SUCH_FACE[row.dialect](answers[row.id]) for row in told), answers
     assert {row.dialect for row in told} == {"a", "b", "d"}
 
@@ -178,27 +180,27 @@ NO_SUCH_FACE: dict[str, Callable[[requests.Response], bool]] = {
 }
 
 
-def check_searches(house: House) -> None:
+def check_searches(harness: Harness) -> None:
     """Neither by its likeness nor by any of its names."""
-    assert house.d.search(house.picture) == []
-    assert house.b.found(house.picture, "default") == []
-    assert house.a.faces() == []
-    fields = {"Fid": house.face.fid, "Fimg": house.picture}
-    assert house.a.code("POST", "match", **fields) == 7
-    assert house.b.refused("GET", f"/api/faces/faceToken/{house.face.token}")[0] == 104903
-    assert house.d.status("delface", person_id=house.face.person) == "PERSON_ID_NOT_EXIST"
+    assert harness.d.search(harness.picture) == []
+    assert harness.b.found(harness.picture, "default") == []
+    assert harness.a.faces() == []
+    fields = {"Fid": harness.face.fid, "Fimg": harness.picture}
+    assert harness.a.code("POST", "match", **fields) == 7
+    assert harness.b.refused("GET", f"/api/faces/faceToken/{harness.face.token}")[0] == 104903
+    assert harness.d.status("delface", person_id=harness.face.person) == "PERSON_ID_NOT_EXIST"
 
 
-def check_bytes(house: House) -> None:
+def check_bytes(harness: Harness) -> None:
     """The vector is in no file of the database, and not in Redis."""
-    until = time.monotonic() + PATIENCE_S
-    while found := house.files_with_the_vector():
+    until = time.monotonic() + TIMEOUT_S
+    while found := harness.files_with_the_vector():
         # A reader may be in the way of the log.
         assert time.monotonic() < until, found
-    broker = redis.Redis.from_url(house.stack.redis.url)
+    broker = redis.Redis.from_url(harness.stack.redis.url)
     for key in broker.scan_iter():
         kept = broker.dump(key)
-        assert kept is None or house.face.vector not in kept, key
+        assert kept is None or harness.face.vector not in kept, key
 
 
 def test_a_repeated_request_does_not_tell_either(stack: Stack, obama: str) -> None:
@@ -216,7 +218,7 @@ def test_a_repeated_request_does_not_tell_either(stack: Stack, obama: str) -> No
 
 
 def test_a_group_alone_takes_no_face_along(stack: Stack, obama: str) -> None:
-    house = House(stack, obama)
-    group_in_way(1)(house)
-    assert house.rows() == {"faces": 1, "vectors": 1, "bindings": 0, "images": 1}
-    assert len(house.d.search(house.picture)) == 1
+    harness = Harness(stack, obama)
+    group_in_way(1)(harness)
+    assert harness.rows() == {"faces": 1, "vectors": 1, "bindings": 0, "images": 1}
+    assert len(harness.d.search(harness.picture)) == 1

@@ -22,7 +22,7 @@ from tests.stack import Stack
 DAY_S = 24 * 3600.0
 
 
-class House:
+class Harness:
     """One application, as document c and as document b."""
 
     def __init__(self, stack: Stack) -> None:
@@ -30,7 +30,7 @@ class House:
         self.c = LinkfaceClient(stack)
         self.b = FaceGroupClient(stack, self.c.credentials)
         self.tenant = self.c.credentials.tenant_id
-        self.images = ImageStore(stack.yard.engine, stack.yard.media)
+        self.images = ImageStore(stack.cluster.engine, stack.cluster.media)
 
     def sent(self, picture: Path) -> str:
         """The id of a picture that is sent."""
@@ -46,13 +46,13 @@ class House:
 
     def ends(self) -> list[float | None]:
         """When each stored picture goes."""
-        with reading(self.stack.yard.engine) as connection:
+        with reading(self.stack.cluster.engine) as connection:
             mine = images.c.tenant_id == self.tenant
             return list(connection.execute(select(images.c.expires_at).where(mine)).scalars())
 
     def pass_time(self, seconds: float) -> None:
         """Let what goes go so much earlier."""
-        with writing(self.stack.yard.engine) as connection:
+        with writing(self.stack.cluster.engine) as connection:
             connection.execute(
                 update(images)
                 .where(images.c.tenant_id == self.tenant, images.c.expires_at.is_not(None))
@@ -61,17 +61,17 @@ class House:
 
     def own_ids(self) -> list[str]:
         """The ids of the stored pictures in document b."""
-        with reading(self.stack.yard.engine) as connection:
+        with reading(self.stack.cluster.engine) as connection:
             mine = images.c.tenant_id == self.tenant
             return list(connection.execute(select(images.c.image_id).where(mine)).scalars())
 
     def objects(self) -> list[str]:
-        return [item.key for item in self.stack.yard.media.walk(f"t{self.tenant}/images/")]
+        return [item.key for item in self.stack.cluster.media.walk(f"t{self.tenant}/images/")]
 
 
 @pytest.fixture
-def house(stack: Stack) -> House:
-    return House(stack)
+def harness(stack: Stack) -> Harness:
+    return Harness(stack)
 
 
 @pytest.fixture(scope="session")
@@ -84,90 +84,90 @@ def other(photos: Path) -> Path:
     return max((photos / "Gerhard_Schroeder").iterdir())
 
 
-def test_thirty_days(house: House, face: Path) -> None:
-    image_id = house.sent(face)
-    (end,) = house.ends()
+def test_thirty_days(harness: Harness, face: Path) -> None:
+    image_id = harness.sent(face)
+    (end,) = harness.ends()
     assert end is not None
     assert abs(end - time.time() - 30 * DAY_S) < 120
-    house.pass_time(29.9 * DAY_S)
-    assert house.known(image_id)
-    house.pass_time(0.2 * DAY_S)
-    assert not house.known(image_id)
+    harness.pass_time(29.9 * DAY_S)
+    assert harness.known(image_id)
+    harness.pass_time(0.2 * DAY_S)
+    assert not harness.known(image_id)
 
 
 def test_the_same_bytes_have_the_same_id_and_a_fresh_lifetime(
-    house: House, face: Path, other: Path
+    harness: Harness, face: Path, other: Path
 ) -> None:
-    image_id = house.sent(face)
-    house.pass_time(29 * DAY_S)
-    assert (house.sent(face), house.sent(other) == image_id) == (image_id, False)
-    assert len(house.objects()) == 2
-    house.pass_time(29 * DAY_S)
-    assert house.known(image_id)
+    image_id = harness.sent(face)
+    harness.pass_time(29 * DAY_S)
+    assert (harness.sent(face), harness.sent(other) == image_id) == (image_id, False)
+    assert len(harness.objects()) == 2
+    harness.pass_time(29 * DAY_S)
+    assert harness.known(image_id)
 
 
-def test_upkeep_removes_what_is_over(house: House, face: Path, other: Path) -> None:
-    gone, kept = house.sent(face), house.sent(other)
-    house.pass_time(31 * DAY_S)
-    house.sent(other)
-    ImageStore(house.stack.yard.engine, house.stack.yard.media).expire()
-    assert (house.known(gone), house.known(kept)) == (False, True)
-    assert (len(house.ends()), len(house.objects())) == (1, 1)
+def test_upkeep_removes_what_is_over(harness: Harness, face: Path, other: Path) -> None:
+    gone, kept = harness.sent(face), harness.sent(other)
+    harness.pass_time(31 * DAY_S)
+    harness.sent(other)
+    ImageStore(harness.stack.cluster.engine, harness.stack.cluster.media).expire()
+    assert (harness.known(gone), harness.known(kept)) == (False, True)
+    assert (len(harness.ends()), len(harness.objects())) == (1, 1)
 
 
-def test_lists_do_not_show_a_picture_without_a_face(house: House, face: Path) -> None:
-    image_id = house.sent(face)
-    assert house.b.ask("GET", "/api/faces?pageOffset=0&pageSize=10")["totalFaces"] == 0
-    assert ApidClient(house.stack, house.c.credentials).faces() == []
-    (named,) = house.own_ids()
-    shown = house.b.ask("GET", f"/api/faces/image/{named}")
+def test_lists_do_not_show_a_picture_without_a_face(harness: Harness, face: Path) -> None:
+    image_id = harness.sent(face)
+    assert harness.b.ask("GET", "/api/faces?pageOffset=0&pageSize=10")["totalFaces"] == 0
+    assert ApidClient(harness.stack, harness.c.credentials).faces() == []
+    (named,) = harness.own_ids()
+    shown = harness.b.ask("GET", f"/api/faces/image/{named}")
     assert shown["faceToken"] == []
-    house.b.ask("DELETE", f"/api/faces/image/{named}")
-    assert not house.known(image_id)
-    assert house.objects() == []
+    harness.b.ask("DELETE", f"/api/faces/image/{named}")
+    assert not harness.known(image_id)
+    assert harness.objects() == []
 
 
-def test_an_enrolled_picture_stays(house: House, face: Path) -> None:
+def test_an_enrolled_picture_stays(harness: Harness, face: Path) -> None:
     """Enrolment takes the row over: one picture, one object, one id in both tongues."""
-    image_id = house.sent(face)
-    enrolled = house.b.enrol(base64_of(face), description="mine")
-    assert (house.ends(), len(house.objects())) == ([None], 1)
-    house.pass_time(31 * DAY_S)
-    assert house.known(image_id)
-    assert house.known(enrolled["imageId"])
-    assert house.sent(face) == image_id
+    image_id = harness.sent(face)
+    enrolled = harness.b.enrol(base64_of(face), description="mine")
+    assert (harness.ends(), len(harness.objects())) == ([None], 1)
+    harness.pass_time(31 * DAY_S)
+    assert harness.known(image_id)
+    assert harness.known(enrolled["imageId"])
+    assert harness.sent(face) == image_id
     token = enrolled["faceToken"]
-    assert house.b.ask("GET", f"/api/faces/faceToken/{token}")["description"] == "mine"
-    assert house.b.refused("POST", "/api/faces", {"image": base64_of(face)})[0] == 104204
-    assert house.ends() == [None]
+    assert harness.b.ask("GET", f"/api/faces/faceToken/{token}")["description"] == "mine"
+    assert harness.b.refused("POST", "/api/faces", {"image": base64_of(face)})[0] == 104204
+    assert harness.ends() == [None]
 
 
-def test_an_enrolment_through_a_keeps_the_picture(house: House, face: Path) -> None:
-    image_id = house.sent(face)
-    a = ApidClient(house.stack, house.c.credentials)
+def test_an_enrolment_through_a_keeps_the_picture(harness: Harness, face: Path) -> None:
+    image_id = harness.sent(face)
+    a = ApidClient(harness.stack, harness.c.credentials)
     fid = a.enrol(base64_of(face), "somebody")
-    assert house.ends() == [None]
+    assert harness.ends() == [None]
     assert a.call("DELETE", "face", Fid=fid).json()["msg_code"] == 1
-    assert not house.known(image_id)
+    assert not harness.known(image_id)
 
 
-def test_a_callers_own_id_is_another_picture(house: House, face: Path) -> None:
+def test_a_callers_own_id_is_another_picture(harness: Harness, face: Path) -> None:
     """It stays beside the one that goes."""
-    image_id = house.sent(face)
-    enrolled = house.b.enrol(base64_of(face), imageMd5="my-own-name")
-    assert sorted(end is None for end in house.ends()) == [False, True]
-    assert house.known(enrolled["imageId"])
-    house.pass_time(31 * DAY_S)
-    assert not house.known(image_id)
-    assert house.known("my-own-name")
+    image_id = harness.sent(face)
+    enrolled = harness.b.enrol(base64_of(face), imageMd5="my-own-name")
+    assert sorted(end is None for end in harness.ends()) == [False, True]
+    assert harness.known(enrolled["imageId"])
+    harness.pass_time(31 * DAY_S)
+    assert not harness.known(image_id)
+    assert harness.known("my-own-name")
 
 
-def test_nothing_is_left_of_a_tenant(house: House, face: Path, other: Path) -> None:
-    house.c.compare(face, other)
-    stack = house.stack
-    GalleryStore(stack.yard.engine, stack.yard.media).delete_tenant(house.tenant)
-    assert list(stack.yard.media.walk(f"t{house.tenant}/")) == []
-    with reading(stack.yard.engine) as connection:
+def test_nothing_is_left_of_a_tenant(harness: Harness, face: Path, other: Path) -> None:
+    harness.c.compare(face, other)
+    stack = harness.stack
+    GalleryStore(stack.cluster.engine, stack.cluster.media).delete_tenant(harness.tenant)
+    assert list(stack.cluster.media.walk(f"t{harness.tenant}/")) == []
+    with reading(stack.cluster.engine) as connection:
         for table in (images, jobs):
-            mine = select(func.count()).where(table.c.tenant_id == house.tenant)
+            mine = select(func.count()).where(table.c.tenant_id == harness.tenant)
             assert connection.execute(mine).scalar_one() == 0

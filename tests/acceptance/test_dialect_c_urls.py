@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.databases import ONE_DATABASE
-from tests.face2_client import PATIENCE_S
+from tests.face2_client import TIMEOUT_S
 from tests.linkface_client import LinkfaceClient, failed
 from tests.stack import Stack
 
@@ -122,8 +122,8 @@ def test_nothing_that_was_fetched_is_left(c: LinkfaceClient, site: Site, fetchin
     assert c.refused(**{**urls, "image_two_url": site.url("/nobody")}) == (
         "NO_FACE_DETECTED", "image_two",
     )
-    until = time.monotonic() + PATIENCE_S
-    while list(fetching.yard.media.walk(f"t{c.credentials.tenant_id}/transient/")):
+    until = time.monotonic() + TIMEOUT_S
+    while list(fetching.cluster.media.walk(f"t{c.credentials.tenant_id}/transient/")):
         assert time.monotonic() < until, "an upload is left"
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from pipeline import keys
-from pipeline.database.engine import forget_deleted
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.datakeys import KNOWN_S, open_keys
+from pipeline import storage_keys
+from pipeline.database.engine import purge_deleted_data
+from pipeline.encryption.data_keys import CACHE_S, open_keys
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.media.open import open_media
 from tests.contract_clients import ApidClient, SearchClient
 from tests.face2_client import base64_of
@@ -24,7 +24,7 @@ from tests.group_client import FaceGroupClient
 from tests.stack import Stack
 
 # Seconds after which no process knows a destroyed key any more, and a busy machine's share.
-FORGOTTEN_S = KNOWN_S + 8.0
+FORGOTTEN_S = CACHE_S + 8.0
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +56,24 @@ def test_it_answers_and_leaves_nothing_to_read(sealed: Stack, photos: Path) -> N
     assert again["code"] == 0
 
     tenant = a.credentials.tenant_id
-    tenant_keys = open_keys(sealed.settings, sealed.yard.engine)
-    (entry,) = ChangeLog(sealed.yard.engine, tenant_keys).all_entries(tenant)
+    tenant_keys = open_keys(sealed.settings, sealed.cluster.engine)
+    (entry,) = ChangeLog(sealed.cluster.engine, tenant_keys).all_entries(tenant)
     media = open_media(sealed.settings, tenant_keys)
-    (stored,) = media.walk(keys.images_prefix(tenant))
+    (stored,) = media.walk(storage_keys.images_prefix(tenant))
     assert media.get(stored.key) == picture
     needles = {
         "the picture": picture[1000:1040],
-        "its SHA-256": keys.plain_name(picture).encode(),
+        "its SHA-256": storage_keys.plain_name(picture).encode(),
         "the vector": np.ascontiguousarray(entry.vector).tobytes()[:24],
         "the features": json.dumps(features[:3]).strip("[]").replace(" ", "").encode(),
     }
-    forget_deleted(sealed.yard.engine)
+    purge_deleted_data(sealed.cluster.engine)
     assert readable(sealed, needles) == []
     # The search itself would find them: the same in an application that is not encrypted.
     plain = sealed.add_credentials(sealed.tenants.create("plain"))
     ApidClient(sealed, plain).enrol(text)
     sealed.client(plain).call("features", {"image": text})
-    forget_deleted(sealed.yard.engine)
+    purge_deleted_data(sealed.cluster.engine)
     assert {what for what, _ in readable(sealed, needles)} == set(needles)
 
 
@@ -81,7 +81,7 @@ def readable(stack: Stack, needles: dict[str, bytes]) -> list[tuple[str, str]]:
     """What of it stands in clear in a file of the service or in Redis."""
     places = {
         str(path): path.read_bytes()
-        for path in stack.yard.folder.rglob("*") if path.is_file()
+        for path in stack.cluster.folder.rglob("*") if path.is_file()
     }
     with Redis.from_url(stack.redis.url) as redis:
         places["Redis"] = b"\n".join(redis.dump(key) or b"" for key in redis.scan_iter())
@@ -98,7 +98,7 @@ def test_a_destroyed_key_takes_all_with_it_in_seconds(sealed: Stack, obama: str)
     name = sealed.tenants.get(a.credentials.tenant_id).name
     assert a.call("GET", "singleface", Fid=fid).json()["msg_code"] == 1
 
-    sealed.yard.command("secrets", "destroy-tenant-key", name, "--yes")
+    sealed.cluster.command("secrets", "destroy-tenant-key", name, "--yes")
 
     assert a.call("GET", "singleface", Fid=fid).json()["msg_code"] != 1
     # Let in again, it has nothing: no process serves from what it knew.

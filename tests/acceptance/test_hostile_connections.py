@@ -262,14 +262,14 @@ def test_the_slow_are_cut_off(idle_stack: Stack) -> None:
 def test_one_connection_too_many(idle_stack: Stack) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    shim = idle_stack.yard.shim(port=port, max_connections=8)
+    shim = idle_stack.cluster.shim(port=port, max_connections=8)
     with shim, contextlib.ExitStack() as crowd:
         until = time.monotonic() + 60
         while True:
             with contextlib.suppress(ConnectionError):
                 if ask(url, "GET", "/health").status == 200:
                     break
-            assert shim.alive, idle_stack.yard.logs()
+            assert shim.alive, idle_stack.cluster.logs()
             assert time.monotonic() < until
             time.sleep(0.1)
         silent = [crowd.enter_context(connect(url)) for _ in range(30)]

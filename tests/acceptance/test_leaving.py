@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 
 from tests.databases import LAST_DATABASE, ONE_DATABASE
-from tests.face2_client import PATIENCE_S, Json
+from tests.face2_client import TIMEOUT_S, Json
 from tests.stack import Stack
 
 
@@ -27,7 +27,7 @@ def test_a_client_that_leaves_does_not_end_its_job(idle_stack: Stack, picture: J
             b"POST /face2/locate HTTP/1.1\r\nHost: x\r\nIdempotency-Key: " + key.encode()
             + b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
         )
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + TIMEOUT_S
         while idle_stack.jobs.by_idempotency_key(client.credentials.tenant_id, key) is None:
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -48,14 +48,14 @@ def test_a_stopping_shim_answers_who_waits(
         answers: list[requests.Response] = []
         thread = threading.Thread(target=lambda: answers.append(client.call("locate", picture)))
         thread.start()
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + TIMEOUT_S
         while not stack.jobs.counts() and time.monotonic() < until:
             time.sleep(0.02)
         time.sleep(0.2)
         assert stack.shim is not None
         stopped_at = time.monotonic()
         stack.shim.stop()
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
         assert time.monotonic() - stopped_at < 15
         assert answers[0].status_code == 202
         # The job outlives the shim: another one knows it.
@@ -86,7 +86,7 @@ def test_who_holds_a_cancelled_job_is_answered_at_once(
         time.sleep(0.5)  # by then they wait; if not, they are answered all the same
         client.cancel(job_id)
         for thread in threads:
-            thread.join(PATIENCE_S)
+            thread.join(TIMEOUT_S)
         assert [answer.json()["code"] for answer in answers] == [9999, 9999]
         assert answers[0].content == answers[1].content
 
@@ -105,7 +105,7 @@ def test_answers_come_without_redis_wake_ups(
         thread.start()
         time.sleep(0.3)
         stack.jobs.cancel(client.credentials.tenant_id, job_id)
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
         stack.redis.thaw()
         assert answers[0].json()["code"] == 9999
 

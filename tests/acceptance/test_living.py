@@ -206,7 +206,7 @@ def test_99_a_face_of_another_pack(
 ) -> None:
     """The service cannot compare, though clip and face are good: held and polled alike."""
     face = client.enrol(base64_of(jpeg(material.live(55, 56)[0])))
-    with writing(stack.yard.engine) as connection:
+    with writing(stack.cluster.engine) as connection:
         other = update(vectors).where(vectors.c.face_id == face).values(pack="another")
         connection.execute(other)
     held = client.call("POST", "living", Fid=face, Action=1, Fvideo=blink)

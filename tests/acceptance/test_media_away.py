@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from pipeline.keys import media_hash
+from pipeline.storage_keys import media_hash
 from tests.databases import ONE_DATABASE
 from tests.face2_client import Face2Client, base64_of
 from tests.servers import MinioServer
@@ -19,7 +19,7 @@ from tests.stack import Stack
 # What the issue asks of a refusal, in seconds.
 SOON_S = 5.0
 
-PATIENCE_S = 90.0
+TIMEOUT_S = 90.0
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_submits_are_refused_and_accepted_jobs_finish(
     for job_id in accepted:
         assert client.finished(job_id).json()["code"] == 0
     again = client.signed({"image": faces[0], "serial": 99})
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + TIMEOUT_S
     while client.send("features", again).status_code == 503 and time.monotonic() < until:
         time.sleep(0.1)
     assert client.send("features", again).json()["code"] == 9801  # it was accepted, once
@@ -102,7 +102,7 @@ def refuse_soon(stack: Stack, faces: list[str]) -> None:
 
 def wait_for_tries(stack: Stack, job_ids: list[str]) -> None:
     """Until a worker has tried some of the jobs and given them back."""
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
         jobs = [stack.jobs.find(job_id) for job_id in job_ids]
         if any(job is not None and (job.error or {}).get("code") == "media_unavailable"
@@ -114,8 +114,8 @@ def wait_for_tries(stack: Stack, job_ids: list[str]) -> None:
 
 def whole(stack: Stack) -> int:
     """How many objects the store has; every one has the bytes that its name promises."""
-    stored = list(stack.yard.media.walk(""))
+    stored = list(stack.cluster.media.walk(""))
     for found in stored:
-        assert len(stack.yard.media.get(found.key)) == found.size
+        assert len(stack.cluster.media.get(found.key)) == found.size
         assert len(media_hash(found.key)) == 64
     return len(stored)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.face2_client import PATIENCE_S, Json, base64_of, data_of
+from tests.face2_client import TIMEOUT_S, Json, base64_of, data_of
 from tests.stack import Stack
 
 ASYNC = {"Prefer": "respond-async"}
@@ -206,7 +206,7 @@ def at_once(calls: list[Callable[[], None]]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE_S)
+        thread.join(TIMEOUT_S)
 
 
 def test_request_ids(stack: Stack, picture: Json) -> None:

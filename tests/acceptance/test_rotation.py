@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import requests
 
+from tests.dialect_callers import LETTERS, Caller
 from tests.face2_client import Credentials, Face2Client
-from tests.five_callers import LETTERS, Caller
 from tests.parallel import free_port
 from tests.stack import Stack
 
@@ -40,14 +40,14 @@ def loaded(tmp_path: Path, edge_models: Path) -> Iterator[tuple[Stack, list[str]
     ):
         stack.start_shim()
         port = free_port()
-        processes.enter_context(stack.yard.shim(port=port))
+        processes.enter_context(stack.cluster.shim(port=port))
         urls = [stack.url, f"http://127.0.0.1:{port}"]
         until = time.monotonic() + STEP_S
         while True:
             with contextlib.suppress(requests.RequestException):
                 requests.get(f"{urls[1]}/health", timeout=5)
                 break
-            assert time.monotonic() < until, stack.yard.logs()
+            assert time.monotonic() < until, stack.cluster.logs()
             time.sleep(0.05)
         yield stack, urls
 
@@ -112,29 +112,29 @@ class Load:
 def test_no_request_with_a_live_secret_fails(loaded: tuple[Stack, list[str]]) -> None:
     stack, urls = loaded
     picture = small_picture()
-    created = json.loads(stack.yard.command("apps", "create", "load", "--sm2", "--json"))
+    created = json.loads(stack.cluster.command("apps", "create", "load", "--sm2", "--json"))
     old = credentials_of(stack, created)
     with Load(urls, picture, old) as load:
         load.go_on()
-        stack.yard.command("secrets", "rotate")
+        stack.cluster.command("secrets", "rotate")
         load.go_on()
-        issued = stack.yard.command("apps", "rotate", "load", "--sm2", "--keep", "1", "--json")
+        issued = stack.cluster.command("apps", "rotate", "load", "--sm2", "--keep", "1", "--json")
         new = credentials_of(stack, json.loads(issued))
         load.live = [old, new]
         load.go_on()
-        stack.yard.command("secrets", "rotate")
+        stack.cluster.command("secrets", "rotate")
         load.go_on()
         load.live = [new]
         load.go_on()
-        stack.yard.command("apps", "rotate", "load", "--finish")
-        stack.yard.command("secrets", "retire")
+        stack.cluster.command("apps", "rotate", "load", "--finish")
+        stack.cluster.command("secrets", "retire")
         load.go_on()
     assert load.failures == []
     assert (new.app_id, new.apid, new.api_id) == (old.app_id, old.apid, old.api_id)
 
     for letter in LETTERS:
         assert Caller(letter, urls[0], old).job(picture).status_code != ACCEPTED, letter
-    status = json.loads(stack.yard.command("secrets", "status", "--json"))
+    status = json.loads(stack.cluster.command("secrets", "status", "--json"))
     (current,) = status["keys"]
     assert {key for counts in status["sealed"].values() for key in counts} == {current}
     assert status["encrypted"]["load"] == "on"

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.jobs.model import Job, JobState
 from pipeline.plans import PLANS, Stage
+from tests.cluster import Cluster
 from tests.databases import ONE_DATABASE
-from tests.stack import MakeYard
-from tests.yard import Yard
+from tests.stack import MakeCluster
 
 pytestmark = ONE_DATABASE
 
@@ -34,20 +34,20 @@ def work(test_data: Path) -> list[Work]:
     return made
 
 
-def run_all(yard: Yard, work: list[Work]) -> list[Job]:
-    return yard.wait([yard.submit(operation, *pictures) for operation, pictures in work], 180)
+def run_all(cluster: Cluster, work: list[Work]) -> list[Job]:
+    return cluster.wait([cluster.submit(operation, *pictures) for operation, pictures in work], 180)
 
 
 @pytest.mark.heavy
-def test_staged_equals_fused(make_yard: MakeYard, work: list[Work]) -> None:
-    yard = make_yard()
-    with yard.upkeep():
+def test_staged_equals_fused(make_cluster: MakeCluster, work: list[Work]) -> None:
+    cluster = make_cluster()
+    with cluster.upkeep():
         with (
-            yard.worker("decode", 1) as decode,
-            yard.worker("detect", 1) as detect,
-            yard.worker("embed", 1) as embed,
+            cluster.worker("decode", 1) as decode,
+            cluster.worker("detect", 1) as detect,
+            cluster.worker("embed", 1) as embed,
         ):
-            staged = run_all(yard, work)
+            staged = run_all(cluster, work)
             check_each_stage_at_its_worker(
                 staged,
                 {
@@ -56,8 +56,8 @@ def test_staged_equals_fused(make_yard: MakeYard, work: list[Work]) -> None:
                     Stage.EMBED: set(embed.children()),
                 },
             )
-        with yard.worker():
-            fused = run_all(yard, work)
+        with cluster.worker():
+            fused = run_all(cluster, work)
     check_fused(fused)
     for one, other in zip(staged, fused, strict=True):
         check_equal(one, other)

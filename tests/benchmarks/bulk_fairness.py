@@ -26,9 +26,9 @@ from typing import Any
 
 import requests
 
-from tests.benchmarks.yardsticks import photos
+from tests.benchmarks.baselines import photos
+from tests.bulk_harness import Enrolment, Harness, open_harness
 from tests.bulk_photos import Recipe, write
-from tests.bulk_rig import Enrolment, Rig, open_rig
 from tests.face2_client import Face2Client, base64_of
 
 WARM_CALLS = 20
@@ -41,12 +41,12 @@ LIMIT_S = 1800.0
 class Caller:
     """One person who waits for each answer; milliseconds by operation."""
 
-    def __init__(self, rig: Rig, photo: Path, pace_s: float) -> None:
-        credentials = rig.stack.credentials
-        self._client = Face2Client(rig.stack.url, credentials)
+    def __init__(self, harness: Harness, photo: Path, pace_s: float) -> None:
+        credentials = harness.stack.credentials
+        self._client = Face2Client(harness.stack.url, credentials)
         self._photo = base64_of(photo)
         self._bytes = base64.b64encode(photo.read_bytes()).decode()
-        self._search = f"{rig.stack.url}/v1/searchface"
+        self._search = f"{harness.stack.url}/v1/searchface"
         self._key = {"X-API-Key": credentials.api_key}
         self._session = requests.Session()
         self._pace_s = pace_s
@@ -77,12 +77,12 @@ class Caller:
         assert answer.json()["status"] in {"OK", "NO_SIMILAR_FACE"}, answer.text
 
 
-def start(rig: Rig) -> None:
-    rig.start_workers()
-    rig.start_bulk()
-    rig.start_upkeep()
-    rig.start_index()
-    rig.start_shim()
+def start(harness: Harness) -> None:
+    harness.start_workers()
+    harness.start_bulk()
+    harness.start_upkeep()
+    harness.start_index()
+    harness.start_shim()
 
 
 def waiting(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -93,14 +93,14 @@ def waiting(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     idle: dict[str, list[float]] = {"locate": [], "search": []}
     beside: dict[str, list[float]] = {"locate": [], "search": []}
     done, seconds = 0, 0.0
-    with open_rig(folder / "rig") as rig:
-        start(rig)
-        caller = Caller(rig, photos(options.faces / "photos")[0], options.pace)
-        _bulk(rig, sources.pop(), lambda: None)  # everything is loaded
+    with open_harness(folder / "harness") as harness:
+        start(harness)
+        caller = Caller(harness, photos(options.faces / "photos")[0], options.pace)
+        _bulk(harness, sources.pop(), lambda: None)  # everything is loaded
         caller.calls(WARM_CALLS, 0.0)
         for source in sources:
             _add(idle, caller.calls(options.calls))
-            measured = _bulk(rig, source, lambda: _add(beside, caller.calls(options.calls)))
+            measured = _bulk(harness, source, lambda: _add(beside, caller.calls(options.calls)))
             done, seconds = done + measured[0], seconds + measured[1]
     found: dict[str, Any] = {"bulk_photos_per_s": round(done / seconds, 1)}
     for name in idle:
@@ -114,35 +114,35 @@ def waiting(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return found
 
 
-def _bulk(rig: Rig, source: Path, meanwhile: Callable[[], None]) -> tuple[int, float]:
+def _bulk(harness: Harness, source: Path, meanwhile: Callable[[], None]) -> tuple[int, float]:
     """Run ``meanwhile`` while the source is enrolled; (photos, seconds) of that time. What
     is left of the source afterwards is given up."""
-    earlier = rig.batch()
-    cli = rig.enrol(source)
-    batch = _begun(rig, cli, earlier)
-    before, began = _ended(rig, batch), time.monotonic()
+    earlier = harness.batch()
+    cli = harness.enrol(source)
+    batch = _begun(harness, cli, earlier)
+    before, began = _ended(harness, batch), time.monotonic()
     meanwhile()
-    done, seconds = _ended(rig, batch) - before, time.monotonic() - began
+    done, seconds = _ended(harness, batch) - before, time.monotonic() - began
     assert cli.running, "the source was too small: more --photos or fewer --calls"
     cli.process.send_signal(signal.SIGINT)
     cli.process.communicate(timeout=60)
-    while sum(rig.stack.jobs.counts().get(state, 0) for state in ("running", "queued")):
+    while sum(harness.stack.jobs.counts().get(state, 0) for state in ("running", "queued")):
         time.sleep(POLL_S)
     return done, seconds
 
 
-def _begun(rig: Rig, cli: Enrolment, earlier: str) -> str:
+def _begun(harness: Harness, cli: Enrolment, earlier: str) -> str:
     """The batch of ``cli``, once items of it have ended."""
     until = time.monotonic() + LIMIT_S
-    while (batch := rig.batch()) in ("", earlier) or _ended(rig, batch) < BEGUN:
+    while (batch := harness.batch()) in ("", earlier) or _ended(harness, batch) < BEGUN:
         assert cli.running, cli.log.read_text()[-2000:]
-        assert time.monotonic() < until, rig.stack.yard.logs()
+        assert time.monotonic() < until, harness.stack.cluster.logs()
         time.sleep(POLL_S)
     return batch
 
 
-def _ended(rig: Rig, batch: str) -> int:
-    counts = rig.counts(batch)[0]
+def _ended(harness: Harness, batch: str) -> int:
+    counts = harness.counts(batch)[0]
     return counts["items"] - counts["waiting"]
 
 
@@ -153,19 +153,19 @@ def tenants(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     sizes = {"small": options.small, "large": options.large}
     for number, (name, source) in enumerate(sources.items()):
         write(source, Recipe(sizes[name], options.seed + 100 + number), options.aligned)
-    with open_rig(folder / "tenants") as rig:
-        start(rig)
-        ids = {name: rig.stack.add_tenant(name).tenant_id for name in sources}
+    with open_harness(folder / "tenants") as harness:
+        start(harness)
+        ids = {name: harness.stack.add_tenant(name).tenant_id for name in sources}
         # The large one first: it may fill the queue.
-        running = {name: rig.enrol(sources[name], tenant=name) for name in ("large", "small")}
+        running = {name: harness.enrol(sources[name], tenant=name) for name in ("large", "small")}
         began = time.monotonic()
         while running["small"].running:
             assert running["large"].running, running["large"].log.read_text()[-2000:]
-            assert time.monotonic() < began + LIMIT_S, rig.stack.yard.logs()
+            assert time.monotonic() < began + LIMIT_S, harness.stack.cluster.logs()
             time.sleep(POLL_S)
         seconds = time.monotonic() - began
-        large = _ended(rig, rig.batch(ids["large"]))
-        small = _ended(rig, rig.batch(ids["small"]))
+        large = _ended(harness, harness.batch(ids["large"]))
+        small = _ended(harness, harness.batch(ids["small"]))
         running["large"].kill()
     assert small == options.small, running["small"].log.read_text()[-2000:]
     return {

@@ -28,10 +28,10 @@ from typing import Any
 import redis
 from sqlalchemy import Table, insert, select, update
 
-from pipeline import keys
-from pipeline.batches.model import ItemState, NewItem, Options
+from pipeline import storage_keys
+from pipeline.batches.model import BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import (
     batch_items,
@@ -43,9 +43,9 @@ from pipeline.sessions import registry
 from pipeline.sources.base import About
 from pipeline.types import VectorModel
 from tests.benchmarks.chart import Axis, line_chart, save
+from tests.bulk_harness import Harness, open_harness, usage
 from tests.bulk_photos import FACES, Recipe, pictures, write
-from tests.bulk_rig import Rig, open_rig, usage
-from tests.made_up import BLOCK, fill_gallery
+from tests.synthetic_gallery import BLOCK, fill_gallery
 from workers.queues import queue_name
 
 POLL_S = 0.1
@@ -63,47 +63,47 @@ DEFAULTS = {
 # Filling -----------------------------------------------------------------------
 
 
-def _model(rig: Rig) -> VectorModel:
-    info = registry.choose(rig.stack.settings)
+def _model(harness: Harness) -> VectorModel:
+    info = registry.choose(harness.stack.settings)
     return VectorModel(info.name, info.recognition_model, info.dimension)
 
 
-def fill_queue(rig: Rig, count: int) -> None:
+def fill_queue(harness: Harness, count: int) -> None:
     """``count`` jobs, with their messages, at a stage that nobody serves."""
-    tenant = rig.stack.add_tenant("waiting").tenant_id
+    tenant = harness.stack.add_tenant("waiting").tenant_id
     ids = [f"{number:032x}" for number in range(count)]
-    _insert_all(rig, jobs, [_job(tenant, "features", Stage.DECODE, each) for each in ids])
-    rig.stack.yard.dispatcher.ring(ids[0], Stage.DECODE)
-    _copy_message(rig, Stage.DECODE, count - 1)
+    _insert_all(harness, jobs, [_job(tenant, "features", Stage.DECODE, each) for each in ids])
+    harness.stack.cluster.dispatcher.publish(ids[0], Stage.DECODE)
+    _copy_message(harness, Stage.DECODE, count - 1)
 
 
-def fill_backlog(rig: Rig, count: int, photos: Sequence[bytes]) -> str:
+def fill_backlog(harness: Harness, count: int, photos: Sequence[bytes]) -> str:
     """``count`` items that wait, each with a job of its own; those that are worked off
     have photos. The batch's id."""
-    yard, tenant = rig.stack.yard, rig.stack.credentials.tenant_id
-    store = BatchStore(yard.engine)
-    batch, _ = store.open(tenant, "0" * 64, "made up", Options())
-    batch = store.take_over(batch.id, "growth", 3600.0)
-    fresh = [_item(rig, batch.id, number, data) for number, data in enumerate(photos, 1)]
-    yard.dispatcher.ring_all(store.add(batch, "growth", fresh, chunk=1).jobs)
+    cluster, tenant = harness.stack.cluster, harness.stack.credentials.tenant_id
+    store = BatchStore(cluster.engine)
+    batch, _ = store.open(tenant, "0" * 64, "made up", BatchOptions())
+    batch = store.acquire(batch.id, "growth", 3600.0)
+    fresh = [_item(harness, batch.id, number, data) for number, data in enumerate(photos, 1)]
+    cluster.dispatcher.publish_all(store.add(batch, "growth", fresh, chunk_size=1).jobs)
     rest = [(number, f"{number:032x}") for number in range(len(photos) + 1, count + 1)]
-    _insert_all(rig, jobs, [_job(tenant, "bulk", Stage.BULK, each) for _, each in rest])
-    _insert_all(rig, batch_items, [
+    _insert_all(harness, jobs, [_job(tenant, "bulk", Stage.BULK, each) for _, each in rest])
+    _insert_all(harness, batch_items, [
         {"batch_id": batch.id, "number": number, "tenant_id": tenant, "state": "waiting",
          "name_mark": number.to_bytes(16), "source_name": f"{number}.jpg", "job_id": each}
         for number, each in rest
     ])
-    with writing(yard.engine) as connection:
+    with writing(cluster.engine) as connection:
         connection.execute(
             update(batches).where(batches.c.id == batch.id).values(items=count, waiting=count)
         )
-    _copy_message(rig, Stage.BULK, len(rest))
+    _copy_message(harness, Stage.BULK, len(rest))
     return batch.id
 
 
-def _insert_all(rig: Rig, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+def _insert_all(harness: Harness, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     for start in range(0, len(rows), BLOCK):
-        with writing(rig.stack.yard.engine) as connection:
+        with writing(harness.stack.cluster.engine) as connection:
             connection.execute(insert(table), rows[start : start + BLOCK])
 
 
@@ -116,9 +116,9 @@ def _job(tenant: int, operation: str, stage: Stage, job_id: str) -> dict[str, An
     }
 
 
-def _copy_message(rig: Rig, stage: Stage, count: int) -> None:
+def _copy_message(harness: Harness, stage: Stage, count: int) -> None:
     """Lengthen a queue by messages that nobody will get to read."""
-    client, queue = redis.Redis.from_url(rig.stack.redis.url), queue_name(stage)
+    client, queue = redis.Redis.from_url(harness.stack.redis.url), queue_name(stage)
     message = client.lindex(queue, 0)
     assert isinstance(message, bytes)
     for start in range(0, count, BLOCK):
@@ -126,13 +126,13 @@ def _copy_message(rig: Rig, stage: Stage, count: int) -> None:
     client.close()
 
 
-def _item(rig: Rig, batch: str, number: int, data: bytes) -> NewItem:
-    media, tenant = rig.stack.yard.media, rig.stack.credentials.tenant_id
-    key = keys.image_media(tenant, f"{batch}.{number}", media.name(tenant, data))
+def _item(harness: Harness, batch: str, number: int, data: bytes) -> NewItem:
+    media, tenant = harness.stack.cluster.media, harness.stack.credentials.tenant_id
+    key = storage_keys.image_media(tenant, f"{batch}.{number}", media.name(tenant, data))
     media.put(key, data)
     return NewItem(
         number=number, source_name=f"{number}.jpg", about=About(name=f"person {number}"),
-        state=ItemState.WAITING, sha256=keys.media_hash(key), media_key=key, size=len(data),
+        state=ItemState.WAITING, sha256=storage_keys.media_hash(key), media_key=key, size=len(data),
         width=250, height=250,
     )
 
@@ -140,66 +140,66 @@ def _item(rig: Rig, batch: str, number: int, data: bytes) -> NewItem:
 # Measuring ---------------------------------------------------------------------
 
 
-def cpu_s(rig: Rig) -> dict[str, float]:
+def cpu_s(harness: Harness) -> dict[str, float]:
     """Processor seconds by part so far."""
-    return {name: usage(pid)[1] for name, pid in rig.pids().items()}
+    return {name: usage(pid)[1] for name, pid in harness.pids().items()}
 
 
-def cost_of(rig: Rig, source: Path) -> tuple[int, dict[str, float]]:
+def cost_of(harness: Harness, source: Path) -> tuple[int, dict[str, float]]:
     """(items, processor seconds by part) of one command, from its first item to the end of
     the last, the index's to follow included; seconds by the clock of the same (`wall`), and
     with the start of the command (`whole`). What it takes to start, and to search
     the batch for doubles when it is done (`after`), is paid once a batch."""
     started = time.monotonic()
-    earlier, cli = rig.batch(), rig.enrol(source)
-    while (batch := rig.batch()) in ("", earlier) or not rig.counts(batch)[0]["items"]:
+    earlier, cli = harness.batch(), harness.enrol(source)
+    while (batch := harness.batch()) in ("", earlier) or not harness.counts(batch)[0]["items"]:
         assert cli.running, cli.log.read_text()[-2000:]
         time.sleep(POLL_S)
-    before, began = cpu_s(rig), time.monotonic()
-    while cli.running and not _all_ended(rig, batch):
+    before, began = cpu_s(harness), time.monotonic()
+    while cli.running and not _all_ended(harness, batch):
         time.sleep(POLL_S)
-    done, ended = cpu_s(rig), time.monotonic()
+    done, ended = cpu_s(harness), time.monotonic()
     cli.wait()
     time.sleep(SETTLE_S)
-    last = cpu_s(rig)
+    last = cpu_s(harness)
     spent = {part: done[part] - before[part] for part in before if part in done}
     if "index" in spent:
         spent["index"] += last["index"] - done["index"]
     spent["wall"], spent["whole"] = ended - began, ended - started
     spent["after"] = sum(last[part] - done[part] for part in last if part != "index")
-    return rig.counts(batch)[0]["items"], spent
+    return harness.counts(batch)[0]["items"], spent
 
 
-def _all_ended(rig: Rig, batch: str) -> bool:
-    with reading(rig.stack.yard.engine) as connection:
+def _all_ended(harness: Harness, batch: str) -> bool:
+    with reading(harness.stack.cluster.engine) as connection:
         row = connection.execute(
             select(batches.c.waiting, batches.c.exhausted).where(batches.c.id == batch)
         ).one()
     return row.exhausted and not row.waiting
 
 
-def worked_off(rig: Rig, batch: str, count: int) -> tuple[int, dict[str, float]]:
+def worked_off(harness: Harness, batch: str, count: int) -> tuple[int, dict[str, float]]:
     """As ``cost_of``, of ``count`` items that wait already."""
-    rig.start_bulk()
-    _await(rig, batch, _ended(rig, batch) + count // 4)  # everything is loaded
-    first, before, began = _ended(rig, batch), cpu_s(rig), time.monotonic()
-    _await(rig, batch, first + count)
-    last, after = _ended(rig, batch), cpu_s(rig)
+    harness.start_bulk()
+    _await(harness, batch, _ended(harness, batch) + count // 4)  # everything is loaded
+    first, before, began = _ended(harness, batch), cpu_s(harness), time.monotonic()
+    _await(harness, batch, first + count)
+    last, after = _ended(harness, batch), cpu_s(harness)
     spent = {part: after[part] - before[part] for part in before}
     spent["wall"] = time.monotonic() - began
-    rig.parts.pop("bulk").stop()
+    harness.parts.pop("bulk").stop()
     return last - first, spent
 
 
-def _await(rig: Rig, batch: str, ended: int) -> None:
+def _await(harness: Harness, batch: str, ended: int) -> None:
     until = time.monotonic() + LIMIT_S
-    while _ended(rig, batch) < ended:
-        assert time.monotonic() < until, rig.stack.yard.logs()
+    while _ended(harness, batch) < ended:
+        assert time.monotonic() < until, harness.stack.cluster.logs()
         time.sleep(POLL_S)
 
 
-def _ended(rig: Rig, batch: str) -> int:
-    counts = rig.counts(batch)[0]
+def _ended(harness: Harness, batch: str) -> int:
+    counts = harness.counts(batch)[0]
     return counts["items"] - counts["waiting"]
 
 
@@ -209,8 +209,8 @@ def measure(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, A
     turns: dict[int, Callable[[int], tuple[int, dict[str, float]]]] = {}
     with ExitStack() as stack:
         for size in options.sizes:
-            rig = stack.enter_context(open_rig(folder / f"{kind}-{size}", **DEFAULTS))
-            turns[size] = _prepare(kind, rig, size, options, folder)
+            harness = stack.enter_context(open_harness(folder / f"{kind}-{size}", **DEFAULTS))
+            turns[size] = _prepare(kind, harness, size, options, folder)
         for turn in range(options.rounds + 1):
             for size in options.sizes:
                 items, spent = turns[size](turn)
@@ -220,23 +220,24 @@ def measure(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, A
 
 
 def _prepare(
-    kind: str, rig: Rig, size: int, options: argparse.Namespace, folder: Path
+    kind: str, harness: Harness, size: int, options: argparse.Namespace, folder: Path
 ) -> Callable[[int], tuple[int, dict[str, float]]]:
     count = options.photos
     if kind == "backlog":
         recipe = Recipe(2 * count * (options.rounds + 1), options.seed)
         made = [data for one, data in pictures(recipe, options.aligned) if one.kind in FACES]
-        batch = fill_backlog(rig, max(size, len(made)), made)
-        rig.start_upkeep()
-        return lambda turn: worked_off(rig, batch, count)
+        batch = fill_backlog(harness, max(size, len(made)), made)
+        harness.start_upkeep()
+        return lambda turn: worked_off(harness, batch, count)
     if kind == "gallery":
-        fill_gallery(rig.stack.yard.engine, rig.stack.credentials.tenant_id, size, _model(rig))
+        stack = harness.stack
+        fill_gallery(stack.cluster.engine, stack.credentials.tenant_id, size, _model(harness))
     else:
-        fill_queue(rig, size)
-    rig.start_bulk()
-    rig.start_upkeep()
-    rig.start_index()
-    return lambda turn: cost_of(rig, _source(turn, options, folder))
+        fill_queue(harness, size)
+    harness.start_bulk()
+    harness.start_upkeep()
+    harness.start_index()
+    return lambda turn: cost_of(harness, _source(turn, options, folder))
 
 
 def _source(turn: int, options: argparse.Namespace, folder: Path) -> Path:

@@ -17,22 +17,22 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.bulk_rig import Rig, check_gallery, open_rig, usage
+from tests.bulk_harness import Harness, check_gallery, open_harness, usage
 from tests.hostile_sources import MAKERS, obey_modes, outcome
 
 POLL_S = 0.5
 
 
-def enrol(rig: Rig, kind: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+def enrol(harness: Harness, kind: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     photos = sorted((options.faces / "photos").glob("*/*.jpg"))[:2]
     source, report = folder / kind, folder / f"{kind}.jsonl"
     expected = MAKERS[kind](source, [photo.read_bytes() for photo in photos], options.tiny)
-    tenant = rig.stack.add_tenant(kind)
+    tenant = harness.stack.add_tenant(kind)
     began, most = time.monotonic(), Counter[str]()
-    cli = rig.enrol(source, "--report", str(report), tenant=kind, prepare=obey_modes)
+    cli = harness.enrol(source, "--report", str(report), tenant=kind, prepare=obey_modes)
     while cli.running:
         for part in ("cli", "bulk"):
-            pid = rig.pids().get(part)
+            pid = harness.pids().get(part)
             most[part] = max(most[part], int(usage(pid)[0])) if pid else most[part]
         time.sleep(POLL_S)
     cli.wait()
@@ -40,7 +40,7 @@ def enrol(rig: Rig, kind: str, folder: Path, options: argparse.Namespace) -> dic
     lines = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
     found = Counter((line["source_name"], outcome(line)) for line in lines)
     wanted = Counter(expected)
-    counts = check_gallery(rig, rig.batch(tenant.tenant_id), tenant.tenant_id)
+    counts = check_gallery(harness, harness.batch(tenant.tenant_id), tenant.tenant_id)
     return {
         "items": len(lines), "wrong": sorted((found - wanted).items())[:20],
         "missing": sorted((wanted - found).items())[:20], "counts": counts,
@@ -53,10 +53,10 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, default=Path("../shared/faces"))
     parser.add_argument("--tiny", type=int, default=100_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, open_rig(Path(folder) / "rig") as rig:
-        rig.start_bulk()
-        rig.start_upkeep()
-        found = {kind: enrol(rig, kind, Path(folder), options) for kind in MAKERS}
+    with tempfile.TemporaryDirectory() as folder, open_harness(Path(folder) / "harness") as harness:
+        harness.start_bulk()
+        harness.start_upkeep()
+        found = {kind: enrol(harness, kind, Path(folder), options) for kind in MAKERS}
     print(json.dumps(found, indent=1))
 
 

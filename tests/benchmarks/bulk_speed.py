@@ -29,17 +29,17 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tests.benchmarks.baselines import photos
 from tests.benchmarks.bulk_growth import DEFAULTS
 from tests.benchmarks.bulk_throughput import enrolled
-from tests.benchmarks.yardsticks import photos
-from tests.bulk_rig import Rig, open_rig
+from tests.bulk_harness import Harness, open_harness
 from tests.conftest import models_directory
 
 YARDSTICKS = {"i": "analysis-both", "ii": "analysis", "iii": "bare"}
 SMALL, LARGE = (250, 250), (1632, 1224)
 # Chunks enough that every worker has loaded its models before anything is measured.
 WARM = 256
-# What (iv) must reach, times each yardstick.
+# What (iv) must reach, times each baseline.
 WANTED = {"small": {"i": 3.5, "ii": 2.7, "iii": 1.6}, "large": {"i": 3.0, "iii": 1.4}}
 
 
@@ -67,9 +67,9 @@ def write_photos(
         cv2.imwrite(str(target), page, [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(85, 95))])
 
 
-def yardstick(kind: str, folder: Path) -> dict[str, float]:
+def baseline(kind: str, folder: Path) -> dict[str, float]:
     output = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.yardsticks", kind, str(folder),
+        [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.baselines", kind, str(folder),
          "--repeat", "1"],
         check=True, capture_output=True, text=True,
         env={**os.environ, "FACELINE_PACK": "edge", "FACELINE_MODELS": str(models_directory())},
@@ -81,8 +81,8 @@ def yardstick(kind: str, folder: Path) -> dict[str, float]:
     }
 
 
-def enrolment(rig: Rig, folder: Path) -> dict[str, float]:
-    found = enrolled(rig, folder)
+def enrolment(harness: Harness, folder: Path) -> dict[str, float]:
+    found = enrolled(harness, folder)
     parts = {name: each for name, each in found.items() if name.endswith("_ms")}
     return {"photos_per_s": found["photos_per_s"], "cpu_ms": sum(parts.values()), **parts}
 
@@ -90,10 +90,10 @@ def enrolment(rig: Rig, folder: Path) -> dict[str, float]:
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     originals = [path for path in photos(options.photos) if path.parent != options.photos]
     found: dict[str, dict[str, list[dict[str, float]]]] = {"small": {}, "large": {}}
-    with open_rig(folder / "rig", **DEFAULTS) as rig:
-        rig.start_bulk(options.workers)
-        rig.start_upkeep()
-        rig.start_index()
+    with open_harness(folder / "harness", **DEFAULTS) as harness:
+        harness.start_bulk(options.workers)
+        harness.start_upkeep()
+        harness.start_index()
         for turn in range(options.rounds + 1):
             for name, size, count in (
                 ("small", SMALL, options.small), ("large", LARGE, options.large),
@@ -105,8 +105,8 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 for way in ways if turn % 2 else reversed(ways):
                     began = time.monotonic()
                     once = (
-                        enrolment(rig, source) if way == "iv"
-                        else yardstick(YARDSTICKS[way], source)
+                        enrolment(harness, source) if way == "iv"
+                        else baseline(YARDSTICKS[way], source)
                     )
                     print(turn, name, way, once, f"{time.monotonic() - began:.1f} s",
                           file=sys.stderr, flush=True)

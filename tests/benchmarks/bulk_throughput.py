@@ -20,8 +20,8 @@ from typing import Any
 
 from tests.benchmarks.bulk_growth import DEFAULTS, cost_of
 from tests.benchmarks.chart import Axis, line_chart, save
+from tests.bulk_harness import Harness, open_harness
 from tests.bulk_photos import Recipe, write
-from tests.bulk_rig import Rig, open_rig
 
 # Width and height, and the share of --photos that is enough of them.
 SIZES: tuple[tuple[int, int, float], ...] = (
@@ -30,10 +30,10 @@ SIZES: tuple[tuple[int, int, float], ...] = (
 WORKERS = (1, 2, 3)
 
 
-def enrolled(rig: Rig, source: Path) -> dict[str, float]:
+def enrolled(harness: Harness, source: Path) -> dict[str, float]:
     """Photos a second, from the start of the command until the last can be found, and
     milliseconds of processor time by part."""
-    items, parts = cost_of(rig, source)
+    items, parts = cost_of(harness, source)
     seconds = parts.pop("whole")
     del parts["wall"]
     return {
@@ -44,8 +44,8 @@ def enrolled(rig: Rig, source: Path) -> dict[str, float]:
 
 def by_size(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     found: dict[str, list[dict[str, float]]] = {}
-    with open_rig(folder / "sizes", **DEFAULTS) as rig:
-        _start(rig, options.workers)
+    with open_harness(folder / "sizes", **DEFAULTS) as harness:
+        _start(harness, options.workers)
         for turn in range(options.rounds + 1):
             for width, height, share in SIZES:
                 name = f"{width}x{height}"
@@ -53,7 +53,7 @@ def by_size(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 count = max(int(options.photos * share), 20)
                 write(source, Recipe(count, options.seed + turn, size=(width, height)),
                       options.aligned)
-                once = enrolled(rig, source)
+                once = enrolled(harness, source)
                 if turn:
                     found.setdefault(name, []).append(once)
     return _medians(found)
@@ -65,22 +65,22 @@ def by_workers(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         source = folder / f"workers-{turn}"
         write(source, Recipe(options.photos, options.seed + 50 + turn), options.aligned)
         for count in WORKERS:
-            with open_rig(folder / f"workers-{turn}-{count}", **DEFAULTS) as rig:
-                _start(rig, count)
+            with open_harness(folder / f"workers-{turn}-{count}", **DEFAULTS) as harness:
+                _start(harness, count)
                 warm = folder / "warm"
                 if not warm.exists():
                     write(warm, Recipe(64, options.seed + 99), options.aligned)
-                enrolled(rig, warm)
-                once = enrolled(rig, source)
+                enrolled(harness, warm)
+                once = enrolled(harness, source)
             if turn:
                 found.setdefault(str(count), []).append(once)
     return _medians(found)
 
 
-def _start(rig: Rig, workers: int) -> None:
-    rig.start_bulk(workers)
-    rig.start_upkeep()
-    rig.start_index()
+def _start(harness: Harness, workers: int) -> None:
+    harness.start_bulk(workers)
+    harness.start_upkeep()
+    harness.start_index()
 
 
 def _medians(found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:

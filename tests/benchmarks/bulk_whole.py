@@ -27,11 +27,18 @@ from typing import Any
 
 from sqlalchemy import text
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.database.engine import reading
 from tests.benchmarks.chart import Axis, line_chart, save
+from tests.bulk_harness import (
+    Harness,
+    Sample,
+    check_gallery,
+    check_progress,
+    open_harness,
+    wrong_outcomes,
+)
 from tests.bulk_photos import Recipe, summary, write
-from tests.bulk_rig import Rig, Sample, check_gallery, check_progress, open_rig, wrong_outcomes
 
 SAMPLE_S = 0.5
 VICTIMS = ("cli", "bulk", "redis", "shim")
@@ -41,8 +48,8 @@ STALLED_S = 300.0  # without any item's end: something hangs
 class Run:
     """One source from the first command to the last."""
 
-    def __init__(self, rig: Rig, source: Path, count: int, kills: int, seed: int) -> None:
-        self.rig = rig
+    def __init__(self, harness: Harness, source: Path, count: int, kills: int, seed: int) -> None:
+        self.harness = harness
         self.source = source
         self.samples: list[Sample] = []
         self.commands = 0
@@ -59,13 +66,13 @@ class Run:
         ended = -1
         while True:
             self.commands += 1
-            cli = self.rig.enrol(self.source)
+            cli = self.harness.enrol(self.source)
             while cli.running:
                 time.sleep(SAMPLE_S)
                 now = self._look()
                 if now > ended:
                     ended, moved = now, time.monotonic()
-                assert time.monotonic() < moved + STALLED_S, self.rig.stack.yard.logs()
+                assert time.monotonic() < moved + STALLED_S, self.harness.stack.cluster.logs()
                 self._kill_what_is_due(now)
             cli.close()
             if cli.process.returncode == 0:
@@ -74,27 +81,27 @@ class Run:
             assert time.monotonic() < moved + STALLED_S, cli.log.read_text()[-2000:]
 
     def _look(self) -> int:
-        batch = self.rig.batch()
+        batch = self.harness.batch()
         if not batch:
             return 0
-        self.samples.append(self.rig.sample(batch))
+        self.samples.append(self.harness.sample(batch))
         return self.samples[-1].ended
 
     def _kill_what_is_due(self, ended: int) -> None:
         while self.due and self.due[0][0] <= ended:
             _, victim = self.due.pop(0)
             self.killed.append((ended, victim))
-            if victim == "cli" and self.rig.cli is not None:
-                self.rig.cli.kill()
+            if victim == "cli" and self.harness.cli is not None:
+                self.harness.cli.kill()
             elif victim == "bulk":
-                self.rig.parts["bulk"].kill()
-                self.rig.start_bulk()
+                self.harness.parts["bulk"].kill()
+                self.harness.start_bulk()
             elif victim == "redis":
-                self.rig.stack.redis.kill()
-                self.rig.stack.redis.start()
+                self.harness.stack.redis.kill()
+                self.harness.stack.redis.start()
             elif victim == "shim":
-                self.rig.parts["shim"].kill()
-                self.rig.start_shim()
+                self.harness.parts["shim"].kill()
+                self.harness.start_shim()
 
 
 def memory(samples: Sequence[Sample], count: int) -> dict[str, dict[str, float]]:
@@ -129,20 +136,20 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     source = folder / "photos"
     recipe = Recipe(options.count, options.seed, large=options.large)
     truth = write(source, recipe, options.faces / "lfw_aligned")
-    with open_rig(folder / "rig", max_attempts=20) as rig:
-        rig.start_bulk(options.workers)
-        rig.start_upkeep()
-        rig.start_index()
-        rig.start_shim()
-        run = Run(rig, source, options.count, options.kills, options.seed)
+    with open_harness(folder / "harness", max_attempts=20) as harness:
+        harness.start_bulk(options.workers)
+        harness.start_upkeep()
+        harness.start_index()
+        harness.start_shim()
+        run = Run(harness, source, options.count, options.kills, options.seed)
         wall_s = run.go()
-        batch = rig.batch()
-        samples = [*run.samples, rig.sample(batch)]
+        batch = harness.batch()
+        samples = [*run.samples, harness.sample(batch)]
         check_progress(samples)
-        wrong = wrong_outcomes(rig, batch, truth)
-        counts = check_gallery(rig, batch)
-        again_s = _again(rig, source, counts)
-        stored = stored_bytes(rig, counts["enrolled"])
+        wrong = wrong_outcomes(harness, batch, truth)
+        counts = check_gallery(harness, batch)
+        again_s = _again(harness, source, counts)
+        stored = stored_bytes(harness, counts["enrolled"])
     save(options.plot, draw(samples, options.count))
     return {
         "made": summary(truth), "counts": counts, "wrong": wrong, "wall_s": round(wall_s, 1),
@@ -153,25 +160,28 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def _again(rig: Rig, source: Path, counts: dict[str, int]) -> float:
+def _again(harness: Harness, source: Path, counts: dict[str, int]) -> float:
     """Seconds that the same command takes once everything is done; it changes nothing."""
     began = time.monotonic()
-    rig.enrol(source).wait()
-    assert rig.counts(rig.batch())[0] == counts
+    harness.enrol(source).wait()
+    assert harness.counts(harness.batch())[0] == counts
     return time.monotonic() - began
 
 
-def stored_bytes(rig: Rig, enrolled: int) -> dict[str, int]:
+def stored_bytes(harness: Harness, enrolled: int) -> dict[str, int]:
     """What an enrolled photo takes in the database, as picture and as cut-out face."""
-    yard, tenant = rig.stack.yard, rig.stack.credentials.tenant_id
-    with reading(yard.engine) as connection:
+    cluster, tenant = harness.stack.cluster, harness.stack.credentials.tenant_id
+    with reading(cluster.engine) as connection:
         pages, size = (
             connection.execute(text(f"PRAGMA {name}")).scalar_one()
             for name in ("page_count", "page_size")
         )
     found = {"database": pages * size}
-    for name, prefix in (("picture", keys.images_prefix), ("face", keys.faces_prefix)):
-        found[name] = sum(item.size for item in yard.media.walk(prefix(tenant)))
+    for name, prefix in (
+        ("picture", storage_keys.images_prefix),
+        ("face", storage_keys.faces_prefix),
+    ):
+        found[name] = sum(item.size for item in cluster.media.walk(prefix(tenant)))
     return {name: size // max(enrolled, 1) for name, size in found.items()}
 
 

@@ -27,8 +27,8 @@ import numpy as np
 import psutil
 import requests
 
+from tests.cluster import Process
 from tests.stack import Stack
-from tests.yard import Process
 
 CLIENTS = 6
 SEARCHES = 300
@@ -73,7 +73,7 @@ class Load:
         self._headers = {"X-API-Key": stack.credentials.api_key}
         assert stack.worker is not None
         assert stack.shim is not None
-        self.index = stack.yard.index()
+        self.index = stack.cluster.index()
         self.processes: dict[str, Process] = {
             "shim": stack.shim, "worker": stack.worker, "index": self.index,
         }

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.benchmarks.yardsticks import direct_loop, photos
+from tests.benchmarks.baselines import direct_loop, photos
 from tests.face2_client import base64_of
 from tests.stack import Stack
 

@@ -23,10 +23,11 @@ import threading
 import time
 from pathlib import Path
 
-from pipeline.metering.limits import WHOLE, Limit
-from tests.benchmarks.yardsticks import photos
+from pipeline.metering.limits import ALL_OPERATIONS, Limit
+from tests.benchmarks.baselines import photos
+from tests.dialect_callers import LETTERS, Caller
 from tests.face2_client import Credentials, Face2Client, base64_of
-from tests.five_callers import LETTERS, Caller
+from tests.processes import start
 from tests.stack import Stack
 
 TIMES = 10  # A's limit
@@ -35,7 +36,7 @@ WARM_CALLS = 20
 
 
 def hammer(url: str, credentials: Credentials, photo: Path, rate: float) -> None:
-    """Send ``rate`` requests a second until stdin ends; print how they were answered."""
+    """Send ``rate_bucket`` requests a second until stdin ends; print how they were answered."""
     picture, stop = photo.read_bytes(), threading.Event()
     answers: collections.Counter[str] = collections.Counter()
 
@@ -76,7 +77,7 @@ def hammered(
     client: Face2Client, caller: Credentials, path: Path, rate: float, count: int, pace_s: float
 ) -> tuple[list[float], dict[str, int]]:
     """As ``calls`` beside A; what A was answered."""
-    process = subprocess.Popen(
+    process = start(
         [sys.executable, "-m", "tests.benchmarks.noisy_neighbour", "--hammer", client.url,
          "--photo", str(path), "--rate", str(rate)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -96,7 +97,7 @@ def compare(path: Path, rounds: int, count: int, rate: float, pace_s: float) -> 
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
         stack.start()
         neighbour = stack.add_tenant("neighbour")
-        limits = {WHOLE: Limit(per_second=rate, burst=1)}
+        limits = {ALL_OPERATIONS: Limit(per_second=rate, burst=1)}
         stack.tenants.set_limits(neighbour.tenant_id, limits)
         client = stack.client()
         calls(client, base64_of(path), WARM_CALLS, 0.0)

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.config import Settings
-from tests.benchmarks.yardsticks import photos
+from pipeline.config.settings import Settings
+from tests.benchmarks.baselines import photos
+from tests.cluster import Cluster, Process, open_cluster
 from tests.servers import RedisServer
-from tests.yard import Process, Yard, open_yard
 
 POLL_S = 0.2
 LIMIT_S = 600.0
@@ -43,10 +43,10 @@ class Cost:
     messages: float = 0.0
 
 
-def yardstick(kind: str, folder: Path, repeat: int) -> Cost:
+def baseline(kind: str, folder: Path, repeat: int) -> Cost:
     """The cost without a service, in processes of its own."""
     output = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.yardsticks", kind, str(folder),
+        [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.baselines", kind, str(folder),
          "--repeat", str(repeat)],
         check=True, capture_output=True, text=True,
     ).stdout
@@ -69,18 +69,18 @@ def service(groups: Sequence[tuple[str, int]], paths: Sequence[Path], jobs: int)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         redis = stack.enter_context(RedisServer())
         models = Path(os.environ.get("FACELINE_MODELS", "../shared/models"))
-        yard = stack.enter_context(open_yard(folder, redis.url, models, **defaults))
+        cluster = stack.enter_context(open_cluster(folder, redis.url, models, **defaults))
         pictures = [path.read_bytes() for path in paths]
-        ids = [yard.submit("features", pictures[i % len(pictures)]) for i in range(jobs)]
+        ids = [cluster.submit("features", pictures[i % len(pictures)]) for i in range(jobs)]
         processes = [
-            stack.enter_context(yard.worker(stages, concurrency=count))
+            stack.enter_context(cluster.worker(stages, concurrency=count))
             for stages, count in groups
         ]
-        processes.append(stack.enter_context(yard.upkeep()))
-        started, cpu = _await(yard, WARM_JOBS), _cpu_s(processes)
-        first = _ended(yard)
-        ended, cpu = _await(yard, jobs), _cpu_s(processes) - cpu
-        done = [yard.job(job_id) for job_id in ids]
+        processes.append(stack.enter_context(cluster.upkeep()))
+        started, cpu = _await(cluster, WARM_JOBS), _cpu_s(processes)
+        first = _ended(cluster)
+        ended, cpu = _await(cluster, jobs), _cpu_s(processes) - cpu
+        done = [cluster.job(job_id) for job_id in ids]
     assert all(job.state.value in {"done", "failed"} for job in done)
     return Cost(
         rate=(jobs - first) / (ended - started),
@@ -89,17 +89,17 @@ def service(groups: Sequence[tuple[str, int]], paths: Sequence[Path], jobs: int)
     )
 
 
-def _await(yard: Yard, count: int) -> float:
+def _await(cluster: Cluster, count: int) -> float:
     """The time at which ``count`` jobs have ended."""
     until = time.monotonic() + LIMIT_S
-    while _ended(yard) < count:
-        assert time.monotonic() < until, yard.logs()
+    while _ended(cluster) < count:
+        assert time.monotonic() < until, cluster.logs()
         time.sleep(POLL_S)
     return time.monotonic()
 
 
-def _ended(yard: Yard) -> int:
-    counts = yard.jobs.counts()
+def _ended(cluster: Cluster) -> int:
+    counts = cluster.jobs.counts()
     return counts.get("done", 0) + counts.get("failed", 0)
 
 
@@ -147,8 +147,8 @@ def main() -> None:
     repeat = max(1, options.jobs // (2 * len(paths)))
     bare = "(ii) two bare processes"
     ways: dict[str, Callable[[], Cost]] = {
-        "(i) FaceAnalysis, plain loop": lambda: yardstick("analysis", options.photos, repeat),
-        bare: lambda: yardstick("direct", options.photos, repeat),
+        "(i) FaceAnalysis, plain loop": lambda: baseline("analysis", options.photos, repeat),
+        bare: lambda: baseline("direct", options.photos, repeat),
         "(iii) service, fused": lambda: service(
             [("decode,detect,embed", 2)], paths, options.jobs
         ),

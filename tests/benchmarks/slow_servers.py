@@ -18,11 +18,11 @@ from pathlib import Path
 from socket import socket
 
 from pipeline.plans import Stage
+from tests.cluster import Cluster, open_cluster
 from tests.integration.test_fetch_worker import submit
 from tests.job_factory import add_tenant
 from tests.picture_server import PictureServer, body
 from tests.servers import RedisServer
-from tests.yard import Yard, open_yard
 
 DEADLINE_S = 3.0
 PROCESSES = 4
@@ -30,17 +30,17 @@ NO_SHARE = 1_000_000
 
 
 @contextmanager
-def fetching(share: int) -> Iterator[tuple[Yard, PictureServer]]:
+def fetching(share: int) -> Iterator[tuple[Cluster, PictureServer]]:
     """A worker that fetches, upkeep, and a server of pictures."""
     with (
         tempfile.TemporaryDirectory() as name, RedisServer() as redis, PictureServer() as server,
-        open_yard(
+        open_cluster(
             Path(name), redis.url, Path(name), **server.settings, fetch_deadline_s=DEADLINE_S,
             fetch_share=share,
-        ) as yard,
-        yard.worker("fetch", PROCESSES), yard.upkeep(),
+        ) as cluster,
+        cluster.worker("fetch", PROCESSES), cluster.upkeep(),
     ):
-        yield yard, server
+        yield cluster, server
 
 
 def waits(share: int, hanging: int, calls: int) -> list[float]:
@@ -51,16 +51,16 @@ def waits(share: int, hanging: int, calls: int) -> list[float]:
         never.wait(2 * DEADLINE_S)
 
     found = []
-    with fetching(share) as (yard, server):
+    with fetching(share) as (cluster, server):
         slow, good = server.serve("/slow", hang), server.serve("/good", body(b"picture"))
-        other = add_tenant(yard.engine, "other")
-        held = [submit(yard, slow) for _ in range(hanging)]
-        while yard.job(held[0]).messages == 0:  # the worker has started
+        other = add_tenant(cluster.engine, "other")
+        held = [submit(cluster, slow) for _ in range(hanging)]
+        while cluster.job(held[0]).messages == 0:  # the worker has started
             time.sleep(0.05)
         for _ in range(calls):
             start = time.perf_counter()
-            job_id = submit(yard, good, tenant=other)
-            while yard.job(job_id).stage == Stage.FETCH:
+            job_id = submit(cluster, good, tenant=other)
+            while cluster.job(job_id).stage == Stage.FETCH:
                 time.sleep(0.02)
             found.append(time.perf_counter() - start)
         never.set()

@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from pipeline.batches.model import BatchState
-from tests.batch_rig import BatchRig, Listed, words
+from tests.batch_harness import BatchHarness, Listed, words
 
 RETENTION_S = 90 * 24 * 3600.0
 NAMES = tuple("abcdefg")
 
 
-def test_nothing_is_enrolled_twice_after_the_retention(rig: BatchRig) -> None:
+def test_nothing_is_enrolled_twice_after_the_retention(harness: BatchHarness) -> None:
     """What is enrolled becomes a duplicate by its hash, without a job or an object; what
     was refused is looked at again, and who was erased is unknown by now."""
     source = Listed([*words(*NAMES), ("text", b"no picture")])
-    first = rig.read(source)
-    rig.work(unfit=["b"])
-    erased = rig.items(first)[NAMES.index("c")].face_id
+    first = harness.read(source)
+    harness.work(unfit=["b"])
+    erased = harness.items(first)[NAMES.index("c")].face_id
     assert erased is not None
-    rig.shelf.faces.delete(rig.shelf.tenant, erased)
-    before = rig.shelf.objects()
+    harness.gallery.faces.delete(harness.gallery.tenant, erased)
+    before = harness.gallery.objects()
 
-    rig.queue.clock.now += RETENTION_S + 1
-    assert rig.store.expire(RETENTION_S) == 1
-    assert rig.store.find(first.id) is None
-    again = rig.read(source)
+    harness.queue.clock.now += RETENTION_S + 1
+    assert harness.store.expire(RETENTION_S) == 1
+    assert harness.store.find(first.id) is None
+    again = harness.read(source)
 
     assert again.id != first.id
-    assert rig.states(again) == {
+    assert harness.states(again) == {
         **dict.fromkeys("adefg", "duplicate"), "b": "waiting", "c": "waiting",
         "text": "rejected",
     }
-    assert sum(len(job.params["items"]) for job in rig.rung) == 2
-    assert len(rig.shelf.objects() - before) == 2
-    rig.work(unfit=["b"])
-    done = rig.see(again)
+    assert sum(len(job.params["items"]) for job in harness.rung) == 2
+    assert len(harness.gallery.objects() - before) == 2
+    harness.work(unfit=["b"])
+    done = harness.see(again)
     assert (done.state, done.duplicate, done.enrolled, done.rejected) == (
         BatchState.DONE, 5, 1, 2,
     )
-    listed = rig.shelf.faces.after(rig.shelf.tenant, 0, 100)
+    listed = harness.gallery.faces.after(harness.gallery.tenant, 0, 100)
     assert sorted(face.name for face in listed) == [
         f"person {name}" for name in sorted(set(NAMES) - {"b"})
     ]

@@ -13,17 +13,17 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import select
 
+from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.model import Batch, ItemState
-from pipeline.batches.splitting import Splitter
 from pipeline.database.engine import reading
 from pipeline.database.schema import faces
 from pipeline.errors import FaceError, FaceNotFound
 from pipeline.execution import bulk
-from pipeline.execution.bulk import conclude_bulk, look_at_chunk
-from pipeline.execution.carry import Carry
+from pipeline.execution.bulk import finish_bulk, inspect_chunk
+from pipeline.execution.context import JobContext
 from pipeline.jobs.model import JobState
-from tests.congruence.test_bulk_chunks import PLAN, Rig, look
-from tests.gallery_factory import Shelf
+from tests.congruence.test_bulk_chunks import PLAN, Harness, look
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import ATTEMPTS, Queue
 
 PICTURES = 40  # of each batch; half of them stand in both
@@ -32,18 +32,18 @@ WITHIN_S = 60.0
 
 
 @pytest.fixture
-def rig(shelf: Shelf, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setattr(bulk, "look", look)
-    return Rig(shelf, queue)
+def harness(gallery: TenantGallery, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Harness:
+    monkeypatch.setattr(bulk, "analyse_pictures", look)
+    return Harness(gallery, queue)
 
 
 class Fray:
     """Batches that several work on until all have ended."""
 
-    def __init__(self, rig: Rig, batches: list[Batch]) -> None:
-        self.rig = rig
+    def __init__(self, harness: Harness, batches: list[Batch]) -> None:
+        self.harness = harness
         self.batches = batches
-        self.splitter = Splitter(rig.shelf.engine, rig.queue.clock, ATTEMPTS)
+        self.splitter = ChunkBisector(harness.gallery.engine, harness.queue.clock, ATTEMPTS)
         self.until = time.monotonic() + WITHIN_S
 
     def fight(self, *turns: Callable[[random.Random], None]) -> None:
@@ -60,11 +60,11 @@ class Fray:
 
     @property
     def ended(self) -> bool:
-        return all(self.rig.store.get(None, batch.id).ended for batch in self.batches)
+        return all(self.harness.store.get(None, batch.id).ended for batch in self.batches)
 
     def work(self, chance: random.Random) -> None:
         """Carry out a chunk that waits, or fail over it."""
-        queue = self.rig.queue
+        queue = self.harness.queue
         waiting = queue.recent(state=JobState.QUEUED, limit=1000)
         if not waiting:
             return
@@ -75,71 +75,71 @@ class Fray:
         if chance.random() < 0.15:
             queue.fail(claim, FaceError(), [])
             return
-        carry = look_at_chunk(PLAN, claim.job, Carry(), self.rig.tools)
-        ended = conclude_bulk(claim.job, carry, self.rig.tools)
+        carry = inspect_chunk(PLAN, claim.job, JobContext(), self.harness.tools)
+        ended = finish_bulk(claim.job, carry, self.harness.tools)
         queue.finish(claim, ended.result, [], ended.effect)
 
     def split(self, chance: random.Random) -> None:
         self.splitter.round()
 
     def erase(self, chance: random.Random) -> None:
-        with reading(self.rig.shelf.engine) as connection:
+        with reading(self.harness.gallery.engine) as connection:
             there = list(connection.execute(select(faces.c.id).limit(20)).scalars())
         if there:
             with suppress(FaceNotFound):
-                self.rig.shelf.faces.delete(self.rig.queue.tenant, chance.choice(there))
+                self.harness.gallery.faces.delete(self.harness.queue.tenant, chance.choice(there))
 
     def cancel_job(self, chance: random.Random) -> None:
-        waiting = self.rig.queue.recent(state=JobState.RUNNING, limit=10)
+        waiting = self.harness.queue.recent(state=JobState.RUNNING, limit=10)
         if waiting and chance.random() < 0.05:
             job = chance.choice(waiting)
-            self.rig.queue.cancel(job.tenant_id, job.id)
+            self.harness.queue.cancel(job.tenant_id, job.id)
 
 
-def check(rig: Rig, batch: Batch) -> Counter[ItemState]:
+def check(harness: Harness, batch: Batch) -> Counter[ItemState]:
     """The counters are what the rows say."""
-    found = rig.store.get(None, batch.id)
-    states = Counter(item.state for item in rig.items(batch))
+    found = harness.store.get(None, batch.id)
+    states = Counter(item.state for item in harness.items(batch))
     assert (found.items, found.waiting) == (PICTURES, 0)
     assert {state: getattr(found, state) for state in states} == dict(states)
     assert sum(states.values()) == PICTURES
     return states
 
 
-def feed(rig: Rig) -> list[Batch]:
+def feed(harness: Harness) -> list[Batch]:
     words = [f"face{number} 1" for number in range(PICTURES + PICTURES // 2)]
     return [
-        rig.feed(*words[:PICTURES], chunk=CHUNK),
-        rig.feed(*words[-PICTURES:], source="there", chunk=CHUNK),
+        harness.feed(*words[:PICTURES], chunk=CHUNK),
+        harness.feed(*words[-PICTURES:], source="there", chunk=CHUNK),
     ]
 
 
-def test_everybody_at_once(rig: Rig) -> None:
-    batches = feed(rig)
-    fray = Fray(rig, batches)
+def test_everybody_at_once(harness: Harness) -> None:
+    batches = feed(harness)
+    fray = Fray(harness, batches)
     fray.fight(fray.work, fray.work, fray.split, fray.erase, fray.cancel_job)
     for batch in batches:
-        check(rig, batch)
-    consistent(rig)
+        check(harness, batch)
+    consistent(harness)
 
 
-def test_a_batch_is_cancelled_under_its_workers(rig: Rig) -> None:
-    batches = feed(rig)
-    fray = Fray(rig, batches)
+def test_a_batch_is_cancelled_under_its_workers(harness: Harness) -> None:
+    batches = feed(harness)
+    fray = Fray(harness, batches)
 
     def cancel(chance: random.Random) -> None:
-        if rig.store.get(None, batches[0].id).waiting < PICTURES - 3 * CHUNK:
-            rig.store.cancel(None, batches[0].id, rig.queue)
+        if harness.store.get(None, batches[0].id).waiting < PICTURES - 3 * CHUNK:
+            harness.store.cancel(None, batches[0].id, harness.queue)
 
     fray.fight(fray.work, fray.work, fray.split, cancel)
-    assert check(rig, batches[0])[ItemState.CANCELLED] > 0
-    assert check(rig, batches[1])[ItemState.CANCELLED] == 0
-    consistent(rig)
+    assert check(harness, batches[0])[ItemState.CANCELLED] > 0
+    assert check(harness, batches[1])[ItemState.CANCELLED] == 0
+    consistent(harness)
 
 
-def consistent(rig: Rig) -> None:
+def consistent(harness: Harness) -> None:
     """One record of each picture; the store holds what rows name."""
-    shelf = rig.shelf
-    assert shelf.numbers() == list(range(1, shelf.log.latest(shelf.tenant) + 1))
-    assert shelf.named() <= shelf.objects()
-    assert shelf.waiting().isdisjoint(shelf.named())
+    gallery = harness.gallery
+    assert gallery.numbers() == list(range(1, gallery.log.latest(gallery.tenant) + 1))
+    assert gallery.named() <= gallery.objects()
+    assert gallery.waiting().isdisjoint(gallery.named())

@@ -8,14 +8,14 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import update
 
-from infra.cli import batch_watch
-from infra.cli.batch_watch import BatchWatch
-from infra.cli.watched import WatchedSource
-from pipeline.batches.findings import Search
+from infra.cli.batches import watch as batch_watch
+from infra.cli.batches.watch import BatchWatch
+from infra.cli.enroll.tracked_source import TrackedSource
+from pipeline.batches.duplicate_search import SearchProgress
 from pipeline.batches.model import Batch
 from pipeline.database.engine import writing
 from pipeline.database.schema import batches
-from tests.batch_rig import BatchRig, Listed, words
+from tests.batch_harness import BatchHarness, Listed, words
 
 
 @dataclass
@@ -26,25 +26,25 @@ class Fed:
     waits_for: str = ""
 
 
-def searched(rig: BatchRig, batch: Batch) -> None:
-    seen = rig.see(batch)
-    search = Search(state="done", enrolled=seen.enrolled, duplicate=seen.duplicate)
-    with writing(rig.shelf.engine) as connection:
-        connection.execute(update(batches).values(findings=search.asked()))
+def searched(harness: BatchHarness, batch: Batch) -> None:
+    seen = harness.see(batch)
+    search = SearchProgress(state="done", enrolled=seen.enrolled, duplicate=seen.duplicate)
+    with writing(harness.gallery.engine) as connection:
+        connection.execute(update(batches).values(findings=search.to_json()))
 
 
 def test_a_batch_that_was_done_before_is_not_over(
-    rig: BatchRig, monkeypatch: pytest.MonkeyPatch
+    harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command reads its source again, and waits for what is new in it."""
-    monkeypatch.setattr(batch_watch, "LOOK_S", 0.0)
-    batch = rig.read(Listed(words("a")))
-    rig.work()
-    searched(rig, batch)
+    monkeypatch.setattr(batch_watch, "POLL_S", 0.0)
+    batch = harness.read(Listed(words("a")))
+    harness.work()
+    searched(harness, batch)
     feeding, source = Fed(), Listed(words("a", "b"))
-    watched = WatchedSource(source, lambda _: None)
+    watched = TrackedSource(source, lambda _: None)
     watch = BatchWatch(
-        rig.shelf.engine, rig.store, rig.see(batch), cast("Any", feeding), watched
+        harness.gallery.engine, harness.store, harness.see(batch), cast("Any", feeding), watched
     )
 
     def settled() -> bool:
@@ -52,13 +52,13 @@ def test_a_batch_that_was_done_before_is_not_over(
         return watch.settled
 
     assert not settled()
-    rig.submitter().run(batch, watched)
-    monkeypatch.setattr(batch_watch, "LOOK_S", 60.0)
+    harness.submitter().run(batch, watched)
+    monkeypatch.setattr(batch_watch, "POLL_S", 60.0)
     feeding.done = True
     assert not settled()  # what it saw last is of before
-    monkeypatch.setattr(batch_watch, "LOOK_S", 0.0)
+    monkeypatch.setattr(batch_watch, "POLL_S", 0.0)
     assert not settled()
-    rig.work()
+    harness.work()
     assert not settled()  # the search is of what there was before
-    searched(rig, batch)
+    searched(harness, batch)
     assert settled()

@@ -12,24 +12,24 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
-from pipeline import keys
-from pipeline.batches.chunks import Chunks
-from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, NewItem, Options
-from pipeline.batches.splitting import Splitter
+from pipeline import storage_keys
+from pipeline.batches.bisect import ChunkBisector
+from pipeline.batches.chunks import ChunkReader
+from pipeline.batches.model import Batch, BatchItem, BatchOptions, BatchState, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.bulk.engine import BulkTools, Seen, Wanted
+from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded, vectors
+from pipeline.encryption.vault import NoKeys
 from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
 from pipeline.execution import bulk
-from pipeline.execution.bulk import conclude_bulk, look_at_chunk
-from pipeline.execution.carry import Carry, Toolbox
+from pipeline.execution.bulk import finish_bulk, inspect_chunk
+from pipeline.execution.context import JobContext, Resources
 from pipeline.jobs.model import Job, JobState
 from pipeline.plans import PLANS
-from pipeline.secrets import NoKeys
 from pipeline.sources.base import About
-from pipeline.types import Box, Face, Quality
-from tests.gallery_factory import MODEL, Shelf, vector_of
+from pipeline.types import Box, DetectedFace, Quality
+from tests.gallery_factory import MODEL, TenantGallery, vector_of
 from tests.job_factory import LEASE_S, Queue
 
 PLAN = PLANS["bulk"]
@@ -37,13 +37,13 @@ QUALITY = Quality(80.0, 40.5, 120.0, 30.0, -5.0, 3.0, 1.0, 0.5)
 
 
 def look(
-    pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools
-) -> list[Seen | FaceError]:
+    pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+) -> list[AnalysedPicture | FaceError]:
     """A picture is a word and how many faces there are on it (``ann 2``)."""
     return [_seen(data.decode(), wanted) for data in pictures]
 
 
-def _seen(text: str, wanted: Wanted) -> Seen | FaceError:
+def _seen(text: str, wanted: FaceSelection) -> AnalysedPicture | FaceError:
     word, count = text.split()
     if word == "blurred" and wanted.gate:
         return BadQuality("blur")
@@ -51,52 +51,56 @@ def _seen(text: str, wanted: Wanted) -> Seen | FaceError:
         return NoFace()
     places = range(int(count) if wanted.faces == "all" else 1)
     points = np.zeros((5, 2), np.float32)
-    return Seen(
-        width=200, height=100, format="jpeg", found=int(count),
-        faces=[Face(Box(1, 2, 30, 40), 0.9, points, "arcface5") for _ in places],
+    return AnalysedPicture(
+        width=200, height=100, format="jpeg", face_count=int(count),
+        faces=[DetectedFace(Box(1, 2, 30, 40), 0.9, points, "arcface5") for _ in places],
         qualities=[QUALITY for _ in places],
         cutouts=[f"{word} {place}".encode() for place in places],
         embeddings=np.stack([vector_of(f"{word}-{place}") for place in places]),
     )
 
 
-class Rig:
+class Harness:
     """Batches of a gallery, whose pictures are words."""
 
-    def __init__(self, shelf: Shelf, queue: Queue) -> None:
-        self.shelf = shelf
+    def __init__(self, gallery: TenantGallery, queue: Queue) -> None:
+        self.gallery = gallery
         self.queue = queue
-        self.store = BatchStore(shelf.engine, queue.clock)
+        self.store = BatchStore(gallery.engine, queue.clock)
         info = SimpleNamespace(
             name=MODEL.pack, recognition_model=MODEL.sha256, dimension=MODEL.dimension
         )
-        self.tools = Toolbox(
-            media=shelf.media, pack=cast(Any, SimpleNamespace(info=info)),
+        self.tools = Resources(
+            media=gallery.media, pack=cast(Any, SimpleNamespace(info=info)),
             limits=cast(Any, None), calibration=None, quality_limits=cast(Any, None),
-            gallery=shelf.faces, collections=shelf.groups, trash=cast(Any, None),
-            chunks=Chunks(shelf.engine), judged=lambda wanted: f"under {wanted.faces}",
+            gallery=gallery.faces, collections=gallery.groups, trash=cast(Any, None),
+            chunks=ChunkReader(gallery.engine), judged=lambda wanted: f"under {wanted.faces}",
             keys=NoKeys(),
         )
 
     def feed(
-        self, *words: str, options: Options | None = None, source: str = "here", chunk: int = 100
+        self,
+        *words: str,
+        options: BatchOptions | None = None,
+        source: str = "here",
+        chunk: int = 100,
     ) -> Batch:
-        batch, _ = self.store.open(self.queue.tenant, source, source, options or Options())
-        batch = self.store.take_over(batch.id, "me", LEASE_S)
+        batch, _ = self.store.open(self.queue.tenant, source, source, options or BatchOptions())
+        batch = self.store.acquire(batch.id, "me", LEASE_S)
         items = [self._item(batch, *pair) for pair in enumerate(words, 1)]
-        self.store.add(batch, "me", items, chunk=chunk)
-        return self.store.exhaust(batch.id, "me")
+        self.store.add(batch, "me", items, chunk_size=chunk)
+        return self.store.finish_reading(batch.id, "me")
 
     def _item(self, batch: Batch, number: int, text: str) -> NewItem:
         """``text`` is a picture, or ``picture>collection``."""
         picture, _, group = text.partition(">")
         data = picture.encode()
-        name = self.shelf.media.name(self.queue.tenant, data)
-        key = keys.image_media(self.queue.tenant, f"{batch.id}.{number}", name)
-        self.shelf.media.put(key, data)
+        name = self.gallery.media.name(self.queue.tenant, data)
+        key = storage_keys.image_media(self.queue.tenant, f"{batch.id}.{number}", name)
+        self.gallery.media.put(key, data)
         return NewItem(
             number, f"{number}.jpg", About(f"name {number}", group, "", f"about {number}"),
-            ItemState.WAITING, sha256=keys.media_hash(key), media_key=key, size=len(data),
+            ItemState.WAITING, sha256=storage_keys.media_hash(key), media_key=key, size=len(data),
         )
 
     def job(self) -> Job:
@@ -106,8 +110,8 @@ class Rig:
     def run(self) -> Job:
         """Carry the only waiting job out."""
         claim = self.queue.take(self.job())
-        carry = look_at_chunk(PLAN, claim.job, Carry(), self.tools)
-        ended = conclude_bulk(claim.job, carry, self.tools)
+        carry = inspect_chunk(PLAN, claim.job, JobContext(), self.tools)
+        ended = finish_bulk(claim.job, carry, self.tools)
         assert self.queue.finish(claim, ended.result, [], ended.effect)
         return self.queue.see(claim.job)
 
@@ -119,209 +123,214 @@ class Rig:
 
     def check_tidy(self) -> None:
         """Every object has a row, or is to be deleted."""
-        assert self.shelf.waiting() == self.shelf.objects() - self.shelf.named()
+        assert self.gallery.waiting() == self.gallery.objects() - self.gallery.named()
 
 
 @pytest.fixture
-def rig(shelf: Shelf, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setattr(bulk, "look", look)
-    return Rig(shelf, queue)
+def harness(gallery: TenantGallery, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Harness:
+    monkeypatch.setattr(bulk, "analyse_pictures", look)
+    return Harness(gallery, queue)
 
 
-def test_pictures_are_enrolled_with_what_their_source_says(rig: Rig) -> None:
-    batch = rig.feed("ann 1", "bob 1>default")
-    job = rig.run()
+def test_pictures_are_enrolled_with_what_their_source_says(harness: Harness) -> None:
+    batch = harness.feed("ann 1", "bob 1>default")
+    job = harness.run()
     assert job.result == {"enrolled": 2, "duplicate": 0, "rejected": 0}
-    ann, bob = rig.items(batch)
+    ann, bob = harness.items(batch)
     assert ann.face_id is not None
     assert bob.face_id is not None
-    face = rig.shelf.faces.by_id(rig.queue.tenant, ann.face_id)
+    face = harness.gallery.faces.by_id(harness.queue.tenant, ann.face_id)
     assert (face.name, face.description, face.quality["blur"]) == ("name 1", "about 1", 40.5)
-    assert rig.shelf.groups_of(face) == []
-    assert rig.shelf.groups_of(rig.shelf.faces.by_id(rig.queue.tenant, bob.face_id)) == ["default"]
-    assert rig.store.get(None, batch.id).state is BatchState.DONE
-    rig.check_tidy()
+    assert harness.gallery.groups_of(face) == []
+    record = harness.gallery.faces.by_id(harness.queue.tenant, bob.face_id)
+    assert harness.gallery.groups_of(record) == ["default"]
+    assert harness.store.get(None, batch.id).state is BatchState.DONE
+    harness.check_tidy()
 
 
-def test_every_item_has_one_end(rig: Rig) -> None:
-    batch = rig.feed(
+def test_every_item_has_one_end(harness: Harness) -> None:
+    batch = harness.feed(
         "ann 1", "nobody 0", "ann 1", "bob 1>nowhere", "eve 1", "blurred 1",
-        options=Options(gate=True),
+        options=BatchOptions(gate=True),
     )
-    lost = rig.items(batch)[4]
-    rig.shelf.media.delete(lost.media_key)
-    rig.run()
-    assert rig.states(batch) == [
+    lost = harness.items(batch)[4]
+    harness.gallery.media.delete(lost.media_key)
+    harness.run()
+    assert harness.states(batch) == [
         ("enrolled", ""), ("rejected", "no_face"), ("duplicate", "same_picture"),
         ("rejected", "collection_not_found"), ("rejected", "media_not_found"),
         ("rejected", "bad_quality"),
     ]
-    ann, _, again, *_ = rig.items(batch)
+    ann, _, again, *_ = harness.items(batch)
     assert (again.original, again.face_id, again.image_ref) == (1, ann.face_id, ann.image_ref)
-    ended = rig.store.get(None, batch.id)
+    ended = harness.store.get(None, batch.id)
     assert (ended.enrolled, ended.duplicate, ended.rejected, ended.waiting) == (1, 1, 4, 0)
-    assert rig.shelf.count() == 1
-    left = rig.shelf.waiting() - {lost.media_key}
-    assert left == rig.shelf.objects() - rig.shelf.named()
+    assert harness.gallery.count() == 1
+    left = harness.gallery.waiting() - {lost.media_key}
+    assert left == harness.gallery.objects() - harness.gallery.named()
 
 
-def test_a_picture_that_was_enrolled_before_is_a_duplicate(rig: Rig) -> None:
-    rig.feed("ann 1")
-    rig.run()
-    batch = rig.feed("ann 1>default", source="there")
-    rig.run()
-    (item,) = rig.items(batch)
+def test_a_picture_that_was_enrolled_before_is_a_duplicate(harness: Harness) -> None:
+    harness.feed("ann 1")
+    harness.run()
+    batch = harness.feed("ann 1>default", source="there")
+    harness.run()
+    (item,) = harness.items(batch)
     assert (item.state, item.original) == (ItemState.DUPLICATE, 0)
     assert item.face_id is not None
-    face = rig.shelf.faces.by_id(rig.queue.tenant, item.face_id)
-    assert rig.shelf.groups_of(face) == ["default"]
-    rig.check_tidy()
+    face = harness.gallery.faces.by_id(harness.queue.tenant, item.face_id)
+    assert harness.gallery.groups_of(face) == ["default"]
+    harness.check_tidy()
 
 
-def test_all_faces_of_a_picture_are_enrolled_when_asked_for(rig: Rig) -> None:
-    batch = rig.feed("crowd 3", options=Options(faces="all"))
-    rig.run()
-    (item,) = rig.items(batch)
-    assert (item.faces, rig.shelf.count()) == (3, 3)
-    rig.check_tidy()
+def test_all_faces_of_a_picture_are_enrolled_when_asked_for(harness: Harness) -> None:
+    batch = harness.feed("crowd 3", options=BatchOptions(faces="all"))
+    harness.run()
+    (item,) = harness.items(batch)
+    assert (item.faces, harness.gallery.count()) == (3, 3)
+    harness.check_tidy()
 
 
 def test_equal_face_pictures_are_objects_of_their_own(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def same(pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools) -> list[Seen]:
-        seen = [each for each in look(pictures, wanted, tools) if isinstance(each, Seen)]
+    def same(
+        pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+    ) -> list[AnalysedPicture]:
+        seen = [each for each in look(pictures, wanted, tools) if isinstance(each, AnalysedPicture)]
         return [replace(each, cutouts=[b"the same"]) for each in seen]
 
-    monkeypatch.setattr(bulk, "look", same)
-    rig.feed("ann 1", "bob 1")
-    rig.run()
-    assert rig.shelf.count() == 2
-    assert len(rig.shelf.named()) == 4
-    rig.check_tidy()
+    monkeypatch.setattr(bulk, "analyse_pictures", same)
+    harness.feed("ann 1", "bob 1")
+    harness.run()
+    assert harness.gallery.count() == 2
+    assert len(harness.gallery.named()) == 4
+    harness.check_tidy()
 
 
-def test_what_a_picture_is_refused_for_is_kept_with_what_judged_it(rig: Rig) -> None:
-    batch = rig.feed("nobody 0", "bob 1>nowhere")
-    nobody, bob = rig.items(batch)
-    rig.run()
-    known = rig.store.known_pictures(
-        rig.feed("ann 1", source="there"), [nobody.sha256, bob.sha256], "under largest"
+def test_what_a_picture_is_refused_for_is_kept_with_what_judged_it(harness: Harness) -> None:
+    batch = harness.feed("nobody 0", "bob 1>nowhere")
+    nobody, bob = harness.items(batch)
+    harness.run()
+    known = harness.store.known_pictures(
+        harness.feed("ann 1", source="there"), [nobody.sha256, bob.sha256], "under largest"
     )
     assert {sha: each.reason for sha, each in known.items()} == {nobody.sha256: "no_face"}
 
 
-def test_a_batch_that_is_cancelled_meanwhile_is_left_as_it_is(rig: Rig) -> None:
+def test_a_batch_that_is_cancelled_meanwhile_is_left_as_it_is(harness: Harness) -> None:
     """Whoever works on a chunk has lost his job."""
-    batch = rig.feed("ann 1", "bob 1")
-    claim = rig.queue.take(rig.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
-    ended = conclude_bulk(claim.job, carry, rig.tools)
-    rig.store.cancel(None, batch.id, rig.queue)
-    assert not rig.queue.finish(claim, ended.result, [], ended.effect)
-    assert rig.shelf.count() == 0
-    assert Counter(state for state, _ in rig.states(batch)) == {"cancelled": 2}
+    batch = harness.feed("ann 1", "bob 1")
+    claim = harness.queue.take(harness.job())
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, carry, harness.tools)
+    harness.store.cancel(None, batch.id, harness.queue)
+    assert not harness.queue.finish(claim, ended.result, [], ended.effect)
+    assert harness.gallery.count() == 0
+    assert Counter(state for state, _ in harness.states(batch)) == {"cancelled": 2}
 
 
-def test_items_that_ended_meanwhile_are_left_out(rig: Rig) -> None:
+def test_items_that_ended_meanwhile_are_left_out(harness: Harness) -> None:
     """The batch is cancelled between its row and its jobs."""
-    batch = rig.feed("ann 1", "bob 1")
-    claim = rig.queue.take(rig.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
-    ended = conclude_bulk(claim.job, carry, rig.tools)
-    rig.store.cancel(None, batch.id, cast(Any, SimpleNamespace(cancel=lambda *_: None)))
-    assert rig.queue.finish(claim, ended.result, [], ended.effect)
-    assert rig.shelf.count() == 0
-    assert rig.store.get(None, batch.id).cancelled == 2
-    rig.check_tidy()
+    batch = harness.feed("ann 1", "bob 1")
+    claim = harness.queue.take(harness.job())
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, carry, harness.tools)
+    harness.store.cancel(None, batch.id, cast(Any, SimpleNamespace(cancel=lambda *_: None)))
+    assert harness.queue.finish(claim, ended.result, [], ended.effect)
+    assert harness.gallery.count() == 0
+    assert harness.store.get(None, batch.id).cancelled == 2
+    harness.check_tidy()
 
 
-def test_a_chunk_whose_batch_is_gone_ends(rig: Rig) -> None:
-    batch = rig.feed("ann 1")
-    rig.store.cancel(None, batch.id, cast(Any, SimpleNamespace(cancel=lambda *_: None)))
-    rig.store.forget(None, batch.id)
-    assert rig.run().result == {"enrolled": 0, "duplicate": 0, "rejected": 0}
+def test_a_chunk_whose_batch_is_gone_ends(harness: Harness) -> None:
+    batch = harness.feed("ann 1")
+    harness.store.cancel(None, batch.id, cast(Any, SimpleNamespace(cancel=lambda *_: None)))
+    harness.store.forget(None, batch.id)
+    assert harness.run().result == {"enrolled": 0, "duplicate": 0, "rejected": 0}
 
 
-def test_another_pack_changes_nothing(rig: Rig) -> None:
-    rig.shelf.add("eve")
-    batch = rig.feed("ann 1", "nobody 0")
-    claim = rig.queue.take(rig.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
-    with writing(rig.shelf.engine) as connection:
+def test_another_pack_changes_nothing(harness: Harness) -> None:
+    harness.gallery.add("eve")
+    batch = harness.feed("ann 1", "nobody 0")
+    claim = harness.queue.take(harness.job())
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    with writing(harness.gallery.engine) as connection:
         connection.execute(update(vectors).values(pack="other"))
     with pytest.raises(PackMismatch):
-        look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
-    ended = conclude_bulk(claim.job, carry, rig.tools)
+        inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, carry, harness.tools)
     with pytest.raises(PackMismatch):
-        rig.queue.finish(claim, ended.result, [], ended.effect)
-    assert {state for state, _ in rig.states(batch)} == {"waiting"}
-    assert all(rig.shelf.media.exists(key) for key in ended.stored)
+        harness.queue.finish(claim, ended.result, [], ended.effect)
+    assert {state for state, _ in harness.states(batch)} == {"waiting"}
+    assert all(harness.gallery.media.exists(key) for key in ended.stored)
 
 
 def test_a_store_that_is_away_is_no_pictures_fault(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.feed("ann 1")
+    harness.feed("ann 1")
 
     def away(key: str) -> bytes:
         raise MediaUnavailable
 
-    monkeypatch.setattr(rig.shelf.media, "get", away)
+    monkeypatch.setattr(harness.gallery.media, "get", away)
     with pytest.raises(MediaUnavailable):
-        look_at_chunk(PLAN, rig.job(), Carry(), rig.tools)
+        inspect_chunk(PLAN, harness.job(), JobContext(), harness.tools)
 
 
-def test_pictures_are_held_a_few_at_a_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_held_a_few_at_a_time(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes = []
 
     def counting(
-        pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools
-    ) -> list[Seen | FaceError]:
+        pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+    ) -> list[AnalysedPicture | FaceError]:
         sizes.append(len(pictures))
         return look(pictures, wanted, tools)
 
-    monkeypatch.setattr(bulk, "look", counting)
+    monkeypatch.setattr(bulk, "analyse_pictures", counting)
     monkeypatch.setattr(bulk, "HELD_BYTES", 12)
-    batch = rig.feed(*(f"face{number} 1" for number in range(5)))
-    rig.run()
+    batch = harness.feed(*(f"face{number} 1" for number in range(5)))
+    harness.run()
     assert sizes == [2, 2, 1]
-    assert rig.store.get(None, batch.id).enrolled == 5
+    assert harness.store.get(None, batch.id).enrolled == 5
 
 
-def test_two_tries_of_one_job_store_objects_of_their_own(rig: Rig) -> None:
+def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> None:
     """What the one discards must not be the other's."""
-    rig.feed("ann 1")
-    claim = rig.queue.take(rig.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
-    first = conclude_bulk(claim.job, carry, rig.tools).stored
-    second = conclude_bulk(replace(claim.job, fence=2), carry, rig.tools).stored
+    harness.feed("ann 1")
+    claim = harness.queue.take(harness.job())
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    first = finish_bulk(claim.job, carry, harness.tools).stored
+    second = finish_bulk(replace(claim.job, fence=2), carry, harness.tools).stored
     assert not set(first) & set(second)
-    with reading(rig.shelf.engine) as connection:
+    with reading(harness.gallery.engine) as connection:
         assert not connection.execute(select(discarded.c.media_key)).all()
 
 
-def test_what_a_batch_waits_for_is_told(rig: Rig) -> None:
-    batch = rig.feed("ann 1")
-    assert rig.store.hindrance(batch) is None
-    claim = rig.queue.take(rig.job())
+def test_what_a_batch_waits_for_is_told(harness: Harness) -> None:
+    batch = harness.feed("ann 1")
+    assert harness.store.waiting_reason(batch) is None
+    claim = harness.queue.take(harness.job())
     error = PackMismatch("The gallery was made with another pack.")
-    assert rig.queue.give_back(claim, error, stage="bulk", pause_s=0.0, retry_for_s=60.0)
-    found = rig.store.hindrance(batch)
+    assert harness.queue.retry_later(claim, error, stage="bulk", pause_s=0.0, retry_for_s=60.0)
+    found = harness.store.waiting_reason(batch)
     assert found is not None
     assert (found.code, found.message) == (error.code, error.message)
-    rig.run()
-    assert rig.store.hindrance(rig.store.get(None, batch.id)) is None
+    harness.run()
+    assert harness.store.waiting_reason(harness.store.get(None, batch.id)) is None
 
 
-def test_a_picture_that_was_encrypted_meanwhile_is_read_again(rig: Rig) -> None:
-    batch = rig.feed("ann 1", "nobody 0")
-    claim = rig.queue.take(rig.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), rig.tools)
-    ended = conclude_bulk(claim.job, carry, rig.tools)
-    with writing(rig.shelf.engine) as connection:
+def test_a_picture_that_was_encrypted_meanwhile_is_read_again(harness: Harness) -> None:
+    batch = harness.feed("ann 1", "nobody 0")
+    claim = harness.queue.take(harness.job())
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, carry, harness.tools)
+    with writing(harness.gallery.engine) as connection:
         connection.execute(update(batch_items).values(media_key="t1/images/other"))
-    assert rig.queue.finish(claim, ended.result, [], ended.effect)
-    assert {state for state, _ in rig.states(batch)} == {"waiting"}
-    made = Splitter(rig.shelf.engine, rig.queue.clock, 3).round()
+    assert harness.queue.finish(claim, ended.result, [], ended.effect)
+    assert {state for state, _ in harness.states(batch)} == {"waiting"}
+    made = ChunkBisector(harness.gallery.engine, harness.queue.clock, 3).round()
     assert [job.params["items"] for job in made] == [[1], [2]]

@@ -12,34 +12,34 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
-from pipeline import keys
-from pipeline.conversion import Conversion, Converted
-from pipeline.database.engine import forget_deleted, open_engine, reading, writing
+from pipeline import storage_keys
+from pipeline.accounts.tenants import TenantStore, readable_tenant_ids, tenant_ids
+from pipeline.database.engine import open_engine, purge_deleted_data, reading, writing
 from pipeline.database.schema import data_keys, images, jobs, vectors
-from pipeline.errors import MediaCorrupt, SealBroken, TenantNotFound
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.datakeys import (
+from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
+from pipeline.encryption.data_keys import (
     KeyState,
     TenantKeys,
-    begin_conversion,
+    begin_encrypting,
     destroy_key,
-    end_conversion,
-    states,
+    finish_encrypting,
+    key_states,
 )
-from pipeline.gallery.enrol import enrol
+from pipeline.encryption.keyring import KEY_BYTES
+from pipeline.encryption.vault import DataKey, Vault
+from pipeline.errors import DecryptionFailed, MediaCorrupt, TenantNotFound
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.records import Enrolment, NewFace, NewImage
-from pipeline.gallery.tenants import TenantStore, readable_ids, tenant_ids
-from pipeline.index.choice import Choice
+from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
+from pipeline.gallery.replace_face import enrol
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.snapshots import newest
-from pipeline.index.view import TenantView
+from pipeline.index.snapshots import load_newest
+from pipeline.index.tenant_view import TenantView
 from pipeline.jobs.store import JobStore
-from pipeline.keyring import KEY_BYTES
 from pipeline.media.directory import DirectoryStore
-from pipeline.media.sealed import SealedStore
-from pipeline.secrets import DataKey, Vault
+from pipeline.media.encrypted import EncryptedStore
 from pipeline.types import Box, Embedding
 from tests.gallery_factory import MODEL, vector_of
 from tests.job_factory import LEASE_S, Clock, new_job
@@ -50,7 +50,7 @@ PICTURE = b"a picture of somebody, not very large " * 40
 CUTOUT = b"the face of somebody, cut out " * 20
 
 
-class House:
+class Harness:
     """One database and media store with an encrypted tenant, as a process sees them."""
 
     def __init__(self, engine: Engine, folder: Path, clock: Clock) -> None:
@@ -64,13 +64,13 @@ class House:
     def reopen(self) -> None:
         """As a process that was started now."""
         self.keys = TenantKeys(self.engine, lambda: self.vault)
-        self.media = SealedStore(DirectoryStore(self.folder), self.keys)
+        self.media = EncryptedStore(DirectoryStore(self.folder), self.keys)
         self.log = ChangeLog(self.engine, self.keys)
         self.faces = FaceStore(self.engine, self.media, self.clock, self.keys)
         self.jobs = JobStore(self.engine, self.clock, self.keys)
 
     def key(self, tenant: int) -> DataKey:
-        found = self.keys.of(tenant)
+        found = self.keys.data_key(tenant)
         assert found is not None
         return found
 
@@ -78,12 +78,12 @@ class House:
         """A face's id."""
         owner = os.urandom(8).hex()
         name = self.media.name(tenant, picture)
-        media_key = keys.image_media(tenant, owner, name)
-        face_key = keys.face_media(tenant, owner, 0, self.media.name(tenant, CUTOUT))
+        media_key = storage_keys.image_media(tenant, owner, name)
+        face_key = storage_keys.face_media(tenant, owner, 0, self.media.name(tenant, CUTOUT))
         self.media.put(media_key, picture)
         self.media.put(face_key, CUTOUT)
         image = NewImage(
-            image_id=hashlib.md5(picture).hexdigest(), sha256=keys.media_hash(media_key),
+            image_id=hashlib.md5(picture).hexdigest(), sha256=storage_keys.media_hash(media_key),
             media_key=media_key, size=len(picture), width=2, height=2, format="JPEG",
         )
         face = NewFace(
@@ -92,8 +92,8 @@ class House:
         )
         with writing(self.engine) as connection:
             made = enrol(
-                connection, tenant, Enrolment(image, (face,), MODEL), self.clock(),
-                self.keys.of(tenant),
+                connection, tenant, EnrolmentRequest(image, (face,), MODEL), self.clock(),
+                self.keys.data_key(tenant),
             )
         return made.faces[0].id
 
@@ -120,18 +120,18 @@ class House:
 
 
 @pytest.fixture
-def house(engine: Engine, tmp_path: Path, clock: Clock) -> House:
-    return House(engine, tmp_path / "media", clock)
+def harness(engine: Engine, tmp_path: Path, clock: Clock) -> Harness:
+    return Harness(engine, tmp_path / "media", clock)
 
 
 @pytest.fixture
-def tenant(house: House) -> int:
-    return house.tenants.create("encrypted", encrypted=True).id
+def tenant(harness: Harness) -> int:
+    return harness.tenants.create("encrypted", encrypted=True).id
 
 
-def leaks(house: House, tenant: int, vector: Embedding) -> list[str]:
+def leaks(harness: Harness, tenant: int, vector: Embedding) -> list[str]:
     """What of a picture, its hash, its face, its vector or a result can be read."""
-    stored, rows = house.all_bytes(), house.rows(tenant)
+    stored, rows = harness.all_bytes(), harness.rows(tenant)
     return [
         *(name for name, part in (
             ("picture", PICTURE[:40]), ("cutout", CUTOUT[:30]), ("vector", vector.tobytes()[:16]),
@@ -142,133 +142,136 @@ def leaks(house: House, tenant: int, vector: Embedding) -> list[str]:
     ]
 
 
-def test_nothing_of_an_encrypted_tenant_can_be_read(house: House, tenant: int) -> None:
-    face = house.enrol(tenant)
-    job = house.finish_job(tenant)
-    write_snapshot(house, tenant)
-    assert leaks(house, tenant, vector_of("somebody")) == []
+def test_nothing_of_an_encrypted_tenant_can_be_read(harness: Harness, tenant: int) -> None:
+    face = harness.enrol(tenant)
+    job = harness.finish_job(tenant)
+    write_snapshot(harness, tenant)
+    assert leaks(harness, tenant, vector_of("somebody")) == []
 
-    vector, model = house.faces.vector(tenant, face)
+    vector, model = harness.faces.vector(tenant, face)
     assert np.array_equal(vector, vector_of("somebody"))
     assert model == MODEL
-    (entry,) = house.log.all_entries(tenant)
+    (entry,) = harness.log.all_entries(tenant)
     assert np.array_equal(entry.vector, vector)
-    found = house.jobs.find(job)
+    found = harness.jobs.find(job)
     assert found is not None
     assert found.result == {"pack": "edge", "embedding": [0.123456789, 0.5]}
-    loaded = newest(house.log, house.media, tenant, MODEL, Choice())
+    loaded = load_newest(harness.log, harness.media, tenant, MODEL, EngineChoice())
     assert loaded is not None
     assert loaded[0].search(vector[None, :], 1, None)[0][0].label == entry.label
 
 
-def write_snapshot(house: House, tenant: int) -> None:
-    view = TenantView(tenant, house.log, house.media, ViewOptions())
+def write_snapshot(harness: Harness, tenant: int) -> None:
+    view = TenantView(tenant, harness.log, harness.media, ViewOptions())
     view.open()
     assert view.snapshot() is not None
 
 
-def test_a_tenant_without_a_key_is_stored_as_it_is(house: House) -> None:
-    plain = house.tenants.create("plain").id
-    house.enrol(plain)
-    house.finish_job(plain)
-    assert set(leaks(house, plain, vector_of("somebody"))) == {
+def test_a_tenant_without_a_key_is_stored_as_it_is(harness: Harness) -> None:
+    plain = harness.tenants.create("plain").id
+    harness.enrol(plain)
+    harness.finish_job(plain)
+    assert set(leaks(harness, plain, vector_of("somebody"))) == {
         "picture", "cutout", "vector", "hash", "result"
     }
 
 
-def test_a_picture_is_recognised_under_its_tenants_key_only(house: House, tenant: int) -> None:
-    other = house.tenants.create("other", encrypted=True).id
-    assert house.enrol(tenant) == house.enrol(tenant), "the same picture is not stored twice"
-    names = {house.media.name(each, PICTURE) for each in (tenant, other)}
+def test_a_picture_is_recognised_under_its_tenants_key_only(harness: Harness, tenant: int) -> None:
+    other = harness.tenants.create("other", encrypted=True).id
+    assert harness.enrol(tenant) == harness.enrol(tenant), "the same picture is not stored twice"
+    names = {harness.media.name(each, PICTURE) for each in (tenant, other)}
     assert len(names) == 2
-    assert names == {house.media.name(each, PICTURE) for each in (tenant, other)}
+    assert names == {harness.media.name(each, PICTURE) for each in (tenant, other)}
 
 
-def test_an_object_opens_in_its_own_place_only(house: House, tenant: int) -> None:
-    other = house.tenants.create("other", encrypted=True).id
-    name = house.media.name(tenant, PICTURE)
-    key = keys.image_media(tenant, "owner", name)
-    house.media.put(key, PICTURE)
-    assert house.media.get(key) == PICTURE
-    path = house.folder / key
-    for moved in (keys.image_media(tenant, "another", name), keys.image_media(other, "o", name)):
-        (house.folder / moved).parent.mkdir(parents=True)
-        shutil.copy(path, house.folder / moved)
+def test_an_object_opens_in_its_own_place_only(harness: Harness, tenant: int) -> None:
+    other = harness.tenants.create("other", encrypted=True).id
+    name = harness.media.name(tenant, PICTURE)
+    key = storage_keys.image_media(tenant, "owner", name)
+    harness.media.put(key, PICTURE)
+    assert harness.media.get(key) == PICTURE
+    path = harness.folder / key
+    for moved in (
+        storage_keys.image_media(tenant, "another", name),
+        storage_keys.image_media(other, "o", name),
+    ):
+        (harness.folder / moved).parent.mkdir(parents=True)
+        shutil.copy(path, harness.folder / moved)
         with pytest.raises(MediaCorrupt):
-            house.media.get(moved)
+            harness.media.get(moved)
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(MediaCorrupt):
-        house.media.get(key)
+        harness.media.get(key)
 
 
-def test_a_vector_opens_for_its_own_face_only(house: House, tenant: int) -> None:
-    first, second = house.enrol(tenant), house.enrol(tenant, b"another", "another")
-    with writing(house.engine) as connection:
+def test_a_vector_opens_for_its_own_face_only(harness: Harness, tenant: int) -> None:
+    first, second = harness.enrol(tenant), harness.enrol(tenant, b"another", "another")
+    with writing(harness.engine) as connection:
         stolen = connection.execute(
             select(vectors.c.vector).where(vectors.c.face_id == first)
         ).scalar_one()
         connection.execute(
             vectors.update().where(vectors.c.face_id == second).values(vector=stolen)
         )
-    with pytest.raises(SealBroken):
-        house.faces.vector(tenant, second)
+    with pytest.raises(DecryptionFailed):
+        harness.faces.vector(tenant, second)
 
 
 # Destroying the key ---------------------------------------------------------------
 
 
 def test_destroying_the_key_destroys_the_data(
-    house: House, tenant: int, tmp_path: Path, database_url: str
+    harness: Harness, tenant: int, tmp_path: Path, database_url: str
 ) -> None:
-    face, job = house.enrol(tenant), house.finish_job(tenant)
-    write_snapshot(house, tenant)
-    picture = next(item.key for item in house.media.walk(keys.images_prefix(tenant)))
-    wrapped = _wrapped(house.engine, tenant)
-    shutil.copytree(house.folder, tmp_path / "copy-of-media")
+    face, job = harness.enrol(tenant), harness.finish_job(tenant)
+    write_snapshot(harness, tenant)
+    picture = next(item.key for item in harness.media.walk(storage_keys.images_prefix(tenant)))
+    wrapped = _wrapped(harness.engine, tenant)
+    shutil.copytree(harness.folder, tmp_path / "copy-of-media")
     if database_url.startswith("sqlite"):
-        forget_deleted(house.engine)
+        purge_deleted_data(harness.engine)
         shutil.copy(tmp_path / "faceline.db", tmp_path / "copy.db")
 
-    assert destroy_key(house.engine, tenant)
-    assert not destroy_key(house.engine, tenant)
+    assert destroy_key(harness.engine, tenant)
+    assert not destroy_key(harness.engine, tenant)
 
-    house.reopen()
-    assert_unreadable(house, tenant, face, job, picture)
-    assert house.tenants.get(tenant).disabled
-    assert states(house.engine) == {tenant: KeyState.DESTROYED}
-    assert (tenant in tenant_ids(house.engine), readable_ids(house.engine)) == (True, [])
+    harness.reopen()
+    assert_unreadable(harness, tenant, face, job, picture)
+    assert harness.tenants.get(tenant).disabled
+    assert key_states(harness.engine) == {tenant: KeyState.DESTROYED}
+    assert (tenant in tenant_ids(harness.engine), readable_tenant_ids(harness.engine)) == (True, [])
     if database_url.startswith("sqlite"):
         assert wrapped in (tmp_path / "copy.db").read_bytes()
         assert wrapped not in b"".join(
             path.read_bytes() for path in tmp_path.glob("faceline.db*")
         ), "the key is gone from the file, not only from the table"
-        _copy_without_its_key(house, tmp_path, tenant, face, job, picture)
+        _copy_without_its_key(harness, tmp_path, tenant, face, job, picture)
 
 
 def _copy_without_its_key(
-    house: House, folder: Path, tenant: int, face: int, job: str, picture: str
+    harness: Harness, folder: Path, tenant: int, face: int, job: str, picture: str
 ) -> None:
     """What somebody has who kept the database and the media of before, without its keys."""
     engine = open_engine(f"sqlite:///{folder / 'copy.db'}", durable=False)
     with writing(engine) as connection:
         connection.execute(data_keys.update().values(wrapped=None, state="destroyed"))
-    before = House(engine, folder / "copy-of-media", house.clock)
+    before = Harness(engine, folder / "copy-of-media", harness.clock)
     assert_unreadable(before, tenant, face, job, picture)
     assert leaks(before, tenant, vector_of("somebody")) == []
     engine.dispose()
 
 
-def assert_unreadable(house: House, tenant: int, face: int, job: str, picture: str) -> None:
+def assert_unreadable(harness: Harness, tenant: int, face: int, job: str, picture: str) -> None:
     for work in (
-        lambda: house.media.get(picture),
-        lambda: house.media.name(tenant, PICTURE),
-        lambda: house.faces.vector(tenant, face),
-        lambda: list(house.log.all_entries(tenant)),
-        lambda: TenantView(tenant, house.log, house.media, ViewOptions()).open(),
+        lambda: harness.media.get(picture),
+        lambda: harness.media.name(tenant, PICTURE),
+        lambda: harness.faces.vector(tenant, face),
+        lambda: list(harness.log.all_entries(tenant)),
+        lambda: TenantView(tenant, harness.log, harness.media, ViewOptions()).open(),
     ):
         with pytest.raises(TenantNotFound):
             work()
-    found = house.jobs.find(job)
+    found = harness.jobs.find(job)
     assert found is not None
     assert "embedding" not in str(found.result)
 
@@ -283,113 +286,114 @@ def _wrapped(engine: Engine, tenant: int) -> bytes:
 
 
 def test_a_running_process_forgets_a_destroyed_key(
-    house: House, tenant: int, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, tenant: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.gallery.datakeys.KNOWN_S", 0.2)
-    face = house.enrol(tenant)
-    house.faces.vector(tenant, face)
-    destroy_key(house.engine, tenant)
+    monkeypatch.setattr("pipeline.encryption.data_keys.CACHE_S", 0.2)
+    face = harness.enrol(tenant)
+    harness.faces.vector(tenant, face)
+    destroy_key(harness.engine, tenant)
     time.sleep(0.25)
     with pytest.raises(TenantNotFound):
-        house.faces.vector(tenant, face)
+        harness.faces.vector(tenant, face)
 
 
-def test_a_tenant_is_deleted_with_its_key(house: House, tenant: int) -> None:
-    house.enrol(tenant)
-    GalleryStore(house.engine, house.media, house.clock).delete_tenant(tenant)
-    assert states(house.engine) == {}
-    assert house.all_bytes() == b""
+def test_a_tenant_is_deleted_with_its_key(harness: Harness, tenant: int) -> None:
+    harness.enrol(tenant)
+    GalleryStore(harness.engine, harness.media, harness.clock).delete_tenant(tenant)
+    assert key_states(harness.engine) == {}
+    assert harness.all_bytes() == b""
 
 
 # Encrypting what is there ---------------------------------------------------------
 
 
-def test_a_tenant_is_encrypted_while_it_works(house: House) -> None:
-    tenant = house.tenants.create("plain").id
-    face = house.enrol(tenant)
-    job = house.finish_job(tenant)
-    write_snapshot(house, tenant)
-    begin_conversion(house.engine, house.vault, tenant, 1.0)
-    begin_conversion(house.engine, house.vault, tenant, 2.0)
-    assert states(house.engine) == {tenant: KeyState.CONVERTING}
-    house.reopen()
-    new = house.enrol(tenant, b"a new picture", "new")
+def test_a_tenant_is_encrypted_while_it_works(harness: Harness) -> None:
+    tenant = harness.tenants.create("plain").id
+    face = harness.enrol(tenant)
+    job = harness.finish_job(tenant)
+    write_snapshot(harness, tenant)
+    begin_encrypting(harness.engine, harness.vault, tenant, 1.0)
+    begin_encrypting(harness.engine, harness.vault, tenant, 2.0)
+    assert key_states(harness.engine) == {tenant: KeyState.CONVERTING}
+    harness.reopen()
+    new = harness.enrol(tenant, b"a new picture", "new")
 
-    first = convert(house, tenant)
+    first = convert(harness, tenant)
     assert (first.pictures, first.cutouts, first.vectors, first.results) == (1, 1, 1, 1)
     assert (first.snapshots, first.missing, first.uploads) == (1, 0, 0)
-    assert convert(house, tenant).nothing
-    end_conversion(house.engine, tenant)
+    assert convert(harness, tenant).nothing
+    finish_encrypting(harness.engine, tenant)
 
-    assert states(house.engine) == {tenant: KeyState.ON}
-    assert leaks(house, tenant, vector_of("somebody")) == []
-    assert all(keys.is_sealed(item.key) for item in house.media.walk(""))
-    assert np.array_equal(house.faces.vector(tenant, face)[0], vector_of("somebody"))
-    assert np.array_equal(house.faces.vector(tenant, new)[0], vector_of("new"))
-    assert house.enrol(tenant) == face, "the picture is recognised by its new mark"
-    with reading(house.engine) as connection:
+    assert key_states(harness.engine) == {tenant: KeyState.ON}
+    assert leaks(harness, tenant, vector_of("somebody")) == []
+    assert all(storage_keys.is_encrypted(item.key) for item in harness.media.walk(""))
+    assert np.array_equal(harness.faces.vector(tenant, face)[0], vector_of("somebody"))
+    assert np.array_equal(harness.faces.vector(tenant, new)[0], vector_of("new"))
+    assert harness.enrol(tenant) == face, "the picture is recognised by its new mark"
+    with reading(harness.engine) as connection:
         for key in connection.execute(select(images.c.media_key)).scalars():
-            assert house.media.get(key) in (PICTURE, b"a new picture")
-    found = house.jobs.find(job)
+            assert harness.media.get(key) in (PICTURE, b"a new picture")
+    found = harness.jobs.find(job)
     assert found is not None
     assert found.result is not None
     assert found.result["embedding"] == [0.123456789, 0.5]
 
 
 def test_an_interrupted_conversion_goes_on(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tenant = house.tenants.create("plain").id
-    faces = [house.enrol(tenant, b"picture %d" % n, n) for n in range(7)]
-    begin_conversion(house.engine, house.vault, tenant, 1.0)
-    house.reopen()
-    monkeypatch.setattr("pipeline.conversion.PORTION", 3)
+    tenant = harness.tenants.create("plain").id
+    faces = [harness.enrol(tenant, b"picture %d" % n, n) for n in range(7)]
+    begin_encrypting(harness.engine, harness.vault, tenant, 1.0)
+    harness.reopen()
+    monkeypatch.setattr("pipeline.encrypt_existing.PORTION", 3)
     puts = iter(range(5))
-    real = house.media.put
+    real = harness.media.put
 
     def put(key: str, data: bytes) -> None:
         next(puts)
         real(key, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.media, "put", put)
+        patched.setattr(harness.media, "put", put)
         with pytest.raises(StopIteration):
-            convert(house, tenant)
+            convert(harness, tenant)
     for number, face in enumerate(faces):
-        assert np.array_equal(house.faces.vector(tenant, face)[0], vector_of(number))
-    done = convert(house, tenant)
+        assert np.array_equal(harness.faces.vector(tenant, face)[0], vector_of(number))
+    done = convert(harness, tenant)
     assert (done.pictures, done.cutouts, done.vectors) == (2, 7, 7)
-    assert convert(house, tenant).nothing
-    assert all(keys.is_sealed(item.key) for item in house.media.walk(""))
+    assert convert(harness, tenant).nothing
+    assert all(storage_keys.is_encrypted(item.key) for item in harness.media.walk(""))
 
 
-def test_a_lost_object_does_not_stop_a_conversion(house: House) -> None:
-    tenant = house.tenants.create("plain").id
-    house.enrol(tenant)
-    (lost,) = house.media.walk(keys.images_prefix(tenant))
-    house.media.delete(lost.key)
-    upload = keys.transient_media(tenant, "o", house.media.name(tenant, b"upload"), 0.0)
-    house.media.put(upload, b"upload")
-    begin_conversion(house.engine, house.vault, tenant, 1.0)
-    house.reopen()
-    done = convert(house, tenant)
+def test_a_lost_object_does_not_stop_a_conversion(harness: Harness) -> None:
+    tenant = harness.tenants.create("plain").id
+    harness.enrol(tenant)
+    (lost,) = harness.media.walk(storage_keys.images_prefix(tenant))
+    harness.media.delete(lost.key)
+    upload = storage_keys.transient_media(tenant, "o", harness.media.name(tenant, b"upload"), 0.0)
+    harness.media.put(upload, b"upload")
+    begin_encrypting(harness.engine, harness.vault, tenant, 1.0)
+    harness.reopen()
+    done = convert(harness, tenant)
     assert (done.pictures, done.cutouts, done.missing, done.uploads) == (0, 1, 1, 1)
 
 
-def convert(house: House, tenant: int) -> Converted:
-    return Conversion(house.engine, house.media, tenant, house.key(tenant), house.clock).run()
+def convert(harness: Harness, tenant: int) -> EncryptedCounts:
+    key = harness.key(tenant)
+    return EncryptExisting(harness.engine, harness.media, tenant, key, harness.clock).run()
 
 
 def test_a_data_key_seals_for_a_label_and_marks_alike() -> None:
     raw = os.urandom(KEY_BYTES)
     key = DataKey(1, raw)
-    assert key.open(key.seal(b"data", "a"), "a") == b"data"
-    assert key.seal(b"data", "a") != key.seal(b"data", "a")
+    assert key.decrypt(key.encrypt(b"data", "a"), "a") == b"data"
+    assert key.encrypt(b"data", "a") != key.encrypt(b"data", "a")
     for wrong in (DataKey(2, raw), DataKey(1, os.urandom(KEY_BYTES))):
-        with pytest.raises(SealBroken):
-            wrong.open(key.seal(b"data", "a"), "a")
-    for broken in (b"", b"short", key.seal(b"data", "b")):
-        with pytest.raises(SealBroken):
-            key.open(broken, "a")
-    assert key.mark("x") == DataKey(1, raw).mark("x") != key.mark("y")
+        with pytest.raises(DecryptionFailed):
+            wrong.decrypt(key.encrypt(b"data", "a"), "a")
+    for broken in (b"", b"short", key.encrypt(b"data", "b")):
+        with pytest.raises(DecryptionFailed):
+            key.decrypt(broken, "a")
+    assert key.keyed_hash("x") == DataKey(1, raw).keyed_hash("x") != key.keyed_hash("y")
     assert raw.hex() not in repr(vars(key))

@@ -20,12 +20,12 @@ from pipeline.errors import (
     NotFound,
     Unavailable,
 )
-from pipeline.gallery.enrol import enrol
+from pipeline.gallery.collection_store import CollectionDeletion
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.groups import Deletion
-from pipeline.gallery.records import Enrolled, Enrolment
+from pipeline.gallery.records import EnrolmentRequest, EnrolmentResult
+from pipeline.gallery.replace_face import enrol
 from pipeline.jobs.store import Effect
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
 
 ROUNDS = 12
@@ -49,105 +49,107 @@ def together(*works: Callable[[], object]) -> list[object]:
         return list(pool.map(begin, works))
 
 
-def consistent(shelf: Shelf) -> None:
+def consistent(gallery: TenantGallery) -> None:
     """The log has no gap, and the store holds what rows name and what is to be deleted."""
-    assert shelf.numbers() == list(range(1, shelf.log.latest(shelf.tenant) + 1))
-    assert shelf.named() <= shelf.objects()
-    assert shelf.waiting().isdisjoint(shelf.named())
+    assert gallery.numbers() == list(range(1, gallery.log.latest(gallery.tenant) + 1))
+    assert gallery.named() <= gallery.objects()
+    assert gallery.waiting().isdisjoint(gallery.named())
 
 
-def test_one_picture_enrolled_twice_at_once_is_one_record(shelf: Shelf) -> None:
+def test_one_picture_enrolled_twice_at_once_is_one_record(gallery: TenantGallery) -> None:
     for number in range(ROUNDS):
         picture = f"picture {number}"
-        results = together(*[partial(shelf.enrol, picture)] * 3)
-        faces = {r.faces[0].id for r in results if isinstance(r, Enrolled)}
+        results = together(*[partial(gallery.enrol, picture)] * 3)
+        faces = {r.faces[0].id for r in results if isinstance(r, EnrolmentResult)}
         assert len(faces) == 1, results
-        assert sum(result.added for result in results if isinstance(result, Enrolled)) == 1
-    assert shelf.count() == ROUNDS == shelf.log.latest(shelf.tenant)
-    consistent(shelf)
-    assert shelf.objects() - shelf.waiting() == shelf.named()
+        assert sum(result.added for result in results if isinstance(result, EnrolmentResult)) == 1
+    assert gallery.count() == ROUNDS == gallery.log.latest(gallery.tenant)
+    consistent(gallery)
+    assert gallery.objects() - gallery.waiting() == gallery.named()
 
 
-def test_one_id_for_two_pictures_at_once_goes_to_one(shelf: Shelf) -> None:
+def test_one_id_for_two_pictures_at_once_goes_to_one(gallery: TenantGallery) -> None:
     for number in range(ROUNDS):
         results = together(
-            partial(shelf.enrol, f"a {number}", image_id=f"id {number}", fresh=True),
-            partial(shelf.enrol, f"b {number}", image_id=f"id {number}", fresh=True),
+            partial(gallery.enrol, f"a {number}", image_id=f"id {number}", fresh=True),
+            partial(gallery.enrol, f"b {number}", image_id=f"id {number}", fresh=True),
         )
-        assert sum(isinstance(result, Enrolled) for result in results) == 1
+        assert sum(isinstance(result, EnrolmentResult) for result in results) == 1
         assert sum(isinstance(result, FaceExists) for result in results) == 1
-    consistent(shelf)
+    consistent(gallery)
 
 
-def test_unnamed_faces_never_share_a_name(shelf: Shelf) -> None:
+def test_unnamed_faces_never_share_a_name(gallery: TenantGallery) -> None:
     def enrol_some(batch: int) -> None:
         for number in range(6):
-            shelf.enrol(f"picture {batch} {number}", name=None)
+            gallery.enrol(f"picture {batch} {number}", name=None)
 
     together(*[partial(enrol_some, batch) for batch in range(4)])
-    names = sorted(item.name for item in shelf.faces.page(shelf.tenant, 0, 99).items)
+    names = sorted(item.name for item in gallery.faces.page(gallery.tenant, 0, 99).items)
     assert names == sorted(f"ID{n}" for n in range(24))
 
 
-def test_binding_against_deletion_of_the_group(shelf: Shelf) -> None:
-    face = shelf.add("ann")
+def test_binding_against_deletion_of_the_group(gallery: TenantGallery) -> None:
+    face = gallery.add("ann")
     for number in range(ROUNDS):
         key = f"group {number}"
-        shelf.groups.create(shelf.tenant, key, key)
+        gallery.groups.create(gallery.tenant, key, key)
         together(
-            partial(shelf.groups.bind, shelf.tenant, face.face_token, [key, "default"]),
-            partial(shelf.groups.delete, shelf.tenant, key, Deletion.GROUP),
-            partial(shelf.groups.unbind, shelf.tenant, face.face_token, ["default"]),
+            partial(gallery.groups.bind, gallery.tenant, face.face_token, [key, "default"]),
+            partial(gallery.groups.delete, gallery.tenant, key, CollectionDeletion.COLLECTION_ONLY),
+            partial(gallery.groups.unbind, gallery.tenant, face.face_token, ["default"]),
         )
-        assert shelf.groups_of(face) in ([], ["default"])
-    consistent(shelf)
+        assert gallery.groups_of(face) in ([], ["default"])
+    consistent(gallery)
 
 
-def test_enrolment_against_deletion_of_the_group(shelf: Shelf) -> None:
+def test_enrolment_against_deletion_of_the_group(gallery: TenantGallery) -> None:
     for number in range(ROUNDS):
         key = f"group {number}"
-        shelf.groups.create(shelf.tenant, key, key)
+        gallery.groups.create(gallery.tenant, key, key)
         enrolled, deleted = together(
-            partial(shelf.enrol, f"picture {number}", collections=(key,)),
-            partial(shelf.groups.delete, shelf.tenant, key, Deletion.OWN_FACES),
+            partial(gallery.enrol, f"picture {number}", collections=(key,)),
+            partial(
+                gallery.groups.delete, gallery.tenant, key, CollectionDeletion.WITH_EXCLUSIVE_FACES
+            ),
         )
         assert deleted is None
         # before the deletion, which then took the face along, or too late
-        assert isinstance(enrolled, Enrolled | CollectionNotFound)
-        assert shelf.count() == 0
-    consistent(shelf)
+        assert isinstance(enrolled, EnrolmentResult | CollectionNotFound)
+        assert gallery.count() == 0
+    consistent(gallery)
 
 
-def test_enrolment_against_clearing(shelf: Shelf) -> None:
-    galleries = GalleryStore(shelf.engine, shelf.media, shelf.clock)
+def test_enrolment_against_clearing(gallery: TenantGallery) -> None:
+    galleries = GalleryStore(gallery.engine, gallery.media, gallery.clock)
     for number in range(ROUNDS):
         together(
-            partial(shelf.enrol, f"picture {number}", 2),
-            partial(shelf.enrol, f"picture {number}", 2, collections=("default",)),
-            partial(galleries.clear, shelf.tenant),
+            partial(gallery.enrol, f"picture {number}", 2),
+            partial(gallery.enrol, f"picture {number}", 2, collections=("default",)),
+            partial(galleries.clear, gallery.tenant),
         )
-        assert shelf.count() in (0, 2)
-        consistent(shelf)
-    galleries.clear(shelf.tenant)
-    assert (shelf.named(), shelf.state()) == (set(), {})
+        assert gallery.count() in (0, 2)
+        consistent(gallery)
+    galleries.clear(gallery.tenant)
+    assert (gallery.named(), gallery.state()) == (set(), {})
 
 
-def test_deletion_in_two_tongues_deletes_once(shelf: Shelf) -> None:
+def test_deletion_in_two_tongues_deletes_once(gallery: TenantGallery) -> None:
     for number in range(ROUNDS):
-        face = shelf.add(f"picture {number}")
+        face = gallery.add(f"picture {number}")
         results = together(
-            partial(shelf.faces.delete, shelf.tenant, face.id),
-            partial(shelf.faces.delete_token, shelf.tenant, face.face_token),
-            partial(shelf.replace, face, f"other {number}"),
+            partial(gallery.faces.delete, gallery.tenant, face.id),
+            partial(gallery.faces.delete_token, gallery.tenant, face.face_token),
+            partial(gallery.replace, face, f"other {number}"),
         )
         deletions = results[:2]
         assert sum(not isinstance(result, FaceError) for result in deletions) == 1
         assert any(isinstance(result, FaceNotFound) for result in deletions)
-    assert shelf.count() == 0
-    consistent(shelf)
+    assert gallery.count() == 0
+    consistent(gallery)
 
 
-def test_a_message_delivered_twice_enrols_once(shelf: Shelf, queue: Queue) -> None:
+def test_a_message_delivered_twice_enrols_once(gallery: TenantGallery, queue: Queue) -> None:
     """Two workers with one job: who has lost the claim changes nothing."""
     job = queue.add()
     slow = queue.take(job)
@@ -155,44 +157,44 @@ def test_a_message_delivered_twice_enrols_once(shelf: Shelf, queue: Queue) -> No
     queue.release_dead(5)
     fast = queue.take(job, worker="worker-2")
     done = together(
-        partial(queue.finish, fast, {}, [], _effect(shelf)),
-        partial(queue.finish, slow, {}, [], _effect(shelf)),
+        partial(queue.finish, fast, {}, [], _effect(gallery)),
+        partial(queue.finish, slow, {}, [], _effect(gallery)),
     )
     assert done == [True, False]
-    assert shelf.count() == 1
+    assert gallery.count() == 1
     assert queue.see(job).result == {"added": 1}
 
 
-def _effect(shelf: Shelf) -> Effect:
-    return _effect_of(shelf, shelf.prepare("ann"))
+def _effect(gallery: TenantGallery) -> Effect:
+    return _effect_of(gallery, gallery.prepare("ann"))
 
 
-def test_a_job_in_flight_does_not_bring_a_face_back(shelf: Shelf, queue: Queue) -> None:
-    face = shelf.add("ann")
+def test_a_job_in_flight_does_not_bring_a_face_back(gallery: TenantGallery, queue: Queue) -> None:
+    face = gallery.add("ann")
     queue.take(queue.add())
-    shelf.faces.delete(shelf.tenant, face.id)
+    gallery.faces.delete(gallery.tenant, face.id)
     with pytest.raises(FaceNotFound):
-        shelf.replace(face, "ann later")
-    assert shelf.state() == {}
+        gallery.replace(face, "ann later")
+    assert gallery.state() == {}
 
 
-def test_an_error_in_the_effect_leaves_no_trace(shelf: Shelf) -> None:
+def test_an_error_in_the_effect_leaves_no_trace(gallery: TenantGallery) -> None:
     def stumble() -> None:
-        with writing(shelf.engine) as connection:
-            enrol(connection, shelf.tenant, shelf.prepare("ann", 2), shelf.clock())
+        with writing(gallery.engine) as connection:
+            enrol(connection, gallery.tenant, gallery.prepare("ann", 2), gallery.clock())
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         stumble()
-    assert (shelf.count(), shelf.log.latest(shelf.tenant), shelf.named()) == (0, 0, set())
+    assert (gallery.count(), gallery.log.latest(gallery.tenant), gallery.named()) == (0, 0, set())
 
 
 def test_many_writers_of_several_galleries_never_lock_each_other_out(
-    shelf: Shelf, queue: Queue
+    gallery: TenantGallery, queue: Queue
 ) -> None:
     """Jobs end, faces are deleted and groups emptied, in whatever order that happens."""
-    shelves = [shelf, shelf.other(add_tenant(shelf.engine, "other"))]
-    galleries = GalleryStore(shelf.engine, shelf.media, shelf.clock)
+    shelves = [gallery, gallery.other(add_tenant(gallery.engine, "other"))]
+    galleries = GalleryStore(gallery.engine, gallery.media, gallery.clock)
 
     def work(number: int) -> None:
         choose = random.Random(number)
@@ -206,7 +208,7 @@ def test_many_writers_of_several_galleries_never_lock_each_other_out(
                 if step % 5 == 1:
                     galleries.clear(mine.tenant)
                 elif step % 5 == 3:
-                    mine.groups.delete(mine.tenant, "default", Deletion.CLEAR)
+                    mine.groups.delete(mine.tenant, "default", CollectionDeletion.CONTENT_ONLY)
                 elif some is not None:
                     mine.faces.delete(mine.tenant, some.id)
 
@@ -215,7 +217,7 @@ def test_many_writers_of_several_galleries_never_lock_each_other_out(
         consistent(mine)
 
 
-def _effect_of(shelf: Shelf, new: Enrolment) -> Effect:
+def _effect_of(gallery: TenantGallery, new: EnrolmentRequest) -> Effect:
     return lambda connection: {
-        "added": enrol(connection, shelf.tenant, new, shelf.clock()).added
+        "added": enrol(connection, gallery.tenant, new, gallery.clock()).added
     }

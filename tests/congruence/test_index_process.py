@@ -10,52 +10,56 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
+from pipeline.accounts.tenants import tenant_ids
 from pipeline.errors import IndexBehind, MediaUnavailable
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.tenants import tenant_ids
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.index.options import ViewOptions
-from pipeline.index.views import Views
+from pipeline.index.tenant_views import TenantViews
 from pipeline.media.directory import DirectoryStore
-from tests.gallery_factory import Shelf, vector_of
+from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Clock, add_tenant
 
 
 @pytest.fixture
-def other(engine: Engine, shelf: Shelf) -> Shelf:
-    return shelf.other(add_tenant(engine, "other"))
+def other(engine: Engine, gallery: TenantGallery) -> TenantGallery:
+    return gallery.other(add_tenant(engine, "other"))
 
 
 @pytest.fixture
-def views(shelf: Shelf) -> Views:
-    return Views(shelf.log, shelf.media, ViewOptions())
+def views(gallery: TenantGallery) -> TenantViews:
+    return TenantViews(gallery.log, gallery.media, ViewOptions())
 
 
-def search(views: Views, shelf: Shelf, picture: str, **wanted: int) -> list[int]:
+def search(views: TenantViews, gallery: TenantGallery, picture: str, **wanted: int) -> list[int]:
     probe = vector_of(f"{picture}-0")
-    found = views.search(shelf.tenant, probe, 5, None, wanted.get("at_least", 0))
+    found = views.search(gallery.tenant, probe, 5, None, wanted.get("at_least", 0))
     return [hit.label for hit in found]
 
 
-def test_searches_see_what_was_committed_before(views: Views, shelf: Shelf) -> None:
+def test_searches_see_what_was_committed_before(views: TenantViews, gallery: TenantGallery) -> None:
     """Also without being told a number, and when the view was open before."""
-    assert search(views, shelf, "one") == []
-    face = shelf.add("one")
-    assert search(views, shelf, "one") == [shelf.label(face)]
-    label = shelf.label(face)
-    shelf.faces.delete(shelf.tenant, face.id)
-    assert label not in search(views, shelf, "one")
+    assert search(views, gallery, "one") == []
+    face = gallery.add("one")
+    assert search(views, gallery, "one") == [gallery.label(face)]
+    label = gallery.label(face)
+    gallery.faces.delete(gallery.tenant, face.id)
+    assert label not in search(views, gallery, "one")
 
 
-def test_a_number_that_the_gallery_does_not_know(views: Views, shelf: Shelf) -> None:
-    shelf.add("one")
+def test_a_number_that_the_gallery_does_not_know(
+    views: TenantViews, gallery: TenantGallery
+) -> None:
+    gallery.add("one")
     with pytest.raises(IndexBehind) as error:
-        search(views, shelf, "one", at_least=2)
+        search(views, gallery, "one", at_least=2)
     assert error.value.retryable
 
 
-def test_tenants_see_their_own(views: Views, shelf: Shelf, other: Shelf) -> None:
-    mine, theirs = shelf.add("one"), other.add("one")
-    assert search(views, shelf, "one") == [shelf.label(mine)]
+def test_tenants_see_their_own(
+    views: TenantViews, gallery: TenantGallery, other: TenantGallery
+) -> None:
+    mine, theirs = gallery.add("one"), other.add("one")
+    assert search(views, gallery, "one") == [gallery.label(mine)]
     assert search(views, other, "one") == [other.label(theirs)]
 
 
@@ -75,19 +79,19 @@ class SlowStore(DirectoryStore):
         return super().get(key)
 
 
-def test_tenants_do_not_wait_for_each_other(shelf: Shelf, other: Shelf) -> None:
-    face, there = shelf.add("one"), other.add("one")
-    written = Views(shelf.log, shelf.media, ViewOptions()).view(shelf.tenant).snapshot()
+def test_tenants_do_not_wait_for_each_other(gallery: TenantGallery, other: TenantGallery) -> None:
+    face, there = gallery.add("one"), other.add("one")
+    written = TenantViews(gallery.log, gallery.media, ViewOptions()).view(gallery.tenant).snapshot()
     assert written is not None
-    store = SlowStore(shelf.media, shelf.tenant)
-    views = Views(shelf.log, store, ViewOptions())
+    store = SlowStore(gallery.media, gallery.tenant)
+    views = TenantViews(gallery.log, store, ViewOptions())
     with ThreadPoolExecutor(3) as threads:
-        slow = [threads.submit(search, views, shelf, "one") for _ in range(2)]
+        slow = [threads.submit(search, views, gallery, "one") for _ in range(2)]
         assert store.waiting.wait(30)
         assert search(views, other, "one") == [other.label(there)]
         assert not any(each.done() for each in slow)
         store.open.set()
-        assert [each.result(30) for each in slow] == [[shelf.label(face)]] * 2
+        assert [each.result(30) for each in slow] == [[gallery.label(face)]] * 2
 
 
 class BrokenLog(ChangeLog):
@@ -112,35 +116,37 @@ def caught(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
 
 
 def test_a_round_goes_on_after_a_failure(
-    engine: Engine, shelf: Shelf, other: Shelf, caught: pytest.LogCaptureFixture
+    engine: Engine, gallery: TenantGallery, other: TenantGallery, caught: pytest.LogCaptureFixture
 ) -> None:
-    log = BrokenLog(engine, shelf.tenant)
-    views = Views(log, shelf.media, ViewOptions(snapshot_changes=1))
-    for each in (shelf, other):
+    log = BrokenLog(engine, gallery.tenant)
+    views = TenantViews(log, gallery.media, ViewOptions(snapshot_changes=1))
+    for each in (gallery, other):
         each.enrol("crowd", 3)
     log.left = 1
-    views.keep(tenant_ids(engine))
+    views.maintain(tenant_ids(engine))
     assert [record.count for record in log.snapshots(other.tenant)] == [3]
-    assert log.snapshots(shelf.tenant) == []
+    assert log.snapshots(gallery.tenant) == []
     assert "waits" in caught.text
 
-    views.keep(tenant_ids(engine))
-    assert [record.count for record in log.snapshots(shelf.tenant)] == [3]
+    views.maintain(tenant_ids(engine))
+    assert [record.count for record in log.snapshots(gallery.tenant)] == [3]
 
 
 ROOM_FOR_ONE = ViewOptions(memory_bytes=1, snapshot_changes=1, purge_after_s=100.0)
 
 
 @pytest.fixture
-def narrow(shelf: Shelf, clock: Clock) -> Views:
+def narrow(gallery: TenantGallery, clock: Clock) -> TenantViews:
     """Views of which one at a time has room."""
-    return Views(shelf.log, shelf.media, ROOM_FOR_ONE, clock)
+    return TenantViews(gallery.log, gallery.media, ROOM_FOR_ONE, clock)
 
 
-def test_two_galleries_with_room_for_one(narrow: Views, shelf: Shelf, other: Shelf) -> None:
+def test_two_galleries_with_room_for_one(
+    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery
+) -> None:
     """Whoever comes is searched in what was committed before, and the other makes room."""
     for number in range(4):
-        for each in (shelf, other):
+        for each in (gallery, other):
             each.clock.forward(1)
             face, gone = each.add(f"face {number}"), each.add(f"gone {number}")
             label, lost = each.label(face), each.label(gone)
@@ -151,52 +157,56 @@ def test_two_galleries_with_room_for_one(narrow: Views, shelf: Shelf, other: She
             assert label in found
             assert lost not in found
             assert narrow.held == {each.tenant}
-    narrow.keep([shelf.tenant, other.tenant])
+    narrow.maintain([gallery.tenant, other.tenant])
     assert narrow.held == {other.tenant}  # it was searched last
     assert narrow.nbytes > 0
 
 
-def test_there_is_room_for_all_that_fit(shelf: Shelf, other: Shelf, clock: Clock) -> None:
-    shelf.add("one")
+def test_there_is_room_for_all_that_fit(
+    gallery: TenantGallery, other: TenantGallery, clock: Clock
+) -> None:
+    gallery.add("one")
     other.add("one")
-    views = Views(shelf.log, shelf.media, ViewOptions(memory_bytes=100_000_000), clock)
-    views.keep([shelf.tenant, other.tenant])
-    assert views.held == {shelf.tenant, other.tenant}
+    views = TenantViews(gallery.log, gallery.media, ViewOptions(memory_bytes=100_000_000), clock)
+    views.maintain([gallery.tenant, other.tenant])
+    assert views.held == {gallery.tenant, other.tenant}
 
 
 def test_snapshots_of_who_was_let_go_are_purged(
-    narrow: Views, shelf: Shelf, other: Shelf, clock: Clock
+    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery, clock: Clock
 ) -> None:
-    tenants = [shelf.tenant, other.tenant]
-    faces = shelf.enrol("crowd", 3).faces
-    narrow.view(shelf.tenant).snapshot()
+    tenants = [gallery.tenant, other.tenant]
+    faces = gallery.enrol("crowd", 3).faces
+    narrow.view(gallery.tenant).snapshot()
     other.add("one")
     search(narrow, other, "one")
-    shelf.faces.delete(shelf.tenant, faces[0].id)
-    narrow.keep(tenants)
-    assert [record.count for record in shelf.log.snapshots(shelf.tenant)] == [3]
+    gallery.faces.delete(gallery.tenant, faces[0].id)
+    narrow.maintain(tenants)
+    assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == [3]
     clock.forward(51)
-    narrow.keep(tenants)
-    assert [record.count for record in shelf.log.snapshots(shelf.tenant)] == [2]
+    narrow.maintain(tenants)
+    assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == [2]
     assert narrow.held == {other.tenant}
 
 
 def test_galleries_that_nobody_searches_get_snapshots(
-    narrow: Views, shelf: Shelf, other: Shelf
+    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery
 ) -> None:
     """Whoever searches in one of them some day finds it quickly."""
     other.add("one")
     search(narrow, other, "one")
     for number, counts in enumerate(([3], [6, 3])):
-        shelf.enrol(f"crowd {number}", 3)
-        narrow.keep([shelf.tenant, other.tenant])
-        assert [record.count for record in shelf.log.snapshots(shelf.tenant)] == counts
+        gallery.enrol(f"crowd {number}", 3)
+        narrow.maintain([gallery.tenant, other.tenant])
+        assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == counts
         assert narrow.held == {other.tenant}
 
 
-def test_a_tenant_that_is_gone_is_let_go(views: Views, engine: Engine, shelf: Shelf) -> None:
-    shelf.add("one")
-    before = views.view(shelf.tenant)
-    assert views.view(shelf.tenant) is before
-    views.keep([])
-    assert views.view(shelf.tenant) is not before
+def test_a_tenant_that_is_gone_is_let_go(
+    views: TenantViews, engine: Engine, gallery: TenantGallery
+) -> None:
+    gallery.add("one")
+    before = views.view(gallery.tenant)
+    assert views.view(gallery.tenant) is before
+    views.maintain([])
+    assert views.view(gallery.tenant) is not before

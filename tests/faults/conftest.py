@@ -6,19 +6,19 @@ from functools import partial
 
 import pytest
 
-from tests.faults.ledger import Ledger
-from tests.stack import MakeYard
-from tests.yard import Yard
+from tests.cluster import Cluster
+from tests.faults.journal import Journal
+from tests.stack import MakeCluster
 
 
 @pytest.fixture
-def make_yard(make_yard: MakeYard) -> MakeYard:
-    """A yard whose jobs are the smallest real work: one run of the detector on one
+def make_cluster(make_cluster: MakeCluster) -> MakeCluster:
+    """A cluster whose jobs are the smallest real work: one run of the detector on one
     tile. Takes settings."""
-    return partial(make_yard, detection_sizes="32")
+    return partial(make_cluster, detection_sizes="32")
 
 
-def open_ledger(yard: Yard) -> Ledger:
-    ledger = Ledger(yard)
-    ledger.open()
-    return ledger
+def open_journal(cluster: Cluster) -> Journal:
+    journal = Journal(cluster)
+    journal.open()
+    return journal

@@ -6,19 +6,19 @@ from collections import Counter
 
 from sqlalchemy import select
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.database.engine import reading
 from pipeline.database.schema import changes, discarded, faces, images, vectors
-from pipeline.gallery.sweep import GRACE_S, Sweep
+from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.trash import Trash
-from tests.yard import Yard
+from tests.cluster import Cluster
 
 
-def check_one_record_each(yard: Yard, enrolled: set[str]) -> None:
+def check_one_record_each(cluster: Cluster, enrolled: set[str]) -> None:
     """Of each picture (``enrolled`` are their hashes) one row of every kind; what killed
     workers left behind goes with the sweep, and nothing else does."""
-    Trash(yard.engine, yard.media).empty()
-    with reading(yard.engine) as connection:
+    Trash(cluster.engine, cluster.media).empty()
+    with reading(cluster.engine) as connection:
         shas = list(connection.execute(select(images.c.sha256)).scalars())
         named = {
             *connection.execute(select(images.c.media_key)).scalars(),
@@ -35,10 +35,16 @@ def check_one_record_each(yard: Yard, enrolled: set[str]) -> None:
     assert sorted(numbers) == list(range(1, len(numbers) + 1)), "the log has a gap"
 
     def kept() -> set[str]:
-        found = {item.key for item in yard.media.walk(keys.tenant_prefix(yard.tenant))}
-        return {key for key in found if not key.startswith(keys.transient_prefix(yard.tenant))}
+        found = {
+            item.key for item in cluster.media.walk(storage_keys.tenant_prefix(cluster.tenant))
+        }
+        return {
+            key
+            for key in found
+            if not key.startswith(storage_keys.transient_prefix(cluster.tenant))
+        }
 
     assert kept() >= named
-    later = Sweep(yard.engine, yard.media, lambda: 2 * GRACE_S + 10**12)
-    assert later.round(yard.tenant).missing == ()
+    later = OrphanSweep(cluster.engine, cluster.media, lambda: 2 * GRACE_S + 10**12)
+    assert later.run(cluster.tenant).missing == ()
     assert kept() == named

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.bulk_whole import Run
+from tests.bulk_harness import check_gallery, check_progress, open_harness, wrong_outcomes
 from tests.bulk_photos import Recipe, write
-from tests.bulk_rig import check_gallery, check_progress, open_rig, wrong_outcomes
 
 pytestmark = pytest.mark.heavy
 
@@ -22,19 +22,19 @@ def test_killed_while_a_source_is_enrolled(
 ) -> None:
     source = tmp_path / "photos"
     truth = write(source, Recipe(PHOTOS, seed=11, copies=0.1), test_data / "lfw_aligned")
-    with open_rig(
-        tmp_path / "rig", edge_models, bulk_chunk=8, bulk_in_flight=4, max_attempts=20,
+    with open_harness(
+        tmp_path / "harness", edge_models, bulk_chunk=8, bulk_in_flight=4, max_attempts=20,
         detection_sizes="128",
-    ) as rig:
-        rig.start_bulk(concurrency=1)
-        rig.start_upkeep()
-        rig.start_shim()
-        run = Run(rig, source, PHOTOS, KILLS, seed=11)
+    ) as harness:
+        harness.start_bulk(concurrency=1)
+        harness.start_upkeep()
+        harness.start_shim()
+        run = Run(harness, source, PHOTOS, KILLS, seed=11)
         run.go()
-        batch = rig.batch()
-        check_progress([*run.samples, rig.sample(batch)])
-        assert wrong_outcomes(rig, batch, truth) == []
-        counts = check_gallery(rig, batch)
+        batch = harness.batch()
+        check_progress([*run.samples, harness.sample(batch)])
+        assert wrong_outcomes(harness, batch, truth) == []
+        counts = check_gallery(harness, batch)
     assert len(run.killed) == 4 * KILLS
     assert run.commands > KILLS
     assert counts["items"] == PHOTOS

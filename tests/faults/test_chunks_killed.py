@@ -13,12 +13,12 @@ import pytest
 
 from pipeline.batches.model import Batch, BatchState, ItemState
 from tests.batch_feeder import Feeder
+from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
 from tests.faults.faulty_decoder import MARK
 from tests.faults.records import check_one_record_each
 from tests.servers import PostgresServer, RedisServer
-from tests.stack import MakeYard
-from tests.yard import Process, Yard
+from tests.stack import MakeCluster
 
 FAULTY = "tests.faults.faulty_worker"
 
@@ -35,13 +35,13 @@ def people(test_data: Path) -> list[bytes]:
 
 
 @pytest.fixture
-def yard(make_yard: MakeYard) -> Yard:
-    return make_yard(detection_sizes="128", lease_s=2.0, max_attempts=50)
+def cluster(make_cluster: MakeCluster) -> Cluster:
+    return make_cluster(detection_sizes="128", lease_s=2.0, max_attempts=50)
 
 
-def faulty(yard: Yard, fault: str, **settings: object) -> Process:
+def faulty(cluster: Cluster, fault: str, **settings: object) -> Process:
     environment = {"FAULT": fault, "FAULT_PLACE": "look"}
-    return yard.worker(
+    return cluster.worker(
         stages="bulk", module=FAULTY, environment=environment, concurrency=1, **settings
     )
 
@@ -59,19 +59,19 @@ def check_ended(feeder: Feeder, batch: Batch, items: int) -> Counter[ItemState]:
     )
     enrolled = [item.sha256 for item in ended if item.state is ItemState.ENROLLED]
     assert len(set(enrolled)) == len(enrolled), "a picture was enrolled twice"
-    check_one_record_each(feeder.yard, set(enrolled))
+    check_one_record_each(feeder.cluster, set(enrolled))
     return states
 
 
 @ONE_DATABASE
 def test_a_picture_that_kills_its_process(
-    make_yard: MakeYard, people: list[bytes]
+    make_cluster: MakeCluster, people: list[bytes]
 ) -> None:
     # With this lease only the parent of the dead process can be so quick.
-    yard = make_yard(lease_s=600.0, max_attempts=2)
-    feeder = Feeder(yard)
+    cluster = make_cluster(lease_s=600.0, max_attempts=2)
+    feeder = Feeder(cluster)
     pictures = [*people[:5], people[5] + MARK, *people[6:12]]
-    with faulty(yard, "kill_process", bulk_nice=0), yard.upkeep():
+    with faulty(cluster, "kill_process", bulk_nice=0), cluster.upkeep():
         batch = feeder.wait(feeder.feed(pictures, chunk=6))
     states = check_ended(feeder, batch, len(pictures))
     poison = feeder.items(batch)[5]
@@ -82,11 +82,11 @@ def test_a_picture_that_kills_its_process(
 
 
 @ONE_DATABASE
-def test_a_picture_that_nobody_gets_through(make_yard: MakeYard, people: list[bytes]) -> None:
-    yard = make_yard()
-    feeder = Feeder(yard)
+def test_a_picture_that_nobody_gets_through(make_cluster: MakeCluster, people: list[bytes]) -> None:
+    cluster = make_cluster()
+    feeder = Feeder(cluster)
     # The limit holds for opening the models, too, at the first job.
-    with faulty(yard, "hang", bulk_time_limit_s=3.0, bulk_nice=0), yard.upkeep():
+    with faulty(cluster, "hang", bulk_time_limit_s=3.0, bulk_nice=0), cluster.upkeep():
         batch = feeder.wait(feeder.feed([people[0], people[1] + MARK], chunk=2))
     check_ended(feeder, batch, 2)
     assert feeder.items(batch)[1].reason == "job_timed_out"
@@ -95,20 +95,20 @@ def test_a_picture_that_nobody_gets_through(make_yard: MakeYard, people: list[by
 @pytest.mark.heavy
 @ONE_DATABASE
 def test_workers_and_redis_are_killed(
-    yard: Yard, redis_server: RedisServer, people: list[bytes]
+    cluster: Cluster, redis_server: RedisServer, people: list[bytes]
 ) -> None:
     chance = random.Random(12)
-    feeder = Feeder(yard)
+    feeder = Feeder(cluster)
     pictures = people + people[:AGAIN]
     chance.shuffle(pictures)
-    with yard.upkeep():
+    with cluster.upkeep():
         batch = feeder.feed(pictures, chunk=4)
         for _ in range(KILLS):
-            with yard.worker(stages="bulk"):
+            with cluster.worker(stages="bulk"):
                 wait_for_more(feeder, batch, chance.randrange(1, 12))
                 redis_server.kill()
                 redis_server.start()
-        with yard.worker(stages="bulk"):
+        with cluster.worker(stages="bulk"):
             feeder.wait(batch)
     states = check_ended(feeder, batch, len(pictures))
     assert states[ItemState.DUPLICATE] >= AGAIN - states[ItemState.REJECTED]
@@ -117,13 +117,13 @@ def test_workers_and_redis_are_killed(
 @pytest.mark.heavy
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_the_database_is_away(
-    yard: Yard, postgres_server: PostgresServer, people: list[bytes]
+    cluster: Cluster, postgres_server: PostgresServer, people: list[bytes]
 ) -> None:
-    feeder = Feeder(yard)
+    feeder = Feeder(cluster)
     batch = feeder.feed(people, chunk=4)
     with ExitStack() as stack:
-        processes = [stack.enter_context(each) for each in (yard.worker(stages="bulk"),
-                                                           yard.upkeep())]
+        processes = [stack.enter_context(each) for each in (cluster.worker(stages="bulk"),
+                                                           cluster.upkeep())]
         wait_for_more(feeder, batch, 8)
         postgres_server.kill()
         try:
@@ -132,7 +132,7 @@ def test_the_database_is_away(
             postgres_server.start()
         until = time.monotonic() + 60
         while not feeder.store.get(None, batch.id).ended:
-            assert time.monotonic() < until, yard.logs()
+            assert time.monotonic() < until, cluster.logs()
             time.sleep(0.1)
         assert all(process.alive for process in processes)
     check_ended(feeder, batch, len(people))
@@ -143,5 +143,5 @@ def wait_for_more(feeder: Feeder, batch: Batch, more: int) -> None:
     first = feeder.store.get(None, batch.id)
     until = time.monotonic() + 60
     while (now := feeder.store.get(None, batch.id)).waiting > max(first.waiting - more, 0):
-        assert time.monotonic() < until, (now, feeder.yard.logs())
+        assert time.monotonic() < until, (now, feeder.cluster.logs())
         time.sleep(0.01)

@@ -5,28 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.jobs.model import JobState
-from pipeline.operations import Enrol, Search
+from pipeline.operations import EnrolParams, SearchParams
 from tests.databases import ONE_DATABASE
 from tests.faults.test_poison import FAULTY
-from tests.stack import MakeYard
+from tests.stack import MakeCluster
 
 
 @ONE_DATABASE
 def test_a_search_that_hangs(
-    make_yard: MakeYard, tmp_path: Path, test_data: Path
+    make_cluster: MakeCluster, tmp_path: Path, test_data: Path
 ) -> None:
     picture = (test_data / "photos" / "biden.jpg").read_bytes()
     fault = {"FAULT": "hang_deaf_once", "FAULT_FILE": str(tmp_path / "f"), "FAULT_PLACE": "search"}
     # With this lease nobody but the process itself can end the job.
-    yard = make_yard(detection_sizes="640", lease_s=600.0, job_time_limit_s=2.0)
+    cluster = make_cluster(detection_sizes="640", lease_s=600.0, job_time_limit_s=2.0)
     with (
-        yard.upkeep(), yard.worker(concurrency=1),
-        yard.index(module=FAULTY, environment=fault) as index,
+        cluster.upkeep(), cluster.worker(concurrency=1),
+        cluster.index(module=FAULTY, environment=fault) as index,
     ):
-        yard.wait([yard.submit("enrol", picture, params=Enrol(faces="largest"))])
-        (hung,) = yard.wait([yard.submit("search", picture, params=Search())])
+        cluster.wait([cluster.submit("enrol", picture, params=EnrolParams(faces="largest"))])
+        (hung,) = cluster.wait([cluster.submit("search", picture, params=SearchParams())])
         assert (hung.state, hung.error_code) == (JobState.FAILED, "job_timed_out")
-        (found,) = yard.wait([yard.submit("search", picture, params=Search())])
+        (found,) = cluster.wait([cluster.submit("search", picture, params=SearchParams())])
         assert found.result is not None, found.error
         assert len(found.result["hits"]) == 1
         assert index.alive

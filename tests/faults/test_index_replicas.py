@@ -15,10 +15,10 @@ import pytest
 
 from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import Job, JobState
-from pipeline.operations import Enrol, Search
+from pipeline.operations import EnrolParams, SearchParams
+from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
-from tests.stack import MakeYard
-from tests.yard import Process, Yard
+from tests.stack import MakeCluster
 
 pytestmark = pytest.mark.heavy
 
@@ -28,11 +28,11 @@ KILLS = 6
 
 
 @pytest.fixture
-def yard(make_yard: MakeYard) -> Iterator[Yard]:
+def cluster(make_cluster: MakeCluster) -> Iterator[Cluster]:
     # One detector size is enough for pictures that are all face.
-    yard = make_yard(detection_sizes="128")
-    with yard.upkeep(), yard.worker(concurrency=2):
-        yield yard
+    cluster = make_cluster(detection_sizes="128")
+    with cluster.upkeep(), cluster.worker(concurrency=2):
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,14 @@ def pictures(test_data: Path) -> list[bytes]:
     return [file.read_bytes() for file in files[: 2 * max(ROUNDS.values())]]
 
 
-def run(yard: Yard, operation: str, picture: bytes, params: Enrol | Search) -> Job:
+def run(
+    cluster: Cluster, operation: str, picture: bytes, params: EnrolParams | SearchParams
+) -> Job:
     """One job, followed by its own row: others may be under way."""
-    job_id = yard.submit(operation, picture, params=params)
+    job_id = cluster.submit(operation, picture, params=params)
     until = time.monotonic() + 30
-    while not (job := yard.job(job_id)).ended:
-        assert time.monotonic() < until, yard.logs()
+    while not (job := cluster.job(job_id)).ended:
+        assert time.monotonic() < until, cluster.logs()
         time.sleep(0.005)
     return job
 
@@ -59,28 +61,28 @@ def found(job: Job) -> list[int]:
 
 
 @pytest.mark.timeout(600)
-def test_read_your_writes(yard: Yard, pictures: list[bytes]) -> None:
+def test_read_your_writes(cluster: Cluster, pictures: list[bytes]) -> None:
     """B3: enrol, search at once; delete, search at once."""
-    faces = FaceStore(yard.engine, yard.media)
-    rounds = ROUNDS[yard.engine.dialect.name]
+    faces = FaceStore(cluster.engine, cluster.media)
+    rounds = ROUNDS[cluster.engine.dialect.name]
     seen = missed = lingered = 0
     answered: Counter[tuple[str, str]] = Counter()
-    with yard.index(), yard.index():
+    with cluster.index(), cluster.index():
         for picture in pictures:
             if seen == rounds:
                 break
-            enrolled = run(yard, "enrol", picture, Enrol(faces="largest"))
+            enrolled = run(cluster, "enrol", picture, EnrolParams(faces="largest"))
             if enrolled.error_code == "no_face":
                 continue
             assert enrolled.result is not None, enrolled.error
             (face,) = enrolled.result["faces"]
             # Replicas take turns: three searches a round let each see either change.
             for _ in range(2):
-                search = run(yard, "search", picture, Search(k=3))
+                search = run(cluster, "search", picture, SearchParams(k=3))
                 missed += face["id"] not in found(search)
                 answered["enrol", search.trace[-1]["worker"]] += 1
-            faces.delete(yard.tenant, face["id"])
-            search = run(yard, "search", picture, Search(k=3))
+            faces.delete(cluster.tenant, face["id"])
+            search = run(cluster, "search", picture, SearchParams(k=3))
             lingered += face["id"] in found(search)
             answered["delete", search.trace[-1]["worker"]] += 1
             seen += 1
@@ -89,45 +91,47 @@ def test_read_your_writes(yard: Yard, pictures: list[bytes]) -> None:
 
 
 @ONE_DATABASE
-def test_killed_under_load(yard: Yard, pictures: list[bytes]) -> None:
+def test_killed_under_load(cluster: Cluster, pictures: list[bytes]) -> None:
     """SIGKILL and SIGTERM, in turn, of index processes, now one, now the other, while
     searches come in."""
-    enrolled = [run(yard, "enrol", picture, Enrol(faces="largest")) for picture in pictures[:30]]
+    enrolled = [
+        run(cluster, "enrol", picture, EnrolParams(faces="largest")) for picture in pictures[:30]
+    ]
     known = [
         (picture, job.result["faces"][0]["id"])
         for picture, job in zip(pictures, enrolled, strict=False)
         if job.result is not None
     ]
     jobs = [
-        (yard.submit("search", picture, params=Search(k=1)), face_id)
+        (cluster.submit("search", picture, params=SearchParams(k=1)), face_id)
         for picture, face_id in islice(cycle(known), SEARCHES)
     ]
     chance = random.Random(5)
     with contextlib.ExitStack() as stack:
-        index = [stack.enter_context(yard.index()) for _ in range(2)]
+        index = [stack.enter_context(cluster.index()) for _ in range(2)]
         for number in range(KILLS):
             gone = chance.randrange(2)
-            wait_serving(index[gone], yard)
-            wait_done(yard, yard.jobs.counts()["done"] + chance.randrange(1, 20))
+            wait_serving(index[gone], cluster)
+            wait_done(cluster, cluster.jobs.counts()["done"] + chance.randrange(1, 20))
             if number % 2:
                 assert index[gone].stop() == 0
             else:
                 index[gone].kill()
-            index[gone] = stack.enter_context(yard.index())
-        assert yard.jobs.counts()["done"] < len(known) + SEARCHES, "the load had ended before"
-        ended = yard.wait([job_id for job_id, _ in jobs], 180)
+            index[gone] = stack.enter_context(cluster.index())
+        assert cluster.jobs.counts()["done"] < len(known) + SEARCHES, "the load had ended before"
+        ended = cluster.wait([job_id for job_id, _ in jobs], 180)
     assert [found(job) for job in ended] == [[face_id] for _, face_id in jobs]
 
 
-def wait_serving(process: Process, yard: Yard) -> None:
+def wait_serving(process: Process, cluster: Cluster) -> None:
     until = time.monotonic() + 60
     while "serves index" not in process.log.read_text():
-        assert time.monotonic() < until, yard.logs()
+        assert time.monotonic() < until, cluster.logs()
         time.sleep(0.02)
 
 
-def wait_done(yard: Yard, count: int) -> None:
+def wait_done(cluster: Cluster, count: int) -> None:
     until = time.monotonic() + 60
-    while yard.jobs.counts()["done"] < count:
-        assert time.monotonic() < until, yard.logs()
+    while cluster.jobs.counts()["done"] < count:
+        assert time.monotonic() < until, cluster.logs()
         time.sleep(0.005)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigurationError, MediaUnavailable, SnapshotUnusable
-from pipeline.index.choice import Choice
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.rows import Rows
-from pipeline.index.snapshots import load
-from pipeline.index.view import TenantView
+from pipeline.index.snapshots import load_snapshot
+from pipeline.index.tenant_view import TenantView
+from pipeline.index.vector_rows import VectorRows
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import SnapshotRecord, VectorModel
 from tests.conftest import missing
@@ -29,7 +29,7 @@ ENGINES = ["flat", "codes", "hnsw"]
 Damage = Callable[[Path], None]
 
 
-class Shelf:
+class StoredSnapshots:
     """A gallery with a snapshot of 500 of its faces, and one of 700."""
 
     def __init__(self, folder: Path, engine: str) -> None:
@@ -37,7 +37,7 @@ class Shelf:
         self.gallery = FileGallery(folder / "gallery.db")
         self.media = folder / "media"
         self.store = DirectoryStore(self.media)
-        self.choice = Choice(engine, short_list=100)  # type: ignore[arg-type]
+        self.choice = EngineChoice(engine, short_list=100)  # type: ignore[arg-type]
         view = self.view()
         self.gallery.add(self.vectors[:500], [1])
         view.catch_up()
@@ -47,7 +47,7 @@ class Shelf:
         view.snapshot()
 
     def view(self) -> TenantView:
-        options = ViewOptions(choice=self.choice, canary_every=0)
+        options = ViewOptions(engine_choice=self.choice, canary_every=0)
         return TenantView(TENANT, self.gallery, self.store, options)
 
     @property
@@ -80,12 +80,12 @@ class Shelf:
 
 
 @pytest.fixture(params=ENGINES)
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> StoredSnapshots:
     try:
-        Choice(request.param).build(Rows(MODEL.dimension))
+        EngineChoice(request.param).build(VectorRows(MODEL.dimension))
     except ConfigurationError as error:
         missing(error.message)
-    return Shelf(tmp_path, request.param)
+    return StoredSnapshots(tmp_path, request.param)
 
 
 def truncate(path: Path) -> None:
@@ -112,40 +112,40 @@ def zero(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, flip, zero, Path.unlink])
-def test_each_damaged_object_is_refused(shelf: Shelf, damage: Damage) -> None:
-    record = shelf.records[0]
-    for path in shelf.files(record):
+def test_each_damaged_object_is_refused(stored: StoredSnapshots, damage: Damage) -> None:
+    record = stored.records[0]
+    for path in stored.files(record):
         intact = path.read_bytes()
         if intact:
             damage(path)
             with pytest.raises(SnapshotUnusable):
-                load(record, MODEL, shelf.store, shelf.choice)
+                load_snapshot(record, MODEL, stored.store, stored.choice)
         path.write_bytes(intact)
-    assert len(load(record, MODEL, shelf.store, shelf.choice)) == FACES
+    assert len(load_snapshot(record, MODEL, stored.store, stored.choice)) == FACES
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
 def test_an_older_snapshot_takes_its_place(
-    shelf: Shelf, damage: Damage, monkeypatch: pytest.MonkeyPatch
+    stored: StoredSnapshots, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in shelf.files(shelf.records[0]):
+    for path in stored.files(stored.records[0]):
         damage(path)
-    view = shelf.view()
+    view = stored.view()
     with monkeypatch.context() as patched:
-        patched.setattr(shelf.gallery, "all_entries", None)
+        patched.setattr(stored.gallery, "all_entries", None)
         assert view.open() == FACES
 
     assert not view.verify()
-    shelf.assert_service_continues()
+    stored.assert_service_continues()
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
-def test_the_gallery_takes_the_place_of_all(shelf: Shelf, damage: Damage) -> None:
-    for record in shelf.records:
-        for path in shelf.files(record):
+def test_the_gallery_takes_the_place_of_all(stored: StoredSnapshots, damage: Damage) -> None:
+    for record in stored.records:
+        for path in stored.files(record):
             damage(path)
 
-    shelf.assert_service_continues()
+    stored.assert_service_continues()
 
 
 @pytest.mark.parametrize(
@@ -157,19 +157,21 @@ def test_the_gallery_takes_the_place_of_all(shelf: Shelf, damage: Damage) -> Non
     ],
     ids=["pack", "model", "dimension"],
 )
-def test_a_snapshot_of_another_model_is_refused(shelf: Shelf, model: VectorModel) -> None:
+def test_a_snapshot_of_another_model_is_refused(
+    stored: StoredSnapshots, model: VectorModel
+) -> None:
     with pytest.raises(SnapshotUnusable):
-        load(shelf.records[0], model, shelf.store, shelf.choice)
+        load_snapshot(stored.records[0], model, stored.store, stored.choice)
 
     # and when it says that it is of ours
-    shelf.rewrite(
-        shelf.records[0], pack=model.pack, model_sha256=model.sha256, dimension=model.dimension
+    stored.rewrite(
+        stored.records[0], pack=model.pack, model_sha256=model.sha256, dimension=model.dimension
     )
     with pytest.raises(SnapshotUnusable):
-        load(shelf.records[0], MODEL, shelf.store, shelf.choice)
+        load_snapshot(stored.records[0], MODEL, stored.store, stored.choice)
     with pytest.raises(SnapshotUnusable):
-        load(shelf.records[0], replace(MODEL, dimension=128), shelf.store, shelf.choice)
-    shelf.assert_service_continues()
+        load_snapshot(stored.records[0], replace(MODEL, dimension=128), stored.store, stored.choice)
+    stored.assert_service_continues()
 
 
 @pytest.mark.parametrize(
@@ -184,40 +186,40 @@ def test_a_snapshot_of_another_model_is_refused(shelf: Shelf, model: VectorModel
     ids=str,
 )
 def test_a_manifest_that_cannot_be_true_is_refused(
-    shelf: Shelf, changes: dict[str, object]
+    stored: StoredSnapshots, changes: dict[str, object]
 ) -> None:
-    record = shelf.rewrite(shelf.records[0], **changes)
+    record = stored.rewrite(stored.records[0], **changes)
 
     with pytest.raises(SnapshotUnusable):
-        load(record, MODEL, shelf.store, shelf.choice)
-    shelf.assert_service_continues()
+        load_snapshot(record, MODEL, stored.store, stored.choice)
+    stored.assert_service_continues()
 
 
-def test_arrays_that_do_not_belong_together_are_refused(shelf: Shelf) -> None:
+def test_arrays_that_do_not_belong_together_are_refused(stored: StoredSnapshots) -> None:
     new, old = (
-        msgspec.json.decode(shelf.store.get(record.media_key)) for record in shelf.records
+        msgspec.json.decode(stored.store.get(record.media_key)) for record in stored.records
     )
-    folder = shelf.files(shelf.records[0])[-1].parent
-    for path in shelf.files(shelf.records[1])[:-1]:
+    folder = stored.files(stored.records[0])[-1].parent
+    for path in stored.files(stored.records[1])[:-1]:
         (folder / path.name).write_bytes(path.read_bytes())
     for place, array in enumerate(old["arrays"]):
         if array["shape"] == new["arrays"][place]["shape"]:
             continue
         mixed = [*new["arrays"][:place], array, *new["arrays"][place + 1 :]]
-        record = shelf.rewrite(shelf.records[0], arrays=mixed)
+        record = stored.rewrite(stored.records[0], arrays=mixed)
 
         with pytest.raises(SnapshotUnusable):
-            load(record, MODEL, shelf.store, shelf.choice)
+            load_snapshot(record, MODEL, stored.store, stored.choice)
 
 
 def test_a_graph_that_kills_its_reader_does_not_kill_us(tmp_path: Path) -> None:
     """Bytes flipped before the checksum was taken: hnswlib dies of some of these."""
     try:
-        Choice("hnsw").build(Rows(MODEL.dimension))
+        EngineChoice("hnsw").build(VectorRows(MODEL.dimension))
     except ConfigurationError as error:
         missing(error.message)
-    shelf = Shelf(tmp_path, "hnsw")
-    arrays = shelf.view()
+    stored = StoredSnapshots(tmp_path, "hnsw")
+    arrays = stored.view()
     arrays.open()
     assert arrays._index is not None
     held = {name: array.copy() for name, array in arrays._index.arrays().items()}
@@ -227,17 +229,17 @@ def test_a_graph_that_kills_its_reader_does_not_kill_us(tmp_path: Path) -> None:
         held["graph"] = sound.copy()
         held["graph"][place : place + 4] = 0x5A
         try:
-            shelf.choice.restore("hnsw", dict(held))
+            stored.choice.restore("hnsw", dict(held))
         except SnapshotUnusable:
             refused += 1
     assert refused >= 3
 
 
 def test_a_full_disk_leaves_the_old_snapshot(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    stored: StoredSnapshots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = shelf.records
-    view = shelf.view()
+    before = stored.records
+    view = stored.view()
     view.open()
     written = 0
 
@@ -252,6 +254,6 @@ def test_a_full_disk_leaves_the_old_snapshot(
     monkeypatch.undo()
 
     assert written == 1
-    assert shelf.records == before
-    assert [hits[0].label for hits in view.search(shelf.vectors, 1)] == list(range(1, FACES + 1))
-    shelf.assert_service_continues()
+    assert stored.records == before
+    assert [hits[0].label for hits in view.search(stored.vectors, 1)] == list(range(1, FACES + 1))
+    stored.assert_service_continues()

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from pipeline.media.directory import ABANDONED_S, INCOMING, DirectoryStore
+from tests.processes import start
 
 KILLS = 12
 
@@ -36,7 +37,7 @@ def test_a_killed_writer_leaves_whole_objects(tmp_path: Path) -> None:
     for _ in range(KILLS):
         lines = chance.randint(1, 4)
         whole += lines - 1
-        with subprocess.Popen(
+        with start(
             [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE
         ) as writer:
             assert writer.stdout is not None

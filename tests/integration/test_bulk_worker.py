@@ -11,9 +11,9 @@ import pytest
 from pipeline.errors import ConfigurationError
 from pipeline.plans import Stage
 from tests.batch_feeder import Feeder
+from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
-from tests.stack import MakeYard
-from tests.yard import Process, Yard
+from tests.stack import MakeCluster
 from workers.app import make_app
 from workers.serve import run_worker
 from workers.tasks.stage import register
@@ -22,8 +22,8 @@ pytestmark = ONE_DATABASE
 
 
 @pytest.fixture
-def yard(make_yard: MakeYard) -> Yard:
-    return make_yard(detection_sizes="32")
+def cluster(make_cluster: MakeCluster) -> Cluster:
+    return make_cluster(detection_sizes="32")
 
 
 def wait_for_another(worker: Process, former: int) -> None:
@@ -35,32 +35,32 @@ def wait_for_another(worker: Process, former: int) -> None:
 
 
 def test_it_gives_back_its_memory_when_it_has_nothing_to_do(
-    yard: Yard, tiny_pictures: list[bytes]
+    cluster: Cluster, tiny_pictures: list[bytes]
 ) -> None:
-    feeder = Feeder(yard)
-    with yard.worker(stages="bulk", concurrency=1, bulk_idle_s=0.5) as worker, yard.upkeep():
+    feeder = Feeder(cluster)
+    with cluster.worker(stages="bulk", concurrency=1, bulk_idle_s=0.5) as worker, cluster.upkeep():
         batch = feeder.wait(feeder.feed(tiny_pictures[:2]))
         assert batch.rejected == 2
-        (trace,) = yard.jobs.recent(limit=1)[0].trace
+        (trace,) = cluster.jobs.recent(limit=1)[0].trace
         used = int(trace["worker"].rpartition(":")[2])
-        assert psutil.Process(worker.pid).nice() == os.nice(0) + yard.settings.bulk_nice
+        assert psutil.Process(worker.pid).nice() == os.nice(0) + cluster.settings.bulk_nice
         wait_for_another(worker, used)
         again = feeder.wait(feeder.feed(tiny_pictures[2:], source="again"))
         assert again.rejected == len(tiny_pictures) - 2
         assert worker.alive
 
 
-def test_nothing_else_is_served_beside_batches(yard: Yard) -> None:
-    settings = yard.settings.model_copy(update={"stages": "decode,bulk"})
+def test_nothing_else_is_served_beside_batches(cluster: Cluster) -> None:
+    settings = cluster.settings.model_copy(update={"stages": "decode,bulk"})
     with pytest.raises(ConfigurationError, match="a worker of its own"):
         run_worker(settings)
 
 
-def test_only_chunks_may_take_long(yard: Yard) -> None:
-    app = make_app(yard.settings)
-    register(app, yard.settings)
+def test_only_chunks_may_take_long(cluster: Cluster) -> None:
+    app = make_app(cluster.settings)
+    register(app, cluster.settings)
     app.finalize()
     limits = {stage: app.tasks[f"faceline.{stage}"].soft_time_limit for stage in Stage}
     long = limits.pop(Stage.BULK)
-    assert long == yard.settings.bulk_time_limit_s
-    assert set(limits.values()) == {yard.settings.job_time_limit_s}
+    assert long == cluster.settings.bulk_time_limit_s
+    assert set(limits.values()) == {cluster.settings.job_time_limit_s}

@@ -15,22 +15,22 @@ from sqlalchemy import func, inspect, select
 
 from pipeline.database.engine import open_engine, reading
 from pipeline.database.schema import batch_items, bindings, faces, images
-from tests.own_machine import OwnMachine
-from tests.waiting import PATIENCE_S, eventually
+from tests.local_service import LocalService
+from tests.waiting import TIMEOUT_S, eventually
 
 PEOPLE = 24  # with a photo each
 
 
 @pytest.fixture
-def operator(tmp_path: Path, edge_models: Path) -> Iterator[OwnMachine]:
-    operator = OwnMachine(
+def operator(tmp_path: Path, edge_models: Path) -> Iterator[LocalService]:
+    operator = LocalService(
         tmp_path, edge_models, pack="edge", lease_s=3, bulk_chunk=4, bulk_in_flight=2
     )
     yield operator
     operator.close()
 
 
-def ended(operator: OwnMachine) -> int:
+def ended(operator: LocalService) -> int:
     """Items that have their outcome by now; none before the database has its tables."""
     database = operator.data_dir / "faceline.db"
     if not database.exists():
@@ -66,13 +66,13 @@ def source(tmp_path: Path, test_data: Path) -> Path:
 EXPECTED = Counter({"enrolled": PEOPLE, "rejected": 3, "duplicate": 1})
 
 
-def test_interrupted_killed_and_repeated(operator: OwnMachine, source: Path) -> None:
+def test_interrupted_killed_and_repeated(operator: LocalService, source: Path) -> None:
     enroll = ("enroll", str(source), "--collection", "staff", "--create-collections")
 
     interrupted = operator.begin(*enroll)
     eventually(lambda: ended(operator) > 0, "the first items are enrolled")
     interrupted.send_signal(signal.SIGINT)
-    assert interrupted.wait(PATIENCE_S) == 130, operator.said()
+    assert interrupted.wait(TIMEOUT_S) == 130, operator.said()
     assert "The same command goes on" in operator.said()
     assert operator.processes() == {}
 
@@ -104,7 +104,7 @@ def test_interrupted_killed_and_repeated(operator: OwnMachine, source: Path) -> 
     check_gallery(operator)
 
 
-def check_gallery(operator: OwnMachine) -> None:
+def check_gallery(operator: LocalService) -> None:
     """One record of each picture, whatever was killed."""
     engine = open_engine(f"sqlite:///{operator.data_dir / 'faceline.db'}")
     with reading(engine) as connection:

@@ -7,61 +7,61 @@ import logging
 import pytest
 from sqlalchemy import Engine
 
-from pipeline import keys
-from pipeline.config import Settings
+from pipeline import storage_keys
+from pipeline.config.settings import Settings
 from pipeline.database.engine import writing
-from pipeline.gallery.keep import keep_image
-from pipeline.gallery.sweep import GRACE_S
+from pipeline.gallery.orphan_sweep import GRACE_S
+from pipeline.gallery.temporary_images import store_temporarily
 from pipeline.index.options import ViewOptions
-from pipeline.index.view import TenantView
-from tests.gallery_factory import Shelf
+from pipeline.index.tenant_view import TenantView
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
-from workers.upkeep.galleries import GalleryKeeping
+from workers.upkeep.galleries import GalleryUpkeep
 
 
 @pytest.fixture
-def keeping(engine: Engine, shelf: Shelf, clock: Clock) -> GalleryKeeping:
-    return GalleryKeeping(Settings(purge_after_s=600.0), engine, shelf.media, clock)
+def keeping(engine: Engine, gallery: TenantGallery, clock: Clock) -> GalleryUpkeep:
+    return GalleryUpkeep(Settings(purge_after_s=600.0), engine, gallery.media, clock)
 
 
-def test_the_trash_is_emptied(shelf: Shelf, keeping: GalleryKeeping) -> None:
-    shelf.add("one")
-    shelf.add("one")  # its objects are put aside, not deleted: the job has its answer
-    assert len(shelf.waiting()) == 2
+def test_the_trash_is_emptied(gallery: TenantGallery, keeping: GalleryUpkeep) -> None:
+    gallery.add("one")
+    gallery.add("one")  # its objects are put aside, not deleted: the job has its answer
+    assert len(gallery.waiting()) == 2
     keeping.empty_trash()
-    assert shelf.waiting() == set()
-    assert shelf.objects() == shelf.named()
+    assert gallery.waiting() == set()
+    assert gallery.objects() == gallery.named()
 
 
 def test_objects_of_lost_enrolments_go(
-    shelf: Shelf, keeping: GalleryKeeping, clock: Clock
+    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock
 ) -> None:
-    shelf.prepare("lost")
+    gallery.prepare("lost")
     keeping.sweep()
-    assert len(shelf.objects()) == 2, "its job may still be running"
+    assert len(gallery.objects()) == 2, "its job may still be running"
     clock.now += 10 * 365 * 24 * GRACE_S  # objects carry the time of the machine
     keeping.sweep()
-    assert shelf.objects() == set()
+    assert gallery.objects() == set()
 
 
 def test_pictures_that_were_stored_for_a_while_go(
-    shelf: Shelf, keeping: GalleryKeeping, clock: Clock
+    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock
 ) -> None:
-    picture = shelf.prepare("passing", 0).image
-    with writing(shelf.engine) as connection:
-        keep_image(connection, shelf.tenant, picture, clock() + 10, clock())
+    picture = gallery.prepare("passing", 0).image
+    with writing(gallery.engine) as connection:
+        store_temporarily(connection, gallery.tenant, picture, clock() + 10, clock())
     keeping.expire_images()
-    assert shelf.objects() == {picture.media_key}
+    assert gallery.objects() == {picture.media_key}
     clock.now += 10
     keeping.expire_images()
-    assert shelf.objects() == shelf.named() == set()
+    assert gallery.objects() == gallery.named() == set()
 
 
 def test_missing_pictures_are_told(
-    shelf: Shelf, keeping: GalleryKeeping, clock: Clock, caplog: pytest.LogCaptureFixture
+    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    face = shelf.add("one")
-    shelf.media.delete(face.face_key)
+    face = gallery.add("one")
+    gallery.media.delete(face.face_key)
     clock.now += 2 * GRACE_S
     with caplog.at_level(logging.ERROR):
         keeping.sweep()
@@ -70,22 +70,22 @@ def test_missing_pictures_are_told(
 
 
 def test_snapshots_with_deleted_faces_go_in_time(
-    shelf: Shelf, keeping: GalleryKeeping, clock: Clock
+    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock
 ) -> None:
     """No index process has the gallery open."""
-    kept = shelf.add("stays")
-    gone = shelf.add("goes")
-    view = TenantView(shelf.tenant, shelf.log, shelf.media, ViewOptions(), clock)
+    kept = gallery.add("stays")
+    gone = gallery.add("goes")
+    view = TenantView(gallery.tenant, gallery.log, gallery.media, ViewOptions(), clock)
     view.open()
     assert view.snapshot() is not None
 
     clock.now += 700
     keeping.purge_snapshots()
-    assert len(shelf.log.snapshots(shelf.tenant)) == 1, "nothing in it was deleted"
-    shelf.faces.delete(shelf.tenant, gone.id)
+    assert len(gallery.log.snapshots(gallery.tenant)) == 1, "nothing in it was deleted"
+    gallery.faces.delete(gallery.tenant, gone.id)
     keeping.purge_snapshots()
-    assert shelf.log.snapshots(shelf.tenant) == []
-    assert list(shelf.media.walk(keys.snapshots_prefix(shelf.tenant))) == []
+    assert gallery.log.snapshots(gallery.tenant) == []
+    assert list(gallery.media.walk(storage_keys.snapshots_prefix(gallery.tenant))) == []
 
     view.open()
-    assert view.labels().tolist() == [shelf.label(kept)]
+    assert view.labels().tolist() == [gallery.label(kept)]

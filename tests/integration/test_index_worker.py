@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import JobState
 from pipeline.media.directory import DirectoryStore
-from pipeline.operations import Enrol, Search
+from pipeline.operations import EnrolParams, SearchParams
 from pipeline.types import VectorModel
+from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
-from tests.stack import MakeYard
-from tests.yard import Process, Yard
+from tests.stack import MakeCluster
 
 
 @pytest.fixture
-def yard(make_yard: MakeYard) -> Yard:
-    return make_yard(index_round_s=0.2)
+def cluster(make_cluster: MakeCluster) -> Cluster:
+    return make_cluster(index_round_s=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +40,16 @@ def wait_log(process: Process, words: str) -> None:
 
 
 @ONE_DATABASE
-def test_it_is_one_process_and_stops_cleanly(yard: Yard) -> None:
-    with yard.index(concurrency=4) as index:
+def test_it_is_one_process_and_stops_cleanly(cluster: Cluster) -> None:
+    with cluster.index(concurrency=4) as index:
         wait_log(index, "serves index")
         assert index.children() == []
         assert index.stop() == 0
 
 
 @ONE_DATABASE
-def test_it_serves_no_other_stage(yard: Yard) -> None:
-    with yard.worker(stages="embed,index") as worker:
+def test_it_serves_no_other_stage(cluster: Cluster) -> None:
+    with cluster.worker(stages="embed,index") as worker:
         until = time.monotonic() + 60
         while worker.alive:
             assert time.monotonic() < until
@@ -59,22 +59,22 @@ def test_it_serves_no_other_stage(yard: Yard) -> None:
 
 
 @pytest.mark.heavy
-def test_every_stage_on_workers_of_its_own(yard: Yard, photo: bytes) -> None:
+def test_every_stage_on_workers_of_its_own(cluster: Cluster, photo: bytes) -> None:
     """What an enrolment and a search carry comes through Redis whole."""
-    faces = FaceStore(yard.engine, yard.media)
+    faces = FaceStore(cluster.engine, cluster.media)
     with (
-        yard.upkeep(), yard.worker("decode", 1), yard.worker("detect", 1),
-        yard.worker("embed", 1), yard.index(),
+        cluster.upkeep(), cluster.worker("decode", 1), cluster.worker("detect", 1),
+        cluster.worker("embed", 1), cluster.index(),
     ):
-        enrol = yard.submit("enrol", photo, params=Enrol(faces="all", gate=True))
-        (enrolled,) = yard.wait([enrol])
-        (search,) = yard.wait([yard.submit("search", photo, params=Search())])
+        enrol = cluster.submit("enrol", photo, params=EnrolParams(faces="all", gate=True))
+        (enrolled,) = cluster.wait([enrol])
+        (search,) = cluster.wait([cluster.submit("search", photo, params=SearchParams())])
     assert enrolled.result is not None, enrolled.error
     assert search.result is not None, search.error
     (face,) = enrolled.result["faces"]
-    kept = faces.by_id(yard.tenant, face["id"])
+    kept = faces.by_id(cluster.tenant, face["id"])
     assert enrolled.result["pictures"][0]["faces"][0]["quality"] == kept.quality
-    assert yard.media.get(kept.face_key)[:2] == b"\xff\xd8"
+    assert cluster.media.get(kept.face_key)[:2] == b"\xff\xd8"
     (hit,) = search.result["hits"]
     assert hit["id"] == face["id"]
     assert hit["cosine"] > 0.999
@@ -83,52 +83,53 @@ def test_every_stage_on_workers_of_its_own(yard: Yard, photo: bytes) -> None:
     assert len({step["worker"] for step in steps}) == 4
 
 
-def test_a_gallery_of_another_pack_is_not_searched(yard: Yard, photo: bytes) -> None:
-    shelf = Shelf(yard.engine, yard.tenant, DirectoryStore(yard.folder / "media"), Clock())
-    shelf.add("someone", model=VectorModel("other", "b" * 64, 512))
-    with yard.upkeep(), yard.worker(concurrency=1), yard.index():
+def test_a_gallery_of_another_pack_is_not_searched(cluster: Cluster, photo: bytes) -> None:
+    media = DirectoryStore(cluster.folder / "media")
+    gallery = TenantGallery(cluster.engine, cluster.tenant, media, Clock())
+    gallery.add("someone", model=VectorModel("other", "b" * 64, 512))
+    with cluster.upkeep(), cluster.worker(concurrency=1), cluster.index():
         ids = [
-            yard.submit("search", photo, params=Search()),
-            yard.submit("enrol", photo, params=Enrol(faces="largest")),
+            cluster.submit("search", photo, params=SearchParams()),
+            cluster.submit("enrol", photo, params=EnrolParams(faces="largest")),
         ]
-        codes = {job.error_code for job in yard.wait(ids)}
+        codes = {job.error_code for job in cluster.wait(ids)}
     assert codes == {"pack_mismatch"}
-    assert shelf.count() == 1
-    kept = {item.key for item in yard.media.walk(f"t{yard.tenant}/images/")}
+    assert gallery.count() == 1
+    kept = {item.key for item in cluster.media.walk(f"t{cluster.tenant}/images/")}
     assert len(kept) == 1, "the refused picture is not kept"
 
 
-def test_deleted_faces_leave_the_snapshots_in_time(yard: Yard, photo: bytes) -> None:
+def test_deleted_faces_leave_the_snapshots_in_time(cluster: Cluster, photo: bytes) -> None:
     """With an index process that follows the log on its own."""
-    log, faces = ChangeLog(yard.engine), FaceStore(yard.engine, yard.media)
+    log, faces = ChangeLog(cluster.engine), FaceStore(cluster.engine, cluster.media)
     with (
-        yard.upkeep(), yard.worker(concurrency=1),
-        yard.index(index_snapshot_changes=1, purge_after_s=1.0),
+        cluster.upkeep(), cluster.worker(concurrency=1),
+        cluster.index(index_snapshot_changes=1, purge_after_s=1.0),
     ):
         two = [photo, photo + b" "]
         ids = [
-            yard.submit("enrol", picture, params=Enrol(faces="largest")) for picture in two
+            cluster.submit("enrol", picture, params=EnrolParams(faces="largest")) for picture in two
         ]
-        assert {job.state for job in yard.wait(ids)} == {JobState.DONE}
-        wait_for_snapshot(yard, log, number=2)
-        face = faces.after(yard.tenant, 0, 1)[0]
-        vector = np.array(faces.vector(yard.tenant, face.id)[0])
-        faces.delete(yard.tenant, face.id)
-        wait_for_snapshot(yard, log, number=3)
+        assert {job.state for job in cluster.wait(ids)} == {JobState.DONE}
+        wait_for_snapshot(cluster, log, number=2)
+        face = faces.after(cluster.tenant, 0, 1)[0]
+        vector = np.array(faces.vector(cluster.tenant, face.id)[0])
+        faces.delete(cluster.tenant, face.id)
+        wait_for_snapshot(cluster, log, number=3)
         until = time.monotonic() + 30
-        while any(record.number < 3 for record in log.snapshots(yard.tenant)):
+        while any(record.number < 3 for record in log.snapshots(cluster.tenant)):
             assert time.monotonic() < until
             time.sleep(0.05)
     stored = b"".join(
-        yard.media.get(item.key) for item in yard.media.walk(f"t{yard.tenant}/index/")
+        cluster.media.get(item.key) for item in cluster.media.walk(f"t{cluster.tenant}/index/")
     )
-    other = faces.vector(yard.tenant, faces.after(yard.tenant, 0, 1)[0].id)[0]
+    other = faces.vector(cluster.tenant, faces.after(cluster.tenant, 0, 1)[0].id)[0]
     assert np.asarray(other, "<f4").tobytes() in stored
     assert stored.count(vector.astype("<f4").tobytes()) == 1, "both pictures show one face"
 
 
-def wait_for_snapshot(yard: Yard, log: ChangeLog, number: int) -> None:
+def wait_for_snapshot(cluster: Cluster, log: ChangeLog, number: int) -> None:
     until = time.monotonic() + 30
-    while not any(record.number >= number for record in log.snapshots(yard.tenant)):
-        assert time.monotonic() < until, yard.logs()
+    while not any(record.number >= number for record in log.snapshots(cluster.tenant)):
+        assert time.monotonic() < until, cluster.logs()
         time.sleep(0.05)

@@ -17,19 +17,19 @@ import pytest
 
 from infra.local.demo import demo_photo
 from infra.local.stack import PROCESSES
-from tests.own_machine import OwnMachine
-from tests.waiting import PATIENCE_S, eventually
+from tests.local_service import LocalService
+from tests.waiting import TIMEOUT_S, eventually
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[OwnMachine]:
+def up(tmp_path: Path) -> Iterator[LocalService]:
     """Without a pack but dlib's."""
-    up = OwnMachine(tmp_path, tmp_path / "no-models", port=0)
+    up = LocalService(tmp_path, tmp_path / "no-models", port=0)
     yield up
     up.close()
 
 
-def start(up: OwnMachine, *arguments: str) -> subprocess.Popen[bytes]:
+def start(up: LocalService, *arguments: str) -> subprocess.Popen[bytes]:
     """`faceline up ARGUMENTS`; returns when it serves."""
     process = up.begin("up", *arguments)
     eventually(lambda: up.running() is not None or process.poll() is not None, "it serves")
@@ -37,12 +37,12 @@ def start(up: OwnMachine, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def pid_of(up: OwnMachine, words: str) -> int | None:
+def pid_of(up: LocalService, words: str) -> int | None:
     """The parent of those processes whose command has ``words``."""
     return min((pid for pid, line in up.processes().items() if words in line), default=None)
 
 
-def test_the_demonstration_shows_six_faces_and_stops(up: OwnMachine) -> None:
+def test_the_demonstration_shows_six_faces_and_stops(up: LocalService) -> None:
     ended = up.faceline("up", "--demo", "--once")
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -54,7 +54,7 @@ def test_the_demonstration_shows_six_faces_and_stops(up: OwnMachine) -> None:
     assert up.processes() == {}
 
 
-def test_it_serves_heals_and_stops_at_ctrl_c(up: OwnMachine) -> None:
+def test_it_serves_heals_and_stops_at_ctrl_c(up: LocalService) -> None:
     up.environment |= {"FACELINE_FETCH_URLS": "true", "FACELINE_FETCH_CONCURRENCY": "1"}
     process = start(up, "--demo")
     eventually(lambda: "Ctrl-C stops" in up.said(), "it has shown itself")
@@ -68,12 +68,12 @@ def test_it_serves_heals_and_stops_at_ctrl_c(up: OwnMachine) -> None:
     call_by_command(up)
 
     process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE_S) == 0, up.said()
+    assert process.wait(TIMEOUT_S) == 0, up.said()
     assert up.processes() == {}
     assert up.running() is None
 
 
-def call_by_command(up: OwnMachine) -> None:
+def call_by_command(up: LocalService) -> None:
     answers = []
 
     def succeeds() -> bool:
@@ -85,7 +85,7 @@ def call_by_command(up: OwnMachine) -> None:
     assert json.loads(answers[-1])["data"]["face_num"] == 6
 
 
-def call_by_shell(up: OwnMachine) -> None:
+def call_by_shell(up: LocalService) -> None:
     """The line that stands on the screen, pasted into a shell."""
     if shutil.which("curl") is None:
         return
@@ -97,7 +97,7 @@ def call_by_shell(up: OwnMachine) -> None:
     assert json.loads(answer.stdout)["data"]["face_num"] == 6
 
 
-def refuse_a_second(up: OwnMachine) -> None:
+def refuse_a_second(up: LocalService) -> None:
     second = up.faceline("up")
 
     assert second.returncode == 2
@@ -106,7 +106,7 @@ def refuse_a_second(up: OwnMachine) -> None:
     assert "Traceback" not in second.stderr
 
 
-def heal(up: OwnMachine, words: str) -> None:
+def heal(up: LocalService, words: str) -> None:
     """Kill a process of the stack: another comes in its place."""
     old = pid_of(up, words)
     assert old is not None, f"no process {words!r} in {up.processes()}"
@@ -114,7 +114,7 @@ def heal(up: OwnMachine, words: str) -> None:
     eventually(lambda: pid_of(up, words) not in (None, old), f"{words!r} starts again")
 
 
-def test_a_killed_stack_leaves_no_process(up: OwnMachine) -> None:
+def test_a_killed_stack_leaves_no_process(up: LocalService) -> None:
     process = start(up)
     eventually(lambda: len([c for c in up.processes().values() if "worker" in c]) > 1, "it works")
 
@@ -125,7 +125,7 @@ def test_a_killed_stack_leaves_no_process(up: OwnMachine) -> None:
     assert up.running() is None
 
 
-def test_a_taken_port_is_said_before_anything_starts(up: OwnMachine) -> None:
+def test_a_taken_port_is_said_before_anything_starts(up: LocalService) -> None:
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

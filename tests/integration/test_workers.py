@@ -10,11 +10,11 @@ import pytest
 
 from pipeline.jobs.model import JobState
 from pipeline.plans import Stage
+from tests.cluster import Cluster, Process
 from tests.conftest import models_directory
 from tests.databases import ONE_DATABASE
 from tests.servers import RedisServer
-from tests.stack import MakeYard
-from tests.yard import Process, Yard
+from tests.stack import MakeCluster
 from workers.app import make_app
 from workers.connection import open_redis
 
@@ -34,8 +34,8 @@ def photo(test_data: Path) -> bytes:
     return (test_data / "photos" / "biden.jpg").read_bytes()
 
 
-def stages_run(yard: Yard, job_id: str) -> list[str]:
-    return [step["stage"] for step in yard.job(job_id).trace]
+def stages_run(cluster: Cluster, job_id: str) -> list[str]:
+    return [step["stage"] for step in cluster.job(job_id).trace]
 
 
 def exit_code(process: Process, within_s: float = 60.0) -> int:
@@ -48,78 +48,78 @@ def exit_code(process: Process, within_s: float = 60.0) -> int:
 
 @pytest.mark.heavy
 def test_a_lost_intermediate_starts_the_job_over(
-    make_yard: MakeYard, redis_server: RedisServer, photo: bytes
+    make_cluster: MakeCluster, redis_server: RedisServer, photo: bytes
 ) -> None:
-    yard = make_yard()
-    with yard.upkeep(), yard.worker("decode,detect", 1) as first:
-        job_id = yard.submit("features", photo)
-        wait_stage(yard, job_id, Stage.EMBED)
+    cluster = make_cluster()
+    with cluster.upkeep(), cluster.worker("decode,detect", 1) as first:
+        job_id = cluster.submit("features", photo)
+        wait_stage(cluster, job_id, Stage.EMBED)
         with open_redis(redis_server.url, 5.0) as client:
             client.flushall()
-        with yard.worker("embed", 1):
-            job = yard.wait([job_id])[0]
+        with cluster.worker("embed", 1):
+            job = cluster.wait([job_id])[0]
         assert first.alive
     assert (job.state, job.attempts) == (JobState.DONE, 1)
-    assert stages_run(yard, job_id) == ["decode", "detect", "decode", "detect", "embed"]
+    assert stages_run(cluster, job_id) == ["decode", "detect", "decode", "detect", "embed"]
 
 
 @ONE_DATABASE
 @pytest.mark.heavy
 def test_pixels_that_redis_should_not_carry_are_made_again(
-    make_yard: MakeYard, redis_server: RedisServer, photo: bytes
+    make_cluster: MakeCluster, redis_server: RedisServer, photo: bytes
 ) -> None:
-    yard = make_yard(redis_budget_mb=1)
+    cluster = make_cluster(redis_budget_mb=1)
     with open_redis(redis_server.url, 5.0) as client:
         client.set("ballast", bytes(4 * 1024 * 1024))
-    with yard.upkeep(), yard.worker("decode", 1), yard.worker("detect,embed", 1):
-        job = yard.wait([yard.submit("features", photo)])[0]
+    with cluster.upkeep(), cluster.worker("decode", 1), cluster.worker("detect,embed", 1):
+        job = cluster.wait([cluster.submit("features", photo)])[0]
     assert job.state is JobState.DONE
     assert [step["stage"] for step in job.trace] == ["decode", "decode", "detect", "embed"]
     assert job.trace[1]["worker"] == job.trace[2]["worker"]
 
 
-def wait_stage(yard: Yard, job_id: str, stage: Stage) -> None:
+def wait_stage(cluster: Cluster, job_id: str, stage: Stage) -> None:
     until = time.monotonic() + 60
-    while yard.job(job_id).stage != stage or yard.job(job_id).state is not JobState.QUEUED:
-        assert time.monotonic() < until, yard.logs()
+    while cluster.job(job_id).stage != stage or cluster.job(job_id).state is not JobState.QUEUED:
+        assert time.monotonic() < until, cluster.logs()
         time.sleep(0.02)
 
 
 def test_stopping_ends_what_runs_and_leaves_no_process(
-    make_yard: MakeYard, photo: bytes
+    make_cluster: MakeCluster, photo: bytes
 ) -> None:
     """SIGTERM in the middle of work: no attempt is burnt, the rest is done later."""
-    yard = make_yard(lease_s=600.0)
-    ids = [yard.submit("features", photo) for _ in range(60)]
-    with yard.upkeep():
-        with yard.worker() as first:
+    cluster = make_cluster(lease_s=600.0)
+    ids = [cluster.submit("features", photo) for _ in range(60)]
+    with cluster.upkeep():
+        with cluster.worker() as first:
             until = time.monotonic() + 60
-            while yard.jobs.counts().get("done", 0) < 5:
-                assert time.monotonic() < until, yard.logs()
+            while cluster.jobs.counts().get("done", 0) < 5:
+                assert time.monotonic() < until, cluster.logs()
                 time.sleep(0.01)
             children = first.children()
             assert first.stop() == 0
         assert not any(map(psutil.pid_exists, children))
-        counts = yard.jobs.counts()
+        counts = cluster.jobs.counts()
         assert counts.get("running", 0) == 0
         assert 0 < counts["queued"] < len(ids), "it was to be stopped in the middle"
-        with yard.worker():
-            jobs = yard.wait(ids)
+        with cluster.worker():
+            jobs = cluster.wait(ids)
     assert {(job.state, job.attempts, job.messages) for job in jobs} == {(JobState.DONE, 1, 1)}
 
 
 @ONE_DATABASE
-def test_a_missing_pack_ends_the_start(make_yard: MakeYard, tmp_path: Path) -> None:
-    yard = make_yard()
+def test_a_missing_pack_ends_the_start(make_cluster: MakeCluster, tmp_path: Path) -> None:
+    cluster = make_cluster()
     empty = tmp_path / "no-models"
     empty.mkdir()
-    with yard.worker(models=str(empty)) as worker:
+    with cluster.worker(models=str(empty)) as worker:
         assert exit_code(worker) == 2
-    assert "'edge' was not found" in yard.logs()
+    assert "'edge' was not found" in cluster.logs()
 
 
 @ONE_DATABASE
-def test_a_damaged_pack_ends_the_start(make_yard: MakeYard, tmp_path: Path) -> None:
+def test_a_damaged_pack_ends_the_start(make_cluster: MakeCluster, tmp_path: Path) -> None:
     """Found by the processes, not by their parent: the worker ends all the same."""
     damaged = tmp_path / "models" / "edge"
     damaged.mkdir(parents=True)
@@ -127,17 +127,17 @@ def test_a_damaged_pack_ends_the_start(make_yard: MakeYard, tmp_path: Path) -> N
         (damaged / file.name).write_bytes(file.read_bytes())
     model = damaged / "det_500m.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"!")
-    yard = make_yard()
-    with yard.worker(models=str(damaged.parent)) as worker:
+    cluster = make_cluster()
+    with cluster.worker(models=str(damaged.parent)) as worker:
         assert exit_code(worker) == 1
-    assert "A worker process cannot start" in yard.logs()
+    assert "A worker process cannot start" in cluster.logs()
 
 
 @ONE_DATABASE
-def test_processes_are_renewed(make_yard: MakeYard, photo: bytes) -> None:
-    yard = make_yard(jobs_per_process=5)
-    with yard.upkeep(), yard.worker("decode,detect", 1):
-        jobs = yard.wait([yard.submit("locate", photo) for _ in range(20)])
+def test_processes_are_renewed(make_cluster: MakeCluster, photo: bytes) -> None:
+    cluster = make_cluster(jobs_per_process=5)
+    with cluster.upkeep(), cluster.worker("decode,detect", 1):
+        jobs = cluster.wait([cluster.submit("locate", photo) for _ in range(20)])
     workers = {step["worker"] for job in jobs for step in job.trace}
     assert {job.state for job in jobs} == {JobState.DONE}
     assert len(workers) >= 4
@@ -145,22 +145,22 @@ def test_processes_are_renewed(make_yard: MakeYard, photo: bytes) -> None:
 
 @ONE_DATABASE
 def test_junk_in_the_queue_harms_nobody(
-    make_yard: MakeYard, redis_server: RedisServer, photo: bytes
+    make_cluster: MakeCluster, redis_server: RedisServer, photo: bytes
 ) -> None:
     """What is no message of ours is put aside; the next message is served."""
-    yard = make_yard()
-    with yard.upkeep(), yard.worker("decode,detect", 1) as worker:
-        yard.wait([yard.submit("locate", photo)])
+    cluster = make_cluster()
+    with cluster.upkeep(), cluster.worker("decode,detect", 1) as worker:
+        cluster.wait([cluster.submit("locate", photo)])
         with open_redis(redis_server.url, 5.0) as client:
             for junk in JUNK:
                 client.lpush("faceline.decode", junk)
-        with make_app(yard.settings).connection_for_write() as connection:
+        with make_app(cluster.settings).connection_for_write() as connection:
             producer = connection.Producer()
             for body, serializer in BODIES:
                 producer.publish(
                     body, exchange="", routing_key="faceline.decode", serializer=serializer,
                     headers={"task": "faceline.decode", "id": "1", "lang": "py"},
                 )
-        jobs = yard.wait([yard.submit("locate", photo) for _ in range(3)])
+        jobs = cluster.wait([cluster.submit("locate", photo) for _ in range(3)])
         assert {job.state for job in jobs} == {JobState.DONE}
         assert worker.alive

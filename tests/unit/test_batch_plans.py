@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from pipeline.gallery.sweep import Sweep
+from pipeline.gallery.orphan_sweep import OrphanSweep
 from pipeline.media.directory import DirectoryStore
-from tests.batch_rig import BatchRig, Listed, picture, words
-from tests.gallery_factory import Shelf
+from tests.batch_harness import BatchHarness, Listed, picture, words
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock, Queue, add_tenant
 from tests.query_plans import watch
 
@@ -21,26 +21,26 @@ READS_ALL = (
 
 def test_no_step_reads_a_whole_batch(sqlite: Engine, tmp_path: Path) -> None:
     media, clock = DirectoryStore(tmp_path / "media"), Clock()
-    shelf = Shelf(sqlite, add_tenant(sqlite, "tenant"), media, clock)
-    rig = BatchRig(shelf, Queue(sqlite, shelf.tenant, clock))
+    gallery = TenantGallery(sqlite, add_tenant(sqlite, "tenant"), media, clock)
+    harness = BatchHarness(gallery, Queue(sqlite, gallery.tenant, clock))
     source = Listed([*words("a", "b", "c"), ("copy", picture("a")), ("text", b"text")])
     seen, found = watch(sqlite, READS_ALL, ("SELECT", "UPDATE", "DELETE"))
 
-    batch = rig.read(source)
-    rig.work(unfit=["b"])
+    batch = harness.read(source)
+    harness.work(unfit=["b"])
     source.entries += words("d", "e")
-    submitter = rig.submitter()
-    submitter.judged = "pack"
+    submitter = harness.submitter()
+    submitter.criteria = "pack"
     submitter.run(batch, source)
-    rig.store.items(batch.id, after=2)
-    rig.work()
-    rig.store.retry(None, batch.id, reasons=["no_face"])
-    rig.read(source)
-    face = rig.items(batch)[0].face_id
+    harness.store.items(batch.id, after=2)
+    harness.work()
+    harness.store.retry(None, batch.id, reasons=["no_face"])
+    harness.read(source)
+    face = harness.items(batch)[0].face_id
     assert face is not None
-    shelf.faces.delete(shelf.tenant, face)
-    Sweep(sqlite, media).round(shelf.tenant)
-    rig.store.cancel(None, batch.id, rig.queue)
+    gallery.faces.delete(gallery.tenant, face)
+    OrphanSweep(sqlite, media).run(gallery.tenant)
+    harness.store.cancel(None, batch.id, harness.queue)
 
     assert len(seen) > 50
     assert found == {}

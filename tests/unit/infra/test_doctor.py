@@ -13,11 +13,11 @@ import pytest
 
 from infra.cli import checks
 from infra.cli.database import open_database
-from pipeline.config import load_settings
-from pipeline.gallery.tenants import TenantStore
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore
-from pipeline.secrets import open_vault
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.servers import RedisServer
 from tests.unit.infra.conftest import Faceline
@@ -120,9 +120,10 @@ def test_a_gallery_of_another_pack_is_named(faceline: Faceline, data_dir: Path) 
     settings = load_settings()
     engine = open_database(settings)
     tenant = TenantStore(engine, open_vault(settings)).create("shop")
-    shelf = Shelf(engine, tenant.id, DirectoryStore(data_dir.absolute() / "media"), Clock())
+    media = DirectoryStore(data_dir.absolute() / "media")
+    gallery = TenantGallery(engine, tenant.id, media, Clock())
     assert "gallery" not in findings(faceline)
-    shelf.add("one")
+    gallery.add("one")
 
     found = findings(faceline)["gallery"]
 
@@ -182,7 +183,7 @@ def test_two_opencvs_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
 
     (check,) = checks.check_opencv()
 
-    assert check.verdict is checks.Verdict.BAD
+    assert check.status is checks.CheckStatus.BAD
     assert check.found == "opencv-python 5.0, opencv-python-headless 5.0"
 
 

@@ -12,28 +12,28 @@ import numpy as np
 import pytest
 
 from infra.cli.database import open_database
-from pipeline.config import load_settings
-from pipeline.gallery.tenants import TenantStore
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore
-from pipeline.secrets import open_vault
-from tests.gallery_factory import Shelf, vector_of
+from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Clock
 from tests.unit.infra.conftest import Faceline
 
 
 @pytest.fixture
-def shop(faceline: Faceline, data_dir: Path, clock: Clock) -> Iterator[Shelf]:
+def shop(faceline: Faceline, data_dir: Path, clock: Clock) -> Iterator[TenantGallery]:
     """The gallery of an application `shop`: a guest in two groups, a picture whose face
     was deleted."""
     settings = load_settings()
     engine = open_database(settings)
     tenant = TenantStore(engine, open_vault(settings)).create("shop")
-    shelf = Shelf(engine, tenant.id, DirectoryStore(data_dir / "media"), clock)
-    shelf.groups.create(tenant.id, "guests", "Guests")
-    shelf.add("ann", name="安", collections=("default", "guests"), description="Ann's photo")
-    gone = shelf.add("bob")
-    shelf.faces.delete_token(tenant.id, gone.face_token)
-    yield shelf
+    gallery = TenantGallery(engine, tenant.id, DirectoryStore(data_dir / "media"), clock)
+    gallery.groups.create(tenant.id, "guests", "Guests")
+    gallery.add("ann", name="安", collections=("default", "guests"), description="Ann's photo")
+    gone = gallery.add("bob")
+    gallery.faces.delete_token(tenant.id, gone.face_token)
+    yield gallery
     engine.dispose()
 
 
@@ -41,7 +41,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_stats_count(faceline: Faceline, shop: Shelf) -> None:
+def test_stats_count(faceline: Faceline, shop: TenantGallery) -> None:
     (row,) = json.loads(faceline("gallery", "stats", "--json").out)
     assert row == {
         "app": "shop", "faces": 1, "images": 2, "groups": 2, "bindings": 2, "megabytes": 0.0,
@@ -51,7 +51,7 @@ def test_stats_count(faceline: Faceline, shop: Shelf) -> None:
     assert faceline("gallery", "stats", "nobody").code == 1
 
 
-def test_an_export_has_no_vectors_unless_asked(faceline: Faceline, shop: Shelf) -> None:
+def test_an_export_has_no_vectors_unless_asked(faceline: Faceline, shop: TenantGallery) -> None:
     outcome = faceline("gallery", "export", "shop")
     assert outcome.code == 0, outcome.err
     ann, bare = lines(outcome.out)
@@ -69,7 +69,9 @@ def test_an_export_has_no_vectors_unless_asked(faceline: Faceline, shop: Shelf) 
     assert ann["pack"] == "edge"
 
 
-def test_an_exported_file_is_private(faceline: Faceline, shop: Shelf, tmp_path: Path) -> None:
+def test_an_exported_file_is_private(
+    faceline: Faceline, shop: TenantGallery, tmp_path: Path
+) -> None:
     target = tmp_path / "shop.jsonl"
     assert faceline("gallery", "export", "shop", "--to", str(target)).code == 0
     assert len(lines(target.read_text())) == 2
@@ -80,7 +82,7 @@ def test_an_exported_file_is_private(faceline: Faceline, shop: Shelf, tmp_path: 
 
 
 def test_a_tenant_is_deleted_when_it_is_named_again(
-    faceline: Faceline, shop: Shelf, monkeypatch: pytest.MonkeyPatch
+    faceline: Faceline, shop: TenantGallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("typer.prompt", lambda text: "ship")
     assert faceline("gallery", "delete-tenant", "shop").code == 2
@@ -91,6 +93,6 @@ def test_a_tenant_is_deleted_when_it_is_named_again(
     assert json.loads(faceline("gallery", "stats", "--json").out) == []
 
 
-def test_a_script_is_not_asked(faceline: Faceline, shop: Shelf) -> None:
+def test_a_script_is_not_asked(faceline: Faceline, shop: TenantGallery) -> None:
     assert faceline("gallery", "delete-tenant", "shop", "--yes").code == 0
     assert shop.count() == 0

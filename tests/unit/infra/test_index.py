@@ -9,30 +9,31 @@ import pytest
 from sqlalchemy import delete
 
 from infra.cli.database import open_database
-from pipeline.config import load_settings
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
 from pipeline.database.engine import writing
 from pipeline.database.schema import vectors
-from pipeline.gallery.tenants import TenantStore
+from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore
-from pipeline.secrets import open_vault
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.unit.infra.conftest import Faceline
 
 
 @pytest.fixture
-def shop(data_dir: Path) -> Shelf:
+def shop(data_dir: Path) -> TenantGallery:
     """The gallery of an application `shop`, with three faces."""
     settings = load_settings()
     engine = open_database(settings)
     tenant = TenantStore(engine, open_vault(settings)).create("shop")
-    shelf = Shelf(engine, tenant.id, DirectoryStore(data_dir.absolute() / "media"), Clock())
+    media = DirectoryStore(data_dir.absolute() / "media")
+    gallery = TenantGallery(engine, tenant.id, media, Clock())
     for word in ("one", "two", "three"):
-        shelf.add(word)
-    return shelf
+        gallery.add(word)
+    return gallery
 
 
-def test_status_tells_what_snapshots_lack(shop: Shelf, faceline: Faceline) -> None:
+def test_status_tells_what_snapshots_lack(shop: TenantGallery, faceline: Faceline) -> None:
     (row,) = json.loads(faceline("index", "status", "--json").out)
     assert (row["app"], row["faces"], row["changes"]) == ("shop", 3, 3)
     assert row["snapshot"] is None
@@ -45,7 +46,7 @@ def test_status_tells_what_snapshots_lack(shop: Shelf, faceline: Faceline) -> No
     assert "shop" in faceline("index", "status").out
 
 
-def test_verify_finds_a_label_too_many(shop: Shelf, faceline: Faceline) -> None:
+def test_verify_finds_a_label_too_many(shop: TenantGallery, faceline: Faceline) -> None:
     faceline("index", "rebuild")
     assert faceline("index", "verify").code == 0
     # What no operation does: a vector goes without a word in the log.
@@ -59,7 +60,7 @@ def test_verify_finds_a_label_too_many(shop: Shelf, faceline: Faceline) -> None:
     assert faceline("index", "verify").code == 0
 
 
-def test_an_empty_gallery(faceline: Faceline, shop: Shelf) -> None:
+def test_an_empty_gallery(faceline: Faceline, shop: TenantGallery) -> None:
     for face in shop.faces.after(shop.tenant, 0, 10):
         shop.faces.delete(shop.tenant, face.id)
     assert "nothing is enrolled" in (built := faceline("index", "rebuild")).err + built.out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.local.processes import TRIES, Command, Supervisor
+from infra.local.processes import MAX_EARLY_DEATHS, ManagedCommand, Supervisor
 from pipeline.errors import ConfigurationError
+from tests.processes import start
 from tests.waiting import eventually
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 # A process with a child of its own, both in one group, that says their ids.
 FAMILY = """
@@ -31,10 +31,10 @@ time.sleep(600)
 KEEPER = """
 import sys
 from pathlib import Path
-from infra.local.processes import Command, Supervisor
+from infra.local.processes import ManagedCommand, Supervisor
 supervisor = Supervisor(lambda text: None)
 argv = [sys.executable, "-c", sys.argv[1], sys.argv[2]]
-supervisor.start(Command("family", argv, {}, Path(sys.argv[2] + ".log")))
+supervisor.start(ManagedCommand("family", argv, {}, Path(sys.argv[2] + ".log")))
 supervisor.watch(lambda: False)
 """
 
@@ -51,9 +51,9 @@ def supervisor(told: list[str]) -> Iterator[Supervisor]:
     supervisor.stop()
 
 
-def family(tmp_path: Path, **options: float) -> Command:
+def family(tmp_path: Path, **options: float) -> ManagedCommand:
     argv = [sys.executable, "-c", FAMILY, str(tmp_path / "pids")]
-    return Command("family", argv, dict(os.environ), tmp_path / "family.log", **options)
+    return ManagedCommand("family", argv, dict(os.environ), tmp_path / "family.log", **options)
 
 
 def pids(tmp_path: Path) -> list[int]:
@@ -71,7 +71,7 @@ def alive(pid: int) -> bool:
 
 def until(condition: Callable[[], bool]) -> Callable[[], bool]:
     """A condition for ``watch`` that ends by failing when it takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
 
     def check() -> bool:
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -99,7 +99,7 @@ def test_what_ends_by_itself_again_and_again_is_given_up_with_its_words(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     argv = [sys.executable, "-c", "import sys; sys.exit('the port is taken')"]
-    supervisor.start(Command("shim", argv, dict(os.environ), tmp_path / "shim.log"))
+    supervisor.start(ManagedCommand("shim", argv, dict(os.environ), tmp_path / "shim.log"))
 
     with pytest.raises(ConfigurationError, match="the port is taken"):
         supervisor.watch(until(lambda: False))
@@ -111,9 +111,9 @@ def test_what_once_was_healthy_is_not_given_up(
     monkeypatch.setattr("infra.local.processes.HEALTHY_S", 0.0)
     monkeypatch.setattr("infra.local.processes.FIRST_PAUSE_S", 0.01)
     argv = [sys.executable, "-c", "import sys; sys.exit(3)"]
-    supervisor.start(Command("shim", argv, dict(os.environ), tmp_path / "shim.log"))
+    supervisor.start(ManagedCommand("shim", argv, dict(os.environ), tmp_path / "shim.log"))
 
-    supervisor.watch(until(lambda: len(told) > TRIES + 1))
+    supervisor.watch(until(lambda: len(told) > MAX_EARLY_DEATHS + 1))
 
     assert set(told) == {"shim ended with code 3; it starts again in 0.01 s"}
 
@@ -123,7 +123,7 @@ def test_stop_asks_first_and_kills_what_does_not_listen(
 ) -> None:
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + FAMILY
     argv = [sys.executable, "-c", deaf, str(tmp_path / "pids")]
-    supervisor.start(Command("deaf", argv, dict(os.environ), tmp_path / "log", grace_s=0.3))
+    supervisor.start(ManagedCommand("deaf", argv, dict(os.environ), tmp_path / "log", grace_s=0.3))
     supervisor.watch(until(lambda: len(pids(tmp_path)) == 2))
 
     supervisor.stop()
@@ -136,7 +136,7 @@ def test_stop_asks_first_and_kills_what_does_not_listen(
 def test_a_killed_supervisor_takes_everything_with_it(
     tmp_path: Path, whole_group: bool
 ) -> None:
-    keeper = subprocess.Popen(
+    keeper = start(
         [sys.executable, "-c", KEEPER, FAMILY, str(tmp_path / "pids")], start_new_session=True
     )
     eventually(lambda: len(pids(tmp_path)) == 2)
@@ -148,7 +148,7 @@ def test_a_killed_supervisor_takes_everything_with_it(
 
 
 def test_a_killed_guard_is_replaced_and_still_guards(tmp_path: Path) -> None:
-    keeper = subprocess.Popen([sys.executable, "-c", KEEPER, FAMILY, str(tmp_path / "pids")])
+    keeper = start([sys.executable, "-c", KEEPER, FAMILY, str(tmp_path / "pids")])
     eventually(lambda: len(pids(tmp_path)) == 2)
     (guard,) = guards_of(keeper.pid)
     os.kill(guard, signal.SIGKILL)
@@ -164,7 +164,7 @@ def guards_of(pid: int) -> list[int]:
     return [
         child.pid
         for child in psutil.Process(pid).children()
-        if alive(child.pid) and any(part.endswith("guard.py") for part in child.cmdline())
+        if alive(child.pid) and any(part.endswith("orphan_killer.py") for part in child.cmdline())
     ]
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from api_shim.dialects import a_envelope
-from api_shim.intents import Reply
+from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.records import ListedFace

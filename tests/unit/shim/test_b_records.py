@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import Engine
 
-from pipeline.gallery.collections import MOST_COLLECTIONS
+from pipeline.gallery.collections import MAX_COLLECTIONS
 from pipeline.jobs.model import JsonObject
-from tests.gallery_factory import Shelf
+from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
 from tests.unit.shim.b_caller import Caller
 
@@ -19,8 +19,8 @@ GROUP = {"groupId": "1", "groupName": "员工", "groupScore": 80, "groupType": "
 
 
 @pytest.fixture
-def b(shelf: Shelf) -> Caller:
-    return Caller(shelf.engine, shelf.media, shelf.tenant)
+def b(gallery: TenantGallery) -> Caller:
+    return Caller(gallery.engine, gallery.media, gallery.tenant)
 
 
 def texts(**values: object) -> dict[str, object]:
@@ -30,9 +30,9 @@ def texts(**values: object) -> dict[str, object]:
 # 1: faces ----------------------------------------------------------------------
 
 
-def test_a_list_has_the_documented_items(b: Caller, shelf: Shelf) -> None:
-    one = shelf.add("one", description="3.png", name="张三", gender="male")
-    two = shelf.add("two")
+def test_a_list_has_the_documented_items(b: Caller, gallery: TenantGallery) -> None:
+    one = gallery.add("one", description="3.png", name="张三", gender="male")
+    two = gallery.add("two")
     assert b.ask("GET", "/api/faces?pageOffset=0&pageSize=10") == {
         "totalFaces": 2,
         "face": [
@@ -49,8 +49,8 @@ def test_a_list_has_the_documented_items(b: Caller, shelf: Shelf) -> None:
     }
 
 
-def test_pages_count_items(b: Caller, shelf: Shelf) -> None:
-    ids = [shelf.add(word).id for word in "abcde"]
+def test_pages_count_items(b: Caller, gallery: TenantGallery) -> None:
+    ids = [gallery.add(word).id for word in "abcde"]
     for offset, size in ((0, 2), (1, 3), (4, 1000), (5, 1), (10**15, 1)):
         data = b.ask("GET", f"/api/faces?pageOffset={offset}&pageSize={size}")
         assert data["totalFaces"] == 5
@@ -79,8 +79,8 @@ def test_a_groups_page_must_be_named(b: Caller) -> None:
         assert b.refused("GET", f"/api/faceGroups/default{query}")[0] == 104900
 
 
-def test_one_face(b: Caller, shelf: Shelf) -> None:
-    face = shelf.add("one", description="3.png", name="n", gender="g", collections=("default",))
+def test_one_face(b: Caller, gallery: TenantGallery) -> None:
+    face = gallery.add("one", description="3.png", name="n", gender="g", collections=("default",))
     assert b.ask("GET", f"/api/faces/faceToken/{face.face_token}") == {
         "imageId": "id-one", "description": "3.png", "name": "n", "gender": "g",
         "rect": {"left": 2, "top": 2, "right": 30, "bottom": 40},
@@ -89,15 +89,15 @@ def test_one_face(b: Caller, shelf: Shelf) -> None:
     }
 
 
-def test_an_original(b: Caller, shelf: Shelf) -> None:
-    face = shelf.add("one")
+def test_an_original(b: Caller, gallery: TenantGallery) -> None:
+    face = gallery.add("one")
     assert b.ask("GET", "/api/faces/image/id-one") == {
         "image": base64.b64encode(b"one").decode(), "faceToken": [face.face_token],
     }
 
 
-def test_a_deleted_face_leaves_its_picture(b: Caller, shelf: Shelf) -> None:
-    face = shelf.add("one", description="3.png", name="n", collections=("default",))
+def test_a_deleted_face_leaves_its_picture(b: Caller, gallery: TenantGallery) -> None:
+    face = gallery.add("one", description="3.png", name="n", collections=("default",))
     assert b.ask("DELETE", f"/api/faces/{face.face_token}") == {}
     assert b.ask("GET", "/api/faces")["face"] == [
         {
@@ -110,39 +110,39 @@ def test_a_deleted_face_leaves_its_picture(b: Caller, shelf: Shelf) -> None:
     assert b.ask("GET", "/api/faceGroups")["faceGroupList"][0]["groupFaces"] == 0
 
 
-def test_a_deleted_picture_takes_its_face_along(b: Caller, shelf: Shelf) -> None:
-    face = shelf.add("one")
+def test_a_deleted_picture_takes_its_face_along(b: Caller, gallery: TenantGallery) -> None:
+    face = gallery.add("one")
     assert b.ask("DELETE", "/api/faces/image/id-one") == {}
     assert b.ask("GET", "/api/faces") == {"totalFaces": 0, "face": []}
     assert b.refused("GET", f"/api/faces/faceToken/{face.face_token}")[0] == 104903
     assert b.refused("GET", "/api/faces/image/id-one")[0] == 104904
-    assert shelf.objects() == set()
+    assert gallery.objects() == set()
 
 
-def test_everything_deleted(b: Caller, shelf: Shelf) -> None:
-    shelf.groups.create(shelf.tenant, "1", "One")
+def test_everything_deleted(b: Caller, gallery: TenantGallery) -> None:
+    gallery.groups.create(gallery.tenant, "1", "One")
     for word in "abc":
-        shelf.add(word, collections=("1", "default"))
+        gallery.add(word, collections=("1", "default"))
     assert b.ask("DELETE", "/api/faces/facesLib") == {}
     assert b.ask("GET", "/api/faces") == {"totalFaces": 0, "face": []}
     groups = b.ask("GET", "/api/faceGroups")["faceGroupList"]
     assert [(group["groupId"], group["groupFaces"]) for group in groups] == [
         ("default", 0), ("1", 0)
     ]
-    assert shelf.objects() == set()
+    assert gallery.objects() == set()
 
 
 @pytest.mark.parametrize("name", ["a b", "ä/ö%", "'; --", "a%2F", "..%"])
-def test_any_image_id_can_be_named(b: Caller, shelf: Shelf, name: str) -> None:
-    face = shelf.add("one", image_id=name)
+def test_any_image_id_can_be_named(b: Caller, gallery: TenantGallery, name: str) -> None:
+    face = gallery.add("one", image_id=name)
     path = f"/api/faces/image/{quote(name, safe='')}"
     assert b.ask("GET", path)["faceToken"] == [face.face_token]
     assert b.ask("DELETE", path) == {}
 
 
 @pytest.mark.parametrize("odd", ["nobody", "%00", "%0A", "x" * 300, "' or 1=1 --"])
-def test_what_does_not_exist(b: Caller, shelf: Shelf, odd: str) -> None:
-    shelf.add("one")
+def test_what_does_not_exist(b: Caller, gallery: TenantGallery, odd: str) -> None:
+    gallery.add("one")
     for method, path, code in (
         ("DELETE", f"/api/faces/{odd}", 104903),
         ("GET", f"/api/faces/faceToken/{odd}", 104903),
@@ -164,9 +164,9 @@ def test_what_does_not_exist(b: Caller, shelf: Shelf, odd: str) -> None:
 # 2: groups ---------------------------------------------------------------------
 
 
-def test_groups_as_documented(b: Caller, shelf: Shelf) -> None:
+def test_groups_as_documented(b: Caller, gallery: TenantGallery) -> None:
     assert b.ask("POST", "/api/faceGroups", GROUP) == {}
-    shelf.add("one", collections=("1",))
+    gallery.add("one", collections=("1",))
     assert b.ask("GET", "/api/faceGroups") == {
         "faceGroupList": [
             {
@@ -202,7 +202,7 @@ def test_group_conflicts(b: Caller) -> None:
 
 
 def test_at_most_64_groups(b: Caller) -> None:
-    for number in range(MOST_COLLECTIONS - 1):
+    for number in range(MAX_COLLECTIONS - 1):
         b.ask("POST", "/api/faceGroups", {"groupId": f"g{number}", "groupName": f"n{number}"})
     refusal = b.refused("POST", "/api/faceGroups", GROUP)
     assert refusal == (104302, "GROUP_OVER_LIMIT")
@@ -246,10 +246,10 @@ def test_a_group_is_changed(b: Caller) -> None:
         assert b.refused("PUT", "/api/faceGroups", wrong)[0] == 104900
 
 
-def test_a_groups_faces(b: Caller, shelf: Shelf) -> None:
-    shelf.groups.create(shelf.tenant, "a b/ö", "Name")
-    faces = [shelf.add(word, collections=("a b/ö",)) for word in "abc"]
-    shelf.add("d")
+def test_a_groups_faces(b: Caller, gallery: TenantGallery) -> None:
+    gallery.groups.create(gallery.tenant, "a b/ö", "Name")
+    faces = [gallery.add(word, collections=("a b/ö",)) for word in "abc"]
+    gallery.add("d")
     page = b.ask("GET", "/api/faceGroups/a%20b%2F%C3%B6?pageOffset=1&pageSize=2")
     assert page == {
         "totalFaces": 3,
@@ -263,8 +263,8 @@ def test_a_groups_faces(b: Caller, shelf: Shelf) -> None:
     }
 
 
-def test_binding_reports(b: Caller, shelf: Shelf) -> None:
-    face = shelf.add("one")
+def test_binding_reports(b: Caller, gallery: TenantGallery) -> None:
+    face = gallery.add("one")
     named = {"faceGroupList": ["123", "default", "456", "default", "x" * 33, "\0"]}
     unknown = [
         {"groupId": key, "errorMsg": "GROUP_ID_NOT_EXIST"}
@@ -276,12 +276,12 @@ def test_binding_reports(b: Caller, shelf: Shelf) -> None:
         ("DELETE", "unbind", []), ("DELETE", "unbind", []),
     ):
         assert b.ask(method, f"/api/faceGroups/{path}/{face.face_token}", named) == report
-        assert shelf.groups_of(face) == groups
+        assert gallery.groups_of(face) == groups
 
 
 @pytest.mark.parametrize("groups", [None, "default", [], [1], [None], ["x"] * 257, ["\ud800"]])
-def test_wrong_bindings(b: Caller, shelf: Shelf, groups: Any) -> None:
-    face = shelf.add("one")
+def test_wrong_bindings(b: Caller, gallery: TenantGallery, groups: Any) -> None:
+    face = gallery.add("one")
     for method, path in (("POST", "binding"), ("DELETE", "unbind")):
         refusal = b.refused(
             method, f"/api/faceGroups/{path}/{face.face_token}", {"faceGroupList": groups}
@@ -299,16 +299,16 @@ def test_wrong_bindings(b: Caller, shelf: Shelf, groups: Any) -> None:
     ],
 )
 def test_a_group_goes_in_four_ways(
-    b: Caller, shelf: Shelf, way: int, listed: list[tuple[str, bool]], bound: list[str],
+    b: Caller, gallery: TenantGallery, way: int, listed: list[tuple[str, bool]], bound: list[str],
     stays: bool,
 ) -> None:
-    shelf.groups.create(shelf.tenant, "1", "One")
-    shelf.add("own", collections=("1",))
-    shared = shelf.add("shared", collections=("1", "default"))
+    gallery.groups.create(gallery.tenant, "1", "One")
+    gallery.add("own", collections=("1",))
+    shared = gallery.add("shared", collections=("1", "default"))
     assert b.ask("DELETE", "/api/faceGroups/1", {"deleteAllFace": way}) == {}
     faces = b.ask("GET", "/api/faces")["face"]
     assert [(face["imageId"][3:], bool(face["faceToken"])) for face in faces] == listed
-    assert shelf.groups_of(shared) == bound
+    assert gallery.groups_of(shared) == bound
     groups = b.ask("GET", "/api/faceGroups")["faceGroupList"]
     assert ("1" in [group["groupId"] for group in groups]) is stays
 
@@ -321,25 +321,27 @@ def test_a_wrong_way_deletes_nothing(b: Caller, body: Any) -> None:
     assert len(b.ask("GET", "/api/faceGroups")["faceGroupList"]) == 2
 
 
-def test_groups_that_are_in_use(b: Caller, shelf: Shelf) -> None:
+def test_groups_that_are_in_use(b: Caller, gallery: TenantGallery) -> None:
     b.ask("POST", "/api/faceGroups", GROUP)
-    job = Queue(shelf.engine, shelf.tenant, shelf.clock).add(params={"collections": ["1"]})
+    job = Queue(gallery.engine, gallery.tenant, gallery.clock).add(params={"collections": ["1"]})
     for way in (1, 2, 4):
         for key in ("default", "1"):
             refusal = b.refused("DELETE", f"/api/faceGroups/{key}", {"deleteAllFace": way})
             assert refusal == (104304, "GROUP_BEUSED")
     assert b.ask("DELETE", "/api/faceGroups/default", {"deleteAllFace": 3}) == {}
-    b.records.jobs.cancel(shelf.tenant, job.id)
+    b.records.jobs.cancel(gallery.tenant, job.id)
     assert b.ask("DELETE", "/api/faceGroups/1", {"deleteAllFace": 1}) == {}
 
 
 # Who asks ----------------------------------------------------------------------
 
 
-def test_two_tenants_never_see_each_other(b: Caller, shelf: Shelf, engine: Engine) -> None:
-    face = shelf.add("one", collections=("default",))
+def test_two_tenants_never_see_each_other(
+    b: Caller, gallery: TenantGallery, engine: Engine
+) -> None:
+    face = gallery.add("one", collections=("default",))
     b.ask("POST", "/api/faceGroups", GROUP)
-    other = Caller(engine, shelf.media, add_tenant(engine, "other"))
+    other = Caller(engine, gallery.media, add_tenant(engine, "other"))
     binding = {"faceGroupList": ["default"]}
     for method, path, body, code in (
         ("DELETE", f"/api/faces/{face.face_token}", None, 104903),
@@ -367,12 +369,12 @@ def test_without_a_key(b: Caller, key: str) -> None:
     assert refusal == (104906, "UNAUTHORIZED")
 
 
-def test_the_operator_can_choose_a_tenant(shelf: Shelf) -> None:
-    shelf.add("one")
-    b = Caller(shelf.engine, shelf.media, shelf.tenant, usual_tenant="tenant")
+def test_the_operator_can_choose_a_tenant(gallery: TenantGallery) -> None:
+    gallery.add("one")
+    b = Caller(gallery.engine, gallery.media, gallery.tenant, usual_tenant="tenant")
     assert b.ask("GET", "/api/faces", **{"x-api-key": ""})["totalFaces"] == 1
     assert b.refused("GET", "/api/faces", status=401, **{"x-api-key": "wrong"})[0] == 104906
-    b.records.tenants.set_disabled(shelf.tenant, True)
+    b.records.tenants.set_disabled(gallery.tenant, True)
     assert b.refused("GET", "/api/faces", status=401, **{"x-api-key": ""})[0] == 104906
-    nobody = Caller(shelf.engine, shelf.media, shelf.tenant, usual_tenant="nobody")
+    nobody = Caller(gallery.engine, gallery.media, gallery.tenant, usual_tenant="nobody")
     assert nobody.refused("GET", "/api/faces", status=401, **{"x-api-key": ""})[0] == 104906

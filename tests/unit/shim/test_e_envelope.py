@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from api_shim.dialects import e_envelope, wording
-from api_shim.intents import Reply
+from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job, JobState, JsonObject

@@ -13,9 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from api_shim import protocol
-from api_shim.protocol import MAX_AHEAD, MAX_HEADERS, Places, check_place
+from api_shim.protocol import MAX_HEADERS, MAX_PIPELINED, ConnectionSlots, check_connection_slot
 from pipeline.errors import Overloaded
-from tests.unit.shim.test_protocol import PATIENCE_S, connected, listening
+from tests.unit.shim.test_protocol import TIMEOUT_S, connected, listening
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -69,7 +69,7 @@ async def whole(reader: asyncio.StreamReader) -> bytes:
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_requests_are_refused_once(case: str) -> None:
     async def scene() -> bytes:
-        async with asyncio.timeout(PATIENCE_S), connected() as (reader, writer):
+        async with asyncio.timeout(TIMEOUT_S), connected() as (reader, writer):
             # What a second reader of the bytes might take for a request of its own.
             writer.write(MALFORMED[case] + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
             return await whole(reader)
@@ -88,7 +88,7 @@ def test_another_protocol_is_not_taken_up(other: bytes) -> None:
     ask = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: " + other + b"\r\n"
 
     async def scene() -> None:
-        async with asyncio.timeout(PATIENCE_S), connected() as (reader, writer):
+        async with asyncio.timeout(TIMEOUT_S), connected() as (reader, writer):
             for pieces in ([b"body"], [b"", b"bo", b"dy"]):
                 writer.write(POST + ask + b"Content-Length: 4\r\n\r\n" + pieces[0])
                 for piece in pieces[1:]:
@@ -108,18 +108,18 @@ def test_requests_ahead_are_answered_in_order_and_bounded() -> None:
         )
 
     async def scene(count: int) -> list[int]:
-        async with asyncio.timeout(PATIENCE_S), connected() as (reader, writer):
+        async with asyncio.timeout(TIMEOUT_S), connected() as (reader, writer):
             writer.write(requests(count))
             said, answers = b"", []
             with suppress(ConnectionError):
-                while (piece := await reader.read(1000)) and said.count(b"HTTP") <= MAX_AHEAD:
+                while (piece := await reader.read(1000)) and said.count(b"HTTP") <= MAX_PIPELINED:
                     said += piece
                     if len(answers := re.findall(rb"\r\n\r\n(\d+)", said)) == count:
                         break
             return [int(body) for body in answers]
 
-    assert asyncio.run(scene(MAX_AHEAD)) == list(range(MAX_AHEAD))
-    assert len(asyncio.run(scene(10_000))) <= MAX_AHEAD
+    assert asyncio.run(scene(MAX_PIPELINED)) == list(range(MAX_PIPELINED))
+    assert len(asyncio.run(scene(10_000))) <= MAX_PIPELINED
 
 
 def test_trailers_are_no_headers() -> None:
@@ -131,7 +131,7 @@ def test_trailers_are_no_headers() -> None:
         await PlainTextResponse("")(scope, receive, send)
 
     async def scene() -> None:
-        async with asyncio.timeout(PATIENCE_S), listening(app) as address:
+        async with asyncio.timeout(TIMEOUT_S), listening(app) as address:
             reader, writer = await asyncio.open_connection(*address)
             writer.write(CHUNKED + b"1\r\na\r\n0\r\nX-API-Key: k\r\n\r\n")
             await reader.readuntil(b"\r\n\r\n")
@@ -144,7 +144,7 @@ def test_trailers_are_no_headers() -> None:
 async def polite(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers when the body is there; 503 on a connection that is one too many."""
     try:
-        check_place(scope)
+        check_connection_slot(scope)
         status = 200
         await Request(scope, receive).body()
     except Overloaded:
@@ -159,7 +159,7 @@ async def status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 def test_the_longest_waiting_give_way() -> None:
     async def scene() -> None:
-        async with asyncio.timeout(PATIENCE_S), listening(polite, Places(4)) as address:
+        async with asyncio.timeout(TIMEOUT_S), listening(polite, ConnectionSlots(4)) as address:
             used = await asyncio.open_connection(*address)
             assert await status(*used) == 200
             silent = [await asyncio.open_connection(*address) for _ in range(3)]
@@ -182,7 +182,7 @@ def test_the_longest_waiting_give_way() -> None:
 
 def test_one_too_many_is_told_to_come_back() -> None:
     async def scene() -> None:
-        async with asyncio.timeout(PATIENCE_S), listening(polite, Places(3)) as address:
+        async with asyncio.timeout(TIMEOUT_S), listening(polite, ConnectionSlots(3)) as address:
             busy = [await asyncio.open_connection(*address) for _ in range(3)]
             for _, writer in busy:
                 writer.write(POST + b"Content-Length: 1\r\n\r\n")
@@ -199,7 +199,7 @@ def test_one_too_many_is_told_to_come_back() -> None:
 
 
 def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "READ_LOOK_S", 0.5)
+    monkeypatch.setattr(protocol, "READ_CHECK_S", 0.5)
     left = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -208,7 +208,7 @@ def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         left.append(True)
 
     async def scene() -> None:
-        async with asyncio.timeout(PATIENCE_S), listening(app) as address:
+        async with asyncio.timeout(TIMEOUT_S), listening(app) as address:
             reader, writer = await asyncio.open_connection(*address, limit=1000)
             writer.write(POST + b"\r\n")
             # Both sides run in one loop: three looks were had by then, however slow it is.

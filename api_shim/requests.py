@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.accounts.tenants import Tenant
-from pipeline.jobs.model import JsonObject
+from pipeline.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ BOMS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row's values, stripped; one of ``motion`` and ``key`` is set."""
+    """The stripped values of a row. Either ``path`` or ``key`` is set."""
 
     line: int
     path: str = ""

@@ -24,7 +24,8 @@ from api_shim.submit import (
 )
 from pipeline.accounts.tenants import Tenant
 from pipeline.errors import FaceError, InvalidParameter, JobNotFound
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
+from pipeline.types import JsonObject
 
 STATUSES: dict[type[FaceError], int] = {JobNotFound: 404, InvalidParameter: 400}
 """HTTP statuses of errors."""

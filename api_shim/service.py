@@ -44,7 +44,7 @@ from pipeline.gallery.collection_store import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.images import ImageStore
-from pipeline.jobs.model import Job, JsonObject, NewJob
+from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import MAX_KEY_CHARS, JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.clips import ClipLimits, check_clip
@@ -52,6 +52,7 @@ from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits, inspect
 from pipeline.metering.usage import UsageStore
 from pipeline.plans import PLANS, Stage
+from pipeline.types import JsonObject
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
 

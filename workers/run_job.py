@@ -32,9 +32,10 @@ from pipeline.errors import (
 from pipeline.execution.context import JobContext, JobOutcome
 from pipeline.execution.pictures import run_stage
 from pipeline.execution.registry import finish
-from pipeline.jobs.model import Claim, JsonObject
+from pipeline.jobs.model import Claim
 from pipeline.plans import PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
+from pipeline.types import JsonObject
 from workers.messages import StageMessage
 from workers.runtime import Runtime
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, select
 
 from pipeline.batches.duplicate_search import is_searched, search_of
-from pipeline.batches.model import Batch, BatchState, JsonObject
+from pipeline.batches.model import Batch, BatchState
 from pipeline.batches.source_errors import source_error_of
 from pipeline.batches.statements import IN_BATCH, IS_WAITING, batches_being_read
 from pipeline.database.engine import reading
@@ -19,6 +19,7 @@ from pipeline.database.schema import batch_items, jobs
 from pipeline.jobs.model import JobState
 from pipeline.jobs.statements import RUNNING, UNFINISHED
 from pipeline.plans import Stage
+from pipeline.types import JsonObject
 
 # Sources that upkeep reads at a time, each with a page of pictures in memory (some 32 MB);
 # and those of one tenant among them, so that there is a place for others.

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
-from pipeline.batches.model import BatchItem, BatchOptions, JsonObject
+from pipeline.batches.model import BatchItem, BatchOptions
 from pipeline.batches.statements import WAITING_ITEMS, find_batch, item_of
 from pipeline.database.engine import reading
 from pipeline.gallery.enrolment import check_model
-from pipeline.types import VectorModel
+from pipeline.types import JsonObject, VectorModel
 
 
 class ChunkReader:

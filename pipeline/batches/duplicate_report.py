@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, Engine, and_, func, select
 
 from pipeline.batches.duplicate_search import FindingKind, strength
-from pipeline.batches.model import ItemState, JsonObject
+from pipeline.batches.model import ItemState
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, faces, findings, images
+from pipeline.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

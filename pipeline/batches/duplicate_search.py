@@ -19,12 +19,13 @@ import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from pipeline.batches.insert import queue_job
-from pipeline.batches.model import Batch, BatchState, JsonObject
+from pipeline.batches.model import Batch, BatchState
 from pipeline.batches.statements import lock_batch
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batches, faces, findings, jobs
 from pipeline.jobs.model import ENDED, Job, JobState
 from pipeline.operations import Params
+from pipeline.types import JsonObject
 
 OPERATION = "doubles"
 """Of the jobs that search a batch. ``params``: ``{"batch": id}``."""

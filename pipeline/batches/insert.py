@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from pipeline.batches.item_hashes import name_hash, picture_hash
-from pipeline.batches.model import OPERATION, Batch, ItemState, JsonObject, NewItem
+from pipeline.batches.model import OPERATION, Batch, ItemState, NewItem
 from pipeline.batches.statements import FACES_OF, INSERT_ITEMS, ORIGINALS, SET_ITEM
 from pipeline.encryption.vault import DataKey
 from pipeline.gallery.change_log import GalleryWriter
@@ -20,6 +20,7 @@ from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.rows import accepted_job, new_row
 from pipeline.jobs.statements import INSERT
 from pipeline.plans import Stage
+from pipeline.types import JsonObject
 
 # Nothing of an erased person is kept, whoever brings the picture again.
 _ERASED = dict.fromkeys(

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.encryption.vault import digest
 from pipeline.operations import Params
 from pipeline.sources.base import About
 from pipeline.sources.names import Layout
-
-JsonObject = dict[str, Any]
+from pipeline.types import JsonObject
 
 OPERATION = "bulk"
 """Of the jobs that enrol chunks of a batch. ``params``: ``{"batch": id, "items":

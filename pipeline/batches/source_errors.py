@@ -6,10 +6,11 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from pipeline.batches import lifecycle
-from pipeline.batches.model import Batch, BatchState, JsonObject
+from pipeline.batches.model import Batch, BatchState
 from pipeline.batches.statements import SET_BATCH, lock_batch
 from pipeline.errors import FaceError
 from pipeline.operations import Params
+from pipeline.types import JsonObject
 
 # Seconds until the next try after one that failed; doubled with each failure in a row.
 RETRY_PAUSE_S = 10.0

@@ -13,15 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.batches import lifecycle, source_errors
 from pipeline.batches.insert import ItemInsertion, counter_changes
-from pipeline.batches.model import (
-    STOPPED,
-    Batch,
-    BatchOptions,
-    BatchState,
-    ItemState,
-    JsonObject,
-    NewItem,
-)
+from pipeline.batches.model import STOPPED, Batch, BatchOptions, BatchState, ItemState, NewItem
 from pipeline.batches.reader import BatchReader
 from pipeline.batches.statements import (
     FIND_BY_FINGERPRINT,
@@ -48,6 +40,7 @@ from pipeline.gallery.change_log import lock_tenant
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
 from pipeline.storage_keys import is_encrypted
+from pipeline.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ from pipeline.gallery.enrolment import EnrolledImage, enrol_many
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
 from pipeline.gallery.temporary_images import default_image_id
 from pipeline.gallery.trash import discard_many
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.plans import Plan
-from pipeline.types import VectorModel
+from pipeline.types import JsonObject, VectorModel
 
 # Bytes of pictures that are held at a time, beyond the one that reaches them.
 HELD_BYTES = 64 * 1024 * 1024

@@ -32,7 +32,8 @@ from pipeline.errors import TaskUnsupported
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of
 from pipeline.gallery.change_log import lock_tenant
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
+from pipeline.types import JsonObject
 
 BLOCK_FACES = 32_768
 """Faces of the batch that are held at a time: 64 MB of 512 numbers. Everything else is read

@@ -22,10 +22,11 @@ from pipeline.errors import (
 )
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.gallery.trash import Trash, discard
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import Effect
 from pipeline.media.directory import DirectoryStore
 from pipeline.plans import PLANS
+from pipeline.types import JsonObject
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
 from workers import run_job as fusion

@@ -32,7 +32,7 @@ from pipeline.jobs.store import MAX_KEY_CHARS, JobStore
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
 from pipeline.metering.limits import limits_for
 from pipeline.metering.usage import Counts, UsageStore, day_of, has_quota
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from api_shim.requests import Reply
 from api_shim.service import Service, in_thread
 from pipeline.calibration import table as calibration
 from pipeline.errors import ConfigurationError, FaceError, PackError
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sessions import registry
 from pipeline.sessions.capabilities import unserved_operations
 from pipeline.types import JsonObject

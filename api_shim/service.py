@@ -51,7 +51,7 @@ from pipeline.media.clips import ClipLimits, check_clip
 from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits, inspect
 from pipeline.metering.usage import UsageStore
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from pipeline.types import JsonObject
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier

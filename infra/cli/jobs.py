@@ -95,7 +95,7 @@ def show(
 def retry(job_id: JobId) -> None:
     """Queue a failed or cancelled job again, from its first stage."""
     # numpy and the stages come with the plans: half a second that only this one needs
-    from pipeline.plans import PLANS
+    from pipeline.operations import PLANS
 
     store = JobStore(open_database(load_settings()))
     job = find_job(store, job_id)

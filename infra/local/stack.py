@@ -24,7 +24,7 @@ from pipeline.database.migrate import upgrade
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError, FaceError
 from pipeline.fetching.open import open_fetcher
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sessions import registry
 
 LOCK_FILE = "stack.lock"

@@ -19,7 +19,7 @@ from pipeline.gallery.collections import bind_pairs, find_collections, log_face_
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.rows import accepted_job, new_row
 from pipeline.jobs.statements import INSERT
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.types import JsonObject
 
 # Nothing of an erased person is kept, whoever brings the picture again.

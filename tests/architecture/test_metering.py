@@ -15,8 +15,7 @@ from api_shim.dialects.e import Face2
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.metering.costs import FREE_OPERATIONS, FREE_SUCCESSES, Cost, cost_of_error
-from pipeline.operations import RECORD_OPERATIONS
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS, RECORD_OPERATIONS
 
 DIALECTS: tuple[type[Dialect], ...] = (ApidFace, FacesAndGroups, Linkface, FaceSearch, Face2)
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from api_shim.batches.replies import batch_json
-from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
+from pipeline.batches.duplicate_candidates import CandidateReader
 from pipeline.batches.duplicate_report import list_findings, notes_by_item
 from pipeline.batches.duplicate_search import (
     DuplicateSearches,
@@ -131,7 +131,7 @@ class Harness:
         info = SimpleNamespace(name="edge", recognition_model="a" * 64, dimension=64)
         return cast(Resources, SimpleNamespace(
             pack=SimpleNamespace(info=info), calibration=self.table,
-            doubles=DuplicateSearchConfig(
+            get=lambda kind: kind(
                 CandidateReader(self.engine, self.keys), time_slice_s=self.patience_s
             ),
         ))

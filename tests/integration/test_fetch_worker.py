@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pipeline.jobs.model import Job, JobState, NewJob
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from tests.cluster import Cluster, Process, open_cluster
 from tests.picture_server import PictureServer, body, status
 from tests.servers import RedisServer

@@ -45,29 +45,29 @@ class Submitter(threading.Thread):
     def __init__(self, cluster: Cluster, pictures: list[bytes], jobs: int) -> None:
         super().__init__(daemon=True)
         self.accepted: list[str] = []
-        self._yard = cluster
+        self._cluster = cluster
         self._pictures = pictures
         self._jobs = jobs
 
     def run(self) -> None:
         while len(self.accepted) < self._jobs:
-            if len(self.accepted) - done(self._yard) > BACKLOG:
+            if len(self.accepted) - done(self._cluster) > BACKLOG:
                 time.sleep(0.05)
                 continue
             for picture in self._pictures:
-                self.accepted.append(self._yard.submit("locate", picture))
+                self.accepted.append(self._cluster.submit("locate", picture))
 
 
 class Group:
     """One worker group that is there again after each death, as a supervisor does it."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._yard = cluster
+        self._cluster = cluster
         self._process = self._start()
 
     def _start(self) -> Process:
         # What the jobs need: a new group is there the sooner.
-        return self._yard.worker("decode,detect")
+        return self._cluster.worker("decode,detect")
 
     def kill(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         assert self._process.alive

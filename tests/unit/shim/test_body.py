@@ -126,7 +126,7 @@ def test_what_arrives_fast_enough_is_waited_for(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_never_ends_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "MAX_BUFFERED", 30)
-    monkeypatch.setattr(body, "TIMEOUT_S", 0.0)
+    monkeypatch.setattr(body, "PATIENCE_S", 0.0)
     reader = BodyReader(20)
 
     async def scene() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from api_shim import batches
+from api_shim.asgi import RequestIds, call_from_scope, problem, to_response
+from api_shim.batches import handlers
 from api_shim.body import BodyReader
 from api_shim.dialects import c_envelope
 from api_shim.dialects.a import ApidFace
@@ -19,22 +20,21 @@ from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.dialects.c import ROOT, Linkface
 from api_shim.dialects.d import FaceSearch
 from api_shim.dialects.e import Face2
-from api_shim.exchange import RequestIds, call_of, problem, response
 from api_shim.health import Health
-from api_shim.jobs import Evidence, JobResource
-from api_shim.linger import Lingering
+from api_shim.jobs import EvidenceResource, JobResource
+from api_shim.lingering_close import LingeringClose
+from api_shim.per_caller_limit import PerCallerLimit
 from api_shim.reference.page import references
-from api_shim.service import INTAKE_THREADS, Records, Service
-from api_shim.shares import Shares
-from api_shim.submit import Submission
-from pipeline.config import Settings
+from api_shim.service import INTAKE_THREADS, RecordStores, Service
+from api_shim.submit import DialectRoute
+from pipeline.config.settings import Settings
 
 # Threads of those that take requests in that one caller may keep busy.
-MOST_OF_ONE = INTAKE_THREADS - 2
+MAX_INTAKE_PER_CALLER = INTAKE_THREADS - 2
 
 
 class Shim:
-    """The ASGI application. ``release`` ends every wait: those who wait are told to
+    """The ASGI application. ``release_all`` ends every wait: those who wait are told to
     poll, so that the process can stop."""
 
     def __init__(self, settings: Settings) -> None:
@@ -46,19 +46,19 @@ class Shim:
             default=_not_found,
             lifespan=self._lifespan,
         )
-        self._app = RequestIds(Lingering(router))
+        self._app = RequestIds(LingeringClose(router))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
     def release(self) -> None:
-        self._service.waiting.release()
+        self._service.waiters.release_all()
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         running = [
-            asyncio.create_task(self._service.waiting.run()),
-            asyncio.create_task(self._service.gate.run()),
+            asyncio.create_task(self._service.waiters.run()),
+            asyncio.create_task(self._service.admission.run()),
         ]
         try:
             yield
@@ -77,7 +77,7 @@ def make_app(settings: Settings) -> Shim:
     return Shim(settings)
 
 
-def _dialects(settings: Settings, records: Records) -> dict[str, Dialect]:
+def _dialects(settings: Settings, records: RecordStores) -> dict[str, Dialect]:
     made: tuple[Dialect, ...] = (
         ApidFace(settings, records),
         FacesAndGroups(settings, records),
@@ -89,7 +89,7 @@ def _dialects(settings: Settings, records: Records) -> dict[str, Dialect]:
 
 
 def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
-    settings, shares = service.settings, Shares(MOST_OF_ONE)
+    settings, shares = service.settings, PerCallerLimit(MAX_INTAKE_PER_CALLER)
     # Base64 takes a third more, and in a form three characters for some of its signs.
     bodies = BodyReader(settings.max_body_bytes, settings.max_clip_bytes * 3 // 2)
     documented = []
@@ -98,14 +98,17 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
         for endpoint in dialect.endpoints:
             paths.setdefault(endpoint.path, []).append(endpoint)
         documented += [
-            Route(path, Submission(service, dialect, endpoints, bodies, shares))
+            Route(path, DialectRoute(service, dialect, endpoints, bodies, shares))
             for path, endpoints in paths.items()
         ]
     return [
         *documented,
         Route("/jobs/{job_id}", JobResource(service, dialects)),
-        Route("/jobs/{job_id}/evidence", Evidence(service, dialects)),
-        *(Route(path, made) for path, made in batches.paths(service, bodies, shares).items()),
+        Route("/jobs/{job_id}/evidence", EvidenceResource(service, dialects)),
+        *(
+            Route(path, made)
+            for path, made in handlers.batch_routes(service, bodies, shares).items()
+        ),
         Route("/health", Health(service)),
         *(Route(path, made) for path, made in references(dialects.values()).items()),
     ]
@@ -113,7 +116,7 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"].startswith(ROOT):
-        reply = c_envelope.not_found(call_of(scope).request_id)
+        reply = c_envelope.not_found(call_from_scope(scope).request_id)
     else:
         reply = problem(404, "not_found", "There is nothing at this path.")
-    await response(reply)(scope, receive, send)
+    await to_response(reply)(scope, receive, send)

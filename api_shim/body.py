@@ -1,4 +1,4 @@
-"""Reading request bodies: bounded in size, in time, and in all of them together."""
+"""Reading request bodies, with limits on the size and time of each and on the sum of all."""
 
 from __future__ import annotations
 
@@ -21,30 +21,28 @@ from pipeline.errors import FaceError, InvalidParameter, MediaTooLarge, Overload
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-# Bytes of bodies that one process holds at a time, over all requests: what comes on
-# top is told to come back.
-MAX_BUFFERED = 128 * 1024 * 1024
+# Bytes of all bodies that one process holds at a time. A request above it is answered 503.
+MAX_BUFFERED_BYTES = 128 * 1024 * 1024
 
-# ... and of those of one caller: whoever sends faster than his turn comes leaves room.
-MAX_OF_ONE = MAX_BUFFERED // 2
+# ... and of the bodies of one caller, so that a fast sender leaves room for others.
+MAX_PER_CALLER_BYTES = MAX_BUFFERED_BYTES // 2
 
-# Bytes of the body of a request that carries no picture.
-MAX_PLAIN = 64 * 1024
+# Bytes of the body of a request without pictures.
+MAX_PLAIN_BYTES = 64 * 1024
 
-# Seconds for a body to arrive: so many, and one more for each so many bytes, but never
-# more than the last. A client that sends less than 8 KB a second is cut off, and none
-# can hold what others need by sending a byte now and then.
-START_S = 20.0
-BYTES_PER_S = 8 * 1024
-BODY_S = 60.0
+# Seconds for a body to arrive: a grace period, and one second more per MIN_BYTES_PER_S
+# bytes, up to a maximum. Clients slower than 8 KB per second are cut off, so that sending
+# single bytes does not hold memory that others need.
+BODY_GRACE_S = 20.0
+MIN_BYTES_PER_S = 8 * 1024
+MAX_BODY_S = 60.0
 
-# Seconds after which a body that is still arriving gives way, when there is no room
-# for others.
-PATIENCE_S = 5.0
+# Seconds after which a body that is still arriving can be evicted to make room for others.
+EVICTABLE_AFTER_S = 5.0
 
 
-class BodySize(Enum):
-    """What a body may carry."""
+class BodyKind(Enum):
+    """What a body may carry; each kind has its own size limit."""
 
     PLAIN = "plain"
     PICTURES = "pictures"
@@ -56,119 +54,119 @@ class BodySize(Enum):
 
 
 class Disconnected(Exception):
-    """The client went away before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
-class _Reading:
+class _ArrivingBody:
     """A body that is arriving."""
 
-    def __init__(self, caller: str, patience: asyncio.Timeout) -> None:
+    def __init__(self, caller: str, deadline: asyncio.Timeout) -> None:
         self.caller = caller
         self.chunks = bytearray()
         self.started = asyncio.get_running_loop().time()
-        self.gave_way = False
-        self._patience = patience
+        self.evicted = False
+        self._deadline = deadline
 
     def extend(self, chunk: bytes) -> None:
         self.chunks += chunk
-        seconds = min(START_S + len(self.chunks) / BYTES_PER_S, BODY_S)
-        self._patience.reschedule(self.started + seconds)
+        seconds = min(BODY_GRACE_S + len(self.chunks) / MIN_BYTES_PER_S, MAX_BODY_S)
+        self._deadline.reschedule(self.started + seconds)
 
-    def give_way(self) -> int:
-        """Stop now; the bytes that become free."""
+    def evict(self) -> int:
+        """Stop reading now; returns the number of bytes freed."""
         freed = len(self.chunks)
         self.chunks.clear()
-        self.gave_way = True
-        if not self._patience.expired():
-            self._patience.reschedule(self.started)
+        self.evicted = True
+        if not self._deadline.expired():
+            self._deadline.reschedule(self.started)
         return freed
 
 
 class BodyReader:
-    """Reads bodies of at most ``limit`` bytes, with clips of ``clip_limit``."""
+    """Reads bodies of at most ``limit`` bytes, or ``clip_limit`` for clips."""
 
     def __init__(self, limit: int, clip_limit: int = 0) -> None:
         self._limit = limit
         self._clip_limit = max(limit, clip_limit)
         self._buffered = 0
         self._by_caller: Counter[str] = Counter()
-        self._arriving: set[_Reading] = set()
+        self._arriving: set[_ArrivingBody] = set()
 
     @asynccontextmanager
     async def read(
-        self, receive: Receive, headers: Mapping[str, str], size: BodySize = BodySize.PICTURES,
+        self, receive: Receive, headers: Mapping[str, str], body_kind: BodyKind = BodyKind.PICTURES,
         caller: str = "",
     ) -> AsyncIterator[bytes]:
-        """The whole body, counted as held until the block ends. One that says that it
-        is too large is refused before it is read; a plain one, without pictures, has
-        at most ``MAX_PLAIN`` bytes. ``caller`` is whose body it seems to be.
+        """The whole body, counted as held until the block ends. A body that declares itself
+        too large is rejected unread. ``caller`` is the unverified name of its sender.
 
-        Raises ``MediaTooLarge``, ``Overloaded``, ``Disconnected``, ``InvalidParameter``
-        when it is compressed, comes too slowly, or is too large without pictures.
+        Raises ``MediaTooLarge``, ``Overloaded``, ``Disconnected``, and ``InvalidParameter``
+        for a body that is compressed, arrives too slowly, or is too large without pictures.
         """
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._bound(size):
-            raise self._too_large(size)
+        if declared.isdecimal() and int(declared) > self._limit_for(body_kind):
+            raise self._too_large(body_kind)
         if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
             raise InvalidParameter("a compressed body is not taken")
-        body = await self._collect(receive, caller, size)
+        body = await self._collect(receive, caller, body_kind)
         held = len(body)
         try:
             yield body
         finally:
             self._count(caller, -held)
 
-    async def _collect(self, receive: Receive, caller: str, size: BodySize) -> bytes:
-        """The body, which is counted as held."""
+    async def _collect(self, receive: Receive, caller: str, body_kind: BodyKind) -> bytes:
+        """The body, counted as held."""
         try:
-            async with asyncio.timeout(min(START_S, BODY_S)) as patience:
-                with self._arrival(_Reading(caller, patience)) as reading:
-                    await self._fill(reading, receive, size)
+            async with asyncio.timeout(min(BODY_GRACE_S, MAX_BODY_S)) as patience:
+                with self._arrival(_ArrivingBody(caller, patience)) as reading:
+                    await self._fill(reading, receive, body_kind)
                     return bytes(reading.chunks)
         except TimeoutError as error:
             raise InvalidParameter("the body did not arrive in time") from error
 
     @contextmanager
-    def _arrival(self, reading: _Reading) -> Iterator[_Reading]:
-        """While a reading can give way; what it has read counts as held unless it fails."""
+    def _arrival(self, reading: _ArrivingBody) -> Iterator[_ArrivingBody]:
+        """Makes a body evictable while it arrives. Its bytes stay counted as held unless the
+        block fails."""
         self._arriving.add(reading)
         try:
             yield reading
         except BaseException as error:
             self._count(reading.caller, -len(reading.chunks))
-            if reading.gave_way:
+            if reading.evicted:
                 raise Overloaded from error
             raise
         finally:
             self._arriving.discard(reading)
 
-    async def _fill(self, reading: _Reading, receive: Receive, size: BodySize) -> None:
-        limit, more = self._bound(size), True
+    async def _fill(self, reading: _ArrivingBody, receive: Receive, body_kind: BodyKind) -> None:
+        limit, more = self._limit_for(body_kind), True
         while more:
             chunk, more = await _next(receive)
-            if reading.gave_way:
+            if reading.evicted:
                 break
             reading.extend(chunk)
             self._count(reading.caller, len(chunk))
             if len(reading.chunks) > limit:
-                raise self._too_large(size)
-            while self._by_caller[reading.caller] > MAX_OF_ONE:
+                raise self._too_large(body_kind)
+            while self._by_caller[reading.caller] > MAX_PER_CALLER_BYTES:
                 self._make_room({each for each in self._arriving if each.caller == reading.caller})
-            while self._buffered > MAX_BUFFERED:
+            while self._buffered > MAX_BUFFERED_BYTES:
                 self._make_room(self._arriving)
-        if reading.gave_way:
+        if reading.evicted:
             raise Overloaded
 
-    def _make_room(self, among: Collection[_Reading]) -> None:
-        """Let the largest go of those that have been arriving for a while: whoever begins
-        many and ends none would otherwise keep all others out."""
-        begun = asyncio.get_running_loop().time() - PATIENCE_S
+    def _make_room(self, among: Collection[_ArrivingBody]) -> None:
+        """Evict the largest body that has been arriving for a while: a caller that begins
+        many uploads and ends none would otherwise block all others."""
+        begun = asyncio.get_running_loop().time() - EVICTABLE_AFTER_S
         slow = [reading for reading in among if reading.started < begun]
         largest = max(slow, key=lambda reading: len(reading.chunks), default=None)
         if largest is None:
             raise Overloaded
         self._arriving.discard(largest)
-        self._count(largest.caller, -largest.give_way())
+        self._count(largest.caller, -largest.evict())
 
     def _count(self, caller: str, size: int) -> None:
         self._buffered += size
@@ -176,14 +174,14 @@ class BodyReader:
         if not self._by_caller[caller]:
             del self._by_caller[caller]
 
-    def _bound(self, size: BodySize) -> int:
-        if size is BodySize.CLIP:
+    def _limit_for(self, body_kind: BodyKind) -> int:
+        if body_kind is BodyKind.CLIP:
             return self._clip_limit
-        return min(MAX_PLAIN, self._limit) if size is BodySize.PLAIN else self._limit
+        return min(MAX_PLAIN_BYTES, self._limit) if body_kind is BodyKind.PLAIN else self._limit
 
-    def _too_large(self, size: BodySize) -> FaceError:
-        kind = InvalidParameter if size is BodySize.PLAIN else MediaTooLarge
-        return kind(f"the body is larger than {self._bound(size)} bytes")
+    def _too_large(self, body_kind: BodyKind) -> FaceError:
+        kind = InvalidParameter if body_kind is BodyKind.PLAIN else MediaTooLarge
+        return kind(f"the body is larger than {self._limit_for(body_kind)} bytes")
 
 
 async def _next(receive: Receive) -> tuple[bytes, bool]:

@@ -1,4 +1,4 @@
-"""``/health``: whether requests can be taken, and what keeps them from it."""
+"""``/health``: whether the service accepts requests, and which part is away if not."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.exchange import json_reply, problem, response
-from api_shim.intents import Reply
+from api_shim.asgi import json_reply, problem, to_response
+from api_shim.requests import Reply
 from api_shim.service import Service, in_thread
-from pipeline import calibration
+from pipeline.calibration import table as calibration
 from pipeline.errors import ConfigurationError, FaceError, PackError
-from pipeline.jobs.model import JsonObject
 from pipeline.plans import Stage
 from pipeline.sessions import registry
-from pipeline.sessions.abilities import unserved
+from pipeline.sessions.capabilities import unserved_operations
+from pipeline.types import JsonObject
 
 logger = logging.getLogger(__name__)
 
-# Seconds for which an answer is given again: anyone may ask, as often as he likes.
-FRESH_S = 1.0
+# Seconds for which a reply is reused: anyone may ask, at any rate.
+CACHE_S = 1.0
 
 # Seconds that each part has to answer.
-PART_S = 4.0
+CHECK_TIMEOUT_S = 4.0
 
 
 class Health:
-    """``ok`` (200); ``degraded`` (200) without the broker: jobs are accepted and kept,
-    but wait; ``unavailable`` (503) without database or media store."""
+    """``ok`` (200); ``degraded`` (200) without the broker, while accepted jobs wait;
+    ``unavailable`` (503) without the database or the media store."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -44,43 +44,43 @@ class Health:
             refusal = problem(
                 405, "method_not_allowed", "/health takes GET.", {"Allow": "GET, HEAD"}
             )
-            await response(refusal)(scope, receive, send)
+            await to_response(refusal)(scope, receive, send)
             return
         async with self._lock:
-            if self._reply is None or time.monotonic() - self._made_at > FRESH_S:
-                self._reply = await self._look()
+            if self._reply is None or time.monotonic() - self._made_at > CACHE_S:
+                self._reply = await self._check()
                 self._made_at = time.monotonic()
-        await response(self._reply)(scope, receive, send)
+        await to_response(self._reply)(scope, receive, send)
 
-    async def _look(self) -> Reply:
+    async def _check(self) -> Reply:
         waiting: dict[str, int] = {}
         database, broker, media = await asyncio.gather(
-            self._part(lambda: waiting.update(self._count())),
-            self._part(lambda: self._service.dispatcher.depth(Stage.DECODE)),
-            self._part(self._service.media.ping),
+            self._is_reachable(lambda: waiting.update(self._count_waiting())),
+            self._is_reachable(lambda: self._service.dispatcher.depth(Stage.DECODE)),
+            self._is_reachable(self._service.media.ping),
         )
         usable = database and media
         content = {
             "status": ("ok" if broker else "degraded") if usable else "unavailable",
-            "pack": await in_thread(self._service.threads.look, self._describe_pack),
-            "database": _word(database),
-            "broker": _word(broker),
-            "media": _word(media),
+            "pack": await in_thread(self._service.threads.reads, self._describe_pack),
+            "database": _state_word(database),
+            "broker": _state_word(broker),
+            "media": _state_word(media),
             "waiting": waiting,
         }
         return json_reply(200 if usable else 503, content)
 
-    async def _part(self, ask: Callable[[], object]) -> bool:
+    async def _is_reachable(self, ask: Callable[[], object]) -> bool:
         try:
-            async with asyncio.timeout(PART_S):
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
                 await asyncio.to_thread(ask)
         except (FaceError, TimeoutError) as error:
             logger.warning("A part is away: %s", error, extra={"action": "health"})
             return False
         return True
 
-    def _count(self) -> dict[str, int]:
-        return {stage.value: self._service.jobs.waiting(stage) for stage in Stage}
+    def _count_waiting(self) -> dict[str, int]:
+        return {stage.value: self._service.jobs.count_waiting(stage) for stage in Stage}
 
     def _describe_pack(self) -> JsonObject:
         if self._pack is None:
@@ -89,21 +89,21 @@ class Health:
 
 
 def _pack_of(service: Service) -> JsonObject:
-    """The pack by the shim's own settings. Its machine need not have the models: then
-    only the name is known."""
+    """The pack by the shim's own settings. On a machine without the models only its name is
+    known."""
     settings = service.settings
     try:
         info = registry.choose(settings)
-        table = calibration.load(info.name, settings.data_dir, info.recognition_model)
+        table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
     except (PackError, ConfigurationError):
         return {"name": settings.pack, "calibration": "unknown"}
     return {
         "name": info.name,
         "calibration": "calibrated" if table else "uncalibrated",
         "tasks": sorted(info.tasks),
-        "cannot_serve": list(unserved(info)),
+        "cannot_serve": list(unserved_operations(info)),
     }
 
 
-def _word(reachable: bool) -> str:
+def _state_word(reachable: bool) -> str:
     return "ok" if reachable else "away"

@@ -1,5 +1,5 @@
-"""HTTP with bounds that uvicorn's protocol lacks: on request heads and the time that they
-take, on connections, on requests sent ahead, and on clients that do not read."""
+"""HTTP/1.1 with limits that uvicorn's protocol lacks: on the size and the time of request
+heads, on connections, on pipelined requests, and on clients that do not read."""
 
 from __future__ import annotations
 
@@ -13,51 +13,52 @@ import msgspec
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api_shim.exchange import COMMON_HEADERS, new_request_id
+from api_shim.asgi import COMMON_HEADERS, new_request_id
 from pipeline.errors import Overloaded
 
-# Bytes of a request line with its headers, and of what lies between and behind the
-# pieces of a body. Common proxies allow 32 KB. Without a bound one client's endless
-# header stops the event loop: the parser copies it again with every piece.
-MAX_HEAD = 64 * 1024
+# Bytes of a request line with its headers, and of what stands between and after the
+# chunks of a body. Common proxies allow 32 KB. Without a limit, an endless header stops the
+# event loop: the parser copies the whole header with every chunk.
+MAX_HEAD_BYTES = 64 * 1024
 
 # Header lines of a request; browsers send about 20.
 MAX_HEADERS = 100
 
-# Seconds from the connection, or from a request's first byte, to the end of its headers.
-HEAD_S = 20.0
+# Seconds from the connection, or from the first byte of a request, to the end of its head.
+HEAD_TIMEOUT_S = 20.0
 
-# Requests that a connection may send ahead of its answers. Each is kept as objects a
-# hundred times as large as its bytes.
-MAX_AHEAD = 16
+# Requests that a connection may send before the earlier ones are answered. Each is held as
+# objects of a hundred times its size in bytes.
+MAX_PIPELINED = 16
 
-# How fast answers must be read, in bytes a second, looked at every so many seconds.
-READ_RATE = 8 * 1024
-READ_LOOK_S = 20.0
+# The rate at which a client must read responses, in bytes per second, and the seconds
+# between two checks.
+MIN_READ_RATE = 8 * 1024
+READ_CHECK_S = 20.0
 
-# The key in a scope's state that says: of a connection that is one too many.
-SURPLUS = "faceline.surplus"
+# The key in a scope's state that marks a request of a connection above the limit.
+OVERFLOW = "faceline.surplus"
 
 _VERSIONS = frozenset({"1.0", "1.1"})
 
 
 @dataclass(slots=True)
-class Places:
-    """How many connections are kept. ``waiting`` are those on which no request is being
-    answered, the longest-waiting first: they give way to newcomers, so that a client
-    who opens many and says nothing keeps nobody out."""
+class ConnectionSlots:
+    """How many connections are kept. ``idle`` holds the connections without a request in
+    progress, the longest idle first: they are closed in favour of new connections, so that
+    a client with many silent connections cannot block others."""
 
-    most: int = 2000
-    waiting: dict[BoundedProtocol, None] = field(default_factory=dict)
+    limit: int = 2000
+    idle: dict[BoundedProtocol, None] = field(default_factory=dict)
 
     @property
-    def surplus(self) -> int:
-        """Connections on top, which are told to come back."""
-        return self.most // 8 + 8
+    def overflow(self) -> int:
+        """Connections above the limit that still receive an answer (503)."""
+        return self.limit // 8 + 8
 
 
-class BadHead(Exception):
-    """A request that HTTP's parser takes and this service does not."""
+class BadRequestHead(Exception):
+    """A request that the HTTP parser accepts and this service rejects."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         self.status = status
@@ -65,19 +66,19 @@ class BadHead(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends what goes out of bounds: with an answer where a request can have one."""
+    """Rejects what exceeds a limit, with a response wherever the request can have one."""
 
-    places: ClassVar[Places] = Places()
+    slots: ClassVar[ConnectionSlots] = ConnectionSlots()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Bytes that came since the request began and were no part of its body.
-        self._head = 0
-        self._kept = 0  # bytes of this request's head
+        # Bytes received since the request began that are not part of its body.
+        self._non_body_bytes = 0
+        self._head_bytes = 0  # bytes of this request's line and headers
         self._answers = 0
         self._in_body = False
         self._upgrading = False
-        self._surplus = False
+        self._overflow = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
 
@@ -86,19 +87,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._start_head_timer()
-        places, number = self.places, len(self.connections)
-        if number > places.most and places.waiting:
-            longest = next(iter(places.waiting))
-            del places.waiting[longest]
+        places, number = self.slots, len(self.connections)
+        if number > places.limit and places.idle:
+            longest = next(iter(places.idle))
+            del places.idle[longest]
             longest.transport.abort()
-        elif number > places.most + places.surplus:
+        elif number > places.limit + places.overflow:
             transport.abort()
-        elif number > places.most:
-            self._surplus = True
-        places.waiting[self] = None
+        elif number > places.limit:
+            self._overflow = True
+        places.idle[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.places.waiting.pop(self, None)
+        self.slots.idle.pop(self, None)
         self._stop_head_timer()
         if self._read_timer is not None:
             self._read_timer.cancel()
@@ -108,78 +109,78 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        self._head += len(data)
+        self._non_body_bytes += len(data)
         rest = None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            self._refuse(error.__context__)
+            self._reject(error.__context__)
         if rest is not None:
-            self._go_on_without_upgrade(rest)
-        if self._head > MAX_HEAD:
-            self._refuse(BadHead("The request's head is too long.", 431))
+            self._ignore_upgrade(rest)
+        if self._non_body_bytes > MAX_HEAD_BYTES:
+            self._reject(BadRequestHead("The request's head is too long.", 431))
 
     def on_message_begin(self) -> None:
         self._start_head_timer()
-        self._in_body, self._kept = False, 0
-        if len(self.pipeline) >= MAX_AHEAD:
-            raise BadHead("Too many requests ahead of their answers.")
+        self._in_body, self._head_bytes = False, 0
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise BadRequestHead("Too many requests ahead of their answers.")
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._keep(url)
+        self._count_head(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
-            return  # a trailer: nobody who has read the headers expects more of them
-        self._keep(name + value)
+            return  # a trailer: the headers were handed over already
+        self._count_head(name + value)
         if len(self.headers) >= MAX_HEADERS:
-            raise BadHead("The request has too many headers.", 431)
+            raise BadRequestHead("The request has too many headers.", 431)
         if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            raise BadHead("The transfer encoding is unknown.", 501)
+            raise BadRequestHead("The transfer encoding is unknown.", 501)
         super().on_header(name, value)
 
-    def _keep(self, text: bytes) -> None:
-        self._kept += len(text)
-        if self._kept > MAX_HEAD:
-            raise BadHead("The request's head is too long.", 431)
+    def _count_head(self, text: bytes) -> None:
+        self._head_bytes += len(text)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise BadRequestHead("The request's head is too long.", 431)
 
     def on_headers_complete(self) -> None:
         self._stop_head_timer()
         version = self.parser.get_http_version()
         if version not in _VERSIONS:
-            raise BadHead("This service speaks HTTP/1.1.", 505)
+            raise BadRequestHead("This service speaks HTTP/1.1.", 505)
         if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
-            raise BadHead("HTTP/1.0 has no transfer encodings.")
+            raise BadRequestHead("HTTP/1.0 has no transfer encodings.")
         if self.parser.get_method() == b"CONNECT":
-            raise BadHead("This service is no proxy.", 501)
+            raise BadRequestHead("This service is no proxy.", 501)
         if self.parser.should_upgrade():
             self._upgrading = True
             return
         self._in_body = True
-        self.places.waiting.pop(self, None)
-        if self._surplus:
-            self.scope["state"][SURPLUS] = True
+        self.slots.idle.pop(self, None)
+        if self._overflow:
+            self.scope["state"][OVERFLOW] = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        # Twice: a body in pieces may cost as much again around them.
-        self._head = max(self._head - 2 * len(body), 0)
+        # Twice: chunk headers may take as many bytes as the chunks.
+        self._non_body_bytes = max(self._non_body_bytes - 2 * len(body), 0)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._head = 0
+        self._non_body_bytes = 0
         self._in_body = False
         if not self._upgrading:
             super().on_message_complete()
 
-    def _go_on_without_upgrade(self, rest: bytes) -> None:
-        """Read the request as if it had not asked for another protocol, as RFC 9110
-        (7.8) allows. Java's own client asks for HTTP/2 in this way with every POST, and
-        the parser would take its body for that protocol."""
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read the request again without its ``Upgrade`` header, as RFC 9110 (7.8) allows.
+        Java's HTTP client asks for HTTP/2 in this way with every POST; the parser would
+        take the body for data of that protocol."""
         self._upgrading = False
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
@@ -187,15 +188,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join([*lines, b"", rest]))
 
-    def _refuse(self, reason: BaseException | None) -> None:
-        """Close, with an answer unless it would be taken for that to an earlier request."""
+    def _reject(self, reason: BaseException | None) -> None:
+        """Close the connection, with a response unless the client would take it for the
+        response to an earlier request."""
         if self.transport.is_closing():
             return
         self.logger.info("A malformed request was refused.")
         if self._may_answer():
-            status = reason.status if isinstance(reason, BadHead) else 400
-            message = str(reason) if isinstance(reason, BadHead) else "This is no HTTP/1.1."
-            self.transport.write(_answer(status, message))
+            status = reason.status if isinstance(reason, BadRequestHead) else 400
+            message = str(reason) if isinstance(reason, BadRequestHead) else "This is no HTTP/1.1."
+            self.transport.write(_raw_response(status, message))
         self.transport.close()
 
     def _may_answer(self) -> bool:
@@ -214,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         self._answers += 1
         if not self.transport.is_closing() and self.cycle.response_complete:
-            self.places.waiting[self] = None
+            self.slots.idle[self] = None
         self._watch_reading()
 
     def pause_writing(self) -> None:
@@ -226,17 +228,21 @@ class BoundedProtocol(HttpToolsProtocol):
             left = self.transport.get_write_buffer_size()
             if left:
                 self._read_timer = self.loop.call_later(
-                    READ_LOOK_S, self._look, left, self._answers
+                    READ_CHECK_S, self._check_reading, left, self._answers
                 )
 
-    def _look(self, before: int, answers: int) -> None:
-        """Cut a client off that has not read what it should have since the last look:
-        what waits for it is memory. What waits now may belong to a later answer; those
-        end only while the client reads."""
+    def _check_reading(self, unread_before: int, answers_before: int) -> None:
+        """Abort the connection of a client that has read too little since the last check:
+        unread responses occupy memory. A response that ended meanwhile proves that the
+        client reads, whatever is unread now."""
         self._read_timer = None
         left = self.transport.get_write_buffer_size()
-        read = before - left
-        if left and answers == self._answers and read < min(before, READ_LOOK_S * READ_RATE):
+        read = unread_before - left
+        if (
+            left
+            and answers_before == self._answers
+            and read < min(unread_before, READ_CHECK_S * MIN_READ_RATE)
+        ):
             self.transport.abort()
         else:
             self._watch_reading()
@@ -245,7 +251,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self.transport.close)
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -253,19 +259,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
 
-def check_place(scope: Scope) -> None:
-    """Raises ``Overloaded`` for the request of a connection that is one too many."""
-    if SURPLUS in scope.get("state", {}):
+def check_connection_slot(scope: Scope) -> None:
+    """Raises ``Overloaded`` for a request of a connection above the limit."""
+    if OVERFLOW in scope.get("state", {}):
         raise Overloaded
 
 
-def bounded(places: Places) -> type[BoundedProtocol]:
-    """The protocol for a server that keeps these connections."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"places": places})
+def bounded_protocol(slots: ConnectionSlots) -> type[BoundedProtocol]:
+    """The protocol class of a server with these connection slots."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"slots": slots})
 
 
-def _answer(status: int, message: str) -> bytes:
-    """A whole response in the form of ``exchange.problem``."""
+def _raw_response(status: int, message: str) -> bytes:
+    """A whole response, as ``asgi.problem`` would give it."""
     body = msgspec.json.encode({"code": "bad_request", "message": message})
     headers = [
         (b"content-type", b"application/json"),

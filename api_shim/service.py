@@ -1,6 +1,6 @@
 """What the web side does, whatever the dialect: accept jobs, look at them, end them.
 
-The methods without ``async`` block and run in the threads of ``Threads``.
+The methods without ``async`` block and run in the threads of ``ThreadPools``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from typing import ParamSpec, Self, TypeVar
 import msgspec
 from sqlalchemy import Engine
 
-from api_shim.gate import Gate
-from api_shim.intents import Intent, RemotePicture, SentPicture, StoredPicture
-from api_shim.rates import Rates
-from api_shim.waiting import Waiting
-from pipeline import keys
+from api_shim.admission import AdmissionControl
+from api_shim.job_waiters import JobWaiters
+from api_shim.rate_limiter import RateLimiter
+from api_shim.requests import JobRequest, RemotePicture, SentPicture, StoredPicture
+from pipeline import storage_keys
+from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.encryption.data_keys import open_keys
+from pipeline.encryption.vault import digest, open_vault
 from pipeline.errors import (
     FaceError,
     IdempotencyConflict,
@@ -36,52 +39,50 @@ from pipeline.errors import (
     QuotaExceeded,
     ReplayedRequest,
 )
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.datakeys import open_keys
+from pipeline.gallery.change_log import ChangeLog
+from pipeline.gallery.collection_store import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.groups import CollectionStore
 from pipeline.gallery.images import ImageStore
-from pipeline.gallery.tenants import TenantStore
-from pipeline.jobs.model import Job, JsonObject, NewJob
+from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import MAX_KEY_CHARS, JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.clips import ClipLimits, check_clip
-from pipeline.media.header import PictureLimits, inspect
 from pipeline.media.open import open_media
+from pipeline.media.pictures import PictureLimits, inspect
 from pipeline.metering.usage import UsageStore
 from pipeline.plans import PLANS, Stage
-from pipeline.secrets import digest, open_vault
+from pipeline.types import JsonObject
 from workers.dispatch import Dispatcher
-from workers.wake import Waker
+from workers.job_notifier import JobNotifier
 
 # Threads that read and store requests; each holds one body, its text and its pictures.
 INTAKE_THREADS = 8
 
 # Threads that answer polls, apart from the others: a store that hangs must not stop
 # them. Together they are as many as the database has connections.
-LOOK_THREADS = 8
+READ_THREADS = 8
 
 # Threads that ring and announce: a broker that hangs stops only these.
-BELL_THREADS = 2
+NOTIFICATION_THREADS = 2
 
 # Seconds for which a media store that did not answer is not asked again.
-MEDIA_REST_S = 0.5
+MEDIA_PAUSE_S = 0.5
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Threads:
+class ThreadPools:
     """Bounded pools for what blocks."""
 
     def __init__(self) -> None:
         self.intake = ThreadPoolExecutor(INTAKE_THREADS, "intake")
-        self.look = ThreadPoolExecutor(LOOK_THREADS, "look")
-        self.bells = ThreadPoolExecutor(BELL_THREADS, "bells")
+        self.reads = ThreadPoolExecutor(READ_THREADS, "look")
+        self.notifications = ThreadPoolExecutor(NOTIFICATION_THREADS, "bells")
 
     def close(self) -> None:
-        for pool in (self.intake, self.look, self.bells):
+        for pool in (self.intake, self.reads, self.notifications):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -94,7 +95,7 @@ async def in_thread(
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class RecordStores:
     """What dialects look into and change without a job."""
 
     tenants: TenantStore
@@ -134,29 +135,29 @@ class Service:
         self.tenants = TenantStore(self._engine, open_vault(settings), clock)
         self.media = open_media(settings, tenant_keys)
         self.batches = BatchStore(self._engine, clock, tenant_keys)
-        self.records = Records.open(self._engine, self.tenants, self.jobs, self.media, clock)
+        self.records = RecordStores.open(self._engine, self.tenants, self.jobs, self.media, clock)
         self._changes = ChangeLog(self._engine)
-        self.gate = Gate(
-            UsageStore(self._engine, clock), self.jobs, Rates(settings.wake_url), clock
+        self.admission = AdmissionControl(
+            UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock
         )
         self.dispatcher = Dispatcher(settings)
-        self.threads = Threads()
-        self.waiting = Waiting(settings, self._ended)
-        self._waker = Waker(settings)
-        self._media_rest_until = 0.0
+        self.threads = ThreadPools()
+        self.waiters = JobWaiters(settings, self._find_ended)
+        self._notifier = JobNotifier(settings)
+        self._media_retry_at = 0.0
 
     def close(self) -> None:
         self.threads.close()
-        self.gate.close()
+        self.admission.close()
         self.dispatcher.close()
-        self._waker.close()
+        self._notifier.close()
         self._engine.dispose()
 
     # -- submitting -----------------------------------------------------------------
 
     def accept(
         self,
-        intent: Intent,
+        request: JobRequest,
         dialect: str,
         limits: PictureLimits,
         request_id: str,
@@ -169,100 +170,100 @@ class Service:
         Raises ``FaceError``: a picture's header is wrong, a store is away, the request
         is a replay.
         """
-        self._check_pictures(intent, limits)
-        content = _content(intent, dialect)
+        self._check_pictures(request, limits)
+        content = _content_digest(request, dialect)
         if idempotency_key is not None:
-            earlier = self._earlier(intent, content, idempotency_key)
+            earlier = self._find_earlier(request, content, idempotency_key)
             if earlier is not None:
                 return earlier, False
         now, owner = self._clock(), uuid.uuid4().hex
         media = tuple(
-            _media_key(intent.tenant.id, owner, p, now, self.media) for p in intent.pictures
+            _media_key(request.tenant.id, owner, p, now, self.media) for p in request.pictures
         )
-        self._store(dict(zip(media, intent.pictures, strict=True)))
-        params = self._params(intent)
+        self._store_uploads(dict(zip(media, request.pictures, strict=True)))
+        params = self._params(request)
         new = NewJob(
-            tenant_id=intent.tenant.id,
-            operation=intent.operation,
+            tenant_id=request.tenant.id,
+            operation=request.operation,
             dialect=dialect,
-            stage=PLANS[intent.operation].first(params),
+            stage=PLANS[request.operation].first_stage(params),
             params=params,
             media=media,
             request_id=request_id,
             digest=content,
             idempotency_key=idempotency_key,
-            once=intent.once,
-            once_until=intent.once_until,
-            limits=intent.tenant.limits,
+            once=request.once,
+            once_until=request.once_until,
+            limits=request.tenant.limits,
         )
         try:
             job, created = self.jobs.submit(new, max_waiting=self.settings.max_waiting)
         except (ReplayedRequest, IdempotencyConflict, Overloaded, QuotaExceeded):
-            self._drop(media)
+            self._delete_uploads(media)
             raise
         if not created:
-            self._drop(media)
+            self._delete_uploads(media)
         return job, created
 
-    def _drop(self, media: Collection[str]) -> None:
+    def _delete_uploads(self, media: Collection[str]) -> None:
         """Remove the uploads of a submit that became no job."""
         with suppress(MediaUnavailable):  # then they expire
-            for key in filter(keys.is_transient, media):
+            for key in filter(storage_keys.is_transient, media):
                 self.media.delete(key)
 
-    def _params(self, intent: Intent) -> JsonObject:
+    def _params(self, request: JobRequest) -> JsonObject:
         """The job's parameters: a search must see what the tenant has changed by now,
         and the fetching stage know where to fetch."""
-        params = intent.params
-        if Stage.INDEX in PLANS[intent.operation].stages:
-            params = {**params, "number": self._changes.latest(intent.tenant.id)}
-        urls = [p.url if isinstance(p, RemotePicture) else None for p in intent.pictures]
+        params = request.params
+        if Stage.INDEX in PLANS[request.operation].stages:
+            params = {**params, "number": self._changes.latest(request.tenant.id)}
+        urls = [p.url if isinstance(p, RemotePicture) else None for p in request.pictures]
         return {**params, "fetch": urls} if any(urls) else params
 
-    def _store(self, pictures: dict[str, SentPicture]) -> None:
+    def _store_uploads(self, pictures: dict[str, SentPicture]) -> None:
         """Put every upload. While the store is known to be away, a moment at a time,
         others are refused at once instead of waiting in a queue for the same answer."""
-        if time.monotonic() < self._media_rest_until:
+        if time.monotonic() < self._media_retry_at:
             raise MediaUnavailable
         try:
             for key, picture in pictures.items():
                 if isinstance(picture, bytes):
                     self.media.put(key, picture)
         except MediaUnavailable:
-            self._media_rest_until = time.monotonic() + MEDIA_REST_S
+            self._media_retry_at = time.monotonic() + MEDIA_PAUSE_S
             raise
 
-    def _check_pictures(self, intent: Intent, limits: PictureLimits) -> None:
-        for index, picture in enumerate(intent.pictures):
+    def _check_pictures(self, request: JobRequest, limits: PictureLimits) -> None:
+        for index, picture in enumerate(request.pictures):
             try:
                 if isinstance(picture, bytes):
-                    if PLANS[intent.operation].clip:
+                    if PLANS[request.operation].clip:
                         check_clip(picture, ClipLimits(max_bytes=self.settings.max_clip_bytes))
                     else:
                         inspect(picture, limits)
             except FaceError as error:
-                error.picture = index if len(intent.pictures) > 1 else None
+                error.picture = index if len(request.pictures) > 1 else None
                 raise
 
-    def _earlier(self, intent: Intent, content: str, key: str) -> Job | None:
+    def _find_earlier(self, request: JobRequest, content: str, key: str) -> Job | None:
         if not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable()):
             raise InvalidParameter(
                 f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable ASCII characters"
             )
-        earlier = self.jobs.by_idempotency_key(intent.tenant.id, key)
+        earlier = self.jobs.by_idempotency_key(request.tenant.id, key)
         if earlier is not None and earlier.digest != content:
             raise IdempotencyConflict
         return earlier
 
-    def ring(self, job: Job) -> None:
+    def publish_job(self, job: Job) -> None:
         """Send the job's message without waiting for the broker: what it does not take,
         the reconciler sends again."""
-        self.threads.bells.submit(self.dispatcher.ring, job.id, job.stage)
+        self.threads.notifications.submit(self.dispatcher.publish, job.id, job.stage)
 
     # -- looking --------------------------------------------------------------------
 
-    async def find(self, job_id: str) -> Job | None:
-        return await in_thread(self.threads.look, self.jobs.find, job_id)
+    async def find_job(self, job_id: str) -> Job | None:
+        return await in_thread(self.threads.reads, self.jobs.find, job_id)
 
     def attachments(self, media: Iterable[str]) -> dict[str, bytes]:
         """Those of the stored pictures that have not been deleted. Raises
@@ -273,22 +274,22 @@ class Service:
                 found[key] = self.media.get(key)
         return found
 
-    async def _ended(self, ids: Collection[str]) -> set[str]:
-        return await in_thread(self.threads.look, self.jobs.ended_among, ids)
+    async def _find_ended(self, ids: Collection[str]) -> set[str]:
+        return await in_thread(self.threads.reads, self.jobs.ended_among, ids)
 
-    def announce(self, job_id: str) -> None:
+    def announce_end(self, job_id: str) -> None:
         """Tell every process that a job has ended."""
-        self.waiting.wake(job_id)
-        self.threads.bells.submit(self._waker.announce, job_id)
+        self.waiters.wake(job_id)
+        self.threads.notifications.submit(self._notifier.publish, job_id)
 
 
-def _content(intent: Intent, dialect: str) -> str:
+def _content_digest(request: JobRequest, dialect: str) -> str:
     """What makes two requests the same under one idempotency key."""
-    params = msgspec.json.encode(intent.params, order="deterministic")
-    return digest(dialect, intent.operation, params, *map(_identity, intent.pictures))
+    params = msgspec.json.encode(request.params, order="deterministic")
+    return digest(dialect, request.operation, params, *map(_picture_identity, request.pictures))
 
 
-def _identity(picture: SentPicture) -> bytes:
+def _picture_identity(picture: SentPicture) -> bytes:
     """What makes two pictures of two requests the same, 32 bytes."""
     match picture:
         case bytes():
@@ -306,7 +307,7 @@ def _media_key(
     is to be fetched."""
     match picture:
         case bytes():
-            return keys.transient_media(
+            return storage_keys.transient_media(
                 tenant_id, owner, media.name(tenant_id, picture), now
             )
         case StoredPicture(key):

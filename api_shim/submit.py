@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.body import BodyReader, BodySize, Disconnected
+from api_shim.asgi import call_from_scope, json_reply, problem, to_response
+from api_shim.body import BodyKind, BodyReader, Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.dialects.wording import come_back
-from api_shim.exchange import call_of, json_reply, problem, response
-from api_shim.intents import Call, Reply
+from api_shim.per_caller_limit import PerCallerLimit, claimed_caller
 from api_shim.preferences import Preferences, read_preferences
-from api_shim.protocol import check_place
+from api_shim.protocol import check_connection_slot
+from api_shim.requests import Call, Reply
 from api_shim.service import Service, in_thread
-from api_shim.shares import Shares, caller_of
-from pipeline.errors import BadInput, FaceError, NotFound, Refused, Unavailable
+from pipeline.errors import BadInput, FaceError, NotFound, RequestRefused, Unavailable
 from pipeline.jobs.model import Job
 
 logger = logging.getLogger(__name__)
@@ -28,20 +28,20 @@ POLL_AFTER_S = 1  # what a 202 asks its reader to wait
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedJob:
     """A job that this request submitted (``fresh``) or asked for again."""
 
     job: Job
-    fresh: bool
+    created: bool
     preferences: Preferences
 
 
-class Submission:
+class DialectRoute:
     """One documented path with all that it does, as an ASGI application."""
 
     def __init__(
         self, service: Service, dialect: Dialect, endpoints: Iterable[Endpoint],
-        bodies: BodyReader, shares: Shares,
+        bodies: BodyReader, caller_limit: PerCallerLimit,
     ) -> None:
         self._service = service
         self._dialect = dialect
@@ -49,47 +49,47 @@ class Submission:
             method: endpoint for endpoint in endpoints for method in endpoint.methods
         }
         self._bodies = bodies
-        self._shares = shares
+        self._caller_limit = caller_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What _take returns holds no picture: waiting costs no memory.
         with contextlib.suppress(Disconnected):
-            taken = await self._take(scope, receive)
+            taken = await self._receive(scope, receive)
             if isinstance(taken, Reply):
-                await response(taken)(scope, receive, send)
+                await to_response(taken)(scope, receive, send)
                 return
             reply = await self._answer(taken, receive)
-            await response(reply, {"X-Job-Id": taken.job.id})(scope, receive, send)
+            await to_response(reply, {"X-Job-Id": taken.job.id})(scope, receive, send)
 
-    async def _take(self, scope: Scope, receive: Receive) -> Reply | Accepted:
-        call = call_of(scope)
+    async def _receive(self, scope: Scope, receive: Receive) -> Reply | AcceptedJob:
+        call = call_from_scope(scope)
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
         endpoint = self._endpoints[call.method]
-        size = BodySize.of(pictures=endpoint.pictures, clip=endpoint.clip)
-        caller = caller_of(call, scope)
+        size = BodyKind.of(pictures=endpoint.pictures, clip=endpoint.clip)
+        caller = claimed_caller(call, scope)
         try:
-            check_place(scope)
+            check_connection_slot(scope)
             async with (
                 self._bodies.read(receive, call.headers, size, caller=caller) as body,
-                self._shares.of(caller),
+                self._caller_limit.slot(caller),
             ):
-                return await self._use(replace(call, body=body))
+                return await self._accept_in_thread(replace(call, body=body))
         except FaceError as error:
             log_failure(error, call)
             return self._dialect.render_error(error, call)
 
-    async def _use(self, call: Call) -> Reply | Accepted:
+    async def _accept_in_thread(self, call: Call) -> Reply | AcceptedJob:
         try:
             return await in_thread(self._service.threads.intake, self._accept, call)
         except Exception as error:  # noqa: BLE001  # the one place where they become envelopes
             log_failure(error, call)
             return self._dialect.render_error(error, call)
 
-    def _accept(self, call: Call) -> Reply | Accepted:
+    def _accept(self, call: Call) -> Reply | AcceptedJob:
         endpoint, dialect = self._endpoints[call.method], self._dialect
         operation = dialect.actions.get(endpoint.operation, endpoint.operation)
-        with self._service.gate.visit(dialect.name, operation, call) as visit:
+        with self._service.admission.begin(dialect.name, operation, call) as visit:
             intent = dialect.read(endpoint, call, visit.admit)
             if isinstance(intent, Reply):
                 return intent
@@ -100,45 +100,47 @@ class Submission:
                 call.request_id,
                 call.headers.get("idempotency-key"),
             )
-            visit.became_job()
-        return Accepted(job, fresh, read_preferences(call.headers.get("prefer", "")))
+            visit.mark_as_job()
+        return AcceptedJob(job, fresh, read_preferences(call.headers.get("prefer", "")))
 
-    async def _answer(self, taken: Accepted, receive: Receive) -> Reply:
+    async def _answer(self, accepted: AcceptedJob, receive: Receive) -> Reply:
         """The job's envelope, or 202 when it is not to be had in time."""
-        job, preferences = taken.job, taken.preferences
-        with self._service.waiting.watch(job.id) as ended:
-            if taken.fresh:
-                self._service.ring(job)
+        job, preferences = accepted.job, accepted.preferences
+        with self._service.waiters.watch(job.id) as ended:
+            if accepted.created:
+                self._service.publish_job(job)
             if preferences.respond_async:
                 return accepted_reply(job, {"Preference-Applied": "respond-async"})
             hold_s = self._service.settings.hold_s
             if preferences.wait_s is not None:
                 hold_s = min(hold_s, preferences.wait_s)
             if not job.ended:
-                await hold(ended, hold_s, receive)
+                await wait_for_end(ended, hold_s, receive)
         try:
-            now = job if job.ended else await self._service.find(job.id) or job
+            now = job if job.ended else await self._service.find_job(job.id) or job
             if now.ended:
-                return await show(self._service, self._dialect, now)
+                return await render_ended_job(self._service, self._dialect, now)
         except FaceError as error:
             # The job is accepted, whatever the stores do now: it can be polled.
-            logger.warning("Could not look at a job: %s", error, extra={"action": "look_failed"})
+            logger.warning(
+                "Could not look at a job: %s", error, extra={"action": "job_read_failed"}
+            )
             now = job
         return accepted_reply(now)
 
 
-async def show(service: Service, dialect: Dialect, job: Job) -> Reply:
+async def render_ended_job(service: Service, dialect: Dialect, job: Job) -> Reply:
     """The answer of a job that has ended. Raises ``MediaUnavailable`` when it shows a
     stored picture that cannot be read now."""
     keys = dialect.attachments(job)
-    attached = await in_thread(service.threads.look, service.attachments, keys) if keys else {}
+    attached = await in_thread(service.threads.reads, service.attachments, keys) if keys else {}
     return dialect.render(job, attached)
 
 
-async def hold(ended: asyncio.Event, seconds: float, receive: Receive) -> None:
+async def wait_for_end(ended: asyncio.Event, seconds: float, receive: Receive) -> None:
     """Wait until the job may have ended, the time is over, or the client has left (its
     job goes on)."""
-    tasks = {asyncio.create_task(ended.wait()), asyncio.create_task(_left(receive))}
+    tasks = {asyncio.create_task(ended.wait()), asyncio.create_task(_client_disconnected(receive))}
     try:
         await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -146,7 +148,7 @@ async def hold(ended: asyncio.Event, seconds: float, receive: Receive) -> None:
             task.cancel()
 
 
-async def _left(receive: Receive) -> None:
+async def _client_disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -165,7 +167,7 @@ def job_href(job: Job) -> str:
     return f"/jobs/{job.id}"
 
 
-def failure(error: Exception, statuses: Mapping[type[FaceError], int]) -> Reply:
+def error_reply(error: Exception, statuses: Mapping[type[FaceError], int]) -> Reply:
     """The answer to an error outside the dialects: with the status of the first kind that
     fits; whatever has none is our own fault, and nobody is told more."""
     if isinstance(error, Unavailable):
@@ -179,7 +181,7 @@ def failure(error: Exception, statuses: Mapping[type[FaceError], int]) -> Reply:
 
 def log_failure(error: Exception, call: Call) -> None:
     """Note what is not the client's doing; never what the client sent."""
-    if isinstance(error, (BadInput, Refused, NotFound)):
+    if isinstance(error, (BadInput, RequestRefused, NotFound)):
         return
     extra = {"action": "request_failed", "path": call.path, "request": call.request_id}
     if isinstance(error, FaceError):

@@ -144,43 +144,45 @@ class ClipOutOfRange(ClipCorrupt):
     """The clip is larger, longer or has more frames than is accepted."""
 
 
-class Refused(FaceError):
+class RequestRefused(FaceError):
     """The caller may not do this."""
 
+    code = "refused"
 
-class BadSignature(Refused):
+
+class BadSignature(RequestRefused):
     """The signature does not match, or the application is unknown."""
 
 
-class BadCredentials(Refused):
+class BadCredentials(RequestRefused):
     """The credentials are missing or wrong."""
 
 
-class ReplayedRequest(Refused):
+class ReplayedRequest(RequestRefused):
     """The same signed request was already accepted."""
 
 
-class StaleRequest(Refused):
+class StaleRequest(RequestRefused):
     """The request's timestamp is outside the accepted window."""
 
 
-class IdempotencyConflict(Refused):
+class IdempotencyConflict(RequestRefused):
     """The Idempotency-Key was already used for another request."""
 
 
-class CredentialExpired(Refused):
+class CredentialExpired(RequestRefused):
     """The credentials have expired."""
 
     reason = "KEY_EXPIRED"
 
 
-class NotPermitted(Refused):
+class NotPermitted(RequestRefused):
     """The application may not use this operation."""
 
     reason = "NO_PERMISSION"
 
 
-class LimitReached(Refused):
+class LimitReached(RequestRefused):
     """The application has used up what it may use."""
 
     def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
@@ -359,7 +361,7 @@ class SnapshotUnusable(FaceError):
     """The stored index cannot be used."""
 
 
-class SealBroken(FaceError):
+class DecryptionFailed(FaceError):
     """What was encrypted has been changed, or was encrypted under another key."""
 
 

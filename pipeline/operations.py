@@ -1,6 +1,6 @@
 """What each operation is asked for and what it answers: the neutral half of a dialect.
 
-A dialect fills the parameters of an operation into ``Intent.params`` (``asked()`` gives
+A dialect fills the parameters of an operation into ``Intent.params`` (``to_json()`` gives
 the JSON object; keys of its own may stand beside) and renders the result that the job's
 row keeps:
 
@@ -54,13 +54,13 @@ media store.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import msgspec
 
-JsonObject = dict[str, Any]
+from pipeline.types import JsonObject
 
-MOST_HITS = 100
+MAX_HITS = 100
 
 # What dialects do with records alone; beside the operations on pictures (``PLANS``) these
 # are the names by which limits, permissions and usage are kept.
@@ -71,34 +71,34 @@ RECORD_OPERATIONS = (
 )
 
 
-class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+class Params(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of an operation; what they do not name is the dialect's own."""
 
-    def asked(self) -> JsonObject:
+    def to_json(self) -> JsonObject:
         """They as JSON."""
         asked: JsonObject = msgspec.to_builtins(self)
         return asked
 
     @classmethod
-    def of(cls, params: JsonObject) -> Self:
+    def from_json(cls, params: JsonObject) -> Self:
         """They from a job's row. Raises ``msgspec.ValidationError`` for what no dialect
         of this version writes."""
         return msgspec.convert(params, cls)
 
 
-class Locate(Parameters, frozen=True, kw_only=True):
+class LocateParams(Params, frozen=True, kw_only=True):
     """``face_required``: a picture without a face is ``NoFace``."""
 
     face_required: bool = False
 
 
-class Enrol(Parameters, frozen=True, kw_only=True):
+class EnrolParams(Params, frozen=True, kw_only=True):
     """Keep faces of a picture.
 
     ``faces``: ``one`` (exactly one, else ``NoFace`` or ``ManyFaces``), ``largest`` or
-    ``all`` (both: at least one). ``gate``: each must pass the quality limits, else
+    ``all`` (both: at least one). ``admission``: each must pass the quality limits, else
     ``BadQuality``. ``image_id``: the caller's name of the picture, at most 64 characters;
-    None: 24 characters made of its MD5. ``name``: None leaves it to ``unnamed``: the
+    None: 24 characters made of its MD5. ``enrolled_name``: None leaves it to ``unnamed``: the
     empty name, ``ID0``, ``ID1``, ... unique in the tenant, or the time of the request as
     ``YYYYMMDDhhmmssSSS`` (UTC). ``collections``: the keys of those to bind the faces to.
     ``exists``, for a picture that is known: ``return`` its faces and bind these, or
@@ -116,21 +116,21 @@ class Enrol(Parameters, frozen=True, kw_only=True):
     exists: Literal["return", "refuse"] = "return"
 
 
-class Replace(Parameters, frozen=True, kw_only=True):
-    """Give the face ``face_id`` the one face of another picture, and another ``name``
+class ReplaceParams(Params, frozen=True, kw_only=True):
+    """Give the face ``face_id`` the one face of another picture, and another ``enrolled_name``
     when that is not None; it keeps its ids and collections."""
 
     face_id: int
     name: str | None = None
 
 
-class Match(Parameters, frozen=True, kw_only=True):
+class MatchParams(Params, frozen=True, kw_only=True):
     """Compare the one face of a picture with the enrolled face ``face_id``."""
 
     face_id: int
 
 
-class Living(Parameters, frozen=True, kw_only=True):
+class LivingParams(Params, frozen=True, kw_only=True):
     """Watch a clip: whether the ``action`` (1: blink, 2: open the mouth) is done by a live
     person, and whether that person is the enrolled face ``face_id``, at a distance below
     ``threshold`` (0 to 1)."""
@@ -140,13 +140,13 @@ class Living(Parameters, frozen=True, kw_only=True):
     threshold: float
 
 
-class Compare(Parameters, frozen=True, kw_only=True):
+class CompareParams(Params, frozen=True, kw_only=True):
     """Compare two pictures' largest faces; ``liveness``: with how live each looks."""
 
     liveness: bool = False
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class FetchedPictureLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What a picture that is fetched may be, by its header; the web side checks the
     others."""
 
@@ -155,26 +155,26 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     formats: tuple[str, ...]
 
 
-class Matrix(Parameters, frozen=True, kw_only=True):
+class MatrixParams(Params, frozen=True, kw_only=True):
     """Compare every face of a picture with every face of another.
 
     ``auto_rotate``: the pictures of which the upright turn is to be found from the faces.
-    ``lifetime_s``: for how long those that were sent are stored. ``bounds`` hold for
+    ``lifetime_s``: for how long those that were sent are stored. ``limits`` hold for
     those that are fetched.
     """
 
     auto_rotate: tuple[bool, ...]
     lifetime_s: float
-    bounds: Bounds
+    bounds: FetchedPictureLimits
 
 
-class Search(Parameters, frozen=True, kw_only=True):
+class SearchParams(Params, frozen=True, kw_only=True):
     """Find who is like the largest face.
 
     ``collections``: keys of those to search in; None: the whole gallery. ``k``: hits
-    wanted, 1 to ``MOST_HITS``. ``embedding``: with the probe's vector in the result.
+    wanted, 1 to ``MAX_HITS``. ``embedding``: with the probe's vector in the result.
     ``liveness``: with how live the face looks.
-    ``number`` is the service's, which fills it in: what the tenant had changed before
+    ``last_change`` is the service's, which fills it in: what the tenant had changed before
     this request is seen.
     """
 

@@ -31,7 +31,7 @@ class Plan:
     several, too; ``most_faces`` is how many a picture may have, 0 any number;
     ``dimension`` is the length of embedding that the operation's answer promises, None
     when any will do. Of the faces that are embedded, ``measure`` wants
-    the quality, ``gate`` that it passes the limits, and ``cut`` pictures. With ``clip``
+    the quality, ``admission`` that it passes the limits, and ``cut`` pictures. With ``clip``
     its one picture is a clip. A ``patient`` job waits for as long as anything but its
     pictures hinders it: a store that is away, a pack that is not the gallery's.
     """
@@ -49,7 +49,7 @@ class Plan:
     clip: bool = False
     patient: bool = False
 
-    def first(self, params: Mapping[str, object]) -> Stage:
+    def first_stage(self, params: Mapping[str, object]) -> Stage:
         """Where a job with these parameters begins: at fetching only when one of its
         pictures is to be fetched. ``params["fetch"]`` then has one entry a picture, its
         URL or None."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+JsonObject = dict[str, Any]
+"""A JSON object as Python values."""
 
 Picture = NDArray[np.uint8]
 """Pixels, shape (height, width, 3), uint8, BGR, upright."""
@@ -58,7 +61,7 @@ class Box:
         whole = self.area + other.area - shared
         return shared / whole if whole > 0 else 0.0
 
-    def inside(self, width: int, height: int) -> tuple[int, int, int, int]:
+    def clipped_to(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Whole pixels (left, top, right, bottom), cut to the picture."""
 
         def cut(value: float, limit: int) -> int:
@@ -73,7 +76,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Face:
+class DetectedFace:
     """One detected face.
 
     ``score`` is the detector's own confidence, 0 to 1 for SCRFD and unbounded for
@@ -131,7 +134,7 @@ class VectorModel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class IndexEntry:
     """A face as an index holds it: its label is never given to another vector, and
     ``collections`` are the ids of those that it is bound to."""
 
@@ -144,7 +147,7 @@ class Entry:
 class SnapshotRecord:
     """A stored state of an index. ``media_key`` names its manifest, with ``size`` bytes
     and the SHA-256 ``sha256``; it holds ``count`` labels and every change up to
-    ``number``. ``id`` is 0 before it is recorded; ``created_at`` is in epoch seconds."""
+    ``last_change``. ``id`` is 0 before it is recorded; ``created_at`` is in epoch seconds."""
 
     tenant_id: int
     pack: str

@@ -30,9 +30,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pipeline.batches.model import Options
+from pipeline.batches.model import BatchOptions
 from pipeline.batches.store import BatchStore
-from pipeline.secrets import digest
+from pipeline.encryption.vault import digest
 from tests.contract_clients import ApidClient
 from tests.face2_client import Face2Client, Json
 from tests.stack import Stack
@@ -59,7 +59,7 @@ _PICTURES = frozenset(
 
 
 class Fuzz:
-    """One tenant's calls; ``seen`` counts (operation, how it was answered).
+    """One tenant's calls; ``picture`` counts (operation, how it was answered).
 
     With ``victim``, whose tenant is another, the ids are those of his things, and
     ``told`` takes what is answered.
@@ -157,7 +157,7 @@ class Fuzz:
             files={f"image_{name}_file": self._files[0] for name in ("one", "two")},
         ).json()
         tenant = self.tenant.tenant_id
-        batch, _ = self._batches.open(tenant, digest(str(tenant)), "photos", Options())
+        batch, _ = self._batches.open(tenant, digest(str(tenant)), "photos", BatchOptions())
         added = self._post("/v1/addface", {"img": self._texts[0]}, headers, form=True)
         return {
             "Fid": [face["id"] for face in faces],

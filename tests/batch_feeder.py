@@ -7,9 +7,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline import keys
-from pipeline.batches.model import Batch, BatchItem, ItemState, NewItem, Options, fingerprint_of
-from pipeline.batches.store import Added, BatchStore
+from pipeline import storage_keys
+from pipeline.batches.model import (
+    Batch,
+    BatchItem,
+    BatchOptions,
+    ItemState,
+    NewItem,
+    fingerprint_of,
+)
+from pipeline.batches.store import AddedItems, BatchStore
 from pipeline.plans import Stage
 from pipeline.sources.base import About
 from tests.cluster import Cluster
@@ -30,26 +37,26 @@ class Feeder:
 
     def feed(
         self, pictures: Sequence[bytes], *, chunk: int = 32, source: str = "test",
-        options: Options | None = None, collection: str = "", ring: bool = True,
+        options: BatchOptions | None = None, collection: str = "", ring: bool = True,
     ) -> Batch:
         """A new batch of these pictures, all waiting: ``0.jpg`` of the person ``0``, ..."""
-        options = options or Options()
+        options = options or BatchOptions()
         mark = fingerprint_of(self.cluster.tenant, source, options)
         batch, _ = self.store.open(self.cluster.tenant, mark, source, options)
-        batch = self.store.take_over(batch.id, SUBMITTER, LEASE_S)
+        batch = self.store.acquire(batch.id, SUBMITTER, LEASE_S)
         items = [
             self._item(batch, number, data, collection)
             for number, data in enumerate(pictures, 1)
         ]
-        added = self.store.add(batch, SUBMITTER, items, chunk=chunk)
-        batch = self.store.exhaust(batch.id, SUBMITTER, len(items))
+        added = self.store.add(batch, SUBMITTER, items, chunk_size=chunk)
+        batch = self.store.finish_reading(batch.id, SUBMITTER, len(items))
         if ring:
             self.ring(added)
         return batch
 
-    def ring(self, added: Added) -> None:
+    def ring(self, added: AddedItems) -> None:
         for job in added.jobs:
-            self.cluster.dispatcher.ring(job.id, Stage.BULK)
+            self.cluster.dispatcher.publish(job.id, Stage.BULK)
 
     def wait(self, batch: Batch, within_s: float = 60.0) -> Batch:
         """The batch once it has ended."""
@@ -65,11 +72,11 @@ class Feeder:
     def _item(self, batch: Batch, number: int, data: bytes, collection: str) -> NewItem:
         media = self.cluster.media
         name = media.name(self.cluster.tenant, data)
-        key = keys.image_media(self.cluster.tenant, f"{batch.id}.{number}", name)
+        key = storage_keys.image_media(self.cluster.tenant, f"{batch.id}.{number}", name)
         media.put(key, data)
         return NewItem(
             number, f"{number - 1}.jpg", About(name=str(number - 1), collection=collection),
-            ItemState.WAITING, sha256=keys.media_hash(key), media_key=key, size=len(data),
+            ItemState.WAITING, sha256=storage_keys.media_hash(key), media_key=key, size=len(data),
         )
 
 

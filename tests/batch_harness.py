@@ -16,20 +16,20 @@ from pipeline.batches.model import (
     OUTCOMES,
     Batch,
     BatchItem,
+    BatchOptions,
+    ItemOutcome,
     ItemState,
-    Options,
-    Outcome,
     fingerprint_of,
 )
-from pipeline.batches.settling import lock_items, settle_items
+from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.batches.store import BatchStore
-from pipeline.batches.submitting import Pace, Submitter
-from pipeline.config import Settings
-from pipeline.gallery.changes import take
-from pipeline.gallery.entering import Entered, enter
+from pipeline.batches.submit import SubmitLimits, Submitter
+from pipeline.config.settings import Settings
+from pipeline.gallery.change_log import lock_tenant
+from pipeline.gallery.enrolment import EnrolledImage, enrol_many
 from pipeline.jobs.model import Job, JobState
-from pipeline.media.header import PictureLimits
-from pipeline.sources.base import About, Item, Refusal
+from pipeline.media.pictures import PictureLimits
+from pipeline.sources.base import About, Item, RefusedItem
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import LEASE_S, Queue
 
@@ -49,7 +49,7 @@ class Listed:
     location = "listed"
 
     def __init__(
-        self, entries: Iterable[tuple[str, bytes] | Refusal], **said: About
+        self, entries: Iterable[tuple[str, bytes] | RefusedItem], **said: About
     ) -> None:
         self.entries = list(entries)
         self.said = said
@@ -59,10 +59,10 @@ class Listed:
     def position(self) -> tuple[int, int]:
         return self.done, len(self.entries)
 
-    def items(self) -> Iterator[Item | Refusal]:
+    def items(self) -> Iterator[Item | RefusedItem]:
         for number, entry in enumerate(self.entries):
             self.done = number
-            if isinstance(entry, Refusal):
+            if isinstance(entry, RefusedItem):
                 yield entry
             else:
                 name, data = entry
@@ -90,11 +90,11 @@ class BatchHarness:
         self.rung: list[Job] = []
 
     def submitter(self, **values: Any) -> Submitter:
-        pace = Pace(**{"chunk": 2, "in_flight": 1000, "lease_s": LEASE_S, **values})
+        pace = SubmitLimits(**{"chunk_size": 2, "in_flight": 1000, "lease_s": LEASE_S, **values})
         return Submitter(self.store, self.gallery.media, LIMITS, self.rung.extend, pace)
 
     def batch(self, name: str = "source", **options: Any) -> Batch:
-        chosen = Options(**options)
+        chosen = BatchOptions(**options)
         mark = fingerprint_of(self.gallery.tenant, name, chosen)
         return self.store.open(self.gallery.tenant, mark, name, chosen)[0]
 
@@ -136,10 +136,10 @@ class BatchHarness:
             return  # cancelled
 
         def effect(connection: Any) -> None:
-            take(connection, self.gallery.tenant)
+            lock_tenant(connection, self.gallery.tenant)
             waiting = lock_items(connection, job.params["batch"], job.params["items"])
             fit = [each for each in waiting if each.item.source_name not in unfit]
-            entered = enter(
+            entered = enrol_many(
                 connection, self.gallery.tenant,
                 [self._enrolment(each.item, each.collections) for each in fit],
                 self.queue.clock(),
@@ -147,10 +147,10 @@ class BatchHarness:
             outcomes = [
                 _ended(each.item, found) for each, found in zip(fit, entered, strict=True)
             ] + [
-                Outcome(each.item.number, ItemState.REJECTED, "no_face", judged="pack")
+                ItemOutcome(each.item.number, ItemState.REJECTED, "no_face", criteria="pack")
                 for each in waiting if each not in fit
             ]
-            settle_items(connection, waiting, outcomes, self.queue.clock())
+            record_outcomes(connection, waiting, outcomes, self.queue.clock())
 
         self.queue.finish(claim, {}, [], effect)
 
@@ -160,10 +160,10 @@ class BatchHarness:
         return replace(new, image=image)
 
 
-def _ended(item: BatchItem, found: Any) -> Outcome:
-    assert isinstance(found, Entered)
+def _ended(item: BatchItem, found: Any) -> ItemOutcome:
+    assert isinstance(found, EnrolledImage)
     state = ItemState.ENROLLED if found.added else ItemState.DUPLICATE
-    return Outcome(
+    return ItemOutcome(
         item.number, state, image_ref=found.image_ref, face_id=found.faces[0],
         faces=len(found.faces),
     )

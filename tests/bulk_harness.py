@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 from sqlalchemy import func, select
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.database.engine import reading
 from pipeline.database.schema import (
     batch_items,
@@ -35,7 +35,7 @@ from pipeline.database.schema import (
     images,
     vectors,
 )
-from pipeline.gallery.sweep import GRACE_S, Sweep
+from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.trash import Trash
 from tests.bulk_photos import Kind, Made
 from tests.cluster import Process
@@ -307,10 +307,10 @@ def _check_objects(harness: Harness, tenant: int, named: set[str]) -> None:
     cluster = harness.stack.cluster
 
     def kept() -> set[str]:
-        found = {item.key for item in cluster.media.walk(keys.tenant_prefix(tenant))}
-        return {key for key in found if not key.startswith(keys.transient_prefix(tenant))}
+        found = {item.key for item in cluster.media.walk(storage_keys.tenant_prefix(tenant))}
+        return {key for key in found if not key.startswith(storage_keys.transient_prefix(tenant))}
 
     assert kept() >= named, "an object is missing"
-    later = Sweep(cluster.engine, cluster.media, lambda: 2 * GRACE_S + 10**12)
-    assert later.round(tenant).missing == ()
+    later = OrphanSweep(cluster.engine, cluster.media, lambda: 2 * GRACE_S + 10**12)
+    assert later.run(tenant).missing == ()
     assert kept() == named

@@ -22,18 +22,18 @@ from typing import Any, Self
 import psutil
 from pydantic import SecretStr
 
-from pipeline import keys
-from pipeline.config import Settings
+from pipeline import storage_keys
+from pipeline.config.settings import Settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import tenants
-from pipeline.gallery.collections import make_default
+from pipeline.encryption.vault import digest
+from pipeline.gallery.collections import create_default_collection
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
-from pipeline.operations import Parameters
+from pipeline.operations import Params
 from pipeline.plans import PLANS
-from pipeline.secrets import digest
 from tests.processes import start
 from tests.secret_watch import WATCH
 from workers.dispatch import Dispatcher
@@ -133,13 +133,13 @@ class Cluster:
 
     def submit(
         self, operation: str, *pictures: bytes, ring: bool = True,
-        params: Parameters | None = None,
+        params: Params | None = None,
     ) -> str:
         """The id of a new job."""
         media = []
         owner = os.urandom(16).hex()
         for picture in pictures:
-            key = keys.transient_media(
+            key = storage_keys.transient_media(
                 self.tenant, owner, self.media.name(self.tenant, picture), time.time()
             )
             self.media.put(key, picture)
@@ -148,13 +148,13 @@ class Cluster:
         job, _ = self.jobs.submit(
             NewJob(
                 tenant_id=self.tenant, operation=operation, dialect="e", stage=stage,
-                params={} if params is None else params.asked(), media=tuple(media),
+                params={} if params is None else params.to_json(), media=tuple(media),
                 request_id=os.urandom(8).hex(),
                 digest=digest(operation, *media),
             )
         )
         if ring:
-            self.dispatcher.ring(job.id, stage)
+            self.dispatcher.publish(job.id, stage)
         return job.id
 
     def job(self, job_id: str) -> Job:
@@ -221,7 +221,7 @@ class Cluster:
                 .returning(tenants.c.id)
             )
             tenant = int(made.scalar_one())
-            make_default(connection, tenant, time.time())
+            create_default_collection(connection, tenant, time.time())
         return tenant
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackMissing
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack

@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from pipeline.batches.comparison import Comparison, DoublesSearch
-from pipeline.batches.findings import FindingSearches, Search, search_of
-from pipeline.batches.model import Batch, BatchState, ItemState, Options
+from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
+from pipeline.batches.duplicate_search import DuplicateSearches, SearchProgress, search_of
+from pipeline.batches.model import Batch, BatchOptions, BatchState, ItemState
 from pipeline.batches.store import BatchStore
-from pipeline.calibration import Calibration
+from pipeline.calibration.table import Calibration
 from pipeline.database.engine import writing
 from pipeline.database.schema import batch_items, batches, faces, images, vectors
-from pipeline.execution.carry import Carry, Toolbox
-from pipeline.execution.doubling import conclude_doubles
+from pipeline.encryption.vault import NoKeys
+from pipeline.execution.context import JobContext, Resources
+from pipeline.execution.duplicate_search import finish_duplicate_search
 from pipeline.jobs.store import JobStore
-from pipeline.secrets import NoKeys
 
 Vectors = NDArray[np.float32]
 
@@ -41,7 +41,7 @@ class Gallery:
     def batch(self) -> Batch:
         """A batch that is done, without an item."""
         mark = uuid.uuid4().hex
-        batch, _ = BatchStore(self.engine).open(self.tenant, mark, "made", Options())
+        batch, _ = BatchStore(self.engine).open(self.tenant, mark, "made", BatchOptions())
         with writing(self.engine) as connection:
             connection.execute(
                 update(batches).where(batches.c.id == batch.id)
@@ -121,18 +121,24 @@ class Gallery:
                     enrolled=batches.c.enrolled + len(refs))
         )
 
-    def search(self, batch: Batch, patience_s: float = 10.0) -> tuple[Search, int]:
+    def search(self, batch: Batch, patience_s: float = 10.0) -> tuple[SearchProgress, int]:
         """Search a batch to its end; (how it ended, how many jobs it took)."""
         store = JobStore(self.engine)
         info = SimpleNamespace(
             name=self.table.pack, recognition_model=self.table.model,
             dimension=self.table.dimension,
         )
-        tools = cast(Toolbox, SimpleNamespace(
-            pack=SimpleNamespace(info=info), calibration=self.table,
-            doubles=DoublesSearch(Comparison(self.engine, NoKeys()), patience_s=patience_s),
-        ))
-        FindingSearches(self.engine).begin_due()
+        tools = cast(
+            Resources,
+            SimpleNamespace(
+                pack=SimpleNamespace(info=info),
+                calibration=self.table,
+                doubles=DuplicateSearchConfig(
+                    CandidateReader(self.engine, NoKeys()), time_slice_s=patience_s
+                ),
+            ),
+        )
+        DuplicateSearches(self.engine).start_due()
         taken = 0
         while True:
             search = search_of(BatchStore(self.engine).get(None, batch.id))
@@ -141,7 +147,7 @@ class Gallery:
                 return search, taken
             claim = store.claim(search.job, "bulk", "worker", 600.0, 3)
             assert claim is not None
-            conclusion = conclude_doubles(claim.job, Carry(), tools)
+            conclusion = finish_duplicate_search(claim.job, JobContext(), tools)
             assert store.finish(claim, {}, [], conclusion.effect)
             taken += 1
 
@@ -159,8 +165,8 @@ def _numbers(connection: Connection, table: Any, count: int) -> list[int]:
 
 @dataclass(slots=True)
 class Planted:
-    """Who is called what, and what is wrong with it: ``doubles`` are people under two
-    names, ``strays`` faces under another one's name, ``merged`` names of two people."""
+    """Who is called what, and what is wrong with it: ``duplicates`` are people under two
+    names, ``strays`` faces under another one's name, ``merge_top_k`` names of two people."""
 
     names: list[str]
     doubles: set[frozenset[str]] = field(default_factory=set)

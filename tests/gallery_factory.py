@@ -12,15 +12,21 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import METADATA, bindings, changes, discarded, faces, vectors
-from pipeline.gallery.changes import ChangeLog, take
-from pipeline.gallery.enrol import enrol, replace_face
+from pipeline.gallery.change_log import ChangeLog, lock_tenant
+from pipeline.gallery.collection_store import CollectionStore
 from pipeline.gallery.faces import FaceStore
-from pipeline.gallery.groups import CollectionStore
 from pipeline.gallery.images import ImageStore
-from pipeline.gallery.records import Enrolled, Enrolment, FaceRecord, NewFace, NewImage
+from pipeline.gallery.records import (
+    EnrolmentRequest,
+    EnrolmentResult,
+    FaceRecord,
+    NewFace,
+    NewImage,
+)
+from pipeline.gallery.replace_face import enrol, replace_face
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import Box, Embedding, VectorModel
 from tests.job_factory import Clock
@@ -62,7 +68,7 @@ class TenantGallery:
 
     # -- enrolling ----------------------------------------------------------------
 
-    def prepare(self, picture: str, count: int = 1, **values: Any) -> Enrolment:
+    def prepare(self, picture: str, count: int = 1, **values: Any) -> EnrolmentRequest:
         """An enrolment whose objects are stored, as a job leaves it to its end."""
         job = f"job{self.tenant}x{id(self)}x{next(self._jobs)}"
         image = values.pop("image_id", None)
@@ -72,22 +78,27 @@ class TenantGallery:
         described = values.pop("description", "")
         new = NewImage(
             image_id=image or f"id-{picture}", sha256=_sha(picture),
-            media_key=self._put(keys.image_media(self.tenant, job, _sha(picture)), picture),
+            media_key=self._put(storage_keys.image_media(self.tenant, job, _sha(picture)), picture),
             size=len(picture), width=200, height=100, format="JPEG", description=described,
         )
         made = tuple(
             self.face(job, picture, number, model, **values) for number in range(count)
         )
-        return Enrolment(new, made, model, tuple(groups), fresh)
+        return EnrolmentRequest(new, made, model, tuple(groups), fresh)
 
     def face(
         self, job: str, picture: str, number: int, model: VectorModel, **values: Any
     ) -> NewFace:
         crop = f"{picture}-{number}"
         given: dict[str, Any] = {
-            "box": Box(1.5, 2, 30.25, 40), "landmarks": [[1.0, 2.0]] * 5, "score": 0.9,
-            "quality": {"quality": 0.8}, "embedding": vector_of(crop, model.dimension),
-            "face_key": self._put(keys.face_media(self.tenant, job, number, _sha(crop)), crop),
+            "box": Box(1.5, 2, 30.25, 40),
+            "landmarks": [[1.0, 2.0]] * 5,
+            "score": 0.9,
+            "quality": {"quality": 0.8},
+            "embedding": vector_of(crop, model.dimension),
+            "face_key": self._put(
+                storage_keys.face_media(self.tenant, job, number, _sha(crop)), crop
+            ),
         }
         return NewFace(**{**given, **values})
 
@@ -95,7 +106,7 @@ class TenantGallery:
         self.media.put(key, content.encode())
         return key
 
-    def enrol(self, picture: str, count: int = 1, **values: Any) -> Enrolled:
+    def enrol(self, picture: str, count: int = 1, **values: Any) -> EnrolmentResult:
         new = self.prepare(picture, count, **values)
         with writing(self.engine) as connection:
             return enrol(connection, self.tenant, new, self.clock())
@@ -127,7 +138,7 @@ class TenantGallery:
 
     def objects(self) -> set[str]:
         """The permanent objects of the tenant in the media store."""
-        return {item.key for item in self.media.walk(keys.tenant_prefix(self.tenant))}
+        return {item.key for item in self.media.walk(storage_keys.tenant_prefix(self.tenant))}
 
     def named(self) -> set[str]:
         """The objects that rows of the tenant name."""
@@ -191,7 +202,7 @@ class TenantGallery:
 def lock_and_release(engine: Engine, tenant: int) -> None:
     """Take the writer's right and give it back."""
     with writing(engine) as connection:
-        take(connection, tenant)
+        lock_tenant(connection, tenant)
 
 
 def pictures(words: Sequence[str]) -> list[str]:

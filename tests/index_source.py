@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.sessions.vectors import unit_rows
-from pipeline.types import Entry, SnapshotRecord, VectorModel
+from pipeline.types import IndexEntry, SnapshotRecord, VectorModel
 
 TENANT = 7
 MODEL = VectorModel("test", "5" * 64, 64)
@@ -109,7 +109,7 @@ class FileGallery:
                 (after, limit),
             ).fetchall()
 
-    def entries(self, tenant_id: int, labels: Sequence[int]) -> list[Entry]:
+    def entries(self, tenant_id: int, labels: Sequence[int]) -> list[IndexEntry]:
         marks = ",".join("?" * len(labels))
         with self._open() as database:
             return [
@@ -121,7 +121,7 @@ class FileGallery:
                 )
             ]
 
-    def all_entries(self, tenant_id: int) -> Iterator[Entry]:
+    def all_entries(self, tenant_id: int) -> Iterator[IndexEntry]:
         with self._open() as database:
             rows = database.execute(
                 "SELECT label, vector, collections FROM vectors ORDER BY label"
@@ -157,8 +157,8 @@ def _note(database: sqlite3.Connection, labels: Iterable[int]) -> None:
     database.executemany("INSERT INTO changes (label) VALUES (?)", [(each,) for each in labels])
 
 
-def _entry(row: tuple[int, bytes, str]) -> Entry:
-    return Entry(row[0], np.frombuffer(row[1], "<f4"), frozenset(json.loads(row[2])))
+def _entry(row: tuple[int, bytes, str]) -> IndexEntry:
+    return IndexEntry(row[0], np.frombuffer(row[1], "<f4"), frozenset(json.loads(row[2])))
 
 
 def unit_vectors(

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, insert
 
 from pipeline.database.engine import writing
 from pipeline.database.schema import tenants
-from pipeline.gallery.collections import make_default
+from pipeline.gallery.collections import create_default_collection
 from pipeline.jobs.model import Claim, Job, NewJob
 from pipeline.jobs.store import JobStore
 
@@ -101,5 +101,5 @@ def add_tenant(engine: Engine, name: str) -> int:
             .returning(tenants.c.id)
         )
         tenant = int(made.scalar_one())
-        make_default(connection, tenant, START)
+        create_default_collection(connection, tenant, START)
         return tenant

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline import calibration
-from pipeline.living.judging import Judge
+from pipeline.calibration import table as calibration
+from pipeline.living.decision import DecisionPolicy
 from pipeline.sessions.base import Pack
 from pipeline.types import Picture
 from tests.clips import at_rate, encoded, pictures_of
@@ -34,16 +34,16 @@ NEITHER = ((45, 79), (101, 131), (180, 222))
 Play = list[Picture]
 
 
-def judge_of(pack: Pack) -> Judge:
+def judge_of(pack: Pack) -> DecisionPolicy:
     """Who judges by the distances of a pack, made for its very model."""
-    table = calibration.load(pack.info.name, model=pack.info.recognition_model)
+    table = calibration.load_table(pack.info.name, model=pack.info.recognition_model)
     assert table is not None
-    return Judge(table.distance)
+    return DecisionPolicy(table.distance)
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """``genuine`` clips show ``action``; ``kind`` names the attack otherwise. ``span``: the
+    """``genuine`` clips show ``action``; ``file_kind`` names the attack otherwise. ``span``: the
     frames of the live video that it shows, where it is made of one part of it."""
 
     name: str
@@ -130,7 +130,7 @@ def _noise(height: int, width: int) -> np.ndarray:
 
 
 def smooth(count: int, chance: np.random.Generator, scale: float, pace: float = 8.0) -> np.ndarray:
-    """A random path of ``count`` values of about ``scale``, slow against ``pace`` frames."""
+    """A random path of ``count`` values of about ``scale``, slow against ``limits`` frames."""
     raw = cv2.GaussianBlur(chance.normal(0, 1, (count + 60, 1)), (0, 0), sigmaX=0.01, sigmaY=pace)
     path = raw[30 : 30 + count, 0]
     return np.asarray(scale * path / (np.abs(path).max() + 1e-9), dtype=np.float64)
@@ -370,7 +370,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 def attack(kind: str, number: int, material: Material, seed: int = 7) -> Clip:
-    """The ``number``-th clip of a kind of attack."""
+    """The ``last_change``-th clip of a kind of attack."""
     place = seed, 2, list(ATTACKS).index(kind), number
     chance = np.random.default_rng(place)
     action = BLINK if number % 2 == 0 else MOUTH

@@ -7,16 +7,16 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from pipeline.living.verdict import Action
+from pipeline.living.verdict import LivenessAction
 from pipeline.types import Picture
 from tests.clips import at_rate, encoded
 from tests.living_clips import Play, lit
 
 # Frames of the live video, and what they show. All of it in every variant would take minutes.
 PARTS = {
-    "mouth": ((66, 112), {Action.BLINK: False, Action.MOUTH: True}),
-    "blink": ((30, 60), {Action.BLINK: True, Action.MOUTH: False}),
-    "neither": ((45, 80), {Action.BLINK: False, Action.MOUTH: False}),
+    "mouth": ((66, 112), {LivenessAction.BLINK: False, LivenessAction.MOUTH: True}),
+    "blink": ((30, 60), {LivenessAction.BLINK: True, LivenessAction.MOUTH: False}),
+    "neither": ((45, 80), {LivenessAction.BLINK: False, LivenessAction.MOUTH: False}),
 }
 
 

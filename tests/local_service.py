@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from infra.local.redis_server import find_redis_server
-from infra.local.stack import Running, running_stack
+from infra.local.stack import RunningStack, running_stack
 from tests.conftest import missing
 from tests.processes import start
 from tests.waiting import TIMEOUT_S
@@ -54,7 +54,7 @@ class LocalService:
         """What the command that was begun last has printed."""
         return self._said.read_text()
 
-    def running(self) -> Running | None:
+    def running(self) -> RunningStack | None:
         return running_stack(self.data_dir)
 
     def processes(self) -> dict[int, str]:

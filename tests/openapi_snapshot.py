@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from api_shim.app import make_app
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "unit" / "shim" / "openapi.json"
 

@@ -31,14 +31,14 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine, select
 
 from api_shim.auth import sm2
+from pipeline.accounts.api_secret_credentials import ApiSecretCredentials
+from pipeline.accounts.credentials import CredentialStore
+from pipeline.accounts.key_fingerprints import KeyFingerprints
 from pipeline.database.engine import reading
 from pipeline.database.schema import METADATA
+from pipeline.encryption.keyring import FixedKeys, KeyFile, encode_key
+from pipeline.encryption.vault import DataKey
 from pipeline.errors import DatabaseUnavailable
-from pipeline.gallery.credentials import CredentialStore
-from pipeline.gallery.linkface import LinkfaceStore
-from pipeline.gallery.pepper import Pepper
-from pipeline.keyring import FixedKeys, KeyFile, encoded
-from pipeline.secrets import DataKey
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -103,7 +103,7 @@ class Watch:
     # -- looking ------------------------------------------------------------------
 
     def leaks(self, data: bytes) -> set[str]:
-        """What secrets stand in ``data``."""
+        """What secrets stand in ``input_bytes``."""
         found: set[str] = set()
         if not len(self._words):
             return found
@@ -137,7 +137,7 @@ class Watch:
         return found
 
     def check(self, where: str, data: bytes) -> None:
-        """Raises ``AssertionError`` for a secret in ``data``."""
+        """Raises ``AssertionError`` for a secret in ``input_bytes``."""
         found = self.leaks(data)
         assert not found, f"{sorted(found)} in clear in {where}"
 
@@ -189,7 +189,7 @@ def _noting(work: Callable[..., T], note: Callable[[T], None]) -> Callable[..., 
 
 def _note_keys(keys: tuple[bytes, ...]) -> None:
     for key in keys:
-        WATCH.note("a master key", encoded(key))
+        WATCH.note("a master key", encode_key(key))
         WATCH.note("a master key", key)
 
 
@@ -221,11 +221,11 @@ def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
             (CredentialStore, "rotate_apid", WATCH.note_fields),
             (CredentialStore, "issue_key", _note_api_key),
             (CredentialStore, "rotate_key", _note_api_key),
-            (LinkfaceStore, "issue_linkface", WATCH.note_fields),
-            (LinkfaceStore, "rotate_linkface", WATCH.note_fields),
+            (ApiSecretCredentials, "issue_api_secret", WATCH.note_fields),
+            (ApiSecretCredentials, "rotate_api_secret", WATCH.note_fields),
             (FixedKeys, "keys", _note_keys),
             (KeyFile, "keys", _note_keys),
-            (Pepper, "_known", functools.partial(WATCH.note, "the pepper")),
+            (KeyFingerprints, "_known", functools.partial(WATCH.note, "the pepper")),
             (sm2, "generate_key_pair", _note_key_pair),
             (requests.Session, "request", _checked),
         ):

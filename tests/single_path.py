@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bulk.engine import BulkTools, Seen, Wanted
-from pipeline.config import Settings
+from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection
+from pipeline.config.settings import Settings
 from pipeline.errors import BadInput, FaceError
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 from pipeline.sessions.base import Pack
 from pipeline.stages.align import align_faces
 from pipeline.stages.decode import decode
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
-from pipeline.stages.quality import failing, limits_of, measure
-from pipeline.types import Face
+from pipeline.stages.quality import first_failure, measure, quality_limits
+from pipeline.types import DetectedFace
 
 LEAST_IOU = 0.98
 LEAST_COSINE = 0.995
@@ -30,25 +30,25 @@ class Alone:
     largest first; ``faces`` those to enrol, with their embeddings."""
 
     refused: str
-    found: list[Face]
-    faces: list[Face]
+    found: list[DetectedFace]
+    faces: list[DetectedFace]
     embeddings: NDArray[np.float32]
 
 
-def bulk_tools(pack: Pack, settings: Settings, sandbox: Any = None) -> BulkTools:
+def bulk_tools(pack: Pack, settings: Settings, sandbox: Any = None) -> BulkResources:
     limits = PictureLimits.from_settings(settings)
-    return BulkTools(pack, limits, limits_of(settings), sandbox)
+    return BulkResources(pack, limits, quality_limits(settings), sandbox)
 
 
-def alone(data: bytes, wanted: Wanted, tools: BulkTools) -> Alone:
-    """As ``pipeline.execution.running`` goes through the stages."""
+def alone(data: bytes, wanted: FaceSelection, tools: BulkResources) -> Alone:
+    """As ``pipeline.execution.mapped_run_errors`` goes through the stages."""
     try:
         picture = decode(data, tools.limits)
     except BadInput as error:
         return Alone(error.code, [], [], np.empty((0, 0), np.float32))
     found = detect(picture, tools.pack.detector())
-    faces = found[: wanted.most]
-    reasons = [failing(measure(picture, face), tools.quality_limits) for face in faces]
+    faces = found[: wanted.max_faces]
+    reasons = [first_failure(measure(picture, face), tools.quality_limits) for face in faces]
     refused = ""
     if not found:
         refused = "no_face"
@@ -60,7 +60,7 @@ def alone(data: bytes, wanted: Wanted, tools: BulkTools) -> Alone:
     return Alone(refused, found, faces, embed(align_faces(picture, faces, embedder), embedder))
 
 
-def differences(answer: Seen | FaceError, expected: Alone) -> list[str]:
+def differences(answer: AnalysedPicture | FaceError, expected: Alone) -> list[str]:
     """What is not the same about ``answer``; empty when nothing is."""
     if isinstance(answer, FaceError):
         said = f"{answer.code} {answer.reason}" if answer.code == "bad_quality" else answer.code

@@ -18,9 +18,9 @@ import pytest
 import requests
 
 from api_shim.auth import sm2
-from pipeline.gallery.tenants import Tenant, TenantStore
-from pipeline.jobs.model import JsonObject
-from pipeline.secrets import open_vault
+from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.encryption.vault import open_vault
+from pipeline.types import JsonObject
 from tests.cluster import READY_S, Cluster, Process, open_cluster
 from tests.conftest import missing, models_directory
 from tests.databases import open_database
@@ -63,7 +63,7 @@ class Stack:
         private_key, public_key = sm2.generate_key_pair()
         issued = self.tenants.issue_signed(tenant.id, public_key)
         numbered = self.tenants.issue_apid(tenant.id)
-        linkface = self.tenants.issue_linkface(tenant.id)
+        linkface = self.tenants.issue_api_secret(tenant.id)
         return Credentials(
             tenant_id=tenant.id,
             app_id=issued.app_id,

@@ -6,8 +6,8 @@ import signal
 import sys
 import threading
 
-import workers.one_thread  # noqa: F401  # first: see there
-from pipeline.config import load_settings
+import workers.single_threaded_blas  # noqa: F401  # first: see there
+from pipeline.config.settings import load_settings
 from pipeline.errors import FaceError
 from workers.logs import setup_logging
 

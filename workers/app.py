@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import Celery
 from kombu.entity import Queue
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.plans import Stage
 from workers.queues import queue_name

@@ -13,7 +13,7 @@ from kombu.connection import Connection
 FIRST_S, STEP_S, LONGEST_S = 0.25, 0.25, 2.0
 
 
-class EagerConsumer(Consumer):  # type: ignore[misc]  # celery has no types
+class FastReconnectConsumer(Consumer):  # type: ignore[misc]  # celery has no types
     """Connects again within two seconds of the broker's return."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -17,7 +17,7 @@ from kombu.exceptions import KombuError
 from kombu.messaging import Producer
 from kombu.utils.uuid import uuid
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import BrokerUnavailable
 from pipeline.jobs.model import Job
 from workers.app import make_app
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds without another try after a failure: while the broker is away, one caller
 # in a while waits for it and the others go on.
-REST_S = 1.0
+RETRY_AFTER_S = 1.0
 
 
 class Dispatcher:
@@ -38,7 +38,7 @@ class Dispatcher:
         self._app = app or make_app(settings)
         self._rest_until = 0.0
 
-    def ring(self, job_id: str, stage: str) -> bool:
+    def publish(self, job_id: str, stage: str) -> bool:
         """Send one message; False when the broker did not take it.
 
         Returns within about two seconds whatever the broker does, and at once while
@@ -47,9 +47,9 @@ class Dispatcher:
         if time.monotonic() < self._rest_until:
             return False
         try:
-            self._publish(job_id, stage)
+            self._send(job_id, stage)
         except BrokerUnavailable as error:
-            self._rest_until = time.monotonic() + REST_S
+            self._rest_until = time.monotonic() + RETRY_AFTER_S
             logger.warning(
                 "Could not send a job to its workers: %s", error,
                 extra={"action": "ring_failed", "job": job_id, "stage": stage},
@@ -57,13 +57,13 @@ class Dispatcher:
             return False
         return True
 
-    def ring_all(self, jobs: Sequence[Job]) -> list[str]:
+    def publish_all(self, jobs: Sequence[Job]) -> list[str]:
         """Send a message for each job; the ids of those that were sent. Raises
         ``BrokerUnavailable`` when not even the first was."""
         sent: list[str] = []
         for job in jobs:
             try:
-                self._publish(job.id, job.stage)
+                self._send(job.id, job.stage)
             except BrokerUnavailable:
                 if not sent:
                     raise
@@ -81,7 +81,7 @@ class Dispatcher:
     def close(self) -> None:
         self._app.close()
 
-    def _publish(self, job_id: str, stage: str) -> None:
+    def _send(self, job_id: str, stage: str) -> None:
         # What ``send_task`` does, without what we have no use for: half its time.
         queue = self._app.amqp.queues[queue_name(stage)]
         message = self._app.amqp.create_task_message(

@@ -12,13 +12,13 @@ import time
 
 from redis.exceptions import OutOfMemoryError
 
-from pipeline import keys
-from pipeline.config import Settings
-from pipeline.errors import IntermediateLost, SealBroken
-from pipeline.execution.carry import Carry
-from pipeline.secrets import DataKey
-from workers.carry_codec import array_bytes, pack, unpack
+from pipeline import storage_keys
+from pipeline.config.settings import Settings
+from pipeline.encryption.vault import DataKey
+from pipeline.errors import DecryptionFailed, IntermediateLost
+from pipeline.execution.context import JobContext
 from workers.connection import map_redis_errors, open_redis
+from workers.context_codec import array_bytes, pack, unpack
 
 # Seconds for one call: the largest value takes a tenth of that over a slow network.
 TIMEOUT_S = 5.0
@@ -33,8 +33,8 @@ SMALL = 256 * 1024
 # Seconds for which the fill of Redis is taken as known.
 FILL_KNOWN_S = 1.0
 
-_AGAIN = b"again"
-_SEALED = b"sealed"
+_RECOMPUTE = b"again"
+_ENCRYPTED = b"sealed"
 
 
 class Intermediates:
@@ -50,46 +50,46 @@ class Intermediates:
         self._full = False
         self._looked = float("-inf")
 
-    def leave(
-        self, job_id: str, stage: str, carry: Carry, seal: DataKey | None = None
+    def put(
+        self, job_id: str, stage: str, carry: JobContext, seal: DataKey | None = None
     ) -> bool:
         """Keep the input of ``stage``; False when only the mark was kept."""
-        key = keys.intermediate(job_id, stage)
+        key = storage_keys.intermediate(job_id, stage)
         size = array_bytes(carry)
         with map_redis_errors():
             if size <= LARGEST and (size <= SMALL or not self._is_full()):
                 try:
-                    self._redis.set(key, _hidden(pack(carry), key, seal), ex=self._expiry_s)
+                    self._redis.set(key, _encrypted(pack(carry), key, seal), ex=self._expiry_s)
                 except OutOfMemoryError:
                     self._full, self._looked = True, time.monotonic()
                 else:
                     return True
-            kept = pack(Carry(media=carry.media)) if carry.media else b""
-            self._redis.set(key, _AGAIN + kept, ex=self._expiry_s)
+            kept = pack(JobContext(media=carry.media)) if carry.media else b""
+            self._redis.set(key, _RECOMPUTE + kept, ex=self._expiry_s)
         return False
 
-    def fetch(
+    def get(
         self, job_id: str, stage: str, seal: DataKey | None = None
-    ) -> tuple[Carry, bool]:
+    ) -> tuple[JobContext, bool]:
         """(the input of ``stage``, whether that is all of it: else it is to be computed
         again, but for the fetched pictures that it names).
 
         Raises ``IntermediateLost`` when nothing was left or it has expired.
         """
-        key = keys.intermediate(job_id, stage)
+        key = storage_keys.intermediate(job_id, stage)
         with map_redis_errors():
             data = self._redis.get(key)
         if not isinstance(data, bytes):
             raise IntermediateLost
-        if not data.startswith(_AGAIN):
-            return unpack(_shown(data, key, seal)), True
-        kept = data.removeprefix(_AGAIN)
-        return (unpack(kept) if kept else Carry()), False
+        if not data.startswith(_RECOMPUTE):
+            return unpack(_decrypted(data, key, seal)), True
+        kept = data.removeprefix(_RECOMPUTE)
+        return (unpack(kept) if kept else JobContext()), False
 
     def discard(self, job_id: str, stage: str) -> None:
         """Free what was left for ``stage``; nobody needs it any more."""
         with map_redis_errors():
-            self._redis.unlink(keys.intermediate(job_id, stage))
+            self._redis.unlink(storage_keys.intermediate(job_id, stage))
 
     def close(self) -> None:
         self._redis.close()
@@ -102,17 +102,17 @@ class Intermediates:
         return self._full
 
 
-def _hidden(data: bytes, key: str, seal: DataKey | None) -> bytes:
-    return data if seal is None else _SEALED + seal.seal(data, key)
+def _encrypted(data: bytes, key: str, seal: DataKey | None) -> bytes:
+    return data if seal is None else _ENCRYPTED + seal.encrypt(data, key)
 
 
-def _shown(data: bytes, key: str, seal: DataKey | None) -> bytes:
+def _decrypted(data: bytes, key: str, seal: DataKey | None) -> bytes:
     """What another worker has left, maybe a moment before the tenant had a key."""
-    if not data.startswith(_SEALED):
+    if not data.startswith(_ENCRYPTED):
         return data
     if seal is None:
         raise IntermediateLost
     try:
-        return seal.open(data.removeprefix(_SEALED), key)
-    except SealBroken as error:
+        return seal.decrypt(data.removeprefix(_ENCRYPTED), key)
+    except DecryptionFailed as error:
         raise IntermediateLost from error

@@ -27,7 +27,7 @@ class Leases:
         self._lease_s = lease_s
         self._held: dict[str, tuple[Claim, float]] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
         self._thread.start()
 
     @contextmanager
@@ -48,7 +48,7 @@ class Leases:
         self._stop.set()
         self._thread.join()
 
-    def _beat(self) -> None:
+    def _renew(self) -> None:
         # A third: one renewal may be late or lost without the claim being lost.
         while not self._stop.wait(self._lease_s / 3):
             claims = [claim for claim, _ in list(self._held.values())]

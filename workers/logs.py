@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 
 # What every record has; the rest was given as ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {

@@ -11,7 +11,7 @@ from pipeline.errors import InvalidParameter
 VERSION = 1
 
 
-class Ring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """"Job ``job`` waits at ``stage``"; ``v`` is the version of this form."""
 
     v: int
@@ -24,14 +24,14 @@ def encode(job_id: str, stage: str) -> dict[str, Any]:
     return {"v": VERSION, "job": job_id, "stage": stage}
 
 
-def decode(message: Any) -> Ring:
+def decode(message: Any) -> StageMessage:
     """Raises ``InvalidParameter`` for another version or anything that is no message.
 
     Who refuses a message loses nothing: the job stands in SQL and is sent again, so
     that during an upgrade a worker of the right version gets it.
     """
     try:
-        ring = msgspec.convert(message, Ring)
+        ring = msgspec.convert(message, StageMessage)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"Not a message of this service: {error}") from error
     if ring.v != VERSION:

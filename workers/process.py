@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from billiard.pool import EX_RECYCLE
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.plans import Stage
 from workers.runtime import Runtime, open_runtime
@@ -23,7 +23,7 @@ from workers.runtime import Runtime, open_runtime
 logger = logging.getLogger(__name__)
 
 # Seconds between two looks at whether this process is of use.
-LOOK_S = 1.0
+CHECK_EVERY_S = 1.0
 
 _opened: list[Runtime] = []
 _awaited: list[tuple[Settings, str]] = []
@@ -36,7 +36,7 @@ def start(settings: Settings, group: str) -> None:
     _opened[:] = [open_runtime(settings, group, served)]
 
 
-def start_late(settings: Settings, group: str) -> None:
+def start_on_first_job(settings: Settings, group: str) -> None:
     """Open it when it is asked for."""
     _awaited[:] = [(settings, group)]
 
@@ -48,23 +48,23 @@ def runtime() -> Runtime:
         settings, group = _awaited[0]
         start(settings, group)
         if settings.bulk_idle_s > 0:
-            _Idler(settings.bulk_idle_s).start()
+            _IdleExit(settings.bulk_idle_s).start()
     if not _opened:
         raise ConfigurationError("this process was not started as a worker")
     return _opened[0]
 
 
 @contextmanager
-def at_work() -> Iterator[Runtime]:
+def runtime_for_job() -> Iterator[Runtime]:
     """The runtime, for one job. Raises as ``runtime``."""
     with _busy:
         try:
             yield runtime()
         finally:
-            _Idler.since = time.monotonic()
+            _IdleExit.since = time.monotonic()
 
 
-class _Idler(threading.Thread):
+class _IdleExit(threading.Thread):
     """Ends this process after ``idle_s`` without a job: nothing else gives back all that
     models take. The parent starts another one; a job that comes at that very moment is
     put back as that of a dead process is."""
@@ -77,10 +77,10 @@ class _Idler(threading.Thread):
 
     def run(self) -> None:
         while True:
-            time.sleep(min(LOOK_S, self._idle_s))
+            time.sleep(min(CHECK_EVERY_S, self._idle_s))
             if not _busy.acquire(blocking=False):
                 continue
-            if time.monotonic() - _Idler.since > self._idle_s:
+            if time.monotonic() - _IdleExit.since > self._idle_s:
                 logger.info("A process without work ends", extra={"action": "process_idle"})
                 os._exit(EX_RECYCLE)
             _busy.release()

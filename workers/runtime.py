@@ -11,42 +11,42 @@ import cv2
 import numpy as np
 from sqlalchemy import Engine
 
-from pipeline import calibration
-from pipeline.batches.chunks import Chunks
-from pipeline.batches.comparison import Comparison, DoublesSearch
-from pipeline.bulk.judging import judged_under
-from pipeline.calibration import Calibration
-from pipeline.config import Settings
+from pipeline.batches.chunks import ChunkReader
+from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
+from pipeline.bulk.criteria import criteria_fingerprint
+from pipeline.calibration import table
+from pipeline.calibration.table import Calibration
+from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.encryption.data_keys import open_keys
+from pipeline.encryption.vault import KeySource
 from pipeline.errors import TaskUnsupported
-from pipeline.execution.carry import Toolbox
+from pipeline.execution.context import Resources
 from pipeline.fetching.open import open_fetcher
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.clips import UsedClips
-from pipeline.gallery.datakeys import open_keys
+from pipeline.gallery.change_log import ChangeLog
+from pipeline.gallery.collection_store import CollectionStore
 from pipeline.gallery.faces import FaceStore
-from pipeline.gallery.groups import CollectionStore
 from pipeline.gallery.trash import Trash
+from pipeline.gallery.used_clips import UsedClips
 from pipeline.index.options import ViewOptions
-from pipeline.index.views import Views
+from pipeline.index.tenant_views import TenantViews
 from pipeline.jobs.store import JobStore
 from pipeline.living.options import LivingOptions
-from pipeline.media.header import PictureLimits
 from pipeline.media.open import open_media
+from pipeline.media.pictures import PictureLimits
 from pipeline.plans import Stage
 from pipeline.sandbox.sandbox import Sandbox, open_sandbox
-from pipeline.secrets import KeySource
 from pipeline.sessions import registry
-from pipeline.sessions.absent import absent_pack
+from pipeline.sessions.absent_pack import absent_pack
 from pipeline.sessions.base import Pack
 from pipeline.stages import clip, decode, quality
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
+from workers.job_notifier import JobNotifier
 from workers.leases import Leases
-from workers.wake import Waker
 
 # What media from outside are decoded with, each in the sandbox.
-DECODERS = (decode.WORK, clip.WORK)
+DECODERS = (decode.DECODE_FUNCTION, clip.DECODE_FUNCTION)
 
 # Side in pixels of the blank picture that warms the detector up.
 WARM_SIDE = 256
@@ -54,17 +54,17 @@ WARM_SIDE = 256
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """``name`` is this process's own: whoever sees it die releases what it held."""
+    """``enrolled_name`` is this process's own: whoever sees it die releases what it held."""
 
     name: str
     settings: Settings
     served: frozenset[Stage]
-    tools: Toolbox
+    tools: Resources
     store: JobStore
     leases: Leases
     intermediates: Intermediates
     dispatcher: Dispatcher
-    waker: Waker
+    waker: JobNotifier
 
 
 def worker_name(group: str, pid: int) -> str:
@@ -100,23 +100,23 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
         dispatcher=Dispatcher(settings),
-        waker=Waker(settings),
+        waker=JobNotifier(settings),
     )
 
 
 def _tools(
     settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource
-) -> Toolbox:
+) -> Resources:
     media = open_media(settings, keys)
     views = None
     if Stage.INDEX in served:
-        views = Views(ChangeLog(engine, keys), media, ViewOptions.from_settings(settings))
-    return Toolbox(
+        views = TenantViews(ChangeLog(engine, keys), media, ViewOptions.from_settings(settings))
+    return Resources(
         media=media,
         pack=pack,
         limits=PictureLimits.from_settings(settings),
         calibration=_calibration(settings, pack) if needs_models(served) else None,
-        quality_limits=quality.limits_of(settings),
+        quality_limits=quality.quality_limits(settings),
         gallery=FaceStore(engine, media, keys=keys),
         collections=CollectionStore(engine, media),
         trash=Trash(engine, media),
@@ -125,16 +125,16 @@ def _tools(
         fetcher=open_fetcher(settings) if Stage.FETCH in served else None,
         sandbox=_sandbox(settings, served),
         living=LivingOptions.from_settings(settings),
-        chunks=Chunks(engine) if Stage.BULK in served else None,
+        chunks=ChunkReader(engine) if Stage.BULK in served else None,
         doubles=_doubles(settings, engine, keys) if Stage.BULK in served else None,
-        judged=partial(judged_under, pack.info, settings) if Stage.BULK in served else None,
+        judged=partial(criteria_fingerprint, pack.info, settings) if Stage.BULK in served else None,
         used_clips=UsedClips(engine, keys=keys) if settings.living_refuse_replays else None,
     )
 
 
-def _doubles(settings: Settings, engine: Engine, keys: KeySource) -> DoublesSearch:
-    return DoublesSearch(
-        Comparison(engine, keys), settings.bulk_false_findings, settings.bulk_apart_fmr
+def _doubles(settings: Settings, engine: Engine, keys: KeySource) -> DuplicateSearchConfig:
+    return DuplicateSearchConfig(
+        CandidateReader(engine, keys), settings.bulk_false_findings, settings.bulk_apart_fmr
     )
 
 
@@ -155,7 +155,7 @@ def needs_models(served: frozenset[Stage]) -> bool:
 
 def _calibration(settings: Settings, pack: Pack) -> Calibration | None:
     info = pack.info
-    return calibration.load(info.name, settings.data_dir, info.recognition_model)
+    return table.load_table(info.name, settings.data_dir, info.recognition_model)
 
 
 def warm(pack: Pack, served: frozenset[Stage]) -> None:

@@ -19,23 +19,23 @@ from celery.concurrency.base import BasePool
 from celery.concurrency.solo import TaskPool
 from celery.exceptions import SecurityWarning
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError, FaceError
 from pipeline.fetching.open import open_fetcher
 from pipeline.plans import Stage
 from pipeline.sessions import registry
 from workers import process
 from workers.app import make_app
-from workers.consumer import EagerConsumer
+from workers.consumer import FastReconnectConsumer
+from workers.crash_recovery import CrashRecovery
 from workers.dispatch import Dispatcher
-from workers.indexing import Keeper
+from workers.index_upkeep import IndexUpkeep
 from workers.logs import setup_logging
 from workers.pool import ProcessPool
 from workers.queues import queue_name
 from workers.runtime import needs_models
 from workers.tasks.request import StageTask
 from workers.tasks.stage import register
-from workers.undertaker import Undertaker
 from workers.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def run_worker(settings: Settings) -> int:
     signals.setup_logging.connect(lambda **_: setup_logging(settings), weak=False)
     if Stage.INDEX in settings.served_stages:
         return _run_index(app, settings, group)
-    _employ(app, Undertaker(settings, group, Dispatcher(settings, app)))
+    _attach_crash_recovery(app, CrashRecovery(settings, group, Dispatcher(settings, app)))
     broken = _prepare_processes(settings, group)
     # "auto" heeds the share of the cores that a container is given; who only fetches
     # waits for strangers and needs no core
@@ -89,7 +89,7 @@ def _run_index(app: Celery, settings: Settings, group: str) -> int:
     process.start(settings, group)
     views = process.runtime().tools.views
     assert views is not None
-    keeper, watchdog = Keeper(settings, views), Watchdog(process.runtime())
+    keeper, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
     keeper.start()
     watchdog.start()
     try:
@@ -119,7 +119,7 @@ def _make_worker(
         warnings.simplefilter("ignore", SecurityWarning)
         return app.Worker(
             pool=pool,
-            consumer_cls=EagerConsumer,
+            consumer_cls=FastReconnectConsumer,
             concurrency=concurrency,
             queues=[queue_name(stage) for stage in settings.served_stages],
             optimization="fair",
@@ -131,10 +131,10 @@ def _make_worker(
         )
 
 
-def _employ(app: Celery, undertaker: Undertaker) -> None:
+def _attach_crash_recovery(app: Celery, undertaker: CrashRecovery) -> None:
     for task in app.tasks.values():
         if isinstance(task, StageTask):
-            task.undertaker = undertaker
+            task.crash_recovery = undertaker
 
 
 def _prepare_processes(settings: Settings, group: str) -> Any:
@@ -146,7 +146,7 @@ def _prepare_processes(settings: Settings, group: str) -> Any:
     def open_up(**_: Any) -> None:
         try:
             if settings.served_stages == (Stage.BULK,):
-                process.start_late(settings, group)
+                process.start_on_first_job(settings, group)
             else:
                 process.start(settings, group)
         except Exception as error:

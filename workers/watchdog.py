@@ -20,10 +20,10 @@ from workers.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 # Seconds between two looks at what is running.
-LOOK_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
-def start_anew() -> None:
+def restart_process() -> None:
     """Become what this process was at its start: with its number, so that who looks after
     it sees nothing, and without its threads, whatever they hang in."""
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
@@ -32,7 +32,7 @@ def start_anew() -> None:
 class Watchdog:
     """Watches over the jobs of ``runtime`` from a thread of its own."""
 
-    def __init__(self, runtime: Runtime, replace: Callable[[], None] = start_anew) -> None:
+    def __init__(self, runtime: Runtime, replace: Callable[[], None] = restart_process) -> None:
         self._runtime = runtime
         self._limit_s = runtime.settings.job_time_limit_s
         self._replace = replace
@@ -47,7 +47,7 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._stop.wait(LOOK_S):
+        while not self._stop.wait(CHECK_EVERY_S):
             late = self._runtime.leases.held_for(self._limit_s)
             if late is not None:
                 self._end(late)
@@ -60,7 +60,7 @@ class Watchdog:
         )
         try:
             if self._runtime.store.fail(claim, JobTimedOut(), []):
-                self._runtime.waker.announce(claim.id)
+                self._runtime.waker.publish(claim.id)
         except DatabaseUnavailable:
             pass  # its lease runs out, and it is tried again
         self._replace()

@@ -1,6 +1,6 @@
-"""Dialect e's signatures: what is signed, and whether a signature is right.
+"""The signatures of document e: the string that is signed, and its verification.
 
-Logic without I/O: parameters and a credential in, a verdict out.
+Pure functions over parameters and a credential.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from api_shim.auth import sm2
-from api_shim.wire import Number, canonical, utf8
+from api_shim.parsing import JsonNumber, canonical, encode_utf8
+from pipeline.accounts.tenants import SharedSecret, SignedCredential
 from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
-from pipeline.gallery.tenants import SharedSecret, SignedCredential
 
 UNSIGNED = frozenset({"signData", "encData", "extra"})
 SIGN_TYPES = frozenset({"SHA256", "SM2"})
 
-# Joined by = and &, parameters could be cut apart in another way that gives the same
-# string. With names like these, and `data` being JSON, there is only one.
+# Different parameters could join to the same string with = and &. Names of these characters
+# only, and `data` as JSON, make the string unambiguous.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -31,8 +31,8 @@ _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class SignedParameters:
-    """The parameters around a request's ``data``, of the right types. ``signed`` is the
-    string that was signed, but for the secret at its end."""
+    """The parameters around a request's ``data``, with their types checked. ``signed`` is the
+    signed string without the secret at its end."""
 
     app_id: str
     sign_type: str
@@ -45,7 +45,7 @@ class SignedParameters:
 def read_parameters(parameters: Mapping[str, Any]) -> SignedParameters:
     """Raises ``InvalidParameter`` naming the first parameter that is missing or wrong."""
     timestamp = parameters.get("timestamp")
-    seconds = timestamp.as_int() if isinstance(timestamp, Number) else None
+    seconds = timestamp.as_int() if isinstance(timestamp, JsonNumber) else None
     if seconds is None:
         raise InvalidParameter("timestamp must be an integer, unix seconds")
     data = parameters.get("data")
@@ -75,9 +75,9 @@ def _text(parameters: Mapping[str, Any], name: str) -> str:
 
 
 def string_to_sign(parameters: Mapping[str, Any]) -> str:
-    """``k=v`` of every signed parameter, sorted by name and joined by ``&``; without
-    the ``&key=`` at the end. Raises ``InvalidParameter`` for a name out of the
-    ordinary."""
+    """``k=v`` of every signed parameter, sorted by name and joined by ``&``, without the
+    ``&key=`` at the end. Raises ``InvalidParameter`` for a name with other characters than
+    letters, digits, ``_``, ``.`` and ``-``."""
     pairs = []
     for name in sorted(parameters.keys() - UNSIGNED):
         if not _NAME.fullmatch(name):
@@ -92,7 +92,7 @@ def is_app_id(text: str) -> bool:
     return _APP_ID.fullmatch(text) is not None
 
 
-def check_time(timestamp: int, now: float, window_s: float) -> None:
+def check_timestamp(timestamp: int, now: float, window_s: float) -> None:
     """Raises ``StaleRequest``."""
     if abs(now - timestamp) > window_s:
         raise StaleRequest(
@@ -104,17 +104,17 @@ def check_signature(request: SignedParameters, credential: SignedCredential | No
     """Raises ``BadSignature``, also when there is no such credential."""
     if credential is None:
         raise BadSignature
-    # Every live secret is tried, whichever is right.
-    right = [_right(request, secret) for secret in credential.secrets()]
+    # All live secrets are tried, so that the time does not tell which one matched.
+    right = [_matches(request, secret) for secret in credential.secrets()]
     if not any(right):
         raise BadSignature
 
 
-def _right(request: SignedParameters, secret: SharedSecret) -> bool:
-    message = utf8(f"{request.signed}&key={secret.app_secret}")
+def _matches(request: SignedParameters, secret: SharedSecret) -> bool:
+    message = encode_utf8(f"{request.signed}&key={secret.app_secret}")
     if request.sign_type == "SM2":
-        return _sm2_right(secret.sm2_public_key, message, request.signature)
-    return hmac.compare_digest(utf8(request.signature), sha256_signature(message))
+        return _sm2_matches(secret.sm2_public_key, message, request.signature)
+    return hmac.compare_digest(encode_utf8(request.signature), sha256_signature(message))
 
 
 def sha256_signature(message: bytes) -> bytes:
@@ -122,11 +122,11 @@ def sha256_signature(message: bytes) -> bytes:
     return base64.b64encode(hashlib.sha256(message).hexdigest().encode())
 
 
-def _sm2_right(public_key: str | None, message: bytes, signature: str) -> bool:
+def _sm2_matches(public_key: str | None, message: bytes, signature: str) -> bool:
     if public_key is None:
         return False
     try:
-        raw = base64.b64decode(utf8(signature), validate=True)
+        raw = base64.b64decode(encode_utf8(signature), validate=True)
         if len(raw) == 2 * sm2.SIGNATURE_BYTES:
             raw = bytes.fromhex(raw.decode("ascii"))
     except (binascii.Error, ValueError):

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from api_shim import wire
+from api_shim import parsing
+from api_shim.asgi import problem
 from api_shim.dialects import a_envelope
 from api_shim.dialects.a_request import Shape, Wanted, read_fields, read_wanted
 from api_shim.dialects.base import Endpoint
-from api_shim.exchange import problem
-from api_shim.intents import Admit, Call, Intent, Reply
-from api_shim.service import Records
-from pipeline.config import Settings
+from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from api_shim.service import RecordStores
+from pipeline.accounts.tenants import Tenant
+from pipeline.config.settings import Settings
 from pipeline.errors import (
     BadEncoding,
     ClipCorrupt,
@@ -27,10 +28,16 @@ from pipeline.errors import (
     PictureOutOfRange,
 )
 from pipeline.gallery.records import FaceRecord, ListedFace
-from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job
-from pipeline.media.header import PictureLimits, inspect
-from pipeline.operations import Enrol, Living, Locate, Match, Parameters, Replace
+from pipeline.media.pictures import PictureLimits, inspect
+from pipeline.operations import (
+    EnrolParams,
+    LivingParams,
+    LocateParams,
+    MatchParams,
+    Params,
+    ReplaceParams,
+)
 
 LIVING = "/api/living"
 
@@ -79,17 +86,17 @@ class ApidFace:
 
     actions: Mapping[str, str] = {"change": "replace"}
 
-    def __init__(self, settings: Settings, records: Records) -> None:
+    def __init__(self, settings: Settings, records: RecordStores) -> None:
         self.limits = PictureLimits.from_settings(settings)
         self._tenants = records.tenants
         self._faces = records.faces
-        self._operations: dict[str, Callable[[Request], Intent | Reply]] = {
+        self._operations: dict[str, Callable[[Request], JobRequest | Reply]] = {
             "list": self._list, "enrol": self._enrol, "change": self._change,
             "delete": self._delete, "show": self._show, "similarity": self._similarity,
             "locate": self._locate, "match": self._match, "living": self._living,
         }
 
-    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> JobRequest | Reply:
         """Raises ``FaceError``, in the order of checks above."""
         wanted = read_wanted(read_fields(call), SHAPES[endpoint.operation])
         tenant = self._tenants.by_apid(wanted.apid, wanted.kvalue)
@@ -101,7 +108,7 @@ class ApidFace:
 
     def identify(self, call: Call, job_id: str) -> Tenant | None:  # noqa: ARG002
         """The tenant of ``Apid`` and ``Kvalue`` in the query."""
-        fields = wire.read_form(call.query.encode())
+        fields = parsing.read_form(call.query.encode())
         if "Apid" not in fields:
             return None
         wanted = read_wanted(fields, Shape())
@@ -145,30 +152,30 @@ class ApidFace:
 
     # -- jobs -----------------------------------------------------------------------
 
-    def _change(self, request: Request) -> Intent | Reply:
+    def _change(self, request: Request) -> JobRequest | Reply:
         """A new picture is a job; a new name alone, or nothing new, is not."""
         face, wanted = _named(request), request.wanted
         if wanted.pictures:
-            asked = Replace(face_id=face.id, name=wanted.name or None)
+            asked = ReplaceParams(face_id=face.id, name=wanted.name or None)
             return _job(request, "replace", asked)
         if wanted.name:
             face = self._faces.rename(request.tenant.id, face.id, wanted.name)
         return a_envelope.face(face.id, face.name)
 
-    def _enrol(self, request: Request) -> Intent:
-        asked = Enrol(faces="one", name=request.wanted.name or None, unnamed="time")
+    def _enrol(self, request: Request) -> JobRequest:
+        asked = EnrolParams(faces="one", name=request.wanted.name or None, unnamed="time")
         return _job(request, "enrol", asked)
 
-    def _locate(self, request: Request) -> Intent:
-        return _job(request, "locate", Locate(face_required=True))
+    def _locate(self, request: Request) -> JobRequest:
+        return _job(request, "locate", LocateParams(face_required=True))
 
-    def _match(self, request: Request) -> Intent:
-        asked = Match(face_id=_named(request).id)
+    def _match(self, request: Request) -> JobRequest:
+        asked = MatchParams(face_id=_named(request).id)
         return _job(request, "match", asked, threshold=request.wanted.threshold)
 
-    def _living(self, request: Request) -> Intent:
+    def _living(self, request: Request) -> JobRequest:
         wanted = request.wanted
-        asked = Living(
+        asked = LivingParams(
             face_id=_named(request).id, action=wanted.action, threshold=wanted.threshold
         )
         try:
@@ -176,7 +183,7 @@ class ApidFace:
         except BadEncoding as error:
             raise ClipCorrupt("Fvideo is not Base64.") from error
 
-    def _similarity(self, request: Request) -> Intent:
+    def _similarity(self, request: Request) -> JobRequest:
         intent = _job(request, "similarity", None)
         headers = [
             inspect(picture, self.limits)
@@ -196,11 +203,11 @@ def _named(request: Request) -> FaceRecord:
 
 
 def _job(
-    request: Request, operation: str, asked: Parameters | None, **own: float
-) -> Intent:
+    request: Request, operation: str, asked: Params | None, **own: float
+) -> JobRequest:
     """Raises ``BadEncoding``."""
     pictures = tuple(
-        wire.decode_base64(wire.base64_text(text)) for text in request.wanted.pictures
+        parsing.decode_base64(parsing.strip_base64(text)) for text in request.wanted.pictures
     )
-    params = {**({} if asked is None else asked.asked()), **own}
-    return Intent(request.tenant, operation, params, pictures)
+    params = {**({} if asked is None else asked.to_json()), **own}
+    return JobRequest(request.tenant, operation, params, pictures)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from api_shim.dialects.wording import come_back
-from api_shim.intents import Reply
+from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.records import ListedFace
@@ -104,7 +104,7 @@ def _replaced(job: Job, result: JsonObject) -> JsonObject:
 def _located(job: Job, result: JsonObject) -> JsonObject:
     picture = result["pictures"][0]
     boxes = [
-        Box(*found["box"]).inside(picture["width"], picture["height"])
+        Box(*found["box"]).clipped_to(picture["width"], picture["height"])
         for found in picture["faces"]
     ]
     return {"location": [[top, right, bottom, left] for left, top, right, bottom in boxes]}

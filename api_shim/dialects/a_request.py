@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from api_shim import wire
-from api_shim.intents import Call
+from api_shim import parsing
+from api_shim.requests import Call
 from pipeline.errors import InvalidParameter, MissingParameter
 
 FORM = "application/x-www-form-urlencoded"
@@ -59,10 +59,10 @@ class Wanted:
 def read_fields(call: Call) -> Mapping[str, Any]:
     """Every parameter by name. Raises ``InvalidParameter``, also for a name that stands
     both in the body and in the query."""
-    query = wire.read_form(call.query.encode())
+    query = parsing.read_form(call.query.encode())
     body: Mapping[str, Any] = {}
     if call.body:
-        read = wire.read_form if call.media_type == FORM else wire.read_object
+        read = parsing.read_form if call.media_type == FORM else parsing.read_object
         body = read(call.body)
     if query.keys() & body.keys():
         raise InvalidParameter("a parameter stands both in the query and in the body")
@@ -117,7 +117,7 @@ def _action(fields: Mapping[str, Any]) -> Literal[1, 2]:
 
 def _name(fields: Mapping[str, Any]) -> str:
     name = _text(fields, "Fname")
-    wire.utf8(name)
+    parsing.encode_utf8(name)
     if len(name) > MAX_NAME_CHARS or "\x00" in name:
         raise InvalidParameter(f"Fname has at most {MAX_NAME_CHARS} characters")
     return name
@@ -146,7 +146,7 @@ def _integer(fields: Mapping[str, Any], name: str) -> int:
     text = _number(fields, name)
     if not text:
         raise MissingParameter(f"{name} is missing")
-    value = wire.Number(text).as_int()
+    value = parsing.JsonNumber(text).as_int()
     if value is None:
         raise InvalidParameter(f"{name} must be an integer")
     return value
@@ -155,7 +155,7 @@ def _integer(fields: Mapping[str, Any], name: str) -> int:
 def _number(fields: Mapping[str, Any], name: str) -> str:
     """A number as it is written, in JSON or as text."""
     value = fields.get(name)
-    return value.text if isinstance(value, wire.Number) else _text(fields, name)
+    return value.text if isinstance(value, parsing.JsonNumber) else _text(fields, name)
 
 
 def _required(fields: Mapping[str, Any], name: str) -> str:

@@ -12,13 +12,13 @@ from api_shim.dialects import b_envelope, b_search
 from api_shim.dialects.b_faces import Faces
 from api_shim.dialects.b_groups import Groups
 from api_shim.dialects.base import Endpoint
-from api_shim.intents import Admit, Call, Intent, Reply
-from api_shim.service import Records
-from pipeline.config import Settings
+from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from api_shim.service import RecordStores
+from pipeline.accounts.tenants import Tenant
+from pipeline.config.settings import Settings
 from pipeline.errors import BadCredentials, TenantNotFound
-from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 
 # 1.1: bytes of the file and sides in pixels.
 LIMITS = PictureLimits(
@@ -30,7 +30,7 @@ LIMITS = PictureLimits(
     formats=frozenset({"jpeg", "png", "bmp"}),
 )
 
-Handler = Callable[[Tenant, Call], Intent | Reply]
+Handler = Callable[[Tenant, Call], JobRequest | Reply]
 
 # By the sections of the document, but for a path that another one would swallow.
 _PATHS = {
@@ -73,12 +73,12 @@ class FacesAndGroups:
     limits = LIMITS
     actions = _ACTIONS
 
-    def __init__(self, settings: Settings, records: Records) -> None:
+    def __init__(self, settings: Settings, records: RecordStores) -> None:
         self._records = records
         self._usual_tenant = settings.b_tenant
         self._handlers = _handlers(records)
 
-    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> JobRequest | Reply:
         """Raises ``FaceError``."""
         tenant = self.authenticate(call)
         admit(tenant)
@@ -125,7 +125,7 @@ class FacesAndGroups:
         return b_envelope.wrong_method(allowed)
 
 
-def _handlers(records: Records) -> dict[str, Handler]:
+def _handlers(records: RecordStores) -> dict[str, Handler]:
     """By the sections of the document."""
     faces, groups = Faces(records), Groups(records)
     return {

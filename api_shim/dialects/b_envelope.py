@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from api_shim.dialects import wording
-from api_shim.intents import Reply
+from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.records import ListedFace
@@ -134,7 +134,7 @@ def item(face: ListedFace) -> JsonObject:
 
 def rectangle(box: Box, width: int, height: int) -> dict[str, int]:
     """A box in whole pixels inside its picture."""
-    sides = zip(("left", "top", "right", "bottom"), box.inside(width, height), strict=True)
+    sides = zip(("left", "top", "right", "bottom"), box.clipped_to(width, height), strict=True)
     return dict(sides)
 
 

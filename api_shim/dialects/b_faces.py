@@ -6,12 +6,12 @@ import base64
 
 from api_shim.dialects import b_reading as reading
 from api_shim.dialects.b_envelope import item, rectangle, success
-from api_shim.intents import Call, Intent, Reply
-from api_shim.service import Records
+from api_shim.requests import Call, JobRequest, Reply
+from api_shim.service import RecordStores
+from pipeline.accounts.tenants import Tenant
 from pipeline.errors import FaceNotFound, ImageNotFound, MediaNotFound
 from pipeline.gallery.records import FaceRecord
-from pipeline.gallery.tenants import Tenant
-from pipeline.operations import Enrol
+from pipeline.operations import EnrolParams
 
 DESCRIPTION_BYTES = 255
 IMAGE_ID_BYTES = 32
@@ -26,13 +26,13 @@ class Faces:
     """1.1 to 1.6. Every method takes the tenant and the request, and raises
     ``FaceError``."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: RecordStores) -> None:
         self._records = records
 
-    def enrol(self, tenant: Tenant, call: Call) -> Intent:
+    def enrol(self, tenant: Tenant, call: Call) -> JobRequest:
         fields = reading.body_of(call)
         picture = reading.picture(fields, "image")
-        asked = Enrol(
+        asked = EnrolParams(
             faces="largest",
             gate=True,
             image_id=reading.identifier(fields, "imageMd5", IMAGE_ID_BYTES) or None,
@@ -41,7 +41,7 @@ class Faces:
             gender=reading.text(fields, "gender", GENDER_BYTES),
             exists="refuse",
         )
-        return Intent(tenant, "enrol", asked.asked(), (picture,))
+        return JobRequest(tenant, "enrol", asked.to_json(), (picture,))
 
     def all(self, tenant: Tenant, call: Call) -> Reply:
         offset, size = reading.page(call, USUAL_PAGE)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from api_shim.dialects import b_reading as reading
 from api_shim.dialects.b_envelope import GROUP_UNKNOWN, item, success
 from api_shim.dialects.b_faces import face_token
-from api_shim.intents import Call, Reply
-from api_shim.service import Records
+from api_shim.requests import Call, Reply
+from api_shim.service import RecordStores
+from pipeline.accounts.tenants import Tenant
 from pipeline.errors import CollectionNotFound, InvalidParameter
-from pipeline.gallery.groups import Deletion
+from pipeline.gallery.collection_store import CollectionDeletion
 from pipeline.gallery.records import DEFAULT_SCORE, BindingReport
-from pipeline.gallery.tenants import Tenant
 
 TYPE_BYTES = 128
 NAME_BYTES = 128
@@ -27,7 +27,7 @@ class Groups:
     """2.1 to 2.7. Every method takes the tenant and the request, and raises
     ``FaceError``."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: RecordStores) -> None:
         self._collections = records.collections
 
     def all(self, tenant: Tenant, _: Call) -> Reply:
@@ -70,8 +70,10 @@ class Groups:
         return success({})
 
     def delete(self, tenant: Tenant, call: Call) -> Reply:
-        way = reading.integer(reading.body_of(call), "deleteAllFace", 1, len(Deletion), None)
-        self._collections.delete(tenant.id, _group_id(call), Deletion(way))
+        way = reading.integer(
+            reading.body_of(call), "deleteAllFace", 1, len(CollectionDeletion), None
+        )
+        self._collections.delete(tenant.id, _group_id(call), CollectionDeletion(way))
         return success({})
 
     def faces(self, tenant: Tenant, call: Call) -> Reply:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from api_shim import wire
-from api_shim.intents import Call
+from api_shim import parsing
+from api_shim.requests import Call
 from pipeline.errors import InvalidParameter, MissingParameter
 
 # The most items of a page, and the groups that a request can name: more than there are.
@@ -19,7 +19,7 @@ GROUP_ID_BYTES = 32
 
 def body_of(call: Call) -> dict[str, Any]:
     """The JSON object of a request. Raises ``InvalidParameter``."""
-    return wire.read_object(call.body)
+    return parsing.read_object(call.body)
 
 
 def text(fields: Mapping[str, Any], name: str, most: int, *, required: bool = False) -> str:
@@ -31,7 +31,7 @@ def text(fields: Mapping[str, Any], name: str, most: int, *, required: bool = Fa
         return ""
     if not isinstance(value, str):
         raise InvalidParameter(f"{name} must be a string")
-    if len(wire.utf8(value)) > most:
+    if len(parsing.encode_utf8(value)) > most:
         raise InvalidParameter(f"{name} has more than {most} bytes in UTF-8")
     if "\0" in value:  # no database keeps it
         raise InvalidParameter(f"{name} has a NUL")
@@ -55,7 +55,7 @@ def integer(
         if default is None:
             raise MissingParameter(f"{name} is missing")
         return default
-    number = value.as_int() if isinstance(value, wire.Number) else None
+    number = value.as_int() if isinstance(value, parsing.JsonNumber) else None
     if number is None or not least <= number <= most:
         raise InvalidParameter(f"{name} must be an integer from {least} to {most}")
     return number
@@ -86,7 +86,7 @@ def group_ids(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if len(value) > MOST_NAMED_GROUPS:
         raise InvalidParameter(f"{name} names more than {MOST_NAMED_GROUPS} groups")
     for item in value:
-        wire.utf8(item)
+        parsing.encode_utf8(item)
     return tuple(dict.fromkeys(value))
 
 
@@ -98,7 +98,9 @@ def could_name_a_group(key: str) -> bool:
 
 def picture(fields: Mapping[str, Any], name: str) -> bytes:
     """The file behind a picture's Base64."""
-    return wire.decode_field(wire.base64_field(fields, name, InvalidParameter), name)
+    return parsing.decode_base64_field(
+        parsing.read_base64_field(fields, name, InvalidParameter), name
+    )
 
 
 def page(call: Call, default_size: int | None) -> tuple[int, int]:
@@ -109,7 +111,7 @@ def page(call: Call, default_size: int | None) -> tuple[int, int]:
     return offset, integer(fields, "pageSize", 1, MOST_ITEMS, default_size)
 
 
-def _query(query: str) -> dict[str, wire.Number]:
+def _query(query: str) -> dict[str, parsing.JsonNumber]:
     try:
         pairs: Sequence[tuple[str, str]] = parse_qsl(
             query, keep_blank_values=True, errors="strict", max_num_fields=100
@@ -118,4 +120,4 @@ def _query(query: str) -> dict[str, wire.Number]:
         raise InvalidParameter("the query is not URL-encoded UTF-8") from error
     if len(dict(pairs)) != len(pairs):
         raise InvalidParameter("the query has a name twice")
-    return {name: wire.Number(value) for name, value in pairs}
+    return {name: parsing.JsonNumber(value) for name, value in pairs}

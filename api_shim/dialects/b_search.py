@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from api_shim.dialects import b_reading as reading
 from api_shim.dialects.b_envelope import MOST_SHOWN
-from api_shim.intents import Call, Intent
+from api_shim.requests import Call, JobRequest
+from pipeline.accounts.tenants import Tenant
 from pipeline.errors import CollectionNotFound
-from pipeline.gallery.tenants import Tenant
-from pipeline.operations import MOST_HITS, Compare, Search
+from pipeline.operations import MAX_HITS, CompareParams, SearchParams
 
 
-def compare(tenant: Tenant, call: Call) -> Intent:
+def compare(tenant: Tenant, call: Call) -> JobRequest:
     """3.1. Raises ``FaceError``."""
     fields = reading.body_of(call)
     pictures = tuple(reading.picture(fields, name) for name in ("image1", "image2"))
-    asked = Compare(liveness=reading.flag(fields, "livenessEnabled", None)).asked()
-    return Intent(tenant, "compare", asked, pictures)
+    asked = CompareParams(liveness=reading.flag(fields, "livenessEnabled", None)).to_json()
+    return JobRequest(tenant, "compare", asked, pictures)
 
 
-def search(tenant: Tenant, call: Call) -> Intent:
+def search(tenant: Tenant, call: Call) -> JobRequest:
     """3.2. Raises ``FaceError``."""
     fields = reading.body_of(call)
     picture = reading.picture(fields, "image")
@@ -29,8 +29,8 @@ def search(tenant: Tenant, call: Call) -> Intent:
     if not all(reading.could_name_a_group(key) for key in groups):
         raise CollectionNotFound
     # In several groups a better hit may fail its group's score and a worse one pass.
-    wanted = shown if len(groups) == 1 else MOST_HITS
-    asked = Search(
+    wanted = shown if len(groups) == 1 else MAX_HITS
+    asked = SearchParams(
         collections=groups, k=wanted, embedding=feature, liveness=liveness
-    ).asked()
-    return Intent(tenant, "search", {**asked, "top": shown}, (picture,))
+    ).to_json()
+    return JobRequest(tenant, "search", {**asked, "top": shown}, (picture,))

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from api_shim.intents import Admit, Call, Intent, Reply
-from pipeline.gallery.tenants import Tenant
+from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from pipeline.accounts.tenants import Tenant
 from pipeline.jobs.model import Job
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Dialect(Protocol):
         they differ from its own: what limits and permissions name."""
         ...
 
-    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
-        """Authenticate, ``admit`` and parse: a job to do, or the whole answer of an
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> JobRequest | Reply:
+        """Authenticate, ``authenticate`` and parse: a job to do, or the whole answer of an
         operation that needs none. Runs in a thread; may ask the database.
 
         Raises ``FaceError``, in the order of checks that the document gives.

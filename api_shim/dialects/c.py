@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from api_shim import wire
+from api_shim import parsing
 from api_shim.dialects import c_envelope
 from api_shim.dialects.base import Endpoint
 from api_shim.dialects.c_reading import (
@@ -24,15 +24,23 @@ from api_shim.dialects.c_reading import (
     read_sent,
     read_source,
 )
-from api_shim.intents import Admit, Call, Intent, RemotePicture, Reply, SentPicture, StoredPicture
-from api_shim.service import Records
-from pipeline.config import Settings
+from api_shim.requests import (
+    AdmissionCheck,
+    Call,
+    JobRequest,
+    RemotePicture,
+    Reply,
+    SentPicture,
+    StoredPicture,
+)
+from api_shim.service import RecordStores
+from pipeline.accounts.tenants import Tenant
+from pipeline.config.settings import Settings
 from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter
-from pipeline.gallery.tenants import Tenant
 from pipeline.jobs.model import Job
-from pipeline.media.header import PictureLimits
-from pipeline.media.layouts import PictureFormat
-from pipeline.operations import Bounds, Matrix
+from pipeline.media.picture_formats import PictureFormat
+from pipeline.media.pictures import PictureLimits
+from pipeline.operations import FetchedPictureLimits, MatrixParams
 
 ROOT = "/identity/"
 
@@ -53,7 +61,7 @@ class Linkface:
 
     actions: Mapping[str, str] = {"compare": "matrix"}
 
-    def __init__(self, settings: Settings, records: Records) -> None:
+    def __init__(self, settings: Settings, records: RecordStores) -> None:
         general = PictureLimits.from_settings(settings)
         self.limits = replace(
             general, max_bytes=min(MAX_BYTES, general.max_bytes),
@@ -65,27 +73,27 @@ class Linkface:
         self._images = records.images
 
     def read(
-        self, endpoint: Endpoint, call: Call, admit: Admit  # noqa: ARG002  # there is one
-    ) -> Intent:
+        self, endpoint: Endpoint, call: Call, admit: AdmissionCheck  # noqa: ARG002  # there is one
+    ) -> JobRequest:
         """Raises ``FaceError``, in the order of checks above."""
         sent = read_sent(call)
         tenant = self._authenticate(sent)
         admit(tenant)
         sources = [read_source(sent, index) for index in range(len(IMAGES))]
         auto_rotate = tuple(read_auto_rotate(sent, index) for index in range(len(IMAGES)))
-        bounds = Bounds(
+        bounds = FetchedPictureLimits(
             max_bytes=self.limits.max_bytes, max_side=self.limits.max_side,
             formats=tuple(sorted(self.limits.formats)),
         )
-        asked = Matrix(auto_rotate=auto_rotate, lifetime_s=self._lifetime_s, bounds=bounds)
+        asked = MatrixParams(auto_rotate=auto_rotate, lifetime_s=self._lifetime_s, bounds=bounds)
         pictures = tuple(
             self._picture(tenant, source, index) for index, source in enumerate(sources)
         )
-        return Intent(tenant, "matrix", asked.asked(), pictures)
+        return JobRequest(tenant, "matrix", asked.to_json(), pictures)
 
     def identify(self, call: Call, job_id: str) -> Tenant | None:  # noqa: ARG002
         """The tenant of ``api_id`` and ``api_secret`` in the query."""
-        fields = wire.read_form(call.query.encode())
+        fields = parsing.read_form(call.query.encode())
         return self._authenticate(Sent(fields, {})) if "api_id" in fields else None
 
     def attachments(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002  # no answer shows any
@@ -104,7 +112,7 @@ class Linkface:
         api_id, api_secret = read_credentials(sent)
         if not api_id or not api_secret:
             raise BadCredentials("api_id or api_secret is missing")
-        return self._tenants.by_linkface(api_id, api_secret)
+        return self._tenants.by_api_secret(api_id, api_secret)
 
     def _picture(self, tenant: Tenant, source: Source, index: int) -> SentPicture:
         match source:

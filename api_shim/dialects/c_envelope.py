@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from api_shim.asgi import json_reply
 from api_shim.dialects.c_reading import IMAGES
 from api_shim.dialects.wording import come_back, internal
-from api_shim.exchange import json_reply
-from api_shim.intents import Reply
+from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job, JobState, JsonObject

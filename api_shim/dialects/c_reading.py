@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from api_shim import wire
-from api_shim.intents import Call, RemotePicture
+from api_shim import parsing
 from api_shim.multipart import MULTIPART, read_multipart
+from api_shim.requests import Call, RemotePicture
 from pipeline.errors import ImageNotFound, InvalidParameter, NotUtf8
 
 FORM = "application/x-www-form-urlencoded"
@@ -46,7 +46,7 @@ class Sent:
 def read_sent(call: Call) -> Sent:
     """Raises ``NotUtf8``, and ``InvalidParameter`` when the body is none of the four, or
     when body and query name a parameter with two values."""
-    query = wire.read_form(call.query.encode())
+    query = parsing.read_form(call.query.encode())
     body = _read_body(call)
     for name in query.keys() & (body.fields.keys() | body.files.keys()):
         if query[name] != body.fields.get(name):
@@ -65,9 +65,9 @@ def _read_body(call: Call) -> Sent:
             call.body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise NotUtf8("the JSON is not UTF-8") from error
-        return Sent(wire.read_object(call.body), {})
+        return Sent(parsing.read_object(call.body), {})
     if call.media_type == FORM:
-        return Sent(wire.read_form(call.body), {})
+        return Sent(parsing.read_form(call.body), {})
     raise InvalidParameter(f"the body must be a form ({MULTIPART} or {FORM}) or JSON")
 
 
@@ -119,7 +119,7 @@ def read_auto_rotate(sent: Sent, index: int) -> bool:
     value = sent.fields.get(name)
     if isinstance(value, bool):
         return value
-    written = value.text if isinstance(value, wire.Number) else text(sent, name)
+    written = value.text if isinstance(value, parsing.JsonNumber) else text(sent, name)
     wanted = _BOOLEANS.get(written.strip().lower())
     if wanted is None:
         raise InvalidParameter(f"{name} must be true or false", picture=index)
@@ -133,5 +133,5 @@ def text(sent: Sent, name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise InvalidParameter(f"{name} must be a text")
-    wire.utf8(value)
+    parsing.encode_utf8(value)
     return value

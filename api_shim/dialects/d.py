@@ -11,13 +11,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from api_shim import wire
+from api_shim import parsing
 from api_shim.dialects import d_envelope
 from api_shim.dialects.base import Endpoint
 from api_shim.dialects.d_envelope import Status
-from api_shim.intents import Admit, Call, Intent, Reply
-from api_shim.service import Records
-from pipeline.config import Settings
+from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from api_shim.service import RecordStores
+from pipeline.accounts.tenants import Tenant
+from pipeline.config.settings import Settings
 from pipeline.errors import (
     BadCredentials,
     CollectionNotFound,
@@ -25,12 +26,11 @@ from pipeline.errors import (
     MissingParameter,
     PersonNotFound,
 )
-from pipeline.gallery.records import DEFAULT
-from pipeline.gallery.tenants import Tenant
+from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.jobs.model import Job
-from pipeline.media.header import PictureLimits
-from pipeline.media.layouts import PictureFormat
-from pipeline.operations import Enrol, Search
+from pipeline.media.picture_formats import PictureFormat
+from pipeline.media.pictures import PictureLimits
+from pipeline.operations import EnrolParams, SearchParams
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -61,7 +61,7 @@ class FaceSearch:
         "addface": "enrol", "searchface": "search", "delface": "delete"
     }
 
-    def __init__(self, settings: Settings, records: Records) -> None:
+    def __init__(self, settings: Settings, records: RecordStores) -> None:
         general = PictureLimits.from_settings(settings)
         self.limits = replace(
             general, max_bytes=min(MAX_BYTES, general.max_bytes), formats=FORMATS
@@ -70,18 +70,18 @@ class FaceSearch:
         self._faces = records.faces
         self._collections = records.collections
         self._operations: dict[
-            str, Callable[[Tenant, Mapping[str, str]], Intent | Reply]
+            str, Callable[[Tenant, Mapping[str, str]], JobRequest | Reply]
         ] = {
             "addface": self._add, "searchface": self._search, "delface": self._delete,
         }
 
-    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> JobRequest | Reply:
         """Raises ``FaceError``, in the order of checks above."""
         tenant = self._authenticate(call)
         admit(tenant)
         if call.media_type != FORM:
             raise InvalidParameter(f"the body must be a form ({FORM})")
-        return self._operations[endpoint.operation](tenant, wire.read_form(call.body))
+        return self._operations[endpoint.operation](tenant, parsing.read_form(call.body))
 
     def identify(self, call: Call, job_id: str) -> Tenant | None:  # noqa: ARG002
         """None: a poll with an API key is every dialect's."""
@@ -109,22 +109,25 @@ class FaceSearch:
 
     # -- operations -----------------------------------------------------------------
 
-    def _add(self, tenant: Tenant, fields: Mapping[str, str]) -> Intent:
+    def _add(self, tenant: Tenant, fields: Mapping[str, str]) -> JobRequest:
         text = _required(fields, "img")
         name = fields.get("name", "")
         if name and _NAME.fullmatch(name) is None:
             raise InvalidParameter("name has at most 128 characters, letters and digits")
         facedb = self._facedb(tenant, fields)
-        asked = Enrol(
-            faces="all", name=name or None, unnamed="number", collections=(facedb or DEFAULT,)
+        asked = EnrolParams(
+            faces="all",
+            name=name or None,
+            unnamed="number",
+            collections=(facedb or DEFAULT_COLLECTION,),
         )
-        return Intent(tenant, "enrol", asked.asked(), (_picture(text),))
+        return JobRequest(tenant, "enrol", asked.to_json(), (_picture(text),))
 
-    def _search(self, tenant: Tenant, fields: Mapping[str, str]) -> Intent:
+    def _search(self, tenant: Tenant, fields: Mapping[str, str]) -> JobRequest:
         text = _required(fields, "img")
         facedb = self._facedb(tenant, fields)
-        asked = Search(collections=(facedb,) if facedb else None, k=MOST_SIMILAR)
-        return Intent(tenant, "search", asked.asked(), (_picture(text),))
+        asked = SearchParams(collections=(facedb,) if facedb else None, k=MOST_SIMILAR)
+        return JobRequest(tenant, "search", asked.to_json(), (_picture(text),))
 
     def _delete(self, tenant: Tenant, fields: Mapping[str, str]) -> Reply:
         """With ``facedb`` a person is deleted only when it is in there."""
@@ -159,4 +162,4 @@ def _required(fields: Mapping[str, str], name: str) -> str:
 
 def _picture(text: str) -> bytes:
     """Raises ``BadEncoding``."""
-    return wire.decode_base64(wire.base64_text(text))
+    return parsing.decode_base64(parsing.strip_base64(text))

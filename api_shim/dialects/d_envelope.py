@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from api_shim.dialects.wording import come_back
-from api_shim.intents import Reply
+from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job, JobState, JsonObject

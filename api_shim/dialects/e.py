@@ -1,7 +1,7 @@
 """Dialect e, "face2": signed JSON requests, Base64 pictures.
 
-Check order: the parameters around ``data`` (9801), the time (9802), who signed (9800) and
-what he may do (9905, 9904), then the fields of ``data`` in the order of the document.
+Check order: the parameters around ``input_bytes`` (9801), the time (9802), who signed (9800) and
+what he may do (9905, 9904), then the fields of ``input_bytes`` in the order of the document.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api_shim import wire
+from api_shim import parsing
 from api_shim.auth import signing
 from api_shim.dialects import e_envelope
 from api_shim.dialects.base import Endpoint
-from api_shim.intents import Admit, Call, Intent, Reply
-from pipeline.config import Settings
+from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from pipeline.accounts.tenants import SignedCredential, Tenant, TenantStore
+from pipeline.config.settings import Settings
+from pipeline.encryption.vault import digest
 from pipeline.errors import (
     BadEncoding,
     BadSignature,
@@ -24,10 +26,8 @@ from pipeline.errors import (
     MediaTooLarge,
     MissingParameter,
 )
-from pipeline.gallery.tenants import SignedCredential, Tenant, TenantStore
 from pipeline.jobs.model import Job, JsonObject
-from pipeline.media.header import PictureLimits
-from pipeline.secrets import digest
+from pipeline.media.pictures import PictureLimits
 
 # The document: the Base64 text, not the file, has at most 2 MB.
 MAX_BASE64_CHARS = 2 * 1024 * 1024
@@ -69,7 +69,7 @@ class Face2:
         self._tenants = tenants
         self._clock = clock
 
-    def read(self, endpoint: Endpoint, call: Call, admit: Admit) -> Intent | Reply:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> JobRequest | Reply:
         """The job of a signed request. Raises ``FaceError``."""
         signed = signing.read_parameters(_parameters(call))
         credential = self.authenticate(signed)
@@ -80,20 +80,20 @@ class Face2:
         if operation.takes_face_limit:
             params["max_face_num"] = _face_limit(signed.data)
             params["locations"] = _locations_order(credential.tenant)
-        return Intent(
+        return JobRequest(
             tenant=credential.tenant,
             operation=endpoint.operation,
             params=params,
             pictures=pictures,
             # The signature does not cover the path: the same picture may be sent to two
             # operations within one second.
-            once=digest(endpoint.operation, wire.utf8(signed.signed)),
+            once=digest(endpoint.operation, parsing.encode_utf8(signed.signed)),
             once_until=signed.timestamp + self._window_s + 1,
         )
 
     def authenticate(self, signed: signing.SignedParameters) -> SignedCredential:
         """Whose request this is. Raises ``StaleRequest``, ``BadSignature``."""
-        signing.check_time(signed.timestamp, self._clock(), self._window_s)
+        signing.check_timestamp(signed.timestamp, self._clock(), self._window_s)
         known = signing.is_app_id(signed.app_id)
         credential = self._tenants.signed(signed.app_id) if known else None
         signing.check_signature(signed, credential)
@@ -104,7 +104,7 @@ class Face2:
     def identify(self, call: Call, job_id: str) -> Tenant | None:
         """The tenant who signed the query parameters, with ``data={"job_id": ID}``. A
         poll changes nothing, so the same one may be sent again inside the window."""
-        fields = wire.read_form(call.query.encode())
+        fields = parsing.read_form(call.query.encode())
         if "signData" not in fields:
             return None
         # How long to wait is no part of what is signed.
@@ -132,21 +132,21 @@ class Face2:
 
 
 def _parameters(call: Call) -> Mapping[str, Any]:
-    """The parameters around ``data``, from JSON or from a form in which ``data`` is
+    """The parameters around ``input_bytes``, from JSON or from a form in which ``input_bytes`` is
     JSON text."""
     if call.media_type != "application/x-www-form-urlencoded":
-        return wire.read_object(call.body)
-    fields = wire.read_form(call.body)
+        return parsing.read_object(call.body)
+    fields = parsing.read_form(call.body)
     return {**fields, **_typed(fields)}
 
 
 def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
-    """``timestamp`` and ``data`` of a form or a query string in their own types."""
+    """``timestamp`` and ``input_bytes`` of a form or a query string in their own types."""
     typed: dict[str, Any] = {}
     if "timestamp" in fields:
-        typed["timestamp"] = wire.Number(fields["timestamp"])
+        typed["timestamp"] = parsing.JsonNumber(fields["timestamp"])
     if "data" in fields:
-        typed["data"] = wire.read_object(wire.utf8(fields["data"]))
+        typed["data"] = parsing.read_object(parsing.encode_utf8(fields["data"]))
     return typed
 
 
@@ -160,17 +160,17 @@ def _app_id(call: Call) -> str:
 
 
 def _picture(data: Mapping[str, Any], name: str) -> bytes:
-    text = wire.base64_field(data, name, BadEncoding)
+    text = parsing.read_base64_field(data, name, BadEncoding)
     if len(text) > MAX_BASE64_CHARS:
         raise MediaTooLarge(f"{name} has more than 2 MB of Base64")
-    return wire.decode_field(text, name)
+    return parsing.decode_base64_field(text, name)
 
 
 def _face_limit(data: Mapping[str, Any]) -> int:
     value = data.get("max_face_num")
     if value is None:
         return 1
-    limit = value.as_int() if isinstance(value, wire.Number) else None
+    limit = value.as_int() if isinstance(value, parsing.JsonNumber) else None
     if limit is None or limit < 1:
         raise MissingParameter("max_face_num must be an integer of at least 1")
     return min(limit, MAX_FACES)

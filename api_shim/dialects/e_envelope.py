@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from api_shim.dialects import wording
-from api_shim.intents import Reply
+from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job, JobState, JsonObject
@@ -50,7 +50,7 @@ LEFT_TOP = "left_top"
 def answer(
     app_id: str, code: int, data: Mapping[str, Any], request_id: str, at: float, status: int = 200
 ) -> Reply:
-    """The envelope around ``data`` (with its ``msg``), sealed at epoch second ``at``."""
+    """The envelope around ``input_bytes`` (with its ``msg``), sealed at epoch second ``at``."""
     envelope = {
         "appId": app_id,
         "code": code,
@@ -104,7 +104,7 @@ def outcome(job: Job) -> Reply:
 def _located(job: Job, result: JsonObject) -> JsonObject:
     picture = result["pictures"][0]
     boxes = [
-        Box(*face["box"]).inside(picture["width"], picture["height"])
+        Box(*face["box"]).clipped_to(picture["width"], picture["height"])
         for face in picture["faces"][: job.params["max_face_num"]]
     ]
     if job.params.get("locations") == LEFT_TOP:

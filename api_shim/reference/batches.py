@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from api_shim.batch_request import MOST_OF_A_PAGE
+from api_shim.batches.requests import MAX_PAGE_SIZE
 from api_shim.reference.answers import JSON, PROBLEM, later, respond
 from api_shim.reference.model import Field, Schema, answer_of, between, object_of, optional, short
 from pipeline.batches.model import BatchState, ItemState
-from pipeline.sources.imports import MAX_KEY, MOST_ITEMS
+from pipeline.sources.import_bucket import MAX_KEY, MAX_LIST_ITEMS
 from pipeline.sources.names import MAX_NAME
-from pipeline.sources.rows import LONGEST, MAX_TEXT
+from pipeline.sources.rows import MAX_CHARACTERS, MAX_TEXT
 
 TITLE = "Batches"
 
 _STATES = [state.value for state in BatchState]
 _OUTCOMES = [state.value for state in ItemState]
-_COLLECTION = short(LONGEST["collection"])
+_COLLECTION = short(MAX_CHARACTERS["collection"])
 
 
 def _or_null(name: str, kind: str, about: str = "") -> Field:
@@ -33,7 +33,7 @@ _LISTED = (
 _TAKES = (
     optional(
         "items", "objects", "The pictures, one by one; or a prefix.", inside=_LISTED,
-        limits={"minItems": 1, "maxItems": MOST_ITEMS},
+        limits={"minItems": 1, "maxItems": MAX_LIST_ITEMS},
     ),
     optional("prefix", about="All objects below it; empty: the whole folder."),
     optional("collection", about="The group of items that name none.", limits=_COLLECTION),
@@ -115,7 +115,7 @@ def _body(fields: tuple[Field, ...], *, required: bool) -> Schema:
 _ID: Schema = {
     "name": "batch_id", "in": "path", "required": True, "schema": {"type": "string"},
 }
-_LIMIT = _asked("limit", "integer", "At most so many.", **between(1, MOST_OF_A_PAGE))
+_LIMIT = _asked("limit", "integer", "At most so many.", **between(1, MAX_PAGE_SIZE))
 
 _RETRY = (
     optional("states", "strings", "`rejected`, `cancelled`; both."),

@@ -29,7 +29,7 @@ _SCHEMAS: dict[Kind, Schema] = {
 @dataclass(frozen=True, slots=True)
 class Field:
     """A parameter, or a member of an answer. ``inside`` are all the members of an object,
-    or of every object in a list, ``limits`` more of its JSON schema (``minimum``, ...)."""
+    or of every object in a list, ``picture_limits`` more of its JSON schema (``minimum``, ...)."""
 
     name: str
     kind: Kind = "string"

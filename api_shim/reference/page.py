@@ -10,11 +10,11 @@ from html import escape
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from api_shim.exchange import problem, response
-from api_shim.intents import Reply
+from api_shim.asgi import problem, to_response
 from api_shim.reference.answers import good_answer
 from api_shim.reference.model import Schema
 from api_shim.reference.openapi import Described, describe
+from api_shim.requests import Reply
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
 code{background:#eee;color:#111;padding:0 .3em}td,th{text-align:left;padding:.1em 1em .1em 0}
@@ -47,7 +47,7 @@ class Reference:
         if scope["method"] not in ("GET", "HEAD"):
             allow = {"Allow": "GET, HEAD"}
             reply = problem(405, "method_not_allowed", "The path takes GET.", allow)
-        await response(reply)(scope, receive, send)
+        await to_response(reply)(scope, receive, send)
 
 
 def references(dialects: Iterable[Described]) -> dict[str, Reference]:

@@ -9,11 +9,11 @@ import typer
 
 from api_shim.auth.sm2 import generate_key_pair, parse_public_key
 from infra.cli import limits
-from infra.cli.console import print_json, print_table, say
+from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import open_tenants
-from pipeline.config import load_settings
+from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
-from pipeline.gallery.tenants import Tenant, TenantStore
 
 app = typer.Typer(help="Applications and their credentials.", no_args_is_help=True)
 
@@ -142,16 +142,16 @@ def rotate(
     tenants = open_tenants(load_settings())
     tenant = tenants.by_name(name)
     if finish:
-        say(f"{retire_old(tenants, tenant)} old secrets of {name} are ended.")
+        print_notice(f"{retire_old(tenants, tenant)} old secrets of {name} are ended.")
         return
     hours = 0.0 if now else keep
     key = sm2_public_key if sm2 or sm2_public_key else _newest_sm2_key(tenants, tenant)
     _show(renew(tenants, tenant, hours * 3600, sm2=sm2, sm2_public_key=key), json)
     if hours:
-        say(f"The old secrets work for {hours:g} hours more; end that with: "
+        print_notice(f"The old secrets work for {hours:g} hours more; end that with: "
             f"faceline apps rotate {name} --finish")
     else:
-        say(f"The old secrets of {name} are ended.")
+        print_notice(f"The old secrets of {name} are ended.")
 
 
 @app.command()
@@ -162,7 +162,7 @@ def disable(
     """Refuse every call of an application; its data stays."""
     tenants = open_tenants(load_settings())
     tenants.set_disabled(tenants.by_name(name).id, not undo)
-    say(f"{name} is {'active again' if undo else 'disabled'}.")
+    print_notice(f"{name} is {'active again' if undo else 'disabled'}.")
 
 
 def issue(
@@ -173,7 +173,7 @@ def issue(
     private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
     signed = tenants.issue_signed(tenant.id, public)
     numbered = tenants.issue_apid(tenant.id)
-    linkface = tenants.issue_linkface(tenant.id)
+    linkface = tenants.issue_api_secret(tenant.id)
     return Issued(
         name=tenant.name,
         app_id=signed.app_id,
@@ -208,9 +208,9 @@ def renew(
     else:
         numbered = tenants.issue_apid(tenant.id)
     if "linkface" in newest:
-        linkface = tenants.rotate_linkface(tenant.id, newest["linkface"], keep_s)
+        linkface = tenants.rotate_api_secret(tenant.id, newest["linkface"], keep_s)
     else:
-        linkface = tenants.issue_linkface(tenant.id)
+        linkface = tenants.issue_api_secret(tenant.id)
     if "key" in newest:
         api_key = tenants.rotate_key(tenant.id, newest["key"], keep_s)
     else:
@@ -255,7 +255,7 @@ def _show(issued: Issued, json: bool) -> None:
         return
     for label, value in issued.rows():
         typer.echo(f"{label:<16} {value}")
-    say("Keep the secrets now: they are not shown again.")
+    print_notice("Keep the secrets now: they are not shown again.")
 
 
 # Last, as the help lists them.

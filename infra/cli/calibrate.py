@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.console import err, print_table, say
+from infra.cli.console import err, print_notice, print_table
 from infra.cli.progress import counting
-from pipeline import calibration
-from pipeline.calibrate import Progress, calibrate_folder, calibrate_pairs
-from pipeline.calibration import Calibration
-from pipeline.config import load_settings
+from pipeline.calibration import table as calibration
+from pipeline.calibration.measure import Progress, calibrate_folder, calibrate_pairs
+from pipeline.calibration.table import Calibration
+from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
@@ -56,12 +56,12 @@ def calibrate(
     with counting("pictures", err) as progress:
         table = _fit(folder, pairs, root, loaded, progress, aligned=aligned)
     if out is None:
-        written = calibration.save(table, settings.data_dir)
+        written = calibration.save_table(table, settings.data_dir)
     else:
         written = out
-        out.write_text(calibration.to_json(table), encoding="utf-8")
+        out.write_text(calibration.table_to_json(table), encoding="utf-8")
     _show(table)
-    say(f"Written to {written}. Workers read it when they start.")
+    print_notice(f"Written to {written}. Workers read it when they start.")
 
 
 def _fit(
@@ -75,7 +75,7 @@ def _fit(
 
 
 def _show(table: Calibration) -> None:
-    say(
+    print_notice(
         f"{table.pack}: {table.faces} faces, {table.impostor_pairs} pairs of different people; "
         f"counted down to a false-match rate of {table.measured_to:.0e}, a model of the tail below."
     )

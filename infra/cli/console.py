@@ -39,14 +39,14 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def say(text: str, style: str | None = None) -> None:
+def print_notice(text: str, style: str | None = None) -> None:
     """Lines for people, on stderr: stdout belongs to results. Never wrapped, so that
     they can be copied."""
-    text = "\n".join(map(plain, text.split("\n")))
+    text = "\n".join(map(printable, text.split("\n")))
     err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def tell(text: str) -> None:
+def print_line(text: str) -> None:
     """A line on stdout, of a command whose words are its result; never wrapped."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -58,17 +58,17 @@ def shortened(text: str, most: int = 48) -> str:
     return f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
 
 
-def at(moment: float | None) -> str:
+def local_time(moment: float | None) -> str:
     """Epoch seconds as local time; empty for None."""
     if moment is None:
         return ""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """``text`` without what a terminal would carry out: names come from strangers."""
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _escape(cell: object) -> str:
-    return plain(str(cell)).replace("[", r"\[")
+    return printable(str(cell)).replace("[", r"\[")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from infra.cli.console import say
-from infra.local.private import make_data_dir
-from pipeline.config import Settings, load_settings
+from infra.cli.console import print_notice
+from infra.local.private_files import make_data_dir
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError
-from pipeline.gallery.tenants import TenantStore
 from pipeline.media.open import open_media
-from pipeline.secrets import open_vault
 
 
 def init() -> None:
@@ -20,9 +20,9 @@ def init() -> None:
     settings = load_settings()
     engine = open_database(settings, migrate=True)
     engine.dispose()
-    say("The database has the tables that this version needs.")
+    print_notice("The database has the tables that this version needs.")
     prepare_media(settings)
-    say("The media store can be used.")
+    print_notice("The media store can be used.")
 
 
 def open_database(settings: Settings, *, migrate: bool = False) -> Engine:

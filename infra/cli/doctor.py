@@ -6,31 +6,35 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.checks import Check, Verdict, examine
-from infra.cli.console import out, print_json, say
-from pipeline.config import load_settings
+from infra.cli.checks import Check, CheckStatus, run_checks
+from infra.cli.console import out, print_json, print_notice
+from pipeline.config.settings import load_settings
 
-MARKS = {Verdict.GOOD: ("ok", "green"), Verdict.NOTE: ("--", "yellow"), Verdict.BAD: ("!!", "red")}
+MARKS = {
+    CheckStatus.GOOD: ("ok", "green"),
+    CheckStatus.NOTE: ("--", "yellow"),
+    CheckStatus.BAD: ("!!", "red"),
+}
 
 
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look at everything the service needs; exit code 1 when something is missing."""
-    checks = examine(load_settings())
-    bad = [check for check in checks if check.verdict is Verdict.BAD]
+    checks = run_checks(load_settings())
+    bad = [check for check in checks if check.status is CheckStatus.BAD]
     if json:
         print_json({"ok": not bad, "checks": [check.json() for check in checks]})
     else:
         for check in checks:
             _show(check)
-        say(f"\n{len(bad)} to mend." if bad else "\nNothing is missing.")
+        print_notice(f"\n{len(bad)} to mend." if bad else "\nNothing is missing.")
     if bad:
         raise typer.Exit(1)
 
 
 def _show(check: Check) -> None:
-    mark, style = MARKS[check.verdict]
+    mark, style = MARKS[check.status]
     line = f"{mark} {check.name:<13} {check.found}"
     out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
     if check.advice:

@@ -15,17 +15,17 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from infra.cli.console import print_json, print_table, say
+from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import open_database
-from pipeline.config import load_settings
+from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.data_keys import open_keys
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import FaceNotFound, InvalidParameter
-from pipeline.gallery.datakeys import open_keys
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import Collection, FaceRecord, StoredImage, box_json
-from pipeline.gallery.tenants import Tenant, TenantStore
 from pipeline.media.open import open_media
-from pipeline.secrets import open_vault
 
 app = typer.Typer(
     help="Galleries: how large they are, export, removal.", no_args_is_help=True
@@ -36,18 +36,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True, slots=True)
-class _Stores:
+class _GalleryStores:
     tenants: TenantStore
     galleries: GalleryStore
     faces: FaceStore
 
 
-def _open() -> _Stores:
+def _open() -> _GalleryStores:
     settings = load_settings()
     engine = open_database(settings)
     keys = open_keys(settings, engine)
     media = open_media(settings, keys)
-    return _Stores(
+    return _GalleryStores(
         TenantStore(engine, open_vault(settings)),
         GalleryStore(engine, media),
         FaceStore(engine, media, keys=keys),
@@ -81,7 +81,7 @@ def _counted(tenant: Tenant, galleries: GalleryStore) -> dict[str, Any]:
         "groups": there.collections,
         "bindings": there.bindings,
         "megabytes": round(there.bytes / 1e6, 1),
-        "changes": there.number,
+        "changes": there.last_change,
         "pack": there.model.pack if there.model else "",
     }
 
@@ -104,10 +104,10 @@ def export(
         for line in _lines(tenant, stores, embeddings):
             stream.write(jsonlib.dumps(line, ensure_ascii=False) + "\n")
             count += 1
-    say(f"{count} records of {name}.")
+    print_notice(f"{count} records of {name}.")
 
 
-def _lines(tenant: Tenant, stores: _Stores, embeddings: bool) -> Iterator[dict[str, Any]]:
+def _lines(tenant: Tenant, stores: _GalleryStores, embeddings: bool) -> Iterator[dict[str, Any]]:
     for face, groups in stores.galleries.export(tenant.id):
         line = _face_line(face, groups)
         if embeddings:
@@ -118,7 +118,7 @@ def _lines(tenant: Tenant, stores: _Stores, embeddings: bool) -> Iterator[dict[s
             line["pack"], line["model"] = model.pack, model.sha256
             line["embedding"] = base64.b64encode(vector.tobytes()).decode()
         yield line
-    for image in stores.galleries.bare_images(tenant.id):
+    for image in stores.galleries.faceless_images(tenant.id):
         yield _image_line(image)
 
 
@@ -174,8 +174,8 @@ def delete_tenant(
     tenant = stores.tenants.by_name(name)
     if not yes:
         there = stores.galleries.stats(tenant.id)
-        say(f"{name} has {there.faces} faces and {there.images} pictures.")
+        print_notice(f"{name} has {there.faces} faces and {there.images} pictures.")
         if typer.prompt("Type the application's name to delete it") != name:
             raise InvalidParameter("that is not its name; nothing was deleted")
     stores.galleries.delete_tenant(tenant.id)
-    say(f"{name} is deleted. Backups and an index process may hold it a while longer.")
+    print_notice(f"{name} is deleted. Backups and an index process may hold it a while longer.")

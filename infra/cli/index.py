@@ -8,19 +8,19 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Engine
 
-from infra.cli.console import at, print_json, print_table, say
+from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import open_database
-from pipeline.config import Settings, load_settings
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.datakeys import open_keys
+from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.config.settings import Settings, load_settings
+from pipeline.encryption.data_keys import open_keys
+from pipeline.encryption.vault import KeySource, open_vault
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.tenants import Tenant, TenantStore
 from pipeline.index.options import ViewOptions
-from pipeline.index.verify import Difference
-from pipeline.index.view import TenantView
+from pipeline.index.tenant_view import TenantView
+from pipeline.index.verify import IndexDifference
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
-from pipeline.secrets import KeySource, open_vault
 
 app = typer.Typer(help="Indexes: state, check, new snapshots.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ SHOWN = 5  # labels named of those that differ
 
 
 @dataclass(frozen=True, slots=True)
-class _Stores:
+class _IndexStores:
     settings: Settings
     engine: Engine
     media: MediaStore
@@ -47,17 +47,17 @@ class _Stores:
         return TenantView(tenant.id, ChangeLog(self.engine, self.keys), self.media, options)
 
 
-def _open() -> _Stores:
+def _open_stores() -> _IndexStores:
     settings = load_settings()
     engine = open_database(settings)
     keys = open_keys(settings, engine)
-    return _Stores(settings, engine, open_media(settings, keys), keys)
+    return _IndexStores(settings, engine, open_media(settings, keys), keys)
 
 
 @app.command()
 def status(name: Name = None, json: Json = False) -> None:
     """Galleries, their logs and their snapshots."""
-    stores = _open()
+    stores = _open_stores()
     rows = [_state(tenant, stores) for tenant in stores.tenants(name)]
     if json:
         print_json(rows)
@@ -68,23 +68,23 @@ def status(name: Name = None, json: Json = False) -> None:
         (
             (
                 *("" if row[column] is None else row[column] for column in columns[:-1]),
-                at(row["written"]),
+                local_time(row["written"]),
             )
             for row in rows
         ),
     )
 
 
-def _state(tenant: Tenant, stores: _Stores) -> dict[str, Any]:
+def _state(tenant: Tenant, stores: _IndexStores) -> dict[str, Any]:
     stats = GalleryStore(stores.engine, stores.media).stats(tenant.id)
     newest = next(iter(ChangeLog(stores.engine).snapshots(tenant.id)), None)
     return {
         "app": tenant.name,
         "faces": stats.faces,
         "pack": stats.model.pack if stats.model else None,
-        "changes": stats.number,
+        "changes": stats.last_change,
         "snapshot": newest.number if newest else None,
-        "behind": stats.number - newest.number if newest else None,
+        "behind": stats.last_change - newest.number if newest else None,
         "engine": newest.engine if newest else None,
         "written": newest.created_at if newest else None,
     }
@@ -94,24 +94,24 @@ def _state(tenant: Tenant, stores: _Stores) -> dict[str, Any]:
 def verify(name: Name = None) -> None:
     """Read the newest snapshot and the log as an index process does, and compare with the
     database vector by vector. The exit code is 1 when they differ."""
-    stores = _open()
+    stores = _open_stores()
     wrong = False
     for tenant in stores.tenants(name):
         view = stores.view(tenant)
         view.open()
         found = view.verify()
         wrong |= bool(found)
-        say(f"{tenant.name}: {len(view)} vectors{_told(found)}.")
+        print_notice(f"{tenant.name}: {len(view)} vectors{_told(found)}.")
     if wrong:
-        say("To do: faceline index rebuild, then restart the index processes.")
+        print_notice("To do: faceline index rebuild, then restart the index processes.")
         raise typer.Exit(1)
 
 
-def _told(found: Difference) -> str:
+def _told(found: IndexDifference) -> str:
     if not found:
         return " are what the database holds"
     kinds = (
-        ("missing", found.missing), ("too many", found.surplus), ("altered", found.altered)
+        ("missing", found.missing), ("too many", found.extra), ("altered", found.altered)
     )
     return "".join(
         f"; {len(labels)} {what}, the first: {', '.join(map(str, labels[:SHOWN]))}"
@@ -124,12 +124,14 @@ def _told(found: Difference) -> str:
 def rebuild(name: Name = None) -> None:
     """Build indexes from the database and write them as snapshots, which index processes
     read at their next start."""
-    stores = _open()
+    stores = _open_stores()
     for tenant in stores.tenants(name):
         view = stores.view(tenant)
         number = view.rebuild()
         record = view.snapshot()
         if record is None:
-            say(f"{tenant.name}: nothing is enrolled.")
+            print_notice(f"{tenant.name}: nothing is enrolled.")
         else:
-            say(f"{tenant.name}: {record.count} vectors up to change {number} ({record.engine}).")
+            print_notice(
+                f"{tenant.name}: {record.count} vectors up to change {number} ({record.engine})."
+            )

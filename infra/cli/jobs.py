@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli.console import at, out, print_json, print_table, say
+from infra.cli.console import local_time, out, print_json, print_notice, print_table
 from infra.cli.database import open_database, open_tenants
-from pipeline.config import load_settings
+from pipeline.config.settings import load_settings
+from pipeline.encryption.data_keys import open_keys
 from pipeline.errors import JobNotFound
-from pipeline.gallery.datakeys import open_keys
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import JobStore
 
@@ -47,13 +47,13 @@ def list_jobs(
         (
             (
                 job.id, names.get(job.tenant_id, "?"), job.operation, _state(job), job.stage,
-                job.attempts, at(job.created_at), _took(job),
+                job.attempts, local_time(job.created_at), _took(job),
             )
             for job in found
         ),
     )
     counts = ", ".join(f"{count} {name}" for name, count in sorted(store.counts().items()))
-    say(f"In all: {counts or 'none'}.")
+    print_notice(f"In all: {counts or 'none'}.")
 
 
 @app.command()
@@ -79,8 +79,8 @@ def show(
             ("state", _state(job)),
             ("stage", job.stage),
             ("request id", job.request_id),
-            ("accepted", at(job.created_at)),
-            ("ended", at(job.finished_at)),
+            ("accepted", local_time(job.created_at)),
+            ("ended", local_time(job.finished_at)),
             ("tries", f"{job.attempts}, messages: {job.messages}"),
             ("worker", job.worker or ""),
             ("error", (job.error or {}).get("message", "")),
@@ -99,8 +99,8 @@ def retry(job_id: JobId) -> None:
 
     store = JobStore(open_database(load_settings()))
     job = find_job(store, job_id)
-    again = store.retry(job.id, PLANS[job.operation].first(job.params))
-    say(f"Job {again.id} is queued; the reconciler sends it within seconds.")
+    again = store.retry(job.id, PLANS[job.operation].first_stage(job.params))
+    print_notice(f"Job {again.id} is queued; the reconciler sends it within seconds.")
 
 
 def find_job(store: JobStore, beginning: str) -> Job:

@@ -12,24 +12,24 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from infra.cli.console import at, print_json, print_table, say
+from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import open_database
-from pipeline.config import load_settings
+from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import InvalidParameter
-from pipeline.gallery.tenants import Tenant, TenantStore
 from pipeline.metering.limits import (
-    EVERYTHING,
-    NOTHING,
-    WHOLE,
+    ALL_OPERATIONS,
+    ALLOW_ALL,
+    ALLOW_NONE,
     Limit,
     Limits,
     Permissions,
-    to_json,
+    limits_to_json,
 )
 from pipeline.metering.usage import UsageStore, day_of, month_of
 from pipeline.operations import RECORD_OPERATIONS
 from pipeline.plans import PLANS, Stage
-from pipeline.secrets import open_vault
 
 DAY_S = 24 * 3600.0
 NONE = "none"
@@ -50,22 +50,22 @@ Credential = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class _Stores:
+class _LimitStores:
     tenants: TenantStore
     usage: UsageStore
 
 
-def _open() -> _Stores:
+def _open() -> _LimitStores:
     settings = load_settings()
     engine = open_database(settings)
-    return _Stores(TenantStore(engine, open_vault(settings)), UsageStore(engine))
+    return _LimitStores(TenantStore(engine, open_vault(settings)), UsageStore(engine))
 
 
 def limits(
     name: Name,
     operation: Annotated[
         str, typer.Option(help="The operation to limit; without one: all of them together.")
-    ] = WHOLE,
+    ] = ALL_OPERATIONS,
     per_second: Annotated[
         str | None, typer.Option(help="Requests a second on average, or `none`.")
     ] = None,
@@ -92,10 +92,10 @@ def limits(
     }
     given = {field: value for field, value in changed.items() if value is not _KEEP}
     if given:
-        _check(operation, WHOLE)
+        _check(operation, ALL_OPERATIONS)
         limit = msgspec.structs.replace(tenant.limits.get(operation, Limit()), **given)
         stores.tenants.set_limits(tenant.id, {**tenant.limits, operation: limit})
-        say(f"The limits of {name} are changed.")
+        print_notice(f"The limits of {name} are changed.")
     _show(stores, stores.tenants.by_name(name), json)
 
 
@@ -114,7 +114,7 @@ def allow(
     credential: Credential = None,
 ) -> None:
     """Open operations to an application."""
-    _permit(name, chosen, everything, credential, Permissions.allow, EVERYTHING)
+    _permit(name, chosen, everything, credential, Permissions.allow, ALLOW_ALL)
 
 
 def deny(
@@ -123,7 +123,7 @@ def deny(
     credential: Credential = None,
 ) -> None:
     """Close operations to an application."""
-    _permit(name, chosen, everything, credential, Permissions.deny, NOTHING)
+    _permit(name, chosen, everything, credential, Permissions.deny, ALLOW_NONE)
 
 
 def expire(
@@ -146,8 +146,8 @@ def expire(
     ]
     for public_id in ids:
         stores.tenants.expire(tenant.id, public_id, until)
-    say(f"{len(ids)} credentials of {name} " + (
-        "do not expire." if until is None else f"expire at {at(until)}."
+    print_notice(f"{len(ids)} credentials of {name} " + (
+        "do not expire." if until is None else f"expire at {local_time(until)}."
     ))
 
 
@@ -167,7 +167,7 @@ def _permit(
         stores.tenants.set_permissions(tenant.id, then)
     else:
         stores.tenants.restrict(tenant.id, credential, then)
-    say(f"{credential or name} may use {_words(then)}.")
+    print_notice(f"{credential or name} may use {_words(then)}.")
 
 
 def _permissions(
@@ -176,18 +176,18 @@ def _permissions(
     """Those of the tenant, or of one of its credentials; an unknown one has none that
     could be changed."""
     if credential is None:
-        return tenant.permissions[0] if tenant.permissions else EVERYTHING
+        return tenant.permissions[0] if tenant.permissions else ALLOW_ALL
     found = {entry.public_id: entry.permissions for entry in tenants.credentials(tenant.id)}
-    return found.get(credential, EVERYTHING)
+    return found.get(credential, ALLOW_ALL)
 
 
-def _show(stores: _Stores, tenant: Tenant, json: bool) -> None:
+def _show(stores: _LimitStores, tenant: Tenant, json: bool) -> None:
     kept = _permissions(stores.tenants, tenant, None)
     if json:
         print_json(
             {
                 "name": tenant.name, "disabled": tenant.disabled,
-                "limits": to_json(tenant.limits), "operations": msgspec.to_builtins(kept),
+                "limits": limits_to_json(tenant.limits), "operations": msgspec.to_builtins(kept),
                 "credentials": _credentials(stores.tenants, tenant),
             }
         )
@@ -196,11 +196,13 @@ def _show(stores: _Stores, tenant: Tenant, json: bool) -> None:
         ("operation", "per second", "burst", "daily", "used today", "monthly", "used this month"),
         _rows(stores.usage, tenant.id, tenant.limits),
     )
-    say(f"{tenant.name} may use {_words(kept)}.")
+    print_notice(f"{tenant.name} may use {_words(kept)}.")
     for entry in stores.tenants.credentials(tenant.id):
-        if entry.permissions != EVERYTHING or entry.expires_at is not None:
-            ends = f"; it expires at {at(entry.expires_at)}" if entry.expires_at else ""
-            say(f"{entry.kind} {entry.public_id} may use {_words(entry.permissions)}{ends}.")
+        if entry.permissions != ALLOW_ALL or entry.expires_at is not None:
+            ends = f"; it expires at {local_time(entry.expires_at)}" if entry.expires_at else ""
+            print_notice(
+                f"{entry.kind} {entry.public_id} may use {_words(entry.permissions)}{ends}."
+            )
 
 
 def _credentials(tenants: TenantStore, tenant: Tenant) -> list[dict[str, Any]]:
@@ -217,17 +219,17 @@ def _rows(usage: UsageStore, tenant_id: int, chosen: Limits) -> list[list[object
     day = day_of(time.time())
     used: dict[tuple[str, str], int] = {}
     for row in usage.report([day, month_of(day)], tenant_id):
-        for operation in (row.operation, WHOLE):
+        for operation in (row.operation, ALL_OPERATIONS):
             key = (row.period, operation)
             used[key] = used.get(key, 0) + row.counts.charged
     return [
         [
-            "all together" if name == WHOLE else name, _cell(limit.per_second),
-            "" if limit.per_second is None else limit.at_once,
+            "all together" if name == ALL_OPERATIONS else name, _cell(limit.per_second),
+            "" if limit.per_second is None else limit.effective_burst,
             _cell(limit.daily), used.get((day, name), 0),
             _cell(limit.monthly), used.get((month_of(day), name), 0),
         ]
-        for name in sorted({WHOLE, *chosen}) for limit in [chosen.get(name, Limit())]
+        for name in sorted({ALL_OPERATIONS, *chosen}) for limit in [chosen.get(name, Limit())]
     ]
 
 

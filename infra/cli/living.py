@@ -8,22 +8,22 @@ from typing import Annotated
 import cv2
 import typer
 
-from infra.cli.console import print_json, say, tell
+from infra.cli.console import print_json, print_line, print_notice
 from infra.cli.living_plot import draw
 from infra.cli.reports import check_place
-from pipeline import calibration
-from pipeline.config import Settings, load_settings
+from pipeline.calibration import table as calibration
+from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import InvalidParameter, ManyFaces, NoFace, Uncalibrated
 from pipeline.execution.living import verdict_json
-from pipeline.living.judging import Judge
-from pipeline.living.observing import Models, Watcher
+from pipeline.living.decision import DecisionPolicy
 from pipeline.living.options import LivingOptions
-from pipeline.living.verdict import Action, Verdict
-from pipeline.media.header import PictureLimits
+from pipeline.living.tracking import FaceTracker, LivenessModels
+from pipeline.living.verdict import LivenessAction, LivenessVerdict
+from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions import registry
-from pipeline.sessions.abilities import least_rate
 from pipeline.sessions.base import Pack
+from pipeline.sessions.capabilities import min_frame_rate
 from pipeline.stages import clip as clip_stage
 from pipeline.stages.align import align_faces
 from pipeline.stages.decode import decode
@@ -31,10 +31,10 @@ from pipeline.stages.detect import detect
 from pipeline.types import Embedding, Picture
 
 
-def _action(text: str) -> Action:
+def _action(text: str) -> LivenessAction:
     """Its name or its number."""
-    named = {str(int(action)): action for action in Action}
-    named |= {action.name.lower(): action for action in Action}
+    named = {str(int(action)): action for action in LivenessAction}
+    named |= {action.name.lower(): action for action in LivenessAction}
     if text.lower() not in named:
         raise typer.BadParameter(
             f"{text!r} is none of: {', '.join(named)}", param_hint="'--action'"
@@ -75,7 +75,7 @@ def living(
         return
     _tell(verdict)
     if plot is not None:
-        say(f"The drawing is in {plot}.")
+        print_notice(f"The drawing is in {plot}.")
 
 
 def _write(plot: Path, drawing: Picture) -> None:
@@ -89,24 +89,26 @@ def _write(plot: Path, drawing: Picture) -> None:
 
 
 def _judge(
-    settings: Settings, pack: Pack, clip: Path, face: Path | None, action: Action,
+    settings: Settings, pack: Pack, clip: Path, face: Path | None, action: LivenessAction,
     threshold: float,
-) -> Verdict:
+) -> LivenessVerdict:
     info = pack.info
-    table = calibration.load(info.name, settings.data_dir, info.recognition_model)
+    table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
     if table is None:
         raise Uncalibrated
     options = LivingOptions.from_settings(settings)
     enrolled = None if face is None else _embedding(settings, pack, face)
-    watcher = Watcher(Models.of(pack))
-    sandbox = open_sandbox(settings, (clip_stage.WORK,))
+    watcher = FaceTracker(LivenessModels.from_pack(pack))
+    sandbox = open_sandbox(settings, (clip_stage.DECODE_FUNCTION,))
     try:
-        frames = clip_stage.read_clip(clip.read_bytes(), options.limits(least_rate(info)), sandbox)
-        seen = list(watcher.watch(frames))
+        frames = clip_stage.read_clip(
+            clip.read_bytes(), options.limits(min_frame_rate(info)), sandbox
+        )
+        seen = list(watcher.track(frames))
     finally:
         if sandbox is not None:
             sandbox.close()
-    judge = Judge(table.distance, passive_at_least=options.passive_at_least)
+    judge = DecisionPolicy(table.distance, passive_at_least=options.passive_at_least)
     return judge.decide(seen, action, enrolled, threshold)
 
 
@@ -121,16 +123,16 @@ def _embedding(settings: Settings, pack: Pack, photo: Path) -> Embedding:
     return vector
 
 
-def _tell(verdict: Verdict) -> None:
+def _tell(verdict: LivenessVerdict) -> None:
     reasons = f": {', '.join(verdict.reasons)}" if verdict.reasons else ""
-    tell(f"real: {'yes' if verdict.real else 'no'}{reasons}")
+    print_line(f"real: {'yes' if verdict.real else 'no'}{reasons}")
     if verdict.match is not None:
-        tell(f"match: {'yes' if verdict.match else 'no'}")
+        print_line(f"match: {'yes' if verdict.match else 'no'}")
     passive = "not scored" if verdict.passive is None else f"{100 * verdict.passive:.0f} of 100"
-    tell(f"passive: {passive}; {len(verdict.timeline)} frames analysed")
+    print_line(f"passive: {passive}; {len(verdict.timeline)} frames analysed")
     for one in verdict.happenings:
         counted = "" if one.counted else " (not counted)"
-        tell(
+        print_line(
             f"{one.action.name.lower()} in frames {one.start} to {one.end}, furthest in "
             f"{one.peak}{counted}"
         )

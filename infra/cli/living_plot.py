@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from pipeline.living.verdict import Action, Moment, Verdict
+from pipeline.living.verdict import LivenessAction, LivenessVerdict, TimelineFrame
 from pipeline.types import Picture
 
 WIDTH, PANEL, LEFT, TOP, FOOT = 1100, 150, 150, 46, 30
@@ -16,7 +16,7 @@ WIDTH, PANEL, LEFT, TOP, FOOT = 1100, 150, 150, 46, 30
 _WHITE, _BLACK, _GREY = (255, 255, 255), (40, 40, 40), (205, 205, 205)
 _BLUE, _RED, _GREEN, _SHADE = (190, 110, 30), (40, 40, 210), (60, 150, 40), (222, 240, 250)
 
-Value = Callable[[Moment], float | None]
+Value = Callable[[TimelineFrame], float | None]
 
 # Name, greatest value, and what is drawn in which colour.
 _PANELS: tuple[tuple[str, float, tuple[tuple[Value, tuple[int, int, int]], ...]], ...] = (
@@ -33,7 +33,7 @@ _PANELS: tuple[tuple[str, float, tuple[tuple[Value, tuple[int, int, int]], ...]]
 _SECOND_LINES = {"distance: same,": "enrolled (red)", "lids": "left, right (red)"}
 
 
-def draw(verdict: Verdict) -> Picture:
+def draw(verdict: LivenessVerdict) -> Picture:
     """The timeline, BGR: a panel for each measure; what counts as the action is shaded."""
     height = TOP + PANEL * len(_PANELS) + FOOT
     page = np.full((height, WIDTH, 3), _WHITE, np.uint8)
@@ -55,18 +55,18 @@ def draw(verdict: Verdict) -> Picture:
     return page
 
 
-def _length(timeline: Sequence[Moment]) -> float:
+def _length(timeline: Sequence[TimelineFrame]) -> float:
     return max(timeline[-1].time, 1e-3) if timeline else 1e-3
 
 
-def _across(timeline: Sequence[Moment], seconds: float) -> int:
+def _across(timeline: Sequence[TimelineFrame], seconds: float) -> int:
     return LEFT + round((WIDTH - 10 - LEFT) * seconds / _length(timeline))
 
 
-def _shade(page: Picture, verdict: Verdict, height: int) -> None:
+def _shade(page: Picture, verdict: LivenessVerdict, height: int) -> None:
     times = {one.index: one.time for one in verdict.timeline}
     for happening in verdict.happenings:
-        if happening.counted and happening.action is Action(verdict.action):
+        if happening.counted and happening.action is LivenessAction(verdict.action):
             left, right = (
                 _across(verdict.timeline, times[frame])
                 for frame in (happening.start, happening.end)
@@ -75,7 +75,7 @@ def _shade(page: Picture, verdict: Verdict, height: int) -> None:
 
 
 def _curve(
-    page: Picture, timeline: Sequence[Moment], value: Value, panel: tuple[int, float],
+    page: Picture, timeline: Sequence[TimelineFrame], value: Value, panel: tuple[int, float],
     colour: tuple[int, int, int],
 ) -> None:
     top, most = panel

@@ -13,8 +13,8 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-import workers.one_thread  # noqa: F401  # first: see there
-from infra.cli.console import say
+import workers.single_threaded_blas  # noqa: F401  # first: see there
+from infra.cli.console import print_notice
 from pipeline import errors
 from pipeline.errors import FaceError
 
@@ -27,13 +27,13 @@ COMMANDS = {
     "init": ("database", "init"),
     "doctor": ("doctor", "doctor"),
     "call": ("call", "call"),
-    "enroll": ("enroll", "enroll"),
+    "enroll": ("enroll.command", "enroll"),
     "calibrate": ("calibrate", "calibrate"),
     "living": ("living", "living"),
     "settings": ("settings", "settings"),
     "usage": ("usage", "usage"),
     "apps": ("apps", "app"),
-    "batches": ("batches", "app"),
+    "batches": ("batches.commands", "app"),
     "gallery": ("gallery", "app"),
     "index": ("index", "app"),
     "jobs": ("jobs", "app"),
@@ -119,7 +119,7 @@ def main() -> None:
     try:
         app()
     except FaceError as error:
-        say(f"faceline: {explain(error)}", style="red")
+        print_notice(f"faceline: {explain(error)}", style="red")
         wrong = isinstance(error, errors.ConfigurationError | errors.BadInput)
         sys.exit(2 if wrong else 1)
     except KeyboardInterrupt:
@@ -131,7 +131,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
-        say(f"faceline: {error.strerror}: what it says cannot be written.", style="red")
+        print_notice(f"faceline: {error.strerror}: what it says cannot be written.", style="red")
         _drop_output()
         sys.exit(1)
 

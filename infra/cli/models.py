@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.console import err, print_json, print_table, say
+from infra.cli.console import err, print_json, print_notice, print_table
 from infra.cli.progress import files
-from pipeline.config import load_settings
+from pipeline.config.settings import load_settings
 from pipeline.errors import PackMissing
 from pipeline.sessions import registry
 from pipeline.sessions.base import PackInfo
-from pipeline.sessions.catalogue import INSIGHTFACE, licence_sentence
+from pipeline.sessions.catalogue import INSIGHTFACE, licence_notice
 from pipeline.sessions.checksums import verify as verify_pack
 from pipeline.sessions.pull import pull
 
@@ -45,10 +45,10 @@ def list_packs(
         ),
     )
     for info in found:
-        say(f"{info.name}: {licence_sentence(info)}")
+        print_notice(f"{info.name}: {licence_notice(info)}")
     absent = [name for name in INSIGHTFACE if name not in {info.name for info in found}]
     if absent:
-        say(f"Can be fetched with `faceline models pull`: {', '.join(absent)}.")
+        print_notice(f"Can be fetched with `faceline models pull`: {', '.join(absent)}.")
 
 
 @app.command("pull")
@@ -60,11 +60,11 @@ def pull_pack(
 ) -> None:
     """Fetch an InsightFace pack; a broken download goes on where it broke off."""
     settings = load_settings()
-    directory = to or registry.places(settings)[0]
+    directory = to or registry.search_paths(settings)[0]
     with files(err) as progress:
         info = pull(name, directory, url=settings.models_url, progress=progress)
-    say(f"{info.name} is in {info.path}; every file has the SHA-256 that it must have.")
-    say(licence_sentence(info))
+    print_notice(f"{info.name} is in {info.path}; every file has the SHA-256 that it must have.")
+    print_notice(licence_notice(info))
 
 
 @app.command()
@@ -75,7 +75,7 @@ def verify(
     settings = load_settings()
     found = [info for info in registry.available(settings) if name in (None, info.name)]
     if not found:
-        places = ", ".join(str(place) for place in registry.places(settings))
+        places = ", ".join(str(place) for place in registry.search_paths(settings))
         raise PackMissing(
             f"no pack {name!r} in {places}; `faceline models list` shows the names"
             if name else f"no pack in {places}; run `faceline models pull buffalo_l`"
@@ -83,7 +83,7 @@ def verify(
     for info in found:
         with files(err) as progress:
             verify_pack(info, progress)
-        say(f"{info.name}: {len(info.files)} files are what the pack states.")
+        print_notice(f"{info.name}: {len(info.files)} files are what the pack states.")
 
 
 def pack_json(info: PackInfo) -> dict[str, object]:
@@ -94,5 +94,5 @@ def pack_json(info: PackInfo) -> dict[str, object]:
         "path": str(info.path),
         "tasks": sorted(info.tasks),
         "dimension": info.dimension,
-        "licence": licence_sentence(info),
+        "licence": licence_notice(info),
     }

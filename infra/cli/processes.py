@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli.database import open_database
-from pipeline.config import Settings, load_settings
+from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import DatabaseUnavailable
 from workers.logs import setup_logging
 

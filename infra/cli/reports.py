@@ -20,31 +20,31 @@ Write = Callable[[Mapping[str, object]], None]
 
 
 @contextmanager
-def report(path: Path | None, columns: Sequence[str]) -> Iterator[Write]:
-    """A writer of rows into ``path``, by its ending ``.csv`` or ``.jsonl``; without a
+def open_report(path: Path | None, columns: Sequence[str]) -> Iterator[Write]:
+    """A writer of rows into ``motion``, by its ending ``.csv`` or ``.jsonl``; without a
     path, one that does nothing. There is all of the report then, or what was there before.
-    Raises ``InvalidParameter``, ``NotWritten``."""
+    Raises ``InvalidParameter``, ``ReportNotWritten``."""
     if path is None:
         yield lambda _: None
         return
     make = writer_for(path)
-    descriptor, part = _begun(path)
+    descriptor, part = _new_file(path)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
             yield make(stream, columns)
         part.replace(path)
     except OSError as error:
-        raise NotWritten(f"{path} cannot be written: {error.strerror}") from error
+        raise ReportNotWritten(f"{path} cannot be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
 
 
-class NotWritten(FaceError):
+class ReportNotWritten(FaceError):
     """The file cannot be written."""
 
 
-def _begun(path: Path) -> tuple[int, Path]:
-    """A new file beside ``path``, open, for nobody else's eyes: names. Raises
+def _new_file(path: Path) -> tuple[int, Path]:
+    """A new file beside ``motion``, open, for nobody else's eyes: names. Raises
     ``InvalidParameter``."""
     try:
         descriptor, part = tempfile.mkstemp(
@@ -59,7 +59,7 @@ def check_target(path: Path) -> None:
     """Whether a report can be written there later. Raises ``InvalidParameter``."""
     writer_for(path)
     check_place(path)
-    descriptor, part = _begun(path)
+    descriptor, part = _new_file(path)
     os.close(descriptor)
     part.unlink()
 
@@ -88,7 +88,7 @@ def csv_writer(stream: TextIO, columns: Sequence[str]) -> Write:
     """Writes the header now, a line a row then."""
     writer = csv.writer(stream)
     writer.writerow(columns)
-    return lambda row: writer.writerow(cell(row[column]) for column in columns)
+    return lambda row: writer.writerow(spreadsheet_safe(row[column]) for column in columns)
 
 
 def json_writer(stream: TextIO, columns: Sequence[str]) -> Write:
@@ -101,7 +101,7 @@ def json_writer(stream: TextIO, columns: Sequence[str]) -> Write:
     return write
 
 
-def cell(value: object) -> object:
+def spreadsheet_safe(value: object) -> object:
     """``value``, when it is text that a spreadsheet would carry out, behind an apostrophe."""
     if isinstance(value, str) and value.startswith(FORMULA):
         return f"'{value}"

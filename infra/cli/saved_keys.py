@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.console import say
+from infra.cli.console import print_notice
 from infra.cli.database import open_database
-from pipeline.config import load_settings
+from pipeline.config.settings import load_settings
 from pipeline.database.engine import open_engine
+from pipeline.encryption.data_keys import SavedKey, remove_keys, restore_keys, saved_keys
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import InvalidParameter
-from pipeline.gallery.datakeys import SavedKey, restore_keys, saved_keys, strip_keys
-from pipeline.secrets import open_vault
 
 File = Annotated[Path, typer.Argument(help="The file of keys.")]
 
@@ -43,7 +43,7 @@ def save(file: File) -> None:
         fresh.replace(file)
     except OSError as error:
         raise InvalidParameter(f"{file} cannot be written: {error.strerror}") from error
-    say(f"{len(kept)} keys are saved.")
+    print_notice(f"{len(kept)} keys are saved.")
 
 
 def load(file: File) -> None:
@@ -57,7 +57,7 @@ def load(file: File) -> None:
         raise InvalidParameter(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidParameter(f"{file} is no file of keys") from error
-    say(f"{restore_keys(engine, open_vault(settings), saved)} keys are put back.")
+    print_notice(f"{restore_keys(engine, open_vault(settings), saved)} keys are put back.")
 
 
 def _read(line: str) -> SavedKey:
@@ -80,6 +80,6 @@ def strip(
         raise InvalidParameter("that is the database itself: give a copy of it")
     engine = open_engine(url)
     try:
-        say(f"{strip_keys(engine)} keys are taken out of {copy}.")
+        print_notice(f"{remove_keys(engine)} keys are taken out of {copy}.")
     finally:
         engine.dispose()

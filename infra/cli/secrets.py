@@ -13,25 +13,25 @@ import typer
 from sqlalchemy import Engine
 
 from infra.cli import saved_keys
-from infra.cli.console import print_json, print_table, say
+from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import open_database
-from pipeline.config import Settings, load_settings
-from pipeline.conversion import Conversion, Converted
-from pipeline.errors import InvalidParameter
-from pipeline.gallery.datakeys import (
-    KNOWN_S,
-    begin_conversion,
+from pipeline.accounts.key_fingerprints import KeyFingerprints
+from pipeline.accounts.rewrap import count_by_key, rewrap_all
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import Settings, load_settings
+from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
+from pipeline.encryption.data_keys import (
+    CACHE_S,
+    begin_encrypting,
     destroy_key,
-    end_conversion,
+    finish_encrypting,
+    key_states,
     open_keys,
-    states,
 )
-from pipeline.gallery.pepper import Pepper
-from pipeline.gallery.reseal import reseal, sealed_under
-from pipeline.gallery.tenants import TenantStore
-from pipeline.keyring import KEY_BYTES, KeyFile, decoded, encoded, open_keyring
+from pipeline.encryption.keyring import KEY_BYTES, KeyFile, decode_key, encode_key, open_keyring
+from pipeline.encryption.vault import UNMARKED, Vault
+from pipeline.errors import InvalidParameter
 from pipeline.media.open import open_media
-from pipeline.secrets import UNMARKED, Vault
 
 app = typer.Typer(help="The master key, and encryption at rest.", no_args_is_help=True)
 app.command("save-keys")(saved_keys.save)
@@ -48,7 +48,7 @@ MOST_RUNS = 20
 @app.command("new-key")
 def new_key() -> None:
     """Print a fresh master key, for `FACELINE_MASTER_KEY` or a key file."""
-    typer.echo(encoded(os.urandom(KEY_BYTES)))
+    typer.echo(encode_key(os.urandom(KEY_BYTES)))
 
 
 @app.command()
@@ -58,11 +58,11 @@ def status(json: Json = False) -> None:
     settings = load_settings()
     engine = open_database(settings)
     vault = Vault(open_keyring(settings))
-    found, known = sealed_under(engine, vault), vault.ids()
+    found, known = count_by_key(engine, vault), vault.key_ids()
     names = {tenant.id: tenant.name for tenant in TenantStore(engine, vault).all()}
     encrypted = {
         names[tenant_id]: state.value
-        for tenant_id, state in states(engine).items() if tenant_id in names
+        for tenant_id, state in key_states(engine).items() if tenant_id in names
     }
     if json:
         print_json({"keys": known, "sealed": found, "encrypted": encrypted})
@@ -73,7 +73,7 @@ def status(json: Json = False) -> None:
          for key in _all_keys(found, known)),
     )
     for name, state in encrypted.items():
-        say(f"{name}: encryption at rest is {state}.")
+        print_notice(f"{name}: encryption at rest is {state}.")
 
 
 def _all_keys(found: dict[str, Counter[str]], known: list[str]) -> list[str]:
@@ -107,20 +107,23 @@ def rotate(
     ring = open_keyring(settings)
     vault = Vault(ring)
     # A pepper of before it was a value of its own hangs on the key that is replaced.
-    Pepper(engine, vault).make()
+    KeyFingerprints(engine, vault).make()
     if isinstance(ring, KeyFile):
-        if _left(engine, vault):
-            say("An earlier rotation was not ended: this ends it, and takes no new key.")
+        if _count_outdated(engine, vault):
+            print_notice("An earlier rotation was not ended: this ends it, and takes no new key.")
         else:
             ring.add(_new_key(key_file))
-    elif key_file is not None or len(vault.ids()) == 1:
+    elif key_file is not None or len(vault.key_ids()) == 1:
         raise InvalidParameter(
             "the master key is in the environment: give every process the new one as "
             "FACELINE_MASTER_KEY and this one in FACELINE_MASTER_KEYS_OLD, then repeat this"
         )
-    say(f"{_reseal_all(engine, vault)} values are sealed under the key {vault.ids()[0]} now.")
-    if len(vault.ids()) > 1:
-        say("The former key is kept, and opens backups of before; without these: "
+    print_notice(
+        f"{_rewrap_until_done(engine, vault)} values are now encrypted under the key "
+        f"{vault.key_ids()[0]}."
+    )
+    if len(vault.key_ids()) > 1:
+        print_notice("The former key is kept, and opens backups of before; without these: "
             "faceline secrets retire")
 
 
@@ -131,23 +134,23 @@ def _new_key(path: Path | None) -> bytes:
         text = sys.stdin.read() if str(path) == "-" else path.read_text()
     except OSError as error:
         raise InvalidParameter(f"{path} cannot be read: {error.strerror}") from error
-    return decoded(text.strip(), str(path))
+    return decode_key(text.strip(), str(path))
 
 
-def _reseal_all(engine: Engine, vault: Vault) -> int:
+def _rewrap_until_done(engine: Engine, vault: Vault) -> int:
     """Until nothing is left, as processes may have sealed meanwhile."""
-    done = reseal(engine, vault)
-    while more := reseal(engine, vault):
+    done = rewrap_all(engine, vault)
+    while more := rewrap_all(engine, vault):
         done += more
     return done
 
 
-def _left(engine: Engine, vault: Vault) -> int:
+def _count_outdated(engine: Engine, vault: Vault) -> int:
     """How many values are sealed under another key than the current one."""
-    current = vault.ids()[0]
+    current = vault.key_ids()[0]
     return sum(
         count
-        for counts in sealed_under(engine, vault).values()
+        for counts in count_by_key(engine, vault).values()
         for key, count in counts.items() if key not in (current, UNMARKED)
     )
 
@@ -162,10 +165,10 @@ def retire() -> None:
     if not isinstance(ring, KeyFile):
         raise InvalidParameter("the keys are in the environment: take them out there")
     vault = Vault(ring)
-    done = _reseal_all(engine, vault)
+    done = _rewrap_until_done(engine, vault)
     if done:
-        say(f"{done} values were sealed anew first.")
-    say(f"{ring.keep_current()} former keys are removed.")
+        print_notice(f"{done} values were sealed anew first.")
+    print_notice(f"{ring.remove_former()} former keys are removed.")
 
 
 @app.command("encrypt-tenant")
@@ -176,12 +179,12 @@ def encrypt_tenant(name: Name) -> None:
     engine = open_database(settings)
     vault = Vault(open_keyring(settings))
     tenant = TenantStore(engine, vault).by_name(name)
-    begin_conversion(engine, vault, tenant.id, time.time())
+    begin_encrypting(engine, vault, tenant.id, time.time())
     # Until every process knows of the key.
-    time.sleep(2 * KNOWN_S)
+    time.sleep(2 * CACHE_S)
     total: Counter[str] = Counter()
     for _ in range(MOST_RUNS):
-        done = _convert(settings, engine, tenant.id)
+        done = _encrypt_once(settings, engine, tenant.id)
         total.update(pictures=done.pictures, cutouts=done.cutouts, vectors=done.vectors,
                      results=done.results)
         total["used clips"] += done.clips
@@ -190,22 +193,24 @@ def encrypt_tenant(name: Name) -> None:
             break
     else:
         raise InvalidParameter("there is still something to encrypt: run it again")
-    end_conversion(engine, tenant.id)
-    say(", ".join(f"{count} {what}" for what, count in total.items()) + " are encrypted now.")
+    finish_encrypting(engine, tenant.id)
+    print_notice(
+        ", ".join(f"{count} {what}" for what, count in total.items()) + " are encrypted now."
+    )
     if done.uploads:
-        say(f"{done.uploads} uploads are not: they go with their jobs, or expire.")
+        print_notice(f"{done.uploads} uploads are not: they go with their jobs, or expire.")
     if done.missing:
-        say(f"{done.missing} objects are missing from the media store.", style="yellow")
+        print_notice(f"{done.missing} objects are missing from the media store.", style="yellow")
     if engine.dialect.name == "postgresql":
-        say("The tables hold what was replaced until they are rewritten: VACUUM FULL.")
+        print_notice("The tables hold what was replaced until they are rewritten: VACUUM FULL.")
 
 
-def _convert(settings: Settings, engine: Engine, tenant_id: int) -> Converted:
+def _encrypt_once(settings: Settings, engine: Engine, tenant_id: int) -> EncryptedCounts:
     tenant_keys = open_keys(settings, engine)
-    key = tenant_keys.of(tenant_id)
+    key = tenant_keys.data_key(tenant_id)
     if key is None:
         raise InvalidParameter("the application has no key")
-    return Conversion(engine, open_media(settings, tenant_keys), tenant_id, key).run()
+    return EncryptExisting(engine, open_media(settings, tenant_keys), tenant_id, key).run()
 
 
 @app.command("destroy-tenant-key")
@@ -224,5 +229,7 @@ def destroy_tenant_key(
         raise InvalidParameter(
             f"{name} is not encrypted at rest: use faceline gallery delete-tenant"
         )
-    say(f"The key of {name} is destroyed; running processes forget it within seconds. Backups "
-        "of the table data_keys still hold it.")
+    print_notice(
+        f"The key of {name} is destroyed; running processes forget it within seconds. Backups "
+        "of the table data_keys still hold it."
+    )

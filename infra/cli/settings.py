@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from infra.cli.console import print_json, print_table
-from pipeline.config import Settings, load_settings
+from pipeline.config.settings import Settings, load_settings
 
 HEAD = """\
 # Settings
@@ -34,7 +34,7 @@ def settings(
         typer.echo(settings_page(), nl=False)
         return
     now = load_settings()
-    values = {variable(name): shown(getattr(now, name)) for name in Settings.model_fields}
+    values = {variable(name): display_value(getattr(now, name)) for name in Settings.model_fields}
     if json:
         print_json(values)
         return
@@ -61,7 +61,7 @@ def variable(name: str) -> str:
     return f"FACELINE_{name.upper()}"
 
 
-def shown(value: object) -> str:
+def display_value(value: object) -> str:
     """A value as text; of a secret only whether there is one."""
     if isinstance(value, SecretStr):
         return "(set)" if value.get_secret_value() else ""

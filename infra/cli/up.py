@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.console import tell
-from infra.cli.stopping import Stop
+from infra.cli.console import print_line
+from infra.cli.stop_signals import StopRequest
 from infra.local.client import Credentials, FaceClient
 from infra.local.demo import DemoFailed, demo_credentials, demo_photo, run_demo
 from infra.local.stack import LocalStack
-from pipeline.config import Settings, load_settings
+from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import FaceError
 
 
@@ -32,25 +32,28 @@ def up(
     settings = load_settings()
     if port is not None:
         settings = settings.model_copy(update={"port": port})
-    stop = Stop()
+    stop = StopRequest()
     try:
-        with stop.installed(), LocalStack(settings, tell, stop.requested.is_set) as stack:
+        with (
+            stop.handle_signals(),
+            LocalStack(settings, print_line, stop.requested.is_set) as stack,
+        ):
             if not stop.requested.is_set():
                 _serve(stack, stop, demo=demo, once=once)
-            tell("\nStopping ...")
+            print_line("\nStopping ...")
     except FaceError:
         # What fails because it is being stopped is no error.
         if not stop.requested.is_set():
             raise
-    tell("Everything is stopped.")
+    print_line("Everything is stopped.")
     if once and stop.requested.is_set():
         raise typer.Exit(130)  # interrupted, as a shell says it
 
 
-def _serve(stack: LocalStack, stop: Stop, *, demo: bool, once: bool) -> None:
+def _serve(stack: LocalStack, stop: StopRequest, *, demo: bool, once: bool) -> None:
     """Watch over the stack; the demonstration runs beside that, as a client would."""
     if not demo:
-        tell(f"Serving at {stack.url} . Ctrl-C stops everything.")
+        print_line(f"Serving at {stack.url} . Ctrl-C stops everything.")
         stack.supervisor.watch(stop.requested.is_set)
         return
     show = _Demonstration(stack.settings, stack.url)
@@ -79,7 +82,7 @@ class _Demonstration(threading.Thread):
 
     def run(self) -> None:
         try:
-            run_demo(self._settings, self._client, tell)
+            run_demo(self._settings, self._client, print_line)
             self.complete = True
         except FaceError as error:
             self.error = error
@@ -87,7 +90,7 @@ class _Demonstration(threading.Thread):
 
 def _invite(stack: LocalStack, credentials: Credentials) -> None:
     photo = demo_photo()
-    tell(
+    print_line(
         f"\nServing at {stack.url}\n"
         f"  appId      {credentials.app_id}\n"
         f"  appSecret  {credentials.app_secret}\n"

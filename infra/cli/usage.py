@@ -10,11 +10,11 @@ import typer
 
 from infra.cli.console import print_json, print_table
 from infra.cli.database import open_database
-from pipeline.config import load_settings
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import InvalidParameter
-from pipeline.gallery.tenants import TenantStore
 from pipeline.metering.usage import Counts, UsageRow, UsageStore, day_of
-from pipeline.secrets import open_vault
 
 DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 MONTH = re.compile("[0-9]{4}-[0-9]{2}")

@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from api_shim.auth.signing import sha256_signature, string_to_sign
-from infra.local.private import write_private
+from infra.local.private_files import write_private
 from pipeline.errors import ConfigurationError, FaceError
 
 Envelope = dict[str, Any]
@@ -103,7 +103,7 @@ class FaceClient:
         return response
 
 
-def picture(path: Path) -> str:
+def base64_file(path: Path) -> str:
     """A file's bytes in Base64. Raises ``ConfigurationError`` when it cannot be read."""
     try:
         return base64.b64encode(path.read_bytes()).decode()

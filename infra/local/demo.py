@@ -16,15 +16,15 @@ from infra.local.client import (
     Credentials,
     Envelope,
     FaceClient,
+    base64_file,
     load_credentials,
-    picture,
     save_credentials,
 )
-from pipeline.config import Settings
+from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
-from pipeline.errors import FaceError, Refused, TenantNotFound
-from pipeline.gallery.tenants import Tenant, TenantStore
-from pipeline.secrets import open_vault
+from pipeline.encryption.vault import open_vault
+from pipeline.errors import FaceError, RequestRefused, TenantNotFound
 from pipeline.sessions import registry
 
 TENANT = "demo"
@@ -75,7 +75,7 @@ def run_demo(settings: Settings, client: FaceClient, say: Callable[[str], None])
     found boxes. Raises ``DemoFailed``."""
     photo = demo_photo()
     say(f"\nPOST {client.url}/face2/locate with {photo.name}, then GET /jobs/... until it is done")
-    located = client.call("locate", {"image": picture(photo), "max_face_num": MANY_FACES})
+    located = client.call("locate", {"image": base64_file(photo), "max_face_num": MANY_FACES})
     say(_pretty(located))
     if located.get("code") != 0:
         raise DemoFailed(f"locate answered code {located.get('code')}")
@@ -104,7 +104,7 @@ def _show_more(
     pack = registry.choose(settings)
     other = demo_photo("Tom_Hanks_54745.png")
     say("\nPOST /face2/verify: the largest face of the photo and another man's")
-    verified = client.call("verify", {"image1": picture(photo), "image2": picture(other)})
+    verified = client.call("verify", {"image1": base64_file(photo), "image2": base64_file(other)})
     say(_pretty(verified))
     if pack.dimension != 512:
         say(
@@ -113,7 +113,7 @@ def _show_more(
         )
         return
     say("\nPOST /face2/features")
-    features = client.call("features", {"image": picture(other)})
+    features = client.call("features", {"image": base64_file(other)})
     say(_pretty(_shortened(features)))
 
 
@@ -127,7 +127,7 @@ def _tenant(tenants: TenantStore, settings: Settings) -> Tenant:
 def _issue(tenants: TenantStore, tenant: Tenant) -> Credentials:
     signed = tenants.issue_signed(tenant.id)
     numbered = tenants.issue_apid(tenant.id)
-    linkface = tenants.issue_linkface(tenant.id)
+    linkface = tenants.issue_api_secret(tenant.id)
     return Credentials(
         signed.app_id, signed.app_secret, tenants.issue_key(tenant.id), numbered.apid,
         numbered.kvalue, linkface.api_id, linkface.api_secret,
@@ -139,8 +139,8 @@ def _live(tenants: TenantStore, kept: Credentials) -> bool:
     try:
         known = tenants.signed(kept.app_id) and tenants.by_key(kept.api_key)
         tenants.by_apid(kept.apid, kept.kvalue)
-        tenants.by_linkface(kept.api_id, kept.api_secret)
-    except (Refused, TenantNotFound):
+        tenants.by_api_secret(kept.api_id, kept.api_secret)
+    except (RequestRefused, TenantNotFound):
         return False
     return bool(known)
 

@@ -8,25 +8,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.stack import PROCESSES, LocalStack, Running, is_taken, running_stack
-from pipeline.config import Settings
+from infra.local.stack import PROCESSES, LocalStack, RunningStack, is_taken, running_stack
+from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, InvalidParameter
 from pipeline.plans import Stage
 
 POLL_S = 0.1
 
-PATIENCE_S = 60.0  # with a stack that starts or stops
+STACK_WAIT_S = 60.0  # with a stack that starts or stops
 
 # Seconds between two looks whether the stack that is used still runs.
-LOOK_S = 2.0
+STACK_CHECK_S = 2.0
 
 # What enrols whole sources needs: nobody asks anything of it meanwhile.
-BULK = {name: PROCESSES[name] for name in ("upkeep", "bulk")}
+BULK_PROCESSES = {name: PROCESSES[name] for name in ("upkeep", "bulk")}
 
 Until = Callable[[], bool]
 
 
-class StackGone(FaceError):
+class StackStopped(FaceError):
     """The stack that did the work was stopped; the same command goes on."""
 
 
@@ -42,7 +42,7 @@ class Deployment:
 
 
 @contextmanager
-def deployment(
+def open_deployment(
     settings: Settings, say: Callable[[str], None], stopping: Callable[[], bool], *,
     own: bool = True,
 ) -> Iterator[Deployment]:
@@ -55,7 +55,7 @@ def deployment(
     """
     running = _awaited(settings.data_dir, say, stopping)
     if running is not None:
-        found = reaching(settings, running.redis_url)
+        found = with_redis(settings, running.redis_url)
         yield Deployment(found, lambda until: _watch_stack(settings.data_dir, until), own=False)
     elif is_configured(settings):
         require_broker(settings)
@@ -66,16 +66,16 @@ def deployment(
             "one with `faceline up`"
         )
     else:
-        with LocalStack(settings, say, stopping, BULK) as stack:
-            found = reaching(settings, stack.redis_url)
+        with LocalStack(settings, say, stopping, BULK_PROCESSES) as stack:
+            found = with_redis(settings, stack.redis_url)
             yield Deployment(found, stack.supervisor.watch, own=True)
 
 
 def _awaited(
     data_dir: Path, say: Callable[[str], None], stopping: Callable[[], bool]
-) -> Running | None:
+) -> RunningStack | None:
     """The stack that runs here, once one that starts or stops has done so."""
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + STACK_WAIT_S
     told = False
     while (running := running_stack(data_dir)) is None and is_taken(data_dir):
         if stopping() or time.monotonic() > until:
@@ -92,7 +92,7 @@ def is_configured(settings: Settings) -> bool:
     return bool(settings.database_url) or "broker_url" in settings.model_fields_set
 
 
-def reaching(settings: Settings, redis_url: str) -> Settings:
+def with_redis(settings: Settings, redis_url: str) -> Settings:
     """The settings with a stack's own Redis."""
     return settings.model_copy(update={"broker_url": redis_url, "redis_url": ""})
 
@@ -114,10 +114,10 @@ def _watch(until: Until) -> None:
 
 
 def _watch_stack(data_dir: Path, until: Until) -> None:
-    look_at = time.monotonic() + LOOK_S
+    look_at = time.monotonic() + STACK_CHECK_S
     while not until():
         if time.monotonic() > look_at:
             if running_stack(data_dir) is None:
-                raise StackGone
-            look_at = time.monotonic() + LOOK_S
+                raise StackStopped
+            look_at = time.monotonic() + STACK_CHECK_S
         time.sleep(POLL_S)

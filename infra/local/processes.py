@@ -19,14 +19,14 @@ HERE = Path(__file__).parent
 
 # Seconds before a dead process is started again: doubled at each death in a row.
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 15.0
+MAX_PAUSE_S = 15.0
 
 # A process that lived this long (seconds) was healthy: its next death is a first one.
 HEALTHY_S = 20.0
 
 # Deaths in a row by its own exit, not by a signal, after which a process that was never
 # healthy is held to be wrongly configured: starting it again would not help.
-TRIES = 4
+MAX_EARLY_DEATHS = 4
 
 # Bytes after which a log file is cut; one older part is kept.
 LOG_BYTES = 20_000_000
@@ -35,7 +35,7 @@ POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ManagedCommand:
     """A process to keep alive. ``grace_s`` is how long it may take to stop."""
 
     name: str
@@ -46,8 +46,8 @@ class Command:
 
 
 @dataclass(slots=True)
-class _Child:
-    command: Command
+class _ManagedProcess:
+    command: ManagedCommand
     process: subprocess.Popen[bytes]
     started: float
     deaths: int = 0
@@ -64,13 +64,13 @@ class Supervisor:
     """
 
     report: Callable[[str], None]
-    _children: dict[str, _Child] = field(default_factory=dict)
-    _guard: subprocess.Popen[bytes] | None = None
+    _children: dict[str, _ManagedProcess] = field(default_factory=dict)
+    _orphan_killer: subprocess.Popen[bytes] | None = None
 
-    def start(self, command: Command) -> None:
+    def start(self, command: ManagedCommand) -> None:
         """Start ``command`` and keep it alive from now on."""
         process = self._spawn(command)
-        self._children[command.name] = _Child(command, process, time.monotonic())
+        self._children[command.name] = _ManagedProcess(command, process, time.monotonic())
 
     def pid(self, name: str) -> int:
         return self._children[name].process.pid
@@ -91,12 +91,12 @@ class Supervisor:
         for child in reversed(self._children.values()):
             self._end(child)
         self._children.clear()
-        if self._guard is not None and self._guard.stdin is not None:
+        if self._orphan_killer is not None and self._orphan_killer.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._guard.stdin.close()
-            self._guard.wait()
+                self._orphan_killer.stdin.close()
+            self._orphan_killer.wait()
 
-    def _look_after(self, child: _Child) -> None:
+    def _look_after(self, child: _ManagedProcess) -> None:
         now = time.monotonic()
         if child.restart_at is not None:
             if now >= child.restart_at:
@@ -112,16 +112,16 @@ class Supervisor:
         healthy = now - child.started > HEALTHY_S
         child.proven |= healthy
         child.deaths = 1 if healthy else child.deaths + 1
-        if code >= 0 and child.deaths >= TRIES and not child.proven:
+        if code >= 0 and child.deaths >= MAX_EARLY_DEATHS and not child.proven:
             raise ConfigurationError(
                 f"{child.command.name} ended {child.deaths} times in a row; the last lines of "
-                f"{child.command.log}:\n{tail(child.command.log)}"
+                f"{child.command.log}:\n{log_tail(child.command.log)}"
             )
-        pause = min(FIRST_PAUSE_S * 2 ** (child.deaths - 1), LONGEST_PAUSE_S)
+        pause = min(FIRST_PAUSE_S * 2 ** (child.deaths - 1), MAX_PAUSE_S)
         child.restart_at = now + pause
         self.report(f"{child.command.name} {_end_of(code)}; it starts again in {pause:g} s")
 
-    def _end(self, child: _Child) -> None:
+    def _end(self, child: _ManagedProcess) -> None:
         process = child.process
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -137,10 +137,10 @@ class Supervisor:
             os.killpg(group, signal.SIGKILL)
         self._tell_guard(f"-{group}\n")
 
-    def _spawn(self, command: Command) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: ManagedCommand) -> subprocess.Popen[bytes]:
         # Before the process: if this one is killed in between, nobody knows of its group.
         self._open_guard()
-        leash = [sys.executable, "-I", "-S", str(HERE / "leash.py"), str(os.getpid())]
+        leash = [sys.executable, "-I", "-S", str(HERE / "die_with_parent.py"), str(os.getpid())]
         with command.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
                 [*leash, *command.argv],
@@ -156,25 +156,25 @@ class Supervisor:
     # -- the guard ----------------------------------------------------------------
 
     def _look_after_guard(self) -> None:
-        if self._guard is not None and self._guard.poll() is not None:
-            self._guard = None
+        if self._orphan_killer is not None and self._orphan_killer.poll() is not None:
+            self._orphan_killer = None
             for child in self._children.values():
                 self._tell_guard(f"+{child.process.pid}\n")
 
     def _open_guard(self) -> IO[bytes]:
         """What the guard reads; it is started when there is none."""
-        if self._guard is None:
+        if self._orphan_killer is None:
             # A session of its own: what is sent to the supervisor's group or terminal
             # must not reach it.
-            self._guard = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", str(HERE / "guard.py")],
+            self._orphan_killer = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-I", "-S", str(HERE / "orphan_killer.py")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        assert self._guard.stdin is not None
-        return self._guard.stdin
+        assert self._orphan_killer.stdin is not None
+        return self._orphan_killer.stdin
 
     def _tell_guard(self, line: str) -> None:
         guard = self._open_guard()
@@ -184,7 +184,7 @@ class Supervisor:
             guard.flush()
 
 
-def tail(log: Path, lines: int = 12) -> str:
+def log_tail(log: Path, lines: int = 12) -> str:
     """The last lines of a log file."""
     try:
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -15,8 +15,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from infra.local.private import write_private
-from infra.local.processes import tail
+from infra.local.private_files import write_private
+from infra.local.processes import log_tail
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 
 # Seconds within which redis-server answers; loading a large append-only file takes
@@ -95,7 +95,7 @@ def wait_for_redis(redis: LocalRedis, log: Path, alive: Callable[[], bool]) -> N
             else:
                 return
     raise BrokerUnavailable(
-        f"redis-server did not start; the end of its log:\n{tail(log)}\n"
+        f"redis-server did not start; the end of its log:\n{log_tail(log)}\n"
         f"Its directory, {redis.config.parent}, may be removed: no job is lost with it"
     )
 

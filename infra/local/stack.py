@@ -15,20 +15,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from infra.local.private import make_data_dir, write_private
-from infra.local.processes import Command, Supervisor, tail
+from infra.local.private_files import make_data_dir, write_private
+from infra.local.processes import ManagedCommand, Supervisor, log_tail
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError, FaceError
 from pipeline.fetching.open import open_fetcher
 from pipeline.plans import Stage
-from pipeline.secrets import open_vault
 from pipeline.sessions import registry
 
-LOCK = "stack.lock"
-STATE = "stack.json"
+LOCK_FILE = "stack.lock"
+STATE_FILE = "stack.json"
 
 # Seconds within which the shim answers after its start.
 START_S = 60.0
@@ -55,7 +55,7 @@ PROCESSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningStack:
     """A running stack, as others on this machine find it; ``url`` is empty where it has
     no shim."""
 
@@ -64,7 +64,7 @@ class Running:
     redis_url: str
 
 
-class NotStarted(FaceError):
+class StackNotStarted(FaceError):
     """The stack did not start."""
 
 
@@ -73,7 +73,7 @@ class LocalStack:
 
     ``say`` is told what happens, a sentence at a time; ``stopping`` says that the start
     is to be given up; ``processes`` are those of the stack's that are started, by name.
-    Entering raises ``ConfigurationError``, ``PackMissing``, ``NotStarted``; leaving stops
+    Entering raises ``ConfigurationError``, ``PackMissing``, ``StackNotStarted``; leaving stops
     every process. Without a shim ``url`` stays empty.
     """
 
@@ -125,7 +125,7 @@ class LocalStack:
                 if not self.settings.fetch_urls:
                     continue
                 argv += ["--concurrency", str(self.settings.fetch_concurrency)]
-            self.supervisor.start(Command(name, argv, env, self.log(name), GRACE_S[name]))
+            self.supervisor.start(ManagedCommand(name, argv, env, self.log(name), GRACE_S[name]))
         if self.url:
             self._wait_for_shim()
         self._write_state(redis)
@@ -150,7 +150,9 @@ class LocalStack:
     def _start_redis(self, redis: LocalRedis) -> None:
         log = self.log("redis")
         argv = [str(redis.program), str(redis.config)]
-        self.supervisor.start(Command("redis", argv, dict(os.environ), log, GRACE_S["redis"]))
+        self.supervisor.start(
+            ManagedCommand("redis", argv, dict(os.environ), log, GRACE_S["redis"])
+        )
         wait_for_redis(redis, log, lambda: not self._stopping())
 
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
@@ -169,37 +171,37 @@ class LocalStack:
         deadline = time.monotonic() + START_S
 
         def settled() -> bool:
-            return self._stopping() or time.monotonic() > deadline or answers(self.url)
+            return self._stopping() or time.monotonic() > deadline or shim_answers(self.url)
 
         self.supervisor.watch(settled)
-        if not self._stopping() and not answers(self.url):
+        if not self._stopping() and not shim_answers(self.url):
             log = self.log("shim")
-            raise NotStarted(f"The shim does not answer; the end of {log}:\n{tail(log)}")
+            raise StackNotStarted(f"The shim does not answer; the end of {log}:\n{log_tail(log)}")
 
     def _write_state(self, redis: LocalRedis) -> None:
         self.redis_url = redis.url
         state = {"pid": os.getpid(), "url": self.url, "redis_url": redis.url}
-        write_private(self._data / STATE, json.dumps(state))
+        write_private(self._data / STATE_FILE, json.dumps(state))
 
     def _close(self) -> None:
         self.supervisor.stop()
         if self._lock is not None:
-            (self._data / STATE).unlink(missing_ok=True)
+            (self._data / STATE_FILE).unlink(missing_ok=True)
             self._lock.close()
 
 
-def running_stack(data_dir: Path) -> Running | None:
+def running_stack(data_dir: Path) -> RunningStack | None:
     """The stack that runs on this data directory; None when none does (yet)."""
     if is_taken(data_dir):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return Running(**json.loads((data_dir / STATE).read_text()))
+            return RunningStack(**json.loads((data_dir / STATE_FILE).read_text()))
     return None
 
 
 def is_taken(data_dir: Path) -> bool:
     """Whether a stack runs, starts or stops on this data directory."""
     try:
-        with (data_dir / LOCK).open("r+") as lock:
+        with (data_dir / LOCK_FILE).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -214,7 +216,7 @@ def take_lock(data_dir: Path) -> IO[str]:
     Raises ``ConfigurationError`` when another process has it.
     """
     make_data_dir(data_dir)
-    lock = (data_dir / LOCK).open("a+")
+    lock = (data_dir / LOCK_FILE).open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -244,7 +246,7 @@ def require_free(host: str, port: int) -> None:
             ) from error
 
 
-def answers(url: str) -> bool:
+def shim_answers(url: str) -> bool:
     """Whether a shim answers at ``url``."""
     import requests  # for who looks after a stack: an enrolment need not wait for it
 

@@ -5,7 +5,7 @@
        |   cancelled, failed |                     |        |------> rejected
        +-------- retry ------+                     +-retry--+------> cancelled
 
-``reading``: somebody reads the source, or is to; ``working``: all of it is read and items
+``current_name``: somebody reads the source, or is to; ``working``: all of it is read and items
 wait; ``done``: none does; ``failed``: the source could not be read for so long that it is
 tried no more. Whoever runs the same command again reads a batch that is done
 once more, for what is new in its source.
@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
-from pipeline.operations import Parameters
-from pipeline.secrets import digest
+from pipeline.encryption.vault import digest
+from pipeline.operations import Params
 from pipeline.sources.base import About
 from pipeline.sources.names import Layout
-
-JsonObject = dict[str, Any]
+from pipeline.types import JsonObject
 
 OPERATION = "bulk"
 """Of the jobs that enrol chunks of a batch. ``params``: ``{"batch": id, "items":
@@ -31,7 +30,7 @@ OPERATION = "bulk"
 SAME_PICTURE = "same_picture"
 """The reason of a duplicate: its bytes are enrolled, or were met before."""
 
-GONE = "gone"
+NOT_IN_SOURCE = "gone"
 """The reason of an item that was to be read again and is not in the source any more."""
 
 
@@ -62,14 +61,14 @@ OUTCOMES = (
 )
 
 
-class Options(Parameters, frozen=True, kw_only=True):
+class BatchOptions(Params, frozen=True, kw_only=True):
     """How a source is read and what is enrolled of it.
 
-    ``collection``: the key of the group of items for which the source names none; empty:
+    ``collection_from_row``: the key of the group of items for which the source names none; empty:
     in none. ``faces`` of each picture: the ``largest``, the only ``one`` (else the item is
-    rejected), ``all``. ``gate``: each must pass the quality limits. ``refuse_doubles``: a
+    rejected), ``all``. ``admission``: each must pass the quality limits. ``refuse_doubles``: a
     person who is there under another name is refused. ``layout``, ``anywhere``,
-    ``encoding``, ``bucket``: as ``sources.open``. ``unattended``: the service reads the
+    ``encoding``, ``bucket``: as ``sources.open``. ``due_sources``: the service reads the
     source itself.
     """
 
@@ -84,10 +83,10 @@ class Options(Parameters, frozen=True, kw_only=True):
     unattended: bool = False
 
 
-def fingerprint_of(tenant_id: int, source: str, options: Options) -> str:
+def fingerprint_of(tenant_id: int, source: str, options: BatchOptions) -> str:
     """What the same command finds its batch by (64 hex digits). ``source`` is the
     location in a form that does not depend on where the command is run."""
-    asked = options.asked()
+    asked = options.to_json()
     return digest(str(tenant_id), source, *(f"{name}={asked[name]}" for name in sorted(asked)))
 
 
@@ -95,14 +94,14 @@ def fingerprint_of(tenant_id: int, source: str, options: Options) -> str:
 class Batch:
     """A batch's row. Times are epoch seconds (UTC). ``waiting`` to ``cancelled`` count the
     items of each state and add up to ``items``; ``position`` is how much of the source was
-    read, 0 to 1; ``total`` is how many items the source says it has. ``trouble`` is why it
-    could not be read the last time (``batches.trouble``)."""
+    read, 0 to 1; ``total`` is how many items the source says it has. ``waiting_text`` is why it
+    could not be read the last time (``batches.waiting_text``)."""
 
     id: str
     tenant_id: int
     fingerprint: str
     source: str
-    options: Options
+    options: BatchOptions
     state: BatchState
     items: int
     waiting: int
@@ -166,7 +165,7 @@ class BatchItem:
 class NewItem:
     """An item that a submitter has read and judged.
 
-    ``number``: the batch's next, or that of an item that was to be read ``again``.
+    ``last_change``: the batch's next, or that of an item that was to be read ``again``.
     ``named``: what it is known by; empty: its ``source_name``, which no other item has.
     ``state``: ``waiting`` with its picture stored under ``media_key``; ``duplicate`` of
     the item ``original`` or of the enrolled picture ``image_ref`` (either may be None);
@@ -189,8 +188,8 @@ class NewItem:
     image_ref: int | None = None
     face_id: int | None = None
     faces: int = 0
-    judged: str | None = None
-    named: str = ""
+    criteria: str | None = None
+    unique_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,7 @@ class KnownItem:
 class KnownPicture:
     """What is known of a picture by its bytes, best first: the item of this batch that
     has it (``original``), the enrolled picture with its first face (``image_ref``,
-    ``face_id``, ``faces``), or for what it was ``judged`` unfit (``reason``, ``detail``)."""
+    ``face_id``, ``faces``), or for what it was ``criteria`` unfit (``reason``, ``detail``)."""
 
     original: int | None = None
     image_ref: int | None = None
@@ -216,12 +215,12 @@ class KnownPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ItemOutcome:
     """What became of an item that waited.
 
     ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (the first one's), ``faces``;
     ``duplicate`` with the same of what was there; ``rejected`` with ``reason`` (a code of
-    ``errors``) and ``detail``. ``judged``: the fingerprint of pack and settings under
+    ``errors``) and ``detail``. ``criteria``: the fingerprint of pack and settings under
     which the picture was found unfit, when it would be again (not for crashes).
     """
 
@@ -233,15 +232,15 @@ class Outcome:
     image_ref: int | None = None
     face_id: int | None = None
     faces: int = 0
-    judged: str | None = None
+    criteria: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingItem:
     """An item that a chunk's effect has locked. ``collections``: keys of all groups that
-    its faces are to be bound to, those of its duplicates too; ``doubles``: the numbers of
+    its faces are to be bound to, those of its duplicates too; ``duplicates``: the numbers of
     these, as far as they know no picture yet."""
 
     item: BatchItem
     collections: tuple[str, ...]
-    doubles: tuple[int, ...] = ()
+    duplicates: tuple[int, ...] = ()

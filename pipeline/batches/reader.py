@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine, func, select
 
-from pipeline.batches.found import Finding, list_findings
-from pipeline.batches.hindrance import Hindrance, hindrance_of
-from pipeline.batches.marks import name_mark, picture_mark
+from pipeline.batches.blockers import WaitingReason, waiting_reason
+from pipeline.batches.duplicate_report import Finding, list_findings
+from pipeline.batches.item_hashes import name_hash, picture_hash
 from pipeline.batches.model import (
     Batch,
     BatchItem,
@@ -21,27 +21,27 @@ from pipeline.batches.model import (
     KnownItem,
     KnownPicture,
 )
+from pipeline.batches.source_errors import MAX_RETRY_PAUSE_S, source_error_of
 from pipeline.batches.statements import (
     BATCH_COLUMNS,
-    ENROLLED,
-    IN_FLIGHT,
+    BY_NAME_HASH,
+    BY_PICTURE_HASH,
+    ENROLLED_IMAGES,
     ITEM_COLUMNS,
-    MARKS,
-    NAMES,
-    PICTURES,
-    REASONS,
-    UNFIT,
+    JOBS_IN_FLIGHT,
+    NAME_HASHES,
+    REASON_COUNTS,
+    REJECTED_BEFORE,
     batch_of,
     find_batch,
     item_of,
 )
-from pipeline.batches.trouble import LONGEST_REST_S, trouble_of
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, batches
+from pipeline.encryption.vault import KeySource, NoKeys
 from pipeline.errors import BatchNotFound
-from pipeline.secrets import KeySource, NoKeys
 
-LONGEST_LEASE_S = 3600.0  # of whoever reads a batch
+MAX_LEASE_S = 3600.0  # of whoever reads a batch
 
 BATCH_ID = re.compile("[0-9a-f]{32}")
 
@@ -62,9 +62,9 @@ class BatchReader:
         """What the search for doubles has found, strongest first of each kind."""
         return list_findings(self._engine, batch_id, limit=limit)
 
-    def hindrance(self, batch: Batch, *, reader: bool = False) -> Hindrance | None:
-        """What the batch waits for, as ``hindrance_of``."""
-        return hindrance_of(self._engine, batch, self._clock(), reader=reader)
+    def waiting_reason(self, batch: Batch, *, is_reader: bool = False) -> WaitingReason | None:
+        """What the batch waits for, as ``waiting_reason``."""
+        return waiting_reason(self._engine, batch, self._clock(), is_reader=is_reader)
 
     def find(self, batch_id: str) -> Batch | None:
         if not BATCH_ID.fullmatch(batch_id):
@@ -79,7 +79,7 @@ class BatchReader:
             raise BatchNotFound
         return batch
 
-    def listed(
+    def page(
         self, tenant_id: int | None = None, *, offset: int = 0, limit: int = 50
     ) -> BatchPage:
         """Batches, newest first."""
@@ -94,12 +94,12 @@ class BatchReader:
             rows = connection.execute(page).all()
         return BatchPage(total, tuple(map(batch_of, rows)))
 
-    def unattended(self) -> list[Batch]:
+    def due_sources(self) -> list[Batch]:
         """Batches that the service is to read (again) now and nobody reads, oldest
         first."""
         now = self._clock()
         # Also when the clock was set back since; who does read it says so to who tries.
-        lapsed = ~batches.c.submitter_until.between(now, now + LONGEST_LEASE_S)
+        lapsed = ~batches.c.submitter_until.between(now, now + MAX_LEASE_S)
         free = batches.c.submitter.is_(None) | lapsed
         query = (
             select(*BATCH_COLUMNS)
@@ -127,72 +127,74 @@ class BatchReader:
         with reading(self._engine) as connection:
             return [item_of(row) for row in connection.execute(query)]
 
-    def reasons(self, batch_id: str) -> Counter[tuple[ItemState, str]]:
+    def reason_counts(self, batch_id: str) -> Counter[tuple[ItemState, str]]:
         """How many items have each state and reason (empty: none); counts them all."""
         with reading(self._engine) as connection:
-            rows = connection.execute(REASONS, {"batch": batch_id}).all()
+            rows = connection.execute(REASON_COUNTS, {"batch": batch_id}).all()
         return Counter({(ItemState(row[0]), row[1] or ""): row[2] for row in rows})
 
-    def in_flight(self, batch_id: str) -> int:
+    def jobs_in_flight(self, batch_id: str) -> int:
         """How many jobs of the batch have items that wait."""
         with reading(self._engine) as connection:
-            return int(connection.execute(IN_FLIGHT, {"batch": batch_id}).scalar_one())
+            return int(connection.execute(JOBS_IN_FLIGHT, {"batch": batch_id}).scalar_one())
 
-    def mark(self, batch: Batch, name: str) -> bytes:
+    def name_hash(self, batch: Batch, name: str) -> bytes:
         """What stands for an item's name. Raises ``TenantNotFound``."""
-        return name_mark(batch.id, name, self._keys.of(batch.tenant_id))
+        return name_hash(batch.id, name, self._keys.data_key(batch.tenant_id))
 
-    def marks_after(
+    def name_hashes_after(
         self, batch: Batch, number: int, limit: int
     ) -> list[tuple[bytes, KnownItem]]:
-        """The marks of the items past ``number``, in their order."""
+        """The marks of the items past ``last_change``, in their order."""
         asked = {"batch": batch.id, "after": number, "last": batch.items, "most": limit}
         with reading(self._engine) as connection:
-            rows = connection.execute(MARKS, asked).all()
+            rows = connection.execute(NAME_HASHES, asked).all()
         return [
             (bytes(row.name_mark), KnownItem(row.number, ItemState(row.state))) for row in rows
         ]
 
-    def known_names(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
+    def known_items(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
         """Those of the names (at most some hundreds) that are items of the batch. Raises
         ``TenantNotFound``."""
-        key = self._keys.of(batch.tenant_id)
+        key = self._keys.data_key(batch.tenant_id)
         # What was recorded before the tenant had a key is known as it was.
         marks = {
-            name_mark(batch.id, name, each): name for each in {key, None} for name in names
+            name_hash(batch.id, name, each): name for each in {key, None} for name in names
         }
         if not marks:
             return {}
         with reading(self._engine) as connection:
-            rows = connection.execute(NAMES, {"batch": batch.id, "marks": list(marks)}).all()
+            rows = connection.execute(BY_NAME_HASH, {"batch": batch.id, "marks": list(marks)}).all()
         return {
             marks[bytes(row.name_mark)]: KnownItem(row.number, ItemState(row.state))
             for row in rows
         }
 
     def known_pictures(
-        self, batch: Batch, hashes: Sequence[str], judged: str = ""
+        self, batch: Batch, hashes: Sequence[str], criteria: str = ""
     ) -> dict[str, KnownPicture]:
         """What is known of pictures by their ``sha256`` (at most some hundreds);
-        ``judged`` is the fingerprint under which one that was unfit would be again,
+        ``criteria`` is the fingerprint under which one that was unfit would be again,
         empty: none would. Raises ``TenantNotFound``."""
         if not hashes:
             return {}
-        key = self._keys.of(batch.tenant_id)
-        marks = {picture_mark(batch.id, sha256, key): sha256 for sha256 in hashes}
+        key = self._keys.data_key(batch.tenant_id)
+        marks = {picture_hash(batch.id, sha256, key): sha256 for sha256 in hashes}
         asked = {"tenant": batch.tenant_id, "hashes": list(hashes)}
         known: dict[str, KnownPicture] = {}
         with reading(self._engine) as connection:
-            if judged:
-                for row in connection.execute(UNFIT, {**asked, "under": judged}):
+            if criteria:
+                for row in connection.execute(REJECTED_BEFORE, {**asked, "under": criteria}):
                     known[row.sha256] = KnownPicture(
                         reason=row.reason or "", detail=row.detail or ""
                     )
-            for row in connection.execute(ENROLLED, asked):
+            for row in connection.execute(ENROLLED_IMAGES, asked):
                 known[row.sha256] = KnownPicture(
                     image_ref=row.id, face_id=row.face_id, faces=row.faces
                 )
-            met = connection.execute(PICTURES, {"batch": batch.id, "marks": list(marks)}).all()
+            met = connection.execute(
+                BY_PICTURE_HASH, {"batch": batch.id, "marks": list(marks)}
+            ).all()
         for mark, number in met:
             there = known.get(marks[bytes(mark)], KnownPicture())
             known[marks[bytes(mark)]] = KnownPicture(
@@ -203,5 +205,5 @@ class BatchReader:
 
 def _is_due(batch: Batch, now: float) -> bool:
     """Whether it is time to read its source, after a failure."""
-    trouble = trouble_of(batch)
-    return trouble is None or not now < (trouble.retry_at or 0.0) <= now + LONGEST_REST_S
+    trouble = source_error_of(batch)
+    return trouble is None or not now < (trouble.retry_at or 0.0) <= now + MAX_RETRY_PAUSE_S

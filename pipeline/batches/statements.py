@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.batches.model import STOPPED, Batch, BatchItem, BatchState, ItemState, Options
+from pipeline.batches.model import STOPPED, Batch, BatchItem, BatchOptions, BatchState, ItemState
 from pipeline.database.schema import batch_items, batches, faces, images
 from pipeline.sources.base import About
 
@@ -35,21 +35,21 @@ ITEM_COLUMNS = [
 
 _BATCH: BindParameter[str] = bindparam("batch")
 
-OF_BATCH = batch_items.c.batch_id == _BATCH
-WAITS = batch_items.c.state == ItemState.WAITING.value
+IN_BATCH = batch_items.c.batch_id == _BATCH
+IS_WAITING = batch_items.c.state == ItemState.WAITING.value
 
 INSERT_BATCH = insert(batches).returning(*BATCH_COLUMNS)
 FIND_BATCH = select(*BATCH_COLUMNS).where(batches.c.id == _BATCH)
 # NO KEY: rows that name the batch may be added meanwhile.
 LOCK_BATCH = FIND_BATCH.with_for_update(key_share=True)
-FIND_FINGERPRINT = select(*BATCH_COLUMNS).where(
+FIND_BY_FINGERPRINT = select(*BATCH_COLUMNS).where(
     batches.c.tenant_id == bindparam("tenant"), batches.c.fingerprint == bindparam("mark")
 )
 
 # Executed with the columns to set beside the name.
 SET_BATCH = update(batches).where(batches.c.id == _BATCH).returning(*BATCH_COLUMNS)
 
-SKEW_S = 60.0  # by which the clocks of two machines may differ
+CLOCK_SKEW_S = 60.0  # by which the clocks of two machines may differ
 
 _LIVE = batches.c.state.not_in([state.value for state in STOPPED])
 TAKE_OVER = (
@@ -60,7 +60,7 @@ TAKE_OVER = (
         | (batches.c.submitter == bindparam("holder"))
         | (batches.c.submitter_until < bindparam("now"))
         # of a clock that was set back since
-        | (batches.c.submitter_until > bindparam("until") + SKEW_S),
+        | (batches.c.submitter_until > bindparam("until") + CLOCK_SKEW_S),
     )
     .values(
         submitter=bindparam("holder"), submitter_until=bindparam("until"),
@@ -84,7 +84,7 @@ RENEW = (
 BEING_READ = select(*BATCH_COLUMNS).where(
     batches.c.state == BatchState.READING.value, batches.c.submitter_until >= bindparam("now")
 )
-LET_GO = update(batches).where(
+RELEASE = update(batches).where(
     batches.c.id == _BATCH, batches.c.submitter == bindparam("holder")
 ).values(submitter=null(), submitter_until=0.0)
 
@@ -92,7 +92,7 @@ LET_GO = update(batches).where(
 # is done.
 _WAITING = batches.c.waiting + bindparam("more_waiting")
 _DONE = batches.c.exhausted & (_WAITING == 0) & _LIVE
-COUNT = (
+CHANGE_COUNTERS = (
     update(batches)
     .where(batches.c.id == _BATCH)
     .values(
@@ -111,28 +111,28 @@ COUNT = (
 
 INSERT_ITEMS = insert(batch_items)
 
-NAMES = select(batch_items.c.name_mark, batch_items.c.number, batch_items.c.state).where(
-    OF_BATCH, batch_items.c.name_mark.in_(bindparam("marks", expanding=True))
+BY_NAME_HASH = select(batch_items.c.name_mark, batch_items.c.number, batch_items.c.state).where(
+    IN_BATCH, batch_items.c.name_mark.in_(bindparam("marks", expanding=True))
 )
-MARKS = (
+NAME_HASHES = (
     select(batch_items.c.name_mark, batch_items.c.number, batch_items.c.state)
     .where(
-        OF_BATCH, batch_items.c.number > bindparam("after"),
+        IN_BATCH, batch_items.c.number > bindparam("after"),
         batch_items.c.number <= bindparam("last"),
     )
     .order_by(batch_items.c.number).limit(bindparam("most"))
 )
 # Of the items with the same bytes the first; the others are its doubles.
-PICTURES = (
+BY_PICTURE_HASH = (
     select(batch_items.c.picture_mark, func.min(batch_items.c.number).label("number"))
     .where(
-        OF_BATCH, batch_items.c.picture_mark.in_(bindparam("marks", expanding=True)),
+        IN_BATCH, batch_items.c.picture_mark.in_(bindparam("marks", expanding=True)),
         batch_items.c.original.is_(None),
     )
     .group_by(batch_items.c.picture_mark)
 )
 # Stored pictures that have a face; one without is enrolled as a new one is.
-ENROLLED = (
+ENROLLED_IMAGES = (
     select(
         images.c.sha256, images.c.id, func.min(faces.c.id).label("face_id"),
         func.count(faces.c.id).label("faces"),
@@ -145,7 +145,7 @@ ENROLLED = (
     .group_by(images.c.sha256, images.c.id)
     .order_by(images.c.id.desc())
 )
-UNFIT = select(batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail).where(
+REJECTED_BEFORE = select(batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail).where(
     batch_items.c.tenant_id == bindparam("tenant"),
     batch_items.c.sha256.in_(bindparam("hashes", expanding=True)),
     batch_items.c.judged.is_not(None), batch_items.c.judged == bindparam("under"),
@@ -154,31 +154,35 @@ UNFIT = select(batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail)
 ORIGINALS = select(
     batch_items.c.number, batch_items.c.image_ref, batch_items.c.face_id, batch_items.c.faces,
     batch_items.c.erased_at,
-).where(OF_BATCH, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
+).where(IN_BATCH, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
 FACES_OF = select(faces.c.image_ref, faces.c.id).where(
     faces.c.tenant_id == bindparam("tenant"),
     faces.c.image_ref.in_(bindparam("refs", expanding=True)),
 )
 
 STATES = select(batch_items.c.number, batch_items.c.state).where(
-    OF_BATCH, batch_items.c.number.in_(bindparam("numbers", expanding=True))
+    IN_BATCH, batch_items.c.number.in_(bindparam("numbers", expanding=True))
 )
-CHUNK = (
+WAITING_ITEMS = (
     select(*ITEM_COLUMNS)
-    .where(OF_BATCH, WAITS, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
+    .where(IN_BATCH, IS_WAITING, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
     .order_by(batch_items.c.number)
 )
-DOUBLES = select(batch_items.c.original, batch_items.c.number, batch_items.c.collection).where(
-    OF_BATCH, batch_items.c.original.in_(bindparam("numbers", expanding=True)),
-    batch_items.c.image_ref.is_(None), batch_items.c.erased_at.is_(None),
+DUPLICATES_OF = select(
+    batch_items.c.original, batch_items.c.number, batch_items.c.collection
+).where(
+    IN_BATCH,
+    batch_items.c.original.in_(bindparam("numbers", expanding=True)),
+    batch_items.c.image_ref.is_(None),
+    batch_items.c.erased_at.is_(None),
 )
 # Executed with the columns to set beside the two names.
-SET_ITEM = update(batch_items).where(OF_BATCH, batch_items.c.number == bindparam("which"))
+SET_ITEM = update(batch_items).where(IN_BATCH, batch_items.c.number == bindparam("which"))
 
-IN_FLIGHT = select(func.count(batch_items.c.job_id.distinct())).where(OF_BATCH, WAITS)
-REASONS = (
+JOBS_IN_FLIGHT = select(func.count(batch_items.c.job_id.distinct())).where(IN_BATCH, IS_WAITING)
+REASON_COUNTS = (
     select(batch_items.c.state, batch_items.c.reason, func.count())
-    .where(OF_BATCH)
+    .where(IN_BATCH)
     .group_by(batch_items.c.state, batch_items.c.reason)
 )
 
@@ -188,7 +192,7 @@ def find_batch(connection: Connection, batch_id: str) -> Batch | None:
     return None if row is None else batch_of(row)
 
 
-def being_read(connection: Connection, now: float) -> list[Batch]:
+def batches_being_read(connection: Connection, now: float) -> list[Batch]:
     """Batches whose sources somebody reads."""
     return [batch_of(row) for row in connection.execute(BEING_READ, {"now": now})]
 
@@ -204,7 +208,7 @@ def batch_of(row: Row[*tuple[Any, ...]]) -> Batch:
     values = row._asdict()
     return Batch(
         **{
-            **values, "options": Options.of(values["options"]),
+            **values, "options": BatchOptions.from_json(values["options"]),
             "state": BatchState(values["state"]),
         }
     )

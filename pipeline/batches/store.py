@@ -11,22 +11,14 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.batches import ending, trouble
-from pipeline.batches.adding import Adding, steps
-from pipeline.batches.model import (
-    STOPPED,
-    Batch,
-    BatchState,
-    ItemState,
-    JsonObject,
-    NewItem,
-    Options,
-)
+from pipeline.batches import lifecycle, source_errors
+from pipeline.batches.insert import ItemInsertion, counter_changes
+from pipeline.batches.model import STOPPED, Batch, BatchOptions, BatchState, ItemState, NewItem
 from pipeline.batches.reader import BatchReader
 from pipeline.batches.statements import (
-    FIND_FINGERPRINT,
+    FIND_BY_FINGERPRINT,
     INSERT_BATCH,
-    LET_GO,
+    RELEASE,
     RENEW,
     SET_BATCH,
     STATES,
@@ -44,14 +36,15 @@ from pipeline.errors import (
     MediaUnavailable,
     TenantNotFound,
 )
-from pipeline.gallery.changes import take
+from pipeline.gallery.change_log import lock_tenant
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
-from pipeline.keys import is_sealed
+from pipeline.storage_keys import is_encrypted
+from pipeline.types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddedItems:
     """A batch after items were added to it, and the jobs that enrol them."""
 
     batch: Batch
@@ -63,14 +56,14 @@ class BatchStore(BatchReader):
     ``DatabaseUnavailable``."""
 
     def open(
-        self, tenant_id: int, fingerprint: str, source: str, options: Options
+        self, tenant_id: int, fingerprint: str, source: str, options: BatchOptions
     ) -> tuple[Batch, bool]:
         """(the batch, True) when it is new, else (the earlier one, False). Raises
         ``TenantNotFound``."""
         now = self._clock()
         values = {
             "id": uuid.uuid4().hex, "tenant_id": tenant_id, "fingerprint": fingerprint,
-            "source": source, "options": options.asked(), "state": BatchState.READING.value,
+            "source": source, "options": options.to_json(), "state": BatchState.READING.value,
             "exhausted": False, "created_at": now, "updated_at": now,
         }
         earlier = self._by_fingerprint(tenant_id, fingerprint)
@@ -88,12 +81,12 @@ class BatchStore(BatchReader):
     def _by_fingerprint(self, tenant_id: int, fingerprint: str) -> Batch | None:
         asked = {"tenant": tenant_id, "mark": fingerprint}
         with reading(self._engine) as connection:
-            row = connection.execute(FIND_FINGERPRINT, asked).one_or_none()
+            row = connection.execute(FIND_BY_FINGERPRINT, asked).one_or_none()
         return None if row is None else batch_of(row)
 
     # -- the one submitter ----------------------------------------------------------
 
-    def take_over(self, batch_id: str, submitter: str, lease_s: float) -> Batch:
+    def acquire(self, batch_id: str, submitter: str, lease_s: float) -> Batch:
         """Become the one who reads the batch's source, from its beginning.
 
         Raises ``BatchBusy`` while another one does, ``BatchNotFound``, ``BatchCancelled``.
@@ -102,7 +95,7 @@ class BatchStore(BatchReader):
         asked = {"batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s}
         with writing(self._engine) as connection:
             row = connection.execute(TAKE_OVER, asked).one_or_none()
-        return batch_of(row) if row is not None else self._lost(batch_id)
+        return batch_of(row) if row is not None else self._raise_lost(batch_id)
 
     def renew(
         self, batch_id: str, submitter: str, lease_s: float, position: float | None = None
@@ -116,73 +109,73 @@ class BatchStore(BatchReader):
         }
         with writing(self._engine) as connection:
             row = connection.execute(RENEW, asked).one_or_none()
-        return batch_of(row) if row is not None else self._lost(batch_id)
+        return batch_of(row) if row is not None else self._raise_lost(batch_id)
 
-    def _lost(self, batch_id: str) -> Batch:
+    def _raise_lost(self, batch_id: str) -> Batch:
         batch = self.get(None, batch_id)
         if batch.state in STOPPED:
             raise BatchCancelled
         raise BatchBusy
 
-    def let_go(self, batch_id: str, submitter: str) -> None:
+    def release(self, batch_id: str, submitter: str) -> None:
         """Stop reading; the batch stays as it is."""
         with writing(self._engine) as connection:
-            connection.execute(LET_GO, {"batch": batch_id, "holder": submitter})
+            connection.execute(RELEASE, {"batch": batch_id, "holder": submitter})
 
     def add(
-        self, batch: Batch, submitter: str, items: Sequence[NewItem], *, chunk: int
-    ) -> Added:
-        """Record items, and jobs for those that wait, ``chunk`` items each, in one
+        self, batch: Batch, submitter: str, items: Sequence[NewItem], *, chunk_size: int
+    ) -> AddedItems:
+        """Record items, and jobs for those that wait, ``chunk_size`` items each, in one
         transaction. Duplicates of enrolled pictures are bound to their collections.
 
         Raises ``BatchBusy`` when the submitter has lost the batch (nothing is recorded),
         ``BatchNotFound``, ``BatchCancelled``, ``TenantNotFound``; ``MediaUnavailable``
         when pictures were stored in clear of a tenant that is encrypted by now.
         """
-        key = self._keys.of(batch.tenant_id)
+        key = self._keys.data_key(batch.tenant_id)
         if key is not None and any(
-            item.media_key and not is_sealed(item.media_key) for item in items
+            item.media_key and not is_encrypted(item.media_key) for item in items
         ):
             raise MediaUnavailable("The application is being encrypted: its pictures are too.")
         doubles = any(item.state is ItemState.DUPLICATE for item in items)
         # What a power cut takes is read again.
         with writing(self._engine) as connection:
-            writer = take(connection, batch.tenant_id, key) if doubles else None
-            held = _hold(connection, batch.id, submitter)
+            writer = lock_tenant(connection, batch.tenant_id, key) if doubles else None
+            held = _lock_leased(connection, batch.id, submitter)
             if held.trouble is not None:
                 connection.execute(SET_BATCH, {"batch": batch.id, "trouble": None})
-            again = _again(connection, held, items)
-            adding = Adding(connection, held, key, self._clock())
+            again = _retried_numbers(connection, held, items)
+            adding = ItemInsertion(connection, held, key, self._clock())
             gone: set[int] = set()
             if writer is not None:
-                items, gone = adding.resolve_doubles(items, writer)
-            jobs, of = adding.submit(items, chunk)
-            adding.write(items, of, gone, again)
-            counted = ending.count(
-                connection, batch.id, self._clock(), **steps(items, again)
+                items, gone = adding.resolve_duplicates(items, writer)
+            jobs, of = adding.queue_jobs(items, chunk_size)
+            adding.insert_rows(items, of, gone, again)
+            counted = lifecycle.change_counters(
+                connection, batch.id, self._clock(), **counter_changes(items, again)
             )
-        return Added(counted, tuple(jobs))
+        return AddedItems(counted, tuple(jobs))
 
-    def note_trouble(
+    def record_source_error(
         self, batch_id: str, error: FaceError, jobs: JobStore,
-        patience_s: float | None = None,
+        give_up_after_s: float | None = None,
     ) -> None:
         """Record why a batch's source could not be read. With ``patience_s`` it is one that
         nobody attends: it is tried again, for so long, and ends as failed then. A batch
         that is gone or has ended stays as it is."""
         with writing(self._engine) as connection:
-            left = trouble.note(connection, batch_id, error, self._clock(), patience_s)
+            left = source_errors.record(connection, batch_id, error, self._clock(), give_up_after_s)
         # Afterwards, as in `cancel`.
         for tenant_id, job_id in left:
             jobs.cancel(tenant_id, job_id)
 
-    def exhaust(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
+    def finish_reading(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
         """The source is read to its end: what was to be read again and was not there is
         rejected, and the batch is done when nothing waits. Raises as ``renew``."""
         now = self._clock()
         with writing(self._engine, durable=True) as connection:
-            batch = _hold(connection, batch_id, submitter)
-            missing = ending.reject_missing(connection, batch)
+            batch = _lock_leased(connection, batch_id, submitter)
+            missing = lifecycle.reject_missing(connection, batch)
             connection.execute(
                 SET_BATCH,
                 {
@@ -191,7 +184,7 @@ class BatchStore(BatchReader):
                     "submitter_until": 0.0, "trouble": None,
                 },
             )
-            return ending.count(
+            return lifecycle.change_counters(
                 connection, batch_id, now, more_waiting=-missing, more_rejected=missing
             )
 
@@ -202,7 +195,7 @@ class BatchStore(BatchReader):
         enrolled stays, and a batch that is done, too. Raises ``BatchNotFound``."""
         batch = self.get(tenant_id, batch_id)
         with writing(self._engine, durable=True) as connection:
-            cancelled, left = ending.cancel(connection, batch.id, self._clock())
+            cancelled, left = lifecycle.cancel(connection, batch.id, self._clock())
         # Afterwards: whoever ends a job has its row first, and then waits for the batch's.
         for job_id in left:
             jobs.cancel(batch.tenant_id, job_id)
@@ -222,10 +215,10 @@ class BatchStore(BatchReader):
         batch = self.get(tenant_id, batch_id)
         changed = 0
         for state in states:
-            more = ending.PORTION
-            while more == ending.PORTION:
+            more = lifecycle.ITEMS_PER_TRANSACTION
+            while more == lifecycle.ITEMS_PER_TRANSACTION:
                 with writing(self._engine) as connection:
-                    more = ending.retry(connection, batch.id, state, reasons, self._clock())
+                    more = lifecycle.retry(connection, batch.id, state, reasons, self._clock())
                 changed += more
         return changed
 
@@ -234,16 +227,16 @@ class BatchStore(BatchReader):
         ``BatchBusy`` while it is read or items of it wait."""
         batch = self.get(tenant_id, batch_id)
         with writing(self._engine) as connection:
-            ending.close(connection, batch.id, self._clock())
-        ending.remove(self._engine, batch.id)
+            lifecycle.close(connection, batch.id, self._clock())
+        lifecycle.remove(self._engine, batch.id)
 
     def expire(self, older_than_s: float, limit: int = 10) -> int:
         """Remove batches of which nothing was heard for so long; how many."""
-        old = ending.expired(self._engine, self._clock(), older_than_s, limit)
+        old = lifecycle.expired(self._engine, self._clock(), older_than_s, limit)
         for batch_id in old:
             with writing(self._engine) as connection:
-                ending.cancel(connection, batch_id, self._clock())
-            ending.remove(self._engine, batch_id)
+                lifecycle.cancel(connection, batch_id, self._clock())
+            lifecycle.remove(self._engine, batch_id)
         return len(old)
 
     def set_findings(self, batch_id: str, findings: JsonObject) -> None:
@@ -253,7 +246,7 @@ class BatchStore(BatchReader):
             connection.execute(SET_BATCH, {"batch": batch_id, "findings": findings})
 
 
-def _hold(connection: Connection, batch_id: str, submitter: str) -> Batch:
+def _lock_leased(connection: Connection, batch_id: str, submitter: str) -> Batch:
     """The batch's row, held until the transaction ends."""
     batch = lock_batch(connection, batch_id)
     if batch is None:
@@ -265,7 +258,7 @@ def _hold(connection: Connection, batch_id: str, submitter: str) -> Batch:
     return batch
 
 
-def _again(connection: Connection, batch: Batch, items: Sequence[NewItem]) -> set[int]:
+def _retried_numbers(connection: Connection, batch: Batch, items: Sequence[NewItem]) -> set[int]:
     """The numbers of those items that were met before and were to be read again. Raises
     ``BatchBusy`` when the others are not the next ones of the batch."""
     former = [item.number for item in items if item.number <= batch.items]

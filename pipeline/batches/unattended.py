@@ -13,26 +13,26 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy import Engine, bindparam, select
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.batches.model import Batch, BatchState, ItemState
 from pipeline.batches.store import BatchStore
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.database.engine import reading
 from pipeline.database.schema import batches
 from pipeline.errors import MediaNotFound
 from pipeline.media.base import MediaStore
-from pipeline.sources.base import Source
-from pipeline.sources.imports import REFUSED_NAME, ListedItem, ListedSource, prefix_source
-from pipeline.sources.names import unshown
+from pipeline.sources.base import PictureSource
+from pipeline.sources.import_bucket import UNNAMED_ITEM, ListedItem, ListedSource, prefix_source
+from pipeline.sources.names import from_printable
 
 PREFIX = "prefix:"
 LIST = "list:"
 
-BLOCK = 1000  # items read at a time
+PAGE_ITEMS = 1000  # items read at a time
 
-GRACE_S = 600.0  # a list is stored just before its batch is recorded
+LIST_GRACE_S = 600.0  # a list is stored just before its batch is recorded
 
-_TO_BE_READ = select(batches.c.id).where(
+_UNREAD_BATCHES = select(batches.c.id).where(
     batches.c.tenant_id == bindparam("tenant"), batches.c.fingerprint == bindparam("owner"),
     # what failed may be tried again, and what was not read yet is nowhere else
     batches.c.state.in_([BatchState.READING.value, BatchState.FAILED.value]),
@@ -40,14 +40,14 @@ _TO_BE_READ = select(batches.c.id).where(
 
 
 @dataclass(frozen=True, slots=True)
-class Opener:
+class UnattendedSources:
     """Opens the sources of batches that nobody attends."""
 
     settings: Settings
     media: MediaStore
     batches: BatchStore
 
-    def open(self, batch: Batch) -> Source:
+    def open(self, batch: Batch) -> PictureSource:
         """Raises ``ConfigurationError`` where importing is switched off (by now),
         ``InvalidParameter``, ``MediaUnavailable``."""
         layout, tenant = batch.options.layout, batch.tenant_id
@@ -56,9 +56,9 @@ class Opener:
                 self.settings, tenant, batch.source.removeprefix(PREFIX), layout
             )
         try:
-            listed = decoded(self.media.get(list_key(batch)))
+            listed = decode_list(self.media.get(list_key(batch)))
         except MediaNotFound:  # it was read whole: what remains are items to be read again
-            listed = list(self._again(batch))
+            listed = list(self._items_to_retry(batch))
         return ListedSource(self.settings, tenant, listed, layout)
 
     def close(self, batch: Batch) -> None:
@@ -66,28 +66,31 @@ class Opener:
         if batch.source.startswith(LIST):
             self.media.delete(list_key(batch))
 
-    def _again(self, batch: Batch) -> Iterator[ListedItem]:
+    def _items_to_retry(self, batch: Batch) -> Iterator[ListedItem]:
         after = 0
         while page := self.batches.items(
-            batch.id, after=after, limit=BLOCK, state=ItemState.AGAIN
+            batch.id, after=after, limit=PAGE_ITEMS, state=ItemState.AGAIN
         ):
             for item in page:
                 about = item.about
-                if REFUSED_NAME.fullmatch(item.source_name):
+                if UNNAMED_ITEM.fullmatch(item.source_name):
                     continue  # what was wrong with it stays wrong
                 yield ListedItem(
-                    unshown(item.source_name), about.name, about.collection, about.external_id,
+                    from_printable(item.source_name),
+                    about.name,
+                    about.collection,
+                    about.external_id,
                     about.description,
                 )
             after = page[-1].number
 
 
-def named_prefix(prefix: str) -> str:
+def prefix_name(prefix: str) -> str:
     """The ``source`` of a batch of all that is below a prefix."""
     return f"{PREFIX}{prefix}"
 
 
-def named_list(key: str) -> str:
+def list_name(key: str) -> str:
     """The ``source`` of a batch of the list that is stored under a key."""
     return f"{LIST}{key}"
 
@@ -96,12 +99,12 @@ def list_key(batch: Batch) -> str:
     return batch.source.removeprefix(LIST)
 
 
-def encoded(listed: Sequence[ListedItem]) -> bytes:
+def encode_list(listed: Sequence[ListedItem]) -> bytes:
     """A list as it is stored."""
     return msgspec.json.encode(listed)
 
 
-def decoded(data: bytes) -> list[ListedItem]:
+def decode_list(data: bytes) -> list[ListedItem]:
     return msgspec.json.decode(data, type=list[ListedItem])
 
 
@@ -109,11 +112,11 @@ def sweep_lists(engine: Engine, media: MediaStore, tenant_id: int, now: float) -
     """Delete the lists of batches that nobody is to read any more; how many. ``now`` in
     epoch seconds. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
     doomed = []
-    for stored in media.walk(keys.lists_prefix(tenant_id)):
-        if stored.modified < now - GRACE_S:
+    for stored in media.walk(storage_keys.lists_prefix(tenant_id)):
+        if stored.modified < now - LIST_GRACE_S:
             with reading(engine) as connection:
-                asked = {"tenant": tenant_id, "owner": keys.list_owner(stored.key)}
-                if connection.execute(_TO_BE_READ, asked).first() is None:
+                asked = {"tenant": tenant_id, "owner": storage_keys.list_fingerprint(stored.key)}
+                if connection.execute(_UNREAD_BATCHES, asked).first() is None:
                     doomed.append(stored.key)
     for key in doomed:
         media.delete(key)

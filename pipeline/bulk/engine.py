@@ -14,43 +14,43 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.bulk.finding import Finder
+from pipeline.bulk.detection import BulkDetector
 from pipeline.errors import BadInput, BadQuality, FaceError, ManyFaces, NoFace
-from pipeline.media.header import PictureLimits, inspect
-from pipeline.media.layouts import PictureFormat
+from pipeline.media.picture_formats import PictureFormat
+from pipeline.media.pictures import PictureLimits, inspect
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.sessions.base import Pack
 from pipeline.stages.align import align_faces
 from pipeline.stages.cutout import cut_out
 from pipeline.stages.decode import decode_inspected
 from pipeline.stages.embed import embed
-from pipeline.stages.quality import failing, measure
-from pipeline.types import Crop, Face, Picture, Quality, QualityLimits
+from pipeline.stages.quality import first_failure, measure
+from pipeline.types import Crop, DetectedFace, Picture, Quality, QualityLimits
 
 # Faces of one picture that are enrolled, the largest: their crops stay below 10 MB.
-MOST_FACES = 256
+MAX_FACES = 256
 
 # Crops that wait for being embedded, 37 kB each, before they are: a batch takes eight.
-MOST_CROPS = 64
+MAX_PENDING_CROPS = 64
 
-NOTHING = np.empty((0, 0), np.float32)
+NO_EMBEDDINGS = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FaceSelection:
     """Which faces of a picture are enrolled: the ``largest``, the only ``one`` (several
-    are refused), or ``all``; ``gate`` refuses those whose quality is too low."""
+    are refused), or ``all``; ``admission`` refuses those whose quality is too low."""
 
     faces: Literal["largest", "one", "all"] = "largest"
     gate: bool = False
 
     @property
-    def most(self) -> int:
-        return MOST_FACES if self.faces == "all" else 1
+    def max_faces(self) -> int:
+        return MAX_FACES if self.faces == "all" else 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class AnalysedPicture:
     """One picture: its upright size in pixels, how many faces were ``found`` (when the
     largest is wanted, until it was certain), and those to enrol, largest first, each with
     its quality, its cutout (JPEG) and its embedding, shape (faces, dimension), float32,
@@ -59,15 +59,15 @@ class Seen:
     width: int
     height: int
     format: PictureFormat
-    found: int
-    faces: list[Face]
+    face_count: int
+    faces: list[DetectedFace]
     qualities: list[Quality]
     cutouts: list[bytes]
     embeddings: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class BulkTools:
+class BulkResources:
     """What looking takes. Pictures are decoded in ``sandbox``; None trusts them."""
 
     pack: Pack
@@ -77,33 +77,33 @@ class BulkTools:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Glance:
+class _DetectedPicture:
     """A picture whose faces are not embedded yet, but cut out for it as ``crops``."""
 
-    seen: Seen
+    picture: AnalysedPicture
     crops: list[Crop]
 
 
-def look(
-    pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools
-) -> list[Seen | FaceError]:
+def analyse_pictures(
+    pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+) -> list[AnalysedPicture | FaceError]:
     """One answer a picture, in their order: what is to be enrolled, or why nothing is
     (``BadInput``: not a picture, no face, a face of low quality, ...; a plain
     ``FaceError`` when decoding fails in a way that nobody foresaw).
 
     Raises what is no picture's fault: ``Unavailable``, ``PackError``.
     """
-    finder = Finder(tools.pack)
-    answers: list[Seen | FaceError] = []
-    waiting: list[tuple[int, _Glance]] = []
+    finder = BulkDetector(tools.pack)
+    answers: list[AnalysedPicture | FaceError] = []
+    waiting: list[tuple[int, _DetectedPicture]] = []
     for place, data in enumerate(pictures):
-        glance = _glance(data, wanted, tools, finder)
-        if isinstance(glance, _Glance):
+        glance = _analyse(data, wanted, tools, finder)
+        if isinstance(glance, _DetectedPicture):
             waiting.append((place, glance))
-            answers.append(glance.seen)
+            answers.append(glance.picture)
         else:
             answers.append(glance)
-        if sum(len(each.crops) for _, each in waiting) >= MOST_CROPS:
+        if sum(len(each.crops) for _, each in waiting) >= MAX_PENDING_CROPS:
             _embed(waiting, answers, tools)
             waiting = []
     _embed(waiting, answers, tools)
@@ -111,7 +111,9 @@ def look(
 
 
 def _embed(
-    waiting: Sequence[tuple[int, _Glance]], answers: list[Seen | FaceError], tools: BulkTools
+    waiting: Sequence[tuple[int, _DetectedPicture]],
+    answers: list[AnalysedPicture | FaceError],
+    tools: BulkResources,
 ) -> None:
     """Complete the answers of pictures that wait for embeddings, with full batches."""
     crops = [crop for _, each in waiting for crop in each.crops]
@@ -119,26 +121,30 @@ def _embed(
     start = 0
     for place, each in waiting:
         end = start + len(each.crops)
-        answers[place] = replace(each.seen, embeddings=vectors[start:end])
+        answers[place] = replace(each.picture, embeddings=vectors[start:end])
         start = end
 
 
-def _glance(
-    data: bytes, wanted: Wanted, tools: BulkTools, finder: Finder
-) -> _Glance | FaceError:
+def _analyse(
+    data: bytes, wanted: FaceSelection, tools: BulkResources, finder: BulkDetector
+) -> _DetectedPicture | FaceError:
     try:
         header = inspect(data, tools.limits)
         picture = decode_inspected(data, header, tools.sandbox, borrow=True)
-        return _look_at(picture, header.format, wanted, tools, finder)
+        return _detect_faces(picture, header.format, wanted, tools, finder)
     except FaceError as error:
         if isinstance(error, BadInput) or type(error) is FaceError:
             return error
         raise
 
 
-def _look_at(
-    picture: Picture, name: PictureFormat, wanted: Wanted, tools: BulkTools, finder: Finder
-) -> _Glance:
+def _detect_faces(
+    picture: Picture,
+    name: PictureFormat,
+    wanted: FaceSelection,
+    tools: BulkResources,
+    finder: BulkDetector,
+) -> _DetectedPicture:
     """Raises ``NoFace``, ``ManyFaces``, ``BadQuality``."""
     find = finder.largest_face if wanted.faces == "largest" else finder.all_faces
     found = find(picture)
@@ -146,23 +152,23 @@ def _look_at(
         raise NoFace
     if wanted.faces == "one" and len(found) > 1:
         raise ManyFaces
-    faces = found[: wanted.most]
-    seen = Seen(
-        width=picture.shape[1], height=picture.shape[0], format=name, found=len(found),
-        faces=faces, qualities=_gated(picture, faces, wanted, tools),
-        cutouts=[cut_out(picture, face.box) for face in faces], embeddings=NOTHING,
+    faces = found[: wanted.max_faces]
+    seen = AnalysedPicture(
+        width=picture.shape[1], height=picture.shape[0], format=name, face_count=len(found),
+        faces=faces, qualities=_qualities(picture, faces, wanted, tools),
+        cutouts=[cut_out(picture, face.box) for face in faces], embeddings=NO_EMBEDDINGS,
     )
-    return _Glance(seen, align_faces(picture, faces, tools.pack.embedder()))
+    return _DetectedPicture(seen, align_faces(picture, faces, tools.pack.embedder()))
 
 
-def _gated(
-    picture: Picture, faces: Sequence[Face], wanted: Wanted, tools: BulkTools
+def _qualities(
+    picture: Picture, faces: Sequence[DetectedFace], wanted: FaceSelection, tools: BulkResources
 ) -> list[Quality]:
     """Raises ``BadQuality`` for the first face that may not be enrolled."""
     qualities = [measure(picture, face) for face in faces]
     if wanted.gate:
         for quality in qualities:
-            reason = failing(quality, tools.quality_limits)
+            reason = first_failure(quality, tools.quality_limits)
             if reason is not None:
                 raise BadQuality(reason)
     return qualities

@@ -50,7 +50,7 @@ batches = Table(
     Column("position", Float, nullable=True),
     # What a search of the batch in itself has found.
     Column("findings", Json, nullable=True),
-    # Why the source could not be read, until it can (pipeline/batches/trouble.py).
+    # Why the source could not be read, until it can (pipeline/batches/source_errors.py).
     Column("trouble", Json, nullable=True),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
@@ -119,7 +119,7 @@ findings = Table(
     METADATA,
     Column("id", BigId, primary_key=True),
     Column("batch_id", String(32), ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
-    # pipeline/batches/findings.py
+    # pipeline/batches/duplicate_search.py
     Column("kind", String(16), nullable=False),
     # No names: these are read with the faces, and a finding goes with either of them.
     Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False),

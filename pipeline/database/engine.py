@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from pipeline.database.sqlite import open_sqlite, truncate_log, turn
+from pipeline.database.sqlite import open_sqlite, truncate_log, write_lock
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError, InvalidParameter
 
 POOL_SIZE = 8
@@ -83,14 +83,14 @@ def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
     value that the database cannot keep."""
     with (
         map_sql_errors(),
-        turn(engine) if engine.dialect.name == "sqlite" else nullcontext(),
+        write_lock(engine) if engine.dialect.name == "sqlite" else nullcontext(),
         engine.connect().execution_options(writes=True, durable=durable) as connection,
         connection.begin(),
     ):
         yield connection
 
 
-def forget_deleted(engine: Engine, *vacuum: Table) -> None:
+def purge_deleted_data(engine: Engine, *vacuum: Table) -> None:
     """Let what was deleted leave the files: SQLite keeps it in its log until that is
     written over. PostgreSQL does as much by VACUUM, which it runs itself, and here at once
     on the tables in ``vacuum``. Raises ``DatabaseUnavailable``."""

@@ -33,14 +33,14 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
     """A connection that gives up on a server that has stopped in its tracks; psycopg
     would wait for ever."""
 
-    patience_s: float | None = ANSWER_S
+    answer_timeout_s: float | None = ANSWER_S
 
     def wait(
         self, gen: Generator[Any, Any, Answer], interval: float = 0.1,
         timeout: float | None = None,
     ) -> Answer:
         try:
-            return super().wait(gen, interval, timeout or self.patience_s)
+            return super().wait(gen, interval, timeout or self.answer_timeout_s)
         except OperationalError:
             # The rest of the answer may come later: nobody must read it as his own.
             if not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE:

@@ -263,7 +263,7 @@ bindings = Table(
     sqlite_with_rowid=False,
 )
 
-mentions = Table(
+job_faces = Table(
     "mentions",
     METADATA,
     Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"),
@@ -344,7 +344,7 @@ used_clips = Table(
     Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False,
            index=True),
     Column("sha256", String(64), nullable=False),
-    # how the face changed in it (pipeline.living.fingerprint): no picture of one
+    # how the face changed in it (pipeline.living.motion_signature): no picture of one
     Column("way", LargeBinary, nullable=False),
     Column("used_at", Float, nullable=False, index=True),
     Index(None, "tenant_id", "sha256"),

@@ -27,13 +27,13 @@ TRY_S = (0.0005, 0.002)
 
 
 # One lock for each engine: the threads of a process do not compete for the file.
-_TURNS: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
+_WRITE_LOCKS: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 
 
 @contextmanager
-def turn(engine: Engine) -> Iterator[None]:
+def write_lock(engine: Engine) -> Iterator[None]:
     """The calling thread's turn to write. Raises ``sqlite3.OperationalError``."""
-    lock = _TURNS[engine]
+    lock = _WRITE_LOCKS[engine]
     if not lock.acquire(timeout=BUSY_S):
         raise sqlite3.OperationalError("database is locked by another thread")
     try:
@@ -50,7 +50,7 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
         connect_args={"timeout": BUSY_S, "check_same_thread": False, "isolation_level": None},
         **options,
     )
-    _TURNS[engine] = threading.Lock()
+    _WRITE_LOCKS[engine] = threading.Lock()
 
     @event.listens_for(engine, "do_connect")
     def make_room(*_: Any) -> None:

@@ -11,22 +11,22 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.batches.chunks import chunk_of
-from pipeline.batches.model import SAME_PICTURE, BatchItem, ItemState, Options, Outcome
-from pipeline.batches.settling import lock_items, settle_items
-from pipeline.bulk.engine import BulkTools, Seen, Wanted, look
+from pipeline.batches.model import SAME_PICTURE, BatchItem, BatchOptions, ItemOutcome, ItemState
+from pipeline.batches.outcomes import lock_items, record_outcomes
+from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, analyse_pictures
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound, TaskUnsupported
-from pipeline.execution.carry import Carry, Conclusion, Looked, Toolbox
-from pipeline.execution.outcomes import model_of, new_face
-from pipeline.gallery.changes import take
-from pipeline.gallery.entering import Entered, enter
-from pipeline.gallery.keep import default_image_id
-from pipeline.gallery.records import Enrolment, NewFace, NewImage
+from pipeline.execution.context import InspectedItem, JobContext, JobOutcome, Resources
+from pipeline.execution.results import model_of, new_face
+from pipeline.gallery.change_log import lock_tenant
+from pipeline.gallery.enrolment import EnrolledImage, enrol_many
+from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
+from pipeline.gallery.temporary_images import default_image_id
 from pipeline.gallery.trash import discard_many
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.plans import Plan
-from pipeline.types import VectorModel
+from pipeline.types import JsonObject, VectorModel
 
 # Bytes of pictures that are held at a time, beyond the one that reaches them.
 HELD_BYTES = 64 * 1024 * 1024
@@ -35,7 +35,7 @@ HELD_BYTES = 64 * 1024 * 1024
 READERS = 4
 
 
-def look_at_chunk(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
+def inspect_chunk(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobContext:
     """See what is in the pictures of a chunk. Raises ``PackMismatch``,
     ``MediaUnavailable``, and what ``bulk.engine.look`` raises."""
     if tools.chunks is None:
@@ -43,27 +43,27 @@ def look_at_chunk(plan: Plan, job: Job, carry: Carry, tools: Toolbox) -> Carry:
     model = model_of(tools.pack)
     # Said again at the end; but whoever waits for another pack need not see every picture
     # at each try.
-    tools.chunks.check(job.tenant_id, model)
+    tools.chunks.check_model(job.tenant_id, model)
     options, items = tools.chunks.read(job.params)
-    bulk_tools = BulkTools(tools.pack, tools.limits, tools.quality_limits, tools.sandbox)
-    looked: list[Looked] = []
+    bulk_tools = BulkResources(tools.pack, tools.limits, tools.quality_limits, tools.sandbox)
+    looked: list[InspectedItem] = []
     for group in _groups(items):
-        looked += _look_at(group, _wanted(options), bulk_tools, tools)
+        looked += _inspect_group(group, _wanted(options), bulk_tools, tools)
     return replace(carry, options=options, looked=looked, model=model)
 
 
-def conclude_bulk(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
+def finish_bulk(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
     """Raises ``MediaUnavailable``; the effect ``PackMismatch``, ``TenantNotFound``."""
     assert carry.model is not None
     assert carry.options is not None
     judged = "" if tools.judged is None else tools.judged(_wanted(carry.options))
-    finds = _keep_faces(job, carry.looked, carry.model, tools)
+    finds = _store_faces(job, carry.looked, carry.model, tools)
     batch_id, numbers = chunk_of(job.params)
 
     def effect(connection: Connection) -> JsonObject:
         now = time.time()
         # Whoever enrols waits for the gallery before he waits for the batch.
-        take(connection, job.tenant_id)
+        lock_tenant(connection, job.tenant_id)
         read = {each.item.number: each.item.media_key for each in carry.looked}
         # What was encrypted meanwhile is read once more: it goes on waiting.
         locked = [
@@ -74,18 +74,18 @@ def conclude_bulk(job: Job, carry: Carry, tools: Toolbox) -> Conclusion:
         outcomes, unused = _enrol(connection, job.tenant_id, finds, waiting, tools, now)
         outcomes += _refusals(carry.looked, waiting, judged)
         discard_many(connection, job.tenant_id, unused, now)
-        settle_items(connection, locked, outcomes, now)
+        record_outcomes(connection, locked, outcomes, now)
         return {state: sum(each.state is state for each in outcomes) for state in _ENDS}
 
     stored = tuple(face.face_key for find in finds for face in find.faces)
-    return Conclusion({}, effect, stored)
+    return JobOutcome({}, effect, stored)
 
 
 _ENDS = (ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED)
 
 
-def _wanted(options: Options) -> Wanted:
-    return Wanted(options.faces, options.gate)
+def _wanted(options: BatchOptions) -> FaceSelection:
+    return FaceSelection(options.faces, options.gate)
 
 
 # Seeing ------------------------------------------------------------------------
@@ -103,21 +103,23 @@ def _groups(items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
         yield group
 
 
-def _look_at(
-    group: Sequence[BatchItem], wanted: Wanted, bulk_tools: BulkTools, tools: Toolbox
-) -> list[Looked]:
+def _inspect_group(
+    group: Sequence[BatchItem], wanted: FaceSelection, bulk_tools: BulkResources, tools: Resources
+) -> list[InspectedItem]:
     """One answer an item, in order."""
     with ThreadPoolExecutor(READERS) as readers:
         read = list(readers.map(partial(_read, tools), group))
-    seen = iter(look([data for data in read if isinstance(data, bytes)], wanted, bulk_tools))
+    seen = iter(
+        analyse_pictures([data for data in read if isinstance(data, bytes)], wanted, bulk_tools)
+    )
     return [
-        Looked(item, next(seen), default_image_id(data)) if isinstance(data, bytes)
-        else Looked(item, data)
+        InspectedItem(item, next(seen), default_image_id(data)) if isinstance(data, bytes)
+        else InspectedItem(item, data)
         for item, data in zip(group, read, strict=True)
     ]
 
 
-def _read(tools: Toolbox, item: BatchItem) -> bytes | FaceError:
+def _read(tools: Resources, item: BatchItem) -> bytes | FaceError:
     try:
         return tools.media.get(item.media_key)
     except (MediaNotFound, MediaCorrupt) as error:
@@ -128,7 +130,7 @@ def _read(tools: Toolbox, item: BatchItem) -> bytes | FaceError:
 
 
 @dataclass(frozen=True, slots=True)
-class _Find:
+class _FoundImage:
     """A picture whose faces are to be enrolled; their objects are stored already."""
 
     number: int
@@ -141,9 +143,9 @@ class _Find:
         return [face.face_key for face in self.faces]
 
 
-def _keep_faces(
-    job: Job, looked: Sequence[Looked], model: VectorModel, tools: Toolbox
-) -> list[_Find]:
+def _store_faces(
+    job: Job, looked: Sequence[InspectedItem], model: VectorModel, tools: Resources
+) -> list[_FoundImage]:
     """What was found in the pictures that were fit, its face pictures stored together."""
     finds = []
     objects: dict[str, bytes] = {}
@@ -153,12 +155,12 @@ def _keep_faces(
             continue
         faces = tuple(_faces(job, each.item, each.answer, tools, met))
         objects |= zip((face.face_key for face in faces), each.answer.cutouts, strict=True)
-        finds.append(_Find(each.item.number, _image(each, each.answer), model, faces))
+        finds.append(_FoundImage(each.item.number, _image(each, each.answer), model, faces))
     tools.media.put_many(list(objects.items()))
     return finds
 
 
-def _image(looked: Looked, seen: Seen) -> NewImage:
+def _image(looked: InspectedItem, seen: AnalysedPicture) -> NewImage:
     item = looked.item
     return NewImage(
         image_id=looked.image_id, sha256=item.sha256, media_key=item.media_key,
@@ -168,7 +170,7 @@ def _image(looked: Looked, seen: Seen) -> NewImage:
 
 
 def _faces(
-    job: Job, item: BatchItem, seen: Seen, tools: Toolbox, met: Counter[str]
+    job: Job, item: BatchItem, seen: AnalysedPicture, tools: Resources, met: Counter[str]
 ) -> Iterator[NewFace]:
     """``met`` counts the names of the chunk's objects: each is stored as often as it is
     met, and all beside each other, which spares a directory for each."""
@@ -178,25 +180,25 @@ def _faces(
     for face, jpeg, quality, embedding in each:
         name = tools.media.name(job.tenant_id, jpeg)
         met[name] += 1
-        key = keys.face_media(job.tenant_id, owner, met[name], name)
+        key = storage_keys.face_media(job.tenant_id, owner, met[name], name)
         yield new_face(face, quality, embedding, key=key, name=item.about.name)
 
 
 def _enrol(
-    connection: Connection, tenant_id: int, finds: Sequence[_Find],
-    waiting: Mapping[int, tuple[str, ...]], tools: Toolbox, now: float,
-) -> tuple[list[Outcome], list[str]]:
+    connection: Connection, tenant_id: int, finds: Sequence[_FoundImage],
+    waiting: Mapping[int, tuple[str, ...]], tools: Resources, now: float,
+) -> tuple[list[ItemOutcome], list[str]]:
     """(what became of the pictures that still wait, objects that nobody has taken)."""
     due = [find for find in finds if find.number in waiting]
     unused = [key for find in finds if find.number not in waiting for key in find.face_keys]
     pictures = [
-        Enrolment(find.image, find.faces, find.model, waiting[find.number]) for find in due
+        EnrolmentRequest(find.image, find.faces, find.model, waiting[find.number]) for find in due
     ]
-    key = tools.keys.of(tenant_id)
+    key = tools.keys.data_key(tenant_id)
     outcomes = []
     first: dict[int, int] = {}  # pictures, and the items that have brought them
     for find, answer in zip(
-        due, enter(connection, tenant_id, pictures, now, key), strict=True
+        due, enrol_many(connection, tenant_id, pictures, now, key), strict=True
     ):
         if isinstance(answer, FaceError):
             unused += find.face_keys
@@ -207,9 +209,9 @@ def _enrol(
     return outcomes, unused
 
 
-def _outcome(number: int, entered: Entered, original: int | None) -> Outcome:
+def _outcome(number: int, entered: EnrolledImage, original: int | None) -> ItemOutcome:
     new = entered.added > 0
-    return Outcome(
+    return ItemOutcome(
         number, ItemState.ENROLLED if new else ItemState.DUPLICATE,
         reason="" if new else SAME_PICTURE, original=None if new else original,
         image_ref=entered.image_ref, face_id=entered.faces[0], faces=len(entered.faces),
@@ -217,8 +219,8 @@ def _outcome(number: int, entered: Entered, original: int | None) -> Outcome:
 
 
 def _refusals(
-    looked: Sequence[Looked], waiting: Mapping[int, tuple[str, ...]], judged: str
-) -> list[Outcome]:
+    looked: Sequence[InspectedItem], waiting: Mapping[int, tuple[str, ...]], judged: str
+) -> list[ItemOutcome]:
     """What became of the pictures in which nothing is to be enrolled."""
     return [
         _rejected(each.item.number, each.answer, judged)
@@ -227,10 +229,10 @@ def _refusals(
     ]
 
 
-def _rejected(number: int, error: FaceError, judged: str = "") -> Outcome:
+def _rejected(number: int, error: FaceError, judged: str = "") -> ItemOutcome:
     # What the picture is refused for it will be refused for again.
     under = judged if isinstance(error, BadInput) else ""
-    return Outcome(
+    return ItemOutcome(
         number, ItemState.REJECTED, reason=error.code, detail=error.message,
-        judged=under or None,
+        criteria=under or None,
     )

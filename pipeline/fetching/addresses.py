@@ -78,10 +78,10 @@ def is_public(address: Address) -> bool:
         return is_public(_low32(address))
     if address not in _UNICAST_V6 or _inside(address, _SPECIAL_V6):
         return False
-    return address.is_global and all(map(is_public, embedded(address)))
+    return address.is_global and all(map(is_public, embedded_ipv4(address)))
 
 
-def embedded(address: IPv6Address) -> Iterator[IPv4Address]:
+def embedded_ipv4(address: IPv6Address) -> Iterator[IPv4Address]:
     """The IPv4 addresses that an IPv6 address stands for, by any scheme that puts one
     into it."""
     if address.ipv4_mapped is not None:
@@ -118,12 +118,12 @@ class AddressPolicy:
         if isinstance(address, IPv6Address):
             if address.scope_id is not None:
                 return False  # it means something on one link only
-            forms += embedded(address)
+            forms += embedded_ipv4(address)
         if any(_inside(form, self.deny) for form in forms):
             return False
-        return self.excepts(address) or is_public(address)
+        return self.is_exempt(address) or is_public(address)
 
-    def excepts(self, address: Address) -> bool:
+    def is_exempt(self, address: Address) -> bool:
         """Whether the operator named the network of this address."""
         return _inside(address, self.allow)
 

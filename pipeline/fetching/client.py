@@ -16,29 +16,29 @@ import h11
 from pipeline.errors import DownloadRefused, DownloadTimedOut, MediaTooLarge
 from pipeline.fetching.connections import Connector, mapped_errors
 from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import Refused, TimeUp, TooLarge
-from pipeline.fetching.urls import Target, follow, read_url
+from pipeline.fetching.failures import FetchRefused, FetchTimedOut, FetchTooLarge
+from pipeline.fetching.urls import FetchTarget, follow_redirect, read_url
 
-logger = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
-MOST_REDIRECTS = 3  # document c, as decided
+MAX_REDIRECTS = 3  # document c, as decided
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 # Bytes of a response's head.
-LONGEST_HEAD = 32 * 1024
+MAX_HEAD_BYTES = 32 * 1024
 
 # Interim responses (1xx) before the final one.
-MOST_INTERIM = 8
+MAX_INTERIM_RESPONSES = 8
 
 # A body in more pieces than this must have so many bytes in each, on average: chunks of one
 # byte would cost seconds of a core.
-MANY_PIECES = 1000
+SMALL_PIECES_ALLOWED = 1000
 SMALL_PIECE = 64
 
 READ_BYTES = 64 * 1024
 
 # Characters of what h11 says, which quotes the server.
-LONGEST_REASON = 120
+MAX_REASON_CHARS = 120
 
 HEADERS = (
     ("User-Agent", "faceline"),
@@ -70,53 +70,53 @@ class WebFetcher:
         secrets: it names the host alone."""
         try:
             return self._follow(url, Deadline(self._limits.deadline_s))
-        except Refused as reason:
+        except FetchRefused as reason:
             _note(reason)
             raise DownloadRefused from None
-        except TimeUp as reason:
+        except FetchTimedOut as reason:
             _note(reason)
             raise DownloadTimedOut from None
-        except TooLarge:
+        except FetchTooLarge:
             raise MediaTooLarge(
                 f"The file is larger than {self._limits.max_bytes} bytes."
             ) from None
 
     def _follow(self, url: str, deadline: Deadline) -> bytes:
         target = read_url(url, self._limits.ports)
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answer = self._ask(target, deadline)
             if isinstance(answer, bytes):
                 return answer
-            target = follow(target, answer, self._limits.ports)
-        raise Refused(f"more than {MOST_REDIRECTS} redirects")
+            target = follow_redirect(target, answer, self._limits.ports)
+        raise FetchRefused(f"more than {MAX_REDIRECTS} redirects")
 
-    def _ask(self, target: Target, deadline: Deadline) -> bytes | str:
+    def _ask(self, target: FetchTarget, deadline: Deadline) -> bytes | str:
         """The body, or where a redirect leads."""
         try:
             with self._connector.open(target, deadline) as connection:
-                return _Exchange(connection, deadline).get(target, self._limits.max_bytes)
-        except Refused as reason:
-            raise Refused(f"{target.host}: {reason}") from reason
-        except TimeUp as reason:
-            raise TimeUp(f"{target.host}: {reason}") from reason
+                return _HttpExchange(connection, deadline).get(target, self._limits.max_bytes)
+        except FetchRefused as reason:
+            raise FetchRefused(f"{target.host}: {reason}") from reason
+        except FetchTimedOut as reason:
+            raise FetchTimedOut(f"{target.host}: {reason}") from reason
 
 
 def _note(reason: Exception) -> None:
-    logger.info(
+    LOG.info(
         "A picture was not fetched: %s", reason,
         extra={"action": "fetch_failed", "kind": type(reason).__name__},
     )
 
 
-class _Exchange:
+class _HttpExchange:
     """One request and its response on a connection of their own."""
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
         self._connection = connection
         self._deadline = deadline
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=LONGEST_HEAD)
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
 
-    def get(self, target: Target, max_bytes: int) -> bytes | str:
+    def get(self, target: FetchTarget, max_bytes: int) -> bytes | str:
         with mapped_errors("the exchange"):
             try:
                 self._send(target)
@@ -126,9 +126,9 @@ class _Exchange:
                 _check_head(head, max_bytes)
                 return self._body(max_bytes)
             except h11.ProtocolError as error:
-                raise Refused(f"no proper HTTP: {str(error)[:LONGEST_REASON]}") from error
+                raise FetchRefused(f"no proper HTTP: {str(error)[:MAX_REASON_CHARS]}") from error
 
-    def _send(self, target: Target) -> None:
+    def _send(self, target: FetchTarget) -> None:
         request = h11.Request(
             method="GET", target=target.path, headers=[("Host", target.authority), *HEADERS]
         )
@@ -137,13 +137,13 @@ class _Exchange:
         self._connection.sendall(data)
 
     def _head(self) -> h11.Response:
-        for _ in range(MOST_INTERIM + 1):
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
             event = self._next()
             if isinstance(event, h11.Response):
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 break
-        raise Refused("no response")
+        raise FetchRefused("no response")
 
     def _body(self, max_bytes: int) -> bytes:
         body = bytearray()
@@ -152,11 +152,11 @@ class _Exchange:
             body += event.data
             pieces += 1
             if len(body) > max_bytes:
-                raise TooLarge
-            if pieces > MANY_PIECES and len(body) < pieces * SMALL_PIECE:
-                raise Refused("a body in tiny pieces")
+                raise FetchTooLarge
+            if pieces > SMALL_PIECES_ALLOWED and len(body) < pieces * SMALL_PIECE:
+                raise FetchRefused("a body in tiny pieces")
         if not isinstance(event, h11.EndOfMessage):
-            raise Refused("a response that does not end")
+            raise FetchRefused("a response that does not end")
         return bytes(body)
 
     def _next(self) -> object:
@@ -170,12 +170,12 @@ class _Exchange:
 
 def _check_head(head: h11.Response, max_bytes: int) -> None:
     if head.status_code != 200:
-        raise Refused(f"status {head.status_code}")
+        raise FetchRefused(f"status {head.status_code}")
     if _values(head, b"content-encoding") not in ([], [b"identity"]):
-        raise Refused("a compressed body")
+        raise FetchRefused("a compressed body")
     # h11 has seen to it that there is at most one, and that it is a number.
     if any(int(length) > max_bytes for length in _values(head, b"content-length")):
-        raise TooLarge
+        raise FetchTooLarge
 
 
 def _values(head: h11.Response, name: bytes) -> list[bytes]:
@@ -185,7 +185,7 @@ def _values(head: h11.Response, name: bytes) -> list[bytes]:
 def _only(head: h11.Response, name: bytes) -> bytes:
     found = [value for key, value in head.headers if key == name]
     if len(found) != 1:
-        raise Refused(f"{len(found)} headers {name.decode()}")
+        raise FetchRefused(f"{len(found)} headers {name.decode()}")
     return found[0]
 
 
@@ -193,4 +193,4 @@ def _text(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise Refused("a redirect that is not UTF-8") from error
+        raise FetchRefused("a redirect that is not UTF-8") from error

@@ -17,15 +17,15 @@ from itertools import zip_longest
 
 from pipeline.fetching.addresses import Address, AddressPolicy
 from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import Refused, TimeUp
-from pipeline.fetching.names import Resolver
-from pipeline.fetching.urls import Target
+from pipeline.fetching.failures import FetchRefused, FetchTimedOut
+from pipeline.fetching.resolver import Resolver
+from pipeline.fetching.urls import FetchTarget
 
 # Addresses of a host that are tried, one after the other.
-MOST_ADDRESSES = 3
+MAX_ADDRESSES = 3
 
 
-def trusting_system() -> ssl.SSLContext:
+def system_tls_context() -> ssl.SSLContext:
     """TLS that trusts whom the system trusts and checks the server's name."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -38,10 +38,10 @@ class Connector:
 
     policy: AddressPolicy
     resolver: Resolver = field(default_factory=Resolver)
-    tls: ssl.SSLContext = field(default_factory=trusting_system)
+    tls: ssl.SSLContext = field(default_factory=system_tls_context)
 
-    def open(self, target: Target, deadline: Deadline) -> socket.socket:
-        """A connection to ``target``, TLS included. Raises ``Refused``, ``TimeUp``."""
+    def open(self, target: FetchTarget, deadline: Deadline) -> socket.socket:
+        """A connection to ``target``, TLS included. Raises ``Refused``, ``FetchTimedOut``."""
         addresses = self.resolver.addresses(target.host, deadline)
         for address in addresses:
             self._check(address)
@@ -59,9 +59,9 @@ class Connector:
 
     def _check(self, address: Address) -> None:
         if not self.policy.permits(address):
-            raise Refused(f"{address} is no public address")
-        if not self.policy.excepts(address) and _is_own(address):
-            raise Refused(f"{address} is this machine")
+            raise FetchRefused(f"{address} is no public address")
+        if not self.policy.is_exempt(address) and _is_own(address):
+            raise FetchRefused(f"{address} is this machine")
 
     def _connect(
         self, addresses: Sequence[Address], port: int, deadline: Deadline
@@ -73,7 +73,7 @@ class Connector:
             except OSError:
                 if left == 1:
                     raise
-        raise Refused("a name without addresses")
+        raise FetchRefused("a name without addresses")
 
     def _connect_to(self, address: Address, port: int, within_s: float) -> socket.socket:
         connection = socket.socket(_family(address), socket.SOCK_STREAM)
@@ -89,13 +89,13 @@ class Connector:
 
 @contextmanager
 def mapped_errors(doing: str) -> Iterator[None]:
-    """Translate what sockets and TLS raise into ``TimeUp`` and ``Refused``."""
+    """Translate what sockets and TLS raise into ``FetchTimedOut`` and ``Refused``."""
     try:
         yield
     except TimeoutError as error:
-        raise TimeUp(doing) from error
+        raise FetchTimedOut(doing) from error
     except (OSError, ValueError) as error:
-        raise Refused(f"{doing} failed: {error}") from error
+        raise FetchRefused(f"{doing} failed: {error}") from error
 
 
 def _tried(addresses: Sequence[Address]) -> list[Address]:
@@ -104,13 +104,13 @@ def _tried(addresses: Sequence[Address]) -> list[Address]:
     first = [address for address in addresses if address.version == addresses[0].version]
     others = [address for address in addresses if address.version != addresses[0].version]
     pairs = zip_longest(first, others)
-    return [address for pair in pairs for address in pair if address is not None][:MOST_ADDRESSES]
+    return [address for pair in pairs for address in pair if address is not None][:MAX_ADDRESSES]
 
 
 def _check_peer(connection: socket.socket, address: Address) -> None:
     peer = ipaddress.ip_address(connection.getpeername()[0])
     if peer != address:
-        raise Refused(f"the connection leads to {peer}, not to {address}")
+        raise FetchRefused(f"the connection leads to {peer}, not to {address}")
 
 
 def _family(address: Address) -> socket.AddressFamily:

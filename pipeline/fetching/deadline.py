@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pipeline.fetching.failures import TimeUp
+from pipeline.fetching.failures import FetchTimedOut
 
 
 class Deadline:
@@ -14,8 +14,8 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def left(self, doing: str) -> float:
-        """Seconds until then, more than 0. Raises ``TimeUp`` when there are none."""
+        """Seconds until then, more than 0. Raises ``FetchTimedOut`` when there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TimeUp(doing)
+            raise FetchTimedOut(doing)
         return left

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 
-class Refused(Exception):
+class FetchRefused(Exception):
     """The picture is not fetched; the message says why."""
 
 
-class TimeUp(Exception):
+class FetchTimedOut(Exception):
     """The deadline has passed; the message says over what."""
 
 
-class TooLarge(Exception):
+class FetchTooLarge(Exception):
     """The body is larger than the limit."""

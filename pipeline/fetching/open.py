@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.fetching.addresses import AddressPolicy, read_networks
 from pipeline.fetching.client import FetchLimits, WebFetcher

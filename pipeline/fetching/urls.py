@@ -14,10 +14,10 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import idna
 
-from pipeline.fetching.failures import Refused
+from pipeline.fetching.failures import FetchRefused
 
 # Characters: no server that matters takes more.
-LONGEST = 4096
+MAX_URL_CHARS = 4096
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -33,9 +33,9 @@ _KEPT = "%/?:@!$&'()*+,;=-._~[]"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class FetchTarget:
     """Where to ask for what. ``host`` is a name in ASCII or an IP address without
-    brackets, ``path`` has the query with it."""
+    brackets, ``motion`` has the query with it."""
 
     scheme: str
     host: str
@@ -57,38 +57,38 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-def read_url(url: str, ports: Collection[int]) -> Target:
+def read_url(url: str, ports: Collection[int]) -> FetchTarget:
     """The target of ``url``; ports other than ``ports`` are refused. Raises ``Refused``."""
-    if not url or len(url) > LONGEST:
-        raise Refused("an empty or a very long URL")
+    if not url or len(url) > MAX_URL_CHARS:
+        raise FetchRefused("an empty or a very long URL")
     if _FORBIDDEN.search(url):
-        raise Refused("a character that a URL cannot have")
+        raise FetchRefused("a character that a URL cannot have")
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise Refused("no URL") from error
+        raise FetchRefused("no URL") from error
     if parts.scheme not in DEFAULT_PORTS:
-        raise Refused("a scheme other than http and https")
+        raise FetchRefused("a scheme other than http and https")
     host, port = _split_authority(parts.netloc, DEFAULT_PORTS[parts.scheme])
     if port not in ports:
-        raise Refused(f"port {port}")
+        raise FetchRefused(f"port {port}")
     path = parts.path or "/"
     if parts.query:
         path = f"{path}?{parts.query}"
-    return Target(parts.scheme, read_host(host), port, quote(path, safe=_KEPT))
+    return FetchTarget(parts.scheme, read_host(host), port, quote(path, safe=_KEPT))
 
 
-def follow(target: Target, location: str, ports: Collection[int]) -> Target:
+def follow_redirect(target: FetchTarget, location: str, ports: Collection[int]) -> FetchTarget:
     """Where a redirect of ``target`` leads. Raises ``Refused``."""
     if _FORBIDDEN.search(location):
-        raise Refused("a redirect with a character that a URL cannot have")
+        raise FetchRefused("a redirect with a character that a URL cannot have")
     try:
         joined = urljoin(target.url, location)
     except ValueError as error:
-        raise Refused("a redirect to no URL") from error
+        raise FetchRefused("a redirect to no URL") from error
     there = read_url(joined, ports)
     if target.secure and not there.secure:
-        raise Refused("a redirect from https to http")
+        raise FetchRefused("a redirect from https to http")
     return there
 
 
@@ -102,18 +102,18 @@ def read_host(host: str) -> str:
     if _NUMBER.fullmatch(labels[-1]):
         return _read_ipv4(name)
     if len(name) > 253 or not all(map(_LABEL.fullmatch, labels)):
-        raise Refused("no host name")
+        raise FetchRefused("no host name")
     return name
 
 
 def _split_authority(netloc: str, default_port: int) -> tuple[str, int]:
     if "@" in netloc:
-        raise Refused("a URL with credentials")
+        raise FetchRefused("a URL with credentials")
     if netloc.endswith("]") or ":" not in netloc:
         return netloc, default_port
     host, _, port = netloc.rpartition(":")
     if not _PORT.fullmatch(port):
-        raise Refused("no port number")
+        raise FetchRefused("no port number")
     return host, int(port)
 
 
@@ -125,21 +125,21 @@ def _ascii(host: str) -> str:
     try:
         return idna.encode(host, uts46=True).decode("ascii").lower()
     except UnicodeError as error:
-        raise Refused("no host name") from error
+        raise FetchRefused("no host name") from error
 
 
 def _read_ipv4(text: str) -> str:
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError as error:
-        raise Refused("an odd spelling of an address") from error
+        raise FetchRefused("an odd spelling of an address") from error
 
 
 def _read_ipv6(text: str) -> str:
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError as error:
-        raise Refused("no IPv6 address") from error
+        raise FetchRefused("no IPv6 address") from error
     if address.scope_id is not None:
-        raise Refused("an address of one link")
+        raise FetchRefused("an address of one link")
     return str(address)

@@ -11,20 +11,26 @@ from sqlalchemy import Connection, delete, insert, select
 
 from pipeline.database.schema import bindings, collections, faces, vectors
 from pipeline.errors import CollectionNotFound
-from pipeline.gallery.changes import Writer
-from pipeline.gallery.records import COLLECTIONS, DEFAULT, DEFAULT_SCORE, Collection, collection
+from pipeline.gallery.change_log import GalleryWriter
+from pipeline.gallery.records import (
+    DEFAULT_COLLECTION,
+    DEFAULT_SCORE,
+    SELECT_COLLECTIONS,
+    Collection,
+    collection_from_row,
+)
 
 # Faces named in one statement.
 BLOCK = 2000
 
-MOST_COLLECTIONS = 64  # document b, 2.2
+MAX_COLLECTIONS = 64  # document b, 2.2
 
 
-def make_default(connection: Connection, tenant_id: int, now: float) -> None:
+def create_default_collection(connection: Connection, tenant_id: int, now: float) -> None:
     """Give a new tenant the collection that every tenant has."""
     connection.execute(
         insert(collections).values(
-            tenant_id=tenant_id, key=DEFAULT, type="", name="", score=DEFAULT_SCORE,
+            tenant_id=tenant_id, key=DEFAULT_COLLECTION, type="", name="", score=DEFAULT_SCORE,
             created_at=now,
         )
     )
@@ -38,12 +44,16 @@ def find_collections(
     if not wanted:
         return {}
     rows = connection.execute(
-        COLLECTIONS.where(collections.c.tenant_id == tenant_id, collections.c.key.in_(wanted))
+        SELECT_COLLECTIONS.where(
+            collections.c.tenant_id == tenant_id, collections.c.key.in_(wanted)
+        )
     )
-    return {row.key: collection(row) for row in rows}
+    return {row.key: collection_from_row(row) for row in rows}
 
 
-def resolve(connection: Connection, tenant_id: int, keys: Sequence[str]) -> list[Collection]:
+def resolve_collections(
+    connection: Connection, tenant_id: int, keys: Sequence[str]
+) -> list[Collection]:
     """The named collections, in order and each once. Raises ``CollectionNotFound``."""
     found = find_collections(connection, tenant_id, keys)
     for key in keys:
@@ -52,8 +62,8 @@ def resolve(connection: Connection, tenant_id: int, keys: Sequence[str]) -> list
     return [found[key] for key in dict.fromkeys(keys)]
 
 
-def bind(
-    writer: Writer, groups: Sequence[Collection], face_ids: Sequence[int],
+def bind_faces(
+    writer: GalleryWriter, groups: Sequence[Collection], face_ids: Sequence[int],
     fresh: Sequence[int] = (),
 ) -> set[int]:
     """Put every face into every collection; the faces for which that changed something.
@@ -63,7 +73,7 @@ def bind(
 
 
 def bind_pairs(
-    writer: Writer, pairs: Iterable[tuple[int, int]], fresh: Iterable[int] = ()
+    writer: GalleryWriter, pairs: Iterable[tuple[int, int]], fresh: Iterable[int] = ()
 ) -> set[int]:
     """The same for pairs of (collection, face)."""
     wanted = dict.fromkeys(pairs)
@@ -80,7 +90,7 @@ def bind_pairs(
 
 
 def _bound(
-    writer: Writer, group_ids: Sequence[int], face_ids: Sequence[int]
+    writer: GalleryWriter, group_ids: Sequence[int], face_ids: Sequence[int]
 ) -> set[tuple[int, int]]:
     """Which of the faces are in which of the collections: (collection, face)."""
     if not face_ids:
@@ -93,7 +103,7 @@ def _bound(
     return {(row.collection_id, row.face_id) for row in there}
 
 
-def unbind(writer: Writer, groups: Sequence[Collection], face_id: int) -> bool:
+def unbind_face(writer: GalleryWriter, groups: Sequence[Collection], face_id: int) -> bool:
     """Take a face out of collections; whether that changed something. Does not note it."""
     removed = writer.connection.execute(
         delete(bindings).where(
@@ -104,12 +114,12 @@ def unbind(writer: Writer, groups: Sequence[Collection], face_id: int) -> bool:
     return removed.rowcount > 0
 
 
-def note_faces(writer: Writer, face_ids: Iterable[int]) -> None:
+def log_face_changes(writer: GalleryWriter, face_ids: Iterable[int]) -> None:
     """Note that faces have changed what the index sees of them."""
     chosen = sorted(set(face_ids))
     for start in range(0, len(chosen), BLOCK):
         block = chosen[start : start + BLOCK]
-        writer.note_all(select(vectors.c.label).where(vectors.c.face_id.in_(block)))
+        writer.log_changes_of(select(vectors.c.label).where(vectors.c.face_id.in_(block)))
 
 
 def collections_of(
@@ -117,7 +127,7 @@ def collections_of(
 ) -> dict[int, list[Collection]]:
     """The collections that each face is in, oldest first."""
     rows = connection.execute(
-        COLLECTIONS.add_columns(bindings.c.face_id)
+        SELECT_COLLECTIONS.add_columns(bindings.c.face_id)
         .join(bindings, bindings.c.collection_id == collections.c.id)
         .join(faces, faces.c.id == bindings.c.face_id)
         .where(faces.c.tenant_id == tenant_id, faces.c.id.in_(face_ids))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Table, delete, exists, func, select, update
 
-from pipeline.database.mentions import forget
+from pipeline.database.job_faces import erase_results_about
 from pipeline.database.schema import bindings, faces, images, vectors
-from pipeline.gallery.batched import forget_items
-from pipeline.gallery.changes import Writer
-from pipeline.gallery.trash import discard_all
+from pipeline.gallery.batch_items import erase_item_details
+from pipeline.gallery.change_log import GalleryWriter
+from pipeline.gallery.trash import discard_selected
 
 # Faces erased by one round of statements: a gallery of any size stays below the
 # database's limits on parameters and on the time of a statement.
@@ -19,7 +19,7 @@ BLOCK = 2000
 
 
 def erase_faces(
-    writer: Writer, face_ids: Sequence[int], now: float, *, keep_images: bool
+    writer: GalleryWriter, face_ids: Sequence[int], now: float, *, keep_images: bool
 ) -> int:
     """Delete faces with their vectors, bindings and face pictures, and what ended jobs
     and batches say of them; how many there were.
@@ -33,7 +33,7 @@ def erase_faces(
     return erased
 
 
-def _erase(writer: Writer, face_ids: Sequence[int], now: float, keep_images: bool) -> int:
+def _erase(writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_images: bool) -> int:
     connection = writer.connection
     mine = faces.c.tenant_id == writer.tenant_id
     chosen = connection.execute(
@@ -41,24 +41,24 @@ def _erase(writer: Writer, face_ids: Sequence[int], now: float, keep_images: boo
         .order_by(faces.c.id).with_for_update()
     ).all()
     ids = [row.id for row in chosen]
-    forget(connection, ids, now)
+    erase_results_about(connection, ids, now)
     pictures = sorted({row.image_ref for row in chosen})
-    forget_items(connection, pictures, now)
-    writer.note_all(select(vectors.c.label).where(vectors.c.face_id.in_(ids)))
-    discard_all(
+    erase_item_details(connection, pictures, now)
+    writer.log_changes_of(select(vectors.c.label).where(vectors.c.face_id.in_(ids)))
+    discard_selected(
         connection, writer.tenant_id, select(faces.c.face_key).where(faces.c.id.in_(ids)), now
     )
     if keep_images:
-        _remember(writer, ids, pictures)
+        _keep_last_face_ids(writer, ids, pictures)
     for table, column in ((bindings, bindings.c.face_id), (vectors, vectors.c.face_id)):
         connection.execute(delete(table).where(column.in_(ids)))
     connection.execute(delete(faces).where(faces.c.id.in_(ids)))
     if not keep_images:
-        erase_bare(writer, images.c.id.in_(pictures), now)
+        erase_faceless_images(writer, images.c.id.in_(pictures), now)
     return len(ids)
 
 
-def _remember(writer: Writer, face_ids: list[int], pictures: list[int]) -> None:
+def _keep_last_face_ids(writer: GalleryWriter, face_ids: list[int], pictures: list[int]) -> None:
     """Let the pictures that are losing their last face keep its id."""
     of_picture = faces.c.image_ref == images.c.id
     stays = exists().where(of_picture, faces.c.id.not_in(face_ids))
@@ -68,34 +68,36 @@ def _remember(writer: Writer, face_ids: list[int], pictures: list[int]) -> None:
     )
 
 
-def erase_bare(writer: Writer, chosen: ColumnElement[bool], now: float) -> None:
+def erase_faceless_images(writer: GalleryWriter, chosen: ColumnElement[bool], now: float) -> None:
     """Delete those of the chosen pictures that no face hangs on."""
     bare = (
         images.c.tenant_id == writer.tenant_id,
         chosen,
         ~exists().where(faces.c.image_ref == images.c.id),
     )
-    discard_all(
+    discard_selected(
         writer.connection, writer.tenant_id, select(images.c.media_key).where(*bare), now
     )
-    forget_items(writer.connection, select(images.c.id).where(*bare), now)
+    erase_item_details(writer.connection, select(images.c.id).where(*bare), now)
     writer.connection.execute(delete(images).where(*bare))
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class GalleryExtent:
     """How far a gallery reached at some moment: its last face and its last picture."""
 
     face: int
     image: int
 
 
-def extent(writer: Writer) -> Extent:
+def gallery_extent(writer: GalleryWriter) -> GalleryExtent:
     """How far the gallery reaches now; what is enrolled later lies beyond."""
-    return Extent(_last(writer, faces), _last(writer, images))
+    return GalleryExtent(_last(writer, faces), _last(writer, images))
 
 
-def erase_within(writer: Writer, within: Extent, now: float, limit: int) -> tuple[int, bool]:
+def erase_within(
+    writer: GalleryWriter, within: GalleryExtent, now: float, limit: int
+) -> tuple[int, bool]:
     """Delete faces with their pictures, up to ``limit`` of them, then pictures without a
     face; how many faces it were, and whether nothing is left."""
     chosen = _ids(writer, faces, within.face, limit)
@@ -104,16 +106,16 @@ def erase_within(writer: Writer, within: Extent, now: float, limit: int) -> tupl
         return limit, False
     bare = _ids(writer, images, within.image, limit)
     for start in range(0, len(bare), BLOCK):
-        erase_bare(writer, images.c.id.in_(bare[start : start + BLOCK]), now)
+        erase_faceless_images(writer, images.c.id.in_(bare[start : start + BLOCK]), now)
     return len(chosen), len(bare) < limit
 
 
-def _last(writer: Writer, table: Table) -> int:
+def _last(writer: GalleryWriter, table: Table) -> int:
     newest = select(func.max(table.c.id)).where(table.c.tenant_id == writer.tenant_id)
     return writer.connection.execute(newest).scalar() or 0
 
 
-def _ids(writer: Writer, table: Table, until: int, limit: int) -> list[int]:
+def _ids(writer: GalleryWriter, table: Table, until: int, limit: int) -> list[int]:
     return list(
         writer.connection.execute(
             select(table.c.id)

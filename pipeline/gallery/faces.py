@@ -19,22 +19,22 @@ from sqlalchemy import (
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces, images, vectors
+from pipeline.encryption.vault import KeySource, NoKeys
 from pipeline.errors import FaceNotFound, PersonNotFound
-from pipeline.gallery.changes import read_vector, take
+from pipeline.gallery.change_log import lock_tenant, read_vector
 from pipeline.gallery.collections import collections_of
 from pipeline.gallery.erase import erase_faces
 from pipeline.gallery.records import (
-    FACES,
+    SELECT_FACES,
     Collection,
+    FacePage,
     FaceRecord,
     LabelledFace,
     ListedFace,
-    Page,
-    face_record,
+    face_from_row,
 )
 from pipeline.gallery.trash import Trash
 from pipeline.media.base import MediaStore
-from pipeline.secrets import KeySource, NoKeys
 from pipeline.types import Embedding, VectorModel
 
 # The columns of a list's item, of a face and of a picture without one.
@@ -94,16 +94,18 @@ class FaceStore:
         if row is None:
             raise FaceNotFound
         model = VectorModel(row.pack, row.model_sha256, row.dimension)
-        return read_vector(row.vector, face_id, row.dimension, self._keys.of(tenant_id)), model
+        return read_vector(
+            row.vector, face_id, row.dimension, self._keys.data_key(tenant_id)
+        ), model
 
     def _one(self, tenant_id: int, condition: ColumnElement[bool]) -> FaceRecord:
         with reading(self._engine) as connection:
             row = connection.execute(
-                FACES.where(faces.c.tenant_id == tenant_id, condition)
+                SELECT_FACES.where(faces.c.tenant_id == tenant_id, condition)
             ).one_or_none()
         if row is None:
             raise FaceNotFound
-        return face_record(row)
+        return face_from_row(row)
 
     def rename(self, tenant_id: int, face_id: int, name: str) -> FaceRecord:
         """Raises ``FaceNotFound``."""
@@ -115,7 +117,9 @@ class FaceStore:
             )
             if changed.rowcount == 0:
                 raise FaceNotFound
-            return face_record(connection.execute(FACES.where(faces.c.id == face_id)).one())
+            return face_from_row(
+                connection.execute(SELECT_FACES.where(faces.c.id == face_id)).one()
+            )
 
     # -- lists --------------------------------------------------------------------
 
@@ -128,7 +132,7 @@ class FaceStore:
         with reading(self._engine) as connection:
             return [ListedFace(*row) for row in connection.execute(query)]
 
-    def page(self, tenant_id: int, offset: int, limit: int) -> Page:
+    def page(self, tenant_id: int, offset: int, limit: int) -> FacePage:
         """A page of all faces and of the pictures that have lost theirs, newest last."""
         mine = (
             select(faces.c.id.label("id")).where(faces.c.tenant_id == tenant_id),
@@ -148,7 +152,7 @@ class FaceStore:
             ]
         items = {row[0]: ListedFace(*row) for row in rows}
         # What was deleted between the two looks is left out.
-        return Page(total, tuple(items[face_id] for face_id in ids if face_id in items))
+        return FacePage(total, tuple(items[face_id] for face_id in ids if face_id in items))
 
     # -- deleting -----------------------------------------------------------------
 
@@ -173,15 +177,15 @@ class FaceStore:
         self, tenant_id: int, condition: ColumnElement[bool], *, keep_images: bool
     ) -> FaceRecord:
         with writing(self._engine) as connection:
-            writer = take(connection, tenant_id)
+            writer = lock_tenant(connection, tenant_id)
             row = connection.execute(
-                FACES.where(faces.c.tenant_id == tenant_id, condition)
+                SELECT_FACES.where(faces.c.tenant_id == tenant_id, condition)
             ).one_or_none()
             if row is None:
                 raise FaceNotFound
             erase_faces(writer, [row.id], self._clock(), keep_images=keep_images)
         self._trash.try_empty(tenant_id)
-        return face_record(row)
+        return face_from_row(row)
 
 
 def _listed(tenant_id: int, ids: Sequence[int]) -> tuple[Select[int, str, str, str, str, str], ...]:
@@ -196,19 +200,19 @@ def _listed(tenant_id: int, ids: Sequence[int]) -> tuple[Select[int, str, str, s
     )
 
 
-def by_labels(
+def faces_by_label(
     connection: Connection, tenant_id: int, labels: Sequence[int]
 ) -> dict[int, LabelledFace]:
     """The faces of the tenant among labels that an index has found. They are still there
     when the transaction ends: whoever deletes one of them waits for it."""
     rows = connection.execute(
-        FACES.add_columns(vectors.c.label)
+        SELECT_FACES.add_columns(vectors.c.label)
         .join(vectors, vectors.c.face_id == faces.c.id)
         .where(vectors.c.tenant_id == tenant_id, vectors.c.label.in_(labels))
         .order_by(faces.c.id).with_for_update(read=True, key_share=True, of=faces)
     ).all()
     bound = collections_of(connection, tenant_id, [row.id for row in rows])
     return {
-        row.label: LabelledFace(row.label, face_record(row), tuple(bound.get(row.id, ())))
+        row.label: LabelledFace(row.label, face_from_row(row), tuple(bound.get(row.id, ())))
         for row in rows
     }

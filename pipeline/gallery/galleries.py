@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import Connection, Engine, Table, delete, exists, func, select, update
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import (
     bindings,
@@ -21,19 +21,19 @@ from pipeline.database.schema import (
     snapshots,
     tenants,
 )
-from pipeline.gallery.changes import last_model, last_number, take
+from pipeline.encryption.data_keys import destroy_key
+from pipeline.gallery.change_log import last_model, last_number, lock_tenant
 from pipeline.gallery.collections import collections_of
-from pipeline.gallery.datakeys import destroy_key
-from pipeline.gallery.erase import erase_within, extent
+from pipeline.gallery.erase import erase_within, gallery_extent
 from pipeline.gallery.records import (
-    FACES,
     IMAGE_COLUMNS,
+    SELECT_FACES,
     Collection,
     FaceRecord,
     GalleryStats,
     StoredImage,
-    face_record,
-    stored_image,
+    face_from_row,
+    image_from_row,
 )
 from pipeline.gallery.trash import Trash, discard_tenant
 from pipeline.media.base import MediaStore
@@ -68,7 +68,7 @@ class GalleryStore:
                 bytes=int(
                     connection.execute(size.where(images.c.tenant_id == tenant_id)).scalar_one()
                 ),
-                number=last_number(connection, tenant_id),
+                last_change=last_number(connection, tenant_id),
                 model=last_model(connection, tenant_id),
             )
 
@@ -78,17 +78,17 @@ class GalleryStore:
         while True:
             with reading(self._engine) as connection:
                 rows = connection.execute(
-                    FACES.where(faces.c.tenant_id == tenant_id, faces.c.id > last)
+                    SELECT_FACES.where(faces.c.tenant_id == tenant_id, faces.c.id > last)
                     .order_by(faces.c.id).limit(BLOCK // 10)
                 ).all()
                 bound = collections_of(connection, tenant_id, [row.id for row in rows])
             if not rows:
                 return
             for row in rows:
-                yield face_record(row), bound.get(row.id, [])
+                yield face_from_row(row), bound.get(row.id, [])
             last = rows[-1].id
 
-    def bare_images(self, tenant_id: int) -> Iterator[StoredImage]:
+    def faceless_images(self, tenant_id: int) -> Iterator[StoredImage]:
         """Every picture without a face, in order, read in portions."""
         last = 0
         while True:
@@ -104,7 +104,7 @@ class GalleryStore:
                 rows = connection.execute(query).all()
             if not rows:
                 return
-            yield from (stored_image(row) for row in rows)
+            yield from (image_from_row(row) for row in rows)
             last = rows[-1].id
 
     def clear(self, tenant_id: int) -> int:
@@ -118,8 +118,8 @@ class GalleryStore:
         erased, within, done = 0, None, False
         while not done:
             with writing(self._engine) as connection:
-                writer = take(connection, tenant_id)
-                within = within or extent(writer)
+                writer = lock_tenant(connection, tenant_id)
+                within = within or gallery_extent(writer)
                 count, done = erase_within(writer, within, self._clock(), PORTION)
             erased += count
         self._trash.try_empty(tenant_id)
@@ -159,7 +159,7 @@ class GalleryStore:
                 return
 
     def _delete_objects(self, tenant_id: int) -> None:
-        for item in self._media.walk(keys.tenant_prefix(tenant_id)):
+        for item in self._media.walk(storage_keys.tenant_prefix(tenant_id)):
             self._media.delete(item.key)
 
 

@@ -10,10 +10,10 @@ from sqlalchemy import Engine, and_, or_, select
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces, images
 from pipeline.errors import ImageNotFound
-from pipeline.gallery.changes import take
-from pipeline.gallery.erase import erase_bare, erase_faces
-from pipeline.gallery.keep import image_ids
-from pipeline.gallery.records import IMAGE_COLUMNS, StoredImage, stored_image
+from pipeline.gallery.change_log import lock_tenant
+from pipeline.gallery.erase import erase_faceless_images, erase_faces
+from pipeline.gallery.records import IMAGE_COLUMNS, StoredImage, image_from_row
+from pipeline.gallery.temporary_images import image_ids
 from pipeline.gallery.trash import Trash
 from pipeline.media.base import MediaStore
 
@@ -51,7 +51,7 @@ class ImageStore:
                     or_(images.c.expires_at.is_(None), images.c.expires_at > self._clock()),
                 )
             ).all()
-        return [stored_image(row) for row in rows]
+        return [image_from_row(row) for row in rows]
 
     def get(self, tenant_id: int, image_id: str) -> StoredImage:
         """Raises ``ImageNotFound``."""
@@ -74,19 +74,19 @@ class ImageStore:
     def expire(self) -> int:
         """Delete the pictures whose time is over, in every tenant; how many."""
         now, gone, last = self._clock(), 0, 0
-        while passed := self._passed(now, last):
+        while passed := self._expired(now, last):
             for tenant_id in sorted({tenant_id for tenant_id, _ in passed}):
                 refs = [ref for owner, ref in passed if owner == tenant_id]
                 with writing(self._engine) as connection:
                     # Again with the tenant's row in hand: it may have been sent, or
                     # enrolled, a moment ago.
                     over = and_(images.c.id.in_(refs), images.c.expires_at <= now)
-                    erase_bare(take(connection, tenant_id), over, now)
+                    erase_faceless_images(lock_tenant(connection, tenant_id), over, now)
                 self._trash.try_empty(tenant_id)
             gone, last = gone + len(passed), passed[-1][1]
         return gone
 
-    def _passed(self, now: float, last: int) -> list[tuple[int, int]]:
+    def _expired(self, now: float, last: int) -> list[tuple[int, int]]:
         """(tenant, image) of some beyond ``last`` whose time is over."""
         query = (
             select(images.c.tenant_id, images.c.id)
@@ -101,11 +101,11 @@ class ImageStore:
         now = self._clock()
         mine = (images.c.tenant_id == tenant_id, images.c.image_id == image_id)
         with writing(self._engine) as connection:
-            writer = take(connection, tenant_id)
+            writer = lock_tenant(connection, tenant_id)
             ref = connection.execute(select(images.c.id).where(*mine)).scalar_one_or_none()
             if ref is None:
                 raise ImageNotFound
             there = connection.execute(select(faces.c.id).where(faces.c.image_ref == ref))
             erase_faces(writer, list(there.scalars()), now, keep_images=True)
-            erase_bare(writer, images.c.id == ref, now)
+            erase_faceless_images(writer, images.c.id == ref, now)
         self._trash.try_empty(tenant_id)

@@ -8,11 +8,9 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from pipeline.database.schema import collections, faces, images
-from pipeline.types import Box, Embedding, VectorModel
+from pipeline.types import Box, Embedding, JsonObject, VectorModel
 
-JsonObject = dict[str, Any]
-
-DEFAULT = "default"
+DEFAULT_COLLECTION = "default"
 """The key of the collection that every tenant has and cannot delete."""
 
 DEFAULT_SCORE = 80.0  # document b, 2.2
@@ -90,7 +88,7 @@ class ListedFace:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class FacePage:
     """Part of a list, and how many items the whole has."""
 
     total: int
@@ -113,7 +111,7 @@ class NewImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewFace:
-    """A face to enrol, its JPEG stored already under ``face_key``. A ``name`` of None is
+    """A face to enrol, its JPEG stored already under ``face_key``. A ``enrolled_name`` of None is
     replaced by ``ID0``, ``ID1``, ... in order."""
 
     box: Box
@@ -127,7 +125,7 @@ class NewFace:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Enrolment:
+class EnrolmentRequest:
     """Faces of one picture, and the ``collections`` (keys) to bind them to. With
     ``fresh`` a picture whose ``image_id`` is known is an error."""
 
@@ -135,11 +133,11 @@ class Enrolment:
     faces: tuple[NewFace, ...]
     model: VectorModel
     collections: tuple[str, ...] = ()
-    fresh: bool = False
+    must_be_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolled:
+class EnrolmentResult:
     """One record for each face of an enrolment, in its order; ``added`` of them are
     new, the others were enrolled before."""
 
@@ -166,7 +164,7 @@ class GalleryStats:
     collections: int
     bindings: int
     bytes: int
-    number: int
+    last_change: int
     model: VectorModel | None = field(default=None)
 
 
@@ -176,9 +174,9 @@ FACE_COLUMNS = (
     faces.c.created_at, images.c.image_id, images.c.description,
 )
 _FACE_FIELDS = tuple(column.key for column in FACE_COLUMNS)
-FACES = select(*FACE_COLUMNS).join(images, images.c.id == faces.c.image_ref)
+SELECT_FACES = select(*FACE_COLUMNS).join(images, images.c.id == faces.c.image_ref)
 
-COLLECTIONS = select(
+SELECT_COLLECTIONS = select(
     collections.c.id, collections.c.key, collections.c.type, collections.c.name,
     collections.c.score,
 )
@@ -190,18 +188,18 @@ IMAGE_COLUMNS = (
 )
 
 
-def face_record(row: Row[*tuple[Any, ...]]) -> FaceRecord:
+def face_from_row(row: Row[*tuple[Any, ...]]) -> FaceRecord:
     """The face in a row of ``FACES``, with or without further columns."""
     values = {name: row._mapping[name] for name in _FACE_FIELDS}
     return FaceRecord(**{**values, "box": Box(*values["box"])})
 
 
-def collection(row: Row[*tuple[Any, ...]]) -> Collection:
-    """The collection in a row of ``COLLECTIONS``."""
+def collection_from_row(row: Row[*tuple[Any, ...]]) -> Collection:
+    """The collection in a row of ``SELECT_COLLECTIONS``."""
     return Collection(**row._asdict())
 
 
-def stored_image(row: Row[*tuple[Any, ...]]) -> StoredImage:
+def image_from_row(row: Row[*tuple[Any, ...]]) -> StoredImage:
     """The image in a row of ``IMAGE_COLUMNS``."""
     return StoredImage(**row._asdict())
 

@@ -19,11 +19,11 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningInsert
 
 from pipeline.database.schema import changes, discarded, faces, images, tenants, vectors
-from pipeline.gallery.records import FACES
+from pipeline.gallery.records import SELECT_FACES
 
 _TENANT: BindParameter[int] = bindparam("tenant")
 
-TAKE = (
+LOCK_TENANT = (
     select(tenants.c.log_number, tenants.c.unnamed)
     .where(tenants.c.id == _TENANT)
     # NO KEY: rows that name the tenant may be added meanwhile, jobs above all.
@@ -31,11 +31,11 @@ TAKE = (
 )
 
 # Executed with the columns to set beside the name.
-SET_TENANT = update(tenants).where(tenants.c.id == bindparam("tenant"))
+UPDATE_TENANT = update(tenants).where(tenants.c.id == bindparam("tenant"))
 
 INSERT_CHANGE = insert(changes)
 
-LAST_MODEL = (
+SELECT_LAST_MODEL = (
     select(vectors.c.pack, vectors.c.model_sha256, vectors.c.dimension)
     .where(vectors.c.tenant_id == _TENANT)
     .order_by(vectors.c.label.desc()).limit(1)
@@ -47,7 +47,7 @@ _KNOWN = select(
 
 # The stored image with the same bytes; of several one that has a face, then the one
 # under the same id.
-SAME_PICTURE = (
+SELECT_SAME_IMAGE = (
     _KNOWN.order_by(
         images.c.expires_at.is_not(None),
         images.c.former_face_id.is_not(None),
@@ -58,7 +58,7 @@ SAME_PICTURE = (
 )
 
 # All that are stored with the same bytes as one of many.
-SAME_PICTURES = (
+SELECT_SAME_IMAGES = (
     select(
         images.c.id, images.c.sha256, images.c.image_id, images.c.media_key,
         images.c.former_face_id, images.c.expires_at,
@@ -79,7 +79,7 @@ NAME_TAKEN = select(
     exists().where(faces.c.tenant_id == _TENANT, faces.c.name == bindparam("name"))
 )
 
-FACES_ON = (
+SELECT_FACES_OF_IMAGES = (
     select(faces.c.image_ref, vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
     .join(faces, faces.c.id == vectors.c.face_id)
     .where(faces.c.image_ref.in_(bindparam("images", expanding=True)))
@@ -91,7 +91,7 @@ INSERT_IMAGE = insert(images).returning(images.c.id, sort_by_parameter_order=Tru
 INSERT_FACE = insert(faces).returning(faces.c.id, sort_by_parameter_order=True)
 INSERT_VECTOR = insert(vectors).returning(vectors.c.label, sort_by_parameter_order=True)
 
-RECORDS = FACES.where(faces.c.id.in_(bindparam("ids", expanding=True)))
+SELECT_FACES_BY_ID = SELECT_FACES.where(faces.c.id.in_(bindparam("ids", expanding=True)))
 
 RECLAIM = delete(discarded).where(discarded.c.media_key.in_(bindparam("keys", expanding=True)))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection, Engine, Exists, Select, delete, insert, literal, select
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import discarded
 from pipeline.errors import FaceError, Unavailable
@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 BLOCK = 200
 
 # Seconds for which it is looked for what is stored of a tenant that is deleted.
-LATE_S = 24 * 3600.0
+DELETED_TENANT_WATCH_S = 24 * 3600.0
 
 # The prefix of a tenant's keys, rather than a key.
-_WHOLE = discarded.c.media_key.like("%/")
+_IS_TENANT_PREFIX = discarded.c.media_key.like("%/")
 
 
 def discard(connection: Connection, tenant_id: int, key: str, now: float) -> None:
@@ -40,7 +40,7 @@ def discard(connection: Connection, tenant_id: int, key: str, now: float) -> Non
 
 def discard_tenant(connection: Connection, tenant_id: int, now: float) -> None:
     """Note that everything of a tenant is to go, also what is stored from now on."""
-    discard(connection, tenant_id, keys.tenant_prefix(tenant_id), now)
+    discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), now)
 
 
 def discard_many(
@@ -54,7 +54,7 @@ def discard_many(
         )
 
 
-def discard_all(
+def discard_selected(
     connection: Connection, tenant_id: int, doomed: Select[str], now: float
 ) -> None:
     """Note it of each key of a query."""
@@ -110,10 +110,10 @@ class Trash:
                 break
         return emptied
 
-    def clear_deleted(self) -> int:
+    def delete_left_of_tenants(self) -> int:
         """Delete what was stored of tenants after they were deleted; how many objects. It
         is looked for until nobody can be at work for them any more. Raises as ``empty``."""
-        query = select(discarded.c.media_key, discarded.c.discarded_at).where(_WHOLE)
+        query = select(discarded.c.media_key, discarded.c.discarded_at).where(_IS_TENANT_PREFIX)
         with reading(self._engine) as connection:
             tenants = connection.execute(query).all()
         cleared = 0
@@ -121,7 +121,7 @@ class Trash:
             for item in self._media.walk(prefix):
                 self._media.delete(item.key)
                 cleared += 1
-            if deleted_at < self._clock() - LATE_S:
+            if deleted_at < self._clock() - DELETED_TENANT_WATCH_S:
                 self._forget([prefix])
         return cleared
 
@@ -133,7 +133,7 @@ class Trash:
         except Unavailable as error:
             self._left(tenant_id, error)
 
-    def abandon(self, tenant_id: int, stored: Iterable[str]) -> None:
+    def discard_now(self, tenant_id: int, stored: Iterable[str]) -> None:
         """Discard objects that were stored for a job that has come to nothing, and that
         no other holder of the job can have used: its end is in the database."""
         with writing(self._engine) as connection:
@@ -144,7 +144,7 @@ class Trash:
     def _left(self, tenant_id: int, error: FaceError) -> None:
         logger.warning(
             "Discarded objects wait for the store", exc_info=error,
-            extra={"action": "trash_waits", "tenant": tenant_id},
+            extra={"action": "media_delete_postponed", "tenant": tenant_id},
         )
 
     def _forget(self, gone: list[str]) -> None:
@@ -157,7 +157,7 @@ class Trash:
             connection.execute(delete(discarded).where(discarded.c.media_key.in_(free)))
 
     def _some(self, tenant_id: int | None, limit: int) -> list[str]:
-        query = select(discarded.c.media_key).where(~_WHOLE).limit(limit)
+        query = select(discarded.c.media_key).where(~_IS_TENANT_PREFIX).limit(limit)
         if tenant_id is not None:
             query = query.where(discarded.c.tenant_id == tenant_id)
         with reading(self._engine) as connection:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.types import Entry, SnapshotRecord, VectorModel
+from pipeline.types import IndexEntry, SnapshotRecord, VectorModel
 
 Vectors = NDArray[np.float32]
 """Rows of unit length, shape (count, dimension), float32."""
@@ -44,11 +44,11 @@ class ChangeSource(Protocol):
         """(number, label) of the changes past ``after``, in order, at most ``limit``."""
         ...
 
-    def entries(self, tenant_id: int, labels: Sequence[int]) -> list[Entry]:
+    def entries(self, tenant_id: int, labels: Sequence[int]) -> list[IndexEntry]:
         """The present state of those ``labels`` that still exist."""
         ...
 
-    def all_entries(self, tenant_id: int) -> Iterator[Entry]:
+    def all_entries(self, tenant_id: int) -> Iterator[IndexEntry]:
         """Every label of the tenant in rising order, read in portions."""
         ...
 
@@ -96,7 +96,7 @@ class Index(Protocol):
         """All labels, in rising order."""
         ...
 
-    def upsert(self, entries: Iterable[Entry]) -> None:
+    def upsert(self, entries: Iterable[IndexEntry]) -> None:
         """Take new labels in, and new collections for those it has.
 
         Raises ``BadVector`` for a vector that is not finite or not of unit length, and

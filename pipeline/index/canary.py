@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 from pipeline.index.base import Hit, Vectors
 from pipeline.index.flat import FlatIndex
 
-SAME = 1e-5
+COSINE_TOLERANCE = 1e-5
 """Difference of two cosines of the same vectors, computed in different order."""
 
 
-class Canary:
+class RecallCanary:
     """Repeats every ``every``-th search exactly and counts what was found; 0: none.
 
     ``checked`` is how many searches were repeated, ``found`` how many of these had named
@@ -30,7 +30,7 @@ class Canary:
         the first."""
         return self.found / self.checked if self.checked else 1.0
 
-    def watch(
+    def observe(
         self,
         index: FlatIndex,
         probes: Vectors,
@@ -46,4 +46,4 @@ class Canary:
         truth = index.search_exactly(probes[:1], 1, collections)[0]
         named = answer[0][0].cosine if answer[0] else -1.0
         self.checked += 1
-        self.found += not truth or named >= truth[0].cosine - SAME
+        self.found += not truth or named >= truth[0].cosine - COSINE_TOLERANCE

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SnapshotUnusable
 from pipeline.index.base import Vectors
-from pipeline.index.flat import Candidates, FlatIndex, Nearest, nearest_rows, top
-from pipeline.index.rows import Arrays, Rows, Selected
+from pipeline.index.flat import FlatIndex, ScoredRows, ScoredRowsPerProbe, nearest_rows, top_k
+from pipeline.index.vector_rows import Arrays, RowMask, VectorRows
 
 BITS = 512
 WORDS = BITS // 64
@@ -28,11 +28,11 @@ SHORT_LIST = 2000
 cosine 0.45 the right row was among the first hundred of 50,000 in 1,000 of 1,000 probes,
 and the rank grows with the gallery; comparing 2,000 costs below a millisecond."""
 
-SAMPLE = 20_000  # vectors that the mean is taken from; its error is then below 0.01
-REFINE_AT = 4
+MEAN_SAMPLE = 20_000  # vectors that the mean is taken from; its error is then below 0.01
+REFIT_GROWTH = 4
 """Growth of a gallery since the mean was taken after which it is taken anew."""
 
-GATHERED = 1 / 8
+GATHER_BELOW = 1 / 8
 """Share of the rows below which the codes of those that a search looks at are copied
 together first; above it all are compared."""
 
@@ -79,7 +79,7 @@ class CodesIndex(FlatIndex):
 
     engine: ClassVar[str] = "codes"
 
-    def __init__(self, rows: Rows, short_list: int = SHORT_LIST) -> None:
+    def __init__(self, rows: VectorRows, short_list: int = SHORT_LIST) -> None:
         super().__init__(rows)
         self._short_list = short_list
         self._coder = Coder.fitted(_sample(rows))
@@ -93,7 +93,7 @@ class CodesIndex(FlatIndex):
         Raises ``SnapshotUnusable`` when they do not belong together.
         """
         index = cls.__new__(cls)
-        FlatIndex.__init__(index, Rows.from_arrays(arrays))
+        FlatIndex.__init__(index, VectorRows.from_arrays(arrays))
         index._short_list = short_list
         index._codes = arrays["codes"]
         index._coder = Coder(arrays["rotation"], arrays["offset"], int(arrays["sample"][0]))
@@ -113,19 +113,19 @@ class CodesIndex(FlatIndex):
             "sample": np.array([self._coder.sample], np.int64),
         }
 
-    def _took(self, rows: list[int]) -> None:
+    def _rows_added(self, rows: list[int]) -> None:
         if self._codes.shape[1] < self.rows.capacity:
             longer = np.zeros((WORDS, self.rows.capacity), np.uint64)
             longer[:, : self._codes.shape[1]] = self._codes
             self._codes = longer
         sample = self._coder.sample
-        if sample < SAMPLE and self.rows.used > REFINE_AT * sample:
+        if sample < MEAN_SAMPLE and self.rows.used > REFIT_GROWTH * sample:
             self._coder = Coder.fitted(_sample(self.rows))
             self._encode(np.arange(self.rows.end))
         else:
             self._encode(np.array(rows, np.int64))
 
-    def _lost(self, rows: list[int]) -> None:
+    def _rows_removed(self, rows: list[int]) -> None:
         self._codes[:, rows] = 0
 
     def _encode(self, rows: NDArray[np.int64]) -> None:
@@ -133,33 +133,33 @@ class CodesIndex(FlatIndex):
             block = rows[start : start + BLOCK_ROWS]
             self._codes[:, block] = self._coder.encode(self.rows.vectors[block])
 
-    def _nearest(self, probes: Vectors, k: int, selected: Selected | None) -> Nearest:
+    def _nearest(self, probes: Vectors, k: int, selected: RowMask | None) -> ScoredRowsPerProbe:
         wanted = max(self._short_list, 4 * k)
         there = self.rows.end if selected is None else int(np.count_nonzero(selected))
         if there <= wanted:
             return nearest_rows(self.rows, probes, k, selected)
         rows = None
-        if selected is not None and there < GATHERED * self.rows.end:
+        if selected is not None and there < GATHER_BELOW * self.rows.end:
             rows, selected = np.flatnonzero(selected), None
         stored = self._codes[:, : self.rows.end] if rows is None else self._codes[:, rows]
         found = []
         for probe, code in zip(probes, self._coder.encode(probes).T, strict=True):
-            near = shortest(distances(code, stored), wanted, selected)
+            near = nearest_codes(hamming_distances(code, stored), wanted, selected)
             found.append(self._compare(probe, near if rows is None else rows[near], k))
         return found
 
-    def _compare(self, probe: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> Candidates:
+    def _compare(self, probe: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> ScoredRows:
         """The best ``k`` of ``rows``."""
         # Ties can make the list long: no more than a block is gathered at a time.
         cosines = np.concatenate([
             self.rows.vectors[rows[start : start + BLOCK_ROWS]] @ probe
             for start in range(0, len(rows), BLOCK_ROWS)
         ])
-        best = top(cosines, k)
+        best = top_k(cosines, k)
         return rows[best], cosines[best]
 
 
-def distances(code: NDArray[np.uint64], stored: Codes) -> NDArray[np.uint16]:
+def hamming_distances(code: NDArray[np.uint64], stored: Codes) -> NDArray[np.uint16]:
     """The Hamming distances from one code to all that are stored."""
     sums = np.zeros(stored.shape[1], np.uint16)
     differ = np.empty(BLOCK_ROWS, np.uint64)
@@ -174,10 +174,10 @@ def distances(code: NDArray[np.uint64], stored: Codes) -> NDArray[np.uint16]:
     return sums
 
 
-def shortest(
-    found: NDArray[np.uint16], wanted: int, selected: Selected | None
+def nearest_codes(
+    found: NDArray[np.uint16], wanted: int, selected: RowMask | None
 ) -> NDArray[np.int64]:
-    """The ``wanted`` rows with the smallest distance ``found`` among the ``selected`` ones,
+    """The ``request`` rows with the smallest distance ``found`` among the ``selected`` ones,
     of which there are more; with all that are as near as the last of them."""
     if selected is not None:
         # Adding to all is several times faster than assigning to some.
@@ -194,8 +194,8 @@ def shortest(
     return np.flatnonzero(found <= low)
 
 
-def _sample(rows: Rows) -> Vectors:
+def _sample(rows: VectorRows) -> Vectors:
     """Vectors spread evenly over the rows."""
     selected = rows.select(None)
     used = np.arange(rows.end) if selected is None else np.flatnonzero(selected)
-    return rows.vectors[used[:: max(len(used) // SAMPLE, 1)]]
+    return rows.vectors[used[:: max(len(used) // MEAN_SAMPLE, 1)]]

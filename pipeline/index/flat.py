@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.index.base import Hit, Labels, Vectors
-from pipeline.index.rows import Arrays, Rows, Selected, check_vectors
-from pipeline.types import Entry
+from pipeline.index.vector_rows import Arrays, RowMask, VectorRows, check_vectors
+from pipeline.types import IndexEntry
 
 BLOCK_ROWS = 16_384
 """Rows compared at a time: 32 MB of 512 dimensions, and a product of 4 MB for 64 probes."""
 
 BLOCK_PROBES = 64
 
-Candidates = tuple[NDArray[np.int64], NDArray[np.float32]]
+ScoredRows = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows and their cosines, in no order."""
 
-Nearest = list[Candidates]
+ScoredRowsPerProbe = list[ScoredRows]
 """The best rows, for each probe."""
 
-_NOTHING: Candidates = (np.empty(0, np.int64), np.empty(0, np.float32))
+_NOTHING: ScoredRows = (np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 class FlatIndex:
@@ -31,7 +31,7 @@ class FlatIndex:
 
     engine: ClassVar[str] = "flat"
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: VectorRows) -> None:
         self.rows = rows
 
     def __len__(self) -> int:
@@ -47,32 +47,32 @@ class FlatIndex:
         return self.rows.nbytes
 
     @property
-    def garbage(self) -> float:
+    def garbage_share(self) -> float:
         """The share of what it holds that only takes up room, 0 to 1."""
         return self.rows.free / max(self.rows.end, 1)
 
     @property
-    def remembers_deleted(self) -> bool:
+    def retains_deleted(self) -> bool:
         """Whether a vector that was removed is still somewhere inside."""
         return False
 
     def labels(self) -> Labels:
         return self.rows.labels()
 
-    def upsert(self, entries: Iterable[Entry]) -> None:
+    def upsert(self, entries: Iterable[IndexEntry]) -> None:
         fresh, freed = self.rows.upsert(entries)
-        self._lost(freed)
-        self._took(fresh)
+        self._rows_removed(freed)
+        self._rows_added(fresh)
 
     def remove(self, labels: Iterable[int]) -> None:
-        self._lost(self.rows.remove(labels))
+        self._rows_removed(self.rows.remove(labels))
 
     def search(
         self, probes: Vectors, k: int, collections: Collection[int] | None = None
     ) -> list[list[Hit]]:
         check_vectors(list(probes), self.dimension)
         selected = self.rows.select(collections)
-        return self._named(self._nearest(probes, k, selected), k, collections)
+        return self._to_hits(self._nearest(probes, k, selected), k, collections)
 
     def search_exactly(
         self, probes: Vectors, k: int, collections: Collection[int] | None = None
@@ -80,40 +80,44 @@ class FlatIndex:
         """As ``search``, with every vector compared, whatever the engine."""
         check_vectors(list(probes), self.dimension)
         found = nearest_rows(self.rows, probes, k, self.rows.select(collections))
-        return self._named(found, k, collections)
+        return self._to_hits(found, k, collections)
 
     def arrays(self) -> Arrays:
         """What ``load`` makes an equal index of; views, where they are large."""
         return self.rows.arrays()
 
-    def _named(
-        self, found: Nearest, k: int, collections: Collection[int] | None
+    def _to_hits(
+        self, found: ScoredRowsPerProbe, k: int, collections: Collection[int] | None
     ) -> list[list[Hit]]:
         return [
             self.rows.hits(rows.tolist(), cosines.tolist(), k, collections)
             for rows, cosines in found
         ]
 
-    def _took(self, rows: list[int]) -> None:
+    def _rows_added(self, rows: list[int]) -> None:
         """Rows have got a vector."""
 
-    def _lost(self, rows: list[int]) -> None:
+    def _rows_removed(self, rows: list[int]) -> None:
         """Rows have lost their vector."""
 
-    def _nearest(self, probes: Vectors, k: int, selected: Selected | None) -> Nearest:
+    def _nearest(self, probes: Vectors, k: int, selected: RowMask | None) -> ScoredRowsPerProbe:
         return nearest_rows(self.rows, probes, k, selected)
 
 
-def nearest_rows(rows: Rows, probes: Vectors, k: int, selected: Selected | None) -> Nearest:
+def nearest_rows(
+    rows: VectorRows, probes: Vectors, k: int, selected: RowMask | None
+) -> ScoredRowsPerProbe:
     """The best ``k`` of the ``selected`` rows for each probe, all of them compared."""
-    found: Nearest = []
+    found: ScoredRowsPerProbe = []
     for start in range(0, len(probes), BLOCK_PROBES):
         found += _nearest_of_few(rows, probes[start : start + BLOCK_PROBES], k, selected)
     return found
 
 
-def _nearest_of_few(rows: Rows, probes: Vectors, k: int, selected: Selected | None) -> Nearest:
-    best: Nearest = [_NOTHING] * len(probes)
+def _nearest_of_few(
+    rows: VectorRows, probes: Vectors, k: int, selected: RowMask | None
+) -> ScoredRowsPerProbe:
+    best: ScoredRowsPerProbe = [_NOTHING] * len(probes)
     for start in range(0, rows.end, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, rows.end)
         numbers, vectors = _block(rows, start, stop, selected)
@@ -121,12 +125,12 @@ def _nearest_of_few(rows: Rows, probes: Vectors, k: int, selected: Selected | No
             continue
         cosines = probes @ vectors.T
         for probe, row in enumerate(cosines):
-            best[probe] = merged(best[probe], (numbers, row), k)
+            best[probe] = merge_top_k(best[probe], (numbers, row), k)
     return best
 
 
 def _block(
-    rows: Rows, start: int, stop: int, selected: Selected | None
+    rows: VectorRows, start: int, stop: int, selected: RowMask | None
 ) -> tuple[NDArray[np.int64], Vectors]:
     """The selected rows from ``start`` to ``stop``, and their vectors."""
     if selected is None:
@@ -135,16 +139,16 @@ def _block(
     return numbers, rows.vectors[numbers]
 
 
-def merged(best: Candidates, more: Candidates, k: int) -> Candidates:
+def merge_top_k(best: ScoredRows, more: ScoredRows, k: int) -> ScoredRows:
     """The best ``k`` of two sets of rows."""
-    better = top(more[1], k)
+    better = top_k(more[1], k)
     numbers = np.concatenate([best[0], more[0][better]])
     cosines = np.concatenate([best[1], more[1][better]])
-    kept = top(cosines, k)
+    kept = top_k(cosines, k)
     return numbers[kept], cosines[kept]
 
 
-def top(cosines: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+def top_k(cosines: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     """Where the ``k`` greatest are, in no order."""
     if len(cosines) <= k:
         return np.arange(len(cosines))

@@ -27,21 +27,21 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigurationError, SnapshotUnusable
 from pipeline.index.base import Vectors
-from pipeline.index.flat import FlatIndex, Nearest, nearest_rows, top
-from pipeline.index.rows import Arrays, Rows, Selected, lengthened
+from pipeline.index.flat import FlatIndex, ScoredRowsPerProbe, nearest_rows, top_k
+from pipeline.index.vector_rows import Arrays, RowMask, VectorRows, grow_array
 
 LOG = logging.getLogger(__name__)
 
 NO_NODE = -1
 SEED = 20  # of the levels; with one thread the same rows give the same graph
-MOST_DEAD = 0.5
+MAX_DELETED_SHARE = 0.5
 """Share of deleted nodes above which a graph takes no more in and is built anew: hnswlib
 links a new node to living ones only, and one that meets none stays unreachable."""
 
 ADD_BLOCK = 16_384  # rows copied out of the matrix at a time
-TRIAL_S = 300.0  # for reading a graph in a process that may die; 2 GB take seconds
+LOAD_CHECK_TIMEOUT_S = 300.0  # for reading a graph in a process that may die; 2 GB take seconds
 
-TRIAL = """
+LOAD_CHECK = """
 import sys, hnswlib
 graph = hnswlib.Index("ip", int(sys.argv[2]))
 graph.load_index(sys.argv[1])
@@ -50,7 +50,7 @@ sys.exit(graph.get_current_count() != int(sys.argv[3]))
 
 
 @dataclass(frozen=True, slots=True)
-class GraphShape:
+class HnswParameters:
     """hnswlib's own parameters. ``links`` (M) and ``build_width`` (ef_construction) fix
     what a graph can find at all, ``search_width`` (ef) trades recall for time: among
     100,000 face-like people it found 98.6 % of mates at cosine 0.45 with 400, 99.8 % with
@@ -70,20 +70,20 @@ class HnswIndex(FlatIndex):
 
     engine: ClassVar[str] = "hnsw"
 
-    def __init__(self, rows: Rows, shape: GraphShape | None = None) -> None:
+    def __init__(self, rows: VectorRows, shape: HnswParameters | None = None) -> None:
         super().__init__(rows)
-        self._shape = shape or GraphShape()
+        self._shape = shape or HnswParameters()
         self._build()
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, shape: GraphShape | None = None) -> HnswIndex:
+    def from_arrays(cls, arrays: Arrays, shape: HnswParameters | None = None) -> HnswIndex:
         """The index that ``arrays`` were taken from.
 
         Raises ``SnapshotUnusable`` when they do not belong together.
         """
         index = cls.__new__(cls)
-        FlatIndex.__init__(index, Rows.from_arrays(arrays))
-        index._shape = shape or GraphShape()
+        FlatIndex.__init__(index, VectorRows.from_arrays(arrays))
+        index._shape = shape or HnswParameters()
         rows_of_nodes = arrays["rows_of_nodes"]
         if len(rows_of_nodes) and rows_of_nodes.max() >= index.rows.end:
             raise SnapshotUnusable("The stored graph is not that of the vectors.")
@@ -97,11 +97,11 @@ class HnswIndex(FlatIndex):
         return super().nbytes + nodes + int(self._graph.index_file_size())
 
     @property
-    def garbage(self) -> float:
-        return max(super().garbage, self._dead / max(self._nodes, 1))
+    def garbage_share(self) -> float:
+        return max(super().garbage_share, self._dead / max(self._nodes, 1))
 
     @property
-    def remembers_deleted(self) -> bool:
+    def retains_deleted(self) -> bool:
         return self._dead > 0
 
     def arrays(self) -> Arrays:
@@ -112,7 +112,7 @@ class HnswIndex(FlatIndex):
 
     def _build(self) -> None:
         """A graph of all rows, and no others."""
-        self._graph = new_graph(self.rows.dimension)
+        self._graph = open_graph(self.rows.dimension)
         self._graph.init_index(
             max_elements=max(self.rows.capacity, 1),
             M=self._shape.links,
@@ -137,8 +137,8 @@ class HnswIndex(FlatIndex):
         self._node_of_row = np.full(self.rows.capacity, NO_NODE, np.int64)
         self._node_of_row[rows_of_nodes[living]] = living
 
-    def _took(self, rows: list[int]) -> None:
-        if self._dead > MOST_DEAD * self._nodes:
+    def _rows_added(self, rows: list[int]) -> None:
+        if self._dead > MAX_DELETED_SHARE * self._nodes:
             self._build()
             return
         if len(self._node_of_row) < self.rows.capacity:
@@ -154,14 +154,14 @@ class HnswIndex(FlatIndex):
         if end > self._graph.get_max_elements():
             self._graph.resize_index(max(2 * self._graph.get_max_elements(), end))
         if end > len(self._row_of_node):
-            self._row_of_node = lengthened(self._row_of_node, max(2 * self._nodes, end))
+            self._row_of_node = grow_array(self._row_of_node, max(2 * self._nodes, end))
         nodes = np.arange(self._nodes, end)
         self._graph.add_items(self.rows.vectors[rows], nodes)
         self._row_of_node[nodes] = rows
         self._node_of_row[rows] = nodes
         self._nodes = end
 
-    def _lost(self, rows: list[int]) -> None:
+    def _rows_removed(self, rows: list[int]) -> None:
         for row in rows:
             node = int(self._node_of_row[row])
             if node == NO_NODE:
@@ -171,7 +171,7 @@ class HnswIndex(FlatIndex):
             self._row_of_node[node] = NO_NODE
             self._dead += 1
 
-    def _nearest(self, probes: Vectors, k: int, selected: Selected | None) -> Nearest:
+    def _nearest(self, probes: Vectors, k: int, selected: RowMask | None) -> ScoredRowsPerProbe:
         living = self._nodes - self._dead
         if not living or len(probes) == 0:
             return nearest_rows(self.rows, probes, k, selected)
@@ -196,11 +196,11 @@ class HnswIndex(FlatIndex):
         self, probe: NDArray[np.float32], rows: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         cosines = self.rows.vectors[rows] @ probe
-        best = top(cosines, k)
+        best = top_k(cosines, k)
         return rows[best], cosines[best]
 
 
-def new_graph(dimension: int) -> Any:
+def open_graph(dimension: int) -> Any:
     """An empty hnswlib index over inner products.
 
     Raises ``ConfigurationError`` when hnswlib is not installed.
@@ -238,14 +238,14 @@ def _read(data: NDArray[np.uint8], dimension: int, nodes: int) -> Any:
 
     Raises ``SnapshotUnusable`` when hnswlib does not survive it, or finds another graph.
     """
-    graph = new_graph(dimension)
+    graph = open_graph(dimension)
     with tempfile.TemporaryDirectory(prefix="faceline-index-") as folder:
         path = Path(folder) / "graph"
         try:
             data.tofile(path)
             tried = subprocess.run(  # noqa: S603 - this interpreter, and numbers
-                [sys.executable, "-c", TRIAL, str(path), str(dimension), str(nodes)],
-                capture_output=True, timeout=TRIAL_S, check=False,
+                [sys.executable, "-c", LOAD_CHECK, str(path), str(dimension), str(nodes)],
+                capture_output=True, timeout=LOAD_CHECK_TIMEOUT_S, check=False,
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise SnapshotUnusable(f"The stored graph could not be tried: {error}") from error

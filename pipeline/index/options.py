@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from pipeline.config import Settings
-from pipeline.index.choice import Choice
-from pipeline.index.hnsw import GraphShape
+from pipeline.config.settings import Settings
+from pipeline.index.engine_choice import EngineChoice
+from pipeline.index.hnsw import HnswParameters
 
-PURGE_EARLY = 0.5
+PURGE_EARLY_SHARE = 0.5
 """Share of the time to purge after which a view writes a snapshot without the deleted
 labels, so that there is time left to try again."""
 
@@ -23,7 +23,7 @@ class ViewOptions:
     ``purge_after_s``; every ``canary_every``-th search is repeated exactly (0: none); the
     views of one process take about ``memory_bytes`` together (0: any amount)."""
 
-    choice: Choice = field(default_factory=Choice)
+    engine_choice: EngineChoice = field(default_factory=EngineChoice)
     garbage_share: float = 0.25
     snapshot_changes: int = 10_000
     purge_after_s: float = 3600.0
@@ -33,18 +33,18 @@ class ViewOptions:
     def purge_due(self, removed_at: float, now: float) -> bool:
         """Whether what was deleted at ``removed_at`` (0: nothing) is to leave the
         snapshots."""
-        return removed_at > 0 and now - removed_at >= PURGE_EARLY * self.purge_after_s
+        return removed_at > 0 and now - removed_at >= PURGE_EARLY_SHARE * self.purge_after_s
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        graph = GraphShape(
+        graph = HnswParameters(
             links=settings.hnsw_links,
             build_width=settings.hnsw_build_width,
             search_width=settings.hnsw_search_width,
             threads=settings.index_threads,
         )
         return cls(
-            choice=Choice(
+            engine_choice=EngineChoice(
                 engine=settings.index_engine,
                 exact_limit=settings.index_exact_limit,
                 short_list=settings.index_short_list,

@@ -3,7 +3,7 @@
 A snapshot is a manifest (JSON) and the arrays it lists, cut into parts. Every object's
 key ends with its SHA-256, or with what stands for it where it is encrypted; the
 manifest's own is in the database, whose row is what makes a snapshot exist. Nothing is
-ever overwritten: a writer that dies leaves objects that nobody refers to, and ``sweep``
+ever overwritten: a writer that dies leaves objects that nobody refers to, and ``delete_orphans``
 removes them.
 """
 
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import MediaCorrupt, MediaNotFound, SnapshotUnusable
 from pipeline.index.base import ChangeSource
-from pipeline.index.choice import Choice
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.flat import FlatIndex
-from pipeline.index.rows import Arrays
-from pipeline.keys import SEALED, media_hash, snapshot_media, snapshots_prefix
+from pipeline.index.vector_rows import Arrays
 from pipeline.media.base import MediaStore
+from pipeline.storage_keys import ENCRYPTED_SUFFIX, media_hash, snapshot_media, snapshots_prefix
 from pipeline.types import SnapshotRecord, VectorModel
 
 LOG = logging.getLogger(__name__)
@@ -39,11 +39,11 @@ PART_BYTES = 32 * 1024 * 1024
 KINDS = frozenset({"<f4", "<i8", "<u8", "|u1"})
 """What an array may be of (numpy's names); little-endian everywhere."""
 
-ORPHANED_S = 3600.0  # objects this old that no row refers to belong to a dead writer
+ORPHAN_AGE_S = 3600.0  # objects this old that no row refers to belong to a dead writer
 LOG_PORTION = 2000  # changes looked at in one query
 
 
-class Part(msgspec.Struct, frozen=True):
+class ArrayPart(msgspec.Struct, frozen=True):
     """One object of an array; ``sha256`` is the last part of its key, which is something
     else than its checksum when it is encrypted."""
 
@@ -51,16 +51,16 @@ class Part(msgspec.Struct, frozen=True):
     size: int
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredArray(msgspec.Struct, frozen=True):
     """One array: its parts one behind the other are its bytes in C order."""
 
     name: str
     kind: str
     shape: list[int]
-    parts: list[Part]
+    parts: list[ArrayPart]
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class SnapshotManifest(msgspec.Struct, frozen=True):
     """What a snapshot says about itself."""
 
     format: int
@@ -70,11 +70,11 @@ class Manifest(msgspec.Struct, frozen=True):
     dimension: int
     count: int
     number: int
-    arrays: list[Stored]
+    arrays: list[StoredArray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Frozen:
+class IndexCopy:
     """An index as it was at one moment, in arrays of its own."""
 
     engine: str
@@ -83,29 +83,29 @@ class Frozen:
     arrays: Arrays
 
 
-def freeze(index: FlatIndex, number: int) -> Frozen:
-    """A copy of ``index``, which has seen every change up to ``number``: only this needs
+def copy_index(index: FlatIndex, number: int) -> IndexCopy:
+    """A copy of ``index``, which has seen every change up to ``last_change``: only this needs
     the index to stand still, and it takes as much memory again until it is written."""
     arrays = {name: np.array(array, order="C") for name, array in index.arrays().items()}
-    return Frozen(index.engine, len(index), number, arrays)
+    return IndexCopy(index.engine, len(index), number, arrays)
 
 
-def write(
-    frozen: Frozen, model: VectorModel, tenant_id: int, store: MediaStore, now: float
+def write_snapshot(
+    frozen: IndexCopy, model: VectorModel, tenant_id: int, store: MediaStore, now: float
 ) -> SnapshotRecord:
     """Store a snapshot; it exists when its record is in the database.
 
-    Raises ``MediaUnavailable``; what was written by then is left to ``sweep``.
+    Raises ``MediaUnavailable``; what was written by then is left to ``delete_orphans``.
     """
     writer = secrets.token_hex(8)
 
-    def put(data: bytes) -> Part:
-        part = Part(store.name(tenant_id, data), len(data))
+    def put(data: bytes) -> ArrayPart:
+        part = ArrayPart(store.name(tenant_id, data), len(data))
         store.put(snapshot_media(tenant_id, frozen.number, writer, part.sha256), data)
         return part
 
     manifest = msgspec.json.encode(
-        Manifest(
+        SnapshotManifest(
             format=FORMAT,
             engine=frozen.engine,
             pack=model.pack,
@@ -114,7 +114,9 @@ def write(
             count=frozen.count,
             number=frozen.number,
             arrays=[
-                Stored(name, array.dtype.str, list(array.shape), [put(p) for p in _parts(array)])
+                StoredArray(
+                    name, array.dtype.str, list(array.shape), [put(p) for p in _parts(array)]
+                )
                 for name, array in frozen.arrays.items()
             ],
         )
@@ -126,7 +128,7 @@ def write(
         dimension=model.dimension,
         engine=frozen.engine,
         media_key=snapshot_media(tenant_id, frozen.number, writer, whole.sha256),
-        sha256=whole.sha256.removesuffix(SEALED),
+        sha256=whole.sha256.removesuffix(ENCRYPTED_SUFFIX),
         size=whole.size,
         count=frozen.count,
         number=frozen.number,
@@ -134,8 +136,8 @@ def write(
     )
 
 
-def load(
-    record: SnapshotRecord, model: VectorModel, store: MediaStore, choice: Choice
+def load_snapshot(
+    record: SnapshotRecord, model: VectorModel, store: MediaStore, choice: EngineChoice
 ) -> FlatIndex:
     """The index of a recorded snapshot of a gallery whose vectors ``model`` made.
 
@@ -152,8 +154,12 @@ def load(
     return index
 
 
-def newest(
-    source: ChangeSource, store: MediaStore, tenant_id: int, model: VectorModel, choice: Choice
+def load_newest(
+    source: ChangeSource,
+    store: MediaStore,
+    tenant_id: int,
+    model: VectorModel,
+    choice: EngineChoice,
 ) -> tuple[FlatIndex, SnapshotRecord] | None:
     """The newest snapshot that can be used; None when there is none.
 
@@ -161,7 +167,7 @@ def newest(
     """
     for record in source.snapshots(tenant_id):
         try:
-            return load(record, model, store, choice), record
+            return load_snapshot(record, model, store, choice), record
         except SnapshotUnusable as error:
             LOG.warning(
                 "A snapshot cannot be used; the one before it, or the gallery, is read.",
@@ -171,7 +177,9 @@ def newest(
     return None
 
 
-def discard(records: Iterable[SnapshotRecord], source: ChangeSource, store: MediaStore) -> None:
+def discard_snapshots(
+    records: Iterable[SnapshotRecord], source: ChangeSource, store: MediaStore
+) -> None:
     """Forget snapshots, then delete their objects."""
     for record in records:
         source.discard_snapshot(record)
@@ -193,7 +201,7 @@ def holds_deleted(record: SnapshotRecord, source: ChangeSource) -> bool:
     return after < latest
 
 
-def purge(
+def purge_snapshots(
     source: ChangeSource, store: MediaStore, tenant_id: int, now: float, purge_after_s: float
 ) -> int:
     """Discard snapshots older than ``purge_after_s`` that hold what was deleted since; how
@@ -204,18 +212,18 @@ def purge(
         for record in source.snapshots(tenant_id)
         if now - record.created_at >= purge_after_s and holds_deleted(record, source)
     ]
-    discard(stale, source, store)
+    discard_snapshots(stale, source, store)
     return len(stale)
 
 
-def sweep(source: ChangeSource, store: MediaStore, tenant_id: int, now: float) -> int:
+def delete_orphans(source: ChangeSource, store: MediaStore, tenant_id: int, now: float) -> int:
     """Delete objects that no recorded snapshot refers to and no writer can still be
     writing; how many."""
     kept = {record.media_key.rpartition("/")[0] for record in source.snapshots(tenant_id)}
     orphans = [
         stored.key
         for stored in store.walk(snapshots_prefix(tenant_id))
-        if stored.key.rpartition("/")[0] not in kept and now - stored.modified > ORPHANED_S
+        if stored.key.rpartition("/")[0] not in kept and now - stored.modified > ORPHAN_AGE_S
     ]
     for key in orphans:
         store.delete(key)
@@ -228,12 +236,12 @@ def _parts(array: NDArray[np.generic]) -> Iterator[bytes]:
         yield data[start : start + PART_BYTES].tobytes()
 
 
-def _manifest(record: SnapshotRecord, model: VectorModel, store: MediaStore) -> Manifest:
+def _manifest(record: SnapshotRecord, model: VectorModel, store: MediaStore) -> SnapshotManifest:
     if media_hash(record.media_key) != record.sha256:
         raise SnapshotUnusable(f"{record.media_key} is not the object that was stored.")
     data = _fetched(record.media_key, record.size, store)
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = msgspec.json.decode(data, type=SnapshotManifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SnapshotUnusable(f"The manifest cannot be read: {error}") from error
     made_by = VectorModel(manifest.pack, manifest.model_sha256, manifest.dimension)
@@ -246,7 +254,7 @@ def _manifest(record: SnapshotRecord, model: VectorModel, store: MediaStore) -> 
     return manifest
 
 
-def _array(stored: Stored, folder: str, store: MediaStore) -> NDArray[np.generic]:
+def _array(stored: StoredArray, folder: str, store: MediaStore) -> NDArray[np.generic]:
     """An array of its parts, writable."""
     if stored.kind not in KINDS or any(side < 0 for side in stored.shape):
         raise SnapshotUnusable(f"The array {stored.name} cannot be one.")

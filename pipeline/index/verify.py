@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.index.rows import Rows
-from pipeline.types import Entry
+from pipeline.index.vector_rows import VectorRows
+from pipeline.types import IndexEntry
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class IndexDifference:
     """Labels that only the gallery has, that only the index has, and that both have with
     another vector or in other collections; each in rising order."""
 
     missing: tuple[int, ...] = ()
-    surplus: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()
     altered: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.surplus or self.altered)
+        return bool(self.missing or self.extra or self.altered)
 
 
-def difference(rows: Rows, entries: Iterable[Entry]) -> Difference:
+def compare_with_gallery(rows: VectorRows, entries: Iterable[IndexEntry]) -> IndexDifference:
     """Compare ``rows`` with every entry of the gallery. Collections that were deleted
     since do not count: no search asks for them."""
     held = set(rows.labels().tolist())
@@ -32,6 +32,6 @@ def difference(rows: Rows, entries: Iterable[Entry]) -> Difference:
             missing.append(entry.label)
             continue
         held.discard(entry.label)
-        if not rows.holds(entry):
+        if not rows.matches_entry(entry):
             altered.append(entry.label)
-    return Difference(tuple(missing), tuple(sorted(held)), tuple(altered))
+    return IndexDifference(tuple(missing), tuple(sorted(held)), tuple(altered))

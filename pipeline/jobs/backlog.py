@@ -24,7 +24,7 @@ class Backlog:
         self._counted_at = float("-inf")
         self._grown = 0
 
-    def grew(self) -> None:
+    def added_one(self) -> None:
         """Note that this process has added a job."""
         self._grown += 1
 

@@ -11,9 +11,10 @@ from sqlalchemy import Engine, Select, func, select
 
 from pipeline.database.engine import reading
 from pipeline.database.schema import jobs
+from pipeline.encryption.vault import KeySource, NoKeys
 from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job, JobState
-from pipeline.jobs.results import opened
+from pipeline.jobs.results import decrypt_result
 from pipeline.jobs.statements import (
     COLUMNS,
     FIND,
@@ -26,17 +27,16 @@ from pipeline.jobs.statements import (
     UNFINISHED,
     job_of,
 )
-from pipeline.secrets import KeySource, NoKeys
 
 # Every answer to a poll tells the position, and counting 200,000 rows takes 20 ms.
 EXACT_POSITION = 1000
 
 # Rows that a worker looks through before it takes a turn: a millisecond.
-WAITING_SEEN = 500
+MAX_WAITING_SCANNED = 500
 
 JOB_ID = re.compile("[0-9a-f]{32}")
 
-MANY = 500  # ids in one query: SQLite and PostgreSQL take more, planning takes longer
+IDS_PER_QUERY = 500  # ids in one query: SQLite and PostgreSQL take more, planning takes longer
 
 
 class JobReader:
@@ -69,9 +69,9 @@ class JobReader:
         """Those of ``ids`` whose jobs have ended."""
         wanted, found = list(ids), set[str]()
         with reading(self._engine) as connection:
-            for start in range(0, len(wanted), MANY):
+            for start in range(0, len(wanted), IDS_PER_QUERY):
                 query = select(jobs.c.id).where(
-                    jobs.c.id.in_(wanted[start : start + MANY]), ~UNFINISHED
+                    jobs.c.id.in_(wanted[start : start + IDS_PER_QUERY]), ~UNFINISHED
                 )
                 found.update(connection.execute(query).scalars())
         return found
@@ -92,16 +92,16 @@ class JobReader:
             count, first = connection.execute(POSITION, values).one()
         return int(count) if count < EXACT_POSITION else job.seq - int(first)
 
-    def crowds(self, job: Job, share: int) -> bool:
+    def exceeds_share(self, job: Job, share: int) -> bool:
         """Whether ``share`` older jobs of the tenant run at the stage of this one while
-        jobs of others wait there (as far as ``WAITING_SEEN`` from both ends show)."""
+        jobs of others wait there (as far as ``MAX_WAITING_SCANNED`` from both ends show)."""
         at_stage = jobs.c.stage == job.stage
         older = select(func.count()).where(
             RUNNING, at_stage, jobs.c.tenant_id == job.tenant_id, jobs.c.seq < job.seq
         )
         waiting = select(jobs.c.tenant_id).where(
             QUEUED, at_stage, jobs.c.not_before <= self._clock()
-        ).limit(WAITING_SEEN)
+        ).limit(MAX_WAITING_SCANNED)
         with reading(self._engine) as connection:
             if connection.execute(older).scalar_one() < share:
                 return False
@@ -113,22 +113,22 @@ class JobReader:
 
     # -- the reconciler's questions -----------------------------------------------
 
-    def waiting(self, stage: str) -> int:
+    def count_waiting(self, stage: str) -> int:
         """How many jobs wait for a worker at ``stage``, pauses included."""
         with reading(self._engine) as connection:
             return connection.execute(
                 select(func.count()).where(QUEUED, jobs.c.stage == stage)
             ).scalar_one()
 
-    def due(self, stage: str) -> int:
+    def count_due(self, stage: str) -> int:
         """How many of those waiting at ``stage`` are in no pause and need a message."""
         paused = select(func.count()).where(
             PAUSED, jobs.c.stage == stage, jobs.c.not_before > self._clock()
         )
         with reading(self._engine) as connection:
-            return self.waiting(stage) - connection.execute(paused).scalar_one()
+            return self.count_waiting(stage) - connection.execute(paused).scalar_one()
 
-    def unheard(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
+    def stale_messages(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
         """The oldest jobs waiting at ``stage`` whose message was sent at least
         ``older_than_s`` ago and whose pause, if any, is over."""
         now = self._clock()
@@ -144,7 +144,7 @@ class JobReader:
             .limit(limit)
         )
 
-    def paused_due(self, stage: str, limit: int) -> list[Job]:
+    def ended_pauses(self, stage: str, limit: int) -> list[Job]:
         """Jobs at ``stage`` whose pause ended after their message was last sent."""
         return self._many(
             select(*COLUMNS)
@@ -190,7 +190,7 @@ class JobReader:
     def _one(self, query: Select[Any], **values: object) -> Job | None:
         with reading(self._engine) as connection:
             row = connection.execute(query, values).one_or_none()
-        return None if row is None else opened(job_of(row), self._keys)
+        return None if row is None else decrypt_result(job_of(row), self._keys)
 
     def _many(self, query: Select[Any]) -> list[Job]:
         with reading(self._engine) as connection:

@@ -8,35 +8,36 @@ from dataclasses import replace
 
 import msgspec
 
+from pipeline.encryption.vault import DataKey, KeySource
 from pipeline.errors import TenantNotFound
-from pipeline.jobs.model import Job, JsonObject
-from pipeline.secrets import DataKey, KeySource
+from pipeline.jobs.model import Job
+from pipeline.types import JsonObject
 
-SEALED = "$sealed"
+ENCRYPTED = "$sealed"
 """The one field of an encrypted result; no operation has one of this name."""
 
 
-def sealed(result: JsonObject, job_id: str, key: DataKey | None) -> JsonObject:
+def encrypt_result(result: JsonObject, job_id: str, key: DataKey | None) -> JsonObject:
     """A result as it is stored."""
     if key is None:
         return result
-    hidden = key.seal(msgspec.json.encode(result), _label(job_id))
-    return {SEALED: base64.b64encode(hidden).decode()}
+    hidden = key.encrypt(msgspec.json.encode(result), _label(job_id))
+    return {ENCRYPTED: base64.b64encode(hidden).decode()}
 
 
-def opened(job: Job, keys: KeySource) -> Job:
+def decrypt_result(job: Job, keys: KeySource) -> Job:
     """A job with its result as it was computed; encrypted still, when the key is not
-    there (any more). Raises ``SealBroken``, ``DatabaseUnavailable``."""
-    if job.result is None or SEALED not in job.result:
+    there (any more). Raises ``DecryptionFailed``, ``DatabaseUnavailable``."""
+    if job.result is None or ENCRYPTED not in job.result:
         return job
     try:
-        key = keys.of(job.tenant_id)
+        key = keys.data_key(job.tenant_id)
     except TenantNotFound:
         return job
     if key is None:
         return job
-    hidden = base64.b64decode(job.result[SEALED])
-    return replace(job, result=msgspec.json.decode(key.open(hidden, _label(job.id))))
+    hidden = base64.b64decode(job.result[ENCRYPTED])
+    return replace(job, result=msgspec.json.decode(key.decrypt(hidden, _label(job.id))))
 
 
 def _label(job_id: str) -> str:

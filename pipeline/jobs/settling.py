@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from pipeline.database.mentions import note
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.database.job_faces import record_job_faces
+from pipeline.jobs.model import Job
 from pipeline.metering import usage
-from pipeline.metering.tariff import Cost
+from pipeline.metering.costs import Cost
+from pipeline.types import JsonObject
 
 
 def settle(
@@ -18,7 +19,7 @@ def settle(
 ) -> None:
     """Count a job that was charged when it was accepted as what it cost, and note the
     faces of its parameters and its result. A job ends once, and with it this is done once."""
-    note(connection, job.seq, job.params, result, now)
+    record_job_faces(connection, job.seq, job.params, result, now)
     usage.settle(connection, job.tenant_id, job.operation, job.charged_on, cost)
 
 

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
-from pipeline.database.mentions import forget_mentions
+from pipeline.database.job_faces import clear_job_faces
 from pipeline.database.schema import jobs, signed_requests
+from pipeline.encryption.vault import KeySource
 from pipeline.errors import (
     FaceError,
     IdempotencyConflict,
@@ -30,10 +31,10 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.jobs.backlog import Backlog
-from pipeline.jobs.model import Claim, Job, JobState, JsonObject, NewJob
+from pipeline.jobs.model import Claim, Job, JobState, NewJob
 from pipeline.jobs.reader import JOB_ID, JobReader
-from pipeline.jobs.results import sealed
-from pipeline.jobs.rows import accepted, new_row
+from pipeline.jobs.results import encrypt_result
+from pipeline.jobs.rows import accepted_job, new_row
 from pipeline.jobs.settling import settle, settle_all
 from pipeline.jobs.statements import (
     CANCEL,
@@ -48,9 +49,9 @@ from pipeline.jobs.statements import (
     RUNNING,
     job_of,
 )
-from pipeline.metering.tariff import Cost, of_error, of_success
+from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.metering.usage import charge
-from pipeline.secrets import KeySource
+from pipeline.types import JsonObject
 
 Effect = Callable[[Connection], JsonObject | None]
 """What a job changes besides its own row, in the transaction that ends it. What it
@@ -103,8 +104,8 @@ class JobStore(JobReader):
                     charge(connection, new.tenant_id, new.operation, new.limits, now)
         except IntegrityError as error:
             return self._collided(new, error), False
-        self._backlog.grew()
-        return accepted(new, seq, values), True
+        self._backlog.added_one()
+        return accepted_job(new, seq, values), True
 
     def _collided(self, new: NewJob, error: IntegrityError) -> Job:
         """Which of the unique keys was taken. The idempotency key goes first: it says
@@ -143,7 +144,7 @@ class JobStore(JobReader):
                 },
             ).one_or_none()
             if row is not None:
-                settle(connection, job_of(row), of_error(error.code), self._clock())
+                settle(connection, job_of(row), cost_of_error(error.code), self._clock())
         return self.get(tenant_id, job_id), row is not None
 
     # -- the worker's side --------------------------------------------------------
@@ -185,16 +186,16 @@ class JobStore(JobReader):
         """End a job with its result and its effect in one transaction; False when the
         claim was lost meanwhile, and then nothing has changed."""
         return self._change(
-            claim, effect, of_success(claim.job.dialect, claim.job.operation),
+            claim, effect, cost_of_success(claim.job.dialect, claim.job.operation),
             durable=effect is not None or bool(claim.job.media),
-            **self._ended(claim, JobState.DONE, trace), result=self._sealed(claim, result),
+            **self._ended(claim, JobState.DONE, trace), result=self._encrypted(claim, result),
             error_code=None, error=None,
         )
 
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
         """End a job with an error; False when the claim was lost meanwhile."""
         return self._change(
-            claim, None, of_error(error.code), durable=bool(claim.job.media),
+            claim, None, cost_of_error(error.code), durable=bool(claim.job.media),
             **self._ended(claim, JobState.FAILED, trace),
             error_code=error.code, error=error_json(error),
         )
@@ -205,7 +206,7 @@ class JobStore(JobReader):
             claim, **self._queued(claim, stage), trace=[*claim.job.trace, *trace]
         )
 
-    def give_back(
+    def retry_later(
         self, claim: Claim, error: FaceError, *, stage: str, pause_s: float, retry_for_s: float
     ) -> bool:
         """Let a job wait because of ``error`` and start again at ``stage``; the attempt
@@ -220,8 +221,8 @@ class JobStore(JobReader):
             **self._queued(claim, stage), not_before=now + pause_s, error=error_json(error),
         )
 
-    def _sealed(self, claim: Claim, result: JsonObject) -> JsonObject:
-        return sealed(result, claim.id, self._keys.of(claim.job.tenant_id))
+    def _encrypted(self, claim: Claim, result: JsonObject) -> JsonObject:
+        return encrypt_result(result, claim.id, self._keys.data_key(claim.job.tenant_id))
 
     def _ended(
         self, claim: Claim, state: JobState, trace: Sequence[JsonObject]
@@ -252,7 +253,7 @@ class JobStore(JobReader):
             if late is not None:
                 connection.execute(
                     update(jobs).where(jobs.c.id == claim.id)
-                    .values(result=self._sealed(claim, late))
+                    .values(result=self._encrypted(claim, late))
                 )
             if values.get("finished_at") is not None:
                 result = values.get("result") if late is None else late
@@ -278,7 +279,7 @@ class JobStore(JobReader):
             back = [row.id for row in rows if row.attempts < max_attempts]
             error = JobCrashed()
             ended = self._set(connection, crashed, **_failure(error, now))
-            settle_all(connection, ended, of_error(error.code), self._clock())
+            settle_all(connection, ended, cost_of_error(error.code), self._clock())
             # published_at 0: the message went down with the worker, send again at once
             returned = self._set(
                 connection, back, state=JobState.QUEUED.value, published_at=0.0
@@ -309,7 +310,7 @@ class JobStore(JobReader):
             held = found.with_for_update(skip_locked=True)
             ids = list(connection.execute(held).scalars())
             ended = self._set(connection, ids, **_failure(error, self._clock()))
-            settle_all(connection, ended, of_error(error.code), self._clock())
+            settle_all(connection, ended, cost_of_error(error.code), self._clock())
         return ended
 
     def mark_published(self, ids: Sequence[str]) -> None:
@@ -370,7 +371,7 @@ class JobStore(JobReader):
             if row is None:
                 raise JobNotFound("No failed or cancelled job that can be repeated has this id.")
             job = job_of(row)
-            forget_mentions(connection, job.seq)
+            clear_job_faces(connection, job.seq)
         return job
 
 

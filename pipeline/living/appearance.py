@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.living.canon import Grey
+from pipeline.living.stabilise import GreyImage
 
 Patch = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ class Novelty:
 
 
 def novelty(
-    before: Sequence[Grey], moment: Grey, after: Sequence[Grey],
+    before: Sequence[GreyImage], moment: GreyImage, after: Sequence[GreyImage],
     centre: tuple[float, float], window: Window,
 ) -> Novelty:
     """What is new at ``centre`` (x, y). By correlation with the best explanation that is
@@ -69,12 +69,12 @@ def novelty(
     return Novelty(alike - explained, alike)
 
 
-def _mean(kept: Sequence[Grey]) -> Patch:
+def _mean(kept: Sequence[GreyImage]) -> Patch:
     return np.asarray(np.mean(np.stack(kept).astype(np.float32), axis=0), dtype=np.float32)
 
 
 def _cut(
-    kept: Grey | Patch, centre: tuple[float, float], window: Window, reach: int
+    kept: GreyImage | Patch, centre: tuple[float, float], window: Window, reach: int
 ) -> Patch:
     """The window, ``reach`` pixels wider on each side; what lies outside repeats the
     edge."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.living.appearance import EYE, MOUTH, NOSE, Window, novelty
-from pipeline.living.canon import EYE_LINE, EYES_APART, SIDE, Grey
-from pipeline.living.series import Curve, Series
+from pipeline.living.series import ClipSeries, Curve
+from pipeline.living.stabilise import EYE_LINE, EYES_APART, FACE_SIDE, GreyImage
 
 # A blink: lids that fall below SHUT of their rest come back by RECOVERED of the way they
 # fell, within its time. Spontaneous and voluntary blinks last 0.1 to 0.5 s from lid to lid
@@ -39,14 +39,14 @@ _FAINT_DEPTH, _FAINT_NEW = 0.3, 0.08
 _ALIKE = 0.6
 
 # The ridge of the nose on the kept face.
-_NOSE_AT = (SIDE / 2, EYE_LINE + 0.35 * EYES_APART)
+_NOSE_AT = (FACE_SIDE / 2, EYE_LINE + 0.35 * EYES_APART)
 
 # Frames of before and of after that are compared with the moment.
 _REST_FRAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class FacialEvent:
     """An eye that closed and opened again, or a mouth that opened and closed again.
 
     ``start``, ``peak`` and ``end`` count the frames with a face; ``depth`` is how far it
@@ -58,17 +58,17 @@ class Event:
     peak: int
     end: int
     depth: float
-    new: float
-    true: bool
+    novelty: float
+    genuine: bool
 
 
-def blinks(series: Series) -> list[Event]:
-    """The blinks of a clip, in order; those with ``true`` false look like one and show
+def blinks(series: ClipSeries) -> list[FacialEvent]:
+    """The blinks of a clip, in order; those with ``genuine`` false look like one and show
     nothing new, or one eye only."""
     return [_judged_blink(series, *dip) for dip in _dips(series)]
 
 
-def openings(series: Series) -> list[Event]:
+def openings(series: ClipSeries) -> list[FacialEvent]:
     """The openings of the mouth, in order; see ``blinks``."""
     return [_judged_opening(series, *hill) for hill in _hills(series)]
 
@@ -83,7 +83,7 @@ def _jitter(curve: Curve) -> float:
 # Eyes --------------------------------------------------------------------------
 
 
-def _dips(series: Series) -> Iterator[tuple[int, int, int]]:
+def _dips(series: ClipSeries) -> Iterator[tuple[int, int, int]]:
     """(start, lowest, end) of each fall below ``_SHUT`` with the rise that follows."""
     curve, position = series.openness, 0
     while position < len(curve):
@@ -103,7 +103,7 @@ def _dips(series: Series) -> Iterator[tuple[int, int, int]]:
 
 
 def _walk(reached: np.ndarray, begin: int, step: int) -> int | None:
-    """The next place from ``begin`` in the direction of ``step`` that is reached."""
+    """The next place from ``begin`` in the direction of ``count_member`` that is reached."""
     place = begin + step
     while 0 <= place < len(reached):
         if reached[place]:
@@ -112,7 +112,7 @@ def _walk(reached: np.ndarray, begin: int, step: int) -> int | None:
     return None
 
 
-def _judged_blink(series: Series, start: int, lowest: int, end: int) -> Event:
+def _judged_blink(series: ClipSeries, start: int, lowest: int, end: int) -> FacialEvent:
     depth = float(1 - series.openness[lowest])
     inside = slice(start + 1, end)
     both = all(
@@ -126,13 +126,13 @@ def _judged_blink(series: Series, start: int, lowest: int, end: int) -> Event:
         and depth / _FAINT_DEPTH * new / _FAINT_NEW >= 1.0
         and depth >= _ABOVE_JITTER * _jitter(series.openness)
     )
-    return Event(start, lowest, end, depth, new, true)
+    return FacialEvent(start, lowest, end, depth, new, true)
 
 
-def _new_eyes(series: Series, start: int, lowest: int, end: int) -> float:
+def _new_eyes(series: ClipSeries, start: int, lowest: int, end: int) -> float:
     before, after = _around(series, start, end)
-    left = (SIDE - EYES_APART) / 2
-    shown = series.sights[lowest].kept
+    left = (FACE_SIDE - EYES_APART) / 2
+    shown = series.faces[lowest].stabilised
     found = [
         _new_at(before, shown, after, (x, EYE_LINE), EYE)
         for side, x in enumerate((left, left + EYES_APART))
@@ -143,7 +143,7 @@ def _new_eyes(series: Series, start: int, lowest: int, end: int) -> float:
 
 
 def _new_at(
-    before: list[Grey], shown: Grey, after: list[Grey], centre: tuple[float, float],
+    before: list[GreyImage], shown: GreyImage, after: list[GreyImage], centre: tuple[float, float],
     window: Window,
 ) -> float:
     """What is new at ``centre`` and not at the nose; 0 when before and after differ."""
@@ -153,19 +153,19 @@ def _new_at(
     return here.new - max(novelty(before, shown, after, _NOSE_AT, NOSE).new, 0.0)
 
 
-def _around(series: Series, start: int, end: int) -> tuple[list[Grey], list[Grey]]:
+def _around(series: ClipSeries, start: int, end: int) -> tuple[list[GreyImage], list[GreyImage]]:
     """The kept faces of the last frames before and the first after an event."""
-    before = series.sights[max(start - _REST_FRAMES + 1, 0) : start + 1]
-    after = series.sights[end : end + _REST_FRAMES]
-    return [sight.kept for sight in before], [sight.kept for sight in after]
+    before = series.faces[max(start - _REST_FRAMES + 1, 0) : start + 1]
+    after = series.faces[end : end + _REST_FRAMES]
+    return [sight.stabilised for sight in before], [sight.stabilised for sight in after]
 
 
 # Mouth -------------------------------------------------------------------------
 
 
-def _hills(series: Series) -> Iterator[tuple[int, int, int]]:
+def _hills(series: ClipSeries) -> Iterator[tuple[int, int, int]]:
     """(start, highest, end) of each time the mouth is open, closed before and after."""
-    curve = series.mouth
+    curve = series.mouth_ratio
     if not len(curve):
         return
     rest = _rest_of_mouth(curve)
@@ -191,16 +191,18 @@ def _rest_of_mouth(curve: Curve) -> float:
     return float(np.quantile(curve, 0.1))
 
 
-def _judged_opening(series: Series, start: int, highest: int, end: int) -> Event:
-    rest = _rest_of_mouth(series.mouth)
-    depth = float(series.mouth[highest] - rest)
+def _judged_opening(series: ClipSeries, start: int, highest: int, end: int) -> FacialEvent:
+    rest = _rest_of_mouth(series.mouth_ratio)
+    depth = float(series.mouth_ratio[highest] - rest)
     lasted = float(series.times[end - 1] - series.times[start + 1])
     before, after = _around(series, start, end)
-    sight = series.sights[highest]
-    new = _new_at(before, sight.kept, after, sight.mouth_at, MOUTH)
+    sight = series.faces[highest]
+    new = _new_at(before, sight.stabilised, after, sight.mouth_centre, MOUTH)
     true = (
-        lasted <= _LONGEST_OPENING_S and new >= _NEW_MOUTH
-        and max(series.mouth[start], series.mouth[end]) <= _SHARE_CLOSED * sight.mouth
-        and depth >= _ABOVE_JITTER * _jitter(series.mouth)
+        lasted <= _LONGEST_OPENING_S
+        and new >= _NEW_MOUTH
+        and max(series.mouth_ratio[start], series.mouth_ratio[end])
+        <= _SHARE_CLOSED * sight.mouth_ratio
+        and depth >= _ABOVE_JITTER * _jitter(series.mouth_ratio)
     )
-    return Event(start, highest, end, depth, new, true)
+    return FacialEvent(start, highest, end, depth, new, true)

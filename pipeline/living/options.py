@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.media.clips import ClipLimits
 
 
 @dataclass(frozen=True, slots=True)
 class LivingOptions:
-    """``max_bytes`` of a clip; ``rate``: frames a second that are analysed;
+    """``max_bytes`` of a clip; ``rate_bucket``: frames a second that are analysed;
     ``passive_at_least``: the passive score (0 to 1) that a live clip must have;
     ``refuse_replays``: whether a clip that was used in the last ``remember_days`` is
     refused."""
@@ -30,5 +30,5 @@ class LivingOptions:
         )
 
     def limits(self, least_rate: float = 0.0) -> ClipLimits:
-        """What is taken of a clip by a pack that needs ``least_rate`` frames a second."""
+        """What is taken of a clip by a pack that needs ``min_frame_rate`` frames a second."""
         return ClipLimits(max_bytes=self.max_bytes, rate=max(self.rate, least_rate))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.living.observing import Observation, Sight
+from pipeline.living.tracking import FaceSighting, FrameObservation
 
 Curve = NDArray[np.float64]
 """One value an observation with a face, shape (n,)."""
@@ -25,40 +25,40 @@ _SEEN = 0.55
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Series:
+class ClipSeries:
     """``times`` in seconds and ``places`` (index among the observations) of the frames
     with a face; ``openness`` of both eyes, 1 at rest, 0 closed, shape (n,), and of each,
-    shape (n, 2), NaN for an eye that is not to be seen; ``mouth`` is the lips' ratio."""
+    shape (n, 2), NaN for an eye that is not to be seen; ``mouth_ratio`` is the lips' ratio."""
 
     times: Curve
-    places: NDArray[np.int64]
+    observation_indices: NDArray[np.int64]
     openness: Curve
     eyes: NDArray[np.float64]
-    mouth: Curve
+    mouth_ratio: Curve
     residual: Curve
-    sights: tuple[Sight, ...]
+    faces: tuple[FaceSighting, ...]
 
     @classmethod
-    def of(cls, observations: Sequence[Observation]) -> Series:
+    def from_observations(cls, observations: Sequence[FrameObservation]) -> ClipSeries:
         """The curves of a clip's observations."""
         seen = [
-            (place, one.time, one.sight)
-            for place, one in enumerate(observations) if one.sight is not None
+            (place, one.time, one.face)
+            for place, one in enumerate(observations) if one.face is not None
         ]
         sights = tuple(sight for _, _, sight in seen)
         times = np.array([time for _, time, _ in seen], dtype=np.float64)
-        lids = np.array([sight.lids for sight in sights]).reshape(-1, 2)
-        widths = np.array([sight.weights for sight in sights]).reshape(-1, 2)
+        lids = np.array([sight.lid_ratios for sight in sights]).reshape(-1, 2)
+        widths = np.array([sight.eye_widths for sight in sights]).reshape(-1, 2)
         eyes = np.stack([_of_rest(times, lids[:, side]) for side in (0, 1)], axis=1)
         eyes[widths < _SEEN * widths.max(axis=1, keepdims=True, initial=0.0)] = np.nan
         return cls(
             times=times,
-            places=np.array([place for place, _, _ in seen], dtype=np.int64),
+            observation_indices=np.array([place for place, _, _ in seen], dtype=np.int64),
             openness=_weighted(eyes, widths),
             eyes=eyes,
-            mouth=np.array([sight.mouth for sight in sights], dtype=np.float64),
+            mouth_ratio=np.array([sight.mouth_ratio for sight in sights], dtype=np.float64),
             residual=np.array([sight.residual for sight in sights], dtype=np.float64),
-            sights=sights,
+            faces=sights,
         )
 
 

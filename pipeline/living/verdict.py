@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 
-class Action(IntEnum):
+class LivenessAction(IntEnum):
     """What the person was asked to do; document a's numbers."""
 
     BLINK = 1
     MOUTH = 2
 
 
-class Reason(StrEnum):
+class LivenessReason(StrEnum):
     """Why a clip is not taken for a live person who does what was asked."""
 
     TOO_SHORT = "too_short"
@@ -31,7 +31,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TimelineFrame:
     """One analysed frame: its number and time (s) in the clip; how many faces there are
     (None where the known one was only followed); lids (left, right) and mouth as ratios;
     ``openness`` of the eyes, 1 at rest; ``identity``, the distance to the person of the
@@ -50,12 +50,12 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class ActionEvent:
     """A blink or an opening of the mouth: the clip's frames in which it begins, goes
     furthest and ends, its depth and the share of new pixels; ``counted`` unless it is
     taken for an artefact."""
 
-    action: Action
+    action: LivenessAction
     start: int
     peak: int
     end: int
@@ -65,16 +65,16 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """``real``: the asked action, by one live person throughout; ``match``: that person is
-    the enrolled one (None when there was none to compare with); ``reasons`` are why it is
+class LivenessVerdict:
+    """``real``: the asked action, by one live person throughout; ``match_faces``: that person is
+    the enrolled one (None when there was none to compare with); ``reason_counts`` are why it is
     not real, the weightiest first; ``passive`` is the clip's passive score, 0 to 1, None
     when the pack has no models for it."""
 
-    action: Action
+    action: LivenessAction
     real: bool
     match: bool | None
-    reasons: tuple[Reason, ...]
+    reasons: tuple[LivenessReason, ...]
     passive: float | None
-    happenings: tuple[Happening, ...]
-    timeline: tuple[Moment, ...]
+    happenings: tuple[ActionEvent, ...]
+    timeline: tuple[TimelineFrame, ...]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.errors import InvalidParameter, MediaCorrupt
-from pipeline.keys import is_sealed, media_name, plain_name
+from pipeline.storage_keys import is_encrypted, media_name, plain_name
 
 MAX_KEY_CHARS = 512  # S3 allows 1,024 bytes, a file system 255 bytes a part
 
@@ -23,8 +23,8 @@ class StoredObject:
 
 
 class MediaStore(Protocol):
-    """Whole objects under keys made by ``pipeline.keys``; the last part of a key is
-    made from the bytes (``name``), so writing a key twice is harmless.
+    """Whole objects under keys made by ``pipeline.storage_keys``; the last part of a key is
+    made from the bytes (``enrolled_name``), so writing a key twice is harmless.
 
     Every method raises ``MediaUnavailable`` within the store's own time limit when
     the store does not answer.
@@ -39,7 +39,7 @@ class MediaStore(Protocol):
         ...
 
     def put(self, key: str, data: bytes) -> None:
-        """Store ``data``; a reader sees all of it or nothing."""
+        """Store ``input_bytes``; a reader sees all of it or nothing."""
         ...
 
     def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
@@ -80,8 +80,8 @@ def check_key(key: str) -> str:
 
 
 def check_bytes(key: str, data: bytes) -> bytes:
-    """``data``, when it has the hash in its key; an encrypted object is checked when it is
+    """``input_bytes``, when it has the hash in its key; an encrypted object is checked when it is
     opened. Raises ``MediaCorrupt``."""
-    if not is_sealed(key) and plain_name(data) != media_name(key):
+    if not is_encrypted(key) and plain_name(data) != media_name(key):
         raise MediaCorrupt(f"{key}: {len(data)} bytes with another hash than was stored")
     return data

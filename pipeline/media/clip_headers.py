@@ -18,7 +18,7 @@ from typing import Literal
 ClipFormat = Literal["mp4", "matroska", "avi"]
 """A container: MP4 and MOV are one, and so are WebM and Matroska."""
 
-Part = tuple[bytes, int, int]
+ContainerPart = tuple[bytes, int, int]
 """A part's kind, and where its contents begin and end."""
 
 # Boxes in boxes: FFmpeg follows no deeper either.
@@ -28,7 +28,7 @@ _DEEPEST = 10
 @dataclass(slots=True)
 class ClipHeader:
     """What is stated; 0 where nothing is. ``parts`` were looked at (boxes, elements,
-    chunks); ``streams`` of any kind; ``frames`` of the longest video stream, ``samples`` of
+    chunks); ``streams`` of any kind; ``decode_frames`` of the longest video stream, ``samples`` of
     the longest other one; ``width`` and ``height`` of the largest frame; ``seconds`` of the
     clip or its longest video stream."""
 
@@ -40,11 +40,11 @@ class ClipHeader:
     height: int = 0
     seconds: float = 0.0
 
-    def shows(self, width: int, height: int) -> None:
+    def note_size(self, width: int, height: int) -> None:
         if width * height > self.width * self.height:
             self.width, self.height = width, height
 
-    def lasts(self, ticks: float, ticks_a_second: float) -> None:
+    def note_duration(self, ticks: float, ticks_a_second: float) -> None:
         if ticks_a_second > 0 and math.isfinite(ticks):
             self.seconds = max(self.seconds, ticks / ticks_a_second)
 
@@ -52,8 +52,8 @@ class ClipHeader:
 def read_header(data: bytes, kind: ClipFormat, most_parts: int) -> ClipHeader:
     """What the container says; it stops after ``most_parts`` and one."""
     found = ClipHeader()
-    survey = _Survey(data, found, most_parts)
-    readers: dict[ClipFormat, Callable[[_Survey], None]] = {
+    survey = _HeaderReader(data, found, most_parts)
+    readers: dict[ClipFormat, Callable[[_HeaderReader], None]] = {
         "mp4": _read_mp4, "matroska": _read_matroska, "avi": _read_avi,
     }
     readers[kind](survey)
@@ -61,12 +61,12 @@ def read_header(data: bytes, kind: ClipFormat, most_parts: int) -> ClipHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Survey:
+class _HeaderReader:
     data: bytes
     found: ClipHeader
     most_parts: int
 
-    def counted(self, parts: Iterator[Part]) -> Iterator[Part]:
+    def counted(self, parts: Iterator[ContainerPart]) -> Iterator[ContainerPart]:
         """Parts, as long as there are not too many in all."""
         for part in parts:
             if self.found.parts > self.most_parts:
@@ -92,7 +92,7 @@ _UNKNOWN = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 
 
 @dataclass(slots=True)
-class _Track:
+class _Mp4Track:
     video: bool = False
     samples: int = 0
     width: int = 0
@@ -100,19 +100,19 @@ class _Track:
     length: tuple[int, int] = (0, 0)  # ticks, ticks a second
 
 
-def _read_mp4(survey: _Survey) -> None:
+def _read_mp4(survey: _HeaderReader) -> None:
     fragments: dict[bytes, int] = {}
-    _read_boxes(survey, 0, len(survey.data), _Track(), fragments, 0)
+    _read_boxes(survey, 0, len(survey.data), _Mp4Track(), fragments, 0)
     survey.found.samples = max(survey.found.samples, fragments.get(b"trun", 0))
 
 
 def _read_boxes(
-    survey: _Survey, start: int, end: int, track: _Track, fragments: dict[bytes, int],
+    survey: _HeaderReader, start: int, end: int, track: _Mp4Track, fragments: dict[bytes, int],
     depth: int,
 ) -> None:
     for kind, place, stop in survey.counted(_boxes(survey.data, start, end)):
         if kind == b"trak":
-            own = _Track()
+            own = _Mp4Track()
             survey.found.streams += 1
             _read_boxes(survey, place, stop, own, fragments, depth + 1)
             _note_track(own, survey.found)
@@ -122,13 +122,13 @@ def _read_boxes(
             count = survey.numbers(">4xI", place, stop)[0]
             fragments[kind] = fragments.get(kind, 0) + count
         elif kind == b"mvhd":
-            survey.found.lasts(*_length(survey, place, stop))
+            survey.found.note_duration(*_length(survey, place, stop))
         else:
             _read_track_box(survey, kind, place, stop, track)
 
 
 def _read_track_box(
-    survey: _Survey, kind: bytes, place: int, stop: int, track: _Track
+    survey: _HeaderReader, kind: bytes, place: int, stop: int, track: _Mp4Track
 ) -> None:
     match kind:
         case b"hdlr":
@@ -144,23 +144,23 @@ def _read_track_box(
             pass
 
 
-def _note_track(track: _Track, found: ClipHeader) -> None:
+def _note_track(track: _Mp4Track, found: ClipHeader) -> None:
     if not track.video:
         found.samples = max(found.samples, track.samples)
         return
     found.frames = max(found.frames, track.samples)
-    found.shows(track.width, track.height)
-    found.lasts(*track.length)
+    found.note_size(track.width, track.height)
+    found.note_duration(*track.length)
 
 
-def _length(survey: _Survey, place: int, stop: int) -> tuple[int, int]:
+def _length(survey: _HeaderReader, place: int, stop: int) -> tuple[int, int]:
     """Ticks and ticks a second of an ``mvhd`` or ``mdhd``."""
     long = survey.data[place : place + 1] == b"\1"
     rate, ticks = survey.numbers(">20xIQ" if long else ">12xII", place, stop)
     return (0 if ticks in _UNKNOWN else ticks), rate
 
 
-def _boxes(data: bytes, start: int, end: int) -> Iterator[Part]:
+def _boxes(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, start)
         head = 8
@@ -181,31 +181,31 @@ _ENTRY, _VIDEO, _WIDTH, _HEIGHT = b"\xae", b"\xe0", b"\xb0", b"\xba"
 _TICK, _DURATION = b"\x2a\xd7\xb1", b"\x44\x89"
 
 
-def _read_matroska(survey: _Survey) -> None:
+def _read_matroska(survey: _HeaderReader) -> None:
     for kind, place, stop in survey.counted(_elements(survey.data, 0, len(survey.data))):
         if kind == _SEGMENT:
             for part in survey.counted(_elements(survey.data, place, stop)):
                 _read_segment_part(survey, *part)
 
 
-def _read_segment_part(survey: _Survey, kind: bytes, place: int, stop: int) -> None:
+def _read_segment_part(survey: _HeaderReader, kind: bytes, place: int, stop: int) -> None:
     parts = survey.counted(_elements(survey.data, place, stop))
     if kind == _INFO:
         known = {part: survey.data[begin:end] for part, begin, end in parts}
         tick = int.from_bytes(known.get(_TICK, b"\x0f\x42\x40")[:8], "big")  # nanoseconds
-        survey.found.lasts(_float(known.get(_DURATION, b"")) * tick, 1e9)
+        survey.found.note_duration(_float(known.get(_DURATION, b"")) * tick, 1e9)
     elif kind == _TRACKS:
         for part, begin, end in parts:
             survey.found.streams += part == _ENTRY
             _read_entry(survey, begin, end)
 
 
-def _read_entry(survey: _Survey, place: int, stop: int) -> None:
+def _read_entry(survey: _HeaderReader, place: int, stop: int) -> None:
     for kind, begin, end in survey.counted(_elements(survey.data, place, stop)):
         if kind == _VIDEO:
             parts = survey.counted(_elements(survey.data, begin, end))
             known = {part: survey.data[first:last] for part, first, last in parts}
-            survey.found.shows(*(
+            survey.found.note_size(*(
                 int.from_bytes(known.get(side, b"")[:8], "big") for side in (_WIDTH, _HEIGHT)
             ))
 
@@ -215,7 +215,7 @@ def _float(raw: bytes) -> float:
     return float(struct.unpack(forms[len(raw)], raw)[0]) if len(raw) in forms else 0.0
 
 
-def _elements(data: bytes, start: int, end: int) -> Iterator[Part]:
+def _elements(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
     """EBML elements; one of unknown size ends with what it lies in."""
     while start + 2 <= end:
         wide = 9 - data[start].bit_length()  # bytes of the kind
@@ -236,24 +236,24 @@ def _elements(data: bytes, start: int, end: int) -> Iterator[Part]:
 _LISTS = (b"AVI ", b"AVIX", b"hdrl", b"strl", b"movi")
 
 
-def _read_avi(survey: _Survey) -> None:
+def _read_avi(survey: _HeaderReader) -> None:
     _read_chunks(survey, 0, len(survey.data), 0)
 
 
-def _read_chunks(survey: _Survey, start: int, end: int, depth: int) -> None:
+def _read_chunks(survey: _HeaderReader, start: int, end: int, depth: int) -> None:
     for kind, place, stop in survey.counted(_chunks(survey.data, start, end)):
         listed = survey.data[place : place + 4] if kind in (b"RIFF", b"LIST") else b""
         if kind == b"avih":
             pace, frames, width, height = survey.numbers("<I12xI12xII", place, stop)
             survey.found.frames = max(survey.found.frames, frames)
-            survey.found.shows(width, height)
-            survey.found.lasts(frames * pace, 1e6)
+            survey.found.note_size(width, height)
+            survey.found.note_duration(frames * pace, 1e6)
         elif listed in _LISTS and depth < _DEEPEST:
             survey.found.streams += listed == b"strl"
             _read_chunks(survey, place + 4, stop, depth + 1)
 
 
-def _chunks(data: bytes, start: int, end: int) -> Iterator[Part]:
+def _chunks(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
     """RIFF chunks; they begin at even places."""
     while start + 8 <= end:
         kind, size = struct.unpack_from("<4sI", data, start)

@@ -32,7 +32,7 @@ class ClipLimits:
 
     ``max_bytes`` of the file; ``max_seconds`` of play; ``max_pixels`` of a frame;
     ``max_frames`` and ``max_streams`` in the file, ``max_parts`` (boxes, elements, chunks)
-    of its container; ``work_seconds`` for decoding all of it. ``rate`` is the most frames a
+    of its container; ``work_seconds`` for decoding all of it. ``rate_bucket`` is the most frames a
     second that are handed on, ``side`` the most pixels that the longer side of such a frame
     has: larger ones are scaled down.
     """

@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import MediaNotFound, MediaUnavailable
-from pipeline.keys import plain_name
 from pipeline.media.base import StoredObject, check_bytes, check_key
+from pipeline.storage_keys import plain_name
 
 INCOMING = ".incoming"
 """Where files are written before they get their name; no key can begin with a dot."""
@@ -23,8 +23,8 @@ PLACING_TRIES = 20  # how often an emptied directory may be removed under our ha
 
 # Files that are brought to the disk at a time: a journal takes many in one go, so that
 # of 32 at once each takes a tenth of the time that it takes alone.
-SYNCS = 8
-MOST_OPEN = 64
+SYNC_THREADS = 8
+MAX_OPEN_FILES = 64
 
 
 class DirectoryStore:
@@ -52,8 +52,8 @@ class DirectoryStore:
         with map_file_errors():
             if not self._cleared:
                 self._clear_abandoned()
-            for start in range(0, len(placed), MOST_OPEN):
-                self._put_some(placed[start : start + MOST_OPEN])
+            for start in range(0, len(placed), MAX_OPEN_FILES):
+                self._put_some(placed[start : start + MAX_OPEN_FILES])
 
     def _put_some(self, placed: Sequence[tuple[Path, bytes]]) -> None:
         fresh = self._write(data for _, data in placed)
@@ -167,7 +167,7 @@ def _sync(files: Sequence[int]) -> None:
     if len(files) == 1:
         os.fsync(files[0])
         return
-    with ThreadPoolExecutor(SYNCS) as pool:
+    with ThreadPoolExecutor(SYNC_THREADS) as pool:
         for _ in pool.map(os.fsync, files):
             pass
 
@@ -178,7 +178,7 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _walk(folder: Path, path: str, prefix: str) -> Iterator[StoredObject]:
-    """Files below ``folder``, whose keys begin with ``path``, in the order of S3: a
+    """Files below ``folder``, whose keys begin with ``motion``, in the order of S3: a
     directory sorts with the slash behind its name."""
     try:
         entries = list(os.scandir(folder))

@@ -28,8 +28,8 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from pipeline.errors import ConfigurationError, FaceError, MediaNotFound, MediaUnavailable
-from pipeline.keys import plain_name, tenant_of, transient_media
 from pipeline.media.base import StoredObject, check_bytes, check_key
+from pipeline.storage_keys import plain_name, tenant_of, transient_media
 
 # Seconds. A submit must answer within five when the store is away: tries begin within
 # the first second, and the last one may wait for its connection and its answer.
@@ -43,13 +43,13 @@ POOL_SIZE = 16  # connections; the shim's threads share them
 
 # MinIO unpacks a tar into objects. Of objects up to so many bytes a bundle costs us a
 # fifth of single puts, and MinIO less, too; of larger ones it saves nothing.
-UNPACK = {"X-Amz-Meta-Snowball-Auto-Extract": "true"}
-MOST_BUNDLED = 64 * 1024
+UNPACK_HEADER = {"X-Amz-Meta-Snowball-Auto-Extract": "true"}
+MAX_BUNDLED_BYTES = 64 * 1024
 BUNDLE_BYTES = 2 * 1024 * 1024
 
-PUTS = 4  # at a time; more are no faster
+PUT_THREADS = 4  # at a time; more are no faster
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 VENDOR_ERRORS = (
     MinioException,
@@ -113,7 +113,7 @@ class MinioStore:
         for bundle in _bundles(pairs):
             if len(bundle) < 2 or not self._unpack(bundle):
                 single += bundle
-        with ThreadPoolExecutor(PUTS) as pool:
+        with ThreadPoolExecutor(PUT_THREADS) as pool:
             for _ in pool.map(lambda pair: self.put(*pair), single):
                 pass
 
@@ -127,7 +127,7 @@ class MinioStore:
 
         def send(_: float) -> None:
             self._client.put_object(
-                self._bucket, key, io.BytesIO(data), len(data), metadata=dict(UNPACK)
+                self._bucket, key, io.BytesIO(data), len(data), metadata=dict(UNPACK_HEADER)
             )
 
         try:
@@ -181,7 +181,7 @@ class MinioStore:
 
         self._call(make_sure)
 
-    def _call(self, work: Callable[[float], Answer]) -> Answer:
+    def _call(self, work: Callable[[float], Result]) -> Result:
         """What ``work`` answers, tried again for a moment when the store is away (a
         kept connection that the server has closed, a restart). ``work`` gets the time
         (monotonic) at which it must have ended."""
@@ -195,7 +195,7 @@ class MinioStore:
                     raise
             time.sleep(PAUSE_S)
 
-    def _with_bucket(self, work: Callable[[float], Answer]) -> Answer:
+    def _with_bucket(self, work: Callable[[float], Result]) -> Result:
         try:
             return work(time.monotonic() + ANSWER_S)
         except S3Error as error:
@@ -221,7 +221,7 @@ def _bundles(
     size = 0
     for key, data in pairs:
         check_key(key)
-        if len(data) > MOST_BUNDLED:
+        if len(data) > MAX_BUNDLED_BYTES:
             yield [(key, data)]
             continue
         bundle.append((key, data))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
+from pipeline.encryption.vault import KeySource
 from pipeline.errors import ConfigurationError
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
-from pipeline.media.sealed import SealedStore
-from pipeline.secrets import KeySource
+from pipeline.media.encrypted import EncryptedStore
 
 AWS_ENDPOINT = "s3.amazonaws.com"
 
@@ -23,7 +23,7 @@ def open_media(settings: Settings, keys: KeySource | None = None) -> MediaStore:
     Raises ``ConfigurationError``.
     """
     store = _open_plain(settings)
-    return store if keys is None else SealedStore(store, keys)
+    return store if keys is None else EncryptedStore(store, keys)
 
 
 def _open_plain(settings: Settings) -> MediaStore:

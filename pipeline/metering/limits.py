@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
-JsonObject = dict[str, Any]
+from pipeline.types import JsonObject
 
 # The operation under which limits of all operations together stand.
-WHOLE = "*"
+ALL_OPERATIONS = "*"
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,7 +30,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     monthly: int | None = None
 
     @property
-    def at_once(self) -> int:
+    def effective_burst(self) -> int:
         """The burst, as large as a second's requests where none was chosen."""
         return self.burst or max(1, math.ceil(self.per_second or 1))
 
@@ -41,25 +41,25 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Limits = Mapping[str, Limit]
-"""By operation; ``WHOLE`` stands for all of them together."""
+"""By operation; ``ALL_OPERATIONS`` stands for all of them together."""
 
 NO_LIMITS: Limits = {}
 
 
-def limits_of(kept: JsonObject | None) -> Limits:
+def limits_from_json(kept: JsonObject | None) -> Limits:
     """Limits from a tenant's row."""
     return msgspec.convert(kept or {}, dict[str, Limit])
 
 
-def to_json(limits: Limits) -> JsonObject:
+def limits_to_json(limits: Limits) -> JsonObject:
     """Limits for a tenant's row; what limits nothing is left out."""
     kept: JsonObject = msgspec.to_builtins(dict(limits))
     return {operation: limit for operation, limit in kept.items() if limit}
 
 
-def relevant(limits: Limits, operation: str) -> list[tuple[str, Limit]]:
+def limits_for(limits: Limits, operation: str) -> list[tuple[str, Limit]]:
     """Those that a call of ``operation`` must keep, the application's own first."""
-    return [(name, limits[name]) for name in (WHOLE, operation) if name in limits]
+    return [(name, limits[name]) for name in (ALL_OPERATIONS, operation) if name in limits]
 
 
 class Permissions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -86,10 +86,10 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return type(self)(never=tuple(sorted({*self.never, *operations})))
 
 
-EVERYTHING = Permissions()
-NOTHING = Permissions(only=())
+ALLOW_ALL = Permissions()
+ALLOW_NONE = Permissions(only=())
 
 
-def permissions_of(kept: JsonObject | None) -> Permissions:
+def permissions_from_json(kept: JsonObject | None) -> Permissions:
     """Permissions from a row."""
     return msgspec.convert(kept or {}, Permissions)

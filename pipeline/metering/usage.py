@@ -19,14 +19,14 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import usage
 from pipeline.errors import QuotaExceeded
-from pipeline.metering.limits import WHOLE, Limits, relevant
-from pipeline.metering.tariff import Cost
+from pipeline.metering.costs import Cost
+from pipeline.metering.limits import ALL_OPERATIONS, Limits, limits_for
 
 DAY_S = 86_400
 
 # The month before the day, the whole before the operation: who counts for a tenant waits
 # for whoever did so first at one row, always the same, and two never for each other.
-COUNT = text(
+ADD_COUNTS = text(
     """
     INSERT INTO usage (tenant_id, period, operation, charged, free, refunded, refused)
     VALUES (:tenant, :month, '*', :charged, :free, :refunded, :refused),
@@ -42,10 +42,10 @@ COUNT = text(
     """
 )
 
-READ = select(usage.c.period, usage.c.operation, usage.c.charged).where(
+SELECT_COUNTERS = select(usage.c.period, usage.c.operation, usage.c.charged).where(
     usage.c.tenant_id == bindparam("tenant"),
     usage.c.period.in_([bindparam("month"), bindparam("day")]),
-    usage.c.operation.in_([WHOLE, bindparam("operation")]),
+    usage.c.operation.in_([ALL_OPERATIONS, bindparam("operation")]),
 )
 
 Counters = dict[tuple[str, str], int]
@@ -99,7 +99,7 @@ def count(
 ) -> Counters:
     """Add ``counts``; the rows' charged calls as they are then."""
     rows = connection.execute(
-        COUNT,
+        ADD_COUNTS,
         {
             "tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day),
             **counts.values(),
@@ -132,22 +132,22 @@ def settle(
 
 def has_quota(limits: Limits, operation: str) -> bool:
     """Whether calls of ``operation`` are limited in number."""
-    return any(quota is not None for _, limit in relevant(limits, operation)
+    return any(quota is not None for _, limit in limits_for(limits, operation)
                for quota in limit.quotas)
 
 
 def _check(counters: Counters, operation: str, limits: Limits, now: float, *, room: int) -> None:
-    """Raises ``QuotaExceeded`` when a counter has passed, or less ``room`` would pass, its
+    """Raises ``QuotaExceeded`` when a counter has passed, or less ``output_bytes`` would pass, its
     quota."""
     day = day_of(now)
-    for name, limit in relevant(limits, operation):
+    for name, limit in limits_for(limits, operation):
         for period, quota in zip((day, month_of(day)), limit.quotas, strict=True):
             if quota is not None and counters.get((period, name), 0) + room > quota:
                 raise _exceeded(name, period, now)
 
 
 def _exceeded(name: str, period: str, now: float) -> QuotaExceeded:
-    whose = "of all calls" if name == WHOLE else f"of {name}"
+    whose = "of all calls" if name == ALL_OPERATIONS else f"of {name}"
     monthly = len(period) == len("YYYY-MM")
     return QuotaExceeded(
         f"The {'monthly' if monthly else 'daily'} quota {whose} is used up.",
@@ -188,7 +188,7 @@ class UsageStore:
             "tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day),
         }
         with reading(self._engine) as connection:
-            rows = connection.execute(READ, values)
+            rows = connection.execute(SELECT_COUNTERS, values)
             counters = {(row.period, row.operation): row.charged for row in rows}
         _check(counters, operation, limits, now, room=1)
 
@@ -212,7 +212,7 @@ class UsageStore:
         operation, without the totals."""
         query = (
             select(usage)
-            .where(usage.c.period.in_(list(periods)), usage.c.operation != WHOLE)
+            .where(usage.c.period.in_(list(periods)), usage.c.operation != ALL_OPERATIONS)
             .order_by(usage.c.tenant_id, usage.c.period, usage.c.operation)
         )
         if tenant_id is not None:
@@ -230,7 +230,7 @@ class UsageStore:
         """The days of a month (``YYYY-MM``) in which something was counted."""
         query = (
             select(usage.c.period).distinct()
-            .where(usage.c.period.like(f"{month}-%"), usage.c.operation == WHOLE)
+            .where(usage.c.period.like(f"{month}-%"), usage.c.operation == ALL_OPERATIONS)
             .order_by(usage.c.period)
         )
         with reading(self._engine) as connection:

@@ -4,7 +4,7 @@ It is started by a worker, imports what decoding needs, and never sees a byte fr
 outside. For each decoder that the worker asks for it forks itself, which takes
 milliseconds; only the fork is locked in and reads pictures. Arguments: the worker's
 process number, the numbers of the inherited control socket and of the arena's memory
-file, then ``decoder.Rules`` as JSON. Each byte on the control socket asks for a new
+file, then ``decoder.DecoderRules`` as JSON. Each byte on the control socket asks for a new
 decoder in place of the one before.
 """
 
@@ -23,27 +23,27 @@ from typing import NoReturn
 import msgspec
 
 from pipeline.sandbox import confinement, messages
-from pipeline.sandbox.decoder import Rules, Work, serve
+from pipeline.sandbox.decoder import DecodeFunction, DecoderRules, serve
 
 
-def main(control_number: int, arena_number: int, rules: Rules) -> None:
+def main(control_number: int, arena_number: int, rules: DecoderRules) -> None:
     """Make decoders until the worker is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
     arena = mmap.mmap(arena_number, 0)
     os.close(arena_number)
-    works = {name: _find(name) for name in rules.works}
+    works = {name: _find(name) for name in rules.functions}
     gc.freeze()  # forks share what they do not write to
     decoder: int | None = None
     while _is_asked(control):
-        status = None if decoder is None else _bury(decoder)
+        status = None if decoder is None else _reap(decoder)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         decoder = os.fork()
         if decoder == 0:
             _become_decoder(ours, arena, works, rules, parent)
         ours.close()
-        started = messages.encode(messages.Started(status))
+        started = messages.encode(messages.DecoderStarted(status))
         socket.send_fds(control, [started], [theirs.fileno()])
         theirs.close()
 
@@ -55,13 +55,13 @@ def _is_asked(control: socket.socket) -> bool:
     return False
 
 
-def _find(name: str) -> Work:
+def _find(name: str) -> DecodeFunction:
     module, _, function = name.partition(":")
-    found: Work = getattr(import_module(module), function)
+    found: DecodeFunction = getattr(import_module(module), function)
     return found
 
 
-def _bury(decoder: int) -> int:
+def _reap(decoder: int) -> int:
     """How the decoder ended; one that still runs is killed."""
     done, status = os.waitpid(decoder, os.WNOHANG)
     if done:
@@ -71,7 +71,11 @@ def _bury(decoder: int) -> int:
 
 
 def _become_decoder(
-    channel: socket.socket, arena: mmap.mmap, works: dict[str, Work], rules: Rules, parent: int
+    channel: socket.socket,
+    arena: mmap.mmap,
+    works: dict[str, DecodeFunction],
+    rules: DecoderRules,
+    parent: int,
 ) -> NoReturn:
     """Never returns: a fork must not run its parent's code."""
     status = 1
@@ -103,4 +107,4 @@ def _close_others(kept: int) -> None:
 
 if __name__ == "__main__":
     confinement.die_with(int(sys.argv[1]))
-    main(int(sys.argv[2]), int(sys.argv[3]), msgspec.json.decode(sys.argv[4], type=Rules))
+    main(int(sys.argv[2]), int(sys.argv[3]), msgspec.json.decode(sys.argv[4], type=DecoderRules))

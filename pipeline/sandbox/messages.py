@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 JsonObject = dict[str, Any]
 
 # Bytes of one message; the kernel's default for a packet is 200 kB.
-MOST_BYTES = 128 * 1024
+MAX_MESSAGE_BYTES = 128 * 1024
 
 # What a decoder says first, once it is locked in; anything else is why it cannot be.
 LOCKED = b"locked"
@@ -26,11 +26,11 @@ LOCKED = b"locked"
 # Arrays begin at multiples of this in the arena, as numpy's own do.
 ALIGNMENT = 64
 
-MOST_DIMENSIONS = 8
+MAX_DIMENSIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Decoded:
     """What decoding gives: ``arrays``, and ``told``, a small JSON object.
 
     In the decoder ``arrays`` may be a generator: each is copied out before the next is
@@ -39,32 +39,32 @@ class Made:
     """
 
     arrays: Iterable[NDArray[Any]]
-    told: JsonObject = field(default_factory=dict)
+    metadata: JsonObject = field(default_factory=dict)
 
 
-class Task(msgspec.Struct, frozen=True):
+class DecodeTask(msgspec.Struct, frozen=True):
     """One piece of work: ``size`` bytes of input lie at the arena's begin, and the arrays
-    may take ``room`` bytes from ``start`` on. ``seconds`` bound the processor's time."""
+    may take ``output_bytes`` bytes from ``start`` on. ``seconds`` bound the processor's time."""
 
     work: str
     size: int
-    start: int
-    room: int
+    output_offset: int
+    output_bytes: int
     seconds: float
     options: Mapping[str, Any]
 
 
-class Array(msgspec.Struct, frozen=True, array_like=True):
+class ArrayRef(msgspec.Struct, frozen=True, array_like=True):
     """An array of the arena, in C order."""
 
     offset: int
     dtype: Literal["uint8", "int16", "int64", "float32", "float64"]
     shape: tuple[int, ...]
 
-    def look(self, arena: memoryview, start: int, room: int) -> NDArray[Any]:
+    def view(self, arena: memoryview, start: int, room: int) -> NDArray[Any]:
         """The array itself, not copied. Raises ``ValueError`` when it does not lie within
         the room from ``start`` on."""
-        if len(self.shape) > MOST_DIMENSIONS or min(self.shape, default=1) < 0:
+        if len(self.shape) > MAX_DIMENSIONS or min(self.shape, default=1) < 0:
             raise ValueError("no array has this shape")
         size = np.dtype(self.dtype).itemsize
         for side in self.shape:
@@ -75,16 +75,16 @@ class Array(msgspec.Struct, frozen=True, array_like=True):
         return flat.reshape(self.shape)
 
 
-class Answer(msgspec.Struct, frozen=True, tag=True):
+class DecodeResult(msgspec.Struct, frozen=True, tag=True):
     """``last``: the decoder ends now, of old age."""
 
-    arrays: list[Array]
-    told: JsonObject
+    arrays: list[ArrayRef]
+    metadata: JsonObject
     last: bool = False
 
 
-class Refusal(msgspec.Struct, frozen=True, tag=True):
-    """The work raised: ``code`` of a ``BadInput``, ``memory``, ``room``, or ``fault`` for
+class DecodeFailure(msgspec.Struct, frozen=True, tag=True):
+    """The work raised: ``code`` of a ``BadInput``, ``memory``, ``output_bytes``, or ``fault`` for
     an exception that nobody foresaw."""
 
     code: str
@@ -92,16 +92,16 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     last: bool = False
 
 
-class Started(msgspec.Struct, frozen=True, tag=True):
+class DecoderStarted(msgspec.Struct, frozen=True, tag=True):
     """The fork server made a decoder, whose channel comes along; ``status`` is how the one
     before ended, as ``os.waitpid`` tells it, None when there was none."""
 
     status: int | None
 
 
-Reply = Answer | Refusal
+Reply = DecodeResult | DecodeFailure
 
 encode = msgspec.json.Encoder().encode
-decode_task = msgspec.json.Decoder(Task).decode
-decode_started = msgspec.json.Decoder(Started).decode
+decode_task = msgspec.json.Decoder(DecodeTask).decode
+decode_started = msgspec.json.Decoder(DecoderStarted).decode
 decode_reply = msgspec.json.Decoder(Reply).decode

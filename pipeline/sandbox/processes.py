@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline.errors import DecoderUnavailable
 from pipeline.sandbox import messages
-from pipeline.sandbox.decoder import Rules
+from pipeline.sandbox.decoder import DecoderRules
 
 # Seconds for a fork server to import its modules and to fork, on a machine that is busy.
 START_S = 60.0
@@ -40,7 +40,7 @@ class DecoderProcesses:
     """``channel`` leads to the decoder, None when there is none; ``last_status`` is how
     the one before it ended (``os.waitpid``)."""
 
-    def __init__(self, rules: Rules, arena: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, rules: DecoderRules, arena: int, environment: Mapping[str, str]) -> None:
         self.channel: socket.socket | None = None
         self.last_status: int | None = None
         self._rules = rules
@@ -89,12 +89,12 @@ class DecoderProcesses:
         control.send(b"+")
         if not readable(control, START_S):
             raise OSError("the fork server does not answer")
-        packet, handed, _, _ = socket.recv_fds(control, messages.MOST_BYTES, 1)
+        packet, handed, _, _ = socket.recv_fds(control, messages.MAX_MESSAGE_BYTES, 1)
         started = messages.decode_started(packet)
         self.last_status = started.status
         [number] = handed
         channel = socket.socket(fileno=number)
-        said = channel.recv(messages.MOST_BYTES) if readable(channel, START_S) else b""
+        said = channel.recv(messages.MAX_MESSAGE_BYTES) if readable(channel, START_S) else b""
         if said != messages.LOCKED:
             channel.close()
             raise DecoderUnavailable(f"A decoder cannot be locked in: {said[:200]!r}.")

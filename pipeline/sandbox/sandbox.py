@@ -25,14 +25,14 @@ from typing import Any, Self
 
 import msgspec
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import BadInput, DecoderUnavailable, FaceError, PictureCorrupt
 from pipeline.sandbox import messages
-from pipeline.sandbox.decoder import PATIENCE, Rules
-from pipeline.sandbox.messages import Answer, Made, Refusal, Task
+from pipeline.sandbox.decoder import WALL_CLOCK_FACTOR, DecoderRules
+from pipeline.sandbox.messages import Decoded, DecodeFailure, DecodeResult, DecodeTask
 from pipeline.sandbox.processes import DecoderProcesses, readable
 
-logger = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 MB = 1024 * 1024
 
@@ -44,36 +44,36 @@ KEPT_BYTES = 16 * MB
 TASKS, GROWTH_BYTES = 2_000, 256 * MB
 
 # Characters of a decoder's message that are passed on.
-MOST_TEXT = 300
+MAX_TEXT = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SandboxLimits:
     """The most that any task may ask for: bytes of input, bytes of arrays, bytes of
     memory while it works, seconds of processor time."""
 
-    data: int
-    room: int
-    memory: int
+    input_bytes: int
+    output_bytes: int
+    memory_bytes: int
     seconds: float
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """Room for the largest picture, and as much input as a body or a clip may bring."""
         return cls(
-            data=max(settings.max_body_bytes, settings.max_clip_bytes),
-            room=max(3 * settings.max_pixels, settings.max_body_bytes),
-            memory=settings.decode_memory_mb * MB,
+            input_bytes=max(settings.max_body_bytes, settings.max_clip_bytes),
+            output_bytes=max(3 * settings.max_pixels, settings.max_body_bytes),
+            memory_bytes=settings.decode_memory_mb * MB,
             seconds=settings.decode_limit_s,
         )
 
 
-class Died(Exception):
+class DecoderDied(Exception):
     """The decoder is gone; ``text`` says how, ``again`` whether it may not have been the
     task's fault."""
 
     def __init__(self, text: str, *, again: bool) -> None:
-        self.text, self.again = text, again
+        self.description, self.retry = text, again
         super().__init__(text)
 
 
@@ -81,19 +81,19 @@ class Sandbox:
     """One decoder at a time, made at the first use; not for use across a fork."""
 
     def __init__(
-        self, works: Sequence[str], bounds: Bounds, *, tasks: int = TASKS,
+        self, functions: Sequence[str], limits: SandboxLimits, *, tasks: int = TASKS,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """``works`` are the functions that it may run, as ``module:function``: each takes
+        """``functions`` are the functions that it may run, as ``module:function``: each takes
         ``(data, options)`` and returns ``Made``."""
-        self.bounds = bounds
+        self.limits = limits
         self._lock = threading.Lock()
         self._served = 0
         self._lent = 0
         self._arena_file = os.memfd_create("faceline-arena", os.MFD_CLOEXEC)
-        os.ftruncate(self._arena_file, _aligned(bounds.data) + _aligned(bounds.room))
+        os.ftruncate(self._arena_file, _aligned(limits.input_bytes) + _aligned(limits.output_bytes))
         self._arena = mmap.mmap(self._arena_file, 0)
-        rules = Rules(tuple(works), bounds.memory, tasks, GROWTH_BYTES)
+        rules = DecoderRules(tuple(functions), limits.memory_bytes, tasks, GROWTH_BYTES)
         self._processes = DecoderProcesses(rules, self._arena_file, environment or {})
 
     def start(self) -> None:
@@ -105,12 +105,12 @@ class Sandbox:
             self._processes.start()
 
     def run(
-        self, work: str, data: bytes, options: Mapping[str, Any], *, room: int,
-        seconds: float | None = None, blame: type[BadInput] = PictureCorrupt,
+        self, function: str, data: bytes, options: Mapping[str, Any], *, output_bytes: int,
+        seconds: float | None = None, failure: type[BadInput] = PictureCorrupt,
         borrow: bool = False,
-    ) -> Made:
-        """What the function ``work`` makes of ``data``: its arrays, copied, and what it
-        told. ``room`` is the most bytes that its arrays take. Arrays that are borrowed
+    ) -> Decoded:
+        """What the function ``work`` makes of ``input_bytes``: its arrays, copied, and what it
+        told. ``output_bytes`` is the most bytes that its arrays take. Arrays that are borrowed
         are not copied: the next task overwrites them, and whoever took the decoder over
         may do so at any time.
 
@@ -120,17 +120,17 @@ class Sandbox:
         function. What was told and the arrays' contents come from a process that hostile
         bytes may have taken over: check them.
         """
-        if len(data) > self.bounds.data or room > self.bounds.room:
-            raise blame("It is larger than what a decoder takes.")
-        limit = min(seconds or self.bounds.seconds, self.bounds.seconds)
-        task = Task(work, len(data), _aligned(len(data)), room, limit, options)
+        if len(data) > self.limits.input_bytes or output_bytes > self.limits.output_bytes:
+            raise failure("It is larger than what a decoder takes.")
+        limit = min(seconds or self.limits.seconds, self.limits.seconds)
+        task = DecodeTask(function, len(data), _aligned(len(data)), output_bytes, limit, options)
         with self._lock:
             self._shrink()
             try:
                 reply = self._attempt_twice(task, data)
-            except Died as death:
-                raise blame(f"Decoding it failed: {death.text}.") from death
-            return self._made(task, reply, blame, borrow=borrow)
+            except DecoderDied as death:
+                raise failure(f"Decoding it failed: {death.description}.") from death
+            return self._made(task, reply, failure, borrow=borrow)
 
     def close(self) -> None:
         """End the processes. It may be used again."""
@@ -145,15 +145,15 @@ class Sandbox:
 
     # One task --------------------------------------------------------------------
 
-    def _attempt_twice(self, task: Task, data: bytes) -> Answer | Refusal:
+    def _attempt_twice(self, task: DecodeTask, data: bytes) -> DecodeResult | DecodeFailure:
         try:
             return self._attempt(task, data)
-        except Died as death:
-            if not death.again:
+        except DecoderDied as death:
+            if not death.retry:
                 raise
         return self._attempt(task, data)
 
-    def _attempt(self, task: Task, data: bytes) -> Answer | Refusal:
+    def _attempt(self, task: DecodeTask, data: bytes) -> DecodeResult | DecodeFailure:
         used = self._served > 0
         try:
             channel = self._processes.channel or self._start_decoder()
@@ -163,7 +163,7 @@ class Sandbox:
             # Also when a signal interrupts the wait: a late answer must not be taken for
             # that to the next task, nor a late write spoil it.
             self._processes.drop()
-            if not isinstance(error, Died):
+            if not isinstance(error, DecoderDied):
                 raise
             raise self._autopsy(error, used=used) from error
         self._served += 1
@@ -171,42 +171,42 @@ class Sandbox:
             self._processes.drop()
         return reply
 
-    def _converse(self, channel: socket.socket, task: Task) -> Answer | Refusal:
+    def _converse(self, channel: socket.socket, task: DecodeTask) -> DecodeResult | DecodeFailure:
         try:
             channel.send(messages.encode(task))
-            if not readable(channel, task.seconds * PATIENCE + SLACK_S):
-                raise Died("it took too long", again=False)
-            packet = channel.recv(messages.MOST_BYTES)
+            if not readable(channel, task.seconds * WALL_CLOCK_FACTOR + SLACK_S):
+                raise DecoderDied("it took too long", again=False)
+            packet = channel.recv(messages.MAX_MESSAGE_BYTES)
         except OSError as error:
-            raise Died("its decoder was gone", again=True) from error
+            raise DecoderDied("its decoder was gone", again=True) from error
         if not packet:
-            raise Died("its decoder died", again=True)
+            raise DecoderDied("its decoder died", again=True)
         try:
-            reply: Answer | Refusal = messages.decode_reply(packet)
+            reply: DecodeResult | DecodeFailure = messages.decode_reply(packet)
         except msgspec.MsgspecError as error:
-            raise Died("its decoder gave no sense", again=False) from error
+            raise DecoderDied("its decoder gave no sense", again=False) from error
         return reply
 
-    def _autopsy(self, death: Died, *, used: bool) -> Died:
+    def _autopsy(self, death: DecoderDied, *, used: bool) -> DecoderDied:
         """How the decoder ended, once its successor is there. A task is tried again when
         the decoder had served others, or was killed from outside: it may have been
         their fault. One that ran out of time is not."""
         with contextlib.suppress(DecoderUnavailable):
             self._start_decoder()
         status = self._processes.last_status
-        if death.again and status is not None and os.WIFSIGNALED(status):
+        if death.retry and status is not None and os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             if number in (signal.SIGPROF, signal.SIGALRM):
-                death = Died("it took too long", again=False)
+                death = DecoderDied("it took too long", again=False)
             else:
                 name = signal.Signals(number).name
                 again = used or number == signal.SIGKILL
-                death = Died(f"its decoder died of {name}", again=again)
+                death = DecoderDied(f"its decoder died of {name}", again=again)
         else:
-            death = Died(death.text, again=death.again and used)
-        logger.warning(
-            "A decoder ended: %s", death.text,
-            extra={"action": "decoder_died", "again": death.again},
+            death = DecoderDied(death.description, again=death.retry and used)
+        LOG.warning(
+            "A decoder ended: %s", death.description,
+            extra={"action": "decoder_died", "again": death.retry},
         )
         return death
 
@@ -215,21 +215,28 @@ class Sandbox:
         return self._processes.start()
 
     def _made(
-        self, task: Task, reply: Answer | Refusal, blame: type[BadInput], *, borrow: bool
-    ) -> Made:
-        if isinstance(reply, Refusal):
+        self,
+        task: DecodeTask,
+        reply: DecodeResult | DecodeFailure,
+        blame: type[BadInput],
+        *,
+        borrow: bool,
+    ) -> Decoded:
+        if isinstance(reply, DecodeFailure):
             raise _error(reply, blame)
         view = memoryview(self._arena)
         try:
-            arrays = [note.look(view, task.start, task.room) for note in reply.arrays]
+            arrays = [
+                note.view(view, task.output_offset, task.output_bytes) for note in reply.arrays
+            ]
         except (ValueError, OverflowError) as error:
             self._processes.drop()
             raise blame("Its decoder gave no sense.") from error
-        self._lent = task.start + sum(array.nbytes for array in arrays)
+        self._lent = task.output_offset + sum(array.nbytes for array in arrays)
         if not borrow:
             arrays = [array.copy() for array in arrays]
             self._shrink()
-        return Made(arrays, reply.told)
+        return Decoded(arrays, reply.metadata)
 
     def _shrink(self) -> None:
         """Give back the memory that only a large task needed."""
@@ -238,42 +245,42 @@ class Sandbox:
         self._lent = 0
 
 
-def open_sandbox(settings: Settings, works: Sequence[str]) -> Sandbox | None:
+def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None:
     """The sandbox that the settings ask for, not started yet; None for none."""
     if not settings.decode_sandbox:
         return None
     if sys.platform != "linux":
-        logger.warning(
+        LOG.warning(
             "Media are decoded in the worker's own process: only Linux has what it takes",
-            extra={"action": "no_sandbox"},
+            extra={"action": "sandbox_unavailable"},
         )
         return None
     return Sandbox(
-        works, Bounds.from_settings(settings),
+        functions, SandboxLimits.from_settings(settings),
         environment={"OPENCV_IO_MAX_IMAGE_PIXELS": str(settings.max_pixels)},
     )
 
 
-def _error(refusal: Refusal, blame: type[BadInput]) -> FaceError:
+def _error(refusal: DecodeFailure, blame: type[BadInput]) -> FaceError:
     """The error that a decoder's refusal stands for."""
     if refusal.code == "memory":
         return blame("It needs more memory than its size explains.")
     if refusal.code == "room":
         return blame("It gives more than its header says.")
-    known = _refusals(BadInput).get(refusal.code)
+    known = _errors_by_code(BadInput).get(refusal.code)
     if known is not None:
-        return known(refusal.message[:MOST_TEXT])
-    logger.error(
-        "A decoder's function failed: %r", refusal.message[:MOST_TEXT],
+        return known(refusal.message[:MAX_TEXT])
+    LOG.error(
+        "A decoder's function failed: %r", refusal.message[:MAX_TEXT],
         extra={"action": "decoder_fault"},
     )
     return FaceError()
 
 
-def _refusals(root: type[BadInput]) -> dict[str, type[BadInput]]:
+def _errors_by_code(root: type[BadInput]) -> dict[str, type[BadInput]]:
     found = {root.code: root}
     for kind in root.__subclasses__():
-        found |= _refusals(kind)
+        found |= _errors_by_code(kind)
     return found
 
 

@@ -25,13 +25,15 @@ _TEMPLATE_SIDE = 112
 
 def crop_arcface(picture: Picture, landmarks: Points, side: int) -> Crop:
     """The face as a crop of ``side`` x ``side`` pixels, black outside the picture."""
-    matrix = similarity(landmarks, _TEMPLATE * (side / _TEMPLATE_SIDE))
+    matrix = similarity_transform(landmarks, _TEMPLATE * (side / _TEMPLATE_SIDE))
     return cv2.warpAffine(picture, matrix, (side, side), borderValue=0.0).astype(
         np.uint8, copy=False
     )
 
 
-def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
+def similarity_transform(
+    source: NDArray[np.floating], target: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """The rotation, uniform scale and shift that bring ``source`` closest to
     ``target``, shape (2, 3).
 
@@ -50,7 +52,7 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     return np.hstack([turn, (goal - turn @ centre)[:, None]])
 
 
-def approach(
+def prepare_warp(
     picture: Picture, matrix: NDArray[np.float64], side: int, *, shrink: float, margin: int
 ) -> tuple[Picture, NDArray[np.float64]]:
     """What a warp by ``matrix``, shape (2, 3), to ``side`` x ``side`` pixels is made from,

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged
-from pipeline.sessions.runtime import open_session, running
+from pipeline.sessions.runtime import mapped_run_errors, open_session
 from pipeline.types import Box, Picture
 
 _LIVE = 1
@@ -38,15 +38,15 @@ class MiniFasNets:
         for path, session, scale in self._models:
             wanted = session.get_inputs()[0]
             side = int(wanted.shape[2])
-            crop = cv2.resize(around(picture, box, scale), (side, side))
+            crop = cv2.resize(crop_around(picture, box, scale), (side, side))
             values = crop.astype(np.float32).transpose(2, 0, 1)[None]
-            with running(path):
+            with mapped_run_errors(path):
                 logits = session.run(None, {wanted.name: values})[0][0]
             chances.append(_softmax(logits)[_LIVE])
         return float(np.mean(chances))
 
 
-def around(picture: Picture, box: Box, scale: float) -> Picture:
+def crop_around(picture: Picture, box: Box, scale: float) -> Picture:
     """The part of ``picture`` that is ``scale`` times the box and shares its centre;
     made smaller to fit into the picture, then shifted to stay inside it."""
     height, width = picture.shape[:2]

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.sessions.contours import Contours
-from pipeline.types import Box, Crop, Face, LandmarkScheme, Picture, Points
+from pipeline.types import Box, Crop, DetectedFace, LandmarkScheme, Picture, Points
 
 
-class Task(StrEnum):
+class ModelTask(StrEnum):
     """What a model can be asked for."""
 
     DETECTION = "detection"
@@ -37,7 +37,7 @@ class PackFile:
     ``crop_scale`` is how many times the face's box an anti-spoof model looks at."""
 
     name: str
-    task: Task
+    task: ModelTask
     sha256: str
     licence: str
     crop_scale: float = 0.0
@@ -47,7 +47,7 @@ class PackFile:
 class PackInfo:
     """A pack as its manifest describes it, before any model is loaded.
 
-    ``dimension`` is the length of its embeddings, 0 without recognition. ``path`` is
+    ``dimension`` is the length of its embeddings, 0 without recognition. ``motion`` is
     the directory that holds the files.
     """
 
@@ -59,26 +59,26 @@ class PackInfo:
     scheme: LandmarkScheme
 
     @property
-    def tasks(self) -> frozenset[Task]:
+    def tasks(self) -> frozenset[ModelTask]:
         return frozenset(file.task for file in self.files)
 
     @property
     def recognition_model(self) -> str:
         """The SHA-256 of the recognition model, which a calibration table belongs to;
         empty when the pack has none."""
-        return next((file.sha256 for file in self.files if file.task is Task.RECOGNITION), "")
+        return next((file.sha256 for file in self.files if file.task is ModelTask.RECOGNITION), "")
 
 
 class Detector(Protocol):
     """Finds faces."""
 
-    def detect(self, picture: Picture) -> list[Face]:
+    def detect(self, picture: Picture) -> list[DetectedFace]:
         """Faces of one picture, in no stated order; empty when there is none."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+class BoxCandidates:
     """What a detector holds for faces before one of several boxes of a face is chosen:
     ``boxes``, shape (n, 4), left, top, right, bottom; ``scores`` (n,), 0 to 1; ``points``
     (n, 5, 2), x then y; all float32."""
@@ -88,14 +88,14 @@ class Candidates:
     points: NDArray[np.float32]
 
     @classmethod
-    def none(cls) -> Self:
+    def empty(cls) -> Self:
         return cls(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0, 5, 2))))
 
     @classmethod
-    def joined(cls, several: Sequence[Candidates]) -> Self:
+    def concatenate(cls, several: Sequence[BoxCandidates]) -> Self:
         """All of them, in their order."""
         if not several:
-            return cls.none()
+            return cls.empty()
         return cls(
             np.concatenate([each.boxes for each in several]),
             np.concatenate([each.scores for each in several]),
@@ -104,7 +104,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True)
-class Unbeaten:
+class EarlyExit:
     """The score from which on a face has a better box at a detector's first size than at
     any other: ``score`` for faces of at least ``share`` of the picture's longer side, more
     for smaller ones, by ``slope``."""
@@ -113,11 +113,11 @@ class Unbeaten:
     share: float
     slope: float
 
-    def score_of(self, share: float) -> float:
+    def score_for(self, share: float) -> float:
         return self.score + self.slope * max(self.share - share, 0.0)
 
 
-class StepDetector(Protocol):
+class SteppedDetector(Protocol):
     """A detector whose steps can be made one by one."""
 
     @property
@@ -131,20 +131,20 @@ class StepDetector(Protocol):
         ...
 
     @property
-    def unbeaten(self) -> Unbeaten | None:
+    def early_exit(self) -> EarlyExit | None:
         """None when that was not measured for this detector and its sizes."""
         ...
 
     def candidates(
         self, picture: Picture, threshold: float, *, large_only: bool = False
-    ) -> Candidates:
+    ) -> BoxCandidates:
         """What scores at least ``threshold`` in ``picture``, whose longer side is a multiple
         of 32 pixels, on a black square of that side, in its upper left corner. ``large_only``
         leaves out what is found by the finest grid, which sees no face of more than 100
         pixels."""
         ...
 
-    def choose(self, candidates: Candidates) -> Candidates:
+    def choose(self, candidates: BoxCandidates) -> BoxCandidates:
         """Of several boxes of a face the one with the highest score; best first."""
         ...
 
@@ -153,7 +153,7 @@ class StepDetector(Protocol):
 class HasSteps(Protocol):
     """A pack whose detector may be one with steps."""
 
-    def step_detector(self) -> StepDetector | None:
+    def step_detector(self) -> SteppedDetector | None:
         """None when its detector is of another kind."""
         ...
 
@@ -173,10 +173,10 @@ class Embedder(Protocol):
         ...
 
 
-class FaceMeter(Protocol):
+class ContourModel(Protocol):
     """Draws the contours of eyes and mouth."""
 
-    def measure(self, picture: Picture, face: Face) -> Contours:
+    def measure(self, picture: Picture, face: DetectedFace) -> Contours:
         """The contours of ``face``, whose box and landmarks may be some pixels off."""
         ...
 
@@ -203,6 +203,6 @@ class Pack(Protocol):
 
     def embedder(self) -> Embedder: ...
 
-    def meter(self) -> FaceMeter: ...
+    def contour_model(self) -> ContourModel: ...
 
     def spoof_scorer(self) -> SpoofScorer: ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.sessions.base import PackFile, PackInfo, Task
+from pipeline.sessions.base import ModelTask, PackFile, PackInfo
 
 INSIGHTFACE_LICENCE = "non-commercial research (InsightFace model licence)"
 CC0 = "CC0-1.0"
@@ -33,37 +33,37 @@ class Release:
     sha256: str
 
 
-def _insightface(name: str, task: Task, sha256: str) -> PackFile:
+def _insightface(name: str, task: ModelTask, sha256: str) -> PackFile:
     return PackFile(name, task, sha256, INSIGHTFACE_LICENCE)
 
 
 _DET_10G = _insightface(
-    "det_10g.onnx", Task.DETECTION,
+    "det_10g.onnx", ModelTask.DETECTION,
     "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
 )
 _DET_500M = _insightface(
-    "det_500m.onnx", Task.DETECTION,
+    "det_500m.onnx", ModelTask.DETECTION,
     "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a",
 )
 _W600K_R50 = _insightface(
-    "w600k_r50.onnx", Task.RECOGNITION,
+    "w600k_r50.onnx", ModelTask.RECOGNITION,
     "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
 )
 _W600K_MBF = _insightface(
-    "w600k_mbf.onnx", Task.RECOGNITION,
+    "w600k_mbf.onnx", ModelTask.RECOGNITION,
     "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f",
 )
 _EXTRAS = (
     _insightface(
-        "2d106det.onnx", Task.LANDMARK_106,
+        "2d106det.onnx", ModelTask.LANDMARK_106,
         "f001b856447c413801ef5c42091ed0cd516fcd21f2d6b79635b1e733a7109dbf",
     ),
     _insightface(
-        "1k3d68.onnx", Task.LANDMARK_68,
+        "1k3d68.onnx", ModelTask.LANDMARK_68,
         "df5c06b8a0c12e422b2ed8947b8869faa4105387f199c477af038aa01f9a45cc",
     ),
     _insightface(
-        "genderage.onnx", Task.ATTRIBUTES,
+        "genderage.onnx", ModelTask.ATTRIBUTES,
         "4fde69b1c810857b88c64a335084f1c3fe8f01246c9a191b48c7bb756d6652fb",
     ),
 )
@@ -92,15 +92,15 @@ RELEASES = {
 DLIB_FILES = (
     # The file holds the five points; the detector itself is compiled into dlib.
     PackFile(
-        "shape_predictor_5_face_landmarks.dat", Task.DETECTION,
+        "shape_predictor_5_face_landmarks.dat", ModelTask.DETECTION,
         "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888", CC0,
     ),
     PackFile(
-        "dlib_face_recognition_resnet_model_v1.dat", Task.RECOGNITION,
+        "dlib_face_recognition_resnet_model_v1.dat", ModelTask.RECOGNITION,
         "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30", CC0,
     ),
     PackFile(
-        "shape_predictor_68_face_landmarks.dat", Task.LANDMARK_68,
+        "shape_predictor_68_face_landmarks.dat", ModelTask.LANDMARK_68,
         "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
         "CC0-1.0 by its author, but trained on iBUG 300-W pictures that forbid commercial use",
     ),
@@ -108,13 +108,13 @@ DLIB_FILES = (
 
 
 def insightface_pack(name: str, directory: Path) -> PackInfo:
-    """The InsightFace pack ``name``, whole, as it lies or will lie in ``directory``."""
+    """The InsightFace pack ``enrolled_name``, whole, as it lies or will lie in ``directory``."""
     return PackInfo(
         name, INSIGHTFACE_KIND, directory, INSIGHTFACE[name], INSIGHTFACE_DIMENSION, "arcface5"
     )
 
 
-def licence_sentence(info: PackInfo) -> str:
+def licence_notice(info: PackInfo) -> str:
     """What an operator must know of a pack's licences before he uses it."""
     if info.kind == DLIB:
         return (

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PointSet = NDArray[np.float64]
+ContourPoints = NDArray[np.float64]
 """Points in pixels, shape (n, 2), float64, x then y."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Slit:
+class Aperture:
     """The opening between two lids or two lips: its two ``corners``, shape (2, 2), and
     points of its ``upper`` and ``lower`` edge, both of shape (n, 2), one below the
     other."""
 
-    corners: PointSet
-    upper: PointSet
-    lower: PointSet
+    corners: ContourPoints
+    upper: ContourPoints
+    lower: ContourPoints
 
     @property
     def ratio(self) -> float:
@@ -33,10 +33,10 @@ class Slit:
         across = np.array([-along[1], along[0]]) / width
         return float(((self.lower - self.upper) @ across).mean()) / width
 
-    def moved(self, matrix: NDArray[np.float64]) -> Slit:
+    def transformed(self, matrix: NDArray[np.float64]) -> Aperture:
         """The slit after the affine map ``matrix``, shape (2, 3)."""
         turn, shift = matrix[:, :2].T, matrix[:, 2]
-        return Slit(
+        return Aperture(
             self.corners @ turn + shift, self.upper @ turn + shift, self.lower @ turn + shift
         )
 
@@ -51,64 +51,69 @@ class Contours:
     is that it sees a face at all, 0 to 1 (1 when it cannot say).
     """
 
-    eyes: tuple[Slit, Slit]
-    mouth: Slit
-    firm: PointSet
+    eyes: tuple[Aperture, Aperture]
+    mouth: Aperture
+    rigid: ContourPoints
     presence: float
 
 
 @dataclass(frozen=True, slots=True)
-class SlitPoints:
+class AperturePoints:
     """Which points of a scheme make a slit."""
 
     corners: tuple[int, int]
     upper: tuple[int, ...]
     lower: tuple[int, ...]
 
-    def of(self, points: PointSet) -> Slit:
+    def of(self, points: ContourPoints) -> Aperture:
         """The slit in ``points``."""
-        return Slit(points[list(self.corners)], points[list(self.upper)], points[list(self.lower)])
+        return Aperture(
+            points[list(self.corners)], points[list(self.upper)], points[list(self.lower)]
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Scheme:
+class ContourScheme:
     """Where eyes, mouth and firm points stand among the points of a model."""
 
-    eyes: tuple[SlitPoints, SlitPoints]
-    mouth: SlitPoints
-    firm: tuple[int, ...]
+    eyes: tuple[AperturePoints, AperturePoints]
+    mouth: AperturePoints
+    rigid: tuple[int, ...]
 
-    def contours(self, points: PointSet) -> Contours:
+    def contours(self, points: ContourPoints) -> Contours:
         """The contours of a face of which all points are known."""
         left, right = self.eyes
         return Contours(
             (left.of(points), right.of(points)), self.mouth.of(points),
-            points[list(self.firm)], 1.0,
+            points[list(self.rigid)], 1.0,
         )
 
 
 # iBUG 300-W: nose, corners of the eyes, the upper ends of the jaw.
-POINTS_68 = Scheme(
-    eyes=(SlitPoints((36, 39), (37, 38), (41, 40)), SlitPoints((42, 45), (43, 44), (47, 46))),
-    mouth=SlitPoints((60, 64), (61, 62, 63), (67, 66, 65)),
-    firm=(27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 0, 1, 15, 16),
+POINTS_68 = ContourScheme(
+    eyes=(
+        AperturePoints((36, 39), (37, 38), (41, 40)),
+        AperturePoints((42, 45), (43, 44), (47, 46)),
+    ),
+    mouth=AperturePoints((60, 64), (61, 62, 63), (67, 66, 65)),
+    rigid=(27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 0, 1, 15, 16),
 )
 
 # InsightFace's 106 points in the order of its model. Nobody has run this scheme here: the
 # model is not at hand.
-POINTS_106 = Scheme(
+POINTS_106 = ContourScheme(
     eyes=(
-        SlitPoints((35, 39), (41, 40, 42), (36, 33, 37)),
-        SlitPoints((89, 93), (95, 94, 96), (90, 87, 91)),
+        AperturePoints((35, 39), (41, 40, 42), (36, 33, 37)),
+        AperturePoints((89, 93), (95, 94, 96), (90, 87, 91)),
     ),
-    mouth=SlitPoints((65, 69), (66, 62, 70), (54, 60, 57)),
-    firm=(72, 73, 74, 86, 77, 80, 83, 35, 39, 89, 93, 1, 9, 17, 25),
+    mouth=AperturePoints((65, 69), (66, 62, 70), (54, 60, 57)),
+    rigid=(72, 73, 74, 86, 77, 80, 83, 35, 39, 89, 93, 1, 9, 17, 25),
 )
 
 # MediaPipe's mesh; its lids do not close, so that the eyes' contours are another model's.
 MESH_EYES = ((33, 133), (362, 263))
-MESH_MOUTH = SlitPoints((78, 308), (82, 13, 312), (87, 14, 317))
-MESH_FIRM = (
+MESH_MOUTH = AperturePoints((78, 308), (82, 13, 312), (87, 14, 317))
+MESH_RIGID = (
     10, 67, 297, 109, 338, 151, 9, 8, 168, 6, 197, 195, 5, 4, 2, 98, 327, 33, 133, 362, 263,
     127, 356, 234, 454,
 )

@@ -12,13 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PackDamaged
-from pipeline.sessions.abilities import lacking
-from pipeline.sessions.base import Detector, Embedder, FaceMeter, PackInfo, SpoofScorer, Task
+from pipeline.sessions.base import (
+    ContourModel,
+    Detector,
+    Embedder,
+    ModelTask,
+    PackInfo,
+    SpoofScorer,
+)
+from pipeline.sessions.capabilities import unsupported_error
 from pipeline.sessions.catalogue import DLIB_DIMENSION
 from pipeline.sessions.checksums import check_file
 from pipeline.sessions.contours import POINTS_68, Contours
 from pipeline.sessions.vectors import unit_rows
-from pipeline.types import Box, Crop, Face, Picture, Points
+from pipeline.types import Box, Crop, DetectedFace, Picture, Points
 
 _CHIP_SIDE = 150
 """Side in pixels of the crops that the ResNet was trained on (dlib's documentation)."""
@@ -49,7 +56,7 @@ class HogDetector:
         self._detector = dlib.get_frontal_face_detector()
         self._predictor = _open(dlib.shape_predictor, predictor)
 
-    def detect(self, picture: Picture) -> list[Face]:
+    def detect(self, picture: Picture) -> list[DetectedFace]:
         height, width = picture.shape[:2]
         long_side = max(height, width)
         found = self._look(picture, min(_SIDE / long_side, _LARGEST_ZOOM), 0)
@@ -57,7 +64,7 @@ class HogDetector:
         if not found:
             return []
         rgb = _rgb(picture)
-        return [Face(box, score, self._points(rgb, box), "dlib5") for box, score in found]
+        return [DetectedFace(box, score, self._points(rgb, box), "dlib5") for box, score in found]
 
     def _look(self, picture: Picture, scale: float, edge: int) -> list[tuple[Box, float]]:
         """Boxes in pixels of ``picture``, found in it scaled and with its edge
@@ -114,7 +121,7 @@ class ResNetEmbedder:
         return unit_rows(self._model.compute_face_descriptor([_rgb(crop) for crop in crops]))
 
 
-class Points68Meter:
+class Points68ContourModel:
     """dlib's 68 points: an ensemble of regression trees (Kazemi and Sullivan, 2014).
 
     As tried, its lid ratio is 0.11 for closed and 0.33 for open eyes."""
@@ -122,7 +129,7 @@ class Points68Meter:
     def __init__(self, path: Path) -> None:
         self._predictor = _open(dlib.shape_predictor, path)
 
-    def measure(self, picture: Picture, face: Face) -> Contours:
+    def measure(self, picture: Picture, face: DetectedFace) -> Contours:
         # The predictor gives whole pixels; of a small face these are too coarse for lids.
         box = face.box
         scale = _METER_SIDE / max(box.width, box.height, 1.0)
@@ -148,7 +155,7 @@ class DlibPack:
         self._info = info
         self._detector: HogDetector | None = None
         self._embedder: ResNetEmbedder | None = None
-        self._meter: Points68Meter | None = None
+        self._meter: Points68ContourModel | None = None
 
     @property
     def info(self) -> PackInfo:
@@ -156,23 +163,23 @@ class DlibPack:
 
     def detector(self) -> Detector:
         if self._detector is None:
-            self._detector = HogDetector(self._checked(Task.DETECTION))
+            self._detector = HogDetector(self._checked(ModelTask.DETECTION))
         return self._detector
 
     def embedder(self) -> Embedder:
         if self._embedder is None:
-            self._embedder = ResNetEmbedder(self._checked(Task.RECOGNITION))
+            self._embedder = ResNetEmbedder(self._checked(ModelTask.RECOGNITION))
         return self._embedder
 
-    def meter(self) -> FaceMeter:
+    def contour_model(self) -> ContourModel:
         if self._meter is None:
-            self._meter = Points68Meter(self._checked(Task.LANDMARK_68))
+            self._meter = Points68ContourModel(self._checked(ModelTask.LANDMARK_68))
         return self._meter
 
     def spoof_scorer(self) -> SpoofScorer:
-        raise lacking(self._info, Task.ANTI_SPOOF)
+        raise unsupported_error(self._info, ModelTask.ANTI_SPOOF)
 
-    def _checked(self, task: Task) -> Path:
+    def _checked(self, task: ModelTask) -> Path:
         file = next(file for file in self._info.files if file.task is task)
         return check_file(self._info, file)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import PackDamaged
-from pipeline.sessions.base import PackFile, PackInfo, Task
+from pipeline.sessions.base import ModelTask, PackFile, PackInfo
 
 FILE_NAME = "MANIFEST.json"
 KIND = "manifest"
@@ -44,7 +44,7 @@ def read_manifest(directory: Path) -> PackInfo:
         manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
     except (OSError, msgspec.DecodeError) as error:
         raise PackDamaged(f"{path} cannot be read as a manifest: {error}.") from error
-    known = [entry for entry in manifest.files if entry.task in set(Task)]
+    known = [entry for entry in manifest.files if entry.task in set(ModelTask)]
     gone = [entry.file for entry in known if not (directory / entry.file).is_file()]
     if gone:
         raise PackDamaged(f"{directory} lacks {', '.join(gone)}, which its manifest names.")
@@ -66,7 +66,9 @@ def _pack_file(entry: _File, manifest: Path) -> PackFile:
         raise PackDamaged(f"{manifest} states no SHA-256 for {entry.file}.")
     if Path(entry.file).name != entry.file:
         raise PackDamaged(f"{manifest} names a file outside its directory: {entry.file!r}.")
-    return PackFile(entry.file, Task(entry.task), entry.sha256, entry.license, entry.crop_scale)
+    return PackFile(
+        entry.file, ModelTask(entry.task), entry.sha256, entry.license, entry.crop_scale
+    )
 
 
 def write_manifest(info: PackInfo, origin: str, directory: Path) -> None:
@@ -74,10 +76,15 @@ def write_manifest(info: PackInfo, origin: str, directory: Path) -> None:
     from."""
     files = [
         {
-            "file": file.name, "task": file.task.value, "sha256": file.sha256,
-            "origin": origin, "license": file.licence,
+            "file": file.name,
+            "task": file.task.value,
+            "sha256": file.sha256,
+            "origin": origin,
+            "license": file.licence,
             **({"crop_scale": file.crop_scale} if file.crop_scale else {}),
-            **({"embedding": {"dim": info.dimension}} if file.task is Task.RECOGNITION else {}),
+            **(
+                {"embedding": {"dim": info.dimension}} if file.task is ModelTask.RECOGNITION else {}
+            ),
         }
         for file in info.files
     ]

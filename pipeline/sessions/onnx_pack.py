@@ -11,27 +11,27 @@ from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 from insightface.model_zoo.scrfd import SCRFD
 from numpy.typing import NDArray
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged
-from pipeline.sessions.abilities import lacking
 from pipeline.sessions.alignment import crop_arcface
 from pipeline.sessions.antispoof import MiniFasNets
 from pipeline.sessions.base import (
+    ContourModel,
     Detector,
     Embedder,
-    FaceMeter,
+    ModelTask,
     PackFile,
     PackInfo,
     SpoofScorer,
-    StepDetector,
-    Task,
+    SteppedDetector,
 )
+from pipeline.sessions.capabilities import unsupported_error
 from pipeline.sessions.checksums import check_file
-from pipeline.sessions.meters import MeshMeter, Points106Meter
-from pipeline.sessions.runtime import check_providers, open_session, running
+from pipeline.sessions.contour_models import MeshContourModel, Points106ContourModel
+from pipeline.sessions.runtime import check_providers, mapped_run_errors, open_session
 from pipeline.sessions.scrfd_steps import ScrfdSteps
 from pipeline.sessions.vectors import unit_rows
-from pipeline.types import Box, Crop, Face, Picture, Points
+from pipeline.types import Box, Crop, DetectedFace, Picture, Points
 
 _SCRFD_OUTPUTS = (9, 15)
 """Scores, boxes and five points for three or five strides."""
@@ -52,14 +52,14 @@ class ScrfdDetector:
         self._sizes = [(size, size) for size in settings.detector_sizes]
         self._threshold = settings.detection_threshold
 
-    def detect(self, picture: Picture) -> list[Face]:
+    def detect(self, picture: Picture) -> list[DetectedFace]:
         picture = _widen(picture, min(min(size) for size in self._sizes))
-        with running(self._path):
+        with mapped_run_errors(self._path):
             boxes, landmarks = self._model.detect(
                 picture, input_size=self._sizes, det_thresh=self._threshold
             )
         return [
-            Face(Box(*(float(side) for side in row[:4])), float(row[4]), points, "arcface5")
+            DetectedFace(Box(*(float(side) for side in row[:4])), float(row[4]), points, "arcface5")
             for row, points in zip(boxes, landmarks, strict=True)
         ]
 
@@ -99,7 +99,7 @@ class ArcFaceEmbedder:
     def embed(self, crops: Sequence[Crop]) -> NDArray[np.float32]:
         if not crops:
             return np.empty((0, self._dimension), dtype=np.float32)
-        with running(self._path):
+        with mapped_run_errors(self._path):
             if self._one_by_one:
                 rows = np.concatenate([self._model.get_feat([crop]) for crop in crops])
             else:
@@ -118,7 +118,7 @@ class OnnxPack:
         self._detector: ScrfdDetector | None = None
         self._steps: tuple[ScrfdSteps | None] | None = None
         self._embedder: ArcFaceEmbedder | None = None
-        self._meter: FaceMeter | None = None
+        self._meter: ContourModel | None = None
         self._spoof_scorer: MiniFasNets | None = None
 
     @property
@@ -127,47 +127,47 @@ class OnnxPack:
 
     def detector(self) -> Detector:
         if self._detector is None:
-            self._detector = ScrfdDetector(self._checked(Task.DETECTION), self._settings)
+            self._detector = ScrfdDetector(self._checked(ModelTask.DETECTION), self._settings)
         return self._detector
 
-    def step_detector(self) -> StepDetector | None:
+    def step_detector(self) -> SteppedDetector | None:
         if self._steps is None:
-            sha256 = self._files(Task.DETECTION)[0].sha256
-            path = self._checked(Task.DETECTION)
+            sha256 = self._files(ModelTask.DETECTION)[0].sha256
+            path = self._checked(ModelTask.DETECTION)
             self._steps = (ScrfdSteps.open(path, self._settings, sha256),)
         return self._steps[0]
 
     def embedder(self) -> Embedder:
         if self._embedder is None:
-            self._embedder = ArcFaceEmbedder(self._checked(Task.RECOGNITION), self._settings)
+            self._embedder = ArcFaceEmbedder(self._checked(ModelTask.RECOGNITION), self._settings)
         return self._embedder
 
-    def meter(self) -> FaceMeter:
+    def contour_model(self) -> ContourModel:
         if self._meter is None:
             self._meter = self._open_meter()
         return self._meter
 
-    def _open_meter(self) -> FaceMeter:
-        if Task.LANDMARK_106 in self._info.tasks:
-            return Points106Meter(self._checked(Task.LANDMARK_106), self._settings)
-        mesh, eye = self._checked(Task.LANDMARK_468), self._checked(Task.EYE_CONTOUR)
-        return MeshMeter(mesh, eye, self._settings)
+    def _open_meter(self) -> ContourModel:
+        if ModelTask.LANDMARK_106 in self._info.tasks:
+            return Points106ContourModel(self._checked(ModelTask.LANDMARK_106), self._settings)
+        mesh, eye = self._checked(ModelTask.LANDMARK_468), self._checked(ModelTask.EYE_CONTOUR)
+        return MeshContourModel(mesh, eye, self._settings)
 
     def spoof_scorer(self) -> SpoofScorer:
         if self._spoof_scorer is None:
             models = [
                 (check_file(self._info, file), file.crop_scale)
-                for file in self._files(Task.ANTI_SPOOF)
+                for file in self._files(ModelTask.ANTI_SPOOF)
             ]
             self._spoof_scorer = MiniFasNets(models, self._settings)
         return self._spoof_scorer
 
-    def _checked(self, task: Task) -> Path:
+    def _checked(self, task: ModelTask) -> Path:
         return check_file(self._info, self._files(task)[0])
 
-    def _files(self, task: Task) -> list[PackFile]:
+    def _files(self, task: ModelTask) -> list[PackFile]:
         """At least one. Raises ``TaskUnsupported``."""
         files = [file for file in self._info.files if file.task is task]
         if not files:
-            raise lacking(self._info, task)
+            raise unsupported_error(self._info, task)
         return files

@@ -26,7 +26,7 @@ _CHUNK_BYTES = 1 << 18
 _TIMEOUT_S = (10.0, 30.0)
 """To connect, and between two pieces of the body."""
 
-_BARREN_TRIES = 5
+_MAX_FRUITLESS_TRIES = 5
 """Attempts in a row that get no further than was reached, after which the download
 ends. One that breaks off in the middle is taken up again as often as it takes."""
 
@@ -46,7 +46,7 @@ def pull(
     progress: Progress | None = None,
     pause_s: float = 1.0,
 ) -> PackInfo:
-    """Fetch the InsightFace pack ``name`` into ``directory / name``.
+    """Fetch the InsightFace pack ``enrolled_name`` into ``directory / name``.
 
     ``url`` is the address below which the archives lie. What an earlier, broken call
     has fetched is kept beside the pack and taken up again. A pack that is already
@@ -132,7 +132,7 @@ def _fill(
     part.touch()
     reached = part.stat().st_size
     while (have := part.stat().st_size) < release.size:
-        if barren == _BARREN_TRIES:
+        if barren == _MAX_FRUITLESS_TRIES:
             raise DownloadFailed(
                 f"{address} could not be fetched: {reason}. {have} of {release.size} bytes are "
                 "kept: run the same command again to go on, or fetch the archive by hand and "

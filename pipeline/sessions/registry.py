@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged, PackMissing
 from pipeline.sessions import catalogue, manifest
-from pipeline.sessions.base import Pack, PackInfo, Task
+from pipeline.sessions.base import ModelTask, Pack, PackInfo
 
-log = logging.getLogger(__name__)
+LOG = logging.getLogger(__name__)
 
 AUTO = "auto"
 
 _DEFAULT_PLACES = ("models", "../shared/models", "~/.insightface/models")
-_NEEDED = frozenset({Task.DETECTION, Task.RECOGNITION})
+_NEEDED = frozenset({ModelTask.DETECTION, ModelTask.RECOGNITION})
 
 # Best first. A manifest pack of another name stands between `edge` and buffalo_sc.
 _BEFORE_OTHERS = ("buffalo_l", "buffalo_s", "edge")
@@ -53,7 +53,7 @@ def available(settings: Settings) -> list[PackInfo]:
         try:
             info = _read(directory)
         except (PackDamaged, OSError) as error:
-            log.warning("A model pack is left out: %s", error, extra={"action": "pack-skipped"})
+            LOG.warning("A model pack is left out: %s", error, extra={"action": "pack_skipped"})
             continue
         if info is not None:
             found.setdefault(info.name, info)
@@ -78,7 +78,7 @@ def load(info: PackInfo, settings: Settings) -> Pack:
     return OnnxPack(info, settings)
 
 
-def places(settings: Settings) -> list[Path]:
+def search_paths(settings: Settings) -> list[Path]:
     """The directories that are searched for packs, in order."""
     if settings.models:
         return [Path(settings.models).expanduser()]
@@ -121,7 +121,7 @@ def _explain(directory: Path) -> None:
 
 
 def _searched(settings: Settings) -> str:
-    return ", ".join(str(place) for place in places(settings))
+    return ", ".join(str(place) for place in search_paths(settings))
 
 
 def _rank(name: str) -> tuple[int, int, str]:
@@ -134,15 +134,15 @@ def _rank(name: str) -> tuple[int, int, str]:
 
 def _directories(settings: Settings) -> Iterator[Path]:
     """Directories that may be packs: the places themselves and what they hold."""
-    for place in places(settings):
+    for place in search_paths(settings):
         try:
             inside = sorted(path for path in place.iterdir() if path.is_dir())
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            log.warning(
+            LOG.warning(
                 "%s cannot be searched for model packs: %s", place, error.strerror,
-                extra={"action": "place-skipped"},
+                extra={"action": "pack_directory_skipped"},
             )
             continue
         yield place

@@ -11,7 +11,7 @@ import cv2
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as _states
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged, PackError, ProviderUnavailable
 
 # onnxruntime's exceptions have no base of their own but `Exception`.
@@ -66,7 +66,7 @@ def open_session(path: Path, settings: Settings, model: bytes | None = None) -> 
 
 
 @contextmanager
-def running(model: Path) -> Iterator[None]:
+def mapped_run_errors(model: Path) -> Iterator[None]:
     """Turn what goes wrong in a model run into ``PackError``."""
     try:
         yield

@@ -21,10 +21,10 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged
-from pipeline.sessions.base import Candidates, Unbeaten
-from pipeline.sessions.runtime import open_session, running
+from pipeline.sessions.base import BoxCandidates, EarlyExit
+from pipeline.sessions.runtime import mapped_run_errors, open_session
 from pipeline.types import Picture
 
 _STRIDES = (8, 16, 32)
@@ -41,7 +41,7 @@ _SAME = 0.4
 _MEASURED_SIZES = (128, 640)
 _UNBEATEN = {
     # det_500m
-    "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a": Unbeaten(
+    "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a": EarlyExit(
         score=0.865, share=0.48, slope=0.35
     ),
 }
@@ -50,12 +50,12 @@ _UNBEATEN = {
 _PASSING = frozenset({"Reshape", "Transpose"})
 
 
-class Foreign(Exception):
+class UnexpectedNetwork(Exception):
     """The network is not built as this file expects."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Last:
+class _LastConvolution:
     """A last convolution: what it reads, its weights (outputs, inputs, side, side) and
     biases, by what its outputs are multiplied."""
 
@@ -67,7 +67,7 @@ class _Last:
     def side(self) -> int:
         return int(self.weights.shape[2])
 
-    def at(
+    def outputs_at(
         self, field: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> NDArray[np.float32]:
         """Its outputs at some places of ``field``, shape (inputs, height, width): (places,
@@ -82,9 +82,9 @@ class _Last:
         made: NDArray[np.float32] = flat @ self.weights.reshape(len(self.biases), -1).T
         return made + self.biases
 
-    def beside(self, other: _Last) -> _Last:
+    def joined_with(self, other: _LastConvolution) -> _LastConvolution:
         """Both as one, of the same source; its outputs before those of ``other``."""
-        return _Last(
+        return _LastConvolution(
             self.source, np.concatenate([self.weights, other.weights]),
             np.concatenate([self.biases, other.biases]),
         )
@@ -97,11 +97,11 @@ class _Head:
 
     stride: int
     taps: str
-    scores: _Last
-    places: _Last
+    scores: _LastConvolution
+    places: _LastConvolution
 
 
-class _Ending:
+class _TruncatedNetwork:
     """The network up to some of its heads."""
 
     def __init__(self, path: Path, settings: Settings, model: Any, heads: list[_Head]) -> None:
@@ -116,14 +116,14 @@ class _Ending:
         return dict(zip(self._outputs, made, strict=True))
 
 
-class _Page:
+class _InputBuffer:
     """The network's input of one size, used again: what no picture covers stays black."""
 
     def __init__(self, size: int) -> None:
         self._values = np.full((1, 3, size, size), _BLACK, np.float32)
         self._height = self._width = 0
 
-    def of(self, picture: Picture) -> NDArray[np.float32]:
+    def fill(self, picture: Picture) -> NDArray[np.float32]:
         """``picture`` in its upper left corner; until the next one."""
         height, width = picture.shape[:2]
         if height < self._height or width < self._width:
@@ -138,7 +138,7 @@ class _Page:
 
 
 class ScrfdSteps:
-    """See ``base.StepDetector``. For one thread at a time."""
+    """See ``base.SteppedDetector``. For one thread at a time."""
 
     @classmethod
     def open(cls, path: Path, settings: Settings, sha256: str) -> Self | None:
@@ -146,7 +146,7 @@ class ScrfdSteps:
         try:
             model = onnx.load(str(path))
             heads = _heads(model.graph)
-        except Foreign:
+        except UnexpectedNetwork:
             return None
         except (DecodeError, OSError, ValueError) as error:
             raise PackDamaged(f"{path} is no ONNX model: {error}") from error
@@ -154,38 +154,38 @@ class ScrfdSteps:
 
     def __init__(
         self, path: Path, model: Any, heads: list[_Head], settings: Settings,
-        unbeaten: Unbeaten | None,
+        unbeaten: EarlyExit | None,
     ) -> None:
         """Raises ``PackDamaged``, ``ProviderUnavailable``."""
         self.sizes = settings.detector_sizes
         self.threshold = settings.detection_threshold
-        self.unbeaten = unbeaten if self.sizes == _MEASURED_SIZES else None
+        self.early_exit = unbeaten if self.sizes == _MEASURED_SIZES else None
         self._path = path
-        self._all = _Ending(path, settings, model, heads)
-        self._large = _Ending(path, settings, model, heads[1:])
-        self._pages: dict[int, _Page] = {}
+        self._all = _TruncatedNetwork(path, settings, model, heads)
+        self._large = _TruncatedNetwork(path, settings, model, heads[1:])
+        self._pages: dict[int, _InputBuffer] = {}
 
     def candidates(
         self, picture: Picture, threshold: float, *, large_only: bool = False
-    ) -> Candidates:
+    ) -> BoxCandidates:
         ending = self._large if large_only else self._all
         size = max(picture.shape[:2])
         page = self._pages.get(size)
         if page is None:
-            page = self._pages[size] = _Page(size)
-        with running(self._path):
-            fields = ending.run(page.of(picture))
+            page = self._pages[size] = _InputBuffer(size)
+        with mapped_run_errors(self._path):
+            fields = ending.run(page.fill(picture))
         least = math.log(threshold / (1.0 - threshold))
-        return Candidates.joined([_found(head, fields, least) for head in ending.heads])
+        return BoxCandidates.concatenate([_found(head, fields, least) for head in ending.heads])
 
-    def choose(self, candidates: Candidates) -> Candidates:
+    def choose(self, candidates: BoxCandidates) -> BoxCandidates:
         left = np.argsort(-candidates.scores, kind="stable")
         chosen: list[int] = []
         while len(left):
             chosen.append(int(left[0]))
             others = left[1:]
             left = others[overlap(candidates.boxes[left[0]], candidates.boxes[others]) <= _SAME]
-        return Candidates(
+        return BoxCandidates(
             candidates.boxes[chosen], candidates.scores[chosen], candidates.points[chosen]
         )
 
@@ -200,26 +200,26 @@ def overlap(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.
     return both
 
 
-def _found(head: _Head, fields: dict[str, NDArray[np.float32]], least: float) -> Candidates:
+def _found(head: _Head, fields: dict[str, NDArray[np.float32]], least: float) -> BoxCandidates:
     """What one stride has found with a logit of at least ``least``."""
     logits = _summed(fields[head.taps][0], head.scores)
     anchors, rows, columns = np.nonzero(logits >= least)
     if not len(anchors):
-        return Candidates.none()
+        return BoxCandidates.empty()
     each = np.arange(len(anchors))
-    found = head.places.at(fields[head.places.source][0], rows, columns) * head.stride
+    found = head.places.outputs_at(fields[head.places.source][0], rows, columns) * head.stride
     boxes = found[:, : 4 * len(logits)].reshape(len(anchors), -1, 4)[each, anchors]
     points = found[:, 4 * len(logits) :].reshape(len(anchors), -1, 5, 2)[each, anchors]
     centres = np.stack([columns, rows], axis=1).astype(np.float32) * head.stride
     corners = np.concatenate([centres - boxes[:, :2], centres + boxes[:, 2:]], axis=1)
     scores = 1.0 / (1.0 + np.exp(-logits[anchors, rows, columns]))
-    return Candidates(
+    return BoxCandidates(
         corners.astype(np.float32, copy=False), scores.astype(np.float32, copy=False),
         (points + centres[:, None]).astype(np.float32, copy=False),
     )
 
 
-def _summed(taps: NDArray[np.float32], last: _Last) -> NDArray[np.float32]:
+def _summed(taps: NDArray[np.float32], last: _LastConvolution) -> NDArray[np.float32]:
     """The convolution whose products of single pixels are ``taps``, shape (side * side *
     outputs, height, width): each moved to where it counts, and added up."""
     height, width = taps.shape[1:]
@@ -239,36 +239,36 @@ def _summed(taps: NDArray[np.float32], last: _Last) -> NDArray[np.float32]:
 
 
 def _heads(graph: Any) -> list[_Head]:
-    """The last convolutions. Raises ``Foreign``."""
+    """The last convolutions. Raises ``UnexpectedNetwork``."""
     outputs = [output.name for output in graph.output]
     if len(outputs) != 3 * len(_STRIDES) or len(graph.input) != 1:
-        raise Foreign
+        raise UnexpectedNetwork
     shape = graph.input[0].type.tensor_type.shape.dim
     if len(shape) != 4 or shape[2].dim_value > 0 or shape[3].dim_value > 0:
-        raise Foreign  # it takes pictures of one size only
-    finder = _Finder(graph)
+        raise UnexpectedNetwork  # it takes pictures of one size only
+    finder = _GraphWalker(graph)
     lasts = [finder.last(name, sigmoid=place < 3) for place, name in enumerate(outputs)]
     heads = []
     for place, stride in enumerate(_STRIDES):
         scores, boxes, points = lasts[place], lasts[place + 3], lasts[place + 6]
         anchors = len(scores.biases)
         if len(boxes.biases) != 4 * anchors or len(points.biases) != 10 * anchors:
-            raise Foreign
+            raise UnexpectedNetwork
         if (boxes.source, boxes.side) != (points.source, points.side):
-            raise Foreign
-        heads.append(_Head(stride, f"taps_of_{stride}", scores, boxes.beside(points)))
+            raise UnexpectedNetwork
+        heads.append(_Head(stride, f"taps_of_{stride}", scores, boxes.joined_with(points)))
     return heads
 
 
-class _Finder:
+class _GraphWalker:
     """Walks from outputs back to convolutions."""
 
     def __init__(self, graph: Any) -> None:
         self._maker = {name: node for node in graph.node for name in node.output}
         self._values = {each.name: each for each in graph.initializer}
 
-    def last(self, output: str, *, sigmoid: bool) -> _Last:
-        """Raises ``Foreign``."""
+    def last(self, output: str, *, sigmoid: bool) -> _LastConvolution:
+        """Raises ``UnexpectedNetwork``."""
         factor = 1.0
         name = output
         while (node := self._maker.get(name)) is not None and node.op_type != "Conv":
@@ -277,15 +277,15 @@ class _Finder:
             elif node.op_type == "Mul" and not sigmoid:
                 factor *= self._number(node.input[1])
             elif node.op_type not in _PASSING:
-                raise Foreign
+                raise UnexpectedNetwork
             name = node.input[0]
         if node is None or sigmoid:
-            raise Foreign
+            raise UnexpectedNetwork
         return self._convolution(node, factor)
 
-    def _convolution(self, node: Any, factor: float) -> _Last:
+    def _convolution(self, node: Any, factor: float) -> _LastConvolution:
         if len(node.input) != 3 or not {*node.input[1:]} <= self._values.keys():
-            raise Foreign
+            raise UnexpectedNetwork
         weights, biases = (
             numpy_helper.to_array(self._values[name]).astype(np.float32) * np.float32(factor)
             for name in node.input[1:]
@@ -297,13 +297,13 @@ class _Finder:
             said.get(name, usual if name != "pads" else [0] * 4) != usual
             for name, usual in plain.items()
         ):
-            raise Foreign
-        return _Last(node.input[0], weights, biases)
+            raise UnexpectedNetwork
+        return _LastConvolution(node.input[0], weights, biases)
 
     def _number(self, name: str) -> float:
         value = self._values.get(name)
         if value is None or numpy_helper.to_array(value).size != 1:
-            raise Foreign
+            raise UnexpectedNetwork
         return float(numpy_helper.to_array(value).reshape(()))
 
 

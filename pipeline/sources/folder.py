@@ -1,4 +1,4 @@
-"""A folder and what lies below it."""
+"""A folder with its subfolders."""
 
 from __future__ import annotations
 
@@ -9,34 +9,27 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.errors import InvalidParameter
-from pipeline.sources.base import Item, ItemRefused, Reason, Refusal
-from pipeline.sources.below import kind, open_directory, opened_root, read_file
-from pipeline.sources.names import Layout, about_path, shown
+from pipeline.sources.base import Item, ItemRefused, RefusalReason, RefusedItem
+from pipeline.sources.names import Layout, about_from_path, printable
+from pipeline.sources.path_source import PathSource
+from pipeline.sources.safe_open import file_kind, open_directory, open_root, read_file
 
-MAX_DEPTH = 32  # folders in folders; each one open while it is read
+MAX_DEPTH = 32  # nested folders; each one stays open while it is read
 
 
-class FolderSource:
-    """Files below ``root``, each folder's in the order of their bytes. Links are refused,
-    not followed; the root itself may be one."""
+class FolderSource(PathSource):
+    """The files below ``root``, each folder's in the order of their bytes. Links are refused
+    instead of followed, except that the root itself may be one. The position counts the
+    entries of the root."""
 
     def __init__(self, root: Path, layout: Layout = "auto") -> None:
-        self._root = root
+        super().__init__(root)
         self._layout = layout
-        self._position = (0, 0)
 
-    @property
-    def location(self) -> str:
-        return shown(str(self._root))
-
-    def position(self) -> tuple[int, int]:
-        """Entries of the root."""
-        return self._position
-
-    def items(self) -> Iterator[Item | Refusal]:
-        with opened_root(self._root) as descriptor:
+    def items(self) -> Iterator[Item | RefusedItem]:
+        with open_root(self._path) as descriptor:
             try:
-                names = _listed(descriptor)
+                names = _sorted_names(descriptor)
             except ItemRefused as refused:
                 raise InvalidParameter(f"{self.location} cannot be read") from refused
             for number, name in enumerate(names):
@@ -44,42 +37,43 @@ class FolderSource:
                 yield from self._entry((name,), descriptor)
             self._position = (len(names), len(names))
 
-    def _entry(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | Refusal]:
-        """One entry of the open ``directory``, with all that is below it."""
-        source_name = shown("/".join(parts))
+    def _entry(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | RefusedItem]:
+        """One entry of the open ``directory``, with everything below it."""
+        source_name = printable("/".join(parts))
         try:
             mode = _mode(parts[-1], directory)
             if stat.S_ISDIR(mode):
-                yield from self._inside(parts, directory)
+                yield from self._subfolder(parts, directory)
             elif stat.S_ISREG(mode):
-                about = about_path(parts, self._layout)
+                about = about_from_path(parts, self._layout)
                 yield Item(source_name, about, partial(read_file, parts[-1], directory))
             else:
-                reason = Reason.LINK if stat.S_ISLNK(mode) else Reason.NOT_A_FILE
-                yield Refusal(source_name, reason, kind(mode))
+                is_link = stat.S_ISLNK(mode)
+                reason = RefusalReason.LINK if is_link else RefusalReason.NOT_A_FILE
+                yield RefusedItem(source_name, reason, file_kind(mode))
         except ItemRefused as refused:
-            yield Refusal(source_name, refused.reason, refused.detail)
+            yield refused.as_item(source_name)
 
-    def _inside(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | Refusal]:
+    def _subfolder(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | RefusedItem]:
         if len(parts) > MAX_DEPTH:
-            raise ItemRefused(Reason.TOO_DEEP, f"more than {MAX_DEPTH} folders deep")
+            raise ItemRefused(RefusalReason.TOO_DEEP, f"more than {MAX_DEPTH} folders deep")
         descriptor = open_directory(parts[-1], directory)
         try:
-            for name in _listed(descriptor):
+            for name in _sorted_names(descriptor):
                 yield from self._entry((*parts, name), descriptor)
         finally:
             os.close(descriptor)
 
 
-def _listed(descriptor: int) -> list[str]:
+def _sorted_names(descriptor: int) -> list[str]:
     try:
         return sorted(os.listdir(descriptor), key=os.fsencode)
     except OSError as error:
-        raise ItemRefused(Reason.UNREADABLE, error.strerror or "") from error
+        raise ItemRefused(RefusalReason.UNREADABLE, error.strerror or "") from error
 
 
 def _mode(name: str, directory: int) -> int:
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
     except OSError as error:
-        raise ItemRefused(Reason.UNREADABLE, error.strerror or "") from error
+        raise ItemRefused(RefusalReason.UNREADABLE, error.strerror or "") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.sessions.base import Embedder
-from pipeline.types import Crop, Face, Picture
+from pipeline.types import Crop, DetectedFace, Picture
 
 
-def align_faces(picture: Picture, faces: Sequence[Face], embedder: Embedder) -> list[Crop]:
+def align_faces(picture: Picture, faces: Sequence[DetectedFace], embedder: Embedder) -> list[Crop]:
     """One crop a face, in the faces' order."""
     return [embedder.align(picture, face.landmarks) for face in faces]

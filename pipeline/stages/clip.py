@@ -38,7 +38,7 @@ from pipeline.media.clips import (
     check_length,
     check_size,
 )
-from pipeline.sandbox.messages import JsonObject, Made
+from pipeline.sandbox.messages import Decoded, JsonObject
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.types import Picture
 
@@ -60,8 +60,8 @@ _MATRIX_BYTES = 36  # nine numbers
 
 # The function that a sandbox is asked to run, and the frames that it hands over at a time:
 # of the largest, 40 MB.
-WORK = "pipeline.stages.clip:decode_part"
-PART = 8
+DECODE_FUNCTION = "pipeline.stages.clip:decode_part"
+FRAMES_PER_CALL = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,21 +74,21 @@ class ClipFrame:
     picture: Picture
 
 
-def frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None, None]:
-    """The upright frames of the clip in ``data``, at most ``limits.rate`` a second.
+def decode_frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None, None]:
+    """The upright frames of the clip in ``input_bytes``, at most ``limits.rate_bucket`` a second.
 
     One frame is in memory at a time. Damaged parts are left out. Raises ``ClipOutOfRange``
     as soon as a limit is seen to be passed, by what the container says or by what comes;
     ``ClipCorrupt`` when no frame can be decoded.
     """
     demuxer = _DEMUXERS[check_clip(data, limits)]
-    patience = _Patience(limits.work_seconds)
+    patience = _TimeBudget(limits.work_seconds)
     with _clip_errors(), _opened(data, demuxer, limits) as container:
         stream = _checked_stream(container, limits)
         found = False
         for frame in _kept(_decoded(container, stream, limits, patience), limits):
             found = True
-            with patience.spared():
+            with patience.paused():
                 yield frame
         if not found:
             raise ClipCorrupt
@@ -100,10 +100,10 @@ def frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None, None]:
 def read_clip(
     data: bytes, limits: ClipLimits, sandbox: Sandbox | None = None
 ) -> Iterator[ClipFrame]:
-    """As ``frames``, decoded in ``sandbox``, a few frames at a time; without one in this
-    process: only for clips of the operator's own. Raises what ``frames`` does."""
+    """As ``decode_frames``, decoded in ``sandbox``, a few frames at a time; without one in this
+    process: only for clips of the operator's own. Raises what ``decode_frames`` does."""
     if sandbox is None:
-        yield from frames(data, limits)
+        yield from decode_frames(data, limits)
         return
     check_clip(data, limits)
     reading, done, over = uuid.uuid4().hex, 0, False
@@ -120,12 +120,12 @@ def _part(
 ) -> tuple[list[ClipFrame], bool]:
     """The next frames after ``done`` of them, and whether they are the last."""
     options = {"reading": reading, "done": done, "limits": asdict(limits)}
-    room = PART * (3 * limits.side**2 + 4096)
+    room = FRAMES_PER_CALL * (3 * limits.side**2 + 4096)
     # The decoder goes on where it stopped, unless it had to be replaced.
     for handed in (b"", data) if done else (data,):
-        made = sandbox.run(WORK, handed, options, room=room, blame=ClipCorrupt)
-        if not made.told.get("lost"):
-            return _checked_part(list(made.arrays), made.told, limits)
+        made = sandbox.run(DECODE_FUNCTION, handed, options, output_bytes=room, failure=ClipCorrupt)
+        if not made.metadata.get("lost"):
+            return _checked_part(list(made.arrays), made.metadata, limits)
     raise ClipCorrupt
 
 
@@ -134,7 +134,11 @@ def _checked_part(
 ) -> tuple[list[ClipFrame], bool]:
     """What hostile bytes may have had a hand in, with the shapes that it must have."""
     stamps, over = told.get("frames"), told.get("over")
-    if not isinstance(stamps, list) or len(stamps) != len(pictures) or len(stamps) > PART:
+    if (
+        not isinstance(stamps, list)
+        or len(stamps) != len(pictures)
+        or len(stamps) > FRAMES_PER_CALL
+    ):
         raise ClipCorrupt
     found = []
     for stamp, picture in zip(stamps, pictures, strict=True):
@@ -150,33 +154,36 @@ def _checked_part(
     return found, over is not False or not found
 
 
-def decode_part(data: bytes, options: JsonObject) -> Made:
-    """The next frames of a clip, in a sandbox. Without ``data`` the clip is the one before,
+def decode_part(data: bytes, options: JsonObject) -> Decoded:
+    """The next frames of a clip, in a sandbox. Without ``input_bytes`` the clip is the one before,
     if this decoder has read just so far in it; else it says that it is lost."""
     cv2.setNumThreads(1)  # the sandbox lets nobody start a thread
     place = options["reading"], options["done"]
     if data:
-        source = frames(data, ClipLimits(**options["limits"]))
-        _Open.source = islice(source, options["done"], None)
-    elif _Open.place != place or _Open.source is None:
-        return Made([], {"lost": True})
-    _Open.place = None
-    part = list(islice(_Open.source or (), PART))
-    _Open.place = options["reading"], options["done"] + len(part)
-    return Made(
+        source = decode_frames(data, ClipLimits(**options["limits"]))
+        _OpenClip.source = islice(source, options["done"], None)
+    elif _OpenClip.place != place or _OpenClip.source is None:
+        return Decoded([], {"lost": True})
+    _OpenClip.place = None
+    part = list(islice(_OpenClip.source or (), FRAMES_PER_CALL))
+    _OpenClip.place = options["reading"], options["done"] + len(part)
+    return Decoded(
         [frame.picture for frame in part],
-        {"frames": [[frame.index, frame.time] for frame in part], "over": len(part) < PART},
+        {
+            "frames": [[frame.index, frame.time] for frame in part],
+            "over": len(part) < FRAMES_PER_CALL,
+        },
     )
 
 
-class _Open:
+class _OpenClip:
     """The clip that a decoder is reading, and how far it is."""
 
     source: Iterator[ClipFrame] | None = None
     place: tuple[str, int] | None = None
 
 
-class _Patience:
+class _TimeBudget:
     """Seconds that decoding may take; what happens to a frame meanwhile does not count."""
 
     def __init__(self, seconds: float) -> None:
@@ -187,7 +194,7 @@ class _Patience:
             raise ClipOutOfRange("The clip takes too long to decode.")
 
     @contextmanager
-    def spared(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         began = time.monotonic()
         yield
         self._until += time.monotonic() - began
@@ -248,7 +255,7 @@ def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream, limits: ClipLimits, patience: _Patience
+    container: InputContainer, stream: VideoStream, limits: ClipLimits, patience: _TimeBudget
 ) -> Iterator[VideoFrame]:
     """Every frame in the order of play. A packet that gives none is passed over."""
     count = bad = 0

@@ -12,7 +12,7 @@ from pipeline.types import Box, Picture
 MARGIN = 0.3
 
 # Pixels of the longer side; larger ones are halved until they are not.
-LONGEST = 600
+MAX_SIDE = 600
 
 JPEG_QUALITY = 90
 
@@ -22,7 +22,7 @@ def cut_out(picture: Picture, box: Box) -> bytes:
     ``PictureCorrupt`` when the box lies outside the picture."""
     across, down = MARGIN * box.width, MARGIN * box.height
     wider = Box(box.left - across, box.top - down, box.right + across, box.bottom + down)
-    left, top, right, bottom = wider.inside(picture.shape[1], picture.shape[0])
+    left, top, right, bottom = wider.clipped_to(picture.shape[1], picture.shape[0])
     pixels = picture[top:bottom, left:right]
     if not pixels.size:
         raise PictureCorrupt("A face lies outside the picture.")
@@ -35,7 +35,7 @@ def cut_out(picture: Picture, box: Box) -> bytes:
 def _shrunk(pixels: Picture) -> Picture:
     """At most ``LONGEST`` pixels a side, by means of four: those of any other number take
     eight times as long."""
-    while max(pixels.shape[:2]) > LONGEST:
+    while max(pixels.shape[:2]) > MAX_SIDE:
         height, width = (max(1, side // 2) for side in pixels.shape[:2])
         even = pixels[: 2 * height, : 2 * width]  # else they would be means over parts
         halved = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)

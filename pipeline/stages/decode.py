@@ -25,9 +25,9 @@ from PIL import (
 
 from pipeline.errors import PictureCorrupt
 from pipeline.media.formats import gif, png, tiff
-from pipeline.media.header import PictureHeader, PictureLimits, inspect
-from pipeline.media.layouts import PictureFormat
-from pipeline.sandbox.messages import JsonObject, Made
+from pipeline.media.picture_formats import PictureFormat
+from pipeline.media.pictures import PictureHeader, PictureLimits, inspect
+from pipeline.sandbox.messages import Decoded, JsonObject
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.types import Picture
 
@@ -36,11 +36,11 @@ Pixels = NDArray[np.uint8]
 WHITE = 255
 
 # The function that a sandbox is asked to run.
-WORK = "pipeline.stages.decode:decode_here"
+DECODE_FUNCTION = "pipeline.stages.decode:decode_here"
 
 
 def decode(data: bytes, limits: PictureLimits, sandbox: Sandbox | None = None) -> Picture:
-    """The upright picture in ``data``: BGR, uint8, shape (height, width, 3).
+    """The upright picture in ``input_bytes``: BGR, uint8, shape (height, width, 3).
 
     GIF and WebP give their first frame, TIFF its first page; 16-bit samples keep
     their upper byte; colour profiles are not applied. Bytes behind the picture's end
@@ -60,17 +60,19 @@ def decode_inspected(
     if sandbox is None:
         return _decode(data, header)
     width, height = header.upright_size
-    made = sandbox.run(WORK, data, asdict(header), room=width * height * 3, borrow=borrow)
+    made = sandbox.run(
+        DECODE_FUNCTION, data, asdict(header), output_bytes=width * height * 3, borrow=borrow
+    )
     for picture in made.arrays:
         if picture.shape == (height, width, 3) and picture.dtype == np.uint8:
             return picture
     raise PictureCorrupt
 
 
-def decode_here(data: bytes, header: JsonObject) -> Made:
+def decode_here(data: bytes, header: JsonObject) -> Decoded:
     """As ``decode``, in a sandbox; the header was found to be within the limits."""
     cv2.setNumThreads(1)  # the sandbox lets nobody start a thread
-    return Made([_decode(data, PictureHeader(**header))])
+    return Decoded([_decode(data, PictureHeader(**header))])
 
 
 def _decode(data: bytes, header: PictureHeader) -> Picture:

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config import Settings
-from pipeline.sessions.alignment import approach, similarity
-from pipeline.types import Face, LandmarkScheme, Picture, Quality, QualityLimits
+from pipeline.config.settings import Settings
+from pipeline.sessions.alignment import prepare_warp, similarity_transform
+from pipeline.types import DetectedFace, LandmarkScheme, Picture, Quality, QualityLimits
 
-Grey = NDArray[np.float32]
+GreyFloat = NDArray[np.float32]
 
 SIDE = 112
 """Side in pixels of the aligned face; the eyes are 35 pixels apart in it."""
@@ -60,7 +60,7 @@ _FROM_HEAD = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))
 _NOSE_BEFORE, _NOSE_BELOW, _NOD = 0.5, 0.766, 0.6
 
 
-def limits_of(settings: Settings) -> QualityLimits:
+def quality_limits(settings: Settings) -> QualityLimits:
     """The limits that an operator has set."""
     return QualityLimits(
         min_size=settings.quality_min_size,
@@ -74,7 +74,7 @@ def limits_of(settings: Settings) -> QualityLimits:
     )
 
 
-def measure(picture: Picture, face: Face) -> Quality:
+def measure(picture: Picture, face: DetectedFace) -> Quality:
     """The quality of one face of ``picture``; about a millisecond."""
     grey = aligned(picture, face)
     inner = grey[_INNER]
@@ -92,7 +92,7 @@ def measure(picture: Picture, face: Face) -> Quality:
     )
 
 
-def failing(quality: Quality, limits: QualityLimits) -> str | None:
+def first_failure(quality: Quality, limits: QualityLimits) -> str | None:
     """What keeps a face from being enrolled: the first that fails of size, blur,
     brightness, contrast, yaw, pitch, roll; None when nothing does."""
     return next((name for name, good in _tests(quality, limits) if not good), None)
@@ -121,7 +121,7 @@ def _facing(angle: float) -> float:
 # Sharpness ---------------------------------------------------------------------
 
 
-def sharpness(grey: Grey) -> float:
+def sharpness(grey: GreyFloat) -> float:
     """0 (blurred beyond use) to 100 (as sharp as a face of this size can be).
 
     The energy of fine against coarse detail, along rows and along columns; the smaller
@@ -134,12 +134,12 @@ def sharpness(grey: Grey) -> float:
     return 100.0 * _ramp(ratio, _BLURRED, _SHARP)
 
 
-def _detail(grey: Grey, *, along_rows: bool) -> float:
+def _detail(grey: GreyFloat, *, along_rows: bool) -> float:
     fine, coarse = (_spread(grey, band, along_rows) for band in (_FINE_BAND, _COARSE_BAND))
     return fine / max(coarse, 1e-6)
 
 
-def _spread(grey: Grey, band: Grey, along_rows: bool) -> float:
+def _spread(grey: GreyFloat, band: GreyFloat, along_rows: bool) -> float:
     """The standard deviation of one band along one axis; across it the picture is
     smoothed by ``FINE``."""
     across, down = (band, _SMOOTH) if along_rows else (_SMOOTH, band)
@@ -147,13 +147,13 @@ def _spread(grey: Grey, band: Grey, along_rows: bool) -> float:
     return float(cv2.meanStdDev(detail[_INNER])[1][0, 0])
 
 
-def _gauss(sigma: float) -> Grey:
+def _gauss(sigma: float) -> GreyFloat:
     """A blur by ``sigma``, as long as ``cv2.GaussianBlur`` makes it for floats."""
     size = round(8 * sigma + 1) | 1
     return np.asarray(cv2.getGaussianKernel(size, sigma, cv2.CV_32F)[:, 0], np.float32)
 
 
-def _between(sigma: float) -> Grey:
+def _between(sigma: float) -> GreyFloat:
     """What a blur by 2 ``sigma`` takes from one by ``sigma``, as one filter."""
     near, far = _gauss(sigma), _gauss(2 * sigma)
     return np.pad(near, (len(far) - len(near)) // 2) - far
@@ -162,17 +162,17 @@ def _between(sigma: float) -> Grey:
 _SMOOTH, _FINE_BAND, _COARSE_BAND = _gauss(FINE), _between(FINE), _between(COARSE)
 
 
-def aligned(picture: Picture, face: Face) -> Grey:
+def aligned(picture: Picture, face: DetectedFace) -> GreyFloat:
     """The face in grey, 0 to 255, shape (SIDE, SIDE), float32, turned upright and scaled
     by its landmarks; what lies outside the picture repeats its edge."""
-    matrix = similarity(face.landmarks, _PLACES[face.scheme])
+    matrix = similarity_transform(face.landmarks, _PLACES[face.scheme])
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 1e-3:
         return np.zeros((SIDE, SIDE), np.float32)
-    part, matrix = approach(picture, matrix, SIDE, shrink=1.0, margin=8)
+    part, matrix = prepare_warp(picture, matrix, SIDE, shrink=1.0, margin=8)
     # In grey before it is averaged: a third of the work.
     part = np.asarray(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), np.uint8)
-    part, matrix = approach(part, matrix, SIDE, shrink=scale, margin=8)
+    part, matrix = prepare_warp(part, matrix, SIDE, shrink=scale, margin=8)
     grey = part.astype(np.float32)
     return np.asarray(
         cv2.warpAffine(grey, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE), np.float32
@@ -182,7 +182,7 @@ def aligned(picture: Picture, face: Face) -> Grey:
 # Pose --------------------------------------------------------------------------
 
 
-def pose(face: Face) -> tuple[float, float, float]:
+def pose(face: DetectedFace) -> tuple[float, float, float]:
     """(yaw, pitch, roll) in degrees, each from -90 to 90 but for the roll, -180 to 180.
 
     As the camera sees it: yaw is positive when the face is turned to the picture's

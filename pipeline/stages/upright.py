@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from pipeline.sessions.base import Detector
-from pipeline.types import Box, Face, Picture
+from pipeline.types import Box, DetectedFace, Picture
 
 # Clockwise, in degrees, and cv2.rotate's name for it.
 TURNS: dict[int, int] = {
@@ -19,15 +19,15 @@ TURNS: dict[int, int] = {
 
 # Long side in pixels of what the detector is shown: it looks at 640 of them, so that
 # more would only be turned in vain.
-LONGEST = 1280
+MAX_SIDE = 1280
 
 # SCRFD gives a face that lies on its side or head 0.78 at most, an upright one 0.83 in
 # the median of small and blurred ones and 0.89 of others (297 pictures, 752 findings;
 # tests/benchmarks/upright.py). Beyond this score no other turn is tried.
-CERTAIN = 0.85
+CERTAIN_SCORE = 0.85
 
 # What SCRFD's scores of upside-down faces begin with; HOG scores begin with 0.
-DOUBTFUL = 0.45
+DOUBTFUL_SCORE = 0.45
 
 # Of a turn's evidence; turns that come closer to the best one are looked at again.
 CLOSE = 0.5
@@ -39,7 +39,7 @@ MARGIN = 0.5
 LEVEL = math.cos(math.radians(45))
 
 
-def upright(picture: Picture, detector: Detector) -> tuple[Picture, list[Face]]:
+def upright(picture: Picture, detector: Detector) -> tuple[Picture, list[DetectedFace]]:
     """``picture`` turned by 0, 90, 180 or 270 degrees so that its faces stand upright,
     and these faces in no stated order; as it is when no face is found in any turn.
 
@@ -47,7 +47,7 @@ def upright(picture: Picture, detector: Detector) -> tuple[Picture, list[Face]]:
     them, and their eyes are not level. Each turn has the sum of its faces' scores.
     """
     small = _reduced(picture)
-    seen: dict[int, list[Face]] = {}
+    seen: dict[int, list[DetectedFace]] = {}
     for turn in (0, *TURNS):
         seen[turn] = detector.detect(_turned(small, turn))
         if turn == 0 and any(map(_certain, seen[turn])):
@@ -61,33 +61,33 @@ def upright(picture: Picture, detector: Detector) -> tuple[Picture, list[Face]]:
     ]
 
 
-def _best(picture: Picture, seen: dict[int, list[Face]], detector: Detector) -> int:
-    speaking = {turn: evidence(faces) for turn, faces in seen.items()}
+def _best(picture: Picture, seen: dict[int, list[DetectedFace]], detector: Detector) -> int:
+    speaking = {turn: uprightness(faces) for turn, faces in seen.items()}
     enough = CLOSE * max(speaking.values())
     close = [turn for turn, weight in speaking.items() if weight > enough]
     if len(close) > 1:
         for turn in close:
-            speaking[turn] += evidence(detector.detect(_widened(_turned(picture, turn))))
+            speaking[turn] += uprightness(detector.detect(_widened(_turned(picture, turn))))
     return max(speaking, key=lambda turn: speaking[turn])
 
 
-def evidence(faces: Iterable[Face]) -> float:
+def uprightness(faces: Iterable[DetectedFace]) -> float:
     """How much speaks for faces being upright as they were found."""
     return sum(_uprightness(face) * _score(face) for face in faces)
 
 
-def _certain(face: Face) -> bool:
+def _certain(face: DetectedFace) -> bool:
     return (
-        face.scheme == "arcface5" and face.score >= CERTAIN and _uprightness(face) >= LEVEL
+        face.scheme == "arcface5" and face.score >= CERTAIN_SCORE and _uprightness(face) >= LEVEL
     )
 
 
-def _score(face: Face) -> float:
+def _score(face: DetectedFace) -> float:
     # Whatever was found says something: of two doubtful faces the better one counts.
-    return max(face.score - (DOUBTFUL if face.scheme == "arcface5" else 0.0), 0.005)
+    return max(face.score - (DOUBTFUL_SCORE if face.scheme == "arcface5" else 0.0), 0.005)
 
 
-def _uprightness(face: Face) -> float:
+def _uprightness(face: DetectedFace) -> float:
     """The cosine of the angle by which the line of the eyes is off the level, 0 beyond a
     right angle."""
     points = face.landmarks.astype(np.float64)
@@ -111,7 +111,7 @@ def _turned(picture: Picture, degrees: int) -> Picture:
 
 def _reduced(picture: Picture) -> Picture:
     height, width = picture.shape[:2]
-    scale = LONGEST / max(height, width)
+    scale = MAX_SIDE / max(height, width)
     if scale >= 1:
         return picture
     size = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -125,7 +125,7 @@ def _widened(picture: Picture) -> Picture:
     return np.asarray(wide, np.uint8)
 
 
-def _enlarged(face: Face, across: float, down: float) -> Face:
+def _enlarged(face: DetectedFace, across: float, down: float) -> DetectedFace:
     """The face as it is in a picture that is so many times wider and higher."""
     box = face.box
     return replace(

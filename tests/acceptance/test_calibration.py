@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.calibrate import embed_files
-from pipeline.calibration import load
-from pipeline.fitting import EDGES, Source, count_pairs, fit
+from pipeline.calibration.fit import EDGES, CalibrationSource, count_pairs, fit_people
+from pipeline.calibration.measure import embed_files
+from pipeline.calibration.table import load_table
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import Photos
 
@@ -53,7 +53,9 @@ def test_thresholds_hold_on_people_never_seen(edge_faces: Labelled, seed: int) -
     people = np.random.default_rng(seed).permutation(np.unique(labels))
     first = np.isin(labels, people[: len(people) // 2])
     for known in (first, ~first):
-        table = fit(vectors[known], list(labels[known]), Source("edge", "", vectors.shape[1]))
+        table = fit_people(
+            vectors[known], list(labels[known]), CalibrationSource("edge", "", vectors.shape[1])
+        )
         others = (vectors[~known], labels[~known])
         seen = rates_on(others, [table.cosine_at(rate) for rate in RATES])
         ratios = dict(zip(RATES, (rate / RATES[i] for i, rate in enumerate(seen)), strict=True))
@@ -72,7 +74,9 @@ def test_confidences_have_the_error_rates_of_document_c(edge_faces: Labelled, se
     pairs, above = 0, np.zeros(len(CONFIDENCES))
     for one, other in combinations_with_replacement(range(PARTS), 2):
         known = (groups != one) & (groups != other)
-        table = fit(vectors[known], list(labels[known]), Source("edge", "", vectors.shape[1]))
+        table = fit_people(
+            vectors[known], list(labels[known]), CalibrationSource("edge", "", vectors.shape[1])
+        )
         cosines = impostors_between(edge_faces, groups == one, groups == other)
         thresholds = [table.cosine_at(rate) for rate in CONFIDENCES.values()]
         above += len(cosines) - np.searchsorted(np.sort(cosines), thresholds)
@@ -101,9 +105,11 @@ def test_the_shipped_table_is_what_these_faces_give(
     edge_faces: Labelled, edge_pack: Pack
 ) -> None:
     vectors, labels = edge_faces
-    shipped = load("edge", model=edge_pack.info.recognition_model)
+    shipped = load_table("edge", model=edge_pack.info.recognition_model)
     assert shipped is not None
-    made = fit(vectors, list(labels), Source("edge", shipped.model, vectors.shape[1]))
+    made = fit_people(
+        vectors, list(labels), CalibrationSource("edge", shipped.model, vectors.shape[1])
+    )
     np.testing.assert_allclose(made.knots, shipped.knots, atol=1e-3)
     # LFW names some people twice (Joseph and Sepp Blatter): their pairs are found.
     assert 10 <= made.suspects <= 15
@@ -125,8 +131,11 @@ def test_wrong_labels_hardly_move_the_table(edge_faces: Labelled, seed: int) -> 
         wrong[places[: len(places) // 2]] = f"{name} again"
     moved = chance.choice(len(wrong), len(wrong) // 100, replace=False)
     wrong[moved] = chance.choice(names, len(moved))
-    source = Source("edge", "", vectors.shape[1])
-    right, mixed = fit(vectors, list(labels), source), fit(vectors, list(wrong), source)
+    source = CalibrationSource("edge", "", vectors.shape[1])
+    right, mixed = (
+        fit_people(vectors, list(labels), source),
+        fit_people(vectors, list(wrong), source),
+    )
     assert mixed.suspects > 2 * right.suspects
     for rate, shift in ((1e-2, 0.001), (1e-4, 0.003), (1e-6, 0.015)):
         assert abs(mixed.cosine_at(rate) - right.cosine_at(rate)) < shift
@@ -141,7 +150,7 @@ def test_shipped_tables_hold_on_whole_photos(
     """Sixty photos of six people that no table was made from, through the service's own
     detection and alignment; 1,500 pairs tell about one in ten and one in a hundred."""
     pack: Pack = request.getfixturevalue(pack_fixture)
-    table = load(pack.info.name, model=pack.info.recognition_model)
+    table = load_table(pack.info.name, model=pack.info.recognition_model)
     assert table is not None
     found = embed_files(sorted((test_data / "photos").glob("*/*.jpg")), pack)
     assert len(found.vectors) == 60

@@ -18,9 +18,9 @@ import redis
 import requests
 from sqlalchemy import Row, select
 
-from pipeline.database.engine import forget_deleted, reading
+from pipeline.database.engine import purge_deleted_data, reading
 from pipeline.database.schema import METADATA, jobs, vectors
-from pipeline.keys import transient_prefix
+from pipeline.storage_keys import transient_prefix
 from tests.contract_clients import ApidClient, SearchClient, checked
 from tests.face2_client import TIMEOUT_S, Json, base64_of
 from tests.group_client import FaceGroupClient
@@ -101,7 +101,7 @@ class Harness:
 
     def files_with_the_vector(self) -> list[str]:
         """Which files of the database hold it, once its log is emptied."""
-        forget_deleted(self.stack.cluster.engine)
+        purge_deleted_data(self.stack.cluster.engine)
         files = self.stack.cluster.folder.glob("faceline.db*")
         return [file.name for file in files if self.face.vector in file.read_bytes()]
 

@@ -150,11 +150,11 @@ def test_key_expired(stack: Stack, face: Path) -> None:
 def test_a_rotated_secret(stack: Stack, face: Path) -> None:
     client = LinkfaceClient(stack)
     known = client.credentials
-    fresh = stack.tenants.rotate_linkface(known.tenant_id, known.api_id, 3600)
+    fresh = stack.tenants.rotate_api_secret(known.tenant_id, known.api_id, 3600)
     assert (fresh.api_id, fresh.api_secret == known.api_secret) == (known.api_id, False)
     for secret in (known.api_secret, fresh.api_secret):
         assert client.compare(face, face, api_secret=secret)
-    stack.tenants.rotate_linkface(known.tenant_id, known.api_id, 0)
+    stack.tenants.rotate_api_secret(known.tenant_id, known.api_id, 0)
     assert client.refused(face, face, http=401) == ("UNAUTHORIZED", None)
 
 

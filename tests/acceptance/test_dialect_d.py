@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from pipeline.gallery.groups import CollectionStore
+from pipeline.gallery.collection_store import CollectionStore
 from pipeline.media.open import open_media
 from pipeline.types import Picture
 from tests.conftest import missing
@@ -65,7 +65,7 @@ def facedb(stack: Stack) -> Callable[[SearchClient, str], str]:
 
 
 def pixels(photo: Path, step: int = 1) -> Picture:
-    """Every ``step``-th pixel of a photo."""
+    """Every ``count_member``-th pixel of a photo."""
     read = cv2.imread(str(photo))
     assert read is not None
     return np.asarray(read[::step, ::step], np.uint8)

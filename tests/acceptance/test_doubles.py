@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline import calibration
-from pipeline.batches.findings import Kind
-from pipeline.batches.found import list_findings
+from pipeline.batches.duplicate_report import list_findings
+from pipeline.batches.duplicate_search import FindingKind
+from pipeline.calibration import table as calibration
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import embed_aligned
 from tests.databases import BACKENDS
@@ -39,7 +39,7 @@ def few(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wrong_names_are_found_and_right_ones_left_alone(
     engine: Engine, tenant: int, edge_pack: Pack, few: Path
 ) -> None:
-    table = calibration.load("edge")
+    table = calibration.load_table("edge")
     assert table is not None
     photos = embed_aligned(few, edge_pack)
     planted = plant(photos.people.tolist(), PLANTED, seed=6)
@@ -52,10 +52,10 @@ def test_wrong_names_are_found_and_right_ones_left_alone(
     found = list_findings(engine, batch.id, limit=1000)
     pairs = {
         frozenset({each.face.name, each.other.name})
-        for each in found if each.kind is Kind.TWO_NAMES and each.other is not None
+        for each in found if each.kind is FindingKind.TWO_NAMES and each.other is not None
     }
-    odd = {each.face.number - 1 for each in found if each.kind is Kind.ODD_FACE}
-    two = {each.face.name for each in found if each.kind is Kind.TWO_PEOPLE}
+    odd = {each.face.number - 1 for each in found if each.kind is FindingKind.ODD_FACE}
+    two = {each.face.name for each in found if each.kind is FindingKind.TWO_PEOPLE}
     assert len(planted.doubles & pairs) >= PLANTED - 1
     assert len(planted.strays & odd) >= PLANTED - 1
     assert len(planted.merged & two) >= PLANTED - 1

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from pipeline import keys
-from pipeline.database.engine import forget_deleted
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.datakeys import KNOWN_S, open_keys
+from pipeline import storage_keys
+from pipeline.database.engine import purge_deleted_data
+from pipeline.encryption.data_keys import CACHE_S, open_keys
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.media.open import open_media
 from tests.contract_clients import ApidClient, SearchClient
 from tests.face2_client import base64_of
@@ -24,7 +24,7 @@ from tests.group_client import FaceGroupClient
 from tests.stack import Stack
 
 # Seconds after which no process knows a destroyed key any more, and a busy machine's share.
-FORGOTTEN_S = KNOWN_S + 8.0
+FORGOTTEN_S = CACHE_S + 8.0
 
 
 @pytest.fixture(scope="module")
@@ -59,21 +59,21 @@ def test_it_answers_and_leaves_nothing_to_read(sealed: Stack, photos: Path) -> N
     tenant_keys = open_keys(sealed.settings, sealed.cluster.engine)
     (entry,) = ChangeLog(sealed.cluster.engine, tenant_keys).all_entries(tenant)
     media = open_media(sealed.settings, tenant_keys)
-    (stored,) = media.walk(keys.images_prefix(tenant))
+    (stored,) = media.walk(storage_keys.images_prefix(tenant))
     assert media.get(stored.key) == picture
     needles = {
         "the picture": picture[1000:1040],
-        "its SHA-256": keys.plain_name(picture).encode(),
+        "its SHA-256": storage_keys.plain_name(picture).encode(),
         "the vector": np.ascontiguousarray(entry.vector).tobytes()[:24],
         "the features": json.dumps(features[:3]).strip("[]").replace(" ", "").encode(),
     }
-    forget_deleted(sealed.cluster.engine)
+    purge_deleted_data(sealed.cluster.engine)
     assert readable(sealed, needles) == []
     # The search itself would find them: the same in an application that is not encrypted.
     plain = sealed.add_credentials(sealed.tenants.create("plain"))
     ApidClient(sealed, plain).enrol(text)
     sealed.client(plain).call("features", {"image": text})
-    forget_deleted(sealed.cluster.engine)
+    purge_deleted_data(sealed.cluster.engine)
     assert {what for what, _ in readable(sealed, needles)} == set(needles)
 
 

@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.gallery.collection_store import CollectionDeletion, CollectionStore
 from pipeline.gallery.faces import FaceStore
-from pipeline.gallery.groups import CollectionStore, Deletion
-from pipeline.gallery.keep import default_image_id
+from pipeline.gallery.temporary_images import default_image_id
 from pipeline.gallery.trash import Trash
-from pipeline.jobs.model import Job, JobState, JsonObject
-from pipeline.operations import Enrol, Locate, Match, Replace, Search
+from pipeline.jobs.model import Job, JobState
+from pipeline.operations import EnrolParams, LocateParams, MatchParams, ReplaceParams, SearchParams
+from pipeline.types import JsonObject
 from tests.cluster import READY_S, Cluster, open_cluster
 from tests.servers import MinioServer, PostgresServer, RedisServer
 
@@ -33,10 +34,10 @@ class Harness:
         self.trash = Trash(cluster.engine, cluster.media)
 
     def enrol(self, picture: bytes, **params: object) -> JsonObject:
-        return self.result("enrol", picture, params=Enrol(**params))  # type: ignore[arg-type]
+        return self.result("enrol", picture, params=EnrolParams(**params))  # type: ignore[arg-type]
 
     def search(self, picture: bytes, **params: object) -> JsonObject:
-        return self.result("search", picture, params=Search(**params))  # type: ignore[arg-type]
+        return self.result("search", picture, params=SearchParams(**params))  # type: ignore[arg-type]
 
     def result(self, operation: str, *pictures: bytes, params: object = None) -> JsonObject:
         job = self.job(operation, *pictures, params=params)
@@ -127,8 +128,10 @@ def test_who_is_enrolled_is_found(harness: Harness) -> None:
         assert {hit["name"] for hit in inside} == {
             f"P{other}" for other in range(1, len(harness.people), 2)
         }
-    harness.collections.delete(harness.cluster.tenant, "staff", Deletion.GROUP)
-    gone = harness.refusal("search", harness.people[0][0], params=Search(collections=("staff",)))
+    harness.collections.delete(harness.cluster.tenant, "staff", CollectionDeletion.COLLECTION_ONLY)
+    gone = harness.refusal(
+        "search", harness.people[0][0], params=SearchParams(collections=("staff",))
+    )
     assert gone["code"] == "collection_not_found"
 
 
@@ -145,13 +148,13 @@ def test_one_picture_has_one_record(harness: Harness) -> None:
     """Twice, at once, and through both ways of answering."""
     picture = harness.people[0][0]
     ids = [
-        harness.cluster.submit("enrol", picture, params=Enrol(collections=("default",)))
+        harness.cluster.submit("enrol", picture, params=EnrolParams(collections=("default",)))
         for _ in range(4)
     ]
     results = [job.result or {"error": job.error} for job in harness.cluster.wait(ids)]
     assert [result["created"] for result in results].count(True) == 1
     assert len({result["faces"][0]["id"] for result in results}) == 1
-    refused = harness.refusal("enrol", picture, params=Enrol(exists="refuse"))
+    refused = harness.refusal("enrol", picture, params=EnrolParams(exists="refuse"))
     assert refused["code"] == "face_exists"
 
     (face,) = harness.faces.after(harness.cluster.tenant, 0, 10)
@@ -169,14 +172,14 @@ def test_one_picture_has_one_record(harness: Harness) -> None:
 def test_match_and_replace(harness: Harness) -> None:
     one, other = harness.people[0], harness.people[1]
     face = harness.enrol(one[0], name="first")["faces"][0]
-    same = harness.result("match", one[1], params=Match(face_id=face["id"]))
-    different = harness.result("match", other[0], params=Match(face_id=face["id"]))
+    same = harness.result("match", one[1], params=MatchParams(face_id=face["id"]))
+    different = harness.result("match", other[0], params=MatchParams(face_id=face["id"]))
     assert same["distance"] < 0.6 < different["distance"]
 
-    changed = harness.result("replace", other[0], params=Replace(face_id=face["id"]))["face"]
+    changed = harness.result("replace", other[0], params=ReplaceParams(face_id=face["id"]))["face"]
     assert (changed["id"], changed["name"]) == (face["id"], "first")
     assert changed["image_id"] == default_image_id(other[0])
-    now = harness.result("match", other[1], params=Match(face_id=face["id"]))
+    now = harness.result("match", other[1], params=MatchParams(face_id=face["id"]))
     assert now["distance"] < 0.6
     assert [hit["id"] for hit in harness.search(other[1], k=5)["hits"]] == [face["id"]]
     assert harness.search(one[1])["hits"][0]["confidence"] < 0.5
@@ -184,7 +187,7 @@ def test_match_and_replace(harness: Harness) -> None:
 
     harness.faces.delete(harness.cluster.tenant, face["id"])
     for operation, params in (
-        ("match", Match(face_id=face["id"])), ("replace", Replace(face_id=face["id"]))
+        ("match", MatchParams(face_id=face["id"])), ("replace", ReplaceParams(face_id=face["id"]))
     ):
         assert harness.refusal(operation, other[0], params=params)["code"] == "face_not_found"
 
@@ -195,9 +198,9 @@ def test_pictures_that_do_not_show_one_face(harness: Harness, test_data: Path) -
     good = harness.people[0][0]
     assert harness.refusal("similarity", good, two)["code"] == "many_faces"
     assert harness.refusal("similarity", good, good, none)["picture"] == 2
-    assert harness.refusal("enrol", two, params=Enrol())["code"] == "many_faces"
-    assert harness.refusal("enrol", none, params=Enrol(faces="all"))["code"] == "no_face"
-    required = harness.refusal("locate", none, params=Locate(face_required=True))
+    assert harness.refusal("enrol", two, params=EnrolParams())["code"] == "many_faces"
+    assert harness.refusal("enrol", none, params=EnrolParams(faces="all"))["code"] == "no_face"
+    required = harness.refusal("locate", none, params=LocateParams(face_required=True))
     assert required["code"] == "no_face"
 
     both = harness.enrol(two, faces="all", unnamed="number")
@@ -222,7 +225,7 @@ def test_the_quality_gate(harness: Harness, tmp_path: Path) -> None:
     sharp = cv2.imdecode(np.frombuffer(harness.people[0][0], np.uint8), cv2.IMREAD_COLOR)
     assert sharp is not None
     _, blurred = cv2.imencode(".png", cv2.GaussianBlur(sharp, (0, 0), 6))
-    refused = harness.refusal("enrol", blurred.tobytes(), params=Enrol(gate=True))
+    refused = harness.refusal("enrol", blurred.tobytes(), params=EnrolParams(gate=True))
     assert (refused["code"], refused["reason"]) == ("bad_quality", "blur")
     assert harness.enrol(harness.people[0][0], gate=True)["created"]
 

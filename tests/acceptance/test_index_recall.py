@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.index.choice import Choice, Engine
+from pipeline.index.engine_choice import Engine, EngineChoice
 from pipeline.index.flat import FlatIndex
-from pipeline.index.rows import Rows
-from pipeline.types import Entry
+from pipeline.index.vector_rows import VectorRows
+from pipeline.types import IndexEntry
 from tests.benchmarks.face_like import FaceLike, Photos
 from tests.conftest import missing
 
@@ -18,10 +18,10 @@ PROBES = 500
 SAME = 1e-5
 
 
-def built(engine: Engine, rows: Rows) -> FlatIndex:
+def built(engine: Engine, rows: VectorRows) -> FlatIndex:
     # The default of 2,000 would compare nearly all of the real people.
     try:
-        return Choice(engine, short_list=200).build(rows)
+        return EngineChoice(engine, short_list=200).build(rows)
     except ConfigurationError as error:
         missing(error.message)
 
@@ -31,8 +31,8 @@ def built(engine: Engine, rows: Rows) -> FlatIndex:
 def test_real_people_are_found_as_exactly_as_can_be(lfw: Photos, engine: Engine) -> None:
     first = lfw.first_of_each()
     others = np.setdiff1d(np.arange(len(lfw.people)), first)
-    rows = Rows(lfw.vectors.shape[1])
-    rows.upsert(Entry(int(place) + 1, lfw.vectors[place]) for place in first)
+    rows = VectorRows(lfw.vectors.shape[1])
+    rows.upsert(IndexEntry(int(place) + 1, lfw.vectors[place]) for place in first)
     index = built(engine, rows)
 
     found, truth = (
@@ -50,8 +50,8 @@ def test_codes_find_the_people_of_a_gallery(
     lfw: Photos, cosine: float, least: float
 ) -> None:
     draw = FaceLike(lfw.vectors[lfw.first_of_each()], seed=20)
-    rows = Rows(lfw.vectors.shape[1])
-    rows.upsert(Entry(n, vector) for n, vector in enumerate(draw.people(PEOPLE), 1))
+    rows = VectorRows(lfw.vectors.shape[1])
+    rows.upsert(IndexEntry(n, vector) for n, vector in enumerate(draw.people(PEOPLE), 1))
     index = built("codes", rows)
     probes = draw.mates(rows.vectors[draw.choose(PROBES, PEOPLE)], cosine)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import keys
-from pipeline.metering.limits import EVERYTHING, NOTHING, WHOLE, Limit
+from pipeline import storage_keys
+from pipeline.metering.limits import ALL_OPERATIONS, ALLOW_ALL, ALLOW_NONE, Limit
 from pipeline.metering.usage import UsageStore, day_of
 from tests.contract_clients import ApidClient, SearchClient, checked
 from tests.databases import ONE_DATABASE
@@ -82,14 +82,14 @@ def used(
 
 
 def uploads(stack: Stack, caller: Caller) -> int:
-    prefix = keys.transient_prefix(caller.credentials.tenant_id)
+    prefix = storage_keys.transient_prefix(caller.credentials.tenant_id)
     return sum(1 for _ in stack.cluster.media.walk(prefix))
 
 
 # Refusals ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [WHOLE, "own"])
+@pytest.mark.parametrize("name", [ALL_OPERATIONS, "own"])
 @pytest.mark.parametrize("letter", LETTERS)
 def test_a_rate(idle_stack: Stack, make: Make, face: bytes, letter: str, name: str) -> None:
     caller = make(letter)
@@ -108,7 +108,7 @@ def test_a_rate(idle_stack: Stack, make: Make, face: bytes, letter: str, name: s
 @pytest.mark.parametrize("letter", LETTERS)
 def test_a_rate_comes_back(idle_stack: Stack, make: Make, face: bytes, letter: str) -> None:
     caller = make(letter)
-    limits = {WHOLE: Limit(per_second=2.0, burst=1)}
+    limits = {ALL_OPERATIONS: Limit(per_second=2.0, burst=1)}
     idle_stack.tenants.set_limits(caller.credentials.tenant_id, limits)
     until = time.monotonic() + TIMEOUT_S
     served = 0
@@ -123,7 +123,7 @@ def test_a_quota(
     idle_stack: Stack, make: Make, face: bytes, letter: str, limit: Limit
 ) -> None:
     caller = make(letter)
-    idle_stack.tenants.set_limits(caller.credentials.tenant_id, {WHOLE: limit})
+    idle_stack.tenants.set_limits(caller.credentials.tenant_id, {ALL_OPERATIONS: limit})
     assert caller.job(face).status_code == 202
     stored = uploads(idle_stack, caller)
     response = caller.job(face)
@@ -137,12 +137,12 @@ def test_a_quota(
 def test_a_closed_operation(idle_stack: Stack, make: Make, face: bytes, letter: str) -> None:
     caller = make(letter)
     tenant = caller.credentials.tenant_id
-    idle_stack.tenants.set_permissions(tenant, EVERYTHING.deny(caller.operation))
+    idle_stack.tenants.set_permissions(tenant, ALLOW_ALL.deny(caller.operation))
     response = caller.job(face)
     assert caller.answered(response) == PERMISSION[letter]
     assert "retry-after" not in response.headers
     used(idle_stack, caller, {caller.operation: (0, 0, 0, 1)})
-    idle_stack.tenants.set_permissions(tenant, NOTHING.allow(caller.operation))
+    idle_stack.tenants.set_permissions(tenant, ALLOW_NONE.allow(caller.operation))
     assert caller.job(face).status_code == 202
 
 
@@ -154,7 +154,7 @@ def test_a_restricted_credential(
     caller, tenants = make(letter), idle_stack.tenants
     tenant = caller.credentials.tenant_id
     for entry in tenants.credentials(tenant):
-        tenants.restrict(tenant, entry.public_id, NOTHING.allow("show"))
+        tenants.restrict(tenant, entry.public_id, ALLOW_NONE.allow("show"))
     assert caller.answered(caller.job(face)) == PERMISSION[letter]
     other = Caller(letter, idle_stack.url, idle_stack.add_credentials(tenants.get(tenant)))
     assert other.job(face).status_code == 202
@@ -199,7 +199,7 @@ def test_records_alone_are_limited_too(idle_stack: Stack, make: Make, letter: st
     assert caller.records().status_code == 200
     assert caller.answered(caller.records()) == RATE[letter]
     tenants.set_limits(tenant, {})
-    tenants.set_permissions(tenant, EVERYTHING.deny("list"))
+    tenants.set_permissions(tenant, ALLOW_ALL.deny("list"))
     assert caller.answered(caller.records()) == PERMISSION[letter]
     used(idle_stack, caller, {"list": (3, 0, 0, 3)})
 
@@ -208,7 +208,7 @@ def test_renaming_is_an_operation_of_its_own(idle_stack: Stack, make: Make) -> N
     """Of document a's one path only the parameters tell what is asked."""
     credentials = make("a").credentials
     client = ApidClient(idle_stack, credentials)
-    idle_stack.tenants.set_permissions(credentials.tenant_id, EVERYTHING.deny("rename"))
+    idle_stack.tenants.set_permissions(credentials.tenant_id, ALLOW_ALL.deny("rename"))
     assert client.code("PUT", "face", Fid=1, Fname="x") == 11
     assert client.code("PUT", "face", Fid=1, Fimg="x") == 7
 
@@ -221,7 +221,7 @@ def test_a_repetition_is_neither_charged_nor_limited(
     idle_stack: Stack, make: Make, face: bytes, letter: str
 ) -> None:
     caller = make(letter)
-    limits = {WHOLE: Limit(per_second=0.001, burst=2, daily=1)}
+    limits = {ALL_OPERATIONS: Limit(per_second=0.001, burst=2, daily=1)}
     idle_stack.tenants.set_limits(caller.credentials.tenant_id, limits)
     jobs = {caller.job(face, Idempotency_Key="key").headers["x-job-id"] for _ in range(4)}
     assert len(jobs) == 1
@@ -232,7 +232,7 @@ def test_a_repetition_is_neither_charged_nor_limited(
 def test_bad_input_is_free(idle_stack: Stack, make: Make) -> None:
     for letter in LETTERS:
         caller = make(letter)
-        limits = {WHOLE: Limit(daily=1)}
+        limits = {ALL_OPERATIONS: Limit(daily=1)}
         idle_stack.tenants.set_limits(caller.credentials.tenant_id, limits)
         for _ in range(3):
             assert caller.answered(caller.job(b"no picture")) != QUOTA[letter]
@@ -241,7 +241,7 @@ def test_bad_input_is_free(idle_stack: Stack, make: Make) -> None:
 
 def test_what_removes_is_free_and_always_possible(idle_stack: Stack, make: Make) -> None:
     credentials = make("d").credentials
-    idle_stack.tenants.set_limits(credentials.tenant_id, {WHOLE: Limit(daily=0)})
+    idle_stack.tenants.set_limits(credentials.tenant_id, {ALL_OPERATIONS: Limit(daily=0)})
     client = SearchClient(idle_stack, credentials)
     assert client.status("delface", person_id="0") == "PERSON_ID_NOT_EXIST"
     assert ApidClient(idle_stack, credentials).code("DELETE", "face", Fid=1) == 7
@@ -252,7 +252,7 @@ def test_a_cancelled_job_gives_its_call_back(
     idle_stack: Stack, make: Make, face: bytes
 ) -> None:
     caller = make("d")
-    idle_stack.tenants.set_limits(caller.credentials.tenant_id, {WHOLE: Limit(daily=1)})
+    idle_stack.tenants.set_limits(caller.credentials.tenant_id, {ALL_OPERATIONS: Limit(daily=1)})
     client = SearchClient(idle_stack, caller.credentials)
     job = checked(caller.job(face), 202)["job_id"]
     assert client.poll(job, "DELETE").status_code == 200

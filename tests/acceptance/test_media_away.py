@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from pipeline.keys import media_hash
+from pipeline.storage_keys import media_hash
 from tests.databases import ONE_DATABASE
 from tests.face2_client import Face2Client, base64_of
 from tests.servers import MinioServer

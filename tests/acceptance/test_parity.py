@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import Settings
-from pipeline.media.header import PictureLimits
+from pipeline.config.settings import Settings
+from pipeline.media.pictures import PictureLimits
 from pipeline.sessions import registry
-from pipeline.sessions.base import Pack, Task
+from pipeline.sessions.base import ModelTask, Pack
 from pipeline.stages.align import align_faces
 from pipeline.stages.decode import decode
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
-from pipeline.types import Box, Face
+from pipeline.types import Box, DetectedFace
 
 LEAST_IOU = 0.98
 LEAST_COSINE = 0.999
@@ -33,14 +33,14 @@ def analysis(pack: Pack, folder: Path, sizes: tuple[int, ...], threshold: float)
     from insightface.app import FaceAnalysis
 
     for file in pack.info.files:
-        if file.task in {Task.DETECTION, Task.RECOGNITION}:
+        if file.task in {ModelTask.DETECTION, ModelTask.RECOGNITION}:
             (folder / file.name).symlink_to((pack.info.path / file.name).resolve())
     app = FaceAnalysis(str(folder), providers=["CPUExecutionProvider"])
     app.prepare(ctx_id=0, det_thresh=threshold, det_size=[(size, size) for size in sizes])
     return app
 
 
-def partner(face: Face, theirs: list[Any]) -> Any:
+def partner(face: DetectedFace, theirs: list[Any]) -> Any:
     """The face of ``theirs`` that is the same one."""
     return max(theirs, key=lambda other: face.box.overlap(Box(*other.bbox)))
 

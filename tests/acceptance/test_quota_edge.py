@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from pipeline.metering.limits import WHOLE, Limit
+from pipeline.metering.limits import ALL_OPERATIONS, Limit
 from pipeline.metering.usage import UsageStore, day_of
 from tests.face2_client import base64_of
 from tests.parallel import free_port
@@ -52,7 +52,7 @@ def answers(url: str) -> bool:
 def hammer(
     urls: list[str], number: int, call: Callable[[requests.Session, str], object]
 ) -> collections.Counter[object]:
-    """``number`` calls by all clients as fast as they can; how often each answer came."""
+    """``last_change`` calls by all clients as fast as they can; how often each answer came."""
     share = itertools.islice(itertools.count(), number)
 
     def client(index: int) -> list[object]:
@@ -71,7 +71,7 @@ def test_a_quota_of_a_thousand_is_exact(
 ) -> None:
     stack, urls = shims
     caller = stack.add_tenant("edge")
-    limits = {"groups": Limit(daily=RECORDS), "enrol": Limit(monthly=JOBS), WHOLE: Limit()}
+    limits = {"groups": Limit(daily=RECORDS), "enrol": Limit(monthly=JOBS), ALL_OPERATIONS: Limit()}
     stack.tenants.set_limits(caller.tenant_id, limits)
     headers = {"X-API-Key": caller.api_key, "Prefer": "respond-async"}
     pictures = itertools.count()

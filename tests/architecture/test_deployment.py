@@ -12,7 +12,7 @@ import yaml
 
 from infra.cli.main import app
 from infra.cli.settings import variable
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.plans import Stage
 
 ROOT = Path(__file__).resolve().parents[2]

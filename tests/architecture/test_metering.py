@@ -14,7 +14,7 @@ from api_shim.dialects.d import FaceSearch
 from api_shim.dialects.e import Face2
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.metering.tariff import FREE_OPERATIONS, FREE_SUCCESSES, Cost, of_error
+from pipeline.metering.costs import FREE_OPERATIONS, FREE_SUCCESSES, Cost, cost_of_error
 from pipeline.operations import RECORD_OPERATIONS
 from pipeline.plans import PLANS
 
@@ -54,10 +54,10 @@ def test_what_is_free_is_there() -> None:
     [kind for kind in kinds() if issubclass(kind, OURS) and kind is not errors.JobCancelled],
 )
 def test_failures_of_the_service_are_refunded(kind: type[FaceError]) -> None:
-    assert of_error(kind.code) is Cost.REFUNDED
+    assert cost_of_error(kind.code) is Cost.REFUNDED
 
 
 def test_what_the_client_sent_wrongly_is_free() -> None:
     told = {errors.NoFace, errors.ManyFaces, errors.BadQuality}
     for kind in kinds(errors.BadInput):
-        assert of_error(kind.code) is (Cost.CHARGED if kind in told else Cost.FREE)
+        assert cost_of_error(kind.code) is (Cost.CHARGED if kind in told else Cost.FREE)

@@ -17,8 +17,6 @@ from infra.cli.settings import settings_page
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("infra", "api_shim", "workers", "pipeline")
 
-MOST_LINES = 400
-
 WEIGHTS_AND_PICTURES = re.compile(
     r"\.(onnx|dat|pt|pth|bin|tflite|npz|npy|jpe?g|png|bmp|gif|tiff?|webp|mp4|avi|webm|mov)$",
     re.IGNORECASE,
@@ -78,16 +76,6 @@ def test_every_module_says_what_it_is() -> None:
     ]
 
     assert silent == []
-
-
-def test_no_file_holds_two_things() -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in sources()
-        if (lines := len(path.read_text().splitlines())) > MOST_LINES
-    }
-
-    assert long == {}
 
 
 def test_no_file_is_a_drawer() -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert
 
+from pipeline.accounts.tenants import TenantStore
 from pipeline.database.engine import writing
 from pipeline.database.schema import tenants
-from pipeline.gallery.tenants import TenantStore
-from pipeline.keyring import KEY_BYTES
-from pipeline.secrets import Vault
+from pipeline.encryption.keyring import KEY_BYTES
+from pipeline.encryption.vault import Vault
 from tests.secret_watch import BLOCK, WATCH, Watch
 from tests.servers import RedisServer
 
@@ -85,7 +85,7 @@ def test_what_a_store_issues_is_noted(engine: Engine) -> None:
     store = TenantStore(engine, Vault(os.urandom(KEY_BYTES)))
     tenant = store.create("t", encrypted=True)
     signed, key = store.issue_signed(tenant.id), store.issue_key(tenant.id)
-    numbered, linkface = store.issue_apid(tenant.id), store.issue_linkface(tenant.id)
+    numbered, linkface = store.issue_apid(tenant.id), store.issue_api_secret(tenant.id)
     again = store.rotate_apid(tenant.id, numbered.apid, 1.0)
     for secret in (
         signed.app_secret, key, numbered.kvalue, again.kvalue, linkface.api_secret

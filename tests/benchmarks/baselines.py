@@ -44,16 +44,16 @@ def analysis_loop(size: int = 640) -> Loop:
     import cv2
     from insightface.app import FaceAnalysis
 
-    from pipeline.config import load_settings
+    from pipeline.config.settings import load_settings
     from pipeline.sessions import registry
-    from pipeline.sessions.base import Task
+    from pipeline.sessions.base import ModelTask
 
     info = registry.choose(load_settings())
     # It loads every model of a directory, stops at one that it does not know, and
     # reads the detector's file again at its first picture.
     folder = tempfile.TemporaryDirectory()
     for file in info.files:
-        if file.task in {Task.DETECTION, Task.RECOGNITION}:
+        if file.task in {ModelTask.DETECTION, ModelTask.RECOGNITION}:
             (Path(folder.name) / file.name).symlink_to((info.path / file.name).resolve())
     app = FaceAnalysis(folder.name, providers=["CPUExecutionProvider"])
     app.prepare(ctx_id=0, det_size=(size, size))
@@ -70,8 +70,8 @@ def direct_loop() -> Loop:
     and settings."""
     import cv2
 
-    from pipeline.config import load_settings
-    from pipeline.media.header import PictureLimits
+    from pipeline.config.settings import load_settings
+    from pipeline.media.pictures import PictureLimits
     from pipeline.sessions import registry
     from pipeline.stages.align import align_faces
     from pipeline.stages.decode import decode
@@ -100,14 +100,14 @@ def bare_loop() -> Loop:
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
     from insightface.model_zoo.scrfd import SCRFD
 
-    from pipeline.config import load_settings
+    from pipeline.config.settings import load_settings
     from pipeline.sessions import registry
-    from pipeline.sessions.base import Task
+    from pipeline.sessions.base import ModelTask
 
     cv2.setNumThreads(1)
     info = registry.choose(load_settings())
 
-    def session(task: Task) -> tuple[str, Any]:
+    def session(task: ModelTask) -> tuple[str, Any]:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         path = str(next(info.path / file.name for file in info.files if file.task is task))
@@ -115,9 +115,9 @@ def bare_loop() -> Loop:
             path, sess_options=options, providers=["CPUExecutionProvider"]
         )
 
-    path, opened = session(Task.DETECTION)
+    path, opened = session(ModelTask.DETECTION)
     detector = SCRFD(model_file=path, session=opened, static_shape_sessions=False)
-    path, opened = session(Task.RECOGNITION)
+    path, opened = session(ModelTask.RECOGNITION)
     embedder = ArcFaceONNX(model_file=path, session=opened)
 
     def one(photo: Path) -> int:

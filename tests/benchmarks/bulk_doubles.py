@@ -27,16 +27,16 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, insert
 
-from pipeline import calibration
-from pipeline.batches.findings import Kind, Search
-from pipeline.batches.found import Finding, list_findings
-from pipeline.calibration import Calibration
-from pipeline.config import load_settings
+from pipeline.batches.duplicate_report import Finding, list_findings
+from pipeline.batches.duplicate_search import FindingKind, SearchProgress
+from pipeline.calibration import table as calibration
+from pipeline.calibration.table import Calibration
+from pipeline.config.settings import load_settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import tenants
-from pipeline.doubles.thresholds import pairs_in, thresholds_for
-from pipeline.index.codes import Coder, distances
+from pipeline.duplicates.thresholds import count_pairs, thresholds_for
+from pipeline.index.codes import Coder, hamming_distances
 from pipeline.sessions import registry
 from tests.benchmarks.face_like import FaceLike, Photos, Vectors, embed_aligned
 from tests.doubles_gallery import Gallery, Planted, plant
@@ -56,7 +56,7 @@ def new_gallery(folder: Path, table: Calibration) -> Gallery:
     return Gallery(engine, 1, table)
 
 
-def findings_of(engine: Engine, batch_id: str, kind: Kind) -> list[Finding]:
+def findings_of(engine: Engine, batch_id: str, kind: FindingKind) -> list[Finding]:
     return list_findings(engine, batch_id, kind=kind, limit=100_000)
 
 
@@ -85,7 +85,7 @@ def compared(
 ) -> Iterator[str]:
     pairs = {
         frozenset({each.face.name, each.other.name})
-        for each in findings_of(engine, batch_id, Kind.TWO_NAMES) if each.other is not None
+        for each in findings_of(engine, batch_id, FindingKind.TWO_NAMES) if each.other is not None
     }
     strange = {
         frozenset({str(photos.people[place]), planted.names[place]}) for place in planted.strays
@@ -95,12 +95,12 @@ def compared(
         f"named beside their own: {len(strange & pairs)} of {len(strange)}; others: "
         f"{sorted(map(sorted, pairs - planted.doubles - strange))}"
     )
-    odd = {each.face.number - 1 for each in findings_of(engine, batch_id, Kind.ODD_FACE)}
+    odd = {each.face.number - 1 for each in findings_of(engine, batch_id, FindingKind.ODD_FACE)}
     yield (
         f"strays that are odd: {len(planted.strays & odd)} of {len(planted.strays)}; others: "
         f"{sorted(planted.names[place] for place in odd - planted.strays)}"
     )
-    two = {each.face.name for each in findings_of(engine, batch_id, Kind.TWO_PEOPLE)}
+    two = {each.face.name for each in findings_of(engine, batch_id, FindingKind.TWO_PEOPLE)}
     yield (
         f"two people: {len(planted.merged & two)} of {len(planted.merged)}; others: "
         f"{sorted(two - planted.merged)}"
@@ -116,7 +116,7 @@ class Cost:
     of the planted pairs above the threshold those that it found; ``share`` is how many of
     real pairs of one person lie above it."""
 
-    search: Search
+    search: SearchProgress
     jobs: int
     cpu_s: float
     memory_mb: float
@@ -127,9 +127,9 @@ class Cost:
 
 
 def made(count: int, rest: int, photos: Photos, table: Calibration) -> Cost:
-    """Search a batch of ``count`` made-up people in a gallery with the ``rest``."""
+    """Search a batch of ``count`` made-up people in a gallery with the ``other_faces``."""
     like = FaceLike(photos.vectors[photos.first_of_each()], SEED)
-    limits = thresholds_for(pairs_in(count, rest), table, 1.0, 1e-2)
+    limits = thresholds_for(count_pairs(count, rest), table, 1.0, 1e-2)
     mates = min(PLANTED, count // 4)
     originals = like.choose(mates, count // 2)
     cosines = np.linspace(limits.same + 0.001, 0.99, mates)
@@ -145,7 +145,7 @@ def made(count: int, rest: int, photos: Photos, table: Calibration) -> Cost:
         took = time.process_time() - began
         found = {
             frozenset({each.face.number - 1, each.other.number - 1})
-            for each in findings_of(gallery.engine, batch.id, Kind.TWO_NAMES)
+            for each in findings_of(gallery.engine, batch.id, FindingKind.TWO_NAMES)
             if each.other is not None
         }
     wanted = {
@@ -195,7 +195,7 @@ def codes_ns(vectors: Vectors) -> float:
     probes = 64
     began = time.process_time()
     for probe in codes.T[:probes]:
-        distances(probe, codes)
+        hamming_distances(probe, codes)
     return (time.process_time() - began) / probes / len(vectors) * 1e9
 
 
@@ -219,7 +219,7 @@ def main() -> None:
     settings = load_settings().model_copy(update={"pack": asked.pack})
     pack = registry.load(registry.choose(settings), settings)
     photos = embed_aligned(asked.aligned, pack, asked.kept)
-    table = calibration.load(asked.pack)
+    table = calibration.load_table(asked.pack)
     assert table is not None
     if asked.real:
         for line in real(photos, table, asked.planted):
@@ -232,7 +232,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|---|---|")
     for count in map(int, filter(None, asked.made.split(","))):
         cost = _alone(count, asked.rest, photos, table)
-        pairs = pairs_in(count, asked.rest)
+        pairs = count_pairs(count, asked.rest)
         print(
             f"| {count:,} | {cost.search.same:.3f} | {cost.cpu_s:.1f} "
             f"| {cost.cpu_s / pairs * 1e9:.1f} | {cost.memory_mb:.0f} | {cost.jobs} "

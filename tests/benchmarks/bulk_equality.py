@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.bulk.engine import BulkTools, Seen, Wanted, look
-from pipeline.bulk.finding import Finder
+from pipeline.bulk.detection import BulkDetector
+from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, analyse_pictures
 from pipeline.errors import FaceError
 from pipeline.stages.decode import decode
 from tests.conftest import load_edge, settings_of_edge
@@ -28,7 +28,12 @@ from tests.single_path import alone, bulk_tools, differences
 from tests.varied_photos import FOLDERS, varied
 
 CHUNK = 32
-WISHES = (Wanted("largest"), Wanted("largest", gate=True), Wanted("one"), Wanted("all"))
+WISHES = (
+    FaceSelection("largest"),
+    FaceSelection("largest", gate=True),
+    FaceSelection("one"),
+    FaceSelection("all"),
+)
 
 
 def files(folder: Path, count: int, crops: int, seed: int) -> Iterator[bytes]:
@@ -42,12 +47,12 @@ def files(folder: Path, count: int, crops: int, seed: int) -> Iterator[bytes]:
     yield from varied(folder, count, seed)
 
 
-def compare(data: list[bytes], wanted: Wanted, tools: BulkTools) -> dict[str, Any]:
+def compare(data: list[bytes], wanted: FaceSelection, tools: BulkResources) -> dict[str, Any]:
     """One wish; what differs is printed."""
     began = time.process_time()
-    answers: list[Seen | FaceError] = []
+    answers: list[AnalysedPicture | FaceError] = []
     for start in range(0, len(data), CHUNK):
-        answers += look(data[start : start + CHUNK], wanted, tools)
+        answers += analyse_pictures(data[start : start + CHUNK], wanted, tools)
     bulk, began = time.process_time() - began, time.process_time()
     expected = [alone(each, wanted, tools) for each in data]
     single = time.process_time() - began
@@ -57,10 +62,10 @@ def compare(data: list[bytes], wanted: Wanted, tools: BulkTools) -> dict[str, An
         if told:
             print(number, wanted, told, flush=True)
             wrong += 1
-        elif isinstance(answer, Seen):
+        elif isinstance(answer, AnalysedPicture):
             cosines = (answer.embeddings * other_way.embeddings).sum(axis=1)
             least = min(least, float(cosines.min()))
-            other += answer.found != len(other_way.found)
+            other += answer.face_count != len(other_way.found)
     return {
         "faces": wanted.faces, "gate": wanted.gate, "photos": len(data), "different": wrong,
         "least_cosine": round(least, 5), "other_count": other,
@@ -69,14 +74,14 @@ def compare(data: list[bytes], wanted: Wanted, tools: BulkTools) -> dict[str, An
     }
 
 
-def short_share(data: list[bytes], tools: BulkTools) -> float:
-    finder = Finder(tools.pack)
+def short_share(data: list[bytes], tools: BulkResources) -> float:
+    finder = BulkDetector(tools.pack)
     for each in data:
         try:
             finder.largest_face(decode(each, tools.limits))
         except FaceError:
             continue
-    return finder.short / max(finder.pictures, 1)
+    return finder.early_exits / max(finder.pictures, 1)
 
 
 def main() -> None:

@@ -28,10 +28,10 @@ from typing import Any
 import redis
 from sqlalchemy import Table, insert, select, update
 
-from pipeline import keys
-from pipeline.batches.model import ItemState, NewItem, Options
+from pipeline import storage_keys
+from pipeline.batches.model import BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import (
     batch_items,
@@ -73,7 +73,7 @@ def fill_queue(harness: Harness, count: int) -> None:
     tenant = harness.stack.add_tenant("waiting").tenant_id
     ids = [f"{number:032x}" for number in range(count)]
     _insert_all(harness, jobs, [_job(tenant, "features", Stage.DECODE, each) for each in ids])
-    harness.stack.cluster.dispatcher.ring(ids[0], Stage.DECODE)
+    harness.stack.cluster.dispatcher.publish(ids[0], Stage.DECODE)
     _copy_message(harness, Stage.DECODE, count - 1)
 
 
@@ -82,10 +82,10 @@ def fill_backlog(harness: Harness, count: int, photos: Sequence[bytes]) -> str:
     have photos. The batch's id."""
     cluster, tenant = harness.stack.cluster, harness.stack.credentials.tenant_id
     store = BatchStore(cluster.engine)
-    batch, _ = store.open(tenant, "0" * 64, "made up", Options())
-    batch = store.take_over(batch.id, "growth", 3600.0)
+    batch, _ = store.open(tenant, "0" * 64, "made up", BatchOptions())
+    batch = store.acquire(batch.id, "growth", 3600.0)
     fresh = [_item(harness, batch.id, number, data) for number, data in enumerate(photos, 1)]
-    cluster.dispatcher.ring_all(store.add(batch, "growth", fresh, chunk=1).jobs)
+    cluster.dispatcher.publish_all(store.add(batch, "growth", fresh, chunk_size=1).jobs)
     rest = [(number, f"{number:032x}") for number in range(len(photos) + 1, count + 1)]
     _insert_all(harness, jobs, [_job(tenant, "bulk", Stage.BULK, each) for _, each in rest])
     _insert_all(harness, batch_items, [
@@ -128,11 +128,11 @@ def _copy_message(harness: Harness, stage: Stage, count: int) -> None:
 
 def _item(harness: Harness, batch: str, number: int, data: bytes) -> NewItem:
     media, tenant = harness.stack.cluster.media, harness.stack.credentials.tenant_id
-    key = keys.image_media(tenant, f"{batch}.{number}", media.name(tenant, data))
+    key = storage_keys.image_media(tenant, f"{batch}.{number}", media.name(tenant, data))
     media.put(key, data)
     return NewItem(
         number=number, source_name=f"{number}.jpg", about=About(name=f"person {number}"),
-        state=ItemState.WAITING, sha256=keys.media_hash(key), media_key=key, size=len(data),
+        state=ItemState.WAITING, sha256=storage_keys.media_hash(key), media_key=key, size=len(data),
         width=250, height=250,
     )
 

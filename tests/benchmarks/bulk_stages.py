@@ -23,10 +23,10 @@ from typing import Any
 
 import psutil
 
-import workers.one_thread  # noqa: F401  # before numpy
+import workers.single_threaded_blas  # noqa: F401  # before numpy
 from pipeline.bulk import engine
-from pipeline.bulk.engine import BulkTools, Wanted, look
-from pipeline.bulk.finding import Finder
+from pipeline.bulk.detection import BulkDetector
+from pipeline.bulk.engine import BulkResources, FaceSelection, analyse_pictures
 from pipeline.plans import Stage
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions.scrfd_steps import ScrfdSteps
@@ -42,7 +42,7 @@ CHUNK = 32
 
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (engine, "inspect", "header"), (engine, "decode_inspected", "handing over"),
-    (Finder, "largest_face", "finding"), (ScrfdSteps, "candidates", "detector"),
+    (BulkDetector, "largest_face", "finding"), (ScrfdSteps, "candidates", "detector"),
     (engine, "measure", "quality"), (engine, "cut_out", "cutout"),
     (engine, "align_faces", "crop"), (engine, "embed", "embedding"),
 )
@@ -67,13 +67,15 @@ class Meter:
         return timed
 
 
-def measured(data: list[bytes], tools: BulkTools, rounds: int, meter: Meter) -> dict[str, float]:
+def measured(
+    data: list[bytes], tools: BulkResources, rounds: int, meter: Meter
+) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for turn in range(rounds + 1):
         meter.seconds.clear()
         decoder, began = _of_children(), time.process_time()
         for start in range(0, len(data), CHUNK):
-            look(data[start : start + CHUNK], Wanted(), tools)
+            analyse_pictures(data[start : start + CHUNK], FaceSelection(), tools)
         whole = time.process_time() - began
         spent = {**meter.seconds, "worker": whole, "decoder": _of_children() - decoder}
         for label, seconds in spent.items():
@@ -107,7 +109,7 @@ def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), options)
-        sandbox = open_sandbox(settings, [decode.WORK])
+        sandbox = open_sandbox(settings, [decode.DECODE_FUNCTION])
         assert sandbox is not None, "pictures are decoded without one here"
         with sandbox:
             tools = bulk_tools(pack, settings, sandbox)

@@ -26,19 +26,19 @@ from typing import cast
 import numpy as np
 from sqlalchemy import Engine, insert, update
 
-from pipeline import keys
-from pipeline.batches.model import Batch, BatchItem, ItemState, NewItem, Options
+from pipeline import storage_keys
+from pipeline.batches.model import Batch, BatchItem, BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.bulk.engine import Seen
+from pipeline.bulk.engine import AnalysedPicture
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import batch_items, batches, tenants
-from pipeline.execution.bulk import conclude_bulk
-from pipeline.execution.carry import Carry, Looked, Toolbox
+from pipeline.encryption.vault import NoKeys
+from pipeline.execution.bulk import finish_bulk
+from pipeline.execution.context import InspectedItem, JobContext, Resources
 from pipeline.media.directory import DirectoryStore
-from pipeline.secrets import NoKeys
 from pipeline.sources.base import About
-from pipeline.types import Box, Face, Quality, VectorModel
+from pipeline.types import Box, DetectedFace, Quality, VectorModel
 from tests.servers import PostgresServer
 from tests.synthetic_gallery import fill_gallery
 
@@ -63,7 +63,7 @@ def fill(engine: Engine, count: int) -> None:
 def fill_batch(engine: Engine, count: int) -> Batch:
     """A batch whose reader has the lease, with ``count`` items that have ended."""
     store = BatchStore(engine)
-    batch, _ = store.open(TENANT, "1" * 64, "made up", Options())
+    batch, _ = store.open(TENANT, "1" * 64, "made up", BatchOptions())
     rows = [
         {"batch_id": batch.id, "number": number, "tenant_id": TENANT, "state": "rejected",
          "name_mark": number.to_bytes(16), "picture_mark": number.to_bytes(16),
@@ -73,7 +73,7 @@ def fill_batch(engine: Engine, count: int) -> Batch:
     with writing(engine) as connection:
         connection.execute(insert(batch_items), rows)
         connection.execute(update(batches).values(items=count, rejected=count))
-    return store.take_over(batch.id, SUBMITTER, 3600.0)
+    return store.acquire(batch.id, SUBMITTER, 3600.0)
 
 
 def measure(
@@ -81,7 +81,7 @@ def measure(
 ) -> dict[str, float]:
     """Milliseconds an item of both transactions."""
     store, draw = BatchStore(engine), np.random.default_rng(3)
-    tools = cast(Toolbox, SimpleNamespace(
+    tools = cast(Resources, SimpleNamespace(
         media=DirectoryStore(folder), judged=None, keys=NoKeys(),
     ))
     found: dict[str, list[float]] = {}
@@ -89,9 +89,9 @@ def measure(
         first = batch.items + number * size
         items = [_item(batch, first + 1 + place) for place in range(size)]
         with _timed(found, "add", size):
-            job = store.add(batch, SUBMITTER, items, chunk=size).jobs[0]
+            job = store.add(batch, SUBMITTER, items, chunk_size=size).jobs[0]
         rows = store.items(batch.id, after=first, limit=size)
-        conclusion = conclude_bulk(job, _carry(rows, draw), tools)
+        conclusion = finish_bulk(job, _carry(rows, draw), tools)
         assert conclusion.effect is not None
         with _timed(found, "end", size), writing(engine) as connection:
             done = conclusion.effect(connection)
@@ -110,26 +110,28 @@ def _timed(found: dict[str, list[float]], name: str, items: int) -> Iterator[Non
 
 def _item(batch: Batch, number: int) -> NewItem:
     name = f"{10**12 + number:064x}"
-    key = keys.image_media(TENANT, f"{batch.id}.{number}", name)
+    key = storage_keys.image_media(TENANT, f"{batch.id}.{number}", name)
     return NewItem(
         number=number, source_name=f"{number}.jpg", about=About(name=f"person {number}"),
         state=ItemState.WAITING, sha256=name, media_key=key, size=15_000, width=250, height=250,
     )
 
 
-def _carry(items: list[BatchItem], draw: np.random.Generator) -> Carry:
+def _carry(items: list[BatchItem], draw: np.random.Generator) -> JobContext:
     drawn = draw.standard_normal((len(items), MODEL.dimension)).astype(np.float32)
     units = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    face = Face(Box(60.0, 60.0, 180.0, 200.0), 0.9, np.zeros((5, 2), np.float32), "arcface5")
+    face = DetectedFace(
+        Box(60.0, 60.0, 180.0, 200.0), 0.9, np.zeros((5, 2), np.float32), "arcface5"
+    )
     looked = [
-        Looked(
+        InspectedItem(
             item,
-            Seen(250, 250, "jpeg", 1, [face], [QUALITY], [CUTOUT], unit[None]),
+            AnalysedPicture(250, 250, "jpeg", 1, [face], [QUALITY], [CUTOUT], unit[None]),
             f"id{item.sha256}"[:64],
         )
         for item, unit in zip(items, units, strict=True)
     ]
-    return Carry(looked=looked, options=Options(), model=MODEL)
+    return JobContext(looked=looked, options=BatchOptions(), model=MODEL)
 
 
 def main() -> None:

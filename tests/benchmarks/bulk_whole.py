@@ -27,7 +27,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.database.engine import reading
 from tests.benchmarks.chart import Axis, line_chart, save
 from tests.bulk_harness import (
@@ -177,7 +177,10 @@ def stored_bytes(harness: Harness, enrolled: int) -> dict[str, int]:
             for name in ("page_count", "page_size")
         )
     found = {"database": pages * size}
-    for name, prefix in (("picture", keys.images_prefix), ("face", keys.faces_prefix)):
+    for name, prefix in (
+        ("picture", storage_keys.images_prefix),
+        ("face", storage_keys.faces_prefix),
+    ):
         found[name] = sum(item.size for item in cluster.media.walk(prefix(tenant)))
     return {name: size // max(enrolled, 1) for name, size in found.items()}
 

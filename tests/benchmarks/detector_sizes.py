@@ -3,7 +3,7 @@
     python -m tests.benchmarks.detector_sizes --portraits 2000 --photos 60
 
 First: of a large face that scores high at 128, does 640 ever score higher? That is what
-`Unbeaten` in pipeline/sessions/scrfd_steps.py says of the detector of `edge`. Asked of
+`EarlyExit` in pipeline/sessions/scrfd_steps.py says of the detector of `edge`. Asked of
 portraits made from the test pictures and, of people whom nobody looked at when the line was
 drawn, from the aligned crops. Then: how far embeddings move from those of both sizes when
 others are looked at, or a JPEG is decoded at half its size (the whole picture, 1632 x 1224).
@@ -22,12 +22,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.bulk.finding import faces_of, look_at, share_of
-from pipeline.sessions.base import Candidates, HasSteps, Pack, StepDetector
+from pipeline.bulk.detection import detect_at_size, faces_of, side_share
+from pipeline.sessions.base import BoxCandidates, HasSteps, Pack, SteppedDetector
 from pipeline.stages.align import align_faces
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
-from pipeline.types import Embedding, Face, Picture
+from pipeline.types import DetectedFace, Embedding, Picture
 from tests.benchmarks.baselines import photos
 from tests.benchmarks.bulk_speed import LARGE, write_photos
 from tests.conftest import load_edge
@@ -57,21 +57,21 @@ def portraits(folder: Path, count: int, seed: int) -> Iterator[Picture]:
         yield np.ascontiguousarray(portrait(page, chance, pictures, crops), np.uint8)
 
 
-def found(picture: Picture, sizes: Sequence[int], steps: StepDetector) -> list[Face]:
-    each = [look_at(picture, size, steps, steps.threshold) for size in sizes]
-    return faces_of(steps.choose(Candidates.joined(each)))
+def found(picture: Picture, sizes: Sequence[int], steps: SteppedDetector) -> list[DetectedFace]:
+    each = [detect_at_size(picture, size, steps, steps.threshold) for size in sizes]
+    return faces_of(steps.choose(BoxCandidates.concatenate(each)))
 
 
-def beaten(folder: Path, options: argparse.Namespace, steps: StepDetector) -> dict[str, Any]:
+def beaten(folder: Path, options: argparse.Namespace, steps: SteppedDetector) -> dict[str, Any]:
     """Of the faces beyond the line: how many, and by how much 640 scored more."""
-    assert steps.unbeaten is not None
+    assert steps.early_exit is not None
     beyond, excess = 0, []
     for picture in portraits(folder, options.portraits, options.seed):
         first = found(picture, steps.sizes[:1], steps)[:1]
         if not first:
             continue
-        face, share = first[0], share_of(first[0].box, picture)
-        if face.score < steps.unbeaten.score_of(share):
+        face, share = first[0], side_share(first[0].box, picture)
+        if face.score < steps.early_exit.score_for(share):
             continue
         beyond += 1
         others = found(picture, steps.sizes[1:], steps)
@@ -85,7 +85,7 @@ def beaten(folder: Path, options: argparse.Namespace, steps: StepDetector) -> di
     }
 
 
-def moved(folder: Path, options: argparse.Namespace, pack: Pack, steps: StepDetector) -> Any:
+def moved(folder: Path, options: argparse.Namespace, pack: Pack, steps: SteppedDetector) -> Any:
     """Cosines to the embedding of both sizes, for each way."""
     cosines: dict[str, list[float]] = {way: [] for way in WAYS}
     sources = [path for path in photos(folder / "photos") if path.parent != folder / "photos"]
@@ -115,7 +115,7 @@ def decoded(data: Any, flag: int) -> Picture:
     return np.asarray(picture, np.uint8)
 
 
-def embedding(picture: Picture, faces: Sequence[Face], pack: Pack) -> Embedding:
+def embedding(picture: Picture, faces: Sequence[DetectedFace], pack: Pack) -> Embedding:
     """Of the first face; of none, zeros."""
     embedder = pack.embedder()
     if not faces:

@@ -22,20 +22,20 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
-from pipeline import keys
+from pipeline import storage_keys
+from pipeline.accounts.tenants import TenantStore
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.datakeys import TenantKeys
-from pipeline.gallery.enrol import enrol
-from pipeline.gallery.records import Enrolment, NewFace, NewImage
-from pipeline.gallery.tenants import TenantStore
+from pipeline.encryption.data_keys import TenantKeys
+from pipeline.encryption.keyring import KEY_BYTES
+from pipeline.encryption.vault import Vault
+from pipeline.gallery.change_log import ChangeLog
+from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
+from pipeline.gallery.replace_face import enrol
 from pipeline.index.options import ViewOptions
-from pipeline.index.view import TenantView
-from pipeline.keyring import KEY_BYTES
+from pipeline.index.tenant_view import TenantView
 from pipeline.media.directory import DirectoryStore
-from pipeline.media.sealed import SealedStore
-from pipeline.secrets import Vault
+from pipeline.media.encrypted import EncryptedStore
 from pipeline.types import Box, VectorModel
 
 MODEL = VectorModel("bench", "b" * 64, 512)
@@ -52,7 +52,7 @@ class Bench:
         vault = Vault(os.urandom(KEY_BYTES))
         self.tenants = TenantStore(self.engine, vault)
         self.keys = TenantKeys(self.engine, lambda: vault)
-        self.media = SealedStore(DirectoryStore(folder / "media"), self.keys)
+        self.media = EncryptedStore(DirectoryStore(folder / "media"), self.keys)
         self.log = ChangeLog(self.engine, self.keys)
 
     def enrol(self, tenant: int) -> None:
@@ -60,13 +60,13 @@ class Bench:
         vector = np.random.default_rng().standard_normal(MODEL.dimension).astype(np.float32)
         owner = os.urandom(16).hex()
         began = time.process_time()
-        image = keys.image_media(tenant, owner, self.media.name(tenant, picture))
-        face = keys.face_media(tenant, owner, 0, self.media.name(tenant, cutout))
+        image = storage_keys.image_media(tenant, owner, self.media.name(tenant, picture))
+        face = storage_keys.face_media(tenant, owner, 0, self.media.name(tenant, cutout))
         self.media.put(image, picture)
         self.media.put(face, cutout)
-        new = Enrolment(
+        new = EnrolmentRequest(
             NewImage(
-                image_id=owner, sha256=keys.media_hash(image), media_key=image,
+                image_id=owner, sha256=storage_keys.media_hash(image), media_key=image,
                 size=PICTURE_BYTES, width=640, height=480, format="JPEG",
             ),
             (
@@ -78,7 +78,7 @@ class Bench:
             MODEL,
         )
         with writing(self.engine) as connection:
-            enrol(connection, tenant, new, time.time(), self.keys.of(tenant))
+            enrol(connection, tenant, new, time.time(), self.keys.data_key(tenant))
         self.spent += time.process_time() - began
 
     spent = 0.0

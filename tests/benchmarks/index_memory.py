@@ -24,10 +24,10 @@ from sqlalchemy import insert
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import tenants
-from pipeline.gallery.changes import ChangeLog
-from pipeline.index.choice import Choice
+from pipeline.gallery.change_log import ChangeLog
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.views import Views
+from pipeline.index.tenant_views import TenantViews
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import VectorModel
 from tests.synthetic_gallery import fill_gallery
@@ -50,8 +50,10 @@ def fill(url: str, count: int) -> None:
 
 def measure(url: str, media: str, engine: str, write: bool, answer: Any) -> None:
     """(growth of the resident memory, the view's own reckoning), in bytes a face."""
-    options = ViewOptions(choice=Choice(engine))  # type: ignore[arg-type]
-    views = Views(ChangeLog(open_engine(url, durable=False)), DirectoryStore(Path(media)), options)
+    options = ViewOptions(engine_choice=EngineChoice(engine))  # type: ignore[arg-type]
+    views = TenantViews(
+        ChangeLog(open_engine(url, durable=False)), DirectoryStore(Path(media)), options
+    )
     probe = np.eye(1, DIMENSION, dtype=np.float32)[0]
     views.search(TENANT + 1, probe, 1, None, 0)  # libraries are loaded
     before = psutil.Process().memory_info().rss

@@ -26,15 +26,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from pipeline.config import load_settings
-from pipeline.index.choice import Choice, Engine
+from pipeline.config.settings import load_settings
+from pipeline.index.engine_choice import Engine, EngineChoice
 from pipeline.index.flat import FlatIndex
 from pipeline.index.hnsw import HnswIndex
-from pipeline.index.rows import Rows
-from pipeline.index.snapshots import freeze, load, write
+from pipeline.index.snapshots import copy_index, load_snapshot, write_snapshot
+from pipeline.index.vector_rows import VectorRows
 from pipeline.media.directory import DirectoryStore
 from pipeline.sessions import registry
-from pipeline.types import Entry, VectorModel
+from pipeline.types import IndexEntry, VectorModel
 from tests.benchmarks.face_like import FaceLike, Photos, Vectors, embed_aligned
 
 SEED = 20
@@ -70,7 +70,7 @@ def fill(index: FlatIndex, vectors: Iterable[Vectors]) -> float:
     label, took = 1, 0.0
     for portion in vectors:
         entries = [
-            Entry(at, vector, collections_of(at)) for at, vector in enumerate(portion, label)
+            IndexEntry(at, vector, collections_of(at)) for at, vector in enumerate(portion, label)
         ]
         label += len(entries)
         began = time.perf_counter()
@@ -128,27 +128,27 @@ def nearest(index: FlatIndex, probes: Vectors) -> list[float]:
     return [hits[0].cosine for hits in index.search_exactly(probes, 1)]
 
 
-def snapshot_seconds(index: FlatIndex, choice: Choice) -> tuple[float, float, float]:
+def snapshot_seconds(index: FlatIndex, choice: EngineChoice) -> tuple[float, float, float]:
     """Seconds to write a snapshot to a directory and to load it, and bytes a face."""
     model = VectorModel("benchmark", "0" * 64, index.dimension)
     with tempfile.TemporaryDirectory() as folder:
         store = DirectoryStore(Path(folder))
         began = time.perf_counter()
-        record = write(freeze(index, 1), model, 1, store, 0.0)
+        record = write_snapshot(copy_index(index, 1), model, 1, store, 0.0)
         written = time.perf_counter() - began
         size = sum(each.size for each in store.walk(""))
         began = time.perf_counter()
-        load(record, model, store, choice)
+        load_snapshot(record, model, store, choice)
         return written, time.perf_counter() - began, size / len(index)
 
 
 def measure(
-    engine: Engine, count: int, probe_count: int, real: Vectors, choice: Choice
+    engine: Engine, count: int, probe_count: int, real: Vectors, choice: EngineChoice
 ) -> tuple[str, str]:
     """One row of the table, and for a graph the rows of its curve."""
     draw = FaceLike(real, SEED)
     before = resident()
-    rows = Rows(real.shape[1])
+    rows = VectorRows(real.shape[1])
     index: FlatIndex = FlatIndex(rows)
     filling = fill(index, draw.in_portions(count))
     began = time.perf_counter()
@@ -206,12 +206,12 @@ WIDTHS_HEAD = (
 )
 
 
-def real_faces(photos: Photos, choice: Choice) -> str:
+def real_faces(photos: Photos, choice: EngineChoice) -> str:
     """One photo a person enrolled, all others as probes: rank-1 beside exact search."""
     first = photos.first_of_each()
     others = np.setdiff1d(np.arange(len(photos.people)), first)
-    rows = Rows(photos.vectors.shape[1])
-    rows.upsert(Entry(int(place) + 1, photos.vectors[place]) for place in first)
+    rows = VectorRows(photos.vectors.shape[1])
+    rows.upsert(IndexEntry(int(place) + 1, photos.vectors[place]) for place in first)
     index = choice.build(rows)
     probes = photos.vectors[others]
 
@@ -232,7 +232,7 @@ REAL_HEAD = (
 
 
 def apart(
-    engine: Engine, count: int, probe_count: int, real: Vectors, choice: Choice
+    engine: Engine, count: int, probe_count: int, real: Vectors, choice: EngineChoice
 ) -> tuple[str, str]:
     """``measure`` in a process of its own, whose memory nobody else has used."""
     context = multiprocessing.get_context("spawn")
@@ -247,7 +247,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--people", default="10000,100000,1000000")
     parser.add_argument("--engines", default="flat,codes")
     parser.add_argument("--probes", type=int, default=1000)
-    parser.add_argument("--short-list", type=int, default=Choice().short_list)
+    parser.add_argument("--short-list", type=int, default=EngineChoice().short_list)
     parser.add_argument("--graph", default="32,400", help="M and ef_construction")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
@@ -257,9 +257,9 @@ def main(arguments: list[str]) -> None:
     real = photos.vectors[photos.first_of_each()]
     links, build_width = (int(part) for part in given.graph.split(","))
     shape = replace(
-        Choice().graph, links=links, build_width=build_width, threads=given.threads
+        EngineChoice().graph, links=links, build_width=build_width, threads=given.threads
     )
-    choice = Choice(short_list=given.short_list, graph=shape)
+    choice = EngineChoice(short_list=given.short_list, graph=shape)
     print(f"{os.cpu_count()} cores, {given.threads} thread, {given.probes} probes\n")
     curves = []
     print(HEAD, flush=True)

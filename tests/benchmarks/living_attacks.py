@@ -20,12 +20,12 @@ from pathlib import Path
 import cv2
 
 from pipeline.errors import FaceError
-from pipeline.living.fingerprint import Fingerprint
-from pipeline.living.judging import Judge
-from pipeline.living.observing import Models, Observation, Watcher
-from pipeline.living.verdict import Action
+from pipeline.living.decision import DecisionPolicy
+from pipeline.living.motion_signature import MotionSignature
+from pipeline.living.tracking import FaceTracker, FrameObservation, LivenessModels
+from pipeline.living.verdict import LivenessAction
 from pipeline.media.clips import ClipLimits
-from pipeline.stages.clip import frames
+from pipeline.stages.clip import decode_frames
 from tests.clips import encoded
 from tests.conftest import load_edge
 from tests.living_clips import ATTACKS, Clip, Material, clips, judge_of
@@ -39,7 +39,7 @@ def main() -> None:
     wanted = _arguments()
     cv2.setNumThreads(1)
     pack = load_edge()
-    models = Models.of(pack)
+    models = LivenessModels.from_pack(pack)
     material = Material(SHARED / "faces", SHARED / "videos")
     limits = ClipLimits(rate=wanted.rate)
     used = Used(material, models, limits)
@@ -49,14 +49,14 @@ def main() -> None:
     for clip in clips(
         material, wanted.each, wanted.genuine, wanted.seed, wanted.kinds
     ):
-        seen = list(Watcher(models).watch(frames(clip.data, limits)))
+        seen = list(FaceTracker(models).track(decode_frames(clip.data, limits)))
         real, why = _verdict(judge, clip, seen)
         wrong = real != clip.genuine
         _count(counts[clip.kind], wrong)
         if wrong:
             print(f"  wrong: {clip.name} (action {clip.action}): {why}", flush=True)
         if clip.kind in USED_BEFORE:
-            known = used.knows(clip, Fingerprint.of(seen))
+            known = used.knows(clip, MotionSignature.from_observations(seen))
             wrong = wrong or known if clip.genuine else wrong and not known
             _count(counts[USED_BEFORE[clip.kind]], wrong)
             if known is clip.genuine:
@@ -70,27 +70,27 @@ class Used:
     it that show other moments."""
 
     material: Material
-    models: Models
+    models: LivenessModels
     limits: ClipLimits
-    genuine: list[tuple[tuple[int, int], Fingerprint]] = field(default_factory=list)
-    originals: dict[tuple[int, int], Fingerprint] = field(default_factory=dict)
+    genuine: list[tuple[tuple[int, int], MotionSignature]] = field(default_factory=list)
+    originals: dict[tuple[int, int], MotionSignature] = field(default_factory=dict)
 
-    def knows(self, clip: Clip, play: Fingerprint) -> bool:
+    def knows(self, clip: Clip, play: MotionSignature) -> bool:
         assert clip.span is not None
         if not clip.genuine:
-            return play.same_play(self._original(clip.span))
+            return play.matches(self._original(clip.span))
         first, last = clip.span
         others = [
             used for span, used in self.genuine if span[1] <= first or last <= span[0]
         ]
         self.genuine.append((clip.span, play))
-        return any(play.same_play(used) for used in others)
+        return any(play.matches(used) for used in others)
 
-    def _original(self, span: tuple[int, int]) -> Fingerprint:
+    def _original(self, span: tuple[int, int]) -> MotionSignature:
         if span not in self.originals:
             data = encoded(self.material.live(*span))
-            seen = list(Watcher(self.models).watch(frames(data, self.limits)))
-            self.originals[span] = Fingerprint.of(seen)
+            seen = list(FaceTracker(self.models).track(decode_frames(data, self.limits)))
+            self.originals[span] = MotionSignature.from_observations(seen)
         return self.originals[span]
 
 
@@ -104,9 +104,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _verdict(judge: Judge, clip: Clip, seen: list[Observation]) -> tuple[bool, str]:
+def _verdict(judge: DecisionPolicy, clip: Clip, seen: list[FrameObservation]) -> tuple[bool, str]:
     try:
-        verdict = judge.decide(seen, Action(clip.action))
+        verdict = judge.decide(seen, LivenessAction(clip.action))
     except FaceError as error:
         return False, error.code
     return verdict.real, " ".join(verdict.reasons)

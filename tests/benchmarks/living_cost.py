@@ -17,11 +17,11 @@ from typing import Any
 
 import cv2
 
-from pipeline.living.judging import Judge
-from pipeline.living.observing import Models, Watcher
-from pipeline.living.verdict import Action
+from pipeline.living.decision import DecisionPolicy
+from pipeline.living.tracking import FaceTracker, LivenessModels
+from pipeline.living.verdict import LivenessAction
 from pipeline.media.clips import ClipLimits
-from pipeline.stages.clip import frames
+from pipeline.stages.clip import decode_frames
 from tests.clips import at_rate, encoded
 from tests.conftest import load_edge
 from tests.living_clips import Material, judge_of
@@ -50,32 +50,32 @@ class Counted:
 def main() -> None:
     cv2.setNumThreads(1)
     pack = load_edge()
-    models = Models.of(pack)
+    models = LivenessModels.from_pack(pack)
     material = Material(SHARED / "faces", SHARED / "videos")
     whole = material.live(0, 283)
     _cost(models, encoded([*whole, *whole[:17]]))
     for seconds in (10, 30):
         long = encoded((whole * 4)[: 30 * seconds])
-        list(Watcher(models).watch(frames(long, ClipLimits())))
+        list(FaceTracker(models).track(decode_frames(long, ClipLimits())))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"peak memory after a clip of {seconds} s: {peak:.0f} MB")
     _rates(models, judge_of(pack), material)
 
 
-def _cost(models: Models, clip: bytes) -> None:
+def _cost(models: LivenessModels, clip: bytes) -> None:
     """Frames a second, the watcher against the plain loop over the same calls."""
     counted = [
-        Counted(models.detector), Counted(models.meter), Counted(models.embedder),
+        Counted(models.detector), Counted(models.contour_model), Counted(models.embedder),
         Counted(models.scorer),
     ]
-    seen = list(Watcher(Models(*counted)).watch(frames(clip, ClipLimits())))
+    seen = list(FaceTracker(LivenessModels(*counted)).track(decode_frames(clip, ClipLimits())))
     ours, plain = [], []
     for _ in range(ROUNDS):
         began = time.process_time()
-        list(Watcher(models).watch(frames(clip, ClipLimits())))
+        list(FaceTracker(models).track(decode_frames(clip, ClipLimits())))
         ours.append(time.process_time() - began)
         began = time.process_time()
-        for _frame in frames(clip, ClipLimits()):
+        for _frame in decode_frames(clip, ClipLimits()):
             pass
         for one in counted:
             for name, given in one.calls:
@@ -88,7 +88,7 @@ def _cost(models: Models, clip: bytes) -> None:
     )
 
 
-def _rates(models: Models, judge: Judge, material: Material) -> None:
+def _rates(models: LivenessModels, judge: DecisionPolicy, material: Material) -> None:
     parts = {"blink": (25, 65), "mouth": (66, 112), "neither": (45, 80)}
     print("\n| analysed a second | blink seen of | mouth seen of | false |\n|---|---|---|---|")
     for rate in (5, 8, 10, 12, 15, 20, 30):
@@ -98,8 +98,8 @@ def _rates(models: Models, judge: Judge, material: Material) -> None:
             tries += 1
             for name, (first, last) in parts.items():
                 clip = encoded(at_rate(material.live(first + shift, last), 30))
-                seen = list(Watcher(models).watch(frames(clip, ClipLimits(rate=rate))))
-                found = [judge.decide(seen, action).real for action in Action]
+                seen = list(FaceTracker(models).track(decode_frames(clip, ClipLimits(rate=rate))))
+                found = [judge.decide(seen, action).real for action in LivenessAction]
                 wanted = [name == "blink", name == "mouth"]
                 right[name] += found == wanted
         print(

@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 
 from pipeline.errors import BadInput
-from pipeline.living.observing import Models, Watcher
-from pipeline.living.verdict import Action
+from pipeline.living.tracking import FaceTracker, LivenessModels
+from pipeline.living.verdict import LivenessAction
 from pipeline.media.clips import ClipLimits
 from pipeline.sandbox.sandbox import open_sandbox
-from pipeline.stages.clip import WORK, read_clip
+from pipeline.stages.clip import DECODE_FUNCTION, read_clip
 from tests.clips import encoded
 from tests.conftest import load_edge, settings_of_edge
 from tests.living_clips import Material, judge_of
@@ -33,11 +33,11 @@ def main() -> None:
     cv2.setNumThreads(1)
     settings, pack = settings_of_edge(), load_edge()
     judge = judge_of(pack)
-    models = Models.of(pack)
+    models = LivenessModels.from_pack(pack)
     play = Material(SHARED / "faces", SHARED / "videos").live(32, 48)
     clips = [encoded(play, kind=kind) for kind in ("mp4", "webm", "avi", "mov")]
     chance, ends, slowest = random.Random(5), Counter[str](), 0.0
-    sandbox = open_sandbox(settings, (WORK,))
+    sandbox = open_sandbox(settings, (DECODE_FUNCTION,))
     assert sandbox is not None
     with sandbox:
         for number in range(wanted.clips):
@@ -45,8 +45,8 @@ def main() -> None:
             began = time.monotonic()
             try:
                 frames = read_clip(data, ClipLimits(), sandbox)
-                seen = list(Watcher(models).watch(frames))
-                ends[f"real {judge.decide(seen, Action.BLINK).real}"] += 1
+                seen = list(FaceTracker(models).track(frames))
+                ends[f"real {judge.decide(seen, LivenessAction.BLINK).real}"] += 1
             except BadInput as error:
                 ends[error.code] += 1
             slowest = max(slowest, time.monotonic() - began)

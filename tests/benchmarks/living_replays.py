@@ -20,10 +20,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.living.fingerprint import Fingerprint
-from pipeline.living.observing import Models, Watcher
+from pipeline.living.motion_signature import MotionSignature
+from pipeline.living.tracking import FaceTracker, LivenessModels
 from pipeline.media.clips import ClipLimits
-from pipeline.stages.clip import frames
+from pipeline.stages.clip import decode_frames
 from tests.clips import at_rate, encoded
 from tests.conftest import load_edge
 from tests.living_clips import Material, Play, filmed, lit, noisy
@@ -68,7 +68,7 @@ class Shown:
 
     span: tuple[int, int]
     change: str
-    play: Fingerprint
+    play: MotionSignature
 
 
 def main() -> None:
@@ -81,10 +81,10 @@ def main() -> None:
     print("| copy | clips | likeness: least, tenth, median | known |\n|---|---|---|---|")
     copies: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for one in shown:
-        if one.change != "as it is" and len(one.play.path):
+        if one.change != "as it is" and len(one.play.motion):
             original = originals[one.span]
             copies[one.change].append(
-                (original.likeness(one.play), original.same_play(one.play))
+                (original.similarity(one.play), original.matches(one.play))
             )
     for change, found in copies.items():
         values = np.array([value for value, _ in found])
@@ -99,13 +99,13 @@ def _others(shown: list[Shown]) -> None:
     found: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for one, other in combinations(shown, 2):
         if one.span[1] <= other.span[0] or other.span[1] <= one.span[0]:
-            short = min(len(one.play.path), len(other.play.path))
+            short = min(len(one.play.motion), len(other.play.motion))
             length = "below 1.3 s" if short < 20 else "1.3 s and more"
             early = max(one.span[1], other.span[1]) <= 142
             late = min(one.span[0], other.span[0]) >= 110
             part = "first half" if early else "second half" if late else "across"
             found[f"{length}, {part}"].append(
-                (one.play.likeness(other.play), one.play.same_play(other.play))
+                (one.play.similarity(other.play), one.play.matches(other.play))
             )
     print("\n| other plays | pairs | likeness: median, 99 %, most | known |\n|---|---|---|---|")
     for name, pairs in sorted(found.items()):
@@ -118,14 +118,16 @@ def _others(shown: list[Shown]) -> None:
 
 def _shown(every: int) -> Iterator[Shown]:
     pack = load_edge()
-    models = Models(pack.detector(), pack.meter(), pack.embedder(), None)
+    models = LivenessModels(pack.detector(), pack.contour_model(), pack.embedder(), None)
     material = Material(SHARED / "faces", SHARED / "videos")
     for span in (*BLINKS, *OPENINGS, *LONG):
         for number, (change, make) in enumerate(CHANGES.items()):
             if number and number % every:
                 continue
-            seen = Watcher(models).watch(frames(make(material.live(*span)), ClipLimits()))
-            yield Shown(span, change, Fingerprint.of(list(seen)))
+            seen = FaceTracker(models).track(
+                decode_frames(make(material.live(*span)), ClipLimits())
+            )
+            yield Shown(span, change, MotionSignature.from_observations(list(seen)))
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.living.events import blinks
-from pipeline.living.observing import Models, Watcher
-from pipeline.living.series import Series
+from pipeline.living.series import ClipSeries
+from pipeline.living.tracking import FaceTracker, LivenessModels
 from pipeline.media.clips import ClipLimits
-from pipeline.stages.clip import frames
+from pipeline.stages.clip import decode_frames
 from tests.clips import pictures_of
 from tests.conftest import load_edge
 from tests.living_clips import Material, Play, filmed, noisy
@@ -102,22 +102,22 @@ def _skew_of(shut: Floats, peak: int, pace: float | Floats) -> float:
 
 def on_the_video(material: Material) -> None:
     pack = load_edge()
-    models = Models(pack.detector(), pack.meter(), pack.embedder(), None)
+    models = LivenessModels(pack.detector(), pack.contour_model(), pack.embedder(), None)
     for back in (False, True):
         found = []
         for number in range(CLIPS):
             chance = np.random.default_rng((77, number))
             play = material.live(int(chance.integers(18, 30)), int(chance.integers(52, 66)))
             clip = filmed(play[::-1] if back else play, chance)
-            seen = list(Watcher(models).watch(frames(clip, ClipLimits(rate=100))))
-            series = Series.of(seen)
+            seen = list(FaceTracker(models).track(decode_frames(clip, ClipLimits(rate=100))))
+            series = ClipSeries.from_observations(seen)
             found += [
                 _skew_of(
                     1 - series.openness[event.start : event.end + 1],
                     event.peak - event.start,
                     np.diff(series.times[event.start : event.end + 1]),
                 )
-                for event in blinks(series) if event.true
+                for event in blinks(series) if event.genuine
             ]
         print("backwards" if back else "forwards", len(found), np.round(sorted(found), 2))
 

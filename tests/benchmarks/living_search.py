@@ -18,8 +18,8 @@ import numpy as np
 
 from pipeline.database.engine import open_engine
 from pipeline.database.schema import METADATA, faces, tenants, used_clips
-from pipeline.gallery.clips import UsedClips
-from pipeline.living.fingerprint import COLUMNS, Fingerprint
+from pipeline.gallery.used_clips import UsedClips
+from pipeline.living.motion_signature import COLUMNS, MotionSignature
 
 SECONDS = (2, 6)
 
@@ -51,15 +51,15 @@ def _searched(folder: Path, count: int) -> tuple[float, int]:
         )
     looked_for = _made_up(chance)
     began = time.process_time()
-    for _, way in UsedClips(engine).ways(1, 1, days=1):
-        assert not looked_for.same_play(Fingerprint.from_bytes(way))
+    for _, way in UsedClips(engine).motion_signatures(1, 1, days=1):
+        assert not looked_for.matches(MotionSignature.from_bytes(way))
     return time.process_time() - began, sum(map(len, ways))
 
 
-def _made_up(chance: np.random.Generator) -> Fingerprint:
+def _made_up(chance: np.random.Generator) -> MotionSignature:
     rows = round(15 * chance.uniform(*SECONDS))
     path = np.cumsum(chance.normal(0, 0.15, (rows, COLUMNS)), axis=0)
-    return Fingerprint(path - path.mean(axis=0))
+    return MotionSignature(path - path.mean(axis=0))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import cv2
 
-from pipeline.living.observing import Models, Watcher
-from pipeline.living.verdict import Action
+from pipeline.living.tracking import FaceTracker, LivenessModels
+from pipeline.living.verdict import LivenessAction
 from pipeline.media.clips import ClipLimits
-from pipeline.stages.clip import frames
+from pipeline.stages.clip import decode_frames
 from tests.conftest import load_edge
 from tests.living_clips import Material, judge_of
 from tests.living_variants import PARTS, VARIANTS
@@ -27,15 +27,15 @@ def main() -> int:
     cv2.setNumThreads(1)
     pack = load_edge()
     judge = judge_of(pack)
-    models = Models.of(pack)
+    models = LivenessModels.from_pack(pack)
     material, wrong = Material(SHARED / "faces", SHARED / "videos"), 0
     print("| variant | " + " | ".join(PARTS) + " |\n|" + "---|" * (len(PARTS) + 1))
     for variant, change in VARIANTS.items():
         cells = []
         for span, truth in PARTS.values():
             clip = change(material.live(*span))
-            seen = list(Watcher(models).watch(frames(clip, ClipLimits())))
-            found = {action: judge.decide(seen, action).real for action in Action}
+            seen = list(FaceTracker(models).track(decode_frames(clip, ClipLimits())))
+            found = {action: judge.decide(seen, action).real for action in LivenessAction}
             wrong += found != truth
             cells.append("right" if found == truth else f"wrong: {found}")
         print(f"| {variant} | " + " | ".join(cells) + " |", flush=True)

@@ -25,11 +25,11 @@ from pathlib import Path
 import psutil
 import requests
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import Sandbox, open_sandbox
-from pipeline.stages.decode import WORK, decode
+from pipeline.stages.decode import DECODE_FUNCTION, decode
 from tests.conftest import models_directory
 from tests.face2_client import Face2Client, base64_of
 from tests.mutations import damaged_files
@@ -63,7 +63,7 @@ def straight(count: int) -> Findings:
     """Files through ``decode`` with a sandbox, as the stage calls it."""
     settings = Settings()
     limits = PictureLimits.from_settings(settings)
-    sandbox = open_sandbox(settings, [WORK])
+    sandbox = open_sandbox(settings, [DECODE_FUNCTION])
     assert sandbox is not None
     findings = Findings()
     start = time.monotonic()

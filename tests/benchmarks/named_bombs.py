@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import Sandbox, open_sandbox
-from pipeline.stages.decode import WORK, decode
+from pipeline.stages.decode import DECODE_FUNCTION, decode
 from tests.unit.bombs import DEFUSED, HOLLOW, REFUSED
 
 TRIES = 3
@@ -57,7 +57,7 @@ def measure(bombs: Mapping[str, Callable[[], bytes]], sandbox: Sandbox) -> None:
 
 
 def main() -> None:
-    sandbox = open_sandbox(Settings(), [WORK])
+    sandbox = open_sandbox(Settings(), [DECODE_FUNCTION])
     assert sandbox is not None
     print("| bomb | bytes | outcome | ms | MB of this process |")
     print("|---|---|---|---|---|")

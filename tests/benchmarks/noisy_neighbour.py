@@ -23,7 +23,7 @@ import threading
 import time
 from pathlib import Path
 
-from pipeline.metering.limits import WHOLE, Limit
+from pipeline.metering.limits import ALL_OPERATIONS, Limit
 from tests.benchmarks.baselines import photos
 from tests.dialect_callers import LETTERS, Caller
 from tests.face2_client import Credentials, Face2Client, base64_of
@@ -36,7 +36,7 @@ WARM_CALLS = 20
 
 
 def hammer(url: str, credentials: Credentials, photo: Path, rate: float) -> None:
-    """Send ``rate`` requests a second until stdin ends; print how they were answered."""
+    """Send ``rate_bucket`` requests a second until stdin ends; print how they were answered."""
     picture, stop = photo.read_bytes(), threading.Event()
     answers: collections.Counter[str] = collections.Counter()
 
@@ -97,7 +97,7 @@ def compare(path: Path, rounds: int, count: int, rate: float, pace_s: float) -> 
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
         stack.start()
         neighbour = stack.add_tenant("neighbour")
-        limits = {WHOLE: Limit(per_second=rate, burst=1)}
+        limits = {ALL_OPERATIONS: Limit(per_second=rate, burst=1)}
         stack.tenants.set_limits(neighbour.tenant_id, limits)
         client = stack.client()
         calls(client, base64_of(path), WARM_CALLS, 0.0)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from tests.benchmarks.baselines import photos
 from tests.cluster import Cluster, Process, open_cluster
 from tests.servers import RedisServer

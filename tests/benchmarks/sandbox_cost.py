@@ -21,10 +21,10 @@ from pathlib import Path
 import cv2
 import psutil
 
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.stages.align import align_faces
-from pipeline.stages.decode import WORK, decode
+from pipeline.stages.decode import DECODE_FUNCTION, decode
 from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
 from pipeline.types import Picture
@@ -98,7 +98,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     settings, pack = settings_of_edge(), load_edge()
     limits = PictureLimits.from_settings(settings)
-    sandbox = open_sandbox(settings, [WORK])
+    sandbox = open_sandbox(settings, [DECODE_FUNCTION])
     assert sandbox is not None
 
     def whole(picture: Picture) -> object:

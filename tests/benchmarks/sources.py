@@ -23,11 +23,11 @@ import psutil
 
 from pipeline.errors import InvalidParameter
 from pipeline.sources.archives import ArchiveOptions
-from pipeline.sources.base import Source
+from pipeline.sources.base import PictureSource
+from pipeline.sources.dry_run import DryRunTotals, dry_run
 from pipeline.sources.folder import FolderSource
-from pipeline.sources.survey import Tally, survey
-from pipeline.sources.tarballs import TarSource
-from pipeline.sources.zips import ZipSource
+from pipeline.sources.tar import TarSource
+from pipeline.sources.zip import ZipSource
 from tests.unit.sources.makers import LIMITS, member, outcomes, picture, tar, zipped
 from tests.unit.sources.test_damage import MAKERS, damaged
 
@@ -36,7 +36,7 @@ PICTURES = 60_000  # different ones; the rest comes twice
 PEOPLE = 977
 
 
-def made(kind: str, folder: Path, items: int) -> Source:
+def made(kind: str, folder: Path, items: int) -> PictureSource:
     """A source of ``items`` pictures of 16 x 16 pixels."""
     names = ((f"p{number % PEOPLE}/{number}.png", picture(number % PICTURES))
              for number in range(items))
@@ -56,9 +56,9 @@ def measure(kind: str, items: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = made(kind, Path(folder), items)
         picture.cache_clear()
-        tally, process = Tally(), psutil.Process()
+        tally, process = DryRunTotals(), psutil.Process()
         began, worked = time.monotonic(), time.process_time()
-        for finding in survey(source, LIMITS):
+        for finding in dry_run(source, LIMITS):
             tally.add(finding)
             if tally.items in shown:
                 print(
@@ -66,7 +66,7 @@ def measure(kind: str, items: int) -> None:
                     f"{time.process_time() - worked:.1f} s of processor time, "
                     f"{process.memory_info().rss / 1e6:.0f} MB",
                 )
-        print(f"{kind}: {dict(tally.verdicts)}")
+        print(f"{kind}: {dict(tally.outcomes)}")
 
 
 def damage(rounds: int) -> None:

@@ -24,16 +24,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline import keys
-from pipeline.batches.model import Options
+from pipeline import storage_keys
+from pipeline.batches.model import BatchOptions
 from pipeline.batches.store import BatchStore
-from pipeline.batches.submitting import Pace, Submitter
-from pipeline.config import Settings
+from pipeline.batches.submit import SubmitLimits, Submitter
+from pipeline.config.settings import Settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine
 from pipeline.media.base import MediaStore
-from pipeline.media.header import PictureLimits
 from pipeline.media.open import open_media
+from pipeline.media.pictures import PictureLimits
 from pipeline.sources.folder import FolderSource
 from tests.job_factory import add_tenant
 from tests.servers import MinioServer, PostgresServer
@@ -90,9 +90,13 @@ def submit(settings: Settings, side: int, quality: int, count: int) -> None:
     batches, media = BatchStore(engine), open_media(settings)
     with tempfile.TemporaryDirectory() as name:
         size = pictures(Path(name), side, quality, count)
-        batch, _ = batches.open(tenant, "f" * 64, name, Options())
+        batch, _ = batches.open(tenant, "f" * 64, name, BatchOptions())
         submitter = Submitter(
-            batches, media, PictureLimits.from_settings(settings), list, Pace(in_flight=count)
+            batches,
+            media,
+            PictureLimits.from_settings(settings),
+            list,
+            SubmitLimits(in_flight=count),
         )
         for run in ("fresh", "again"):
             timed(
@@ -108,7 +112,7 @@ def put(media: MediaStore, size: int, rounds: int = 8) -> None:
     def fresh() -> Pairs:
         datas = [os.urandom(size) for _ in range(ROUND)]
         return [
-            (keys.image_media(1, uuid.uuid4().hex, keys.plain_name(data)), data)
+            (storage_keys.image_media(1, uuid.uuid4().hex, storage_keys.plain_name(data)), data)
             for data in datas
         ]
 

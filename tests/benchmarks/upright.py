@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.sessions import registry
 from pipeline.sessions.base import Detector
 from pipeline.stages.upright import upright

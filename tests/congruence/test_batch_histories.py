@@ -16,9 +16,9 @@ from pipeline.batches.store import BatchStore
 from pipeline.database.engine import reading
 from pipeline.database.schema import discarded, faces, images
 from pipeline.errors import BatchCancelled, DatabaseUnavailable
-from pipeline.gallery.sweep import Sweep
+from pipeline.gallery.orphan_sweep import OrphanSweep
 from pipeline.gallery.trash import Trash
-from pipeline.sources.base import Reason, Refusal
+from pipeline.sources.base import RefusalReason, RefusedItem
 from tests.batch_harness import BatchHarness, Listed, picture
 from tests.databases import BACKENDS
 
@@ -63,16 +63,16 @@ class History:
 
     def _source(self) -> Listed:
         """Some items are missing today, some names come twice."""
-        entries: list[tuple[str, bytes] | Refusal] = []
+        entries: list[tuple[str, bytes] | RefusedItem] = []
         for name in self.order:
             if self.chance.random() < 0.94:
                 entries.append((name, self.content[name]))
             if self.chance.random() < 0.1:
-                entries.append(Refusal(name, Reason.DUPLICATE_NAME))
+                entries.append(RefusedItem(name, RefusalReason.DUPLICATE_NAME))
         return Listed(entries)
 
     def _read(self) -> None:
-        self.harness.read(self._source(), chunk=self.chance.choice((1, 2, 5)))
+        self.harness.read(self._source(), chunk_size=self.chance.choice((1, 2, 5)))
 
     def _stop(self) -> None:
         asked = itertools.chain([False] * self.chance.randrange(16), itertools.repeat(True))
@@ -124,7 +124,7 @@ class History:
     def _clean(self) -> None:
         gallery = self.harness.gallery
         Trash(gallery.engine, gallery.media).empty()
-        Sweep(gallery.engine, gallery.media, lambda: FAR).round(gallery.tenant)
+        OrphanSweep(gallery.engine, gallery.media, lambda: FAR).run(gallery.tenant)
 
     def _change(self) -> None:
         self.chance.shuffle(self.order)

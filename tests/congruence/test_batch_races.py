@@ -13,14 +13,14 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import select
 
+from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.model import Batch, ItemState
-from pipeline.batches.splitting import Splitter
 from pipeline.database.engine import reading
 from pipeline.database.schema import faces
 from pipeline.errors import FaceError, FaceNotFound
 from pipeline.execution import bulk
-from pipeline.execution.bulk import conclude_bulk, look_at_chunk
-from pipeline.execution.carry import Carry
+from pipeline.execution.bulk import finish_bulk, inspect_chunk
+from pipeline.execution.context import JobContext
 from pipeline.jobs.model import JobState
 from tests.congruence.test_bulk_chunks import PLAN, Harness, look
 from tests.gallery_factory import TenantGallery
@@ -33,7 +33,7 @@ WITHIN_S = 60.0
 
 @pytest.fixture
 def harness(gallery: TenantGallery, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Harness:
-    monkeypatch.setattr(bulk, "look", look)
+    monkeypatch.setattr(bulk, "analyse_pictures", look)
     return Harness(gallery, queue)
 
 
@@ -43,7 +43,7 @@ class Fray:
     def __init__(self, harness: Harness, batches: list[Batch]) -> None:
         self.harness = harness
         self.batches = batches
-        self.splitter = Splitter(harness.gallery.engine, harness.queue.clock, ATTEMPTS)
+        self.splitter = ChunkBisector(harness.gallery.engine, harness.queue.clock, ATTEMPTS)
         self.until = time.monotonic() + WITHIN_S
 
     def fight(self, *turns: Callable[[random.Random], None]) -> None:
@@ -75,8 +75,8 @@ class Fray:
         if chance.random() < 0.15:
             queue.fail(claim, FaceError(), [])
             return
-        carry = look_at_chunk(PLAN, claim.job, Carry(), self.harness.tools)
-        ended = conclude_bulk(claim.job, carry, self.harness.tools)
+        carry = inspect_chunk(PLAN, claim.job, JobContext(), self.harness.tools)
+        ended = finish_bulk(claim.job, carry, self.harness.tools)
         queue.finish(claim, ended.result, [], ended.effect)
 
     def split(self, chance: random.Random) -> None:

@@ -9,16 +9,16 @@ import pytest
 from sqlalchemy import Engine, delete, select, text
 
 from pipeline.batches.model import (
-    GONE,
+    NOT_IN_SOURCE,
     SAME_PICTURE,
     Batch,
+    BatchOptions,
     BatchState,
+    ItemOutcome,
     ItemState,
     NewItem,
-    Options,
-    Outcome,
 )
-from pipeline.batches.settling import lock_items, settle_items
+from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches, tenants
 from pipeline.errors import (
@@ -29,7 +29,7 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.sweep import GRACE_S, Sweep
+from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.jobs.model import JobState
 from pipeline.sources.base import About
 from tests.batch_harness import BatchHarness, Listed, picture, words
@@ -41,10 +41,10 @@ def item(number: int, state: ItemState = ItemState.WAITING, **values: Any) -> Ne
     return NewItem(number, f"{number}.jpg", About(name="Ada"), state, **values)
 
 
-def settle(harness: BatchHarness, batch: Batch, *outcomes: Outcome) -> list[int]:
+def settle(harness: BatchHarness, batch: Batch, *outcomes: ItemOutcome) -> list[int]:
     with writing(harness.gallery.engine) as connection:
         locked = lock_items(connection, batch.id, [each.number for each in outcomes])
-        return settle_items(connection, locked, outcomes, harness.queue.clock())
+        return record_outcomes(connection, locked, outcomes, harness.queue.clock())
 
 
 def test_the_same_command_finds_its_batch(harness: BatchHarness, engine: Engine) -> None:
@@ -52,71 +52,76 @@ def test_the_same_command_finds_its_batch(harness: BatchHarness, engine: Engine)
     assert harness.batch() == batch
     assert harness.batch("other") != batch
     assert harness.batch(gate=True).id != batch.id
-    assert harness.see(harness.batch(gate=True)).options == Options(gate=True)
-    assert harness.store.listed(harness.gallery.tenant, limit=2).total == 3
+    assert harness.see(harness.batch(gate=True)).options == BatchOptions(gate=True)
+    assert harness.store.page(harness.gallery.tenant, limit=2).total == 3
     other = add_tenant(engine, "other")
-    assert harness.store.listed(other).batches == ()
+    assert harness.store.page(other).batches == ()
     with pytest.raises(BatchNotFound):
         harness.store.get(other, batch.id)
     with pytest.raises(TenantNotFound):
-        harness.store.open(other + 1, "f" * 64, "x", Options())
+        harness.store.open(other + 1, "f" * 64, "x", BatchOptions())
 
 
 def test_one_submitter_at_a_time(harness: BatchHarness, clock: Clock) -> None:
     batch, store = harness.batch(), harness.store
-    store.take_over(batch.id, "one", LEASE_S)
+    store.acquire(batch.id, "one", LEASE_S)
     with pytest.raises(BatchBusy):
-        store.take_over(batch.id, "two", LEASE_S)
+        store.acquire(batch.id, "two", LEASE_S)
     clock.forward(LEASE_S - 1)
     assert store.renew(batch.id, "one", LEASE_S, 0.5).position == 0.5
     clock.forward(LEASE_S - 1)
     with pytest.raises(BatchBusy):
-        store.take_over(batch.id, "two", LEASE_S)
+        store.acquire(batch.id, "two", LEASE_S)
     clock.forward(2)
-    store.take_over(batch.id, "two", LEASE_S)
+    store.acquire(batch.id, "two", LEASE_S)
     for late in (
         lambda: store.renew(batch.id, "one", LEASE_S),
-        lambda: store.add(batch, "one", [item(1)], chunk=8),
-        lambda: store.exhaust(batch.id, "one"),
+        lambda: store.add(batch, "one", [item(1)], chunk_size=8),
+        lambda: store.finish_reading(batch.id, "one"),
     ):
         with pytest.raises(BatchBusy):
             late()
-    store.let_go(batch.id, "one")
+    store.release(batch.id, "one")
     with pytest.raises(BatchBusy):
-        store.take_over(batch.id, "one", LEASE_S)
+        store.acquire(batch.id, "one", LEASE_S)
     assert harness.items(batch) == []
-    store.let_go(batch.id, "two")
-    store.take_over(batch.id, "one", LEASE_S)
+    store.release(batch.id, "two")
+    store.acquire(batch.id, "one", LEASE_S)
 
 
 def test_numbers_follow_each_other(harness: BatchHarness) -> None:
-    batch = harness.store.take_over(harness.batch().id, "one", LEASE_S)
-    harness.store.add(batch, "one", [item(1)], chunk=8)
+    batch = harness.store.acquire(harness.batch().id, "one", LEASE_S)
+    harness.store.add(batch, "one", [item(1)], chunk_size=8)
     for number in (1, 3):
         with pytest.raises(BatchBusy):
-            harness.store.add(batch, "one", [item(number)], chunk=8)
+            harness.store.add(batch, "one", [item(number)], chunk_size=8)
     harness.check(batch)
-    assert harness.store.in_flight(batch.id) == 1
+    assert harness.store.jobs_in_flight(batch.id) == 1
 
 
 def test_items_end_once(harness: BatchHarness) -> None:
-    batch = harness.store.take_over(harness.batch().id, "one", LEASE_S)
-    added = harness.store.add(batch, "one", [item(number) for number in range(1, 6)], chunk=2)
+    batch = harness.store.acquire(harness.batch().id, "one", LEASE_S)
+    added = harness.store.add(batch, "one", [item(number) for number in range(1, 6)], chunk_size=2)
     assert [job.params["items"] for job in added.jobs] == [[1, 2], [3, 4], [5]]
-    assert harness.store.exhaust(batch.id, "one", 5).state is BatchState.WORKING
+    assert harness.store.finish_reading(batch.id, "one", 5).state is BatchState.WORKING
     done = [
-        Outcome(1, ItemState.ENROLLED, image_ref=7, face_id=8, faces=1),
-        Outcome(2, ItemState.REJECTED, "no_face", "No face.", judged="pack"),
+        ItemOutcome(1, ItemState.ENROLLED, image_ref=7, face_id=8, faces=1),
+        ItemOutcome(2, ItemState.REJECTED, "no_face", "No face.", criteria="pack"),
     ]
     assert settle(harness, batch, *done) == [1, 2]
-    assert settle(harness, batch, *done, Outcome(3, ItemState.DUPLICATE, image_ref=7)) == [3]
+    assert settle(harness, batch, *done, ItemOutcome(3, ItemState.DUPLICATE, image_ref=7)) == [3]
     assert harness.see(batch).state is BatchState.WORKING
-    assert settle(harness, batch, Outcome(4, ItemState.REJECTED), Outcome(99, ItemState.REJECTED),
-                  Outcome(5, ItemState.REJECTED)) == [4, 5]
+    assert settle(
+        harness,
+        batch,
+        ItemOutcome(4, ItemState.REJECTED),
+        ItemOutcome(99, ItemState.REJECTED),
+        ItemOutcome(5, ItemState.REJECTED),
+    ) == [4, 5]
     harness.check(batch)
     seen = harness.see(batch)
     assert (seen.state, seen.finished_at) == (BatchState.DONE, harness.queue.clock())
-    assert harness.store.reasons(batch.id)[ItemState.REJECTED, "no_face"] == 1
+    assert harness.store.reason_counts(batch.id)[ItemState.REJECTED, "no_face"] == 1
     assert [each.number for each in harness.store.items(batch.id, state=ItemState.REJECTED,
                                                     after=2)] == [4, 5]
     assert [each.number for each in harness.store.items(batch.id, reason="no_face")] == [2]
@@ -132,7 +137,7 @@ def test_cancelling(harness: BatchHarness) -> None:
         "a": "enrolled", "b": "enrolled", "c": "cancelled", "d": "cancelled"
     }
     assert harness.queue.see(running.job).state is JobState.CANCELLED
-    assert settle(harness, batch, Outcome(3, ItemState.ENROLLED)) == []
+    assert settle(harness, batch, ItemOutcome(3, ItemState.ENROLLED)) == []
     assert len(harness.gallery.waiting()) == 2  # their objects
     with pytest.raises(BatchCancelled):
         harness.read(Listed(words("a", "b", "c", "d")))
@@ -169,7 +174,7 @@ def test_once_more_what_was_rejected(harness: BatchHarness) -> None:
     assert harness.states(batch) == {
         "a": "rejected", "b": "enrolled", "c": "enrolled", "d": "enrolled", "e": "enrolled"
     }
-    assert harness.items(batch)[0].reason == GONE
+    assert harness.items(batch)[0].reason == NOT_IN_SOURCE
     assert harness.see(batch).state is BatchState.DONE
 
 
@@ -177,7 +182,7 @@ def test_copies_of_what_is_read_once_more(harness: BatchHarness) -> None:
     """One of them is enrolled, whichever is left and comes first, and however often; one
     with other bytes by now is a picture of its own."""
     same, names = picture("same"), ("first", "second", "third")
-    batch = harness.read(Listed([(name, same) for name in names]), chunk=1)
+    batch = harness.read(Listed([(name, same) for name in names]), chunk_size=1)
     harness.work(unfit=["first"])
     assert harness.store.retry(None, batch.id) == 1
     harness.read(Listed([(name, same) for name in reversed(names)]))
@@ -225,7 +230,7 @@ def test_copies_go_with_the_picture(harness: BatchHarness, engine: Engine) -> No
     """Also when the copy was met before its picture was enrolled, and with a gallery that
     is cleared."""
     data = picture("Lovelace")
-    batch = harness.read(Listed([("Ada 1", data), ("Ada 2", data), ("Ada 3", data)]), chunk=1)
+    batch = harness.read(Listed([("Ada 1", data), ("Ada 2", data), ("Ada 3", data)]), chunk_size=1)
     harness.work()
     assert harness.states(batch) == {
         "Ada 1": "enrolled", "Ada 2": "duplicate", "Ada 3": "duplicate"
@@ -265,7 +270,7 @@ def test_forgetting(harness: BatchHarness, clock: Clock) -> None:
     assert harness.store.expire(100) == 0
     clock.forward(1)
     assert harness.store.expire(100) == 1
-    assert [each.id for each in harness.store.listed().batches] == [young.id]
+    assert [each.id for each in harness.store.page().batches] == [young.id]
     assert harness.queue.see(harness.rung[0]).params["batch"] == old.id
     harness.work()
     assert harness.gallery.count() == 4  # but for the one whose batch was forgotten
@@ -285,7 +290,7 @@ def test_the_sweep_leaves_what_waits(
     harness.read(Listed(words("a", "b")))
     gallery.media.put(f"t{gallery.tenant}/images/nobody/{'0' * 64}", b"left over")
     clock.now = max(item.modified for item in gallery.media.walk("")) + GRACE_S + 1
-    assert Sweep(gallery.engine, gallery.media, clock).round(gallery.tenant).deleted == 1
+    assert OrphanSweep(gallery.engine, gallery.media, clock).run(gallery.tenant).deleted == 1
     harness.work()
     assert gallery.named() <= gallery.objects()
     assert gallery.named() <= gallery.objects()

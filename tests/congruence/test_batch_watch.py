@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import update
 
-from infra.cli import batch_watch
-from infra.cli.batch_watch import BatchWatch
-from infra.cli.watched import WatchedSource
-from pipeline.batches.findings import Search
+from infra.cli.batches import watch as batch_watch
+from infra.cli.batches.watch import BatchWatch
+from infra.cli.enroll.tracked_source import TrackedSource
+from pipeline.batches.duplicate_search import SearchProgress
 from pipeline.batches.model import Batch
 from pipeline.database.engine import writing
 from pipeline.database.schema import batches
@@ -28,21 +28,21 @@ class Fed:
 
 def searched(harness: BatchHarness, batch: Batch) -> None:
     seen = harness.see(batch)
-    search = Search(state="done", enrolled=seen.enrolled, duplicate=seen.duplicate)
+    search = SearchProgress(state="done", enrolled=seen.enrolled, duplicate=seen.duplicate)
     with writing(harness.gallery.engine) as connection:
-        connection.execute(update(batches).values(findings=search.asked()))
+        connection.execute(update(batches).values(findings=search.to_json()))
 
 
 def test_a_batch_that_was_done_before_is_not_over(
     harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command reads its source again, and waits for what is new in it."""
-    monkeypatch.setattr(batch_watch, "LOOK_S", 0.0)
+    monkeypatch.setattr(batch_watch, "POLL_S", 0.0)
     batch = harness.read(Listed(words("a")))
     harness.work()
     searched(harness, batch)
     feeding, source = Fed(), Listed(words("a", "b"))
-    watched = WatchedSource(source, lambda _: None)
+    watched = TrackedSource(source, lambda _: None)
     watch = BatchWatch(
         harness.gallery.engine, harness.store, harness.see(batch), cast("Any", feeding), watched
     )
@@ -53,10 +53,10 @@ def test_a_batch_that_was_done_before_is_not_over(
 
     assert not settled()
     harness.submitter().run(batch, watched)
-    monkeypatch.setattr(batch_watch, "LOOK_S", 60.0)
+    monkeypatch.setattr(batch_watch, "POLL_S", 60.0)
     feeding.done = True
     assert not settled()  # what it saw last is of before
-    monkeypatch.setattr(batch_watch, "LOOK_S", 0.0)
+    monkeypatch.setattr(batch_watch, "POLL_S", 0.0)
     assert not settled()
     harness.work()
     assert not settled()  # the search is of what there was before

@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
-from pipeline import keys
-from pipeline.batches.chunks import Chunks
-from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState, NewItem, Options
-from pipeline.batches.splitting import Splitter
+from pipeline import storage_keys
+from pipeline.batches.bisect import ChunkBisector
+from pipeline.batches.chunks import ChunkReader
+from pipeline.batches.model import Batch, BatchItem, BatchOptions, BatchState, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.bulk.engine import BulkTools, Seen, Wanted
+from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded, vectors
+from pipeline.encryption.vault import NoKeys
 from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
 from pipeline.execution import bulk
-from pipeline.execution.bulk import conclude_bulk, look_at_chunk
-from pipeline.execution.carry import Carry, Toolbox
+from pipeline.execution.bulk import finish_bulk, inspect_chunk
+from pipeline.execution.context import JobContext, Resources
 from pipeline.jobs.model import Job, JobState
 from pipeline.plans import PLANS
-from pipeline.secrets import NoKeys
 from pipeline.sources.base import About
-from pipeline.types import Box, Face, Quality
+from pipeline.types import Box, DetectedFace, Quality
 from tests.gallery_factory import MODEL, TenantGallery, vector_of
 from tests.job_factory import LEASE_S, Queue
 
@@ -37,13 +37,13 @@ QUALITY = Quality(80.0, 40.5, 120.0, 30.0, -5.0, 3.0, 1.0, 0.5)
 
 
 def look(
-    pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools
-) -> list[Seen | FaceError]:
+    pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+) -> list[AnalysedPicture | FaceError]:
     """A picture is a word and how many faces there are on it (``ann 2``)."""
     return [_seen(data.decode(), wanted) for data in pictures]
 
 
-def _seen(text: str, wanted: Wanted) -> Seen | FaceError:
+def _seen(text: str, wanted: FaceSelection) -> AnalysedPicture | FaceError:
     word, count = text.split()
     if word == "blurred" and wanted.gate:
         return BadQuality("blur")
@@ -51,9 +51,9 @@ def _seen(text: str, wanted: Wanted) -> Seen | FaceError:
         return NoFace()
     places = range(int(count) if wanted.faces == "all" else 1)
     points = np.zeros((5, 2), np.float32)
-    return Seen(
-        width=200, height=100, format="jpeg", found=int(count),
-        faces=[Face(Box(1, 2, 30, 40), 0.9, points, "arcface5") for _ in places],
+    return AnalysedPicture(
+        width=200, height=100, format="jpeg", face_count=int(count),
+        faces=[DetectedFace(Box(1, 2, 30, 40), 0.9, points, "arcface5") for _ in places],
         qualities=[QUALITY for _ in places],
         cutouts=[f"{word} {place}".encode() for place in places],
         embeddings=np.stack([vector_of(f"{word}-{place}") for place in places]),
@@ -70,33 +70,37 @@ class Harness:
         info = SimpleNamespace(
             name=MODEL.pack, recognition_model=MODEL.sha256, dimension=MODEL.dimension
         )
-        self.tools = Toolbox(
+        self.tools = Resources(
             media=gallery.media, pack=cast(Any, SimpleNamespace(info=info)),
             limits=cast(Any, None), calibration=None, quality_limits=cast(Any, None),
             gallery=gallery.faces, collections=gallery.groups, trash=cast(Any, None),
-            chunks=Chunks(gallery.engine), judged=lambda wanted: f"under {wanted.faces}",
+            chunks=ChunkReader(gallery.engine), judged=lambda wanted: f"under {wanted.faces}",
             keys=NoKeys(),
         )
 
     def feed(
-        self, *words: str, options: Options | None = None, source: str = "here", chunk: int = 100
+        self,
+        *words: str,
+        options: BatchOptions | None = None,
+        source: str = "here",
+        chunk: int = 100,
     ) -> Batch:
-        batch, _ = self.store.open(self.queue.tenant, source, source, options or Options())
-        batch = self.store.take_over(batch.id, "me", LEASE_S)
+        batch, _ = self.store.open(self.queue.tenant, source, source, options or BatchOptions())
+        batch = self.store.acquire(batch.id, "me", LEASE_S)
         items = [self._item(batch, *pair) for pair in enumerate(words, 1)]
-        self.store.add(batch, "me", items, chunk=chunk)
-        return self.store.exhaust(batch.id, "me")
+        self.store.add(batch, "me", items, chunk_size=chunk)
+        return self.store.finish_reading(batch.id, "me")
 
     def _item(self, batch: Batch, number: int, text: str) -> NewItem:
         """``text`` is a picture, or ``picture>collection``."""
         picture, _, group = text.partition(">")
         data = picture.encode()
         name = self.gallery.media.name(self.queue.tenant, data)
-        key = keys.image_media(self.queue.tenant, f"{batch.id}.{number}", name)
+        key = storage_keys.image_media(self.queue.tenant, f"{batch.id}.{number}", name)
         self.gallery.media.put(key, data)
         return NewItem(
             number, f"{number}.jpg", About(f"name {number}", group, "", f"about {number}"),
-            ItemState.WAITING, sha256=keys.media_hash(key), media_key=key, size=len(data),
+            ItemState.WAITING, sha256=storage_keys.media_hash(key), media_key=key, size=len(data),
         )
 
     def job(self) -> Job:
@@ -106,8 +110,8 @@ class Harness:
     def run(self) -> Job:
         """Carry the only waiting job out."""
         claim = self.queue.take(self.job())
-        carry = look_at_chunk(PLAN, claim.job, Carry(), self.tools)
-        ended = conclude_bulk(claim.job, carry, self.tools)
+        carry = inspect_chunk(PLAN, claim.job, JobContext(), self.tools)
+        ended = finish_bulk(claim.job, carry, self.tools)
         assert self.queue.finish(claim, ended.result, [], ended.effect)
         return self.queue.see(claim.job)
 
@@ -124,7 +128,7 @@ class Harness:
 
 @pytest.fixture
 def harness(gallery: TenantGallery, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Harness:
-    monkeypatch.setattr(bulk, "look", look)
+    monkeypatch.setattr(bulk, "analyse_pictures", look)
     return Harness(gallery, queue)
 
 
@@ -147,7 +151,7 @@ def test_pictures_are_enrolled_with_what_their_source_says(harness: Harness) -> 
 def test_every_item_has_one_end(harness: Harness) -> None:
     batch = harness.feed(
         "ann 1", "nobody 0", "ann 1", "bob 1>nowhere", "eve 1", "blurred 1",
-        options=Options(gate=True),
+        options=BatchOptions(gate=True),
     )
     lost = harness.items(batch)[4]
     harness.gallery.media.delete(lost.media_key)
@@ -180,7 +184,7 @@ def test_a_picture_that_was_enrolled_before_is_a_duplicate(harness: Harness) -> 
 
 
 def test_all_faces_of_a_picture_are_enrolled_when_asked_for(harness: Harness) -> None:
-    batch = harness.feed("crowd 3", options=Options(faces="all"))
+    batch = harness.feed("crowd 3", options=BatchOptions(faces="all"))
     harness.run()
     (item,) = harness.items(batch)
     assert (item.faces, harness.gallery.count()) == (3, 3)
@@ -190,11 +194,13 @@ def test_all_faces_of_a_picture_are_enrolled_when_asked_for(harness: Harness) ->
 def test_equal_face_pictures_are_objects_of_their_own(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def same(pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools) -> list[Seen]:
-        seen = [each for each in look(pictures, wanted, tools) if isinstance(each, Seen)]
+    def same(
+        pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+    ) -> list[AnalysedPicture]:
+        seen = [each for each in look(pictures, wanted, tools) if isinstance(each, AnalysedPicture)]
         return [replace(each, cutouts=[b"the same"]) for each in seen]
 
-    monkeypatch.setattr(bulk, "look", same)
+    monkeypatch.setattr(bulk, "analyse_pictures", same)
     harness.feed("ann 1", "bob 1")
     harness.run()
     assert harness.gallery.count() == 2
@@ -216,8 +222,8 @@ def test_a_batch_that_is_cancelled_meanwhile_is_left_as_it_is(harness: Harness) 
     """Whoever works on a chunk has lost his job."""
     batch = harness.feed("ann 1", "bob 1")
     claim = harness.queue.take(harness.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), harness.tools)
-    ended = conclude_bulk(claim.job, carry, harness.tools)
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, carry, harness.tools)
     harness.store.cancel(None, batch.id, harness.queue)
     assert not harness.queue.finish(claim, ended.result, [], ended.effect)
     assert harness.gallery.count() == 0
@@ -228,8 +234,8 @@ def test_items_that_ended_meanwhile_are_left_out(harness: Harness) -> None:
     """The batch is cancelled between its row and its jobs."""
     batch = harness.feed("ann 1", "bob 1")
     claim = harness.queue.take(harness.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), harness.tools)
-    ended = conclude_bulk(claim.job, carry, harness.tools)
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, carry, harness.tools)
     harness.store.cancel(None, batch.id, cast(Any, SimpleNamespace(cancel=lambda *_: None)))
     assert harness.queue.finish(claim, ended.result, [], ended.effect)
     assert harness.gallery.count() == 0
@@ -248,12 +254,12 @@ def test_another_pack_changes_nothing(harness: Harness) -> None:
     harness.gallery.add("eve")
     batch = harness.feed("ann 1", "nobody 0")
     claim = harness.queue.take(harness.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), harness.tools)
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
     with writing(harness.gallery.engine) as connection:
         connection.execute(update(vectors).values(pack="other"))
     with pytest.raises(PackMismatch):
-        look_at_chunk(PLAN, claim.job, Carry(), harness.tools)
-    ended = conclude_bulk(claim.job, carry, harness.tools)
+        inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, carry, harness.tools)
     with pytest.raises(PackMismatch):
         harness.queue.finish(claim, ended.result, [], ended.effect)
     assert {state for state, _ in harness.states(batch)} == {"waiting"}
@@ -270,7 +276,7 @@ def test_a_store_that_is_away_is_no_pictures_fault(
 
     monkeypatch.setattr(harness.gallery.media, "get", away)
     with pytest.raises(MediaUnavailable):
-        look_at_chunk(PLAN, harness.job(), Carry(), harness.tools)
+        inspect_chunk(PLAN, harness.job(), JobContext(), harness.tools)
 
 
 def test_pictures_are_held_a_few_at_a_time(
@@ -279,12 +285,12 @@ def test_pictures_are_held_a_few_at_a_time(
     sizes = []
 
     def counting(
-        pictures: Sequence[bytes], wanted: Wanted, tools: BulkTools
-    ) -> list[Seen | FaceError]:
+        pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+    ) -> list[AnalysedPicture | FaceError]:
         sizes.append(len(pictures))
         return look(pictures, wanted, tools)
 
-    monkeypatch.setattr(bulk, "look", counting)
+    monkeypatch.setattr(bulk, "analyse_pictures", counting)
     monkeypatch.setattr(bulk, "HELD_BYTES", 12)
     batch = harness.feed(*(f"face{number} 1" for number in range(5)))
     harness.run()
@@ -296,9 +302,9 @@ def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> No
     """What the one discards must not be the other's."""
     harness.feed("ann 1")
     claim = harness.queue.take(harness.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), harness.tools)
-    first = conclude_bulk(claim.job, carry, harness.tools).stored
-    second = conclude_bulk(replace(claim.job, fence=2), carry, harness.tools).stored
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    first = finish_bulk(claim.job, carry, harness.tools).stored
+    second = finish_bulk(replace(claim.job, fence=2), carry, harness.tools).stored
     assert not set(first) & set(second)
     with reading(harness.gallery.engine) as connection:
         assert not connection.execute(select(discarded.c.media_key)).all()
@@ -306,25 +312,25 @@ def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> No
 
 def test_what_a_batch_waits_for_is_told(harness: Harness) -> None:
     batch = harness.feed("ann 1")
-    assert harness.store.hindrance(batch) is None
+    assert harness.store.waiting_reason(batch) is None
     claim = harness.queue.take(harness.job())
     error = PackMismatch("The gallery was made with another pack.")
-    assert harness.queue.give_back(claim, error, stage="bulk", pause_s=0.0, retry_for_s=60.0)
-    found = harness.store.hindrance(batch)
+    assert harness.queue.retry_later(claim, error, stage="bulk", pause_s=0.0, retry_for_s=60.0)
+    found = harness.store.waiting_reason(batch)
     assert found is not None
     assert (found.code, found.message) == (error.code, error.message)
     harness.run()
-    assert harness.store.hindrance(harness.store.get(None, batch.id)) is None
+    assert harness.store.waiting_reason(harness.store.get(None, batch.id)) is None
 
 
 def test_a_picture_that_was_encrypted_meanwhile_is_read_again(harness: Harness) -> None:
     batch = harness.feed("ann 1", "nobody 0")
     claim = harness.queue.take(harness.job())
-    carry = look_at_chunk(PLAN, claim.job, Carry(), harness.tools)
-    ended = conclude_bulk(claim.job, carry, harness.tools)
+    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, carry, harness.tools)
     with writing(harness.gallery.engine) as connection:
         connection.execute(update(batch_items).values(media_key="t1/images/other"))
     assert harness.queue.finish(claim, ended.result, [], ended.effect)
     assert {state for state, _ in harness.states(batch)} == {"waiting"}
-    made = Splitter(harness.gallery.engine, harness.queue.clock, 3).round()
+    made = ChunkBisector(harness.gallery.engine, harness.queue.clock, 3).round()
     assert [job.params["items"] for job in made] == [[1], [2]]

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.bulk.engine import BulkTools, Seen, Wanted, look
-from pipeline.bulk.finding import Finder
-from pipeline.config import Settings
+from pipeline.bulk.detection import BulkDetector
+from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, analyse_pictures
+from pipeline.config.settings import Settings
 from pipeline.errors import DecoderUnavailable, FaceError
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.sessions.base import HasSteps, Pack
@@ -32,19 +32,21 @@ def files(test_data: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def tools(edge_pack: Pack, edge_settings: Settings) -> BulkTools:
+def tools(edge_pack: Pack, edge_settings: Settings) -> BulkResources:
     return bulk_tools(edge_pack, edge_settings)
 
 
 @pytest.mark.parametrize(
     "wanted",
-    [Wanted("largest", gate=True), Wanted("one"), Wanted("all")],
+    [FaceSelection("largest", gate=True), FaceSelection("one"), FaceSelection("all")],
     ids=["largest", "one", "all"],
 )
-def test_equals_single_enrolment(files: list[bytes], tools: BulkTools, wanted: Wanted) -> None:
+def test_equals_single_enrolment(
+    files: list[bytes], tools: BulkResources, wanted: FaceSelection
+) -> None:
     some = files if wanted.faces == "largest" else files[::3]
 
-    answers = look(some, wanted, tools)
+    answers = analyse_pictures(some, wanted, tools)
 
     wrong = {
         number: told
@@ -52,23 +54,23 @@ def test_equals_single_enrolment(files: list[bytes], tools: BulkTools, wanted: W
         if (told := differences(answer, alone(data, wanted, tools)))
     }
     assert wrong == {}
-    assert any(isinstance(answer, Seen) for answer in answers)
+    assert any(isinstance(answer, AnalysedPicture) for answer in answers)
 
 
-def test_counts_all_faces(files: list[bytes], tools: BulkTools) -> None:
+def test_counts_all_faces(files: list[bytes], tools: BulkResources) -> None:
     for data in files[:12]:
-        (answer,) = look([data], Wanted("all"), tools)
-        found = len(alone(data, Wanted("all"), tools).found)
-        assert (answer.found if isinstance(answer, Seen) else 0) == found
+        (answer,) = analyse_pictures([data], FaceSelection("all"), tools)
+        found = len(alone(data, FaceSelection("all"), tools).found)
+        assert (answer.face_count if isinstance(answer, AnalysedPicture) else 0) == found
 
 
 def test_dlib_goes_the_single_way(
     files: list[bytes], dlib_pack: Pack, edge_settings: Settings
 ) -> None:
     tools = bulk_tools(dlib_pack, edge_settings)
-    wanted = Wanted("largest")
+    wanted = FaceSelection("largest")
 
-    answers = look(files[:4], wanted, tools)
+    answers = analyse_pictures(files[:4], wanted, tools)
 
     assert not isinstance(dlib_pack, HasSteps)
     for data, answer in zip(files[:4], answers, strict=True):
@@ -76,12 +78,12 @@ def test_dlib_goes_the_single_way(
 
 
 def test_looks_no_further_than_it_takes(test_data: Path, edge_pack: Pack) -> None:
-    finder = Finder(edge_pack)
+    finder = BulkDetector(edge_pack)
     for path in sorted((test_data / "photos").rglob("George_W_Bush/*.jpg")):
         finder.largest_face(read(path))
 
     assert finder.pictures == 10
-    assert finder.short >= 3  # else nothing was gained
+    assert finder.early_exits >= 3  # else nothing was gained
 
 
 def test_other_sizes_are_all_looked_at(edge_pack: Pack, edge_settings: Settings) -> None:
@@ -93,15 +95,15 @@ def test_other_sizes_are_all_looked_at(edge_pack: Pack, edge_settings: Settings)
     unknown = ScrfdSteps.open(path, edge_settings, "0" * 64)
 
     assert usual is not None
-    assert usual.unbeaten is not None
+    assert usual.early_exit is not None
     assert other is not None
     assert unknown is not None
-    assert (other.unbeaten, unknown.unbeaten) == (None, None)
+    assert (other.early_exit, unknown.early_exit) == (None, None)
 
 
 @pytest.mark.parametrize("size", [128, 320, 640])
 def test_steps_are_those_of_the_whole_network(
-    files: list[bytes], edge_pack: Pack, tools: BulkTools, size: int
+    files: list[bytes], edge_pack: Pack, tools: BulkResources, size: int
 ) -> None:
     detector = edge_pack.detector()
     assert isinstance(detector, ScrfdDetector)
@@ -126,13 +128,17 @@ def test_steps_are_those_of_the_whole_network(
         assert np.allclose(found.points[mine].reshape(-1, 10), points[theirs], atol=1e-2)
 
 
-def test_answers_stand_in_order(files: list[bytes], tools: BulkTools) -> None:
+def test_answers_stand_in_order(files: list[bytes], tools: BulkResources) -> None:
     blank = cv2.imencode(".png", np.full((200, 200, 3), 90, np.uint8))[1].tobytes()
     good = next(
-        data for data in files if isinstance(look([data], Wanted(), tools)[0], Seen)
+        data
+        for data in files
+        if isinstance(analyse_pictures([data], FaceSelection(), tools)[0], AnalysedPicture)
     )
 
-    answers = look([b"", good, blank, good[:200], b"GIF89a", good], Wanted(), tools)
+    answers = analyse_pictures(
+        [b"", good, blank, good[:200], b"GIF89a", good], FaceSelection(), tools
+    )
 
     codes = [each.code if isinstance(each, FaceError) else "seen" for each in answers]
     assert codes == [
@@ -140,8 +146,8 @@ def test_answers_stand_in_order(files: list[bytes], tools: BulkTools) -> None:
     ]
 
 
-def test_nothing_is_no_picture(tools: BulkTools) -> None:
-    assert look([], Wanted(), tools) == []
+def test_nothing_is_no_picture(tools: BulkResources) -> None:
+    assert analyse_pictures([], FaceSelection(), tools) == []
 
 
 def test_nobody_is_blamed_for_a_sandbox_that_is_away(
@@ -154,4 +160,4 @@ def test_nobody_is_blamed_for_a_sandbox_that_is_away(
     tools = bulk_tools(edge_pack, edge_settings, object.__new__(Sandbox))
 
     with pytest.raises(DecoderUnavailable):
-        look(files[:1], Wanted(), tools)
+        analyse_pictures(files[:1], FaceSelection(), tools)

@@ -51,9 +51,9 @@ def costs(path: Path, count: int) -> dict[str, int]:
         store = BatchStore(engine)
         begun = total()
         names = [f"new {number}" for number in range(CHUNK)]
-        store.known_names(batch, names)
+        store.known_items(batch, names)
         store.known_pictures(batch, [f"{number:064x}" for number in range(CHUNK)], "judged")
-        store.in_flight(batch.id)
+        store.jobs_in_flight(batch.id)
         looked = total()
         bulk_store.measure(engine, path, batch, chunks=4, size=CHUNK)
         return {"look": looked - begun, "enrol": total() - looked}

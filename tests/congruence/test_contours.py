@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import TaskUnsupported
-from pipeline.sessions.abilities import ACTIVE, PASSIVE, unserved
-from pipeline.sessions.base import Pack, Task
+from pipeline.sessions.base import ModelTask, Pack
+from pipeline.sessions.capabilities import ACTIVE, PASSIVE, unserved_operations
 from pipeline.sessions.contours import POINTS_68, POINTS_106, Contours
 from pipeline.sessions.onnx_pack import OnnxPack
-from pipeline.types import Box, Face, Picture
+from pipeline.types import Box, DetectedFace, Picture
 from tests.photos import read
 
 
@@ -25,16 +25,16 @@ def pack(request: pytest.FixtureRequest) -> Pack:
     return loaded
 
 
-def largest(pack: Pack, picture: Picture) -> Face:
+def largest(pack: Pack, picture: Picture) -> DetectedFace:
     return max(pack.detector().detect(picture), key=lambda face: face.box.area)
 
 
 def contours_of(pack: Pack, picture: Picture) -> Contours:
-    return pack.meter().measure(picture, largest(pack, picture))
+    return pack.contour_model().measure(picture, largest(pack, picture))
 
 
 def test_models_are_loaded_once(pack: Pack) -> None:
-    assert pack.meter() is pack.meter()
+    assert pack.contour_model() is pack.contour_model()
 
 
 def test_open_and_closed_eyes(pack: Pack, test_data: Path) -> None:
@@ -51,7 +51,7 @@ def test_where_things_are(pack: Pack, test_data: Path) -> None:
     picture = read(test_data / "photos/obama.jpg")
     face = largest(pack, picture)
     before = picture.copy()
-    found = pack.meter().measure(picture, face)
+    found = pack.contour_model().measure(picture, face)
     np.testing.assert_array_equal(picture, before)
     left, right = found.eyes
     assert left.corners[:, 0].max() < right.corners[:, 0].min()
@@ -60,7 +60,7 @@ def test_where_things_are(pack: Pack, test_data: Path) -> None:
         assert slit.upper.shape == slit.lower.shape
         assert slit.upper[:, 1].mean() <= slit.lower[:, 1].mean()
     assert found.mouth.corners[:, 1].mean() > left.corners[:, 1].mean() + 0.2 * face.box.height
-    assert found.firm.shape[1] == 2
+    assert found.rigid.shape[1] == 2
     assert found.presence > 0.5
 
 
@@ -86,9 +86,9 @@ def test_a_mirrored_face(edge_pack: Pack, test_data: Path) -> None:
 
 def test_a_slit_keeps_its_ratio_when_moved(edge_pack: Pack, test_data: Path) -> None:
     slit = contours_of(edge_pack, read(test_data / "photos/obama.jpg")).mouth
-    turned = slit.moved(np.array([[0.0, -2.0, 5.0], [2.0, 0.0, 9.0]]))
+    turned = slit.transformed(np.array([[0.0, -2.0, 5.0], [2.0, 0.0, 9.0]]))
     assert turned.ratio == pytest.approx(slit.ratio)
-    flat = slit.moved(np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.0]]))
+    flat = slit.transformed(np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.0]]))
     assert flat.ratio < 0.7 * slit.ratio + 0.01
 
 
@@ -113,31 +113,35 @@ def test_boxes_anywhere(edge_pack: Pack, box: Box) -> None:
     picture = np.full((480, 640, 3), 90, np.uint8)
     assert 0.0 <= edge_pack.spoof_scorer().score(picture, box) <= 1.0
     landmarks = np.full((5, 2), 7, np.float32)
-    found = edge_pack.meter().measure(picture, Face(box, 1.0, landmarks, "arcface5"))
-    assert np.isfinite(found.firm).all()
+    found = edge_pack.contour_model().measure(
+        picture, DetectedFace(box, 1.0, landmarks, "arcface5")
+    )
+    assert np.isfinite(found.rigid).all()
     assert 0.0 <= found.presence <= 1.0
 
 
 def test_nothing_is_no_face(edge_pack: Pack) -> None:
     picture = np.full((480, 640, 3), 90, np.uint8)
     points = np.array([[40, 40], [80, 40], [60, 60], [45, 80], [75, 80]], np.float32)
-    face = Face(Box(20, 20, 100, 110), 1.0, points, "arcface5")
-    assert edge_pack.meter().measure(picture, face).presence < 0.5
+    face = DetectedFace(Box(20, 20, 100, 110), 1.0, points, "arcface5")
+    assert edge_pack.contour_model().measure(picture, face).presence < 0.5
 
 
 def test_what_a_pack_cannot_serve(edge_pack: Pack, dlib_pack: Pack) -> None:
-    assert unserved(edge_pack.info) == ()
-    assert PASSIVE in unserved(dlib_pack.info)
-    assert ACTIVE not in unserved(dlib_pack.info)
+    assert unserved_operations(edge_pack.info) == ()
+    assert PASSIVE in unserved_operations(dlib_pack.info)
+    assert ACTIVE not in unserved_operations(dlib_pack.info)
     with pytest.raises(TaskUnsupported, match="passive liveness"):
         dlib_pack.spoof_scorer()
     bare = tuple(
-        file for file in edge_pack.info.files if file.task in (Task.DETECTION, Task.RECOGNITION)
+        file
+        for file in edge_pack.info.files
+        if file.task in (ModelTask.DETECTION, ModelTask.RECOGNITION)
     )
     poor = OnnxPack(replace(edge_pack.info, files=bare), Settings())
-    assert unserved(poor.info)[:2] == (ACTIVE, PASSIVE)
+    assert unserved_operations(poor.info)[:2] == (ACTIVE, PASSIVE)
     with pytest.raises(TaskUnsupported, match="active liveness"):
-        poor.meter()
+        poor.contour_model()
 
 
 @pytest.mark.parametrize(("scheme", "count"), [(POINTS_68, 68), (POINTS_106, 106)])
@@ -148,4 +152,4 @@ def test_schemes_name_points_that_exist(scheme: object, count: int) -> None:
     slits = (*chosen.eyes, chosen.mouth)
     named = [point for slit in slits for point in (*slit.corners, *slit.upper, *slit.lower)]
     assert len(named) == len(set(named))
-    assert max(*named, *chosen.firm) < count
+    assert max(*named, *chosen.rigid) < count

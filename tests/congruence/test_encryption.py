@@ -12,34 +12,34 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
-from pipeline import keys
-from pipeline.conversion import Conversion, Converted
-from pipeline.database.engine import forget_deleted, open_engine, reading, writing
+from pipeline import storage_keys
+from pipeline.accounts.tenants import TenantStore, readable_tenant_ids, tenant_ids
+from pipeline.database.engine import open_engine, purge_deleted_data, reading, writing
 from pipeline.database.schema import data_keys, images, jobs, vectors
-from pipeline.errors import MediaCorrupt, SealBroken, TenantNotFound
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.datakeys import (
+from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
+from pipeline.encryption.data_keys import (
     KeyState,
     TenantKeys,
-    begin_conversion,
+    begin_encrypting,
     destroy_key,
-    end_conversion,
-    states,
+    finish_encrypting,
+    key_states,
 )
-from pipeline.gallery.enrol import enrol
+from pipeline.encryption.keyring import KEY_BYTES
+from pipeline.encryption.vault import DataKey, Vault
+from pipeline.errors import DecryptionFailed, MediaCorrupt, TenantNotFound
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.records import Enrolment, NewFace, NewImage
-from pipeline.gallery.tenants import TenantStore, readable_ids, tenant_ids
-from pipeline.index.choice import Choice
+from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
+from pipeline.gallery.replace_face import enrol
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.snapshots import newest
-from pipeline.index.view import TenantView
+from pipeline.index.snapshots import load_newest
+from pipeline.index.tenant_view import TenantView
 from pipeline.jobs.store import JobStore
-from pipeline.keyring import KEY_BYTES
 from pipeline.media.directory import DirectoryStore
-from pipeline.media.sealed import SealedStore
-from pipeline.secrets import DataKey, Vault
+from pipeline.media.encrypted import EncryptedStore
 from pipeline.types import Box, Embedding
 from tests.gallery_factory import MODEL, vector_of
 from tests.job_factory import LEASE_S, Clock, new_job
@@ -64,13 +64,13 @@ class Harness:
     def reopen(self) -> None:
         """As a process that was started now."""
         self.keys = TenantKeys(self.engine, lambda: self.vault)
-        self.media = SealedStore(DirectoryStore(self.folder), self.keys)
+        self.media = EncryptedStore(DirectoryStore(self.folder), self.keys)
         self.log = ChangeLog(self.engine, self.keys)
         self.faces = FaceStore(self.engine, self.media, self.clock, self.keys)
         self.jobs = JobStore(self.engine, self.clock, self.keys)
 
     def key(self, tenant: int) -> DataKey:
-        found = self.keys.of(tenant)
+        found = self.keys.data_key(tenant)
         assert found is not None
         return found
 
@@ -78,12 +78,12 @@ class Harness:
         """A face's id."""
         owner = os.urandom(8).hex()
         name = self.media.name(tenant, picture)
-        media_key = keys.image_media(tenant, owner, name)
-        face_key = keys.face_media(tenant, owner, 0, self.media.name(tenant, CUTOUT))
+        media_key = storage_keys.image_media(tenant, owner, name)
+        face_key = storage_keys.face_media(tenant, owner, 0, self.media.name(tenant, CUTOUT))
         self.media.put(media_key, picture)
         self.media.put(face_key, CUTOUT)
         image = NewImage(
-            image_id=hashlib.md5(picture).hexdigest(), sha256=keys.media_hash(media_key),
+            image_id=hashlib.md5(picture).hexdigest(), sha256=storage_keys.media_hash(media_key),
             media_key=media_key, size=len(picture), width=2, height=2, format="JPEG",
         )
         face = NewFace(
@@ -92,8 +92,8 @@ class Harness:
         )
         with writing(self.engine) as connection:
             made = enrol(
-                connection, tenant, Enrolment(image, (face,), MODEL), self.clock(),
-                self.keys.of(tenant),
+                connection, tenant, EnrolmentRequest(image, (face,), MODEL), self.clock(),
+                self.keys.data_key(tenant),
             )
         return made.faces[0].id
 
@@ -156,7 +156,7 @@ def test_nothing_of_an_encrypted_tenant_can_be_read(harness: Harness, tenant: in
     found = harness.jobs.find(job)
     assert found is not None
     assert found.result == {"pack": "edge", "embedding": [0.123456789, 0.5]}
-    loaded = newest(harness.log, harness.media, tenant, MODEL, Choice())
+    loaded = load_newest(harness.log, harness.media, tenant, MODEL, EngineChoice())
     assert loaded is not None
     assert loaded[0].search(vector[None, :], 1, None)[0][0].label == entry.label
 
@@ -187,11 +187,14 @@ def test_a_picture_is_recognised_under_its_tenants_key_only(harness: Harness, te
 def test_an_object_opens_in_its_own_place_only(harness: Harness, tenant: int) -> None:
     other = harness.tenants.create("other", encrypted=True).id
     name = harness.media.name(tenant, PICTURE)
-    key = keys.image_media(tenant, "owner", name)
+    key = storage_keys.image_media(tenant, "owner", name)
     harness.media.put(key, PICTURE)
     assert harness.media.get(key) == PICTURE
     path = harness.folder / key
-    for moved in (keys.image_media(tenant, "another", name), keys.image_media(other, "o", name)):
+    for moved in (
+        storage_keys.image_media(tenant, "another", name),
+        storage_keys.image_media(other, "o", name),
+    ):
         (harness.folder / moved).parent.mkdir(parents=True)
         shutil.copy(path, harness.folder / moved)
         with pytest.raises(MediaCorrupt):
@@ -210,7 +213,7 @@ def test_a_vector_opens_for_its_own_face_only(harness: Harness, tenant: int) -> 
         connection.execute(
             vectors.update().where(vectors.c.face_id == second).values(vector=stolen)
         )
-    with pytest.raises(SealBroken):
+    with pytest.raises(DecryptionFailed):
         harness.faces.vector(tenant, second)
 
 
@@ -222,11 +225,11 @@ def test_destroying_the_key_destroys_the_data(
 ) -> None:
     face, job = harness.enrol(tenant), harness.finish_job(tenant)
     write_snapshot(harness, tenant)
-    picture = next(item.key for item in harness.media.walk(keys.images_prefix(tenant)))
+    picture = next(item.key for item in harness.media.walk(storage_keys.images_prefix(tenant)))
     wrapped = _wrapped(harness.engine, tenant)
     shutil.copytree(harness.folder, tmp_path / "copy-of-media")
     if database_url.startswith("sqlite"):
-        forget_deleted(harness.engine)
+        purge_deleted_data(harness.engine)
         shutil.copy(tmp_path / "faceline.db", tmp_path / "copy.db")
 
     assert destroy_key(harness.engine, tenant)
@@ -235,8 +238,8 @@ def test_destroying_the_key_destroys_the_data(
     harness.reopen()
     assert_unreadable(harness, tenant, face, job, picture)
     assert harness.tenants.get(tenant).disabled
-    assert states(harness.engine) == {tenant: KeyState.DESTROYED}
-    assert (tenant in tenant_ids(harness.engine), readable_ids(harness.engine)) == (True, [])
+    assert key_states(harness.engine) == {tenant: KeyState.DESTROYED}
+    assert (tenant in tenant_ids(harness.engine), readable_tenant_ids(harness.engine)) == (True, [])
     if database_url.startswith("sqlite"):
         assert wrapped in (tmp_path / "copy.db").read_bytes()
         assert wrapped not in b"".join(
@@ -285,7 +288,7 @@ def _wrapped(engine: Engine, tenant: int) -> bytes:
 def test_a_running_process_forgets_a_destroyed_key(
     harness: Harness, tenant: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.gallery.datakeys.KNOWN_S", 0.2)
+    monkeypatch.setattr("pipeline.encryption.data_keys.CACHE_S", 0.2)
     face = harness.enrol(tenant)
     harness.faces.vector(tenant, face)
     destroy_key(harness.engine, tenant)
@@ -297,7 +300,7 @@ def test_a_running_process_forgets_a_destroyed_key(
 def test_a_tenant_is_deleted_with_its_key(harness: Harness, tenant: int) -> None:
     harness.enrol(tenant)
     GalleryStore(harness.engine, harness.media, harness.clock).delete_tenant(tenant)
-    assert states(harness.engine) == {}
+    assert key_states(harness.engine) == {}
     assert harness.all_bytes() == b""
 
 
@@ -309,9 +312,9 @@ def test_a_tenant_is_encrypted_while_it_works(harness: Harness) -> None:
     face = harness.enrol(tenant)
     job = harness.finish_job(tenant)
     write_snapshot(harness, tenant)
-    begin_conversion(harness.engine, harness.vault, tenant, 1.0)
-    begin_conversion(harness.engine, harness.vault, tenant, 2.0)
-    assert states(harness.engine) == {tenant: KeyState.CONVERTING}
+    begin_encrypting(harness.engine, harness.vault, tenant, 1.0)
+    begin_encrypting(harness.engine, harness.vault, tenant, 2.0)
+    assert key_states(harness.engine) == {tenant: KeyState.CONVERTING}
     harness.reopen()
     new = harness.enrol(tenant, b"a new picture", "new")
 
@@ -319,11 +322,11 @@ def test_a_tenant_is_encrypted_while_it_works(harness: Harness) -> None:
     assert (first.pictures, first.cutouts, first.vectors, first.results) == (1, 1, 1, 1)
     assert (first.snapshots, first.missing, first.uploads) == (1, 0, 0)
     assert convert(harness, tenant).nothing
-    end_conversion(harness.engine, tenant)
+    finish_encrypting(harness.engine, tenant)
 
-    assert states(harness.engine) == {tenant: KeyState.ON}
+    assert key_states(harness.engine) == {tenant: KeyState.ON}
     assert leaks(harness, tenant, vector_of("somebody")) == []
-    assert all(keys.is_sealed(item.key) for item in harness.media.walk(""))
+    assert all(storage_keys.is_encrypted(item.key) for item in harness.media.walk(""))
     assert np.array_equal(harness.faces.vector(tenant, face)[0], vector_of("somebody"))
     assert np.array_equal(harness.faces.vector(tenant, new)[0], vector_of("new"))
     assert harness.enrol(tenant) == face, "the picture is recognised by its new mark"
@@ -341,9 +344,9 @@ def test_an_interrupted_conversion_goes_on(
 ) -> None:
     tenant = harness.tenants.create("plain").id
     faces = [harness.enrol(tenant, b"picture %d" % n, n) for n in range(7)]
-    begin_conversion(harness.engine, harness.vault, tenant, 1.0)
+    begin_encrypting(harness.engine, harness.vault, tenant, 1.0)
     harness.reopen()
-    monkeypatch.setattr("pipeline.conversion.PORTION", 3)
+    monkeypatch.setattr("pipeline.encrypt_existing.PORTION", 3)
     puts = iter(range(5))
     real = harness.media.put
 
@@ -360,37 +363,37 @@ def test_an_interrupted_conversion_goes_on(
     done = convert(harness, tenant)
     assert (done.pictures, done.cutouts, done.vectors) == (2, 7, 7)
     assert convert(harness, tenant).nothing
-    assert all(keys.is_sealed(item.key) for item in harness.media.walk(""))
+    assert all(storage_keys.is_encrypted(item.key) for item in harness.media.walk(""))
 
 
 def test_a_lost_object_does_not_stop_a_conversion(harness: Harness) -> None:
     tenant = harness.tenants.create("plain").id
     harness.enrol(tenant)
-    (lost,) = harness.media.walk(keys.images_prefix(tenant))
+    (lost,) = harness.media.walk(storage_keys.images_prefix(tenant))
     harness.media.delete(lost.key)
-    upload = keys.transient_media(tenant, "o", harness.media.name(tenant, b"upload"), 0.0)
+    upload = storage_keys.transient_media(tenant, "o", harness.media.name(tenant, b"upload"), 0.0)
     harness.media.put(upload, b"upload")
-    begin_conversion(harness.engine, harness.vault, tenant, 1.0)
+    begin_encrypting(harness.engine, harness.vault, tenant, 1.0)
     harness.reopen()
     done = convert(harness, tenant)
     assert (done.pictures, done.cutouts, done.missing, done.uploads) == (0, 1, 1, 1)
 
 
-def convert(harness: Harness, tenant: int) -> Converted:
+def convert(harness: Harness, tenant: int) -> EncryptedCounts:
     key = harness.key(tenant)
-    return Conversion(harness.engine, harness.media, tenant, key, harness.clock).run()
+    return EncryptExisting(harness.engine, harness.media, tenant, key, harness.clock).run()
 
 
 def test_a_data_key_seals_for_a_label_and_marks_alike() -> None:
     raw = os.urandom(KEY_BYTES)
     key = DataKey(1, raw)
-    assert key.open(key.seal(b"data", "a"), "a") == b"data"
-    assert key.seal(b"data", "a") != key.seal(b"data", "a")
+    assert key.decrypt(key.encrypt(b"data", "a"), "a") == b"data"
+    assert key.encrypt(b"data", "a") != key.encrypt(b"data", "a")
     for wrong in (DataKey(2, raw), DataKey(1, os.urandom(KEY_BYTES))):
-        with pytest.raises(SealBroken):
-            wrong.open(key.seal(b"data", "a"), "a")
-    for broken in (b"", b"short", key.seal(b"data", "b")):
-        with pytest.raises(SealBroken):
-            key.open(broken, "a")
-    assert key.mark("x") == DataKey(1, raw).mark("x") != key.mark("y")
+        with pytest.raises(DecryptionFailed):
+            wrong.decrypt(key.encrypt(b"data", "a"), "a")
+    for broken in (b"", b"short", key.encrypt(b"data", "b")):
+        with pytest.raises(DecryptionFailed):
+            key.decrypt(broken, "a")
+    assert key.keyed_hash("x") == DataKey(1, raw).keyed_hash("x") != key.keyed_hash("y")
     assert raw.hex() not in repr(vars(key))

@@ -17,8 +17,8 @@ from pipeline.errors import (
     PersonNotFound,
     TenantNotFound,
 )
-from pipeline.gallery.entering import MOST_COPIES
-from pipeline.gallery.faces import by_labels
+from pipeline.gallery.enrolment import MAX_COPIES
+from pipeline.gallery.faces import faces_by_label
 from pipeline.types import Box, VectorModel
 from tests.gallery_factory import MODEL, TenantGallery, vector_of
 from tests.job_factory import add_tenant
@@ -75,7 +75,7 @@ def test_of_several_copies_one_with_a_face_is_the_record(gallery: TenantGallery)
 
 
 def test_copies_of_one_picture_under_many_ids_are_capped(gallery: TenantGallery) -> None:
-    for number in range(MOST_COPIES):
+    for number in range(MAX_COPIES):
         gallery.add("ann", image_id=f"id-{number}", fresh=True)
     with pytest.raises(FaceExists):
         gallery.enrol("ann", image_id="one more", fresh=True)
@@ -326,8 +326,8 @@ def test_what_an_index_found_is_looked_up(gallery: TenantGallery, engine: Engine
     labels.append(theirs.label(theirs.add("ann")))
 
     with writing(engine) as connection:
-        found = by_labels(connection, gallery.tenant, labels)
-        nothing = by_labels(connection, gallery.tenant, [])
+        found = faces_by_label(connection, gallery.tenant, labels)
+        nothing = faces_by_label(connection, gallery.tenant, [])
     assert {label: hit.face for label, hit in found.items()} == {labels[0]: ann, labels[1]: bob}
     assert [(group.key, group.score) for group in found[labels[0]].collections] == [
         ("default", 80), ("staff", 55)

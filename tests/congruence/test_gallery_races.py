@@ -20,10 +20,10 @@ from pipeline.errors import (
     NotFound,
     Unavailable,
 )
-from pipeline.gallery.enrol import enrol
+from pipeline.gallery.collection_store import CollectionDeletion
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.groups import Deletion
-from pipeline.gallery.records import Enrolled, Enrolment
+from pipeline.gallery.records import EnrolmentRequest, EnrolmentResult
+from pipeline.gallery.replace_face import enrol
 from pipeline.jobs.store import Effect
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
@@ -60,9 +60,9 @@ def test_one_picture_enrolled_twice_at_once_is_one_record(gallery: TenantGallery
     for number in range(ROUNDS):
         picture = f"picture {number}"
         results = together(*[partial(gallery.enrol, picture)] * 3)
-        faces = {r.faces[0].id for r in results if isinstance(r, Enrolled)}
+        faces = {r.faces[0].id for r in results if isinstance(r, EnrolmentResult)}
         assert len(faces) == 1, results
-        assert sum(result.added for result in results if isinstance(result, Enrolled)) == 1
+        assert sum(result.added for result in results if isinstance(result, EnrolmentResult)) == 1
     assert gallery.count() == ROUNDS == gallery.log.latest(gallery.tenant)
     consistent(gallery)
     assert gallery.objects() - gallery.waiting() == gallery.named()
@@ -74,7 +74,7 @@ def test_one_id_for_two_pictures_at_once_goes_to_one(gallery: TenantGallery) -> 
             partial(gallery.enrol, f"a {number}", image_id=f"id {number}", fresh=True),
             partial(gallery.enrol, f"b {number}", image_id=f"id {number}", fresh=True),
         )
-        assert sum(isinstance(result, Enrolled) for result in results) == 1
+        assert sum(isinstance(result, EnrolmentResult) for result in results) == 1
         assert sum(isinstance(result, FaceExists) for result in results) == 1
     consistent(gallery)
 
@@ -96,7 +96,7 @@ def test_binding_against_deletion_of_the_group(gallery: TenantGallery) -> None:
         gallery.groups.create(gallery.tenant, key, key)
         together(
             partial(gallery.groups.bind, gallery.tenant, face.face_token, [key, "default"]),
-            partial(gallery.groups.delete, gallery.tenant, key, Deletion.GROUP),
+            partial(gallery.groups.delete, gallery.tenant, key, CollectionDeletion.COLLECTION_ONLY),
             partial(gallery.groups.unbind, gallery.tenant, face.face_token, ["default"]),
         )
         assert gallery.groups_of(face) in ([], ["default"])
@@ -109,11 +109,13 @@ def test_enrolment_against_deletion_of_the_group(gallery: TenantGallery) -> None
         gallery.groups.create(gallery.tenant, key, key)
         enrolled, deleted = together(
             partial(gallery.enrol, f"picture {number}", collections=(key,)),
-            partial(gallery.groups.delete, gallery.tenant, key, Deletion.OWN_FACES),
+            partial(
+                gallery.groups.delete, gallery.tenant, key, CollectionDeletion.WITH_EXCLUSIVE_FACES
+            ),
         )
         assert deleted is None
         # before the deletion, which then took the face along, or too late
-        assert isinstance(enrolled, Enrolled | CollectionNotFound)
+        assert isinstance(enrolled, EnrolmentResult | CollectionNotFound)
         assert gallery.count() == 0
     consistent(gallery)
 
@@ -206,7 +208,7 @@ def test_many_writers_of_several_galleries_never_lock_each_other_out(
                 if step % 5 == 1:
                     galleries.clear(mine.tenant)
                 elif step % 5 == 3:
-                    mine.groups.delete(mine.tenant, "default", Deletion.CLEAR)
+                    mine.groups.delete(mine.tenant, "default", CollectionDeletion.CONTENT_ONLY)
                 elif some is not None:
                     mine.faces.delete(mine.tenant, some.id)
 
@@ -215,7 +217,7 @@ def test_many_writers_of_several_galleries_never_lock_each_other_out(
         consistent(mine)
 
 
-def _effect_of(gallery: TenantGallery, new: Enrolment) -> Effect:
+def _effect_of(gallery: TenantGallery, new: EnrolmentRequest) -> Effect:
     return lambda connection: {
         "added": enrol(connection, gallery.tenant, new, gallery.clock()).added
     }

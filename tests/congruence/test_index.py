@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadVector, ConfigurationError
 from pipeline.index.base import Hit, Index
-from pipeline.index.choice import Choice
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.flat import FlatIndex
-from pipeline.index.rows import Rows
-from pipeline.types import Entry
+from pipeline.index.vector_rows import VectorRows
+from pipeline.types import IndexEntry
 from tests.conftest import missing
 from tests.index_source import mates, unit_vectors
 
@@ -22,33 +22,33 @@ Made = Callable[[int], FlatIndex]
 
 # Small enough that the codes shorten what a thousand vectors need.
 CHOICES = {
-    "flat": Choice("flat"),
-    "codes": Choice("codes", short_list=100),
-    "hnsw": Choice("hnsw"),
+    "flat": EngineChoice("flat"),
+    "codes": EngineChoice("codes", short_list=100),
+    "hnsw": EngineChoice("hnsw"),
 }
 
 
 @pytest.fixture(params=list(CHOICES))
-def choice(request: pytest.FixtureRequest) -> Choice:
+def choice(request: pytest.FixtureRequest) -> EngineChoice:
     chosen = CHOICES[request.param]
     try:
-        chosen.build(Rows(DIMENSION))
+        chosen.build(VectorRows(DIMENSION))
     except ConfigurationError as error:
         missing(error.message)
     return chosen
 
 
 @pytest.fixture
-def index(choice: Choice) -> FlatIndex:
+def index(choice: EngineChoice) -> FlatIndex:
     """An empty index."""
-    return choice.build(Rows(DIMENSION))
+    return choice.build(VectorRows(DIMENSION))
 
 
 def entries(
     vectors: NDArray[np.float32], first: int = 1, collections: tuple[int, ...] = ()
-) -> list[Entry]:
+) -> list[IndexEntry]:
     return [
-        Entry(label, vector, frozenset(collections))
+        IndexEntry(label, vector, frozenset(collections))
         for label, vector in enumerate(vectors, first)
     ]
 
@@ -83,9 +83,9 @@ def test_it_is_an_index(index: Index) -> None:
 
 @pytest.mark.parametrize("lean", [0.0, 2.0])
 @pytest.mark.parametrize("count", [1, 7, 3000])
-def test_mates_are_found(choice: Choice, count: int, lean: float) -> None:
+def test_mates_are_found(choice: EngineChoice, count: int, lean: float) -> None:
     vectors = unit_vectors(count, lean=lean)
-    index = choice.build(Rows(DIMENSION))
+    index = choice.build(VectorRows(DIMENSION))
     index.upsert(entries(vectors))
 
     found = index.search(mates(vectors, 0.9), 1)
@@ -192,7 +192,7 @@ def test_only_the_collections_asked_for(index: FlatIndex) -> None:
 def test_a_label_may_change_its_collections(index: FlatIndex) -> None:
     vectors = unit_vectors(10)
     index.upsert(entries(vectors, collections=(1,)))
-    index.upsert([Entry(3, vectors[2], frozenset({2}))])
+    index.upsert([IndexEntry(3, vectors[2], frozenset({2}))])
 
     assert {hit.label for hit in index.search(vectors[:1], 10, {1})[0]} == set(range(1, 11)) - {3}
     assert labels_of(index.search(vectors[:1], 10, {2})) == [[3]]
@@ -201,7 +201,7 @@ def test_a_label_may_change_its_collections(index: FlatIndex) -> None:
 def test_equal_vectors_share_a_row_and_all_are_named(index: FlatIndex) -> None:
     vectors = unit_vectors(500)
     index.upsert(entries(vectors))
-    index.upsert([Entry(1000 + n, vectors[0], frozenset({n % 2})) for n in range(400)])
+    index.upsert([IndexEntry(1000 + n, vectors[0], frozenset({n % 2})) for n in range(400)])
 
     assert index.rows.used == 500
     twins = [1, *range(1000, 1400)]
@@ -228,7 +228,7 @@ def test_equal_vectors_share_a_row_and_all_are_named(index: FlatIndex) -> None:
 def test_what_is_no_unit_vector_is_refused_whole(
     index: FlatIndex, spoilt: NDArray[np.float64]
 ) -> None:
-    batch = [*entries(unit_vectors(3)), Entry(4, spoilt.astype(np.float32))]
+    batch = [*entries(unit_vectors(3)), IndexEntry(4, spoilt.astype(np.float32))]
 
     with pytest.raises(BadVector):
         index.upsert(batch)
@@ -238,10 +238,10 @@ def test_what_is_no_unit_vector_is_refused_whole(
     assert len(index) == 0
 
 
-def test_an_index_comes_back_from_its_arrays(choice: Choice, index: FlatIndex) -> None:
+def test_an_index_comes_back_from_its_arrays(choice: EngineChoice, index: FlatIndex) -> None:
     vectors = unit_vectors(1500)
     index.upsert(entries(vectors, collections=(4,)))
-    index.upsert([Entry(2000, vectors[5], frozenset({6}))])
+    index.upsert([IndexEntry(2000, vectors[5], frozenset({6}))])
     index.remove(range(100, 200))
 
     again = choice.restore(
@@ -256,15 +256,15 @@ def test_an_index_comes_back_from_its_arrays(choice: Choice, index: FlatIndex) -
     assert_like_exact(again, mates(vectors, 0.8), 1)
 
 
-def test_a_compacted_index_holds_the_same(choice: Choice, index: FlatIndex) -> None:
+def test_a_compacted_index_holds_the_same(choice: EngineChoice, index: FlatIndex) -> None:
     vectors = unit_vectors(1000)
     index.upsert(entries(vectors, collections=(4,)))
-    index.upsert([Entry(2000, vectors[999])])
+    index.upsert([IndexEntry(2000, vectors[999])])
     index.remove(range(1, 901))
 
     again = choice.build(index.rows.compacted())
 
-    assert index.garbage > 0.85
-    assert again.garbage == 0
+    assert index.garbage_share > 0.85
+    assert again.garbage_share == 0
     assert again.labels().tolist() == index.labels().tolist()
     assert labels_of(again.search(vectors[999:], 2)) == [[1000, 2000]]

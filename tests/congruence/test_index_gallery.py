@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.gallery.records import FaceRecord
-from pipeline.index.choice import Choice, Engine
+from pipeline.index.engine_choice import Engine, EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.view import TenantView
+from pipeline.index.tenant_view import TenantView
 from pipeline.types import VectorModel
 from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import add_tenant
@@ -18,7 +18,7 @@ from tests.job_factory import add_tenant
 
 def view_of(gallery: TenantGallery, engine: Engine = "flat") -> TenantView:
     options = ViewOptions(
-        choice=Choice(engine, short_list=20), snapshot_changes=20, purge_after_s=1e-9,
+        engine_choice=EngineChoice(engine, short_list=20), snapshot_changes=20, purge_after_s=1e-9,
         canary_every=0,
     )
     view = TenantView(gallery.tenant, gallery.log, gallery.media, options, gallery.clock)

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
+from pipeline.accounts.tenants import tenant_ids
 from pipeline.errors import IndexBehind, MediaUnavailable
-from pipeline.gallery.changes import ChangeLog
-from pipeline.gallery.tenants import tenant_ids
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.index.options import ViewOptions
-from pipeline.index.views import Views
+from pipeline.index.tenant_views import TenantViews
 from pipeline.media.directory import DirectoryStore
 from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Clock, add_tenant
@@ -26,17 +26,17 @@ def other(engine: Engine, gallery: TenantGallery) -> TenantGallery:
 
 
 @pytest.fixture
-def views(gallery: TenantGallery) -> Views:
-    return Views(gallery.log, gallery.media, ViewOptions())
+def views(gallery: TenantGallery) -> TenantViews:
+    return TenantViews(gallery.log, gallery.media, ViewOptions())
 
 
-def search(views: Views, gallery: TenantGallery, picture: str, **wanted: int) -> list[int]:
+def search(views: TenantViews, gallery: TenantGallery, picture: str, **wanted: int) -> list[int]:
     probe = vector_of(f"{picture}-0")
     found = views.search(gallery.tenant, probe, 5, None, wanted.get("at_least", 0))
     return [hit.label for hit in found]
 
 
-def test_searches_see_what_was_committed_before(views: Views, gallery: TenantGallery) -> None:
+def test_searches_see_what_was_committed_before(views: TenantViews, gallery: TenantGallery) -> None:
     """Also without being told a number, and when the view was open before."""
     assert search(views, gallery, "one") == []
     face = gallery.add("one")
@@ -46,14 +46,18 @@ def test_searches_see_what_was_committed_before(views: Views, gallery: TenantGal
     assert label not in search(views, gallery, "one")
 
 
-def test_a_number_that_the_gallery_does_not_know(views: Views, gallery: TenantGallery) -> None:
+def test_a_number_that_the_gallery_does_not_know(
+    views: TenantViews, gallery: TenantGallery
+) -> None:
     gallery.add("one")
     with pytest.raises(IndexBehind) as error:
         search(views, gallery, "one", at_least=2)
     assert error.value.retryable
 
 
-def test_tenants_see_their_own(views: Views, gallery: TenantGallery, other: TenantGallery) -> None:
+def test_tenants_see_their_own(
+    views: TenantViews, gallery: TenantGallery, other: TenantGallery
+) -> None:
     mine, theirs = gallery.add("one"), other.add("one")
     assert search(views, gallery, "one") == [gallery.label(mine)]
     assert search(views, other, "one") == [other.label(theirs)]
@@ -77,10 +81,10 @@ class SlowStore(DirectoryStore):
 
 def test_tenants_do_not_wait_for_each_other(gallery: TenantGallery, other: TenantGallery) -> None:
     face, there = gallery.add("one"), other.add("one")
-    written = Views(gallery.log, gallery.media, ViewOptions()).view(gallery.tenant).snapshot()
+    written = TenantViews(gallery.log, gallery.media, ViewOptions()).view(gallery.tenant).snapshot()
     assert written is not None
     store = SlowStore(gallery.media, gallery.tenant)
-    views = Views(gallery.log, store, ViewOptions())
+    views = TenantViews(gallery.log, store, ViewOptions())
     with ThreadPoolExecutor(3) as threads:
         slow = [threads.submit(search, views, gallery, "one") for _ in range(2)]
         assert store.waiting.wait(30)
@@ -115,16 +119,16 @@ def test_a_round_goes_on_after_a_failure(
     engine: Engine, gallery: TenantGallery, other: TenantGallery, caught: pytest.LogCaptureFixture
 ) -> None:
     log = BrokenLog(engine, gallery.tenant)
-    views = Views(log, gallery.media, ViewOptions(snapshot_changes=1))
+    views = TenantViews(log, gallery.media, ViewOptions(snapshot_changes=1))
     for each in (gallery, other):
         each.enrol("crowd", 3)
     log.left = 1
-    views.keep(tenant_ids(engine))
+    views.maintain(tenant_ids(engine))
     assert [record.count for record in log.snapshots(other.tenant)] == [3]
     assert log.snapshots(gallery.tenant) == []
     assert "waits" in caught.text
 
-    views.keep(tenant_ids(engine))
+    views.maintain(tenant_ids(engine))
     assert [record.count for record in log.snapshots(gallery.tenant)] == [3]
 
 
@@ -132,13 +136,13 @@ ROOM_FOR_ONE = ViewOptions(memory_bytes=1, snapshot_changes=1, purge_after_s=100
 
 
 @pytest.fixture
-def narrow(gallery: TenantGallery, clock: Clock) -> Views:
+def narrow(gallery: TenantGallery, clock: Clock) -> TenantViews:
     """Views of which one at a time has room."""
-    return Views(gallery.log, gallery.media, ROOM_FOR_ONE, clock)
+    return TenantViews(gallery.log, gallery.media, ROOM_FOR_ONE, clock)
 
 
 def test_two_galleries_with_room_for_one(
-    narrow: Views, gallery: TenantGallery, other: TenantGallery
+    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery
 ) -> None:
     """Whoever comes is searched in what was committed before, and the other makes room."""
     for number in range(4):
@@ -153,7 +157,7 @@ def test_two_galleries_with_room_for_one(
             assert label in found
             assert lost not in found
             assert narrow.held == {each.tenant}
-    narrow.keep([gallery.tenant, other.tenant])
+    narrow.maintain([gallery.tenant, other.tenant])
     assert narrow.held == {other.tenant}  # it was searched last
     assert narrow.nbytes > 0
 
@@ -163,13 +167,13 @@ def test_there_is_room_for_all_that_fit(
 ) -> None:
     gallery.add("one")
     other.add("one")
-    views = Views(gallery.log, gallery.media, ViewOptions(memory_bytes=100_000_000), clock)
-    views.keep([gallery.tenant, other.tenant])
+    views = TenantViews(gallery.log, gallery.media, ViewOptions(memory_bytes=100_000_000), clock)
+    views.maintain([gallery.tenant, other.tenant])
     assert views.held == {gallery.tenant, other.tenant}
 
 
 def test_snapshots_of_who_was_let_go_are_purged(
-    narrow: Views, gallery: TenantGallery, other: TenantGallery, clock: Clock
+    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery, clock: Clock
 ) -> None:
     tenants = [gallery.tenant, other.tenant]
     faces = gallery.enrol("crowd", 3).faces
@@ -177,32 +181,32 @@ def test_snapshots_of_who_was_let_go_are_purged(
     other.add("one")
     search(narrow, other, "one")
     gallery.faces.delete(gallery.tenant, faces[0].id)
-    narrow.keep(tenants)
+    narrow.maintain(tenants)
     assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == [3]
     clock.forward(51)
-    narrow.keep(tenants)
+    narrow.maintain(tenants)
     assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == [2]
     assert narrow.held == {other.tenant}
 
 
 def test_galleries_that_nobody_searches_get_snapshots(
-    narrow: Views, gallery: TenantGallery, other: TenantGallery
+    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery
 ) -> None:
     """Whoever searches in one of them some day finds it quickly."""
     other.add("one")
     search(narrow, other, "one")
     for number, counts in enumerate(([3], [6, 3])):
         gallery.enrol(f"crowd {number}", 3)
-        narrow.keep([gallery.tenant, other.tenant])
+        narrow.maintain([gallery.tenant, other.tenant])
         assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == counts
         assert narrow.held == {other.tenant}
 
 
 def test_a_tenant_that_is_gone_is_let_go(
-    views: Views, engine: Engine, gallery: TenantGallery
+    views: TenantViews, engine: Engine, gallery: TenantGallery
 ) -> None:
     gallery.add("one")
     before = views.view(gallery.tenant)
     assert views.view(gallery.tenant) is before
-    views.keep([])
+    views.maintain([])
     assert views.view(gallery.tenant) is not before

@@ -117,7 +117,7 @@ def test_everything_at_once_neither_locks_nor_loses(queue: Queue) -> None:
                 continue
             queue.renew([claim], LEASE_S)
             if order.random() < 0.5:
-                queue.give_back(
+                queue.retry_later(
                     claim, MediaUnavailable(), stage="decode", pause_s=0, retry_for_s=900
                 )
             elif queue.finish(claim, {}, [], None):

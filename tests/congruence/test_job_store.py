@@ -215,7 +215,7 @@ def test_a_lost_claim_changes_nothing(queue: Queue, clock: Clock) -> None:
     assert not queue.finish(lost, {"wrong": True}, TRACE, None)
     assert not queue.fail(lost, NoFace(), TRACE)
     assert not queue.hand_over(lost, "embed", TRACE)
-    assert not queue.give_back(
+    assert not queue.retry_later(
         lost, MediaUnavailable(), stage="decode", pause_s=1, retry_for_s=900
     )
     queue.renew([lost], LEASE_S * 9)
@@ -337,7 +337,7 @@ def test_hand_over_counts_the_attempt_back(queue: Queue, clock: Clock) -> None:
 
 def test_give_back_pauses(queue: Queue, clock: Clock) -> None:
     job = queue.add()
-    assert queue.give_back(
+    assert queue.retry_later(
         queue.take(job), MediaUnavailable("away"), stage="decode", pause_s=5, retry_for_s=900
     )
     paused = queue.see(job)
@@ -345,12 +345,12 @@ def test_give_back_pauses(queue: Queue, clock: Clock) -> None:
     assert paused.error is not None
     assert paused.error["message"] == "away"
     assert queue.try_take(job) is None
-    assert queue.paused_due("decode", 10) == []
+    assert queue.ended_pauses("decode", 10) == []
     clock.forward(5)
-    assert [due.id for due in queue.paused_due("decode", 10)] == [job.id]
-    assert queue.paused_due("embed", 10) == []
+    assert [due.id for due in queue.ended_pauses("decode", 10)] == [job.id]
+    assert queue.ended_pauses("embed", 10) == []
     queue.mark_published([job.id])
-    assert queue.paused_due("decode", 10) == []
+    assert queue.ended_pauses("decode", 10) == []
     assert queue.finish(queue.take(job), {}, [], None)
     assert queue.see(job).error is None
 
@@ -359,7 +359,7 @@ def test_give_back_starts_over_at_another_stage(queue: Queue) -> None:
     job = queue.add()
     queue.hand_over(queue.take(job), "embed", TRACE)
     claim = queue.take(queue.see(job))
-    assert queue.give_back(claim, IntermediateLost(), stage="decode", pause_s=0, retry_for_s=9)
+    assert queue.retry_later(claim, IntermediateLost(), stage="decode", pause_s=0, retry_for_s=9)
     assert queue.take(job).job.stage == "decode"
 
 
@@ -372,12 +372,12 @@ def test_give_back_ends_when_it_took_too_long(
 ) -> None:
     job = queue.add()
     clock.forward(5000)  # waiting for a worker does not count
-    assert queue.give_back(queue.take(job), error, stage="decode", pause_s=1, retry_for_s=60)
+    assert queue.retry_later(queue.take(job), error, stage="decode", pause_s=1, retry_for_s=60)
     clock.forward(59)
-    assert queue.give_back(queue.take(job), error, stage="decode", pause_s=1, retry_for_s=60)
+    assert queue.retry_later(queue.take(job), error, stage="decode", pause_s=1, retry_for_s=60)
     assert queue.see(job).state is JobState.QUEUED
     clock.forward(1)
-    assert queue.give_back(queue.take(job), error, stage="decode", pause_s=1, retry_for_s=60)
+    assert queue.retry_later(queue.take(job), error, stage="decode", pause_s=1, retry_for_s=60)
     failed = queue.see(job)
     assert (failed.state, failed.error_code) == (JobState.FAILED, code)
 
@@ -386,11 +386,11 @@ def test_who_has_his_share_lets_others_go_first(engine: Engine, queue: Queue) ->
     """Only what is older counts, so that of a tenant's jobs some always run."""
     jobs = [queue.add(stage="fetch") for _ in range(4)]
     held = [queue.take(job).job for job in jobs[:3]]
-    assert not queue.crowds(held[2], 2)  # nobody else waits
+    assert not queue.exceeds_share(held[2], 2)  # nobody else waits
     other = add_tenant(engine, "other")
     waiting, _ = queue.submit(new_job(other, stage="fetch"))
-    assert [queue.crowds(job, 2) for job in held] == [False, False, True]
-    assert not queue.crowds(held[2], 3)
-    assert queue.crowds(queue.take(jobs[3]).job, 3)
-    assert not queue.crowds(queue.take(waiting).job, 1)
-    assert not queue.crowds(held[2], 2)  # nobody else waits any more
+    assert [queue.exceeds_share(job, 2) for job in held] == [False, False, True]
+    assert not queue.exceeds_share(held[2], 3)
+    assert queue.exceeds_share(queue.take(jobs[3]).job, 3)
+    assert not queue.exceeds_share(queue.take(waiting).job, 1)
+    assert not queue.exceeds_share(held[2], 2)  # nobody else waits any more

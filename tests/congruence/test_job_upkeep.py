@@ -72,7 +72,7 @@ def test_clean_steps_do_not_count_as_attempts(queue: Queue) -> None:
     for _ in range(ATTEMPTS * 2):
         queue.hand_over(queue.take(queue.see(job)), "decode", [])
         claim = queue.take(queue.see(job))
-        queue.give_back(claim, MediaUnavailable(), stage="decode", pause_s=0, retry_for_s=900)
+        queue.retry_later(claim, MediaUnavailable(), stage="decode", pause_s=0, retry_for_s=900)
     assert queue.take(job).job.attempts == 1
     assert queue.see(job).messages == ATTEMPTS * 4 + 1
 
@@ -101,24 +101,24 @@ def test_unheard_are_the_oldest_whose_message_is_old(queue: Queue, clock: Clock)
     clock.forward(10)
     queue.add()
     queue.add(stage="embed")
-    assert [job.id for job in queue.unheard("decode", 10, 2)] == [old[0].id, old[1].id]
+    assert [job.id for job in queue.stale_messages("decode", 10, 2)] == [old[0].id, old[1].id]
     queue.mark_published([old[0].id])
     queue.mark_published([])
     queue.take(old[1])
-    assert [job.id for job in queue.unheard("decode", 10, 9)] == [old[2].id]
-    assert queue.waiting("decode") == 3
-    assert queue.waiting("embed") == 1
+    assert [job.id for job in queue.stale_messages("decode", 10, 9)] == [old[2].id]
+    assert queue.count_waiting("decode") == 3
+    assert queue.count_waiting("embed") == 1
 
 
 def test_a_paused_job_is_not_unheard(queue: Queue, clock: Clock) -> None:
     job = queue.add()
     claim = queue.take(job)
-    queue.give_back(claim, MediaUnavailable(), stage="decode", pause_s=60, retry_for_s=900)
+    queue.retry_later(claim, MediaUnavailable(), stage="decode", pause_s=60, retry_for_s=900)
     clock.forward(30)
-    assert queue.unheard("decode", 5, 9) == []
-    assert queue.waiting("decode") == 1
+    assert queue.stale_messages("decode", 5, 9) == []
+    assert queue.count_waiting("decode") == 1
     clock.forward(30)
-    assert [found.id for found in queue.unheard("decode", 5, 9)] == [job.id]
+    assert [found.id for found in queue.stale_messages("decode", 5, 9)] == [job.id]
 
 
 def test_marking_does_not_touch_what_was_claimed_meanwhile(queue: Queue, clock: Clock) -> None:
@@ -204,7 +204,7 @@ def test_only_what_failed_is_retried(queue: Queue) -> None:
 def test_a_cancelled_job_keeps_no_old_error(queue: Queue) -> None:
     job = queue.add()
     claim = queue.take(job)
-    queue.give_back(claim, MediaUnavailable(), stage="decode", pause_s=9, retry_for_s=900)
+    queue.retry_later(claim, MediaUnavailable(), stage="decode", pause_s=9, retry_for_s=900)
     cancelled, _ = queue.cancel(queue.tenant, job.id)
     assert cancelled.error is not None
     assert cancelled.error["code"] == cancelled.error_code == "job_cancelled"

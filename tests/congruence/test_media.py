@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError, InvalidParameter, MediaCorrupt, MediaNotFound
-from pipeline.keys import transient_media, transient_prefix
 from pipeline.media import minio
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
+from pipeline.storage_keys import transient_media, transient_prefix
 from tests.servers import MinioServer
 
 HOUR_S = 3600.0
@@ -79,7 +79,7 @@ def test_a_store_that_does_not_unpack(
     shared_minio: MinioServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its header MinIO keeps a bundle as it is, as other servers do."""
-    monkeypatch.setattr(minio, "UNPACK", {})
+    monkeypatch.setattr(minio, "UNPACK_HEADER", {})
     store = open_media(minio_settings(shared_minio))
     for _ in range(2):
         pairs = [(key_of(data, "t1/images/x"), data) for data in map(os.urandom, (10, 20, 30))]

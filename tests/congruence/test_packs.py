@@ -11,10 +11,10 @@ import insightface
 import numpy as np
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.sessions import catalogue, registry
 from pipeline.sessions.base import Pack
-from pipeline.types import Face, Picture
+from pipeline.types import DetectedFace, Picture
 from tests.photos import read
 
 FACES_IN_SAMPLE = 6
@@ -50,7 +50,7 @@ def sample() -> Picture:
     return read(Path(insightface.__file__).parent / "data/images/t1.jpg")
 
 
-def largest(faces: list[Face]) -> Face:
+def largest(faces: list[DetectedFace]) -> DetectedFace:
     return max(faces, key=lambda face: face.box.area)
 
 

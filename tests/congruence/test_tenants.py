@@ -7,8 +7,11 @@ import os
 import pytest
 from sqlalchemy import Engine, insert, select, update
 
+from pipeline.accounts.tenants import TenantStore, tenant_ids
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, tenants
+from pipeline.encryption.keyring import KEY_BYTES
+from pipeline.encryption.vault import Vault, fingerprint
 from pipeline.errors import (
     BadCredentials,
     ConfigurationError,
@@ -17,9 +20,6 @@ from pipeline.errors import (
     InvalidParameter,
     TenantNotFound,
 )
-from pipeline.gallery.tenants import TenantStore, tenant_ids
-from pipeline.keyring import KEY_BYTES
-from pipeline.secrets import Vault, fingerprint
 from tests.job_factory import Clock
 
 PUBLIC_KEY = "0f" * 64

@@ -21,8 +21,8 @@ from pipeline.errors import (
     ReplayedRequest,
 )
 from pipeline.jobs.model import Job
-from pipeline.metering.limits import WHOLE, Limit, Limits
-from pipeline.metering.tariff import Cost
+from pipeline.metering.costs import Cost
+from pipeline.metering.limits import ALL_OPERATIONS, Limit, Limits
 from pipeline.metering.usage import DAY_S, Counts, UsageStore, day_of
 from tests.job_factory import ATTEMPTS, LEASE_S, START, Clock, Queue, add_tenant, new_job
 
@@ -66,7 +66,7 @@ def test_a_job_that_is_nobodys_call_is_not_counted(queue: Queue, usage: UsageSto
     assert used(usage) == {}
 
 
-@pytest.mark.parametrize("name", [WHOLE, "locate"])
+@pytest.mark.parametrize("name", [ALL_OPERATIONS, "locate"])
 @pytest.mark.parametrize("limit", [Limit(daily=3), Limit(monthly=3)])
 def test_above_its_quota_a_submit_is_refused_and_leaves_nothing(
     queue: Queue, usage: UsageStore, name: str, limit: Limit
@@ -83,7 +83,7 @@ def test_above_its_quota_a_submit_is_refused_and_leaves_nothing(
 
 
 def test_a_quota_of_one_operation_leaves_the_others(queue: Queue, usage: UsageStore) -> None:
-    limits = {"search": Limit(daily=0), WHOLE: Limit(daily=2)}
+    limits = {"search": Limit(daily=0), ALL_OPERATIONS: Limit(daily=2)}
     with pytest.raises(QuotaExceeded, match="daily quota of search"):
         queue.submit(new_job(queue.tenant, operation="search", limits=limits))
     queue.add(operation="locate", limits=limits)
@@ -93,7 +93,7 @@ def test_a_quota_of_one_operation_leaves_the_others(queue: Queue, usage: UsageSt
 
 
 def test_a_quota_begins_anew_with_its_period(queue: Queue, usage: UsageStore) -> None:
-    daily, monthly = {WHOLE: Limit(daily=1)}, {WHOLE: Limit(monthly=2)}
+    daily, monthly = {ALL_OPERATIONS: Limit(daily=1)}, {ALL_OPERATIONS: Limit(monthly=2)}
     queue.add(limits=daily)
     with pytest.raises(QuotaExceeded) as refused:
         queue.submit(new_job(queue.tenant, limits=daily))
@@ -110,7 +110,7 @@ def test_a_quota_begins_anew_with_its_period(queue: Queue, usage: UsageStore) ->
 
 
 def test_a_tenant_uses_its_own(queue: Queue, engine: Engine, usage: UsageStore) -> None:
-    limits = {WHOLE: Limit(daily=1)}
+    limits = {ALL_OPERATIONS: Limit(daily=1)}
     queue.add(limits=limits)
     other = add_tenant(engine, "other")
     queue.submit(new_job(other, limits=limits))
@@ -119,7 +119,7 @@ def test_a_tenant_uses_its_own(queue: Queue, engine: Engine, usage: UsageStore) 
 
 
 def test_a_repetition_is_free(queue: Queue, usage: UsageStore) -> None:
-    new = new_job(queue.tenant, idempotency_key="key", limits={WHOLE: Limit(daily=1)})
+    new = new_job(queue.tenant, idempotency_key="key", limits={ALL_OPERATIONS: Limit(daily=1)})
     queue.submit(new)
     _, made = queue.submit(new)
     assert not made
@@ -196,7 +196,7 @@ def test_a_refund_goes_to_the_day_of_the_charge(queue: Queue, usage: UsageStore)
 
 
 def test_a_refund_gives_room(queue: Queue) -> None:
-    limits = {WHOLE: Limit(daily=1)}
+    limits = {ALL_OPERATIONS: Limit(daily=1)}
     claim = queue.take(queue.add(limits=limits))
     queue.fail(claim, JobTimedOut(), [])
     queue.add(limits=limits)
@@ -223,7 +223,7 @@ def test_what_the_operator_repeats_costs_nothing_more(queue: Queue, usage: Usage
 def test_a_quota_is_exact_with_many_at_once(
     queue: Queue, usage: UsageStore, database_url: str
 ) -> None:
-    limits = {WHOLE: Limit(daily=60), "locate": Limit(monthly=50)}
+    limits = {ALL_OPERATIONS: Limit(daily=60), "locate": Limit(monthly=50)}
     engines = [open_engine(database_url, durable=False) for _ in range(2)]
     stores = [Queue(engine, queue.tenant, queue.clock) for engine in engines]
     counters = [UsageStore(engine, queue.clock) for engine in engines]

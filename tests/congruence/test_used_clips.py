@@ -17,16 +17,17 @@ from sqlalchemy import Connection, Engine, select
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import used_clips
-from pipeline.errors import SealBroken, TenantNotFound
-from pipeline.execution.carry import Carry, Toolbox
-from pipeline.execution.living import conclude_living
-from pipeline.gallery import clips
-from pipeline.gallery.clips import DAY_S, UsedClip, UsedClips, remember
-from pipeline.gallery.datakeys import begin_conversion, destroy_key
-from pipeline.jobs.model import Job, JsonObject
-from pipeline.living.fingerprint import COLUMNS, Fingerprint
+from pipeline.encryption.data_keys import begin_encrypting, destroy_key
+from pipeline.encryption.vault import NoKeys
+from pipeline.errors import DecryptionFailed, TenantNotFound
+from pipeline.execution.context import JobContext, Resources
+from pipeline.execution.living import finish_living
+from pipeline.gallery import used_clips as clips
+from pipeline.gallery.used_clips import DAY_S, UsedClip, UsedClips, record_used_clip
+from pipeline.jobs.model import Job
+from pipeline.living.motion_signature import COLUMNS, MotionSignature
 from pipeline.living.options import LivingOptions
-from pipeline.secrets import NoKeys
+from pipeline.types import JsonObject
 from tests.congruence.test_encryption import Harness, convert
 from tests.job_factory import Clock
 
@@ -48,8 +49,8 @@ class Memory:
 
     def remember(self, sha256: str = SHA256, way: bytes = WAY) -> None:
         with writing(self.harness.engine) as connection:
-            used, key = UsedClip(self.face, sha256, way), self.harness.keys.of(self.tenant)
-            remember(connection, self.tenant, used, self.harness.clock(), key)
+            used, key = UsedClip(self.face, sha256, way), self.harness.keys.data_key(self.tenant)
+            record_used_clip(connection, self.tenant, used, self.harness.clock(), key)
 
     def rows(self) -> list[tuple[str, bytes]]:
         with reading(self.harness.engine) as connection:
@@ -57,10 +58,10 @@ class Memory:
             return [(row.sha256, bytes(row.way)) for row in connection.execute(query)]
 
     def knows(self, sha256: str = SHA256) -> bool:
-        return self.store.known(self.tenant, sha256, days=1)
+        return self.store.was_used(self.tenant, sha256, days=1)
 
     def ways(self) -> list[bytes]:
-        found = list(self.store.ways(self.tenant, self.face, days=1))
+        found = list(self.store.motion_signatures(self.tenant, self.face, days=1))
         assert [number for number, _ in found] == sorted(number for number, _ in found)
         return [way for _, way in found]
 
@@ -83,10 +84,10 @@ def test_known_by_bytes_and_by_play(memory: Memory) -> None:
     assert memory.knows()
     assert memory.ways() == [WAY]
     assert not memory.knows("cd" * 32)
-    assert list(memory.store.ways(memory.tenant, memory.face + 1, days=1)) == []
+    assert list(memory.store.motion_signatures(memory.tenant, memory.face + 1, days=1)) == []
     other = memory.harness.tenants.create("other").id
-    assert not memory.store.known(other, SHA256, days=1)
-    assert list(memory.store.ways(other, memory.face, days=1)) == []
+    assert not memory.store.was_used(other, SHA256, days=1)
+    assert list(memory.store.motion_signatures(other, memory.face, days=1)) == []
 
 
 def test_forgotten_after_its_days(memory: Memory, clock: Clock) -> None:
@@ -115,8 +116,8 @@ def test_of_a_tenant_with_a_key_nothing_is_in_clear(harness: Harness) -> None:
     assert name == same_name != SHA256
     assert way != other_way
     assert WAY[:8] not in way
-    with pytest.raises(SealBroken):
-        list(replace_keys(memory).ways(tenant, memory.face, days=1))
+    with pytest.raises(DecryptionFailed):
+        list(replace_keys(memory).motion_signatures(tenant, memory.face, days=1))
     destroy_key(harness.engine, tenant)
     harness.reopen()
     with pytest.raises(TenantNotFound):
@@ -131,7 +132,7 @@ def test_old_ones_are_encrypted_with_the_rest(harness: Harness) -> None:
     tenant = harness.tenants.create("plain").id
     memory = Memory(harness, tenant, harness.enrol(tenant))
     memory.remember()
-    begin_conversion(harness.engine, harness.vault, tenant, time.time())
+    begin_encrypting(harness.engine, harness.vault, tenant, time.time())
     harness.reopen()
     memory.remember("cd" * 32, WAY[::-1])
     assert (memory.knows(), memory.knows("cd" * 32)) == (True, True)
@@ -148,7 +149,7 @@ def test_old_ones_are_encrypted_with_the_rest(harness: Harness) -> None:
 def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
     """Two encodings of one play are judged when neither is remembered yet."""
     way = np.random.default_rng(5).normal(0, 1, (40, COLUMNS)).cumsum(axis=0) / 4
-    played = Fingerprint(way), Fingerprint(way[::-1] + 0.02)
+    played = MotionSignature(way), MotionSignature(way[::-1] + 0.02)
     copies = [conclusion(memory, f"{number:064x}", one) for number, one in enumerate(played)]
     begun, judged = threading.Event(), threading.Event()
 
@@ -174,7 +175,7 @@ def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
 
 
 def conclusion(
-    memory: Memory, sha256: str, play: Fingerprint
+    memory: Memory, sha256: str, play: MotionSignature
 ) -> Callable[[Connection], JsonObject | None]:
     """What ends the job of a clip that was found to be real."""
     living = {"face_id": memory.face, "action": 2, "threshold": 0.6}
@@ -187,8 +188,8 @@ def conclusion(
         pack=SimpleNamespace(info=SimpleNamespace(name="edge")), keys=memory.harness.keys,
         used_clips=memory.store, living=LivingOptions(),
     )
-    effect = conclude_living(
-        cast(Job, job), Carry(living=found), cast(Toolbox, tools)
+    effect = finish_living(
+        cast(Job, job), JobContext(living=found), cast(Resources, tools)
     ).effect
     assert effect is not None
     return effect

@@ -10,26 +10,26 @@ import ctypes
 
 import numpy as np
 
-from pipeline.sandbox.messages import JsonObject, Made
+from pipeline.sandbox.messages import Decoded, JsonObject
 from pipeline.stages.decode import decode_here
 
 MARK = b"FACELINE-TEST-POISON"
 MODULE = "tests.faults.faulty_decoder"
 
 
-def crash(data: bytes, header: JsonObject) -> Made:
+def crash(data: bytes, header: JsonObject) -> Decoded:
     if MARK in data:
         ctypes.string_at(8)
     return decode_here(data, header)
 
 
-def hang(data: bytes, header: JsonObject) -> Made:
+def hang(data: bytes, header: JsonObject) -> Decoded:
     while MARK in data:
         pass
     return decode_here(data, header)
 
 
-def eat(data: bytes, header: JsonObject) -> Made:
+def eat(data: bytes, header: JsonObject) -> Decoded:
     kept = []
     while MARK in data:
         kept.append(np.ones(1024 * 1024, np.uint8))

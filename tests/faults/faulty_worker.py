@@ -20,15 +20,16 @@ import workers.app
 import workers.dispatch
 import workers.runtime
 import workers.serve
-from pipeline.execution import bulk, running
+from pipeline.execution import bulk
+from pipeline.execution import pictures as running
 from pipeline.stages import decode as decode_stage
 from tests.faults import faulty_decoder
 from tests.faults.faulty_decoder import MARK
 from workers.__main__ import main
-from workers.messages import Ring
+from workers.job_notifier import JobNotifier
+from workers.messages import StageMessage
 from workers.runtime import Runtime
 from workers.tasks import stage as stage_tasks
-from workers.wake import Waker
 
 # Seconds of the fault "slow": several visibility timeouts and leases.
 SLOW_S = 8.0
@@ -120,18 +121,18 @@ def fault_in_decoder() -> None:
 def fault_after_the_end() -> None:
     """Strike between the commit of a job's end and everything after it."""
 
-    def announce(self: Waker, job_id: str) -> bool:
+    def announce(self: JobNotifier, job_id: str) -> bool:
         strike()
         return True
 
-    setattr(Waker, "announce", announce)  # noqa: B010  # mypy forbids the assignment
+    setattr(JobNotifier, "publish", announce)  # noqa: B010  # mypy forbids the assignment
 
 
 def short_visibility() -> None:
     """Messages that nobody answers for come back after ``VISIBILITY_S``, as they may
     from another broker; each delivery is logged."""
     make_app: Callable[..., Any] = workers.app.make_app
-    carry_out: Callable[..., None] = vars(stage_tasks)["carry_out"]
+    carry_out: Callable[..., None] = vars(stage_tasks)["run_job"]
 
     def impatient(settings: Any) -> Any:
         app = make_app(settings)
@@ -141,13 +142,13 @@ def short_visibility() -> None:
         }
         return app
 
-    def logged(ring: Ring, runtime: Runtime) -> None:
+    def logged(ring: StageMessage, runtime: Runtime) -> None:
         logger.info("delivered", extra={"job": ring.job})
         carry_out(ring, runtime)
 
     for module in (workers.app, workers.dispatch, workers.serve):
         vars(module)["make_app"] = impatient
-    vars(stage_tasks)["carry_out"] = logged
+    vars(stage_tasks)["run_job"] = logged
 
 
 if __name__ == "__main__":

@@ -16,17 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline.index import view as view_module
-from pipeline.index.choice import Choice
+from pipeline.index import tenant_view as view_module
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.rows import Rows
-from pipeline.index.view import TenantView
+from pipeline.index.tenant_view import TenantView
+from pipeline.index.vector_rows import VectorRows
 from pipeline.media.directory import DirectoryStore
 from tests.index_source import TENANT, FileGallery
 
 HOOKS: dict[str, tuple[Any, str]] = {
-    "add": (Rows, "_place"),
-    "delete": (Rows, "_clear"),
+    "add": (VectorRows, "_place"),
+    "delete": (VectorRows, "_clear"),
     "rebuild": (FileGallery, "all_entries"),
     "upload": (DirectoryStore, "put"),
     "placed": (DirectoryStore, "_place"),
@@ -38,8 +38,8 @@ HOOKS: dict[str, tuple[Any, str]] = {
 
 def main(gallery: str, media: str, engine: str) -> None:
     source, store = FileGallery(Path(gallery)), DirectoryStore(Path(media))
-    choice = Choice(engine, short_list=100)  # type: ignore[arg-type]
-    view = TenantView(TENANT, source, store, ViewOptions(choice=choice, canary_every=0))
+    choice = EngineChoice(engine, short_list=100)  # type: ignore[arg-type]
+    view = TenantView(TENANT, source, store, ViewOptions(engine_choice=choice, canary_every=0))
     for line in sys.stdin:
         hook, count = line.split()
         child = os.fork()

@@ -6,10 +6,10 @@ from collections import Counter
 
 from sqlalchemy import select
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.database.engine import reading
 from pipeline.database.schema import changes, discarded, faces, images, vectors
-from pipeline.gallery.sweep import GRACE_S, Sweep
+from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.trash import Trash
 from tests.cluster import Cluster
 
@@ -35,10 +35,16 @@ def check_one_record_each(cluster: Cluster, enrolled: set[str]) -> None:
     assert sorted(numbers) == list(range(1, len(numbers) + 1)), "the log has a gap"
 
     def kept() -> set[str]:
-        found = {item.key for item in cluster.media.walk(keys.tenant_prefix(cluster.tenant))}
-        return {key for key in found if not key.startswith(keys.transient_prefix(cluster.tenant))}
+        found = {
+            item.key for item in cluster.media.walk(storage_keys.tenant_prefix(cluster.tenant))
+        }
+        return {
+            key
+            for key in found
+            if not key.startswith(storage_keys.transient_prefix(cluster.tenant))
+        }
 
     assert kept() >= named
-    later = Sweep(cluster.engine, cluster.media, lambda: 2 * GRACE_S + 10**12)
-    assert later.round(cluster.tenant).missing == ()
+    later = OrphanSweep(cluster.engine, cluster.media, lambda: 2 * GRACE_S + 10**12)
+    assert later.run(cluster.tenant).missing == ()
     assert kept() == named

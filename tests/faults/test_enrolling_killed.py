@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import keys
+from pipeline import storage_keys
 from pipeline.jobs.model import JobState
-from pipeline.operations import Enrol
+from pipeline.operations import EnrolParams
 from tests.cluster import Cluster
 from tests.databases import ONE_DATABASE
 from tests.faults.records import check_one_record_each
@@ -35,7 +35,10 @@ def test_killed_while_enrolling(
     chance.shuffle(work)
     cluster = make_cluster(detection_sizes="128", lease_s=2.0, max_attempts=50)
     with cluster.upkeep():
-        ids = [cluster.submit("enrol", picture, params=Enrol(faces="largest")) for picture in work]
+        ids = [
+            cluster.submit("enrol", picture, params=EnrolParams(faces="largest"))
+            for picture in work
+        ]
         for _ in range(KILLS):
             with cluster.worker() as worker:
                 before = ended(cluster)
@@ -46,7 +49,7 @@ def test_killed_while_enrolling(
             jobs = cluster.wait(ids, 240)
         assert {job.error_code for job in jobs} <= {None, "no_face"}, cluster.logs()
         done = {job.media[0] for job in jobs if job.state is JobState.DONE}
-        check_one_record_each(cluster, {keys.media_hash(key) for key in done})
+        check_one_record_each(cluster, {storage_keys.media_hash(key) for key in done})
 
 
 def ended(cluster: Cluster) -> int:

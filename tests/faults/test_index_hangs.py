@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.jobs.model import JobState
-from pipeline.operations import Enrol, Search
+from pipeline.operations import EnrolParams, SearchParams
 from tests.databases import ONE_DATABASE
 from tests.faults.test_poison import FAULTY
 from tests.stack import MakeCluster
@@ -23,10 +23,10 @@ def test_a_search_that_hangs(
         cluster.upkeep(), cluster.worker(concurrency=1),
         cluster.index(module=FAULTY, environment=fault) as index,
     ):
-        cluster.wait([cluster.submit("enrol", picture, params=Enrol(faces="largest"))])
-        (hung,) = cluster.wait([cluster.submit("search", picture, params=Search())])
+        cluster.wait([cluster.submit("enrol", picture, params=EnrolParams(faces="largest"))])
+        (hung,) = cluster.wait([cluster.submit("search", picture, params=SearchParams())])
         assert (hung.state, hung.error_code) == (JobState.FAILED, "job_timed_out")
-        (found,) = cluster.wait([cluster.submit("search", picture, params=Search())])
+        (found,) = cluster.wait([cluster.submit("search", picture, params=SearchParams())])
         assert found.result is not None, found.error
         assert len(found.result["hits"]) == 1
         assert index.alive

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.index.choice import Choice
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.rows import Rows
-from pipeline.index.snapshots import ORPHANED_S, sweep
-from pipeline.index.view import TenantView
+from pipeline.index.snapshots import ORPHAN_AGE_S, delete_orphans
+from pipeline.index.tenant_view import TenantView
+from pipeline.index.vector_rows import VectorRows
 from pipeline.media.directory import DirectoryStore
 from tests.conftest import missing
 from tests.faults.index_victim import HOOKS
@@ -68,13 +68,13 @@ def test_a_killed_index_process_loses_and_revives_nothing(
     tmp_path: Path, hook: str, engine: str
 ) -> None:
     try:
-        choice = Choice(engine, short_list=100)  # type: ignore[arg-type]
-        choice.build(Rows(MODEL.dimension))
+        choice = EngineChoice(engine, short_list=100)  # type: ignore[arg-type]
+        choice.build(VectorRows(MODEL.dimension))
     except ConfigurationError as error:
         missing(error.message)
     draw = np.random.default_rng(5)
     gallery, store = FileGallery(tmp_path / "gallery.db"), DirectoryStore(tmp_path / "media")
-    options = ViewOptions(choice=choice, canary_every=0, purge_after_s=1e-9)
+    options = ViewOptions(engine_choice=choice, canary_every=0, purge_after_s=1e-9)
     gallery.add(unit_vectors(300), [1])
     deleted: dict[int, np.ndarray[tuple[int], np.dtype[np.float32]]] = {}
     killed = 0
@@ -98,8 +98,8 @@ def test_a_killed_index_process_loses_and_revives_nothing(
     assert killed == ROUNDS
 
     view.maintain()
-    now = max(each.modified for each in store.walk("")) + ORPHANED_S + 1
-    sweep(gallery, store, TENANT, now)
+    now = max(each.modified for each in store.walk("")) + ORPHAN_AGE_S + 1
+    delete_orphans(gallery, store, TENANT, now)
     kept = {record.media_key.rpartition("/")[0] for record in gallery.snapshots(TENANT)}
     left = list(store.walk(""))
     assert {each.key.rpartition("/")[0] for each in left} == kept

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import Job, JobState
-from pipeline.operations import Enrol, Search
+from pipeline.operations import EnrolParams, SearchParams
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
 from tests.stack import MakeCluster
@@ -42,7 +42,9 @@ def pictures(test_data: Path) -> list[bytes]:
     return [file.read_bytes() for file in files[: 2 * max(ROUNDS.values())]]
 
 
-def run(cluster: Cluster, operation: str, picture: bytes, params: Enrol | Search) -> Job:
+def run(
+    cluster: Cluster, operation: str, picture: bytes, params: EnrolParams | SearchParams
+) -> Job:
     """One job, followed by its own row: others may be under way."""
     job_id = cluster.submit(operation, picture, params=params)
     until = time.monotonic() + 30
@@ -69,18 +71,18 @@ def test_read_your_writes(cluster: Cluster, pictures: list[bytes]) -> None:
         for picture in pictures:
             if seen == rounds:
                 break
-            enrolled = run(cluster, "enrol", picture, Enrol(faces="largest"))
+            enrolled = run(cluster, "enrol", picture, EnrolParams(faces="largest"))
             if enrolled.error_code == "no_face":
                 continue
             assert enrolled.result is not None, enrolled.error
             (face,) = enrolled.result["faces"]
             # Replicas take turns: three searches a round let each see either change.
             for _ in range(2):
-                search = run(cluster, "search", picture, Search(k=3))
+                search = run(cluster, "search", picture, SearchParams(k=3))
                 missed += face["id"] not in found(search)
                 answered["enrol", search.trace[-1]["worker"]] += 1
             faces.delete(cluster.tenant, face["id"])
-            search = run(cluster, "search", picture, Search(k=3))
+            search = run(cluster, "search", picture, SearchParams(k=3))
             lingered += face["id"] in found(search)
             answered["delete", search.trace[-1]["worker"]] += 1
             seen += 1
@@ -92,14 +94,16 @@ def test_read_your_writes(cluster: Cluster, pictures: list[bytes]) -> None:
 def test_killed_under_load(cluster: Cluster, pictures: list[bytes]) -> None:
     """SIGKILL and SIGTERM, in turn, of index processes, now one, now the other, while
     searches come in."""
-    enrolled = [run(cluster, "enrol", picture, Enrol(faces="largest")) for picture in pictures[:30]]
+    enrolled = [
+        run(cluster, "enrol", picture, EnrolParams(faces="largest")) for picture in pictures[:30]
+    ]
     known = [
         (picture, job.result["faces"][0]["id"])
         for picture, job in zip(pictures, enrolled, strict=False)
         if job.result is not None
     ]
     jobs = [
-        (cluster.submit("search", picture, params=Search(k=1)), face_id)
+        (cluster.submit("search", picture, params=SearchParams(k=1)), face_id)
         for picture, face_id in islice(cycle(known), SEARCHES)
     ]
     chance = random.Random(5)

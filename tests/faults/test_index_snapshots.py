@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigurationError, MediaUnavailable, SnapshotUnusable
-from pipeline.index.choice import Choice
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.rows import Rows
-from pipeline.index.snapshots import load
-from pipeline.index.view import TenantView
+from pipeline.index.snapshots import load_snapshot
+from pipeline.index.tenant_view import TenantView
+from pipeline.index.vector_rows import VectorRows
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import SnapshotRecord, VectorModel
 from tests.conftest import missing
@@ -37,7 +37,7 @@ class StoredSnapshots:
         self.gallery = FileGallery(folder / "gallery.db")
         self.media = folder / "media"
         self.store = DirectoryStore(self.media)
-        self.choice = Choice(engine, short_list=100)  # type: ignore[arg-type]
+        self.choice = EngineChoice(engine, short_list=100)  # type: ignore[arg-type]
         view = self.view()
         self.gallery.add(self.vectors[:500], [1])
         view.catch_up()
@@ -47,7 +47,7 @@ class StoredSnapshots:
         view.snapshot()
 
     def view(self) -> TenantView:
-        options = ViewOptions(choice=self.choice, canary_every=0)
+        options = ViewOptions(engine_choice=self.choice, canary_every=0)
         return TenantView(TENANT, self.gallery, self.store, options)
 
     @property
@@ -82,7 +82,7 @@ class StoredSnapshots:
 @pytest.fixture(params=ENGINES)
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> StoredSnapshots:
     try:
-        Choice(request.param).build(Rows(MODEL.dimension))
+        EngineChoice(request.param).build(VectorRows(MODEL.dimension))
     except ConfigurationError as error:
         missing(error.message)
     return StoredSnapshots(tmp_path, request.param)
@@ -119,9 +119,9 @@ def test_each_damaged_object_is_refused(stored: StoredSnapshots, damage: Damage)
         if intact:
             damage(path)
             with pytest.raises(SnapshotUnusable):
-                load(record, MODEL, stored.store, stored.choice)
+                load_snapshot(record, MODEL, stored.store, stored.choice)
         path.write_bytes(intact)
-    assert len(load(record, MODEL, stored.store, stored.choice)) == FACES
+    assert len(load_snapshot(record, MODEL, stored.store, stored.choice)) == FACES
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, Path.unlink])
@@ -161,16 +161,16 @@ def test_a_snapshot_of_another_model_is_refused(
     stored: StoredSnapshots, model: VectorModel
 ) -> None:
     with pytest.raises(SnapshotUnusable):
-        load(stored.records[0], model, stored.store, stored.choice)
+        load_snapshot(stored.records[0], model, stored.store, stored.choice)
 
     # and when it says that it is of ours
     stored.rewrite(
         stored.records[0], pack=model.pack, model_sha256=model.sha256, dimension=model.dimension
     )
     with pytest.raises(SnapshotUnusable):
-        load(stored.records[0], MODEL, stored.store, stored.choice)
+        load_snapshot(stored.records[0], MODEL, stored.store, stored.choice)
     with pytest.raises(SnapshotUnusable):
-        load(stored.records[0], replace(MODEL, dimension=128), stored.store, stored.choice)
+        load_snapshot(stored.records[0], replace(MODEL, dimension=128), stored.store, stored.choice)
     stored.assert_service_continues()
 
 
@@ -191,7 +191,7 @@ def test_a_manifest_that_cannot_be_true_is_refused(
     record = stored.rewrite(stored.records[0], **changes)
 
     with pytest.raises(SnapshotUnusable):
-        load(record, MODEL, stored.store, stored.choice)
+        load_snapshot(record, MODEL, stored.store, stored.choice)
     stored.assert_service_continues()
 
 
@@ -209,13 +209,13 @@ def test_arrays_that_do_not_belong_together_are_refused(stored: StoredSnapshots)
         record = stored.rewrite(stored.records[0], arrays=mixed)
 
         with pytest.raises(SnapshotUnusable):
-            load(record, MODEL, stored.store, stored.choice)
+            load_snapshot(record, MODEL, stored.store, stored.choice)
 
 
 def test_a_graph_that_kills_its_reader_does_not_kill_us(tmp_path: Path) -> None:
     """Bytes flipped before the checksum was taken: hnswlib dies of some of these."""
     try:
-        Choice("hnsw").build(Rows(MODEL.dimension))
+        EngineChoice("hnsw").build(VectorRows(MODEL.dimension))
     except ConfigurationError as error:
         missing(error.message)
     stored = StoredSnapshots(tmp_path, "hnsw")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.metering.limits import WHOLE, Limit
+from pipeline.metering.limits import ALL_OPERATIONS, Limit
 from tests.dialect_callers import Caller
 from tests.stack import Stack
 
@@ -20,9 +20,9 @@ def test_limits_hold_and_nobody_waits(tmp_path: Path, edge_models: Path, test_da
                 Caller("d", stack.url, stack.add_tenant(f"{outage.__name__} {number}"))
                 for number in range(2)
             )
-            limits = {WHOLE: Limit(per_second=0.001, burst=2, daily=100)}
+            limits = {ALL_OPERATIONS: Limit(per_second=0.001, burst=2, daily=100)}
             stack.tenants.set_limits(slow.credentials.tenant_id, limits)
-            limits = {WHOLE: Limit(per_second=1000.0, daily=2)}
+            limits = {ALL_OPERATIONS: Limit(per_second=1000.0, daily=2)}
             stack.tenants.set_limits(scarce.credentials.tenant_id, limits)
             for caller, message in (
                 (slow, "Too many requests in a short time."),

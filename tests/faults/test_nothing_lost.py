@@ -226,7 +226,7 @@ def test_loss_can_be_seen(
         later = cluster.submit("locate", picture)
         wait_done(cluster, 1)
         assert cluster.job(later).ended
-        assert cluster.jobs.waiting("decode") == LOST
+        assert cluster.jobs.count_waiting("decode") == LOST
         with cluster.upkeep():
             accepted = [*lost, later]
             cluster.wait(accepted, WITHIN_S)

@@ -11,21 +11,21 @@ from typing import Any, cast
 
 import pytest
 
-from pipeline.config import Settings
-from pipeline.execution.carry import Carry, Conclusion, Toolbox
+from pipeline.config.settings import Settings
+from pipeline.encryption.vault import NoKeys
+from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.jobs.model import Job
 from pipeline.media.directory import DirectoryStore
 from pipeline.plans import PLANS, Stage
-from pipeline.secrets import NoKeys
 from tests.job_factory import Queue
 from tests.servers import RedisServer
-from workers import fusion
+from workers import run_job
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
+from workers.job_notifier import JobNotifier
 from workers.leases import Leases
-from workers.messages import Ring
+from workers.messages import StageMessage
 from workers.runtime import Runtime
-from workers.wake import Waker
 
 ALL = frozenset(PLANS["verify"].stages)
 
@@ -39,7 +39,9 @@ class Script:
         self.acts: dict[Stage, Callable[[Job], None]] = {}
         self.media: list[str] = []
 
-    def run_stage(self, stage: Stage, plan: Any, job: Job, carry: Carry, tools: Any) -> Carry:
+    def run_stage(
+        self, stage: Stage, plan: Any, job: Job, carry: JobContext, tools: Any
+    ) -> JobContext:
         self.ran.append(stage)
         self.seen.append(carry.media_of(job))
         if stage is Stage.FETCH:
@@ -48,8 +50,8 @@ class Script:
             act(job)
         return replace(carry, sizes=[*carry.sizes, (len(carry.sizes), 1)])
 
-    def conclude(self, plan: Any, job: Job, carry: Carry, tools: Any) -> Conclusion:
-        return Conclusion({"sizes": carry.sizes})
+    def conclude(self, plan: Any, job: Job, carry: JobContext, tools: Any) -> JobOutcome:
+        return JobOutcome({"sizes": carry.sizes})
 
 
 def raising(error: Exception) -> Callable[[Job], None]:
@@ -59,15 +61,15 @@ def raising(error: Exception) -> Callable[[Job], None]:
     return act
 
 
-def ring(job: Job) -> Ring:
-    return Ring(1, job.id, job.stage)
+def ring(job: Job) -> StageMessage:
+    return StageMessage(1, job.id, job.stage)
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
-    monkeypatch.setattr(fusion, "run_stage", script.run_stage)
-    monkeypatch.setattr(fusion, "conclude", script.conclude)
+    monkeypatch.setattr(run_job, "run_stage", script.run_stage)
+    monkeypatch.setattr(run_job, "finish", script.conclude)
     return script
 
 
@@ -81,10 +83,10 @@ def runtime(settings: Settings, queue: Queue, tmp_path: Path) -> Iterator[Runtim
     queue.clock.now = time.time()
     runtime = Runtime(
         name="host.group:1", settings=settings, served=ALL,
-        tools=cast(Toolbox, SimpleNamespace(media=DirectoryStore(tmp_path), keys=NoKeys())),
+        tools=cast(Resources, SimpleNamespace(media=DirectoryStore(tmp_path), keys=NoKeys())),
         store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
-        waker=Waker(settings),
+        waker=JobNotifier(settings),
     )
     yield runtime
     runtime.leases.close()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import InvalidParameter, MediaUnavailable
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 from pipeline.sources.bucket import Bucket, BucketSource, parse_location
 from pipeline.sources.manifest import ManifestSource
 from tests.parallel import free_port

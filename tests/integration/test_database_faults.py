@@ -105,7 +105,7 @@ def test_postgres_stands_still(
     server: PostgresServer, pg_queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connections stay open and nothing answers: psycopg alone would wait for ever."""
-    monkeypatch.setattr(postgres.BoundedConnection, "patience_s", 1.0)
+    monkeypatch.setattr(postgres.BoundedConnection, "answer_timeout_s", 1.0)
     job = pg_queue.add()
     server.freeze()
     began = time.monotonic()
@@ -119,7 +119,7 @@ def test_postgres_stands_still(
 def test_a_late_answer_is_nobodys(
     server: PostgresServer, pg_queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres.BoundedConnection, "patience_s", 0.5)
+    monkeypatch.setattr(postgres.BoundedConnection, "answer_timeout_s", 0.5)
     first, second = pg_queue.add(), pg_queue.add()
     with pytest.raises(DatabaseUnavailable), reading(pg_queue._engine) as connection:
         connection.execute(text("SELECT pg_sleep(1.5)"))
@@ -145,7 +145,7 @@ def test_a_migration_may_take_its_time(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "STATEMENT_S", 1)
-    monkeypatch.setattr(postgres.BoundedConnection, "patience_s", 1.0)
+    monkeypatch.setattr(postgres.BoundedConnection, "answer_timeout_s", 1.0)
     engine = open_engine(postgres_url)
     with writing(engine) as connection:
         postgres.prepare_migration(connection)

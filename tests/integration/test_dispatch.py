@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import BrokerUnavailable, ConfigurationError
-from pipeline.keys import DONE_CHANNEL
+from pipeline.storage_keys import DONE_CHANNEL
 from tests.servers import RedisServer
 from workers.app import make_app
 from workers.connection import map_redis_errors, open_redis
-from workers.dispatch import REST_S, Dispatcher
-from workers.wake import Waker
+from workers.dispatch import RETRY_AFTER_S, Dispatcher
+from workers.job_notifier import JobNotifier
 
 JOB = "ab" * 16
 
@@ -37,8 +37,8 @@ def dispatcher(settings: Settings) -> Iterator[Dispatcher]:
 
 def test_messages_are_counted_by_stage(dispatcher: Dispatcher) -> None:
     assert dispatcher.depth("decode") == 0
-    assert all(dispatcher.ring(JOB, "decode") for _ in range(3))
-    assert dispatcher.ring(JOB, "embed")
+    assert all(dispatcher.publish(JOB, "decode") for _ in range(3))
+    assert dispatcher.publish(JOB, "embed")
     assert {s: dispatcher.depth(s) for s in ("decode", "detect", "embed")} == {
         "decode": 3, "detect": 0, "embed": 1,
     }
@@ -51,14 +51,14 @@ def test_messages_of_every_priority_are_counted(
     with client:
         for priority in ("\x06\x163", "\x06\x166", "\x06\x169"):
             client.lpush(f"faceline.decode{priority}", "{}")
-    dispatcher.ring(JOB, "decode")
+    dispatcher.publish(JOB, "decode")
     assert dispatcher.depth("decode") == 4
 
 
 def test_many_threads_share_a_dispatcher(dispatcher: Dispatcher) -> None:
     def ring() -> None:
         for _ in range(25):
-            assert dispatcher.ring(JOB, "decode")
+            assert dispatcher.publish(JOB, "decode")
 
     threads = [threading.Thread(target=ring) for _ in range(16)]
     for thread in threads:
@@ -71,21 +71,21 @@ def test_many_threads_share_a_dispatcher(dispatcher: Dispatcher) -> None:
 def test_a_wiped_redis_takes_messages_at_once(
     dispatcher: Dispatcher, redis_server: RedisServer
 ) -> None:
-    dispatcher.ring(JOB, "decode")
+    dispatcher.publish(JOB, "decode")
     with open_redis(redis_server.url, 1.0) as client:
         client.flushall()
-    assert dispatcher.ring(JOB, "decode")
+    assert dispatcher.publish(JOB, "decode")
     assert dispatcher.depth("decode") == 1
 
 
 def test_a_frozen_redis_does_not_hold_the_caller(
     dispatcher: Dispatcher, settings: Settings, redis_server: RedisServer
 ) -> None:
-    waker = Waker(settings)
-    assert dispatcher.ring(JOB, "decode")
-    assert waker.announce(JOB)
+    waker = JobNotifier(settings)
+    assert dispatcher.publish(JOB, "decode")
+    assert waker.publish(JOB)
     bells: list[Callable[[], bool]] = [
-        lambda: dispatcher.ring(JOB, "decode"), lambda: waker.announce(JOB),
+        lambda: dispatcher.publish(JOB, "decode"), lambda: waker.publish(JOB),
     ]
     redis_server.freeze()
     try:
@@ -110,7 +110,7 @@ def test_a_frozen_redis_does_not_hold_a_new_dispatcher(
     """It has no connection yet: connecting is bounded, too."""
     redis_server.freeze()
     try:
-        assert not timed(lambda: dispatcher.ring(JOB, "decode"))
+        assert not timed(lambda: dispatcher.publish(JOB, "decode"))
     finally:
         redis_server.thaw()
 
@@ -118,27 +118,27 @@ def test_a_frozen_redis_does_not_hold_a_new_dispatcher(
 def test_a_dead_redis_and_its_return(
     dispatcher: Dispatcher, redis_server: RedisServer
 ) -> None:
-    assert dispatcher.ring(JOB, "decode")
+    assert dispatcher.publish(JOB, "decode")
     redis_server.kill()
-    assert not timed(lambda: dispatcher.ring(JOB, "decode"))
+    assert not timed(lambda: dispatcher.publish(JOB, "decode"))
     with pytest.raises(BrokerUnavailable):
         dispatcher.depth("decode")
     redis_server.start()
-    time.sleep(REST_S)
-    assert dispatcher.ring(JOB, "decode")
+    time.sleep(RETRY_AFTER_S)
+    assert dispatcher.publish(JOB, "decode")
     assert dispatcher.depth("decode") == 1
 
 
 def test_a_full_redis_is_an_unavailable_broker(
     dispatcher: Dispatcher, redis_server: RedisServer
 ) -> None:
-    assert dispatcher.ring(JOB, "decode")
+    assert dispatcher.publish(JOB, "decode")
     with open_redis(redis_server.url, 1.0) as client:
         client.config_set("maxmemory", "1")
-        assert not timed(lambda: dispatcher.ring(JOB, "decode"))
+        assert not timed(lambda: dispatcher.publish(JOB, "decode"))
         client.config_set("maxmemory", "0")
-        time.sleep(REST_S)
-        assert dispatcher.ring(JOB, "decode")
+        time.sleep(RETRY_AFTER_S)
+        assert dispatcher.publish(JOB, "decode")
 
 
 def timed(bell: Callable[[], bool]) -> bool:
@@ -150,11 +150,11 @@ def timed(bell: Callable[[], bool]) -> bool:
 
 
 def test_an_end_is_announced(settings: Settings, redis_server: RedisServer) -> None:
-    waker = Waker(settings)
+    waker = JobNotifier(settings)
     with open_redis(redis_server.url, 5.0) as client, client.pubsub() as channel:
         channel.subscribe(DONE_CHANNEL)
         assert channel.get_message(timeout=5) is not None  # the subscription's own
-        assert waker.announce(JOB)
+        assert waker.publish(JOB)
         message = channel.get_message(timeout=5)
     waker.close()
     assert message is not None
@@ -173,6 +173,6 @@ def test_errors_of_redis_stay_below(redis_server: RedisServer) -> None:
 
 def test_wrong_settings_are_named() -> None:
     with pytest.raises(ConfigurationError, match="FACELINE_REDIS_URL"):
-        Waker(Settings(broker_url="amqp://localhost"))
+        JobNotifier(Settings(broker_url="amqp://localhost"))
     with pytest.raises(ConfigurationError, match="polish"):
         make_app(Settings(stages="decode,polish"))

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection, Engine, select
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.database.engine import reading
 from pipeline.database.schema import discarded
 from pipeline.errors import (
@@ -20,22 +20,23 @@ from pipeline.errors import (
     PackMismatch,
     TenantNotFound,
 )
-from pipeline.execution.carry import Carry, Conclusion, Toolbox
+from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.gallery.trash import Trash, discard
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import Effect
 from pipeline.media.directory import DirectoryStore
 from pipeline.plans import PLANS
+from pipeline.types import JsonObject
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
-from workers import fusion
+from workers import run_job as fusion
 from workers.dispatch import Dispatcher
-from workers.fusion import carry_out
 from workers.intermediates import Intermediates
+from workers.job_notifier import JobNotifier
 from workers.leases import Leases
-from workers.messages import Ring
+from workers.messages import StageMessage
+from workers.run_job import run_job
 from workers.runtime import Runtime
-from workers.wake import Waker
 
 DATA = b"picture"
 HASH = hashlib.sha256(DATA).hexdigest()
@@ -55,12 +56,12 @@ def runtime(
     settings = Settings(broker_url=redis_server.url, lease_s=3.0)
     queue.clock.now = time.time()
     trash = Trash(engine, media)
-    tools = cast(Toolbox, type("Tools", (), {"trash": trash, "media": media}))
+    tools = cast(Resources, type("Tools", (), {"trash": trash, "media": media}))
     runtime = Runtime(
         name="host.group:1", settings=settings, served=frozenset(PLANS["enrol"].stages),
         tools=tools, store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
-        waker=Waker(settings),
+        waker=JobNotifier(settings),
     )
     yield runtime
     for part in (runtime.leases, runtime.intermediates, runtime.dispatcher, runtime.waker):
@@ -73,19 +74,19 @@ def run(
 ) -> Callable[..., Job]:
     """Carry out an enrolment whose effect is the given one, with an object stored for it."""
 
-    def carry(stage: Any, plan: Any, job: Job, carry: Carry, tools: Any) -> Carry:
+    def carry(stage: Any, plan: Any, job: Job, carry: JobContext, tools: Any) -> JobContext:
         return carry
 
     def run(effect: Effect, operation: str = "enrol") -> Job:
-        def conclude(plan: Any, job: Job, carry: Carry, tools: Any) -> Conclusion:
+        def conclude(plan: Any, job: Job, carry: JobContext, tools: Any) -> JobOutcome:
             media.put(KEY, DATA)
-            return Conclusion({"from": "stages"}, effect, (KEY,))
+            return JobOutcome({"from": "stages"}, effect, (KEY,))
 
         monkeypatch.setattr(fusion, "run_stage", carry)
-        monkeypatch.setattr(fusion, "conclude", conclude)
+        monkeypatch.setattr(fusion, "finish", conclude)
         stage = PLANS[operation].stages[0]
         job, _ = queue.submit(new_job(queue.tenant, operation=operation, stage=stage))
-        carry_out(Ring(1, job.id, job.stage), runtime)
+        run_job(StageMessage(1, job.id, job.stage), runtime)
         return queue.see(job)
 
     return run
@@ -177,13 +178,13 @@ def test_a_chunk_is_patient_with_all_but_its_pictures(
     queue: Queue, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, error: Exception,
     state: JobState,
 ) -> None:
-    def stage(*arguments: Any) -> Carry:
+    def stage(*arguments: Any) -> JobContext:
         raise error
 
     monkeypatch.setattr(fusion, "run_stage", stage)
     job, _ = queue.submit(new_job(queue.tenant, operation="bulk", stage="bulk"))
-    carry_out(Ring(1, job.id, job.stage), runtime)
+    run_job(StageMessage(1, job.id, job.stage), runtime)
     for _ in range(3):
         queue.clock.forward(3 * runtime.settings.retry_for_s)
-        carry_out(Ring(1, job.id, job.stage), runtime)
+        run_job(StageMessage(1, job.id, job.stage), runtime)
     assert queue.see(job).state is state

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline import keys
-from pipeline.batches.model import Options
+from pipeline import storage_keys
+from pipeline.batches.model import BatchOptions
 from pipeline.batches.store import BatchStore
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import NoFace
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
@@ -34,7 +34,7 @@ def expiry(engine: Engine, queue: Queue, clock: Clock, media: MediaStore) -> Exp
 
 
 def upload(media: MediaStore, tenant: int, data: bytes, at: float) -> str:
-    key = keys.transient_media(tenant, "owner", media.name(tenant, data), at)
+    key = storage_keys.transient_media(tenant, "owner", media.name(tenant, data), at)
     media.put(key, data)
     return key
 
@@ -67,7 +67,7 @@ def test_every_tenant_is_visited(
 def test_what_lies_elsewhere_stays(
     expiry: Expiry, media: MediaStore, clock: Clock, tenant: int
 ) -> None:
-    enrolled = f"t{tenant}/images/{keys.plain_name(b'x')}"
+    enrolled = f"t{tenant}/images/{storage_keys.plain_name(b'x')}"
     media.put(enrolled, b"x")
     clock.forward(1000 * HOUR)
     assert expiry.expire_media() == 0
@@ -106,15 +106,15 @@ def test_what_was_counted_goes_after_its_retention(
 ) -> None:
     queue.add(limits={})
     batches = BatchStore(engine, clock)
-    batches.open(queue.tenant, "f" * 64, "a folder", Options())
+    batches.open(queue.tenant, "f" * 64, "a folder", BatchOptions())
     usage = UsageStore(engine, clock)
     periods = [day_of(clock.now), month_of(day_of(clock.now))]
     clock.forward(89 * DAY_S)
     expiry.expire_usage()
-    assert batches.listed().total == 1
+    assert batches.page().total == 1
     clock.forward(310 * DAY_S)
     expiry.expire_usage()
-    assert batches.listed().total == 0
+    assert batches.page().total == 0
     assert len(usage.report(periods)) == 2
     clock.forward(32 * DAY_S)
     expiry.expire_usage()

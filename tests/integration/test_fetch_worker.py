@@ -38,7 +38,7 @@ def submit(cluster: Cluster, *urls: str, tenant: int | None = None) -> str:
             params={"fetch": list(urls)}, media=("",) * len(urls), request_id="r", digest="d",
         )
     )
-    cluster.dispatcher.ring(job.id, Stage.FETCH)
+    cluster.dispatcher.publish(job.id, Stage.FETCH)
     return job.id
 
 

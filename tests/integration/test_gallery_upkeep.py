@@ -7,24 +7,24 @@ import logging
 import pytest
 from sqlalchemy import Engine
 
-from pipeline import keys
-from pipeline.config import Settings
+from pipeline import storage_keys
+from pipeline.config.settings import Settings
 from pipeline.database.engine import writing
-from pipeline.gallery.keep import keep_image
-from pipeline.gallery.sweep import GRACE_S
+from pipeline.gallery.orphan_sweep import GRACE_S
+from pipeline.gallery.temporary_images import store_temporarily
 from pipeline.index.options import ViewOptions
-from pipeline.index.view import TenantView
+from pipeline.index.tenant_view import TenantView
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
-from workers.upkeep.galleries import GalleryKeeping
+from workers.upkeep.galleries import GalleryUpkeep
 
 
 @pytest.fixture
-def keeping(engine: Engine, gallery: TenantGallery, clock: Clock) -> GalleryKeeping:
-    return GalleryKeeping(Settings(purge_after_s=600.0), engine, gallery.media, clock)
+def keeping(engine: Engine, gallery: TenantGallery, clock: Clock) -> GalleryUpkeep:
+    return GalleryUpkeep(Settings(purge_after_s=600.0), engine, gallery.media, clock)
 
 
-def test_the_trash_is_emptied(gallery: TenantGallery, keeping: GalleryKeeping) -> None:
+def test_the_trash_is_emptied(gallery: TenantGallery, keeping: GalleryUpkeep) -> None:
     gallery.add("one")
     gallery.add("one")  # its objects are put aside, not deleted: the job has its answer
     assert len(gallery.waiting()) == 2
@@ -34,7 +34,7 @@ def test_the_trash_is_emptied(gallery: TenantGallery, keeping: GalleryKeeping) -
 
 
 def test_objects_of_lost_enrolments_go(
-    gallery: TenantGallery, keeping: GalleryKeeping, clock: Clock
+    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock
 ) -> None:
     gallery.prepare("lost")
     keeping.sweep()
@@ -45,11 +45,11 @@ def test_objects_of_lost_enrolments_go(
 
 
 def test_pictures_that_were_stored_for_a_while_go(
-    gallery: TenantGallery, keeping: GalleryKeeping, clock: Clock
+    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock
 ) -> None:
     picture = gallery.prepare("passing", 0).image
     with writing(gallery.engine) as connection:
-        keep_image(connection, gallery.tenant, picture, clock() + 10, clock())
+        store_temporarily(connection, gallery.tenant, picture, clock() + 10, clock())
     keeping.expire_images()
     assert gallery.objects() == {picture.media_key}
     clock.now += 10
@@ -58,7 +58,7 @@ def test_pictures_that_were_stored_for_a_while_go(
 
 
 def test_missing_pictures_are_told(
-    gallery: TenantGallery, keeping: GalleryKeeping, clock: Clock, caplog: pytest.LogCaptureFixture
+    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     face = gallery.add("one")
     gallery.media.delete(face.face_key)
@@ -70,7 +70,7 @@ def test_missing_pictures_are_told(
 
 
 def test_snapshots_with_deleted_faces_go_in_time(
-    gallery: TenantGallery, keeping: GalleryKeeping, clock: Clock
+    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock
 ) -> None:
     """No index process has the gallery open."""
     kept = gallery.add("stays")
@@ -85,7 +85,7 @@ def test_snapshots_with_deleted_faces_go_in_time(
     gallery.faces.delete(gallery.tenant, gone.id)
     keeping.purge_snapshots()
     assert gallery.log.snapshots(gallery.tenant) == []
-    assert list(gallery.media.walk(keys.snapshots_prefix(gallery.tenant))) == []
+    assert list(gallery.media.walk(storage_keys.snapshots_prefix(gallery.tenant))) == []
 
     view.open()
     assert view.labels().tolist() == [gallery.label(kept)]

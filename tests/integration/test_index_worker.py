@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.gallery.changes import ChangeLog
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.faces import FaceStore
 from pipeline.jobs.model import JobState
 from pipeline.media.directory import DirectoryStore
-from pipeline.operations import Enrol, Search
+from pipeline.operations import EnrolParams, SearchParams
 from pipeline.types import VectorModel
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
@@ -66,9 +66,9 @@ def test_every_stage_on_workers_of_its_own(cluster: Cluster, photo: bytes) -> No
         cluster.upkeep(), cluster.worker("decode", 1), cluster.worker("detect", 1),
         cluster.worker("embed", 1), cluster.index(),
     ):
-        enrol = cluster.submit("enrol", photo, params=Enrol(faces="all", gate=True))
+        enrol = cluster.submit("enrol", photo, params=EnrolParams(faces="all", gate=True))
         (enrolled,) = cluster.wait([enrol])
-        (search,) = cluster.wait([cluster.submit("search", photo, params=Search())])
+        (search,) = cluster.wait([cluster.submit("search", photo, params=SearchParams())])
     assert enrolled.result is not None, enrolled.error
     assert search.result is not None, search.error
     (face,) = enrolled.result["faces"]
@@ -89,8 +89,8 @@ def test_a_gallery_of_another_pack_is_not_searched(cluster: Cluster, photo: byte
     gallery.add("someone", model=VectorModel("other", "b" * 64, 512))
     with cluster.upkeep(), cluster.worker(concurrency=1), cluster.index():
         ids = [
-            cluster.submit("search", photo, params=Search()),
-            cluster.submit("enrol", photo, params=Enrol(faces="largest")),
+            cluster.submit("search", photo, params=SearchParams()),
+            cluster.submit("enrol", photo, params=EnrolParams(faces="largest")),
         ]
         codes = {job.error_code for job in cluster.wait(ids)}
     assert codes == {"pack_mismatch"}
@@ -108,7 +108,7 @@ def test_deleted_faces_leave_the_snapshots_in_time(cluster: Cluster, photo: byte
     ):
         two = [photo, photo + b" "]
         ids = [
-            cluster.submit("enrol", picture, params=Enrol(faces="largest")) for picture in two
+            cluster.submit("enrol", picture, params=EnrolParams(faces="largest")) for picture in two
         ]
         assert {job.state for job in cluster.wait(ids)} == {JobState.DONE}
         wait_for_snapshot(cluster, log, number=2)

@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.database.engine import writing
 from pipeline.database.schema import jobs
 from pipeline.errors import BrokerUnavailable, DatabaseUnavailable, FaceError, MediaUnavailable
 from pipeline.jobs.model import Job, JobState
-from pipeline.keys import DONE_CHANNEL
+from pipeline.storage_keys import DONE_CHANNEL
 from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue
 from tests.servers import RedisServer
 from workers.connection import open_redis
 from workers.dispatch import Dispatcher
+from workers.job_notifier import JobNotifier
 from workers.upkeep import loop
 from workers.upkeep.reconcile import Reconciler
-from workers.wake import Waker
 
 RESEND_S = 5.0
 
@@ -45,14 +45,14 @@ def dispatcher(settings: Settings) -> Iterator[Dispatcher]:
 
 @pytest.fixture
 def reconciler(settings: Settings, queue: Queue, dispatcher: Dispatcher) -> Iterator[Reconciler]:
-    waker = Waker(settings)
+    waker = JobNotifier(settings)
     yield Reconciler(settings, queue, dispatcher, waker)
     waker.close()
 
 
 def add_sent(queue: Queue, dispatcher: Dispatcher, count: int) -> list[Job]:
     made = [queue.add() for _ in range(count)]
-    assert len(dispatcher.ring_all(made)) == count
+    assert len(dispatcher.publish_all(made)) == count
     return made
 
 
@@ -140,8 +140,8 @@ def test_an_idle_worker_before_a_long_backlog_is_no_storm(
     """10,000 jobs wait, some of their messages are in the hands of workers that do
     nothing with them: that many are sent too much, once, and not again."""
     add_many(engine, queue, 10_000)
-    ids = queue.unheard("decode", -1, 10_000)
-    assert len(dispatcher.ring_all(ids[4:])) == 9_996
+    ids = queue.stale_messages("decode", -1, 10_000)
+    assert len(dispatcher.publish_all(ids[4:])) == 9_996
     for _ in range(20):
         clock.forward(60)
         reconciler.round()
@@ -184,7 +184,7 @@ def test_a_pause_is_left_alone_and_its_end_is_sent(
     queue: Queue, clock: Clock, dispatcher: Dispatcher, reconciler: Reconciler
 ) -> None:
     job = queue.add()
-    queue.give_back(
+    queue.retry_later(
         queue.take(job), MediaUnavailable(), stage="decode", pause_s=30, retry_for_s=900
     )
     clock.forward(29)
@@ -200,7 +200,7 @@ def test_paused_jobs_do_not_count_as_lost(
     queue: Queue, clock: Clock, dispatcher: Dispatcher, reconciler: Reconciler
 ) -> None:
     for _ in range(5):
-        queue.give_back(
+        queue.retry_later(
             queue.take(queue.add()), MediaUnavailable(), stage="decode", pause_s=600,
             retry_for_s=900,
         )
@@ -257,7 +257,10 @@ def test_no_error_ends_the_loop(
         ],
     )
 
-    duties = [loop.Duty("reconcile", rounds), loop.Duty("expire", lambda: None, 60.0)]
+    duties = [
+        loop.PeriodicTask("reconcile", rounds),
+        loop.PeriodicTask("expire", lambda: None, 60.0),
+    ]
     monkeypatch.setattr(loop, "_open", lambda settings: nullcontext(duties))
     with caplog.at_level(logging.INFO):
         loop.run(Settings(data_dir=tmp_path, reconcile_interval_s=0.01), stop)

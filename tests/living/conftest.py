@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.living.judging import Judge
-from pipeline.living.observing import Models, Observation, Watcher
+from pipeline.living.decision import DecisionPolicy
+from pipeline.living.tracking import FaceTracker, FrameObservation, LivenessModels
 from pipeline.media.clips import ClipLimits
 from pipeline.sessions.base import Pack
-from pipeline.stages.clip import frames
+from pipeline.stages.clip import decode_frames
 from tests.conftest import missing
 from tests.living_clips import Material, judge_of
 
-Watch = Callable[..., list[Observation]]
+Watch = Callable[..., list[FrameObservation]]
 
 # Frames for which tests show a still: 1.7 s; the benchmark shows it for 2.5.
 STILL_FRAMES = 50
@@ -30,31 +30,31 @@ def material(test_data: Path) -> Material:
 
 
 @pytest.fixture(scope="session")
-def models(edge_pack: Pack) -> Models:
-    return Models.of(edge_pack)
+def models(edge_pack: Pack) -> LivenessModels:
+    return LivenessModels.from_pack(edge_pack)
 
 
 @pytest.fixture(scope="session")
-def judge(edge_pack: Pack) -> Judge:
+def judge(edge_pack: Pack) -> DecisionPolicy:
     return judge_of(edge_pack)
 
 
 @pytest.fixture(scope="session")
-def watch(models: Models) -> Watch:
+def watch(models: LivenessModels) -> Watch:
     """What is seen in a clip's bytes."""
 
-    def watch_clip(data: bytes, limits: ClipLimits | None = None) -> list[Observation]:
-        return list(Watcher(models).watch(frames(data, limits or ClipLimits())))
+    def watch_clip(data: bytes, limits: ClipLimits | None = None) -> list[FrameObservation]:
+        return list(FaceTracker(models).track(decode_frames(data, limits or ClipLimits())))
 
     return watch_clip
 
 
 @pytest.fixture(scope="session")
-def whole(material: Material, watch: Watch) -> list[Observation]:
+def whole(material: Material, watch: Watch) -> list[FrameObservation]:
     """What is seen in the live video, as it is."""
     return watch((material.videos / "mouth_open.mp4").read_bytes())
 
 
-def between(seen: list[Observation], first: int, last: int) -> list[Observation]:
-    """What was seen in the frames from ``first`` on, without ``last``."""
+def between(seen: list[FrameObservation], first: int, last: int) -> list[FrameObservation]:
+    """What was seen in the frames from ``first_stage`` on, without ``last``."""
     return [one for one in seen if first <= one.index < last]

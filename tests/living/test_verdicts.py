@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import calibration
-from pipeline.living.judging import Judge
-from pipeline.living.observing import Models, Observation, Watcher
-from pipeline.living.verdict import Action, Reason
+from pipeline.calibration import table as calibration
+from pipeline.living.decision import DecisionPolicy
+from pipeline.living.tracking import FaceTracker, FrameObservation, LivenessModels
+from pipeline.living.verdict import LivenessAction, LivenessReason
 from pipeline.media.clips import ClipLimits
-from pipeline.sessions.abilities import least_rate
 from pipeline.sessions.base import Embedder, Pack
-from pipeline.stages.clip import frames
+from pipeline.sessions.capabilities import min_frame_rate
+from pipeline.stages.clip import decode_frames
 from pipeline.types import Crop, Picture, Points
 from tests.clips import encoded
 from tests.living.conftest import Watch, between
@@ -34,11 +34,11 @@ CASES = [
 
 @pytest.mark.parametrize(("variant", "part"), CASES)
 def test_the_same_verdicts(
-    variant: str, part: str, material: Material, watch: Watch, judge: Judge
+    variant: str, part: str, material: Material, watch: Watch, judge: DecisionPolicy
 ) -> None:
     span, truth = PARTS[part]
     seen = watch(VARIANTS[variant](material.live(*span)))
-    found = {action: judge.decide(seen, action) for action in Action}
+    found = {action: judge.decide(seen, action) for action in LivenessAction}
 
     assert {action: verdict.real for action, verdict in found.items()} == truth, {
         action.name: (verdict.reasons, verdict.happenings) for action, verdict in found.items()
@@ -46,7 +46,9 @@ def test_the_same_verdicts(
     for action, verdict in found.items():
         if not truth[action]:
             acted = any(truth.values())
-            assert (Reason.WRONG_ACTION if acted else Reason.NO_ACTION) in verdict.reasons
+            assert (
+                LivenessReason.WRONG_ACTION if acted else LivenessReason.NO_ACTION
+            ) in verdict.reasons
         assert verdict.passive is not None
         assert verdict.passive > 0.9
 
@@ -75,30 +77,34 @@ class Sparing:
 
 def test_with_the_68_points_of_dlib(material: Material, dlib_pack: Pack) -> None:
     """A pack without a passive score; frames 30 to 102 show both actions, 45 to 75 none."""
-    table = calibration.load("dlib")
+    table = calibration.load_table("dlib")
     assert table is not None
-    models = Models(
-        dlib_pack.detector(), dlib_pack.meter(), Sparing(dlib_pack.embedder()), None
+    models = LivenessModels(
+        dlib_pack.detector(), dlib_pack.contour_model(), Sparing(dlib_pack.embedder()), None
     )
-    limits = ClipLimits(rate=least_rate(dlib_pack.info))
-    seen = list(Watcher(models).watch(frames(encoded(material.live(30, 102)), limits)))
+    limits = ClipLimits(rate=min_frame_rate(dlib_pack.info))
+    seen = list(FaceTracker(models).track(decode_frames(encoded(material.live(30, 102)), limits)))
 
     for shown, real in ((seen, True), (between(seen, 15, 45), False)):
-        found = [Judge(table.distance).decide(shown, action) for action in Action]
+        found = [DecisionPolicy(table.distance).decide(shown, action) for action in LivenessAction]
         assert [verdict.real for verdict in found] == [real, real]
         assert all(verdict.passive is None for verdict in found)
 
 
-def test_the_video_itself(whole: list[Observation], judge: Judge) -> None:
-    mouth = judge.decide(whole, Action.MOUTH)
+def test_the_video_itself(whole: list[FrameObservation], judge: DecisionPolicy) -> None:
+    mouth = judge.decide(whole, LivenessAction.MOUTH)
 
     assert mouth.real
-    counted = [one for one in mouth.happenings if one.counted and one.action is Action.MOUTH]
+    counted = [
+        one for one in mouth.happenings if one.counted and one.action is LivenessAction.MOUTH
+    ]
     assert [
         any(first <= one.peak <= last for one in counted)
         for first, last in ((82, 98), (132, 177), (225, 271))
     ] == [True, True, True]
-    [blink] = [one for one in mouth.happenings if one.counted and one.action is Action.BLINK]
+    [blink] = [
+        one for one in mouth.happenings if one.counted and one.action is LivenessAction.BLINK
+    ]
     assert 37 <= blink.peak <= 41
     assert len(mouth.timeline) == len(whole)
     assert all(moment.lids is not None for moment in mouth.timeline)

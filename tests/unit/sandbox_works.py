@@ -18,75 +18,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import NotAPicture
-from pipeline.sandbox.messages import JsonObject, Made
+from pipeline.sandbox.messages import Decoded, JsonObject
 
 
-def echo(data: bytes, options: JsonObject) -> Made:
+def echo(data: bytes, options: JsonObject) -> Decoded:
     """The bytes, and what else there is: kinds, shapes, nothing at all."""
     flat = np.frombuffer(data, np.uint8)
     grid = np.arange(12, dtype=np.float32).reshape(3, 4)
-    return Made([flat, grid.T, np.zeros((0, 3), np.int64)], {"options": options})
+    return Decoded([flat, grid.T, np.zeros((0, 3), np.int64)], {"options": options})
 
 
-def tell_process(data: bytes, options: JsonObject) -> Made:
+def tell_process(data: bytes, options: JsonObject) -> Decoded:
     """The number of this process."""
-    return Made([], {"pid": os.getpid()})
+    return Decoded([], {"pid": os.getpid()})
 
 
-def crash(data: bytes, options: JsonObject) -> Made:
+def crash(data: bytes, options: JsonObject) -> Decoded:
     """Read where nothing is."""
     ctypes.string_at(8)
-    return Made([])
+    return Decoded([])
 
 
-def crash_if_used(data: bytes, options: JsonObject, _seen: list[int] = []) -> Made:  # noqa: B006
+def crash_if_used(data: bytes, options: JsonObject, _seen: list[int] = []) -> Decoded:  # noqa: B006
     """As if an earlier task had left damage behind."""
     _seen.append(1)
-    return crash(data, options) if len(_seen) > 1 else Made([], {"seen": len(_seen)})
+    return crash(data, options) if len(_seen) > 1 else Decoded([], {"seen": len(_seen)})
 
 
-def hang(data: bytes, options: JsonObject) -> Made:
+def hang(data: bytes, options: JsonObject) -> Decoded:
     """Use the processor for ever."""
     while True:
         pass
 
 
-def leave(data: bytes, options: JsonObject) -> Made:
+def leave(data: bytes, options: JsonObject) -> Decoded:
     """End without a word."""
     os._exit(0)
 
 
-def eat(data: bytes, options: JsonObject) -> Made:
+def eat(data: bytes, options: JsonObject) -> Decoded:
     """Ask for more memory than there may be, and use it."""
-    return Made([np.ones(options["bytes"], np.uint8)])
+    return Decoded([np.ones(options["bytes"], np.uint8)])
 
 
-def overflow(data: bytes, options: JsonObject) -> Made:
+def overflow(data: bytes, options: JsonObject) -> Decoded:
     """Give more than was agreed upon, little by little."""
 
     def grow() -> Iterator[NDArray[Any]]:
         while True:
             yield np.zeros(1_000, np.uint8)
 
-    return Made(grow())
+    return Decoded(grow())
 
 
-def chatter(data: bytes, options: JsonObject) -> Made:
+def chatter(data: bytes, options: JsonObject) -> Decoded:
     """Tell more than a message holds."""
-    return Made([], {"long": "x" * 1_000_000})
+    return Decoded([], {"long": "x" * 1_000_000})
 
 
-def refuse(data: bytes, options: JsonObject) -> Made:
+def refuse(data: bytes, options: JsonObject) -> Decoded:
     """What a decoder says of bytes that it does not know."""
     raise NotAPicture("Not today.")
 
 
-def fail(data: bytes, options: JsonObject) -> Made:
+def fail(data: bytes, options: JsonObject) -> Decoded:
     """A fault of ours."""
     raise ZeroDivisionError("nobody foresaw this")
 
 
-def escape(data: bytes, options: JsonObject) -> Made:
+def escape(data: bytes, options: JsonObject) -> Decoded:
     """Try everything that a taken-over process would; what came of each. ``worker`` is
     the number of a process of the same user, ``file`` one that could be written."""
     worker = options["worker"]
@@ -101,7 +101,7 @@ def escape(data: bytes, options: JsonObject) -> Made:
         "read its worker's limits": lambda: resource.prlimit(worker, resource.RLIMIT_CPU),
         "make memory executable": lambda: mmap.mmap(-1, 4096, prot=7),
     }
-    return Made([], {name: _outcome(attempt) for name, attempt in attempts.items()})
+    return Decoded([], {name: _outcome(attempt) for name, attempt in attempts.items()})
 
 
 def _outcome(attempt: Callable[[], object]) -> str:
@@ -112,10 +112,10 @@ def _outcome(attempt: Callable[[], object]) -> str:
     return "done"
 
 
-def surroundings(data: bytes, options: JsonObject) -> Made:
+def surroundings(data: bytes, options: JsonObject) -> Decoded:
     """The names in the environment, and what is still open."""
     there = [number for number in range(256) if _is_open(number)]
-    return Made([], {"environment": sorted(os.environ), "open": there})
+    return Decoded([], {"environment": sorted(os.environ), "open": there})
 
 
 def _is_open(number: int) -> bool:

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from pipeline.sessions.base import PackFile, Task
+from pipeline.sessions.base import ModelTask, PackFile
 from pipeline.sessions.catalogue import Release
 
 _RNG = np.random.default_rng(20)
@@ -36,8 +36,10 @@ def sha256(data: bytes) -> str:
 
 
 FILES = (
-    PackFile("det_500m.onnx", Task.DETECTION, sha256(DETECTOR), "non-commercial research"),
-    PackFile("w600k_mbf.onnx", Task.RECOGNITION, sha256(RECOGNIZER), "non-commercial research"),
+    PackFile("det_500m.onnx", ModelTask.DETECTION, sha256(DETECTOR), "non-commercial research"),
+    PackFile(
+        "w600k_mbf.onnx", ModelTask.RECOGNITION, sha256(RECOGNIZER), "non-commercial research"
+    ),
 )
 ARCHIVE = archive({"det_500m.onnx": DETECTOR, "w600k_mbf.onnx": RECOGNIZER})
 

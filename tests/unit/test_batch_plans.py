@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from pipeline.gallery.sweep import Sweep
+from pipeline.gallery.orphan_sweep import OrphanSweep
 from pipeline.media.directory import DirectoryStore
 from tests.batch_harness import BatchHarness, Listed, picture, words
 from tests.gallery_factory import TenantGallery
@@ -30,7 +30,7 @@ def test_no_step_reads_a_whole_batch(sqlite: Engine, tmp_path: Path) -> None:
     harness.work(unfit=["b"])
     source.entries += words("d", "e")
     submitter = harness.submitter()
-    submitter.judged = "pack"
+    submitter.criteria = "pack"
     submitter.run(batch, source)
     harness.store.items(batch.id, after=2)
     harness.work()
@@ -39,7 +39,7 @@ def test_no_step_reads_a_whole_batch(sqlite: Engine, tmp_path: Path) -> None:
     face = harness.items(batch)[0].face_id
     assert face is not None
     gallery.faces.delete(gallery.tenant, face)
-    Sweep(sqlite, media).round(gallery.tenant)
+    OrphanSweep(sqlite, media).run(gallery.tenant)
     harness.store.cancel(None, batch.id, harness.queue)
 
     assert len(seen) > 50

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, PictureCorrupt
-from pipeline.media.header import PictureLimits, inspect
-from pipeline.sandbox.messages import JsonObject, Made
-from pipeline.sandbox.sandbox import Bounds, Sandbox
-from pipeline.stages.decode import WORK, decode
+from pipeline.media.pictures import PictureLimits, inspect
+from pipeline.sandbox.messages import Decoded, JsonObject
+from pipeline.sandbox.sandbox import Sandbox, SandboxLimits
+from pipeline.stages.decode import DECODE_FUNCTION, decode
 from pipeline.types import Picture
 from tests.unit.bombs import DEFUSED, HOLLOW, REFUSED
 from tests.unit.pictures import encoded, image
@@ -27,18 +27,18 @@ INSPECT, OPEN = f"{__name__}:inspect_here", f"{__name__}:open_here"
 
 # A refusal by the file's structure, and opening a small picture: a second of processor
 # time, and less memory than one large picture takes.
-CHEAP = Bounds(data=12 * MB, room=MB, memory=64 * MB, seconds=1.0)
+CHEAP = SandboxLimits(input_bytes=12 * MB, output_bytes=MB, memory_bytes=64 * MB, seconds=1.0)
 
 
-def inspect_here(data: bytes, options: JsonObject) -> Made:
+def inspect_here(data: bytes, options: JsonObject) -> Decoded:
     """The header alone, in a sandbox."""
     header = inspect(data, LIMITS)
-    return Made([], {"size": [header.width, header.height]})
+    return Decoded([], {"size": [header.width, header.height]})
 
 
-def open_here(data: bytes, options: JsonObject) -> Made:
+def open_here(data: bytes, options: JsonObject) -> Decoded:
     """The whole way to pixels, in a sandbox."""
-    return Made([decode(data, LIMITS)])
+    return Decoded([decode(data, LIMITS)])
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,14 @@ def cheap() -> Iterator[Sandbox]:
 
 
 def opened(data: bytes, sandbox: Sandbox) -> Picture:
-    [picture] = sandbox.run(OPEN, data, {}, room=MB).arrays
+    [picture] = sandbox.run(OPEN, data, {}, output_bytes=MB).arrays
     return picture
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_by_its_structure(cheap: Sandbox, name: str) -> None:
     with pytest.raises(FaceError) as caught:
-        cheap.run(INSPECT, REFUSED[name](), {}, room=0)
+        cheap.run(INSPECT, REFUSED[name](), {}, output_bytes=0)
     assert caught.value.code in ("not_a_picture", "picture_corrupt", "picture_out_of_range")
     # Not because it ran into the limits.
     assert "memory" not in caught.value.message
@@ -70,7 +70,7 @@ def test_there_are_enough_of_them() -> None:
 @pytest.mark.parametrize("name", HOLLOW)
 def test_pixels_that_do_not_come(name: str) -> None:
     with (
-        Sandbox([WORK], Bounds.from_settings(Settings())) as sandbox,
+        Sandbox([DECODE_FUNCTION], SandboxLimits.from_settings(Settings())) as sandbox,
         pytest.raises(PictureCorrupt, match="truncated or damaged"),
     ):
         decode(HOLLOW[name](), LIMITS, sandbox)

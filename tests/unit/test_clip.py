@@ -16,8 +16,14 @@ import pytest
 
 from pipeline.errors import ClipCorrupt, ClipOutOfRange
 from pipeline.media.clips import ClipLimits, clip_format
-from pipeline.sandbox.sandbox import MB, Bounds, Sandbox
-from pipeline.stages.clip import PART, WORK, ClipFrame, frames, read_clip
+from pipeline.sandbox.sandbox import MB, Sandbox, SandboxLimits
+from pipeline.stages.clip import (
+    DECODE_FUNCTION,
+    FRAMES_PER_CALL,
+    ClipFrame,
+    decode_frames,
+    read_clip,
+)
 from pipeline.types import Picture
 from tests.clips import KINDS, encoded
 
@@ -42,7 +48,7 @@ def moving(count: int) -> Iterator[Picture]:
 
 
 def read(data: bytes, limits: ClipLimits = LIMITS) -> list[ClipFrame]:
-    return list(frames(data, limits))
+    return list(decode_frames(data, limits))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -116,7 +122,7 @@ def test_only_the_first_video_stream_is_decoded() -> None:
 
 
 def test_no_more_than_one_frame_is_held() -> None:
-    reading = frames(encoded(moving(50)), LIMITS)
+    reading = decode_frames(encoded(moving(50)), LIMITS)
 
     assert next(reading).index == 0
     assert next(reading).index == 1
@@ -125,7 +131,7 @@ def test_no_more_than_one_frame_is_held() -> None:
 
 def test_only_decoding_counts_as_decoding_time() -> None:
     impatient = replace(LIMITS, work_seconds=0.5)
-    reading = frames(encoded(moving(6)), impatient)
+    reading = decode_frames(encoded(moving(6)), impatient)
     for _ in reading:
         time.sleep(0.15)
     with pytest.raises(ClipOutOfRange):
@@ -137,12 +143,15 @@ def test_only_decoding_counts_as_decoding_time() -> None:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox([WORK], Bounds(data=MB, room=120 * MB, memory=512 * MB, seconds=10)) as made:
+    with Sandbox(
+        [DECODE_FUNCTION],
+        SandboxLimits(input_bytes=MB, output_bytes=120 * MB, memory_bytes=512 * MB, seconds=10),
+    ) as made:
         yield made
 
 
 def test_a_sandbox_gives_the_same_frames(sandbox: Sandbox) -> None:
-    clip = encoded(moving(3 * PART), kind="webm")
+    clip = encoded(moving(3 * FRAMES_PER_CALL), kind="webm")
     for ours, theirs in zip(read(clip), read_clip(clip, LIMITS, sandbox), strict=True):
         np.testing.assert_array_equal(ours.picture, theirs.picture)
         assert (ours.index, ours.time) == (theirs.index, theirs.time)
@@ -151,14 +160,14 @@ def test_a_sandbox_gives_the_same_frames(sandbox: Sandbox) -> None:
 
 
 def test_another_decoder_goes_on_where_one_was(sandbox: Sandbox) -> None:
-    clips = [encoded(moving(3 * PART), kind=kind) for kind in ("mp4", "avi")]
+    clips = [encoded(moving(3 * FRAMES_PER_CALL), kind=kind) for kind in ("mp4", "avi")]
     both = [read_clip(clip, LIMITS, sandbox) for clip in clips]
     for one, other in zip(*both, strict=True):  # each part finds the other clip's decoder
         assert one.index == other.index
     reading = read_clip(clips[0], LIMITS, sandbox)
-    first = [next(reading).index for _ in range(PART)]
+    first = [next(reading).index for _ in range(FRAMES_PER_CALL)]
     sandbox.close()
-    assert [*first, *(frame.index for frame in reading)] == list(range(3 * PART))
+    assert [*first, *(frame.index for frame in reading)] == list(range(3 * FRAMES_PER_CALL))
 
 
 # What is no clip ---------------------------------------------------------------
@@ -213,7 +222,7 @@ def test_mutants(kind: str) -> None:
         if chance.random() < 0.2:
             mutant = mutant[: chance.randrange(len(mutant))]
         try:
-            for frame in frames(bytes(mutant), replace(LIMITS, max_pixels=1_000_000)):
+            for frame in decode_frames(bytes(mutant), replace(LIMITS, max_pixels=1_000_000)):
                 assert frame.picture.ndim == 3
         except ClipCorrupt:
             continue

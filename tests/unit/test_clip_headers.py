@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import ClipOutOfRange
 from pipeline.media.clip_headers import read_header
 from pipeline.media.clips import ClipLimits, check_clip, clip_format
-from pipeline.stages.clip import frames, read_clip
+from pipeline.stages.clip import decode_frames, read_clip
 from tests.clips import KINDS, encoded
 
 LIMITS = ClipLimits()
@@ -49,7 +49,7 @@ def test_a_fragment_for_each_frame() -> None:
     data = muxed("mp4", 1, options={"movflags": "frag_every_frame+empty_moov"}, count=60)
 
     check_clip(data, LIMITS)
-    assert len(list(frames(data, LIMITS))) == 30
+    assert len(list(decode_frames(data, LIMITS))) == 30
 
 
 def test_a_stream_of_unknown_length() -> None:
@@ -57,7 +57,7 @@ def test_a_stream_of_unknown_length() -> None:
     data = muxed("webm", 1, codec="libvpx", options={"live": "1"}, count=30)
 
     check_clip(data, LIMITS)
-    assert len(list(frames(data, LIMITS))) == 15
+    assert len(list(decode_frames(data, LIMITS))) == 15
 
 
 def muxed(
@@ -165,7 +165,7 @@ def test_a_bomb_meets_no_decoder(bomb: str, monkeypatch: pytest.MonkeyPatch) -> 
 
     for refusing in (
         lambda: check_clip(data, LIMITS),
-        lambda: next(frames(data, LIMITS)),
+        lambda: next(decode_frames(data, LIMITS)),
         lambda: next(read_clip(data, LIMITS)),
     ):
         with pytest.raises(ClipOutOfRange):

@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, NotAPicture, PictureCorrupt
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 from pipeline.stages.decode import decode
 from tests.unit import writers
 from tests.unit.pictures import HEIGHT, WIDTH, encoded, face_like, image

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PictureCorrupt
-from pipeline.stages.cutout import JPEG_QUALITY, LONGEST, cut_out
+from pipeline.stages.cutout import JPEG_QUALITY, MAX_SIDE, cut_out
 from pipeline.types import Box, Picture
 
 
@@ -29,7 +29,7 @@ def test_longer_side_is_bounded_and_the_picture_the_same(height: int, width: int
 
     small = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert small is not None
-    assert min(max(height, width), LONGEST // 2) <= max(small.shape[:2]) <= LONGEST
+    assert min(max(height, width), MAX_SIDE // 2) <= max(small.shape[:2]) <= MAX_SIDE
     assert abs(small.shape[0] / small.shape[1] - height / width) < 0.01
     exact = cv2.resize(picture, small.shape[1::-1], interpolation=cv2.INTER_AREA)
     encoded = cv2.imencode(".jpg", exact, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]

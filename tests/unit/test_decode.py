@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, NotAPicture, PictureCorrupt, PictureOutOfRange
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 from pipeline.stages.decode import decode
 from pipeline.types import Picture
 from tests.mutations import mutated

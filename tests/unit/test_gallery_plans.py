@@ -8,10 +8,10 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from pipeline.database.engine import writing
-from pipeline.gallery.faces import by_labels
+from pipeline.gallery.collection_store import CollectionDeletion
+from pipeline.gallery.faces import faces_by_label
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.groups import Deletion
-from pipeline.gallery.sweep import Sweep
+from pipeline.gallery.orphan_sweep import OrphanSweep
 from pipeline.media.directory import DirectoryStore
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock, add_tenant
@@ -29,8 +29,8 @@ def test_nothing_reads_a_whole_table(sqlite: Engine, tmp_path: Path) -> None:
     galleries = GalleryStore(sqlite, media)
     galleries.stats(gallery.tenant)
     assert list(galleries.export(gallery.tenant))
-    assert list(galleries.bare_images(gallery.tenant))
-    Sweep(sqlite, media).round(gallery.tenant)
+    assert list(galleries.faceless_images(gallery.tenant))
+    OrphanSweep(sqlite, media).run(gallery.tenant)
     galleries.clear(gallery.tenant)
 
     assert len(seen) > 70
@@ -54,7 +54,7 @@ def use(gallery: TenantGallery) -> None:
     gallery.faces.after(tenant, 0, 10)
     gallery.faces.by_person(tenant, ann.person_id)
     with writing(gallery.engine) as connection:
-        by_labels(connection, tenant, [1, 2, 3])
+        faces_by_label(connection, tenant, [1, 2, 3])
     gallery.faces.vector(tenant, ann.id)
     gallery.groups.all(tenant)
     gallery.groups.faces(tenant, "staff", 0, 10)
@@ -65,5 +65,5 @@ def use(gallery: TenantGallery) -> None:
     assert list(gallery.log.all_entries(tenant))
     gallery.log.vector_model(tenant)
     gallery.log.prune(tenant)
-    gallery.groups.delete(tenant, "staff", Deletion.CLEAR)
-    gallery.groups.delete(tenant, "staff", Deletion.OWN_FACES)
+    gallery.groups.delete(tenant, "staff", CollectionDeletion.CONTENT_ONLY)
+    gallery.groups.delete(tenant, "staff", CollectionDeletion.WITH_EXCLUSIVE_FACES)

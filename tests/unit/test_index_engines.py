@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError, SnapshotUnusable
 from pipeline.index import hnsw
-from pipeline.index.choice import Choice, Engine
-from pipeline.index.codes import BITS, Coder, CodesIndex, shortest
+from pipeline.index.codes import BITS, Coder, CodesIndex, nearest_codes
+from pipeline.index.engine_choice import Engine, EngineChoice
 from pipeline.index.flat import BLOCK_PROBES, BLOCK_ROWS, FlatIndex
-from pipeline.index.hnsw import GraphShape, HnswIndex
+from pipeline.index.hnsw import HnswIndex, HnswParameters
 from pipeline.index.lock import ReadersWriterLock
 from pipeline.index.options import ViewOptions
-from pipeline.index.rows import FIRST_CAPACITY, Rows
-from pipeline.types import Entry
+from pipeline.index.vector_rows import FIRST_CAPACITY, VectorRows
+from pipeline.types import IndexEntry
 from tests.conftest import missing
 from tests.index_source import mates, unit_vectors
 
@@ -28,7 +28,7 @@ DIMENSION = 64
 
 def filled(index: FlatIndex, count: int = 300, seed: int = 1) -> FlatIndex:
     vectors = unit_vectors(count, index.dimension, seed)
-    index.upsert(Entry(label, vector) for label, vector in enumerate(vectors, 1))
+    index.upsert(IndexEntry(label, vector) for label, vector in enumerate(vectors, 1))
     return index
 
 
@@ -36,7 +36,7 @@ def filled(index: FlatIndex, count: int = 300, seed: int = 1) -> FlatIndex:
 def graph() -> HnswIndex:
     """A graph of 300 vectors."""
     try:
-        index = HnswIndex(Rows(DIMENSION))
+        index = HnswIndex(VectorRows(DIMENSION))
     except ConfigurationError as error:
         missing(error.message)
     filled(index)
@@ -50,12 +50,12 @@ def graph() -> HnswIndex:
      (100, "hnsw", "flat")],
 )
 def test_the_engine_goes_by_size(count: int, present: str, wanted: str) -> None:
-    assert Choice(exact_limit=100).engine_for(count, present) == wanted
+    assert EngineChoice(exact_limit=100).engine_for(count, present) == wanted
 
 
 @pytest.mark.parametrize("engine", ["flat", "codes", "hnsw"])
 def test_a_named_engine_is_taken_at_any_size(engine: Engine) -> None:
-    assert {Choice(engine).engine_for(count) for count in (0, 10**6)} == {engine}
+    assert {EngineChoice(engine).engine_for(count) for count in (0, 10**6)} == {engine}
 
 
 def test_the_settings_arrive() -> None:
@@ -65,7 +65,7 @@ def test_the_settings_arrive() -> None:
         purge_after_s=9, hnsw_links=10, hnsw_build_width=11, hnsw_search_width=12,
     )
     assert ViewOptions.from_settings(settings) == ViewOptions(
-        choice=Choice("hnsw", 5, 6, GraphShape(10, 11, 12, 2)), garbage_share=0.5,
+        engine_choice=EngineChoice("hnsw", 5, 6, HnswParameters(10, 11, 12, 2)), garbage_share=0.5,
         snapshot_changes=7, purge_after_s=9.0, canary_every=8,
     )
     assert ViewOptions.from_settings(Settings()) == ViewOptions()
@@ -74,8 +74,8 @@ def test_the_settings_arrive() -> None:
 def test_blocks_leave_no_seam() -> None:
     count = 2 * BLOCK_ROWS + 5
     vectors = unit_vectors(count, 8)
-    index = FlatIndex(Rows(8))
-    index.upsert(Entry(label, vector) for label, vector in enumerate(vectors, 1))
+    index = FlatIndex(VectorRows(8))
+    index.upsert(IndexEntry(label, vector) for label, vector in enumerate(vectors, 1))
     edges = np.array([0, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS, count - 1])
     probes = vectors[np.resize(edges, BLOCK_PROBES + 3)]
 
@@ -86,10 +86,10 @@ def test_blocks_leave_no_seam() -> None:
 
 
 def test_rows_double_and_keep_what_they_hold() -> None:
-    index = FlatIndex(Rows(8))
+    index = FlatIndex(VectorRows(8))
     vectors = unit_vectors(3 * FIRST_CAPACITY, 8)
     for label, vector in enumerate(vectors, 1):
-        index.upsert([Entry(label, vector)])
+        index.upsert([IndexEntry(label, vector)])
 
     assert index.rows.capacity == 4 * FIRST_CAPACITY
     np.testing.assert_array_equal(index.rows.vectors[: len(vectors)], vectors)
@@ -108,20 +108,20 @@ def test_codes_tell_the_angle(dimension: int) -> None:
 
 def test_the_shortest_are_chosen_with_their_ties() -> None:
     distances = np.array([5, 3, 3, 9, 3, 1, 512], np.uint16)
-    assert shortest(distances.copy(), 1, None).tolist() == [5]
-    assert shortest(distances.copy(), 2, None).tolist() == [1, 2, 4, 5]
-    assert shortest(distances.copy(), 7, None).tolist() == list(range(7))
+    assert nearest_codes(distances.copy(), 1, None).tolist() == [5]
+    assert nearest_codes(distances.copy(), 2, None).tolist() == [1, 2, 4, 5]
+    assert nearest_codes(distances.copy(), 7, None).tolist() == list(range(7))
     some = np.array([True, False, True, True, True, False, True])
-    assert shortest(distances.copy(), 2, some).tolist() == [2, 4]
+    assert nearest_codes(distances.copy(), 2, some).tolist() == [2, 4]
 
 
 def test_codes_learn_where_the_vectors_lie() -> None:
     """A gallery that begins with one face: the mean is taken anew as it grows."""
     vectors = unit_vectors(4000, DIMENSION, lean=3.0)
-    index = CodesIndex(Rows(DIMENSION), short_list=40)
+    index = CodesIndex(VectorRows(DIMENSION), short_list=40)
     for start in (0, 1, 3, 10, 100, 2000):
         stop = {0: 1, 1: 3, 3: 10, 10: 100, 100: 2000, 2000: 4000}[start]
-        index.upsert(Entry(n + 1, vectors[n]) for n in range(start, stop))
+        index.upsert(IndexEntry(n + 1, vectors[n]) for n in range(start, stop))
 
     noise = 0.03 * np.random.default_rng(3).standard_normal(vectors.shape).astype(np.float32)
     probes = vectors + noise
@@ -136,7 +136,7 @@ def test_codes_learn_where_the_vectors_lie() -> None:
 def test_hnsw_without_its_package_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hnswlib", None)
     with pytest.raises(ConfigurationError, match=r"faceline\[hnsw\]"):
-        Choice("hnsw").build(Rows(DIMENSION))
+        EngineChoice("hnsw").build(VectorRows(DIMENSION))
 
 
 def test_a_graph_that_cannot_answer_is_searched_exactly(
@@ -155,14 +155,14 @@ def test_a_graph_that_cannot_answer_is_searched_exactly(
 def test_a_graph_forgets_its_dead_when_it_must(graph: HnswIndex) -> None:
     vectors = unit_vectors(600, seed=2)
     graph.remove(range(1, 101))
-    remembered = graph.remembers_deleted
+    remembered = graph.retains_deleted
     assert remembered
-    assert graph.garbage == pytest.approx(1 / 3)
+    assert graph.garbage_share == pytest.approx(1 / 3)
     graph.remove(range(101, 201))
 
-    graph.upsert(Entry(1000 + n, vector) for n, vector in enumerate(vectors))
+    graph.upsert(IndexEntry(1000 + n, vector) for n, vector in enumerate(vectors))
 
-    assert not graph.remembers_deleted
+    assert not graph.retains_deleted
     assert graph._graph.get_current_count() == 700
     assert [hits[0].label for hits in graph.search(vectors, 1)] == list(range(1000, 1600))
 
@@ -187,7 +187,7 @@ def test_a_full_disk_is_noticed_when_a_graph_is_saved(
 def test_a_graph_keeps_its_search_width(graph: HnswIndex) -> None:
     """hnswlib forgets it in its file."""
     arrays = {name: array.copy() for name, array in graph.arrays().items()}
-    again = HnswIndex.from_arrays(arrays, GraphShape(search_width=77, threads=2))
+    again = HnswIndex.from_arrays(arrays, HnswParameters(search_width=77, threads=2))
     assert again._graph.ef == 77
     assert again._graph.num_threads == 2
 
@@ -196,7 +196,7 @@ def test_a_graph_is_tried_before_it_is_read(
     graph: HnswIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays = {name: array.copy() for name, array in graph.arrays().items()}
-    monkeypatch.setattr(hnsw, "TRIAL", "import os; os.kill(os.getpid(), 11)")
+    monkeypatch.setattr(hnsw, "LOAD_CHECK", "import os; os.kill(os.getpid(), 11)")
     with pytest.raises(SnapshotUnusable):
         HnswIndex.from_arrays(arrays)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from workers.logs import JsonLines, TextLines, setup_logging
 
 

@@ -16,13 +16,13 @@ from pipeline.errors import (
     MediaTooLarge,
     PictureOutOfRange,
 )
-from pipeline.execution.carry import Carry
-from pipeline.execution.running import run_stage
+from pipeline.execution.context import JobContext
+from pipeline.execution.pictures import run_stage
 from pipeline.jobs.model import Job
-from pipeline.media.header import PictureLimits
-from pipeline.operations import Bounds, Matrix
+from pipeline.media.pictures import PictureLimits
+from pipeline.operations import FetchedPictureLimits, MatrixParams
 from pipeline.plans import PLANS, Stage
-from pipeline.types import Box, Face, Picture
+from pipeline.types import Box, DetectedFace, Picture
 from tests.unit.pictures import encoded, image
 from tests.unit.shim.rows import done
 
@@ -30,7 +30,7 @@ PLAN = PLANS["matrix"]
 SENT = "t1/transient/2026010100/x/" + "0" * 64
 FETCHED = "t1/transient/2026010100/" + "0" * 32 + "/" + "0" * 64  # by the job of ``rows``
 STORED = "t1/images/x/" + "0" * 64
-BOUNDS = Bounds(max_bytes=50_000, max_side=100, formats=("jpeg", "png"))
+BOUNDS = FetchedPictureLimits(max_bytes=50_000, max_side=100, formats=("jpeg", "png"))
 LIMITS = PictureLimits(max_bytes=1_000_000, min_side=9, max_side=4000, max_pixels=10**7)
 
 
@@ -39,7 +39,7 @@ class Tools:
     """What the stages of the operation ask for."""
 
     objects: dict[str, bytes]
-    faces: list[Face] = field(default_factory=list)
+    faces: list[DetectedFace] = field(default_factory=list)
     limits: PictureLimits = LIMITS
     sandbox: None = None
 
@@ -62,7 +62,7 @@ class Tools:
     def embedder(self) -> Tools:
         return self
 
-    def detect(self, picture: Picture) -> list[Face]:
+    def detect(self, picture: Picture) -> list[DetectedFace]:
         return self.faces
 
     def align(self, picture: Picture, landmarks: Any) -> Picture:
@@ -70,12 +70,12 @@ class Tools:
 
 
 def job(*media: str, fetch: list[str | None] | None = None) -> Job:
-    asked = Matrix(auto_rotate=(True, False), lifetime_s=1.0, bounds=BOUNDS).asked()
+    asked = MatrixParams(auto_rotate=(True, False), lifetime_s=1.0, bounds=BOUNDS).to_json()
     params = asked if fetch is None else {**asked, "fetch": fetch}
     return replace(done("matrix", {}), params=params, media=media)
 
 
-def run(stage: Stage, which: Job, carry: Carry, tools: Tools) -> Carry:
+def run(stage: Stage, which: Job, carry: JobContext, tools: Tools) -> JobContext:
     return run_stage(stage, PLAN, which, carry, tools)  # type: ignore[arg-type]
 
 
@@ -83,10 +83,10 @@ def test_a_stored_picture_that_was_deleted_meanwhile() -> None:
     """An upload that is gone is the service's fault, not the caller's."""
     png = encoded(image(), "png")
     with pytest.raises(ImageNotFound) as caught:
-        run(Stage.DECODE, job(SENT, STORED), Carry(), Tools({SENT: png}))
+        run(Stage.DECODE, job(SENT, STORED), JobContext(), Tools({SENT: png}))
     assert caught.value.picture == 1
     with pytest.raises(MediaNotFound):
-        run(Stage.DECODE, job(SENT, STORED), Carry(), Tools({STORED: png}))
+        run(Stage.DECODE, job(SENT, STORED), JobContext(), Tools({STORED: png}))
 
 
 @pytest.mark.parametrize(
@@ -103,20 +103,20 @@ def test_what_was_fetched_is_held_to_the_bounds_of_the_request(
     tools = Tools({SENT: data, FETCHED: data})
     fetched = job("", SENT, fetch=["http://a.example/", None])
     with pytest.raises(error):
-        run(Stage.DECODE, fetched, Carry(media=[FETCHED, SENT]), tools)
-    assert run(Stage.DECODE, job(SENT, SENT), Carry(), tools).sizes
+        run(Stage.DECODE, fetched, JobContext(media=[FETCHED, SENT]), tools)
+    assert run(Stage.DECODE, job(SENT, SENT), JobContext(), tools).sizes
 
 
-def faces(count: int) -> list[Face]:
+def faces(count: int) -> list[DetectedFace]:
     points = np.array([[20, 30], [40, 30], [30, 40], [22, 50], [38, 50]], np.float32)
     return [
-        Face(Box(0, 0, 10 + number, 10), 0.9, points, "arcface5") for number in range(count)
+        DetectedFace(Box(0, 0, 10 + number, 10), 0.9, points, "arcface5") for number in range(count)
     ]
 
 
 def test_four_faces_a_picture_largest_first() -> None:
     tools = Tools({SENT: encoded(image(), "png")}, faces(4))
-    decoded = run(Stage.DECODE, job(SENT, SENT), Carry(), tools)
+    decoded = run(Stage.DECODE, job(SENT, SENT), JobContext(), tools)
     found = run(Stage.DETECT, job(SENT, SENT), decoded, tools)
     for some in found.faces:
         assert [face.box.right for face in some] == [13, 12, 11, 10]
@@ -129,15 +129,15 @@ def test_four_faces_a_picture_largest_first() -> None:
 
 def test_what_is_turned_has_the_size_of_the_turned_picture() -> None:
     class Sideways(Tools):
-        def detect(self, picture: Picture) -> list[Face]:
+        def detect(self, picture: Picture) -> list[DetectedFace]:
             return faces(1) if picture.shape[0] > picture.shape[1] else []
 
     tools = Sideways({SENT: encoded(image(), "png")})
-    decoded = run(Stage.DECODE, job(SENT, SENT), Carry(), tools)
+    decoded = run(Stage.DECODE, job(SENT, SENT), JobContext(), tools)
     assert decoded.sizes == [(96, 64), (96, 64)]
     tools.faces = faces(1)
     both = replace(
         job(SENT, SENT),
-        params=Matrix(auto_rotate=(True, True), lifetime_s=1.0, bounds=BOUNDS).asked(),
+        params=MatrixParams(auto_rotate=(True, True), lifetime_s=1.0, bounds=BOUNDS).to_json(),
     )
     assert run(Stage.DETECT, both, decoded, tools).sizes == [(64, 96), (64, 96)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InvalidParameter
-from workers.messages import Ring, decode, encode
+from workers.messages import StageMessage, decode, encode
 
 JOB = "5f0c" * 8
 
@@ -16,7 +16,7 @@ JOB = "5f0c" * 8
 def test_round_trip_through_json() -> None:
     message = json.loads(json.dumps(encode(JOB, "detect")))
     assert message == {"v": 1, "job": JOB, "stage": "detect"}
-    assert decode(message) == Ring(v=1, job=JOB, stage="detect")
+    assert decode(message) == StageMessage(v=1, job=JOB, stage="detect")
 
 
 @pytest.mark.parametrize(

@@ -8,30 +8,38 @@ import numpy as np
 import pytest
 
 from pipeline.errors import PictureCorrupt
-from pipeline.operations import Enrol, Living, Locate, Match, Parameters, Replace, Search
+from pipeline.operations import (
+    EnrolParams,
+    LivingParams,
+    LocateParams,
+    MatchParams,
+    Params,
+    ReplaceParams,
+    SearchParams,
+)
 from pipeline.plans import PLANS, Stage
-from pipeline.stages.cutout import LONGEST, cut_out
+from pipeline.stages.cutout import MAX_SIDE, cut_out
 from pipeline.types import Box, Picture
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        Enrol(), Enrol(faces="all", name="", unnamed="number", collections=("a", "b")),
-        Replace(face_id=2**40, name="x"), Match(face_id=1),
-        Living(face_id=3, action=2, threshold=0.7), Locate(face_required=True),
-        Search(), Search(collections=(), k=50, number=7),
+        EnrolParams(), EnrolParams(faces="all", name="", unnamed="number", collections=("a", "b")),
+        ReplaceParams(face_id=2**40, name="x"), MatchParams(face_id=1),
+        LivingParams(face_id=3, action=2, threshold=0.7), LocateParams(face_required=True),
+        SearchParams(), SearchParams(collections=(), k=50, number=7),
     ],
 )
-def test_parameters_come_back(asked: Parameters) -> None:
-    row = msgspec.json.decode(msgspec.json.encode({**asked.asked(), "locations": "top_right"}))
-    assert type(asked).of(row) == asked
+def test_parameters_come_back(asked: Params) -> None:
+    row = msgspec.json.decode(msgspec.json.encode({**asked.to_json(), "locations": "top_right"}))
+    assert type(asked).from_json(row) == asked
 
 
 @pytest.mark.parametrize("params", [{}, {"face_id": "7"}, {"face_id": None}])
 def test_what_no_dialect_writes_is_refused(params: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        Match.of(params)
+        MatchParams.from_json(params)
 
 
 def test_only_searches_need_the_index() -> None:
@@ -50,8 +58,8 @@ def test_only_searches_need_the_index() -> None:
 def test_a_job_begins_at_fetching_only_for_a_url(
     params: dict[str, object], first: Stage
 ) -> None:
-    assert PLANS["matrix"].first(params) is first
-    assert PLANS["verify"].first(params) is Stage.DECODE
+    assert PLANS["matrix"].first_stage(params) is first
+    assert PLANS["verify"].first_stage(params) is Stage.DECODE
 
 
 def picture(width: int, height: int) -> Picture:
@@ -76,8 +84,8 @@ def test_a_cut_out_shows_the_box_with_a_margin() -> None:
 
 def test_a_cut_out_ends_at_the_edge_and_at_its_greatest_size() -> None:
     assert read(cut_out(picture(300, 200), Box(-50, -50, 100, 100))).shape == (145, 145, 3)
-    assert read(cut_out(picture(5 * LONGEST, 2000), Box(0, 0, 5 * LONGEST, 2000))).shape == (
-        250, 5 * LONGEST // 8, 3
+    assert read(cut_out(picture(5 * MAX_SIDE, 2000), Box(0, 0, 5 * MAX_SIDE, 2000))).shape == (
+        250, 5 * MAX_SIDE // 8, 3
     )
     with pytest.raises(PictureCorrupt):
         cut_out(picture(300, 300), Box(400, 400, 420, 420))

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.sessions.base import Pack
 from pipeline.stages.detect import detect
-from pipeline.stages.quality import aligned, failing, limits_of, measure, pose, sharpness
-from pipeline.types import Box, Face, LandmarkScheme, Picture, Quality
+from pipeline.stages.quality import aligned, first_failure, measure, pose, quality_limits, sharpness
+from pipeline.types import Box, DetectedFace, LandmarkScheme, Picture, Quality
 from tests.photos import read
 
-LIMITS = limits_of(Settings())
+LIMITS = quality_limits(Settings())
 
 GOOD = Quality(
     size=120, blur=80, brightness=130, contrast=40, yaw=3, pitch=-4, roll=1, score=0.9
@@ -33,11 +33,11 @@ DLIB_HEAD = np.array(
 )
 
 
-def largest(picture: Picture, pack: Pack) -> Face:
+def largest(picture: Picture, pack: Pack) -> DetectedFace:
     return detect(picture, pack.detector())[0]
 
 
-def seen(scheme: LandmarkScheme, yaw: float = 0, pitch: float = 0, roll: float = 0) -> Face:
+def seen(scheme: LandmarkScheme, yaw: float = 0, pitch: float = 0, roll: float = 0) -> DetectedFace:
     """A head turned by these degrees, 40 pixels between the eyes, somewhere."""
     y, p, r = (math.radians(angle) for angle in (yaw, pitch, roll))
     across = np.array([[math.cos(y), 0, -math.sin(y)], [0, 1, 0], [math.sin(y), 0, math.cos(y)]])
@@ -45,14 +45,14 @@ def seen(scheme: LandmarkScheme, yaw: float = 0, pitch: float = 0, roll: float =
     tilt = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
     head = HEAD if scheme == "arcface5" else DLIB_HEAD
     points = (head @ (tilt @ across @ nod).T)[:, :2] * 40 + [300, 200]
-    return Face(Box(250, 150, 350, 280), 0.9, points.astype(np.float32), scheme)
+    return DetectedFace(Box(250, 150, 350, 280), 0.9, points.astype(np.float32), scheme)
 
 
 # The gate --------------------------------------------------------------------------
 
 
 def test_a_good_face_passes() -> None:
-    assert failing(GOOD, LIMITS) is None
+    assert first_failure(GOOD, LIMITS) is None
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_a_good_face_passes() -> None:
     ],
 )
 def test_what_fails_is_named(reason: str, values: dict[str, float]) -> None:
-    assert failing(replace(GOOD, **values), LIMITS) == reason
+    assert first_failure(replace(GOOD, **values), LIMITS) == reason
 
 
 def test_the_first_that_fails_is_named() -> None:
     bad = Quality(size=0, blur=0, brightness=0, contrast=0, yaw=90, pitch=90, roll=90, score=0)
     order = []
-    while (reason := failing(bad, LIMITS)) is not None:
+    while (reason := first_failure(bad, LIMITS)) is not None:
         order.append(reason)
         bad = replace(bad, **{reason: getattr(GOOD, reason)})
     assert order == ["size", "blur", "brightness", "contrast", "yaw", "pitch", "roll"]
@@ -106,9 +106,9 @@ def test_pose_does_not_depend_on_size_or_place() -> None:
 @pytest.mark.parametrize("scheme", ["arcface5", "dlib5"])
 def test_points_in_one_place_do_no_harm(scheme: LandmarkScheme) -> None:
     points = np.full((5, 2), 20, np.float32)
-    face = Face(Box(10, 10, 30, 30), 0.5, points, scheme)
+    face = DetectedFace(Box(10, 10, 30, 30), 0.5, points, scheme)
     quality = measure(np.full((50, 50, 3), 90, np.uint8), face)
-    assert failing(quality, LIMITS) == "size"
+    assert first_failure(quality, LIMITS) == "size"
     assert all(math.isfinite(getattr(quality, name)) for name in Quality.__slots__)
 
 
@@ -143,10 +143,10 @@ def test_a_turned_picture_has_its_turn_as_roll(test_data: Path, edge_pack: Pack)
     x, y = face.landmarks.T
     points = np.stack([height - 1 - y, x], axis=1)
     upright, tilted = measure(picture, face), measure(turned, replace(face, landmarks=points))
-    assert failing(upright, LIMITS) is None
+    assert first_failure(upright, LIMITS) is None
     assert tilted.roll == pytest.approx(upright.roll + 90, abs=0.5)
     assert tilted.blur == pytest.approx(upright.blur, abs=3)
-    assert failing(tilted, LIMITS) == "roll"
+    assert first_failure(tilted, LIMITS) == "roll"
 
 
 # Sharpness -------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def pack(request: pytest.FixtureRequest) -> Pack:
 def test_the_blurred_photo_fails_for_blur(test_data: Path, pack: Pack) -> None:
     picture = read(test_data / "bad" / "blur.jpg")
     quality = measure(picture, largest(picture, pack))
-    assert failing(quality, LIMITS) == "blur"
+    assert first_failure(quality, LIMITS) == "blur"
     assert quality.score < 0.4
 
 
@@ -177,7 +177,7 @@ def test_photos_pass(test_data: Path, pack: Pack) -> None:
     for path in photos:
         picture = read(path)
         for number, face in enumerate(detect(picture, pack.detector())):
-            reason = failing(measure(picture, face), LIMITS)
+            reason = first_failure(measure(picture, face), LIMITS)
             if reason is not None:
                 failed[f"{path.name} {number}"] = reason
     assert len(photos) > 9
@@ -190,7 +190,7 @@ def test_nearly_all_of_lfw_passes(test_data: Path, edge_pack: Pack) -> None:
     for path in paths:
         picture = read(path)
         faces = detect(picture, edge_pack.detector())
-        reasons += [failing(measure(picture, face), LIMITS) for face in faces[:1]]
+        reasons += [first_failure(measure(picture, face), LIMITS) for face in faces[:1]]
     assert len(reasons) > 100
     assert sum(reason is not None for reason in reasons) <= len(reasons) // 50
 
@@ -222,7 +222,7 @@ def scaled(factor: float) -> Callable[[Picture], Picture]:
     return change
 
 
-def portrait(test_data: Path, edge_pack: Pack) -> tuple[Picture, Face]:
+def portrait(test_data: Path, edge_pack: Pack) -> tuple[Picture, DetectedFace]:
     picture = read(test_data / "photos" / "obama.jpg")
     return picture, largest(picture, edge_pack)
 
@@ -238,9 +238,9 @@ def test_sharpness_is_not_fooled(
     # 3 pixels of the aligned face, whose eyes are 35 pixels apart
     sigma = 3 * float(np.linalg.norm(face.landmarks[1] - face.landmarks[0])) / 35
     blurred = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
-    assert failing(sharp, LIMITS) is None
+    assert first_failure(sharp, LIMITS) is None
     assert sharp.blur > 70
-    assert failing(measure(change(blurred), face), LIMITS) == "blur"
+    assert first_failure(measure(change(blurred), face), LIMITS) == "blur"
 
 
 @pytest.mark.parametrize("factor", [0.35, 0.5, 2.0, 3.0])
@@ -286,7 +286,7 @@ def test_motion_is_blur_in_either_direction(
     kernel = np.zeros((length, length), np.float32)
     kernel[length // 2] = 1 / length
     moved = np.asarray(cv2.filter2D(picture, -1, kernel.T if turned else kernel), np.uint8)
-    assert failing(measure(moved, face), LIMITS) == "blur"
+    assert first_failure(measure(moved, face), LIMITS) == "blur"
 
 
 def test_dark_and_bright_faces_are_told(test_data: Path, edge_pack: Pack) -> None:
@@ -294,9 +294,9 @@ def test_dark_and_bright_faces_are_told(test_data: Path, edge_pack: Pack) -> Non
     night = (picture * 0.15).astype(np.uint8)
     glare = np.clip(picture.astype(np.int32) * 2 + 90, 0, 255).astype(np.uint8)
     haze = (picture * 0.2 + 100).astype(np.uint8)
-    assert failing(measure(night, face), LIMITS) == "brightness"
-    assert failing(measure(glare, face), LIMITS) == "brightness"
-    assert failing(measure(haze, face), LIMITS) == "contrast"
+    assert first_failure(measure(night, face), LIMITS) == "brightness"
+    assert first_failure(measure(glare, face), LIMITS) == "brightness"
+    assert first_failure(measure(haze, face), LIMITS) == "contrast"
 
 
 def test_a_face_in_one_colour_has_no_detail() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import (
     DecoderUnavailable,
     FaceError,
@@ -22,12 +22,12 @@ from pipeline.errors import (
     PictureCorrupt,
 )
 from pipeline.sandbox import processes
-from pipeline.sandbox.sandbox import Bounds, Sandbox, open_sandbox
+from pipeline.sandbox.sandbox import Sandbox, SandboxLimits, open_sandbox
 from tests.unit import sandbox_works
 from tests.waiting import eventually
 
 MB = 1024 * 1024
-BOUNDS = Bounds(data=MB, room=40 * MB, memory=64 * MB, seconds=60.0)
+BOUNDS = SandboxLimits(input_bytes=MB, output_bytes=40 * MB, memory_bytes=64 * MB, seconds=60.0)
 WORKS = tuple(
     f"{sandbox_works.__name__}:{name}"
     for name in (
@@ -43,7 +43,7 @@ def work(name: str) -> str:
 
 def pid_of(sandbox: Sandbox) -> int:
     """The decoder's process number."""
-    pid = int(sandbox.run(work("tell_process"), b"", {}, room=0).told["pid"])
+    pid = int(sandbox.run(work("tell_process"), b"", {}, output_bytes=0).metadata["pid"])
     assert pid > 1  # some tests kill it
     return pid
 
@@ -74,26 +74,26 @@ def sandbox() -> Iterator[Sandbox]:
 
 def test_bytes_in_and_arrays_out(sandbox: Sandbox) -> None:
     data = np.random.default_rng(1).bytes(MB)
-    made = sandbox.run(work("echo"), data, {"a": [1, "b"]}, room=2 * MB)
+    made = sandbox.run(work("echo"), data, {"a": [1, "b"]}, output_bytes=2 * MB)
     flat, grid, nothing = made.arrays
     assert flat.tobytes() == data
     np.testing.assert_array_equal(grid, np.arange(12).reshape(3, 4).T)
     assert (grid.dtype.name, nothing.dtype.name, nothing.shape) == ("float32", "int64", (0, 3))
-    assert made.told == {"options": {"a": [1, "b"]}}
+    assert made.metadata == {"options": {"a": [1, "b"]}}
 
 
 def test_arrays_are_copies(sandbox: Sandbox) -> None:
-    first = next(iter(sandbox.run(work("echo"), b"one", {}, room=1_000).arrays))
-    sandbox.run(work("echo"), b"two", {}, room=1_000)
+    first = next(iter(sandbox.run(work("echo"), b"one", {}, output_bytes=1_000).arrays))
+    sandbox.run(work("echo"), b"two", {}, output_bytes=1_000)
     assert first.tobytes() == b"one"
 
 
 def test_borrowed_arrays_are_there_until_the_next_task(sandbox: Sandbox) -> None:
-    made = sandbox.run(work("echo"), b"first", {}, room=MB, borrow=True)
+    made = sandbox.run(work("echo"), b"first", {}, output_bytes=MB, borrow=True)
     (flat, grid, _) = made.arrays
     assert (bytes(flat), grid.shape) == (b"first", (4, 3))
 
-    sandbox.run(work("echo"), b"other", {}, room=MB)
+    sandbox.run(work("echo"), b"other", {}, output_bytes=MB)
 
     assert bytes(flat) == b"other"
 
@@ -105,13 +105,13 @@ def test_one_decoder_serves_many(sandbox: Sandbox) -> None:
 def test_a_refusal_comes_through(sandbox: Sandbox) -> None:
     pid = pid_of(sandbox)
     with pytest.raises(NotAPicture, match="Not today"):
-        sandbox.run(work("refuse"), b"", {}, room=0)
+        sandbox.run(work("refuse"), b"", {}, output_bytes=0)
     assert pid_of(sandbox) == pid
 
 
 def test_a_fault_of_ours_is_one(sandbox: Sandbox) -> None:
     with pytest.raises(FaceError) as caught:
-        sandbox.run(work("fail"), b"", {}, room=0)
+        sandbox.run(work("fail"), b"", {}, output_bytes=0)
     assert caught.value.code == "internal"
 
 
@@ -119,38 +119,40 @@ def test_a_fault_of_ours_is_one(sandbox: Sandbox) -> None:
 def test_a_crash_costs_one_task(sandbox: Sandbox, how: str) -> None:
     pid = pid_of(sandbox)
     with pytest.raises(PictureCorrupt, match="Decoding it failed"):
-        sandbox.run(work(how), b"", {}, room=0)
+        sandbox.run(work(how), b"", {}, output_bytes=0)
     assert pid_of(sandbox) not in (pid, os.getpid())
 
 
 def test_who_is_killed_by_another_s_damage_gets_a_second_try(sandbox: Sandbox) -> None:
     for _ in range(3):
-        assert sandbox.run(work("crash_if_used"), b"", {}, room=0).told == {"seen": 1}
+        assert sandbox.run(work("crash_if_used"), b"", {}, output_bytes=0).metadata == {"seen": 1}
 
 
 def test_the_caller_says_whose_fault_it_is(sandbox: Sandbox) -> None:
     with pytest.raises(MediaTooLarge):
-        sandbox.run(work("crash"), b"", {}, room=0, blame=MediaTooLarge)
+        sandbox.run(work("crash"), b"", {}, output_bytes=0, failure=MediaTooLarge)
 
 
 def test_a_hang_is_ended(sandbox: Sandbox) -> None:
     with pytest.raises(PictureCorrupt, match="took too long"):
-        sandbox.run(work("hang"), b"", {}, room=0, seconds=0.1)
+        sandbox.run(work("hang"), b"", {}, output_bytes=0, seconds=0.1)
     assert pid_of(sandbox)
 
 
 def test_memory_is_bounded(sandbox: Sandbox) -> None:
-    made = sandbox.run(work("eat"), b"", {"bytes": 30 * MB}, room=30 * MB)
+    made = sandbox.run(work("eat"), b"", {"bytes": 30 * MB}, output_bytes=30 * MB)
     assert sum(array.nbytes for array in made.arrays) == 30 * MB
     with pytest.raises(PictureCorrupt, match="more memory"):
-        sandbox.run(work("eat"), b"", {"bytes": 100 * MB}, room=30 * MB)
+        sandbox.run(work("eat"), b"", {"bytes": 100 * MB}, output_bytes=30 * MB)
 
 
 def test_who_has_grown_is_replaced() -> None:
-    bounds = Bounds(data=MB, room=300 * MB, memory=512 * MB, seconds=60.0)
+    bounds = SandboxLimits(
+        input_bytes=MB, output_bytes=300 * MB, memory_bytes=512 * MB, seconds=60.0
+    )
     with Sandbox(WORKS, bounds) as sandbox:
         pid = pid_of(sandbox)
-        sandbox.run(work("eat"), b"", {"bytes": 300 * MB}, room=300 * MB)
+        sandbox.run(work("eat"), b"", {"bytes": 300 * MB}, output_bytes=300 * MB)
         assert pid_of(sandbox) != pid
         # The arena has given back what only that one needed.
         assert psutil.Process(pid_of(sandbox)).memory_info().rss < 150 * MB
@@ -159,11 +161,11 @@ def test_who_has_grown_is_replaced() -> None:
 def test_room_is_bounded(sandbox: Sandbox) -> None:
     for name in ("overflow", "chatter"):
         with pytest.raises(PictureCorrupt, match="more than its header"):
-            sandbox.run(work(name), b"", {}, room=5_000)
+            sandbox.run(work(name), b"", {}, output_bytes=5_000)
     with pytest.raises(PictureCorrupt, match="larger than what a decoder takes"):
-        sandbox.run(work("echo"), bytes(MB + 1), {}, room=0)
+        sandbox.run(work("echo"), bytes(MB + 1), {}, output_bytes=0)
     with pytest.raises(PictureCorrupt, match="larger than what a decoder takes"):
-        sandbox.run(work("echo"), b"", {}, room=41 * MB)
+        sandbox.run(work("echo"), b"", {}, output_bytes=41 * MB)
 
 
 def test_decoders_are_replaced_in_time() -> None:
@@ -177,7 +179,7 @@ def test_decoders_are_replaced_in_time() -> None:
 )
 def test_nothing_outside_is_within_reach(sandbox: Sandbox, tmp_path: Path) -> None:
     reach = {"worker": os.getpid(), "file": str(tmp_path / "escaped")}
-    told = sandbox.run(work("escape"), b"", reach, room=0).told
+    told = sandbox.run(work("escape"), b"", reach, output_bytes=0).metadata
     assert set(told.values()) == {"PermissionError"}, told
     assert len(told) == 9
 
@@ -188,7 +190,7 @@ def test_it_has_no_secrets_and_nothing_open(
     monkeypatch.setenv("FACELINE_MASTER_KEY", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with Sandbox(WORKS, BOUNDS) as fresh:
-        told = fresh.run(work("surroundings"), b"", {}, room=0).told
+        told = fresh.run(work("surroundings"), b"", {}, output_bytes=0).metadata
     assert not [name for name in told["environment"] if "SECRET" in name or "KEY" in name]
     # Three to nowhere, and the channel.
     assert len(told["open"]) == 4
@@ -197,7 +199,7 @@ def test_it_has_no_secrets_and_nothing_open(
 def test_who_is_killed_from_outside_is_followed_by_another(sandbox: Sandbox) -> None:
     for _ in range(2):
         os.kill(pid_of(sandbox), signal.SIGKILL)
-        assert next(iter(sandbox.run(work("echo"), b"x", {}, room=1_000).arrays)) == b"x"[0]
+        assert next(iter(sandbox.run(work("echo"), b"x", {}, output_bytes=1_000).arrays)) == b"x"[0]
     pid = pid_of(sandbox)
     os.kill(fork_server_of(pid), signal.SIGKILL)
     wait_until_gone(pid)  # the decoder, with it
@@ -218,10 +220,12 @@ def test_an_interrupted_wait_leaves_no_late_answer(sandbox: Sandbox) -> None:
     alarm.start()
     try:
         with pytest.raises(Interrupted):
-            sandbox.run(work("hang"), b"", {}, room=0)
+            sandbox.run(work("hang"), b"", {}, output_bytes=0)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert sandbox.run(work("echo"), b"", {"n": 1}, room=1_000).told == {"options": {"n": 1}}
+    assert sandbox.run(work("echo"), b"", {"n": 1}, output_bytes=1_000).metadata == {
+        "options": {"n": 1}
+    }
 
 
 def test_an_interrupted_start_leaves_no_late_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +242,7 @@ def test_an_interrupted_start_leaves_no_late_decoder(monkeypatch: pytest.MonkeyP
 
 def test_who_cannot_be_locked_in_decodes_nothing() -> None:
     """More memory than the kernel can note, so that the limit cannot be set."""
-    with Sandbox(WORKS, dataclasses.replace(BOUNDS, memory=2**63)) as sandbox:
+    with Sandbox(WORKS, dataclasses.replace(BOUNDS, memory_bytes=2**63)) as sandbox:
         with pytest.raises(DecoderUnavailable, match="locked in"):
             sandbox.start()
         with pytest.raises(DecoderUnavailable):
@@ -271,5 +275,5 @@ def test_settings_decide() -> None:
     assert open_sandbox(Settings(decode_sandbox=False), WORKS) is None
     opened = open_sandbox(Settings(decode_memory_mb=77, decode_limit_s=3.0), WORKS)
     assert opened is not None
-    assert (opened.bounds.memory, opened.bounds.seconds) == (77 * MB, 3.0)
-    assert opened.bounds.room == 3 * Settings().max_pixels
+    assert (opened.limits.memory_bytes, opened.limits.seconds) == (77 * MB, 3.0)
+    assert opened.limits.output_bytes == 3 * Settings().max_pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.sessions.alignment import crop_arcface, similarity
+from pipeline.sessions.alignment import crop_arcface, similarity_transform
 from pipeline.sessions.vectors import unit_rows
 
 
@@ -29,7 +29,7 @@ def test_similarity_finds_the_transform() -> None:
     source = rng.normal(size=(5, 2))
     matrix = np.array([[0.6, -0.8, 5.0], [0.8, 0.6, -7.0]]) * 3
     target = source @ matrix[:, :2].T + matrix[:, 2]
-    np.testing.assert_allclose(similarity(source, target), matrix, atol=1e-9)
+    np.testing.assert_allclose(similarity_transform(source, target), matrix, atol=1e-9)
 
 
 def test_points_that_coincide() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import DownloadFailed, PackMissing
 from pipeline.sessions import catalogue, registry
 from pipeline.sessions.checksums import verify

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged, PackMissing
 from pipeline.sessions import catalogue, registry
-from pipeline.sessions.base import PackInfo, Task
-from pipeline.sessions.catalogue import licence_sentence
+from pipeline.sessions.base import ModelTask, PackInfo
+from pipeline.sessions.catalogue import licence_notice
 from pipeline.sessions.checksums import check_file, verify
 from tests.unit.sessions_release import sha256
 
@@ -36,7 +36,7 @@ def manifest_pack(directory: Path, name: str = "", **changes: Any) -> Path:
     return directory
 
 
-def insightface_pack(models: Path, name: str, *, without: tuple[Task, ...] = ()) -> Path:
+def insightface_pack(models: Path, name: str, *, without: tuple[ModelTask, ...] = ()) -> Path:
     """The directory of an InsightFace pack, with empty files."""
     directory = models / name
     directory.mkdir(parents=True)
@@ -109,16 +109,16 @@ def test_a_named_pack_that_is_missing(tmp_path: Path, pack: str, advice: str) ->
 
 
 def test_an_interrupted_download_is_no_pack(tmp_path: Path) -> None:
-    insightface_pack(tmp_path, "buffalo_l", without=(Task.RECOGNITION,))
+    insightface_pack(tmp_path, "buffalo_l", without=(ModelTask.RECOGNITION,))
     assert "buffalo_l" not in {info.name for info in registry.available(settings(tmp_path))}
     with pytest.raises(PackMissing, match=r"lacks w600k_r50\.onnx.*models pull buffalo_l"):
         registry.choose(settings(tmp_path, "buffalo_l"))
 
 
 def test_an_insightface_pack_without_its_extras(tmp_path: Path) -> None:
-    insightface_pack(tmp_path, "buffalo_s", without=(Task.LANDMARK_68, Task.ATTRIBUTES))
+    insightface_pack(tmp_path, "buffalo_s", without=(ModelTask.LANDMARK_68, ModelTask.ATTRIBUTES))
     info = registry.choose(settings(tmp_path, "buffalo_s"))
-    assert info.tasks == {Task.DETECTION, Task.RECOGNITION, Task.LANDMARK_106}
+    assert info.tasks == {ModelTask.DETECTION, ModelTask.RECOGNITION, ModelTask.LANDMARK_106}
     assert (info.kind, info.dimension) == ("insightface", 512)
 
 
@@ -176,7 +176,7 @@ def test_a_manifest_that_is_none(tmp_path: Path, text: str) -> None:
 
 def test_tasks_of_tomorrow_are_left_out(tmp_path: Path) -> None:
     manifest_pack(tmp_path / "new", task="telepathy")
-    assert registry.choose(settings(tmp_path, "new")).tasks == {Task.RECOGNITION}
+    assert registry.choose(settings(tmp_path, "new")).tasks == {ModelTask.RECOGNITION}
 
 
 @pytest.fixture
@@ -206,8 +206,8 @@ def test_a_file_that_went_away(small_pack: PackInfo) -> None:
 def test_licences_are_said(tmp_path: Path, small_pack: PackInfo) -> None:
     insightface_pack(tmp_path, "buffalo_s")
     info = registry.choose(settings(tmp_path, "buffalo_s"))
-    assert "non-commercial research only" in licence_sentence(info)
-    assert licence_sentence(small_pack) == "Licences: MIT."
-    assert "300-W" in licence_sentence(
+    assert "non-commercial research only" in licence_notice(info)
+    assert licence_notice(small_pack) == "Licences: MIT."
+    assert "300-W" in licence_notice(
         PackInfo("dlib", "dlib", tmp_path, catalogue.DLIB_FILES, 128, "dlib5")
     )

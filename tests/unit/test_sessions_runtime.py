@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged, PackError, ProviderUnavailable, TaskUnsupported
 from pipeline.sessions import registry, runtime
-from pipeline.sessions.base import Pack, PackFile, PackInfo, Task
+from pipeline.sessions.base import ModelTask, Pack, PackFile, PackInfo
 from pipeline.sessions.onnx_pack import ArcFaceEmbedder, ScrfdDetector
 from tests.unit.sessions_release import sha256
 
@@ -52,7 +52,7 @@ def averaging_model(directory: Path, batch: int | str) -> Path:
     return path
 
 
-def pack_of(path: Path, task: Task) -> PackInfo:
+def pack_of(path: Path, task: ModelTask) -> PackInfo:
     file = PackFile(path.name, task, sha256(path.read_bytes()), "none")
     return PackInfo("test", "manifest", path.parent, (file,), 512, "arcface5")
 
@@ -62,7 +62,9 @@ def test_a_provider_that_is_not_there_stops_the_start(tmp_path: Path, providers:
     if providers.split(",")[0] in onnxruntime.get_available_providers():
         pytest.skip(f"{providers} is here")
     with pytest.raises(ProviderUnavailable, match="FACELINE_PROVIDERS"):
-        registry.load(pack_of(model(tmp_path), Task.RECOGNITION), Settings(providers=providers))
+        registry.load(
+            pack_of(model(tmp_path), ModelTask.RECOGNITION), Settings(providers=providers)
+        )
 
 
 def test_a_provider_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +101,7 @@ def test_the_detector_runs_on_our_session_alone(edge_pack: Pack) -> None:
 def test_a_file_that_is_no_model(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
-    pack = registry.load(pack_of(path, Task.DETECTION), Settings())
+    pack = registry.load(pack_of(path, ModelTask.DETECTION), Settings())
     with pytest.raises(PackDamaged, match=r"model\.onnx"):
         pack.detector()
 
@@ -124,14 +126,14 @@ def test_models_of_one_picture_a_run_and_of_many(tmp_path: Path, batch: int | st
 
 def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:
     path = model(tmp_path)
-    pack = registry.load(pack_of(path, Task.RECOGNITION), Settings())
+    pack = registry.load(pack_of(path, ModelTask.RECOGNITION), Settings())
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(PackDamaged, match="SHA-256"):
         pack.embedder()
 
 
 def test_a_task_that_the_pack_lacks(tmp_path: Path) -> None:
-    pack = registry.load(pack_of(model(tmp_path), Task.ANTI_SPOOF), Settings())
+    pack = registry.load(pack_of(model(tmp_path), ModelTask.ANTI_SPOOF), Settings())
     with pytest.raises(TaskUnsupported, match="no model for detection; it has anti_spoof"):
         pack.detector()
     with pytest.raises(TaskUnsupported, match="recognition"):
@@ -140,5 +142,8 @@ def test_a_task_that_the_pack_lacks(tmp_path: Path) -> None:
 
 def test_a_run_that_fails_is_a_pack_error(tmp_path: Path) -> None:
     session = runtime.open_session(model(tmp_path), Settings())
-    with pytest.raises(PackError, match=r"model\.onnx failed"), runtime.running(Path("model.onnx")):
+    with (
+        pytest.raises(PackError, match=r"model\.onnx failed"),
+        runtime.mapped_run_errors(Path("model.onnx")),
+    ):
         session.run(None, {"in": np.zeros((1, 2), dtype=np.float32)})

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.sessions.base import Pack
-from pipeline.stages.upright import CERTAIN, LONGEST, evidence, upright
-from pipeline.types import Box, Face, LandmarkScheme, Picture, Points
+from pipeline.stages.upright import CERTAIN_SCORE, MAX_SIDE, upright, uprightness
+from pipeline.types import Box, DetectedFace, LandmarkScheme, Picture, Points
 from tests.photos import read
 
 TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180,
@@ -24,8 +24,8 @@ DLIB_LEVEL = np.array([[45, 30], [38, 30], [15, 30], [22, 30], [30, 45]], np.flo
 
 def face(
     score: float, points: Points = LEVEL, scheme: LandmarkScheme = "arcface5"
-) -> Face:
-    return Face(Box(10, 20, 50, 60), score, points, scheme)
+) -> DetectedFace:
+    return DetectedFace(Box(10, 20, 50, 60), score, points, scheme)
 
 
 def tilted(degrees: float) -> Points:
@@ -44,10 +44,10 @@ class Seer:
     """A detector that sees what it is told to, by where the white corner of the picture
     stands: 0 is top left, and on clockwise."""
 
-    faces: dict[int, list[Face]]
+    faces: dict[int, list[DetectedFace]]
     looks: list[tuple[int, ...]] = field(default_factory=list)
 
-    def detect(self, picture: Picture) -> list[Face]:
+    def detect(self, picture: Picture) -> list[DetectedFace]:
         self.looks.append(picture.shape)
         corners = picture[0, 0], picture[0, -1], picture[-1, -1], picture[-1, 0]
         return self.faces.get(90 * int(np.argmax([corner.sum() for corner in corners])), [])
@@ -76,10 +76,14 @@ def test_a_picture_without_a_face_stays() -> None:
 
 
 def test_a_face_that_is_surely_upright_ends_the_search() -> None:
-    seer = Seer({0: [face(CERTAIN)], 90: [face(0.99)]})
+    seer = Seer({0: [face(CERTAIN_SCORE)], 90: [face(0.99)]})
     upright(marked(), seer)
     assert len(seer.looks) == 1
-    for doubtful in (face(CERTAIN - 0.01), face(0.9, tilted(80)), face(0.9, DLIB_LEVEL, "dlib5")):
+    for doubtful in (
+        face(CERTAIN_SCORE - 0.01),
+        face(0.9, tilted(80)),
+        face(0.9, DLIB_LEVEL, "dlib5"),
+    ):
         seer = Seer({0: [doubtful]})
         upright(marked(), seer)
         assert len(seer.looks) == 4
@@ -89,7 +93,7 @@ def test_turns_that_come_close_are_looked_at_again() -> None:
     """With a margin around; what is far behind is not."""
 
     class SecondSight(Seer):
-        def detect(self, picture: Picture) -> list[Face]:
+        def detect(self, picture: Picture) -> list[DetectedFace]:
             if picture.shape[0] > 80:
                 self.faces = {0: [face(0.9)], 180: [face(0.5)]}
             return super().detect(picture)
@@ -102,28 +106,30 @@ def test_turns_that_come_close_are_looked_at_again() -> None:
 
 
 def test_eyes_that_are_not_level_speak_against_a_turn() -> None:
-    assert evidence([face(0.8)]) > evidence([face(0.9, tilted(50))])
-    assert evidence([face(0.8, tilted(-20))]) == pytest.approx(evidence([face(0.8, tilted(20))]))
-    assert evidence([face(0.9, tilted(120))]) == 0
-    assert evidence([face(0.9, np.zeros((5, 2), np.float32))]) == 0
+    assert uprightness([face(0.8)]) > uprightness([face(0.9, tilted(50))])
+    assert uprightness([face(0.8, tilted(-20))]) == pytest.approx(
+        uprightness([face(0.8, tilted(20))])
+    )
+    assert uprightness([face(0.9, tilted(120))]) == 0
+    assert uprightness([face(0.9, np.zeros((5, 2), np.float32))]) == 0
 
 
 def test_several_faces_count_together() -> None:
-    assert evidence([face(0.7), face(0.7)]) > evidence([face(0.8)])
-    assert evidence([face(0.3)]) > 0
+    assert uprightness([face(0.7), face(0.7)]) > uprightness([face(0.8)])
+    assert uprightness([face(0.3)]) > 0
 
 
 def test_hog_faces_count_by_their_own_scores() -> None:
     few, many = face(0.2, DLIB_LEVEL, "dlib5"), face(2.0, DLIB_LEVEL, "dlib5")
-    assert 0 < evidence([few]) < evidence([many])
+    assert 0 < uprightness([few]) < uprightness([many])
 
 
 def test_large_pictures_are_turned_small_and_their_faces_put_back() -> None:
     seer = Seer({0: [face(0.8)]})
-    big = cv2.resize(marked(8, 6), (2 * LONGEST, 2 * LONGEST * 3 // 4), interpolation=0)
+    big = cv2.resize(marked(8, 6), (2 * MAX_SIDE, 2 * MAX_SIDE * 3 // 4), interpolation=0)
     picture, (found,) = upright(turned(np.asarray(big, np.uint8), 270), seer)
-    assert picture.shape == (2 * LONGEST * 3 // 4, 2 * LONGEST, 3)
-    assert max(map(max, seer.looks)) == LONGEST
+    assert picture.shape == (2 * MAX_SIDE * 3 // 4, 2 * MAX_SIDE, 3)
+    assert max(map(max, seer.looks)) == MAX_SIDE
     assert found.box == Box(20, 40, 100, 120)
     np.testing.assert_allclose(found.landmarks, LEVEL * 2)
 

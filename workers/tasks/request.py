@@ -10,7 +10,7 @@ from billiard.exceptions import WorkerLostError
 from celery.app.task import Task
 from celery.worker.request import Request
 
-from workers.undertaker import Undertaker
+from workers.crash_recovery import CrashRecovery
 
 logger = logging.getLogger(__name__)
 
@@ -26,22 +26,22 @@ class StageRequest(Request):  # type: ignore[misc]  # celery has no types
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
         if isinstance(error, WorkerLostError):
-            self._bury("A process died over a job")
+            self._release_jobs("A process died over a job")
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         super().on_timeout(soft, timeout)
         if not soft:
-            self._bury("A process did not heed the time limit and is killed")
+            self._release_jobs("A process did not heed the time limit and is killed")
 
-    def _bury(self, sentence: str) -> None:
+    def _release_jobs(self, sentence: str) -> None:
         logger.error(sentence, extra={"action": "process_lost", "child": self.worker_pid})
         if self.worker_pid is not None and self.task.undertaker is not None:
             self.task.undertaker.bury(self.worker_pid)
 
 
 class StageTask(Task):  # type: ignore[misc]  # celery has no types
-    """``undertaker`` is set in the parent of a worker group."""
+    """``crash_recovery`` is set in the parent of a worker group."""
 
     abstract = True
     Request = StageRequest
-    undertaker: Undertaker | None = None
+    crash_recovery: CrashRecovery | None = None

@@ -7,14 +7,14 @@ from typing import Any
 
 from celery import Celery
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import DatabaseUnavailable, InvalidParameter
 from pipeline.plans import Stage
 from workers import process
 from workers.app import GRACE_S
-from workers.fusion import carry_out
 from workers.messages import decode
 from workers.queues import task_name
+from workers.run_job import run_job
 from workers.tasks.request import StageTask
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def run(message: Any) -> None:
     """Carry out the job that ``message`` names, as far as this worker serves it."""
     try:
         ring = decode(message)
-        with process.at_work() as runtime:
-            carry_out(ring, runtime)
+        with process.runtime_for_job() as runtime:
+            run_job(ring, runtime)
     except (InvalidParameter, DatabaseUnavailable) as error:
         logger.warning("A message was put aside: %s", error, extra={"action": "message_aside"})

@@ -5,27 +5,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.batches.findings import FindingSearches
-from pipeline.batches.splitting import Splitter
+from pipeline.batches.bisect import ChunkBisector
+from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.jobs.store import JobStore
+from workers.crash_recovery import republish
 from workers.dispatch import Dispatcher
-from workers.undertaker import send_again
 
 
 @dataclass(frozen=True, slots=True)
-class BatchKeeping:
+class BatchUpkeep:
     """Safe to run several times at once."""
 
-    splitter: Splitter
+    splitter: ChunkBisector
     store: JobStore
     dispatcher: Dispatcher
-    searches: FindingSearches
+    searches: DuplicateSearches
 
-    def mend(self) -> None:
+    def split_failed_chunks(self) -> None:
         """Split chunks that came to nothing. Raises ``DatabaseUnavailable``,
         ``BrokerUnavailable``."""
-        send_again(self.store, self.dispatcher, self.splitter.round())
+        republish(self.store, self.dispatcher, self.splitter.round())
 
-    def search(self) -> None:
-        """Begin to look for doubles in batches that are done. Raises as ``mend``."""
-        send_again(self.store, self.dispatcher, self.searches.begin_due())
+    def start_duplicate_searches(self) -> None:
+        """Begin to look for doubles in batches that are done. Raises as ``split_failed_chunks``."""
+        republish(self.store, self.dispatcher, self.searches.start_due())

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from pipeline.accounts.tenants import tenant_ids
 from pipeline.batches.store import BatchStore
-from pipeline.config import Settings
-from pipeline.database.engine import forget_deleted
-from pipeline.gallery.clips import UsedClips
-from pipeline.gallery.tenants import tenant_ids
+from pipeline.config.settings import Settings
+from pipeline.database.engine import purge_deleted_data
+from pipeline.gallery.used_clips import UsedClips
 from pipeline.jobs.store import JobStore
-from pipeline.keys import HOUR_S, transient_hour, transient_prefix
 from pipeline.media.base import MediaStore
 from pipeline.metering.usage import DAY_S, UsageStore
+from pipeline.storage_keys import HOUR_S, transient_hour, transient_prefix
 
 # Jobs removed in one transaction.
 CHUNK = 1000
@@ -38,7 +38,7 @@ class Expiry:
         while self.store.purge(self.settings.job_retention_h * HOUR_S, CHUNK) == CHUNK:
             pass
         self.expire_media()
-        forget_deleted(self.engine)
+        purge_deleted_data(self.engine)
 
     def expire_usage(self) -> None:
         """Forget what was counted, which clips were used, and what batches did, long ago;

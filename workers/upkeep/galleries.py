@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
+from pipeline.accounts.tenants import readable_tenant_ids
 from pipeline.batches.unattended import sweep_lists
-from pipeline.config import Settings
-from pipeline.gallery.changes import ChangeLog
+from pipeline.config.settings import Settings
+from pipeline.encryption.vault import KeySource, NoKeys
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.images import ImageStore
-from pipeline.gallery.sweep import Sweep
-from pipeline.gallery.tenants import readable_ids
+from pipeline.gallery.orphan_sweep import OrphanSweep
 from pipeline.gallery.trash import Trash
-from pipeline.index.snapshots import purge
+from pipeline.index.snapshots import purge_snapshots
 from pipeline.media.base import MediaStore
-from pipeline.secrets import KeySource, NoKeys
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class GalleryKeeping:
+class GalleryUpkeep:
     """Safe to run several times at once. ``clock`` gives epoch seconds. Methods raise
     ``DatabaseUnavailable``, ``MediaUnavailable``."""
 
@@ -40,7 +40,7 @@ class GalleryKeeping:
 
     def clear_deleted(self) -> None:
         """Delete what was stored of applications after they were deleted."""
-        Trash(self.engine, self.media, self.clock).clear_deleted()
+        Trash(self.engine, self.media, self.clock).delete_left_of_tenants()
 
     def expire_images(self) -> None:
         """Delete the pictures that were stored for a while, once it is over."""
@@ -50,19 +50,19 @@ class GalleryKeeping:
         """Discard snapshots that hold deleted faces and that no index process has
         replaced in time; then cut off what no index needs of the logs."""
         log = ChangeLog(self.engine, self.keys)
-        for tenant in readable_ids(self.engine):
-            purge(log, self.media, tenant, self.clock(), self.settings.purge_after_s)
+        for tenant in readable_tenant_ids(self.engine):
+            purge_snapshots(log, self.media, tenant, self.clock(), self.settings.purge_after_s)
             log.prune(tenant)
 
     def sweep_lists(self) -> None:
         """Delete the lists of batches that nobody is to read any more."""
-        for tenant in readable_ids(self.engine):
+        for tenant in readable_tenant_ids(self.engine):
             sweep_lists(self.engine, self.media, tenant, self.clock())
 
     def sweep(self) -> None:
         """Delete objects of enrolments that came to nothing; say which are missing."""
-        for tenant in readable_ids(self.engine):
-            swept = Sweep(self.engine, self.media, self.clock).round(tenant)
+        for tenant in readable_tenant_ids(self.engine):
+            swept = OrphanSweep(self.engine, self.media, self.clock).run(tenant)
             if swept.missing:
                 logger.error(
                     "Stored pictures are missing from the media store",

@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from pipeline.batches.findings import FindingSearches
-from pipeline.batches.splitting import Splitter
-from pipeline.config import Settings
+from pipeline.batches.bisect import ChunkBisector
+from pipeline.batches.duplicate_search import DuplicateSearches
+from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.encryption.data_keys import open_keys
 from pipeline.errors import FaceError
-from pipeline.gallery.datakeys import open_keys
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from workers.dispatch import Dispatcher
-from workers.upkeep.batches import BatchKeeping
+from workers.job_notifier import JobNotifier
+from workers.upkeep.batches import BatchUpkeep
 from workers.upkeep.expire import Expiry
-from workers.upkeep.feeder import feed
-from workers.upkeep.galleries import GalleryKeeping
+from workers.upkeep.galleries import GalleryUpkeep
 from workers.upkeep.reconcile import Reconciler
-from workers.wake import Waker
+from workers.upkeep.source_scheduler import read_unattended_sources
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ SWEEP_EVERY_S = 6 * 3600.0
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Keep the house until ``stop`` is set. Several may run at once."""
-    feeding = threading.Thread(target=feed, args=(settings, stop), name="feeder", daemon=True)
+    feeding = threading.Thread(
+        target=read_unattended_sources, args=(settings, stop), name="feeder", daemon=True
+    )
     with _open(settings) as duties:
         feeding.start()
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
@@ -51,39 +53,39 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 
 @contextmanager
-def _open(settings: Settings) -> Iterator[list[Duty]]:
+def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
     engine = open_engine(settings.sql_url, durable=False)
     store = JobStore(engine)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
-        dispatcher, waker = Dispatcher(settings), Waker(settings)
+        dispatcher, waker = Dispatcher(settings), JobNotifier(settings)
         stack.callback(dispatcher.close)
         stack.callback(waker.close)
         tenant_keys = open_keys(settings, engine)
         media = open_media(settings, tenant_keys)
-        keeping = GalleryKeeping(settings, engine, media, keys=tenant_keys)
+        keeping = GalleryUpkeep(settings, engine, media, keys=tenant_keys)
         expiry = Expiry(settings, store, engine, media)
-        splitter = Splitter(engine, time.time, settings.max_attempts)
-        batches = BatchKeeping(splitter, store, dispatcher, FindingSearches(engine))
+        splitter = ChunkBisector(engine, time.time, settings.max_attempts)
+        batches = BatchUpkeep(splitter, store, dispatcher, DuplicateSearches(engine))
         yield [
-            Duty("reconcile", Reconciler(settings, store, dispatcher, waker).round),
-            Duty("batches", batches.mend),
-            Duty("doubles", batches.search),
-            Duty("expire", expiry.round, EXPIRE_EVERY_S),
-            Duty("usage", expiry.expire_usage, SWEEP_EVERY_S),
-            Duty("images", keeping.expire_images, EXPIRE_EVERY_S),
-            Duty("trash", keeping.empty_trash, TRASH_EVERY_S),
-            Duty("deleted", keeping.clear_deleted, PURGE_EVERY_S),
-            Duty("purge", keeping.purge_snapshots, PURGE_EVERY_S),
-            Duty("lists", keeping.sweep_lists, PURGE_EVERY_S),
-            Duty("sweep", keeping.sweep, SWEEP_EVERY_S),
+            PeriodicTask("reconcile", Reconciler(settings, store, dispatcher, waker).round),
+            PeriodicTask("batches", batches.split_failed_chunks),
+            PeriodicTask("doubles", batches.start_duplicate_searches),
+            PeriodicTask("expire", expiry.round, EXPIRE_EVERY_S),
+            PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
+            PeriodicTask("images", keeping.expire_images, EXPIRE_EVERY_S),
+            PeriodicTask("trash", keeping.empty_trash, TRASH_EVERY_S),
+            PeriodicTask("deleted", keeping.clear_deleted, PURGE_EVERY_S),
+            PeriodicTask("purge", keeping.purge_snapshots, PURGE_EVERY_S),
+            PeriodicTask("lists", keeping.sweep_lists, PURGE_EVERY_S),
+            PeriodicTask("sweep", keeping.sweep, SWEEP_EVERY_S),
         ]
 
 
 @dataclass(slots=True)
-class Duty:
-    """Work that is done every ``every_s`` seconds; ``trouble`` is the code of the error that it
-    last ended with, so that an outage is logged when it begins and when it ends."""
+class PeriodicTask:
+    """Work that is done every ``every_s`` seconds; ``trouble`` is the code of the error that
+    its last run ended with, so that an outage is logged when it begins and when it ends."""
 
     name: str
     work: Callable[[], None]

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import DownloadRefused
 from pipeline.jobs.store import JobStore
 from pipeline.plans import Stage
+from workers.crash_recovery import notify_crashed, republish
 from workers.dispatch import Dispatcher
-from workers.undertaker import send_again, tell
-from workers.wake import Waker
+from workers.job_notifier import JobNotifier
 
 # Jobs handled at a time: keeps each transaction short.
 CHUNK = 500
@@ -24,7 +24,7 @@ class Reconciler:
     settings: Settings
     store: JobStore
     dispatcher: Dispatcher
-    waker: Waker
+    waker: JobNotifier
 
     def round(self) -> None:
         """Once over everything. Raises ``DatabaseUnavailable``, ``BrokerUnavailable``."""
@@ -39,8 +39,8 @@ class Reconciler:
         """Put back, or end, the jobs of workers that give no sign."""
         while True:
             back, ended = self.store.release_dead(self.settings.max_attempts, limit=CHUNK)
-            tell(self.waker, ended)
-            send_again(self.store, self.dispatcher, back)
+            notify_crashed(self.waker, ended)
+            republish(self.store, self.dispatcher, back)
             if len(back) + len(ended) < CHUNK:
                 return
 
@@ -50,12 +50,12 @@ class Reconciler:
         error = DownloadRefused("Fetching pictures by URL is switched off.")
         while ended := self.store.fail_waiting(Stage.FETCH, error, CHUNK):
             for job in ended:
-                self.waker.announce(job.id)
+                self.waker.publish(job.id)
 
     def end_pauses(self, stage: Stage) -> None:
         """Send the jobs whose pause is over."""
-        while due := self.store.paused_due(stage, CHUNK):
-            send_again(self.store, self.dispatcher, due)
+        while due := self.store.ended_pauses(stage, CHUNK):
+            republish(self.store, self.dispatcher, due)
 
     def send_lost(self, stage: Stage) -> None:
         """Send again where fewer messages lie in the queue than jobs wait.
@@ -64,12 +64,12 @@ class Reconciler:
         again. A few jobs too many are counted, those whose message a worker holds
         already: what is sent for them does nothing.
         """
-        lost = self.store.due(stage) - self.dispatcher.depth(stage)
+        lost = self.store.count_due(stage) - self.dispatcher.depth(stage)
         while lost > 0:
-            jobs = self.store.unheard(
+            jobs = self.store.stale_messages(
                 stage, self.settings.resend_after_s, min(lost, CHUNK)
             )
             if not jobs:
                 return
-            send_again(self.store, self.dispatcher, jobs)
+            republish(self.store, self.dispatcher, jobs)
             lost -= len(jobs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-Layout = tuple[int, int, int]
+PictureLayout = tuple[int, int, int]
 """Stored width, stored height, EXIF orientation (1 to 8)."""
 
 UPRIGHT = 1
@@ -11,11 +11,11 @@ UPRIGHT = 1
 MAX_CHUNKS = 20_000
 
 
-class Unsupported(ValueError):
+class UnsupportedVariant(ValueError):
     """A kind of the format that is not taken; the message says which."""
 
 
-class Hollow(ValueError):
+class ImplausibleSize(ValueError):
     """The file announces pixels that it cannot hold, however well it is packed."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -23,7 +23,7 @@ class Hollow(ValueError):
         super().__init__("too little data for its pixels")
 
 
-def exactly(data: bytes, start: int, count: int) -> bytes:
+def read_exactly(data: bytes, start: int, count: int) -> bytes:
     """``count`` bytes from ``start`` on. Raises ``ValueError`` when they are not there."""
     part = data[start : start + count]
     if len(part) < count:

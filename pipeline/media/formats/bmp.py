@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from pipeline.media.formats.base import UPRIGHT, Hollow, Layout, Unsupported
+from pipeline.media.formats.base import UPRIGHT, ImplausibleSize, PictureLayout, UnsupportedVariant
 
 CORE_HEADER = 12
 PLAIN, RLE8, RLE4, BITFIELDS = 0, 1, 2, 3
@@ -18,7 +18,7 @@ MASKS_AT = 54
 LONGEST_RUN = 255
 
 
-def read(data: bytes) -> Layout:
+def read(data: bytes) -> PictureLayout:
     pixels_at, header_size = struct.unpack_from("<II", data, 10)
     if header_size == CORE_HEADER:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
@@ -29,9 +29,9 @@ def read(data: bytes) -> Layout:
     else:
         raise ValueError("unknown BMP header")
     if bits not in BITS.get(compression, ()):
-        raise Unsupported(f"compression {compression} with {bits} bits a pixel")
+        raise UnsupportedVariant(f"compression {compression} with {bits} bits a pixel")
     if compression == BITFIELDS and struct.unpack_from("<3I", data, MASKS_AT) not in MASKS[bits]:
-        raise Unsupported("colours in unusual places")
+        raise UnsupportedVariant("colours in unusual places")
     if bits <= 8 and colours > 1 << bits:
         raise ValueError("the palette has more colours than its pixels can name")
     height = abs(height)  # negative: stored from the top down
@@ -48,4 +48,4 @@ def _check_size(there: int, width: int, height: int, bits: int, compression: int
     else:
         least = row * height
     if there < least:
-        raise Hollow(width, height)
+        raise ImplausibleSize(width, height)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import struct
 
-from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Hollow, Layout, exactly
+from pipeline.media.formats.base import (
+    MAX_CHUNKS,
+    UPRIGHT,
+    ImplausibleSize,
+    PictureLayout,
+    read_exactly,
+)
 
 EXTENSION, IMAGE, TRAILER = 0x21, 0x2C, 0x3B
 GRAPHIC_CONTROL = 0xF9
 HEADER = 13
 # Pixels that a byte stands for at most: codes reach 4,096 pixels when they have 12 bits.
-MOST_UNPACKED = 4096 * 8 // 12
+MAX_UNPACKED = 4096 * 8 // 12
 
 
-def read(data: bytes) -> Layout:
+def read(data: bytes) -> PictureLayout:
     width, height = struct.unpack_from("<HH", data, 6)
     _, image = _first_image(data)
     left, top, across, down = struct.unpack_from("<HHHH", data, image + 1)
     if left + across > width or top + down > height or not across * down:
         raise ValueError("the first frame reaches over the screen")
-    if across * down > (len(data) - image) * MOST_UNPACKED:
-        raise Hollow(width, height)
+    if across * down > (len(data) - image) * MAX_UNPACKED:
+        raise ImplausibleSize(width, height)
     return width, height, UPRIGHT
 
 
@@ -35,12 +41,12 @@ def first_frame(data: bytes) -> bytes:
 
 def _first_image(data: bytes) -> tuple[bytes, int]:
     """(the graphic control before it, where it begins)."""
-    position = HEADER + _table_size(exactly(data, 10, 1)[0])
+    position = HEADER + _table_size(read_exactly(data, 10, 1)[0])
     control = b""
     for _ in range(MAX_CHUNKS):
-        kind, label = exactly(data, position, 2)
+        kind, label = read_exactly(data, position, 2)
         if kind == IMAGE:
-            exactly(data, position, 11)
+            read_exactly(data, position, 11)
             return control, position
         if kind != EXTENSION:
             raise ValueError("no picture inside")
@@ -53,7 +59,7 @@ def _first_image(data: bytes) -> tuple[bytes, int]:
 
 def _skip_blocks(data: bytes, position: int) -> int:
     """Where the chain of sub-blocks that begins at ``position`` ends."""
-    while size := exactly(data, position, 1)[0]:
+    while size := read_exactly(data, position, 1)[0]:
         position += 1 + size
     return position + 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from pipeline.media.formats.base import UPRIGHT, Hollow, Layout, Unsupported
+from pipeline.media.formats.base import UPRIGHT, ImplausibleSize, PictureLayout, UnsupportedVariant
 from pipeline.media.formats.tiff import exif_orientation
 
 # A camera's JPEG has some 20 segments, one with a long extended XMP a few hundred.
@@ -18,7 +18,7 @@ MAX_SCANNED = 16 * 40_000_000
 
 # Pixels that a byte of coded data stands for at most: a block of 64 takes a code for its
 # mean, of a bit at least, and another for the rest, which progressive ones can put off.
-MOST_UNPACKED = {True: 8 * 64, False: 8 * 64 // 2}
+MAX_UNPACKED = {True: 8 * 64, False: 8 * 64 // 2}
 
 # Baseline, extended and progressive, Huffman-coded. The other frames are lossless,
 # hierarchical or arithmetic-coded: no camera and no browser writes them.
@@ -30,7 +30,7 @@ APP1, DAC, SOS, EOI = 0xE1, 0xCC, 0xDA, 0xD9
 SCAN = SOS << 8 | 0xFF  # its marker, read as a number of two bytes
 
 
-def read(data: bytes) -> Layout:
+def read(data: bytes) -> PictureLayout:
     frame: tuple[int, int] | None = None
     progressive = False
     orientation: int | None = None
@@ -41,13 +41,13 @@ def read(data: bytes) -> Layout:
             frame = _frame(data, marker, start, end)
             progressive = marker == PROGRESSIVE
         elif marker == DAC:
-            raise Unsupported("arithmetic coding")
+            raise UnsupportedVariant("arithmetic coding")
         elif marker == APP1 and orientation is None and data[start : start + 6] == b"Exif\0\0":
             orientation = exif_orientation(data[start + 6 : end])
     if frame is None:
         raise ValueError("no frame header before the scan")
-    if frame[0] * frame[1] > len(data) * MOST_UNPACKED[progressive]:
-        raise Hollow(*frame)
+    if frame[0] * frame[1] > len(data) * MAX_UNPACKED[progressive]:
+        raise ImplausibleSize(*frame)
     _check_scans(data, *frame)
     return *frame, orientation or UPRIGHT
 
@@ -56,11 +56,11 @@ def _frame(data: bytes, marker: int, start: int, end: int) -> tuple[int, int]:
     """(width, height) of the frame header between ``start`` and ``end``."""
     precision, height, width, components = struct.unpack_from(">BHHB", data, start)
     if marker not in SOF_TAKEN:
-        raise Unsupported(f"frame type {marker - 0xC0}")
+        raise UnsupportedVariant(f"frame type {marker - 0xC0}")
     if precision != 8:
-        raise Unsupported(f"{precision} bits a sample")
+        raise UnsupportedVariant(f"{precision} bits a sample")
     if components not in (1, 3, 4):
-        raise Unsupported(f"{components} components")
+        raise UnsupportedVariant(f"{components} components")
     if end - start != 6 + 3 * components:
         raise ValueError("the frame header has a wrong length")
     factors = data[start + 7 : end : 3]
@@ -77,7 +77,7 @@ def _check_scans(data: bytes, width: int, height: int) -> None:
 
 
 def _count_scans(data: bytes) -> int:
-    """How often FF DA stands in ``data``, looked for in numbers of two bytes, from even
+    """How often FF DA stands in ``input_bytes``, looked for in numbers of two bytes, from even
     places and from odd ones: a tenth of the time that bytes.count takes."""
     # Whoever only asks for limits does without.
     import numpy as np

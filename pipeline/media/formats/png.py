@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Hollow, Layout
+from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, ImplausibleSize, PictureLayout
 from pipeline.media.formats.tiff import exif_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -17,22 +17,22 @@ GREY = 0
 
 # Bytes that one byte of a deflate stream can stand for at most (RFC 1951: 258 a symbol of
 # two bits).
-MOST_INFLATED = 1032
+MAX_INFLATED = 1032
 
 # What gives pixels. Everything else is left away before decoding: colour profiles and
 # texts are streams of their own that can be bombs, frames of an animation are not shown.
 NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-LONGEST = {b"IHDR": 13, b"PLTE": 3 * 256, b"tRNS": 256, b"IEND": 0}
+MAX_CHUNK_BYTES = {b"IHDR": 13, b"PLTE": 3 * 256, b"tRNS": 256, b"IEND": 0}
 
 
-def read(data: bytes) -> Layout:
+def read(data: bytes) -> PictureLayout:
     if data[12:16] != b"IHDR":
         raise ValueError("IHDR is not the first chunk")
     width, height = struct.unpack_from(">II", data, 16)
     row_bits = width * _pixel_bits(data)
     orientation, packed, headers = UPRIGHT, 0, 0
     for name, start, end in _chunks(data):
-        if end - start > LONGEST.get(name, len(data)):
+        if end - start > MAX_CHUNK_BYTES.get(name, len(data)):
             raise ValueError(f"{name.decode('latin-1')} is too long")
         headers += name == b"IHDR"
         if name == b"IDAT":
@@ -41,8 +41,8 @@ def read(data: bytes) -> Layout:
             orientation = exif_orientation(data[start:end].removeprefix(b"Exif\0\0"))
     if headers != 1:
         raise ValueError("two headers")
-    if (1 + row_bits // 8) * height > packed * MOST_INFLATED:
-        raise Hollow(width, height)
+    if (1 + row_bits // 8) * height > packed * MAX_INFLATED:
+        raise ImplausibleSize(width, height)
     return width, height, orientation
 
 

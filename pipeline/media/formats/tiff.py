@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.media.formats.base import UPRIGHT, Hollow, Layout, Unsupported
+from pipeline.media.formats.base import UPRIGHT, ImplausibleSize, PictureLayout, UnsupportedVariant
 
 MAX_IFD_ENTRIES = 1_024
 # A tile that is larger than the picture by more than what tiles are rounded up to asks
@@ -29,7 +29,7 @@ PLAIN, FAX_RLE, FAX_3, FAX_4, LZW, JPEG, DEFLATE, PACK_BITS, OLD_DEFLATE = (
 )
 FAX = (FAX_RLE, FAX_3, FAX_4)
 # Bytes that one byte of each may stand for at most, with room to spare.
-MOST_UNPACKED = {
+MAX_UNPACKED = {
     PLAIN: 1, FAX_RLE: 4096, FAX_3: 4096, FAX_4: 100_000, LZW: 4096, JPEG: 100_000,
     DEFLATE: 1032, PACK_BITS: 64, OLD_DEFLATE: 1032,
 }
@@ -46,7 +46,7 @@ DEPTHS_WITH_ALPHA = {BLACK_IS_ZERO: (8,), RGB: (8, 16)}
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class TiffPage:
     """What the first directory says of its pixels; ``extra`` are samples beyond colour."""
 
     width: int
@@ -73,17 +73,17 @@ class Page:
         return bool(self.extra) or self.tiled or packed or self.bits in (2, 4) or deep_cmyk
 
 
-def read(data: bytes) -> Layout:
+def read(data: bytes) -> PictureLayout:
     page = first_page(data)
     return page.width, page.height, page.orientation
 
 
-def first_page(data: bytes) -> Page:
+def first_page(data: bytes) -> TiffPage:
     """Raises as ``read`` does."""
-    tags = _Tags(data)
+    tags = _TiffTags(data)
     if tags.get(WIDTH) is None or tags.get(HEIGHT) is None:
         raise ValueError("no size")
-    page = Page(
+    page = TiffPage(
         width=tags.one(WIDTH),
         height=tags.one(HEIGHT),
         bits=_bits(tags),
@@ -99,41 +99,41 @@ def first_page(data: bytes) -> Page:
     return page
 
 
-def _bits(tags: _Tags) -> int:
+def _bits(tags: _TiffTags) -> int:
     depths = tags.get(BITS) or (1,)
     if len(set(depths)) != 1 or len(depths) > max(tags.one(SAMPLES, 1), 1):
         raise ValueError("bits a sample are not as they should be")
     return depths[0]
 
 
-def _check_kind(page: Page, tags: _Tags) -> None:
-    if page.compression not in MOST_UNPACKED:
-        raise Unsupported(f"compression {page.compression}")
+def _check_kind(page: TiffPage, tags: _TiffTags) -> None:
+    if page.compression not in MAX_UNPACKED:
+        raise UnsupportedVariant(f"compression {page.compression}")
     if page.photometric not in COLOUR_SAMPLES:
-        raise Unsupported(f"colour space {page.photometric}")
+        raise UnsupportedVariant(f"colour space {page.photometric}")
     if set(tags.get(SAMPLE_FORMAT) or (1,)) != {1}:
-        raise Unsupported("samples that are no whole numbers from 0 on")
+        raise UnsupportedVariant("samples that are no whole numbers from 0 on")
     if page.extra not in (0, 1):
         raise ValueError("too many samples a pixel, or too few")
     depths = DEPTHS_WITH_ALPHA if page.extra else DEPTHS
     if page.bits not in depths.get(page.photometric, ()):
-        raise Unsupported(f"{page.bits} bits a sample and {page.extra} of transparency")
+        raise UnsupportedVariant(f"{page.bits} bits a sample and {page.extra} of transparency")
     if page.compression in FAX and (page.bits, page.samples) != (1, 1):
         raise ValueError("fax compression is for black and white")
     if page.beyond_opencv:
         _check_for_pillow(page, tags)
 
 
-def _check_for_pillow(page: Page, tags: _Tags) -> None:
+def _check_for_pillow(page: TiffPage, tags: _TiffTags) -> None:
     if page.planar and (page.extra or page.bits != 8 or page.photometric not in (RGB, CMYK)):
-        raise Unsupported("planes one after the other")
+        raise UnsupportedVariant("planes one after the other")
     if page.photometric == WHITE_IS_ZERO and page.bits == 16:
-        raise Unsupported("16 bits a sample where white is zero")
+        raise UnsupportedVariant("16 bits a sample where white is zero")
     if page.photometric == PALETTE and max(tags.get(COLOUR_MAP) or (0,)) < 256:
-        raise Unsupported("a palette of 8 bits")
+        raise UnsupportedVariant("a palette of 8 bits")
 
 
-def _check_parts(page: Page, tags: _Tags, size: int) -> None:
+def _check_parts(page: TiffPage, tags: _TiffTags, size: int) -> None:
     """The strips or tiles lie in the file, each in a place of its own, and have what
     their pixels take."""
     if page.tiled:
@@ -155,15 +155,15 @@ def _check_parts(page: Page, tags: _Tags, size: int) -> None:
     if sum(sizes[:parts]) > size:
         raise ValueError("strips or tiles lie on top of each other")
     least = page.width * page.bits * page.samples // 8 * page.height
-    if page.photometric != YCBCR and least > sum(sizes[:parts]) * MOST_UNPACKED[page.compression]:
-        raise Hollow(page.width, page.height)
+    if page.photometric != YCBCR and least > sum(sizes[:parts]) * MAX_UNPACKED[page.compression]:
+        raise ImplausibleSize(page.width, page.height)
 
 
 def exif_orientation(exif: bytes) -> int:
     """The orientation in an EXIF block that starts with its TIFF header; 1 when there
     is none or the block is damaged: a bad thumbnail must not cost the picture."""
     try:
-        return _turn(_Tags(exif).one(ORIENTATION, UPRIGHT))
+        return _turn(_TiffTags(exif).one(ORIENTATION, UPRIGHT))
     except (struct.error, ValueError):
         return UPRIGHT
 
@@ -178,7 +178,7 @@ def only_first_page(data: bytes) -> bytes:
     Decoders differ in whether they apply the turn, so none of them gets to see it;
     chains of pages can be endless.
     """
-    tags = _Tags(data)
+    tags = _TiffTags(data)
     changed = bytearray(data)
     for tag, entry in tags.places():
         if tag == ORIENTATION:
@@ -188,7 +188,7 @@ def only_first_page(data: bytes) -> bytes:
     return bytes(changed)
 
 
-class _Tags:
+class _TiffTags:
     """The first directory: its entries that hold whole numbers."""
 
     def __init__(self, data: bytes) -> None:

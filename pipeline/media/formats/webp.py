@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, Layout, exactly
+from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, PictureLayout, read_exactly
 from pipeline.media.formats.tiff import exif_orientation
 
 CHUNK = 8
@@ -13,11 +13,11 @@ FRAME_HEADER = 16
 ANIMATED = 0x02
 
 
-def read(data: bytes) -> Layout:
+def read(data: bytes) -> PictureLayout:
     name, start = data[12:16], 20
     if name != b"VP8X":
         return *_stream_size(name, data, start), UPRIGHT
-    flags = exactly(data, start, 1)[0]
+    flags = read_exactly(data, start, 1)[0]
     canvas = 1 + _three(data, start + 4), 1 + _three(data, start + 7)
     orientation, shown = UPRIGHT, False
     for name, start, end in _chunks(data):
@@ -42,11 +42,11 @@ def _check_frame(data: bytes, start: int, canvas: tuple[int, int]) -> None:
     if left + width > canvas[0] or top + height > canvas[1]:
         raise ValueError("a frame reaches over its canvas")
     position = start + FRAME_HEADER
-    name = exactly(data, position, CHUNK)[:4]
+    name = read_exactly(data, position, CHUNK)[:4]
     if name == b"ALPH":
         (length,) = struct.unpack_from("<I", data, position + 4)
         position += CHUNK + length + length % 2
-        name = exactly(data, position, CHUNK)[:4]
+        name = read_exactly(data, position, CHUNK)[:4]
     if _stream_size(name, data, position + CHUNK) != (width, height):
         raise ValueError("a frame has not the size that it announces")
 
@@ -80,4 +80,4 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _three(data: bytes, start: int) -> int:
-    return int.from_bytes(exactly(data, start, 3), "little")
+    return int.from_bytes(read_exactly(data, start, 3), "little")

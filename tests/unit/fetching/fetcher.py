@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from pipeline.fetching.addresses import Address, AddressPolicy, read_networks
 from pipeline.fetching.client import FetchLimits, WebFetcher
-from pipeline.fetching.connections import Connector, trusting_system
-from pipeline.fetching.names import Resolver
+from pipeline.fetching.connections import Connector, system_tls_context
+from pipeline.fetching.resolver import Resolver
 from tests.picture_server import PictureServer
 
 PICTURE = bytes(range(256)) * 100
@@ -31,6 +31,6 @@ def fetcher_of(
 
     policy = AddressPolicy(allow=read_networks(f"{server.host},{network or ''}", "networks"))
     return WebFetcher(
-        Connector(policy, Resolver(look_up), tls or trusting_system()),
+        Connector(policy, Resolver(look_up), tls or system_tls_context()),
         FetchLimits(MOST, deadline_s, frozenset({server.port, *others})),
     )

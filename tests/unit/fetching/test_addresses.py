@@ -10,7 +10,13 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.fetching.addresses import Address, AddressPolicy, embedded, is_public, read_networks
+from pipeline.fetching.addresses import (
+    Address,
+    AddressPolicy,
+    embedded_ipv4,
+    is_public,
+    read_networks,
+)
 
 PRIVATE_V4 = [
     "0.0.0.0", "0.1.2.3", "10.255.255.255", "100.64.0.0", "100.100.100.200", "100.127.255.255",
@@ -80,7 +86,7 @@ def test_what_the_operator_forbids_is_forbidden_in_every_form(form: str) -> None
     policy = AddressPolicy(
         allow=read_networks("::/0,0.0.0.0/0", ""), deny=read_networks("8.8.8.0/24", "")
     )
-    assert IPv4Address("8.8.8.8") in embedded(inside(form, "8.8.8.8"))
+    assert IPv4Address("8.8.8.8") in embedded_ipv4(inside(form, "8.8.8.8"))
     assert not policy.permits(inside(form, "8.8.8.8"))
     # Teredo's other address is 8.8.8.8 in this test
     assert policy.permits(inside(form, "9.9.9.9")) == (not form.startswith("Teredo"))

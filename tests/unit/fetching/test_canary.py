@@ -15,8 +15,8 @@ from pipeline.errors import DownloadRefused, FaceError
 from pipeline.fetching import connections
 from pipeline.fetching.addresses import Address, AddressPolicy
 from pipeline.fetching.client import FetchLimits, WebFetcher
-from pipeline.fetching.connections import Connector, trusting_system
-from pipeline.fetching.names import Resolver
+from pipeline.fetching.connections import Connector, system_tls_context
+from pipeline.fetching.resolver import Resolver
 from tests.picture_server import PictureServer, body, redirect
 from tests.unit.fetching.canary import Canary, careless_fetch
 from tests.unit.fetching.targets import ALL, ON_LOOPBACK, REBINDING, REDIRECTOR, Target
@@ -28,7 +28,7 @@ FEWEST_UNCHECKED = 30
 UNCHECKED_S = 1.0
 
 # Made once: reading the system's certificates takes longer than a test.
-TLS = trusting_system()
+TLS = system_tls_context()
 
 
 @pytest.fixture(scope="module")

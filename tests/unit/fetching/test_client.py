@@ -16,17 +16,17 @@ import pytest
 from pipeline.errors import DownloadRefused, DownloadTimedOut, MediaTooLarge
 from pipeline.fetching.addresses import Address, AddressPolicy
 from pipeline.fetching.client import (
-    LONGEST_HEAD,
-    MOST_INTERIM,
+    MAX_HEAD_BYTES,
+    MAX_INTERIM_RESPONSES,
     FetchLimits,
     WebFetcher,
-    _Exchange,
+    _HttpExchange,
 )
 from pipeline.fetching.connections import Connector
 from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import Refused, TooLarge
-from pipeline.fetching.names import Resolver
-from pipeline.fetching.urls import Target
+from pipeline.fetching.failures import FetchRefused, FetchTooLarge
+from pipeline.fetching.resolver import Resolver
+from pipeline.fetching.urls import FetchTarget
 from tests.picture_server import (
     Answer,
     PictureServer,
@@ -39,7 +39,7 @@ from tests.picture_server import (
 )
 from tests.unit.fetching.fetcher import DEADLINE_S, MOST, PICTURE, Names, fetcher_of
 
-PLACE = Target("http", "a.example", 80, "/")
+PLACE = FetchTarget("http", "a.example", 80, "/")
 
 
 def test_a_picture(pictures: PictureServer) -> None:
@@ -133,9 +133,9 @@ REFUSED: dict[str, Answer] = {
     "two lengths": body(PICTURE, "Content-Length: 1"),
     "a negative length": raw(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
     "no number": raw(b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\n\r\n"),
-    "an endless head": raw(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * LONGEST_HEAD),
-    "a long header": raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2 * LONGEST_HEAD),
-    "interim for ever": raw(b"HTTP/1.1 100 Continue\r\n\r\n" * (MOST_INTERIM + 2)),
+    "an endless head": raw(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * MAX_HEAD_BYTES),
+    "a long header": raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 2 * MAX_HEAD_BYTES),
+    "interim for ever": raw(b"HTTP/1.1 100 Continue\r\n\r\n" * (MAX_INTERIM_RESPONSES + 2)),
     "another protocol": raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + PICTURE),
     "no head": raw(PICTURE),
     "HTTP/0.9": raw(b"<html></html>"),
@@ -295,13 +295,13 @@ def test_mutated_responses() -> None:
             theirs.sendall(sent)
             theirs.shutdown(socket.SHUT_WR)
             try:
-                outcome = _Exchange(ours, Deadline(30)).get(PLACE, 4)
-            except (Refused, TooLarge) as failure:
+                outcome = _HttpExchange(ours, Deadline(30)).get(PLACE, 4)
+            except (FetchRefused, FetchTooLarge) as failure:
                 outcomes.add(type(failure))
             else:
                 outcomes.add(type(outcome))
                 assert len(outcome) <= (4 if isinstance(outcome, bytes) else 100)
-    assert outcomes == {bytes, str, Refused, TooLarge}
+    assert outcomes == {bytes, str, FetchRefused, FetchTooLarge}
 
 
 # Looking names up -----------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_a_slow_name_server_costs_the_deadline_and_few_threads(
     pictures: PictureServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads that hang hold their places; the next lookups wait for one and time out."""
-    monkeypatch.setattr("pipeline.fetching.names.MOST_LOOKUPS", 2)
+    monkeypatch.setattr("pipeline.fetching.resolver.MAX_LOOKUPS", 2)
     asked: list[str] = []
     release = threading.Event()
 

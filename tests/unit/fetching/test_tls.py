@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from pipeline.errors import DownloadRefused, DownloadTimedOut
-from pipeline.fetching.connections import trusting_system
+from pipeline.fetching.connections import system_tls_context
 from tests.authority import Authority
 from tests.picture_server import PictureServer, body, drip, redirect
 from tests.unit.fetching.fetcher import DEADLINE_S, PICTURE, fetcher_of
@@ -59,7 +59,7 @@ def test_wrong_certificates(authority: Authority, hosts: tuple[str, ...], days: 
 def test_an_authority_that_nobody_trusts(authority: Authority) -> None:
     with PictureServer(tls=authority.serving(HOST)) as server:
         with pytest.raises(DownloadRefused):
-            over_tls(server, trusting_system())
+            over_tls(server, system_tls_context())
         assert server.asked == []
 
 

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.fetching.failures import Refused
+from pipeline.fetching.failures import FetchRefused
 from pipeline.fetching.open import open_fetcher
-from pipeline.fetching.urls import LONGEST, Target, follow, read_host, read_url
+from pipeline.fetching.urls import MAX_URL_CHARS, FetchTarget, follow_redirect, read_host, read_url
 from tests.unit.fetching.targets import ALL
 
 PORTS = frozenset({80, 443, 8080})
@@ -22,17 +22,23 @@ TEXTS = 20_000
 @pytest.mark.parametrize(
     ("url", "target"),
     [
-        ("http://a.example", Target("http", "a.example", 80, "/")),
-        ("HTTPS://A.Example./b?c=d&e#f", Target("https", "a.example", 443, "/b?c=d&e")),
-        ("http://a.example:8080?q", Target("http", "a.example", 8080, "/?q")),
-        ("http://8.8.8.8/%2e%2E/x", Target("http", "8.8.8.8", 80, "/%2e%2E/x")),
-        ("http://[2606:4700:0::1111]:8080/", Target("http", "2606:4700::1111", 8080, "/")),
-        ("http://图片.中国/图.jpg", Target("http", "xn--wcsw84d.xn--fiqs8s", 80, "/%E5%9B%BE.jpg")),
-        ("http://my_bucket.s3.example/@me:x", Target("http", "my_bucket.s3.example", 80, "/@me:x")),
-        ("http://1.example/", Target("http", "1.example", 80, "/")),
+        ("http://a.example", FetchTarget("http", "a.example", 80, "/")),
+        ("HTTPS://A.Example./b?c=d&e#f", FetchTarget("https", "a.example", 443, "/b?c=d&e")),
+        ("http://a.example:8080?q", FetchTarget("http", "a.example", 8080, "/?q")),
+        ("http://8.8.8.8/%2e%2E/x", FetchTarget("http", "8.8.8.8", 80, "/%2e%2E/x")),
+        ("http://[2606:4700:0::1111]:8080/", FetchTarget("http", "2606:4700::1111", 8080, "/")),
+        (
+            "http://图片.中国/图.jpg",
+            FetchTarget("http", "xn--wcsw84d.xn--fiqs8s", 80, "/%E5%9B%BE.jpg"),
+        ),
+        (
+            "http://my_bucket.s3.example/@me:x",
+            FetchTarget("http", "my_bucket.s3.example", 80, "/@me:x"),
+        ),
+        ("http://1.example/", FetchTarget("http", "1.example", 80, "/")),
     ],
 )
-def test_what_is_taken(url: str, target: Target) -> None:
+def test_what_is_taken(url: str, target: FetchTarget) -> None:
     assert read_url(url, PORTS) == target
 
 
@@ -40,7 +46,7 @@ def test_what_is_taken(url: str, target: Target) -> None:
     "url",
     [
         "", "http://", "http://a.example:", "http:///a", "http://a.example:81/",
-        "http://a.example:080080/", "http://a.example/" + "a" * LONGEST,
+        "http://a.example:080080/", "http://a.example/" + "a" * MAX_URL_CHARS,
         "http://a..example/", "http://.example/", "http://-a.example/", "http://a-.example/",
         f"http://{'a' * 64}.example/", f"http://{'a.' * 127}example/",
         "http://a.example/\ud800", "http://a.example/ b", "http://a!b.example/", "http://a,b/",
@@ -49,7 +55,7 @@ def test_what_is_taken(url: str, target: Target) -> None:
     ],
 )
 def test_what_is_refused(url: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(FetchRefused):
         read_url(url, PORTS)
 
 
@@ -59,7 +65,7 @@ def test_reading_again_changes_nothing() -> None:
         url = target.url.replace("{p}", "80").replace("{q}", "443")
         try:
             found = read_url(url, PORTS)
-        except Refused:
+        except FetchRefused:
             continue
         assert urlsplit(found.url).hostname == found.host
         assert read_url(found.url, PORTS) == found
@@ -73,7 +79,7 @@ def test_any_text() -> None:
         text = "".join(chosen.choices(alphabet, k=chosen.randint(0, 24)))
         try:
             found = read_url("http://" + text if chosen.random() < 0.9 else text, PORTS)
-        except Refused:
+        except FetchRefused:
             continue
         assert re.fullmatch(r"[a-z0-9_.:-]+", found.host), text
         assert found.path.isascii()
@@ -92,7 +98,7 @@ def test_any_text() -> None:
     ],
 )
 def test_redirects(location: str, url: str) -> None:
-    there = follow(Target("https", "a.example", 443, "/x/y"), location, PORTS)
+    there = follow_redirect(FetchTarget("https", "a.example", 443, "/x/y"), location, PORTS)
     assert there == read_url(url, PORTS)
 
 
@@ -102,8 +108,8 @@ def test_redirects(location: str, url: str) -> None:
      "javascript:alert(1)", "\\\\b.example", "//127.1/", "https://b.example:22/"],
 )
 def test_redirects_that_are_refused(location: str) -> None:
-    with pytest.raises(Refused):
-        follow(Target("https", "a.example", 443, "/x/y"), location, PORTS)
+    with pytest.raises(FetchRefused):
+        follow_redirect(FetchTarget("https", "a.example", 443, "/x/y"), location, PORTS)
 
 
 def test_off_unless_it_is_switched_on() -> None:

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.index.base import Hit
-from pipeline.index.choice import Choice
+from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
-from pipeline.index.view import TenantView
-from pipeline.keys import snapshots_prefix
+from pipeline.index.tenant_view import TenantView
 from pipeline.media.directory import DirectoryStore
+from pipeline.storage_keys import snapshots_prefix
 from tests.index_source import TENANT, FileGallery
 
 OPTIONS = ViewOptions(
-    choice=Choice(exact_limit=1000, short_list=200), snapshot_changes=100, purge_after_s=100.0,
+    engine_choice=EngineChoice(exact_limit=1000, short_list=200),
+    snapshot_changes=100,
+    purge_after_s=100.0,
     canary_every=0,
 )
 

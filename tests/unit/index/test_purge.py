@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.index.snapshots import ORPHANED_S, holds_deleted, purge, sweep
+from pipeline.index.snapshots import ORPHAN_AGE_S, delete_orphans, holds_deleted, purge_snapshots
 from pipeline.media.directory import DirectoryStore
 from tests.index_source import TENANT, FileGallery, unit_vectors
 from tests.unit.index.conftest import Clock, MakeView, holds, labels_of, stored
@@ -99,11 +99,11 @@ def test_the_deleted_leave_without_an_index_process(
     record = make_view().snapshot()
     assert record is not None
     assert not holds_deleted(record, gallery)
-    assert purge(gallery, store, TENANT, clock.now + 1000, 100.0) == 0
+    assert purge_snapshots(gallery, store, TENANT, clock.now + 1000, 100.0) == 0
     gallery.delete([5])
 
-    assert purge(gallery, store, TENANT, clock.now + 50, 100.0) == 0
-    assert purge(gallery, store, TENANT, clock.now + 100, 100.0) == 1
+    assert purge_snapshots(gallery, store, TENANT, clock.now + 50, 100.0) == 0
+    assert purge_snapshots(gallery, store, TENANT, clock.now + 100, 100.0) == 1
 
     assert stored(store) == 0
     assert not make_view().verify()
@@ -151,8 +151,8 @@ def test_orphans_are_swept_and_others_stay(
     gallery.discard_snapshot(forgotten)
     now = max(each.modified for each in store.walk(""))
 
-    assert sweep(gallery, store, TENANT, now + ORPHANED_S / 2) == 0
-    assert sweep(gallery, store, TENANT, now + ORPHANED_S + 1) > 0
+    assert delete_orphans(gallery, store, TENANT, now + ORPHAN_AGE_S / 2) == 0
+    assert delete_orphans(gallery, store, TENANT, now + ORPHAN_AGE_S + 1) > 0
 
     kept = record.media_key.rpartition("/")[0]
     assert {each.key.rpartition("/")[0] for each in store.walk("")} == {kept}

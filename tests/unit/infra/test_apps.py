@@ -11,10 +11,10 @@ import pytest
 
 from api_shim.auth import sm2
 from infra.cli.database import open_database
-from pipeline.config import load_settings
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import BadCredentials, CredentialExpired
-from pipeline.gallery.tenants import TenantStore
-from pipeline.secrets import open_vault
 from tests.unit.infra.conftest import Faceline
 
 
@@ -41,7 +41,7 @@ def test_created_credentials_work(faceline: Faceline, tenants: TenantStore) -> N
     assert signed.app_secret == issued["app_secret"]
     assert tenants.by_key(issued["api_key"]) == tenants.by_name("shop")
     assert tenants.by_apid(issued["apid"], issued["kvalue"]) == tenants.by_name("shop")
-    assert tenants.by_linkface(issued["api_id"], issued["api_secret"]) == tenants.by_name("shop")
+    assert tenants.by_api_secret(issued["api_id"], issued["api_secret"]) == tenants.by_name("shop")
     assert "sm2_private_key" not in issued
 
 
@@ -90,9 +90,9 @@ def test_rotation_leaves_both_until_it_is_finished(
     for kvalue in (old["kvalue"], new["kvalue"]):
         assert tenants.by_apid(old["apid"], kvalue).name == "bank"
     for secret in (old["api_secret"], new["api_secret"]):
-        assert tenants.by_linkface(old["api_id"], secret).name == "bank"
+        assert tenants.by_api_secret(old["api_id"], secret).name == "bank"
     for secret in (old["api_secret"], new["api_secret"]):
-        assert tenants.by_linkface(old["api_id"], secret).name == "bank"
+        assert tenants.by_api_secret(old["api_id"], secret).name == "bank"
 
     outcome = faceline("apps", "rotate", "bank", "--finish")
 

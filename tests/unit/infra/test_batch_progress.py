@@ -11,8 +11,15 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from infra.cli.batch_progress import View, expected, far, outcomes, showing, speed
-from infra.cli.pace import Pace, duration
+from infra.cli.batches.progress import (
+    ProgressView,
+    estimate_total,
+    outcomes_text,
+    progress_display,
+    progress_text,
+    rate_text,
+)
+from infra.cli.batches.rate import RateMeter, format_duration
 
 
 class Clock:
@@ -23,18 +30,18 @@ class Clock:
         return self.now
 
 
-def view(enrolled: int = 0, waiting: int = 0, **more: object) -> View:
+def view(enrolled: int = 0, waiting: int = 0, **more: object) -> ProgressView:
     counts = {"enrolled": enrolled, "duplicate": 0, "rejected": 0, "cancelled": 0}
-    return View(counts, waiting, **more)  # type: ignore[arg-type]
+    return ProgressView(counts, waiting, **more)  # type: ignore[arg-type]
 
 
 def test_a_pace_is_that_of_late() -> None:
     clock = Clock()
-    pace = Pace(clock)
+    pace = RateMeter(clock)
     assert pace.rate == 0
     assert pace.left_s(5) is None
     for second in range(100):
-        pace.note(1000 + second * (2 if second < 50 else 20))
+        pace.record(1000 + second * (2 if second < 50 else 20))
         clock.now += 1
 
     assert math.isclose(pace.rate, 20, rel_tol=0.02)
@@ -45,20 +52,20 @@ def test_a_pace_is_that_of_late() -> None:
 
 def test_what_was_done_before_counts_for_no_pace() -> None:
     clock = Clock()
-    pace = Pace(clock)
-    pace.note(900_000)
+    pace = RateMeter(clock)
+    pace.record(900_000)
     clock.now += 10
-    pace.note(900_010)
+    pace.record(900_010)
     assert pace.rate == 1
 
 
 def test_a_pace_keeps_little() -> None:
     clock = Clock()
-    pace = Pace(clock)
+    pace = RateMeter(clock)
     for done in range(100_000):
-        pace.note(done)
+        pace.record(done)
         clock.now += 0.01
-    assert len(pace._moments) < 80
+    assert len(pace._samples) < 80
     assert 90 < pace.rate < 110
 
 
@@ -66,7 +73,7 @@ def test_a_pace_keeps_little() -> None:
     (0.2, "0:00"), (7, "0:07"), (750, "12:30"), (11_250, "3:07:30"), (190_000, "2 d 4 h"),
 ])
 def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(("shown", "said"), [
@@ -75,39 +82,39 @@ def test_durations(seconds: float, said: str) -> None:
     (view(1, total=1), "100%, 1 of 1 items"),
     (view(0, total=0), "100%, 0 of 0 items"),
     (view(520_000, total=1_000_000), "52%, 520,000 of 1,000,000 items"),
-    (view(999_999, total=1_000_000, about=True), "99%, 999,999 of about 1,000,000 items"),
-    (view(7, total=5, about=True), "99%, 7 of about 5 items"),
+    (view(999_999, total=1_000_000, estimated=True), "99%, 999,999 of about 1,000,000 items"),
+    (view(7, total=5, estimated=True), "99%, 7 of about 5 items"),
 ])
-def test_how_far(shown: View, said: str) -> None:
-    assert far(shown) == said
+def test_how_far(shown: ProgressView, said: str) -> None:
+    assert progress_text(shown) == said
 
 
 def test_how_many_are_expected() -> None:
-    assert expected(0, 0, 100) is None
-    assert expected(10, 5, 0) is None
-    assert expected(10, 50, 100) == 20
-    assert expected(10, 200, 100) == 10
+    assert estimate_total(0, 0, 100) is None
+    assert estimate_total(10, 5, 0) is None
+    assert estimate_total(10, 50, 100) == 20
+    assert estimate_total(10, 200, 100) == 10
 
 
 def test_speed_is_told_once_it_is_known() -> None:
     clock = Clock()
-    pace = Pace(clock)
-    pace.note(0)
-    assert speed(view(0, total=100), pace) == ""
+    pace = RateMeter(clock)
+    pace.record(0)
+    assert rate_text(view(0, total=100), pace) == ""
     clock.now += 2
-    pace.note(10)
-    assert speed(view(10, total=100), pace) == ", 5.0/s, 0:18 left"
-    assert speed(view(10), pace) == ", 5.0/s"
+    pace.record(10)
+    assert rate_text(view(10, total=100), pace) == ", 5.0/s, 0:18 left"
+    assert rate_text(view(10), pace) == ", 5.0/s"
 
 
 def test_outcomes_name_what_there_always_is() -> None:
-    assert outcomes(view(1200, 3)) == "1,200 enrolled, 0 duplicate, 0 rejected, 3 in work"
+    assert outcomes_text(view(1200, 3)) == "1,200 enrolled, 0 duplicate, 0 rejected, 3 in work"
 
 
 @pytest.mark.parametrize("terminal", [{}, {"force_terminal": True, "_environ": {"TERM": "dumb"}}])
 def test_lines_where_there_is_no_terminal(terminal: dict[str, Any]) -> None:
     lines: list[str] = []
-    with showing(Console(file=io.StringIO(), **terminal), lines.append) as show:
+    with progress_display(Console(file=io.StringIO(), **terminal), lines.append) as show:
         show(view(0))  # nothing is known yet
         show(view(0, 1, waits_for="a worker"))
         show(view(1, 0, total=1))
@@ -121,7 +128,7 @@ def test_lines_where_there_is_no_terminal(terminal: dict[str, Any]) -> None:
 def test_a_terminal_has_a_bar(width: int) -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=width)
-    with showing(console, pytest.fail) as show:
+    with progress_display(console, pytest.fail) as show:
         show(view(0, 64, now="reading ada/\x1b[2J.jpg"))
         show(view(400_000, 0, total=1_000_000, waits_for="a worker"))
     assert "400,000 of 1,000,000 items" in text.getvalue()

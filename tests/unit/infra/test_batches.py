@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from infra.cli.batch_stores import BatchStores, chosen_tenant, open_stores
+from infra.cli.batches.stores import BatchStores, choose_tenant, open_stores
 from infra.cli.console import out
-from infra.cli.enrol_checks import collection_maker
-from pipeline.batches.model import Batch, ItemState, NewItem, Options
-from pipeline.config import load_settings
+from infra.cli.enroll.checks import collection_creator
+from pipeline.batches.model import Batch, BatchOptions, ItemState, NewItem
+from pipeline.config.settings import load_settings
 from pipeline.errors import (
     CollectionNotFound,
     ConfigurationError,
@@ -39,11 +39,11 @@ def rejected(number: int, reason: str) -> NewItem:
 def batch(stores: BatchStores) -> Batch:
     """Three items, all of them rejected, of a source that is read to its end."""
     shop = stores.tenants.create("shop")
-    batch, _ = stores.batches.open(shop.id, "f" * 64, "/photos", Options(gate=True))
-    batch = stores.batches.take_over(batch.id, "me", 60)
+    batch, _ = stores.batches.open(shop.id, "f" * 64, "/photos", BatchOptions(gate=True))
+    batch = stores.batches.acquire(batch.id, "me", 60)
     items = [rejected(1, "no_face"), rejected(2, "empty"), rejected(3, "no_face")]
-    stores.batches.add(batch, "me", items, chunk=32)
-    return stores.batches.exhaust(batch.id, "me")
+    stores.batches.add(batch, "me", items, chunk_size=32)
+    return stores.batches.finish_reading(batch.id, "me")
 
 
 def as_json(faceline: Faceline, *arguments: str) -> Any:
@@ -72,9 +72,13 @@ def test_batches_are_listed_and_shown(faceline: Faceline, batch: Batch) -> None:
 def test_what_a_batch_waits_for_is_shown(
     faceline: Faceline, stores: BatchStores, batch: Batch
 ) -> None:
-    begun, _ = stores.batches.open(batch.tenant_id, "e" * 64, "/more", Options(unattended=True))
+    begun, _ = stores.batches.open(
+        batch.tenant_id, "e" * 64, "/more", BatchOptions(unattended=True)
+    )
     jobs = JobStore(stores.engine)
-    stores.batches.note_trouble(begun.id, MediaUnavailable("The bucket is away."), jobs, 60.0)
+    stores.batches.record_source_error(
+        begun.id, MediaUnavailable("The bucket is away."), jobs, 60.0
+    )
 
     table = faceline("batches", "show", begun.id).out
     assert "waits for  The bucket is away." in table
@@ -84,7 +88,7 @@ def test_what_a_batch_waits_for_is_shown(
     )
     assert "reading (cannot be read)" in faceline("batches", "list").out
 
-    stores.batches.note_trouble(begun.id, MediaUnavailable("The bucket is away."), jobs, 0.0)
+    stores.batches.record_source_error(begun.id, MediaUnavailable("The bucket is away."), jobs, 0.0)
     assert "failed  The bucket is away." in faceline("batches", "show", begun.id).out
     assert "Upkeep goes on" in faceline("batches", "retry", begun.id).err
 
@@ -94,7 +98,7 @@ def test_a_narrow_terminal(
     faceline: Faceline, stores: BatchStores, batch: Batch, width: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stores.batches.open(batch.tenant_id, "e" * 64, "/more\x1b[2J", Options())
+    stores.batches.open(batch.tenant_id, "e" * 64, "/more\x1b[2J", BatchOptions())
     monkeypatch.setattr(out, "width", width)
     told = faceline("batches", "list").out
     assert f"{batch.id[:8]}  shop  done  /photos\n" in told
@@ -120,7 +124,7 @@ def test_a_batch_is_cancelled_and_forgotten(
     faceline: Faceline, stores: BatchStores, batch: Batch
 ) -> None:
     assert "had ended already" in faceline("batches", "cancel", batch.id).err
-    begun, _ = stores.batches.open(batch.tenant_id, "e" * 64, "/more", Options())
+    begun, _ = stores.batches.open(batch.tenant_id, "e" * 64, "/more", BatchOptions())
     assert "is cancelled" in faceline("batches", "cancel", begun.id).err
     for each in (batch, begun):
         assert faceline("batches", "forget", each.id, "--yes").code == 0
@@ -142,20 +146,20 @@ def test_nothing_is_retried_for_another_reason(faceline: Faceline, batch: Batch)
 
 def test_for_whom_is_enrolled(stores: BatchStores) -> None:
     with pytest.raises(TenantNotFound, match="apps create"):
-        chosen_tenant(stores, None, make=False)
-    assert chosen_tenant(stores, None, make=True).name == "demo"
-    assert chosen_tenant(stores, None, make=True).name == "demo"
+        choose_tenant(stores, None, create=False)
+    assert choose_tenant(stores, None, create=True).name == "demo"
+    assert choose_tenant(stores, None, create=True).name == "demo"
     stores.tenants.create("shop")
     with pytest.raises(ConfigurationError, match="--tenant NAME: demo, shop"):
-        chosen_tenant(stores, None, make=True)
-    assert chosen_tenant(stores, "shop", make=True).name == "shop"
+        choose_tenant(stores, None, create=True)
+    assert choose_tenant(stores, "shop", create=True).name == "shop"
 
 
 def test_groups_are_made_when_one_says_so(stores: BatchStores) -> None:
     shop = stores.tenants.create("shop")
     with pytest.raises(CollectionNotFound, match="--create-collections"):
-        collection_maker(stores, shop, "staff", make=False)
-    met = collection_maker(stores, shop, "staff", make=True)
+        collection_creator(stores, shop, "staff", create=False)
+    met = collection_creator(stores, shop, "staff", create=True)
     for key in ("guests", "guests", "", "x" * 33, "staff"):
         met(key)
     there = {found.key for found, _ in stores.collections.all(shop.id)}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.cli import calibrate
-from pipeline.calibration import Calibration, load
-from pipeline.config import load_settings
+from pipeline.calibration.table import Calibration, load_table
+from pipeline.config.settings import load_settings
 from pipeline.sessions import registry
 from tests.unit.infra.conftest import Faceline
 
@@ -35,7 +35,7 @@ def test_the_table_goes_where_the_service_looks_first(
     outcome = faceline("calibrate", "--folder", str(tmp_path))
 
     assert outcome.code == 0, outcome.err
-    assert load("dlib", data_dir, table.model) == table
+    assert load_table("dlib", data_dir, table.model) == table
     assert "1e-03" in outcome.out
     assert "0.3000" in outcome.out
 

@@ -11,8 +11,8 @@ import pytest
 from infra.cli.up import curl_line
 from infra.local.client import (
     Credentials,
+    base64_file,
     load_credentials,
-    picture,
     save_credentials,
 )
 from pipeline.errors import ConfigurationError
@@ -40,7 +40,7 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
 
 def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
-        picture(tmp_path / "nothing.jpg")
+        base64_file(tmp_path / "nothing.jpg")
 
 
 def test_the_curl_line_is_one_shell_line_for_any_file_name(tmp_path: Path) -> None:

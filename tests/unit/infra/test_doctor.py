@@ -13,10 +13,10 @@ import pytest
 
 from infra.cli import checks
 from infra.cli.database import open_database
-from pipeline.config import load_settings
-from pipeline.gallery.tenants import TenantStore
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore
-from pipeline.secrets import open_vault
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.servers import RedisServer
@@ -183,7 +183,7 @@ def test_two_opencvs_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
 
     (check,) = checks.check_opencv()
 
-    assert check.verdict is checks.Verdict.BAD
+    assert check.status is checks.CheckStatus.BAD
     assert check.found == "opencv-python 5.0, opencv-python-headless 5.0"
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.reports import NotWritten, cell, report
-from infra.cli.surveying import COLUMNS
+from infra.cli.enroll.dry_run import COLUMNS
+from infra.cli.reports import ReportNotWritten, open_report, spreadsheet_safe
 from tests.unit.infra.conftest import Faceline
 from tests.unit.sources.makers import member, picture, tar, zipped
 
@@ -67,15 +67,15 @@ def test_the_reports_name_every_item(faceline: Faceline, folder: Path, tmp_path:
     ]
     assert rows[0]["name"] == "'=cmd()"
     assert records[0]["name"] == "=cmd()"
-    assert (records[5]["verdict"], records[5]["original"]) == ("duplicate", 2)
+    assert (records[5]["outcome"], records[5]["original"]) == ("duplicate", 2)
     assert table.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_a_cell_is_no_formula(text: str) -> None:
-    assert cell(text) == f"'{text}"
-    assert cell(-1) == -1
-    assert cell("x=1") == "x=1"
+    assert spreadsheet_safe(text) == f"'{text}"
+    assert spreadsheet_safe(-1) == -1
+    assert spreadsheet_safe("x=1") == "x=1"
 
 
 def test_archives_and_manifests_are_known_by_their_bytes(
@@ -146,15 +146,15 @@ def test_there_is_all_of_a_report_or_what_was_there(tmp_path: Path) -> None:
 
 
     def fill() -> None:
-        with report(path, ["a"]) as write:
+        with open_report(path, ["a"]) as write:
             write({"a": 1})
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(NotWritten, match="No space left"):
+    with pytest.raises(ReportNotWritten, match="No space left"):
         fill()
     assert [each.name for each in tmp_path.iterdir()] == ["report.csv"]
     assert path.read_text() == "of yesterday"
-    with report(path, ["a"]) as write:
+    with open_report(path, ["a"]) as write:
         write({"a": 1})
     assert path.read_text() == "a\n1\n"
     assert path.stat().st_mode & 0o077 == 0

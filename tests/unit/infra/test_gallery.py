@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from infra.cli.database import open_database
-from pipeline.config import load_settings
-from pipeline.gallery.tenants import TenantStore
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore
-from pipeline.secrets import open_vault
 from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Clock
 from tests.unit.infra.conftest import Faceline

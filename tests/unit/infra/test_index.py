@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import delete
 
 from infra.cli.database import open_database
-from pipeline.config import load_settings
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
 from pipeline.database.engine import writing
 from pipeline.database.schema import vectors
-from pipeline.gallery.tenants import TenantStore
+from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore
-from pipeline.secrets import open_vault
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.unit.infra.conftest import Faceline

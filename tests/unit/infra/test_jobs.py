@@ -9,12 +9,12 @@ import pytest
 
 from infra.cli.database import open_database
 from infra.cli.jobs import timeline
-from pipeline.config import load_settings
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import NotAPicture
-from pipeline.gallery.tenants import TenantStore
 from pipeline.jobs.model import Claim, Job, JobState, NewJob
 from pipeline.jobs.store import JobStore
-from pipeline.secrets import open_vault
 from tests.unit.infra.conftest import Faceline
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from infra.cli.database import open_database
-from pipeline.config import load_settings
-from pipeline.gallery.tenants import TenantStore
-from pipeline.metering.limits import EVERYTHING, WHOLE, Limit
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.vault import open_vault
+from pipeline.metering.limits import ALL_OPERATIONS, ALLOW_ALL, Limit
 from pipeline.metering.usage import Counts, UsageStore, day_of
-from pipeline.secrets import open_vault
 from tests.unit.infra.conftest import Faceline
 
 
@@ -37,13 +37,13 @@ def test_limits_are_set_changed_and_taken_away(faceline: Faceline, tenants: Tena
     faceline("apps", "limits", "shop", "--per-second", "2.5", "--daily", "100")
     faceline("apps", "limits", "shop", "--operation", "search", "--monthly", "7", "--burst", "3")
     assert tenants.by_name("shop").limits == {
-        WHOLE: Limit(per_second=2.5, daily=100), "search": Limit(monthly=7, burst=3),
+        ALL_OPERATIONS: Limit(per_second=2.5, daily=100), "search": Limit(monthly=7, burst=3),
     }
     faceline("apps", "limits", "shop", "--per-second", "none", "--daily", "0")
     faceline(
         "apps", "limits", "shop", "--operation", "search", "--monthly", "none", "--burst", "none"
     )
-    assert tenants.by_name("shop").limits == {WHOLE: Limit(daily=0)}
+    assert tenants.by_name("shop").limits == {ALL_OPERATIONS: Limit(daily=0)}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_credential_is_restricted_and_expires(
     assert entries[key].permissions.only == ("search",)
     assert entries[key].expires_at == 1927857900.0
     assert all(
-        entry.permissions == EVERYTHING and entry.expires_at is None
+        entry.permissions == ALLOW_ALL and entry.expires_at is None
         for public_id, entry in entries.items() if public_id != key
     )
     assert f"key {key} may use search; it expires" in faceline("apps", "limits", "shop").err

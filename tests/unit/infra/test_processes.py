@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.local.processes import TRIES, Command, Supervisor
+from infra.local.processes import MAX_EARLY_DEATHS, ManagedCommand, Supervisor
 from pipeline.errors import ConfigurationError
 from tests.processes import start
 from tests.waiting import eventually
@@ -31,10 +31,10 @@ time.sleep(600)
 KEEPER = """
 import sys
 from pathlib import Path
-from infra.local.processes import Command, Supervisor
+from infra.local.processes import ManagedCommand, Supervisor
 supervisor = Supervisor(lambda text: None)
 argv = [sys.executable, "-c", sys.argv[1], sys.argv[2]]
-supervisor.start(Command("family", argv, {}, Path(sys.argv[2] + ".log")))
+supervisor.start(ManagedCommand("family", argv, {}, Path(sys.argv[2] + ".log")))
 supervisor.watch(lambda: False)
 """
 
@@ -51,9 +51,9 @@ def supervisor(told: list[str]) -> Iterator[Supervisor]:
     supervisor.stop()
 
 
-def family(tmp_path: Path, **options: float) -> Command:
+def family(tmp_path: Path, **options: float) -> ManagedCommand:
     argv = [sys.executable, "-c", FAMILY, str(tmp_path / "pids")]
-    return Command("family", argv, dict(os.environ), tmp_path / "family.log", **options)
+    return ManagedCommand("family", argv, dict(os.environ), tmp_path / "family.log", **options)
 
 
 def pids(tmp_path: Path) -> list[int]:
@@ -99,7 +99,7 @@ def test_what_ends_by_itself_again_and_again_is_given_up_with_its_words(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     argv = [sys.executable, "-c", "import sys; sys.exit('the port is taken')"]
-    supervisor.start(Command("shim", argv, dict(os.environ), tmp_path / "shim.log"))
+    supervisor.start(ManagedCommand("shim", argv, dict(os.environ), tmp_path / "shim.log"))
 
     with pytest.raises(ConfigurationError, match="the port is taken"):
         supervisor.watch(until(lambda: False))
@@ -111,9 +111,9 @@ def test_what_once_was_healthy_is_not_given_up(
     monkeypatch.setattr("infra.local.processes.HEALTHY_S", 0.0)
     monkeypatch.setattr("infra.local.processes.FIRST_PAUSE_S", 0.01)
     argv = [sys.executable, "-c", "import sys; sys.exit(3)"]
-    supervisor.start(Command("shim", argv, dict(os.environ), tmp_path / "shim.log"))
+    supervisor.start(ManagedCommand("shim", argv, dict(os.environ), tmp_path / "shim.log"))
 
-    supervisor.watch(until(lambda: len(told) > TRIES + 1))
+    supervisor.watch(until(lambda: len(told) > MAX_EARLY_DEATHS + 1))
 
     assert set(told) == {"shim ended with code 3; it starts again in 0.01 s"}
 
@@ -123,7 +123,7 @@ def test_stop_asks_first_and_kills_what_does_not_listen(
 ) -> None:
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);" + FAMILY
     argv = [sys.executable, "-c", deaf, str(tmp_path / "pids")]
-    supervisor.start(Command("deaf", argv, dict(os.environ), tmp_path / "log", grace_s=0.3))
+    supervisor.start(ManagedCommand("deaf", argv, dict(os.environ), tmp_path / "log", grace_s=0.3))
     supervisor.watch(until(lambda: len(pids(tmp_path)) == 2))
 
     supervisor.stop()
@@ -164,7 +164,7 @@ def guards_of(pid: int) -> list[int]:
     return [
         child.pid
         for child in psutil.Process(pid).children()
-        if alive(child.pid) and any(part.endswith("guard.py") for part in child.cmdline())
+        if alive(child.pid) and any(part.endswith("orphan_killer.py") for part in child.cmdline())
     ]
 
 

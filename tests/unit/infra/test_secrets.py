@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from infra.cli.database import open_database
-from pipeline.config import load_settings
-from pipeline.gallery.tenants import TenantStore
-from pipeline.keyring import encoded, open_keyring
-from pipeline.secrets import open_vault
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import load_settings
+from pipeline.encryption.keyring import encode_key, open_keyring
+from pipeline.encryption.vault import open_vault
 from tests.unit.infra.conftest import Faceline
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.cli.secrets.KNOWN_S", 0.0)
+    monkeypatch.setattr("infra.cli.secrets.CACHE_S", 0.0)
 
 
 def said(faceline: Faceline, *arguments: str) -> str:
@@ -41,7 +41,7 @@ def test_the_key_file_is_rotated_and_the_former_key_retired(
     issued = json.loads(faceline("apps", "create", "shop", "--json").out)
     (first,) = status(faceline)["keys"]
 
-    assert "2 values are sealed under the key" in said(faceline, "secrets", "rotate")
+    assert "2 values are now encrypted under the key" in said(faceline, "secrets", "rotate")
 
     after = status(faceline)
     assert after["keys"][1:] == [first]
@@ -61,7 +61,7 @@ def test_an_interrupted_rotation_is_ended(faceline: Faceline, data_dir: Path) ->
     faceline("apps", "create", "shop")
     (first,) = status(faceline)["keys"]
     key_file = data_dir / "master.key"
-    key_file.write_text(f"{encoded(bytes(32))}\n{key_file.read_text()}")
+    key_file.write_text(f"{encode_key(bytes(32))}\n{key_file.read_text()}")
 
     assert "ends it, and takes no new key" in said(faceline, "secrets", "rotate")
 
@@ -85,7 +85,7 @@ def test_a_key_may_be_brought(faceline: Faceline, tmp_path: Path, data_dir: Path
 def test_keys_of_the_environment(
     faceline: Faceline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new = encoded(bytes(32)), encoded(bytes([1] * 32))
+    old, new = encode_key(bytes(32)), encode_key(bytes([1] * 32))
     monkeypatch.setenv("FACELINE_MASTER_KEY", old)
     faceline("apps", "create", "shop")
     outcome = faceline("secrets", "rotate")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from tests.unit.infra.conftest import Faceline
 
 

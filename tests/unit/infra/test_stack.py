@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.deployment import deployment
+from infra.local.deployment import open_deployment
 from infra.local.stack import LocalStack, require_free, running_stack, take_lock
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import BrokerUnavailable, ConfigurationError, PackMissing
 from tests.parallel import free_port
 
@@ -31,12 +31,12 @@ def test_a_stack_that_starts_is_waited_for(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0")
     with (
         pytest.raises(BrokerUnavailable),
-        deployment(settings, said.append, lambda: next(left)),
+        open_deployment(settings, said.append, lambda: next(left)),
     ):
         pass
     assert len(said) == 1
     lock.close()
-    with pytest.raises(BrokerUnavailable), deployment(settings, pytest.fail, lambda: False):
+    with pytest.raises(BrokerUnavailable), open_deployment(settings, pytest.fail, lambda: False):
         pass
 
 

@@ -14,16 +14,16 @@ from starlette.routing import Match, Route
 
 from api_shim.dialects.b import FacesAndGroups
 from api_shim.dialects.base import Endpoint
-from api_shim.intents import Call, Intent, Reply
-from api_shim.service import Records
-from pipeline.config import Settings
+from api_shim.requests import Call, JobRequest, Reply
+from api_shim.service import RecordStores
+from pipeline.accounts.tenants import TenantStore
+from pipeline.config.settings import Settings
+from pipeline.encryption.keyring import KEY_BYTES
+from pipeline.encryption.vault import Vault
 from pipeline.errors import FaceError
-from pipeline.gallery.tenants import TenantStore
-from pipeline.jobs.model import JsonObject
 from pipeline.jobs.store import JobStore
-from pipeline.keyring import KEY_BYTES
 from pipeline.media.base import MediaStore
-from pipeline.secrets import Vault
+from pipeline.types import JsonObject
 
 # Callers of one database are of one installation.
 MASTER = os.urandom(KEY_BYTES)
@@ -37,12 +37,12 @@ class Caller:
     ) -> None:
         tenants = TenantStore(engine, Vault(MASTER))
         jobs = JobStore(engine)
-        self.records = Records.open(engine, tenants, jobs, media, time.time)
+        self.records = RecordStores.open(engine, tenants, jobs, media, time.time)
         self.dialect = FacesAndGroups(Settings(b_tenant=usual_tenant), self.records)
         self.tenant = tenant
         self.key = tenants.issue_key(tenant)
 
-    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Intent | Reply:
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> JobRequest | Reply:
         """What becomes of a request; errors as their replies."""
         endpoint, values = self._endpoint(method, path.partition("?")[0])
         content = b"" if body is None else json.dumps(body).encode()
@@ -56,7 +56,7 @@ class Caller:
             return self.dialect.render_error(error, call)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> JsonObject:
-        """The ``data`` of a call that succeeds."""
+        """The ``input_bytes`` of a call that succeeds."""
         answer = envelope(self.call(method, path, body, **headers))
         assert (answer["code"], answer["msg"]) == (0, "SUCCESS"), answer
         data: JsonObject = answer["data"]
@@ -82,7 +82,7 @@ class Caller:
         raise AssertionError(f"no endpoint for {method} {path}")
 
 
-def envelope(reply: Intent | Reply) -> JsonObject:
+def envelope(reply: JobRequest | Reply) -> JsonObject:
     """The envelope of a reply, which has nothing but the documented three."""
     assert isinstance(reply, Reply)
     assert reply.media_type == "application/json"

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from api_shim.dialects.a_request import MOST_PICTURES, Shape, Wanted, read_fields, read_wanted
-from api_shim.intents import Call
+from api_shim.requests import Call
 from pipeline.errors import InvalidParameter, MissingParameter
 
 WHO = {"Apid": 7, "Kvalue": "k"}

@@ -10,9 +10,9 @@ import jsonschema_rs
 import pytest
 
 from api_shim.dialects import a_envelope, b_envelope, c_envelope, d_envelope, e_envelope
-from api_shim.intents import Reply
 from api_shim.reference.answers import answers
 from api_shim.reference.openapi import OPERATIONS
+from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job

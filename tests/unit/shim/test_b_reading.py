@@ -12,8 +12,9 @@ import pytest
 from api_shim.dialects import b_search
 from api_shim.dialects.b import LIMITS
 from api_shim.dialects.b_faces import Faces
-from api_shim.intents import Call, Intent
-from api_shim.service import Records
+from api_shim.requests import Call, JobRequest
+from api_shim.service import RecordStores
+from pipeline.accounts.tenants import Tenant
 from pipeline.errors import (
     BadEncoding,
     CollectionNotFound,
@@ -22,9 +23,8 @@ from pipeline.errors import (
     MissingParameter,
     PictureOutOfRange,
 )
-from pipeline.gallery.tenants import Tenant
-from pipeline.jobs.model import JsonObject
-from pipeline.media.header import inspect
+from pipeline.media.pictures import inspect
+from pipeline.types import JsonObject
 from tests.unit.pictures import png_chunk
 
 TENANT = Tenant(1, "tenant", {}, disabled=False)
@@ -41,16 +41,16 @@ SEARCH: JsonObject = {
 }
 
 
-def enrol(body: Any) -> Intent:
+def enrol(body: Any) -> JobRequest:
     # Enrolling looks nothing up.
-    return Faces(cast(Records, None)).enrol(TENANT, call(body))
+    return Faces(cast(RecordStores, None)).enrol(TENANT, call(body))
 
 
-def compare(body: Any) -> Intent:
+def compare(body: Any) -> JobRequest:
     return b_search.compare(TENANT, call(body))
 
 
-def search(body: Any) -> Intent:
+def search(body: Any) -> JobRequest:
     return b_search.search(TENANT, call(body))
 
 
@@ -101,7 +101,7 @@ def test_wrong_texts(name: str, value: Any) -> None:
     [(enrol, ENROL, "image"), (compare, COMPARE, "image1"), (compare, COMPARE, "image2"),
      (search, SEARCH, "image")],
 )
-def test_wrong_pictures(read: Callable[[Any], Intent], body: JsonObject, name: str) -> None:
+def test_wrong_pictures(read: Callable[[Any], JobRequest], body: JsonObject, name: str) -> None:
     for missing in (None, "", "\n", "data:image/png;base64,"):
         with pytest.raises(MissingParameter, match=name):
             read({**body, name: missing})

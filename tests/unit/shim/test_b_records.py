@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import Engine
 
-from pipeline.gallery.collections import MOST_COLLECTIONS
-from pipeline.jobs.model import JsonObject
+from pipeline.gallery.collections import MAX_COLLECTIONS
+from pipeline.types import JsonObject
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
 from tests.unit.shim.b_caller import Caller
@@ -202,7 +202,7 @@ def test_group_conflicts(b: Caller) -> None:
 
 
 def test_at_most_64_groups(b: Caller) -> None:
-    for number in range(MOST_COLLECTIONS - 1):
+    for number in range(MAX_COLLECTIONS - 1):
         b.ask("POST", "/api/faceGroups", {"groupId": f"g{number}", "groupName": f"n{number}"})
     refusal = b.refused("POST", "/api/faceGroups", GROUP)
     assert refusal == (104302, "GROUP_OVER_LIMIT")

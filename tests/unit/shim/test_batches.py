@@ -12,15 +12,15 @@ import httpx
 import pytest
 
 from api_shim.app import Shim, make_app
-from pipeline.batches.model import Batch, ItemState, NewItem, Options
+from pipeline.accounts.tenants import TenantStore
+from pipeline.batches.model import Batch, BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.batches.unattended import Opener, decoded, list_key
-from pipeline.config import Settings
+from pipeline.batches.unattended import UnattendedSources, decode_list, list_key
+from pipeline.config.settings import Settings
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaUnavailable
-from pipeline.gallery.tenants import TenantStore
 from pipeline.media.open import open_media
 from pipeline.metering.limits import Permissions
-from pipeline.secrets import open_vault
 from pipeline.sources.base import About
 from tests.parallel import free_port
 
@@ -99,9 +99,9 @@ def test_a_list_becomes_a_batch(web: Web) -> None:
     told = answer.json()
     assert (answer.status_code, told["status"], told["items"]) == (202, "reading", 0)
     assert answer.headers["location"] == f"/batches/{told['batch_id']}"
-    (batch,) = web.batches.unattended()
+    (batch,) = web.batches.due_sources()
     assert (batch.id, batch.tenant_id) == (told["batch_id"], web.one)
-    listed = decoded(web.media.get(list_key(batch)))
+    listed = decode_list(web.media.get(list_key(batch)))
     assert [(item.key, item.external_id) for item in listed] == [
         ("ada/1.jpg", "x"), ("b.jpg", ""),
     ]
@@ -112,7 +112,7 @@ def test_a_list_becomes_a_batch(web: Web) -> None:
 def test_what_a_batch_waits_for_is_said(web: Web) -> None:
     batch = web.begun(once="once")
     jobs = web.app._service.jobs
-    web.batches.note_trouble(batch.id, MediaUnavailable("The bucket is away."), jobs, 60.0)
+    web.batches.record_source_error(batch.id, MediaUnavailable("The bucket is away."), jobs, 60.0)
 
     told = web.ask("GET", f"/batches/{batch.id}").json()
     assert told["waits_for"].pop("retry_at") > told["created_at"]
@@ -120,7 +120,7 @@ def test_what_a_batch_waits_for_is_said(web: Web) -> None:
     again = web.ask("POST", "/batches", LIST, once="once").json()
     assert again["waits_for"]["code"] == "media_unavailable"
 
-    web.batches.note_trouble(batch.id, MediaUnavailable("The bucket is away."), jobs, 0.0)
+    web.batches.record_source_error(batch.id, MediaUnavailable("The bucket is away."), jobs, 0.0)
     failed = web.ask("GET", f"/batches/{batch.id}").json()
     assert (failed["status"], failed["waits_for"], failed["error"]) == (
         "failed", None, {"code": "media_unavailable", "message": "The bucket is away."},
@@ -137,14 +137,14 @@ def test_a_list_of_an_encrypted_application_is_sealed(web: Web, tmp_path: Path) 
     key = list_key(batch)
     assert key.endswith(".s")
     assert b"Lovelace" not in (tmp_path / "media" / key).read_bytes()
-    assert decoded(web.app._service.media.get(key))[0].name == "Ada Lovelace"
+    assert decode_list(web.app._service.media.get(key))[0].name == "Ada Lovelace"
 
 
 def test_all_below_a_prefix(web: Web) -> None:
     batch = web.begun({"prefix": "2026/", "faces": "all", "gate": True})
 
     assert batch.source == "prefix:2026/"
-    assert batch.options == Options(faces="all", gate=True, unattended=True)
+    assert batch.options == BatchOptions(faces="all", gate=True, unattended=True)
     assert web.ask("GET", f"/batches/{batch.id}").json()["prefix"] == "2026/"
 
 
@@ -180,7 +180,7 @@ def test_what_is_no_batch(web: Web) -> None:
     for content in BROKEN:
         answer = web.ask("POST", "/batches", content)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter"), content
-    assert web.batches.listed().total == 0
+    assert web.batches.page().total == 0
 
 
 def test_groups_must_be_there(web: Web) -> None:
@@ -248,9 +248,9 @@ def rejected(number: int, reason: str) -> NewItem:
 
 
 def test_items_are_paged_and_filtered(web: Web) -> None:
-    batch = web.batches.take_over(web.begun().id, "me", 60)
+    batch = web.batches.acquire(web.begun().id, "me", 60)
     items = [rejected(number, "no_face" if number % 2 else "empty") for number in range(1, 8)]
-    web.batches.add(batch, "me", items, chunk=4)
+    web.batches.add(batch, "me", items, chunk_size=4)
     path = f"/batches/{batch.id}/items"
 
     def page(query: str) -> tuple[list[int], int | None]:
@@ -266,7 +266,7 @@ def test_items_are_paged_and_filtered(web: Web) -> None:
         assert web.ask("GET", f"{path}?{query}").status_code == 400, query
     shown = web.ask("GET", f"/batches/{batch.id}").json()
     assert (shown["items"], shown["rejected"], shown["reasons"]) == (7, 7, [])
-    web.batches.exhaust(batch.id, "me")
+    web.batches.finish_reading(batch.id, "me")
     shown = web.ask("GET", f"/batches/{batch.id}").json()
     assert shown["reasons"] == [
         {"status": "rejected", "reason": "no_face", "items": 4},
@@ -275,31 +275,31 @@ def test_items_are_paged_and_filtered(web: Web) -> None:
 
 
 def test_a_batch_is_cancelled_and_tried_again(web: Web) -> None:
-    batch = web.batches.take_over(web.begun().id, "me", 60)
-    web.batches.add(batch, "me", [rejected(1, "no_face"), rejected(2, "empty")], chunk=4)
+    batch = web.batches.acquire(web.begun().id, "me", 60)
+    web.batches.add(batch, "me", [rejected(1, "no_face"), rejected(2, "empty")], chunk_size=4)
     cancelled = web.ask("POST", f"/batches/{batch.id}/cancel")
     assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
-    assert web.batches.unattended() == []
+    assert web.batches.due_sources() == []
 
     for body in (b"[]", {"states": ["enrolled"]}, {"reasons": ["\0"]}, {"x": 1}):
         assert web.ask("POST", f"/batches/{batch.id}/retry", body).status_code == 400
     again = web.ask("POST", f"/batches/{batch.id}/retry", {"reasons": ["no_face"]})
     assert (again.status_code, again.json()["retried"]) == (200, 1)
     assert (again.json()["status"], again.json()["waiting"]) == ("reading", 1)
-    assert [each.id for each in web.batches.unattended()] == [batch.id]
+    assert [each.id for each in web.batches.due_sources()] == [batch.id]
 
 
 def test_what_is_left_of_a_list_is_read_from_the_items(web: Web) -> None:
-    batch = web.batches.take_over(web.begun().id, "me", 60)
+    batch = web.batches.acquire(web.begun().id, "me", 60)
     odd = NewItem(
         1, "a\\x5c\\x01\\u2028.jpg", About("n", "1", "e", "d"), ItemState.REJECTED, reason="empty"
     )
-    web.batches.add(batch, "me", [odd], chunk=4)
-    opener = Opener(web.settings, web.media, web.batches)
+    web.batches.add(batch, "me", [odd], chunk_size=4)
+    opener = UnattendedSources(web.settings, web.media, web.batches)
     assert len(opener.open(batch)._listed) == 2  # type: ignore[attr-defined]
 
     opener.close(batch)
-    web.batches.exhaust(batch.id, "me")
+    web.batches.finish_reading(batch.id, "me")
     web.batches.retry(None, batch.id)
     (left,) = opener.open(batch)._listed  # type: ignore[attr-defined]
     assert (left.key, left.name, left.collection, left.external_id, left.description) == (
@@ -308,7 +308,7 @@ def test_what_is_left_of_a_list_is_read_from_the_items(web: Web) -> None:
 
 
 def test_an_operators_batch_is_his_to_repeat(web: Web) -> None:
-    batch, _ = web.batches.open(web.one, "f" * 64, "/the/operators/photos", Options())
+    batch, _ = web.batches.open(web.one, "f" * 64, "/the/operators/photos", BatchOptions())
     answer = web.ask("POST", f"/batches/{batch.id}/retry")
     assert (answer.status_code, answer.json()["code"]) == (409, "batch_busy")
     assert "operators" not in web.ask("GET", "/batches").text

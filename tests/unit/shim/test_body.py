@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api_shim import body
-from api_shim.body import MAX_PLAIN, BodyReader, BodySize, Disconnected
+from api_shim.body import MAX_PLAIN_BYTES, BodyKind, BodyReader, Disconnected
 from pipeline.errors import InvalidParameter, MediaTooLarge, Overloaded
 
 Message = MutableMapping[str, Any]
@@ -42,7 +42,7 @@ def read(reader: BodyReader, receive: Any, **headers: str) -> bytes:
 
 async def whole(
     reader: BodyReader, receive: Any, headers: dict[str, str],
-    size: BodySize = BodySize.PICTURES,
+    size: BodyKind = BodyKind.PICTURES,
 ) -> bytes:
     async with reader.read(receive, headers, size) as found:
         return found
@@ -67,19 +67,19 @@ def test_who_says_that_it_is_too_much_is_refused_before_it_is_read(more: dict[st
 
 def test_without_pictures_a_body_is_small() -> None:
     def plain(size: int, **headers: str) -> bytes:
-        reader = BodyReader(MAX_PLAIN * 2)
-        return asyncio.run(whole(reader, sender([b"x" * size]), headers, BodySize.PLAIN))
+        reader = BodyReader(MAX_PLAIN_BYTES * 2)
+        return asyncio.run(whole(reader, sender([b"x" * size]), headers, BodyKind.PLAIN))
 
-    assert len(plain(MAX_PLAIN)) == MAX_PLAIN
+    assert len(plain(MAX_PLAIN_BYTES)) == MAX_PLAIN_BYTES
     with pytest.raises(InvalidParameter):
-        plain(MAX_PLAIN + 1)
+        plain(MAX_PLAIN_BYTES + 1)
 
 
 def test_with_a_clip_a_body_is_larger() -> None:
     reader = BodyReader(10, 20)
-    assert len(asyncio.run(whole(reader, sender([b"x" * 20]), {}, BodySize.CLIP))) == 20
+    assert len(asyncio.run(whole(reader, sender([b"x" * 20]), {}, BodyKind.CLIP))) == 20
     with pytest.raises(MediaTooLarge):
-        asyncio.run(whole(reader, sender([b"x" * 21]), {}, BodySize.CLIP))
+        asyncio.run(whole(reader, sender([b"x" * 21]), {}, BodyKind.CLIP))
 
 
 def test_a_compressed_body_is_refused() -> None:
@@ -94,13 +94,13 @@ def test_a_client_that_leaves() -> None:
 
 
 def test_a_slow_client_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "BODY_S", 0.01)
+    monkeypatch.setattr(body, "MAX_BODY_S", 0.01)
     with pytest.raises(InvalidParameter):
         read(BodyReader(10), never)
 
 
 def test_a_trickle_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "START_S", 0.05)
+    monkeypatch.setattr(body, "BODY_GRACE_S", 0.05)
 
     async def trickle() -> Message:
         await asyncio.sleep(0.01)
@@ -111,8 +111,8 @@ def test_a_trickle_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_arrives_fast_enough_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "START_S", 0.01)
-    monkeypatch.setattr(body, "BYTES_PER_S", 1)
+    monkeypatch.setattr(body, "BODY_GRACE_S", 0.01)
+    monkeypatch.setattr(body, "MIN_BYTES_PER_S", 1)
     rest = iter([b"x" * 60, b"x" * 40])
 
     async def receive() -> Message:
@@ -125,8 +125,8 @@ def test_what_arrives_fast_enough_is_waited_for(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_never_ends_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "MAX_BUFFERED", 30)
-    monkeypatch.setattr(body, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(body, "MAX_BUFFERED_BYTES", 30)
+    monkeypatch.setattr(body, "EVICTABLE_AFTER_S", 0.0)
     reader = BodyReader(20)
 
     async def scene() -> None:
@@ -156,7 +156,7 @@ def test_what_never_ends_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_caller_leaves_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "MAX_OF_ONE", 15)
+    monkeypatch.setattr(body, "MAX_PER_CALLER_BYTES", 15)
     reader = BodyReader(10)
 
     async def scene() -> None:
@@ -173,7 +173,7 @@ def test_one_caller_leaves_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "MAX_BUFFERED", 15)
+    monkeypatch.setattr(body, "MAX_BUFFERED_BYTES", 15)
     reader = BodyReader(10)
 
     async def both() -> None:

@@ -12,7 +12,7 @@ from api_shim.dialects.c_reading import (
     read_sent,
     read_source,
 )
-from api_shim.intents import Call, RemotePicture
+from api_shim.requests import Call, RemotePicture
 from pipeline.errors import FaceError, ImageNotFound, InvalidParameter, NotUtf8
 
 BOUNDARY = "----x"

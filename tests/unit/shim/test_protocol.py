@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from api_shim import protocol
-from api_shim.protocol import MAX_HEAD, Places, bounded
+from api_shim.protocol import MAX_HEAD_BYTES, ConnectionSlots, bounded_protocol
 
 TIMEOUT_S = 30.0
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -30,10 +30,10 @@ async def length(scope: Scope, receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def listening(
-    app: ASGIApp, places: Places | None = None
+    app: ASGIApp, places: ConnectionSlots | None = None
 ) -> AsyncIterator[tuple[str, int]]:
     """The address of a server."""
-    kind = bounded(places or Places())
+    kind = bounded_protocol(places or ConnectionSlots())
     config = uvicorn.Config(app, http=kind, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
@@ -80,7 +80,7 @@ async def answer(streams: Streams, *pieces: bytes) -> bytes:
 
 def test_requests_on_one_connection() -> None:
     big = 5_000_000
-    cookie = b"Cookie: " + b"c" * (MAX_HEAD // 2) + b"\r\n"
+    cookie = b"Cookie: " + b"c" * (MAX_HEAD_BYTES // 2) + b"\r\n"
 
     async def talk(streams: Streams) -> None:
         for _ in range(3):  # the bound is on each head, not on the connection
@@ -117,7 +117,7 @@ def test_an_endless_head_is_cut(start: bytes, more: bytes) -> None:
 
 @pytest.mark.parametrize("sent", [b"", HEAD, HEAD + b"\r\n" + HEAD])
 def test_a_slow_head_is_cut(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(protocol, "HEAD_S", 0.05)
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.05)
 
     async def talk(streams: Streams) -> None:
         reader, writer = streams
@@ -129,7 +129,7 @@ def test_a_slow_head_is_cut(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> Non
 
 
 def test_a_slow_body_is_not_cut_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_S", 0.05)
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.05)
 
     async def talk(streams: Streams) -> None:
         _, writer = streams

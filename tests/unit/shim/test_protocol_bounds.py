@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from api_shim import protocol
-from api_shim.protocol import MAX_AHEAD, MAX_HEADERS, Places, check_place
+from api_shim.protocol import MAX_HEADERS, MAX_PIPELINED, ConnectionSlots, check_connection_slot
 from pipeline.errors import Overloaded
 from tests.unit.shim.test_protocol import TIMEOUT_S, connected, listening
 
@@ -112,14 +112,14 @@ def test_requests_ahead_are_answered_in_order_and_bounded() -> None:
             writer.write(requests(count))
             said, answers = b"", []
             with suppress(ConnectionError):
-                while (piece := await reader.read(1000)) and said.count(b"HTTP") <= MAX_AHEAD:
+                while (piece := await reader.read(1000)) and said.count(b"HTTP") <= MAX_PIPELINED:
                     said += piece
                     if len(answers := re.findall(rb"\r\n\r\n(\d+)", said)) == count:
                         break
             return [int(body) for body in answers]
 
-    assert asyncio.run(scene(MAX_AHEAD)) == list(range(MAX_AHEAD))
-    assert len(asyncio.run(scene(10_000))) <= MAX_AHEAD
+    assert asyncio.run(scene(MAX_PIPELINED)) == list(range(MAX_PIPELINED))
+    assert len(asyncio.run(scene(10_000))) <= MAX_PIPELINED
 
 
 def test_trailers_are_no_headers() -> None:
@@ -144,7 +144,7 @@ def test_trailers_are_no_headers() -> None:
 async def polite(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers when the body is there; 503 on a connection that is one too many."""
     try:
-        check_place(scope)
+        check_connection_slot(scope)
         status = 200
         await Request(scope, receive).body()
     except Overloaded:
@@ -159,7 +159,7 @@ async def status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 def test_the_longest_waiting_give_way() -> None:
     async def scene() -> None:
-        async with asyncio.timeout(TIMEOUT_S), listening(polite, Places(4)) as address:
+        async with asyncio.timeout(TIMEOUT_S), listening(polite, ConnectionSlots(4)) as address:
             used = await asyncio.open_connection(*address)
             assert await status(*used) == 200
             silent = [await asyncio.open_connection(*address) for _ in range(3)]
@@ -182,7 +182,7 @@ def test_the_longest_waiting_give_way() -> None:
 
 def test_one_too_many_is_told_to_come_back() -> None:
     async def scene() -> None:
-        async with asyncio.timeout(TIMEOUT_S), listening(polite, Places(3)) as address:
+        async with asyncio.timeout(TIMEOUT_S), listening(polite, ConnectionSlots(3)) as address:
             busy = [await asyncio.open_connection(*address) for _ in range(3)]
             for _, writer in busy:
                 writer.write(POST + b"Content-Length: 1\r\n\r\n")
@@ -199,7 +199,7 @@ def test_one_too_many_is_told_to_come_back() -> None:
 
 
 def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "READ_LOOK_S", 0.5)
+    monkeypatch.setattr(protocol, "READ_CHECK_S", 0.5)
     left = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

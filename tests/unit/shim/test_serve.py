@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from api_shim import serve
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,6 @@ def test_connections(
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
-    assert serve._connections(Settings(max_connections=2000)) == kept
+    assert serve._connection_limit(Settings(max_connections=2000)) == kept
     assert asked == ([] if raised is None else [(raised, hard)])
     assert bool(caplog.records) == (kept < 2000)

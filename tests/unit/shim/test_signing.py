@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from api_shim import wire
+from api_shim import parsing
 from api_shim.auth import signing, sm2
+from pipeline.accounts.tenants import SignedCredential, Tenant
 from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
-from pipeline.gallery.tenants import SignedCredential, Tenant
 
 APP_ID = "19E179E5DC29C05E65B90CDE57A1C7E5"
 SECRET = "D91CEB11EE62219CD91CEB11EE62219C"
@@ -46,7 +46,7 @@ def parameters(**changed: Any) -> dict[str, Any]:
         "appId": APP_ID, "version": "1", "signType": "SHA256", "signData": "x",
         "encType": "plain", "timestamp": 1591943910, "data": {"image": "aGk="}, **changed,
     }
-    return wire.read_object(json.dumps(body).encode())
+    return parsing.read_object(json.dumps(body).encode())
 
 
 def signed(**changed: Any) -> signing.SignedParameters:
@@ -59,7 +59,7 @@ def sha256_of(string: str) -> str:
 
 
 def test_the_string_of_the_document() -> None:
-    string = signing.string_to_sign(wire.read_object(EXAMPLE))
+    string = signing.string_to_sign(parsing.read_object(EXAMPLE))
     assert string == (
         f"appId={APP_ID}&data="
         '{"face_id":"5ed21b1c262daabe314048f5","user_id":"gt"}'
@@ -146,9 +146,9 @@ def test_names_cannot_blur_where_a_parameter_ends(name: str) -> None:
 @pytest.mark.parametrize("away", [-301, 301, 10**12])
 def test_a_time_outside_the_window_is_stale(away: int) -> None:
     with pytest.raises(StaleRequest):
-        signing.check_time(1_000_000 + away, 1_000_000.0, 300)
+        signing.check_timestamp(1_000_000 + away, 1_000_000.0, 300)
 
 
 @pytest.mark.parametrize("away", [-300, 0, 300])
 def test_a_time_inside_the_window_passes(away: int) -> None:
-    signing.check_time(1_000_000 + away, 1_000_000.0, 300)
+    signing.check_timestamp(1_000_000 + away, 1_000_000.0, 300)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.config import Settings
-from pipeline.media.header import PictureLimits
-from pipeline.sources.base import Item, Refusal, Source
-from pipeline.sources.taking import Taken, take
+from pipeline.config.settings import Settings
+from pipeline.media.pictures import PictureLimits
+from pipeline.sources.base import Item, PictureSource, RefusedItem
+from pipeline.sources.inspect_item import PictureItem, inspect_item
 
 LIMITS = PictureLimits.from_settings(Settings())
 
@@ -27,22 +27,24 @@ def picture(number: int = 0) -> bytes:
     return file.getvalue()
 
 
-def taken(source: Source, limits: PictureLimits = LIMITS) -> Iterator[Taken | Refusal]:
+def taken(
+    source: PictureSource, limits: PictureLimits = LIMITS
+) -> Iterator[PictureItem | RefusedItem]:
     """What becomes of every item, each read before the next is asked for."""
     for item in source.items():
-        yield take(item, limits) if isinstance(item, Item) else item
+        yield inspect_item(item, limits) if isinstance(item, Item) else item
 
 
-def outcomes(source: Source, limits: PictureLimits = LIMITS) -> list[tuple[str, str]]:
+def outcomes(source: PictureSource, limits: PictureLimits = LIMITS) -> list[tuple[str, str]]:
     """(name within the source, reason or "taken")."""
     return [
-        (found.source_name, "taken" if isinstance(found, Taken) else str(found.reason))
+        (found.source_name, "taken" if isinstance(found, PictureItem) else str(found.reason))
         for found in taken(source, limits)
     ]
 
 
 def member(name: str, data: bytes = b"", **values: object) -> tuple[tarfile.TarInfo, bytes]:
-    """A member of a tar; ``values`` replace what its header says."""
+    """A member of a tar; ``row_values`` replace what its header says."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     for key, value in values.items():
@@ -54,7 +56,7 @@ def tar(
     path: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], compression: str = "",
     form: int = tarfile.PAX_FORMAT,
 ) -> Path:
-    """A tar at ``path``; ``compression`` is gz, bz2, xz or none."""
+    """A tar at ``motion``; ``compression`` is gz, bz2, xz or none."""
     mode = f"w:{compression}"
     with tarfile.open(path, mode, format=form, errors="surrogateescape") as archive:  # type: ignore[call-overload]
         for info, data in members:
@@ -63,7 +65,7 @@ def tar(
 
 
 def zipped(path: Path, members: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -> Path:
-    """A zip at ``path``, its members deflated unless they say otherwise."""
+    """A zip at ``motion``, its members deflated unless they say otherwise."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members:
             archive.writestr(name, data)
@@ -71,7 +73,7 @@ def zipped(path: Path, members: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -
 
 
 def patched(path: Path, name: bytes, offset: int, value: bytes) -> None:
-    """Overwrite, in both of the zip's headers of ``name``, what stands ``offset`` bytes
+    """Overwrite, in both of the zip's headers of ``enrolled_name``, what stands ``offset`` bytes
     into the local one (the directory has it two bytes further on)."""
     data = bytearray(path.read_bytes())
     for magic, length, shift in ((b"PK\x03\x04", 30, 0), (b"PK\x01\x02", 46, 2)):

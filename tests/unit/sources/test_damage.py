@@ -10,15 +10,15 @@ import pytest
 
 from pipeline.errors import InvalidParameter
 from pipeline.sources.archives import ArchiveOptions
-from pipeline.sources.base import Source
+from pipeline.sources.base import PictureSource
 from pipeline.sources.manifest import ManifestSource
-from pipeline.sources.tarballs import TarSource
-from pipeline.sources.zips import ZipSource
+from pipeline.sources.tar import TarSource
+from pipeline.sources.zip import ZipSource
 from tests.unit.sources.makers import member, outcomes, picture, tar, zipped
 
 ROUNDS = 150  # of each kind; `tests.benchmarks.sources --damaged` makes more
 
-Opener = Callable[[Path], Source]
+Opener = Callable[[Path], PictureSource]
 
 
 def archived(path: Path, compression: str) -> Path:

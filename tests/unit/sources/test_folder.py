@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InvalidParameter
-from pipeline.media.header import PictureLimits
+from pipeline.media.pictures import PictureLimits
 from pipeline.sources import folder
 from pipeline.sources.base import Item
 from pipeline.sources.folder import FolderSource

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InvalidParameter
-from pipeline.sources.base import About, ItemRefused, Reason, Refusal
+from pipeline.sources.base import About, ItemRefused, RefusalReason, RefusedItem
 from pipeline.sources.manifest import ManifestSource
 from tests.unit.sources.makers import outcomes, picture, taken
 
@@ -75,18 +75,20 @@ def test_broken_rows_are_reported_with_their_lines(folder: Path) -> None:
 
     found = list(source.items())
 
-    assert [(item.source_name, isinstance(item, Refusal)) for item in found] == [
+    assert [(item.source_name, isinstance(item, RefusedItem)) for item in found] == [
         ("photos/1.png", False), ("m.csv:3", True), ("m.csv:4", True), ("m.csv:6", True),
         ("m.csv:7", True), ("m.csv:8", True), ("m.csv:9", True), ("photos/2.png", False),
     ]
-    assert {item.reason for item in found if isinstance(item, Refusal)} == {Reason.BROKEN_ROW}
+    assert {item.reason for item in found if isinstance(item, RefusedItem)} == {
+        RefusalReason.BROKEN_ROW
+    }
 
 
 def test_an_open_quote_swallows_no_more_than_a_cell(folder: Path) -> None:
     rest = "".join(f"photos/{number}.png,x\n" for number in range(20_000))
     found = list(manifest(folder, f'path,name\n"photos/1.png,a\n{rest}').items())
 
-    assert isinstance(found[0], Refusal)
+    assert isinstance(found[0], RefusedItem)
     assert found[0].source_name == "m.csv:2"
     assert len(found) > 5000  # the reader goes on behind the longest cell there is
 
@@ -130,7 +132,7 @@ def test_keys_are_read_from_a_bucket(folder: Path) -> None:
     def read(key: str, limit: int) -> bytes:
         if key == "staff/1.png":
             return picture(1)
-        raise ItemRefused(Reason.NOT_FOUND)
+        raise ItemRefused(RefusalReason.NOT_FOUND)
 
     assert outcomes(manifest(folder, text)) == [("m.csv:2", "no_bucket"), ("m.csv:3", "no_bucket")]
     assert outcomes(ManifestSource(folder / "m.csv", objects=read)) == [

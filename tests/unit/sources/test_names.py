@@ -6,15 +6,15 @@ import os
 
 import pytest
 
-from pipeline.sources.base import ItemRefused, Reason
+from pipeline.sources.base import ItemRefused, RefusalReason
 from pipeline.sources.names import (
     MAX_SOURCE_NAME,
     Layout,
-    Seen,
-    about_path,
-    decoded,
+    NameSet,
+    about_from_path,
+    decode_name,
     inner_path,
-    shown,
+    printable,
 )
 
 
@@ -27,23 +27,23 @@ from pipeline.sources.names import (
     (rb"\xff.jpg", r"\x5cxff.jpg"),
 ])
 def test_a_name_is_text_that_can_be_shown(raw: bytes, text: str) -> None:
-    assert shown(os.fsdecode(raw)) == text
-    assert shown(os.fsdecode(raw)).encode()
+    assert printable(os.fsdecode(raw)) == text
+    assert printable(os.fsdecode(raw)).encode()
 
 
 def test_long_names_stay_apart() -> None:
     long = "a" * 5000
 
-    assert len(shown(long)) <= MAX_SOURCE_NAME
-    assert shown(long + "b") != shown(long + "c")
+    assert len(printable(long)) <= MAX_SOURCE_NAME
+    assert printable(long + "b") != printable(long + "c")
 
 
 def test_an_encoding_is_tried_after_utf8() -> None:
     name = "李"
 
-    assert decoded(name.encode(), "gb18030") == name
-    assert decoded(name.encode("gb18030"), "gb18030") == name
-    assert shown(decoded(name.encode("gb18030"))) == r"\xc0\xee"
+    assert decode_name(name.encode(), "gb18030") == name
+    assert decode_name(name.encode("gb18030"), "gb18030") == name
+    assert printable(decode_name(name.encode("gb18030"))) == r"\xc0\xee"
 
 
 @pytest.mark.parametrize("name", [
@@ -54,7 +54,7 @@ def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(ItemRefused) as refused:
         inner_path(name)
 
-    assert refused.value.reason is Reason.UNSAFE_NAME
+    assert refused.value.reason is RefusalReason.UNSAFE_NAME
 
 
 @pytest.mark.parametrize(("path", "layout", "name"), [
@@ -67,18 +67,18 @@ def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
     ("zoe\u0308/1.jpg", "person", "zoë"),
 ])
 def test_a_path_names_a_person(path: str, layout: Layout, name: str) -> None:
-    assert about_path(inner_path(path), layout).name == name
+    assert about_from_path(inner_path(path), layout).name == name
 
 
 def test_a_picture_in_no_folder_is_nobodys() -> None:
     with pytest.raises(ItemRefused) as refused:
-        about_path(("1.jpg",), "person")
+        about_from_path(("1.jpg",), "person")
 
-    assert refused.value.reason is Reason.NO_PERSON
+    assert refused.value.reason is RefusalReason.NO_PERSON
 
 
 def test_seen_tells_new_names() -> None:
-    seen = Seen()
+    seen = NameSet()
 
     assert [seen.add(name) for name in ("a", "b", "a", "\udcff")] == [True, True, False, True]
     assert len(seen) == 3

@@ -1,0 +1,182 @@
+"""Admission control: permissions, rates and quotas are checked in this order, once the
+caller is authenticated and before a picture is inspected. Admitted requests are counted.
+
+A job is charged when it is recorded (``JobStore.submit``); admission only checks that the
+quota is not used up. An operation on records is charged here if it has a quota. All other
+counts, refusals included, are collected in memory and written a second later, so that a
+refused request costs no write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from api_shim.rate_limiter import RateLimiter
+from api_shim.requests import Call
+from pipeline.accounts.tenants import Tenant
+from pipeline.errors import (
+    DatabaseUnavailable,
+    FaceError,
+    LimitReached,
+    NotPermitted,
+    RateLimited,
+)
+from pipeline.jobs.store import MAX_KEY_CHARS, JobStore
+from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
+from pipeline.metering.limits import limits_for
+from pipeline.metering.usage import Counts, UsageStore, day_of, has_quota
+from pipeline.plans import PLANS
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two writes of the counts. A process that is killed loses the last ones.
+FLUSH_INTERVAL_S = 1.0
+
+
+class AdmissionControl:
+    """One per process; thread-safe. ``clock`` returns epoch seconds."""
+
+    def __init__(
+        self, usage: UsageStore, jobs: JobStore, rate_limiter: RateLimiter,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.usage = usage
+        self.jobs = jobs
+        self.rate_limiter = rate_limiter
+        self._clock = clock
+        self._pending: dict[tuple[int, str, str], Counts] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, dialect: str, operation: str, call: Call) -> Admission:
+        """The admission of a request for ``operation``, before the caller is known."""
+        return Admission(self, dialect, operation, call.headers.get("idempotency-key"))
+
+    def count(self, tenant_id: int, operation: str, counts: Counts) -> None:
+        """Add to the counts that are written later."""
+        key = (tenant_id, operation, day_of(self._clock()))
+        with self._lock:
+            self._pending[key] = self._pending.get(key, Counts()).plus(counts)
+
+    def flush(self) -> None:
+        """Write the counts. Raises ``DatabaseUnavailable`` and then keeps them."""
+        with self._lock:
+            counted, self._pending = self._pending, {}
+        try:
+            self.usage.add(counted)
+        except DatabaseUnavailable:
+            with self._lock:
+                for key, counts in counted.items():
+                    self._pending[key] = self._pending.get(key, Counts()).plus(counts)
+            raise
+
+    async def run(self) -> None:
+        """Write the counts periodically until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_INTERVAL_S)
+            if self._pending:
+                # The counts stay in memory while the database is away.
+                with suppress(DatabaseUnavailable):
+                    await asyncio.to_thread(self.flush)
+
+    def close(self) -> None:
+        """Write the last counts."""
+        try:
+            self.flush()
+        except DatabaseUnavailable as error:
+            logger.warning(
+                "The last usage counts are lost: %s", error, extra={"action": "usage_lost"}
+            )
+        self.rate_limiter.close()
+
+
+class Admission:
+    """The admission of one request: a context manager that counts the request by its
+    outcome when it exits."""
+
+    def __init__(
+        self, gate: AdmissionControl, dialect: str, operation: str, idempotency_key: str | None
+    ) -> None:
+        self._control = gate
+        self._dialect = dialect
+        self._operation = operation
+        self._key = idempotency_key
+        self._tenant: Tenant | None = None
+        self._charged_on: str | None = None
+        self._is_job = False
+
+    def admit(self, tenant: Tenant, operation: str | None = None) -> None:
+        """Admit ``tenant``. ``operation`` replaces the one that the path determined.
+
+        Raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``, ``DatabaseUnavailable``.
+        """
+        self._tenant = tenant
+        self._operation = operation or self._operation
+        if not tenant.permits(self._operation):
+            raise NotPermitted(f"The application may not use {self._operation}.")
+        limits = limits_for(tenant.limits, self._operation)
+        if not limits or self._is_repeat(tenant):
+            return
+        rates = [(name, limit) for name, limit in limits if limit.per_second is not None]
+        wait_s = self._control.rate_limiter.take(tenant.id, rates) if rates else 0.0
+        if wait_s > 0:
+            raise RateLimited(retry_after_s=wait_s)
+        self._enforce_quota(tenant)
+
+    def mark_as_job(self) -> None:
+        """The request became a job, which is charged by itself."""
+        self._is_job = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._tenant is None or self._is_job:
+            return
+        if isinstance(error, (LimitReached, NotPermitted)):
+            self._control.count(self._tenant.id, self._operation, Counts(refused=1))
+        else:
+            self._count(self._tenant, self._cost(error))
+
+    def _is_repeat(self, tenant: Tenant) -> bool:
+        """Whether the request repeats an idempotency key: its job was admitted before."""
+        if self._operation not in PLANS or self._key is None:
+            return False
+        if not 0 < len(self._key) <= MAX_KEY_CHARS:
+            return False
+        if not (self._key.isascii() and self._key.isprintable()):
+            return False
+        return self._control.jobs.by_idempotency_key(tenant.id, self._key) is not None
+
+    def _enforce_quota(self, tenant: Tenant) -> None:
+        free = self._operation in FREE_OPERATIONS
+        if free or not has_quota(tenant.limits, self._operation):
+            return
+        usage = self._control.usage
+        if self._operation in PLANS:
+            usage.check(tenant.id, self._operation, tenant.limits)
+        else:
+            self._charged_on = usage.charge(tenant.id, self._operation, tenant.limits)
+
+    def _cost(self, error: BaseException | None) -> Cost:
+        if error is None:
+            return cost_of_success(self._dialect, self._operation)
+        return cost_of_error(error.code if isinstance(error, FaceError) else FaceError.code)
+
+    def _count(self, tenant: Tenant, cost: Cost) -> None:
+        if self._charged_on is not None:
+            # Without the database the request itself has failed, too.
+            with suppress(DatabaseUnavailable):
+                self._control.usage.settle(tenant.id, self._operation, self._charged_on, cost)
+        elif cost is not Cost.REFUNDED:
+            counts = Counts(charged=1) if cost is Cost.CHARGED else Counts(free=1)
+            self._control.count(tenant.id, self._operation, counts)

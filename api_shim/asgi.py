@@ -1,0 +1,96 @@
+"""Translates between ASGI and the shim's own ``Call`` and ``Reply``."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api_shim.requests import Call, Reply
+
+REQUEST_ID = "faceline.request_id"
+
+# Of every response: caches must not store it, and browsers must not guess its type.
+COMMON_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+# A request id that the client chose is kept if it is harmless in logs and headers.
+_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+def new_request_id(now: float) -> str:
+    """The second (UTC, ``YYYYMMDDhhmmss``) and 32 random hex digits, the form of the ids in
+    document e."""
+    return time.strftime("%Y%m%d%H%M%S", time.gmtime(now)) + uuid.uuid4().hex
+
+
+def call_from_scope(scope: Scope, body: bytes = b"") -> Call:
+    """The request in ``scope``. Of a repeated header the last one counts, except for
+    ``Prefer``, which is a list."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name == "prefer" in headers else value
+    return Call(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        body=body,
+        request_id=scope[REQUEST_ID],
+        path_values=scope.get("path_params", {}),
+    )
+
+
+def to_response(reply: Reply, extra: Mapping[str, str] | None = None) -> Response:
+    """``reply`` as a Starlette response."""
+    return Response(reply.body, reply.status, {**reply.headers, **(extra or {})}, reply.media_type)
+
+
+def json_reply(
+    status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> Reply:
+    return Reply(status, msgspec.json.encode(content), headers=headers or {})
+
+
+def problem(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Reply:
+    """An error outside of the dialects: ``{"code", "message"}``."""
+    return json_reply(status, {"code": code, "message": message}, headers)
+
+
+class RequestIds:
+    """Gives every request an id, returned in ``X-Request-Id``, and every response the common
+    headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _client_request_id(scope) or new_request_id(time.time())
+        scope[REQUEST_ID] = request_id
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                named = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", ()), named, *COMMON_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, send_named)
+
+
+def _client_request_id(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text: str = value.decode("latin-1")
+            return text if _SAFE_ID.fullmatch(text) else None
+    return None

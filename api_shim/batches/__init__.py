@@ -1,0 +1,1 @@
+"""Batches over HTTP: paths, reading requests, replies."""

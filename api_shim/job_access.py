@@ -1,0 +1,67 @@
+"""Access to jobs and batches: credentials of the tenant that owns them are required."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Iterable
+from contextlib import suppress
+
+from api_shim.auth.signing import is_app_id
+from api_shim.dialects.base import Dialect
+from api_shim.requests import Call
+from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.errors import BadInput, JobNotFound, RequestRefused, TenantNotFound
+
+
+def authenticate_poll(
+    call: Call, job_id: str, tenants: TenantStore, dialects: Iterable[Dialect]
+) -> Tenant:
+    """The tenant of a poll, by ``X-API-Key``, by HTTP Basic (appId and appSecret, or api_id
+    and api_secret), or by the credentials of a dialect.
+
+    Raises ``JobNotFound`` for missing or wrong credentials: a stranger does not learn
+    whether a job exists.
+    """
+    try:
+        tenant = authenticate_by_header(call, tenants)
+        for dialect in dialects:
+            tenant = tenant or dialect.identify(call, job_id)
+    except (BadInput, RequestRefused, TenantNotFound) as error:
+        raise JobNotFound from error
+    if tenant is None:
+        raise JobNotFound
+    return tenant
+
+
+def authenticate_by_header(call: Call, tenants: TenantStore) -> Tenant | None:
+    """The tenant of the credentials in the headers: ``X-API-Key``, or HTTP Basic with appId
+    and appSecret or api_id and api_secret. None without credentials or for a wrong password.
+    Raises ``RequestRefused``, ``TenantNotFound`` for a wrong key."""
+    return _by_key(call, tenants) or _by_password(call, tenants)
+
+
+def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:
+    key = call.headers.get("x-api-key", "")
+    return tenants.by_key(key) if key.isascii() and key.isprintable() and key else None
+
+
+def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
+    scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        app_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    credential = tenants.signed(app_id) if is_app_id(app_id) else None
+    if credential is None:
+        with suppress(RequestRefused):
+            return tenants.by_api_secret(app_id, secret)
+        return None
+    right = [
+        hmac.compare_digest(secret.encode(), kept.app_secret.encode())
+        for kept in credential.secrets()
+    ]
+    return credential.tenant if any(right) else None

@@ -1,0 +1,204 @@
+"""Parses what clients send: Base64, JSON and forms, in bounded memory.
+
+Pure functions over bytes and text; they raise ``pipeline.errors``.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from pipeline.errors import BadEncoding, BadInput, InvalidParameter, MissingParameter, NotUtf8
+
+# Levels of nested JSON objects and arrays; the documents need three.
+MAX_DEPTH = 32
+
+# Bytes of JSON outside of strings. A request of the documents has less than 1 KB; the limit
+# bounds the number of values, and so the memory, that a body can demand.
+MAX_STRUCTURE_BYTES = 64 * 1024
+
+# Names in a form or a query string.
+MAX_FIELDS = 100
+
+# A string, terminated or not; possessive, so that no text is examined twice.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+# At most 18 digits: more than any number in the documents has.
+_INTEGER = re.compile("-?[0-9]{1,18}")
+
+_DATA_URL_HEAD = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
+_WHITESPACE = str.maketrans("", "", " \t\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonNumber:
+    """A JSON number as the client wrote it: signatures cover the text."""
+
+    text: str
+
+    def as_int(self) -> int | None:
+        """The value if it is written as an integer of at most 18 digits, else None."""
+        return int(self.text) if _INTEGER.fullmatch(self.text) else None
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in ``body`` (UTF-8), with numbers as ``JsonNumber``.
+
+    Raises ``InvalidParameter`` for text that is not JSON, not an object, nested too deeply,
+    not Unicode, or that has too many values or a repeated name.
+    """
+    if _depth(_structure_of(body)) > MAX_DEPTH:
+        raise InvalidParameter("the JSON has too many levels")
+    try:
+        value = json.loads(
+            body.decode("utf-8-sig"),
+            object_pairs_hook=_object_without_duplicates,
+            parse_int=JsonNumber,
+            parse_float=JsonNumber,
+            parse_constant=_reject_constant,
+        )
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InvalidParameter("the body is not JSON in UTF-8") from error
+    if not isinstance(value, dict):
+        raise InvalidParameter("the JSON is not an object")
+    return value
+
+
+def _structure_of(body: bytes) -> bytes:
+    """The JSON without the contents of strings, at most ``MAX_STRUCTURE_BYTES`` long."""
+    kept = bytearray()
+    end = 0
+    while len(kept) <= MAX_STRUCTURE_BYTES:
+        start = body.find(b'"', end)
+        if start < 0:
+            kept += body[end : end + MAX_STRUCTURE_BYTES + 1]
+            break
+        kept += body[end : min(start + 1, end + MAX_STRUCTURE_BYTES + 1)]
+        end = _string_end(body, start)
+    if len(kept) > MAX_STRUCTURE_BYTES:
+        raise InvalidParameter("the JSON has too many values")
+    return bytes(kept)
+
+
+def _string_end(body: bytes, start: int) -> int:
+    """The position after the string that begins at ``start``, or the end of the body."""
+    close = body.find(b'"', start + 1)
+    if close < 0:
+        return len(body)
+    if body.find(b"\\", start, close) < 0:
+        return close + 1  # such as Base64: without escapes the fast search suffices
+    match = _STRING.match(body, start)
+    return match.end() + 1 if match else len(body)
+
+
+def _depth(structure: bytes) -> int:
+    level = deepest = 0
+    for byte in structure:
+        if byte in b"{[":
+            level += 1
+            deepest = max(deepest, level)
+        elif byte in b"}]":
+            level -= 1
+    return deepest
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        # Parsers differ in which value they take: it would be unclear what was signed.
+        raise InvalidParameter("the JSON has a name twice in one object")
+    return found
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise InvalidParameter(f"{name} is not JSON")
+
+
+def canonical(value: Any) -> str:
+    """``value`` of ``read_object`` as compact JSON: names sorted at every level, non-ASCII
+    unescaped, numbers as the client wrote them."""
+    match value:
+        case JsonNumber(text):
+            return text
+        case dict():
+            return "{" + ",".join(_members(value)) + "}"
+        case list():
+            return "[" + ",".join(canonical(item) for item in value) + "]"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
+
+
+def _members(value: Mapping[str, Any]) -> Iterable[str]:
+    for name in sorted(value):
+        yield f"{json.dumps(name, ensure_ascii=False)}:{canonical(value[name])}"
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """The fields of a URL-encoded form or of a query string. Raises ``NotUtf8``, and
+    ``InvalidParameter`` for too many names or a repeated one."""
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict",
+            max_num_fields=MAX_FIELDS,
+        )
+    except UnicodeDecodeError as error:
+        raise NotUtf8("the form is not URL-encoded UTF-8") from error
+    except ValueError as error:
+        raise InvalidParameter("the form has too many fields") from error
+    if len(dict(pairs)) != len(pairs):
+        raise InvalidParameter("the form has a name twice")
+    return dict(pairs)
+
+
+def encode_utf8(text: str) -> bytes:
+    """Raises ``InvalidParameter`` for half a surrogate pair, which JSON escapes can form."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidParameter("the text is not Unicode") from error
+
+
+def strip_base64(text: str) -> str:
+    """Base64 without a ``data:...;base64,`` head and without white space."""
+    head = _DATA_URL_HEAD.match(text)
+    return text[head.end() if head else 0 :].translate(_WHITESPACE)
+
+
+def read_base64_field(fields: Mapping[str, Any], name: str, not_a_string: type[BadInput]) -> str:
+    """The Base64 in a JSON field, as ``strip_base64`` returns it. Raises
+    ``MissingParameter`` when it is empty, ``not_a_string`` when it is not a string."""
+    value = fields.get(name)
+    if value is None or value == "":
+        raise MissingParameter(f"{name} is missing")
+    if not isinstance(value, str):
+        raise not_a_string(f"{name} must be a string of Base64")
+    text = strip_base64(value)
+    if not text:
+        raise MissingParameter(f"{name} is empty")
+    return text
+
+
+def decode_base64_field(text: str, name: str) -> bytes:
+    """The bytes of what ``read_base64_field`` returned. Raises ``BadEncoding`` with the name
+    of the field."""
+    try:
+        return decode_base64(text)
+    except BadEncoding as error:
+        raise BadEncoding(f"{name} is not valid Base64") from error
+
+
+def decode_base64(text: str) -> bytes:
+    """The bytes of what ``strip_base64`` returned, padded or not. Raises ``BadEncoding`` for
+    a character outside the standard alphabet or an impossible length."""
+    unpadded = text.rstrip("=")
+    padding = -len(unpadded) % 4
+    if padding == 3 or len(text) - len(unpadded) not in (0, padding):
+        raise BadEncoding
+    try:
+        return binascii.a2b_base64(unpadded.encode("ascii") + b"=" * padding, strict_mode=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise BadEncoding from error

@@ -1,0 +1,82 @@
+"""The values between HTTP and the dialects: calls, what they ask for, and replies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.accounts.tenants import Tenant
+from pipeline.types import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request with its body read. Header names are lower case. ``request_id`` is the
+    service's id of it. ``path_values`` maps the ``{names}`` of an endpoint's path to their
+    values."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+    request_id: str
+    path_values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def media_type(self) -> str:
+        """The declared type of the body, in lower case and without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPicture:
+    """A picture that the tenant stored earlier, by its media key."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePicture:
+    """A picture to be fetched from a URL."""
+
+    url: str = field(repr=False)
+
+
+SentPicture = bytes | StoredPicture | RemotePicture
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A job that a tenant requests.
+
+    ``params`` (JSON) holds everything that the plan and the rendering of the answer need.
+    ``pictures`` are in order: uploaded bytes, a stored picture, or a URL to fetch. ``once``
+    is the digest of a signed request that is accepted only once, until ``once_until`` (epoch
+    seconds).
+    """
+
+    tenant: Tenant
+    operation: str
+    params: JsonObject
+    pictures: tuple[SentPicture, ...] = field(repr=False)
+    once: str | None = None
+    once_until: float = 0.0
+
+
+class AdmissionCheck(Protocol):
+    """Admits a tenant or raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``.
+    ``operation`` is its neutral name where the path alone does not determine it."""
+
+    def __call__(self, tenant: Tenant, operation: str | None = None) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete response."""
+
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""`faceline batches`: listing, showing and ending batches, and their progress."""

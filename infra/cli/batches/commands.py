@@ -1,0 +1,172 @@
+"""``faceline batches``: what became of whole sources."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from infra.cli.batches.duplicates import show_findings
+from infra.cli.batches.report import announce_report, write_report
+from infra.cli.batches.stores import BatchStores, open_stores
+from infra.cli.batches.summary import batch_json, show_batch, show_list
+from infra.cli.console import print_json, print_notice
+from infra.cli.enroll.request import EnrolRequest
+from infra.cli.reports import csv_writer, json_writer
+from pipeline.batches.duplicate_report import list_findings
+from pipeline.batches.duplicate_search import restart_failed
+from pipeline.batches.model import Batch
+from pipeline.batches.report import COLUMNS, report_rows
+from pipeline.batches.store import BatchStore
+from pipeline.config.settings import load_settings
+from pipeline.errors import BatchNotFound
+from pipeline.jobs.store import JobStore
+
+app = typer.Typer(help="Batches: whole sources, and what became of them.", no_args_is_help=True)
+
+BatchId = Annotated[str, typer.Argument(help="The batch's id, or how it begins.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Tenant = Annotated[str | None, typer.Option(help="Only those of this application.")]
+
+MOST_FINDINGS, MOST_JSON = 100, 25_000  # that a table and JSON list
+
+RECENT_BATCHES = 1000  # batches among which the beginning of an id is looked for
+
+
+def _open() -> BatchStores:
+    return open_stores(load_settings())
+
+
+def _tenant_name(stores: BatchStores, batch: Batch) -> str:
+    return stores.tenants.get(batch.tenant_id).name
+
+
+@app.command("list")
+def list_batches(
+    tenant: Tenant = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    json: Json = False,
+) -> None:
+    """The newest batches, newest first."""
+    stores = _open()
+    chosen = None if tenant is None else stores.tenants.by_name(tenant).id
+    page = stores.batches.page(chosen, limit=limit)
+    names = {each.id: each.name for each in stores.tenants.all()}
+    if json:
+        print_json([batch_json(batch, names[batch.tenant_id]) for batch in page.batches])
+        return
+    if page.batches:
+        show_list(page.batches, names)
+    print_notice(f"In all: {page.total}.")
+
+
+@app.command()
+def show(batch_id: BatchId, json: Json = False) -> None:
+    """One batch: how far it is, why items were rejected, who is in it twice."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    reasons = stores.batches.reason_counts(batch.id)
+    waits_for = stores.batches.waiting_reason(batch)
+    if json:
+        found = [each.as_json() for each in list_findings(stores.engine, batch.id, limit=MOST_JSON)]
+        shown = batch_json(batch, _tenant_name(stores, batch), reasons)
+        waits = None if waits_for is None else waits_for.as_json()
+        print_json({**shown, "waits_for": waits, "findings": found})
+    else:
+        show_batch(batch, reasons, _tenant_name(stores, batch), waits_for)
+        show_findings(stores.engine, batch, MOST_FINDINGS)
+
+
+@app.command()
+def retry(
+    batch_id: BatchId,
+    reason: Annotated[
+        list[str] | None, typer.Option(help="Only what was rejected for this; may be repeated.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="As of `faceline enroll`.")] = True,
+    json: Json = False,
+) -> None:
+    """Read again what was rejected or cancelled, and enrol what can be now."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    count = stores.batches.retry(None, batch.id, reasons=reason or None)
+    print_notice(f"{count} items are read again.")
+    if batch.options.unattended and not stores.batches.get(None, batch.id).ended:
+        print_notice("Upkeep goes on with its source.")
+    if restart_failed(stores.engine, batch.id):
+        print_notice("It is searched for doubles again.")
+    # Also when an earlier call was interrupted that had found them.
+    open_now = not stores.batches.get(None, batch.id).ended
+    if open_now and not batch.options.unattended:
+        from infra.cli.enroll.run import resume  # as in `enroll`
+
+        resume(
+            EnrolRequest(stores.settings, batch.source, batch.options, wait=wait, json=json), batch
+        )
+
+
+@app.command()
+def cancel(batch_id: BatchId) -> None:
+    """End a batch: what waits is cancelled, what is enrolled stays."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    ended = stores.batches.cancel(None, batch.id, JobStore(stores.engine))
+    if batch.ended:
+        print_notice(f"Batch {batch.id} had ended already: it is {batch.state.value}.")
+    else:
+        print_notice(
+            f"Batch {ended.id} is cancelled: {ended.enrolled} items are enrolled and stay, "
+            f"{ended.cancelled} are cancelled."
+        )
+
+
+@app.command("report")
+def report(
+    batch_id: BatchId,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="A .csv or .jsonl file; without one: stdout.")
+    ] = None,
+    form: Annotated[
+        Literal["csv", "jsonl"], typer.Option("--format", help="What stdout gets.")
+    ] = "csv",
+) -> None:
+    """A line for every item: outcome, reason, ids."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    if to is not None:
+        write_report(stores, batch, to)
+        announce_report(batch, to)
+        return
+    write = (csv_writer if form == "csv" else json_writer)(sys.stdout, COLUMNS)
+    for row in report_rows(stores.engine, stores.batches, batch.id):
+        write(row)
+
+
+@app.command()
+def forget(
+    batch_id: BatchId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove the record of a batch; what it enrolled stays. Its source is new then."""
+    stores = _open()
+    batch = find_batch(stores.batches, batch_id)
+    if not yes:
+        typer.confirm(f"Forget {batch.source} with {batch.items} items?", abort=True, err=True)
+    stores.batches.forget(None, batch.id)
+    print_notice(f"Batch {batch.id} is forgotten.")
+
+
+def find_batch(batches: BatchStore, beginning: str) -> Batch:
+    """The batch whose id this is, or the only recent one whose id begins so. Raises
+    ``BatchNotFound``."""
+    exact = batches.find(beginning)
+    if exact is not None:
+        return exact
+    found = [batch for batch in batches.page(limit=RECENT_BATCHES).batches
+             if batch.id.startswith(beginning)]
+    if len(found) == 1:
+        return found[0]
+    many = f"{len(found)} recent batches have an id" if found else "no batch has an id"
+    raise BatchNotFound(f"{many} that begins with {beginning!r}")

@@ -1,0 +1,1 @@
+"""`faceline enroll`: enrolling a whole source of pictures."""

@@ -1,0 +1,142 @@
+"""Chunks whose jobs ended without a result: they are halved until the item at fault is
+alone, and that one is rejected.
+
+All of it is found in the database: what waits, and whose job does not. So it may be done
+by anybody, at any time, several times at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, exists, select, update
+
+from pipeline.batches.insert import queue_chunk
+from pipeline.batches.model import (
+    Batch,
+    BatchItem,
+    BatchState,
+    ItemOutcome,
+    ItemState,
+    WaitingItem,
+)
+from pipeline.batches.outcomes import lock_items, record_outcomes
+from pipeline.batches.statements import IS_WAITING, find_batch
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import batch_items, batches, jobs
+from pipeline.errors import JobCrashed
+from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.statements import UNFINISHED
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkBisector:
+    """``clock`` gives epoch seconds; ``max_attempts`` is how often a job may kill its
+    worker. Methods raise ``DatabaseUnavailable``."""
+
+    engine: Engine
+    clock: Callable[[], float]
+    max_attempts: int
+
+    def round(self) -> list[Job]:
+        """Put right whatever ended without settling its items; the jobs that are to be
+        sent to their workers now."""
+        fresh: list[Job] = []
+        for batch_id, job_id in self._ended_jobs():
+            with writing(self.engine) as connection:
+                fresh += self._repair(connection, batch_id, job_id)
+        return fresh
+
+    def _ended_jobs(self) -> list[tuple[str, str]]:
+        """Those jobs, with their batches, that have items that wait and do not wait
+        themselves."""
+        states = (BatchState.READING.value, BatchState.WORKING.value)
+        query = (
+            select(batches.c.id, batch_items.c.job_id).distinct()
+            .join(batch_items, batch_items.c.batch_id == batches.c.id)
+            .where(batches.c.state.in_(states), batches.c.waiting > 0)
+            .where(IS_WAITING, batch_items.c.job_id.is_not(None))
+            .where(~exists().where(jobs.c.id == batch_items.c.job_id, UNFINISHED))
+            .order_by(batches.c.id, batch_items.c.job_id)
+        )
+        with reading(self.engine) as connection:
+            return [(row.id, row.job_id) for row in connection.execute(query)]
+
+    def _repair(self, connection: Connection, batch_id: str, job_id: str) -> list[Job]:
+        # In the order of whoever ends a job: its row, then the batch's.
+        job = connection.execute(
+            select(jobs.c.state, jobs.c.error_code, jobs.c.error)
+            .where(jobs.c.id == job_id).with_for_update()
+        ).one_or_none()
+        numbers = connection.execute(
+            select(batch_items.c.number).where(
+                batch_items.c.batch_id == batch_id, IS_WAITING, batch_items.c.job_id == job_id
+            )
+        ).scalars().all()
+        locked = [
+            each for each in lock_items(connection, batch_id, numbers)
+            if each.item.job_id == job_id
+        ]
+        batch = find_batch(connection, batch_id)
+        if not locked or batch is None or (job is not None and not _has_ended(job)):
+            return []
+        if job is not None and job.state == JobState.CANCELLED:
+            self._end_items(connection, locked, ItemState.CANCELLED)
+            return []
+        if len(locked) == 1 and job is not None and job.error_code is not None:
+            self._end_items(
+                connection, locked, ItemState.REJECTED, job.error_code, _error_message(job)
+            )
+            return []
+        return self._bisect(connection, batch, [each.item for each in locked])
+
+    def _end_items(
+        self, connection: Connection, locked: Sequence[WaitingItem], state: ItemState,
+        reason: str = "", detail: str = "",
+    ) -> None:
+        outcomes = [ItemOutcome(each.item.number, state, reason, detail) for each in locked]
+        record_outcomes(connection, locked, outcomes, self.clock())
+        first = locked[0].item
+        logger.warning(
+            "Items of a batch were ended with their job",
+            extra={"action": "items_ended", "batch": first.batch_id,
+                   "first": first.number, "count": len(locked), "code": reason},
+        )
+
+    def _bisect(
+        self, connection: Connection, batch: Batch, items: Sequence[BatchItem]
+    ) -> list[Job]:
+        """Two jobs for the items of one; a single item gets a job for itself."""
+        half = (len(items) + 1) // 2
+        parts = [part for part in (items[:half], items[half:]) if part]
+        made = []
+        for part in parts:
+            # A part that kills its worker once is split on: one of the items does it.
+            attempts = 0 if len(part) == 1 else self.max_attempts - 1
+            numbers = [item.number for item in part]
+            job = queue_chunk(connection, batch, numbers, self.clock(), attempts=attempts)
+            connection.execute(
+                update(batch_items)
+                .where(batch_items.c.batch_id == batch.id, batch_items.c.number.in_(numbers))
+                .values(job_id=job.id, tries=batch_items.c.tries + 1)
+            )
+            made.append(job)
+        logger.warning(
+            "A chunk of a batch was split",
+            extra={"action": "chunk_split", "batch": batch.id, "first": items[0].number,
+                   "count": len(items), "job": items[0].job_id},
+        )
+        return made
+
+
+def _has_ended(job: Row[*tuple[Any, ...]]) -> bool:
+    return job.state not in (JobState.QUEUED, JobState.RUNNING)
+
+
+def _error_message(job: Row[*tuple[Any, ...]]) -> str:
+    return str((job.error or {}).get("message", JobCrashed.__doc__))

@@ -1,0 +1,197 @@
+"""From labelled embeddings to a calibration table.
+
+Every pair of faces of different people is an impostor pair; their cosines are
+counted in a fine histogram, block by block, so that memory stays flat. Down to FMR
+1e-2 the table is the count itself. Below it stands a model of the tail,
+
+    cosine = a + b * (-log10 FMR) ** p,   0 < p <= 1,
+
+which is that of a normal distribution at p = 1/2 and that of an exponential one at
+p = 1; a model whose cosines crowd below 1 has a smaller p. It is fitted to the counts
+between 1e-1.5 and the lowest rate that has enough pairs, and carries on to 1e-6.
+
+Being smooth it is also what makes the table robust: one person under two names gives a
+handful of "impostor" pairs far above everything that the model expects, and those are
+left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.calibration.table import LOG_AT_DISTANCE, LOG_LAST, Calibration
+from pipeline.errors import ConfigurationError, InvalidParameter
+
+Counts = NDArray[np.int64]
+"""Pairs a bin of cosine, shape (BINS,)."""
+
+BINS = 20_000
+EDGES = np.linspace(-1.0, 1.0, BINS + 1)
+BLOCK = 512  # faces whose pairs are counted at once: 512 x 20,000 cosines are 40 MB
+
+# Thirty errors tell a rate to within 30 % with 90 % confidence (the "rule of 30",
+# Doddington et al. 2000); the pairs of one person hang together, so more are asked.
+PAIRS_NEEDED = 100
+MIN_IMPOSTOR_PAIRS = round(PAIRS_NEEDED / 10**LOG_AT_DISTANCE)
+MIN_PEOPLE = 100
+
+# log10 FMR: the table's knots; where the model takes over from the counts; where its
+# fit begins; and where it ends at first, before wrong labels are out, and at last.
+KNOTS = -np.arange(2, -4 * LOG_LAST + 1) / 4
+TAIL_FROM, FIT_FROM, FIT_TO_AT_FIRST, FIT_TO_AT_LAST = -2.0, -1.5, -3.0, -5.0
+FIT_STEP = 0.1
+POWERS = np.arange(0.1, 1.001, 0.05)
+
+# A pair is taken for wrongly labelled above the cosine at which the model expects a
+# tenth of a pair in all: by chance one data set in ten loses one good pair.
+SUSPECT_BELOW = 0.1
+CLEANING_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TailModel:
+    """cosine = start + slope * (-log10 FMR) ** power."""
+
+    start: float
+    slope: float
+    power: float
+
+    def cosine_at(self, log_fmr: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(
+            self.start + self.slope * (-np.asarray(log_fmr, dtype=np.float64)) ** self.power
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSource:
+    """Whose table is made, and from what: goes into the table as it is."""
+
+    pack: str
+    model: str
+    dimension: int
+    origin: str = ""
+    people: int = 0
+    faces: int = 0
+    left_out: int = 0
+
+
+def fit_people(
+    embeddings: NDArray[np.float32], labels: Sequence[str], source: CalibrationSource
+) -> Calibration:
+    """The table from labelled faces: embeddings of unit length, shape (faces,
+    dimension), and each one's person.
+
+    Raises ``InvalidParameter`` when there are too few people or pairs to say what
+    happens once in a thousand, or when the cosines are not those of faces.
+    """
+    people, person = np.unique(np.asarray(labels), return_inverse=True)
+    if len(people) < MIN_PEOPLE:
+        raise InvalidParameter(
+            f"{len(people)} people are too few: at least {MIN_PEOPLE} are needed, "
+            f"and {MIN_IMPOSTOR_PAIRS} pairs of different people."
+        )
+    impostor, genuine = count_pairs(embeddings, person)
+    return _fit_counts(impostor, genuine, source)
+
+
+def fit_pairs(
+    cosines: Sequence[float], same: Sequence[bool], source: CalibrationSource
+) -> Calibration:
+    """The table from a list of labelled pairs. Raises ``InvalidParameter``."""
+    values, truth = np.asarray(cosines, dtype=np.float64), np.asarray(same, dtype=bool)
+    return _fit_counts(_histogram(values[~truth]), _histogram(values[truth]), source)
+
+
+def count_pairs(
+    embeddings: NDArray[np.float32], person: NDArray[np.integer]
+) -> tuple[Counts, Counts]:
+    """Cosines of all pairs of different people, and of all pairs of one person."""
+    impostor, genuine = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    for start in range(0, len(embeddings), BLOCK):
+        rows = embeddings[start : start + BLOCK]
+        cosines = rows @ embeddings[start:].T
+        later = np.arange(cosines.shape[1]) > np.arange(len(rows))[:, None]
+        same = person[start : start + BLOCK, None] == person[None, start:]
+        impostor += _histogram(cosines[later & ~same])
+        genuine += _histogram(cosines[later & same])
+    return impostor, genuine
+
+
+def _histogram(cosines: NDArray[np.floating]) -> Counts:
+    return np.histogram(np.clip(cosines, -1.0, 1.0), EDGES)[0].astype(np.int64, copy=False)
+
+
+# The model ---------------------------------------------------------------------
+
+
+def _fit_counts(impostor: Counts, genuine: Counts, source: CalibrationSource) -> Calibration:
+    pairs = int(impostor.sum())
+    if pairs < MIN_IMPOSTOR_PAIRS:
+        raise InvalidParameter(
+            f"{pairs} pairs of different people tell the false-match rate down to "
+            f"{PAIRS_NEEDED / max(pairs, 1):.1g} only; at least {MIN_IMPOSTOR_PAIRS} are needed "
+            "for 1e-3 (450 people with one picture each have them)."
+        )
+    clean, tail, measured_to = _clean(impostor)
+    above = KNOTS[KNOTS > TAIL_FROM]
+    cosines = [*_cosines_at(clean, above), *tail.cosine_at(KNOTS[len(above) :])]
+    threshold = float(tail.cosine_at(LOG_AT_DISTANCE))
+    rounded = [(round(float(x), 5), float(y)) for x, y in zip(cosines, KNOTS, strict=True)]
+    try:
+        return Calibration(
+            **asdict(source),
+            knots=tuple(rounded),
+            impostor_pairs=pairs,
+            suspects=pairs - int(clean.sum()),
+            measured_to=float(f"{10**measured_to:.2g}"),
+            true_match_rate=round(_share_above(genuine, threshold), 5),
+        )
+    except ConfigurationError as error:
+        raise InvalidParameter(
+            "the cosines of different people do not differ as those of faces do; "
+            "are the pictures faces, each in the folder of its person?"
+        ) from error
+
+
+def _clean(impostor: Counts) -> tuple[Counts, TailModel, float]:
+    """The counts without pairs that must be one person, their tail, and the log10 of
+    the lowest rate it was fitted to."""
+    lowest = max(float(np.log10(PAIRS_NEEDED / impostor.sum())), FIT_TO_AT_LAST)
+    tail = _fit_tail(impostor, FIT_TO_AT_FIRST)
+    for _ in range(CLEANING_ROUNDS):
+        limit = float(tail.cosine_at(np.log10(SUSPECT_BELOW / impostor.sum())))
+        impostor = np.where(EDGES[:-1] < limit, impostor, 0)
+        tail = _fit_tail(impostor, lowest)
+    return impostor, tail, lowest
+
+
+def _fit_tail(impostor: Counts, lowest: float) -> TailModel:
+    """Least squares over log-rates at equal steps; the power by trying each."""
+    logs = np.arange(FIT_FROM, lowest - 1e-9, -FIT_STEP)
+    cosines = _cosines_at(impostor, logs)
+    fits = []
+    for power in POWERS:
+        terms = np.column_stack([np.ones_like(logs), (-logs) ** power])
+        (start, slope), *_ = np.linalg.lstsq(terms, cosines)
+        error = float(((terms @ (start, slope) - cosines) ** 2).sum())
+        fits.append((error, TailModel(float(start), float(slope), float(power))))
+    return min(fits, key=lambda pair: pair[0])[1]
+
+
+def _cosines_at(counts: Counts, logs: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The cosine above which a share of 10**log of the pairs lies, within a bin by
+    linear interpolation."""
+    above = np.append(np.cumsum(counts[::-1])[::-1], 0)
+    wanted = above[0] * 10.0 ** np.asarray(logs)
+    last = np.searchsorted(-above, -wanted, side="right") - 1
+    part = (above[last] - wanted) / np.maximum(above[last] - above[last + 1], 1)
+    return np.asarray(EDGES[last] + part * (EDGES[1] - EDGES[0]), dtype=np.float64)
+
+
+def _share_above(counts: Counts, cosine: float) -> float:
+    total = int(counts.sum())
+    return float(counts[np.searchsorted(EDGES, cosine) :].sum() / total) if total else 0.0

@@ -1,0 +1,190 @@
+"""Labelled pictures in, calibration table out: what ``faceline calibrate`` does."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.calibration.fit import MIN_IMPOSTOR_PAIRS, CalibrationSource, fit_pairs, fit_people
+from pipeline.calibration.table import Calibration
+from pipeline.errors import BadInput, InvalidParameter, NoFace
+from pipeline.media.pictures import SMALLEST_SIDE, PictureLimits
+from pipeline.sessions.base import Pack
+from pipeline.stages.align import align_faces
+from pipeline.stages.decode import decode
+from pipeline.stages.detect import detect
+from pipeline.stages.embed import embed
+from pipeline.types import Crop, Picture
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the pictures done and the pictures in all."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+# An operator's own files may be larger than what the service takes from outside, but
+# not have more pixels than OpenCV was told to decode (see pipeline/__init__.py).
+OPERATOR_LIMITS = PictureLimits(
+    max_bytes=256 * 1024 * 1024, min_side=SMALLEST_SIDE, max_side=30_000, max_pixels=40_000_000
+)
+
+BATCH = 64  # crops that are kept at once
+
+
+@dataclass(slots=True)
+class EmbeddedPictures:
+    """Embeddings of unit length by picture; ``left_out`` pictures gave none."""
+
+    vectors: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
+    left_out: int = 0
+
+
+def calibrate_folder(
+    folder: Path, pack: Pack, progress: Progress | None = None, *, aligned: bool = False
+) -> Calibration:
+    """The table of a pack from ``folder/PERSON/PICTURE``: every two pictures in
+    different sub-folders are a pair of different people.
+
+    The largest face of a picture counts. ``aligned`` says that the pictures are crops
+    on the ArcFace template: a pack that is trained on it embeds them as they are, any
+    other looks for the face in them. Pictures without a usable face are left out and
+    counted. Raises ``InvalidParameter`` when there are
+    too few, ``PackError`` when the pack cannot do it.
+    """
+    if not folder.is_dir():
+        raise InvalidParameter(f"{folder} is not a folder")
+    pictures = sorted(
+        path
+        for person in folder.iterdir() if person.is_dir()
+        for path in person.iterdir() if path.suffix.lower() in SUFFIXES
+    )
+    found = embed_files(pictures, pack, progress, aligned=aligned)
+    return _fit_people(found, pack, folder.name)
+
+
+def calibrate_pairs(
+    table: Path, root: Path, pack: Pack, progress: Progress | None = None, *, aligned: bool = False
+) -> Calibration:
+    """The table of a pack from a CSV file with the columns ``a``, ``b`` (pictures,
+    relative to ``root``) and ``same`` (1 or 0).
+
+    Lists of pairs are mostly too short for low rates. When the listed pictures lie in
+    a folder a person (``same`` is 1 exactly where the two folders are one), every two
+    listed pictures of different folders are taken for a pair. Pictures without a
+    usable face are left out with their pairs. Raises as ``calibrate_folder`` does.
+    """
+    pairs = list(_read_pairs(table))
+    names = sorted({name for a, b, _ in pairs for name in (a, b)})
+    found = embed_files([root / name for name in names], pack, progress, aligned=aligned)
+    strangers = sum(not same for *_, same in pairs)
+    if strangers < MIN_IMPOSTOR_PAIRS and _folders_are_people(pairs):
+        return _fit_people(found, pack, table.name)
+    vectors = {name: found.vectors.get(root / name) for name in names}
+    cosines: list[float] = []
+    truth: list[bool] = []
+    for a, b, same in pairs:
+        one, two = vectors[a], vectors[b]
+        if one is not None and two is not None:
+            cosines.append(float(one @ two))
+            truth.append(same)
+    return fit_pairs(cosines, truth, _source(pack, found, table.name))
+
+
+def _folders_are_people(pairs: Iterable[tuple[str, str, bool]]) -> bool:
+    folders = ((Path(a).parent, Path(b).parent, same) for a, b, same in pairs)
+    return all((one == two) == same for one, two, same in folders)
+
+
+def _fit_people(found: EmbeddedPictures, pack: Pack, origin: str) -> Calibration:
+    """The table from pictures in a folder a person."""
+    labels = [str(path.parent) for path in found.vectors]
+    vectors = np.array(list(found.vectors.values()), dtype=np.float32)
+    return fit_people(vectors, labels, _source(pack, found, origin, people=len(set(labels))))
+
+
+def embed_files(
+    pictures: Iterable[Path], pack: Pack, progress: Progress | None = None, *, aligned: bool = False
+) -> EmbeddedPictures:
+    """The largest face of each picture, embedded. See ``calibrate_folder``."""
+    paths = list(pictures)
+    found = EmbeddedPictures()
+    for start in range(0, len(paths), BATCH):
+        batch = paths[start : start + BATCH]
+        crops = dict(_crops(batch, pack, aligned=aligned))
+        vectors = embed(list(crops.values()), pack.embedder())
+        found.vectors.update(zip(crops, vectors, strict=True))
+        found.left_out += len(batch) - len(crops)
+        if progress is not None:
+            progress(len(found.vectors) + found.left_out, len(paths))
+    return found
+
+
+def _crops(paths: Iterable[Path], pack: Pack, *, aligned: bool) -> Iterator[tuple[Path, Crop]]:
+    for path in paths:
+        data = _read(path)
+        try:
+            yield path, _crop(decode(data, OPERATOR_LIMITS), pack, aligned=aligned)
+        except BadInput as error:
+            log.info(
+                "A picture is left out: %s",
+                error.message,
+                extra={
+                    "action": "calibration_picture_skipped",
+                    "file": path.name,
+                    "code": error.code,
+                },
+            )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidParameter(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _crop(picture: Picture, pack: Pack, *, aligned: bool) -> Crop:
+    if aligned and picture.shape[0] != picture.shape[1]:
+        raise InvalidParameter("an aligned crop is square")
+    if aligned and pack.info.scheme == "arcface5":
+        return picture
+    faces = detect(picture, pack.detector())
+    if not faces:
+        raise NoFace
+    return align_faces(picture, faces[:1], pack.embedder())[0]
+
+
+def _read_pairs(table: Path) -> Iterator[tuple[str, str, bool]]:
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                yield row["a"], row["b"], _truth(row)
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidParameter(
+            f"{table} is no list of pairs with the columns a, b and same: {error!r}"
+        ) from error
+
+
+def _truth(row: Mapping[str, str]) -> bool:
+    if row["same"] not in ("0", "1"):
+        raise InvalidParameter(f"the column same holds {row['same']!r}; it takes 0 or 1")
+    return row["same"] == "1"
+
+
+def _source(pack: Pack, found: EmbeddedPictures, origin: str, people: int = 0) -> CalibrationSource:
+    return CalibrationSource(
+        pack=pack.info.name,
+        model=pack.info.recognition_model,
+        dimension=pack.info.dimension,
+        origin=origin,
+        people=people,
+        faces=len(found.vectors),
+        left_out=found.left_out,
+    )

@@ -1,0 +1,1 @@
+"""Master keys, tenants' data keys, and what is encrypted under them."""

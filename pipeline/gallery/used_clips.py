@@ -1,0 +1,150 @@
+"""Clips that were taken for live ones, so that none is taken twice.
+
+Of a tenant whose data are encrypted a file is known by a mark that tells nothing without
+the tenant's key, and its play is sealed: plays are compared once they are opened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, delete, exists, insert, literal, select
+
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import faces, tenants, used_clips
+from pipeline.encryption.vault import DataKey, KeySource, NoKeys
+from pipeline.errors import DecryptionFailed
+
+DAY_S = 86_400.0
+
+PORTION = 1000
+"""Plays that are read at a time: some megabytes."""
+
+_ENCRYPTED = b"\x01"
+"""Stands before a sealed play. The length of one in clear is even, and that of a sealed one
+odd."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsedClip:
+    """``sha256`` of the file (lower-case hex); ``way``: what knows its play again."""
+
+    face_id: int
+    sha256: str
+    motion_signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UsedClips:
+    """The tenants' used clips. ``clock`` gives epoch seconds. What looks into them raises
+    ``TenantNotFound``, too, for a tenant whose key was destroyed."""
+
+    engine: Engine
+    clock: Callable[[], float] = time.time
+    keys: KeySource = field(default_factory=NoKeys)
+
+    def was_used(self, tenant_id: int, sha256: str, days: float) -> bool:
+        """Whether the tenant has used these very bytes in the last ``days``. Raises
+        ``DatabaseUnavailable``."""
+        key, since = self.keys.data_key(tenant_id), self.clock() - days * DAY_S
+        with reading(self.engine) as connection:
+            return was_used(connection, tenant_id, sha256, since, key)
+
+    def motion_signatures(
+        self, tenant_id: int, face_id: int, days: float
+    ) -> Iterator[tuple[int, bytes]]:
+        """Ids and plays of the clips that were used for one face in the last ``days``, in
+        order; ``PORTION`` of them are in memory at a time. Raises ``DatabaseUnavailable``,
+        ``DecryptionFailed``."""
+        key, since, last = self.keys.data_key(tenant_id), self.clock() - days * DAY_S, 0
+        while True:
+            with reading(self.engine) as connection:
+                found = motion_signatures_after(connection, tenant_id, face_id, since, last, key)
+            yield from found
+            if len(found) < PORTION:
+                return
+            last = found[-1][0]
+
+    def purge(self, days: float) -> None:
+        """Forget what was used before the last ``days``. Raises ``DatabaseUnavailable``."""
+        with writing(self.engine) as connection:
+            past = used_clips.c.used_at < self.clock() - days * DAY_S
+            connection.execute(delete(used_clips).where(past))
+
+
+def lock_tenant_clips(connection: Connection, tenant_id: int) -> None:
+    """Let the tenant's clips be remembered one after the other, so that of two that come
+    at once one sees the other."""
+    mine = select(tenants.c.id).where(tenants.c.id == tenant_id)
+    connection.execute(mine.with_for_update(key_share=True))
+
+
+def motion_signatures_after(
+    connection: Connection, tenant_id: int, face_id: int, since: float, last: int,
+    key: DataKey | None,
+) -> list[tuple[int, bytes]]:
+    """The next ``PORTION`` plays that were used for a face ``since`` then (epoch seconds),
+    after the one with the id ``last``."""
+    mine = (used_clips.c.tenant_id == tenant_id) & (used_clips.c.face_id == face_id)
+    later = (used_clips.c.used_at >= since) & (used_clips.c.id > last)
+    query = select(used_clips.c.id, used_clips.c.way, used_clips.c.sha256).where(mine, later)
+    rows = connection.execute(query.order_by(used_clips.c.id).limit(PORTION)).all()
+    return [
+        (id_, read_motion_signature(bytes(way), face_id, sha256, key)) for id_, way, sha256 in rows
+    ]
+
+
+def was_used(
+    connection: Connection, tenant_id: int, sha256: str, since: float, key: DataKey | None
+) -> bool:
+    """Whether the tenant has used these very bytes ``since`` then (epoch seconds)."""
+    # In clear, too: some of its clips may be older than its key.
+    names = [sha256, _name(sha256, key)]
+    mine = (used_clips.c.tenant_id == tenant_id) & used_clips.c.sha256.in_(names)
+    query = select(exists().where(mine, used_clips.c.used_at >= since))
+    return bool(connection.execute(query).scalar_one())
+
+
+def record_used_clip(
+    connection: Connection, tenant_id: int, used: UsedClip, now: float, key: DataKey | None
+) -> None:
+    """Note a clip for a face, with which it is forgotten; nothing when that is gone."""
+    sha256, way = stored_clip(used, key)
+    columns = ("tenant_id", "face_id", "sha256", "way", "used_at")
+    row = select(
+        literal(tenant_id), faces.c.id, literal(sha256), literal(way), literal(now)
+    ).where(faces.c.id == used.face_id, faces.c.tenant_id == tenant_id)
+    connection.execute(insert(used_clips).from_select(columns, row))
+
+
+def stored_clip(used: UsedClip, key: DataKey | None) -> tuple[str, bytes]:
+    """The file's name and the play as they are stored, encrypted with a ``key``."""
+    if key is None:
+        return used.sha256, used.motion_signature
+    name = _name(used.sha256, key)
+    return name, _ENCRYPTED + key.encrypt(used.motion_signature, _label(used.face_id, name))
+
+
+def read_motion_signature(stored: bytes, face_id: int, name: str, key: DataKey | None) -> bytes:
+    """A stored play in clear. Raises ``DecryptionFailed``."""
+    if not is_encrypted_signature(stored):
+        return stored
+    if key is None:
+        raise DecryptionFailed("a used clip is encrypted and its tenant has no key")
+    return key.decrypt(stored[len(_ENCRYPTED) :], _label(face_id, name))
+
+
+def is_encrypted_signature(stored: bytes) -> bool:
+    """Whether a stored play is encrypted."""
+    return len(stored) % 2 == 1
+
+
+def _name(sha256: str, key: DataKey | None) -> str:
+    return sha256 if key is None else key.keyed_hash(f"clip {sha256}")
+
+
+def _label(face_id: int, name: str) -> str:
+    """What an encrypted play is bound to."""
+    return f"clip {face_id} {name}"

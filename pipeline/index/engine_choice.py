@@ -1,0 +1,63 @@
+"""Which engine searches a gallery, by its size and the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from pipeline.errors import SnapshotUnusable
+from pipeline.index.codes import SHORT_LIST, CodesIndex
+from pipeline.index.flat import FlatIndex
+from pipeline.index.hnsw import HnswIndex, HnswParameters
+from pipeline.index.vector_rows import Arrays, VectorRows
+
+Engine = Literal["flat", "codes", "hnsw"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+SHRINK_HYSTERESIS = 0.5
+"""Share of the limit below which a gallery goes back to exact search: one that hovers
+about the limit does not change its engine with every face."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """The engine by name, or ``auto``: exact up to ``exact_limit`` labels, then codes."""
+
+    engine: Engine | Literal["auto"] = "auto"
+    exact_limit: int = 20_000
+    short_list: int = SHORT_LIST
+    graph: HnswParameters = field(default_factory=HnswParameters)
+
+    def engine_for(self, count: int, present: str = "") -> Engine:
+        """The engine for ``count`` labels; ``present`` is the one that holds them."""
+        if self.engine != "auto":
+            return self.engine
+        limit = self.exact_limit * (SHRINK_HYSTERESIS if present == CodesIndex.engine else 1)
+        return "flat" if count <= limit else "codes"
+
+    def build(self, rows: VectorRows, present: str = "") -> FlatIndex:
+        """An index over ``rows``, which become its own."""
+        match self.engine_for(len(rows), present):
+            case "flat":
+                return FlatIndex(rows)
+            case "codes":
+                return CodesIndex(rows, self.short_list)
+            case "hnsw":
+                return HnswIndex(rows, self.graph)
+
+    def restore(self, engine: str, arrays: Arrays) -> FlatIndex:
+        """The index that was kept as ``arrays``, with the engine that it had.
+
+        Raises ``SnapshotUnusable``, and ``ConfigurationError`` when hnswlib is missing.
+        """
+        try:
+            match engine:
+                case "flat":
+                    return FlatIndex(VectorRows.from_arrays(arrays))
+                case "codes":
+                    return CodesIndex.from_arrays(arrays, self.short_list)
+                case "hnsw":
+                    return HnswIndex.from_arrays(arrays, self.graph)
+        except KeyError as error:
+            raise SnapshotUnusable(f"The snapshot has no array {error}.") from error
+        raise SnapshotUnusable(f"The snapshot is of an engine {engine!r}.")

@@ -1,0 +1,298 @@
+"""From the observations of a clip to the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from pipeline.errors import ManyFaces, NoFace
+from pipeline.living.events import FacialEvent, blinks, openings
+from pipeline.living.loop_detection import has_loop, has_repeated_action
+from pipeline.living.series import ClipSeries
+from pipeline.living.stabilise import GreyImage
+from pipeline.living.tracking import FrameObservation
+from pipeline.living.verdict import (
+    ActionEvent,
+    LivenessAction,
+    LivenessReason,
+    LivenessVerdict,
+    TimelineFrame,
+)
+from pipeline.types import Embedding
+
+# Frames in a row, of those with a face, in which the enrolled face must be near enough;
+# a shorter clip must show it in all, and have so many at least (DECISIONS.md, a).
+_MATCHING, _LEAST_MATCHING = 36, 12
+
+# Seconds and analysed frames below which a clip shows too little before and after.
+_SHORTEST_S, _FEWEST = 0.6, 5
+
+# Seconds without a face that make a clip two.
+_LONGEST_GAP_S = 0.6
+
+# Correlation of two frames that follow each other, as thumbnails, below which the scene
+# was cut; and the step of a face, in its widths, that no head makes between two frames.
+_SAME_SCENE, _LONGEST_STEP, _STEP_WITHIN_S = 0.5, 0.75, 0.25
+
+# In face widths: a head that moves less between frames, in all its jitter, is a picture.
+_STANDS_STILL = 0.0006
+
+# Where the face is, from one second to the next, in units of the place's contrast: nothing
+# that lives changes less. Stills with a camera's noise, eyes pressed shut in them or not,
+# came to 0.018 (one of them with much noise to 0.041), the live video's calmest second at a
+# quarter of its light to 0.044.
+_UNMOVED, _WITHIN_S, _MOST_OF_PLACE = 0.028, 1.0, 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionPolicy:
+    """What verdicts depend on beside the clip.
+
+    ``distance`` makes 0 to 1 of a cosine, as the pack's calibration does;
+    ``same_person``: the largest distance between frames of one person;
+    ``passive_at_least``: the lowest passive score, 0 to 1, of a live clip.
+    """
+
+    distance: Callable[[float], float]
+    same_person: float = 0.6
+    passive_at_least: float = 0.5
+
+    def decide(
+        self, observations: Sequence[FrameObservation], action: LivenessAction,
+        enrolled: Embedding | None = None, threshold: float = 0.6,
+    ) -> LivenessVerdict:
+        """The verdict on a clip; ``threshold`` is the distance below which a frame shows
+        the ``enrolled`` face.
+
+        Raises ``NoFace`` when no frame has a face, ``ManyFaces`` when most have several.
+        """
+        _check_faces(observations)
+        series = ClipSeries.from_observations(observations)
+        found = {LivenessAction.BLINK: blinks(series), LivenessAction.MOUTH: openings(series)}
+        person = _person(series, found[action])
+        identity = self._distances(series, person)
+        passive = _passive(series)
+        reasons = [
+            *_about_action(series, found, action, _unmoved(observations)),
+            *_about_clip(observations, series, found),
+            *self._about_person(identity, passive),
+        ]
+        distances = None if enrolled is None else self._distances(series, enrolled)
+        return LivenessVerdict(
+            action=action,
+            real=not reasons,
+            match=None if distances is None else _matches(
+                distances < threshold, _weights(observations, series)
+            ),
+            reasons=tuple(reasons),
+            passive=passive,
+            happenings=tuple(_happenings(found, series, observations)),
+            timeline=_timeline(observations, series, identity, distances),
+        )
+
+    def _distances(self, series: ClipSeries, embedding: Embedding) -> np.ndarray:
+        rows = np.stack([sight.embedding for sight in series.faces])
+        return np.array([self.distance(float(cosine)) for cosine in rows @ embedding])
+
+    def _about_person(
+        self, identity: np.ndarray, passive: float | None
+    ) -> Iterator[LivenessReason]:
+        # A single frame may be blurred beyond recognition; two that follow are someone else.
+        other = identity > self.same_person
+        if (other[1:] & other[:-1]).any() or other.mean() > 0.1:
+            yield LivenessReason.IDENTITY
+        if passive is not None and passive < self.passive_at_least:
+            yield LivenessReason.PASSIVE
+
+
+def _check_faces(observations: Sequence[FrameObservation]) -> None:
+    if not any(one.face is not None for one in observations):
+        raise NoFace("No frame of the clip shows a face.")
+    looks = [one.face_count for one in observations if one.face_count]
+    if sum(count > 1 for count in looks) * 2 > len(looks):
+        raise ManyFaces("Most frames of the clip show several faces.")
+
+
+def _person(series: ClipSeries, events: Sequence[FacialEvent]) -> Embedding:
+    """Whom the clip is about: the face while the action lasts, else the one most alike
+    to all."""
+    event = next((event for event in events if event.genuine), None)
+    rows = np.stack([sight.embedding for sight in series.faces])
+    if event is None:
+        cosines = rows @ rows.T
+        return np.asarray(rows[int(np.median(cosines, axis=1).argmax())])
+    mean = rows[event.start : event.end + 1].mean(axis=0)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), dtype=np.float32)
+
+
+def _passive(series: ClipSeries) -> float | None:
+    scores = [sight.passive for sight in series.faces if sight.passive is not None]
+    return float(np.median(scores)) if scores else None
+
+
+# Reasons -----------------------------------------------------------------------
+
+
+def _about_action(
+    series: ClipSeries,
+    found: dict[LivenessAction, list[FacialEvent]],
+    action: LivenessAction,
+    unmoved: bool,
+) -> Iterator[LivenessReason]:
+    if series.times[-1] - series.times[0] < _SHORTEST_S or len(series.times) < _FEWEST:
+        yield LivenessReason.TOO_SHORT
+    still = unmoved or _stands_still(series)
+    if not any(event.genuine for event in found[action]):
+        other = LivenessAction.MOUTH if action is LivenessAction.BLINK else LivenessAction.BLINK
+        acted = any(event.genuine for event in found[other])
+        yield LivenessReason.WRONG_ACTION if acted else LivenessReason.NO_ACTION
+        if not still and not acted and any(found[action]):
+            yield LivenessReason.MOVED_PHOTO
+    if still:
+        yield LivenessReason.STILL
+
+
+def _stands_still(series: ClipSeries) -> bool:
+    """Whether the head keeps its place as no living head does, but for its jumps."""
+    boxes = [sight.box for sight in series.faces]
+    width = float(np.median([box.width for box in boxes]))
+    places = np.array([
+        ((box.left + box.right) / 2, (box.top + box.bottom) / 2) for box in boxes
+    ])
+    if len(places) < 3 or width <= 0:
+        return True
+    steps = np.abs(np.diff(places, axis=0)).max(axis=1) / width
+    return float(np.quantile(steps, 0.6)) < _STANDS_STILL
+
+
+def _unmoved(observations: Sequence[FrameObservation]) -> bool:
+    """Whether the place of the face looks the same a second later, by its pixels: what
+    measuring points makes of noise plays no part. Half a clip is looked at where it is
+    shorter than two seconds."""
+    seen = [(one.time, one.first_region) for one in observations if one.first_region is not None]
+    lasted = seen[-1][0] - seen[0][0] if seen else 0.0
+    if lasted <= 0:
+        return False
+    places = np.stack([around for _, around in seen])
+    later = max(round(min(_WITHIN_S, lasted / 2) / lasted * (len(seen) - 1)), 1)
+    changed = np.abs(places[later:] - places[:-later]).mean(axis=0)
+    return float(np.quantile(changed, _MOST_OF_PLACE)) < _UNMOVED * float(places.std())
+
+
+def _about_clip(
+    observations: Sequence[FrameObservation],
+    series: ClipSeries,
+    found: dict[LivenessAction, list[FacialEvent]],
+) -> Iterator[LivenessReason]:
+    again = any(has_repeated_action(_kept(series, events)) for events in found.values())
+    if again or has_loop(series.times.tolist(), series.faces):
+        yield LivenessReason.LOOP
+    if _cut(observations):
+        yield LivenessReason.CUT
+    if len(series.times) > 1 and float(np.diff(series.times).max()) > _LONGEST_GAP_S:
+        yield LivenessReason.INTERRUPTED
+    if sum((one.face_count or 0) > 1 for one in observations) >= 2:
+        yield LivenessReason.SECOND_FACE
+
+
+def _kept(
+    series: ClipSeries, events: Sequence[FacialEvent]
+) -> list[tuple[GreyImage, GreyImage, GreyImage]]:
+    """The face before, at the height of and after each event."""
+    return [
+        (
+            series.faces[event.start].stabilised, series.faces[event.peak].stabilised,
+            series.faces[event.end].stabilised,
+        )
+        for event in events if event.genuine
+    ]
+
+
+def _cut(observations: Sequence[FrameObservation]) -> bool:
+    return any(
+        _alike(one.thumbnail, other.thumbnail) < _SAME_SCENE or _step(one, other) > _LONGEST_STEP
+        for one, other in pairwise(observations)
+        if other.time - one.time <= _STEP_WITHIN_S
+    )
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two thumbnails, -1 to 1; light and contrast play no part."""
+    first, last = (thumb.astype(np.float64) - thumb.mean() for thumb in (one, other))
+    power = np.sqrt((first**2).sum() * (last**2).sum())
+    return float((first * last).sum() / power) if power > 1e-6 else 1.0
+
+
+def _step(one: FrameObservation, other: FrameObservation) -> float:
+    """How far the face went from one frame to the next, in its widths."""
+    if one.face is None or other.face is None:
+        return 0.0
+    before, after = one.face.box, other.face.box
+    across = (after.left + after.right - before.left - before.right) / 2
+    down = (after.top + after.bottom - before.top - before.bottom) / 2
+    return float(np.hypot(across, down)) / max(before.width, 1.0)
+
+
+# Match -------------------------------------------------------------------------
+
+
+def _weights(observations: Sequence[FrameObservation], series: ClipSeries) -> np.ndarray:
+    """How many of the clip's frames each analysed one with a face stands for."""
+    numbers = np.array([one.index for one in observations], dtype=np.float64)
+    steps = np.diff(numbers)
+    last = float(np.median(steps)) if len(steps) else 1.0
+    return np.asarray(np.append(steps, last)[series.observation_indices], dtype=np.float64)
+
+
+def _matches(near: np.ndarray, weights: np.ndarray) -> bool:
+    """The rule of 36 frames, over the clip's own frames."""
+    if weights.sum() < _LEAST_MATCHING:
+        return False
+    longest = run = 0.0
+    for hit, weight in zip(near, weights, strict=True):
+        run = run + weight if hit else 0.0
+        longest = max(longest, run)
+    return bool(longest >= min(_MATCHING, weights.sum()))
+
+
+# Timeline ----------------------------------------------------------------------
+
+
+def _happenings(
+    found: dict[LivenessAction, list[FacialEvent]],
+    series: ClipSeries,
+    observations: Sequence[FrameObservation],
+) -> Iterator[ActionEvent]:
+    for action, events in found.items():
+        for event in events:
+            start, peak, end = (
+                observations[series.observation_indices[place]].index
+                for place in (event.start, event.peak, event.end)
+            )
+            yield ActionEvent(action, start, peak, end, event.depth, event.novelty, event.genuine)
+
+
+def _timeline(
+    observations: Sequence[FrameObservation], series: ClipSeries, identity: np.ndarray,
+    distances: np.ndarray | None,
+) -> tuple[TimelineFrame, ...]:
+    place_of = {int(place): number for number, place in enumerate(series.observation_indices)}
+    moments = []
+    for place, one in enumerate(observations):
+        number = place_of.get(place)
+        if number is None or one.face is None:
+            moments.append(TimelineFrame(one.index, one.time, one.face_count))
+            continue
+        moments.append(TimelineFrame(
+            one.index, one.time, one.face_count,
+            lids=one.face.lid_ratios,
+            mouth=one.face.mouth_ratio,
+            openness=float(series.openness[number]),
+            identity=float(identity[number]),
+            distance=None if distances is None else float(distances[number]),
+            passive=one.face.passive,
+        ))
+    return tuple(moments)

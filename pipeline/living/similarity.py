@@ -1,0 +1,127 @@
+"""How alike two plays of a face are, at whichever shift, direction and mirroring they are
+most so.
+
+Two openings of one mouth look alike, and so do two blinks: much of what changes in a face
+changes with the action. What tells plays apart is the rest. So the directions in which
+they change most count for less than they weigh, and the upper and the lower half of the
+face must run alike, each for itself: the eyes bear witness to what the mouth does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.living.loop_detection import measurement_jitter
+
+Motion = NDArray[np.float64]
+"""What changes in a face, a row a tick; the first half of the columns is of the upper half
+of the face; shape (n, 2k)."""
+
+Curve = NDArray[np.float64]
+
+# A direction in which a variance v changes (in units of its jitter) is weighed by
+# 1 / (v + noise) ** power: 0 would leave the action most of the weight, 0.5 would give
+# noise as much as life.
+_POWER, _NOISE = 0.35, 8.0
+
+# Where two are less alike than this tick by tick, they are not worth another look between
+# the ticks: half a tick costs a copy about 0.1.
+_NEAR = 0.2
+
+
+def motion_similarity(one: Motion, other: Motion, mirror: Curve, least: int) -> float:
+    """1 for the same play, about 0 for two with nothing in common, at the best of the
+    shifts that leave ``least`` rows beside each other. Either may run backwards or
+    mirrored (``mirror``: 1 or -1 for each column), or lie between the other's ticks."""
+    smooth = _smooth(one)
+    found = _either_way(smooth, _smooth(other), mirror, least)
+    if found < _NEAR:
+        return found
+    return max(found, _either_way(smooth, _smooth(_between(other)), mirror, least))
+
+
+def _either_way(one: Motion, other: Motion, mirror: Curve, least: int) -> float:
+    found = 0.0
+    for turned in (other, other * mirror):
+        halves = [
+            _weighed(first, last)
+            for first, last in zip(_halves(one), _halves(turned), strict=True)
+        ]
+        for step in (1, -1):
+            curves = [similarity_by_shift(first, last[::step], least) for first, last in halves]
+            found = max(found, _best(curves))
+    return found
+
+
+def similarity_by_shift(one: Motion, other: Motion, least: int) -> Curve:
+    """How alike two plays are in their columns at each shift that leaves ``least`` rows of
+    both: twice what they share over what they have together, around the means of what
+    lies beside each other; -1 to 1."""
+    shifts = np.arange(least - len(other), len(one) - least + 1)
+    start, stop = np.maximum(shifts, 0), np.minimum(shifts + len(other), len(one))
+    count = np.maximum(stop - start, 1)
+    mean, power = _sums(one, start, stop)
+    other_mean, other_power = _sums(other, start - shifts, stop - shifts)
+    shared = _products(one, other)[shifts + len(other) - 1]
+    shared -= (mean * other_mean).sum(axis=1) / count
+    power += other_power - ((mean**2).sum(axis=1) + (other_mean**2).sum(axis=1)) / count
+    return np.asarray(2 * shared / np.maximum(power, 1e-9), np.float64)
+
+
+def _best(curves: list[Curve]) -> float:
+    """The highest geometric mean of both halves at one shift."""
+    upper, lower = (np.maximum(curve, 0.0) for curve in curves)
+    return float(np.sqrt(upper * lower).max(initial=0.0))
+
+
+def _sums(
+    play: Motion, start: NDArray[np.int64], stop: NDArray[np.int64]
+) -> tuple[Motion, Curve]:
+    """Of each stretch of rows: the sum of every column, and of all squares."""
+    sums = np.vstack([np.zeros(play.shape[1]), np.cumsum(play, axis=0)])
+    squares = np.concatenate([[0.0], np.cumsum((play**2).sum(axis=1))])
+    return sums[stop] - sums[start], squares[stop] - squares[start]
+
+
+def _products(one: Motion, other: Motion) -> Curve:
+    """What the rows beside each other have in common, summed up, for every shift from
+    ``1 - len(other)`` on."""
+    rows, others = len(one), len(other)
+    table = np.zeros((rows, rows + others))
+    table[:, :others] = (one @ other.T)[:, ::-1]
+    # Read in rows that are one shorter, what belongs to one shift stands in one column.
+    skewed = table.ravel()[: rows * (rows + others - 1)].reshape(rows, -1)
+    return np.asarray(skewed.sum(axis=0), np.float64)
+
+
+def _weighed(one: Motion, other: Motion) -> tuple[Motion, Motion]:
+    jitter = np.maximum(measurement_jitter(one), measurement_jitter(other))
+    first, last = one / jitter, other / jitter
+    amounts, directions = np.linalg.eigh((_spread(first) + _spread(last)) / 2)
+    weights = directions / (np.maximum(amounts, 0.0) + _NOISE) ** _POWER
+    return first @ weights, last @ weights
+
+
+def _spread(play: Motion) -> NDArray[np.float64]:
+    around = play - play.mean(axis=0)
+    return np.asarray(around.T @ around / len(play), np.float64)
+
+
+def _halves(play: Motion) -> Iterator[Motion]:
+    middle = play.shape[1] // 2
+    yield play[:, :middle]
+    yield play[:, middle:]
+
+
+def _smooth(play: Motion) -> Motion:
+    """Means of three ticks: a copy may show other frames of what is quick."""
+    padded = np.vstack([play[:1], play, play[-1:]])
+    return np.asarray((padded[:-2] + padded[1:-1] + padded[2:]) / 3, np.float64)
+
+
+def _between(play: Motion) -> Motion:
+    """The play halfway between its ticks; the last stays, so that none is lost."""
+    return np.vstack([(play[:-1] + play[1:]) / 2, play[-1:]])

@@ -1,0 +1,285 @@
+"""Following the one face of a clip from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import TaskUnsupported
+from pipeline.living.stabilise import GreyImage, ReferenceFrame
+from pipeline.sessions.alignment import similarity_transform
+from pipeline.sessions.base import ContourModel, Detector, Embedder, Pack, SpoofScorer
+from pipeline.sessions.contours import ContourPoints, Contours
+from pipeline.types import Box, DetectedFace, Embedding, Picture
+
+THUMBNAIL_SIDE = 24
+"""Side in pixels of the whole frame as it is kept."""
+
+REGION_SIDE = 24
+"""Side in values of the place where the face was first seen, as it is kept."""
+
+# That place, in sizes of the face's box; and pixels a value that are averaged exactly: means
+# of means in whole numbers would hide what moves in the dark.
+_AROUND_SIZE, _FINE = 1.6, 4
+
+# Seconds between two looks for faces anywhere in the frame, and between two passive
+# scores; between the looks the face is followed by its own contours.
+DETECT_EVERY_S = 0.3
+SCORE_EVERY_S = 0.2
+
+# Below this the model sees no face where the last frame had one.
+_PRESENT = 0.5
+
+# Overlap of two boxes, intersection over union, that makes them one face.
+_SAME_BOX = 0.25
+
+# A second face that is smaller than this part of the first is taken for decoration.
+_COUNTED_SIZE = 0.2
+
+
+class Frame(Protocol):
+    """A frame of a clip: its number in the clip, its time in seconds, its pixels."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def time(self) -> float: ...
+
+    @property
+    def picture(self) -> Picture: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessModels:
+    """What watching a clip needs of a pack; ``scorer`` is None where the pack has no
+    anti-spoof models."""
+
+    detector: Detector
+    contour_model: ContourModel
+    embedder: Embedder
+    scorer: SpoofScorer | None
+
+    @classmethod
+    def from_pack(cls, pack: Pack) -> Self:
+        """Those of a pack. Without anti-spoof models the verdict rests on the action and the
+        face alone, and says so by having no passive score. Raises ``TaskUnsupported``."""
+        try:
+            scorer = pack.spoof_scorer()
+        except TaskUnsupported:
+            scorer = None
+        return cls(pack.detector(), pack.contour_model(), pack.embedder(), scorer)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceSighting:
+    """The face in one frame.
+
+    ``head_pose`` is how the head stands by its firm points: their middle (x, y) and spread in
+    pixels, their tilt in radians. ``lid_ratios`` (left, right) and ``mouth_ratio`` are ratios
+    with the head's motion taken out, ``eye_widths`` how well each eye is to be seen (its width in
+    pixels); ``residual`` what an affine motion does not explain, in units of the eyes'
+    distance; ``stabilised`` the face in its own frame of reference, where ``mouth_centre`` is the
+    middle of the mouth; ``passive`` 0 to 1, None in frames that were not scored.
+    """
+
+    box: Box
+    head_pose: tuple[float, float, float, float]
+    lid_ratios: tuple[float, float]
+    eye_widths: tuple[float, float]
+    mouth_ratio: float
+    mouth_centre: tuple[float, float]
+    residual: float
+    stabilised: GreyImage
+    embedding: Embedding
+    passive: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameObservation:
+    """What one analysed frame shows. ``faces`` is how many there are, None in frames in
+    which only the known face was followed; ``thumbnail`` is the whole frame in grey, shape
+    (THUMB, THUMB); ``around`` the place where the face was first seen, wherever it is now,
+    shape (AROUND, AROUND), float32, 0 to 255, None before it was seen."""
+
+    index: int
+    time: float
+    face_count: int | None
+    thumbnail: GreyImage
+    face: FaceSighting | None
+    first_region: NDArray[np.float32] | None = None
+
+
+@dataclass(slots=True)
+class FaceTracker:
+    """Looks at the frames of one clip in order."""
+
+    models: LivenessModels
+    _canon: ReferenceFrame | None = None
+    _track: _TrackedFace | None = None
+    _place: tuple[int, int, int, int] | None = None
+    _looked_at: float = field(default=-1e9)
+    _scored_at: float = field(default=-1e9)
+
+    def track(self, frames: Iterator[Frame]) -> Iterator[FrameObservation]:
+        """One observation a frame."""
+        for frame in frames:
+            yield self.observe(frame)
+
+    def observe(self, frame: Frame) -> FrameObservation:
+        """What ``frame`` shows. Raises ``PackError``."""
+        followed = self._follow(frame.picture)
+        count = None
+        if followed is None or frame.time - self._looked_at >= DETECT_EVERY_S - 1e-6:
+            self._looked_at = frame.time
+            count, followed = self._look(frame.picture, followed)
+        sight = None
+        if followed is not None:
+            self._track = followed
+            sight = self._sight(frame, followed)
+        else:
+            self._track = None
+        if sight is not None and self._place is None:
+            self._place = _place_of(sight.box, frame.picture)
+        return FrameObservation(
+            frame.index, frame.time, count, thumbnail_of(frame.picture), sight,
+            None if self._place is None else region_of(frame.picture, self._place),
+        )
+
+    def _follow(self, picture: Picture) -> _TrackedFace | None:
+        """The face of the last frame in this one; None when it is not there."""
+        if self._track is None:
+            return None
+        face = self._track.face_now
+        contours = self.models.contour_model.measure(picture, face)
+        if contours.presence < _PRESENT or not _within(face.box, picture):
+            return None
+        return _TrackedFace(self._track.face, self._track.firm, contours)
+
+    def _look(
+        self, picture: Picture, followed: _TrackedFace | None
+    ) -> tuple[int, _TrackedFace | None]:
+        """How many faces there are; the one that is followed, or the largest."""
+        found = sorted(
+            self.models.detector.detect(picture), key=lambda face: face.box.area, reverse=True
+        )
+        if not found:
+            return 0, followed
+        chosen = found[0]
+        if followed is not None:
+            near = max(found, key=lambda face: face.box.overlap(followed.face_now.box))
+            if near.box.overlap(followed.face_now.box) >= _SAME_BOX:
+                chosen = near
+        count = sum(face.box.width >= _COUNTED_SIZE * chosen.box.width for face in found)
+        contours = self.models.contour_model.measure(picture, chosen)
+        return count, _TrackedFace(chosen, contours.rigid, contours)
+
+    def _sight(self, frame: Frame, track: _TrackedFace) -> FaceSighting:
+        contours, face = track.contours, track.face_now
+        if self._canon is None or len(self._canon.rigid_points) != len(contours.rigid):
+            self._canon = ReferenceFrame.from_contours(contours)
+        placed = self._canon.align(contours)
+        embedder = self.models.embedder
+        crop = embedder.align(frame.picture, face.landmarks)
+        left, right = contours.eyes
+        return FaceSighting(
+            box=face.box,
+            head_pose=_stance(contours.rigid),
+            lid_ratios=(placed.aperture_ratio(left), placed.aperture_ratio(right)),
+            eye_widths=(_width(left.corners), _width(right.corners)),
+            mouth_ratio=placed.aperture_ratio(contours.mouth),
+            mouth_centre=placed.centre_of(contours.mouth),
+            residual=placed.residual,
+            stabilised=placed.warp(frame.picture),
+            embedding=embedder.embed([crop])[0],
+            passive=self._passive(frame, face.box),
+        )
+
+    def _passive(self, frame: Frame, box: Box) -> float | None:
+        due = frame.time - self._scored_at >= SCORE_EVERY_S - 1e-6
+        if self.models.scorer is None or not due:
+            return None
+        self._scored_at = frame.time
+        return self.models.scorer.score(frame.picture, box)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TrackedFace:
+    """A face as the detector saw it last (``face``, with its ``firm`` points of then),
+    and its contours now."""
+
+    face: DetectedFace
+    firm: ContourPoints
+    contours: Contours
+
+    @property
+    def face_now(self) -> DetectedFace:
+        """The detected face moved as its firm points have moved since."""
+        if self.firm is self.contours.rigid:
+            return self.face
+        matrix = similarity_transform(self.firm, self.contours.rigid)
+        box = self.face.box
+        corners = _moved(np.array([[box.left, box.top], [box.right, box.bottom]]), matrix)
+        centre = corners.mean(axis=0)
+        scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+        across, down = box.width * scale / 2, box.height * scale / 2
+        return DetectedFace(
+            Box(centre[0] - across, centre[1] - down, centre[0] + across, centre[1] + down),
+            self.face.score,
+            _moved(self.face.landmarks.astype(np.float64), matrix).astype(np.float32),
+            self.face.scheme,
+        )
+
+
+def thumbnail_of(picture: Picture) -> GreyImage:
+    """The whole frame in grey, shape (THUMB, THUMB)."""
+    small = cv2.resize(picture, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+
+def region_of(picture: Picture, place: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    """A place (left, top, right, bottom) of a frame in grey, shape (AROUND, AROUND)."""
+    left, top, right, bottom = place
+    side = REGION_SIDE * _FINE
+    part = picture[top:bottom, left:right]
+    if part.size == 0:
+        return np.zeros((REGION_SIDE, REGION_SIDE), np.float32)
+    small = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    means = grey.reshape(REGION_SIDE, _FINE, REGION_SIDE, _FINE).mean(axis=(1, 3))
+    return np.asarray(means, dtype=np.float32)
+
+
+def _place_of(box: Box, picture: Picture) -> tuple[int, int, int, int]:
+    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    across, down = (_AROUND_SIZE / 2 * side for side in (box.width, box.height))
+    around = Box(x - across, y - down, x + across, y + down)
+    return around.clipped_to(picture.shape[1], picture.shape[0])
+
+
+def _moved(points: ContourPoints, matrix: NDArray[np.float64]) -> ContourPoints:
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _stance(firm: ContourPoints) -> tuple[float, float, float, float]:
+    """Middle, spread and tilt of points that always stand in the same order."""
+    middle = firm.mean(axis=0)
+    around = (firm - middle) @ np.array([1, 1j])
+    order = np.exp(2j * np.pi * np.arange(len(around)) / len(around))
+    tilt = float(np.angle((around * order).sum()))
+    return float(middle[0]), float(middle[1]), float(np.sqrt((abs(around) ** 2).mean())), tilt
+
+
+def _width(corners: ContourPoints) -> float:
+    return float(np.hypot(*(corners[1] - corners[0])))
+
+
+def _within(box: Box, picture: Picture) -> bool:
+    """Whether at least half of a box lies in the picture."""
+    left, top, right, bottom = box.clipped_to(picture.shape[1], picture.shape[0])
+    return (right - left) * (bottom - top) >= 0.5 * box.area > 0

@@ -1,0 +1,78 @@
+"""A media store that encrypts the objects of those tenants who have a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.encryption.vault import DataKey, KeySource
+from pipeline.errors import DecryptionFailed, MediaCorrupt
+from pipeline.media.base import MediaStore, StoredObject
+from pipeline.storage_keys import ENCRYPTED_SUFFIX, is_encrypted, plain_name, tenant_of
+
+
+class EncryptedStore:
+    """A ``MediaStore`` over another one. An encrypted object says so by its key, so that
+    what was stored before its tenant had a key is still read.
+
+    Every method but those that need no key raises ``TenantNotFound``, too, when the
+    tenant is gone or its key was destroyed, and ``DatabaseUnavailable``.
+    """
+
+    def __init__(self, inner: MediaStore, keys: KeySource) -> None:
+        self._inner = inner
+        self._keys = keys
+
+    def name(self, tenant_id: int, data: bytes) -> str:
+        return self.name_of(tenant_id, plain_name(data))
+
+    def name_of(self, tenant_id: int, sha256: str) -> str:
+        key = self._keys.data_key(tenant_id)
+        return sha256 if key is None else key.keyed_hash(sha256) + ENCRYPTED_SUFFIX
+
+    def put(self, key: str, data: bytes) -> None:
+        self._inner.put(key, self._stored(key, data))
+
+    def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
+        self._inner.put_many([(key, self._stored(key, data)) for key, data in pairs])
+
+    def _stored(self, key: str, data: bytes) -> bytes:
+        return self._key(key).encrypt(data, key) if is_encrypted(key) else data
+
+    def get(self, key: str) -> bytes:
+        stored = self._inner.get(key)
+        if not is_encrypted(key):
+            return stored
+        try:
+            return self._key(key).decrypt(stored, key)
+        except DecryptionFailed as error:
+            raise MediaCorrupt(f"{key}: it cannot be decrypted") from error
+
+    def exists(self, key: str) -> bool:
+        return self._inner.exists(key)
+
+    def delete(self, key: str) -> None:
+        self._inner.delete(key)
+
+    def walk(self, prefix: str) -> Iterator[StoredObject]:
+        return self._inner.walk(prefix)
+
+    def ping(self) -> None:
+        self._inner.ping()
+
+    def _key(self, key: str) -> DataKey:
+        found = self._keys.data_key(tenant_of(key))
+        if found is None:
+            raise MediaCorrupt(f"{key}: its tenant has no key")
+        return found
+
+
+def rewrite_object(media: MediaStore, tenant_id: int, old: str) -> str:
+    """Store the object ``old`` once more, by the name that its tenant gives such content
+    now, that is, encrypted where he has a key since then; the key of the copy.
+
+    Raises ``MediaNotFound``, ``MediaUnavailable``.
+    """
+    data = media.get(old)
+    fresh = f"{old.rpartition('/')[0]}/{media.name(tenant_id, data)}"
+    media.put(fresh, data)
+    return fresh

@@ -1,0 +1,137 @@
+"""Every name under which something is kept outside the database."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+# Media -----------------------------------------------------------------------
+
+HOUR_S = 3600
+
+
+def transient_media(tenant_id: int, owner: str, name: str, now: float) -> str:
+    """The key of an uploaded file that lives no longer than its job; ``enrolled_name`` is
+    ``MediaStore.enrolled_name`` of its bytes.
+
+    ``owner`` (a random name) makes the object one submit's own: it can go with its job,
+    whoever sends the same picture meanwhile. The hour is part of the key: expiry removes
+    whole hours in which nobody writes any more.
+    """
+    hour = time.strftime("%Y%m%d%H", time.gmtime(now))
+    return f"{transient_prefix(tenant_id)}{hour}/{owner}/{name}"
+
+
+def transient_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/transient/"
+
+
+def is_transient(key: str) -> bool:
+    """Whether a media key is that of an upload, which goes with its job."""
+    return key.split("/")[1:2] == ["transient"]
+
+
+def is_transient_of(key: str, tenant_id: int, owner: str) -> bool:
+    """Whether a media key is that of an upload of ``owner``."""
+    return key.startswith(transient_prefix(tenant_id)) and key.split("/")[3:4] == [owner]
+
+
+def transient_hour(key: str) -> str:
+    """The hour (UTC, ``YYYYMMDDHH``) in which a transient key was written."""
+    return key.split("/")[2]
+
+
+def image_media(tenant_id: int, owner: str, name: str) -> str:
+    """The key of a stored picture. ``owner`` (the id of the job that stores it) makes the
+    object the row's own: who deletes it cannot hit another row with the same picture."""
+    return f"{images_prefix(tenant_id)}{owner}/{name}"
+
+
+def face_media(tenant_id: int, owner: str, number: int, name: str) -> str:
+    """The key of a face cut out of a picture, the ``last_change``-th of its ``owner``."""
+    return f"{faces_prefix(tenant_id)}{owner}-{number}/{name}"
+
+
+def snapshot_media(tenant_id: int, number: int, writer: str, name: str) -> str:
+    """The key of one part of an index snapshot that holds the change log up to
+    ``last_change``. ``writer`` (a random name) makes its parts its own: two replicas may write
+    the same state, and one of them be discarded."""
+    return f"{snapshots_prefix(tenant_id)}{number:012}-{writer}/{name}"
+
+
+def list_media(tenant_id: int, fingerprint: str, name: str) -> str:
+    """The key of a list of pictures to enrol, which its batch has until it is read."""
+    return f"{lists_prefix(tenant_id)}{fingerprint}/{name}"
+
+
+def lists_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/lists/"
+
+
+def list_fingerprint(key: str) -> str:
+    """The fingerprint of the batch that a list is of."""
+    return key.split("/")[2]
+
+
+def tenant_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/"
+
+
+def images_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/images/"
+
+
+def faces_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/faces/"
+
+
+def snapshots_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/index/"
+
+
+ENCRYPTED_SUFFIX = ".s"
+"""How the name of an encrypted object ends."""
+
+
+def plain_name(data: bytes) -> str:
+    """The last part of the key of an object that is stored as it is: its SHA-256 (hex)."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def media_name(key: str) -> str:
+    """The last part of a media key."""
+    return key.rsplit("/", 1)[-1]
+
+
+def media_hash(key: str) -> str:
+    """The hash (64 hex digits) in a media key: the SHA-256 that the bytes must have; of an
+    encrypted object, what stands for it and tells nothing without the tenant's key."""
+    return media_name(key).removesuffix(ENCRYPTED_SUFFIX)
+
+
+def is_encrypted(key: str) -> bool:
+    """Whether the object under a media key is encrypted."""
+    return key.endswith(ENCRYPTED_SUFFIX)
+
+
+def tenant_of(key: str) -> int:
+    """Whose object a media key names."""
+    return int(key.split("/", 1)[0].removeprefix("t"))
+
+
+# Redis -----------------------------------------------------------------------
+
+REDIS_PREFIX = "faceline:"
+DONE_CHANNEL = REDIS_PREFIX + "done"
+"""Pub/sub channel; a message is the id of a job that has ended."""
+
+
+def rate_bucket(tenant_id: int, operation: str) -> str:
+    """How much of a tenant's rate is used up. The braces keep a tenant's keys on one
+    machine of a cluster."""
+    return f"{REDIS_PREFIX}rate:{{{tenant_id}}}:{operation}"
+
+
+def intermediate(job_id: str, stage: str) -> str:
+    """The input of ``stage``, left there by the worker of the stage before."""
+    return f"{REDIS_PREFIX}intermediate:{job_id}:{stage}"

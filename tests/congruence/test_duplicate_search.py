@@ -1,0 +1,404 @@
+"""The search of a batch for people under two names and names for two people, on both
+databases."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from sqlalchemy import insert, select, update
+
+from api_shim.batches.replies import batch_json
+from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
+from pipeline.batches.duplicate_report import list_findings, notes_by_item
+from pipeline.batches.duplicate_search import (
+    DuplicateSearches,
+    FindingKind,
+    SearchProgress,
+    restart_failed,
+    search_of,
+)
+from pipeline.batches.model import Batch, BatchOptions, BatchState, ItemState
+from pipeline.batches.store import BatchStore
+from pipeline.calibration.table import Calibration
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import batch_items, batches, findings
+from pipeline.encryption.vault import DataKey, KeySource, NoKeys
+from pipeline.errors import JobTimedOut, PackMismatch
+from pipeline.execution import duplicate_search
+from pipeline.execution.context import JobContext, Resources
+from pipeline.execution.duplicate_search import finish_duplicate_search
+from pipeline.gallery.records import FaceRecord
+from pipeline.gallery.replace_face import enrol
+from pipeline.jobs.model import Job
+from pipeline.types import Embedding, VectorModel
+from tests.gallery_factory import TenantGallery
+from tests.job_factory import Clock, Queue
+
+MODEL = VectorModel("edge", "a" * 64, 64)
+
+# Made-up people's faces have a cosine of 0.8, strangers' of 0 with a spread of 0.125.
+TABLE = Calibration("edge", 64, "a" * 64, ((0.2, -1.0), (0.3, -2.0), (0.5, -4.0), (0.6, -6.0)))
+
+
+def face_of(person: int, photo: int) -> Embedding:
+    draw = np.random.default_rng(person)
+    own = draw.standard_normal(64)
+    other = np.random.default_rng((person, photo)).standard_normal(64)
+    vector = own / np.linalg.norm(own) + 0.5 * other / np.linalg.norm(other)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+class OneKey(NoKeys):
+    """Every tenant's data are encrypted under one key."""
+
+    def __init__(self, key: DataKey) -> None:
+        self._key = key
+
+    def data_key(self, tenant_id: int) -> DataKey | None:
+        return self._key
+
+
+class Harness:
+    """A batch that is done, and the worker that searches it."""
+
+    def __init__(self, gallery: TenantGallery, queue: Queue, clock: Clock) -> None:
+        self.gallery, self.queue, self.engine = gallery, queue, gallery.engine
+        self.store = BatchStore(self.engine, clock)
+        self.searches = DuplicateSearches(self.engine, clock)
+        self.batch = self._open(BatchOptions())
+        self._number = 0
+        self.table: Calibration | None = TABLE
+        self.patience_s = 60.0
+        self.keys: KeySource = NoKeys()
+        self.jobs = 0
+
+    def _open(self, options: BatchOptions) -> Batch:
+        batch, _ = self.store.open(self.queue.tenant, options.collection, "photos", options)
+        return batch
+
+    def refuse_doubles(self) -> None:
+        self.batch = self._open(BatchOptions(refuse_doubles=True, collection="again"))
+
+    def before(self, name: str, person: int, photo: int) -> FaceRecord:
+        """A face that was there before the batch."""
+        return self.gallery.add(
+            f"{name}-{person}-{photo}-{self.batch.id}", name=name, model=MODEL,
+            embedding=face_of(person, photo),
+        )
+
+    def bring(self, name: str, person: int, photo: int) -> FaceRecord:
+        """A face that the batch has enrolled."""
+        face = self.before(name, person, photo)
+        self.enrolled(face)
+        return face
+
+    def enrolled(self, face: FaceRecord) -> None:
+        """Let the batch have brought a face."""
+        self._item(face, face.name, ItemState.ENROLLED)
+
+    def again(self, face: FaceRecord, name: str) -> int:
+        """The same picture once more."""
+        return self._item(face, name, ItemState.DUPLICATE)
+
+    def _item(self, face: FaceRecord, name: str, state: ItemState) -> int:
+        self._number += 1
+        image = self.gallery.images.get(self.gallery.tenant, face.image_id)
+        mark = self._number.to_bytes(16, "big")
+        with writing(self.engine) as connection:
+            connection.execute(
+                insert(batch_items).values(
+                    batch_id=self.batch.id, number=self._number, tenant_id=self.gallery.tenant,
+                    name_mark=mark, source_name=f"{self._number}.jpg", name=name,
+                    state=state.value, image_ref=image.id, face_id=face.id, faces=1,
+                )
+            )
+            column = batches.c[state.value]
+            connection.execute(
+                update(batches).where(batches.c.id == self.batch.id)
+                .values({column: column + 1, batches.c["items"]: batches.c["items"] + 1,
+                         batches.c.state: BatchState.DONE.value,
+                         batches.c.exhausted: True})
+            )
+        return self._number
+
+    # -- searching ----------------------------------------------------------------
+
+    @property
+    def tools(self) -> Resources:
+        info = SimpleNamespace(name="edge", recognition_model="a" * 64, dimension=64)
+        return cast(Resources, SimpleNamespace(
+            pack=SimpleNamespace(info=info), calibration=self.table,
+            doubles=DuplicateSearchConfig(
+                CandidateReader(self.engine, self.keys), time_slice_s=self.patience_s
+            ),
+        ))
+
+    def run(self, job: Job) -> None:
+        conclusion = finish_duplicate_search(job, JobContext(), self.tools)
+        assert self.queue.finish(self.queue.take(job), {}, [], conclusion.effect)
+        self.jobs += 1
+
+    def search(self) -> SearchProgress:
+        """Search to the end."""
+        self.searches.start_due()
+        while (search := self.now()).state == "searching":
+            job = self.queue.find(search.job)
+            assert job is not None
+            self.run(job)
+        return search
+
+    def now(self) -> SearchProgress:
+        search = search_of(self.store.get(None, self.batch.id))
+        assert search is not None
+        return search
+
+    def found(self, kind: FindingKind) -> list[tuple[str, str, int]]:
+        return [
+            (each.face.name, "" if each.other is None else each.other.name, each.count)
+            for each in list_findings(self.engine, self.batch.id, kind=kind)
+        ]
+
+    def rows(self) -> int:
+        with reading(self.engine) as connection:
+            return len(connection.execute(select(findings.c.id)).all())
+
+
+@pytest.fixture
+def harness(gallery: TenantGallery, queue: Queue, clock: Clock) -> Harness:
+    return Harness(gallery, queue, clock)
+
+
+def test_a_person_under_two_names_is_found_in_the_batch_and_in_the_rest(harness: Harness) -> None:
+    harness.before("Old Ann", 1, 0)
+    harness.before("Nobody's business", 9, 0)
+    harness.before("Somebody else", 9, 1)
+    for photo in (1, 2):
+        harness.bring("Ann", 1, photo)
+        harness.bring("Bob", 2, photo)
+    harness.bring("Robert", 2, 3)
+    search = harness.search()
+
+    assert search.state == "done"
+    assert (search.faces, search.rest, search.through) == (5, 3, 1.0)
+    assert {frozenset(pair[:2]): pair[2] for pair in harness.found(FindingKind.TWO_NAMES)} == {
+        frozenset({"Ann", "Old Ann"}): 2, frozenset({"Bob", "Robert"}): 2,
+    }
+    assert search.found == {"two_names": 4}
+    assert harness.found(FindingKind.TWO_PEOPLE) == harness.found(FindingKind.ODD_FACE) == []
+
+
+def test_the_threshold_says_what_it_promises(harness: Harness) -> None:
+    harness.bring("Ann", 1, 0)
+    harness.bring("Bob", 2, 0)
+    shown = harness.search().as_json()
+    assert shown["same_fmr"] == 1e-5
+    assert shown["false_findings"] == 1e-5
+    assert (shown["same"], shown["apart"]) == pytest.approx((0.55, 0.3))
+    assert "job" not in shown
+
+
+def test_two_people_and_an_odd_face_under_one_name(harness: Harness) -> None:
+    for photo in range(3):
+        harness.bring("Ann", 1, photo)
+        harness.bring("Bob", 3, photo)
+    for photo in range(2):
+        harness.bring("Ann", 2, photo)
+    harness.bring("Bob", 4, 0)
+    assert harness.search().found == {"two_people": 1, "odd_face": 1}
+    assert harness.found(FindingKind.TWO_PEOPLE) == [("Ann", "Ann", 2)]
+    assert harness.found(FindingKind.ODD_FACE) == [("Bob", "Bob", 1)]
+
+
+def test_faces_without_a_name_are_called_unnamed(harness: Harness) -> None:
+    harness.before("", 1, 0)
+    harness.bring("Ann", 1, 1)
+    harness.bring("ID7", 2, 0)
+    harness.bring("ID8", 2, 1)
+    assert harness.search().found == {"unnamed": 2}
+
+
+def test_a_picture_that_came_again_under_another_name(harness: Harness) -> None:
+    ann = harness.bring("Ann", 1, 0)
+    harness.again(ann, "Ann")
+    harness.again(ann, "")
+    number = harness.again(ann, "Bob")
+    assert harness.search().found == {"same_picture": 1}
+    (finding,) = list_findings(harness.engine, harness.batch.id)
+    assert finding.repeated_by is not None
+    assert (finding.repeated_by.number, finding.repeated_by.name) == (number, "Bob")
+    assert notes_by_item(harness.engine, harness.batch.id) == {number: "same_picture as of 'Ann'"}
+    assert finding.as_json()["again"]["source_name"] == f"{number}.jpg"
+
+
+def test_a_search_goes_on_where_the_job_before_left_it(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicate_search, "BLOCK_FACES", 3)
+    monkeypatch.setattr("pipeline.batches.duplicate_candidates.PAGE_ROWS", 2)
+    for person in range(4):
+        for photo in range(2):
+            harness.bring(f"{'AB'[photo]}{person}", person, photo)
+    harness.patience_s = -1.0
+    search = harness.search()
+    assert harness.jobs > 4
+    assert search.found == {"two_names": 4}
+    assert search.compared == 8 * 7 // 2
+    assert len(harness.found(FindingKind.TWO_NAMES)) == 4
+
+
+def test_a_message_that_comes_twice_finds_nothing_twice(harness: Harness) -> None:
+    harness.bring("Ann", 1, 0)
+    harness.bring("Bob", 1, 1)
+    (job,) = harness.searches.start_due()
+    first = finish_duplicate_search(job, JobContext(), harness.tools)
+    harness.run(job)
+    assert first.effect is not None
+    with writing(harness.engine) as connection:
+        assert first.effect(connection) == {}
+    assert harness.rows() == 1
+    assert harness.searches.start_due() == []
+
+
+def test_erasing_a_face_erases_its_findings(harness: Harness) -> None:
+    kept = harness.before("Old Ann", 1, 0)
+    gone = harness.bring("Ann", 1, 1)
+    harness.search()
+    assert harness.rows() == 1
+    harness.gallery.faces.delete(harness.gallery.tenant, gone.id)
+    assert harness.rows() == 0
+    assert list_findings(harness.engine, harness.batch.id) == []
+    assert harness.gallery.faces.by_id(harness.gallery.tenant, kept.id) == kept
+
+
+def test_a_face_that_is_erased_while_its_batch_is_searched_leaves_no_finding(
+    harness: Harness
+) -> None:
+    harness.bring("Old Ann", 1, 0)
+    gone = harness.bring("Ann", 1, 1)
+    (job,) = harness.searches.start_due()
+    conclusion = finish_duplicate_search(job, JobContext(), harness.tools)
+    harness.gallery.faces.delete(harness.gallery.tenant, gone.id)
+    assert harness.queue.finish(harness.queue.take(job), {}, [], conclusion.effect)
+    assert (harness.now().state, harness.rows()) == ("done", 0)
+
+
+def test_what_was_given_one_name_since_is_settled(harness: Harness) -> None:
+    harness.bring("Ann", 1, 0)
+    other = harness.bring("Ana", 1, 1)
+    harness.search()
+    assert len(harness.found(FindingKind.TWO_NAMES)) == 1
+    harness.gallery.faces.rename(harness.gallery.tenant, other.id, "Ann")
+    assert harness.found(FindingKind.TWO_NAMES) == []
+
+
+def test_programs_are_shown_what_was_found(harness: Harness) -> None:
+    assert batch_json(harness.batch)["findings"] is None
+    ann, ana = harness.bring("Ann", 1, 0), harness.bring("Ana", 1, 1)
+    harness.search()
+    batch = harness.store.get(None, harness.batch.id)
+    shown = batch_json(batch, found=harness.store.findings(batch.id, 10))["findings"]
+    assert shown["state"] == "done"
+    assert shown["found"] == shown["listed"] == {"two_names": 1}
+    assert not {"job", "held", "against", "compared"} & set(shown)
+    (found,) = shown["list"]
+    assert {found["face"]["face_id"], found["other"]["face_id"]} == {ann.id, ana.id}
+    assert {found["face"]["source_name"], found["other"]["source_name"]} == {"1.jpg", "2.jpg"}
+    assert found["cosine"] > 0.55
+
+
+def test_without_a_table_only_pictures_are_compared(harness: Harness) -> None:
+    ann = harness.bring("Ann", 1, 0)
+    harness.bring("Bob", 1, 1)
+    harness.again(ann, "Carl")
+    harness.table = None
+    search = harness.search()
+    assert (search.state, search.reason, search.found) == (
+        "done", "uncalibrated", {"same_picture": 1},
+    )
+
+
+def test_another_pack_does_not_compare(harness: Harness) -> None:
+    harness.bring("Ann", 1, 0)
+    (job,) = harness.searches.start_due()
+    tools: Any = harness.tools
+    tools.pack.info.recognition_model = "b" * 64
+    with pytest.raises(PackMismatch):
+        finish_duplicate_search(job, JobContext(), tools)
+
+
+def test_a_search_whose_job_fails_says_so(harness: Harness) -> None:
+    harness.bring("Ann", 1, 0)
+    (job,) = harness.searches.start_due()
+    assert harness.queue.fail(harness.queue.take(job), JobTimedOut(), [])
+    assert harness.searches.start_due() == []
+    search = harness.now()
+    assert (search.state, search.reason) == ("failed", "job_timed_out")
+
+    assert restart_failed(harness.engine, harness.batch.id)
+    assert harness.search().state == "done"
+    assert not restart_failed(harness.engine, harness.batch.id)
+
+
+def test_a_batch_that_has_grown_is_searched_anew(harness: Harness) -> None:
+    harness.bring("Ann", 1, 0)
+    assert harness.search().faces == 1
+    harness.bring("Bob", 1, 1)
+    assert harness.search().found == {"two_names": 1}
+
+
+def test_a_batch_of_nothing_needs_no_job(harness: Harness) -> None:
+    with writing(harness.engine) as connection:
+        connection.execute(update(batches).values(state=BatchState.DONE.value))
+    assert harness.searches.start_due() == []
+    assert harness.now().state == "done"
+
+
+def test_doubles_are_refused_where_that_is_asked_for(harness: Harness) -> None:
+    harness.refuse_doubles()
+    first = harness.before("Old Ann", 1, 0)
+    later = [harness.bring("Ann", 1, 1), harness.bring("Robert", 2, 1)]
+    kept = harness.bring("Bob", 2, 0), harness.bring("Carl", 3, 0)
+    harness.again(later[0], "Ann")
+    with writing(harness.engine) as connection:
+        connection.execute(update(batches).values(state=BatchState.DONE.value))
+    search = harness.search()
+
+    batch = harness.store.get(None, harness.batch.id)
+    assert (batch.enrolled, batch.duplicate, batch.rejected) == (2, 0, 3)
+    assert search.refused == 3
+    ended = {item.source_name: (item.state, item.reason) for item in harness.store.items(batch.id)}
+    assert ended["1.jpg"] == (ItemState.REJECTED, "same_person")
+    # Bob was enrolled after Robert.
+    assert ended["3.jpg"] == ended["5.jpg"] == (ItemState.REJECTED, "same_person")
+    assert ended["2.jpg"][0] is ended["4.jpg"][0] is ItemState.ENROLLED
+    there = {each.id for each in harness.gallery.faces.after(harness.gallery.tenant, 0, 100)}
+    assert there == {first.id, later[1].id, kept[1].id}
+    assert harness.searches.start_due() == []
+
+
+def test_a_photo_under_a_wrong_name_is_refused_and_not_those_it_is_of(harness: Harness) -> None:
+    harness.refuse_doubles()
+    for photo in range(3):
+        harness.bring("Ann", 1, photo)
+    stray = harness.bring("Ann", 2, 9)
+    for photo in range(3):
+        harness.bring("Bob", 2, photo)
+    search = harness.search()
+    assert search.refused == 1
+    there = {each.id for each in harness.gallery.faces.after(harness.gallery.tenant, 0, 100)}
+    assert len(there) == 6
+    assert stray.id not in there
+
+
+def test_vectors_that_are_encrypted_are_compared(harness: Harness) -> None:
+    key = DataKey(harness.gallery.tenant, b"k" * 32)
+    for name, photo in (("Ann", 0), ("Ana", 1)):
+        new = harness.gallery.prepare(name, model=MODEL, name=name, embedding=face_of(1, photo))
+        with writing(harness.engine) as connection:
+            (face,) = enrol(connection, harness.gallery.tenant, new, 1.0, key).faces
+        harness.enrolled(face)
+    harness.keys = OneKey(key)
+    assert harness.search().found == {"two_names": 1}

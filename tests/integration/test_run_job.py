@@ -1,0 +1,263 @@
+"""A worker's loop on a real database and a real Redis; the stages are scripted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+from sqlalchemy import Engine
+
+from pipeline.errors import DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
+from pipeline.jobs.model import Job, JobState
+from pipeline.plans import PLANS, Stage
+from pipeline.storage_keys import DONE_CHANNEL
+from tests.integration.conftest import Script, raising, ring
+from tests.job_factory import Queue, new_job
+from tests.servers import RedisServer
+from workers import run_job as fusion
+from workers.connection import open_redis
+from workers.leases import Leases
+from workers.messages import StageMessage
+from workers.run_job import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, run_job
+from workers.runtime import Runtime
+
+STAGES = PLANS["verify"].stages
+
+
+def add(queue: Queue, operation: str = "verify", media: tuple[str, ...] = ()) -> Job:
+    job, _ = queue.submit(new_job(queue.tenant, operation=operation, media=media))
+    return job
+
+
+def test_all_stages_in_one_go(queue: Queue, runtime: Runtime, script: Script) -> None:
+    job = add(queue)
+    run_job(ring(job), runtime)
+    done = queue.see(job)
+    assert (done.state, done.messages, done.attempts) == (JobState.DONE, 1, 1)
+    assert done.result == {"sizes": [[0, 1], [1, 1], [2, 1]]}
+    assert [step["stage"] for step in done.trace] == ["decode", "detect", "embed"]
+    assert {step["worker"] for step in done.trace} == {runtime.name}
+    assert all(step["ms"] >= 0 for step in done.trace)
+    assert abs(done.trace[0]["at"] - time.time()) < 60
+
+
+def test_a_second_message_does_nothing(queue: Queue, runtime: Runtime, script: Script) -> None:
+    job = add(queue)
+    run_job(ring(job), runtime)
+    before = queue.see(job)
+    run_job(ring(job), runtime)
+    run_job(StageMessage(1, job.id, "embed"), runtime)
+    run_job(StageMessage(1, "0" * 32, "decode"), runtime)
+    assert queue.see(job) == before
+    assert len(script.ran) == 3
+
+
+def test_borders(queue: Queue, runtime: Runtime, script: Script) -> None:
+    """Three workers, a stage each: three messages, the carry goes on in Redis."""
+    job = add(queue)
+    for number, stage in enumerate(STAGES, 1):
+        here = replace(runtime, served=frozenset({stage}), name=f"worker-{stage}")
+        run_job(ring(queue.see(job)), here)
+        assert queue.see(job).messages == number
+        waiting = [other for other in Stage if runtime.dispatcher.depth(other)]
+        assert waiting == list(STAGES[1 : number + 1])
+    done = queue.see(job)
+    assert (done.state, done.attempts) == (JobState.DONE, 1)
+    assert done.result == {"sizes": [[0, 1], [1, 1], [2, 1]]}
+    assert [step["worker"] for step in done.trace] == [f"worker-{stage}" for stage in STAGES]
+    with open_redis(runtime.settings.broker_url, 5.0) as client:
+        assert client.keys("faceline:intermediate:*") == []
+
+
+def test_an_end_wakes_whoever_waits(queue: Queue, runtime: Runtime, script: Script) -> None:
+    good, bad = add(queue), add(queue)
+    with (
+        open_redis(runtime.settings.broker_url, 5.0) as client,
+        client.pubsub(ignore_subscribe_messages=True) as channel,
+    ):
+        channel.subscribe(DONE_CHANNEL)
+        channel.get_message(timeout=1)
+        run_job(ring(good), runtime)
+        script.acts[Stage.DETECT] = raising(NoFace(picture=0))
+        run_job(ring(bad), runtime)
+        messages = [channel.get_message(timeout=5) for _ in range(2)]
+    assert [message["data"].decode() for message in messages if message] == [good.id, bad.id]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NoFace(picture=1), "no_face"),
+        (SoftTimeLimitExceeded(), "job_timed_out"),
+        (ZeroDivisionError("a bug"), "internal"),
+        (MemoryError(), "internal"),
+    ],
+)
+def test_errors_that_end_a_job(
+    queue: Queue, runtime: Runtime, script: Script, error: Exception, code: str
+) -> None:
+    job = add(queue)
+    script.acts[Stage.DETECT] = raising(error)
+    run_job(ring(job), runtime)
+    failed = queue.see(job)
+    assert (failed.state, failed.error_code, failed.result) == (JobState.FAILED, code, None)
+    assert failed.error is not None
+    assert "a bug" not in failed.error["message"]
+    assert failed.error["picture"] == getattr(error, "picture", None)
+    assert [step["stage"] for step in failed.trace] == ["decode"]
+
+
+@pytest.mark.parametrize(
+    ("act", "kept"),
+    [
+        (None, False),
+        (raising(NoFace(picture=1)), False),
+        (raising(FaceExists()), False),
+        (raising(ZeroDivisionError("a bug")), True),  # an operator may try it again
+        (raising(MediaUnavailable()), True),
+    ],
+    ids=["done", "bad input", "a conflict", "a fault of ours", "not ended"],
+)
+def test_uploads_go_with_their_job(
+    queue: Queue, runtime: Runtime, script: Script,
+    act: Callable[[Job], None] | None, kept: bool,
+) -> None:
+    uploads = tuple(f"t1/transient/2026010100/{name}/{'0' * 64}" for name in ("a", "b"))
+    for key in uploads:
+        runtime.tools.media.put(key, b"picture")
+    if act is not None:
+        script.acts[Stage.DETECT] = act
+    run_job(ring(add(queue, media=uploads)), runtime)
+    assert [runtime.tools.media.exists(key) for key in uploads] == [kept, kept]
+
+
+def test_an_unknown_operation_ends(queue: Queue, runtime: Runtime, script: Script) -> None:
+    job = add(queue, operation="divine")
+    run_job(ring(job), runtime)
+    assert queue.see(job).error_code == "internal"
+    assert script.ran == []
+
+
+def test_pauses_grow_and_end(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that stays away: the job is tried ever more rarely, then fails with the
+    store's error."""
+    monkeypatch.setattr("time.time", queue.clock)
+    job = add(queue)
+    script.acts[Stage.DECODE] = raising(MediaUnavailable())
+    pauses = []
+    run_job(ring(job), runtime)
+    while queue.see(job).state is JobState.QUEUED:
+        before = queue.clock.now
+        while not queue.ended_pauses("decode", 1):
+            queue.clock.forward(0.25)
+        pauses.append(queue.clock.now - before)
+        run_job(ring(job), runtime)
+    failed = queue.see(job)
+    assert (failed.state, failed.error_code) == (JobState.FAILED, "media_unavailable")
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (SHORTEST_PAUSE_S, LONGEST_PAUSE_S)
+    assert sum(pauses) > 800
+    assert failed.attempts == 1
+
+
+def test_a_cancelled_job_changes_nothing_any_more(
+    queue: Queue, runtime: Runtime, script: Script
+) -> None:
+    job = add(queue)
+    script.acts[Stage.DETECT] = lambda job: cast(None, queue.cancel(job.tenant_id, job.id))
+    run_job(ring(job), runtime)
+    cancelled = queue.see(job)
+    assert (cancelled.state, cancelled.result) == (JobState.CANCELLED, None)
+
+
+def test_the_end_waits_for_the_database(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, tries = queue.finish, []
+
+    def away_twice(*arguments: Any) -> bool:
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise DatabaseUnavailable
+        return finish(*arguments)
+
+    monkeypatch.setattr(queue, "finish", away_twice)
+    monkeypatch.setattr(fusion, "END_PAUSE_S", 0.01)
+    job = add(queue)
+    run_job(ring(job), runtime)
+    assert queue.see(job).state is JobState.DONE
+    assert len(tries) == 3
+    assert len(script.ran) == 3
+
+
+def test_a_database_that_stays_away_gives_the_job_up(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: Any) -> bool:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(queue, "finish", away)
+    monkeypatch.setattr(fusion, "END_PAUSE_S", 1.0)
+    short = replace(runtime, settings=runtime.settings.model_copy(update={"lease_s": 0.5}))
+    job = add(queue)
+    with pytest.raises(DatabaseUnavailable):
+        run_job(ring(job), short)
+    assert queue.see(job).state is JobState.RUNNING, "its lease runs out, then it is put back"
+
+
+def test_redis_away_at_a_border(
+    queue: Queue, runtime: Runtime, script: Script, redis_server: RedisServer
+) -> None:
+    """The job goes back to the stage where this worker took it, and loses no attempt."""
+    job = add(queue)
+    redis_server.kill()
+    run_job(ring(job), replace(runtime, served=frozenset({Stage.DECODE})))
+    back = queue.see(job)
+    assert (back.state, back.stage, back.attempts) == (JobState.QUEUED, "decode", 0)
+    assert back.error is not None
+    assert back.error["code"] == "broker_unavailable"
+
+
+def test_redis_away_at_the_end_costs_nothing(
+    queue: Queue, runtime: Runtime, script: Script, redis_server: RedisServer
+) -> None:
+    job = add(queue)
+    redis_server.kill()
+    run_job(ring(job), runtime)
+    assert queue.see(job).state is JobState.DONE
+
+
+# Leases --------------------------------------------------------------------------
+
+
+def test_a_held_claim_is_renewed(engine: Engine, queue: Queue) -> None:
+    queue.clock.now = time.time()
+    claim = queue.take(queue.add())
+    leases = Leases(queue, 0.3)
+    try:
+        with leases.held(claim):
+            first = queue.see(claim.job).lease_until
+            queue.clock.forward(100)
+            until = time.monotonic() + 10
+            while queue.see(claim.job).lease_until == first:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+        renewed = queue.see(claim.job).lease_until
+        queue.clock.forward(100)
+        time.sleep(0.5)
+        assert queue.see(claim.job).lease_until == renewed, "renewed after it was let go"
+    finally:
+        leases.close()
+
+
+def test_a_lost_claim_is_not_renewed(queue: Queue) -> None:
+    claim = queue.take(queue.add())
+    queue.cancel(queue.tenant, claim.id)
+    queue.renew([claim], 100)
+    assert queue.see(claim.job).lease_until is None

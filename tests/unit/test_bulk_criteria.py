@@ -1,0 +1,68 @@
+"""The fingerprint under which a picture was found unfit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.bulk.criteria import criteria_fingerprint
+from pipeline.bulk.engine import FaceSelection
+from pipeline.config.settings import Settings
+from pipeline.sessions.base import ModelTask, PackFile, PackInfo
+
+FILE = PackFile("r.onnx", ModelTask.RECOGNITION, "a" * 64, "any")
+INFO = PackInfo("edge", "onnx", Path(), (FILE,), 512, "arcface5")
+
+
+def test_it_stays_while_nothing_changes() -> None:
+    assert criteria_fingerprint(INFO, Settings(), FaceSelection()) == criteria_fingerprint(
+        INFO, Settings(), FaceSelection()
+    )
+    assert criteria_fingerprint(INFO, Settings(port=1), FaceSelection()) == criteria_fingerprint(
+        replace(INFO, path=Path("/elsewhere")), Settings(port=2), FaceSelection()
+    )
+
+
+def test_it_is_the_same_in_every_process() -> None:
+    """Sets have another order in each."""
+    script = (
+        "from tests.unit.test_bulk_criteria import *; "
+        "print(criteria_fingerprint(INFO, Settings(), FaceSelection()))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert said.stdout.strip() == criteria_fingerprint(INFO, Settings(), FaceSelection())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"detection_threshold": 0.6}, {"detection_sizes": "320"}, {"quality_min_blur": 50.0},
+        {"max_pixels": 1000}, {"max_body_bytes": 1000}, {"decode_memory_mb": 64},
+    ],
+)
+def test_what_decides_about_a_picture_is_in_it(changed: dict[str, Any]) -> None:
+    before = criteria_fingerprint(INFO, Settings(), FaceSelection())
+    assert criteria_fingerprint(INFO, Settings(**changed), FaceSelection()) != before
+
+
+def test_models_and_wishes_are_in_it() -> None:
+    other = replace(INFO, files=(replace(FILE, sha256="b" * 64),))
+    marks = {
+        criteria_fingerprint(info, Settings(), wanted)
+        for info in (INFO, other)
+        for wanted in (
+            FaceSelection(),
+            FaceSelection("one"),
+            FaceSelection("all"),
+            FaceSelection(gate=True),
+        )
+    }
+    assert len(marks) == 8

@@ -1,0 +1,29 @@
+"""A submitter that rings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.batches.store import BatchStore
+from pipeline.batches.submit import SubmitLimits, Submitter
+from pipeline.config.settings import Settings
+from pipeline.jobs.model import Job
+from pipeline.media.base import MediaStore
+from pipeline.media.pictures import PictureLimits
+from workers.dispatch import Dispatcher
+
+
+def open_submitter(
+    settings: Settings, batches: BatchStore, media: MediaStore, dispatcher: Dispatcher,
+    judged: str = "",
+) -> Submitter:
+    """Reads sources into batches as the settings have it. ``criteria``: as ``Submitter``."""
+
+    def ring(jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            dispatcher.publish(job.id, job.stage)
+
+    return Submitter(
+        batches, media, PictureLimits.from_settings(settings), ring,
+        SubmitLimits.from_settings(settings), judged,
+    )

@@ -1,0 +1,76 @@
+"""Putting back at once what dead workers held, and telling who waits for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from pipeline.config.settings import Settings
+from pipeline.database.engine import open_engine
+from pipeline.errors import BrokerUnavailable, DatabaseUnavailable
+from pipeline.jobs.model import Job
+from pipeline.jobs.store import JobStore
+from workers.dispatch import Dispatcher
+from workers.job_notifier import JobNotifier
+from workers.runtime import worker_name
+
+logger = logging.getLogger(__name__)
+
+
+class CrashRecovery:
+    """Looks after the processes of one worker group, from their parent.
+
+    What it misses, the reconciler finds when the leases run out.
+    """
+
+    def __init__(self, settings: Settings, group: str, dispatcher: Dispatcher) -> None:
+        self._settings = settings
+        self._group = group
+        self._dispatcher = dispatcher
+
+    def release_jobs_of(self, pid: int) -> None:
+        """The process ``pid`` of this group is dead, or is about to be."""
+        name = worker_name(self._group, pid)
+        # Closed again before the next fork: no child inherits a connection.
+        engine = open_engine(self._settings.sql_url, durable=False)
+        waker = JobNotifier(self._settings)
+        try:
+            back, ended = JobStore(engine).release_dead(self._settings.max_attempts, worker=name)
+            republish(JobStore(engine), self._dispatcher, back)
+            notify_crashed(waker, ended)
+        except (DatabaseUnavailable, BrokerUnavailable) as error:
+            logger.warning(
+                "Could not put back the job of a dead process: %s", error,
+                extra={"action": "bury_failed", "worker": name},
+            )
+        finally:
+            waker.close()
+            engine.dispose()
+
+
+def republish(store: JobStore, dispatcher: Dispatcher, jobs: Sequence[Job]) -> None:
+    """Ring for jobs whose message is gone. Raises ``BrokerUnavailable``.
+
+    Noted before they are sent: of two reconcilers only one finds them unsent, and what
+    the broker does not take is found again a few seconds later.
+    """
+    if not jobs:
+        return
+    store.mark_published([job.id for job in jobs])
+    sent = dispatcher.publish_all(jobs)
+    logger.info(
+        "%d jobs were sent again", len(sent),
+        extra={"action": "jobs_sent_again", "stage": jobs[0].stage, "first": jobs[0].id},
+    )
+    for job_id in sent:
+        logger.debug("A job was sent again", extra={"action": "job_sent_again", "job": job_id})
+
+
+def notify_crashed(waker: JobNotifier, ended: Sequence[Job]) -> None:
+    """Wake whoever waits for jobs that ended because their workers died."""
+    for job in ended:
+        logger.error(
+            "A job killed its worker each time and was ended",
+            extra={"action": "job_crashed", "job": job.id, "attempts": job.attempts},
+        )
+        waker.publish(job.id)

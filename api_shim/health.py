@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from api_shim.asgi import json_reply, problem, to_response
 from api_shim.requests import Reply
 from api_shim.service import Service, in_thread
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.errors import ConfigurationError, FaceError, PackError
 from pipeline.jobs.model import JsonObject
 from pipeline.plans import Stage
@@ -94,7 +94,7 @@ def _pack_of(service: Service) -> JsonObject:
     settings = service.settings
     try:
         info = registry.choose(settings)
-        table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
+        table = load_table(info.name, settings.data_dir, info.recognition_model)
     except (PackError, ConfigurationError):
         return {"name": settings.pack, "calibration": "unknown"}
     return {

@@ -9,9 +9,8 @@ import typer
 
 from infra.cli.console import err, print_notice, print_table
 from infra.cli.progress import counting
-from pipeline.calibration import table as calibration
 from pipeline.calibration.measure import Progress, calibrate_folder, calibrate_pairs
-from pipeline.calibration.table import Calibration
+from pipeline.calibration.table import Calibration, save_table, table_to_json
 from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
 from pipeline.sessions import registry
@@ -56,10 +55,10 @@ def calibrate(
     with counting("pictures", err) as progress:
         table = _fit(folder, pairs, root, loaded, progress, aligned=aligned)
     if out is None:
-        written = calibration.save_table(table, settings.data_dir)
+        written = save_table(table, settings.data_dir)
     else:
         written = out
-        out.write_text(calibration.table_to_json(table), encoding="utf-8")
+        out.write_text(table_to_json(table), encoding="utf-8")
     _show(table)
     print_notice(f"Written to {written}. Workers read it when they start.")
 

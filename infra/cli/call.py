@@ -10,7 +10,6 @@ import typer
 
 from infra.cli.console import print_json
 from infra.local.client import Credentials, FaceClient, base64_file, load_credentials
-from infra.local.demo import CREDENTIALS
 from infra.local.stack import running_stack
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import ConfigurationError, InvalidParameter
@@ -65,7 +64,7 @@ def _credentials(
         return Credentials(app_id, app_secret)
     if app_id or app_secret:
         raise InvalidParameter("--app-id and --app-secret belong together")
-    kept = load_credentials(settings.data_dir / CREDENTIALS)
+    kept = load_credentials(settings.data.demo_credentials)
     if kept is None:
         raise ConfigurationError(
             "no credentials: give --app-id and --app-secret (`faceline apps create NAME` makes "

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import RunningStack, running_stack
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine, reading
 from pipeline.database.migrate import head, revision
@@ -133,7 +133,7 @@ def check_pack(settings: Settings) -> Iterator[Check]:
     yield Check("licence", CheckStatus.NOTE, licence_notice(info))
     verify(info)
     yield Check("files", CheckStatus.GOOD, f"{len(info.files)} files have the stated SHA-256")
-    table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
+    table = load_table(info.name, settings.data_dir, info.recognition_model)
     yield Check(
         "calibration",
         CheckStatus.GOOD if table else CheckStatus.BAD,
@@ -210,7 +210,7 @@ def check_redis(settings: Settings, running: RunningStack | None) -> Iterator[Ch
 
 def check_database(settings: Settings) -> Iterator[Check]:
     """The database and the revision of its tables."""
-    if not settings.database_url and not (settings.data_dir / "faceline.db").exists():
+    if not settings.database_url and not settings.data.database.exists():
         yield Check(
             "database",
             CheckStatus.NOTE,

@@ -11,7 +11,7 @@ import typer
 from infra.cli.console import print_json, print_line, print_notice
 from infra.cli.living_plot import draw
 from infra.cli.reports import check_place
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import InvalidParameter, ManyFaces, NoFace, Uncalibrated
 from pipeline.execution.living import verdict_json
@@ -93,7 +93,7 @@ def _judge(
     threshold: float,
 ) -> LivenessVerdict:
     info = pack.info
-    table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
+    table = load_table(info.name, settings.data_dir, info.recognition_model)
     if table is None:
         raise Uncalibrated
     options = LivingOptions.from_settings(settings)

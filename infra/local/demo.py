@@ -28,8 +28,6 @@ from pipeline.errors import FaceError, RequestRefused, TenantNotFound
 from pipeline.sessions import registry
 
 TENANT = "demo"
-CREDENTIALS = "demo.json"
-RESULT = "demo.png"
 
 GREEN = (80, 220, 80)  # BGR
 
@@ -56,7 +54,7 @@ def demo_photo(name: str = "t1.jpg") -> Path:
 
 def demo_credentials(settings: Settings) -> Credentials:
     """Those of the demo application; kept in the data directory for the next time."""
-    path = settings.data_dir / CREDENTIALS
+    path = settings.data.demo_credentials
     engine = open_engine(settings.sql_url)
     try:
         tenants = TenantStore(engine, open_vault(settings))
@@ -79,7 +77,7 @@ def run_demo(settings: Settings, client: FaceClient, say: Callable[[str], None])
     say(_pretty(located))
     if located.get("code") != 0:
         raise DemoFailed(f"locate answered code {located.get('code')}")
-    drawn = settings.data_dir.absolute() / RESULT
+    drawn = settings.data.demo_picture
     draw_boxes(photo, located["data"]["locations"], drawn)
     say(f"{located['data']['face_num']} faces, drawn into {drawn}")
     _show_more(settings, client, photo, say)

@@ -19,6 +19,7 @@ from infra.local.private_files import make_data_dir, write_private
 from infra.local.processes import ManagedCommand, Supervisor, log_tail
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
 from pipeline.config.settings import Settings
+from pipeline.config.storage import DataDirectory
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
 from pipeline.encryption.vault import open_vault
@@ -26,9 +27,6 @@ from pipeline.errors import ConfigurationError, FaceError
 from pipeline.fetching.open import open_fetcher
 from pipeline.plans import Stage
 from pipeline.sessions import registry
-
-LOCK_FILE = "stack.lock"
-STATE_FILE = "stack.json"
 
 # Seconds within which the shim answers after its start.
 START_S = 60.0
@@ -87,7 +85,7 @@ class LocalStack:
         self._say = say
         self._stopping = stopping
         self._processes = processes
-        self._data = settings.data_dir.absolute()
+        self._data = settings.data
         self._lock: IO[str] | None = None
         self.url = ""
 
@@ -111,12 +109,12 @@ class LocalStack:
         # What can be wrong is looked at before anything is started.
         pack = registry.choose(self.settings)
         open_fetcher(self.settings)
-        self._lock = take_lock(self._data)
+        self._lock = take_lock(self._data.root)
         port = self._port() if "shim" in self._processes else self.settings.port
-        redis = prepare_redis(self._data / "redis")
+        redis = prepare_redis(self._data.redis)
         self._prepare_data()
-        self._say(f"Data in {self._data}, model pack {pack.name!r}, Redis {redis.program}")
-        (self._data / "logs").mkdir(exist_ok=True)
+        self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
+        self.log("redis").parent.mkdir(exist_ok=True)
         self._start_redis(redis)
         env = self._environment(redis, port, pack.name)
         for name, words in self._processes.items():
@@ -139,7 +137,7 @@ class LocalStack:
 
     def log(self, name: str) -> Path:
         """The log file of one of the stack's processes."""
-        return self._data / "logs" / f"{name}.log"
+        return self._data.log(name)
 
     def _prepare_data(self) -> None:
         engine = open_engine(self.settings.sql_url)
@@ -158,7 +156,7 @@ class LocalStack:
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
         return {
             **os.environ,
-            "FACELINE_DATA_DIR": str(self._data),
+            "FACELINE_DATA_DIR": str(self._data.root),
             "FACELINE_BROKER_URL": redis.url,
             "FACELINE_REDIS_URL": "",
             "FACELINE_HOST": self.settings.host,
@@ -181,12 +179,12 @@ class LocalStack:
     def _write_state(self, redis: LocalRedis) -> None:
         self.redis_url = redis.url
         state = {"pid": os.getpid(), "url": self.url, "redis_url": redis.url}
-        write_private(self._data / STATE_FILE, json.dumps(state))
+        write_private(self._data.stack_state, json.dumps(state))
 
     def _close(self) -> None:
         self.supervisor.stop()
         if self._lock is not None:
-            (self._data / STATE_FILE).unlink(missing_ok=True)
+            self._data.stack_state.unlink(missing_ok=True)
             self._lock.close()
 
 
@@ -194,14 +192,14 @@ def running_stack(data_dir: Path) -> RunningStack | None:
     """The stack that runs on this data directory; None when none does (yet)."""
     if is_taken(data_dir):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return RunningStack(**json.loads((data_dir / STATE_FILE).read_text()))
+            return RunningStack(**json.loads(DataDirectory(data_dir).stack_state.read_text()))
     return None
 
 
 def is_taken(data_dir: Path) -> bool:
     """Whether a stack runs, starts or stops on this data directory."""
     try:
-        with (data_dir / LOCK_FILE).open("r+") as lock:
+        with DataDirectory(data_dir).stack_lock.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -216,7 +214,7 @@ def take_lock(data_dir: Path) -> IO[str]:
     Raises ``ConfigurationError`` when another process has it.
     """
     make_data_dir(data_dir)
-    lock = (data_dir / LOCK_FILE).open("a+")
+    lock = DataDirectory(data_dir).stack_lock.open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

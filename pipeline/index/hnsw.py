@@ -69,22 +69,22 @@ class HnswIndex(FlatIndex):
 
     engine: ClassVar[str] = "hnsw"
 
-    def __init__(self, rows: VectorRows, shape: HnswParameters | None = None) -> None:
+    def __init__(self, rows: VectorRows, parameters: HnswParameters | None = None) -> None:
         super().__init__(rows)
-        self._shape = shape or HnswParameters()
+        self._parameters = parameters or HnswParameters()
         self._build()
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays, shape: HnswParameters | None = None) -> HnswIndex:
+    def from_arrays(cls, arrays: Arrays, parameters: HnswParameters | None = None) -> HnswIndex:
         """Restores an index. Raises ``SnapshotUnusable`` for inconsistent arrays."""
         index = cls.__new__(cls)
         FlatIndex.__init__(index, VectorRows.from_arrays(arrays))
-        index._shape = shape or HnswParameters()
+        index._parameters = parameters or HnswParameters()
         rows_of_nodes = arrays["rows_of_nodes"]
         if len(rows_of_nodes) and rows_of_nodes.max() >= index.rows.end:
             raise SnapshotUnusable("The stored graph is not that of the vectors.")
         index._graph = _load_graph(arrays["graph"], index.rows.dimension, len(rows_of_nodes))
-        index._start(rows_of_nodes)
+        index._attach(rows_of_nodes)
         return index
 
     @property
@@ -111,8 +111,8 @@ class HnswIndex(FlatIndex):
         self._graph = open_graph(self.rows.dimension)
         self._graph.init_index(
             max_elements=max(self.rows.capacity, 1),
-            M=self._shape.links,
-            ef_construction=self._shape.build_width,
+            M=self._parameters.links,
+            ef_construction=self._parameters.build_width,
             random_seed=SEED,
         )
         self._attach(np.empty(0, np.int64))
@@ -123,8 +123,8 @@ class HnswIndex(FlatIndex):
     def _attach(self, rows_of_nodes: NDArray[np.int64]) -> None:
         """Set the options that hnswlib does not save, and the maps between rows and nodes. The
         node of a deleted vector has the row ``NO_NODE``."""
-        self._graph.set_ef(self._shape.search_width)
-        self._graph.set_num_threads(self._shape.threads)
+        self._graph.set_ef(self._parameters.search_width)
+        self._graph.set_num_threads(self._parameters.threads)
         self._nodes = len(rows_of_nodes)
         self._row_of_node = rows_of_nodes
         live = np.flatnonzero(rows_of_nodes != NO_NODE)

@@ -1,4 +1,4 @@
-"""What a decoder does: take a task, run its function on the bytes, lay arrays down."""
+"""The loop of a decoder: takes a task, runs its function, writes the arrays to the arena."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from pipeline.sandbox.messages import (
 )
 
 DecodeFunction = Callable[[bytes, JsonObject], Decoded]
-"""A function that decodes: the bytes and the options that the worker gave. It raises a
-``BadInput`` for what it refuses. It has no file, no network, no thread of its own and no
-module that was not imported when the fork server started."""
+"""A decoding function of the bytes and the worker's options. It raises ``BadInput`` for
+invalid bytes. It cannot open files or connections, start threads, or import modules that
+the fork server had not imported."""
 
-# Clocks run this much longer than the processor may be used: the cores are shared.
+# Wall-clock limit in units of the limit on processor time: the cores are shared.
 WALL_CLOCK_FACTOR = 4.0
 
 
@@ -51,7 +51,7 @@ class _OutOfSpace(Exception):
 def serve(
     channel: int, arena: mmap.mmap, functions: dict[str, DecodeFunction], rules: DecoderRules
 ) -> None:
-    """Answer tasks until the worker hangs up or this decoder is old."""
+    """Runs tasks until the worker closes the channel or this decoder is due for replacement."""
     old = _peak_bytes() + rules.growth_bytes
     for served in range(1, rules.tasks + 1):
         packet = os.read(channel, messages.MAX_MESSAGE_BYTES)
@@ -66,7 +66,7 @@ def serve(
 
 
 def _work(task: DecodeTask, arena: mmap.mmap, work: DecodeFunction) -> DecodeResult | DecodeFailure:
-    # The default actions of both signals end the process, whatever native code it is in.
+    # The default actions of both signals end the process even inside native code.
     signal.setitimer(signal.ITIMER_PROF, task.seconds)
     signal.setitimer(signal.ITIMER_REAL, task.seconds * WALL_CLOCK_FACTOR)
     try:
@@ -78,7 +78,7 @@ def _work(task: DecodeTask, arena: mmap.mmap, work: DecodeFunction) -> DecodeRes
         return DecodeFailure("memory", "")
     except _OutOfSpace:
         return DecodeFailure("room", "")
-    except Exception as error:  # noqa: BLE001  # the worker says what to make of it
+    except Exception as error:  # noqa: BLE001  # the worker interprets it
         return DecodeFailure("fault", repr(error)[:500])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

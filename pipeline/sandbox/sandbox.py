@@ -3,10 +3,10 @@
     sandbox = open_sandbox(settings, ["pipeline.stages.decode:decode_here"])
     made = sandbox.run("pipeline.stages.decode:decode_here", data, options, room=width * height * 3)
 
-Beside the worker runs a *fork server*, started with a clean environment; it forks *decoders*,
-each locked in (``confinement``) before it sees a byte. Input and arrays lie in the *arena*,
-memory that worker and decoder share. A picture that crashes its decoder, or takes too
-long or too much memory, costs that decoder: the worker gets a ``BadInput`` and goes on.
+Each worker has a *fork server* with a clean environment. It forks *decoders*, which are
+confined (``confinement``) before they read a byte. Input and arrays are in the *arena*, memory
+shared by worker and decoder. A picture that crashes its decoder, or takes too long or too
+much memory, costs that decoder; the worker gets a ``BadInput`` and continues.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ LOG = logging.getLogger(__name__)
 
 MB = 1024 * 1024
 
-# Seconds on top of a task's, for what is not its own work.
+# Seconds in addition to a task's limit, for starting and transfers.
 SLACK_S = 5.0
-# Bytes of the arena that stay in memory between tasks; a photo of 4 megapixels.
+# Bytes of the arena that stay in memory between tasks: a photo of 4 megapixels.
 KEPT_BYTES = 16 * MB
-# Decoders are replaced before what one picture may have left behind adds up.
+# A decoder is replaced after so many tasks or so much growth, before leaks add up.
 TASKS, GROWTH_BYTES = 2_000, 256 * MB
 
-# Characters of a decoder's message that are passed on.
+# Characters of a decoder's error message that are kept.
 MAX_TEXT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """The most that any task may ask for: bytes of input, bytes of arrays, bytes of
-    memory while it works, seconds of processor time."""
+    """The limits of any task: bytes of input, bytes of arrays, bytes of memory, and seconds
+    of processor time."""
 
     input_bytes: int
     output_bytes: int
@@ -59,7 +59,7 @@ class SandboxLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Room for the largest picture, and as much input as a body or a clip may bring."""
+        """Limits for the largest picture, and for the input of a request or a clip."""
         return cls(
             input_bytes=max(settings.max_body_bytes, settings.max_clip_bytes),
             output_bytes=max(3 * settings.max_pixels, settings.max_body_bytes),
@@ -69,8 +69,8 @@ class SandboxLimits:
 
 
 class DecoderDied(Exception):
-    """The decoder is gone; ``text`` says how, ``again`` whether it may not have been the
-    task's fault."""
+    """The decoder died. ``description`` says how; ``retry`` whether the task may not be the
+    cause."""
 
     def __init__(self, text: str, *, again: bool) -> None:
         self.description, self.retry = text, again
@@ -78,14 +78,14 @@ class DecoderDied(Exception):
 
 
 class Sandbox:
-    """One decoder at a time, made at the first use; not for use across a fork."""
+    """Runs one decoder at a time, started at the first use. Not usable across a fork."""
 
     def __init__(
         self, functions: Sequence[str], limits: SandboxLimits, *, tasks: int = TASKS,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """``functions`` are the functions that it may run, as ``module:function``: each takes
-        ``(data, options)`` and returns ``Made``."""
+        """``functions`` are those that it may run, as ``module:function``: each takes
+        ``(data, options)`` and returns ``Decoded``."""
         self.limits = limits
         self._lock = threading.Lock()
         self._served = 0
@@ -97,10 +97,7 @@ class Sandbox:
         self._processes = DecoderProcesses(rules, self._arena_file, environment or {})
 
     def start(self) -> None:
-        """Start the decoder now, so that the first task need not wait for it.
-
-        Raises ``DecoderUnavailable``.
-        """
+        """Start the decoder now, ahead of the first task. Raises ``DecoderUnavailable``."""
         with self._lock:
             self._processes.start()
 
@@ -109,19 +106,18 @@ class Sandbox:
         seconds: float | None = None, failure: type[BadInput] = PictureCorrupt,
         borrow: bool = False,
     ) -> Decoded:
-        """What the function ``work`` makes of ``input_bytes``: its arrays, copied, and what it
-        told. ``output_bytes`` is the most bytes that its arrays take. Arrays that are borrowed
-        are not copied: the next task overwrites them, and whoever took the decoder over
-        may do so at any time.
+        """Run ``function`` on ``data`` and return its arrays, copied, and its metadata. The
+        arrays take at most ``output_bytes``. Borrowed arrays are not copied: the next task
+        overwrites them, and a hostile decoder can change them at any time.
 
-        Raises the ``BadInput`` that the function raised; ``blame`` when the decoder
-        died of the data or needed more memory, room or time than it may have;
-        ``DecoderUnavailable`` when none can be started; ``FaceError`` for a fault in the
-        function. What was told and the arrays' contents come from a process that hostile
-        bytes may have taken over: check them.
+        Raises the ``BadInput`` of the function; ``failure`` when the decoder dies of the
+        data or needs more memory, space or time than allowed; ``DecoderUnavailable`` when
+        none can be started; ``FaceError`` for any other error of the function. The caller
+        must check metadata and arrays, because hostile bytes may have taken over the
+        decoder.
         """
         if len(data) > self.limits.input_bytes or output_bytes > self.limits.output_bytes:
-            raise failure("It is larger than what a decoder takes.")
+            raise blame("The file is larger than a decoder accepts.")
         limit = min(seconds or self.limits.seconds, self.limits.seconds)
         task = DecodeTask(function, len(data), _aligned(len(data)), output_bytes, limit, options)
         with self._lock:
@@ -133,7 +129,7 @@ class Sandbox:
             return self._made(task, reply, failure, borrow=borrow)
 
     def close(self) -> None:
-        """End the processes. It may be used again."""
+        """End the processes. The sandbox can be used again."""
         with self._lock:
             self._processes.end()
 
@@ -160,8 +156,8 @@ class Sandbox:
             self._arena[: len(data)] = data
             reply = self._converse(channel, task)
         except BaseException as error:
-            # Also when a signal interrupts the wait: a late answer must not be taken for
-            # that to the next task, nor a late write spoil it.
+            # Also when a signal interrupts the wait: a late reply must not be taken for the
+            # next task's, and a late write must not corrupt its data.
             self._processes.drop()
             if not isinstance(error, DecoderDied):
                 raise
@@ -188,9 +184,9 @@ class Sandbox:
         return reply
 
     def _autopsy(self, death: DecoderDied, *, used: bool) -> DecoderDied:
-        """How the decoder ended, once its successor is there. A task is tried again when
-        the decoder had served others, or was killed from outside: it may have been
-        their fault. One that ran out of time is not."""
+        """Explain the death after starting a successor. A task is retried when the decoder
+        had served other tasks or was killed from outside, because the task may not be the
+        cause. A task that ran out of time is not retried."""
         with contextlib.suppress(DecoderUnavailable):
             self._start_decoder()
         status = self._processes.last_status
@@ -239,19 +235,19 @@ class Sandbox:
         return Decoded(arrays, reply.metadata)
 
     def _shrink(self) -> None:
-        """Give back the memory that only a large task needed."""
+        """Release the memory that only a large task needed."""
         if self._lent > KEPT_BYTES:
             self._arena.madvise(mmap.MADV_REMOVE, KEPT_BYTES, len(self._arena) - KEPT_BYTES)
         self._lent = 0
 
 
 def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None:
-    """The sandbox that the settings ask for, not started yet; None for none."""
+    """The sandbox of the settings, not started yet; None when it is switched off."""
     if not settings.decode_sandbox:
         return None
     if sys.platform != "linux":
         LOG.warning(
-            "Media are decoded in the worker's own process: only Linux has what it takes",
+            "Media are decoded in the worker's own process: the sandbox needs Linux",
             extra={"action": "sandbox_unavailable"},
         )
         return None
@@ -262,7 +258,7 @@ def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None
 
 
 def _error(refusal: DecodeFailure, blame: type[BadInput]) -> FaceError:
-    """The error that a decoder's refusal stands for."""
+    """The error for a decoder's failure message."""
     if refusal.code == "memory":
         return blame("It needs more memory than its size explains.")
     if refusal.code == "room":
@@ -285,5 +281,5 @@ def _errors_by_code(root: type[BadInput]) -> dict[str, type[BadInput]]:
 
 
 def _aligned(size: int) -> int:
-    """``size`` rounded up to whole pages, which is more than arrays need."""
+    """``size`` rounded up to whole pages, more than the alignment of arrays needs."""
     return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

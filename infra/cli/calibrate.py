@@ -1,4 +1,4 @@
-"""``faceline calibrate``: what a pack's cosines are worth, from labelled faces."""
+"""``faceline calibrate``: calibrates a pack with labelled faces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.errors import InvalidParameter
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
 
-# False-match rates whose thresholds are shown.
+# False-match rates in the printed table.
 SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
@@ -40,10 +40,10 @@ def calibrate(
         typer.Option(help="Write the table to this file; without it: into the data directory."),
     ] = None,
 ) -> None:
-    """Make a pack's table from cosine to false-match rate, from labelled pictures.
+    """Calibrate a pack: measure false-match rates with labelled pictures.
 
-    Takes --folder or --pairs; a hundred people or more. The service uses the table of
-    the data directory before the one that is shipped.
+    Takes --folder or --pairs with a hundred people or more. A table in the data directory
+    precedes the shipped one.
     """
     if (folder is None) == (pairs is None):
         raise InvalidParameter("calibrate takes either --folder or --pairs")
@@ -76,7 +76,7 @@ def _fit(
 def _show(table: Calibration) -> None:
     print_notice(
         f"{table.pack}: {table.faces} faces, {table.impostor_pairs} pairs of different people; "
-        f"counted down to a false-match rate of {table.measured_to:.0e}, a model of the tail below."
+        f"measured down to a false-match rate of {table.measured_to:.0e}, extrapolated below."
     )
     print_table(
         ("false-match rate", "cosine", "confidence", "distance"),

@@ -22,6 +22,7 @@ from pipeline.sandbox.messages import (
     DecodeResult,
     DecodeTask,
     JsonObject,
+    Reply,
 )
 
 DecodeFunction = Callable[[bytes, JsonObject], Decoded]
@@ -58,26 +59,26 @@ def serve(
         if not packet:
             return
         task = messages.decode_task(packet)
-        reply = _work(task, arena, functions[task.work])
+        reply = _run_task(task, arena, functions[task.function])
         last = served == rules.tasks or _peak_bytes() > old
-        os.write(channel, _packed(msgspec.structs.replace(reply, last=last)))
+        os.write(channel, _encoded(msgspec.structs.replace(reply, last=last)))
         if last:
             return
 
 
-def _work(task: DecodeTask, arena: mmap.mmap, work: DecodeFunction) -> DecodeResult | DecodeFailure:
+def _run_task(task: DecodeTask, arena: mmap.mmap, function: DecodeFunction) -> Reply:
     # The default actions of both signals end the process even inside native code.
     signal.setitimer(signal.ITIMER_PROF, task.seconds)
     signal.setitimer(signal.ITIMER_REAL, task.seconds * WALL_CLOCK_FACTOR)
     try:
-        made = work(arena[: task.size], dict(task.options))
-        return DecodeResult(_lay_down(made, memoryview(arena), task), made.metadata)
+        decoded = function(arena[: task.size], dict(task.options))
+        return DecodeResult(_write_arrays(decoded, memoryview(arena), task), decoded.metadata)
     except BadInput as error:
         return DecodeFailure(error.code, error.message)
     except MemoryError:
         return DecodeFailure("memory", "")
     except _OutOfSpace:
-        return DecodeFailure("room", "")
+        return DecodeFailure("output", "")
     except Exception as error:  # noqa: BLE001  # the worker interprets it
         return DecodeFailure("fault", repr(error)[:500])
     finally:
@@ -85,25 +86,25 @@ def _work(task: DecodeTask, arena: mmap.mmap, work: DecodeFunction) -> DecodeRes
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _lay_down(made: Decoded, arena: memoryview, task: DecodeTask) -> list[ArrayRef]:
-    notes: list[ArrayRef] = []
+def _write_arrays(decoded: Decoded, arena: memoryview, task: DecodeTask) -> list[ArrayRef]:
+    references: list[ArrayRef] = []
     free, end = task.output_offset, task.output_offset + task.output_bytes
-    for array in made.arrays:
+    for array in decoded.arrays:
         if free + array.nbytes > end:
             raise _OutOfSpace
         kind: Any = array.dtype.name
-        note = ArrayRef(free, kind, array.shape)
-        np.copyto(note.view(arena, task.output_offset, task.output_bytes), array)
-        notes.append(note)
+        reference = ArrayRef(free, kind, array.shape)
+        np.copyto(reference.view(arena, task.output_offset, task.output_bytes), array)
+        references.append(reference)
         free += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
-    return notes
+    return references
 
 
-def _packed(reply: DecodeResult | DecodeFailure) -> bytes:
+def _encoded(reply: Reply) -> bytes:
     packet = messages.encode(reply)
     if len(packet) <= messages.MAX_MESSAGE_BYTES:
         return packet
-    return messages.encode(DecodeFailure("room", "", last=reply.last))
+    return messages.encode(DecodeFailure("output", "", last=reply.last))
 
 
 def _peak_bytes() -> int:

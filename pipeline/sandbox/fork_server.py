@@ -31,7 +31,7 @@ def main(control_number: int, arena_number: int, rules: DecoderRules) -> None:
     control = socket.socket(fileno=control_number)
     arena = mmap.mmap(arena_number, 0)
     os.close(arena_number)
-    works = {name: _find(name) for name in rules.functions}
+    functions = {name: _import_function(name) for name in rules.functions}
     gc.freeze()  # forks share memory that they do not write to
     decoder: int | None = None
     while _is_asked(control):
@@ -40,7 +40,7 @@ def main(control_number: int, arena_number: int, rules: DecoderRules) -> None:
         parent = os.getpid()
         decoder = os.fork()
         if decoder == 0:
-            _become_decoder(ours, arena, works, rules, parent)
+            _become_decoder(ours, arena, functions, rules, parent)
         ours.close()
         started = messages.encode(messages.DecoderStarted(status))
         socket.send_fds(control, [started], [theirs.fileno()])
@@ -54,7 +54,7 @@ def _is_asked(control: socket.socket) -> bool:
     return False
 
 
-def _find(name: str) -> DecodeFunction:
+def _import_function(name: str) -> DecodeFunction:
     module, _, function = name.partition(":")
     found: DecodeFunction = getattr(import_module(module), function)
     return found
@@ -72,7 +72,7 @@ def _reap(decoder: int) -> int:
 def _become_decoder(
     channel: socket.socket,
     arena: mmap.mmap,
-    works: dict[str, DecodeFunction],
+    functions: dict[str, DecodeFunction],
     rules: DecoderRules,
     parent: int,
 ) -> NoReturn:
@@ -88,7 +88,7 @@ def _become_decoder(
             os.write(number, str(error).encode())
             raise
         os.write(number, messages.LOCKED)
-        serve(number, arena, works, rules)
+        serve(number, arena, functions, rules)
         status = 0
     finally:
         os._exit(status)

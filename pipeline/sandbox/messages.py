@@ -46,7 +46,7 @@ class DecodeTask(msgspec.Struct, frozen=True):
     """One task: ``size`` bytes of input are at the start of the arena, and the arrays may
     take ``output_bytes`` from ``output_offset`` on. ``seconds`` limit the processor time."""
 
-    work: str
+    function: str
     size: int
     output_offset: int
     output_bytes: int
@@ -61,7 +61,7 @@ class ArrayRef(msgspec.Struct, frozen=True, array_like=True):
     dtype: Literal["uint8", "int16", "int64", "float32", "float64"]
     shape: tuple[int, ...]
 
-    def view(self, arena: memoryview, start: int, room: int) -> NDArray[Any]:
+    def view(self, arena: memoryview, start: int, space: int) -> NDArray[Any]:
         """The array, not copied. Raises ``ValueError`` when it does not lie within the output
         area."""
         if len(self.shape) > MAX_DIMENSIONS or min(self.shape, default=1) < 0:
@@ -69,7 +69,7 @@ class ArrayRef(msgspec.Struct, frozen=True, array_like=True):
         size = np.dtype(self.dtype).itemsize
         for side in self.shape:
             size *= side
-        if self.offset % ALIGNMENT or not start <= self.offset <= start + room - size:
+        if self.offset % ALIGNMENT or not start <= self.offset <= start + space - size:
             raise ValueError("the array lies outside of the arena")
         flat = np.frombuffer(arena[self.offset : self.offset + size], self.dtype)
         return flat.reshape(self.shape)
@@ -84,7 +84,7 @@ class DecodeResult(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecodeFailure(msgspec.Struct, frozen=True, tag=True):
-    """The function raised: ``code`` of a ``BadInput``, ``memory``, ``room``, or ``fault`` for
+    """The function raised: ``code`` of a ``BadInput``, ``memory``, ``output``, or ``fault`` for
     any other exception."""
 
     code: str

@@ -1,7 +1,9 @@
 """A worker's side of its sandbox: hand over bytes, get arrays back.
 
     sandbox = open_sandbox(settings, ["pipeline.stages.decode:decode_here"])
-    made = sandbox.run("pipeline.stages.decode:decode_here", data, options, room=width * height * 3)
+    decoded = sandbox.run(
+        "pipeline.stages.decode:decode_here", data, options, output_bytes=3 * width * height
+    )
 
 Each worker has a *fork server* with a clean environment. It forks *decoders*, which are
 confined (``confinement``) before they read a byte. Input and arrays are in the *arena*, memory
@@ -29,7 +31,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import BadInput, DecoderUnavailable, FaceError, PictureCorrupt
 from pipeline.sandbox import messages
 from pipeline.sandbox.decoder import WALL_CLOCK_FACTOR, DecoderRules
-from pipeline.sandbox.messages import Decoded, DecodeFailure, DecodeResult, DecodeTask
+from pipeline.sandbox.messages import Decoded, DecodeFailure, DecodeTask, Reply
 from pipeline.sandbox.processes import DecoderProcesses, readable
 
 LOG = logging.getLogger(__name__)
@@ -72,9 +74,9 @@ class DecoderDied(Exception):
     """The decoder died. ``description`` says how; ``retry`` whether the task may not be the
     cause."""
 
-    def __init__(self, text: str, *, again: bool) -> None:
-        self.description, self.retry = text, again
-        super().__init__(text)
+    def __init__(self, description: str, *, retry: bool) -> None:
+        self.description, self.retry = description, retry
+        super().__init__(description)
 
 
 class Sandbox:
@@ -89,7 +91,7 @@ class Sandbox:
         self.limits = limits
         self._lock = threading.Lock()
         self._served = 0
-        self._lent = 0
+        self._lent_bytes = 0
         self._arena_file = os.memfd_create("faceline-arena", os.MFD_CLOEXEC)
         os.ftruncate(self._arena_file, _aligned(limits.input_bytes) + _aligned(limits.output_bytes))
         self._arena = mmap.mmap(self._arena_file, 0)
@@ -117,7 +119,7 @@ class Sandbox:
         decoder.
         """
         if len(data) > self.limits.input_bytes or output_bytes > self.limits.output_bytes:
-            raise blame("The file is larger than a decoder accepts.")
+            raise failure("The file is larger than a decoder accepts.")
         limit = min(seconds or self.limits.seconds, self.limits.seconds)
         task = DecodeTask(function, len(data), _aligned(len(data)), output_bytes, limit, options)
         with self._lock:
@@ -125,8 +127,8 @@ class Sandbox:
             try:
                 reply = self._attempt_twice(task, data)
             except DecoderDied as death:
-                raise failure(f"Decoding it failed: {death.description}.") from death
-            return self._made(task, reply, failure, borrow=borrow)
+                raise failure(f"Decoding failed: {death.description}.") from death
+            return self._read_result(task, reply, failure, borrow=borrow)
 
     def close(self) -> None:
         """End the processes. The sandbox can be used again."""
@@ -141,7 +143,7 @@ class Sandbox:
 
     # One task --------------------------------------------------------------------
 
-    def _attempt_twice(self, task: DecodeTask, data: bytes) -> DecodeResult | DecodeFailure:
+    def _attempt_twice(self, task: DecodeTask, data: bytes) -> Reply:
         try:
             return self._attempt(task, data)
         except DecoderDied as death:
@@ -149,41 +151,41 @@ class Sandbox:
                 raise
         return self._attempt(task, data)
 
-    def _attempt(self, task: DecodeTask, data: bytes) -> DecodeResult | DecodeFailure:
+    def _attempt(self, task: DecodeTask, data: bytes) -> Reply:
         used = self._served > 0
         try:
             channel = self._processes.channel or self._start_decoder()
             self._arena[: len(data)] = data
-            reply = self._converse(channel, task)
+            reply = self._exchange(channel, task)
         except BaseException as error:
             # Also when a signal interrupts the wait: a late reply must not be taken for the
             # next task's, and a late write must not corrupt its data.
             self._processes.drop()
             if not isinstance(error, DecoderDied):
                 raise
-            raise self._autopsy(error, used=used) from error
+            raise self._explain_death(error, used=used) from error
         self._served += 1
         if reply.last:
             self._processes.drop()
         return reply
 
-    def _converse(self, channel: socket.socket, task: DecodeTask) -> DecodeResult | DecodeFailure:
+    def _exchange(self, channel: socket.socket, task: DecodeTask) -> Reply:
         try:
             channel.send(messages.encode(task))
             if not readable(channel, task.seconds * WALL_CLOCK_FACTOR + SLACK_S):
-                raise DecoderDied("it took too long", again=False)
+                raise DecoderDied("it took too long", retry=False)
             packet = channel.recv(messages.MAX_MESSAGE_BYTES)
         except OSError as error:
-            raise DecoderDied("its decoder was gone", again=True) from error
+            raise DecoderDied("its decoder was gone", retry=True) from error
         if not packet:
-            raise DecoderDied("its decoder died", again=True)
+            raise DecoderDied("its decoder died", retry=True)
         try:
-            reply: DecodeResult | DecodeFailure = messages.decode_reply(packet)
+            reply: Reply = messages.decode_reply(packet)
         except msgspec.MsgspecError as error:
-            raise DecoderDied("its decoder gave no sense", again=False) from error
+            raise DecoderDied("its decoder sent an invalid reply", retry=False) from error
         return reply
 
-    def _autopsy(self, death: DecoderDied, *, used: bool) -> DecoderDied:
+    def _explain_death(self, death: DecoderDied, *, used: bool) -> DecoderDied:
         """Explain the death after starting a successor. A task is retried when the decoder
         had served other tasks or was killed from outside, because the task may not be the
         cause. A task that ran out of time is not retried."""
@@ -193,13 +195,13 @@ class Sandbox:
         if death.retry and status is not None and os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             if number in (signal.SIGPROF, signal.SIGALRM):
-                death = DecoderDied("it took too long", again=False)
+                death = DecoderDied("it took too long", retry=False)
             else:
                 name = signal.Signals(number).name
-                again = used or number == signal.SIGKILL
-                death = DecoderDied(f"its decoder died of {name}", again=again)
+                retry = used or number == signal.SIGKILL
+                death = DecoderDied(f"its decoder died of {name}", retry=retry)
         else:
-            death = DecoderDied(death.description, again=death.retry and used)
+            death = DecoderDied(death.description, retry=death.retry and used)
         LOG.warning(
             "A decoder ended: %s", death.description,
             extra={"action": "decoder_died", "again": death.retry},
@@ -210,16 +212,16 @@ class Sandbox:
         self._served = 0
         return self._processes.start()
 
-    def _made(
+    def _read_result(
         self,
         task: DecodeTask,
-        reply: DecodeResult | DecodeFailure,
-        blame: type[BadInput],
+        reply: Reply,
+        failure: type[BadInput],
         *,
         borrow: bool,
     ) -> Decoded:
         if isinstance(reply, DecodeFailure):
-            raise _error(reply, blame)
+            raise _error(reply, failure)
         view = memoryview(self._arena)
         try:
             arrays = [
@@ -227,8 +229,8 @@ class Sandbox:
             ]
         except (ValueError, OverflowError) as error:
             self._processes.drop()
-            raise blame("Its decoder gave no sense.") from error
-        self._lent = task.output_offset + sum(array.nbytes for array in arrays)
+            raise failure("Its decoder sent an invalid reply.") from error
+        self._lent_bytes = task.output_offset + sum(array.nbytes for array in arrays)
         if not borrow:
             arrays = [array.copy() for array in arrays]
             self._shrink()
@@ -236,9 +238,9 @@ class Sandbox:
 
     def _shrink(self) -> None:
         """Release the memory that only a large task needed."""
-        if self._lent > KEPT_BYTES:
+        if self._lent_bytes > KEPT_BYTES:
             self._arena.madvise(mmap.MADV_REMOVE, KEPT_BYTES, len(self._arena) - KEPT_BYTES)
-        self._lent = 0
+        self._lent_bytes = 0
 
 
 def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None:
@@ -257,17 +259,17 @@ def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None
     )
 
 
-def _error(refusal: DecodeFailure, blame: type[BadInput]) -> FaceError:
+def _error(reply: DecodeFailure, failure: type[BadInput]) -> FaceError:
     """The error for a decoder's failure message."""
-    if refusal.code == "memory":
-        return blame("It needs more memory than its size explains.")
-    if refusal.code == "room":
-        return blame("It gives more than its header says.")
-    known = _errors_by_code(BadInput).get(refusal.code)
+    if reply.code == "memory":
+        return failure("The file needs more memory than its size explains.")
+    if reply.code == "output":
+        return failure("The file holds more than its header states.")
+    known = _errors_by_code(BadInput).get(reply.code)
     if known is not None:
-        return known(refusal.message[:MAX_TEXT])
+        return known(reply.message[:MAX_TEXT])
     LOG.error(
-        "A decoder's function failed: %r", refusal.message[:MAX_TEXT],
+        "A decoder's function failed: %r", reply.message[:MAX_TEXT],
         extra={"action": "decoder_fault"},
     )
     return FaceError()

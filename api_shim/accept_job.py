@@ -109,7 +109,7 @@ class JobAcceptance:
         """The media key of each picture: a new one for an upload, "" for a picture that is
         still to be fetched. While the store is known to be away, requests fail at once instead
         of waiting in a queue for the same error."""
-        if self._media_breaker.is_open:
+        if self._media_breaker.is_open():
             raise MediaUnavailable
         now, owner = self._clock(), uuid.uuid4().hex
         try:

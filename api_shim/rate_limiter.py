@@ -69,7 +69,7 @@ class RateLimiter:
     def take(self, tenant_id: int, limits: RateLimits) -> float:
         """Count a request and return 0, or return the seconds until a limit lets it
         pass."""
-        if not self._breaker.is_open:
+        if not self._breaker.is_open():
             try:
                 return self._ask(tenant_id, limits)
             except BrokerUnavailable as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 class CircuitBreaker:
     """Open for ``retry_after_s`` seconds after a failure; thread-safe.
 
-    The caller asks ``is_open`` before each call and reports how the call went. When the
+    The caller asks ``is_open()`` before each call and reports how the call went. When the
     time is over, calls go through again: the first failure opens the breaker anew.
     ``clock`` gives monotonic seconds.
     """
@@ -23,7 +23,6 @@ class CircuitBreaker:
         self._closes_at = float("-inf")
         self._failing = False
 
-    @property
     def is_open(self) -> bool:
         """Whether the server is known to be away: do not call it now."""
         return self._clock() < self._closes_at

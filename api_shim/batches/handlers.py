@@ -29,7 +29,7 @@ from api_shim.service import Service
 from api_shim.thread_pools import in_thread
 from pipeline import errors, storage_keys
 from pipeline.accounts.tenants import Tenant
-from pipeline.batches.duplicate_report import Finding
+from pipeline.batches.duplicate_search import Finding
 from pipeline.batches.model import Batch, BatchOptions, ItemState
 from pipeline.batches.unattended import encode_list, list_name, prefix_name
 from pipeline.encryption.vault import digest
@@ -154,7 +154,7 @@ class BatchHandlers:
         source = self._source(tenant, request, fingerprint)
         options = BatchOptions(
             collection=request.collection, faces=request.faces, gate=request.gate,
-            refuse_doubles=request.refuse_doubles, layout=request.layout, unattended=True,
+            reject_duplicates=request.refuse_doubles, layout=request.layout, unattended=True,
         )
         batch, created = self._batches.open(tenant.id, fingerprint, source, options)
         if not created and (batch.source, batch.options) != (source, options):
@@ -191,7 +191,7 @@ class BatchHandlers:
         """A batch, and what it waits for."""
         waits_for = self._batches.waiting_reason(batch)
         shown = batch_json(batch, reasons, findings)
-        return {**shown, "waits_for": None if waits_for is None else waits_for.as_json()}
+        return {**shown, "waits_for": None if waits_for is None else waits_for.to_json()}
 
     def _reasons(self, batch: Batch) -> Reasons:
         """Cached: counting a million items takes seconds, and pollers ask repeatedly."""

@@ -1,7 +1,8 @@
-"""Between ASGI and the values of this floor: calls in, replies out."""
+"""Translates between ASGI and the shim's own ``Call`` and ``Reply``."""
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -13,25 +14,31 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api_shim.requests import Call, Reply
+from pipeline.errors import BadInput, FaceError, NotFound, RequestRefused
+
+logger = logging.getLogger(__name__)
 
 REQUEST_ID = "faceline.request_id"
 
-# Of every response: nothing is kept, and nothing is taken for what it is not.
+# Seconds that a 202 or 503 asks the client to wait.
+POLL_AFTER_S = 1
+
+# Of every response: caches must not store it, and browsers must not guess its type.
 COMMON_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
-# A client's own name for its request is kept when it is harmless in logs and headers.
+# A request id that the client chose is kept if it is harmless in logs and headers.
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def new_request_id(now: float) -> str:
-    """The second (UTC, ``YYYYMMDDhhmmss``) and 32 random hex digits, as document e's
-    ids look."""
+    """The second (UTC, ``YYYYMMDDhhmmss``) and 32 random hex digits, the form of the ids in
+    document e."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(now)) + uuid.uuid4().hex
 
 
-def call_from_scope(scope: Scope, body: bytes = b"") -> Call:
-    """The request in ``scope``. Of a header that stands twice the last one counts, but
-    for those that are lists."""
+def call_from_scope(scope: Scope) -> Call:
+    """The request in ``scope``. Of a repeated header the last one counts, except for
+    ``Prefer``, which is a list."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -41,15 +48,16 @@ def call_from_scope(scope: Scope, body: bytes = b"") -> Call:
         path=scope["path"],
         query=scope["query_string"].decode("latin-1"),
         headers=headers,
-        body=body,
+        body=b"",
         request_id=scope[REQUEST_ID],
         path_values=scope.get("path_params", {}),
+        client_host=(scope.get("client") or ("",))[0],
     )
 
 
-def to_response(reply: Reply, extra: Mapping[str, str] | None = None) -> Response:
-    """``reply`` for Starlette to send."""
-    return Response(reply.body, reply.status, {**reply.headers, **(extra or {})}, reply.media_type)
+def to_response(reply: Reply) -> Response:
+    """``reply`` as a Starlette response."""
+    return Response(reply.body, reply.status, reply.headers, reply.media_type)
 
 
 def json_reply(
@@ -61,13 +69,29 @@ def json_reply(
 def problem(
     status: int, code: str, message: str, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """An error outside the dialects: ``{"code", "message"}``."""
+    """An error outside of the dialects: ``{"code", "message"}``."""
     return json_reply(status, {"code": code, "message": message}, headers)
 
 
+def method_not_allowed(allowed: str) -> Reply:
+    """The reply to a method that the path does not take; ``allowed`` is the ``Allow`` header."""
+    return problem(405, "method_not_allowed", f"The path takes {allowed}.", {"Allow": allowed})
+
+
+def log_failure(error: Exception, call: Call) -> None:
+    """Log an error unless the client caused it; never what the client sent."""
+    if isinstance(error, (BadInput, RequestRefused, NotFound)):
+        return
+    extra = {"action": "request_failed", "path": call.path, "request": call.request_id}
+    if isinstance(error, FaceError):
+        logger.warning("A request failed: %s", error, extra={**extra, "code": error.code})
+    else:
+        logger.error("A request failed unexpectedly", exc_info=error, extra=extra)
+
+
 class RequestIds:
-    """Names every request, and says the name in ``X-Request-Id`` of its response; adds
-    what all responses have."""
+    """Gives every request an id, returned in ``X-Request-Id``, and every response the common
+    headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""``/health``: whether requests can be taken, and what keeps them from it."""
+"""``/health``: whether the service accepts requests, and which part is away if not."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.asgi import json_reply, problem, to_response
+from api_shim.asgi import json_reply, method_not_allowed, to_response
 from api_shim.requests import Reply
-from api_shim.service import Service, in_thread
+from api_shim.service import Service
+from api_shim.thread_pools import in_thread
 from pipeline.calibration.table import load_table
 from pipeline.errors import ConfigurationError, FaceError, PackError
-from pipeline.jobs.model import JsonObject
 from pipeline.plans import Stage
 from pipeline.sessions import registry
 from pipeline.sessions.capabilities import unserved_operations
+from pipeline.types import JsonObject
 
 logger = logging.getLogger(__name__)
 
-# Seconds for which an answer is given again: anyone may ask, as often as he likes.
+# Seconds for which a reply is reused: anyone may ask, at any rate.
 CACHE_S = 1.0
 
 # Seconds that each part has to answer.
@@ -29,8 +30,8 @@ CHECK_TIMEOUT_S = 4.0
 
 
 class Health:
-    """``ok`` (200); ``degraded`` (200) without the broker: jobs are accepted and kept,
-    but wait; ``unavailable`` (503) without database or media store."""
+    """``ok`` (200); ``degraded`` (200) without the broker, while accepted jobs wait;
+    ``unavailable`` (503) without the database or the media store."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -41,10 +42,7 @@ class Health:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            refusal = problem(
-                405, "method_not_allowed", "/health takes GET.", {"Allow": "GET, HEAD"}
-            )
-            await to_response(refusal)(scope, receive, send)
+            await to_response(method_not_allowed("GET, HEAD"))(scope, receive, send)
             return
         async with self._lock:
             if self._reply is None or time.monotonic() - self._made_at > CACHE_S:
@@ -89,8 +87,8 @@ class Health:
 
 
 def _pack_of(service: Service) -> JsonObject:
-    """The pack by the shim's own settings. Its machine need not have the models: then
-    only the name is known."""
+    """The pack by the shim's own settings. On a machine without the models only its name is
+    known."""
     settings = service.settings
     try:
         info = registry.choose(settings)

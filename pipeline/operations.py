@@ -54,11 +54,11 @@ media store.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import msgspec
 
-JsonObject = dict[str, Any]
+from pipeline.types import JsonObject
 
 MAX_HITS = 100
 

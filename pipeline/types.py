@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+JsonObject = dict[str, Any]
+"""A JSON object as Python values."""
 
 Picture = NDArray[np.uint8]
 """Pixels, shape (height, width, 3), uint8, BGR, upright."""

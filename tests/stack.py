@@ -20,7 +20,7 @@ import requests
 from api_shim.auth import sm2
 from pipeline.accounts.tenants import Tenant, TenantStore
 from pipeline.encryption.vault import open_vault
-from pipeline.jobs.model import JsonObject
+from pipeline.types import JsonObject
 from tests.cluster import READY_S, Cluster, Process, open_cluster
 from tests.conftest import missing, models_directory
 from tests.databases import open_database

@@ -9,12 +9,12 @@ from sqlalchemy import RowMapping
 
 from pipeline.metering.limits import (
     ALLOW_ALL,
-    JsonObject,
     Limits,
     Permissions,
     limits_from_json,
     permissions_from_json,
 )
+from pipeline.types import JsonObject
 
 TenantSettings = dict[str, Any]  # JSON
 

@@ -12,9 +12,8 @@ from functools import partial
 from sqlalchemy import Connection
 
 from pipeline import storage_keys
-from pipeline.batches.chunks import chunk_of
+from pipeline.batches.chunks import chunk_of, lock_items, record_outcomes
 from pipeline.batches.model import SAME_PICTURE, BatchItem, BatchOptions, ItemOutcome, ItemState
-from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, analyse_pictures
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound, TaskUnsupported
 from pipeline.execution.context import InspectedItem, JobContext, JobOutcome, Resources
@@ -24,9 +23,9 @@ from pipeline.gallery.enrolment import EnrolledImage, enrol_many
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
 from pipeline.gallery.temporary_images import default_image_id
 from pipeline.gallery.trash import discard_many
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.plans import Plan
-from pipeline.types import VectorModel
+from pipeline.types import JsonObject, VectorModel
 
 # Bytes of pictures that are held at a time, beyond the one that reaches them.
 HELD_BYTES = 64 * 1024 * 1024

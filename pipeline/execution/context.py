@@ -22,7 +22,7 @@ from pipeline.gallery.trash import Trash
 from pipeline.gallery.used_clips import UsedClips
 from pipeline.index.base import Hit
 from pipeline.index.tenant_views import TenantViews
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.jobs.store import Effect
 from pipeline.living.options import LivingOptions
 from pipeline.media.base import MediaStore
@@ -30,7 +30,15 @@ from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.sessions.base import Pack
 from pipeline.storage_keys import is_transient_of
-from pipeline.types import Crop, DetectedFace, Picture, Quality, QualityLimits, VectorModel
+from pipeline.types import (
+    Crop,
+    DetectedFace,
+    JsonObject,
+    Picture,
+    Quality,
+    QualityLimits,
+    VectorModel,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

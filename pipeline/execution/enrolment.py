@@ -15,10 +15,10 @@ from pipeline.execution.results import base_result, enrolled_face_json, new_face
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
 from pipeline.gallery.replace_face import enrol, replace_face
 from pipeline.gallery.temporary_images import default_image_id
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.media.pictures import inspect
 from pipeline.operations import EnrolParams, ReplaceParams
-from pipeline.types import VectorModel
+from pipeline.types import JsonObject, VectorModel
 
 
 def finish_enrol(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:

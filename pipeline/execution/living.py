@@ -21,7 +21,7 @@ from pipeline.gallery.used_clips import (
     record_used_clip,
     was_used,
 )
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.motion_signature import MotionSignature
 from pipeline.living.tracking import FaceTracker, LivenessModels
@@ -30,7 +30,7 @@ from pipeline.operations import LivingParams
 from pipeline.plans import Plan
 from pipeline.sessions.capabilities import min_frame_rate
 from pipeline.stages.clip import read_clip
-from pipeline.types import Embedding
+from pipeline.types import Embedding, JsonObject
 
 # Decimals of a timeline's numbers: a thousandth of a ratio is below every jitter.
 DECIMALS = 4

@@ -13,9 +13,10 @@ from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import base_result, require_calibration
 from pipeline.gallery.records import NewImage
 from pipeline.gallery.temporary_images import default_image_id, store_temporarily
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.media.pictures import inspect
 from pipeline.operations import MatrixParams
+from pipeline.types import JsonObject
 
 
 def finish_matrix(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:

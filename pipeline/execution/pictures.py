@@ -24,7 +24,7 @@ from pipeline.execution.fetch import fetch_pictures, was_fetched
 from pipeline.execution.living import analyse_clip
 from pipeline.execution.results import model_of
 from pipeline.execution.search import search_index
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits, inspect
 from pipeline.operations import (
     EnrolParams,
@@ -43,7 +43,7 @@ from pipeline.stages.embed import embed
 from pipeline.stages.quality import first_failure, measure
 from pipeline.stages.upright import upright
 from pipeline.storage_keys import is_transient
-from pipeline.types import DetectedFace, Picture, Quality, QualityLimits
+from pipeline.types import DetectedFace, JsonObject, Picture, Quality, QualityLimits
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ from pipeline.calibration.table import Calibration
 from pipeline.errors import PackMismatch, Uncalibrated
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.gallery.records import FaceRecord, NewFace, box_json
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.operations import MatchParams
 from pipeline.sessions.base import Pack
-from pipeline.types import DetectedFace, Embedding, Quality, VectorModel
+from pipeline.types import DetectedFace, Embedding, JsonObject, Quality, VectorModel
 
 
 def model_of(pack: Pack) -> VectorModel:

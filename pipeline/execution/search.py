@@ -17,8 +17,9 @@ from pipeline.execution.results import (
 from pipeline.gallery.faces import faces_by_label
 from pipeline.gallery.records import LabelledFace
 from pipeline.index.base import Hit
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.operations import MAX_HITS, SearchParams
+from pipeline.types import JsonObject
 
 # Hits beyond those asked for: some may have been deleted since the index was asked.
 SPARE_HITS = 8

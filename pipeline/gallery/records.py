@@ -8,9 +8,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from pipeline.database.schema import collections, faces, images
-from pipeline.types import Box, Embedding, VectorModel
-
-JsonObject = dict[str, Any]
+from pipeline.types import Box, Embedding, JsonObject, VectorModel
 
 DEFAULT_COLLECTION = "default"
 """The key of the collection that every tenant has and cannot delete."""

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from pipeline.metering.limits import Limits
-
-JsonObject = dict[str, Any]
+from pipeline.types import JsonObject as JsonObject
 
 
 class JobState(StrEnum):

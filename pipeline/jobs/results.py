@@ -10,7 +10,8 @@ import msgspec
 
 from pipeline.encryption.vault import DataKey, KeySource
 from pipeline.errors import TenantNotFound
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
+from pipeline.types import JsonObject
 
 ENCRYPTED = "$sealed"
 """The one field of an encrypted result; no operation has one of this name."""

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from sqlalchemy import Connection
 
 from pipeline.database.job_faces import record_job_faces
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.metering import usage
 from pipeline.metering.costs import Cost
+from pipeline.types import JsonObject
 
 
 def settle(

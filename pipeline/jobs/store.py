@@ -31,7 +31,7 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.jobs.backlog import Backlog
-from pipeline.jobs.model import Claim, Job, JobState, JsonObject, NewJob
+from pipeline.jobs.model import Claim, Job, JobState, NewJob
 from pipeline.jobs.reader import JOB_ID, JobReader
 from pipeline.jobs.results import encrypt_result
 from pipeline.jobs.rows import accepted_job, new_row
@@ -51,6 +51,7 @@ from pipeline.jobs.statements import (
 )
 from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.metering.usage import charge
+from pipeline.types import JsonObject
 
 Effect = Callable[[Connection], JsonObject | None]
 """What a job changes besides its own row, in the transaction that ends it. What it

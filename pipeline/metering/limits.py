@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
-JsonObject = dict[str, Any]
+from pipeline.types import JsonObject
 
 # The operation under which limits of all operations together stand.
 ALL_OPERATIONS = "*"

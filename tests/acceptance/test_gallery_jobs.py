@@ -16,8 +16,9 @@ from pipeline.gallery.collection_store import CollectionDeletion, CollectionStor
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.temporary_images import default_image_id
 from pipeline.gallery.trash import Trash
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
 from pipeline.operations import EnrolParams, LocateParams, MatchParams, ReplaceParams, SearchParams
+from pipeline.types import JsonObject
 from tests.cluster import READY_S, Cluster, open_cluster
 from tests.servers import MinioServer, PostgresServer, RedisServer
 

@@ -15,7 +15,8 @@ from pipeline.errors import FaceNotFound, JobNotFound, NoFace
 from pipeline.gallery.faces import faces_by_label
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import FaceRecord
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import JsonObject
 from tests.congruence.test_gallery_races import together
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import LEASE_S, Queue

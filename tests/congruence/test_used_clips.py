@@ -24,9 +24,10 @@ from pipeline.execution.context import JobContext, Resources
 from pipeline.execution.living import finish_living
 from pipeline.gallery import used_clips as clips
 from pipeline.gallery.used_clips import DAY_S, UsedClip, UsedClips, record_used_clip
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.living.motion_signature import COLUMNS, MotionSignature
 from pipeline.living.options import LivingOptions
+from pipeline.types import JsonObject
 from tests.congruence.test_encryption import Harness, convert
 from tests.job_factory import Clock
 

@@ -22,10 +22,11 @@ from pipeline.errors import (
 )
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.gallery.trash import Trash, discard
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import Effect
 from pipeline.media.directory import DirectoryStore
 from pipeline.plans import PLANS
+from pipeline.types import JsonObject
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
 from workers import run_job as fusion
@@ -60,10 +61,10 @@ def runtime(
         name="host.group:1", settings=settings, served=frozenset(PLANS["enrol"].stages),
         tools=tools, store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
-        waker=JobNotifier(settings),
+        notifier=JobNotifier(settings),
     )
     yield runtime
-    for part in (runtime.leases, runtime.intermediates, runtime.dispatcher, runtime.waker):
+    for part in (runtime.leases, runtime.intermediates, runtime.dispatcher, runtime.notifier):
         part.close()
 
 

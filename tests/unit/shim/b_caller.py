@@ -21,9 +21,9 @@ from pipeline.config.settings import Settings
 from pipeline.encryption.keyring import KEY_BYTES
 from pipeline.encryption.vault import Vault
 from pipeline.errors import FaceError
-from pipeline.jobs.model import JsonObject
 from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
+from pipeline.types import JsonObject
 
 # Callers of one database are of one installation.
 MASTER = os.urandom(KEY_BYTES)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pipeline import errors
 from pipeline.errors import BadQuality, FaceError
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import JsonObject
 
 SECRETIVE = "password=hunter2 at 10.0.0.7"
 

@@ -10,7 +10,7 @@ from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.records import ListedFace
-from pipeline.jobs.model import JsonObject
+from pipeline.types import JsonObject
 from tests.unit.shim.rows import SECRETIVE, cancelled, done, every_error, failed
 
 KNOWN = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 99}

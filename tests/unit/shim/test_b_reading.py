@@ -23,8 +23,8 @@ from pipeline.errors import (
     MissingParameter,
     PictureOutOfRange,
 )
-from pipeline.jobs.model import JsonObject
 from pipeline.media.pictures import inspect
+from pipeline.types import JsonObject
 from tests.unit.pictures import png_chunk
 
 TENANT = Tenant(1, "tenant", {}, disabled=False)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from pipeline.gallery.collections import MAX_COLLECTIONS
-from pipeline.jobs.model import JsonObject
+from pipeline.types import JsonObject
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
 from tests.unit.shim.b_caller import Caller

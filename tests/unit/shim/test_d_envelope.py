@@ -10,7 +10,7 @@ from api_shim.dialects.d_envelope import Status
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.jobs.model import JsonObject
+from pipeline.types import JsonObject
 from tests.unit.shim.rows import SECRETIVE, cancelled, done, every_error, failed
 
 HTTP: dict[type[FaceError], int] = {

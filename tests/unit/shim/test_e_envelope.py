@@ -12,7 +12,8 @@ from api_shim.dialects import e_envelope, wording
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import JsonObject
 from tests.unit.shim import rows
 from tests.unit.shim.rows import SECRETIVE, every_error
 

@@ -55,8 +55,8 @@ def _items() -> None:
         sa.Column("batch_id", sa.String(32), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False, autoincrement=False),
         sa.Column("tenant_id", sa.BigInteger(), nullable=False),
-        sa.Column("name_mark", sa.LargeBinary(), nullable=False),
-        sa.Column("picture_mark", sa.LargeBinary(), nullable=True),
+        sa.Column("name_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("picture_hash", sa.LargeBinary(), nullable=True),
         sa.Column("source_name", sa.Text(), nullable=True),
         sa.Column("name", sa.String(255), nullable=True),
         sa.Column("collection", sa.String(128), nullable=True),
@@ -76,20 +76,20 @@ def _items() -> None:
         _count("faces", sa.Integer()),
         sa.Column("job_id", sa.String(32), nullable=True),
         _count("tries", sa.Integer()),
-        sa.Column("judged", sa.String(64), nullable=True),
+        sa.Column("criteria", sa.String(64), nullable=True),
         sa.Column("erased_at", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(
             ["batch_id"], ["batches.id"], name="fk_batch_items_batch_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("batch_id", "number", name="pk_batch_items"),
         sa.UniqueConstraint(
-            "batch_id", "name_mark", name="uq_batch_items_batch_id_name_mark"
+            "batch_id", "name_hash", name="uq_batch_items_batch_id_name_hash"
         ),
         sqlite_with_rowid=False,
     )
-    _index("batch_id_picture_mark", "batch_id", "picture_mark")
+    _index("batch_id_picture_hash", "batch_id", "picture_hash")
     _index("state", "batch_id", "state", "number")
-    _index("judged", "tenant_id", "sha256", where="judged IS NOT NULL")
+    _index("criteria", "tenant_id", "sha256", where="criteria IS NOT NULL")
     _index("image_ref", "image_ref", where="image_ref IS NOT NULL")
     _index("original", "batch_id", "original", where="original IS NOT NULL")
 

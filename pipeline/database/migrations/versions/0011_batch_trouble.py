@@ -12,8 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("batches", sa.Column("trouble", sa.JSON(), nullable=True))
+    op.add_column("batches", sa.Column("source_error", sa.JSON(), nullable=True))
 
 
 def downgrade() -> None:
-    op.drop_column("batches", "trouble")
+    op.drop_column("batches", "source_error")

@@ -22,7 +22,7 @@ from api_shim.submit import (
     render_ended_job,
     wait_for_end,
 )
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceError, InvalidParameter, JobNotFound
 from pipeline.jobs.model import Job
 from pipeline.types import JsonObject

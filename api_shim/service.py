@@ -28,7 +28,8 @@ from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.encryption.data_keys import open_keys
-from pipeline.encryption.vault import digest, open_vault
+from pipeline.encryption.hashing import digest
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import (
     FaceError,
     IdempotencyConflict,
@@ -40,7 +41,7 @@ from pipeline.errors import (
     ReplayedRequest,
 )
 from pipeline.gallery.change_log import ChangeLog
-from pipeline.gallery.collection_store import CollectionStore
+from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.images import ImageStore

@@ -30,11 +30,11 @@ from api_shim.requests import Call, Reply
 from api_shim.service import Service, in_thread
 from api_shim.submit import POLL_AFTER_S, error_reply, log_failure
 from pipeline import errors, storage_keys
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.batches.duplicate_report import Finding
 from pipeline.batches.model import Batch, BatchOptions, ItemState
 from pipeline.batches.unattended import encode_list, list_name, prefix_name
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.errors import FaceError
 from pipeline.jobs.store import MAX_KEY_CHARS
 from pipeline.sources.import_bucket import import_location

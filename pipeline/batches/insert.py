@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from pipeline.batches.item_hashes import name_hash, picture_hash
 from pipeline.batches.model import OPERATION, Batch, ItemState, NewItem
 from pipeline.batches.statements import FACES_OF, INSERT_ITEMS, ORIGINALS, SET_ITEM
-from pipeline.encryption.vault import DataKey
-from pipeline.gallery.change_log import GalleryWriter
+from pipeline.encryption.data_key import DataKey
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
+from pipeline.gallery.writer import GalleryWriter
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.rows import accepted_job, new_row
 from pipeline.jobs.statements import INSERT

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.encryption.vault import DataKey, digest
+from pipeline.encryption.data_key import DataKey
+from pipeline.encryption.hashing import digest
 
 HASH_BYTES = 16  # of a million items two have one mark with a chance of 1 in 10**26
 

@@ -38,7 +38,7 @@ from pipeline.batches.statements import (
 )
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, batches
-from pipeline.encryption.vault import KeySource, NoKeys
+from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import BatchNotFound
 
 MAX_LEASE_S = 3600.0  # of whoever reads a batch

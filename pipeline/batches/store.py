@@ -36,7 +36,7 @@ from pipeline.errors import (
     MediaUnavailable,
     TenantNotFound,
 )
-from pipeline.gallery.change_log import lock_tenant
+from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
 from pipeline.storage_keys import is_encrypted

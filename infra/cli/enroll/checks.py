@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from infra.cli.batches.stores import BatchStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.database.engine import reading
 from pipeline.errors import (
     CollectionExists,
@@ -13,7 +13,7 @@ from pipeline.errors import (
     CollectionNotFound,
     PackMismatch,
 )
-from pipeline.gallery.change_log import last_model
+from pipeline.gallery.writer import last_model
 from pipeline.sessions import registry
 
 MAX_KEY_BYTES = 32  # bytes of a collection's key, as document b has it

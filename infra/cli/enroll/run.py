@@ -25,7 +25,7 @@ from infra.cli.enroll.tracked_source import TrackedSource
 from infra.cli.reports import ReportNotWritten
 from infra.cli.stop_signals import StopRequest
 from infra.local.deployment import Deployment, open_deployment
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.batches.duplicate_report import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.errors import (

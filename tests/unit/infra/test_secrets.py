@@ -51,10 +51,10 @@ def test_the_key_file_is_rotated_and_the_former_key_retired(
     assert len((data_dir / "master.key").read_text().splitlines()) == 1
     settings = load_settings()
     tenants = TenantStore(open_database(settings), open_vault(settings))
-    assert tenants.by_key(issued["api_key"]) is not None
-    signed = tenants.signed(issued["app_id"])
+    assert tenants.credentials.by_api_key(issued["api_key"]) is not None
+    signed = tenants.credentials.signing(issued["app_id"])
     assert signed is not None
-    assert signed.app_secret == issued["app_secret"]
+    assert signed.secrets[0].secret == issued["app_secret"]
 
 
 def test_an_interrupted_rotation_is_ended(faceline: Faceline, data_dir: Path) -> None:

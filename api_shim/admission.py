@@ -1,10 +1,10 @@
-"""Who may pass: permissions, rates and quotas, in this order, as soon as it is known who
-calls and before a picture is looked at. And what passed, counted.
+"""Admission control: permissions, rates and quotas are checked in this order, once the
+caller is authenticated and before a picture is inspected. Admitted requests are counted.
 
-A job is charged where it is recorded (``JobStore.submit``); here only whether anything is
-left is asked before. What is no job is charged here when a quota is to be kept, and else
-counted in memory and written down a second later, like what was refused: a request that
-is refused costs no write.
+A job is charged when it is recorded (``JobStore.submit``); admission only checks that the
+quota is not used up. An operation on records is charged here if it has a quota. All other
+counts, refusals included, are collected in memory and written a second later, so that a
+refused request costs no write.
 """
 
 from __future__ import annotations
@@ -36,13 +36,12 @@ from pipeline.plans import PLANS
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two times that what was counted in memory is written down. A process
-# that is killed loses as much.
+# Seconds between two writes of the counts. A process that is killed loses the last ones.
 FLUSH_INTERVAL_S = 1.0
 
 
 class AdmissionControl:
-    """Made once a process; thread-safe. ``clock`` gives epoch seconds."""
+    """One per process; thread-safe. ``clock`` returns epoch seconds."""
 
     def __init__(
         self, usage: UsageStore, jobs: JobStore, rate_limiter: RateLimiter,
@@ -56,18 +55,17 @@ class AdmissionControl:
         self._lock = threading.Lock()
 
     def begin(self, dialect: str, operation: str, call: Call) -> Admission:
-        """A request for ``operation``, before it is known whose."""
+        """The admission of a request for ``operation``, before the caller is known."""
         return Admission(self, dialect, operation, call.headers.get("idempotency-key"))
 
     def count(self, tenant_id: int, operation: str, counts: Counts) -> None:
-        """Note what was counted; it is written down later."""
+        """Add to the counts that are written later."""
         key = (tenant_id, operation, day_of(self._clock()))
         with self._lock:
             self._pending[key] = self._pending.get(key, Counts()).plus(counts)
 
     def flush(self) -> None:
-        """Write down what was noted. Raises ``DatabaseUnavailable``, and then nothing is
-        forgotten."""
+        """Write the counts. Raises ``DatabaseUnavailable`` and then keeps them."""
         with self._lock:
             counted, self._pending = self._pending, {}
         try:
@@ -79,28 +77,28 @@ class AdmissionControl:
             raise
 
     async def run(self) -> None:
-        """Write down what was noted, again and again until cancelled."""
+        """Write the counts periodically until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_INTERVAL_S)
             if self._pending:
-                # While the database is away there is more to note and nothing to lose.
+                # The counts stay in memory while the database is away.
                 with suppress(DatabaseUnavailable):
                     await asyncio.to_thread(self.flush)
 
     def close(self) -> None:
-        """Write down the last."""
+        """Write the last counts."""
         try:
             self.flush()
         except DatabaseUnavailable as error:
             logger.warning(
-                "What was counted last is lost: %s", error, extra={"action": "usage_lost"}
+                "The last usage counts are lost: %s", error, extra={"action": "usage_lost"}
             )
         self.rate_limiter.close()
 
 
 class Admission:
-    """One request on its way through the gate: a context, at whose end it is counted as
-    what it came to."""
+    """The admission of one request: a context manager that counts the request by its
+    outcome when it exits."""
 
     def __init__(
         self, gate: AdmissionControl, dialect: str, operation: str, idempotency_key: str | None
@@ -114,7 +112,7 @@ class Admission:
         self._is_job = False
 
     def admit(self, tenant: Tenant, operation: str | None = None) -> None:
-        """Let ``tenant`` pass; ``operation`` when it is another than the path told.
+        """Admit ``tenant``. ``operation`` replaces the one that the path determined.
 
         Raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``, ``DatabaseUnavailable``.
         """
@@ -132,7 +130,7 @@ class Admission:
         self._enforce_quota(tenant)
 
     def mark_as_job(self) -> None:
-        """Note that the request is a job now, and charged as that."""
+        """The request became a job, which is charged by itself."""
         self._is_job = True
 
     def __enter__(self) -> Self:
@@ -150,7 +148,7 @@ class Admission:
             self._count(self._tenant, self._cost(error))
 
     def _is_repeat(self, tenant: Tenant) -> bool:
-        """Whether this asks again for a job that is there: it has passed before."""
+        """Whether the request repeats an idempotency key: its job was admitted before."""
         if self._operation not in PLANS or self._key is None:
             return False
         if not 0 < len(self._key) <= MAX_KEY_CHARS:
@@ -176,7 +174,7 @@ class Admission:
 
     def _count(self, tenant: Tenant, cost: Cost) -> None:
         if self._charged_on is not None:
-            # Without the database the call has failed, and this with it.
+            # Without the database the request itself has failed, too.
             with suppress(DatabaseUnavailable):
                 self._control.usage.settle(tenant.id, self._operation, self._charged_on, cost)
         elif cost is not Cost.REFUNDED:

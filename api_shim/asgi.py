@@ -1,4 +1,4 @@
-"""Between ASGI and the values of this floor: calls in, replies out."""
+"""Translates between ASGI and the shim's own ``Call`` and ``Reply``."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from api_shim.requests import Call, Reply
 
 REQUEST_ID = "faceline.request_id"
 
-# Of every response: nothing is kept, and nothing is taken for what it is not.
+# Of every response: caches must not store it, and browsers must not guess its type.
 COMMON_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
-# A client's own name for its request is kept when it is harmless in logs and headers.
+# A request id that the client chose is kept if it is harmless in logs and headers.
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def new_request_id(now: float) -> str:
-    """The second (UTC, ``YYYYMMDDhhmmss``) and 32 random hex digits, as document e's
-    ids look."""
+    """The second (UTC, ``YYYYMMDDhhmmss``) and 32 random hex digits, the form of the ids in
+    document e."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(now)) + uuid.uuid4().hex
 
 
 def call_from_scope(scope: Scope, body: bytes = b"") -> Call:
-    """The request in ``scope``. Of a header that stands twice the last one counts, but
-    for those that are lists."""
+    """The request in ``scope``. Of a repeated header the last one counts, except for
+    ``Prefer``, which is a list."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -48,7 +48,7 @@ def call_from_scope(scope: Scope, body: bytes = b"") -> Call:
 
 
 def to_response(reply: Reply, extra: Mapping[str, str] | None = None) -> Response:
-    """``reply`` for Starlette to send."""
+    """``reply`` as a Starlette response."""
     return Response(reply.body, reply.status, {**reply.headers, **(extra or {})}, reply.media_type)
 
 
@@ -61,13 +61,13 @@ def json_reply(
 def problem(
     status: int, code: str, message: str, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """An error outside the dialects: ``{"code", "message"}``."""
+    """An error outside of the dialects: ``{"code", "message"}``."""
     return json_reply(status, {"code": code, "message": message}, headers)
 
 
 class RequestIds:
-    """Names every request, and says the name in ``X-Request-Id`` of its response; adds
-    what all responses have."""
+    """Gives every request an id, returned in ``X-Request-Id``, and every response the common
+    headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Reading request bodies: bounded in size, in time, and in all of them together."""
+"""Reading request bodies, with limits on the size and time of each and on the sum of all."""
 
 from __future__ import annotations
 
@@ -21,30 +21,28 @@ from pipeline.errors import FaceError, InvalidParameter, MediaTooLarge, Overload
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-# Bytes of bodies that one process holds at a time, over all requests: what comes on
-# top is told to come back.
+# Bytes of all bodies that one process holds at a time. A request above it is answered 503.
 MAX_BUFFERED_BYTES = 128 * 1024 * 1024
 
-# ... and of those of one caller: whoever sends faster than his turn comes leaves room.
+# ... and of the bodies of one caller, so that a fast sender leaves room for others.
 MAX_PER_CALLER_BYTES = MAX_BUFFERED_BYTES // 2
 
-# Bytes of the body of a request that carries no picture.
+# Bytes of the body of a request without pictures.
 MAX_PLAIN_BYTES = 64 * 1024
 
-# Seconds for a body to arrive: so many, and one more for each so many bytes, but never
-# more than the last. A client that sends less than 8 KB a second is cut off, and none
-# can hold what others need by sending a byte now and then.
+# Seconds for a body to arrive: a grace period, and one second more per MIN_BYTES_PER_S
+# bytes, up to a maximum. Clients slower than 8 KB per second are cut off, so that sending
+# single bytes does not hold memory that others need.
 BODY_GRACE_S = 20.0
 MIN_BYTES_PER_S = 8 * 1024
 MAX_BODY_S = 60.0
 
-# Seconds after which a body that is still arriving gives way, when there is no room
-# for others.
+# Seconds after which a body that is still arriving can be evicted to make room for others.
 EVICTABLE_AFTER_S = 5.0
 
 
 class BodyKind(Enum):
-    """What a body may carry."""
+    """What a body may carry; each kind has its own size limit."""
 
     PLAIN = "plain"
     PICTURES = "pictures"
@@ -56,7 +54,7 @@ class BodyKind(Enum):
 
 
 class Disconnected(Exception):
-    """The client went away before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
 class _ArrivingBody:
@@ -75,7 +73,7 @@ class _ArrivingBody:
         self._deadline.reschedule(self.started + seconds)
 
     def evict(self) -> int:
-        """Stop now; the bytes that become free."""
+        """Stop reading now; returns the number of bytes freed."""
         freed = len(self.chunks)
         self.chunks.clear()
         self.evicted = True
@@ -85,7 +83,7 @@ class _ArrivingBody:
 
 
 class BodyReader:
-    """Reads bodies of at most ``limit`` bytes, with clips of ``clip_limit``."""
+    """Reads bodies of at most ``limit`` bytes, or ``clip_limit`` for clips."""
 
     def __init__(self, limit: int, clip_limit: int = 0) -> None:
         self._limit = limit
@@ -99,12 +97,11 @@ class BodyReader:
         self, receive: Receive, headers: Mapping[str, str], body_kind: BodyKind = BodyKind.PICTURES,
         caller: str = "",
     ) -> AsyncIterator[bytes]:
-        """The whole body, counted as held until the block ends. One that says that it
-        is too large is refused before it is read; a plain one, without pictures, has
-        at most ``MAX_PLAIN_BYTES`` bytes. ``caller`` is whose body it seems to be.
+        """The whole body, counted as held until the block ends. A body that declares itself
+        too large is rejected unread. ``caller`` is the unverified name of its sender.
 
-        Raises ``MediaTooLarge``, ``Overloaded``, ``Disconnected``, ``InvalidParameter``
-        when it is compressed, comes too slowly, or is too large without pictures.
+        Raises ``MediaTooLarge``, ``Overloaded``, ``Disconnected``, and ``InvalidParameter``
+        for a body that is compressed, arrives too slowly, or is too large without pictures.
         """
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._limit_for(body_kind):
@@ -119,7 +116,7 @@ class BodyReader:
             self._count(caller, -held)
 
     async def _collect(self, receive: Receive, caller: str, body_kind: BodyKind) -> bytes:
-        """The body, which is counted as held."""
+        """The body, counted as held."""
         try:
             async with asyncio.timeout(min(BODY_GRACE_S, MAX_BODY_S)) as patience:
                 with self._arrival(_ArrivingBody(caller, patience)) as reading:
@@ -130,7 +127,8 @@ class BodyReader:
 
     @contextmanager
     def _arrival(self, reading: _ArrivingBody) -> Iterator[_ArrivingBody]:
-        """While a reading can give way; what it has read counts as held unless it fails."""
+        """Makes a body evictable while it arrives. Its bytes stay counted as held unless the
+        block fails."""
         self._arriving.add(reading)
         try:
             yield reading
@@ -160,8 +158,8 @@ class BodyReader:
             raise Overloaded
 
     def _make_room(self, among: Collection[_ArrivingBody]) -> None:
-        """Let the largest go of those that have been arriving for a while: whoever begins
-        many and ends none would otherwise keep all others out."""
+        """Evict the largest body that has been arriving for a while: a caller that begins
+        many uploads and ends none would otherwise block all others."""
         begun = asyncio.get_running_loop().time() - EVICTABLE_AFTER_S
         slow = [reading for reading in among if reading.started < begun]
         largest = max(slow, key=lambda reading: len(reading.chunks), default=None)

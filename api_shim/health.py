@@ -1,4 +1,4 @@
-"""``/health``: whether requests can be taken, and what keeps them from it."""
+"""``/health``: whether the service accepts requests, and which part is away if not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.types import JsonObject
 
 logger = logging.getLogger(__name__)
 
-# Seconds for which an answer is given again: anyone may ask, as often as he likes.
+# Seconds for which a reply is reused: anyone may ask, at any rate.
 CACHE_S = 1.0
 
 # Seconds that each part has to answer.
@@ -29,8 +29,8 @@ CHECK_TIMEOUT_S = 4.0
 
 
 class Health:
-    """``ok`` (200); ``degraded`` (200) without the broker: jobs are accepted and kept,
-    but wait; ``unavailable`` (503) without database or media store."""
+    """``ok`` (200); ``degraded`` (200) without the broker, while accepted jobs wait;
+    ``unavailable`` (503) without the database or the media store."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -89,8 +89,8 @@ class Health:
 
 
 def _pack_of(service: Service) -> JsonObject:
-    """The pack by the shim's own settings. Its machine need not have the models: then
-    only the name is known."""
+    """The pack by the shim's own settings. On a machine without the models only its name is
+    known."""
     settings = service.settings
     try:
         info = registry.choose(settings)

@@ -1,4 +1,4 @@
-"""Who may look at a job or a batch: whoever shows credentials of the tenant whose it is."""
+"""Access to jobs and batches: credentials of the tenant that owns them are required."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pipeline.errors import BadInput, JobNotFound, RequestRefused, TenantNotFoun
 def authenticate_poll(
     call: Call, job_id: str, tenants: TenantStore, dialects: Iterable[Dialect]
 ) -> Tenant:
-    """The tenant of a poll: by ``X-API-Key``, by HTTP Basic (appId and appSecret, or
-    api_id and api_secret), or by the credentials of a dialect.
+    """The tenant of a poll, by ``X-API-Key``, by HTTP Basic (appId and appSecret, or api_id
+    and api_secret), or by the credentials of a dialect.
 
-    Raises ``JobNotFound`` when there are none or they are wrong: strangers learn
-    nothing, not even that a job exists.
+    Raises ``JobNotFound`` for missing or wrong credentials: a stranger does not learn
+    whether a job exists.
     """
     try:
         tenant = authenticate_by_header(call, tenants)
@@ -38,9 +38,9 @@ def authenticate_poll(
 
 
 def authenticate_by_header(call: Call, tenants: TenantStore) -> Tenant | None:
-    """Whose credentials stand in the headers: ``X-API-Key``, or HTTP Basic with appId and
-    appSecret or api_id and api_secret. None when there are none, or the password is wrong.
-    Raises ``Refused``, ``TenantNotFound`` for a wrong key."""
+    """The tenant of the credentials in the headers: ``X-API-Key``, or HTTP Basic with appId
+    and appSecret or api_id and api_secret. None without credentials or for a wrong password.
+    Raises ``RequestRefused``, ``TenantNotFound`` for a wrong key."""
     return _by_key(call, tenants) or _by_password(call, tenants)
 
 

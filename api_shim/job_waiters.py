@@ -1,4 +1,4 @@
-"""Waiting for jobs to end: one listener for all held responses of a process."""
+"""Waiting for the end of jobs: one Redis subscription for all held responses of a process."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from pipeline.storage_keys import DONE_CHANNEL
 
 logger = logging.getLogger(__name__)
 
-# Seconds between looks into the database for jobs whose wake-up did not come.
+# Seconds between two queries for ended jobs whose notification did not arrive.
 POLL_INTERVAL_S = 0.5
 
-# Seconds for Redis to take a connection or a command.
+# Seconds for Redis to accept a connection or a command.
 REDIS_TIMEOUT_S = 5.0
 
-# Seconds before the next try after Redis has gone.
+# Seconds before the next attempt after the connection to Redis was lost.
 RECONNECT_AFTER_S = 1.0
 
-# Seconds of silence after which Redis is asked for a sign, and after which it is
-# taken for gone: a dead network keeps a connection open for hours.
+# Seconds of silence after which Redis is pinged, and after which the connection counts as
+# lost: a dead network keeps a connection open for hours.
 PING_AFTER_S = 10.0
 SILENCE_LIMIT_S = 25.0
 
 FindEnded = Callable[[Collection[str]], Awaitable[set[str]]]
-"""Which of some jobs have ended."""
+"""Returns the ids of those jobs that have ended."""
 
 
 class JobWaiters:
-    """Wakes whoever waits for a job. Use it from one event loop only."""
+    """Wakes requests that wait for a job. Use it from one event loop only."""
 
     def __init__(self, settings: Settings, find_ended: FindEnded) -> None:
         self._url = settings.wake_url
@@ -51,7 +51,7 @@ class JobWaiters:
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set once the job may have ended; look then."""
+        """An event that is set once the job may have ended. The caller then reads the job."""
         event = asyncio.Event()
         if self._released:
             event.set()
@@ -65,18 +65,18 @@ class JobWaiters:
                 del self._watchers[job_id]
 
     def wake(self, job_id: str) -> None:
-        """Wake those who wait for one job."""
+        """Wake the requests that wait for one job."""
         for event in self._watchers.get(job_id, ()):
             event.set()
 
     def release_all(self) -> None:
-        """Wake everybody, now and from now on: the process is to stop."""
+        """Wake all requests, now and from now on, because the process stops."""
         self._released = True
         for job_id in list(self._watchers):
             self.wake(job_id)
 
     async def run(self) -> None:
-        """Listen and look until cancelled."""
+        """Listen to Redis and poll the database until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen_forever())
             group.create_task(self._poll_forever())
@@ -86,7 +86,7 @@ class JobWaiters:
             await asyncio.sleep(POLL_INTERVAL_S)
             if not self._watchers:
                 continue
-            # While the database is away nobody can be told anything.
+            # While the database is away, no request can be answered anyway.
             with suppress(FaceError):
                 for job_id in await self._find_ended(list(self._watchers)):
                     self.wake(job_id)
@@ -98,7 +98,7 @@ class JobWaiters:
             except (RedisError, OSError) as error:
                 if self.connected:
                     logger.warning(
-                        "Redis went away; ends of jobs are seen in the database: %s", error,
+                        "Redis is away; the ends of jobs are read from the database: %s", error,
                         extra={"action": "notifications_lost"},
                     )
             self.connected = False

@@ -1,4 +1,4 @@
-"""Answers to requests whose bodies nobody has read to the end."""
+"""Responses to requests whose bodies were not read to the end (nginx: lingering close)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Many clients read an answer only when they have sent all of their body; one that is cut
-# off before never sees it. So much (bytes) is taken and thrown away, for so long
-# (seconds) in all and between two pieces.
+# Many clients read the response only after they have sent the whole body; a client that is
+# cut off earlier never sees it. So the rest of the body is read and discarded: at most so
+# many bytes, for so many seconds in all and between two chunks.
 MAX_DRAINED_BYTES = 64 * 1024 * 1024
 DRAIN_TIMEOUT_S = 30.0
 CHUNK_TIMEOUT_S = 5.0
 
 
 class LingeringClose:
-    """Says ``Connection: close`` when a response begins before the request's body has
-    ended, and takes the rest of the body before it closes."""
+    """Adds ``Connection: close`` to a response that begins before the request's body has
+    ended, and discards the rest of the body before the connection closes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,7 +34,7 @@ class _LingeringExchange:
     """One request with a body, and its response."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Whoever waits for leave to send gets none, and sends nothing.
+        # A client that waits for "100 Continue" has sent nothing that must be discarded.
         self._awaits_continue = (
             dict(scope["headers"]).get(b"expect", b"").lower() == b"100-continue"
         )

@@ -1,4 +1,4 @@
-"""Reading ``multipart/form-data`` (RFC 7578) whose body is all there, in bounded work.
+"""Reads ``multipart/form-data`` (RFC 7578) from a complete body, in bounded work.
 
 Pure functions over bytes; they raise ``pipeline.errors``.
 """
@@ -22,39 +22,39 @@ if TYPE_CHECKING:
 
 MULTIPART = "multipart/form-data"
 
-# Parts of one form; document c's largest has 12.
+# Parts of one form; the largest of the documents (c) has 12.
 MAX_PARTS = 32
 
-# Header lines of a part, and bytes of one: libraries send up to four, and the longest
-# names a file.
+# Header lines of a part, and bytes of one line. Libraries send up to four lines; the
+# longest holds the file name.
 MAX_PART_HEADERS = 8
 MAX_HEADER_LINE = 4096
 
-# Bytes of a field that is no file: a long URL.
+# Bytes of a field that is not a file; the longest is a URL.
 MAX_FIELD = 8 * 1024
 
 MAX_NAME = 128  # bytes of a part's name
 
-# Bytes before the first delimiter, which RFC 2046 asks to ignore.
+# Bytes before the first delimiter; RFC 2046 requires that they are ignored.
 MAX_PREAMBLE = 1024
 
-# RFC 2046's characters and length of a boundary.
+# The characters and the length that RFC 2046 allows in a boundary.
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 
-# How older libraries send a file's name that is not ASCII (RFC 2231): instead of, or
-# beside, a plain one.
+# How older libraries send a file name that is not ASCII (RFC 2231): instead of a plain one,
+# or beside it.
 _EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)
 
 _PLAIN_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
-# The parser tells its logger of every malformed form: that is the client's doing.
+# The parser logs every malformed form. These are errors of clients, so they go nowhere.
 _silent = logging.getLogger(f"{__name__}.parser")
 _silent.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a form holds, by name; a name stands in one of the two."""
+    """The parts of a form by name; a name is in one of the two."""
 
     fields: dict[str, str] = field(repr=False)
     files: dict[str, bytes] = field(repr=False)
@@ -65,12 +65,13 @@ def read_multipart(
 ) -> Form:
     """The form in ``body``, whose ``Content-Type`` header is ``content_type``.
 
-    A part with a file's name is a file, as is one whose name is among ``always_files``;
-    an input for a file that was left empty (no name, no bytes) is not there at all. What
-    stands before the first and behind the last delimiter is ignored. Files are bounded
-    by the body alone. Raises ``NotUtf8`` for a name or a field in another encoding,
-    ``InvalidParameter`` for all else: no boundary, a truncated body, too many parts, a
-    name twice, an encoding such as Base64.
+    A part with a file name is a file, as is a part whose name is in ``always_files``. A file
+    input that was left empty (no name, no bytes) is dropped. Text before the first and after
+    the last delimiter is ignored. The size of files is limited by the body alone.
+
+    Raises ``NotUtf8`` for a name or a field in another encoding, and ``InvalidParameter`` for
+    everything else: no boundary, a truncated body, too many parts, a repeated name, a transfer
+    encoding such as Base64.
     """
     delimiter = b"\r\n--" + _boundary(content_type)
     start = _start(body, delimiter)
@@ -101,7 +102,7 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _start(body: bytes, delimiter: bytes) -> int:
-    """Where the first delimiter stands, without its line break."""
+    """The position of the first delimiter, without its line break."""
     if body.startswith(delimiter[2:]):
         return 0
     found = body.find(delimiter, 0, MAX_PREAMBLE + len(delimiter))
@@ -111,8 +112,8 @@ def _start(body: bytes, delimiter: bytes) -> int:
 
 
 def _check_delimiters(body: bytes, delimiter: bytes, start: int) -> None:
-    """Refuse what would keep the parser busy: it looks at each byte of a delimiter and
-    of the blanks behind it, while this search runs at the speed of memory."""
+    """Rejects forms that would keep the parser busy: it examines each byte of a delimiter
+    and of the blanks after it in Python, while this search runs in C."""
     end = start + len(delimiter) - 2
     for _ in range(MAX_PARTS + 1):
         behind = body[end : end + 2]
@@ -120,7 +121,7 @@ def _check_delimiters(body: bytes, delimiter: bytes, start: int) -> None:
             return
         if behind != b"\r\n":
             raise InvalidParameter("the form's boundary stands inside a line")
-        # The line break may be that of the next delimiter: a part without anything.
+        # The line break may belong to the next delimiter, when a part is empty.
         found = body.find(delimiter, end)
         if found < 0:
             raise InvalidParameter("the form is truncated")
@@ -129,8 +130,8 @@ def _check_delimiters(body: bytes, delimiter: bytes, start: int) -> None:
 
 
 class _Collector:
-    """Takes the parser's calls. The parser is given the body in one piece and shows
-    every value in one piece, so that it is copied once."""
+    """Receives the parser's callbacks. The parser gets the body in one piece and so reports
+    each value in one piece, which is copied once."""
 
     def __init__(self, always_files: Collection[str]) -> None:
         self._always_files = always_files
@@ -152,7 +153,7 @@ class _Collector:
         }
 
     def form(self) -> Form:
-        """Raises ``InvalidParameter`` when the closing delimiter has not come."""
+        """Raises ``InvalidParameter`` when the closing delimiter is missing."""
         if not self._complete:
             raise InvalidParameter("the form is truncated")
         return Form(self._fields, self._files)
@@ -185,7 +186,7 @@ class _Collector:
             self._files[name] = bytes(self._data)
 
     def _read_headers(self) -> tuple[str, bytes | None]:
-        """The part's name, and its file's name if it is a file."""
+        """The part's name, and its file name if it is a file."""
         if self._headers.get(b"content-transfer-encoding", b"").lower() not in _PLAIN_ENCODINGS:
             raise InvalidParameter("a part of the form has a transfer encoding")
         if self._headers.get(b"content-type", b"").lower().startswith(b"multipart/"):

@@ -1,4 +1,4 @@
-"""Reading what clients send: Base64, JSON and forms, in bounded space.
+"""Parses what clients send: Base64, JSON and forms, in bounded memory.
 
 Pure functions over bytes and text; they raise ``pipeline.errors``.
 """
@@ -15,19 +15,19 @@ from urllib.parse import parse_qsl
 
 from pipeline.errors import BadEncoding, BadInput, InvalidParameter, MissingParameter, NotUtf8
 
-# Levels of JSON objects and arrays inside each other; the documents need three.
+# Levels of nested JSON objects and arrays; the documents need three.
 MAX_DEPTH = 32
 
-# Bytes of JSON outside its strings. A request of the documents has under 1 KB of it;
-# this bounds the number of values, and so the memory, that a body can ask for.
+# Bytes of JSON outside of strings. A request of the documents has less than 1 KB; the limit
+# bounds the number of values, and so the memory, that a body can demand.
 MAX_STRUCTURE_BYTES = 64 * 1024
 
 # Names in a form or a query string.
 MAX_FIELDS = 100
 
-# A string, or one that never ends: so that no text is looked at twice.
+# A string, terminated or not; possessive, so that no text is examined twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-# At most 18 digits: more than any number of the documents has.
+# At most 18 digits: more than any number in the documents has.
 _INTEGER = re.compile("-?[0-9]{1,18}")
 
 _DATA_URL_HEAD = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
@@ -36,20 +36,20 @@ _WHITESPACE = str.maketrans("", "", " \t\r\n")
 
 @dataclass(frozen=True, slots=True)
 class JsonNumber:
-    """A JSON number as its sender wrote it: signatures cover the text."""
+    """A JSON number as the client wrote it: signatures cover the text."""
 
     text: str
 
     def as_int(self) -> int | None:
-        """Its value when it is written as an integer of at most 18 digits."""
+        """The value if it is written as an integer of at most 18 digits, else None."""
         return int(self.text) if _INTEGER.fullmatch(self.text) else None
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in ``body`` (UTF-8); its numbers are ``JsonNumber``.
+    """The JSON object in ``body`` (UTF-8), with numbers as ``JsonNumber``.
 
-    Raises ``InvalidParameter`` when it is no JSON, no object, nested too deeply, has
-    too many values, a name twice, or text that is no Unicode.
+    Raises ``InvalidParameter`` for text that is not JSON, not an object, nested too deeply,
+    not Unicode, or that has too many values or a repeated name.
     """
     if _depth(_structure_of(body)) > MAX_DEPTH:
         raise InvalidParameter("the JSON has too many levels")
@@ -69,7 +69,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def _structure_of(body: bytes) -> bytes:
-    """The JSON without what stands in its strings, at most ``MAX_STRUCTURE_BYTES`` bytes."""
+    """The JSON without the contents of strings, at most ``MAX_STRUCTURE_BYTES`` long."""
     kept = bytearray()
     end = 0
     while len(kept) <= MAX_STRUCTURE_BYTES:
@@ -85,12 +85,12 @@ def _structure_of(body: bytes) -> bytes:
 
 
 def _string_end(body: bytes, start: int) -> int:
-    """Just behind the string that begins at ``start``, or the body's end."""
+    """The position after the string that begins at ``start``, or the end of the body."""
     close = body.find(b'"', start + 1)
     if close < 0:
         return len(body)
     if body.find(b"\\", start, close) < 0:
-        return close + 1  # a picture in Base64: nothing is escaped, and to search is fast
+        return close + 1  # such as Base64: without escapes the fast search suffices
     match = _STRING.match(body, start)
     return match.end() + 1 if match else len(body)
 
@@ -109,7 +109,7 @@ def _depth(structure: bytes) -> int:
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        # Two readers may take different ones: what was signed is then unclear.
+        # Parsers differ in which value they take: it would be unclear what was signed.
         raise InvalidParameter("the JSON has a name twice in one object")
     return found
 
@@ -119,8 +119,8 @@ def _reject_constant(name: str) -> NoReturn:
 
 
 def canonical(value: Any) -> str:
-    """``value`` of ``read_object`` as compact JSON: names sorted at every level,
-    non-ASCII unescaped, numbers as they were written."""
+    """``value`` of ``read_object`` as compact JSON: names sorted at every level, non-ASCII
+    unescaped, numbers as the client wrote them."""
     match value:
         case JsonNumber(text):
             return text
@@ -139,7 +139,7 @@ def _members(value: Mapping[str, Any]) -> Iterable[str]:
 
 def read_form(body: bytes) -> dict[str, str]:
     """The fields of a URL-encoded form or of a query string. Raises ``NotUtf8``, and
-    ``InvalidParameter`` when it has too many names, or one twice."""
+    ``InvalidParameter`` for too many names or a repeated one."""
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict",
@@ -155,7 +155,7 @@ def read_form(body: bytes) -> dict[str, str]:
 
 
 def encode_utf8(text: str) -> bytes:
-    """Raises ``InvalidParameter`` for half of a surrogate pair, which JSON can carry."""
+    """Raises ``InvalidParameter`` for half a surrogate pair, which JSON escapes can form."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:
@@ -163,14 +163,14 @@ def encode_utf8(text: str) -> bytes:
 
 
 def strip_base64(text: str) -> str:
-    """What is left of Base64 without a ``data:...;base64,`` head and line breaks."""
+    """Base64 without a ``data:...;base64,`` head and without white space."""
     head = _DATA_URL_HEAD.match(text)
     return text[head.end() if head else 0 :].translate(_WHITESPACE)
 
 
 def read_base64_field(fields: Mapping[str, Any], name: str, not_a_string: type[BadInput]) -> str:
-    """The Base64 in a JSON field, as ``strip_base64`` leaves it. Raises
-    ``MissingParameter`` when there is none, ``no_text`` when it is no string."""
+    """The Base64 in a JSON field, as ``strip_base64`` returns it. Raises
+    ``MissingParameter`` when it is empty, ``not_a_string`` when it is not a string."""
     value = fields.get(name)
     if value is None or value == "":
         raise MissingParameter(f"{name} is missing")
@@ -183,8 +183,8 @@ def read_base64_field(fields: Mapping[str, Any], name: str, not_a_string: type[B
 
 
 def decode_base64_field(text: str, name: str) -> bytes:
-    """The bytes of what ``read_base64_field`` returned. Raises ``BadEncoding``, naming the
-    field."""
+    """The bytes of what ``read_base64_field`` returned. Raises ``BadEncoding`` with the name
+    of the field."""
     try:
         return decode_base64(text)
     except BadEncoding as error:
@@ -192,9 +192,8 @@ def decode_base64_field(text: str, name: str) -> bytes:
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes of what ``strip_base64`` returned, padded or not. Raises
-    ``BadEncoding`` for anything outside the standard alphabet, or a length that no
-    bytes have."""
+    """The bytes of what ``strip_base64`` returned, padded or not. Raises ``BadEncoding`` for
+    a character outside the standard alphabet or an impossible length."""
     unpadded = text.rstrip("=")
     padding = -len(unpadded) % 4
     if padding == 3 or len(text) - len(unpadded) not in (0, padding):

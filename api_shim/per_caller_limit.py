@@ -1,4 +1,4 @@
-"""No caller takes all the threads that take requests in."""
+"""Limits how many intake threads one caller occupies."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from starlette.types import Scope
 
 from api_shim.requests import Call
 
-# What a caller names himself by in the query, by document: c, a, e.
+# The query parameters that name a caller in documents c, a and e.
 CALLER_PARAMETERS = ("api_id", "Apid", "appId")
 
-KEY_PREFIX_CHARS = 12  # of an API key: what is no secret of it
+KEY_PREFIX_CHARS = 12  # of an API key: the part that is not secret
 
 
 class PerCallerLimit:
-    """Lets at most ``most`` requests of one caller run at a time; the others wait in
-    their order. Use it from one event loop only."""
+    """Lets at most ``limit`` requests of one caller run at a time; further ones wait in
+    order. Use it from one event loop only."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -36,8 +36,8 @@ class PerCallerLimit:
 
 
 def claimed_caller(call: Call, scope: Scope) -> str:
-    """Whose request this says to be, as far as that shows without reading its body; else
-    where it comes from. Nothing is proven by it."""
+    """The caller that a request claims to come from, as far as headers and query tell; else
+    the client's address. The claim is not verified."""
     key = call.headers.get("x-api-key")
     if key:
         return f"key {key[:KEY_PREFIX_CHARS]}"

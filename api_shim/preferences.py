@@ -1,4 +1,4 @@
-"""The ``Prefer`` header (RFC 7240), as far as this service heeds it."""
+"""The ``Prefer`` header (RFC 7240), as far as this service supports it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?")
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """``respond_async``: answer 202 at once. ``wait_s``: hold no longer than this."""
+    """``respond_async``: answer 202 at once. ``wait_s``: hold the response no longer."""
 
     respond_async: bool = False
     wait_s: float | None = None
 
 
 def read_preferences(header: str) -> Preferences:
-    """What is not understood is ignored, as the RFC asks."""
+    """Unknown preferences are ignored, as the RFC requires."""
     respond_async, wait_s = False, None
     for part in header.split(","):
         preference = part.partition(";")[0].strip().lower()

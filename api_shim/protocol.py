@@ -1,5 +1,5 @@
-"""HTTP with bounds that uvicorn's protocol lacks: on request heads and the time that they
-take, on connections, on requests sent ahead, and on clients that do not read."""
+"""HTTP/1.1 with limits that uvicorn's protocol lacks: on the size and the time of request
+heads, on connections, on pipelined requests, and on clients that do not read."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from api_shim.asgi import COMMON_HEADERS, new_request_id
 from pipeline.errors import Overloaded
 
-# Bytes of a request line with its headers, and of what lies between and behind the
-# pieces of a body. Common proxies allow 32 KB. Without a bound one client's endless
-# header stops the event loop: the parser copies it again with every piece.
+# Bytes of a request line with its headers, and of what stands between and after the
+# chunks of a body. Common proxies allow 32 KB. Without a limit, an endless header stops the
+# event loop: the parser copies the whole header with every chunk.
 MAX_HEAD_BYTES = 64 * 1024
 
 # Header lines of a request; browsers send about 20.
 MAX_HEADERS = 100
 
-# Seconds from the connection, or from a request's first byte, to the end of its headers.
+# Seconds from the connection, or from the first byte of a request, to the end of its head.
 HEAD_TIMEOUT_S = 20.0
 
-# Requests that a connection may send ahead of its answers. Each is kept as objects a
-# hundred times as large as its bytes.
+# Requests that a connection may send before the earlier ones are answered. Each is held as
+# objects of a hundred times its size in bytes.
 MAX_PIPELINED = 16
 
-# How fast answers must be read, in bytes a second, looked at every so many seconds.
+# The rate at which a client must read responses, in bytes per second, and the seconds
+# between two checks.
 MIN_READ_RATE = 8 * 1024
 READ_CHECK_S = 20.0
 
-# The key in a scope's state that says: of a connection that is one too many.
+# The key in a scope's state that marks a request of a connection above the limit.
 OVERFLOW = "faceline.surplus"
 
 _VERSIONS = frozenset({"1.0", "1.1"})
@@ -43,21 +44,21 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 
 @dataclass(slots=True)
 class ConnectionSlots:
-    """How many connections are kept. ``waiting`` are those on which no request is being
-    answered, the longest-waiting first: they give way to newcomers, so that a client
-    who opens many and says nothing keeps nobody out."""
+    """How many connections are kept. ``idle`` holds the connections without a request in
+    progress, the longest idle first: they are closed in favour of new connections, so that
+    a client with many silent connections cannot block others."""
 
     limit: int = 2000
     idle: dict[BoundedProtocol, None] = field(default_factory=dict)
 
     @property
     def overflow(self) -> int:
-        """Connections on top, which are told to come back."""
+        """Connections above the limit that still receive an answer (503)."""
         return self.limit // 8 + 8
 
 
 class BadRequestHead(Exception):
-    """A request that HTTP's parser takes and this service does not."""
+    """A request that the HTTP parser accepts and this service rejects."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         self.status = status
@@ -65,15 +66,15 @@ class BadRequestHead(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends what goes out of bounds: with an answer where a request can have one."""
+    """Rejects what exceeds a limit, with a response wherever the request can have one."""
 
     slots: ClassVar[ConnectionSlots] = ConnectionSlots()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Bytes that came since the request began and were no part of its body.
+        # Bytes received since the request began that are not part of its body.
         self._non_body_bytes = 0
-        self._head_bytes = 0  # bytes of this request's head
+        self._head_bytes = 0  # bytes of this request's line and headers
         self._answers = 0
         self._in_body = False
         self._upgrading = False
@@ -134,7 +135,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
-            return  # a trailer: nobody who has read the headers expects more of them
+            return  # a trailer: the headers were handed over already
         self._count_head(name + value)
         if len(self.headers) >= MAX_HEADERS:
             raise BadRequestHead("The request has too many headers.", 431)
@@ -166,7 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        # Twice: a body in pieces may cost as much again around them.
+        # Twice: chunk headers may take as many bytes as the chunks.
         self._non_body_bytes = max(self._non_body_bytes - 2 * len(body), 0)
         super().on_body(body)
 
@@ -177,9 +178,9 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """Read the request as if it had not asked for another protocol, as RFC 9110
-        (7.8) allows. Java's own client asks for HTTP/2 in this way with every POST, and
-        the parser would take its body for that protocol."""
+        """Read the request again without its ``Upgrade`` header, as RFC 9110 (7.8) allows.
+        Java's HTTP client asks for HTTP/2 in this way with every POST; the parser would
+        take the body for data of that protocol."""
         self._upgrading = False
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
@@ -188,7 +189,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     def _reject(self, reason: BaseException | None) -> None:
-        """Close, with an answer unless it would be taken for that to an earlier request."""
+        """Close the connection, with a response unless the client would take it for the
+        response to an earlier request."""
         if self.transport.is_closing():
             return
         self.logger.info("A malformed request was refused.")
@@ -230,9 +232,9 @@ class BoundedProtocol(HttpToolsProtocol):
                 )
 
     def _check_reading(self, unread_before: int, answers_before: int) -> None:
-        """Cut a client off that has not read what it should have since the last look:
-        what waits for it is memory. What waits now may belong to a later answer; those
-        end only while the client reads."""
+        """Abort the connection of a client that has read too little since the last check:
+        unread responses occupy memory. A response that ended meanwhile proves that the
+        client reads, whatever is unread now."""
         self._read_timer = None
         left = self.transport.get_write_buffer_size()
         read = unread_before - left
@@ -258,18 +260,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def check_connection_slot(scope: Scope) -> None:
-    """Raises ``Overloaded`` for the request of a connection that is one too many."""
+    """Raises ``Overloaded`` for a request of a connection above the limit."""
     if OVERFLOW in scope.get("state", {}):
         raise Overloaded
 
 
 def bounded_protocol(slots: ConnectionSlots) -> type[BoundedProtocol]:
-    """The protocol for a server that keeps these connections."""
+    """The protocol class of a server with these connection slots."""
     return type("BoundedProtocol", (BoundedProtocol,), {"slots": slots})
 
 
 def _raw_response(status: int, message: str) -> bytes:
-    """A whole response in the form of ``exchange.problem``."""
+    """A whole response, as ``asgi.problem`` would give it."""
     body = msgspec.json.encode({"code": "bad_request", "message": message})
     headers = [
         (b"content-type", b"application/json"),

@@ -1,9 +1,9 @@
-"""Requests per second: counted in Redis, for all processes together.
+"""Requests per second, counted in Redis for all processes together.
 
-The generic cell rate algorithm (ITU-T I.371): of each bucket only the moment is kept at
-which it would be full again. All buckets of a request are looked at and filled by one
-script, with the server's own clock. While Redis is away each process counts by itself: a
-tenant may then use his rate once in each process, and nobody waits or is let off.
+The generic cell rate algorithm (ITU-T I.371) stores one number per bucket: the moment at
+which the bucket would be full again. One script checks and fills all buckets of a request,
+by Redis's clock. While Redis is away, each process counts by itself: a tenant can then use
+its rate once per process, and no request is delayed or exempt.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from workers.connection import map_redis_errors, open_redis
 
 logger = logging.getLogger(__name__)
 
-# Seconds for an answer: a Redis that works needs under a millisecond.
+# Seconds for Redis to answer: a healthy one needs less than a millisecond.
 REDIS_TIMEOUT_S = 0.25
 
-# Seconds without another try after a failure, so that an absent Redis does not cost
-# every request the timeout.
+# Seconds before Redis is tried again after a failure: without the pause, every request
+# would wait for the timeout.
 REDIS_PAUSE_S = 2.0
 
-# Buckets that a process keeps by itself before it forgets the full ones.
+# Buckets that a process holds in memory before it drops those that are full again.
 MAX_LOCAL_BUCKETS = 10_000
 
-# KEYS: buckets. ARGV: microseconds between two requests, and the burst, of each. The
-# microseconds to wait; 0: the request may pass, and is counted.
+# KEYS: the buckets. ARGV: for each bucket the microseconds between two requests, and the
+# burst. Returns the microseconds to wait, or 0 when the request passes and was counted.
 SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -53,11 +53,11 @@ return 0
 """
 
 RateLimits = Sequence[tuple[str, Limit]]
-"""The limits that a request must keep, by operation; each has a rate."""
+"""The limits of a request as (operation, limit); each limit has a rate."""
 
 
 class RateLimiter:
-    """Counts requests; thread-safe. ``clock`` gives monotonic seconds."""
+    """Counts requests; thread-safe. ``clock`` returns monotonic seconds."""
 
     def __init__(self, redis_url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = open_redis(redis_url, REDIS_TIMEOUT_S)
@@ -67,8 +67,8 @@ class RateLimiter:
         self._away = False
 
     def take(self, tenant_id: int, limits: RateLimits) -> float:
-        """Count a request, unless a limit is reached: the seconds until it may pass; 0
-        when it may now."""
+        """Count a request and return 0, or return the seconds until a limit lets it
+        pass."""
         if time.monotonic() >= self._retry_at:
             try:
                 return self._ask(tenant_id, limits)
@@ -92,7 +92,7 @@ class RateLimiter:
         return wait / 1e6
 
     def _log_outage(self, error: str | None) -> None:
-        """Log when an outage begins and when it ends."""
+        """Log the beginning and the end of an outage."""
         if self._away == (error is not None):
             return
         self._away = error is not None
@@ -105,7 +105,7 @@ class RateLimiter:
 
 
 class LocalRateLimiter:
-    """The same in the memory of this process."""
+    """The same algorithm in the memory of this process."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

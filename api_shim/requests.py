@@ -1,4 +1,4 @@
-"""What a request asks for, once a dialect has read it; and what goes back."""
+"""The values between HTTP and the dialects: calls, what they ask for, and replies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pipeline.types import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request with its body read. Header names are lower case; ``request_id`` is this
-    service's own name for it; ``path_values`` are what stands in the path in the place
-    of an endpoint's ``{names}``."""
+    """A request with its body read. Header names are lower case. ``request_id`` is the
+    service's id of it. ``path_values`` maps the ``{names}`` of an endpoint's path to their
+    values."""
 
     method: str
     path: str
@@ -26,20 +26,20 @@ class Call:
 
     @property
     def media_type(self) -> str:
-        """The body's declared type in lower case, without parameters."""
+        """The declared type of the body, in lower case and without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """A picture that the tenant has stored, by its media key."""
+    """A picture that the tenant stored earlier, by its media key."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class RemotePicture:
-    """A picture that is to be fetched."""
+    """A picture to be fetched from a URL."""
 
     url: str = field(repr=False)
 
@@ -49,12 +49,12 @@ SentPicture = bytes | StoredPicture | RemotePicture
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """A job that a tenant wants.
+    """A job that a tenant requests.
 
-    ``params`` (JSON) is all that the plan and the dialect's rendering need to know;
-    ``pictures`` are in order: the uploaded file itself, one that is stored already, or
-    where to fetch it. ``once`` is the digest of a signed request that may be accepted
-    only once, until ``once_until`` (epoch seconds).
+    ``params`` (JSON) holds everything that the plan and the rendering of the answer need.
+    ``pictures`` are in order: uploaded bytes, a stored picture, or a URL to fetch. ``once``
+    is the digest of a signed request that is accepted only once, until ``once_until`` (epoch
+    seconds).
     """
 
     tenant: Tenant
@@ -66,15 +66,15 @@ class JobRequest:
 
 
 class AdmissionCheck(Protocol):
-    """Lets a tenant pass, or raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``.
-    ``operation`` is its neutral name where the path alone does not tell."""
+    """Admits a tenant or raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``.
+    ``operation`` is its neutral name where the path alone does not determine it."""
 
     def __call__(self, tenant: Tenant, operation: str | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole response."""
+    """A complete response."""
 
     status: int
     body: bytes

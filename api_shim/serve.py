@@ -1,4 +1,4 @@
-"""Running the web side: one process, one event loop."""
+"""Runs the shim: one process, one event loop."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pipeline.config.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a stopping process gives to requests in hand. Whoever waits for a job is
-# answered at once; this is for the uploads.
+# Seconds that a stopping process gives to open requests. Requests that wait for a job are
+# answered at once; the time is for uploads.
 SHUTDOWN_GRACE_S = 10
 
-# Seconds for which an idle connection is kept: longer than the 60 of common proxies, so
-# that it is they who close it.
+# Seconds for which an idle connection is kept: longer than the 60 s of common proxies, so
+# that the proxy closes it first.
 KEEP_ALIVE_S = 75
 
 
-# Files that a process has open beside its connections, at most.
+# Files that a process has open at most beside its connections.
 OTHER_OPEN_FILES = 256
 
 
 class ReleasingServer(uvicorn.Server):
-    """Ends the held responses before it waits for them."""
+    """Answers the held requests before it waits for open ones to end."""
 
     def __init__(self, config: uvicorn.Config, shim: Shim) -> None:
         super().__init__(config)
@@ -61,10 +61,10 @@ def run(settings: Settings) -> None:
 
 
 def _connection_limit(settings: Settings) -> int:
-    """How many connections are kept: as many as were asked for, or as the system has open
-    files for."""
+    """How many connections are kept: ``max_connections``, or fewer if the system allows the
+    process too few open files."""
     try:
-        import resource  # there is none on Windows
+        import resource  # does not exist on Windows
     except ImportError:
         return settings.max_connections
     wanted = (
@@ -79,5 +79,5 @@ def _connection_limit(settings: Settings) -> int:
     if soft >= wanted:
         return settings.max_connections
     fewer = max((soft - OTHER_OPEN_FILES) * 8 // 9 - 8, 8)
-    logger.warning("Few files may be open: %d connections are kept", fewer)
+    logger.warning("The open-file limit is low: %d connections are kept", fewer)
     return fewer

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.batches.chunks import lock_items, record_outcomes
 from pipeline.batches.model import (
     OUTCOMES,
     Batch,
@@ -21,7 +22,6 @@ from pipeline.batches.model import (
     ItemState,
     fingerprint_of,
 )
-from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.batches.store import BatchStore
 from pipeline.batches.submit import SubmitLimits, Submitter
 from pipeline.config.settings import Settings

@@ -107,7 +107,7 @@ class Gallery:
         connection.execute(insert(batch_items), [
             {
                 "batch_id": batch.id, "number": number, "tenant_id": self.tenant,
-                "name_mark": number.to_bytes(16, "big"), "source_name": f"{number}.jpg",
+                "name_hash": number.to_bytes(16, "big"), "source_name": f"{number}.jpg",
                 "name": name, "state": ItemState.ENROLLED.value, "image_ref": ref,
                 "face_id": face, "faces": 1,
             }

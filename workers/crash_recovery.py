@@ -33,18 +33,18 @@ class CrashRecovery:
         name = worker_name(self._group, pid)
         # Closed again before the next fork: no child inherits a connection.
         engine = open_engine(self._settings.sql_url, durable=False)
-        waker = JobNotifier(self._settings)
+        notifier = JobNotifier(self._settings)
         try:
             back, ended = JobStore(engine).release_dead(self._settings.max_attempts, worker=name)
             republish(JobStore(engine), self._dispatcher, back)
-            notify_crashed(waker, ended)
+            notify_crashed(notifier, ended)
         except (DatabaseUnavailable, BrokerUnavailable) as error:
             logger.warning(
                 "Could not put back the job of a dead process: %s", error,
                 extra={"action": "bury_failed", "worker": name},
             )
         finally:
-            waker.close()
+            notifier.close()
             engine.dispose()
 
 
@@ -66,11 +66,11 @@ def republish(store: JobStore, dispatcher: Dispatcher, jobs: Sequence[Job]) -> N
         logger.debug("A job was sent again", extra={"action": "job_sent_again", "job": job_id})
 
 
-def notify_crashed(waker: JobNotifier, ended: Sequence[Job]) -> None:
+def notify_crashed(notifier: JobNotifier, ended: Sequence[Job]) -> None:
     """Wake whoever waits for jobs that ended because their workers died."""
     for job in ended:
         logger.error(
             "A job killed its worker each time and was ended",
             extra={"action": "job_crashed", "job": job.id, "attempts": job.attempts},
         )
-        waker.publish(job.id)
+        notifier.publish(job.id)

@@ -1,13 +1,12 @@
-"""Ringing the bell: telling the workers of a stage that a job waits there.
+"""Sending messages that a job waits at a stage, to the workers of that stage.
 
-The job's row is committed before. A bell that is not heard costs a few seconds,
-until the reconciler rings again; it never costs the job.
+The job's row is committed before. A lost message costs a few seconds, until the
+reconciler sends it again; it never costs the job.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from kombu.exceptions import KombuError
 from kombu.messaging import Producer
 from kombu.utils.uuid import uuid
 
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
 from pipeline.errors import BrokerUnavailable
 from pipeline.jobs.model import Job
@@ -27,16 +27,16 @@ from workers.queues import queue_name, task_name
 logger = logging.getLogger(__name__)
 
 # Seconds without another try after a failure: while the broker is away, one caller
-# in a while waits for it and the others go on.
+# a second waits for it and the others go on.
 RETRY_AFTER_S = 1.0
 
 
 class Dispatcher:
-    """Publishes messages; thread-safe, made after a fork."""
+    """Publishes messages; thread-safe. Make it after a fork."""
 
     def __init__(self, settings: Settings, app: Celery | None = None) -> None:
         self._app = app or make_app(settings)
-        self._rest_until = 0.0
+        self._breaker = CircuitBreaker(RETRY_AFTER_S)
 
     def publish(self, job_id: str, stage: str) -> bool:
         """Send one message; False when the broker did not take it.
@@ -44,15 +44,15 @@ class Dispatcher:
         Returns within about two seconds whatever the broker does, and at once while
         the broker is known to be away.
         """
-        if time.monotonic() < self._rest_until:
+        if self._breaker.is_open():
             return False
         try:
             self._send(job_id, stage)
         except BrokerUnavailable as error:
-            self._rest_until = time.monotonic() + RETRY_AFTER_S
+            self._breaker.record_failure()
             logger.warning(
                 "Could not send a job to its workers: %s", error,
-                extra={"action": "ring_failed", "job": job_id, "stage": stage},
+                extra={"action": "publish_failed", "job": job_id, "stage": stage},
             )
             return False
         return True

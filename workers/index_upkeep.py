@@ -1,17 +1,12 @@
-"""What an index process does beside searches: follow every gallery, keep snapshots."""
+"""What an index process does beside searches: it follows every gallery and keeps snapshots."""
 
 from __future__ import annotations
-
-import logging
-import threading
 
 from pipeline.accounts.tenants import readable_tenant_ids
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
-from pipeline.errors import DatabaseUnavailable
 from pipeline.index.tenant_views import TenantViews
-
-logger = logging.getLogger(__name__)
+from pipeline.periodic import PeriodicTask, Ticker
 
 # Seconds that the end of the process waits for a round: one that writes the snapshot of a
 # large gallery takes longer, and a snapshot that is cut off does no harm.
@@ -24,33 +19,17 @@ class IndexUpkeep:
     def __init__(self, settings: Settings, views: TenantViews) -> None:
         self._engine = open_engine(settings.sql_url, durable=False)
         self._views = views
-        self._pause_s = settings.index_round_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._ticker = Ticker("index_upkeep", settings.index_round_s, self.round)
 
     def start(self) -> None:
-        """Read every gallery in, then go on in the background."""
-        self.round()
-        self._thread.start()
+        """Read every gallery, then go on in the background."""
+        PeriodicTask("index_upkeep", self.round).attempt()
+        self._ticker.start()
 
     def round(self) -> None:
-        """Once over all tenants; what cannot be done now is done in the next round."""
-        try:
-            self._views.maintain(readable_tenant_ids(self._engine))
-        except DatabaseUnavailable as error:
-            logger.warning(
-                "The galleries wait: %s", error, extra={"action": "index_maintenance_failed"}
-            )
-        except Exception:
-            # A fault of ours in one round must not stop all the later ones: deleted
-            # faces would stay in snapshots.
-            logger.exception("A round of the index failed", extra={"action": "index_failed"})
+        """Once over all tenants. Raises ``DatabaseUnavailable``."""
+        self._views.maintain(readable_tenant_ids(self._engine))
 
     def close(self) -> None:
-        self._stop.set()
-        self._thread.join(STOP_S)
+        self._ticker.close(STOP_S)
         self._engine.dispose()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._pause_s):
-            self.round()

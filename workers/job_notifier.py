@@ -1,13 +1,13 @@
-"""Telling whoever holds a response that a job has ended.
+"""Publishing on Redis that a job has ended, to the web processes that hold responses.
 
-Nothing depends on it but latency: who waits looks into the database, too.
+Nothing depends on it but latency: those processes also look into the database.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
 from pipeline.errors import BrokerUnavailable
 from pipeline.storage_keys import DONE_CHANNEL
@@ -24,24 +24,24 @@ RETRY_AFTER_S = 2.0
 
 
 class JobNotifier:
-    """Publishes ends of jobs; thread-safe, made after a fork."""
+    """Publishes ends of jobs; thread-safe. Make it after a fork."""
 
     def __init__(self, settings: Settings) -> None:
         self._redis = open_redis(settings.wake_url, TIMEOUT_S)
-        self._rest_until = 0.0
+        self._breaker = CircuitBreaker(RETRY_AFTER_S)
 
     def publish(self, job_id: str) -> bool:
         """Say that a job has ended; False when Redis does not answer."""
-        if time.monotonic() < self._rest_until:
+        if self._breaker.is_open():
             return False
         try:
             with map_redis_errors():
                 self._redis.publish(DONE_CHANNEL, job_id)
         except BrokerUnavailable as error:
-            self._rest_until = time.monotonic() + RETRY_AFTER_S
+            self._breaker.record_failure()
             logger.warning(
-                "Could not announce that a job has ended: %s", error,
-                extra={"action": "announce_failed", "job": job_id},
+                "Could not publish that a job has ended: %s", error,
+                extra={"action": "notify_failed", "job": job_id},
             )
             return False
         return True

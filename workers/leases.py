@@ -1,18 +1,14 @@
-"""Saying that a claim's holder is alive, for as long as it holds the claim."""
+"""Renewing the claims of this process for as long as it holds them."""
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.errors import DatabaseUnavailable
 from pipeline.jobs.model import Claim
 from pipeline.jobs.store import JobStore
-
-logger = logging.getLogger(__name__)
+from pipeline.periodic import Ticker
 
 
 class Leases:
@@ -26,9 +22,9 @@ class Leases:
         self._store = store
         self._lease_s = lease_s
         self._held: dict[str, tuple[Claim, float]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
-        self._thread.start()
+        # A third: one renewal may be late or lost without the claim being lost.
+        self._ticker = Ticker("renew_leases", lease_s / 3, self._renew)
+        self._ticker.start()
 
     @contextmanager
     def held(self, claim: Claim) -> Iterator[None]:
@@ -45,19 +41,7 @@ class Leases:
         return next((claim for claim, since in list(self._held.values()) if since < before), None)
 
     def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._ticker.close()
 
     def _renew(self) -> None:
-        # A third: one renewal may be late or lost without the claim being lost.
-        while not self._stop.wait(self._lease_s / 3):
-            claims = [claim for claim, _ in list(self._held.values())]
-            if not claims:
-                continue
-            try:
-                self._store.renew(claims, self._lease_s)
-            except DatabaseUnavailable as error:
-                logger.warning(
-                    "Could not renew a claim: %s", error,
-                    extra={"action": "renew_failed", "job": claims[0].id},
-                )
+        self._store.renew([claim for claim, _ in list(self._held.values())], self._lease_s)

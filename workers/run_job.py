@@ -213,7 +213,7 @@ def _end_with_outcome(course: _JobRun, conclusion: JobOutcome, runtime: Runtime)
         if effect is not None:
             # What the change has put aside is gone when its answer is seen.
             runtime.tools.trash.try_empty(claim.job.tenant_id)
-        runtime.waker.publish(claim.id)
+        runtime.notifier.publish(claim.id)
         _discard_input(course, runtime)
         _discard_uploads(claim, runtime)
 
@@ -235,7 +235,7 @@ def _fail(claim: Claim, error: FaceError, trace: list[JsonObject], runtime: Runt
     """End a job with an error; False when the claim was lost."""
     held = _write(claim, lambda: runtime.store.fail(claim, error, trace), runtime)
     if held:
-        runtime.waker.publish(claim.id)
+        runtime.notifier.publish(claim.id)
         if isinstance(error, BadInput | Conflict | NotFound):
             # Any other failure may be tried again by an operator, with its pictures.
             _discard_uploads(claim, runtime)
@@ -279,7 +279,7 @@ def _retry_later(
     if pause_s == 0.0:
         runtime.dispatcher.publish(claim.id, stage)
     # It may have ended instead: then whoever waits is told, else he looks in vain.
-    runtime.waker.publish(claim.id)
+    runtime.notifier.publish(claim.id)
     return True
 
 

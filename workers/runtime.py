@@ -64,7 +64,7 @@ class Runtime:
     leases: Leases
     intermediates: Intermediates
     dispatcher: Dispatcher
-    waker: JobNotifier
+    notifier: JobNotifier
 
 
 def worker_name(group: str, pid: int) -> str:
@@ -100,7 +100,7 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
         dispatcher=Dispatcher(settings),
-        waker=JobNotifier(settings),
+        notifier=JobNotifier(settings),
     )
 
 

@@ -78,7 +78,7 @@ def _check(settings: Settings, served: frozenset[Stage]) -> None:
     if needs_models(served):
         registry.choose(settings)
     if Stage.FETCH in served and open_fetcher(settings) is None:
-        raise ConfigurationError("FACELINE_STAGES names `get`, but FACELINE_FETCH_URLS is off")
+        raise ConfigurationError("FACELINE_STAGES names `fetch`, but FACELINE_FETCH_URLS is off")
 
 
 def _run_index(app: Celery, settings: Settings, group: str) -> int:

@@ -1,1 +1,1 @@
-"""Who calls, and whether the caller may: signatures, keys, polls."""
+"""Verification of signatures."""

@@ -1,6 +1,6 @@
-"""Dialect e's signatures: what is signed, and whether a signature is right.
+"""The signatures of document e: the string that is signed, and its verification.
 
-Logic without I/O: parameters and a credential in, a verdict out.
+Pure functions over parameters and a credential.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
 UNSIGNED = frozenset({"signData", "encData", "extra"})
 SIGN_TYPES = frozenset({"SHA256", "SM2"})
 
-# Joined by = and &, parameters could be cut apart in another way that gives the same
-# string. With names like these, and `input_bytes` being JSON, there is only one.
+# Different parameters could join to the same string with = and &. Names of these characters
+# only, and `data` as JSON, make the string unambiguous.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -31,8 +31,8 @@ _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class SignedParameters:
-    """The parameters around a request's ``input_bytes``, of the right types. ``signed`` is the
-    string that was signed, but for the secret at its end."""
+    """The parameters around a request's ``data``, with their types checked. ``signed`` is the
+    signed string without the secret at its end."""
 
     app_id: str
     sign_type: str
@@ -75,9 +75,9 @@ def _text(parameters: Mapping[str, Any], name: str) -> str:
 
 
 def string_to_sign(parameters: Mapping[str, Any]) -> str:
-    """``k=v`` of every signed parameter, sorted by name and joined by ``&``; without
-    the ``&key=`` at the end. Raises ``InvalidParameter`` for a name out of the
-    ordinary."""
+    """``k=v`` of every signed parameter, sorted by name and joined by ``&``, without the
+    ``&key=`` at the end. Raises ``InvalidParameter`` for a name with other characters than
+    letters, digits, ``_``, ``.`` and ``-``."""
     pairs = []
     for name in sorted(parameters.keys() - UNSIGNED):
         if not _NAME.fullmatch(name):
@@ -104,7 +104,7 @@ def check_signature(request: SignedParameters, credential: SigningCredential | N
     """Raises ``BadSignature``, also when there is no such credential."""
     if credential is None:
         raise BadSignature
-    # Every live secret is tried, whichever is right.
+    # All live secrets are tried, so that the time does not tell which one matched.
     right = [_matches(request, secret) for secret in credential.secrets]
     if not any(right):
         raise BadSignature

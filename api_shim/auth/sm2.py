@@ -1,11 +1,10 @@
 """SM2 signatures over SM3 (GB/T 32918.2, GB/T 32905), as dialect e uses them.
 
-The packages that offer SM2 were measured first: gmssl needs 15 ms for the curve and,
-with SM3 in Python too, twelve seconds for a request of 2.7 MB; `cryptography` has SM3
-(OpenSSL's) but not the curve. So the hash is OpenSSL's and the curve is the few
-formulas below. To verify touches public values only, so nothing here needs constant
-time; ``sign`` and ``generate_key_pair`` are for a client and for an operator at his own
-machine, never for a service that answers strangers.
+Measured alternatives: gmssl needs 15 ms for the curve and, with SM3 in Python too, twelve
+seconds for a request of 2.7 MB; `cryptography` has SM3 (OpenSSL's) but not the curve. So the
+hash is OpenSSL's and the curve is implemented below. Verification uses public values only and
+needs no constant time. ``sign`` and ``generate_key_pair`` are for clients and for operators
+on their own machine, never for a service that answers strangers.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ def verify(public_key: str, message: bytes, signature: bytes) -> bool:
     """Whether ``signature`` (64 bytes, r || s) is that of ``message`` under
     ``public_key`` (hex of x || y, with or without a leading 04).
 
-    GB/T 32918.2 section 7.1. Raises ``InvalidParameter`` for a key that is no point of
-    the curve; a signature of a wrong form is False.
+    GB/T 32918.2 section 7.1. Returns False for a signature of a wrong form; raises
+    ``InvalidParameter`` for a key that is not a point of the curve.
     """
     key = parse_public_key(public_key)
     if len(signature) != SIGNATURE_BYTES:
@@ -63,7 +62,7 @@ def verify(public_key: str, message: bytes, signature: bytes) -> bool:
 def sign(private_key: str, message: bytes) -> bytes:
     """The signature (64 bytes, r || s) of ``message``; ``private_key`` is 64 hex digits.
 
-    GB/T 32918.2 section 6.1. For clients and tests: its time depends on the key.
+    GB/T 32918.2 section 6.1. For clients and tests only: its running time depends on the key.
     """
     d = int(private_key, 16)
     e = _digest(_public_point(d), message)
@@ -84,8 +83,8 @@ def generate_key_pair() -> tuple[str, str]:
 
 @lru_cache(maxsize=1024)
 def parse_public_key(text: str) -> Point:
-    """The point that a public key in hex stands for: x || y, with or without the 04 of
-    an uncompressed point. Raises ``InvalidParameter`` when it is not on the curve."""
+    """The point of a public key in hex: x || y, with or without the 04 of an uncompressed
+    point. Raises ``InvalidParameter`` for a point that is not on the curve."""
     digits = text.strip().lower()
     if len(digits) == 2 + 4 * NUMBER_BYTES and digits.startswith("04"):
         digits = digits[2:]

@@ -31,7 +31,7 @@ from api_shim.service import Service, in_thread
 from api_shim.submit import POLL_AFTER_S, error_reply, log_failure
 from pipeline import errors, storage_keys
 from pipeline.accounts.model import Tenant
-from pipeline.batches.duplicate_report import Finding
+from pipeline.batches.duplicate_search import Finding
 from pipeline.batches.model import Batch, BatchOptions, ItemState
 from pipeline.batches.unattended import encode_list, list_name, prefix_name
 from pipeline.encryption.hashing import digest
@@ -116,7 +116,7 @@ class BatchHandlers:
         """A batch, and what it waits for."""
         waits_for = self._batches.waiting_reason(batch)
         shown = batch_json(batch, reasons, found)
-        return {**shown, "waits_for": None if waits_for is None else waits_for.as_json()}
+        return {**shown, "waits_for": None if waits_for is None else waits_for.to_json()}
 
     def _reasons(self, batch: Batch) -> Reasons:
         """Counted once: a million items take seconds, and who polls asks again."""
@@ -170,7 +170,7 @@ class BatchHandlers:
         source = self._source(tenant, request, fingerprint)
         options = BatchOptions(
             collection=request.collection, faces=request.faces, gate=request.gate,
-            refuse_doubles=request.refuse_doubles, layout=request.layout, unattended=True,
+            reject_duplicates=request.refuse_doubles, layout=request.layout, unattended=True,
         )
         batch, fresh = self._batches.open(tenant.id, fingerprint, source, options)
         if not fresh and (batch.source, batch.options) != (source, options):

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.batches.duplicate_report import Finding
-from pipeline.batches.duplicate_search import search_of
+from pipeline.batches.duplicate_search import Finding, search_of
 from pipeline.batches.model import Batch, BatchItem, ItemState
 from pipeline.batches.source_errors import failure_of
 from pipeline.batches.unattended import PREFIX
@@ -17,8 +16,8 @@ def batch_json(
     batch: Batch, reasons: Counter[tuple[ItemState, str]] | None = None,
     found: Sequence[Finding] | None = None,
 ) -> dict[str, Any]:
-    """A batch, but for what it waits for. Of a source that an operator reads nothing is
-    said: it names his files."""
+    """A batch, without what it waits for. The source of an operator's batch is not shown:
+    it names files of the operator."""
     prefix = batch.source.removeprefix(PREFIX) if batch.source.startswith(PREFIX) else None
     shown: dict[str, Any] = {
         "batch_id": batch.id,
@@ -40,12 +39,12 @@ def batch_json(
 
 
 def _findings_json(batch: Batch, found: Sequence[Finding] | None) -> dict[str, Any] | None:
-    """How far the search for doubles is; with ``found`` also what it lists."""
+    """The progress of the duplicate search, with the findings if ``found`` is given."""
     search = search_of(batch)
     if search is None:
         return None
-    listed = {} if found is None else {"list": [each.as_json() for each in found]}
-    return {**search.as_json(), **listed}
+    listed = {} if found is None else {"list": [each.to_json() for each in found]}
+    return {**search.public_json(), **listed}
 
 
 COUNTED_STATES = (
@@ -64,13 +63,13 @@ def reasons_json(reasons: Mapping[tuple[ItemState, str], int]) -> list[dict[str,
 
 
 def items_json(items: Sequence[BatchItem], limit: int) -> dict[str, Any]:
-    """A page of items; ``next`` is what the next page comes after, None on the last."""
+    """A page of items; ``next`` is the ``after`` of the next page, None on the last."""
     more = items[-1].number if len(items) == limit else None
     return {"items": [item_json(item) for item in items], "next": more}
 
 
 def item_json(item: BatchItem) -> dict[str, Any]:
-    """An item; of one whose person was deleted nothing but its outcome is known."""
+    """An item. If its person was deleted, only its outcome is left."""
     return {
         "number": item.number,
         "source_name": item.source_name,

@@ -1,4 +1,4 @@
-"""What ``POST /batches`` and its kin carry. Pure functions over bytes and text."""
+"""Bodies and queries of ``/batches``. Pure functions over bytes and text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RetriableState = Literal["rejected", "cancelled"]
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A batch that is asked for: ``items`` one by one, or all below a ``prefix``."""
+    """The batch to start: listed ``items``, or everything below a ``prefix``."""
 
     items: (
         Annotated[list[ListedItem], msgspec.Meta(min_length=1, max_length=MAX_LIST_ITEMS)] | None
@@ -34,7 +34,7 @@ class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which items are to be tried again; without ``reason_counts`` whatever they were."""
+    """Which items to retry; without ``reasons``, items of every reason."""
 
     states: tuple[RetriableState, ...] = ("rejected", "cancelled")
     reasons: Annotated[list[ReasonCode], msgspec.Meta(max_length=MAX_REASONS)] | None = None
@@ -45,7 +45,7 @@ class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ItemsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which items are to be listed."""
+    """Which items to list."""
 
     after: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE_SIZE)] = 100
@@ -54,7 +54,7 @@ class ItemsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchesQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which batches are to be listed."""
+    """Which batches to list."""
 
     offset: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE_SIZE)] = 50
@@ -74,12 +74,12 @@ def read_batch(body: bytes) -> BatchRequest:
 
 
 def read_retry(body: bytes) -> RetryRequest:
-    """An empty body asks for all. Raises ``InvalidParameter``."""
+    """An empty body retries all items. Raises ``InvalidParameter``."""
     return _decoded(body, RetryRequest) if body.strip() else RetryRequest()
 
 
 def read_query(query: str, kind: type[S]) -> S:
-    """The parameters of a query; those that ``file_kind`` does not know are ignored. Raises
+    """The parameters of a query; parameters that ``kind`` lacks are ignored. Raises
     ``InvalidParameter``."""
     try:
         given = parse_qs(query, keep_blank_values=True, max_num_fields=100)

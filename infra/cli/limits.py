@@ -68,16 +68,16 @@ def limits(
         str, typer.Option(help="The operation to limit; without one: all of them together.")
     ] = ALL_OPERATIONS,
     per_second: Annotated[
-        str | None, typer.Option(help="Requests a second on average, or `empty`.")
+        str | None, typer.Option(help="Requests a second on average, or `none`.")
     ] = None,
     burst: Annotated[
-        str | None, typer.Option(help="Requests at once; `empty`: as many as in a second.")
+        str | None, typer.Option(help="Requests at once; `none`: as many as in a second.")
     ] = None,
     daily: Annotated[
-        str | None, typer.Option(help="Charged calls a day (UTC), or `empty`.")
+        str | None, typer.Option(help="Charged calls a day (UTC), or `none`.")
     ] = None,
     monthly: Annotated[
-        str | None, typer.Option(help="Charged calls a month (UTC), or `empty`.")
+        str | None, typer.Option(help="Charged calls a month (UTC), or `none`.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -250,7 +250,7 @@ _KEEP = object()
 
 
 def _read(option: str, text: str | None, kind: type[float], least: float) -> object:
-    """The number of an option; None for ``empty``, ``_KEEP`` when it was not given."""
+    """The number of an option; None for ``none``, ``_KEEP`` when it was not given."""
     if text is None:
         return _KEEP
     if text == NONE:

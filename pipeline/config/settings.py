@@ -45,7 +45,7 @@ class Settings(StorageSettings):
     # Pictures by URL
     fetch_urls: bool = Field(
         False, description="Fetch pictures that requests name by URL. Every process must be told "
-        "the same; a worker of the stage `get` does it."
+        "the same; a worker of the stage `fetch` does it."
     )
     fetch_concurrency: int = Field(
         4, ge=1, description="Processes of the worker that fetches; a slow server keeps one "

@@ -12,9 +12,8 @@ from functools import partial
 from sqlalchemy import Connection
 
 from pipeline import storage_keys
-from pipeline.batches.chunks import chunk_of
+from pipeline.batches.chunks import chunk_of, lock_items, record_outcomes
 from pipeline.batches.model import SAME_PICTURE, BatchItem, BatchOptions, ItemOutcome, ItemState
-from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, analyse_pictures
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound, TaskUnsupported
 from pipeline.execution.context import InspectedItem, JobContext, JobOutcome, Resources

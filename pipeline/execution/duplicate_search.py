@@ -58,7 +58,7 @@ def finish_duplicate_search(job: Job, carry: JobContext, tools: Resources) -> Jo
     def effect(connection: Connection) -> JsonObject:
         now = time.time()
         writer = None
-        if batch.options.refuse_doubles:
+        if batch.options.reject_duplicates:
             # First: who changes a gallery waits for it before he waits for the batch.
             writer = lock_tenant(connection, job.tenant_id)
         there = lock_running_search(connection, job)
@@ -181,7 +181,7 @@ class _DuplicateSearchRun:
         patience came to its end before."""
         held = _people(rows)
         first = int(held.labels[0])
-        if not self.search.against or self.batch.options.refuse_doubles:
+        if not self.search.against or self.batch.options.reject_duplicates:
             self._check_names(rows, apart)
         screen = PairSearch(held, same)
         while True:
@@ -214,7 +214,7 @@ class _DuplicateSearchRun:
         nameless = (a == UNNAMED) | (b == UNNAMED)
         self._count(FindingKind.UNNAMED, int(np.count_nonzero(nameless)))
         self._count(FindingKind.TWO_NAMES, int(np.count_nonzero(~nameless)))
-        if self.batch.options.refuse_doubles:
+        if self.batch.options.reject_duplicates:
             self._choose_rejected(held, others, pairs, ~nameless)
         # A crowd of one person: the closest pairs stand for all.
         closest = np.argsort(-pairs.cosines)[:MAX_LISTED]

@@ -1,4 +1,4 @@
-"""What tar and zip archives have in common: limits, kinds, damage."""
+"""What tar and zip archives share: opening, limits, member names, damage."""
 
 from __future__ import annotations
 
@@ -7,28 +7,49 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.sources.base import Item, ItemRefused, RefusalReason, RefusedItem
-from pipeline.sources.names import Layout, NameSet, inner_path, printable
+from pipeline.sources.names import Layout, NameSet, about_from_path, inner_path, printable
+from pipeline.sources.path_source import PathSource, open_file
 
-# What an archive's libraries raise on bytes that are not as they should be.
+# What the standard library's archive modules raise on damaged bytes.
 DAMAGE = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
     NotImplementedError, ValueError, struct.error,
 )
 
+MAGIC = (
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),  # an empty archive
+    (b"\x1f\x8b", "gz"),
+    (b"BZh", "bz2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"Rar!\x1a\x07", "rar"),
+)
+
+
+def archive_kind(start: bytes) -> str | None:
+    """The kind of archive that starts with the 262 bytes ``start``; None: not an archive."""
+    if start[257:262] == b"ustar":
+        return "tar"
+    return next((name for magic, name in MAGIC if start.startswith(magic)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What is read of one archive.
+    """How much is read from one archive.
 
-    ``max_bytes`` bounds all that its members hold; ``max_ratio`` what a compressed byte
-    unpacks to, once ``ratio_floor`` bytes are unpacked: pictures hardly shrink, tiny
-    members with their headers do, up to some 200 to 1 (gzip's own limit is 1,030).
+    ``max_bytes`` limits the unpacked size of all members. ``max_ratio`` limits how many
+    bytes a packed byte unpacks to; it applies once ``ratio_floor`` bytes are unpacked,
+    because small members with their headers reach 200 to 1. Pictures hardly compress, and
+    gzip cannot exceed 1,030 to 1.
     """
 
     max_members: int = 2_000_000
@@ -39,8 +60,8 @@ class ArchiveLimits:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveOptions:
-    """How an archive's paths are read: by ``layout``; names that are not UTF-8 are tried
-    as ``encoding``, then kept with their bytes written out."""
+    """``layout``: what a member's path says about its person. ``encoding``: for member
+    names that are not UTF-8; without it, undecodable bytes are kept in escaped form."""
 
     layout: Layout = "auto"
     encoding: str | None = None
@@ -48,7 +69,7 @@ class ArchiveOptions:
 
 
 class ArchiveLimitExceeded(Exception):
-    """The archive is read no further."""
+    """The archive exceeds a limit and is read no further."""
 
     def __init__(self, reason: RefusalReason, detail: str) -> None:
         self.reason = reason
@@ -56,85 +77,99 @@ class ArchiveLimitExceeded(Exception):
         super().__init__(detail)
 
 
-class MemberNames:
-    """The members met so far: no more than the limit, no name twice."""
+class ArchiveUsage:
+    """What was read from an archive so far, checked against its limits. Methods raise
+    ``ArchiveLimitExceeded``."""
 
     def __init__(self, limits: ArchiveLimits) -> None:
         self._limits = limits
-        self._seen = NameSet()
-        self._count = 0
-
-    @property
-    def count(self) -> int:
-        return self._count
+        self._names = NameSet()
+        self._unpacked = 0
+        self.members = 0
 
     def count_member(self) -> None:
-        """One more. Raises ``ArchiveLimitExceeded``."""
-        self._count += 1
-        if self._count > self._limits.max_members:
+        self.members += 1
+        if self.members > self._limits.max_members:
             raise ArchiveLimitExceeded(
                 RefusalReason.TOO_MANY, f"more than {self._limits.max_members} members"
             )
 
-    def path_of(self, name: str) -> tuple[str, ...]:
-        """The parts of a member's path. Raises ``ItemRefused``."""
+    def member_path(self, name: str) -> tuple[str, ...]:
+        """The parts of a member's path. Raises ``ItemRefused`` for unsafe and repeated
+        names."""
         parts = inner_path(name)
-        if not self._seen.add("/".join(parts)):
-            raise ItemRefused(RefusalReason.DUPLICATE_NAME, "an earlier member has this name")
+        if not self._names.add("/".join(parts)):
+            raise ItemRefused(
+                RefusalReason.DUPLICATE_NAME, "an earlier member has this name"
+            )
         return parts
 
+    def add_unpacked(self, size: int) -> None:
+        self._unpacked += size
 
-def check_unpacked(unpacked: int, packed: int, limits: ArchiveLimits) -> None:
-    """Raises ``ArchiveLimitExceeded`` when ``packed`` bytes have unpacked to too many."""
-    if unpacked > limits.max_bytes:
-        raise ArchiveLimitExceeded(
-            RefusalReason.BOMB, f"it unpacks to more than {limits.max_bytes} bytes"
-        )
-    if unpacked > limits.ratio_floor and unpacked > packed * limits.max_ratio:
-        raise ArchiveLimitExceeded(
-            RefusalReason.BOMB, f"{packed} bytes of it unpack to more than {unpacked}"
-        )
+    def check_unpacked(self, packed: int) -> None:
+        """Checks the bytes unpacked so far; they came from ``packed`` bytes."""
+        limits = self._limits
+        if self._unpacked > limits.max_bytes:
+            raise ArchiveLimitExceeded(
+                RefusalReason.BOMB, f"it unpacks to more than {limits.max_bytes} bytes"
+            )
+        if self._unpacked > max(limits.ratio_floor, packed * limits.max_ratio):
+            raise ArchiveLimitExceeded(
+                RefusalReason.BOMB, f"{packed} bytes of it unpack to more than {self._unpacked}"
+            )
 
 
-def items_until_damage(
-    path: Path, members: MemberNames, items: Iterator[Item | RefusedItem]
-) -> Iterator[Item | RefusedItem]:
-    """``items`` of the archive; where it is damaged or over its limits they end, and a
-    refusal says so."""
-    try:
-        yield from items
-    except ArchiveLimitExceeded as over:
-        reason, detail = over.reason, over.detail
-    except DAMAGE as error:
-        reason, detail = RefusalReason.ARCHIVE_DAMAGED, str(error) or type(error).__name__
-    else:
-        return
-    yield RefusedItem(printable(path.name), reason, f"after {members.count} members: {detail}")
+class ArchiveSource(PathSource, ABC):
+    """The members of an archive, in its order. Nothing is written to disk."""
+
+    def __init__(self, path: Path, options: ArchiveOptions) -> None:
+        super().__init__(path)
+        self._options = options
+
+    def items(self) -> Iterator[Item | RefusedItem]:
+        """The members. Where the archive is damaged or exceeds a limit, the last item is a
+        refusal that says so."""
+        usage = ArchiveUsage(self._options.limits)
+        try:
+            with open_file(self._path) as file:
+                yield from self._members(file, usage)
+        except ArchiveLimitExceeded as error:
+            reason, detail = error.reason, error.detail
+        except DAMAGE as error:
+            reason, detail = RefusalReason.ARCHIVE_DAMAGED, _text(error)
+        else:
+            return
+        detail = f"after {usage.members} members: {detail}"
+        yield RefusedItem(printable(self._path.name), reason, detail)
+
+    @abstractmethod
+    def _members(self, file: BinaryIO, usage: ArchiveUsage) -> Iterator[Item | RefusedItem]:
+        """The members of the open ``file``. Raises ``ArchiveLimitExceeded`` and ``DAMAGE``."""
+
+    def _member(
+        self, name: str, problem: ItemRefused | None, usage: ArchiveUsage,
+        read: Callable[[int], bytes],
+    ) -> Item | RefusedItem:
+        """The item of one member; refused for its name, else for its ``problem``."""
+        try:
+            parts = usage.member_path(name)
+            if problem is not None:
+                raise problem
+            about = about_from_path(parts, self._options.layout)
+        except ItemRefused as refused:
+            return refused.as_item(printable(name))
+        return Item(printable("/".join(parts)), about, read)
 
 
 @contextmanager
 def refuse_damage() -> Iterator[None]:
-    """Translate what the libraries raise while one member is read."""
+    """Translates what the libraries raise while one member is read to ``ItemRefused``."""
     try:
         yield
     except DAMAGE as error:
-        detail = str(error) or type(error).__name__
-        raise ItemRefused(RefusalReason.ARCHIVE_DAMAGED, detail) from error
+        raise ItemRefused(RefusalReason.ARCHIVE_DAMAGED, _text(error)) from error
 
 
-def archive_kind(start: bytes) -> str | None:
-    """What archive begins with the 262 bytes ``start``; None when it is none."""
-    if start[257:262] == b"ustar":
-        return "tar"
-    return next((name for magic, name in MAGIC if start.startswith(magic)), None)
-
-
-MAGIC = (
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),  # an empty one
-    (b"\x1f\x8b", "gz"),
-    (b"BZh", "bz2"),
-    (b"\xfd7zXZ\x00", "xz"),
-    (b"7z\xbc\xaf\x27\x1c", "7z"),
-    (b"Rar!\x1a\x07", "rar"),
-)
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__

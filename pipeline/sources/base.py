@@ -1,4 +1,4 @@
-"""What a source of pictures is: one seam, several bodies."""
+"""The interface of picture sources: what every source yields, and how it refuses."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ BLOCK_BYTES = 256 * 1024
 
 
 class RefusalReason(StrEnum):
-    """Why an item is refused before anybody has looked at its picture. What the bytes
-    themselves are refused for has the code of its error (``not_a_picture``, ...)."""
+    """Why an item is refused before its picture is examined. A picture that is refused for
+    its content has the code of its error instead (``not_a_picture``, ...)."""
 
     UNREADABLE = "unreadable"
     EMPTY = "empty"
@@ -36,20 +36,10 @@ class RefusalReason(StrEnum):
     NOT_FOUND = MediaNotFound.code
 
 
-class ItemRefused(Exception):
-    """This item cannot be had; the source goes on with the next. It does not leave the
-    room: ``taking.take`` makes a ``Refusal`` of it."""
-
-    def __init__(self, reason: RefusalReason, detail: str = "") -> None:
-        self.reason = reason
-        self.detail = detail
-        super().__init__(f"{reason}: {detail}")
-
-
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the source says of an item; empty where it says nothing. ``external_id`` is
-    the caller's own key of it."""
+    """What the source says about an item; a field is empty where it says nothing.
+    ``external_id`` is the caller's own key for the item."""
 
     name: str = ""
     collection: str = ""
@@ -59,12 +49,12 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file of a source. ``source_name`` is its name within the source: printable
-    text, the same whenever the source is read, and no other item's.
+    """One file of a source. ``source_name`` is its name within the source: printable text
+    that is the same each time the source is read, and unique within it.
 
-    ``read(limit)`` gives its bytes, and raises ``ItemRefused`` without reading further
-    when there are more than ``limit``. It works until the source is asked for its next
-    item, and once: members of an archive stream past.
+    ``read(limit)`` returns the bytes. It raises ``ItemRefused``, without reading further,
+    when there are more than ``limit``. It can be called once, and only until the source is
+    asked for its next item: the members of an archive are read as a stream.
     """
 
     source_name: str
@@ -74,8 +64,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class RefusedItem:
-    """Something in the source that is not taken: ``reason`` is a ``Reason`` or the code
-    of an error, ``detail`` a sentence or part of one."""
+    """An entry of the source that is not accepted. ``reason`` is a ``RefusalReason`` or the
+    code of an error; ``detail`` explains it."""
 
     source_name: str
     reason: str
@@ -83,18 +73,31 @@ class RefusedItem:
     about: About = About()
 
 
+class ItemRefused(Exception):
+    """One item cannot be read; the source continues with the next one. This exception stays
+    inside ``pipeline.sources``: readers turn it into a ``RefusedItem``."""
+
+    def __init__(self, reason: RefusalReason, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
+
+    def as_item(self, source_name: str, about: About | None = None) -> RefusedItem:
+        return RefusedItem(source_name, self.reason, self.detail, about or About())
+
+
 class PictureSource(Protocol):
-    """Items one after the other, in an order that is the same each time."""
+    """Yields items one after another, in the same order each time."""
 
     @property
     def location(self) -> str:
-        """What this source is, for people."""
+        """Where the source is, as text for people."""
         ...
 
     def items(self) -> Iterator[Item | RefusedItem]:
-        """Every item, lazily, refusals among them: nothing is left out in silence and
-        nothing about one item ends the iteration. Raises ``FaceError`` only when the
-        whole source cannot be used (any longer)."""
+        """Every entry, lazily. Entries that cannot be accepted come as ``RefusedItem``:
+        nothing is skipped silently, and a problem with one entry does not end the
+        iteration. Raises ``FaceError`` only when the whole source cannot be used."""
         ...
 
     def position(self) -> tuple[int, int]:
@@ -103,13 +106,13 @@ class PictureSource(Protocol):
 
 
 class ReadableStream(Protocol):
-    """Something that is read forward, as a file, a member or an answer."""
+    """A stream that is read forward, such as a file, a member or a response."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def read_at_most(stream: ReadableStream, limit: int) -> bytes:
-    """All of ``stream``. Raises ``ItemRefused`` once it has more than ``limit`` bytes."""
+    """All of ``stream``. Raises ``ItemRefused`` once it exceeds ``limit`` bytes."""
     body = bytearray()
     while block := stream.read(min(BLOCK_BYTES, limit + 1 - len(body))):
         body += block

@@ -1,4 +1,4 @@
-"""Objects of a bucket of any S3 server: all below a prefix, or one by its key."""
+"""The objects of a bucket on any S3 server: all below a prefix, or one by its key."""
 
 from __future__ import annotations
 
@@ -33,35 +33,34 @@ from pipeline.sources.names import Layout, about_from_path, inner_path, printabl
 SCHEMES = ("s3", "s3+http", "s3+https")
 
 CONNECT_S = 5.0
-ANSWER_S = 60.0  # for one object of some megabytes from a store on another continent
+ANSWER_S = 60.0  # for an object of some megabytes from a store on another continent
 
-
-# Some seconds of patience with a store that is busy, none with what it asks for: MinIO
-# that has just started says to come back in a minute.
+# Retries for some seconds while a store is busy. Its Retry-After is ignored: a MinIO that has
+# just started asks for a minute.
 RETRY = urllib3.Retry(
     total=4, connect=1, redirect=False, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504),
     respect_retry_after_header=False, raise_on_status=False,
 )
 
-# What S3 says also of an object that is not there to those who may not list the bucket.
+# Also the answer for a missing object when the credentials may not list the bucket.
 ACCESS_DENIED = "AccessDenied"
 MAX_DENIED_IN_A_ROW = 3
 
-# What a store says of one object, so that it is no reason to end; of a bucket that is
-# not there or may not be read it is one.
+# Codes that concern one object, which is refused while the source continues.
 REFUSED_CODES = {
     "NoSuchKey": RefusalReason.NOT_FOUND,
     ACCESS_DENIED: RefusalReason.UNREADABLE,
-    "InvalidObjectState": RefusalReason.UNREADABLE,  # in an archive that answers in hours
+    "InvalidObjectState": RefusalReason.UNREADABLE,  # in an archive that takes hours to answer
     "KeyTooLongError": RefusalReason.UNSAFE_NAME,
     "XMinioInvalidObjectName": RefusalReason.UNSAFE_NAME,
 }
 _BAD_CREDENTIALS = (
-    "The store of the bucket {bucket} does not take the credentials FACELINE_MEDIA_ACCESS_KEY and "
+    "The store of the bucket {bucket} rejects the credentials FACELINE_MEDIA_ACCESS_KEY and "
     "FACELINE_MEDIA_SECRET_KEY ({code})."
 )
+# Codes that concern the bucket, whose reading ends.
 FATAL_CODES = {
-    "NoSuchBucket": "There is no bucket {bucket}: make it, or correct its name.",
+    "NoSuchBucket": "There is no bucket {bucket}: create it, or correct its name.",
     ACCESS_DENIED: "The bucket {bucket} may not be listed and read with these credentials: "
     "allow it in the bucket's policy ({code}).",
     "InvalidAccessKeyId": _BAD_CREDENTIALS,
@@ -71,7 +70,7 @@ FATAL_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class BucketLocation:
-    """A bucket and the beginning of the keys that are meant."""
+    """A bucket and a prefix of its keys."""
 
     endpoint: str
     bucket: str
@@ -90,7 +89,7 @@ def parse_location(url: str) -> BucketLocation:
         bucket, _, prefix = path.partition("/")
         endpoint = parts.netloc
     if parts.scheme not in SCHEMES or not endpoint or "@" in endpoint:
-        raise InvalidParameter(f"not a bucket's URL: {url}")
+        raise InvalidParameter(f"not the URL of a bucket: {url}")
     try:
         check_bucket_name(bucket, strict=True)
     except ValueError as error:
@@ -99,12 +98,11 @@ def parse_location(url: str) -> BucketLocation:
 
 
 class Bucket:
-    """Reads objects; it makes and changes nothing. The credentials are those of the
-    media store."""
+    """Reads objects and never writes. The credentials are those of the media store."""
 
     def __init__(self, location: BucketLocation, settings: Settings) -> None:
         self.location = location
-        self._denied = 0  # objects in a row
+        self._denied = 0  # denied objects in a row
         self._client = Minio(
             endpoint=location.endpoint,
             access_key=settings.media_access_key or None,
@@ -120,11 +118,11 @@ class Bucket:
         )
 
     def walk(self) -> Iterator[str]:
-        """The keys below the location, sorted. Raises ``InvalidParameter`` when there is
-        no such bucket or it may not be read, ``MediaUnavailable``."""
-        where = self.location
-        with _map_errors(where.bucket):
-            for found in self._client.list_objects(where.bucket, where.prefix, recursive=True):
+        """The keys below the location, sorted. Raises ``InvalidParameter`` when the bucket
+        does not exist or may not be read, ``MediaUnavailable``."""
+        bucket, prefix = self.location.bucket, self.location.prefix
+        with _map_errors(bucket):
+            for found in self._client.list_objects(bucket, prefix, recursive=True):
                 yield found.object_name or ""
 
     def read(self, key: str, limit: int) -> bytes:
@@ -141,19 +139,19 @@ class Bucket:
             ):
                 raise
             raise ItemRefused(REFUSED_CODES[error.code], f"{error.code}") from error
-        except ValueError as error:  # minio-py's word on a key that no object can have
+        except ValueError as error:  # minio-py refuses a key that no object can have
             raise ItemRefused(RefusalReason.UNSAFE_NAME, str(error)) from error
         self._denied = 0
         return answer
 
     def _is_bucket_denied(self) -> bool:
-        """Whether all of the bucket may not be read, rather than this one object."""
+        """Whether the credentials may not read the whole bucket, rather than one object."""
         self._denied += 1
         if self._denied < MAX_DENIED_IN_A_ROW:
             return False
-        where = self.location
+        location = self.location
         try:
-            next(iter(self._client.list_objects(where.bucket, where.prefix)), None)
+            next(iter(self._client.list_objects(location.bucket, location.prefix)), None)
         except S3Error as error:
             return error.code == ACCESS_DENIED
         self._denied = 0
@@ -178,36 +176,37 @@ def _body(response: BaseHTTPResponse, limit: int, deadline: float) -> bytes:
 
 
 class BucketSource:
-    """Every object below a prefix, in the order of the keys."""
+    """Every object below a prefix, in the order of the keys, named relative to the key
+    prefix ``relative_to``."""
 
-    def __init__(self, bucket: Bucket, layout: Layout = "auto") -> None:
+    def __init__(self, bucket: Bucket, layout: Layout = "auto", relative_to: str = "") -> None:
         self._bucket = bucket
         self._layout = layout
+        self._relative_to = relative_to
 
     @property
     def location(self) -> str:
-        where = self._bucket.location
-        return printable(f"{where.bucket}/{where.prefix}")
+        return printable(f"{self._bucket.location.bucket}/{self._bucket.location.prefix}")
 
     def position(self) -> tuple[int, int]:
-        """Unknown: a listing does not say how long it is."""
+        """Unknown: a listing does not tell its length."""
         return 0, 0
 
     def items(self) -> Iterator[Item | RefusedItem]:
         for key in self._bucket.walk():
-            if not key.endswith("/"):  # what some tools put where a folder would be
+            if not key.endswith("/"):  # some tools store such a key for a folder
                 yield self._item(key)
 
     def _item(self, key: str) -> Item | RefusedItem:
-        source_name = printable(key)
+        source_name = printable(key.removeprefix(self._relative_to))
         try:
             about = about_from_path(self._parts(key), self._layout)
         except ItemRefused as refused:
-            return RefusedItem(source_name, refused.reason, refused.detail)
+            return refused.as_item(source_name)
         return Item(source_name, about, partial(self._bucket.read, key))
 
     def _parts(self, key: str) -> tuple[str, ...]:
-        """The key below the folder that the prefix names, as a path."""
+        """The key as a path below the folder of the prefix."""
         folder = self._bucket.location.prefix.rpartition("/")[0]
         return inner_path(key.removeprefix(folder).lstrip("/"))
 
@@ -221,10 +220,10 @@ def _map_errors(bucket: str) -> Iterator[None]:
         cause = getattr(error.__cause__, "reason", None) or error.__cause__
         if cause is None:
             raise
-        # urllib3 says which connection of which pool first.
-        said = str(cause).rpartition(": ")[2]
+        # urllib3 names the connection and its pool first.
+        reason = str(cause).rpartition(": ")[2]
         raise MediaUnavailable(
-            f"The store of the bucket {bucket} does not answer: {said}."
+            f"The store of the bucket {bucket} does not answer: {reason}."
         ) from error
 
 
@@ -234,6 +233,6 @@ def _map_fatal(bucket: str) -> Iterator[None]:
         yield
     except S3Error as error:
         if error.code in FATAL_CODES:
-            said = FATAL_CODES[error.code].format(bucket=bucket, code=error.code)
-            raise InvalidParameter(said) from error
+            message = FATAL_CODES[error.code].format(bucket=bucket, code=error.code)
+            raise InvalidParameter(message) from error
         raise

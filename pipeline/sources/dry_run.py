@@ -1,4 +1,4 @@
-"""What would be enrolled of a source, and what not: nothing is stored or decoded."""
+"""What a source would bring: which items would be enrolled. Nothing is stored or decoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.sources.names import NameSet
 
 
 class ExpectedOutcome(StrEnum):
-    """What would become of an item."""
+    """The outcome that an item would have."""
 
     ENROL = "enrol"
     DUPLICATE = "duplicate"
@@ -23,8 +23,8 @@ class ExpectedOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DryRunItem:
-    """One item: ``last_change`` counts from 1 in the source's order. ``original`` is the number
-    of the item that has the same bytes, 0 for none; ``size`` is in bytes."""
+    """One item. ``number`` counts from 1 in the source's order; ``original`` is the number
+    of the item with the same bytes, 0 for none; ``size`` is in bytes."""
 
     number: int
     source_name: str
@@ -41,7 +41,7 @@ class DryRunItem:
 
 @dataclass(slots=True)
 class DryRunTotals:
-    """Counts over the findings so far."""
+    """Counts over the items so far."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -53,23 +53,23 @@ class DryRunTotals:
     def items(self) -> int:
         return self.outcomes.total()
 
-    def add(self, finding: DryRunItem) -> None:
-        self.outcomes[finding.outcome] += 1
-        if finding.outcome is ExpectedOutcome.REJECTED:
-            self.reasons[finding.reason] += 1
-        if finding.outcome is ExpectedOutcome.ENROL:
-            self.bytes += finding.size
-            self.collections[finding.about.collection] += 1
-            if finding.about.name:
-                self.names.add(finding.about.name)
+    def add(self, item: DryRunItem) -> None:
+        self.outcomes[item.outcome] += 1
+        if item.outcome is ExpectedOutcome.REJECTED:
+            self.reasons[item.reason] += 1
+        if item.outcome is ExpectedOutcome.ENROL:
+            self.bytes += item.size
+            self.collections[item.about.collection] += 1
+            if item.about.name:
+                self.names.add(item.about.name)
 
 
 def dry_run(
     source: PictureSource, limits: PictureLimits, collection: str = ""
 ) -> Iterator[DryRunItem]:
-    """A finding for every item of ``source``, in its order. ``collection_from_row`` stands where
-    the source names none. Keeps 16 bytes of each picture's hash, nothing of the picture."""
-    first: dict[bytes, int] = {}
+    """The expected outcome of every item of ``source``, in its order. ``collection`` is used
+    where the source names none. Keeps 16 bytes of each picture's hash in memory."""
+    numbers: dict[bytes, int] = {}
     for number, item in enumerate(source.items(), 1):
         about = item.about
         if not about.collection:
@@ -81,22 +81,15 @@ def dry_run(
                 reason=str(result.reason), detail=result.detail,
             )
         else:
-            key = bytes.fromhex(result.sha256)[:16]
-            original = first.setdefault(key, number)
-            yield _picture_item(number, result, about, 0 if original == number else original)
+            first = numbers.setdefault(bytes.fromhex(result.sha256)[:16], number)
+            yield _picture_item(number, result, about, 0 if first == number else first)
 
 
-def _picture_item(number: int, taken: PictureItem, about: About, original: int) -> DryRunItem:
-    width, height = taken.header.upright_size
+def _picture_item(number: int, picture: PictureItem, about: About, original: int) -> DryRunItem:
+    width, height = picture.header.upright_size
+    outcome = ExpectedOutcome.DUPLICATE if original else ExpectedOutcome.ENROL
     return DryRunItem(
-        number,
-        taken.source_name,
-        ExpectedOutcome.DUPLICATE if original else ExpectedOutcome.ENROL,
-        about,
-        reason="same_picture" if original else "",
-        original=original,
-        sha256=taken.sha256,
-        size=len(taken.data),
-        width=width,
-        height=height,
+        number, picture.source_name, outcome, about,
+        reason="same_picture" if original else "", original=original,
+        sha256=picture.sha256, size=len(picture.data), width=width, height=height,
     )

@@ -1,4 +1,4 @@
-"""A folder and what lies below it."""
+"""A folder with its subfolders."""
 
 from __future__ import annotations
 
@@ -11,30 +11,23 @@ from pathlib import Path
 from pipeline.errors import InvalidParameter
 from pipeline.sources.base import Item, ItemRefused, RefusalReason, RefusedItem
 from pipeline.sources.names import Layout, about_from_path, printable
+from pipeline.sources.path_source import PathSource
 from pipeline.sources.safe_open import file_kind, open_directory, open_root, read_file
 
-MAX_DEPTH = 32  # folders in folders; each one open while it is read
+MAX_DEPTH = 32  # nested folders; each one stays open while it is read
 
 
-class FolderSource:
-    """Files below ``root``, each folder's in the order of their bytes. Links are refused,
-    not followed; the root itself may be one."""
+class FolderSource(PathSource):
+    """The files below ``root``, each folder's in the order of their bytes. Links are refused
+    instead of followed, except that the root itself may be one. The position counts the
+    entries of the root."""
 
     def __init__(self, root: Path, layout: Layout = "auto") -> None:
-        self._root = root
+        super().__init__(root)
         self._layout = layout
-        self._position = (0, 0)
-
-    @property
-    def location(self) -> str:
-        return printable(str(self._root))
-
-    def position(self) -> tuple[int, int]:
-        """Entries of the root."""
-        return self._position
 
     def items(self) -> Iterator[Item | RefusedItem]:
-        with open_root(self._root) as descriptor:
+        with open_root(self._path) as descriptor:
             try:
                 names = _sorted_names(descriptor)
             except ItemRefused as refused:
@@ -45,7 +38,7 @@ class FolderSource:
             self._position = (len(names), len(names))
 
     def _entry(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | RefusedItem]:
-        """One entry of the open ``directory``, with all that is below it."""
+        """One entry of the open ``directory``, with everything below it."""
         source_name = printable("/".join(parts))
         try:
             mode = _mode(parts[-1], directory)
@@ -55,10 +48,11 @@ class FolderSource:
                 about = about_from_path(parts, self._layout)
                 yield Item(source_name, about, partial(read_file, parts[-1], directory))
             else:
-                reason = RefusalReason.LINK if stat.S_ISLNK(mode) else RefusalReason.NOT_A_FILE
+                is_link = stat.S_ISLNK(mode)
+                reason = RefusalReason.LINK if is_link else RefusalReason.NOT_A_FILE
                 yield RefusedItem(source_name, reason, file_kind(mode))
         except ItemRefused as refused:
-            yield RefusedItem(source_name, refused.reason, refused.detail)
+            yield refused.as_item(source_name)
 
     def _subfolder(self, parts: tuple[str, ...], directory: int) -> Iterator[Item | RefusedItem]:
         if len(parts) > MAX_DEPTH:

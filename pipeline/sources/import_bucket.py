@@ -1,11 +1,11 @@
-"""Pictures that applications name over HTTP: objects of one bucket, each application's
-below a folder of its own."""
+"""Pictures that applications import over HTTP: objects of one bucket, in which each
+application has a folder of its own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -33,11 +33,11 @@ from pipeline.sources.names import (
 )
 from pipeline.sources.rows import MAX_CHARACTERS, MAX_TEXT
 
-MAX_LIST_ITEMS = 100_000  # of one list: some 10 MB of JSON; more are named by a prefix
+MAX_LIST_ITEMS = 100_000  # some 10 MB of JSON; a prefix can name more objects
 
 MAX_KEY = 1024  # bytes of an object's key in S3
 
-# What an item of a list is called that cannot be known by its key.
+# The name of a list item whose key is refused.
 UNNAMED_ITEM = re.compile(r"\(item \d+\)")
 
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
@@ -50,8 +50,8 @@ CollectionKey = Annotated[
 
 
 class ListedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One object of a list: its ``key`` below the application's folder, and what is said
-    of it. Without a name the key says who it is, as a path does in a folder."""
+    """One object of a list: its ``key`` below the application's folder, and what the
+    application says of it. Without a name the key gives it, as a path does in a folder."""
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY)]
     name: _Name = ""
@@ -63,23 +63,23 @@ class ListedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 def import_location(settings: Settings, tenant_id: int) -> BucketLocation:
     """The folder of an application in the bucket that applications import from.
 
-    Raises ``ConfigurationError`` when there is none or it is where the service keeps its
-    own objects.
+    Raises ``ConfigurationError`` when there is none, or when the media store uses the same
+    bucket.
     """
     if not settings.import_url:
         raise ConfigurationError("no bucket to import from is configured (FACELINE_IMPORT_URL)")
     try:
-        place = parse_location(settings.import_url)
-        own = _media_bucket(settings)
+        location = parse_location(settings.import_url)
+        media = _media_bucket(settings)
     except InvalidParameter as error:
         raise ConfigurationError(f"FACELINE_IMPORT_URL: {error.message}") from error
-    # By name alone: one server has many addresses.
-    if own is not None and own.bucket == place.bucket:
+    # Only names are compared: one server has many addresses.
+    if media is not None and media.bucket == location.bucket:
         raise ConfigurationError(
-            "FACELINE_IMPORT_URL names the bucket of the media store; it takes one of its own"
+            "FACELINE_IMPORT_URL names the bucket of the media store; imports need their own"
         )
-    folder = place.prefix.strip("/")
-    return replace(place, prefix=f"{folder}/t{tenant_id}/" if folder else f"t{tenant_id}/")
+    folder = location.prefix.strip("/")
+    return replace(location, prefix=f"{folder}/t{tenant_id}/" if folder else f"t{tenant_id}/")
 
 
 def _media_bucket(settings: Settings) -> BucketLocation | None:
@@ -88,16 +88,16 @@ def _media_bucket(settings: Settings) -> BucketLocation | None:
 
 
 def prefix_source(settings: Settings, tenant_id: int, prefix: str, layout: Layout) -> PictureSource:
-    """Every object below a prefix of the application's folder. Raises
-    ``InvalidParameter`` for a prefix that leads out of it, ``ConfigurationError``."""
-    place = import_location(settings, tenant_id)
-    below = check_prefix(prefix)
-    bucket = Bucket(replace(place, prefix=place.prefix + below), settings)
-    return _RelativeSource(BucketSource(bucket, layout), printable(place.prefix))
+    """Every object below a prefix of the application's folder, named relative to the folder
+    as in a list. Raises ``InvalidParameter`` for a prefix that leads out of the folder,
+    ``ConfigurationError``."""
+    location = import_location(settings, tenant_id)
+    below = replace(location, prefix=location.prefix + check_prefix(prefix))
+    return BucketSource(Bucket(below, settings), layout, relative_to=location.prefix)
 
 
 def check_prefix(prefix: str) -> str:
-    """A prefix as it is searched for. Raises ``InvalidParameter``."""
+    """The prefix. Raises ``InvalidParameter`` for one that leads out of the folder."""
     if not prefix:
         return ""
     if len(prefix.encode("utf-8", "replace")) > MAX_KEY:
@@ -109,67 +109,46 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-@dataclass(frozen=True, slots=True)
-class _RelativeSource:
-    """A source whose items are named from the application's folder on, as in a list."""
-
-    source: PictureSource
-    folder: str
-
-    @property
-    def location(self) -> str:
-        return self.source.location
-
-    def position(self) -> tuple[int, int]:
-        return self.source.position()
-
-    def items(self) -> Iterator[Item | RefusedItem]:
-        for item in self.source.items():
-            yield replace(item, source_name=item.source_name.removeprefix(self.folder))
-
-
 class ListedSource:
-    """The objects of a list, in its order."""
+    """The objects of a list, in its order. The position counts items."""
 
     def __init__(
         self, settings: Settings, tenant_id: int, listed: list[ListedItem],
         layout: Layout = "auto",
     ) -> None:
-        self._place = import_location(settings, tenant_id)
-        self._bucket = Bucket(self._place, settings)
+        self._location = import_location(settings, tenant_id)
+        self._bucket = Bucket(self._location, settings)
         self._listed = listed
         self._layout = layout
         self._done = 0
 
     @property
     def location(self) -> str:
-        return printable(f"{self._place.bucket}/{self._place.prefix}")
+        return printable(f"{self._location.bucket}/{self._location.prefix}")
 
     def position(self) -> tuple[int, int]:
-        """Items of the list."""
         return self._done, len(self._listed)
 
     def items(self) -> Iterator[Item | RefusedItem]:
-        seen = NameSet()
+        names = NameSet()
         for number, listed in enumerate(self._listed, 1):
-            yield self._item(number, listed, seen)
+            yield self._item(number, listed, names)
             self._done = number
 
-    def _item(self, number: int, listed: ListedItem, seen: NameSet) -> Item | RefusedItem:
-        said = About(
+    def _item(self, number: int, listed: ListedItem, names: NameSet) -> Item | RefusedItem:
+        about = About(
             person_name(listed.name), listed.collection, printable(listed.external_id),
             printable(listed.description),
         )
+        source_name = printable(listed.key)
         try:
             parts = inner_path(listed.key)
-            about = (
-                said if said.name else replace(said, name=about_from_path(parts, self._layout).name)
-            )
+            name = about.name or about_from_path(parts, self._layout).name
         except ItemRefused as refused:
-            detail = f"{printable(listed.key)}: {refused.detail}"
-            return RefusedItem(f"(item {number})", refused.reason, detail, said)
-        source_name = printable(listed.key)
-        if not seen.add(source_name):
-            detail = f"{source_name} is named by an earlier item"
-            return RefusedItem(f"(item {number})", RefusalReason.DUPLICATE_NAME, detail, said)
-        return Item(source_name, about, partial(self._bucket.read, self._place.prefix + listed.key))
+            detail = f"{source_name}: {refused.detail}"
+            return RefusedItem(f"(item {number})", refused.reason, detail, about)
+        if not names.add(source_name):
+            detail = f"an earlier item names {source_name}"
+            return RefusedItem(f"(item {number})", RefusalReason.DUPLICATE_NAME, detail, about)
+        read = partial(self._bucket.read, self._location.prefix + listed.key)
+        return Item(source_name, replace(about, name=name), read)

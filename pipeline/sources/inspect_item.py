@@ -1,4 +1,4 @@
-"""From an item to a picture that may be enrolled, or to the reason why not."""
+"""Turns an item into a picture that may be enrolled, or into the reason why not."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ class PictureItem:
 
 
 def inspect_item(item: Item, limits: PictureLimits) -> PictureItem | RefusedItem:
-    """Read ``item`` and judge it by its bytes; its name plays no part. No pixel is
-    decoded. Raises ``Unavailable`` when the source is away, ``InvalidParameter`` when all
-    of it cannot be read (any longer), never for what it holds."""
+    """Reads ``item`` and checks its bytes; neither its name nor its pixels are considered.
+
+    Raises ``Unavailable`` when the source is away and ``InvalidParameter`` when all of it
+    has become unreadable, but nothing because of what the item contains.
+    """
     try:
         data = item.read(limits.max_bytes)
     except ItemRefused as refused:
-        return RefusedItem(item.source_name, refused.reason, refused.detail, item.about)
+        return refused.as_item(item.source_name, item.about)
     try:
         header = _inspect(data, limits)
     except ItemRefused as refused:
-        return RefusedItem(item.source_name, refused.reason, refused.detail, item.about)
+        return refused.as_item(item.source_name, item.about)
     except BadInput as error:
         return RefusedItem(item.source_name, error.code, error.message, item.about)
-    digest = hashlib.sha256(data).hexdigest()
-    return PictureItem(item.source_name, item.about, data, digest, header)
+    return PictureItem(
+        item.source_name, item.about, data, hashlib.sha256(data).hexdigest(), header
+    )
 
 
 def _inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
@@ -48,6 +51,6 @@ def _inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
     except NotAPicture:
         if (kind := archive_kind(data)) is not None:
             raise ItemRefused(
-                RefusalReason.NESTED_ARCHIVE, f"{kind} inside of the source"
+                RefusalReason.NESTED_ARCHIVE, f"a {kind} archive inside the source"
             ) from None
         raise

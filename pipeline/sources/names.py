@@ -1,4 +1,4 @@
-"""Names of files: as text that can be kept and shown, and what they say of a person."""
+"""File names: as printable text, and what they say about a person."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Literal
 from pipeline.sources.base import About, ItemRefused, RefusalReason
 
 Layout = Literal["auto", "flat", "person"]
-"""Who is on a picture, by its path: ``person``: the folder it lies in has the person's
-name; ``flat``: the file has; ``auto``: the folder where there is one, else the file."""
+"""Where a path has the person's name. ``person``: in the folder that holds the file;
+``flat``: in the file name; ``auto``: in the folder if there is one, else in the file."""
 
-MAX_NAME = 255  # characters of a person's name, as the gallery keeps it
+MAX_NAME = 255  # characters of a person's name, as in the gallery
 MAX_SOURCE_NAME = 1024  # characters of an item's name within its source
 
-# What a terminal obeys, what turns the reading order, and what ends a line; a backslash,
-# so that two names never become one text.
+# Characters that control a terminal, change the reading direction or end a line. The
+# backslash is among them so that two names never become one text.
 UNPRINTABLE = re.compile(
     r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -26,9 +26,9 @@ WINDOWS_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def printable(name: str) -> str:
-    """``enrolled_name`` (undecodable bytes in it as surrogates, as Python names files) as text in
-    which those bytes and control characters are written ``\\xNN``. Different names stay
-    different; one that is too long ends in its hash."""
+    """``name`` as text in which control characters and undecodable bytes (surrogates, as
+    Python has them) are written ``\\xNN``. Different names stay different. A name that is
+    too long ends in its hash."""
     text = UNPRINTABLE.sub(_escape, name)
     if len(text) <= MAX_SOURCE_NAME:
         return text
@@ -37,7 +37,7 @@ def printable(name: str) -> str:
 
 
 def from_printable(text: str) -> str:
-    """The name that ``shown`` made ``text`` of, unless it was too long."""
+    """The name that ``printable`` made ``text`` from, unless it was too long."""
     return ESCAPED.sub(lambda match: chr(int(match[1] or match[2], 16)), text)
 
 
@@ -49,7 +49,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def decode_name(raw: bytes, encoding: str | None = None) -> str:
-    """A name from bytes: UTF-8, else ``encoding``, else the bytes as surrogates."""
+    """A name from its bytes: as UTF-8, else as ``encoding``, else with surrogates."""
     for candidate in ("utf-8", encoding):
         if candidate:
             try:
@@ -62,8 +62,8 @@ def decode_name(raw: bytes, encoding: str | None = None) -> str:
 def inner_path(name: str) -> tuple[str, ...]:
     """The parts of a path inside an archive, a bucket or a manifest's folder.
 
-    Raises ``ItemRefused`` for names that lead anywhere else on any system: absolute
-    ones, with a drive, with ``..``, with NUL.
+    Raises ``ItemRefused`` for names that lead elsewhere on any system: absolute paths,
+    drives, ``..``, NUL.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith(("/", "\\")) or WINDOWS_DRIVE.match(name):
@@ -78,9 +78,9 @@ def inner_path(name: str) -> tuple[str, ...]:
 
 
 def about_from_path(parts: tuple[str, ...], layout: Layout) -> About:
-    """What a path says by its layout. Raises ``ItemRefused`` where it names nobody."""
+    """What a path says by its layout. Raises ``ItemRefused`` when it names no person."""
     if layout == "person" and len(parts) < 2:
-        raise ItemRefused(RefusalReason.NO_PERSON, "in no person's folder")
+        raise ItemRefused(RefusalReason.NO_PERSON, "not in a person's folder")
     if layout == "flat" or len(parts) < 2:
         stem, _, ending = parts[-1].rpartition(".")
         name = stem or ending
@@ -90,13 +90,13 @@ def about_from_path(parts: tuple[str, ...], layout: Layout) -> About:
 
 
 def person_name(text: str) -> str:
-    """The name as the gallery keeps it: composed characters, no spaces around it."""
+    """The name as the gallery keeps it: composed characters (NFC), no surrounding spaces."""
     return unicodedata.normalize("NFC", printable(text)).strip()[:MAX_NAME]
 
 
 class NameSet:
-    """Which names came before, in 8 bytes of hash each: a million names take some 60 MB,
-    and that two of them collide has a chance of 1 in 30 million."""
+    """A set of names that keeps 8 bytes of hash for each. A million names need some 60 MB,
+    and the chance that two of them collide is 1 in 30 million."""
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()
@@ -105,9 +105,9 @@ class NameSet:
         return len(self._hashes)
 
     def add(self, name: str) -> bool:
-        """Note ``enrolled_name``; whether it is new."""
+        """Adds ``name``; whether it is new."""
         raw = name.encode("utf-8", "surrogatepass")
-        mark = int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest())
+        short = int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest())
         before = len(self._hashes)
-        self._hashes.add(mark)
+        self._hashes.add(short)
         return len(self._hashes) > before

@@ -1,4 +1,4 @@
-"""From what an operator names to the source that reads it."""
+"""Opens the source that an operator names."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from pipeline.sources.base import PictureSource
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.manifest import ManifestSource, ObjectReader
 from pipeline.sources.names import Layout
+from pipeline.sources.path_source import report_unreadable
 from pipeline.sources.tar import TarSource
 from pipeline.sources.zip import ZipSource
 
-HEAD_BYTES = 512  # a tar shows what it is in its first record
+HEAD_BYTES = 512  # the first record of a tar, which identifies it
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """``anywhere``: a manifest may name files outside its folder. ``encoding``: of
-    archive members' names that are not UTF-8. ``bucket``: where a manifest's keys are."""
+    """``anywhere``: a manifest may name files outside its folder. ``encoding``: of archive
+    members' names that are not UTF-8. ``bucket``: the bucket of a manifest's keys, a URL."""
 
     layout: Layout = "auto"
     anywhere: bool = False
@@ -33,9 +34,9 @@ class SourceOptions:
 def open_source(location: str, options: SourceOptions, settings: Settings) -> PictureSource:
     """A folder, an archive (by its bytes), a bucket (by its URL), else a manifest.
 
-    Raises ``InvalidParameter`` where there is nothing to read.
+    Raises ``InvalidParameter`` when there is nothing to read.
     """
-    # minio-py costs 90 ms at import; a file does without.
+    # Imported here because minio-py costs 90 ms, and files do not need it.
     if "://" in location:
         from pipeline.sources.bucket import Bucket, BucketSource, parse_location
 
@@ -46,14 +47,14 @@ def open_source(location: str, options: SourceOptions, settings: Settings) -> Pi
     head = _head(path)
     kind = archive_kind(head)
     if kind in ("7z", "rar"):
-        raise InvalidParameter(f"{path} is a {kind} archive; tar and zip are read")
+        raise InvalidParameter(f"{path} is a {kind} archive; only tar and zip can be read")
     archive = ArchiveOptions(options.layout, _checked(options.encoding))
     if kind == "zip":
         return ZipSource(path, archive)
     if kind is not None:
         return TarSource(path, archive)
     if picture_format(head) is not None:
-        raise InvalidParameter(f"{path} is one picture; give the folder that it lies in")
+        raise InvalidParameter(f"{path} is one picture; name its folder instead")
     return ManifestSource(
         path, anywhere=options.anywhere, objects=_objects(options.bucket, settings)
     )
@@ -62,11 +63,8 @@ def open_source(location: str, options: SourceOptions, settings: Settings) -> Pi
 def _head(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise InvalidParameter(f"{path} is neither a folder nor a file")
-    try:
-        with path.open("rb") as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise InvalidParameter(f"{path} cannot be read: {error.strerror}") from error
+    with report_unreadable(path), path.open("rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 def _checked(encoding: str | None) -> str | None:
@@ -75,7 +73,7 @@ def _checked(encoding: str | None) -> str | None:
             b"".decode(encoding)
             "".encode(encoding)
         except LookupError as error:
-            raise InvalidParameter(f"no encoding is called {encoding}") from error
+            raise InvalidParameter(f"there is no encoding {encoding}") from error
     return encoding
 
 

@@ -1,4 +1,4 @@
-"""Rows of a manifest: CSV with a header, or JSON Lines."""
+"""The rows of a manifest: CSV with a header, or JSON Lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TextIO
 from pipeline.errors import InvalidParameter
 from pipeline.sources.names import MAX_NAME
 
-MAX_LINE = 64 * 1024  # characters; a file that is no manifest has lines without end
+MAX_LINE = 64 * 1024  # characters; other files may have lines of any length
 MAX_TEXT = 1024  # characters of a path or a description
 
 LINE_ENDS = ("\n", "\r")
@@ -28,7 +28,7 @@ COLUMNS = {
     "external_id": "external_id", "id": "external_id",
     "description": "description",
 }
-"""How a column may be called, and which it is."""
+"""The accepted names of columns, and the column that each stands for."""
 
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -39,7 +39,7 @@ BOMS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row's values, stripped; one of ``motion`` and ``key`` is set."""
+    """The stripped values of a row. Either ``path`` or ``key`` is set."""
 
     line: int
     path: str = ""
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """A row that says nothing usable, and why."""
+    """A row that cannot be used, and why."""
 
     line: int
     problem: str
@@ -67,25 +67,26 @@ MAX_CHARACTERS = {"name": MAX_NAME, "collection": 128, "external_id": MAX_NAME}
 
 
 def encoding(start: bytes) -> str:
-    """The encoding by the byte order mark; UTF-8 without one."""
+    """The encoding by the byte order mark; without one, UTF-8."""
     return next((name for mark, name in BOMS if start.startswith(mark)), "utf-8")
 
 
 @contextmanager
 def as_text(file: BinaryIO, start: bytes) -> Iterator[TextIO]:
-    """The ``file`` that begins with ``start`` as text; bytes in no encoding are marked."""
+    """The ``file``, which begins with ``start``, as text. Undecodable bytes are kept as
+    surrogates, or replaced in UTF-16."""
     name = encoding(start)
     errors = "replace" if name == "utf-16" else "surrogateescape"
     text = io.TextIOWrapper(file, encoding=name, errors=errors, newline="")
     try:
         yield text
     finally:
-        text.detach()  # it would close the file, which is its opener's
+        text.detach()  # else the wrapper would close the caller's file
 
 
 def csv_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
-    """The rows of a CSV; which of ``DELIMITERS`` it has the header shows. Raises
-    ``InvalidParameter`` where no column names the file."""
+    """The rows of a CSV. The most frequent of ``DELIMITERS`` in the header separates cells.
+    Raises ``InvalidParameter`` when no column names the file."""
     lines = _NumberedLines(text)
     header = _header(lines)
     delimiter = max(DELIMITERS, key=header.count)
@@ -104,7 +105,7 @@ def csv_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
 
 
 def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
-    """The rows of a file with a JSON object a line."""
+    """The rows of a file with one JSON object on each line."""
     lines = _NumberedLines(text)
     while True:
         try:
@@ -118,8 +119,8 @@ def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
 
 
 class _NumberedLines(Iterator[str]):
-    """Lines with their numbers; one that is too long is read over and raises ``_BrokenRowError``,
-    after which the next one can be had (a generator would have ended)."""
+    """Numbered lines. A line that is too long is skipped and raises ``_BrokenRowError``; the
+    next one can be read after that, which a generator would not allow."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
@@ -141,16 +142,16 @@ def _header(lines: _NumberedLines) -> str:
     try:
         return next(lines, "")
     except _BrokenRowError as error:
-        raise InvalidParameter(f"this is no manifest: {error}") from error
+        raise InvalidParameter(f"this is not a manifest: {error}") from error
 
 
 def _columns(header: list[str]) -> list[str]:
     columns = [COLUMNS.get(_key(cell), "") for cell in header]
     if "path" not in columns and "key" not in columns:
-        raise InvalidParameter("the manifest's first line has neither a column path nor key")
+        raise InvalidParameter("the manifest's first line has no column path and no column key")
     named = [column for column in columns if column]
     if len(named) != len(set(named)):
-        raise InvalidParameter("the manifest's first line has a column twice")
+        raise InvalidParameter("the manifest's first line names a column twice")
     return columns
 
 
@@ -168,16 +169,16 @@ def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _BrokenRowError(f"no JSON: {error.msg}") from error
+        raise _BrokenRowError(f"not JSON: {error.msg}") from error
     if not isinstance(found, dict):
-        raise _BrokenRowError("no JSON object")
+        raise _BrokenRowError("not a JSON object")
     return {COLUMNS.get(_key(key), ""): value for key, value in found.items()}
 
 
 def _row(line: int, values: dict[str, Any]) -> Row:
     texts = {name: _value(name, value) for name, value in values.items() if name in FIELDS}
     if bool(texts.get("path")) == bool(texts.get("key")):
-        raise _BrokenRowError("takes either a path or a key")
+        raise _BrokenRowError("needs either a path or a key")
     return Row(line, **texts)
 
 
@@ -185,9 +186,9 @@ def _value(name: str, value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)  # an id that JSON has as a number
+        value = str(value)  # an id that is a number in JSON
     if not isinstance(value, str):
-        raise _BrokenRowError(f"{name} is no text")
+        raise _BrokenRowError(f"{name} is not text")
     text = value.strip()
     if any("\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in text):
         raise _BrokenRowError(f"{name} is not in the manifest's encoding: save the file as UTF-8")

@@ -1,7 +1,7 @@
-"""Files below a directory that nothing in it can lead out of.
+"""Opens files below a directory such that nothing inside it can lead outside.
 
-Every step is opened relative to the one before and follows no symbolic link, so that a
-link which is put in place between two looks changes nothing.
+Every path component is opened relative to the previous one (``openat``) and no symbolic
+link is followed, so replacing a component with a link between two calls has no effect.
 """
 
 from __future__ import annotations
@@ -13,22 +13,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import InvalidParameter
 from pipeline.sources.base import ItemRefused, RefusalReason, read_at_most, too_large
+from pipeline.sources.path_source import report_unreadable
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Opening a pipe without a writer would wait for one.
+# Non-blocking, because opening a pipe would wait for a writer.
 FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextmanager
 def open_root(root: Path) -> Iterator[int]:
-    """A descriptor of the directory that the operator named; it may be a link.
-    Raises ``InvalidParameter``."""
-    try:
+    """A descriptor of the directory that the operator named, which may be a link. Raises
+    ``InvalidParameter``."""
+    with report_unreadable(root):
         descriptor = os.open(root, DIRECTORY)
-    except OSError as error:
-        raise InvalidParameter(f"{root} cannot be read: {error.strerror}") from error
     try:
         yield descriptor
     finally:
@@ -36,14 +34,14 @@ def open_root(root: Path) -> Iterator[int]:
 
 
 def open_directory(name: str, directory: int) -> int:
-    """A descriptor of ``enrolled_name`` in the open ``directory``. Raises ``ItemRefused``."""
+    """A descriptor of ``name`` in the open ``directory``. Raises ``ItemRefused``."""
     with _refuse_errors():
         return os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
 
 
 def read_file(name: str, directory: int | None, limit: int) -> bytes:
-    """The regular file ``enrolled_name`` in the open ``directory``, or, without one, at the path
-    ``enrolled_name``, where links are followed. Raises ``ItemRefused``."""
+    """The regular file ``name`` in the open ``directory``; without a directory, the file at
+    the path ``name``, following links. Raises ``ItemRefused``."""
     flags = FILE if directory is None else FILE | os.O_NOFOLLOW
     with _refuse_errors():
         descriptor = os.open(name, flags, dir_fd=directory)
@@ -70,7 +68,7 @@ def read_below(parts: Sequence[str], root: int, limit: int) -> bytes:
 
 
 def file_kind(mode: int) -> str:
-    """What a file is that is neither regular nor a directory."""
+    """The kind of a file that is not a regular one, as text."""
     names = {
         stat.S_IFDIR: "a directory", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe",
         stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device",
@@ -80,6 +78,7 @@ def file_kind(mode: int) -> str:
 
 @contextmanager
 def _refuse_errors() -> Iterator[None]:
+    """Translates ``OSError`` and ``ValueError`` to ``ItemRefused``."""
     try:
         yield
     except OSError as error:
@@ -90,12 +89,12 @@ def _refuse_errors() -> Iterator[None]:
 
 def _refusal_of(error: OSError) -> ItemRefused:
     if error.errno == errno.ELOOP:
-        return ItemRefused(RefusalReason.LINK, "a link is not followed")
+        return ItemRefused(RefusalReason.LINK, "links are not followed")
     if error.errno == errno.EISDIR:
         return ItemRefused(RefusalReason.NOT_A_FILE, "a directory")
     if error.errno == errno.ENOENT:
         return ItemRefused(RefusalReason.NOT_FOUND, "no such file")
     if error.errno == errno.ENOTDIR:
-        # O_DIRECTORY with O_NOFOLLOW says this of a link, too.
+        # With O_DIRECTORY and O_NOFOLLOW a link has this error, too.
         return ItemRefused(RefusalReason.LINK, "a part of the path is a link or no directory")
     return ItemRefused(RefusalReason.UNREADABLE, error.strerror or type(error).__name__)

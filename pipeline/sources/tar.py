@@ -1,7 +1,7 @@
-"""A tar archive, plain or compressed, whose members stream past.
+"""A tar archive, plain or compressed, whose members are read as a stream.
 
-The headers are walked here: tarfile's own walk ends without a word where an archive is
-cut off between members, and reads extended headers of any size into memory.
+The headers are parsed here because tarfile's own iteration ends silently where an archive
+is cut off between members, and reads extended headers of any size into memory.
 """
 
 from __future__ import annotations
@@ -12,20 +12,14 @@ import lzma
 import os
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import InvalidParameter
 from pipeline.sources.archives import (
     ArchiveLimitExceeded,
-    ArchiveLimits,
-    ArchiveOptions,
-    MemberNames,
+    ArchiveSource,
+    ArchiveUsage,
     archive_kind,
-    check_unpacked,
-    items_until_damage,
     refuse_damage,
 )
 from pipeline.sources.base import (
@@ -37,7 +31,7 @@ from pipeline.sources.base import (
     RefusedItem,
     too_large,
 )
-from pipeline.sources.names import about_from_path, decode_name, printable
+from pipeline.sources.names import decode_name
 
 RECORD = tarfile.BLOCKSIZE
 MAX_HEADER = 64 * 1024  # bytes of an extended header; a path has at most 4,096
@@ -48,51 +42,24 @@ LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 HEADERS = (*EXTENDED, *LONG, tarfile.XGLTYPE)
 
 
-class TarSource:
-    """The members of a tar, in their order; nothing is written to a disk."""
+class TarSource(ArchiveSource):
+    """The members of a tar. The position is in bytes of the archive."""
 
-    def __init__(self, path: Path, options: ArchiveOptions) -> None:
-        self._path = path
-        self._options = options
-        self._position = (0, 0)
-
-    @property
-    def location(self) -> str:
-        return printable(str(self._path))
-
-    def position(self) -> tuple[int, int]:
-        """Bytes of the archive."""
-        return self._position
-
-    def items(self) -> Iterator[Item | RefusedItem]:
-        members = MemberNames(self._options.limits)
-        with _open_tar(self._path, self._options.limits) as stream:
-            yield from items_until_damage(self._path, members, self._walk(stream, members))
-
-    def _walk(self, stream: _UnpackedStream, members: MemberNames) -> Iterator[Item | RefusedItem]:
+    def _members(self, file: BinaryIO, usage: ArchiveUsage) -> Iterator[Item | RefusedItem]:
+        stream = _UnpackedStream(file, usage)
         while (member := _next_member(stream, self._options.encoding)) is not None:
             self._position = stream.position()
-            members.count_member()
+            usage.count_member()
             body = _MemberBody(stream, member.info.size)
             if not member.info.isdir():
-                yield self._item(member, body, members)
+                yield self._member(member.name, _problem(member), usage, body.read)
             body.skip()
         self._position = stream.position()
-
-    def _item(self, member: _Member, body: _MemberBody, members: MemberNames) -> Item | RefusedItem:
-        source_name = printable(member.name)
-        try:
-            parts = members.path_of(member.name)
-            _check_kind(member)
-            about = about_from_path(parts, self._options.layout)
-        except ItemRefused as refused:
-            return RefusedItem(source_name, refused.reason, refused.detail)
-        return Item(printable("/".join(parts)), about, body.read)
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A header, with what the extended headers before it say."""
+    """A member's header, with the values of the extended headers before it."""
 
     info: tarfile.TarInfo
     name: str
@@ -100,29 +67,24 @@ class _Member:
 
 
 class _UnpackedStream:
-    """The archive's unpacked bytes, counted. Raises ``ArchiveLimitExceeded`` past the limits and
+    """The archive's unpacked bytes, counted. Raises ``ArchiveLimitExceeded``, and
     ``EOFError`` where bytes are missing."""
 
-    def __init__(self, raw: BinaryIO, stream: ReadableStream, limits: ArchiveLimits) -> None:
-        self._raw = raw
-        self._stream = stream
-        self._limits = limits
-        self._size = os.fstat(raw.fileno()).st_size
-        self._unpacked = 0
+    def __init__(self, file: BinaryIO, usage: ArchiveUsage) -> None:
+        self._file = file
+        self._stream = _decompressor(file)
+        self._usage = usage
+        self._size = os.fstat(file.fileno()).st_size
 
     def position(self) -> tuple[int, int]:
-        return min(self._raw.tell(), self._size), self._size
+        return min(self._file.tell(), self._size), self._size
 
-    def some(self, size: int) -> bytes:
-        block = self._stream.read(size)
-        self._unpacked += len(block)
-        check_unpacked(self._unpacked, self._raw.tell(), self._limits)
-        return block
-
-    def exactly(self, size: int) -> bytes:
+    def read_exactly(self, size: int) -> bytes:
         body = bytearray()
         while len(body) < size:
-            block = self.some(min(BLOCK_BYTES, size - len(body)))
+            block = self._stream.read(min(BLOCK_BYTES, size - len(body)))
+            self._usage.add_unpacked(len(block))
+            self._usage.check_unpacked(packed=self._file.tell())
             if not block:
                 raise EOFError("the archive is cut off")
             body += block
@@ -143,25 +105,24 @@ class _MemberBody:
             raise too_large(limit)
         try:
             with refuse_damage():
-                body = self._stream.exactly(self._size)
-        except ArchiveLimitExceeded as over:
-            raise ItemRefused(over.reason, over.detail) from over
+                body = self._stream.read_exactly(self._size)
+        except ArchiveLimitExceeded as error:
+            raise ItemRefused(error.reason, error.detail) from error
         self._left -= len(body)
         return body
 
     def skip(self) -> None:
-        """To the next header, past what was not read."""
+        """Moves to the next header, past the bytes that were not read."""
         while self._left:
-            block = self._stream.exactly(min(BLOCK_BYTES, self._left))
-            self._left -= len(block)
+            self._left -= len(self._stream.read_exactly(min(BLOCK_BYTES, self._left)))
 
 
 def _next_member(stream: _UnpackedStream, encoding: str | None) -> _Member | None:
-    """The next member's header; None at the archive's closing mark."""
+    """The next member's header; None at the end mark of the archive."""
     name: str | None = None
     pax: dict[str, bytes] = {}
     while True:
-        raw = stream.exactly(RECORD)
+        raw = stream.read_exactly(RECORD)
         try:
             info = tarfile.TarInfo.frombuf(raw, "utf-8", "surrogateescape")
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -170,7 +131,7 @@ def _next_member(stream: _UnpackedStream, encoding: str | None) -> _Member | Non
             return _with_extensions(info, name, pax, encoding)
         if not 0 <= info.size <= MAX_HEADER:
             raise EOFError(f"a header of {info.size} bytes")
-        text = stream.exactly(info.size + -info.size % RECORD)[: info.size]
+        text = stream.read_exactly(info.size + -info.size % RECORD)[: info.size]
         if info.type == tarfile.GNUTYPE_LONGNAME:
             name = decode_name(text.rstrip(b"\0"), encoding)
         elif info.type in EXTENDED:
@@ -187,7 +148,7 @@ def _with_extensions(
     if info.size < 0:
         raise EOFError("a member of negative size")
     if not info.isreg() and info.type not in (tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE):
-        info.size = 0  # a link or a device, whatever its header says, has no bytes
+        info.size = 0  # a link or a device has no bytes, whatever its header says
     if name is None:
         name = decode_name(info.name.encode("utf-8", "surrogateescape"), encoding)
     sparse = info.type == tarfile.GNUTYPE_SPARSE or any(
@@ -209,33 +170,26 @@ def _pax_records(text: bytes) -> dict[str, bytes]:
     return found
 
 
-def _check_kind(member: _Member) -> None:
-    info = member.info
-    if info.type in LINKS:
-        raise ItemRefused(RefusalReason.LINK, "a link is not followed")
+def _problem(member: _Member) -> ItemRefused | None:
+    """Why the member cannot be read as a file; None when it can."""
+    if member.info.type in LINKS:
+        return ItemRefused(RefusalReason.LINK, "links are not followed")
     if member.sparse:
-        raise ItemRefused(RefusalReason.UNSUPPORTED, "a sparse member")
-    if info.type not in REGULAR:
-        raise ItemRefused(RefusalReason.NOT_A_FILE, "a device, a pipe or an unknown kind of member")
+        return ItemRefused(RefusalReason.UNSUPPORTED, "a sparse member")
+    if member.info.type not in REGULAR:
+        return ItemRefused(
+            RefusalReason.NOT_A_FILE, "a device, a pipe or an unknown kind of member"
+        )
+    return None
 
 
-@contextmanager
-def _open_tar(path: Path, limits: ArchiveLimits) -> Iterator[_UnpackedStream]:
-    try:
-        raw = path.open("rb")
-    except OSError as error:
-        raise InvalidParameter(f"{path} cannot be read: {error.strerror}") from error
-    with raw:
-        kind = archive_kind(raw.read(RECORD))
-        raw.seek(0)
-        yield _UnpackedStream(raw, _decompressor(raw, kind), limits)
-
-
-def _decompressor(raw: BinaryIO, kind: str | None) -> ReadableStream:
+def _decompressor(file: BinaryIO) -> ReadableStream:
+    kind = archive_kind(file.read(RECORD))
+    file.seek(0)
     if kind == "gz":
-        return gzip.GzipFile(fileobj=raw, mode="rb")
+        return gzip.GzipFile(fileobj=file, mode="rb")
     if kind == "bz2":
-        return bz2.BZ2File(raw)
+        return bz2.BZ2File(file)
     if kind == "xz":
-        return lzma.LZMAFile(raw)
-    return raw
+        return lzma.LZMAFile(file)
+    return file

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline.batches.duplicate_report import list_findings
-from pipeline.batches.duplicate_search import FindingKind
+from pipeline.batches.duplicate_search import FindingKind, list_findings
 from pipeline.calibration import table as calibration
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import embed_aligned

@@ -5,7 +5,7 @@
     python -m tests.benchmarks.baselines analysis-both PHOTOS
     python -m tests.benchmarks.baselines bare PHOTOS
 
-`analysis-both` is `analysis` at insightface's own two sizes, `faceless` two single-threaded
+`analysis-both` is `analysis` at insightface's own two sizes, `bare` two single-threaded
 processes that do nothing but decode, detect at 640 and embed, with insightface's classes.
 
 Each prints one JSON line: pictures, faces, wall seconds and CPU seconds of the loop alone

@@ -27,8 +27,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, insert
 
-from pipeline.batches.duplicate_report import Finding, list_findings
-from pipeline.batches.duplicate_search import FindingKind, SearchProgress
+from pipeline.batches.duplicate_search import Finding, FindingKind, SearchProgress, list_findings
 from pipeline.calibration import table as calibration
 from pipeline.calibration.table import Calibration
 from pipeline.config.settings import load_settings

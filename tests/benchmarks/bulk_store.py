@@ -66,7 +66,7 @@ def fill_batch(engine: Engine, count: int) -> Batch:
     batch, _ = store.open(TENANT, "1" * 64, "made up", BatchOptions())
     rows = [
         {"batch_id": batch.id, "number": number, "tenant_id": TENANT, "state": "rejected",
-         "name_mark": number.to_bytes(16), "picture_mark": number.to_bytes(16),
+         "name_hash": number.to_bytes(16), "picture_hash": number.to_bytes(16),
          "source_name": f"{number}.jpg", "reason": "no_face"}
         for number in range(1, count + 1)
     ]

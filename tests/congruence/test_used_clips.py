@@ -54,8 +54,11 @@ class Memory:
 
     def rows(self) -> list[tuple[str, bytes]]:
         with reading(self.harness.engine) as connection:
-            query = select(used_clips.c.sha256, used_clips.c.motion_signature).order_by(used_clips.c.id)
-            return [(row.sha256, bytes(row.motion_signature)) for row in connection.execute(query)]
+            rows = connection.execute(
+                select(used_clips.c.sha256, used_clips.c.motion_signature)
+                .order_by(used_clips.c.id)
+            )
+            return [(row.sha256, bytes(row.motion_signature)) for row in rows]
 
     def knows(self, sha256: str = SHA256) -> bool:
         return self.store.was_used(self.tenant, sha256, days=1)

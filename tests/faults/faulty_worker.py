@@ -20,8 +20,8 @@ import workers.app
 import workers.dispatch
 import workers.runtime
 import workers.serve
-from pipeline.execution import bulk
-from pipeline.execution import pictures as running
+from pipeline.execution import bulk, pictures
+from pipeline.index.tenant_views import TenantViews
 from pipeline.stages import decode as decode_stage
 from tests.faults import faulty_decoder
 from tests.faults.faulty_decoder import MARK
@@ -55,7 +55,7 @@ def hang() -> None:
 
 
 def hang_deaf() -> None:
-    """As native code does: deaf to the soft time limit's signal."""
+    """Hang as native code does: the soft time limit's signal is not seen."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     time.sleep(1000)
 
@@ -80,35 +80,35 @@ def strike() -> None:
 
 
 def fault_in_decode() -> None:
-    healthy: Callable[..., Any] = vars(running)["decode"]
+    healthy: Callable[..., Any] = vars(pictures)["decode"]
 
     def decode(data: bytes, *rest: Any) -> Any:
         if MARK in data:
             strike()
         return healthy(data, *rest)
 
-    vars(running)["decode"] = decode
+    vars(pictures)["decode"] = decode
 
 
-def fault_in_look() -> None:
-    healthy: Callable[..., Any] = vars(bulk)["look"]
+def fault_in_bulk() -> None:
+    healthy: Callable[..., Any] = vars(bulk)["analyse_pictures"]
 
-    def look(pictures: Sequence[bytes], *rest: Any) -> Any:
+    def analyse_pictures(pictures: Sequence[bytes], *rest: Any) -> Any:
         if any(MARK in data for data in pictures):
             strike()
         return healthy(pictures, *rest)
 
-    vars(bulk)["look"] = look
+    vars(bulk)["analyse_pictures"] = analyse_pictures
 
 
 def fault_in_search() -> None:
-    healthy: Callable[..., Any] = vars(running)["find"]
+    healthy: Callable[..., Any] = TenantViews.search
 
-    def find(*arguments: Any) -> Any:
+    def search(*arguments: Any) -> Any:
         strike()
         return healthy(*arguments)
 
-    vars(running)["find"] = find
+    setattr(TenantViews, "search", search)  # noqa: B010  # mypy forbids the assignment
 
 
 def fault_in_decoder() -> None:
@@ -121,18 +121,18 @@ def fault_in_decoder() -> None:
 def fault_after_the_end() -> None:
     """Strike between the commit of a job's end and everything after it."""
 
-    def announce(self: JobNotifier, job_id: str) -> bool:
+    def publish(self: JobNotifier, job_id: str) -> bool:
         strike()
         return True
 
-    setattr(JobNotifier, "publish", announce)  # noqa: B010  # mypy forbids the assignment
+    setattr(JobNotifier, "publish", publish)  # noqa: B010  # mypy forbids the assignment
 
 
 def short_visibility() -> None:
     """Messages that nobody answers for come back after ``VISIBILITY_S``, as they may
     from another broker; each delivery is logged."""
     make_app: Callable[..., Any] = workers.app.make_app
-    carry_out: Callable[..., None] = vars(stage_tasks)["run_job"]
+    run_job: Callable[..., None] = vars(stage_tasks)["run_job"]
 
     def impatient(settings: Any) -> Any:
         app = make_app(settings)
@@ -142,9 +142,9 @@ def short_visibility() -> None:
         }
         return app
 
-    def logged(ring: StageMessage, runtime: Runtime) -> None:
-        logger.info("delivered", extra={"job": ring.job})
-        carry_out(ring, runtime)
+    def logged(message: StageMessage, runtime: Runtime) -> None:
+        logger.info("delivered", extra={"job": message.job})
+        run_job(message, runtime)
 
     for module in (workers.app, workers.dispatch, workers.serve):
         vars(module)["make_app"] = impatient
@@ -154,7 +154,7 @@ def short_visibility() -> None:
 if __name__ == "__main__":
     {
         "after_the_end": fault_after_the_end, "search": fault_in_search,
-        "decode": fault_in_decode, "decoder": fault_in_decoder, "look": fault_in_look,
+        "decode": fault_in_decode, "decoder": fault_in_decoder, "bulk": fault_in_bulk,
     }[os.environ.get("FAULT_PLACE", "decode")]()
     if os.environ.get("FAULT_VISIBILITY") == "short":
         short_visibility()

@@ -40,7 +40,7 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
 
 
 def faulty(cluster: Cluster, fault: str, **settings: object) -> Process:
-    environment = {"FAULT": fault, "FAULT_PLACE": "look"}
+    environment = {"FAULT": fault, "FAULT_PLACE": "bulk"}
     return cluster.worker(
         stages="bulk", module=FAULTY, environment=environment, concurrency=1, **settings
     )

@@ -86,10 +86,10 @@ def runtime(settings: Settings, queue: Queue, tmp_path: Path) -> Iterator[Runtim
         tools=cast(Resources, SimpleNamespace(media=DirectoryStore(tmp_path), keys=NoKeys())),
         store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
-        waker=JobNotifier(settings),
+        notifier=JobNotifier(settings),
     )
     yield runtime
     runtime.leases.close()
     runtime.intermediates.close()
     runtime.dispatcher.close()
-    runtime.waker.close()
+    runtime.notifier.close()

@@ -81,11 +81,11 @@ def test_a_wiped_redis_takes_messages_at_once(
 def test_a_frozen_redis_does_not_hold_the_caller(
     dispatcher: Dispatcher, settings: Settings, redis_server: RedisServer
 ) -> None:
-    waker = JobNotifier(settings)
+    notifier = JobNotifier(settings)
     assert dispatcher.publish(JOB, "decode")
-    assert waker.publish(JOB)
+    assert notifier.publish(JOB)
     bells: list[Callable[[], bool]] = [
-        lambda: dispatcher.publish(JOB, "decode"), lambda: waker.publish(JOB),
+        lambda: dispatcher.publish(JOB, "decode"), lambda: notifier.publish(JOB),
     ]
     redis_server.freeze()
     try:
@@ -101,7 +101,7 @@ def test_a_frozen_redis_does_not_hold_the_caller(
     while not all(bell() for bell in bells):
         assert time.monotonic() < until
         time.sleep(0.1)
-    waker.close()
+    notifier.close()
 
 
 def test_a_frozen_redis_does_not_hold_a_new_dispatcher(
@@ -150,13 +150,13 @@ def timed(bell: Callable[[], bool]) -> bool:
 
 
 def test_an_end_is_announced(settings: Settings, redis_server: RedisServer) -> None:
-    waker = JobNotifier(settings)
+    notifier = JobNotifier(settings)
     with open_redis(redis_server.url, 5.0) as client, client.pubsub() as channel:
         channel.subscribe(DONE_CHANNEL)
         assert channel.get_message(timeout=5) is not None  # the subscription's own
-        assert waker.publish(JOB)
+        assert notifier.publish(JOB)
         message = channel.get_message(timeout=5)
-    waker.close()
+    notifier.close()
     assert message is not None
     assert message["data"] == JOB.encode()
 

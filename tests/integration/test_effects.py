@@ -61,10 +61,10 @@ def runtime(
         name="host.group:1", settings=settings, served=frozenset(PLANS["enrol"].stages),
         tools=tools, store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
-        waker=JobNotifier(settings),
+        notifier=JobNotifier(settings),
     )
     yield runtime
-    for part in (runtime.leases, runtime.intermediates, runtime.dispatcher, runtime.waker):
+    for part in (runtime.leases, runtime.intermediates, runtime.dispatcher, runtime.notifier):
         part.close()
 
 

@@ -28,13 +28,13 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-async def hears(room: JobWaiters, waker: JobNotifier) -> None:
+async def hears(room: JobWaiters, notifier: JobNotifier) -> None:
     """Whether an end that is announced wakes who waits for it, and nobody else."""
     with room.watch("a") as event, room.watch("b") as other:
         deadline = time.monotonic() + TIMEOUT_S
         while not event.is_set():
             assert time.monotonic() < deadline
-            await asyncio.to_thread(waker.publish, "a")  # which rests after a failure
+            await asyncio.to_thread(notifier.publish, "a")  # which rests after a failure
             await asyncio.sleep(0.05)
         assert not other.is_set()
 
@@ -48,21 +48,21 @@ def test_wake_ups_come_back_with_redis(
     monkeypatch.setattr(job_waiters, "SILENCE_LIMIT_S", 0.5)
     monkeypatch.setattr(job_waiters, "REDIS_TIMEOUT_S", 0.5)
     settings = Settings(broker_url=redis_server.url)
-    waker = JobNotifier(settings)
+    notifier = JobNotifier(settings)
 
     async def scene() -> None:
         room = JobWaiters(settings, none_ended)
         running = asyncio.create_task(room.run())
         await until(lambda: room.connected)
-        await hears(room, waker)
+        await hears(room, notifier)
         redis_server.kill() if how == "killed" else redis_server.freeze()
         await until(lambda: not room.connected)
         redis_server.start() if how == "killed" else redis_server.thaw()
         await until(lambda: room.connected)
-        await hears(room, waker)
+        await hears(room, notifier)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
 
     asyncio.run(scene())
-    waker.close()
+    notifier.close()

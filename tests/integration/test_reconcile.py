@@ -17,6 +17,7 @@ from pipeline.database.engine import writing
 from pipeline.database.schema import jobs
 from pipeline.errors import BrokerUnavailable, DatabaseUnavailable, FaceError, MediaUnavailable
 from pipeline.jobs.model import Job, JobState
+from pipeline.periodic import PeriodicTask
 from pipeline.storage_keys import DONE_CHANNEL
 from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue
 from tests.servers import RedisServer
@@ -45,9 +46,9 @@ def dispatcher(settings: Settings) -> Iterator[Dispatcher]:
 
 @pytest.fixture
 def reconciler(settings: Settings, queue: Queue, dispatcher: Dispatcher) -> Iterator[Reconciler]:
-    waker = JobNotifier(settings)
-    yield Reconciler(settings, queue, dispatcher, waker)
-    waker.close()
+    notifier = JobNotifier(settings)
+    yield Reconciler(settings, queue, dispatcher, notifier)
+    notifier.close()
 
 
 def add_sent(queue: Queue, dispatcher: Dispatcher, count: int) -> list[Job]:
@@ -258,8 +259,8 @@ def test_no_error_ends_the_loop(
     )
 
     duties = [
-        loop.PeriodicTask("reconcile", rounds),
-        loop.PeriodicTask("expire", lambda: None, 60.0),
+        PeriodicTask("reconcile", rounds),
+        PeriodicTask("expire", lambda: None, 60.0),
     ]
     monkeypatch.setattr(loop, "_open", lambda settings: nullcontext(duties))
     with caplog.at_level(logging.INFO):

@@ -20,7 +20,7 @@ def batch(name: str, tenant: int = 1) -> Batch:
     return Batch(
         id=name, tenant_id=tenant, fingerprint="", source="prefix:", options=BatchOptions(),
         state=BatchState.READING, items=0, waiting=0, enrolled=0, duplicate=0, rejected=0,
-        cancelled=0, exhausted=False, total=None, position=None, findings=None, trouble=None,
+        cancelled=0, exhausted=False, total=None, position=None, findings=None, source_error=None,
         created_at=0, updated_at=0, finished_at=None, submitter=None, submitter_until=0,
     )
 
@@ -105,20 +105,20 @@ def test_what_failed_is_noted(harness: Harness, error: FaceError) -> None:
     assert harness.round() == {"a"}
 
 
-def test_what_another_one_reads_does_not_rest(harness: Harness) -> None:
+def test_a_source_that_another_process_reads_is_tried_again_at_once(harness: Harness) -> None:
     harness.found = [batch("a")]
     harness.reader.error = BatchBusy()
     assert harness.round() == {"a"}
     assert harness.round() == {"a"}
 
 
-def test_a_fault_of_ours_ends_nothing_else(
+def test_a_bug_in_reading_one_source_ends_nothing_else(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness.found = [batch("a")]
     harness.reader.error = ValueError("why")
     assert harness.round() == {"a"}
-    assert "Feeding failed" in caplog.text
+    assert "ValueError: why" in caplog.text
     assert harness.noted == [("a", "internal")]
     harness.reader.error = None
     harness.found = [batch("b")]

@@ -24,7 +24,7 @@ class Reconciler:
     settings: Settings
     store: JobStore
     dispatcher: Dispatcher
-    waker: JobNotifier
+    notifier: JobNotifier
 
     def round(self) -> None:
         """Once over everything. Raises ``DatabaseUnavailable``, ``BrokerUnavailable``."""
@@ -39,7 +39,7 @@ class Reconciler:
         """Put back, or end, the jobs of workers that give no sign."""
         while True:
             back, ended = self.store.release_dead(self.settings.max_attempts, limit=CHUNK)
-            notify_crashed(self.waker, ended)
+            notify_crashed(self.notifier, ended)
             republish(self.store, self.dispatcher, back)
             if len(back) + len(ended) < CHUNK:
                 return
@@ -50,7 +50,7 @@ class Reconciler:
         error = DownloadRefused("Fetching pictures by URL is switched off.")
         while ended := self.store.fail_waiting(Stage.FETCH, error, CHUNK):
             for job in ended:
-                self.waker.publish(job.id)
+                self.notifier.publish(job.id)
 
     def end_pauses(self, stage: Stage) -> None:
         """Send the jobs whose pause is over."""

@@ -33,6 +33,7 @@ from pipeline.errors import (
 )
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
+from pipeline.periodic import PeriodicTask
 from pipeline.storage_keys import HOUR_S
 from workers.batch_submitter import open_submitter
 from workers.dispatch import Dispatcher
@@ -69,17 +70,9 @@ class SourceScheduler:
 
     def run(self) -> None:
         """Rounds until ``stop`` is set, and the end of what was begun."""
+        task = PeriodicTask("source_scheduler", self.round)
         while not self.stop.wait(CHECK_EVERY_S):
-            try:
-                self.round()
-            except DatabaseUnavailable as error:
-                logger.warning(
-                    "Could not look for batches to read: %s", error,
-                    extra={"action": "feeder_failed", "code": error.code},
-                )
-            except Exception:
-                # A fault of ours in one round must not stop all the later ones.
-                logger.exception("Feeding failed", extra={"action": "feeder_failed"})
+            task.attempt()
         deadline = self.clock() + STOP_S
         for _, thread in self._running.values():
             thread.join(max(deadline - self.clock(), 0))
@@ -103,7 +96,7 @@ class SourceScheduler:
             waiting.remove(batch)
             busy[batch.tenant_id] += 1
             thread = threading.Thread(
-                target=self._attempt, args=(batch,), name=f"feed-{batch.id[:8]}", daemon=True
+                target=self._attempt, args=(batch,), name=f"source-{batch.id[:8]}", daemon=True
             )
             self._running[batch.id] = (batch.tenant_id, thread)
             thread.start()
@@ -117,12 +110,14 @@ class SourceScheduler:
         except FaceError as error:
             logger.warning(
                 "Could not read the source of a batch: %s", error,
-                extra={**extra, "action": "feed_failed", "code": error.code},
+                extra={**extra, "action": "source_failed", "code": error.code},
             )
             self._keep(batch, error)
         except Exception:
             # A fault of ours with one source must not end the others.
-            logger.exception("Feeding failed", extra={**extra, "action": "feed_failed"})
+            logger.exception(
+                "Could not read the source of a batch", extra={**extra, "action": "source_failed"}
+            )
             self._keep(batch, FaceError("An internal error; the log of upkeep says which."))
 
     def _keep(self, batch: Batch, error: FaceError) -> None:

@@ -15,8 +15,7 @@ from infra.cli.batches.summary import batch_json, show_batch, show_list
 from infra.cli.console import print_json, print_notice
 from infra.cli.enroll.request import EnrolRequest
 from infra.cli.reports import csv_writer, json_writer
-from pipeline.batches.duplicate_report import list_findings
-from pipeline.batches.duplicate_search import restart_failed
+from pipeline.batches.duplicate_search import list_findings, restart_failed
 from pipeline.batches.model import Batch
 from pipeline.batches.report import COLUMNS, report_rows
 from pipeline.batches.store import BatchStore
@@ -70,9 +69,9 @@ def show(batch_id: BatchId, json: Json = False) -> None:
     reasons = stores.batches.reason_counts(batch.id)
     waits_for = stores.batches.waiting_reason(batch)
     if json:
-        found = [each.as_json() for each in list_findings(stores.engine, batch.id, limit=MOST_JSON)]
+        found = [each.to_json() for each in list_findings(stores.engine, batch.id, limit=MOST_JSON)]
         shown = batch_json(batch, _tenant_name(stores, batch), reasons)
-        waits = None if waits_for is None else waits_for.as_json()
+        waits = None if waits_for is None else waits_for.to_json()
         print_json({**shown, "waits_for": waits, "findings": found})
     else:
         show_batch(batch, reasons, _tenant_name(stores, batch), waits_for)

@@ -6,8 +6,14 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from infra.cli.console import out, print_notice, print_table, printable, shortened
-from pipeline.batches.duplicate_report import Finding, FoundFace, list_findings
-from pipeline.batches.duplicate_search import FindingKind, SearchProgress, search_of
+from pipeline.batches.duplicate_search import (
+    Finding,
+    FindingKind,
+    FoundFace,
+    SearchProgress,
+    list_findings,
+    search_of,
+)
 from pipeline.batches.model import Batch
 
 WIDE = 120  # columns from which on a table is shown

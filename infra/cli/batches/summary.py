@@ -128,7 +128,7 @@ def batch_json(batch: Batch, app: str, reasons: Reasons | None = None) -> dict[s
         "total": batch.total,
         "position": batch.position,
         "error": failure_of(batch),
-        "search": None if search is None else search.as_json(),
+        "search": None if search is None else search.public_json(),
         "created_at": batch.created_at,
         "updated_at": batch.updated_at,
         "finished_at": batch.finished_at,
@@ -149,7 +149,7 @@ def counts_of(batch: Batch) -> Mapping[str, int]:
 
 def state_text(batch: Batch) -> str:
     """Its state, and how much of the source was read while it is."""
-    if batch.state is BatchState.READING and batch.trouble is not None:
+    if batch.state is BatchState.READING and batch.source_error is not None:
         return f"{batch.state.value} (cannot be read)"
     if batch.exhausted or batch.ended or batch.position is None:
         return batch.state.value

@@ -55,7 +55,7 @@ class EnrollOptions:
     gate: Annotated[
         bool, typer.Option("--gate", help="Refuse faces of low quality (FACELINE_QUALITY_...).")
     ] = False
-    refuse_doubles: Annotated[
+    reject_duplicates: Annotated[
         bool,
         typer.Option("--refuse-doubles", help="Refuse who is there under another name; else the "
                      "summary tells of them."),
@@ -88,7 +88,8 @@ class EnrollOptions:
             source=self.source if "://" in self.source else str(Path(self.source).resolve()),
             options=BatchOptions(
                 collection=self.collection, faces=self.faces, gate=self.gate,
-                refuse_doubles=self.refuse_doubles, layout=self.layout, anywhere=self.anywhere,
+                reject_duplicates=self.reject_duplicates, layout=self.layout,
+                anywhere=self.anywhere,
                 encoding=self.names, bucket=self.bucket,
             ),
             tenant=self.tenant, create_collections=self.create_collections,

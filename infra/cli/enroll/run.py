@@ -26,7 +26,7 @@ from infra.cli.reports import ReportNotWritten
 from infra.cli.stop_signals import StopRequest
 from infra.local.deployment import Deployment, open_deployment
 from pipeline.accounts.model import Tenant
-from pipeline.batches.duplicate_report import list_findings
+from pipeline.batches.duplicate_search import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.errors import (
     BatchBusy,
@@ -189,7 +189,7 @@ class _EnrolmentRun:
         reasons = self.stores.batches.reason_counts(batch.id)
         engine = self.stores.engine
         if self.run.json:
-            found = [each.as_json() for each in list_findings(engine, batch.id)]
+            found = [each.to_json() for each in list_findings(engine, batch.id)]
             print_json({**batch_json(batch, self.tenant.name, reasons), "findings": found})
         else:
             show_summary(batch, reasons)

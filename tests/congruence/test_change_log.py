@@ -304,7 +304,7 @@ def test_an_object_that_is_named_again_stays(gallery: TenantGallery) -> None:
 def test_a_log_that_nobody_needs_is_pruned(
     gallery: TenantGallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("KEPT", "BLOCK"):
+    for name in ("KEPT_CHANGES", "PAGE_ROWS"):
         monkeypatch.setattr(f"pipeline.gallery.change_log.{name}", 3)
     for number in range(12):
         gallery.add(f"picture {number}")

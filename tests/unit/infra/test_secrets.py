@@ -63,7 +63,7 @@ def test_an_interrupted_rotation_is_ended(faceline: Faceline, data_dir: Path) ->
     key_file = data_dir / "master.key"
     key_file.write_text(f"{encode_key(bytes(32))}\n{key_file.read_text()}")
 
-    assert "ends it, and takes no new key" in said(faceline, "secrets", "rotate")
+    assert "completes it, with no new key" in said(faceline, "secrets", "rotate")
 
     assert status(faceline)["keys"][1:] == [first]
     said(faceline, "secrets", "rotate")

@@ -17,13 +17,13 @@ from pipeline.bulk.criteria import criteria_fingerprint
 from pipeline.calibration.table import Calibration, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.encryption.data_key import KeySource
 from pipeline.encryption.data_keys import open_keys
-from pipeline.encryption.vault import KeySource
 from pipeline.errors import TaskUnsupported
 from pipeline.execution.context import Resources
 from pipeline.fetching.open import open_fetcher
 from pipeline.gallery.change_log import ChangeLog
-from pipeline.gallery.collection_store import CollectionStore
+from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.trash import Trash
 from pipeline.gallery.used_clips import UsedClips

@@ -10,10 +10,12 @@ from sqlalchemy import Engine
 
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import open_database
-from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.accounts.model import Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
+from pipeline.encryption.data_key import KeySource
 from pipeline.encryption.data_keys import open_keys
-from pipeline.encryption.vault import KeySource, open_vault
+from pipeline.encryption.vault import open_vault
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.index.options import ViewOptions

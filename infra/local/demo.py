@@ -20,7 +20,9 @@ from infra.local.client import (
     load_credentials,
     save_credentials,
 )
-from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.accounts.kinds import API_KEY, ID_AND_SECRET, NUMBER_AND_KEY, SIGNING
+from pipeline.accounts.model import Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.encryption.vault import open_vault
@@ -123,21 +125,23 @@ def _tenant(tenants: TenantStore, settings: Settings) -> Tenant:
 
 
 def _issue(tenants: TenantStore, tenant: Tenant) -> Credentials:
-    signed = tenants.issue_signed(tenant.id)
-    numbered = tenants.issue_apid(tenant.id)
-    linkface = tenants.issue_api_secret(tenant.id)
+    signing, api_key, number, pair = (
+        tenants.credentials.issue(tenant.id, kind)
+        for kind in (SIGNING, API_KEY, NUMBER_AND_KEY, ID_AND_SECRET)
+    )
     return Credentials(
-        signed.app_id, signed.app_secret, tenants.issue_key(tenant.id), numbered.apid,
-        numbered.kvalue, linkface.api_id, linkface.api_secret,
+        signing.public_id, signing.secret, api_key.secret, int(number.public_id),
+        number.secret, pair.public_id, pair.secret,
     )
 
 
 def _live(tenants: TenantStore, kept: Credentials) -> bool:
-    """Whether every kind of credential is still valid."""
+    """Whether every kind of credential is still accepted."""
+    store = tenants.credentials
     try:
-        known = tenants.signed(kept.app_id) and tenants.by_key(kept.api_key)
-        tenants.by_apid(kept.apid, kept.kvalue)
-        tenants.by_api_secret(kept.api_id, kept.api_secret)
+        known = store.signing(kept.app_id) and store.by_api_key(kept.api_key)
+        store.authenticate(NUMBER_AND_KEY, str(kept.apid), kept.kvalue)
+        store.authenticate(ID_AND_SECRET, kept.api_id, kept.api_secret)
     except (RequestRefused, TenantNotFound):
         return False
     return bool(known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.encryption.vault import DataKey, KeySource
+from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.errors import DecryptionFailed, MediaCorrupt
 from pipeline.media.base import MediaStore, StoredObject
 from pipeline.storage_keys import ENCRYPTED_SUFFIX, is_encrypted, plain_name, tenant_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.config.settings import Settings
-from pipeline.encryption.vault import KeySource
+from pipeline.encryption.data_key import KeySource
 from pipeline.errors import ConfigurationError
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore

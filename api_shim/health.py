@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.asgi import json_reply, problem, to_response
+from api_shim.asgi import json_reply, method_not_allowed, to_response
 from api_shim.requests import Reply
-from api_shim.service import Service, in_thread
-from pipeline.calibration import table as calibration
+from api_shim.service import Service
+from api_shim.thread_pools import in_thread
+from pipeline.calibration.table import load_table
 from pipeline.errors import ConfigurationError, FaceError, PackError
 from pipeline.operations import Stage
 from pipeline.sessions import registry
@@ -41,10 +42,7 @@ class Health:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            refusal = problem(
-                405, "method_not_allowed", "/health takes GET.", {"Allow": "GET, HEAD"}
-            )
-            await to_response(refusal)(scope, receive, send)
+            await to_response(method_not_allowed("GET, HEAD"))(scope, receive, send)
             return
         async with self._lock:
             if self._reply is None or time.monotonic() - self._made_at > CACHE_S:
@@ -94,7 +92,7 @@ def _pack_of(service: Service) -> JsonObject:
     settings = service.settings
     try:
         info = registry.choose(settings)
-        table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
+        table = load_table(info.name, settings.data_dir, info.recognition_model)
     except (PackError, ConfigurationError):
         return {"name": settings.pack, "calibration": "unknown"}
     return {

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.batches.chunks import lock_items, record_outcomes
 from pipeline.batches.model import (
     OUTCOMES,
     Batch,
@@ -21,12 +22,11 @@ from pipeline.batches.model import (
     ItemState,
     fingerprint_of,
 )
-from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.batches.store import BatchStore
 from pipeline.batches.submit import SubmitLimits, Submitter
 from pipeline.config.settings import Settings
-from pipeline.gallery.change_log import lock_tenant
 from pipeline.gallery.enrolment import EnrolledImage, enrol_many
+from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job, JobState
 from pipeline.media.pictures import PictureLimits
 from pipeline.sources.base import About, Item, RefusedItem

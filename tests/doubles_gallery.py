@@ -20,7 +20,7 @@ from pipeline.batches.store import BatchStore
 from pipeline.calibration.table import Calibration
 from pipeline.database.engine import writing
 from pipeline.database.schema import batch_items, batches, faces, images, vectors
-from pipeline.encryption.vault import NoKeys
+from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.context import JobContext, Resources
 from pipeline.execution.duplicate_search import finish_duplicate_search
 from pipeline.jobs.store import JobStore
@@ -107,7 +107,7 @@ class Gallery:
         connection.execute(insert(batch_items), [
             {
                 "batch_id": batch.id, "number": number, "tenant_id": self.tenant,
-                "name_mark": number.to_bytes(16, "big"), "source_name": f"{number}.jpg",
+                "name_hash": number.to_bytes(16, "big"), "source_name": f"{number}.jpg",
                 "name": name, "state": ItemState.ENROLLED.value, "image_ref": ref,
                 "face_id": face, "faces": 1,
             }

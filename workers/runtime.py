@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 from sqlalchemy import Engine
 
-from pipeline.calibration import table
-from pipeline.calibration.table import Calibration
+from pipeline.calibration.table import Calibration, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.encryption.data_key import KeySource
 from pipeline.encryption.data_keys import open_keys
-from pipeline.encryption.vault import KeySource
 from pipeline.errors import TaskUnsupported
 from pipeline.execution.context import Resources
 from pipeline.execution.registry import open_stages
@@ -129,7 +128,7 @@ def needs_models(served: frozenset[Stage]) -> bool:
 
 def _calibration(settings: Settings, pack: Pack) -> Calibration | None:
     info = pack.info
-    return table.load_table(info.name, settings.data_dir, info.recognition_model)
+    return load_table(info.name, settings.data_dir, info.recognition_model)
 
 
 def warm(pack: Pack, served: frozenset[Stage]) -> None:

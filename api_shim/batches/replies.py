@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.batches.duplicate_report import Finding
-from pipeline.batches.duplicate_search import search_of
+from pipeline.batches.duplicate_search import Finding, search_of
 from pipeline.batches.model import Batch, BatchItem, ItemState
 from pipeline.batches.source_errors import failure_of
 from pipeline.batches.unattended import PREFIX
@@ -44,8 +43,8 @@ def _findings_json(batch: Batch, found: Sequence[Finding] | None) -> dict[str, A
     search = search_of(batch)
     if search is None:
         return None
-    listed = {} if found is None else {"list": [each.as_json() for each in found]}
-    return {**search.as_json(), **listed}
+    listed = {} if found is None else {"list": [each.to_json() for each in found]}
+    return {**search.public_json(), **listed}
 
 
 COUNTED_STATES = (

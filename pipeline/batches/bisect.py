@@ -1,8 +1,8 @@
-"""Chunks whose jobs ended without a result: they are halved until the item at fault is
-alone, and that one is rejected.
+"""Halves chunks whose jobs ended without a result until the item at fault is alone, and
+rejects that one.
 
-All of it is found in the database: what waits, and whose job does not. So it may be done
-by anybody, at any time, several times at once.
+What to do follows from the rows alone: items that wait for a job that does not. It can
+therefore be done by any process, at any time and several times at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, exists, select, update
 
+from pipeline.batches.chunks import lock_items, record_outcomes
 from pipeline.batches.insert import queue_chunk
 from pipeline.batches.model import (
     Batch,
@@ -23,8 +24,7 @@ from pipeline.batches.model import (
     ItemState,
     WaitingItem,
 )
-from pipeline.batches.outcomes import lock_items, record_outcomes
-from pipeline.batches.statements import IS_WAITING, find_batch
+from pipeline.batches.rows import IS_WAITING, find_batch
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches, jobs
 from pipeline.errors import JobCrashed
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChunkBisector:
-    """``clock`` gives epoch seconds; ``max_attempts`` is how often a job may kill its
+    """``clock`` gives epoch seconds; ``max_attempts`` is how often a job may crash its
     worker. Methods raise ``DatabaseUnavailable``."""
 
     engine: Engine
@@ -44,17 +44,16 @@ class ChunkBisector:
     max_attempts: int
 
     def round(self) -> list[Job]:
-        """Put right whatever ended without settling its items; the jobs that are to be
-        sent to their workers now."""
-        fresh: list[Job] = []
+        """Handle every job that ended without an outcome for its items; the new jobs, which
+        are not published yet."""
+        new: list[Job] = []
         for batch_id, job_id in self._ended_jobs():
             with writing(self.engine) as connection:
-                fresh += self._repair(connection, batch_id, job_id)
-        return fresh
+                new += self._repair(connection, batch_id, job_id)
+        return new
 
     def _ended_jobs(self) -> list[tuple[str, str]]:
-        """Those jobs, with their batches, that have items that wait and do not wait
-        themselves."""
+        """(batch, job) of the jobs that have ended or are gone and have waiting items."""
         states = (BatchState.READING.value, BatchState.WORKING.value)
         query = (
             select(batches.c.id, batch_items.c.job_id).distinct()
@@ -68,7 +67,7 @@ class ChunkBisector:
             return [(row.id, row.job_id) for row in connection.execute(query)]
 
     def _repair(self, connection: Connection, batch_id: str, job_id: str) -> list[Job]:
-        # In the order of whoever ends a job: its row, then the batch's.
+        # In the order in which the end of a job locks rows: the job's, then the batch's.
         job = connection.execute(
             select(jobs.c.state, jobs.c.error_code, jobs.c.error)
             .where(jobs.c.id == job_id).with_for_update()
@@ -89,9 +88,8 @@ class ChunkBisector:
             self._end_items(connection, locked, ItemState.CANCELLED)
             return []
         if len(locked) == 1 and job is not None and job.error_code is not None:
-            self._end_items(
-                connection, locked, ItemState.REJECTED, job.error_code, _error_message(job)
-            )
+            message = str((job.error or {}).get("message", JobCrashed.__doc__))
+            self._end_items(connection, locked, ItemState.REJECTED, job.error_code, message)
             return []
         return self._bisect(connection, batch, [each.item for each in locked])
 
@@ -103,7 +101,7 @@ class ChunkBisector:
         record_outcomes(connection, locked, outcomes, self.clock())
         first = locked[0].item
         logger.warning(
-            "Items of a batch were ended with their job",
+            "The items of a chunk ended with its job",
             extra={"action": "items_ended", "batch": first.batch_id,
                    "first": first.number, "count": len(locked), "code": reason},
         )
@@ -111,12 +109,11 @@ class ChunkBisector:
     def _bisect(
         self, connection: Connection, batch: Batch, items: Sequence[BatchItem]
     ) -> list[Job]:
-        """Two jobs for the items of one; a single item gets a job for itself."""
+        """Two jobs in place of one; a single item gets a job of its own."""
         half = (len(items) + 1) // 2
-        parts = [part for part in (items[:half], items[half:]) if part]
-        made = []
-        for part in parts:
-            # A part that kills its worker once is split on: one of the items does it.
+        new = []
+        for part in filter(None, (items[:half], items[half:])):
+            # One crash is enough to halve a part again: one of its items causes it.
             attempts = 0 if len(part) == 1 else self.max_attempts - 1
             numbers = [item.number for item in part]
             job = queue_chunk(connection, batch, numbers, self.clock(), attempts=attempts)
@@ -125,18 +122,14 @@ class ChunkBisector:
                 .where(batch_items.c.batch_id == batch.id, batch_items.c.number.in_(numbers))
                 .values(job_id=job.id, tries=batch_items.c.tries + 1)
             )
-            made.append(job)
+            new.append(job)
         logger.warning(
             "A chunk of a batch was split",
             extra={"action": "chunk_split", "batch": batch.id, "first": items[0].number,
                    "count": len(items), "job": items[0].job_id},
         )
-        return made
+        return new
 
 
 def _has_ended(job: Row[*tuple[Any, ...]]) -> bool:
     return job.state not in (JobState.QUEUED, JobState.RUNNING)
-
-
-def _error_message(job: Row[*tuple[Any, ...]]) -> str:
-    return str((job.error or {}).get("message", JobCrashed.__doc__))

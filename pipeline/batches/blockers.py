@@ -1,5 +1,5 @@
-"""What a batch waits for, in one place for all who ask: found in the database alone, so
-that it is the same wherever it is asked."""
+"""What a batch waits for. It follows from the database alone, so that every process and
+every command gives the same answer."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, bindparam, select
 
 from pipeline.batches.duplicate_search import is_searched, search_of
 from pipeline.batches.model import Batch, BatchState
+from pipeline.batches.rows import BATCH_COLUMNS, IN_BATCH, IS_WAITING, batch_from_row
 from pipeline.batches.source_errors import source_error_of
-from pipeline.batches.statements import IN_BATCH, IS_WAITING, batches_being_read
 from pipeline.database.engine import reading
-from pipeline.database.schema import batch_items, jobs
+from pipeline.database.schema import batch_items, batches, jobs
 from pipeline.jobs.model import JobState
 from pipeline.jobs.statements import RUNNING, UNFINISHED
 from pipeline.operations import Stage
 from pipeline.types import JsonObject
 
-# Sources that upkeep reads at a time, each with a page of pictures in memory (some 32 MB);
-# and those of one tenant among them, so that there is a place for others.
+# Sources that upkeep reads at a time; each holds a page of pictures in memory (some 32 MB).
 MAX_SOURCES = 8
 MAX_SOURCES_PER_TENANT = 4
 
-# Seconds after which it is asked why nobody has begun: a worker that is free takes a job
-# at once, and upkeep looks every two seconds for a source.
+# Seconds of waiting that need no explanation: a free worker takes a job at once, and upkeep
+# looks for sources every two seconds.
 START_GRACE_S = 20.0
 
 INTERRUPTED = "interrupted"
@@ -35,35 +34,38 @@ WAITING_TURN = "turn"
 NO_UPKEEP = "no_upkeep"
 NO_WORKER = "no_worker"
 
-HOW_TO_RESUME = "The same command goes on, or `faceline batches retry`."
+HOW_TO_RESUME = "Run the same command again to continue, or `faceline batches retry`."
 
 _JOB_COLUMNS = (jobs.c.state, jobs.c.error, jobs.c.created_at, jobs.c.not_before)
 _CHUNK_JOBS = select(*_JOB_COLUMNS).where(
     UNFINISHED, jobs.c.id.in_(select(batch_items.c.job_id).where(IN_BATCH, IS_WAITING))
 )
 _IS_BULK = jobs.c.stage == Stage.BULK.value
+_BEING_READ = select(*BATCH_COLUMNS).where(
+    batches.c.state == BatchState.READING.value, batches.c.submitter_until >= bindparam("now")
+)
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingReason:
-    """What a batch waits for. ``code``: one of this module's, or of the error that put its
-    work aside; ``message``: a sentence that says what to do; ``retry_at``: when it is tried
-    again, in epoch seconds, as far as that is known."""
+    """What a batch waits for. ``code``: one of this module's, or that of the error that
+    deferred its work; ``message``: a sentence that says what to do; ``retry_at``: when it is
+    tried again, in epoch seconds, if that is known."""
 
     code: str
     message: str
     retry_at: float | None = None
 
-    def as_json(self) -> JsonObject:
-        """It as programs are shown it."""
+    def to_json(self) -> JsonObject:
         return {"code": self.code, "message": self.message, "retry_at": self.retry_at}
 
 
 def waiting_reason(
     engine: Engine, batch: Batch, now: float, *, is_reader: bool = False
 ) -> WaitingReason | None:
-    """What keeps a batch from getting on at ``now`` (epoch seconds); None: nothing. Who is
-    its ``reader`` knows himself what he waits for. Raises ``DatabaseUnavailable``."""
+    """What the batch waits for at ``now`` (epoch seconds); None: nothing. With ``is_reader``
+    the caller reads the source itself and knows what that waits for. Raises
+    ``DatabaseUnavailable``."""
     with reading(engine) as connection:
         found = None
         if batch.state is BatchState.READING and not is_reader:
@@ -74,73 +76,84 @@ def waiting_reason(
 
 
 def _source_blocker(connection: Connection, batch: Batch, now: float) -> WaitingReason | None:
-    """Why its source is not read."""
+    """Why the source of the batch is not read."""
     is_read = batch.submitter is not None and batch.submitter_until >= now
-    trouble = source_error_of(batch)
-    goes_on = "" if is_read or batch.options.unattended else HOW_TO_RESUME
-    if trouble is not None:
-        retry_at = None if is_read else trouble.retry_at
-        return WaitingReason(trouble.code, f"{trouble.message} {goes_on}".rstrip(), retry_at)
+    error = source_error_of(batch)
+    how_to_resume = "" if is_read or batch.options.unattended else HOW_TO_RESUME
+    if error is not None:
+        retry_at = None if is_read else error.retry_at
+        return WaitingReason(error.code, f"{error.message} {how_to_resume}".rstrip(), retry_at)
     if is_read:
         return None
-    if goes_on:
-        return WaitingReason(INTERRUPTED, f"Its source is not read to its end. {goes_on}")
+    if how_to_resume:
+        return WaitingReason(
+            INTERRUPTED, f"Its source was not read to its end. {how_to_resume}"
+        )
     if now - batch.updated_at < START_GRACE_S:
         return None
     if batch.submitter is not None:
         return WaitingReason(
-            NO_UPKEEP, "Who reads its source gives no sign: the store of the bucket does not "
-            "answer, or upkeep died. It goes on as soon as the one answers or the other runs.",
+            NO_UPKEEP, "The process that reads its source has stopped responding: either the "
+            "store of the bucket does not answer, or `faceline upkeep` has died. It continues "
+            "once the store answers or upkeep runs.",
         )
-    others = [each for each in batches_being_read(connection, now) if each.options.unattended]
+    others = [each for each in _being_read(connection, now) if each.options.unattended]
     own = sum(each.tenant_id == batch.tenant_id for each in others)
     if len(others) >= MAX_SOURCES or own >= MAX_SOURCES_PER_TENANT:
         return WaitingReason(
-            WAITING_TURN,
-            f"Its turn: {len(others)} other batches are read at this moment, {own} of "
-            "them of the same application.",
+            WAITING_TURN, f"It waits for its turn: {len(others)} other batches are being read, "
+            f"{own} of them of the same application.",
         )
     return WaitingReason(
-        NO_UPKEEP, "Nobody reads its source: `faceline upkeep` does not run, or runs without "
-        "FACELINE_IMPORT_URL.",
+        NO_UPKEEP, "Its source is not being read: `faceline upkeep` does not run, or runs "
+        "without FACELINE_IMPORT_URL.",
     )
 
 
+def _being_read(connection: Connection, now: float) -> list[Batch]:
+    return [batch_from_row(row) for row in connection.execute(_BEING_READ, {"now": now})]
+
+
 def _search_blocker(batch: Batch, now: float) -> WaitingReason | None:
-    """Why the search for doubles is not begun."""
+    """Why the search for duplicate people has not started."""
     search = search_of(batch)
     waits = search is None or (search.state != "searching" and not is_searched(batch))
     if not waits or now - batch.updated_at < START_GRACE_S:
         return None
     return WaitingReason(
-        NO_UPKEEP, "Nobody begins to search it for doubles: `faceline upkeep` does not run.",
+        NO_UPKEEP, "The search for duplicate people does not start: `faceline upkeep` does not "
+        "run.",
     )
 
 
 def _job_blocker(connection: Connection, batch: Batch, now: float) -> WaitingReason | None:
-    """Why nobody works at what was read of it, or searches it."""
-    its = _unfinished_jobs(connection, batch)
-    aside = [job for job in its if job.error is not None and job.state == JobState.QUEUED]
-    if aside:
-        return _deferral(aside)
-    if not its or any(job.state == JobState.RUNNING for job in its):
+    """Why no worker runs the jobs of the batch."""
+    unfinished = _unfinished_jobs(connection, batch)
+    deferred = [
+        job for job in unfinished if job.error is not None and job.state == JobState.QUEUED
+    ]
+    if deferred:
+        return _deferral(deferred)
+    if not unfinished or any(job.state == JobState.RUNNING for job in unfinished):
         return None
-    if now - min(max(job.created_at, job.not_before) for job in its) < START_GRACE_S:
+    if now - min(max(job.created_at, job.not_before) for job in unfinished) < START_GRACE_S:
         return None
-    served = _active_batches(connection, now)
-    if batch.id in served:
+    active = _active_batches(connection, now)
+    if batch.id in active:
         return None
-    if served:
+    if active:
         return WaitingReason(
-            WAITING_TURN, "Its turn: the workers of the stage `bulk` are at other batches."
+            WAITING_TURN, "It waits for its turn: the workers of the stage `bulk` work on "
+            "other batches.",
         )
     return WaitingReason(
         NO_WORKER, "No worker takes its jobs: start one with `faceline worker --stages bulk`, "
-        "or look at `faceline doctor`.",
+        "or run `faceline doctor`.",
     )
 
 
 def _unfinished_jobs(connection: Connection, batch: Batch) -> Sequence[Row[*tuple[Any, ...]]]:
+    """The jobs of its chunks while items wait, else the job that searches it."""
     if batch.waiting:
         return connection.execute(_CHUNK_JOBS, {"batch": batch.id}).all()
     search = search_of(batch) if batch.state is BatchState.DONE else None
@@ -151,15 +164,15 @@ def _unfinished_jobs(connection: Connection, batch: Batch) -> Sequence[Row[*tupl
     ).all()
 
 
-def _deferral(aside: Sequence[Row[*tuple[Any, ...]]]) -> WaitingReason:
-    """What most of them were put aside for."""
-    said = Counter((str(job.error["code"]), str(job.error["message"])) for job in aside)
-    ((code, message), _), = said.most_common(1)
-    return WaitingReason(code, message, min(job.not_before for job in aside))
+def _deferral(deferred: Sequence[Row[*tuple[Any, ...]]]) -> WaitingReason:
+    """The most frequent error among deferred jobs."""
+    errors = Counter((str(job.error["code"]), str(job.error["message"])) for job in deferred)
+    ((code, message), _), = errors.most_common(1)
+    return WaitingReason(code, message, min(job.not_before for job in deferred))
 
 
 def _active_batches(connection: Connection, now: float) -> set[str]:
-    """Batches at which a worker works, or has worked a moment ago."""
+    """Batches that have a running job or one that ended within ``START_GRACE_S``."""
     running = select(jobs.c.params).where(RUNNING, _IS_BULK)
     ended = select(jobs.c.params).where(_IS_BULK, jobs.c.finished_at > now - START_GRACE_S)
     found = (connection.execute(query).scalars() for query in (running, ended))

@@ -1,5 +1,5 @@
-"""What the search of a batch reads: faces of the batch, of the rest of its gallery, and of
-the names that it brings."""
+"""What the search of a batch reads: the faces of the batch, of the rest of its gallery, and
+of the names in the batch."""
 
 from __future__ import annotations
 
@@ -23,67 +23,61 @@ from sqlalchemy import (
 )
 
 from pipeline.batches.model import Batch, ItemState
-from pipeline.batches.statements import find_batch
+from pipeline.batches.rows import find_batch
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, faces, vectors
-from pipeline.encryption.vault import DataKey, KeySource
-from pipeline.gallery.change_log import VALUE_BYTES, read_vector
+from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.gallery.enrolment import check_model
+from pipeline.gallery.vectors import VALUE_BYTES, read_vector
 from pipeline.types import VectorModel
 
-PAGE_ROWS = 4096  # faces read at a time: 8 MB of 512 numbers
+PAGE_ROWS = 4096  # faces read with one query: 8 MB of vectors of 512 numbers
 
 MAX_FACES_PER_NAME = 2000
-"""Faces of one name that are compared with each other; the rest is left out."""
+"""Faces of one name that are compared with each other; further ones are ignored."""
 
 NAMES_PER_STATEMENT = 500
-IDS_PER_STATEMENT = 500  # ids in one statement
+IDS_PER_STATEMENT = 500
 
-MAX_RANGE_FACTOR = 2  # ids a wanted one, above which a range reads too much that is not wanted
+# A range of ids is read as a whole when it has fewer than this many ids for each wanted one.
+MAX_RANGE_FACTOR = 2
+
+TIME_SLICE_S = 10.0
 
 _TENANT: BindParameter[int] = bindparam("tenant")
 _BATCH: BindParameter[str] = bindparam("batch")
 _AFTER: BindParameter[int] = bindparam("after")
-_MOST: BindParameter[int] = bindparam("most")
+_LIMIT: BindParameter[int] = bindparam("limit")
 
-# One table a statement: what a database takes for the best way to join them after a million
-# rows were added may be seconds long for each portion.
-_COUNT_OWN = select(
-    func.coalesce(func.sum(batch_items.c.faces), 0)
-).where(batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value)
+_IS_ENROLLED = (
+    batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value
+)
+
+# Each statement reads one table: after a million rows were inserted, the plan that a database
+# chooses for a join may take seconds for each page.
+_COUNT_OWN = select(func.coalesce(func.sum(batch_items.c.faces), 0)).where(*_IS_ENROLLED)
 _COUNT_ALL = select(func.count()).select_from(vectors).where(vectors.c.tenant_id == _TENANT)
-
 _ITEMS = (
     select(batch_items.c.number, batch_items.c.image_ref)
-    .where(
-        batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value,
-        batch_items.c.number > _AFTER,
-    )
-    .order_by(batch_items.c.number).limit(_MOST)
+    .where(*_IS_ENROLLED, batch_items.c.number > _AFTER)
+    .order_by(batch_items.c.number).limit(_LIMIT)
 )
 _LABELS = (
     select(vectors.c.label, vectors.c.face_id)
     .where(vectors.c.tenant_id == _TENANT, vectors.c.label > _AFTER)
-    .order_by(vectors.c.label).limit(_MOST)
+    .order_by(vectors.c.label).limit(_LIMIT)
 )
-_OWN_IMAGES = select(batch_items.c.image_ref).where(
-    batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value,
-)
+_OWN_IMAGES = select(batch_items.c.image_ref).where(*_IS_ENROLLED)
 _FACES = select(faces.c.id, faces.c.image_ref, faces.c.name)
-_FACES_BY_NAME = (
-    _FACES.where(
-        faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True))
-    )
-    .order_by(faces.c.name, faces.c.id).limit(_MOST)
+_HAS_NAME = (
+    faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True))
 )
-_VECTORS = select(vectors.c.label, vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
+_FACES_BY_NAME = _FACES.where(*_HAS_NAME).order_by(faces.c.name, faces.c.id).limit(_LIMIT)
 _COUNT_BY_NAME = (
     select(faces.c.name, func.count().label("count"))
-    .where(faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True)))
-    .group_by(faces.c.name).order_by(faces.c.name)
+    .where(*_HAS_NAME).group_by(faces.c.name).order_by(faces.c.name)
 )
-
-# Items that brought a picture which is enrolled.
+_VECTORS = select(vectors.c.label, vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
 _REPEATED = (
     select(batch_items.c.number, batch_items.c.face_id, batch_items.c.name)
     .where(
@@ -96,10 +90,10 @@ _REPEATED = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRows:
-    """Faces, in the order of their labels (of one name after the other, in ``named``): each
-    array, and ``names``, with one entry a
-    face. ``vectors`` have shape (count, dimension), float32; ``pictures`` are
-    ``images.id``; ``fresh`` are those of the batch."""
+    """Faces by label (in ``faces_by_name``, those of one name after another). Each array and
+    ``names`` have one entry for each face. ``vectors`` have shape (count, dimension),
+    float32; ``image_refs`` are ``images.id``; ``from_batch`` marks the faces that the batch
+    has enrolled."""
 
     labels: NDArray[np.int64]
     face_ids: NDArray[np.int64]
@@ -122,7 +116,7 @@ class SearchSize:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedImage:
-    """An item that brought a picture again: the name it gave and the enrolled face's."""
+    """An item that repeats an enrolled picture: the item's name and the enrolled face's."""
 
     number: int
     face_id: int
@@ -130,16 +124,13 @@ class RepeatedImage:
     enrolled_name: str
 
 
-TIME_SLICE_S = 10.0
-
-
 @dataclass(frozen=True, slots=True)
 class DuplicateSearchConfig:
-    """What searching a batch takes beside the calibration table. So many
-    ``false_findings``, pairs of strangers, a batch may pass for one person; strangers pass
-    for the faces of one name at the rate ``apart_fmr``. After ``patience_s`` of
-    work a job ends and the next one goes on: what a search takes from others at a time, and
-    what the death of a worker costs."""
+    """What searching a batch needs besides the calibration table. ``false_findings``: how
+    many pairs of strangers a batch may report as one person. ``apart_fmr``: the rate at
+    which strangers pass as faces of one name. ``time_slice_s``: seconds of work after which
+    a job ends and the next one continues; the search holds up others for so long, and loses
+    so much when a worker dies."""
 
     candidates: CandidateReader
     false_findings: float = 1.0
@@ -148,8 +139,8 @@ class DuplicateSearchConfig:
 
 
 class CandidateReader:
-    """Reads for the search of a batch. Every method may raise ``DatabaseUnavailable``,
-    and ``DecryptionFailed`` where vectors are read."""
+    """Reads for the search of a batch. Every method may raise ``DatabaseUnavailable``, and
+    those that read vectors ``DecryptionFailed``."""
 
     def __init__(self, engine: Engine, keys: KeySource) -> None:
         self._engine = engine
@@ -163,26 +154,26 @@ class CandidateReader:
     def search_size(self, batch: Batch) -> SearchSize:
         asked = {"batch": batch.id, "tenant": batch.tenant_id}
         with reading(self._engine) as connection:
-            count = int(connection.execute(_COUNT_OWN, asked).scalar_one())
-            everybody = connection.execute(_COUNT_ALL, asked).scalar_one()
-        return SearchSize(count, max(everybody - count, 0))
+            own = int(connection.execute(_COUNT_OWN, asked).scalar_one())
+            total = connection.execute(_COUNT_ALL, asked).scalar_one()
+        return SearchSize(own, max(total - own, 0))
 
     def check_model(self, batch: Batch, model: VectorModel) -> None:
-        """Raises ``PackMismatch`` when the gallery's vectors come from another model."""
+        """Raises ``PackMismatch`` when the gallery's vectors are of another model."""
         with reading(self._engine) as connection:
             check_model(connection, batch.tenant_id, model)
 
     def batch_faces(self, batch: Batch, after: int, limit: int) -> tuple[FaceRows, int]:
-        """The faces of some ``most`` items of the batch past the number ``after``, and the
-        number of the last; none of them, and 0, when that was all."""
+        """About ``limit`` faces of the batch, of items past the number ``after``, and the
+        number of the last item; no faces, and 0, when there are no more."""
         parts: list[FaceRows] = []
         count, last = 0, 0
         while count < limit:
             with reading(self._engine) as connection:
-                asked = {"batch": batch.id, "after": last or after, "most": PAGE_ROWS}
+                asked = {"batch": batch.id, "after": last or after, "limit": PAGE_ROWS}
                 items = connection.execute(_ITEMS, asked).all()
-                pictures = [row.image_ref for row in items if row.image_ref is not None]
-                found = _rows_with(connection, _FACES, faces.c.image_ref, pictures)
+                refs = [row.image_ref for row in items if row.image_ref is not None]
+                found = _rows_with(connection, _FACES, faces.c.image_ref, refs)
                 parts.append(self._rows(connection, batch, found))
             count += len(parts[-1])
             last = items[-1].number if items else last
@@ -191,66 +182,67 @@ class CandidateReader:
         return _by_label(_concatenated(parts)), last
 
     def gallery_faces(self, batch: Batch, after: int, first: int) -> tuple[FaceRows, int]:
-        """The next faces of the gallery past the label ``after``, of the batch only those
-        past ``first_stage``; and the last label that was looked at, 0 when that was all."""
+        """The next faces of the gallery past the label ``after``, those of the batch only
+        past the label ``first``; and the last label that was read, 0 when there are no
+        more."""
         with reading(self._engine) as connection:
-            asked = {"tenant": batch.tenant_id, "after": after, "most": PAGE_ROWS}
+            asked = {"tenant": batch.tenant_id, "after": after, "limit": PAGE_ROWS}
             labels = connection.execute(_LABELS, asked).all()
             ids = [row.face_id for row in labels]
             found = _rows_with(connection, _FACES, faces.c.id, ids)
-            fresh = _images_of_batch(connection, batch, found)
-            passed = {row.face_id for row in labels if row.label <= first}
+            own = _images_of_batch(connection, batch, found)
+            earlier = {row.face_id for row in labels if row.label <= first}
             found = [
-                row for row in found if row.id not in passed or row.image_ref not in fresh
+                row for row in found if row.id not in earlier or row.image_ref not in own
             ]
             rows = self._rows(connection, batch, found)
         return _by_label(rows), labels[-1].label if labels else 0
 
     def faces_by_name(self, batch: Batch, names: Sequence[str]) -> Iterator[FaceRows]:
-        """The faces of each name that has several, name by name."""
+        """The faces of each name that has several, one name after another."""
         wanted = sorted(set(names))
         for start in range(0, len(wanted), NAMES_PER_STATEMENT):
             some = wanted[start : start + NAMES_PER_STATEMENT]
-            for together, most in self._name_groups(batch, some):
+            for group, limit in self._name_groups(batch, some):
                 with reading(self._engine) as connection:
-                    asked = {"tenant": batch.tenant_id, "names": together, "most": most}
+                    asked = {"tenant": batch.tenant_id, "names": group, "limit": limit}
                     found = connection.execute(_FACES_BY_NAME, asked).all()
                     rows = self._rows(connection, batch, found)
                 yield from _split_by_name(rows)
 
     def _name_groups(self, batch: Batch, names: list[str]) -> Iterator[tuple[list[str], int]]:
-        """Names with several faces, so many at a time as are read together, and how many
-        faces that are at most."""
+        """Names with several faces, in groups that are read with one query, each with the
+        number of faces to read."""
         with reading(self._engine) as connection:
             asked = {"tenant": batch.tenant_id, "names": names}
-            counted = [tuple(row) for row in connection.execute(_COUNT_BY_NAME, asked)]
-        together: list[str] = []
+            counts = [tuple(row) for row in connection.execute(_COUNT_BY_NAME, asked)]
+        group: list[str] = []
         size = 0
-        for name, count in counted:
+        for name, count in counts:
             if count > MAX_FACES_PER_NAME:
                 yield [name], MAX_FACES_PER_NAME
             elif count > 1:
-                together.append(name)
+                group.append(name)
                 size += count
             if size >= PAGE_ROWS:
-                yield together, size
-                together, size = [], 0
-        if together:
-            yield together, size
+                yield group, size
+                group, size = [], 0
+        if group:
+            yield group, size
 
     def repeated_images(self, batch: Batch, after: int) -> tuple[list[RepeatedImage], int]:
-        """Items past the number ``after`` that brought an enrolled picture and gave a name,
-        and the number of the last that was looked at, 0 when that was all."""
+        """Items past the number ``after`` that repeat an enrolled picture and have a name,
+        and the number of the last item that was read, 0 when there are no more."""
         with reading(self._engine) as connection:
             rows = connection.execute(_REPEATED, {"batch": batch.id, "after": after}).all()
             wanted = sorted({row.face_id for row in rows if row.face_id is not None})
             found = _rows_with(connection, _FACES, faces.c.id, wanted)
         names = {row.id: row.name for row in found}
-        brought = [
+        repeated = [
             RepeatedImage(row.number, row.face_id, row.name, names[row.face_id])
             for row in rows if row.name and row.face_id in names
         ]
-        return brought, rows[-1].number if rows else 0
+        return repeated, rows[-1].number if rows else 0
 
     def _rows(
         self, connection: Connection, batch: Batch, found: Sequence[Row[*tuple[Any, ...]]]
@@ -262,26 +254,26 @@ class CandidateReader:
             row.face_id: row
             for row in _rows_with(connection, _VECTORS, vectors.c.face_id, ids)
         }
-        there = [row for row in found if row.id in stored]
-        fresh = _images_of_batch(connection, batch, there)
-        vectors_of = [stored[row.id] for row in there]
+        kept = [row for row in found if row.id in stored]
+        own = _images_of_batch(connection, batch, kept)
+        vector_rows = [stored[row.id] for row in kept]
         return FaceRows(
-            np.array([row.label for row in vectors_of], np.int64),
-            np.array([row.id for row in there], np.int64),
-            np.array([row.image_ref for row in there], np.int64),
-            [row.name for row in there],
-            np.array([row.image_ref in fresh for row in there], bool),
-            _vectors(vectors_of, key),
+            np.array([row.label for row in vector_rows], np.int64),
+            np.array([row.id for row in kept], np.int64),
+            np.array([row.image_ref for row in kept], np.int64),
+            [row.name for row in kept],
+            np.array([row.image_ref in own for row in kept], bool),
+            _vectors(vector_rows, key),
         )
 
 
 def _images_of_batch(
     connection: Connection, batch: Batch, found: Sequence[Row[*tuple[Any, ...]]]
 ) -> set[int]:
-    """Those of the pictures that the batch has enrolled."""
-    pictures = {row.image_ref for row in found}
+    """Those of the faces' images that the batch has enrolled."""
+    refs = {row.image_ref for row in found}
     asked = {"batch": batch.id}
-    rows = _rows_with(connection, _OWN_IMAGES, batch_items.c.image_ref, pictures, asked)
+    rows = _rows_with(connection, _OWN_IMAGES, batch_items.c.image_ref, refs, asked)
     return {row.image_ref for row in rows}
 
 
@@ -289,8 +281,8 @@ def _rows_with(
     connection: Connection, query: Select[*tuple[Any, ...]], column: Column[int],
     values: Collection[int], asked: Mapping[str, object] | None = None,
 ) -> list[Row[*tuple[Any, ...]]]:
-    """The rows whose ``column`` has one of the ``row_values``. Ids that were given together
-    lie together: as a range they cost a fraction of what naming thousands costs."""
+    """The rows whose ``column`` has one of the ``values``. Ids that were assigned together
+    are adjacent: reading their range is much faster than listing thousands of them."""
     if not values:
         return []
     first, last = min(values), max(values)
@@ -302,9 +294,9 @@ def _rows_with(
         value = attrgetter(column.key)
         return [row for row in rows if value(row) in wanted]
     found: list[Row[*tuple[Any, ...]]] = []
-    named = sorted(wanted)
-    for start in range(0, len(named), IDS_PER_STATEMENT):
-        some = query.where(column.in_(named[start : start + IDS_PER_STATEMENT]))
+    ordered = sorted(wanted)
+    for start in range(0, len(ordered), IDS_PER_STATEMENT):
+        some = query.where(column.in_(ordered[start : start + IDS_PER_STATEMENT]))
         found += connection.execute(some, asked or {}).all()
     return found
 
@@ -315,20 +307,19 @@ def _vectors(rows: Sequence[Row[*tuple[Any, ...]]], key: DataKey | None) -> NDAr
     if all(len(row.vector) == VALUE_BYTES * dimension for row in rows):
         packed = b"".join(row.vector for row in rows)
         return np.frombuffer(packed, "<f4").reshape(len(rows), dimension).astype(np.float32)
-    opened = [read_vector(row.vector, row.face_id, dimension, key) for row in rows]
-    return np.array(opened, np.float32)
+    decrypted = [read_vector(row.vector, row.face_id, dimension, key) for row in rows]
+    return np.array(decrypted, np.float32)
 
 
 def _by_label(rows: FaceRows) -> FaceRows:
-    """Rows by label."""
     return select_rows(rows, np.argsort(rows.labels))
 
 
 def select_rows(rows: FaceRows, indices: NDArray[np.int64]) -> FaceRows:
-    """The rows at these places."""
+    """The rows at these indices."""
     return FaceRows(
         rows.labels[indices], rows.face_ids[indices], rows.image_refs[indices],
-        [rows.names[place] for place in indices.tolist()], rows.from_batch[indices],
+        [rows.names[index] for index in indices.tolist()], rows.from_batch[indices],
         rows.vectors[indices],
     )
 
@@ -346,7 +337,7 @@ def _concatenated(parts: Sequence[FaceRows]) -> FaceRows:
 
 
 def _split_by_name(rows: FaceRows) -> Iterator[FaceRows]:
-    """Rows that stand together by name, name by name."""
+    """Rows that are ordered by name, one name after another."""
     start = 0
     for end in range(1, len(rows) + 1):
         if end == len(rows) or rows.names[end] != rows.names[start]:

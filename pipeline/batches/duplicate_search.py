@@ -1,58 +1,60 @@
-"""Who stands under two names in a batch, and which names stand for two people.
+"""The search of a batch for people with two names, and for names with two people.
 
-A batch that is done is searched in itself and in the rest of its gallery, by jobs that
-follow each other, one at a time (``pipeline/execution/duplicate_search.py``). ``batches.findings``
-says how far the search is and what it has counted; the table ``findings`` lists pairs of
-faces, without their names: erasing either face erases the finding.
+A batch that is done is searched, within itself and against the rest of its gallery, by jobs
+that follow each other (``pipeline/execution/duplicate_search.py``). ``batches.findings`` has
+the progress of the search; the table ``findings`` lists pairs of faces. It has no names, and
+erasing either face erases the finding.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
 from pipeline.batches.insert import queue_job
-from pipeline.batches.model import Batch, BatchState
-from pipeline.batches.statements import lock_batch
+from pipeline.batches.model import Batch, BatchState, ItemState
+from pipeline.batches.rows import lock_batch
 from pipeline.database.engine import reading, writing
-from pipeline.database.schema import batches, faces, findings, jobs
+from pipeline.database.schema import batch_items, batches, faces, findings, images, jobs
 from pipeline.jobs.model import ENDED, Job, JobState
 from pipeline.operations import Params
 from pipeline.types import JsonObject
 
 OPERATION = "doubles"
-"""Of the jobs that search a batch. ``params``: ``{"batch": id}``."""
+"""The operation of the jobs that search a batch. ``params``: ``{"batch": id}``."""
 
 MAX_LISTED = 5000
-"""Findings of one kind that a batch lists; further ones are counted only."""
+"""Findings of one kind that are listed for a batch; further ones are only counted."""
+
+IDS_PER_STATEMENT = 1000
 
 
 class FindingKind(StrEnum):
-    """What was found. The first face is one of the batch, or of a name that it brings."""
+    """What was found. The first face is of the batch, or of a name in the batch."""
 
     SAME_PICTURE = "same_picture"
-    """An item has the bytes of an enrolled picture, and another name."""
+    """An item has the bytes of an enrolled picture and another name."""
     TWO_NAMES = "two_names"
-    """Two faces of one person under different names."""
+    """Two faces of one person have different names."""
     UNNAMED = "unnamed"
-    """Two faces of one person, and at least one of them without a name."""
+    """Two faces are of one person, and at least one of them has no name."""
     TWO_PEOPLE = "two_people"
-    """A name's faces fall into groups; ``count`` of them in this one."""
+    """The faces of a name fall into groups; this one has ``count`` faces."""
     ODD_FACE = "odd_face"
-    """One face does not belong to the others of its name."""
+    """One face does not match the others of its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewFinding:
-    """``cosine`` between the faces, or the mean between the groups that they stand for;
-    None of equal pictures. ``last_change``: the item that brought the picture again."""
+    """``cosine``: between the faces, or the mean between their groups; None for equal
+    pictures. ``number``: the item that repeats the picture."""
 
     kind: FindingKind
     face_id: int
@@ -63,27 +65,31 @@ class NewFinding:
 
 
 def strength(kind: FindingKind, cosine: float | None) -> float:
-    """How sure a finding is: of one person the more alike, of two the less; equal pictures
-    (None) are as alike as can be."""
-    alike = 1.0 if cosine is None else cosine
-    return -alike if kind in (FindingKind.TWO_PEOPLE, FindingKind.ODD_FACE) else alike
+    """How certain a finding is: of one person, the more similar the faces are; of two
+    people, the less similar. Equal pictures (None) are as similar as possible."""
+    similarity = 1.0 if cosine is None else cosine
+    two_people = kind in (FindingKind.TWO_PEOPLE, FindingKind.ODD_FACE)
+    return -similarity if two_people else similarity
+
+
+# Progress ----------------------------------------------------------------------------
 
 
 class SearchProgress(Params, frozen=True, kw_only=True):
-    """How far a batch's search is: what ``batches.findings`` holds.
+    """The progress of a batch's search: the value of ``batches.findings``.
 
-    ``state``: ``searching``, ``done``, ``failed`` for ``reason`` (a code of ``errors``).
-    ``enrolled`` and ``duplicate`` are the batch's counters as it was searched, ``job`` is the
-    one that goes on. ``faces`` of the batch are compared with each other and with the
-    ``other_faces`` of the gallery; ``same``: two are one person from this cosine on, which
-    strangers reach at the rate ``same_fmr``; faces of a name belong together from the
-    cosine ``apart`` on, at the rate ``apart_fmr``; both are None without a calibration
-    table. ``false_findings`` pairs of strangers are expected among what was found.
+    ``state``: ``searching``, ``done``, or ``failed`` for ``reason`` (a code of ``errors``).
+    ``enrolled`` and ``duplicate`` are the batch's counters when it was searched; ``job`` is
+    the job that continues. The ``faces`` of the batch are compared with each other and with
+    the ``rest`` of the gallery. Two faces are one person from the cosine ``same`` on, which
+    strangers reach at the rate ``same_fmr``. The faces of a name belong together from the
+    cosine ``apart`` on, at the rate ``apart_fmr``. Both are None without a calibration
+    table. ``false_findings`` pairs of strangers are expected among the findings.
 
-    The faces of the batch are held a block at a time, from the item after ``rows`` on, and
-    compared with all from the label after ``against`` on. ``compared`` pairs are done,
-    ``through`` is their share. ``found`` counts what was found of each kind, ``page``
-    what was listed, ``refused`` the items that were refused for it.
+    The faces of the batch are compared a block at a time. The block starts after the item
+    ``held`` and was compared with all faces up to the label ``against``. ``compared`` pairs
+    are done, the share ``through`` of all. ``found`` counts the findings of each kind,
+    ``listed`` those that are listed, ``refused`` the items that were rejected.
     """
 
     state: Literal["searching", "done", "failed"] = "searching"
@@ -108,11 +114,11 @@ class SearchProgress(Params, frozen=True, kw_only=True):
     refused: int = 0
 
     def is_run_by(self, job: Job) -> bool:
-        """Whether it is this job that goes on with it."""
+        """Whether ``job`` is the one that continues the search."""
         return self.state == "searching" and self.job == job.id
 
-    def as_json(self) -> JsonObject:
-        """It as people and programs are shown it."""
+    def public_json(self) -> JsonObject:
+        """The part that the API and the command line show."""
         hidden = {"job", "begun", "compared", "held", "against", "enrolled", "duplicate"}
         return {name: value for name, value in self.to_json().items() if name not in hidden}
 
@@ -123,16 +129,26 @@ def search_of(batch: Batch) -> SearchProgress | None:
 
 
 def is_searched(batch: Batch) -> bool:
-    """Whether the search of a batch as it is now is over."""
+    """Whether the search of the batch in its present state has ended."""
     search = search_of(batch)
     return search is not None and search.state != "searching" and _is_current(search, batch)
 
 
-# Beginning and going on --------------------------------------------------------------
+def changed(search: SearchProgress, **values: Any) -> SearchProgress:
+    """The search with other values."""
+    return msgspec.structs.replace(search, **values)
+
+
+def _is_current(search: SearchProgress, batch: Any) -> bool:
+    """Whether the search is of the batch (or its row) in its present state."""
+    return (search.enrolled, search.duplicate) == (batch.enrolled, batch.duplicate)
+
+
+# Starting ----------------------------------------------------------------------------
 
 
 class DuplicateSearches:
-    """Begins the searches of batches that are done. ``clock`` gives epoch seconds."""
+    """Starts the searches of batches that are done. ``clock`` gives epoch seconds."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
@@ -140,12 +156,12 @@ class DuplicateSearches:
         self._over: set[tuple[str, int, int]] = set()
 
     def start_due(self) -> list[Job]:
-        """Queue a job for every batch that is done and was not searched as it is now, and
-        note which searches have come to nothing; the jobs, which nobody has rung for.
+        """Queue a job for every batch that is done and was not searched in its present
+        state, and record which searches have failed; the jobs, not published yet.
 
         Raises ``DatabaseUnavailable``.
         """
-        begun = []
+        started = []
         for batch_id in self._candidates():
             with reading(self._engine) as connection:
                 row = connection.execute(
@@ -156,16 +172,15 @@ class DuplicateSearches:
                 continue
             search = None if row.findings is None else SearchProgress.from_json(row.findings)
             if search is None or not _is_current(search, row):
-                begun += self._start(batch_id)
+                started += self._start(batch_id)
             elif search.state == "searching":
                 self._check(batch_id, search)
             else:
                 self._over.add((batch_id, row.enrolled, row.duplicate))
-        return begun
+        return started
 
     def _candidates(self) -> list[str]:
-        """Batches that are done and of which is not known yet that their search is over:
-        few of those that there are."""
+        """Batches that are done and whose search is not known to have ended: few of all."""
         query = select(
             batches.c.id, batches.c.enrolled, batches.c.duplicate, batches.c.findings.is_(None)
         ).where(batches.c.state == BatchState.DONE.value)
@@ -183,19 +198,19 @@ class DuplicateSearches:
             if before is not None and _is_current(before, batch):
                 return []
             connection.execute(delete(findings).where(findings.c.batch_id == batch_id))
-            fresh = SearchProgress(enrolled=batch.enrolled, duplicate=batch.duplicate)
+            search = SearchProgress(enrolled=batch.enrolled, duplicate=batch.duplicate)
             if not batch.enrolled and not batch.duplicate:
-                _store(connection, batch_id, changed(fresh, state="done", through=1.0))
+                _store(connection, batch_id, changed(search, state="done", through=1.0))
                 return []
             job = _queue(connection, batch, self._clock())
-            _store(connection, batch_id, changed(fresh, job=job.id))
+            _store(connection, batch_id, changed(search, job=job.id))
         return [job]
 
     def _check(self, batch_id: str, search: SearchProgress) -> None:
-        """Note that a search whose job has ended, and that did not end itself, has failed."""
-        ended = select(jobs.c.state, jobs.c.error_code).where(jobs.c.id == search.job)
+        """Record that a search has failed when its job ended and the search did not."""
+        query = select(jobs.c.state, jobs.c.error_code).where(jobs.c.id == search.job)
         with reading(self._engine) as connection:
-            row = connection.execute(ended).one_or_none()
+            row = connection.execute(query).one_or_none()
         if row is not None and JobState(row.state) not in ENDED:
             return
         reason = "job_lost" if row is None else row.error_code or row.state
@@ -207,7 +222,7 @@ class DuplicateSearches:
 
 
 def restart_failed(engine: Engine, batch_id: str) -> bool:
-    """Have a search that failed begun anew by upkeep; False when there is none such."""
+    """Have upkeep restart a failed search; False when the batch has none."""
     with writing(engine) as connection:
         batch = lock_batch(connection, batch_id)
         search = None if batch is None else search_of(batch)
@@ -219,13 +234,8 @@ def restart_failed(engine: Engine, batch_id: str) -> bool:
         return True
 
 
-def _is_current(search: SearchProgress, counted: Any) -> bool:
-    """Whether the search is of the batch as it is ``counted`` now."""
-    return (search.enrolled, search.duplicate) == (counted.enrolled, counted.duplicate)
-
-
 def _queue(connection: Connection, batch: Batch, now: float) -> Job:
-    # Published never: the reconciler rings for it at once.
+    # As if published long ago: the reconciler publishes it at once.
     return queue_job(connection, batch, OPERATION, {}, now, published_at=0.0)
 
 
@@ -235,17 +245,12 @@ def _store(connection: Connection, batch_id: str, search: SearchProgress) -> Non
     )
 
 
-def changed(search: SearchProgress, **values: Any) -> SearchProgress:
-    """The search with other values."""
-    return SearchProgress.from_json({**search.to_json(), **values})
-
-
 # The end of a job ----------------------------------------------------------------------
 
 
 def lock_running_search(connection: Connection, job: Job) -> tuple[Batch, SearchProgress] | None:
-    """The batch that a job searches, locked until the transaction ends, and how far it is;
-    None when the search is not this job's (any more)."""
+    """The batch that a job searches, locked until the transaction ends, and its progress;
+    None when the search is not (or no longer) this job's."""
     batch = lock_batch(connection, job.params["batch"])
     search = None if batch is None else search_of(batch)
     if batch is None or search is None or batch.state is not BatchState.DONE:
@@ -254,47 +259,48 @@ def lock_running_search(connection: Connection, job: Job) -> tuple[Batch, Search
 
 
 def record_findings(
-    connection: Connection,
-    batch: Batch,
-    search: SearchProgress,
-    new: Sequence[NewFinding],
+    connection: Connection, batch: Batch, search: SearchProgress, new: Sequence[NewFinding],
     now: float,
 ) -> SearchProgress:
-    """Keep what a job has found, in the transaction that ends it: ``search`` says how far
-    it came. When that is not the end, a job goes on with it. What is kept.
+    """Record what a job has found and the progress that it made, in the transaction that
+    ends it, and queue the next job unless the search is over; the progress as recorded.
 
-    The strongest of each kind come first in ``new``; findings about faces that are gone
-    are left out, those beyond ``MAX_LISTED`` too.
+    The strongest findings of each kind come first in ``new``. Those about faces that are
+    gone, and those beyond ``MAX_LISTED``, are left out.
     """
-    there = _existing_faces(connection, new)
+    existing = _existing_faces(connection, new)
     room = Counter({kind: MAX_LISTED - search.listed.get(kind, 0) for kind in FindingKind})
     rows = []
     for each in new:
-        if room[each.kind] > 0 and {each.face_id, each.other_id or each.face_id} <= there:
+        if room[each.kind] > 0 and {each.face_id, each.other_id or each.face_id} <= existing:
             room[each.kind] -= 1
             rows.append({"batch_id": batch.id, **_columns(each)})
     if rows:
         connection.execute(insert(findings), rows)
     listed = Counter(search.listed) + Counter(row["kind"] for row in rows)
-    kept = changed(search, listed=dict(listed))
-    if kept.state == "searching":
-        kept = changed(kept, job=_queue(connection, batch, now).id)
-    _store(connection, batch.id, kept)
-    return kept
+    recorded = changed(search, listed=dict(listed))
+    if recorded.state == "searching":
+        recorded = changed(recorded, job=_queue(connection, batch, now).id)
+    _store(connection, batch.id, recorded)
+    return recorded
 
 
 def _existing_faces(connection: Connection, new: Sequence[NewFinding]) -> set[int]:
-    """Those of the faces that exist; who deletes one of them waits for the transaction."""
+    """Those of the faces that exist, locked against deletion until the transaction ends."""
     wanted = sorted({id_ for each in new for id_ in (each.face_id, each.other_id) if id_})
-    there: set[int] = set()
-    for start in range(0, len(wanted), 1000):
-        there.update(
+    existing: set[int] = set()
+    for some in _blocks(wanted):
+        existing.update(
             connection.execute(
-                select(faces.c.id).where(faces.c.id.in_(wanted[start : start + 1000]))
+                select(faces.c.id).where(faces.c.id.in_(some))
                 .order_by(faces.c.id).with_for_update(read=True, key_share=True)
             ).scalars()
         )
-    return there
+    return existing
+
+
+def _blocks(ids: Sequence[int]) -> list[Sequence[int]]:
+    return [ids[at : at + IDS_PER_STATEMENT] for at in range(0, len(ids), IDS_PER_STATEMENT)]
 
 
 def _columns(new: NewFinding) -> dict[str, Any]:
@@ -302,4 +308,159 @@ def _columns(new: NewFinding) -> dict[str, Any]:
         "kind": new.kind.value, "face_id": new.face_id, "other_id": new.other_id,
         "number": new.number, "count": new.count,
         "cosine": None if new.cosine is None else round(new.cosine, 4),
+    }
+
+
+# Listing -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFace:
+    """A face of a finding. ``number`` and ``source_name`` are those of the batch's item that
+    brought it; 0 and empty when another batch or call did."""
+
+    face_id: int
+    name: str
+    image_id: str
+    number: int = 0
+    source_name: str = ""
+
+    def to_json(self) -> JsonObject:
+        return {
+            "face_id": self.face_id, "name": self.name, "image_id": self.image_id,
+            "item": self.number or None, "source_name": self.source_name,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding with names and pictures as they are now. ``cosine`` is None for equal
+    pictures; ``count`` is the number of pairs or faces like this one; ``repeated_by`` is the
+    item that repeats the picture."""
+
+    kind: FindingKind
+    face: FoundFace
+    other: FoundFace | None
+    cosine: float | None
+    count: int
+    repeated_by: FoundFace | None = None
+
+    def to_json(self) -> JsonObject:
+        return {
+            "kind": self.kind.value,
+            "face": self.face.to_json(),
+            "other": None if self.other is None else self.other.to_json(),
+            "again": None if self.repeated_by is None else self.repeated_by.to_json(),
+            "cosine": self.cosine, "count": self.count,
+        }
+
+
+def list_findings(
+    engine: Engine, batch_id: str, *, kind: FindingKind | None = None, limit: int = 100
+) -> list[Finding]:
+    """The findings of a batch by kind, strongest first. Findings of the same two names are
+    merged; two names that have become one since are left out. Raises
+    ``DatabaseUnavailable``."""
+    chosen = [findings.c.batch_id == batch_id]
+    if kind is not None:
+        chosen.append(findings.c.kind == kind.value)
+    with reading(engine) as connection:
+        rows = connection.execute(select(findings).where(*chosen).order_by(findings.c.id)).all()
+        ids = {row.face_id for row in rows} | {row.other_id for row in rows}
+        by_id = _faces_by_id(connection, batch_id, sorted(id_ for id_ in ids if id_))
+        numbers = [row.number for row in rows if row.number]
+        by_number = _items_by_number(connection, batch_id, numbers)
+    found: dict[tuple[object, ...], Finding] = {}
+    for row in rows:
+        face, other = by_id.get(row.face_id), by_id.get(row.other_id or 0)
+        if face is None or (row.other_id is not None and other is None):
+            continue
+        one = Finding(
+            FindingKind(row.kind), face, other, row.cosine, row._mapping["count"],
+            by_number.get(row.number or 0),
+        )
+        if one.kind is FindingKind.TWO_NAMES and other is not None and face.name == other.name:
+            continue
+        _merge(found, one)
+    return sorted(found.values(), key=_sort_key)[:limit]
+
+
+def _merge(found: dict[tuple[object, ...], Finding], one: Finding) -> None:
+    """Add a finding; findings of the same two names become one."""
+    key: tuple[object, ...] = (len(found),)
+    if one.kind is FindingKind.TWO_NAMES and one.other is not None:
+        key = (one.kind, *sorted((one.face.name, one.other.name)))
+    there = found.get(key)
+    if there is None:
+        found[key] = one
+        return
+    best = min(there, one, key=_sort_key)
+    found[key] = replace(best, count=there.count + one.count)
+
+
+def _sort_key(finding: Finding) -> tuple[str, float]:
+    """By kind, the most certain first."""
+    return finding.kind.value, -strength(finding.kind, finding.cosine)
+
+
+def notes_by_item(engine: Engine, batch_id: str, limit: int = 25_000) -> dict[int, str]:
+    """The findings about each item of a batch as text, by item number."""
+    notes: dict[int, list[str]] = defaultdict(list)
+    for found in list_findings(engine, batch_id, limit=limit):
+        if found.kind is FindingKind.SAME_PICTURE:
+            if found.repeated_by is not None:
+                notes[found.repeated_by.number].append(f"same_picture as of {found.face.name!r}")
+            continue
+        assert found.other is not None
+        score = "" if found.cosine is None else f" ({found.cosine:.2f})"
+        for face, other in ((found.face, found.other), (found.other, found.face)):
+            if not face.number:
+                continue
+            if found.kind in (FindingKind.TWO_NAMES, FindingKind.UNNAMED):
+                notes[face.number].append(f"{found.kind}: {_described(other)}{score}")
+            elif face is found.face:
+                notes[face.number].append(f"{found.kind}{score}")
+    return {number: "; ".join(texts) for number, texts in notes.items()}
+
+
+def _described(face: FoundFace) -> str:
+    where = face.source_name or face.image_id
+    return f"{face.name!r} in {where}" if face.name else where
+
+
+def _faces_by_id(connection: Connection, batch_id: str, ids: list[int]) -> dict[int, FoundFace]:
+    # Several items may have one image; the enrolled one is the one that brought it.
+    brought = and_(
+        batch_items.c.image_ref == faces.c.image_ref, batch_items.c.batch_id == batch_id,
+        batch_items.c.state == ItemState.ENROLLED.value,
+    )
+    query = (
+        select(
+            faces.c.id, faces.c.name, images.c.image_id,
+            func.coalesce(batch_items.c.number, 0),
+            func.coalesce(batch_items.c.source_name, ""),
+        )
+        .join(images, images.c.id == faces.c.image_ref)
+        .join(batch_items, brought, isouter=True)
+    )
+    return {
+        row.id: FoundFace(*row)
+        for some in _blocks(ids)
+        for row in connection.execute(query.where(faces.c.id.in_(some)))
+    }
+
+
+def _items_by_number(
+    connection: Connection, batch_id: str, numbers: list[int]
+) -> dict[int, FoundFace]:
+    query = select(
+        batch_items.c.number, batch_items.c.face_id, batch_items.c.name,
+        batch_items.c.source_name,
+    ).where(batch_items.c.batch_id == batch_id, batch_items.c.erased_at.is_(None))
+    return {
+        row.number: FoundFace(
+            row.face_id or 0, row.name or "", "", row.number, row.source_name or ""
+        )
+        for some in _blocks(numbers)
+        for row in connection.execute(query.where(batch_items.c.number.in_(some)))
     }

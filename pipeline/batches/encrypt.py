@@ -1,36 +1,36 @@
-"""Encrypting what batches keep of a tenant that has a key since they began."""
+"""Encrypts what batches keep of a tenant that has received a key since they began."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, Row, exists, select, update
 
-from pipeline.batches.item_hashes import name_hash, picture_hash
 from pipeline.batches.model import ItemState
+from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.database.engine import reading, writing
+from pipeline.database.keyset import read_pages
 from pipeline.database.schema import batch_items, batches
-from pipeline.encryption.vault import DataKey
+from pipeline.encryption.data_key import DataKey
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.trash import discard, discard_unless_named, reclaim
 from pipeline.media.base import MediaStore
 from pipeline.media.encrypted import rewrite_object
 
-# Rows looked at in one transaction.
-PAGE_ITEMS = 200
+PAGE_ITEMS = 200  # rows read with one query
 
-_ITEM_COLUMNS = select(
-    batch_items.c.batch_id, batch_items.c.number, batch_items.c.name_mark,
+_COLUMNS = select(
+    batch_items.c.batch_id, batch_items.c.number, batch_items.c.name_hash,
     batch_items.c.source_name, batch_items.c.sha256, batch_items.c.media_key, batch_items.c.state,
 )
 
 
 @dataclass(slots=True)
 class ItemEncryption:
-    """Of one tenant, whose ``key`` every process knows. ``missing`` objects were not in
-    the store. ``clock`` gives epoch seconds."""
+    """Encrypts the items of one tenant, whose ``key`` every process has. ``missing`` counts
+    objects that were not in the media store. ``clock`` gives epoch seconds."""
 
     engine: Engine
     media: MediaStore
@@ -40,73 +40,64 @@ class ItemEncryption:
     missing: int = 0
 
     def run(self) -> int:
-        """Marks and hashes of items, and the pictures of those that wait; how many items
-        it were. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
+        """Replace the hashes of items, and encrypt the pictures of those that wait; the
+        number of changed items. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
+        with reading(self.engine) as connection:
+            mine = select(batches.c.id).where(batches.c.tenant_id == self.tenant_id)
+            ids = list(connection.execute(mine).scalars())
         return sum(
             self._encrypt(row)
-            for rows in self._pages()
-            for row in rows
+            for batch_id in ids
+            for page in read_pages(
+                self.engine, _COLUMNS.where(batch_items.c.batch_id == batch_id),
+                batch_items.c.number, PAGE_ITEMS,
+            )
+            for row in page
             if self._is_unencrypted(row)
         )
 
     def _is_unencrypted(self, row: Row[*tuple[Any, ...]]) -> bool:
-        """Whether an item was recorded without the key. Of an erased one nothing is left
-        to make another mark of; it is known by either."""
-        return row.source_name is not None and bytes(row.name_mark) == name_hash(
+        """Whether the item was recorded without the key. An erased item has no name to make
+        another hash from; it is found by either hash."""
+        return row.source_name is not None and bytes(row.name_hash) == name_hash(
             row.batch_id, row.source_name, None
         )
 
     def _encrypt(self, row: Row[*tuple[Any, ...]]) -> int:
-        held = row.state == ItemState.WAITING and row.media_key is not None
-        fresh = self._encrypted_copy(row.media_key) if held else row.media_key
+        has_object = row.state == ItemState.WAITING and row.media_key is not None
+        media_key = self._encrypted_copy(row.media_key) if has_object else row.media_key
         sha256 = None if row.sha256 is None else self.key.keyed_hash(row.sha256)
-        same = (
+        unchanged = (
             batch_items.c.batch_id == row.batch_id, batch_items.c.number == row.number,
             batch_items.c.state == row.state, batch_items.c.source_name == row.source_name,
         )
         with writing(self.engine) as connection:
-            reclaim(connection, [fresh] if held else [])
+            reclaim(connection, [media_key] if has_object else [])
             changed = connection.execute(
-                update(batch_items).where(*same).values(
-                    name_mark=name_hash(row.batch_id, row.source_name, self.key),
-                    picture_mark=None if sha256 is None
+                update(batch_items).where(*unchanged).values(
+                    name_hash=name_hash(row.batch_id, row.source_name, self.key),
+                    picture_hash=None if sha256 is None
                     else picture_hash(row.batch_id, sha256, self.key),
-                    sha256=sha256, media_key=fresh,
+                    sha256=sha256, media_key=media_key,
                 )
             ).rowcount
-            if held and fresh != row.media_key:
+            if has_object and media_key != row.media_key:
                 if changed:
                     discard(connection, self.tenant_id, row.media_key, self.clock())
-                else:  # it has ended meanwhile
-                    named = exists().where(
-                        batch_items.c.batch_id == row.batch_id, batch_items.c.media_key == fresh
+                else:  # the item has ended meanwhile
+                    is_named = exists().where(
+                        batch_items.c.batch_id == row.batch_id,
+                        batch_items.c.media_key == media_key,
                     )
-                    discard_unless_named(connection, self.tenant_id, fresh, named, self.clock())
+                    discard_unless_named(
+                        connection, self.tenant_id, media_key, is_named, self.clock()
+                    )
         return changed
 
     def _encrypted_copy(self, old: str) -> str:
-        """The key of a picture that is stored encrypted, too, now."""
+        """The key of the encrypted copy of an object; ``old`` when there is no object."""
         try:
             return rewrite_object(self.media, self.tenant_id, old)
         except MediaNotFound:
             self.missing += 1
             return old
-
-    def _pages(self) -> Iterator[list[Row[*tuple[Any, ...]]]]:
-        with reading(self.engine) as connection:
-            mine = list(connection.execute(
-                select(batches.c.id).where(batches.c.tenant_id == self.tenant_id)
-            ).scalars())
-        for batch_id in mine:
-            last = 0
-            while rows := self._page(batch_id, last):
-                yield rows
-                last = rows[-1].number
-
-    def _page(self, batch_id: str, after: int) -> list[Row[*tuple[Any, ...]]]:
-        query = (
-            _ITEM_COLUMNS.where(batch_items.c.batch_id == batch_id, batch_items.c.number > after)
-            .order_by(batch_items.c.number).limit(PAGE_ITEMS)
-        )
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).all())

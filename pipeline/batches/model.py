@@ -1,14 +1,14 @@
-"""What a batch is: a source of pictures that is enrolled, and what becomes of each item.
+"""Batches and their items: a source of pictures that is enrolled as a whole.
 
     reading -> working -> done        an item:  again -> waiting -> enrolled
        ^  \\_______|_______/  |                     ^        |  \\----> duplicate
        |   cancelled, failed |                     |        |------> rejected
        +-------- retry ------+                     +-retry--+------> cancelled
 
-``current_name``: somebody reads the source, or is to; ``working``: all of it is read and items
-wait; ``done``: none does; ``failed``: the source could not be read for so long that it is
-tried no more. Whoever runs the same command again reads a batch that is done
-once more, for what is new in its source.
+``reading``: the source is being read, or is to be; ``working``: the source was read to its
+end and items wait; ``done``: every item has its outcome; ``failed``: the source could not be
+read for so long that it is not tried again. Running the same command again reads the source
+of a batch that is done once more, for new items.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.operations import Params
 from pipeline.sources.base import About
 from pipeline.sources.names import Layout
 from pipeline.types import JsonObject
 
 OPERATION = "bulk"
-"""Of the jobs that enrol chunks of a batch. ``params``: ``{"batch": id, "items":
-[numbers]}``."""
+"""The operation of the jobs that enrol chunks of a batch. ``params``: ``{"batch": id,
+"items": [numbers]}``."""
 
 SAME_PICTURE = "same_picture"
-"""The reason of a duplicate: its bytes are enrolled, or were met before."""
+"""The reason of a duplicate: its bytes are enrolled, or an earlier item has them."""
 
 NOT_IN_SOURCE = "gone"
-"""The reason of an item that was to be read again and is not in the source any more."""
+"""The reason of an item that was to be read again and is no longer in the source."""
 
 
 class BatchState(StrEnum):
@@ -43,12 +43,12 @@ class BatchState(StrEnum):
 
 
 STOPPED = (BatchState.CANCELLED, BatchState.FAILED)
-"""How a batch ends before its time; only ``retry`` takes it up again."""
+"""States of batches that ended early; only ``retry`` continues them."""
 
 
 class ItemState(StrEnum):
     AGAIN = "again"
-    """To be read once more; counted among those that wait."""
+    """Marked for retry: to be read once more. Counted among the waiting items."""
     WAITING = "waiting"
     ENROLLED = "enrolled"
     DUPLICATE = "duplicate"
@@ -62,20 +62,20 @@ OUTCOMES = (
 
 
 class BatchOptions(Params, frozen=True, kw_only=True):
-    """How a source is read and what is enrolled of it.
+    """How a source is read and what is enrolled.
 
-    ``collection_from_row``: the key of the group of items for which the source names none; empty:
-    in none. ``faces`` of each picture: the ``largest``, the only ``one`` (else the item is
-    rejected), ``all``. ``admission``: each must pass the quality limits. ``refuse_doubles``: a
-    person who is there under another name is refused. ``layout``, ``anywhere``,
-    ``encoding``, ``bucket``: as ``sources.open``. ``due_sources``: the service reads the
-    source itself.
+    ``collection``: the key of the collection of items for which the source names none;
+    empty: no collection. ``faces`` of each picture: the ``largest``, the only ``one`` (with
+    several the item is rejected), ``all``. ``gate``: each face must pass the quality limits.
+    ``reject_duplicates``: an item whose person is enrolled under another name is rejected.
+    ``layout``, ``anywhere``, ``encoding``, ``bucket``: as in ``sources.open``.
+    ``unattended``: the service reads the source itself.
     """
 
     collection: str = ""
     faces: Literal["largest", "one", "all"] = "largest"
     gate: bool = False
-    refuse_doubles: bool = False
+    reject_duplicates: bool = False
     layout: Layout = "auto"
     anywhere: bool = False
     encoding: str | None = None
@@ -84,18 +84,19 @@ class BatchOptions(Params, frozen=True, kw_only=True):
 
 
 def fingerprint_of(tenant_id: int, source: str, options: BatchOptions) -> str:
-    """What the same command finds its batch by (64 hex digits). ``source`` is the
-    location in a form that does not depend on where the command is run."""
-    asked = options.to_json()
-    return digest(str(tenant_id), source, *(f"{name}={asked[name]}" for name in sorted(asked)))
+    """The fingerprint (64 hex digits) by which the same command finds its batch. ``source``
+    is the location in a form that does not depend on the current directory."""
+    values = options.to_json()
+    return digest(str(tenant_id), source, *(f"{name}={values[name]}" for name in sorted(values)))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A batch's row. Times are epoch seconds (UTC). ``waiting`` to ``cancelled`` count the
-    items of each state and add up to ``items``; ``position`` is how much of the source was
-    read, 0 to 1; ``total`` is how many items the source says it has. ``waiting_text`` is why it
-    could not be read the last time (``batches.waiting_text``)."""
+    items of each state and add up to ``items``. ``position`` is the share of the source that
+    was read, 0 to 1; ``total`` is how many items the source says it has. ``findings`` is the
+    progress of the search (``duplicate_search``), ``source_error`` why the source could not
+    be read the last time (``source_errors``)."""
 
     id: str
     tenant_id: int
@@ -113,7 +114,7 @@ class Batch:
     total: int | None
     position: float | None
     findings: JsonObject | None
-    trouble: JsonObject | None
+    source_error: JsonObject | None
     created_at: float
     updated_at: float
     finished_at: float | None
@@ -127,7 +128,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BatchPage:
-    """Part of a list of batches, and how many the whole has."""
+    """Part of a list of batches, and the number of all."""
 
     total: int
     batches: tuple[Batch, ...]
@@ -137,7 +138,7 @@ class BatchPage:
 class BatchItem:
     """An item's row. What the source said of it is empty once its person was erased
     (``erased_at``). ``original``: the number of the item with the same bytes, 0: none.
-    ``image_ref``: ``images.id``; ``face_id``: the first face of it, ``faces`` in all."""
+    ``image_ref``: ``images.id``; ``face_id``: the first of its ``faces`` faces."""
 
     batch_id: str
     number: int
@@ -163,14 +164,15 @@ class BatchItem:
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item that a submitter has read and judged.
+    """An item that a submitter has read and checked.
 
-    ``last_change``: the batch's next, or that of an item that was to be read ``again``.
-    ``named``: what it is known by; empty: its ``source_name``, which no other item has.
-    ``state``: ``waiting`` with its picture stored under ``media_key``; ``duplicate`` of
-    the item ``original`` or of the enrolled picture ``image_ref`` (either may be None);
-    ``rejected`` for ``reason``. ``sha256`` is what ``keys.media_hash`` gives of the
-    picture's key (encrypted tenants: no hash of its bytes), empty when it was not read.
+    ``number``: the batch's next, or that of an item that is retried. ``unique_name``: the
+    name by which it is found again; empty: its ``source_name``. ``state``: ``waiting`` with
+    its picture stored under ``media_key``; ``duplicate`` of the item ``original`` or of the
+    enrolled image ``image_ref`` (either may be None); ``rejected`` for ``reason``.
+    ``sha256`` is what ``storage_keys.media_hash`` returns for the picture's key (for
+    encrypted tenants not a hash of its bytes), empty when it was not read. ``criteria``: as
+    in ``ItemOutcome``.
     """
 
     number: int
@@ -194,7 +196,7 @@ class NewItem:
 
 @dataclass(frozen=True, slots=True)
 class KnownItem:
-    """What is known of an item by its name: its number and its state."""
+    """An item that was found by its name."""
 
     number: int
     state: ItemState
@@ -202,9 +204,9 @@ class KnownItem:
 
 @dataclass(frozen=True, slots=True)
 class KnownPicture:
-    """What is known of a picture by its bytes, best first: the item of this batch that
-    has it (``original``), the enrolled picture with its first face (``image_ref``,
-    ``face_id``, ``faces``), or for what it was ``criteria`` unfit (``reason``, ``detail``)."""
+    """What is known of a picture by its bytes, in this order: the item of this batch that
+    has them (``original``), the enrolled image with its first face (``image_ref``,
+    ``face_id``, ``faces``), or why it was rejected before (``reason``, ``detail``)."""
 
     original: int | None = None
     image_ref: int | None = None
@@ -216,12 +218,12 @@ class KnownPicture:
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """What became of an item that waited.
+    """What became of a waiting item.
 
-    ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (the first one's), ``faces``;
-    ``duplicate`` with the same of what was there; ``rejected`` with ``reason`` (a code of
-    ``errors``) and ``detail``. ``criteria``: the fingerprint of pack and settings under
-    which the picture was found unfit, when it would be again (not for crashes).
+    ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (of the first face) and ``faces``;
+    ``duplicate`` with the same of the enrolled image; ``rejected`` with ``reason`` (a code of
+    ``errors``) and ``detail``. ``criteria``: the fingerprint of the pack and the settings
+    that rejected the picture and would reject it again (None after a crash).
     """
 
     number: int
@@ -237,9 +239,9 @@ class ItemOutcome:
 
 @dataclass(frozen=True, slots=True)
 class WaitingItem:
-    """An item that a chunk's effect has locked. ``collections``: keys of all groups that
-    its faces are to be bound to, those of its duplicates too; ``duplicates``: the numbers of
-    these, as far as they know no picture yet."""
+    """An item that the effect of a chunk has locked. ``collections``: the keys of all
+    collections to which its faces are bound, those of its duplicates included.
+    ``duplicates``: the numbers of those duplicates that know no enrolled image yet."""
 
     item: BatchItem
     collections: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The report of a batch: a row for every item, with the ids under which APIs know it."""
+"""The report of a batch: a row for every item, with the ids that the APIs return."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Engine, select
 
-from pipeline.batches.duplicate_report import notes_by_item
+from pipeline.batches.duplicate_search import notes_by_item
 from pipeline.batches.model import BatchItem
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import reading
 from pipeline.database.schema import faces, images
 
-PAGE_ITEMS = 1000  # items read at a time
+PAGE_ITEMS = 1000  # items read with one query
 
 COLUMNS = (
     "number", "source_name", "outcome", "reason", "detail", "original", "name", "collection",
     "external_id", "description", "face_id", "face_token", "image_id", "faces", "sha256", "size",
     "width", "height", "deleted", "findings",
 )
-"""What a row has. ``face_id`` is document a's Fid, ``face_token`` and ``image_id`` document
-b's, of the first of the ``faces``; ``original`` is the number of the item with the same bytes."""
+"""``face_id`` is document a's Fid, ``face_token`` and ``image_id`` are document b's; all three
+are of the first of the ``faces``. ``original`` is the number of the item with the same bytes."""
 
 Report = Iterator[Mapping[str, object]]
 
 
 def report_rows(engine: Engine, batches: BatchStore, batch_id: str) -> Report:
-    """The rows by number, read in portions. Raises ``DatabaseUnavailable``."""
+    """The rows by number. Raises ``DatabaseUnavailable``."""
     notes = notes_by_item(engine, batch_id)
     after = 0
     while page := batches.items(batch_id, after=after, limit=PAGE_ITEMS):
-        tokens = _face_tokens(engine, [item.face_id for item in page if item.face_id is not None])
+        tokens = _face_tokens(engine, [each.face_id for each in page if each.face_id is not None])
         for item in page:
             row = _row(item, *tokens.get(item.face_id or 0, ("", "")))
             yield {**row, "findings": notes.get(item.number, "")}
@@ -50,7 +50,7 @@ def _row(item: BatchItem, face_token: str, image_id: str) -> Mapping[str, object
 
 
 def _face_tokens(engine: Engine, face_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Face token and image id of those of the faces that are there."""
+    """(face token, image id) of those of the faces that exist."""
     query = (
         select(faces.c.id, faces.c.face_token, images.c.image_id)
         .join(images, images.c.id == faces.c.image_ref).where(faces.c.id.in_(face_ids))

@@ -1,75 +1,213 @@
-"""Which items of a source were met before, as it is read once more."""
+"""Recognises items and pictures when a source is read again.
+
+An item is known by a hash of its name and a picture by a hash of its bytes. Both remain
+when everything else about the item was erased.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
-from pipeline.batches.model import Batch, KnownItem
-from pipeline.batches.reader import BatchReader
+from sqlalchemy import Engine, Row, bindparam, func, select
+
+from pipeline.batches.model import Batch, ItemState, KnownItem, KnownPicture
+from pipeline.batches.rows import IN_BATCH
+from pipeline.database.engine import reading
+from pipeline.database.schema import batch_items, faces, images
+from pipeline.encryption.data_key import DataKey, KeySource
+from pipeline.encryption.hashing import digest
 from pipeline.sources.base import Item, RefusalReason, RefusedItem
 from pipeline.sources.names import NameSet
 
-WINDOW_ITEMS = 2000  # marks read at a time
+WINDOW_ITEMS = 2000  # items read with one query
 
-# What may be said of several members of one name.
+HASH_BYTES = 16  # two of a million items collide with a chance of 1 in 10**26
+
+# Reasons for which several entries of one name may be refused.
 REPEATABLE_REASONS = frozenset(
     {
-        RefusalReason.DUPLICATE_NAME,
-        RefusalReason.UNSAFE_NAME,
-        RefusalReason.BOMB,
-        RefusalReason.TOO_MANY,
-        RefusalReason.ARCHIVE_DAMAGED,
+        RefusalReason.DUPLICATE_NAME, RefusalReason.UNSAFE_NAME, RefusalReason.BOMB,
+        RefusalReason.TOO_MANY, RefusalReason.ARCHIVE_DAMAGED,
     }
 )
 
+_KNOWN_COLUMNS = (batch_items.c.name_hash, batch_items.c.number, batch_items.c.state)
+_BY_NAME_HASH = select(*_KNOWN_COLUMNS).where(
+    IN_BATCH, batch_items.c.name_hash.in_(bindparam("hashes", expanding=True))
+)
+_NAME_HASHES = (
+    select(*_KNOWN_COLUMNS)
+    .where(
+        IN_BATCH, batch_items.c.number > bindparam("after"),
+        batch_items.c.number <= bindparam("last"),
+    )
+    .order_by(batch_items.c.number).limit(bindparam("limit"))
+)
+# The first of the items with the same bytes; the others are its duplicates.
+_BY_PICTURE_HASH = (
+    select(batch_items.c.picture_hash, func.min(batch_items.c.number).label("number"))
+    .where(
+        IN_BATCH, batch_items.c.picture_hash.in_(bindparam("hashes", expanding=True)),
+        batch_items.c.original.is_(None),
+    )
+    .group_by(batch_items.c.picture_hash)
+)
+# Stored pictures that have a face; one without a face is enrolled like a new one.
+_ENROLLED_IMAGES = (
+    select(
+        images.c.sha256, images.c.id, func.min(faces.c.id).label("face_id"),
+        func.count(faces.c.id).label("faces"),
+    )
+    .join(faces, faces.c.image_ref == images.c.id)
+    .where(
+        images.c.tenant_id == bindparam("tenant"),
+        images.c.sha256.in_(bindparam("hashes", expanding=True)),
+    )
+    .group_by(images.c.sha256, images.c.id)
+    .order_by(images.c.id.desc())
+)
+_REJECTED_BEFORE = select(
+    batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail
+).where(
+    batch_items.c.tenant_id == bindparam("tenant"),
+    batch_items.c.sha256.in_(bindparam("hashes", expanding=True)),
+    batch_items.c.criteria.is_not(None), batch_items.c.criteria == bindparam("criteria"),
+)
+
+
+def name_hash(batch_id: str, source_name: str, key: DataKey | None) -> bytes:
+    """A hash of an item's name that is different in each batch. With the tenant's ``key``,
+    trying names cannot reveal whether one was in the batch."""
+    return _hash(f"name {batch_id} {source_name}", key)
+
+
+def picture_hash(batch_id: str, sha256: str, key: DataKey | None) -> bytes:
+    """The same for the hash of a picture."""
+    return _hash(f"picture {batch_id} {sha256}", key)
+
+
+def _hash(text: str, key: DataKey | None) -> bytes:
+    return bytes.fromhex(digest(text) if key is None else key.keyed_hash(text))[:HASH_BYTES]
+
+
+class KnownItems:
+    """Looks up items and pictures. Methods raise ``DatabaseUnavailable`` and
+    ``TenantNotFound``."""
+
+    def __init__(self, engine: Engine, keys: KeySource) -> None:
+        self._engine = engine
+        self._keys = keys
+
+    def name_hash(self, batch: Batch, name: str) -> bytes:
+        return name_hash(batch.id, name, self._keys.data_key(batch.tenant_id))
+
+    def after(self, batch: Batch, number: int, limit: int) -> list[tuple[bytes, KnownItem]]:
+        """The items past ``number`` in their order, each with the hash of its name."""
+        asked = {"batch": batch.id, "after": number, "last": batch.items, "limit": limit}
+        with reading(self._engine) as connection:
+            rows = connection.execute(_NAME_HASHES, asked).all()
+        return [(bytes(row.name_hash), _known_item(row)) for row in rows]
+
+    def by_name(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
+        """Those of the names (at most some hundreds) that are items of the batch."""
+        if not names:
+            return {}
+        key = self._keys.data_key(batch.tenant_id)
+        # Items recorded before the tenant had a key are found by their unkeyed hash.
+        hashes = {
+            name_hash(batch.id, name, each): name for each in {key, None} for name in names
+        }
+        asked = {"batch": batch.id, "hashes": list(hashes)}
+        with reading(self._engine) as connection:
+            rows = connection.execute(_BY_NAME_HASH, asked).all()
+        return {hashes[bytes(row.name_hash)]: _known_item(row) for row in rows}
+
+    def pictures(
+        self, batch: Batch, sha256s: Sequence[str], criteria: str = ""
+    ) -> dict[str, KnownPicture]:
+        """What is known of pictures by their ``sha256`` (at most some hundreds).
+        ``criteria`` is the fingerprint under which an earlier rejection still holds; empty:
+        earlier rejections do not count."""
+        if not sha256s:
+            return {}
+        key = self._keys.data_key(batch.tenant_id)
+        hashes = {picture_hash(batch.id, sha256, key): sha256 for sha256 in sha256s}
+        asked = {"tenant": batch.tenant_id, "hashes": list(sha256s)}
+        known: dict[str, KnownPicture] = {}
+        with reading(self._engine) as connection:
+            if criteria:
+                for row in connection.execute(_REJECTED_BEFORE, {**asked, "criteria": criteria}):
+                    known[row.sha256] = KnownPicture(
+                        reason=row.reason or "", detail=row.detail or ""
+                    )
+            for row in connection.execute(_ENROLLED_IMAGES, asked):
+                known[row.sha256] = KnownPicture(
+                    image_ref=row.id, face_id=row.face_id, faces=row.faces
+                )
+            in_batch = connection.execute(
+                _BY_PICTURE_HASH, {"batch": batch.id, "hashes": list(hashes)}
+            ).all()
+        for short, number in in_batch:
+            sha256 = hashes[bytes(short)]
+            there = known.get(sha256, KnownPicture())
+            known[sha256] = KnownPicture(number, there.image_ref, there.face_id, there.faces)
+        return known
+
+
+def _known_item(row: Row[*tuple[Any, ...]]) -> KnownItem:
+    return KnownItem(row.number, ItemState(row.state))
+
 
 class ItemNames:
-    """What items are known by: the name, which no other item of the source has, but for
-    some refusals, which are counted."""
+    """Gives every entry of a source a unique name, the same each time the source is read
+    from its beginning: its source name, which is unique except for some refusals. Those
+    get a number."""
 
     def __init__(self) -> None:
         self._once = NameSet()
-        self._more: Counter[str] = Counter()
+        self._repeats: Counter[str] = Counter()
 
     def name_of(self, item: Item | RefusedItem) -> str:
-        """The same whenever the source is read from its beginning."""
         if isinstance(item, Item) or item.reason not in REPEATABLE_REASONS:
             return item.source_name
-        said = f"{item.source_name}\0{item.reason}"
-        if not self._once.add(said):
-            self._more[said] += 1
-        return f"{said}\0{self._more[said]}"
+        name = f"{item.source_name}\0{item.reason}"
+        if not self._once.add(name):
+            self._repeats[name] += 1
+        return f"{name}\0{self._repeats[name]}"
 
 
 class SeenItems:
-    """Looks items up by their names in the order in which they were met: one query for
-    many of them as long as the source is what it was, one for each where it is not, and
-    none any more once all have been met again. Memory does not grow."""
+    """Finds the items that an earlier run has read, in the order in which it read them.
 
-    def __init__(self, batches: BatchReader, batch: Batch) -> None:
-        self._batches = batches
+    One query finds many items as long as the source is unchanged, and one item where it has
+    changed; once all were found there are no more queries. Memory does not grow.
+    """
+
+    def __init__(self, known: KnownItems, batch: Batch) -> None:
+        self._known = known
         self._batch = batch
         self._window: dict[bytes, KnownItem] = {}
-        self._read_to = 0  # the number up to which windows were read
+        self._read_to = 0  # the last number that a window covered
         self._left = batch.items
 
     def find(self, name: str) -> KnownItem | None:
-        """The item of this name, if it is one that was met before this run."""
+        """The item of this name; None when an earlier run has not read it."""
         if not self._left:
             return None
-        mark = self._batches.name_hash(self._batch, name)
         if not self._window:
-            self._read_on(self._read_to)
-        known = self._window.pop(mark, None)
-        if known is None:
-            known = self._batches.known_items(self._batch, [name]).get(name)
-            if known is None or known.number > self._batch.items:
+            self._read_window(self._read_to)
+        item = self._window.pop(self._known.name_hash(self._batch, name), None)
+        if item is None:
+            item = self._known.by_name(self._batch, [name]).get(name)
+            if item is None or item.number > self._batch.items:
                 return None
-            self._read_on(known.number)
+            self._read_window(item.number)
         self._left -= 1
-        return known
+        return item
 
-    def _read_on(self, after: int) -> None:
-        window = self._batches.name_hashes_after(self._batch, after, WINDOW_ITEMS)
+    def _read_window(self, after: int) -> None:
+        window = self._known.after(self._batch, after, WINDOW_ITEMS)
         self._window = dict(window)
         self._read_to = window[-1][1].number if window else after

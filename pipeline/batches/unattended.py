@@ -1,8 +1,9 @@
-"""Batches whose pictures the service reads itself, from the bucket that applications
-import from: what they are called in ``Batch.source``, and the source behind that.
+"""The sources of batches that the service reads itself, from the bucket that applications
+import from.
 
-A list of objects lies in the media store until it is read to its end: what it says of
-people is in the items then, and erased with them.
+``Batch.source`` names either a prefix of the bucket or a stored list of objects. A list is
+kept in the media store until it was read to its end. What it says about people is then in
+the items, and is erased with them.
 """
 
 from __future__ import annotations
@@ -28,20 +29,21 @@ from pipeline.sources.names import from_printable
 PREFIX = "prefix:"
 LIST = "list:"
 
-PAGE_ITEMS = 1000  # items read at a time
+PAGE_ITEMS = 1000  # items read with one query
 
 LIST_GRACE_S = 600.0  # a list is stored just before its batch is recorded
 
 _UNREAD_BATCHES = select(batches.c.id).where(
-    batches.c.tenant_id == bindparam("tenant"), batches.c.fingerprint == bindparam("owner"),
-    # what failed may be tried again, and what was not read yet is nowhere else
+    batches.c.tenant_id == bindparam("tenant"),
+    batches.c.fingerprint == bindparam("fingerprint"),
+    # A failed batch may be retried, and its unread items are in the list alone.
     batches.c.state.in_([BatchState.READING.value, BatchState.FAILED.value]),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class UnattendedSources:
-    """Opens the sources of batches that nobody attends."""
+    """Opens the sources of unattended batches."""
 
     settings: Settings
     media: MediaStore
@@ -57,12 +59,12 @@ class UnattendedSources:
             )
         try:
             listed = decode_list(self.media.get(list_key(batch)))
-        except MediaNotFound:  # it was read whole: what remains are items to be read again
+        except MediaNotFound:  # the list was read to its end: only retried items are left
             listed = list(self._items_to_retry(batch))
         return ListedSource(self.settings, tenant, listed, layout)
 
     def close(self, batch: Batch) -> None:
-        """The source was read to its end. Raises ``MediaUnavailable``."""
+        """Called once the source was read to its end. Raises ``MediaUnavailable``."""
         if batch.source.startswith(LIST):
             self.media.delete(list_key(batch))
 
@@ -72,21 +74,18 @@ class UnattendedSources:
             batch.id, after=after, limit=PAGE_ITEMS, state=ItemState.AGAIN
         ):
             for item in page:
-                about = item.about
                 if UNNAMED_ITEM.fullmatch(item.source_name):
-                    continue  # what was wrong with it stays wrong
+                    continue  # its key was refused, and would be again
+                about = item.about
                 yield ListedItem(
-                    from_printable(item.source_name),
-                    about.name,
-                    about.collection,
-                    about.external_id,
-                    about.description,
+                    from_printable(item.source_name), about.name, about.collection,
+                    about.external_id, about.description,
                 )
             after = page[-1].number
 
 
 def prefix_name(prefix: str) -> str:
-    """The ``source`` of a batch of all that is below a prefix."""
+    """The ``source`` of a batch of all objects below a prefix."""
     return f"{PREFIX}{prefix}"
 
 
@@ -100,7 +99,6 @@ def list_key(batch: Batch) -> str:
 
 
 def encode_list(listed: Sequence[ListedItem]) -> bytes:
-    """A list as it is stored."""
     return msgspec.json.encode(listed)
 
 
@@ -109,15 +107,17 @@ def decode_list(data: bytes) -> list[ListedItem]:
 
 
 def sweep_lists(engine: Engine, media: MediaStore, tenant_id: int, now: float) -> int:
-    """Delete the lists of batches that nobody is to read any more; how many. ``now`` in
-    epoch seconds. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
-    doomed = []
+    """Delete the lists that no batch needs any more; how many. ``now`` in epoch seconds.
+    Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
+    unneeded = []
     for stored in media.walk(storage_keys.lists_prefix(tenant_id)):
         if stored.modified < now - LIST_GRACE_S:
+            asked = {
+                "tenant": tenant_id, "fingerprint": storage_keys.list_fingerprint(stored.key)
+            }
             with reading(engine) as connection:
-                asked = {"tenant": tenant_id, "owner": storage_keys.list_fingerprint(stored.key)}
                 if connection.execute(_UNREAD_BATCHES, asked).first() is None:
-                    doomed.append(stored.key)
-    for key in doomed:
+                    unneeded.append(stored.key)
+    for key in unneeded:
         media.delete(key)
-    return len(doomed)
+    return len(unneeded)

@@ -21,41 +21,41 @@ from sqlalchemy import (
 from pipeline.database.metadata import METADATA, BigId, Json
 
 _ZERO = text("0")
-_JUDGED = text("judged IS NOT NULL")
-_TAKEN = text("image_ref IS NOT NULL")
-_DOUBLED = text("original IS NOT NULL")
+_HAS_CRITERIA = text("criteria IS NOT NULL")
+_HAS_IMAGE = text("image_ref IS NOT NULL")
+_IS_DUPLICATE = text("original IS NOT NULL")
 
 batches = Table(
     "batches",
     METADATA,
     Column("id", String(32), primary_key=True),
     Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
-    # What the same command finds its batch by: made from the source and the options.
+    # By which the same command finds its batch: a hash of the source and the options.
     Column("fingerprint", String(64), nullable=False),
     Column("source", Text, nullable=False),
     Column("options", Json, nullable=False),
-    # "reading", "working" (all is read), "done", "cancelled" or "failed"
+    # "reading", "working" (the source was read to its end), "done", "cancelled", "failed"
     Column("state", String(16), nullable=False),
-    # How many items there are, and of each state: changed with the items.
+    # The number of items, and of those in each state: changed together with the items.
     Column("items", BigInteger, nullable=False, server_default=_ZERO),
     Column("waiting", BigInteger, nullable=False, server_default=_ZERO),
     Column("enrolled", BigInteger, nullable=False, server_default=_ZERO),
     Column("duplicate", BigInteger, nullable=False, server_default=_ZERO),
     Column("rejected", BigInteger, nullable=False, server_default=_ZERO),
     Column("cancelled", BigInteger, nullable=False, server_default=_ZERO),
-    # Whether the source was read to its end; how many items it has, when it says so; how
-    # much of it was read, 0 to 1.
+    # Whether the source was read to its end, how many items it has (if it tells), and the
+    # share of it that was read, 0 to 1.
     Column("exhausted", Boolean, nullable=False, default=False),
     Column("total", BigInteger, nullable=True),
     Column("position", Float, nullable=True),
-    # What a search of the batch in itself has found.
+    # The progress of the search for duplicate people (pipeline/batches/duplicate_search.py).
     Column("findings", Json, nullable=True),
     # Why the source could not be read, until it can (pipeline/batches/source_errors.py).
-    Column("trouble", Json, nullable=True),
+    Column("source_error", Json, nullable=True),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("finished_at", Float, nullable=True),
-    # Who reads the source, and until when he is taken to be alive.
+    # The process that reads the source, and the end of its lease.
     Column("submitter", String(128), nullable=True),
     Column("submitter_until", Float, nullable=False, server_default=_ZERO),
     UniqueConstraint("tenant_id", "fingerprint"),
@@ -67,12 +67,12 @@ batch_items = Table(
     Column("batch_id", String(32), ForeignKey("batches.id", ondelete="CASCADE"),
            primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
-    # its batch's; the batch goes with the tenant
+    # The batch's tenant: the batch is deleted with the tenant.
     Column("tenant_id", BigInteger, nullable=False),
-    # By which an item and a picture are known again, also when nothing else is left of
-    # them: 16 bytes of a hash that no other batch has.
-    Column("name_mark", LargeBinary, nullable=False),
-    Column("picture_mark", LargeBinary, nullable=True),
+    # By which an item and a picture are recognised when everything else about them was
+    # erased: 16 bytes of a hash that is different in each batch.
+    Column("name_hash", LargeBinary, nullable=False),
+    Column("picture_hash", LargeBinary, nullable=True),
     # What the source says; null once the person was erased.
     Column("source_name", Text, nullable=True),
     Column("name", String(255), nullable=True),
@@ -80,39 +80,39 @@ batch_items = Table(
     Column("external_id", String(255), nullable=True),
     Column("description", String(255), nullable=True),
     Column("sha256", String(64), nullable=True),
-    # The row's own object as long as it waits; then the picture's (images), or nobody's.
+    # The item's object while it waits; then it belongs to the image, or is discarded.
     Column("media_key", String(512), nullable=True),
     Column("size", BigInteger, nullable=False, server_default=_ZERO),
     Column("width", Integer, nullable=False, server_default=_ZERO),
     Column("height", Integer, nullable=False, server_default=_ZERO),
-    # "again" (to be read once more), "waiting", "enrolled", "duplicate", "rejected" or
+    # "again" (to be read once more), "waiting", "enrolled", "duplicate", "rejected",
     # "cancelled"
     Column("state", String(16), nullable=False),
     Column("reason", String(32), nullable=True),
     Column("detail", Text, nullable=True),
-    # The number of the item that has the same bytes.
+    # The number of the item with the same bytes.
     Column("original", BigInteger, nullable=True),
-    # No foreign keys: erasing a face takes care of them (gallery/batched.py).
+    # No foreign keys: erasing a face updates them (gallery/batch_items.py).
     Column("image_ref", BigInteger, nullable=True),
     Column("face_id", BigInteger, nullable=True),
     Column("faces", Integer, nullable=False, server_default=_ZERO),
     Column("job_id", String(32), nullable=True),
     Column("tries", Integer, nullable=False, server_default=_ZERO),
-    # Under which pack and settings it was refused: under the same it will be again.
-    Column("judged", String(64), nullable=True),
+    # The fingerprint of the pack and settings that rejected it and would do so again.
+    Column("criteria", String(64), nullable=True),
     Column("erased_at", Float, nullable=True),
-    UniqueConstraint("batch_id", "name_mark"),
-    Index(None, "batch_id", "picture_mark"),
+    UniqueConstraint("batch_id", "name_hash"),
+    Index(None, "batch_id", "picture_hash"),
     Index("ix_batch_items_state", "batch_id", "state", "number"),
-    Index("ix_batch_items_judged", "tenant_id", "sha256",
-          sqlite_where=_JUDGED, postgresql_where=_JUDGED),
+    Index("ix_batch_items_criteria", "tenant_id", "sha256",
+          sqlite_where=_HAS_CRITERIA, postgresql_where=_HAS_CRITERIA),
     Index("ix_batch_items_image_ref", "image_ref",
-          sqlite_where=_TAKEN, postgresql_where=_TAKEN),
+          sqlite_where=_HAS_IMAGE, postgresql_where=_HAS_IMAGE),
     Index("ix_batch_items_original", "batch_id", "original",
-          sqlite_where=_DOUBLED, postgresql_where=_DOUBLED),
+          sqlite_where=_IS_DUPLICATE, postgresql_where=_IS_DUPLICATE),
     sqlite_with_rowid=False,
 )
-"""What was found in the source of a batch, and what became of it."""
+"""The items of the sources of batches."""
 
 findings = Table(
     "findings",
@@ -121,17 +121,17 @@ findings = Table(
     Column("batch_id", String(32), ForeignKey("batches.id", ondelete="CASCADE"), nullable=False),
     # pipeline/batches/duplicate_search.py
     Column("kind", String(16), nullable=False),
-    # No names: these are read with the faces, and a finding goes with either of them.
+    # No names: they are read from the faces. Deleting either face deletes the finding.
     Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False),
     Column("other_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=True),
-    # The item that brought the picture of the face again.
+    # The item that repeats the picture of the face.
     Column("number", BigInteger, nullable=True),
     Column("cosine", Float, nullable=True),
-    # Pairs, or faces, that the finding stands for.
+    # How many pairs or faces the finding stands for.
     Column("count", BigInteger, nullable=False),
     Index(None, "batch_id", "kind", "id"),
     Index(None, "face_id"),
     Index(None, "other_id"),
     sqlite_autoincrement=True,
 )
-"""Who stands under two names in a batch, and which names for two people."""
+"""People with two names, and names with two people, found in batches."""

@@ -1,1 +1,1 @@
-"""One person under two names, two people under one name: searched among vectors."""
+"""Finds one person under two names, and two people under one name, among vectors."""

@@ -1,4 +1,4 @@
-"""Which names say who somebody is, and names as numbers that can be compared in arrays."""
+"""Which names identify a person, and names as numbers that arrays can compare."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNNAMED = 0
-"""The number of every name that says nothing."""
+"""The number of every name that identifies no person."""
 
-# What the service itself writes where a caller gives no name: nothing, ``ID0``, ``ID1``
-# (document d), or the moment as 17 digits (document a). Numbers that a source gives are
-# names: of employees, of identities in a data set.
+# Names that the service writes where a caller gives none: empty, ``ID0``, ``ID1``
+# (document d), or the time as 17 digits (document a). Numbers from a source are names, for
+# example of employees or of identities in a data set.
 _GENERATED = re.compile(r"(ID\d+|\d{17})?")
 
 NameNumbers = NDArray[np.int64]
-"""One number a name, shape (count,), int64; equal for equal names, ``UNNAMED`` for those
-that say nothing."""
+"""One number for each name, shape (count,), int64: equal for equal names, ``UNNAMED`` for
+those that identify no person."""
 
 
 def is_person_name(name: str) -> bool:
-    """Whether a face with this name has been given to somebody."""
+    """Whether the name identifies a person."""
     return _GENERATED.fullmatch(name.strip()) is None
 
 
 def name_numbers(names: Sequence[str]) -> NameNumbers:
-    """Names as numbers. Blanks around a name do not count, and neither does case: a
-    million names meet by chance with a probability below 1e-7."""
+    """Names as numbers. Surrounding and repeated spaces and case make no difference. Two of
+    a million names collide with a probability below 1e-7."""
     return np.fromiter((name_number(name) for name in names), np.int64, len(names))
 
 

@@ -1,13 +1,13 @@
-"""All pairs of vectors above a cosine, exactly, without comparing all of each vector.
+"""All pairs of vectors above a cosine, exactly, with a fraction of the multiplications.
 
-The vectors are turned onto the axes along which they spread most. The first of these
-numbers carry most of an inner product, and what the others can add is bounded by their
-length (Cauchy-Schwarz): x.y <= x1.y1 + |x2| |y2|. With |x2| and |y2| as one number more
-the bound is itself an inner product of short vectors, a quarter of the work; only pairs
-whose bound reaches the cosine are compared as they are. No pair is missed.
+The vectors are rotated onto the axes of their largest spread. Their first numbers carry most
+of an inner product, and the lengths of the rest bound what the others can add
+(Cauchy-Schwarz): x.y <= x1.y1 + |x2| |y2|. With |x2| and |y2| as one more number, the bound
+is itself an inner product of short vectors, a quarter of the work. Only pairs whose bound
+reaches the cosine are compared in full, so no pair is missed.
 
-Sign-bit codes (``pipeline/index/codes.py``) look at every pair, too, and are no faster at
-it than this product of matrices, which the processor does several at a time.
+Sign-bit codes (``pipeline/index/codes.py``) examine every pair as well, and are no faster
+than this matrix product, which processors compute several numbers at a time.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ TILE_ROWS, TILE_COLUMNS = 2048, 512
 """Pairs whose bounds are in memory at a time: 4 MB."""
 
 EXACT_PAIRS = 8192
-"""Pairs compared exactly at a time: 32 MB of vectors of 512 numbers."""
+"""Pairs that are compared in full at a time: 32 MB of vectors of 512 numbers."""
 
 DENSE_TILE_SHARE = 1 / 64
-"""Share of a tile's pairs above which all of them are compared at once."""
+"""The share of a tile's pairs above which all of them are compared at once."""
 
-SAMPLE_VECTORS = 2000  # vectors that the axes, and their number, are chosen by
-DIMENSION_STEP = 16  # numbers by which short vectors differ in length
+SAMPLE_VECTORS = 2000  # by which the axes and their number are chosen
+DIMENSION_STEP = 16  # between the tried lengths of short vectors
 EXACT_COST = 60_000
-"""What comparing one pair exactly costs, in multiples of what one more number of the short
-vectors costs a pair: 0.9 us against 0.015 ns, as measured."""
+"""The cost of comparing one pair in full, in multiples of one more number of the short
+vectors for one pair: 0.9 us against 0.015 ns, as measured."""
 
-ROUNDING = 1e-5  # float32 sums of 512 products
+ROUNDING = 1e-5  # the rounding error of a float32 sum of 512 products
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceSet:
-    """Faces to compare, each array with one entry a face. ``labels`` rise; ``pictures``
-    say on which picture each is; ``fresh`` are those of the batch."""
+    """Faces to compare, each array with one entry for each face. ``labels`` increase;
+    ``image_refs`` tell on which image a face is; ``from_batch`` marks those of the batch."""
 
     vectors: Vectors
     labels: NDArray[np.int64]
@@ -57,7 +57,6 @@ class FaceSet:
         return len(self.labels)
 
     def subset(self, chosen: NDArray[np.bool_] | slice) -> FaceSet:
-        """Some of them."""
         return FaceSet(
             self.vectors[chosen], self.labels[chosen], self.face_ids[chosen],
             self.image_refs[chosen], self.names[chosen], self.from_batch[chosen],
@@ -66,8 +65,8 @@ class FaceSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Pairs that were found: the place of the one among those held, of the other among
-    those compared with them, and their cosine."""
+    """Pairs that were found: the indices of the held faces, those of the faces compared with
+    them, and the cosines."""
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -75,7 +74,7 @@ class Pairs:
 
 
 class PairSearch:
-    """Compares vectors with ``rows`` ones: what reaches ``cosine``."""
+    """Finds the faces that reach ``cosine`` with ``held`` ones."""
 
     def __init__(self, held: FaceSet, cosine: float) -> None:
         self._held = held
@@ -85,43 +84,43 @@ class PairSearch:
 
     @property
     def short_dimension(self) -> int:
-        """How many numbers a pair are multiplied before it is compared exactly."""
+        """How many numbers of a pair are multiplied before it is compared in full."""
         short = self._held.vectors if self._short is None else self._short
         return int(short.shape[1])
 
     def pairs(self, others: FaceSet) -> Iterator[Pairs]:
-        """The pairs of a held face and one of ``gallery_faces`` that may be one person: at the
-        cosine or above, not on one picture, not under one name. A pair of two fresh faces
-        comes once, with the later one among the others."""
+        """The pairs of a held face and one of ``others`` that may be one person: at the
+        cosine or above, on different images, not under one name. A pair of two faces of the
+        batch comes once, with the later one among ``others``."""
         if not len(others):
             return
         short = others.vectors
         if self._axes is not None:
             short = _shorten(others.vectors, self._axes)
         for start in range(0, len(others), TILE_COLUMNS):
-            end = min(start + TILE_COLUMNS, len(others))
+            columns = slice(start, min(start + TILE_COLUMNS, len(others)))
             for first in range(0, len(self._held), TILE_ROWS):
-                if self._is_repeated(others, first, slice(start, end)):
+                if self._is_repeated(others, first, columns):
                     break
-                last = min(first + TILE_ROWS, len(self._held))
-                found = self._pairs_in_tile(others, short, slice(first, last), slice(start, end))
+                rows = slice(first, min(first + TILE_ROWS, len(self._held)))
+                found = self._pairs_in_tile(others, short, rows, columns)
                 if found is not None:
                     yield found
 
-    def _is_repeated(self, others: FaceSet, first: int, other: slice) -> bool:
-        """Whether none of ``gallery_faces`` comes after the held faces from ``first_stage`` on."""
-        last = others.labels[other.stop - 1]
-        return bool(others.from_batch[other].all() and last <= self._held.labels[first])
+    def _is_repeated(self, others: FaceSet, first: int, columns: slice) -> bool:
+        """Whether none of ``others`` is later than the held faces from ``first`` on."""
+        last = others.labels[columns.stop - 1]
+        return bool(others.from_batch[columns].all() and last <= self._held.labels[first])
 
     def _pairs_in_tile(
         self, others: FaceSet, short: Vectors, held: slice, other: slice
     ) -> Pairs | None:
-        mine = self._held.vectors if self._short is None else self._short
-        bounds = mine[held] @ short[other].T
-        # Most tiles hold nothing, and looking for the greatest is the fastest look.
+        own = self._held.vectors if self._short is None else self._short
+        bounds = own[held] @ short[other].T
+        # Most tiles have no pair, and the maximum is the fastest test for that.
         if bounds.max() < self._cosine - ROUNDING:
             return None
-        # Several times as fast in one dimension as in two.
+        # Several times faster in one dimension than in two.
         reached = np.flatnonzero(bounds.ravel() >= self._cosine - ROUNDING)
         rows, columns = np.divmod(reached, bounds.shape[1])
         rows, columns = rows + held.start, columns + other.start
@@ -139,17 +138,18 @@ class PairSearch:
         self, others: FaceSet, rows: NDArray[np.int64], columns: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
         one, two = self._held.names[rows], others.names[columns]
-        known = (one == two) & (one != UNNAMED)
-        together = self._held.image_refs[rows] == others.image_refs[columns]
-        turn = ~others.from_batch[columns] | (others.labels[columns] > self._held.labels[rows])
-        kept: NDArray[np.bool_] = ~known & ~together & turn
+        same_name = (one == two) & (one != UNNAMED)
+        same_image = self._held.image_refs[rows] == others.image_refs[columns]
+        is_later = others.labels[columns] > self._held.labels[rows]
+        kept: NDArray[np.bool_] = (
+            ~same_name & ~same_image & (~others.from_batch[columns] | is_later)
+        )
         return kept
 
 
 def _pair_cosines(
     one: Vectors, rows: NDArray[np.int64], two: Vectors, columns: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The cosines of pairs."""
     parts = [
         np.einsum("ij,ij->i", one[rows[at : at + EXACT_PAIRS]], two[columns[at : at + EXACT_PAIRS]])
         for at in range(0, len(rows), EXACT_PAIRS)
@@ -165,24 +165,25 @@ def _shorten(vectors: Vectors, axes: NDArray[np.float32]) -> Vectors:
 
 
 def _choose_axes(vectors: Vectors, cosine: float) -> NDArray[np.float32] | None:
-    """The axes to look along, shape (dimension, numbers); None when short vectors would
-    save nothing."""
+    """The axes of the short vectors, shape (dimension, numbers); None when short vectors
+    would save nothing."""
     sample = vectors[:: max(len(vectors) // SAMPLE_VECTORS, 1)][:SAMPLE_VECTORS]
     dimension = vectors.shape[1]
-    _, turned = np.linalg.eigh(sample.T.astype(np.float64) @ sample)
-    turned = turned[:, ::-1].astype(np.float32)
+    _, axes = np.linalg.eigh(sample.T.astype(np.float64) @ sample)
+    axes = axes[:, ::-1].astype(np.float32)
     near = _share_reaching(sample, cosine)
     best, chosen = float(dimension), None
     for numbers in range(DIMENSION_STEP, dimension, DIMENSION_STEP):
         if numbers >= best:
             break
-        short = _shorten(sample, turned[:, :numbers])
+        short = _shorten(sample, axes[:, :numbers])
         cost = numbers + EXACT_COST * (_share_reaching(short, cosine) - near)
         if cost < best:
-            best, chosen = cost, turned[:, :numbers]
+            best, chosen = cost, axes[:, :numbers]
     return chosen
 
 
 def _share_reaching(vectors: Vectors, cosine: float) -> float:
-    """The share of all pairs whose product reaches the cosine, the vectors' own included."""
+    """The share of all pairs, a vector with itself included, whose product reaches the
+    cosine."""
     return float(np.mean(vectors @ vectors.T >= cosine))

@@ -1,4 +1,4 @@
-"""From how large a search is to the cosines that count in it."""
+"""The cosine thresholds of a search, from the number of compared pairs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pipeline.calibration.table import Calibration
 
 MAX_FMR = 1e-5
-"""The laxest rate at which two faces are called one person, however few pairs there are:
-about what the shipped tables were counted down to (``measured_to``)."""
+"""The highest rate at which two faces count as one person, however few pairs there are. The
+shipped tables were measured down to about this rate (``measured_to``)."""
 
 MAX_COSINE = 0.999
-"""The strictest cosine that is asked for: one face, embedded twice, reaches it."""
+"""The highest threshold; one face that is embedded twice reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """``same``: two faces at this cosine or above are taken for one person, ``same_fmr``
-    of the pairs of strangers are, too. ``apart``: the faces of one name belong together
-    from this mean cosine on; strangers reach it at the rate ``apart_fmr``."""
+    """``same``: two faces at this cosine or above count as one person; pairs of strangers
+    reach it at the rate ``same_fmr``. ``apart``: the faces of one name belong together from
+    this mean cosine on, which strangers reach at the rate ``apart_fmr``."""
 
     same: float
     same_fmr: float
@@ -27,22 +27,22 @@ class Thresholds:
 
 
 def count_pairs(batch_faces: int, other_faces: int) -> int:
-    """The pairs that are compared: ``fresh`` faces with each other and with the ``other_faces``."""
+    """The pairs of the batch's faces with each other and with the others."""
     return batch_faces * (batch_faces - 1) // 2 + batch_faces * other_faces
 
 
 def thresholds_for(
     pairs: int, table: Calibration, false_findings: float, apart_fmr: float
 ) -> Thresholds:
-    """What counts among so many ``pairs``.
+    """The thresholds for so many ``pairs``.
 
-    Were all of them strangers, ``false_findings`` of them would be found: the rate is
-    that number divided by the pairs, and never above ``MAX_FMR``. For rates below the
-    end of the table (1e-6) its last straight line is carried on. That errs on the safe
-    side: the table is made from a tail ``cosine = a + b * (-log10 FMR)^p`` with p <= 1
-    (``pipeline/calibration/fit.py``), which bends down from the line, so that at a cosine on the
-    line fewer strangers pass than the line says. What the tail does not know of are
-    people who are more alike than strangers are: twins and families.
+    If all pairs were strangers, ``false_findings`` of them would be found: the rate is that
+    number divided by the pairs, and at most ``MAX_FMR``. Below the end of the table (1e-6)
+    its last straight line is extrapolated. That is conservative: the table is made from a
+    tail ``cosine = a + b * (-log10 FMR)^p`` with p <= 1 (``pipeline/calibration/fit.py``),
+    which bends down from the line, so fewer strangers reach a cosine on the line than the
+    line says. The tail does not model twins and families, who are more similar than
+    strangers.
     """
     rate = min(MAX_FMR, false_findings / max(pairs, 1))
     return Thresholds(

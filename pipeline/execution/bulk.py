@@ -12,21 +12,20 @@ from functools import partial
 from sqlalchemy import Connection, Engine
 
 from pipeline import storage_keys
-from pipeline.batches.chunks import ChunkReader, chunk_of
+from pipeline.batches.chunks import ChunkReader, chunk_of, lock_items, record_outcomes
 from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
 from pipeline.batches.model import SAME_PICTURE, BatchItem, BatchOptions, ItemOutcome, ItemState
-from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.bulk.criteria import criteria_fingerprint
 from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, analyse_pictures
 from pipeline.config.settings import Settings
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of, new_face, quality_json
-from pipeline.gallery.change_log import lock_tenant
 from pipeline.gallery.enrolment import EnrolledImage, enrol_many
+from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
-from pipeline.gallery.temporary_images import default_image_id
 from pipeline.gallery.trash import discard_many
+from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job
 from pipeline.operations import DUPLICATE_SEARCH, Plan
 from pipeline.types import JsonObject, VectorModel

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.calibration.table import Calibration
-from pipeline.encryption.vault import KeySource, NoKeys
+from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import IntermediateLost, TaskUnsupported
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.trash import Trash

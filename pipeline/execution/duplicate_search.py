@@ -30,7 +30,7 @@ from pipeline.duplicates.pairs import FaceSet, Pairs, PairSearch
 from pipeline.duplicates.thresholds import count_pairs, thresholds_for
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of
-from pipeline.gallery.change_log import lock_tenant
+from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job
 from pipeline.types import JsonObject
 
@@ -56,7 +56,7 @@ def finish_duplicate_search(job: Job, context: JobContext, resources: Resources)
     def effect(connection: Connection) -> JsonObject:
         now = time.time()
         writer = None
-        if batch.options.refuse_doubles:
+        if batch.options.reject_duplicates:
             # First: whatever changes a gallery locks it before it locks the batch.
             writer = lock_tenant(connection, job.tenant_id)
         running = lock_running_search(connection, job)
@@ -179,7 +179,7 @@ class _DuplicateSearchRun:
         before the end."""
         held = _face_set(rows)
         first = int(held.labels[0])
-        if not self.progress.against or self.batch.options.refuse_doubles:
+        if not self.progress.against or self.batch.options.reject_duplicates:
             self._check_names(rows, apart)
         screen = PairSearch(held, same)
         while True:
@@ -212,7 +212,7 @@ class _DuplicateSearchRun:
         nameless = (a == UNNAMED) | (b == UNNAMED)
         self._count(FindingKind.UNNAMED, int(np.count_nonzero(nameless)))
         self._count(FindingKind.TWO_NAMES, int(np.count_nonzero(~nameless)))
-        if self.batch.options.refuse_doubles:
+        if self.batch.options.reject_duplicates:
             self._choose_rejected(held, others, pairs, ~nameless)
         # One person may have very many photos: the closest pairs stand for all.
         closest = np.argsort(-pairs.cosines)[:MAX_LISTED]

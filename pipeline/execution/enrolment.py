@@ -13,8 +13,9 @@ from pipeline import storage_keys
 from pipeline.errors import PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import base_result, enrolled_face_json, new_face, store_picture
+from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.records import EnrolmentRequest, NewFace
-from pipeline.gallery.replace_face import enrol, replace_face
+from pipeline.gallery.replace_face import replace_face
 from pipeline.jobs.model import Job
 from pipeline.operations import EnrolParams, ReplaceParams
 from pipeline.types import JsonObject, VectorModel

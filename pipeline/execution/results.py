@@ -12,8 +12,8 @@ from pipeline import storage_keys
 from pipeline.calibration.table import Calibration
 from pipeline.errors import PackMismatch, Uncalibrated
 from pipeline.execution.context import JobContext, JobOutcome, Resources
+from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.records import FaceRecord, NewFace, NewImage, box_json
-from pipeline.gallery.temporary_images import default_image_id
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import inspect
 from pipeline.operations import MatchParams

@@ -20,7 +20,7 @@ from pipeline.execution.results import (
     shortest_decimals,
 )
 from pipeline.gallery.change_log import ChangeLog
-from pipeline.gallery.collection_store import CollectionStore
+from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import faces_by_label
 from pipeline.gallery.records import LabelledFace
 from pipeline.index.base import Hit

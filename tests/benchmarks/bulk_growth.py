@@ -90,7 +90,7 @@ def fill_backlog(harness: Harness, count: int, photos: Sequence[bytes]) -> str:
     _insert_all(harness, jobs, [_job(tenant, "bulk", Stage.BULK, each) for _, each in rest])
     _insert_all(harness, batch_items, [
         {"batch_id": batch.id, "number": number, "tenant_id": tenant, "state": "waiting",
-         "name_mark": number.to_bytes(16), "source_name": f"{number}.jpg", "job_id": each}
+         "name_hash": number.to_bytes(16), "source_name": f"{number}.jpg", "job_id": each}
         for number, each in rest
     ])
     with writing(cluster.engine) as connection:

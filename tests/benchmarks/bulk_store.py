@@ -34,7 +34,7 @@ from pipeline.bulk.engine import AnalysedPicture
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import batch_items, batches, tenants
-from pipeline.encryption.vault import NoKeys
+from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.bulk import InspectedChunk, InspectedItem, finish_bulk
 from pipeline.execution.context import JobContext, Resources
 from pipeline.media.directory import DirectoryStore
@@ -67,7 +67,7 @@ def fill_batch(engine: Engine, count: int) -> Batch:
     batch, _ = store.open(TENANT, "1" * 64, "made up", BatchOptions())
     rows = [
         {"batch_id": batch.id, "number": number, "tenant_id": TENANT, "state": "rejected",
-         "name_mark": number.to_bytes(16), "picture_mark": number.to_bytes(16),
+         "name_hash": number.to_bytes(16), "picture_hash": number.to_bytes(16),
          "source_name": f"{number}.jpg", "reason": "no_face"}
         for number in range(1, count + 1)
     ]

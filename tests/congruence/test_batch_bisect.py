@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, select
 
 from pipeline.batches.bisect import ChunkBisector
+from pipeline.batches.chunks import lock_items, record_outcomes
 from pipeline.batches.model import (
     Batch,
     BatchItem,
@@ -17,7 +18,6 @@ from pipeline.batches.model import (
     ItemState,
     NewItem,
 )
-from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import discarded, jobs

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, select
 
 from pipeline import storage_keys
 from pipeline.accounts.tenants import TenantStore
+from pipeline.batches.chunks import lock_items, record_outcomes
 from pipeline.batches.model import Batch, BatchOptions, ItemOutcome, ItemState, NewItem
-from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded
@@ -118,7 +118,7 @@ def test_no_hash_of_a_picture_is_left(harness: Harness) -> None:
 def test_items_and_pictures_are_known_again(harness: Harness) -> None:
     harness.encrypt()
     names = ["1.jpg", "2.jpg", "3.jpg"]
-    known = harness.store.known_items(harness.batch, names)
+    known = harness.store.known.by_name(harness.batch, names)
     assert {name: each.number for name, each in known.items()} == {
         name: number for number, name in enumerate(names, 1)
     }, "also that of an erased person"
@@ -126,7 +126,7 @@ def test_items_and_pictures_are_known_again(harness: Harness) -> None:
         storage_keys.media_hash(harness.media.name(harness.tenant, data))
         for data in (WAITING, UNFIT)
     ]
-    pictures = harness.store.known_pictures(harness.batch, marks, "so")
+    pictures = harness.store.known.pictures(harness.batch, marks, "so")
     assert pictures[marks[0]].original == 1
     assert pictures[marks[1]].original == 2
 

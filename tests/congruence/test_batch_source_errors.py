@@ -55,7 +55,7 @@ def test_what_can_be_read_again_goes_on(harness: BatchHarness) -> None:
     batch = harness.batch(unattended=True)
     fail(harness, batch, MediaUnavailable())
     harness.submitter().run(batch, Listed(words("a", "b")))
-    assert (harness.see(batch).trouble, told(harness, batch)) == (None, None)
+    assert (harness.see(batch).source_error, told(harness, batch)) == (None, None)
     harness.work()
     assert harness.see(batch).state is BatchState.DONE
 
@@ -101,7 +101,7 @@ def test_whoever_reads_gives_no_sign(harness: BatchHarness) -> None:
     harness.queue.clock.now += START_GRACE_S + 1
     found = harness.store.waiting_reason(harness.see(batch))
     assert found is not None
-    assert (found.code, "no sign" in found.message) == ("no_upkeep", True)
+    assert (found.code, "stopped responding" in found.message) == ("no_upkeep", True)
 
 
 def test_a_clock_that_was_set_back_locks_nobody_out(harness: BatchHarness) -> None:
@@ -165,4 +165,4 @@ def test_what_has_ended_is_in_no_trouble(harness: BatchHarness, how: str) -> Non
     jobs = JobStore(harness.gallery.engine, harness.queue.clock)
     harness.store.record_source_error(batch.id, GONE, jobs, 1.0)
     found = harness.store.find(batch.id)
-    assert found is None or (found.trouble, found.state) == (None, BatchState.CANCELLED)
+    assert found is None or (found.source_error, found.state) == (None, BatchState.CANCELLED)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, select, text
 
+from pipeline.batches.chunks import lock_items, record_outcomes
 from pipeline.batches.model import (
     NOT_IN_SOURCE,
     SAME_PICTURE,
@@ -18,7 +19,6 @@ from pipeline.batches.model import (
     ItemState,
     NewItem,
 )
-from pipeline.batches.outcomes import lock_items, record_outcomes
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches, tenants
 from pipeline.errors import (

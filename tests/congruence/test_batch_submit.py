@@ -16,6 +16,7 @@ from pipeline import storage_keys
 from pipeline.accounts.tenants import TenantStore
 from pipeline.batches import resume, submit
 from pipeline.batches.model import SAME_PICTURE, BatchState, ItemState
+from pipeline.batches.resume import KnownItems
 from pipeline.batches.store import BatchStore
 from pipeline.batches.submit import SubmitLimits, Submitter
 from pipeline.database.engine import reading
@@ -119,7 +120,7 @@ def test_a_source_that_is_met_again_costs_no_query_an_item(
     def single(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(BatchStore, "known_items", single)
+    monkeypatch.setattr(KnownItems, "by_name", single)
     harness.read(source)
     assert source.read == [*NAMES, "k", "l"]
 

@@ -214,7 +214,7 @@ def test_what_a_picture_is_refused_for_is_kept_with_what_judged_it(harness: Harn
     batch = harness.feed("nobody 0", "bob 1>nowhere")
     nobody, bob = harness.items(batch)
     harness.run()
-    known = harness.store.known_pictures(
+    known = harness.store.known.pictures(
         harness.feed("ann 1", source="there"), [nobody.sha256, bob.sha256], "under largest"
     )
     assert {sha: each.reason for sha, each in known.items()} == {nobody.sha256: "no_face"}

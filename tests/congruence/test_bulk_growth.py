@@ -51,8 +51,8 @@ def costs(path: Path, count: int) -> dict[str, int]:
         store = BatchStore(engine)
         begun = total()
         names = [f"new {number}" for number in range(CHUNK)]
-        store.known_items(batch, names)
-        store.known_pictures(batch, [f"{number:064x}" for number in range(CHUNK)], "judged")
+        store.known.by_name(batch, names)
+        store.known.pictures(batch, [f"{number:064x}" for number in range(CHUNK)], "judged")
         store.jobs_in_flight(batch.id)
         looked = total()
         bulk_store.measure(engine, path, batch, chunks=4, size=CHUNK)

@@ -12,11 +12,12 @@ from sqlalchemy import insert, select, update
 
 from api_shim.batches.replies import batch_json
 from pipeline.batches.duplicate_candidates import CandidateReader
-from pipeline.batches.duplicate_report import list_findings, notes_by_item
 from pipeline.batches.duplicate_search import (
     DuplicateSearches,
     FindingKind,
     SearchProgress,
+    list_findings,
+    notes_by_item,
     restart_failed,
     search_of,
 )
@@ -25,13 +26,13 @@ from pipeline.batches.store import BatchStore
 from pipeline.calibration.table import Calibration
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches, findings
-from pipeline.encryption.vault import DataKey, KeySource, NoKeys
+from pipeline.encryption.data_key import DataKey, KeySource, NoKeys
 from pipeline.errors import JobTimedOut, PackMismatch
 from pipeline.execution import duplicate_search
 from pipeline.execution.context import JobContext, Resources
 from pipeline.execution.duplicate_search import finish_duplicate_search
+from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.records import FaceRecord
-from pipeline.gallery.replace_face import enrol
 from pipeline.jobs.model import Job
 from pipeline.types import Embedding, VectorModel
 from tests.gallery_factory import TenantGallery
@@ -79,8 +80,8 @@ class Harness:
         batch, _ = self.store.open(self.queue.tenant, options.collection, "photos", options)
         return batch
 
-    def refuse_doubles(self) -> None:
-        self.batch = self._open(BatchOptions(refuse_doubles=True, collection="again"))
+    def reject_duplicates(self) -> None:
+        self.batch = self._open(BatchOptions(reject_duplicates=True, collection="again"))
 
     def before(self, name: str, person: int, photo: int) -> FaceRecord:
         """A face that was there before the batch."""
@@ -111,7 +112,7 @@ class Harness:
             connection.execute(
                 insert(batch_items).values(
                     batch_id=self.batch.id, number=self._number, tenant_id=self.gallery.tenant,
-                    name_mark=mark, source_name=f"{self._number}.jpg", name=name,
+                    name_hash=mark, source_name=f"{self._number}.jpg", name=name,
                     state=state.value, image_ref=image.id, face_id=face.id, faces=1,
                 )
             )
@@ -193,7 +194,7 @@ def test_a_person_under_two_names_is_found_in_the_batch_and_in_the_rest(harness:
 def test_the_threshold_says_what_it_promises(harness: Harness) -> None:
     harness.bring("Ann", 1, 0)
     harness.bring("Bob", 2, 0)
-    shown = harness.search().as_json()
+    shown = harness.search().public_json()
     assert shown["same_fmr"] == 1e-5
     assert shown["false_findings"] == 1e-5
     assert (shown["same"], shown["apart"]) == pytest.approx((0.55, 0.3))
@@ -230,7 +231,7 @@ def test_a_picture_that_came_again_under_another_name(harness: Harness) -> None:
     assert finding.repeated_by is not None
     assert (finding.repeated_by.number, finding.repeated_by.name) == (number, "Bob")
     assert notes_by_item(harness.engine, harness.batch.id) == {number: "same_picture as of 'Ann'"}
-    assert finding.as_json()["again"]["source_name"] == f"{number}.jpg"
+    assert finding.to_json()["again"]["source_name"] == f"{number}.jpg"
 
 
 def test_a_search_goes_on_where_the_job_before_left_it(
@@ -357,7 +358,7 @@ def test_a_batch_of_nothing_needs_no_job(harness: Harness) -> None:
 
 
 def test_doubles_are_refused_where_that_is_asked_for(harness: Harness) -> None:
-    harness.refuse_doubles()
+    harness.reject_duplicates()
     first = harness.before("Old Ann", 1, 0)
     later = [harness.bring("Ann", 1, 1), harness.bring("Robert", 2, 1)]
     kept = harness.bring("Bob", 2, 0), harness.bring("Carl", 3, 0)
@@ -380,7 +381,7 @@ def test_doubles_are_refused_where_that_is_asked_for(harness: Harness) -> None:
 
 
 def test_a_photo_under_a_wrong_name_is_refused_and_not_those_it_is_of(harness: Harness) -> None:
-    harness.refuse_doubles()
+    harness.reject_duplicates()
     for photo in range(3):
         harness.bring("Ann", 1, photo)
     stray = harness.bring("Ann", 2, 9)

@@ -23,10 +23,10 @@ NOTE = "INSERT INTO journal VALUES (new.id, old.state, new.state);"
 PL_BODY = f"BEGIN {NOTE} RETURN NULL; END"
 CHANGED = "AFTER UPDATE OF state ON jobs FOR EACH ROW WHEN (new.state <> old.state)"
 TRIGGERS = {
-    "sqlite": [f"CREATE TRIGGER keep_ledger {CHANGED} BEGIN {NOTE} END"],
+    "sqlite": [f"CREATE TRIGGER keep_journal {CHANGED} BEGIN {NOTE} END"],
     "postgresql": [
         f"CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS '{PL_BODY}'",
-        f"CREATE TRIGGER keep_ledger {CHANGED} EXECUTE FUNCTION note()",
+        f"CREATE TRIGGER keep_journal {CHANGED} EXECUTE FUNCTION note()",
     ],
 }
 ENDS = ("done", "failed", "cancelled")
@@ -60,8 +60,8 @@ class Journal:
 
 
 def check_nothing_lost(journal: Journal, accepted: Sequence[str]) -> None:
-    """I1: every accepted job has ended; I2: once, with one result; I6: nothing is left
-    behind in queues and leases."""
+    """Every accepted job has ended, once and with one result, and nothing is left behind in
+    queues and leases."""
     cluster = journal.cluster
     jobs = [cluster.job(job_id) for job_id in accepted]
     assert len(set(accepted)) == len(accepted)

@@ -52,7 +52,7 @@ def test_one_person_under_two_names_is_found_and_where_asked_for_refused(
         assert {found.face.name, found.other.name} == {"0", "2"}
         # The last picture with other bytes, under the name of the first.
         again = [pictures[2] + b"\0"]
-        options = BatchOptions(refuse_doubles=True)
+        options = BatchOptions(reject_duplicates=True)
         second = feeder.wait(feeder.feed(again, source="again", options=options))
         assert searched(cluster, feeder, second).refused == 1
         assert [item.reason for item in feeder.items(second)] == ["same_person"]

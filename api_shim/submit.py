@@ -13,10 +13,11 @@ from starlette.types import Receive, Scope, Send
 from api_shim.asgi import call_from_scope, json_reply, problem, to_response
 from api_shim.body import BodyKind, BodyReader, Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
-from api_shim.dialects.wording import come_back
+from api_shim.dialects.error_messages import retry_headers
 from api_shim.per_caller_limit import PerCallerLimit, claimed_caller
 from api_shim.preferences import Preferences, read_preferences
 from api_shim.protocol import check_connection_slot
+from api_shim.record_actions import RecordRequest
 from api_shim.requests import Call, Reply
 from api_shim.service import Service, in_thread
 from pipeline.errors import BadInput, FaceError, NotFound, RequestRefused, Unavailable
@@ -88,14 +89,13 @@ class DialectRoute:
 
     def _accept(self, call: Call) -> Reply | AcceptedJob:
         endpoint, dialect = self._endpoints[call.method], self._dialect
-        operation = dialect.actions.get(endpoint.operation, endpoint.operation)
-        with self._service.admission.begin(dialect.name, operation, call) as visit:
+        with self._service.admission.begin(dialect.letter, endpoint.action, call) as visit:
             intent = dialect.read(endpoint, call, visit.admit)
-            if isinstance(intent, Reply):
-                return intent
+            if isinstance(intent, RecordRequest):
+                return intent.carry_out(self._service.records)
             job, fresh = self._service.accept(
                 intent,
-                dialect.name,
+                dialect.letter,
                 dialect.limits,
                 call.request_id,
                 call.headers.get("idempotency-key"),
@@ -175,7 +175,7 @@ def error_reply(error: Exception, statuses: Mapping[type[FaceError], int]) -> Re
         return problem(503, error.code, message, {"Retry-After": str(POLL_AFTER_S)})
     for kind, status in statuses.items():
         if isinstance(error, kind):
-            return problem(status, error.code, error.message, come_back(error))
+            return problem(status, error.code, error.message, retry_headers(error))
     return problem(500, FaceError.code, "Internal error.")
 
 

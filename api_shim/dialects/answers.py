@@ -29,7 +29,7 @@ _SCHEMAS: dict[AnswerKind, Schema] = {
 Responses = dict[str, Schema]
 """The responses of an operation, by HTTP status."""
 
-_REQUEST_ID: Schema = {
+REQUEST_ID: Schema = {
     "X-Request-Id": {
         "description": "The service's name for the request.", "required": True,
         "schema": {"type": "string"},
@@ -112,7 +112,7 @@ def respond(about: str, *shapes: Schema, headers: Mapping[str, Any] | None = Non
     schema = shapes[0] if len(shapes) == 1 else {"anyOf": list(shapes)}
     return {
         "description": about,
-        "headers": {**_REQUEST_ID, **(headers or {})},
+        "headers": {**REQUEST_ID, **(headers or {})},
         "content": {JSON: {"schema": schema}},
     }
 

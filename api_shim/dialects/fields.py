@@ -109,6 +109,7 @@ class TextField(RequestField[str]):
     max_bytes: int | None = None
     max_chars: int | None = None
     pattern: str | None = None
+    choices: tuple[str, ...] = ()
     printable: bool = False
     reserved: tuple[str, ...] = ()
     rule: str = ""
@@ -121,6 +122,8 @@ class TextField(RequestField[str]):
             raise self.wrong(f"{self.name} has more than {self.max_bytes} bytes in UTF-8")
         if self.max_chars is not None and len(value) > self.max_chars:
             raise self.wrong(f"{self.name} has more than {self.max_chars} characters")
+        if self.choices and value not in self.choices:
+            raise self.wrong(f"{self.name} must be {' or '.join(self.choices)}")
         if self.pattern is not None and re.fullmatch(self.pattern, value) is None:
             raise self.wrong(f"{self.name} {self.rule}")
         if self._is_limited and "\0" in value:
@@ -133,7 +136,8 @@ class TextField(RequestField[str]):
 
     def describe(self) -> Schema:
         schema: Schema = {"type": "string"}
-        least = 1 if self.required else 0
+        if self.choices:
+            return {**schema, "enum": list(self.choices)}
         if self.required:
             schema["minLength"] = 1
         if self.max_bytes is not None:
@@ -144,8 +148,7 @@ class TextField(RequestField[str]):
         elif self.max_chars is not None:
             schema |= {"maxLength": self.max_chars, "pattern": rf"^[^\u0000]*{END}"}
         elif self.pattern is not None:
-            whole = self.pattern if least else f"(?:{self.pattern})?"
-            schema["pattern"] = f"^{whole}{END}"
+            schema["pattern"] = f"^(?:{self.pattern}){'' if self.required else '?'}{END}"
         if self.reserved:
             schema["not"] = {"pattern": f"^(?:{'|'.join(map(re.escape, self.reserved))})"}
         return schema

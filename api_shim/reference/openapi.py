@@ -9,6 +9,7 @@ from typing import Any
 from api_shim.dialects.answers import (
     JSON,
     LOCATION,
+    REQUEST_ID,
     RETRY_AFTER,
     AnswerField,
     answer_schema,
@@ -107,6 +108,7 @@ def describe(dialects: Iterable[Dialect]) -> Schema:
         "paths": components.extract(everything),
         "components": {
             "schemas": {**batches.SCHEMAS, **dict(sorted(components.schemas.items()))},
+            "headers": {**REQUEST_ID, **LOCATION, **RETRY_AFTER},
             "parameters": _PARAMETERS,
             "securitySchemes": SECURITY_SCHEMES,
         },
@@ -127,6 +129,9 @@ class _Components:
         if not isinstance(value, dict):
             return value
         inner = {name: self.extract(each) for name, each in value.items()}
+        if "headers" in inner:
+            names = inner["headers"]
+            inner["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
         if "title" not in value or "properties" not in value:
             return inner
         # A description of the place is not one of the schema.

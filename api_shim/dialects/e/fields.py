@@ -61,9 +61,9 @@ def signed_fields(endpoint: Endpoint) -> tuple[RequestField[Any], ...]:
     return (
         TextField("appId", "The application."),
         TextField("version"),
-        TextField("signType", pattern="SHA256|SM2"),
+        TextField("signType", choices=("SHA256", "SM2")),
         TextField("signData", "The signature."),
-        TextField("encType", pattern="plain"),
+        TextField("encType", choices=("plain",)),
         IntegerField("timestamp", "Unix seconds."),
         ObjectField(
             "data", inside=endpoint.takes, title=schema_name("e", endpoint, "Input")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from api_shim.dialects.answers import AnswerField
 from api_shim.dialects.base import Endpoint
-from api_shim.dialects.fields import TextField, collection_key_field
+from api_shim.dialects.fields import END, Schema, TextField, collection_key_field
 from api_shim.dialects.media_fields import Base64Field
 from pipeline.errors import CollectionNotFound, PersonNotFound
 from pipeline.media.picture_formats import PictureFormat
@@ -18,6 +20,23 @@ MAX_HITS = 50
 LEAST_CONFIDENCE = 80
 """Hits above this are listed; confidences are integers from 0 to 100."""
 
+_PERSON_ID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+
+
+class PersonIdField(TextField):
+    """The id of a person. Whether it is one is checked after the facedb: an unknown
+    facedb is the error that the document lists first."""
+
+    def describe(self) -> Schema:
+        return {**TextField.describe(self), "pattern": f"^{_PERSON_ID}{END}"}
+
+
+def check_person_id(person_id: str) -> None:
+    """Raises ``PersonNotFound`` for what no person is called."""
+    if re.fullmatch(_PERSON_ID, person_id) is None:
+        raise PersonNotFound
+
+
 IMG = Base64Field("img", "JPEG, PNG or BMP of at most 2 MB.")
 # Letters and digits of ASCII: what every database and every client agrees upon.
 NAME = TextField(
@@ -28,11 +47,7 @@ FACEDB = collection_key_field(
     "facedb", "A group of faces by its id.", required=False,
     wrong=lambda _: CollectionNotFound("no such facedb"),
 )
-PERSON_ID = TextField(
-    "person_id", "As addface and searchface give it.",
-    pattern="[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
-    wrong=lambda _: PersonNotFound(),
-)
+PERSON_ID = PersonIdField("person_id", "As addface and searchface give it.")
 
 _POST = frozenset({"POST"})
 _PERSON = (AnswerField("name"), AnswerField("person_id"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from api_shim.dialects.d import envelope
 from api_shim.dialects.d.envelope import Status
-from api_shim.dialects.d.fields import FACEDB, IMG, MAX_HITS, NAME, PERSON_ID
+from api_shim.dialects.d.fields import FACEDB, IMG, MAX_HITS, NAME, PERSON_ID, check_person_id
 from api_shim.dialects.fields import Values
 from api_shim.dialects.media_fields import decode_media
 from api_shim.record_actions import DeletePerson, RecordRequest
@@ -24,7 +24,8 @@ Wanted = JobRequest | RecordRequest[Any]
 
 
 def build_request(operation: str, tenant: Tenant, values: Values) -> Wanted:
-    """The job or the action that a request asks for. Raises ``BadEncoding``."""
+    """The job or the action that a request asks for. Raises ``BadEncoding``,
+    ``PersonNotFound``."""
     facedb = values[FACEDB]
     if operation == "addface":
         return JobRequest(tenant, "enrol", EnrolParams(
@@ -35,6 +36,7 @@ def build_request(operation: str, tenant: Tenant, values: Values) -> Wanted:
         return JobRequest(tenant, "search", SearchParams(
             collections=(facedb,) if facedb else None, k=MAX_HITS
         ).to_json(), (decode_media(values[IMG]),))
+    check_person_id(values[PERSON_ID])
     return RecordRequest(
         tenant, DeletePerson(values[PERSON_ID].lower(), facedb),
         lambda _: envelope.answer(Status.OK),

@@ -9,7 +9,6 @@ refused request costs no write.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -24,20 +23,25 @@ from pipeline.accounts.tenants import Tenant
 from pipeline.errors import (
     DatabaseUnavailable,
     FaceError,
+    InvalidParameter,
     LimitReached,
     NotPermitted,
     RateLimited,
 )
-from pipeline.jobs.store import MAX_KEY_CHARS, JobStore
+from pipeline.jobs.store import JobStore
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
 from pipeline.metering.limits import limits_for
 from pipeline.metering.usage import Counts, UsageStore, day_of, has_quota
+from pipeline.periodic import Ticker
 from pipeline.plans import PLANS
 
 logger = logging.getLogger(__name__)
 
 # Seconds between two writes of the counts. A process that is killed loses the last ones.
 FLUSH_INTERVAL_S = 1.0
+
+# Seconds that a stopping process waits for a write in progress.
+CLOSE_S = 5.0
 
 
 class AdmissionControl:
@@ -53,10 +57,11 @@ class AdmissionControl:
         self._clock = clock
         self._pending: dict[tuple[int, str, str], Counts] = {}
         self._lock = threading.Lock()
+        self._flusher = Ticker("usage", FLUSH_INTERVAL_S, self.flush)
 
     def begin(self, dialect: str, operation: str, call: Call) -> Admission:
         """The admission of a request for ``operation``, before the caller is known."""
-        return Admission(self, dialect, operation, call.headers.get("idempotency-key"))
+        return Admission(self, dialect, operation, call)
 
     def count(self, tenant_id: int, operation: str, counts: Counts) -> None:
         """Add to the counts that are written later."""
@@ -68,6 +73,8 @@ class AdmissionControl:
         """Write the counts. Raises ``DatabaseUnavailable`` and then keeps them."""
         with self._lock:
             counted, self._pending = self._pending, {}
+        if not counted:
+            return
         try:
             self.usage.add(counted)
         except DatabaseUnavailable:
@@ -76,17 +83,13 @@ class AdmissionControl:
                     self._pending[key] = self._pending.get(key, Counts()).plus(counts)
             raise
 
-    async def run(self) -> None:
-        """Write the counts periodically until cancelled."""
-        while True:
-            await asyncio.sleep(FLUSH_INTERVAL_S)
-            if self._pending:
-                # The counts stay in memory while the database is away.
-                with suppress(DatabaseUnavailable):
-                    await asyncio.to_thread(self.flush)
+    def start(self) -> None:
+        """Write the counts periodically until ``close``."""
+        self._flusher.start()
 
     def close(self) -> None:
         """Write the last counts."""
+        self._flusher.close(CLOSE_S)
         try:
             self.flush()
         except DatabaseUnavailable as error:
@@ -101,12 +104,12 @@ class Admission:
     outcome when it exits."""
 
     def __init__(
-        self, gate: AdmissionControl, dialect: str, operation: str, idempotency_key: str | None
+        self, control: AdmissionControl, dialect: str, operation: str, call: Call
     ) -> None:
-        self._control = gate
+        self._control = control
         self._dialect = dialect
         self._operation = operation
-        self._key = idempotency_key
+        self._call = call
         self._tenant: Tenant | None = None
         self._charged_on: str | None = None
         self._is_job = False
@@ -149,13 +152,13 @@ class Admission:
 
     def _is_repeat(self, tenant: Tenant) -> bool:
         """Whether the request repeats an idempotency key: its job was admitted before."""
-        if self._operation not in PLANS or self._key is None:
+        if self._operation not in PLANS:
             return False
-        if not 0 < len(self._key) <= MAX_KEY_CHARS:
+        try:
+            key = self._call.idempotency_key
+        except InvalidParameter:
             return False
-        if not (self._key.isascii() and self._key.isprintable()):
-            return False
-        return self._control.jobs.by_idempotency_key(tenant.id, self._key) is not None
+        return key is not None and self._control.jobs.by_idempotency_key(tenant.id, key) is not None
 
     def _enforce_quota(self, tenant: Tenant) -> None:
         free = self._operation in FREE_OPERATIONS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -13,8 +14,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api_shim.requests import Call, Reply
+from pipeline.errors import BadInput, FaceError, NotFound, RequestRefused
+
+logger = logging.getLogger(__name__)
 
 REQUEST_ID = "faceline.request_id"
+
+# Seconds that a 202 or 503 asks the client to wait.
+POLL_AFTER_S = 1
 
 # Of every response: caches must not store it, and browsers must not guess its type.
 COMMON_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -29,7 +36,7 @@ def new_request_id(now: float) -> str:
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(now)) + uuid.uuid4().hex
 
 
-def call_from_scope(scope: Scope, body: bytes = b"") -> Call:
+def call_from_scope(scope: Scope) -> Call:
     """The request in ``scope``. Of a repeated header the last one counts, except for
     ``Prefer``, which is a list."""
     headers: dict[str, str] = {}
@@ -41,15 +48,16 @@ def call_from_scope(scope: Scope, body: bytes = b"") -> Call:
         path=scope["path"],
         query=scope["query_string"].decode("latin-1"),
         headers=headers,
-        body=body,
+        body=b"",
         request_id=scope[REQUEST_ID],
         path_values=scope.get("path_params", {}),
+        client_host=(scope.get("client") or ("",))[0],
     )
 
 
-def to_response(reply: Reply, extra: Mapping[str, str] | None = None) -> Response:
+def to_response(reply: Reply) -> Response:
     """``reply`` as a Starlette response."""
-    return Response(reply.body, reply.status, {**reply.headers, **(extra or {})}, reply.media_type)
+    return Response(reply.body, reply.status, reply.headers, reply.media_type)
 
 
 def json_reply(
@@ -63,6 +71,22 @@ def problem(
 ) -> Reply:
     """An error outside of the dialects: ``{"code", "message"}``."""
     return json_reply(status, {"code": code, "message": message}, headers)
+
+
+def method_not_allowed(allowed: str) -> Reply:
+    """The reply to a method that the path does not take; ``allowed`` is the ``Allow`` header."""
+    return problem(405, "method_not_allowed", f"The path takes {allowed}.", {"Allow": allowed})
+
+
+def log_failure(error: Exception, call: Call) -> None:
+    """Log an error unless the client caused it; never what the client sent."""
+    if isinstance(error, (BadInput, RequestRefused, NotFound)):
+        return
+    extra = {"action": "request_failed", "path": call.path, "request": call.request_id}
+    if isinstance(error, FaceError):
+        logger.warning("A request failed: %s", error, extra={**extra, "code": error.code})
+    else:
+        logger.error("A request failed unexpectedly", exc_info=error, extra=extra)
 
 
 class RequestIds:

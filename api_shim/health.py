@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.asgi import json_reply, problem, to_response
+from api_shim.asgi import json_reply, method_not_allowed, to_response
 from api_shim.requests import Reply
-from api_shim.service import Service, in_thread
+from api_shim.service import Service
+from api_shim.thread_pools import in_thread
 from pipeline.calibration import table as calibration
 from pipeline.errors import ConfigurationError, FaceError, PackError
 from pipeline.plans import Stage
@@ -41,10 +42,7 @@ class Health:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            refusal = problem(
-                405, "method_not_allowed", "/health takes GET.", {"Allow": "GET, HEAD"}
-            )
-            await to_response(refusal)(scope, receive, send)
+            await to_response(method_not_allowed("GET, HEAD"))(scope, receive, send)
             return
         async with self._lock:
             if self._reply is None or time.monotonic() - self._made_at > CACHE_S:

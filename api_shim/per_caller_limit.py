@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
 
-from starlette.types import Scope
-
 from api_shim.requests import Call
 
 # The query parameters that name a caller in documents c, a and e.
@@ -35,7 +33,7 @@ class PerCallerLimit:
             yield
 
 
-def claimed_caller(call: Call, scope: Scope) -> str:
+def claimed_caller(call: Call) -> str:
     """The caller that a request claims to come from, as far as headers and query tell; else
     the client's address. The claim is not verified."""
     key = call.headers.get("x-api-key")
@@ -48,5 +46,4 @@ def claimed_caller(call: Call, scope: Scope) -> str:
     for name in CALLER_PARAMETERS:
         if name in named:
             return f"{name} {named[name]}"
-    client = scope.get("client")
-    return f"at {client[0]}" if client else ""
+    return f"at {call.client_host}" if call.client_host else ""

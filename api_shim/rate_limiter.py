@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline import storage_keys
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.errors import BrokerUnavailable
 from pipeline.metering.limits import Limit
 from workers.connection import map_redis_errors, open_redis
@@ -63,18 +64,20 @@ class RateLimiter:
         self._redis = open_redis(redis_url, REDIS_TIMEOUT_S)
         self._script: Any = self._redis.register_script(SCRIPT)
         self._local = LocalRateLimiter(clock)
-        self._retry_at = 0.0
-        self._away = False
+        self._breaker = CircuitBreaker(REDIS_PAUSE_S)
 
     def take(self, tenant_id: int, limits: RateLimits) -> float:
         """Count a request and return 0, or return the seconds until a limit lets it
         pass."""
-        if time.monotonic() >= self._retry_at:
+        if not self._breaker.is_open():
             try:
                 return self._ask(tenant_id, limits)
             except BrokerUnavailable as error:
-                self._retry_at = time.monotonic() + REDIS_PAUSE_S
-                self._log_outage(str(error))
+                if self._breaker.record_failure():
+                    logger.warning(
+                        "Rates are counted by each process: %s", error,
+                        extra={"action": "rates_local"},
+                    )
         return self._local.take(tenant_id, limits)
 
     def close(self) -> None:
@@ -88,20 +91,9 @@ class RateLimiter:
         ]
         with map_redis_errors():
             wait = int(self._script(keys=buckets, args=numbers))
-        self._log_outage(None)
-        return wait / 1e6
-
-    def _log_outage(self, error: str | None) -> None:
-        """Log the beginning and the end of an outage."""
-        if self._away == (error is not None):
-            return
-        self._away = error is not None
-        if error is None:
+        if self._breaker.record_success():
             logger.info("Rates are counted in Redis again", extra={"action": "rates_shared"})
-        else:
-            logger.warning(
-                "Rates are counted by each process: %s", error, extra={"action": "rates_local"}
-            )
+        return wait / 1e6
 
 
 class LocalRateLimiter:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.accounts.tenants import Tenant
+from pipeline.errors import InvalidParameter
+from pipeline.jobs.store import MAX_KEY_CHARS
 from pipeline.types import JsonObject
 
 
@@ -14,7 +16,7 @@ from pipeline.types import JsonObject
 class Call:
     """A request with its body read. Header names are lower case. ``request_id`` is the
     service's id of it. ``path_values`` maps the ``{names}`` of an endpoint's path to their
-    values."""
+    values. ``client_host`` is the address that the connection came from."""
 
     method: str
     path: str
@@ -23,11 +25,22 @@ class Call:
     body: bytes = field(repr=False)
     request_id: str
     path_values: Mapping[str, str] = field(default_factory=dict)
+    client_host: str = ""
 
     @property
     def media_type(self) -> str:
         """The declared type of the body, in lower case and without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """Raises ``InvalidParameter`` for a malformed key."""
+        key = self.headers.get("idempotency-key")
+        if key is None or (0 < len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()):
+            return key
+        raise InvalidParameter(
+            f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable ASCII characters"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
-from api_shim.asgi import call_from_scope, json_reply, problem, to_response
+from api_shim.asgi import POLL_AFTER_S, json_reply
 from api_shim.batches.replies import batch_href, batch_json, items_json
 from api_shim.batches.requests import (
     BatchesQuery,
@@ -22,55 +21,64 @@ from api_shim.batches.requests import (
     read_query,
     read_retry,
 )
-from api_shim.body import BodyKind, BodyReader, Disconnected
+from api_shim.body import BodyKind
 from api_shim.job_access import authenticate_by_header
-from api_shim.per_caller_limit import PerCallerLimit, claimed_caller
-from api_shim.protocol import check_connection_slot
 from api_shim.requests import Call, Reply
-from api_shim.service import Service, in_thread
-from api_shim.submit import POLL_AFTER_S, error_reply, log_failure
+from api_shim.resource import Handler, Resource
+from api_shim.service import Service
+from api_shim.thread_pools import in_thread
 from pipeline import errors, storage_keys
 from pipeline.accounts.tenants import Tenant
 from pipeline.batches.duplicate_search import Finding
 from pipeline.batches.model import Batch, BatchOptions, ItemState
 from pipeline.batches.unattended import encode_list, list_name, prefix_name
 from pipeline.encryption.vault import digest
-from pipeline.errors import FaceError
-from pipeline.jobs.store import MAX_KEY_CHARS
 from pipeline.sources.import_bucket import import_location
 
 OPERATION = "batch"
-"""The name under which limits and permissions know the start of a batch."""
+"""The name of starting a batch in limits and permissions."""
 
 MAX_FINDINGS = 100  # findings that a batch shows
 
-MAX_CACHED_REASONS = 200  # batches whose reasons are kept counted
+MAX_CACHED_REASONS = 200  # batches whose counted reasons are cached
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
-STATUSES: dict[type[FaceError], int] = {
-    errors.BadCredentials: 401,
-    errors.CredentialExpired: 401,
-    errors.TenantNotFound: 401,
-    errors.NotPermitted: 403,
-    errors.ConfigurationError: 403,
-    errors.LimitReached: 429,
-    errors.IdempotencyConflict: 409,
-    errors.Conflict: 409,
-    errors.CollectionNotFound: 400,
-    errors.NotFound: 404,
-    errors.MediaTooLarge: 413,
-    errors.BadInput: 400,
-}
-"""HTTP statuses of errors, the first that fits."""
-
 Reasons = Counter[tuple[ItemState, str]]
 
-Handler = Callable[["BatchHandlers", Call, Tenant], Reply]
+Action = Callable[[Call, Tenant], Reply]
+
+
+def batch_routes(service: Service) -> dict[str, Resource]:
+    """The applications by their paths."""
+    handlers = BatchHandlers(service)
+
+    def read(action: Action) -> Handler:
+        async def handle(call: Call, _receive: Receive) -> Reply:
+            return await in_thread(service.threads.reads, handlers.run, action, call)
+
+        return handle
+
+    def write(action: Action, kind: BodyKind = BodyKind.PLAIN) -> Handler:
+        async def handle(call: Call, receive: Receive) -> Reply:
+            work = partial(handlers.run, action)
+            return await service.intake.run(call, receive, kind, work)
+
+        return handle
+
+    return {
+        "/batches": Resource(
+            GET=read(handlers.list), POST=write(handlers.start, BodyKind.PICTURES)
+        ),
+        "/batches/{batch_id}": Resource(GET=read(handlers.show)),
+        "/batches/{batch_id}/items": Resource(GET=read(handlers.items)),
+        "/batches/{batch_id}/cancel": Resource(POST=write(handlers.cancel)),
+        "/batches/{batch_id}/retry": Resource(POST=write(handlers.retry)),
+    }
 
 
 class BatchHandlers:
-    """What is done at these paths. Methods block, and raise ``FaceError``."""
+    """The actions behind these paths. Methods block and raise ``FaceError``."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -78,26 +86,26 @@ class BatchHandlers:
         self._reasons_cache: dict[tuple[str, float], Reasons] = {}
         self._lock = threading.Lock()
 
-    def authenticate(self, call: Call) -> Tenant:
-        """Whose request this is. Raises ``BadCredentials``."""
+    def run(self, action: Action, call: Call) -> Reply:
+        """Authenticate, then act. Raises ``BadCredentials``."""
         tenant = authenticate_by_header(call, self._service.tenants)
         if tenant is None:
             raise errors.BadCredentials
-        return tenant
+        return action(call, tenant)
 
     def start(self, call: Call, tenant: Tenant) -> Reply:
-        with self._service.admission.begin("", OPERATION, call) as visit:
-            visit.admit(tenant)
+        with self._service.admission.begin("", OPERATION, call) as admission:
+            admission.admit(tenant)
             self._require_imports(tenant)
             request = read_batch(call.body)
             self._check_collections(tenant, request)
-            batch, fresh = self._open(tenant, request, call.headers.get("idempotency-key"))
+            batch, created = self._open(tenant, request, call.idempotency_key)
         headers = {"Location": batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
-        return json_reply(202 if fresh else 200, self._to_json(batch), headers)
+        return json_reply(202 if created else 200, self._to_json(batch), headers)
 
     def list(self, call: Call, tenant: Tenant) -> Reply:
-        asked = read_query(call.query, BatchesQuery)
-        page = self._batches.page(tenant.id, offset=asked.offset, limit=asked.limit)
+        query = read_query(call.query, BatchesQuery)
+        page = self._batches.page(tenant.id, offset=query.offset, limit=query.limit)
         return json_reply(
             200, {"total": page.total, "batches": [batch_json(each) for each in page.batches]}
         )
@@ -106,80 +114,56 @@ class BatchHandlers:
         batch = self._get_batch(call, tenant)
         if not batch.ended:
             return json_reply(200, self._to_json(batch, Counter()))
-        found = self._batches.findings(batch.id, MAX_FINDINGS)
-        return json_reply(200, self._to_json(batch, self._reasons(batch), found))
-
-    def _to_json(
-        self, batch: Batch, reasons: Reasons | None = None,
-        found: Sequence[Finding] | None = None,
-    ) -> Mapping[str, object]:
-        """A batch, and what it waits for."""
-        waits_for = self._batches.waiting_reason(batch)
-        shown = batch_json(batch, reasons, found)
-        return {**shown, "waits_for": None if waits_for is None else waits_for.to_json()}
-
-    def _reasons(self, batch: Batch) -> Reasons:
-        """Counted once: a million items take seconds, and who polls asks again."""
-        counted = (batch.id, batch.updated_at)
-        with self._lock:
-            known = self._reasons_cache.get(counted)
-        if known is None:
-            known = self._batches.reason_counts(batch.id)
-            with self._lock:
-                while len(self._reasons_cache) >= MAX_CACHED_REASONS:
-                    del self._reasons_cache[next(iter(self._reasons_cache))]
-                self._reasons_cache[counted] = known
-        return known
+        findings = self._batches.findings(batch.id, MAX_FINDINGS)
+        return json_reply(200, self._to_json(batch, self._reasons(batch), findings))
 
     def items(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
-        asked = read_query(call.query, ItemsQuery)
+        query = read_query(call.query, ItemsQuery)
         found = self._batches.items(
-            batch.id, after=asked.after, limit=asked.limit, state=asked.state,
-            reason=asked.reason,
+            batch.id, after=query.after, limit=query.limit, state=query.state,
+            reason=query.reason,
         )
-        return json_reply(200, items_json(found, asked.limit))
+        return json_reply(200, items_json(found, query.limit))
 
     def cancel(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
-        ended = self._batches.cancel(tenant.id, batch.id, self._service.jobs)
-        return json_reply(200, self._to_json(ended))
+        cancelled = self._batches.cancel(tenant.id, batch.id, self._service.jobs)
+        return json_reply(200, self._to_json(cancelled))
 
     def retry(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
         if not batch.options.unattended:
-            raise errors.BatchBusy("An operator reads this batch's source: he can repeat it.")
+            raise errors.BatchBusy(
+                "The source of this batch is read by the operator, who can run it again."
+            )
         self._require_imports(tenant)
-        asked = read_retry(call.body)
+        request = read_retry(call.body)
         count = self._batches.retry(
-            tenant.id, batch.id, states=asked.item_states, reasons=asked.reasons
+            tenant.id, batch.id, states=request.item_states, reasons=request.reasons
         )
-        again = self._batches.get(tenant.id, batch.id)
-        return json_reply(200, {"retried": count, **self._to_json(again)})
-
-    # -- starting -----------------------------------------------------------------
+        retried = self._batches.get(tenant.id, batch.id)
+        return json_reply(200, {"retried": count, **self._to_json(retried)})
 
     def _open(
         self, tenant: Tenant, request: BatchRequest, key: str | None
     ) -> tuple[Batch, bool]:
-        """(a new batch, True), or (the earlier one under the same key, False). Raises
-        ``IdempotencyConflict`` when that is another."""
-        fingerprint = digest(
-            "batch", str(tenant.id), _check_idempotency_key(key) or uuid.uuid4().hex
-        )
+        """(the new batch, True), or (the earlier batch, False) under the same key. Raises
+        ``IdempotencyConflict`` if the earlier request differs."""
+        fingerprint = digest("batch", str(tenant.id), key or uuid.uuid4().hex)
         source = self._source(tenant, request, fingerprint)
         options = BatchOptions(
             collection=request.collection, faces=request.faces, gate=request.gate,
             reject_duplicates=request.refuse_doubles, layout=request.layout, unattended=True,
         )
-        batch, fresh = self._batches.open(tenant.id, fingerprint, source, options)
-        if not fresh and (batch.source, batch.options) != (source, options):
+        batch, created = self._batches.open(tenant.id, fingerprint, source, options)
+        if not created and (batch.source, batch.options) != (source, options):
             raise errors.IdempotencyConflict
-        return batch, fresh
+        return batch, created
 
     def _source(self, tenant: Tenant, request: BatchRequest, fingerprint: str) -> str:
-        """What the batch is to be made of; a list is stored. One that is stored and
-        becomes no batch is swept."""
+        """The name of the batch's source. A list is stored; upkeep sweeps a list that becomes
+        no batch."""
         if request.items is None:
             return prefix_name(request.prefix or "")
         data, media = encode_list(request.items), self._service.media
@@ -200,83 +184,24 @@ class BatchHandlers:
             raise errors.BatchNotFound
         return self._batches.get(tenant.id, batch_id)
 
+    def _to_json(
+        self, batch: Batch, reasons: Reasons | None = None,
+        findings: Sequence[Finding] | None = None,
+    ) -> Mapping[str, object]:
+        """A batch, and what it waits for."""
+        waits_for = self._batches.waiting_reason(batch)
+        shown = batch_json(batch, reasons, findings)
+        return {**shown, "waits_for": None if waits_for is None else waits_for.to_json()}
 
-class BatchRoute:
-    """One of the paths, as an ASGI application."""
-
-    def __init__(
-        self, service: Service, batch_handlers: BatchHandlers, handlers: Mapping[str, Handler],
-        bodies: BodyReader, caller_limit: PerCallerLimit, body_kind: BodyKind = BodyKind.PLAIN,
-    ) -> None:
-        self._service = service
-        self._batch_handlers = batch_handlers
-        self._handlers = handlers
-        self._bodies = bodies
-        self._caller_limit = caller_limit
-        self._body_kind = body_kind
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(Disconnected):
-            reply = await self._reply(scope, receive)
-            await to_response(reply)(scope, receive, send)
-
-    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
-        call = call_from_scope(scope)
-        method = "GET" if call.method == "HEAD" else call.method
-        handler = self._handlers.get(method)
-        if handler is None:
-            allow = ", ".join(sorted(self._handlers))
-            return problem(
-                405, "method_not_allowed", f"The path takes {allow}.", {"Allow": allow}
-            )
-        try:
-            check_connection_slot(scope)
-            return await self._handle(handler, call, scope, receive)
-        except Exception as error:  # noqa: BLE001  # the one place where they become answers
-            log_failure(error, call)
-            return error_reply(error, STATUSES)
-
-    async def _handle(
-        self, handler: Handler, call: Call, scope: Scope, receive: Receive
-    ) -> Reply:
-        def handled(whole: Call) -> Reply:
-            return handler(self._batch_handlers, whole, self._batch_handlers.authenticate(whole))
-
-        if call.method != "POST":
-            return await in_thread(self._service.threads.reads, handled, call)
-        caller = claimed_caller(call, scope)
-        async with (
-            self._bodies.read(receive, call.headers, self._body_kind, caller=caller) as body,
-            self._caller_limit.slot(caller),
-        ):
-            return await in_thread(
-                self._service.threads.intake, handled, replace(call, body=body)
-            )
-
-
-def batch_routes(
-    service: Service, bodies: BodyReader, caller_limit: PerCallerLimit
-) -> dict[str, BatchRoute]:
-    """The applications by their paths."""
-    desk = BatchHandlers(service)
-
-    def made(size: BodyKind = BodyKind.PLAIN, **handlers: Handler) -> BatchRoute:
-        return BatchRoute(service, desk, handlers, bodies, caller_limit, size)
-
-    return {
-        "/batches": made(BodyKind.PICTURES, GET=BatchHandlers.list, POST=BatchHandlers.start),
-        "/batches/{batch_id}": made(GET=BatchHandlers.show),
-        "/batches/{batch_id}/items": made(GET=BatchHandlers.items),
-        "/batches/{batch_id}/cancel": made(POST=BatchHandlers.cancel),
-        "/batches/{batch_id}/retry": made(POST=BatchHandlers.retry),
-    }
-
-
-def _check_idempotency_key(key: str | None) -> str | None:
-    if key is not None and (
-        not 0 < len(key) <= MAX_KEY_CHARS or not (key.isascii() and key.isprintable())
-    ):
-        raise errors.InvalidParameter(
-            f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable ASCII characters"
-        )
-    return key
+    def _reasons(self, batch: Batch) -> Reasons:
+        """Cached: counting a million items takes seconds, and pollers ask repeatedly."""
+        cache_key = (batch.id, batch.updated_at)
+        with self._lock:
+            known = self._reasons_cache.get(cache_key)
+        if known is None:
+            known = self._batches.reason_counts(batch.id)
+            with self._lock:
+                while len(self._reasons_cache) >= MAX_CACHED_REASONS:
+                    del self._reasons_cache[next(iter(self._reasons_cache))]
+                self._reasons_cache[cache_key] = known
+        return known

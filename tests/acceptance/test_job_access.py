@@ -113,4 +113,4 @@ def test_there_is_no_such_job(stack: Stack, job_id: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_a_job_takes_get_and_delete_only(stack: Stack, method: str) -> None:
     response = requests.request(method, f"{stack.url}/jobs/{'0' * 32}")
-    assert (response.status_code, response.headers["allow"]) == (405, "GET, DELETE")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, DELETE")

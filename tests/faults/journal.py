@@ -23,10 +23,10 @@ NOTE = "INSERT INTO journal VALUES (new.id, old.state, new.state);"
 PL_BODY = f"BEGIN {NOTE} RETURN NULL; END"
 CHANGED = "AFTER UPDATE OF state ON jobs FOR EACH ROW WHEN (new.state <> old.state)"
 TRIGGERS = {
-    "sqlite": [f"CREATE TRIGGER keep_ledger {CHANGED} BEGIN {NOTE} END"],
+    "sqlite": [f"CREATE TRIGGER keep_journal {CHANGED} BEGIN {NOTE} END"],
     "postgresql": [
         f"CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS '{PL_BODY}'",
-        f"CREATE TRIGGER keep_ledger {CHANGED} EXECUTE FUNCTION note()",
+        f"CREATE TRIGGER keep_journal {CHANGED} EXECUTE FUNCTION note()",
     ],
 }
 ENDS = ("done", "failed", "cancelled")

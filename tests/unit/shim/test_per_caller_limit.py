@@ -1,30 +1,27 @@
-"""One caller does not take all the threads."""
+"""One caller does not occupy all the threads."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from api_shim.per_caller_limit import PerCallerLimit, claimed_caller
 from api_shim.requests import Call
 
-SCOPE: dict[str, Any] = {"client": ("192.0.2.1", 4711)}
+
+def call(query: str = "", host: str = "192.0.2.1", **headers: str) -> Call:
+    return Call("POST", "/", query, headers, b"", "request", client_host=host)
 
 
-def call(query: str = "", **headers: str) -> Call:
-    return Call("POST", "/", query, headers, b"", "request")
+def test_a_caller_is_named_by_its_claim_or_its_address() -> None:
+    assert claimed_caller(call(**{"x-api-key": "0123456789abcdef"})) == "key 0123456789ab"
+    assert claimed_caller(call("api_id=x&api_secret=y")) == "api_id x"
+    assert claimed_caller(call("Kvalue=y&Apid=7")) == "Apid 7"
+    assert claimed_caller(call()) == "at 192.0.2.1"
+    assert claimed_caller(call("&".join("a=b" for _ in range(101)))) == "at 192.0.2.1"
+    assert claimed_caller(call(host="")) == ""
 
 
-def test_a_caller_is_who_he_says_or_where_he_comes_from() -> None:
-    assert claimed_caller(call(**{"x-api-key": "0123456789abcdef"}), SCOPE) == "key 0123456789ab"
-    assert claimed_caller(call("api_id=x&api_secret=y"), SCOPE) == "api_id x"
-    assert claimed_caller(call("Kvalue=y&Apid=7"), SCOPE) == "Apid 7"
-    assert claimed_caller(call(), SCOPE) == "at 192.0.2.1"
-    assert claimed_caller(call("&".join("a=b" for _ in range(101))), SCOPE) == "at 192.0.2.1"
-    assert claimed_caller(call(), {"client": None}) == ""
-
-
-def test_each_has_his_share_and_leaves_no_trace() -> None:
+def test_each_caller_has_its_limit_and_leaves_no_trace() -> None:
     async def run() -> None:
         shares, running, most = PerCallerLimit(2), dict.fromkeys("ab", 0), dict.fromkeys("ab", 0)
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from infra.cli.enroll import reader_thread as module
-from infra.cli.enroll.reader_thread import ReaderThread, RetryLimits
-from infra.cli.enroll.tracked_source import TrackedSource
+from infra.cli.enroll import read_source as module
+from infra.cli.enroll.read_source import ReaderThread, RetryLimits, TrackedSource
 from pipeline.errors import (
     BatchBusy,
     BatchCancelled,

@@ -1,4 +1,4 @@
-"""How an operator ends a command that runs for long."""
+"""Ends a long-running command on Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from types import FrameType
 
 @dataclass(slots=True)
 class StopRequest:
-    """Whether the operator asked for the end; his second Ctrl-C does not wait."""
+    """Whether the operator has asked the command to end. A second Ctrl-C ends it at once."""
 
     requested: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def handle_signals(self) -> Iterator[None]:
-        """While Ctrl-C, SIGTERM and the end of the terminal ask for the end."""
+        """Within this context Ctrl-C, SIGTERM and the end of the terminal set
+        ``requested``."""
         numbers = [signal.SIGINT, signal.SIGTERM]
-        # What `nohup` has switched off stays off.
+        # `nohup` ignores SIGHUP, and it stays ignored.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, self._handle) for number in numbers}
@@ -33,6 +34,6 @@ class StopRequest:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.requested.is_set():
-            logging.disable()  # what is cut off now, as a connection, would log how
+            logging.disable()  # interrupted connections would log errors
             raise KeyboardInterrupt
         self.requested.set()

@@ -1,7 +1,8 @@
-"""The client in the README works with nothing but URL and credentials filled in."""
+"""The clients in the README work with nothing but URL and credentials filled in."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -34,3 +35,23 @@ def test_the_client_of_the_readme(stack: Stack, page: str, tmp_path: Path) -> No
     )
 
     assert "'face_num': 6" in done.stdout
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_first_calls_of_the_readme(stack: Stack, page: str) -> None:
+    (sample,) = re.findall(r"```sh\n(URL=.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    key = stack.add_tenant(f"first calls {page}").api_key
+    photo = demo_photo("Tom_Hanks_54745.png")
+    _, _, calls = sample.partition("\n")
+    variables = f"URL={stack.url} KEY={key} PHOTO={photo}\n"
+    lines = 'curl() { command curl -s "$@"; echo; }\n'
+
+    done = subprocess.run(
+        ["bash", "-euc", variables + lines + calls],
+        env={**os.environ, "no_proxy": "*"}, capture_output=True, text=True, check=True,
+    )
+
+    added, found, listed = map(json.loads, done.stdout.splitlines())
+    assert (added["status"], added["message"][0]["name"]) == ("OK", "Me")
+    assert found["message"] == [{**added["message"][0], "confidence": 100}]
+    assert [face["name"] for face in listed["data"]["face"]] == ["Me"]

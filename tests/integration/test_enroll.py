@@ -73,7 +73,7 @@ def test_interrupted_killed_and_repeated(operator: LocalService, source: Path) -
     eventually(lambda: ended(operator) > 0, "the first items are enrolled")
     interrupted.send_signal(signal.SIGINT)
     assert interrupted.wait(TIMEOUT_S) == 130, operator.said()
-    assert "The same command goes on" in operator.said()
+    assert "The same command continues" in operator.said()
     assert operator.processes() == {}
 
     before = ended(operator)

@@ -1,4 +1,4 @@
-"""``faceline batches``: what became of whole sources."""
+"""``faceline batches``: lists, shows and ends batches."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from infra.cli.batches.duplicates import show_findings
-from infra.cli.batches.report import announce_report, write_report
 from infra.cli.batches.stores import BatchStores, open_stores
-from infra.cli.batches.summary import batch_json, show_batch, show_list
+from infra.cli.batches.summary import batch_json, show_batch, show_list, write_report
 from infra.cli.console import print_json, print_notice
-from infra.cli.enroll.request import EnrolRequest
+from infra.cli.enroll.command import EnrolRequest
 from infra.cli.reports import csv_writer, json_writer
 from pipeline.batches.duplicate_search import list_findings, restart_failed
 from pipeline.batches.model import Batch
@@ -23,15 +22,15 @@ from pipeline.config.settings import load_settings
 from pipeline.errors import BatchNotFound
 from pipeline.jobs.store import JobStore
 
-app = typer.Typer(help="Batches: whole sources, and what became of them.", no_args_is_help=True)
+app = typer.Typer(help="Batches: whole sources and what became of them.", no_args_is_help=True)
 
-BatchId = Annotated[str, typer.Argument(help="The batch's id, or how it begins.")]
+BatchId = Annotated[str, typer.Argument(help="The batch's id, or the beginning of it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Tenant = Annotated[str | None, typer.Option(help="Only those of this application.")]
+Tenant = Annotated[str | None, typer.Option(help="Only batches of this application.")]
 
-MOST_FINDINGS, MOST_JSON = 100, 25_000  # that a table and JSON list
+MAX_FINDINGS, MAX_JSON_FINDINGS = 100, 25_000  # in a table, in JSON
 
-RECENT_BATCHES = 1000  # batches among which the beginning of an id is looked for
+RECENT_BATCHES = 1000  # among which the beginning of an id is looked up
 
 
 def _open() -> BatchStores:
@@ -63,43 +62,45 @@ def list_batches(
 
 @app.command()
 def show(batch_id: BatchId, json: Json = False) -> None:
-    """One batch: how far it is, why items were rejected, who is in it twice."""
+    """One batch: its progress, the reasons of rejected items, people with two names."""
     stores = _open()
     batch = find_batch(stores.batches, batch_id)
     reasons = stores.batches.reason_counts(batch.id)
     waits_for = stores.batches.waiting_reason(batch)
     if json:
-        found = [each.to_json() for each in list_findings(stores.engine, batch.id, limit=MOST_JSON)]
-        shown = batch_json(batch, _tenant_name(stores, batch), reasons)
-        waits = None if waits_for is None else waits_for.to_json()
-        print_json({**shown, "waits_for": waits, "findings": found})
+        found = list_findings(stores.engine, batch.id, limit=MAX_JSON_FINDINGS)
+        print_json({
+            **batch_json(batch, _tenant_name(stores, batch), reasons),
+            "waits_for": None if waits_for is None else waits_for.to_json(),
+            "findings": [each.to_json() for each in found],
+        })
     else:
         show_batch(batch, reasons, _tenant_name(stores, batch), waits_for)
-        show_findings(stores.engine, batch, MOST_FINDINGS)
+        show_findings(stores.engine, batch, MAX_FINDINGS)
 
 
 @app.command()
 def retry(
     batch_id: BatchId,
     reason: Annotated[
-        list[str] | None, typer.Option(help="Only what was rejected for this; may be repeated.")
+        list[str] | None, typer.Option(help="Only items rejected for this reason; may be repeated.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="As of `faceline enroll`.")] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="As in `faceline enroll`.")] = True,
     json: Json = False,
 ) -> None:
-    """Read again what was rejected or cancelled, and enrol what can be now."""
+    """Read rejected and cancelled items again and enrol those that can be enrolled now."""
     stores = _open()
     batch = find_batch(stores.batches, batch_id)
     count = stores.batches.retry(None, batch.id, reasons=reason or None)
-    print_notice(f"{count} items are read again.")
+    print_notice(f"{count} items will be read again.")
     if batch.options.unattended and not stores.batches.get(None, batch.id).ended:
-        print_notice("Upkeep goes on with its source.")
+        print_notice("Upkeep continues to read its source.")
     if restart_failed(stores.engine, batch.id):
-        print_notice("It is searched for doubles again.")
-    # Also when an earlier call was interrupted that had found them.
-    open_now = not stores.batches.get(None, batch.id).ended
-    if open_now and not batch.options.unattended:
-        from infra.cli.enroll.run import resume  # as in `enroll`
+        print_notice("The search for duplicate people will run again.")
+    # Also when an earlier call that marked items was interrupted.
+    is_open = not stores.batches.get(None, batch.id).ended
+    if is_open and not batch.options.unattended:
+        from infra.cli.enroll.run import resume  # imports Celery and OpenCV
 
         resume(
             EnrolRequest(stores.settings, batch.source, batch.options, wait=wait, json=json), batch
@@ -108,12 +109,12 @@ def retry(
 
 @app.command()
 def cancel(batch_id: BatchId) -> None:
-    """End a batch: what waits is cancelled, what is enrolled stays."""
+    """End a batch: waiting items are cancelled, enrolled ones stay."""
     stores = _open()
     batch = find_batch(stores.batches, batch_id)
     ended = stores.batches.cancel(None, batch.id, JobStore(stores.engine))
     if batch.ended:
-        print_notice(f"Batch {batch.id} had ended already: it is {batch.state.value}.")
+        print_notice(f"Batch {batch.id} had already ended: it is {batch.state.value}.")
     else:
         print_notice(
             f"Batch {ended.id} is cancelled: {ended.enrolled} items are enrolled and stay, "
@@ -125,10 +126,10 @@ def cancel(batch_id: BatchId) -> None:
 def report(
     batch_id: BatchId,
     to: Annotated[
-        Path | None, typer.Option("--to", help="A .csv or .jsonl file; without one: stdout.")
+        Path | None, typer.Option("--to", help="A .csv or .jsonl file; default: stdout.")
     ] = None,
     form: Annotated[
-        Literal["csv", "jsonl"], typer.Option("--format", help="What stdout gets.")
+        Literal["csv", "jsonl"], typer.Option("--format", help="The format on stdout.")
     ] = "csv",
 ) -> None:
     """A line for every item: outcome, reason, ids."""
@@ -136,7 +137,7 @@ def report(
     batch = find_batch(stores.batches, batch_id)
     if to is not None:
         write_report(stores, batch, to)
-        announce_report(batch, to)
+        print_notice(f"{batch.items} items are in {to}.")
         return
     write = (csv_writer if form == "csv" else json_writer)(sys.stdout, COLUMNS)
     for row in report_rows(stores.engine, stores.batches, batch.id):
@@ -148,7 +149,7 @@ def forget(
     batch_id: BatchId,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove the record of a batch; what it enrolled stays. Its source is new then."""
+    """Remove the record of a batch; what it enrolled stays. Its source then counts as new."""
     stores = _open()
     batch = find_batch(stores.batches, batch_id)
     if not yes:
@@ -158,7 +159,7 @@ def forget(
 
 
 def find_batch(batches: BatchStore, beginning: str) -> Batch:
-    """The batch whose id this is, or the only recent one whose id begins so. Raises
+    """The batch with this id, or the only recent one whose id begins with it. Raises
     ``BatchNotFound``."""
     exact = batches.find(beginning)
     if exact is not None:

@@ -1,4 +1,4 @@
-"""What a search of a batch has found, for people."""
+"""Prints what the search of a batch for duplicate people has found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.batches.duplicate_search import (
 )
 from pipeline.batches.model import Batch
 
-WIDE = 120  # columns from which on a table is shown
+WIDE = 120  # columns of a terminal; below, findings are printed as lines
 
 LABELS = {
     FindingKind.SAME_PICTURE: "same picture",
@@ -25,11 +25,11 @@ LABELS = {
     FindingKind.TWO_PEOPLE: "several people",
     FindingKind.ODD_FACE: "odd face",
 }
-"""In a table; docs/bulk.md says what they mean."""
+"""In a table; docs/bulk.md explains them."""
 
 
 def show_findings(engine: Engine, batch: Batch, limit: int) -> None:
-    """A table of at most ``limit``, and what is behind it."""
+    """Print at most ``limit`` findings, and how they were found."""
     search = search_of(batch)
     if search is None:
         return
@@ -51,7 +51,7 @@ def show_findings(engine: Engine, batch: Batch, limit: int) -> None:
 
 
 def _finding_text(found: Finding) -> str:
-    """A finding where a table would be too narrow to be read."""
+    """A finding as a line, for narrow terminals."""
     kind, who, where, again, at, alike, times = map(str, _row(found))
     both = f"{who or 'nobody'} ({where})" + (f" and {again or 'nobody'} ({at})" if at else "")
     more = [f"alike {alike}"] * bool(alike) + [f"{times} times"] * bool(times)
@@ -82,25 +82,25 @@ def _unfinished_text(search: SearchProgress) -> str:
 def _summary_text(search: SearchProgress, listed: int, batch: Batch) -> str:
     if search.reason == "uncalibrated":
         return (
-            "Nobody was searched under two names: the pack has no calibration table; "
-            "`faceline calibrate` makes one."
+            "The search for people under two names was skipped: the pack has no calibration "
+            "table; `faceline calibrate` makes one."
         )
     total = sum(search.listed.values())
     against = f" and {search.rest} others" if search.rest else ""
     searched = f"{search.faces} faces were compared with each other{against}"
     if not total and not search.refused:
-        return f"{searched}: nobody stands there under two names."
+        return f"{searched}: nobody has two names."
     more = "" if listed >= total else (
         f"; `faceline batches show {batch.id[:8]} --json` lists more"
     )
     noun = "finding" if total == 1 else "findings"
-    done = f"{search.refused} items were refused" if search.refused else "Nothing was changed"
-    return (
-        f"{searched}: {total} {noun}, {chance_text(search)}{more}. {done}: look at them."
+    done = (
+        f"{search.refused} items were rejected" if search.refused else "Nothing was changed"
     )
+    return f"{searched}: {total} {noun}, {chance_text(search)}{more}. {done}; please review them."
 
 
 def chance_text(search: SearchProgress) -> str:
-    """How many of the findings are nothing, were all pairs those of strangers."""
+    """How many findings to expect if all pairs were strangers."""
     expected = f"{search.false_findings:.1g}" if search.false_findings >= 0.05 else "none"
-    return f"of which {expected} is to be expected by chance"
+    return f"of which {expected} is expected by chance"

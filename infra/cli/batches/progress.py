@@ -1,8 +1,9 @@
-"""How far a batch is: a live display on a terminal, a line now and then elsewhere."""
+"""The progress of a batch: a live display on a terminal, regular lines elsewhere."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,22 +14,67 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from infra.cli.batches.rate import RateMeter, format_duration
 from infra.cli.console import printable
 
-LINE_INTERVAL_S = 10.0  # between two lines where nobody looks at a terminal
+LINE_INTERVAL_S = 10.0  # between two lines where there is no terminal
 
-SHORTEST_BAR, LONGEST_BAR = 8, 30  # columns; beside a text that leaves less there is none
+SHORTEST_BAR, LONGEST_BAR = 8, 30  # columns; without room for the shortest there is no bar
 
-REFRESHES_PER_SECOND = 4  # a second, of a terminal
+REFRESHES_PER_SECOND = 4  # of a terminal
+
+RATE_WINDOW_S = 30.0  # seconds over which the rate is measured
+RATE_STEP_S = 0.5  # between two samples that are kept
+
+
+@dataclass(slots=True)
+class RateMeter:
+    """Measures the rate of work from how much is done. ``clock`` gives seconds."""
+
+    clock: Callable[[], float] = time.monotonic
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def record(self, done: int) -> None:
+        """``done`` is everything done so far. What was done before the first call does not
+        count."""
+        now = self.clock()
+        samples = self._samples
+        if len(samples) > 1 and now - samples[-2][0] < RATE_STEP_S:
+            samples.pop()
+        samples.append((now, done))
+        while len(samples) > 2 and samples[1][0] <= now - RATE_WINDOW_S:
+            samples.popleft()
+
+    @property
+    def rate(self) -> float:
+        """Items per second of late; 0 while unknown."""
+        if len(self._samples) < 2:
+            return 0.0
+        (began, before), (now, done) = self._samples[0], self._samples[-1]
+        return max(done - before, 0) / (now - began) if now > began else 0.0
+
+    def left_s(self, left: float) -> float | None:
+        """Seconds that ``left`` more items take; None while unknown."""
+        rate = self.rate
+        return left / rate if rate > 0 else None
+
+
+def format_duration(seconds: float) -> str:
+    """``0:07``, ``12:30``, ``3:07:30``, ``2 d 3 h``."""
+    whole = round(seconds)
+    if whole >= 86400:
+        return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    minutes, hours = whole // 60 % 60, whole // 3600
+    if hours:
+        return f"{hours}:{minutes:02}:{whole % 60:02}"
+    return f"{minutes}:{whole % 60:02}"
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressView:
-    """A batch at a moment. ``counts`` are items by outcome, ``waiting`` items are recorded
-    and have none yet. ``total`` is how many there will be, ``estimated`` says that this is
-    reckoned from the part of the source that was read; None: nobody knows. ``now`` is what
-    is being done, ``waits_for`` what keeps it from going on."""
+    """A batch at one moment. ``counts``: items by outcome; ``waiting``: recorded items
+    without an outcome. ``total``: how many items there will be, None while unknown;
+    ``estimated``: the total was extrapolated from the part of the source that was read.
+    ``activity``: what is being done; ``waits_for``: what prevents it from continuing."""
 
     counts: Mapping[str, int]
     waiting: int
@@ -43,8 +89,7 @@ class ProgressView:
 
     @property
     def percent(self) -> float | None:
-        """0 to 100; None while the whole is not known. What is only reckoned never
-        reaches 100."""
+        """0 to 100; None while the total is unknown. With an estimate it stays below 100."""
         if self.total is None:
             return None
         whole = max(self.total, self.ended)
@@ -56,56 +101,57 @@ ShowProgress = Callable[[ProgressView], None]
 
 
 def estimate_total(items: int, done: int, whole: int) -> int | None:
-    """How many items there are in all when ``items`` came from ``done`` of ``whole`` of
-    the source; None when that cannot be said yet."""
+    """How many items there are in all when ``items`` came from ``done`` of ``whole`` of the
+    source; None when there is nothing to extrapolate from."""
     return None if whole <= 0 or done <= 0 or not items else max(items, items * whole // done)
 
 
 @contextmanager
-def progress_display(console: Console, plain: Callable[[str], None]) -> Iterator[ShowProgress]:
-    """Told how far the batch is, as often as one likes. ``printable`` prints a line where
-    ``console`` is no terminal."""
-    pace = RateMeter()
+def progress_display(
+    console: Console, print_text: Callable[[str], None]
+) -> Iterator[ShowProgress]:
+    """The function that shows progress; it may be called as often as is convenient.
+    ``print_text`` prints a line where ``console`` is not a terminal."""
+    meter = RateMeter()
     if not console.is_terminal or console.is_dumb_terminal:
-        lines = _PlainProgress(plain, pace)
-        yield lines.show
+        yield _PlainProgress(print_text, meter).show
         return
     with Live(console=console, refresh_per_second=REFRESHES_PER_SECOND, transient=True) as live:
 
         def show(view: ProgressView) -> None:
-            pace.record(view.ended)
-            live.update(_rendered(view, pace, console.width))
+            meter.record(view.ended)
+            live.update(_rendered(view, meter, console.width))
 
         yield show
 
 
 @dataclass(slots=True)
 class _PlainProgress:
-    """A line every ``LINE_INTERVAL_S`` seconds, and at once when it begins to wait for
-    something else."""
+    """Prints a line every ``LINE_INTERVAL_S`` seconds, and at once when ``waits_for``
+    changes."""
 
-    say: Callable[[str], None]
-    pace: RateMeter
+    print_text: Callable[[str], None]
+    meter: RateMeter
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, ProgressView] | None = field(default=None)
 
     def show(self, view: ProgressView) -> None:
-        self.pace.record(view.ended)
+        self.meter.record(view.ended)
         now = self.clock()
         if self._last is None and not (view.ended or view.waiting or view.waits_for):
-            self._last = now, view  # there is nothing to say yet
+            self._last = now, view  # there is nothing to show yet
         elif self._last is None or view.waits_for != self._last[1].waits_for or (
             now - self._last[0] >= LINE_INTERVAL_S and view != self._last[1]
         ):
-            self.say(
-                f"{progress_text(view)}{rate_text(view, self.pace)}: "
+            self.print_text(
+                f"{progress_text(view)}{rate_text(view, self.meter)}: "
                 f"{outcomes_text(view)}{waiting_text(view)}"
             )
             self._last = now, view
 
 
 def progress_text(view: ProgressView) -> str:
-    """``52%, 5,213 of 10,000 items``, as much of it as is known."""
+    """``52%, 5,213 of 10,000 items``, as far as it is known."""
     percent = view.percent
     if percent is None or view.total is None:
         return f"{view.ended:,} items"
@@ -113,39 +159,39 @@ def progress_text(view: ProgressView) -> str:
     return f"{percent:.0f}%, {view.ended:,} of {whole} items"
 
 
-def rate_text(view: ProgressView, pace: RateMeter) -> str:
-    """``, 87/s, 0:55 left``, as much of it as is known."""
-    rate = pace.rate
+def rate_text(view: ProgressView, meter: RateMeter) -> str:
+    """``, 87/s, 0:55 left``, as far as it is known."""
+    rate = meter.rate
     if rate <= 0:
         return ""
-    told = f", {rate:.0f}/s" if rate >= 10 else f", {rate:.1f}/s"
+    text = f", {rate:.0f}/s" if rate >= 10 else f", {rate:.1f}/s"
     left = 0 if view.total is None else max(view.total - view.ended, 0)
-    left_s = pace.left_s(left) if left else None
-    return told if left_s is None else f"{told}, {format_duration(left_s)} left"
+    left_s = meter.left_s(left) if left else None
+    return text if left_s is None else f"{text}, {format_duration(left_s)} left"
 
 
 def outcomes_text(view: ProgressView) -> str:
     """``4,980 enrolled, 121 duplicate, 112 rejected, 256 in work``."""
-    told = [f"{count:,} {outcome}" for outcome, count in view.counts.items()
-            if count or outcome in ("enrolled", "duplicate", "rejected")]
-    return ", ".join([*told, f"{view.waiting:,} in work"])
+    counts = [f"{count:,} {outcome}" for outcome, count in view.counts.items()
+              if count or outcome in ("enrolled", "duplicate", "rejected")]
+    return ", ".join([*counts, f"{view.waiting:,} in work"])
 
 
 def waiting_text(view: ProgressView) -> str:
     return f"; waits: {view.waits_for}" if view.waits_for else ""
 
 
-def _rendered(view: ProgressView, pace: RateMeter, width: int) -> Group:
+def _rendered(view: ProgressView, meter: RateMeter, width: int) -> Group:
     percent = view.percent
-    told = Text(f"{progress_text(view)}{rate_text(view, pace)}")
-    room = width - told.cell_len - 1
-    line: Table | Text = told
+    text = Text(f"{progress_text(view)}{rate_text(view, meter)}")
+    room = width - text.cell_len - 1
+    line: Table | Text = text
     if room >= SHORTEST_BAR:
         line = Table.grid(padding=(0, 1))
         line.add_row(
             ProgressBar(total=None if percent is None else 100.0, completed=percent or 0.0,
                         width=min(room, LONGEST_BAR), pulse=percent is None),
-            told,
+            text,
         )
     if view.waits_for:
         last = Text(printable(f"waits: {view.waits_for}"), style="yellow")

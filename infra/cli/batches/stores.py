@@ -1,4 +1,4 @@
-"""What commands about batches open."""
+"""The stores that commands about batches use."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from pipeline.media.open import open_media
 
 @dataclass(frozen=True, slots=True)
 class BatchStores:
-    """Batches, and what is near them."""
-
     settings: Settings
     engine: Engine
     media: MediaStore
@@ -45,7 +43,7 @@ def open_stores(settings: Settings) -> BatchStores:
 
 @contextmanager
 def using_stores(settings: Settings) -> Iterator[BatchStores]:
-    """The stores, closed at the end."""
+    """The stores; they are closed at the end."""
     stores = open_stores(settings)
     try:
         yield stores
@@ -54,22 +52,22 @@ def using_stores(settings: Settings) -> Iterator[BatchStores]:
 
 
 def choose_tenant(stores: BatchStores, name: str | None, *, create: bool) -> Tenant:
-    """The named application; without a name the only one there is, and where there is none
-    and one may ``make`` it, that of the demonstration.
+    """The named application; without a name the only one. When there is none, ``create``
+    allows creating that of the demonstration.
 
-    Raises ``TenantNotFound``, ``ConfigurationError`` when it is not clear which.
+    Raises ``TenantNotFound``, and ``ConfigurationError`` when there are several.
     """
     if name is not None:
         return stores.tenants.by_name(name)
-    there = [tenant for tenant in stores.tenants.all() if not tenant.disabled]
-    if len(there) == 1:
-        return there[0]
-    if there:
-        names = ", ".join(sorted(tenant.name for tenant in there)[:10])
-        raise ConfigurationError(f"for which application? Say it with --tenant NAME: {names}")
+    enabled = [tenant for tenant in stores.tenants.all() if not tenant.disabled]
+    if len(enabled) == 1:
+        return enabled[0]
+    if enabled:
+        names = ", ".join(sorted(tenant.name for tenant in enabled)[:10])
+        raise ConfigurationError(f"there are several applications; choose --tenant NAME: {names}")
     if not create:
-        raise TenantNotFound("there is no application: make one with `faceline apps create NAME`")
-    from infra.local.demo import TENANT, demo_credentials  # with it comes an HTTP client
+        raise TenantNotFound("there is no application: create one with `faceline apps create NAME`")
+    from infra.local.demo import TENANT, demo_credentials  # imports an HTTP client
 
     demo_credentials(stores.settings)
     return stores.tenants.by_name(TENANT)

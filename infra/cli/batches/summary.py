@@ -1,41 +1,38 @@
-"""What became of a batch, as a table and as JSON."""
+"""What became of a batch: as tables, as JSON, as a report."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from infra.cli.batches.rate import format_duration
+from infra.cli.batches.progress import format_duration
+from infra.cli.batches.stores import BatchStores
 from infra.cli.console import local_time, out, print_table, printable, shortened
+from infra.cli.reports import open_report
 from pipeline.batches.blockers import WaitingReason
 from pipeline.batches.duplicate_search import search_of
 from pipeline.batches.model import OUTCOMES, Batch, BatchState, ItemState
+from pipeline.batches.report import COLUMNS, report_rows
 from pipeline.batches.source_errors import failure_of
 
-WIDE = 150  # columns from which on batches are listed as a table
+WIDE = 150  # columns of a terminal; below, batches are listed as lines
 
-SHORT_ID = 8  # characters of an id, by which commands find the batch
+SHORT_ID = 8  # characters of an id that commands accept for the whole
 
 Reasons = Counter[tuple[ItemState, str]]
 
-LABELS = {
-    ItemState.ENROLLED: "enrolled",
-    ItemState.DUPLICATE: "duplicate",
-    ItemState.REJECTED: "rejected",
-    ItemState.CANCELLED: "cancelled",
-}
-
 
 def summary_rows(batch: Batch, reasons: Reasons) -> list[tuple[str, int]]:
-    """(what, how many items) for each outcome, and below it for each of its reasons."""
+    """(label, items) for each outcome, followed by its reasons."""
     rows: list[tuple[str, int]] = []
     for state in OUTCOMES:
         count = getattr(batch, state.value)
         if count or state is not ItemState.CANCELLED:
-            rows.append((LABELS[state], count))
+            rows.append((state.value, count))
             rows += [
                 (f"  {reason}", items) for (of, reason), items in reasons.most_common()
                 if of is state and reason
@@ -46,14 +43,14 @@ def summary_rows(batch: Batch, reasons: Reasons) -> list[tuple[str, int]]:
 
 
 def show_summary(batch: Batch, reasons: Reasons) -> None:
-    """The table on stdout."""
+    """Print the table on stdout."""
     print_table(("outcome", "items"), summary_rows(batch, reasons))
 
 
 def show_batch(
     batch: Batch, reasons: Reasons, app: str, waits_for: WaitingReason | None = None
 ) -> None:
-    """All that is known of a batch; ``waits_for`` is what hinders it."""
+    """Print all that is known of a batch; ``waits_for`` is what it waits for."""
     failure = failure_of(batch)
     print_table(
         ("field", "value"),
@@ -79,8 +76,8 @@ def show_batch(
 
 
 def show_list(batches: Sequence[Batch], names: Mapping[int, str]) -> None:
-    """Batches with the ``names`` of their applications: a table where it can be read, else
-    some lines a batch."""
+    """Print batches with the ``names`` of their applications: as a table where it fits, else
+    as two lines for each batch."""
     if out.width < WIDE:
         for batch in batches:
             for line in _lines(batch, names[batch.tenant_id]):
@@ -99,20 +96,20 @@ def show_list(batches: Sequence[Batch], names: Mapping[int, str]) -> None:
 
 
 def _lines(batch: Batch, app: str) -> tuple[str, str]:
-    counted = ", ".join(f"{count} {state}" for state, count in counts_of(batch).items() if count)
+    counts = ", ".join(f"{count} {state}" for state, count in counts_of(batch).items() if count)
     waiting = [f"{batch.waiting} in work"] * bool(batch.waiting)
-    took_s = [f"took {duration_text(batch)}"] * bool(duration_text(batch))
+    took = [f"took {duration_text(batch)}"] * bool(duration_text(batch))
     first = f"{batch.id[:SHORT_ID]}  {app}  {state_text(batch)}  {batch.source}"
     second = ", ".join([
-        f"{batch.items} items" + (f": {counted}" if counted else ""), *waiting,
-        f"began {local_time(batch.created_at)}", *took_s,
+        f"{batch.items} items" + (f": {counts}" if counts else ""), *waiting,
+        f"began {local_time(batch.created_at)}", *took,
     ])
     return first, f"{' ' * SHORT_ID}  {second}"
 
 
 def batch_json(batch: Batch, app: str, reasons: Reasons | None = None) -> dict[str, Any]:
-    """A batch for machines; ``search`` is None until it is searched for doubles. To count
-    its ``reason_counts`` reads all items."""
+    """A batch for programs; ``search`` is None until the batch is searched for duplicate
+    people. Counting ``reasons`` reads all items."""
     search = search_of(batch)
     return {
         "batch": batch.id,
@@ -148,7 +145,7 @@ def counts_of(batch: Batch) -> Mapping[str, int]:
 
 
 def state_text(batch: Batch) -> str:
-    """Its state, and how much of the source was read while it is."""
+    """The state of a batch; while its source is read, with how much was read."""
     if batch.state is BatchState.READING and batch.source_error is not None:
         return f"{batch.state.value} (cannot be read)"
     if batch.exhausted or batch.ended or batch.position is None:
@@ -157,7 +154,15 @@ def state_text(batch: Batch) -> str:
 
 
 def duration_text(batch: Batch) -> str:
-    """From its first beginning to its end, as long as it has one."""
-    return (
-        "" if batch.finished_at is None else format_duration(batch.finished_at - batch.created_at)
-    )
+    """The time from the beginning of a batch to its end; empty while it has not ended."""
+    if batch.finished_at is None:
+        return ""
+    return format_duration(batch.finished_at - batch.created_at)
+
+
+def write_report(stores: BatchStores, batch: Batch, to: Path) -> None:
+    """Write a line for every item to a file. Raises ``InvalidParameter``,
+    ``ReportNotWritten``, ``DatabaseUnavailable``."""
+    with open_report(to, COLUMNS) as write:
+        for row in report_rows(stores.engine, stores.batches, batch.id):
+            write(row)

@@ -1,4 +1,4 @@
-"""What there is to see of a batch while it is enrolled."""
+"""Watches a batch while it is enrolled."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from sqlalchemy import Engine
 
 from infra.cli.batches.progress import ProgressView, estimate_total
 from infra.cli.batches.summary import counts_of
-from infra.cli.enroll.reader_thread import ReaderThread
-from infra.cli.enroll.tracked_source import TrackedSource
+from infra.cli.enroll.read_source import ReaderThread, TrackedSource
 from pipeline.batches.blockers import NO_UPKEEP, NO_WORKER, START_GRACE_S
 from pipeline.batches.duplicate_search import is_searched, search_of
 from pipeline.batches.model import STOPPED, Batch, BatchState
 from pipeline.batches.store import BatchStore
 from pipeline.errors import DatabaseUnavailable
 
-POLL_S = 0.5  # between two looks into the database
+POLL_S = 0.5  # between two queries
 
-# Seconds without an outcome after which it is asked why.
+# Seconds without progress after which the reason is looked up.
 STALLED_S = 3.0
 
 
 @dataclass(slots=True)
 class BatchWatch:
-    """Looks at a batch, not more often than is good; ``batch`` is what was seen last."""
+    """Polls a batch, at most every ``POLL_S`` seconds; ``batch`` is its last known row."""
 
     engine: Engine
     batches: BatchStore
@@ -38,7 +37,7 @@ class BatchWatch:
     _is_read: bool = False
 
     def look(self) -> ProgressView:
-        """Never raises for a database that is away: it is waited for. Raises
+        """The progress now. While the database is away it is the last known one. Raises
         ``BatchNotFound``."""
         now = time.monotonic()
         if now - self._looked_at >= POLL_S:
@@ -51,8 +50,8 @@ class BatchWatch:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more happens: the batch was seen to have ended after its source
-        was read, and was searched for doubles if it is done."""
+        """Whether nothing more will happen: the source was read, the batch ended after that,
+        and it was searched for duplicate people if it is done."""
         return self._is_read and self._is_over
 
     @property
@@ -62,18 +61,19 @@ class BatchWatch:
         )
 
     def _refresh(self, now: float) -> None:
-        # Asked first: a batch that was done before is not done because it was.
-        fed = self.reader is None or self.reader.done
+        # Asked before the query: a batch that was done before its source was read again is
+        # not settled yet.
+        is_read = self.reader is None or self.reader.done
         before, self.batch = self.batch, self.batches.get(None, self.batch.id)
-        self._is_read = fed
+        self._is_read = is_read
         self._waits_for = ""
         if _progress_key(self.batch) != _progress_key(before) or self._is_idle():
             self._progressed_at = now
         elif now - self._progressed_at > STALLED_S:
             found = self.batches.waiting_reason(self.batch, is_reader=self.reader is not None)
-            # A stack of this command's own may be about to start.
-            early = now - self._progressed_at < START_GRACE_S
-            if found is None or (early and found.code in (NO_WORKER, NO_UPKEEP)):
+            # The command's own stack may still be starting.
+            is_early = now - self._progressed_at < START_GRACE_S
+            if found is None or (is_early and found.code in (NO_WORKER, NO_UPKEEP)):
                 return
             self._waits_for = found.message.rstrip(".")
 
@@ -82,16 +82,16 @@ class BatchWatch:
         return not self.batch.waiting and (not self.batch.ended or self._is_over)
 
     def _view(self) -> ProgressView:
-        batch, feeding, source = self.batch, self.reader, self.source
-        waits = self._waits_for if feeding is None else feeding.waits_for or self._waits_for
-        view = ProgressView(counts_of(batch), batch.waiting, waits_for=waits)
-        fed = feeding is None or feeding.done
-        if fed and batch.ended and not self._is_over:
+        batch, reader, source = self.batch, self.reader, self.source
+        waits_for = (reader.waits_for if reader else "") or self._waits_for
+        view = ProgressView(counts_of(batch), batch.waiting, waits_for=waits_for)
+        is_read = reader is None or reader.done
+        if is_read and batch.ended and not self._is_over:
             search = search_of(batch)
             through = search.through if search and search.state == "searching" else 0.0
-            now = f"searching for people under two names, {through:.0%}"
-            return replace(view, total=batch.items, activity=now)
-        if source is None or (fed and (batch.exhausted or batch.ended)):
+            activity = f"searching for people under two names, {through:.0%}"
+            return replace(view, total=batch.items, activity=activity)
+        if source is None or (is_read and (batch.exhausted or batch.ended)):
             return replace(view, total=batch.items if batch.exhausted else None)
         total = estimate_total(source.items_read, *source.position())
         if total is not None:
@@ -100,5 +100,5 @@ class BatchWatch:
 
 
 def _progress_key(batch: Batch) -> tuple[object, ...]:
-    """What changes while somebody works at a batch."""
+    """The values that change while the batch makes progress."""
     return tuple(counts_of(batch).values()), batch.findings

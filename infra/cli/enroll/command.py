@@ -11,16 +11,52 @@ import typer
 from infra.cli.database import open_tenants
 from infra.cli.dataclass_command import command_with_options
 from infra.cli.enroll.dry_run import show_dry_run
-from infra.cli.enroll.request import EnrolRequest
+from infra.cli.reports import check_target
 from pipeline.batches.model import BatchOptions
 from pipeline.config.settings import Settings, load_settings
+from pipeline.errors import InvalidParameter
+from pipeline.sources.base import PictureSource
 from pipeline.sources.names import Layout
 from pipeline.sources.open import SourceOptions, open_source
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolRequest:
+    """An enrolment as the operator asked for it. ``source``: as in ``sources.open``, with an
+    absolute path."""
+
+    settings: Settings
+    source: str
+    options: BatchOptions
+    tenant: str | None = None
+    create_collections: bool = False
+    report_to: Path | None = None
+    wait: bool = True
+    json: bool = False
+
+    def check(self) -> None:
+        """Refuse a wrong request now instead of after an hour. Raises
+        ``InvalidParameter``."""
+        if self.report_to is not None:
+            check_target(self.report_to)
+            if not self.wait:
+                raise InvalidParameter(
+                    "--report writes the outcome of every item, and --no-wait does not wait for "
+                    "it: write it later with `faceline batches report`"
+                )
+
+    def open_source(self, settings: Settings) -> PictureSource:
+        """Raises ``InvalidParameter``."""
+        asked = self.options
+        return open_source(
+            self.source,
+            SourceOptions(asked.layout, asked.anywhere, asked.encoding, asked.bucket), settings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class EnrollOptions:
-    """What ``faceline enroll`` takes."""
+    """The arguments and options of ``faceline enroll``."""
 
     source: Annotated[
         str,
@@ -29,45 +65,46 @@ class EnrollOptions:
                        "s3+http://HOST:PORT/BUCKET/PREFIX."),
     ]
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what the source would bring.")
+        bool, typer.Option("--dry-run", help="Only show what the source would bring.")
     ] = False
     tenant: Annotated[
         str | None,
-        typer.Option(help="The application to enrol for; not needed where there is one."),
+        typer.Option(help="The application to enrol for; not needed when there is only one."),
     ] = None
     collection: Annotated[
-        str, typer.Option(help="The group of items for which the source names none.")
+        str, typer.Option(help="The collection of items for which the source names none.")
     ] = ""
     create_collections: Annotated[
         bool,
-        typer.Option("--create-collections", help="Make the groups that are not there."),
+        typer.Option("--create-collections", help="Create collections that do not exist."),
     ] = False
     layout: Annotated[
         Layout,
-        typer.Option(help="Whose picture it is: `person`, the folder has the name; `flat`, the "
-                     "file; `auto`, the folder where there is one."),
+        typer.Option(help="Where a path has the person's name: `person`, in the folder; `flat`, "
+                     "in the file name; `auto`, in the folder if there is one."),
     ] = "auto"
     faces: Annotated[
         Literal["largest", "one", "all"],
-        typer.Option(help="Which faces of a picture: the `largest`; the only `one` (several are "
-                     "refused); `all`."),
+        typer.Option(help="Which faces of a picture: the `largest`; the only `one` (pictures with "
+                     "several are rejected); `all`."),
     ] = "largest"
     gate: Annotated[
-        bool, typer.Option("--gate", help="Refuse faces of low quality (FACELINE_QUALITY_...).")
+        bool, typer.Option("--gate", help="Reject faces of low quality (FACELINE_QUALITY_...).")
     ] = False
     reject_duplicates: Annotated[
         bool,
-        typer.Option("--refuse-doubles", help="Refuse who is there under another name; else the "
-                     "summary tells of them."),
+        typer.Option("--reject-duplicates", help="Reject people who are enrolled under another "
+                     "name; without it the summary lists them."),
     ] = False
+    refuse_doubles: Annotated[bool, typer.Option("--refuse-doubles", hidden=True)] = False
     report_to: Annotated[
         Path | None,
-        typer.Option("--report", help="Write a line an item to this .csv or .jsonl file."),
+        typer.Option("--report", help="Write a line for every item to this .csv or .jsonl file."),
     ] = None
     wait: Annotated[
         bool,
-        typer.Option("--wait/--no-wait", help="Stay until every item has its outcome, or only "
-                     "until all are handed over to a running service."),
+        typer.Option("--wait/--no-wait", help="Wait until every item has its outcome, or only "
+                     "until a running service has received all of them."),
     ] = True
     anywhere: Annotated[
         bool, typer.Option("--anywhere", help="A manifest may name files outside its folder.")
@@ -77,20 +114,22 @@ class EnrollOptions:
     ] = ""
     names: Annotated[
         str | None,
-        typer.Option(help="Encoding of archive members' names that are not UTF-8, as gb18030."),
+        typer.Option(help="The encoding of archive members' names that are not UTF-8, such as "
+                     "gb18030."),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 
     def request(self, settings: Settings) -> EnrolRequest:
-        """What is to be done. The same source is the same batch, wherever it is named from."""
+        """The request. Its source is absolute, so that the same source is the same batch
+        from every directory."""
         return EnrolRequest(
             settings=settings,
             source=self.source if "://" in self.source else str(Path(self.source).resolve()),
             options=BatchOptions(
                 collection=self.collection, faces=self.faces, gate=self.gate,
-                reject_duplicates=self.reject_duplicates, layout=self.layout,
-                anywhere=self.anywhere,
-                encoding=self.names, bucket=self.bucket,
+                reject_duplicates=self.reject_duplicates or self.refuse_doubles,
+                layout=self.layout, anywhere=self.anywhere, encoding=self.names,
+                bucket=self.bucket,
             ),
             tenant=self.tenant, create_collections=self.create_collections,
             report_to=self.report_to, wait=self.wait, json=self.json,
@@ -101,20 +140,18 @@ class EnrollOptions:
 def enroll(options: EnrollOptions) -> None:
     """Enrol a whole source: every item ends as enrolled, duplicate or rejected, with a reason.
 
-    Interrupted, by Ctrl-C or by a power cut, the same command goes on where it was. Exit
-    codes: 0 every item has its outcome, also when some were rejected; 1 it could not be
-    done; 2 it was asked wrongly; 130 interrupted.
+    After an interruption, by Ctrl-C or by a power cut, the same command continues. Exit codes:
+    0 every item has its outcome, even if some were rejected; 1 it could not be done; 2 wrong
+    arguments; 130 interrupted.
     """
     settings = load_settings()
-    source = open_source(
-        options.source,
-        SourceOptions(options.layout, options.anywhere, options.names, options.bucket), settings,
-    )
+    request = options.request(settings)
+    source = request.open_source(settings)
     if not options.dry_run:
-        # With it come Celery and OpenCV, for which no other command should wait.
+        # Imported here: it brings Celery and OpenCV, for which no other command should wait.
         from infra.cli.enroll.run import enrol
 
-        enrol(options.request(settings))
+        enrol(request)
         return
     if options.tenant is not None:
         open_tenants(settings).by_name(options.tenant)

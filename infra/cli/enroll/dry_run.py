@@ -1,4 +1,4 @@
-"""``faceline enroll --dry-run``: what a source would bring, read to its end."""
+"""``faceline enroll --dry-run``: shows what a source would bring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.media.pictures import PictureLimits
 from pipeline.sources.base import PictureSource
 from pipeline.sources.dry_run import DryRunItem, DryRunTotals, ExpectedOutcome, dry_run
 
-REFRESH_S = 0.1  # between two looks of the bar
+REFRESH_S = 0.1  # between two updates of the progress bar
 
 LABELS = {
     ExpectedOutcome.ENROL: "would be enrolled",
@@ -37,23 +37,23 @@ def show_dry_run(
     report_to: Path | None,
     json: bool,
 ) -> None:
-    """Read ``source`` whole and say what it would bring. Nothing is stored."""
-    tally = _run(source, settings, collection, report_to)
+    """Read ``source`` to its end and show what it would bring. Nothing is stored."""
+    totals = _run(source, settings, collection, report_to)
     if json:
-        print_json(_summary(source, tally))
+        print_json(_summary(source, totals))
     else:
-        _show(tally)
+        _show(totals)
 
 
-def row_values(finding: DryRunItem) -> Mapping[str, object]:
-    """A finding by the report's columns."""
-    about = finding.about
+def row_values(item: DryRunItem) -> Mapping[str, object]:
+    """An item's values by the columns of the report."""
+    about = item.about
     flat = {
         "name": about.name, "collection": about.collection,
         "external_id": about.external_id, "description": about.description,
     }
     return {
-        column: flat[column] if column in flat else getattr(finding, column)
+        column: flat[column] if column in flat else getattr(item, column)
         for column in COLUMNS
     }
 
@@ -61,49 +61,50 @@ def row_values(finding: DryRunItem) -> Mapping[str, object]:
 def _run(
     source: PictureSource, settings: Settings, collection: str, to: Path | None
 ) -> DryRunTotals:
-    tally = DryRunTotals()
+    totals = DryRunTotals()
     limits = PictureLimits.from_settings(settings)
     shown_at = 0.0
     with open_report(to, COLUMNS) as write, telling(err) as progress:
-        for finding in dry_run(source, limits, collection):
-            tally.add(finding)
-            write(row_values(finding))
+        for item in dry_run(source, limits, collection):
+            totals.add(item)
+            write(row_values(item))
             if time.monotonic() > shown_at + REFRESH_S:
                 shown_at = time.monotonic()
-                progress(_counts_text(tally), *source.position())
-    return tally
+                progress(_counts_text(totals), *source.position())
+    return totals
 
 
-def _counts_text(tally: DryRunTotals) -> str:
-    counts = tally.outcomes
+def _counts_text(totals: DryRunTotals) -> str:
+    counts = totals.outcomes
     return (
-        f"{tally.items} items: {counts[ExpectedOutcome.ENROL]} to enrol, "
+        f"{totals.items} items: {counts[ExpectedOutcome.ENROL]} to enrol, "
         f"{counts[ExpectedOutcome.DUPLICATE]} duplicate, "
         f"{counts[ExpectedOutcome.REJECTED]} rejected"
     )
 
 
-def _summary(source: PictureSource, tally: DryRunTotals) -> dict[str, Any]:
+def _summary(source: PictureSource, totals: DryRunTotals) -> dict[str, Any]:
     return {
         "source": source.location,
         "dry_run": True,
-        "items": tally.items,
-        **{str(verdict): tally.outcomes[verdict] for verdict in ExpectedOutcome},
-        "reasons": dict(tally.reasons.most_common()),
-        "collections": dict(tally.collections.most_common()),
-        "names": len(tally.names),
-        "bytes": tally.bytes,
+        "items": totals.items,
+        **{str(outcome): totals.outcomes[outcome] for outcome in ExpectedOutcome},
+        "reasons": dict(totals.reasons.most_common()),
+        "collections": dict(totals.collections.most_common()),
+        "names": len(totals.names),
+        "bytes": totals.bytes,
     }
 
 
-def _show(tally: DryRunTotals) -> None:
+def _show(totals: DryRunTotals) -> None:
     rows: list[tuple[object, object]] = [
-        (LABELS[verdict], tally.outcomes[verdict]) for verdict in ExpectedOutcome
+        (LABELS[outcome], totals.outcomes[outcome]) for outcome in ExpectedOutcome
     ]
-    rows += [(f"  {reason}", count) for reason, count in tally.reasons.most_common()]
-    print_table(("outcome", "items"), [*rows, ("all", tally.items)])
-    collections = ", ".join(name or "none" for name, _ in tally.collections.most_common(10))
+    rows += [(f"  {reason}", count) for reason, count in totals.reasons.most_common()]
+    print_table(("outcome", "items"), [*rows, ("all", totals.items)])
+    collections = ", ".join(name or "none" for name, _ in totals.collections.most_common(10))
     print_notice(
-        f"{len(tally.names)} names, {tally.bytes / 1e6:.1f} MB; groups: {collections or 'none'}. "
-        "Nothing was enrolled: this was a dry run, and no face was looked for."
+        f"{len(totals.names)} names, {totals.bytes / 1e6:.1f} MB; collections: "
+        f"{collections or 'none'}. Nothing was enrolled: this was a dry run, without face "
+        "detection."
     )

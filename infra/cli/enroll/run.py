@@ -1,10 +1,10 @@
-"""Enrolling a whole source: start, watch, stop, tell."""
+"""Runs an enrolment: checks it, reads the source, watches the batch, reports the result."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -12,136 +12,180 @@ import typer
 
 from infra.cli.batches.duplicates import show_findings
 from infra.cli.batches.progress import progress_display
-from infra.cli.batches.report import announce_report, write_report
 from infra.cli.batches.stores import BatchStores, choose_tenant, using_stores
-from infra.cli.batches.summary import batch_json, show_summary
+from infra.cli.batches.summary import batch_json, show_summary, write_report
 from infra.cli.batches.watch import BatchWatch
 from infra.cli.console import err, print_json, print_notice
-from infra.cli.enroll.checks import check_pack, collection_creator
-from infra.cli.enroll.reader_thread import ReaderThread, RetryLimits
-from infra.cli.enroll.request import EnrolRequest
-from infra.cli.enroll.submit import local_criteria, open_reader
-from infra.cli.enroll.tracked_source import TrackedSource
+from infra.cli.enroll.command import EnrolRequest
+from infra.cli.enroll.read_source import (
+    ReaderThread,
+    RetryLimits,
+    TrackedSource,
+    local_criteria,
+    open_reader,
+)
 from infra.cli.reports import ReportNotWritten
 from infra.cli.stop_signals import StopRequest
 from infra.local.deployment import Deployment, open_deployment
 from pipeline.accounts.tenants import Tenant
 from pipeline.batches.duplicate_search import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
+from pipeline.database.engine import reading
 from pipeline.errors import (
     BatchBusy,
     BatchCancelled,
     BatchNotFound,
+    CollectionExists,
+    CollectionLimit,
+    CollectionNotFound,
     DatabaseUnavailable,
     FaceError,
     InvalidParameter,
+    PackMismatch,
     TenantNotFound,
 )
-from pipeline.sources.base import PictureSource
-from pipeline.sources.open import SourceOptions, open_source
+from pipeline.gallery.change_log import last_model
+from pipeline.sessions import registry
 
-BATCH_GONE = "the batch is gone: it was forgotten, or its application deleted, meanwhile"
+BATCH_GONE = "the batch is gone: it was forgotten, or its application was deleted, meanwhile"
 
-MAX_FINDINGS = 20  # that a summary shows
+MAX_FINDINGS = 20  # in a summary
 
-INTERRUPTED = 130  # the exit code, as a shell says it
+MAX_KEY_BYTES = 32  # of a collection's key, as in document b
+
+INTERRUPTED = 130  # the exit code that shells use
 
 
-def enrol(run: EnrolRequest) -> None:
-    """Enrol a source, or go on where the same command was interrupted. Raises
+def enrol(request: EnrolRequest) -> None:
+    """Enrol a source, or continue where the same command was interrupted. Raises
     ``typer.Exit`` when it is interrupted, and ``FaceError``."""
-    run.check()
-    with _running_stack(run) as (place, stop), using_stores(place.settings) as stores:
-        tenant = choose_tenant(stores, run.tenant, create=not run.settings.database_url)
-        mark = fingerprint_of(tenant.id, run.source, run.options)
-        batch, fresh = stores.batches.open(tenant.id, mark, run.source, run.options)
-        print_notice(f"{'Batch' if fresh else 'Going on with batch'} {batch.id} of {tenant.name!r}")
-        _EnrolmentRun(run, place, stores, tenant, stop).run_batch(batch)
+    request.check()
+    with _running_stack(request) as (place, stop), using_stores(place.settings) as stores:
+        tenant = choose_tenant(stores, request.tenant, create=not request.settings.database_url)
+        fingerprint = fingerprint_of(tenant.id, request.source, request.options)
+        batch, is_new = stores.batches.open(
+            tenant.id, fingerprint, request.source, request.options
+        )
+        print_notice(f"{'Batch' if is_new else 'Continuing batch'} {batch.id} of {tenant.name!r}")
+        _EnrolmentRun(request, place, stores, tenant, stop).run_batch(batch)
 
 
-def resume(run: EnrolRequest, batch: Batch) -> None:
+def resume(request: EnrolRequest, batch: Batch) -> None:
     """Read a batch's source once more, for the items that are to be read again. Raises as
     ``enrol``."""
-    run.check()
-    with _running_stack(run) as (place, stop), using_stores(place.settings) as stores:
+    request.check()
+    with _running_stack(request) as (place, stop), using_stores(place.settings) as stores:
         tenant = stores.tenants.get(batch.tenant_id)
-        _EnrolmentRun(run, place, stores, tenant, stop).run_batch(batch)
+        _EnrolmentRun(request, place, stores, tenant, stop).run_batch(batch)
 
 
 @contextmanager
-def _running_stack(run: EnrolRequest) -> Iterator[tuple[Deployment, StopRequest]]:
+def _running_stack(request: EnrolRequest) -> Iterator[tuple[Deployment, StopRequest]]:
     stop = StopRequest()
     stopping = stop.requested.is_set
     try:
         with (
             stop.handle_signals(),
-            open_deployment(run.settings, print_notice, stopping, own=run.wait) as place,
+            open_deployment(request.settings, print_notice, stopping, own=request.wait) as place,
         ):
             yield place, stop
     except FaceError:
-        # What fails because it is being stopped is no error.
+        # Errors that stopping causes are not reported.
         if not stopping():
             raise
     if stopping():
         raise typer.Exit(INTERRUPTED)
 
 
+def check_pack(stores: BatchStores, tenant: Tenant) -> None:
+    """Raises ``PackMismatch`` when the models on this machine are not those of the gallery;
+    ``PackMissing`` when there are none."""
+    pack = registry.choose(stores.settings)
+    with reading(stores.engine) as connection:
+        model = last_model(connection, tenant.id)
+    if model is not None and model.pack != pack.name:
+        raise PackMismatch(
+            f"The gallery of {tenant.name!r} was made with the pack {model.pack!r}, but "
+            f"{pack.name!r} is served. Serve {model.pack!r} with FACELINE_PACK, or enrol for "
+            "another application"
+        )
+
+
+def collection_creator(
+    stores: BatchStores, tenant: Tenant, default: str, *, create: bool
+) -> Callable[[str], None]:
+    """The function that is called once for each collection that items name; with ``create``
+    it creates the collection. Raises ``CollectionNotFound`` at once when the ``default`` does
+    not exist and is not to be created."""
+    existing = {found.key for found, _ in stores.collections.all(tenant.id)}
+
+    def on_collection(key: str) -> None:
+        if not create or not key or key in existing or len(key.encode()) > MAX_KEY_BYTES:
+            return
+        existing.add(key)
+        with suppress(CollectionExists, CollectionLimit):  # the items have the reason
+            stores.collections.create(tenant.id, key, name="")
+
+    if default and default not in existing and not create:
+        raise CollectionNotFound(
+            f"{tenant.name!r} has no collection {default!r}: --create-collections creates it. "
+            f"There are: {', '.join(sorted(existing)[:10])}"
+        )
+    on_collection(default)
+    return on_collection
+
+
 @dataclass(frozen=True, slots=True)
 class _EnrolmentRun:
-    run: EnrolRequest
+    request: EnrolRequest
     deployment: Deployment
     stores: BatchStores
     tenant: Tenant
     stop: StopRequest
 
     def run_batch(self, batch: Batch) -> None:
-        feeding, watch = self._read_source(batch)
-        if feeding.error is not None:
-            raise _with_advice(batch, feeding.error)
+        reader, watch = self._read_source(batch)
+        if reader.error is not None:
+            raise _with_advice(batch, reader.error)
         if self.stop.requested.is_set():
             self._explain_how_to_resume(watch)
-        elif not (seen := self.stores.batches.get(None, batch.id)).ended:
+        elif not (after := self.stores.batches.get(None, batch.id)).ended:
             print_notice(
-                f"All is handed over. `faceline batches show {batch.id[:8]}` tells how far it is."
+                "The service has received all items. "
+                f"`faceline batches show {batch.id[:8]}` shows the progress."
             )
         else:
-            self._report_result(seen)
+            self._report_result(after)
 
     def _read_source(self, batch: Batch) -> tuple[ReaderThread, BatchWatch]:
-        """Read the source into the batch, and watch until it has ended."""
+        """Read the source into the batch, and watch until the batch has ended."""
         stores, settings = self.stores, self.deployment.settings
-        judged = ""
+        criteria = ""
         if self.deployment.own:
             check_pack(stores, self.tenant)
-            judged = local_criteria(stores, batch)
-        source = TrackedSource(self._open_source(), collection_creator(
-            stores, self.tenant, batch.options.collection, create=self.run.create_collections
+            criteria = local_criteria(stores, batch)
+        source = TrackedSource(self.request.open_source(settings), collection_creator(
+            stores, self.tenant, batch.options.collection,
+            create=self.request.create_collections,
         ))
-        with open_reader(stores, batch, source, judged=judged) as submit:
-            feeding = ReaderThread(submit, RetryLimits(settings.retry_for_s, 4 * settings.lease_s))
-            watch = BatchWatch(stores.engine, stores.batches, batch, feeding, source)
-            feeding.start()
+        limits = RetryLimits(settings.retry_for_s, 4 * settings.lease_s)
+        with open_reader(stores, batch, source, criteria=criteria) as read:
+            reader = ReaderThread(read, limits)
+            watch = BatchWatch(stores.engine, stores.batches, batch, reader, source)
+            reader.start()
             try:
-                self._watch(watch, feeding)
+                self._watch(watch, reader)
             finally:
-                feeding.stop()
-                feeding.join()
-        return feeding, watch
+                reader.stop()
+                reader.join()
+        return reader, watch
 
-    def _open_source(self) -> PictureSource:
-        options = self.run.options
-        return open_source(
-            self.run.source,
-            SourceOptions(options.layout, options.anywhere, options.encoding, options.bucket),
-            self.deployment.settings,
-        )
-
-    def _watch(self, watch: BatchWatch, feeding: ReaderThread) -> None:
+    def _watch(self, watch: BatchWatch, reader: ReaderThread) -> None:
         def until() -> bool:
             show(watch.look())
-            if self.stop.requested.is_set() or feeding.error is not None:
+            if self.stop.requested.is_set() or reader.error is not None:
                 return True
-            return feeding.done and (watch.settled or not self.run.wait)
+            return reader.done and (watch.settled or not self.request.wait)
 
         try:
             with progress_display(err, print_notice) as show:
@@ -149,38 +193,39 @@ class _EnrolmentRun:
         except BatchNotFound as error:
             raise BatchNotFound(BATCH_GONE) from error
 
-    # -- telling --------------------------------------------------------------------
+    # -- the result -------------------------------------------------------------------
 
     def _explain_how_to_resume(self, watch: BatchWatch) -> None:
         batch = watch.batch
         with suppress(DatabaseUnavailable):
             batch = self.stores.batches.get(None, batch.id)
-        ended = batch.items - batch.waiting
         print_notice(
-            f"\nStopped: {ended} items have their outcome so far. The same command goes on:\n"
-            f"{shlex.join(['faceline', *sys.argv[1:]])}"
+            f"\nStopped: {batch.items - batch.waiting} items have their outcome so far. The same "
+            f"command continues:\n{shlex.join(['faceline', *sys.argv[1:]])}"
         )
         if batch.waiting and not self.deployment.own:
-            print_notice(f"The service goes on with {batch.waiting} items that it was handed.")
+            print_notice(f"The service continues with the {batch.waiting} items that it has.")
 
     def _report_result(self, batch: Batch) -> None:
-        """Also when the report cannot be written, which comes first: whoever reads the
-        summary through a pipe may close it."""
+        """Write the report and print the summary. The report comes first, because a reader
+        of the summary may close its pipe; the summary is printed even without the report."""
+        report_to = self.request.report_to
         try:
-            if self.run.report_to is not None:
-                write_report(self.stores, batch, self.run.report_to)
+            if report_to is not None:
+                write_report(self.stores, batch, report_to)
         except (InvalidParameter, ReportNotWritten) as error:
             raise ReportNotWritten(
-                f"{error.message}. All else is done: `faceline batches report {batch.id[:8]} --to "
-                "FILE` writes it"
+                f"{error.message}. Everything else is done: `faceline batches report "
+                f"{batch.id[:8]} --to FILE` writes the report"
             ) from error
         finally:
             self._summarize(batch)
-        if self.run.report_to is not None:
-            announce_report(batch, self.run.report_to)
+        if report_to is not None:
+            print_notice(f"{batch.items} items are in {report_to}.")
         elif batch.rejected:
             print_notice(
-                f"Every item with its reason: faceline batches report {batch.id[:8]} --to FILE.csv"
+                "Every item with its reason: "
+                f"faceline batches report {batch.id[:8]} --to FILE.csv"
             )
         if batch.state in STOPPED:
             raise BatchCancelled(_cancelled_text(batch))
@@ -188,7 +233,7 @@ class _EnrolmentRun:
     def _summarize(self, batch: Batch) -> None:
         reasons = self.stores.batches.reason_counts(batch.id)
         engine = self.stores.engine
-        if self.run.json:
+        if self.request.json:
             found = [each.to_json() for each in list_findings(engine, batch.id)]
             print_json({**batch_json(batch, self.tenant.name, reasons), "findings": found})
         else:
@@ -198,20 +243,20 @@ class _EnrolmentRun:
 
 def _cancelled_text(batch: Batch) -> str:
     return (
-        f"the batch was cancelled: `faceline batches retry {batch.id[:8]}` takes it up again, "
-        f"`faceline batches forget {batch.id[:8]}` makes its source new"
+        f"the batch was cancelled: `faceline batches retry {batch.id[:8]}` continues it, "
+        f"`faceline batches forget {batch.id[:8]}` lets its source start anew"
     )
 
 
 def _with_advice(batch: Batch, error: Exception) -> Exception:
-    """What became of the reading of a batch, with what to do about it."""
+    """The error that ended reading, with what to do about it."""
     if isinstance(error, BatchCancelled):
         return BatchCancelled(_cancelled_text(batch))
     if isinstance(error, BatchNotFound | TenantNotFound):
         return BatchNotFound(BATCH_GONE)
     if isinstance(error, BatchBusy):
         return BatchBusy(
-            f"another command reads this source: `faceline batches show {batch.id[:8]}` tells how "
-            "far it is"
+            "another command reads this source: "
+            f"`faceline batches show {batch.id[:8]}` shows its progress"
         )
     return error

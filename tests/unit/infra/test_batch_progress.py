@@ -13,13 +13,14 @@ from rich.text import Text
 
 from infra.cli.batches.progress import (
     ProgressView,
+    RateMeter,
     estimate_total,
+    format_duration,
     outcomes_text,
     progress_display,
     progress_text,
     rate_text,
 )
-from infra.cli.batches.rate import RateMeter, format_duration
 
 
 class Clock:
@@ -129,7 +130,7 @@ def test_a_terminal_has_a_bar(width: int) -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=width)
     with progress_display(console, pytest.fail) as show:
-        show(view(0, 64, now="reading ada/\x1b[2J.jpg"))
+        show(view(0, 64, activity="reading ada/\x1b[2J.jpg"))
         show(view(400_000, 0, total=1_000_000, waits_for="a worker"))
     assert "400,000 of 1,000,000 items" in text.getvalue()
     assert "waits: a worker" in text.getvalue()

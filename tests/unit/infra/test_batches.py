@@ -11,7 +11,7 @@ import pytest
 
 from infra.cli.batches.stores import BatchStores, choose_tenant, open_stores
 from infra.cli.console import out
-from infra.cli.enroll.checks import collection_creator
+from infra.cli.enroll.run import collection_creator
 from pipeline.batches.model import Batch, BatchOptions, ItemState, NewItem
 from pipeline.config.settings import load_settings
 from pipeline.errors import (
@@ -90,7 +90,7 @@ def test_what_a_batch_waits_for_is_shown(
 
     stores.batches.record_source_error(begun.id, MediaUnavailable("The bucket is away."), jobs, 0.0)
     assert "failed  The bucket is away." in faceline("batches", "show", begun.id).out
-    assert "Upkeep goes on" in faceline("batches", "retry", begun.id).err
+    assert "Upkeep continues" in faceline("batches", "retry", begun.id).err
 
 
 @pytest.mark.parametrize("width", [60, 80])
@@ -123,7 +123,7 @@ def test_a_report_of_every_item(faceline: Faceline, batch: Batch, tmp_path: Path
 def test_a_batch_is_cancelled_and_forgotten(
     faceline: Faceline, stores: BatchStores, batch: Batch
 ) -> None:
-    assert "had ended already" in faceline("batches", "cancel", batch.id).err
+    assert "had already ended" in faceline("batches", "cancel", batch.id).err
     begun, _ = stores.batches.open(batch.tenant_id, "e" * 64, "/more", BatchOptions())
     assert "is cancelled" in faceline("batches", "cancel", begun.id).err
     for each in (batch, begun):
@@ -141,7 +141,7 @@ def test_batches_that_are_none(faceline: Faceline, batch: Batch) -> None:
 
 def test_nothing_is_retried_for_another_reason(faceline: Faceline, batch: Batch) -> None:
     told = faceline("batches", "retry", batch.id, "--reason", "many_faces")
-    assert (told.code, told.err) == (0, "0 items are read again.\n")
+    assert (told.code, told.err) == (0, "0 items will be read again.\n")
 
 
 def test_for_whom_is_enrolled(stores: BatchStores) -> None:

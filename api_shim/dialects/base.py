@@ -90,6 +90,10 @@ class Dialect(ABC):
     endpoints: ClassVar[tuple[Endpoint, ...]]
     security: ClassVar[Security] = API_KEY
 
+    caller_parameter: ClassVar[str] = ""
+    """The query parameter that names the caller, where the document has one. Limits per caller
+    go by it before the credentials are verified."""
+
     free_actions: ClassVar[frozenset[str]] = frozenset()
     """The actions whose success the document calls free of charge."""
 

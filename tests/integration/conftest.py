@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from pipeline.config.settings import Settings
-from pipeline.encryption.vault import NoKeys
+from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.jobs.model import Job
 from pipeline.media.directory import DirectoryStore

@@ -178,7 +178,7 @@ def test_a_damaged_vector_hides_nobody_else(
 
     assert view.verify() == IndexDifference(missing=(4, 21))
     assert labels_of(view.search(vectors[[2, 4]], 1)) == [[3], [5]]
-    assert "cannot be searched" in caplog.text
+    assert "invalid vectors" in caplog.text
 
 
 def test_verify_names_what_differs(make_view: MakeView, gallery: FileGallery) -> None:

@@ -18,7 +18,8 @@ from api_shim.dialects.a_request import Shape, Wanted, read_fields, read_wanted
 from api_shim.dialects.base import Endpoint
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.kinds import NUMBER_AND_KEY
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import (
     BadEncoding,
@@ -99,7 +100,7 @@ class ApidFace:
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> JobRequest | Reply:
         """Raises ``FaceError``, in the order of checks above."""
         wanted = read_wanted(read_fields(call), SHAPES[endpoint.operation])
-        tenant = self._tenants.by_apid(wanted.apid, wanted.kvalue)
+        tenant = self._tenant_of(wanted)
         renaming = endpoint.operation == "change" and not wanted.pictures
         admit(tenant, "rename" if renaming else None)
         known = wanted.face_id is not None
@@ -112,7 +113,12 @@ class ApidFace:
         if "Apid" not in fields:
             return None
         wanted = read_wanted(fields, Shape())
-        return self._tenants.by_apid(wanted.apid, wanted.kvalue)
+        return self._tenant_of(wanted)
+
+    def _tenant_of(self, wanted: Wanted) -> Tenant:
+        return self._tenants.credentials.authenticate(
+            NUMBER_AND_KEY, str(wanted.apid), wanted.kvalue
+        )
 
     def attachments(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002  # no answer shows any
         return ()

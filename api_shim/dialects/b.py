@@ -14,7 +14,7 @@ from api_shim.dialects.b_groups import Groups
 from api_shim.dialects.base import Endpoint
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import BadCredentials, TenantNotFound
 from pipeline.jobs.model import Job
@@ -89,7 +89,7 @@ class FacesAndGroups:
         for callers of this document, which has no credentials. Raises
         ``BadCredentials``."""
         key = call.headers.get("x-api-key", "")
-        tenant = self._records.tenants.by_key(key) if key else self._without_key()
+        tenant = self._records.tenants.credentials.by_api_key(key) if key else self._without_key()
         if tenant is None:
             raise BadCredentials
         return tenant

@@ -8,7 +8,7 @@ from api_shim.dialects import b_reading as reading
 from api_shim.dialects.b_envelope import item, rectangle, success
 from api_shim.requests import Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceNotFound, ImageNotFound, MediaNotFound
 from pipeline.gallery.records import FaceRecord
 from pipeline.operations import EnrolParams

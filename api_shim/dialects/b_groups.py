@@ -9,9 +9,9 @@ from api_shim.dialects.b_envelope import GROUP_UNKNOWN, item, success
 from api_shim.dialects.b_faces import face_token
 from api_shim.requests import Call, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import CollectionNotFound, InvalidParameter
-from pipeline.gallery.collection_store import CollectionDeletion
+from pipeline.gallery.collections import CollectionDeletion
 from pipeline.gallery.records import DEFAULT_SCORE, BindingReport
 
 TYPE_BYTES = 128

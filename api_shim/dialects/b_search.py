@@ -5,7 +5,7 @@ from __future__ import annotations
 from api_shim.dialects import b_reading as reading
 from api_shim.dialects.b_envelope import MOST_SHOWN
 from api_shim.requests import Call, JobRequest
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import CollectionNotFound
 from pipeline.operations import MAX_HITS, CompareParams, SearchParams
 

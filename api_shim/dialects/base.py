@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
 

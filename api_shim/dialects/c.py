@@ -34,9 +34,10 @@ from api_shim.requests import (
     StoredPicture,
 )
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.kinds import ID_AND_SECRET
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
-from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter
+from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter, TenantNotFound
 from pipeline.jobs.model import Job
 from pipeline.media.picture_formats import PictureFormat
 from pipeline.media.pictures import PictureLimits
@@ -112,13 +113,16 @@ class Linkface:
         api_id, api_secret = read_credentials(sent)
         if not api_id or not api_secret:
             raise BadCredentials("api_id or api_secret is missing")
-        return self._tenants.by_api_secret(api_id, api_secret)
+        try:
+            return self._tenants.credentials.authenticate(ID_AND_SECRET, api_id, api_secret)
+        except TenantNotFound as error:
+            raise BadCredentials("wrong api_id or api_secret") from error
 
     def _picture(self, tenant: Tenant, source: Source, index: int) -> SentPicture:
         match source:
             case NamedPicture(named):
                 try:
-                    return StoredPicture(self._images.by_cloud_id(tenant.id, named).media_key)
+                    return StoredPicture(self._images.by_any_spelling(tenant.id, named).media_key)
                 except ImageNotFound as error:
                     error.picture = index
                     raise

@@ -17,7 +17,7 @@ from api_shim.dialects.base import Endpoint
 from api_shim.dialects.d_envelope import Status
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import (
     BadCredentials,
@@ -102,7 +102,7 @@ class FaceSearch:
 
     def _authenticate(self, call: Call) -> Tenant:
         key = call.headers.get("x-api-key", "")
-        tenant = self._tenants.by_key(key) if key else None
+        tenant = self._tenants.credentials.by_api_key(key) if key else None
         if tenant is None:
             raise BadCredentials("check X-API-Key")
         return tenant

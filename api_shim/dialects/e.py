@@ -16,9 +16,10 @@ from api_shim.auth import signing
 from api_shim.dialects import e_envelope
 from api_shim.dialects.base import Endpoint
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
-from pipeline.accounts.tenants import SignedCredential, Tenant, TenantStore
+from pipeline.accounts.model import SigningCredential, Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.errors import (
     BadEncoding,
     BadSignature,
@@ -91,11 +92,11 @@ class Face2:
             once_until=signed.timestamp + self._window_s + 1,
         )
 
-    def authenticate(self, signed: signing.SignedParameters) -> SignedCredential:
+    def authenticate(self, signed: signing.SignedParameters) -> SigningCredential:
         """Whose request this is. Raises ``StaleRequest``, ``BadSignature``."""
         signing.check_timestamp(signed.timestamp, self._clock(), self._window_s)
         known = signing.is_app_id(signed.app_id)
-        credential = self._tenants.signed(signed.app_id) if known else None
+        credential = self._tenants.credentials.signing(signed.app_id) if known else None
         signing.check_signature(signed, credential)
         if credential is None:
             raise BadSignature

@@ -1,4 +1,4 @@
-"""``faceline models``: which packs are here, fetch one, check one."""
+"""``faceline models``: lists, downloads and verifies model packs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pipeline.sessions.catalogue import INSIGHTFACE, licence_notice
 from pipeline.sessions.checksums import verify as verify_pack
 from pipeline.sessions.pull import pull
 
-app = typer.Typer(help="Model packs: list, fetch, check.", no_args_is_help=True)
+app = typer.Typer(help="Model packs: list, download, verify.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_packs(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """The packs that are found, best first; `*` marks the one that is served."""
+    """List the packs found, best first; `*` marks the one in use."""
     settings = load_settings()
     found = registry.available(settings)
     chosen = registry.choose(settings).name if found else None
@@ -48,7 +48,7 @@ def list_packs(
         print_notice(f"{info.name}: {licence_notice(info)}")
     absent = [name for name in INSIGHTFACE if name not in {info.name for info in found}]
     if absent:
-        print_notice(f"Can be fetched with `faceline models pull`: {', '.join(absent)}.")
+        print_notice(f"Available with `faceline models pull`: {', '.join(absent)}.")
 
 
 @app.command("pull")
@@ -58,7 +58,7 @@ def pull_pack(
         Path | None, typer.Option(help="Directory of packs; without it: the first searched.")
     ] = None,
 ) -> None:
-    """Fetch an InsightFace pack; a broken download goes on where it broke off."""
+    """Download an InsightFace pack; resumes an interrupted download."""
     settings = load_settings()
     directory = to or registry.search_paths(settings)[0]
     with download_bars(err) as progress:

@@ -46,7 +46,7 @@ from pipeline.batches.rows import (
 from pipeline.database.engine import reading, writing
 from pipeline.database.keyset import walk
 from pipeline.database.schema import batch_items, batches
-from pipeline.encryption.vault import KeySource, NoKeys
+from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import (
     BatchBusy,
     BatchCancelled,
@@ -56,7 +56,7 @@ from pipeline.errors import (
     MediaUnavailable,
     TenantNotFound,
 )
-from pipeline.gallery.change_log import lock_tenant
+from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
 from pipeline.storage_keys import is_encrypted

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pipeline.bulk.engine import FaceSelection
 from pipeline.config.settings import Settings
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.media.pictures import PictureLimits
 from pipeline.sessions.base import PackInfo
 from pipeline.stages.quality import quality_limits

@@ -14,7 +14,7 @@ from api_shim.dialects.b import LIMITS
 from api_shim.dialects.b_faces import Faces
 from api_shim.requests import Call, JobRequest
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import (
     BadEncoding,
     CollectionNotFound,

@@ -13,7 +13,7 @@ from api_shim.requests import JobRequest, RemotePicture, SentPicture, StoredPict
 from pipeline import storage_keys
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.errors import (
     FaceError,
     IdempotencyConflict,

@@ -19,7 +19,7 @@ from typing import Self
 
 from api_shim.rate_limiter import RateLimiter
 from api_shim.requests import Call
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import (
     DatabaseUnavailable,
     FaceError,

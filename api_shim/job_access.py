@@ -11,7 +11,9 @@ from contextlib import suppress
 from api_shim.auth.signing import is_app_id
 from api_shim.dialects.base import Dialect
 from api_shim.requests import Call
-from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.accounts.kinds import ID_AND_SECRET
+from pipeline.accounts.model import Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.errors import BadInput, JobNotFound, RequestRefused, TenantNotFound
 
 
@@ -44,7 +46,10 @@ def authenticate_by_header(call: Call, tenants: TenantStore) -> Tenant | None:
 
 def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:
     key = call.headers.get("x-api-key", "")
-    return tenants.by_key(key) if key.isascii() and key.isprintable() and key else None
+    return (
+        tenants.credentials.by_api_key(key)
+        if key.isascii() and key.isprintable() and key else None
+    )
 
 
 def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
@@ -55,13 +60,13 @@ def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
         app_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None
-    credential = tenants.signed(app_id) if is_app_id(app_id) else None
+    credential = tenants.credentials.signing(app_id) if is_app_id(app_id) else None
     if credential is None:
-        with suppress(RequestRefused):
-            return tenants.by_api_secret(app_id, secret)
+        with suppress(RequestRefused, TenantNotFound):
+            return tenants.credentials.authenticate(ID_AND_SECRET, app_id, secret)
         return None
     right = [
-        hmac.compare_digest(secret.encode(), kept.app_secret.encode())
-        for kept in credential.secrets()
+        hmac.compare_digest(secret.encode(), kept.secret.encode())
+        for kept in credential.secrets
     ]
     return credential.tenant if any(right) else None

@@ -9,9 +9,9 @@ from typing import Generic, Protocol, TypeVar
 
 from api_shim.requests import Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceNotFound, ImageNotFound, MediaNotFound, PersonNotFound
-from pipeline.gallery.collection_store import CollectionDeletion
+from pipeline.gallery.collections import CollectionDeletion
 from pipeline.gallery.records import (
     BindingReport,
     Collection,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import InvalidParameter
 from pipeline.jobs.store import MAX_KEY_CHARS
 from pipeline.types import JsonObject

@@ -27,7 +27,7 @@ from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.change_log import ChangeLog
-from pipeline.gallery.collection_store import CollectionStore
+from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.images import ImageStore

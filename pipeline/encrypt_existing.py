@@ -1,14 +1,14 @@
 """Encrypting what was stored of a tenant before it had a key.
 
-Row by row, each compared with what was read: the tenant goes on working meanwhile, and
-what was interrupted is done by another run. An encrypted object gets another key of the
-store; the old one is discarded in the transaction that names the new one.
+Updates a row only if it still holds what was read, so that the tenant's work goes on
+meanwhile and an interrupted run is completed by another. An encrypted object gets another
+key of the store; the old object is discarded in the transaction that names the new one.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,28 +16,30 @@ from sqlalchemy import Column, ColumnElement, Engine, Row, Table, exists, func, 
 
 from pipeline import storage_keys
 from pipeline.batches.encrypt import ItemEncryption
-from pipeline.database.engine import purge_deleted_data, reading, writing
+from pipeline.database.engine import purge_deleted_data, writing
+from pipeline.database.keyset import read_pages
 from pipeline.database.schema import faces, images, jobs, used_clips, vectors
-from pipeline.encryption.vault import DataKey
+from pipeline.encryption.data_key import DataKey
 from pipeline.errors import MediaNotFound
-from pipeline.gallery.change_log import VALUE_BYTES, ChangeLog, lock_tenant, vector_label
+from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.trash import Trash, discard, discard_unless_named, reclaim
 from pipeline.gallery.used_clips import UsedClip, is_encrypted_signature, stored_clip
+from pipeline.gallery.vectors import VALUE_BYTES, vector_label
+from pipeline.gallery.writer import lock_tenant
 from pipeline.index import snapshots
 from pipeline.jobs.results import ENCRYPTED, encrypt_result
 from pipeline.media.base import MediaStore
 from pipeline.media.encrypted import rewrite_object
 
-# Rows looked at in one transaction.
-PORTION = 200
+# Rows of one transaction.
+PAGE_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedCounts:
-    """How much of each kind a run has encrypted (``clips`` are the traces of used ones,
-    ``items`` those of batches); ``snapshots`` it has discarded, for the
-    index to write new ones. ``missing`` objects were not in the store; ``uploads`` are
-    left as they are, and go with their jobs."""
+    """How much of each kind a run has encrypted: ``clips`` are used clips, ``items`` those
+    of batches. ``snapshots`` were discarded, so that the index writes new ones; ``missing``
+    objects are not in the store; ``uploads`` stay as they are and go with their jobs."""
 
     pictures: int
     cutouts: int
@@ -51,7 +53,7 @@ class EncryptedCounts:
 
     @property
     def nothing(self) -> bool:
-        """Whether all was encrypted before, but for what cannot be."""
+        """Whether there was nothing left to encrypt."""
         return not (
             self.pictures or self.cutouts or self.vectors or self.results or self.clips
             or self.items or self.snapshots
@@ -70,8 +72,8 @@ class EncryptExisting:
     missing: int = 0
 
     def run(self) -> EncryptedCounts:
-        """Once over everything. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
-        # Before the pictures: none that is not encrypted can come from an item then.
+        """Encrypt everything once. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
+        # Before the pictures: an item then cannot bring an unencrypted one.
         items = self._items()
         pictures = self._objects(images, images.c.media_key)
         cutouts = self._objects(faces, faces.c.face_key)
@@ -86,17 +88,20 @@ class EncryptExisting:
         )
 
     def _items(self) -> int:
-        sealing = ItemEncryption(self.engine, self.media, self.tenant_id, self.key, self.clock)
+        encryption = ItemEncryption(
+            self.engine, self.media, self.tenant_id, self.key, self.clock
+        )
         try:
-            return sealing.run()
+            return encryption.run()
         finally:
-            self.missing += sealing.missing
+            self.missing += encryption.missing
 
     def _objects(self, table: Table, column: Column[str]) -> int:
         done = 0
-        for rows in self._portions(table, column, ~column.endswith(storage_keys.ENCRYPTED_SUFFIX)):
-            for row in rows:
-                done += self._object(table, column, row[0], row[1])
+        plain = ~column.endswith(storage_keys.ENCRYPTED_SUFFIX)
+        for rows in self._pages(table, plain, column):
+            for ref, old in rows:
+                done += self._object(table, column, ref, old)
         return done
 
     def _object(self, table: Table, column: Column[str], ref: int, old: str) -> int:
@@ -113,11 +118,11 @@ class EncryptExisting:
             changed = connection.execute(
                 update(table).where(table.c.id == ref, column == old).values(values)
             )
-            # Replaced or deleted meanwhile: then the old one was discarded with that. Or
-            # another run was first, and the new one is its own.
             if changed.rowcount:
                 discard(connection, self.tenant_id, old, self.clock())
             else:
+                # The row was changed or deleted meanwhile, and the old object discarded with
+                # it; or another run was first, and the new object is that run's.
                 named = exists().where(column == fresh)
                 discard_unless_named(connection, self.tenant_id, fresh, named, self.clock())
         return changed.rowcount
@@ -125,24 +130,23 @@ class EncryptExisting:
     def _vectors(self) -> int:
         done = 0
         plain = func.length(vectors.c.vector) == VALUE_BYTES * vectors.c.dimension
-        chosen = (vectors.c.face_id, vectors.c.vector)
-        for rows in self._portions(vectors, vectors.c.label, plain, *chosen):
+        for rows in self._pages(vectors, plain, vectors.c.face_id, vectors.c.vector):
             with writing(self.engine) as connection:
                 lock_tenant(connection, self.tenant_id)
-                for label, _, face_id, data in rows:
-                    sealed = self.key.encrypt(data, vector_label(face_id))
+                for label, face_id, data in rows:
+                    encrypted = self.key.encrypt(data, vector_label(face_id))
                     same = (vectors.c.label == label) & (vectors.c.vector == data)
                     done += connection.execute(
-                        update(vectors).where(same).values(vector=sealed)
+                        update(vectors).where(same).values(vector=encrypted)
                     ).rowcount
         return done
 
     def _results(self) -> int:
         done = 0
-        chosen = (jobs.c.id, jobs.c.result, jobs.c.finished_at)
-        for rows in self._portions(jobs, jobs.c.seq, jobs.c.result.is_not(None), *chosen):
+        columns = (jobs.c.id, jobs.c.result, jobs.c.finished_at)
+        for rows in self._pages(jobs, jobs.c.result.is_not(None), *columns):
             with writing(self.engine) as connection:
-                for seq, _, job_id, result, finished_at in rows:
+                for seq, job_id, result, finished_at in rows:
                     if ENCRYPTED in result:
                         continue
                     # A job that was tried again meanwhile has another end.
@@ -155,16 +159,17 @@ class EncryptExisting:
 
     def _clips(self) -> int:
         done = 0
-        chosen = (used_clips.c.way, used_clips.c.face_id)
-        for rows in self._portions(used_clips, used_clips.c.sha256, true(), *chosen):
+        columns = (used_clips.c.sha256, used_clips.c.motion_signature, used_clips.c.face_id)
+        for rows in self._pages(used_clips, true(), *columns):
             with writing(self.engine) as connection:
-                for row_id, sha256, way, face_id in rows:
-                    if is_encrypted_signature(way):
+                for row_id, sha256, signature, face_id in rows:
+                    if is_encrypted_signature(signature):
                         continue
-                    name, sealed_way = stored_clip(UsedClip(face_id, sha256, way), self.key)
+                    name, encrypted = stored_clip(UsedClip(face_id, sha256, signature), self.key)
                     same = (used_clips.c.id == row_id) & (used_clips.c.sha256 == sha256)
                     done += connection.execute(
-                        update(used_clips).where(same).values(sha256=name, way=sealed_way)
+                        update(used_clips).where(same)
+                        .values(sha256=name, motion_signature=encrypted)
                     ).rowcount
         return done
 
@@ -178,25 +183,13 @@ class EncryptExisting:
         return len(plain)
 
     def _count_uploads(self) -> int:
-        there = self.media.walk(storage_keys.transient_prefix(self.tenant_id))
-        return sum(not storage_keys.is_encrypted(stored.key) for stored in there)
+        uploads = self.media.walk(storage_keys.transient_prefix(self.tenant_id))
+        return sum(not storage_keys.is_encrypted(stored.key) for stored in uploads)
 
-    def _portions(
-        self, table: Table, column: Column[Any], chosen: ColumnElement[bool],
-        *more: Column[Any],
-    ) -> Iterator[list[Row[*tuple[Any, ...]]]]:
-        """The tenant's chosen rows in order of their key: (key, ``column``, ``more``)."""
+    def _pages(
+        self, table: Table, chosen: ColumnElement[bool], *columns: Column[Any]
+    ) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+        """The tenant's chosen rows in order of their key: the key and ``columns``."""
         (row_key,) = table.primary_key
-        last = -1
-        while True:
-            query = (
-                select(row_key, column, *more)
-                .where(table.c.tenant_id == self.tenant_id, row_key > last, chosen)
-                .order_by(row_key).limit(PORTION)
-            )
-            with reading(self.engine) as connection:
-                rows = list(connection.execute(query).all())
-            if not rows:
-                return
-            yield rows
-            last = rows[-1][0]
+        query = select(row_key, *columns).where(table.c.tenant_id == self.tenant_id, chosen)
+        return read_pages(self.engine, query, row_key, PAGE_ROWS)

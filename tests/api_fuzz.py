@@ -32,7 +32,7 @@ from schemathesis.specs.openapi.checks import (
 
 from pipeline.batches.model import BatchOptions
 from pipeline.batches.store import BatchStore
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from tests.contract_clients import ApidClient
 from tests.face2_client import Face2Client, Json
 from tests.stack import Stack

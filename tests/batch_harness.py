@@ -25,8 +25,8 @@ from pipeline.batches.model import (
 from pipeline.batches.store import BatchStore
 from pipeline.batches.submit import SubmitLimits, Submitter
 from pipeline.config.settings import Settings
-from pipeline.gallery.change_log import lock_tenant
 from pipeline.gallery.enrolment import EnrolledImage, enrol_many
+from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job, JobState
 from pipeline.media.pictures import PictureLimits
 from pipeline.sources.base import About, Item, RefusedItem

@@ -27,7 +27,7 @@ from pipeline.config.settings import Settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import tenants
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.gallery.collections import create_default_collection
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import JobStore

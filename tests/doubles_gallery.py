@@ -20,7 +20,7 @@ from pipeline.batches.store import BatchStore
 from pipeline.calibration.table import Calibration
 from pipeline.database.engine import writing
 from pipeline.database.schema import batch_items, batches, faces, images, vectors
-from pipeline.encryption.vault import NoKeys
+from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.context import JobContext, Resources
 from pipeline.execution.duplicate_search import finish_duplicate_search
 from pipeline.jobs.store import JobStore

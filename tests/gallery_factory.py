@@ -15,8 +15,9 @@ from sqlalchemy import Engine, select
 from pipeline import storage_keys
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import METADATA, bindings, changes, discarded, faces, vectors
-from pipeline.gallery.change_log import ChangeLog, lock_tenant
-from pipeline.gallery.collection_store import CollectionStore
+from pipeline.gallery.change_log import ChangeLog
+from pipeline.gallery.collections import CollectionStore
+from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.records import (
@@ -26,7 +27,8 @@ from pipeline.gallery.records import (
     NewFace,
     NewImage,
 )
-from pipeline.gallery.replace_face import enrol, replace_face
+from pipeline.gallery.replace_face import replace_face
+from pipeline.gallery.writer import lock_tenant
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import Box, Embedding, VectorModel
 from tests.job_factory import Clock

@@ -1,7 +1,7 @@
-"""C7: no secret that any test uses is found in clear where it must not be.
+"""No secret that any test uses is found in clear where it must not be.
 
-Whatever makes or reads a secret in a test's process is noted here: issued credentials,
-master keys, data keys, the pepper. They are looked for
+Everything that makes or reads a secret in a test's process notes it here: issued credentials,
+master keys, data keys, the pepper. The notes are searched for
 
 - in every answer of a service, headers included, when it comes;
 - in the logs, the database and the media directory of a ``Cluster`` and the Redis of a
@@ -31,13 +31,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine, select
 
 from api_shim.auth import sm2
-from pipeline.accounts.api_secret_credentials import ApiSecretCredentials
 from pipeline.accounts.credentials import CredentialStore
-from pipeline.accounts.key_fingerprints import KeyFingerprints
+from pipeline.accounts.model import IssuedCredential
 from pipeline.database.engine import reading
 from pipeline.database.schema import METADATA
+from pipeline.encryption.data_key import DataKey
+from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.keyring import FixedKeys, KeyFile, encode_key
-from pipeline.encryption.vault import DataKey
 from pipeline.errors import DatabaseUnavailable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -197,8 +197,8 @@ def _note_key_pair(pair: tuple[str, str]) -> None:
     WATCH.note("an SM2 private key", pair[0])
 
 
-def _note_api_key(key: str) -> None:
-    WATCH.note("an API key", key[PUBLIC_CHARS:])
+def _note_credential(issued: IssuedCredential) -> None:
+    WATCH.note("a secret", issued.secret.removeprefix(issued.public_id))
 
 
 def _checked(answer: requests.Response) -> None:
@@ -215,17 +215,11 @@ def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     """Notes secrets for the length of the run, and looks through what it leaves."""
     with pytest.MonkeyPatch.context() as patch:
         for owner, name, note in (
-            (CredentialStore, "issue_signed", WATCH.note_fields),
-            (CredentialStore, "rotate_signed", WATCH.note_fields),
-            (CredentialStore, "issue_apid", WATCH.note_fields),
-            (CredentialStore, "rotate_apid", WATCH.note_fields),
-            (CredentialStore, "issue_key", _note_api_key),
-            (CredentialStore, "rotate_key", _note_api_key),
-            (ApiSecretCredentials, "issue_api_secret", WATCH.note_fields),
-            (ApiSecretCredentials, "rotate_api_secret", WATCH.note_fields),
+            (CredentialStore, "issue", _note_credential),
+            (CredentialStore, "rotate", _note_credential),
             (FixedKeys, "keys", _note_keys),
             (KeyFile, "keys", _note_keys),
-            (KeyFingerprints, "_known", functools.partial(WATCH.note, "the pepper")),
+            (KeyFingerprints, "_pepper", functools.partial(WATCH.note, "the pepper")),
             (sm2, "generate_key_pair", _note_key_pair),
             (requests.Session, "request", _checked),
         ):

@@ -18,7 +18,9 @@ import pytest
 import requests
 
 from api_shim.auth import sm2
-from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.accounts.kinds import API_KEY, ID_AND_SECRET, NUMBER_AND_KEY, SIGNING
+from pipeline.accounts.model import Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.encryption.vault import open_vault
 from pipeline.types import JsonObject
 from tests.cluster import READY_S, Cluster, Process, open_cluster
@@ -61,19 +63,19 @@ class Stack:
 
     def add_credentials(self, tenant: Tenant) -> Credentials:
         private_key, public_key = sm2.generate_key_pair()
-        issued = self.tenants.issue_signed(tenant.id, public_key)
-        numbered = self.tenants.issue_apid(tenant.id)
-        linkface = self.tenants.issue_api_secret(tenant.id)
+        issued = self.tenants.credentials.issue(tenant.id, SIGNING, public_key)
+        numbered = self.tenants.credentials.issue(tenant.id, NUMBER_AND_KEY)
+        pair = self.tenants.credentials.issue(tenant.id, ID_AND_SECRET)
         return Credentials(
             tenant_id=tenant.id,
-            app_id=issued.app_id,
-            app_secret=issued.app_secret,
+            app_id=issued.public_id,
+            app_secret=issued.secret,
             sm2_private_key=private_key,
-            api_key=self.tenants.issue_key(tenant.id),
-            apid=numbered.apid,
-            kvalue=numbered.kvalue,
-            api_id=linkface.api_id,
-            api_secret=linkface.api_secret,
+            api_key=self.tenants.credentials.issue(tenant.id, API_KEY).secret,
+            apid=int(numbered.public_id),
+            kvalue=numbered.secret,
+            api_id=pair.public_id,
+            api_secret=pair.secret,
         )
 
     def client(self, credentials: Credentials | None = None) -> Face2Client:

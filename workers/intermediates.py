@@ -14,7 +14,7 @@ from redis.exceptions import OutOfMemoryError
 
 from pipeline import storage_keys
 from pipeline.config.settings import Settings
-from pipeline.encryption.vault import DataKey
+from pipeline.encryption.data_key import DataKey
 from pipeline.errors import DecryptionFailed, IntermediateLost
 from pipeline.execution.context import JobContext
 from workers.connection import map_redis_errors, open_redis

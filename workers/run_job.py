@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from pipeline.encryption.vault import DataKey
+from pipeline.encryption.data_key import DataKey
 from pipeline.errors import (
     BadInput,
     BrokerUnavailable,

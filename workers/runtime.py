@@ -14,17 +14,16 @@ from sqlalchemy import Engine
 from pipeline.batches.chunks import ChunkReader
 from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
 from pipeline.bulk.criteria import criteria_fingerprint
-from pipeline.calibration import table
-from pipeline.calibration.table import Calibration
+from pipeline.calibration.table import Calibration, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.encryption.data_key import KeySource
 from pipeline.encryption.data_keys import open_keys
-from pipeline.encryption.vault import KeySource
 from pipeline.errors import TaskUnsupported
 from pipeline.execution.context import Resources
 from pipeline.fetching.open import open_fetcher
 from pipeline.gallery.change_log import ChangeLog
-from pipeline.gallery.collection_store import CollectionStore
+from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.trash import Trash
 from pipeline.gallery.used_clips import UsedClips
@@ -155,7 +154,7 @@ def needs_models(served: frozenset[Stage]) -> bool:
 
 def _calibration(settings: Settings, pack: Pack) -> Calibration | None:
     info = pack.info
-    return table.load_table(info.name, settings.data_dir, info.recognition_model)
+    return load_table(info.name, settings.data_dir, info.recognition_model)
 
 
 def warm(pack: Pack, served: frozenset[Stage]) -> None:

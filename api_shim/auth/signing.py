@@ -16,7 +16,7 @@ from typing import Any
 
 from api_shim.auth import sm2
 from api_shim.parsing import JsonNumber, canonical, encode_utf8
-from pipeline.accounts.tenants import SharedSecret, SignedCredential
+from pipeline.accounts.model import SharedSecret, SigningCredential
 from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
 
 UNSIGNED = frozenset({"signData", "encData", "extra"})
@@ -100,18 +100,18 @@ def check_timestamp(timestamp: int, now: float, window_s: float) -> None:
         )
 
 
-def check_signature(request: SignedParameters, credential: SignedCredential | None) -> None:
+def check_signature(request: SignedParameters, credential: SigningCredential | None) -> None:
     """Raises ``BadSignature``, also when there is no such credential."""
     if credential is None:
         raise BadSignature
     # All live secrets are tried, so that the time does not tell which one matched.
-    right = [_matches(request, secret) for secret in credential.secrets()]
+    right = [_matches(request, secret) for secret in credential.secrets]
     if not any(right):
         raise BadSignature
 
 
 def _matches(request: SignedParameters, secret: SharedSecret) -> bool:
-    message = encode_utf8(f"{request.signed}&key={secret.app_secret}")
+    message = encode_utf8(f"{request.signed}&key={secret.secret}")
     if request.sign_type == "SM2":
         return _sm2_matches(secret.sm2_public_key, message, request.signature)
     return hmac.compare_digest(encode_utf8(request.signature), sha256_signature(message))

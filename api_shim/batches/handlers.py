@@ -40,11 +40,11 @@ from api_shim.resource import Handler, Resource
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
 from pipeline import errors, storage_keys
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.batches.duplicate_search import Finding
 from pipeline.batches.model import Batch, BatchOptions, ItemState
 from pipeline.batches.unattended import encode_list, list_name, prefix_name
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.sources.import_bucket import import_location
 
 OPERATION = "batch"

@@ -17,7 +17,7 @@ from api_shim.dialects.fields import RequestField
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,7 +13,15 @@ from api_shim.auth.sm2 import generate_key_pair, parse_public_key
 from infra.cli import limits
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import open_tenants
-from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.accounts.kinds import (
+    API_KEY,
+    ID_AND_SECRET,
+    NUMBER_AND_KEY,
+    SIGNING,
+    CredentialKind,
+)
+from pipeline.accounts.model import IssuedCredential, Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
 
@@ -28,49 +38,42 @@ Sm2PublicKey = Annotated[
 ]
 
 
+# What an operator calls the id and the secret of each kind: (JSON member, label). The id of
+# an API key is part of the key.
+NAMES = (
+    (SIGNING, ("app_id", "appId"), ("app_secret", "appSecret")),
+    (API_KEY, None, ("api_key", "X-API-Key")),
+    (NUMBER_AND_KEY, ("apid", "Apid"), ("kvalue", "Kvalue")),
+    (ID_AND_SECRET, ("api_id", "api_id"), ("api_secret", "api_secret")),
+)
+
+
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedCredentials:
     """Fresh credentials of an application; the secrets cannot be shown again."""
 
     name: str
-    app_id: str
-    app_secret: str
-    api_key: str
-    apid: int
-    kvalue: str
-    api_id: str
-    api_secret: str
-    sm2_private_key: str | None
+    by_kind: Mapping[CredentialKind, IssuedCredential] = field(repr=False)
+    sm2_private_key: str | None = field(repr=False)
     sm2_public_key: str | None
 
     def rows(self) -> list[tuple[str, str]]:
-        rows = [
-            ("appId", self.app_id),
-            ("appSecret", self.app_secret),
-            ("X-API-Key", self.api_key),
-            ("Apid", str(self.apid)),
-            ("Kvalue", self.kvalue),
-            ("api_id", self.api_id),
-            ("api_secret", self.api_secret),
-            ("SM2 private key", self.sm2_private_key or ""),
-            ("SM2 public key", self.sm2_public_key or ""),
-        ]
-        return [(label, value) for label, value in rows if value]
+        """(label, value) in the order of ``NAMES``."""
+        return [(label, value) for _, label, value in self._values()]
 
     def json(self) -> dict[str, str | int]:
-        values: dict[str, str | int | None] = {
-            "name": self.name,
-            "app_id": self.app_id,
-            "app_secret": self.app_secret,
-            "api_key": self.api_key,
-            "apid": self.apid,
-            "kvalue": self.kvalue,
-            "api_id": self.api_id,
-            "api_secret": self.api_secret,
-            "sm2_private_key": self.sm2_private_key,
-            "sm2_public_key": self.sm2_public_key,
-        }
-        return {name: value for name, value in values.items() if value is not None}
+        values = {member: value for member, _, value in self._values()}
+        return {"name": self.name, **values, "apid": int(values["apid"])}
+
+    def _values(self) -> Iterator[tuple[str, str, str]]:
+        for kind, of_id, of_secret in NAMES:
+            if of_id is not None:
+                yield *of_id, self.by_kind[kind].public_id
+            yield *of_secret, self.by_kind[kind].secret
+        if self.sm2_private_key:
+            yield "sm2_private_key", "SM2 private key", self.sm2_private_key
+        if self.sm2_public_key:
+            yield "sm2_public_key", "SM2 public key", self.sm2_public_key
 
 
 @app.command()
@@ -89,7 +92,7 @@ def create(
 def list_apps(json: Json = False) -> None:
     """Every application, with the public parts of its live credentials."""
     tenants = open_tenants(load_settings())
-    found = [(tenant, tenants.public_ids(tenant.id)) for tenant in tenants.all()]
+    found = [(tenant, tenants.credentials.public_ids(tenant.id)) for tenant in tenants.all()]
     if json:
         print_json(
             [
@@ -103,17 +106,18 @@ def list_apps(json: Json = False) -> None:
             ]
         )
         return
+    labels = [of_id[1] if of_id else f"{of_secret[1]} begins" for _, of_id, of_secret in NAMES]
     print_table(
-        ("name", "number", "state", "appId", "X-API-Key begins", "Apid", "api_id"),
+        ("name", "number", "state", *labels),
         (
             (
                 tenant.name,
                 tenant.id,
                 "disabled" if tenant.disabled else "active",
-                "\n".join(public for kind, public in ids if kind == "signed"),
-                "\n".join(public for kind, public in ids if kind == "key"),
-                "\n".join(public for kind, public in ids if kind == "apid"),
-                "\n".join(public for kind, public in ids if kind == "linkface"),
+                *(
+                    "\n".join(public for kind, public in ids if kind == each.name)
+                    for each, *_ in NAMES
+                ),
             )
             for tenant, ids in found
         ),
@@ -134,8 +138,8 @@ def rotate(
     sm2_public_key: Sm2PublicKey = None,
     json: Json = False,
 ) -> None:
-    """Issue new secrets for the same appId and Apid, and a new API key; the old ones go on
-    for a while."""
+    """Issue new secrets for the same appId, Apid and api_id, and a new API key; the old ones
+    work for a while longer."""
     _check_key(sm2, sm2_public_key)
     if now and finish:
         raise InvalidParameter("--now issues new credentials and --finish does not: choose one")
@@ -167,72 +171,48 @@ def disable(
 
 def issue(
     tenants: TenantStore, tenant: Tenant, *, sm2: bool = False, sm2_public_key: str | None = None
-) -> Issued:
+) -> IssuedCredentials:
     """Issue one credential of each kind; with ``sm2`` a key pair is made, of which only
-    the public key is kept."""
-    private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
-    signed = tenants.issue_signed(tenant.id, public)
-    numbered = tenants.issue_apid(tenant.id)
-    linkface = tenants.issue_api_secret(tenant.id)
-    return Issued(
-        name=tenant.name,
-        app_id=signed.app_id,
-        app_secret=signed.app_secret,
-        api_key=tenants.issue_key(tenant.id),
-        apid=numbered.apid,
-        kvalue=numbered.kvalue,
-        api_id=linkface.api_id,
-        api_secret=linkface.api_secret,
-        sm2_private_key=private,
-        sm2_public_key=public,
-    )
+    the public key is stored."""
+    return _issue(tenant, sm2, sm2_public_key, partial(tenants.credentials.issue, tenant.id))
 
 
 def renew(
     tenants: TenantStore, tenant: Tenant, keep_s: float, *, sm2: bool = False,
     sm2_public_key: str | None = None,
-) -> Issued:
-    """New secrets for the newest credential of each kind, and one of a kind that the
-    application does not have; those before it, and its older credentials, end in
-    ``keep_s`` seconds."""
-    newest = dict(tenants.public_ids(tenant.id))
-    private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
+) -> IssuedCredentials:
+    """New secrets for the newest credential of each kind, and a credential of each kind that
+    the application does not have. Former secrets and older credentials end in ``keep_s``
+    seconds."""
+    store = tenants.credentials
+    newest = dict(store.public_ids(tenant.id))
     for kind, public_id in newest.items():
-        tenants.retire(tenant.id, kind, keep_s, keep=public_id)
-    if "signed" in newest:
-        signed = tenants.rotate_signed(tenant.id, newest["signed"], keep_s, public)
-    else:
-        signed = tenants.issue_signed(tenant.id, public)
-    if "apid" in newest:
-        numbered = tenants.rotate_apid(tenant.id, int(newest["apid"]), keep_s)
-    else:
-        numbered = tenants.issue_apid(tenant.id)
-    if "linkface" in newest:
-        linkface = tenants.rotate_api_secret(tenant.id, newest["linkface"], keep_s)
-    else:
-        linkface = tenants.issue_api_secret(tenant.id)
-    if "key" in newest:
-        api_key = tenants.rotate_key(tenant.id, newest["key"], keep_s)
-    else:
-        api_key = tenants.issue_key(tenant.id)
-    return Issued(
-        name=tenant.name,
-        app_id=signed.app_id,
-        app_secret=signed.app_secret,
-        api_key=api_key,
-        apid=numbered.apid,
-        kvalue=numbered.kvalue,
-        api_id=linkface.api_id,
-        api_secret=linkface.api_secret,
-        sm2_private_key=private,
-        sm2_public_key=public,
-    )
+        store.retire(tenant.id, kind, keep_s, keep=public_id)
+
+    def renewed(kind: CredentialKind, sm2_public_key: str | None) -> IssuedCredential:
+        if kind.name not in newest:
+            return store.issue(tenant.id, kind, sm2_public_key)
+        return store.rotate(tenant.id, kind, newest[kind.name], keep_s, sm2_public_key)
+
+    return _issue(tenant, sm2, sm2_public_key, renewed)
+
+
+def _issue(
+    tenant: Tenant, sm2: bool, sm2_public_key: str | None,
+    issue_one: Callable[[CredentialKind, str | None], IssuedCredential],
+) -> IssuedCredentials:
+    private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
+    issued = {
+        kind: issue_one(kind, public if kind is SIGNING else None) for kind, *_ in NAMES
+    }
+    return IssuedCredentials(tenant.name, issued, private, public)
 
 
 def retire_old(tenants: TenantStore, tenant: Tenant) -> int:
-    """End all but the newest live secret of each kind; how many."""
-    newest = dict(tenants.public_ids(tenant.id))
-    return sum(tenants.revoke(tenant.id, kind, keep=public) for kind, public in newest.items())
+    """End all but the newest live secret of each kind; returns how many."""
+    store = tenants.credentials
+    newest = dict(store.public_ids(tenant.id))
+    return sum(store.revoke(tenant.id, kind, keep=public) for kind, public in newest.items())
 
 
 def _check_key(sm2: bool, sm2_public_key: str | None) -> None:
@@ -244,12 +224,12 @@ def _check_key(sm2: bool, sm2_public_key: str | None) -> None:
 
 def _newest_sm2_key(tenants: TenantStore, tenant: Tenant) -> str | None:
     """The public key that signatures are verified with now."""
-    app_id = dict(tenants.public_ids(tenant.id)).get("signed")
-    credential = None if app_id is None else tenants.signed(app_id)
-    return None if credential is None else credential.sm2_public_key
+    app_id = dict(tenants.credentials.public_ids(tenant.id)).get(SIGNING.name)
+    credential = None if app_id is None else tenants.credentials.signing(app_id)
+    return None if credential is None else credential.secrets[0].sm2_public_key
 
 
-def _show(issued: Issued, json: bool) -> None:
+def _show(issued: IssuedCredentials, json: bool) -> None:
     if json:
         print_json(issued.json())
         return

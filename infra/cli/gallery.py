@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
+from sqlalchemy import Engine
 
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import open_database
-from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.accounts import deletion
+from pipeline.accounts.model import Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import load_settings
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
@@ -25,6 +28,7 @@ from pipeline.errors import FaceNotFound, InvalidParameter
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import Collection, FaceRecord, StoredImage, box_json
+from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 
 app = typer.Typer(
@@ -40,6 +44,8 @@ class _GalleryStores:
     tenants: TenantStore
     galleries: GalleryStore
     faces: FaceStore
+    engine: Engine
+    media: MediaStore
 
 
 def _open() -> _GalleryStores:
@@ -51,6 +57,8 @@ def _open() -> _GalleryStores:
         TenantStore(engine, open_vault(settings)),
         GalleryStore(engine, media),
         FaceStore(engine, media, keys=keys),
+        engine,
+        media,
     )
 
 
@@ -156,7 +164,7 @@ def _output(to: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        # For nobody else's eyes: names, and perhaps vectors.
+        # Readable by this user only: it holds names, and perhaps vectors.
         descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             yield stream
@@ -177,5 +185,5 @@ def delete_tenant(
         print_notice(f"{name} has {there.faces} faces and {there.images} pictures.")
         if typer.prompt("Type the application's name to delete it") != name:
             raise InvalidParameter("that is not its name; nothing was deleted")
-    stores.galleries.delete_tenant(tenant.id)
+    deletion.delete_tenant(stores.engine, stores.media, tenant.id)
     print_notice(f"{name} is deleted. Backups and an index process may hold it a while longer.")

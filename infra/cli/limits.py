@@ -14,7 +14,8 @@ import typer
 
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import open_database
-from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.accounts.model import Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import load_settings
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import InvalidParameter
@@ -142,10 +143,10 @@ def expire(
     stores = _open()
     tenant = stores.tenants.by_name(name)
     ids = [credential] if credential else [
-        entry.public_id for entry in stores.tenants.credentials(tenant.id)
+        entry.public_id for entry in stores.tenants.credentials.entries(tenant.id)
     ]
     for public_id in ids:
-        stores.tenants.expire(tenant.id, public_id, until)
+        stores.tenants.credentials.expire(tenant.id, public_id, until)
     print_notice(f"{len(ids)} credentials of {name} " + (
         "do not expire." if until is None else f"expire at {local_time(until)}."
     ))
@@ -166,7 +167,7 @@ def _permit(
     if credential is None:
         stores.tenants.set_permissions(tenant.id, then)
     else:
-        stores.tenants.restrict(tenant.id, credential, then)
+        stores.tenants.credentials.restrict(tenant.id, credential, then)
     print_notice(f"{credential or name} may use {_words(then)}.")
 
 
@@ -177,7 +178,7 @@ def _permissions(
     could be changed."""
     if credential is None:
         return tenant.permissions[0] if tenant.permissions else ALLOW_ALL
-    found = {entry.public_id: entry.permissions for entry in tenants.credentials(tenant.id)}
+    found = {entry.public_id: entry.permissions for entry in tenants.credentials.entries(tenant.id)}
     return found.get(credential, ALLOW_ALL)
 
 
@@ -197,7 +198,7 @@ def _show(stores: _LimitStores, tenant: Tenant, json: bool) -> None:
         _rows(stores.usage, tenant.id, tenant.limits),
     )
     print_notice(f"{tenant.name} may use {_words(kept)}.")
-    for entry in stores.tenants.credentials(tenant.id):
+    for entry in stores.tenants.credentials.entries(tenant.id):
         if entry.permissions != ALLOW_ALL or entry.expires_at is not None:
             ends = f"; it expires at {local_time(entry.expires_at)}" if entry.expires_at else ""
             print_notice(
@@ -211,7 +212,7 @@ def _credentials(tenants: TenantStore, tenant: Tenant) -> list[dict[str, Any]]:
             "kind": entry.kind, "id": entry.public_id, "expires_at": entry.expires_at,
             "operations": msgspec.to_builtins(entry.permissions),
         }
-        for entry in tenants.credentials(tenant.id)
+        for entry in tenants.credentials.entries(tenant.id)
     ]
 
 

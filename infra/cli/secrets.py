@@ -15,8 +15,6 @@ from sqlalchemy import Engine
 from infra.cli import saved_keys
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import open_database
-from pipeline.accounts.key_fingerprints import KeyFingerprints
-from pipeline.accounts.rewrap import count_by_key, rewrap_all
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
@@ -29,7 +27,8 @@ from pipeline.encryption.data_keys import (
     open_keys,
 )
 from pipeline.encryption.keyring import KEY_BYTES, KeyFile, decode_key, encode_key, open_keyring
-from pipeline.encryption.vault import UNMARKED, Vault
+from pipeline.encryption.rewrap import count_by_key, rewrap_all
+from pipeline.encryption.vault import Vault
 from pipeline.errors import InvalidParameter
 from pipeline.media.open import open_media
 
@@ -53,7 +52,7 @@ def new_key() -> None:
 
 @app.command()
 def status(json: Json = False) -> None:
-    """Which values are sealed under which master key, and which applications are
+    """How many secrets are encrypted under which master key, and which applications are
     encrypted at rest."""
     settings = load_settings()
     engine = open_database(settings)
@@ -82,8 +81,6 @@ def _all_keys(found: dict[str, Counter[str]], known: list[str]) -> list[str]:
 
 
 def _role(key: str, known: list[str]) -> str:
-    if key == UNMARKED:
-        return "one of them"
     if key not in known:
         return "unknown"
     return "current" if key == known[0] else "former"
@@ -96,21 +93,19 @@ def rotate(
         typer.Option(help="File with the new key in Base64 (`-`: stdin); else one is made."),
     ] = None,
 ) -> None:
-    """Take a new master key and seal everything under it, while the service runs.
+    """Take a new master key and encrypt every secret under it, while the service runs.
 
-    A rotation that was interrupted is ended instead. With keys in the environment the new
-    one is `FACELINE_MASTER_KEY` of every process, and the former ones
-    `FACELINE_MASTER_KEYS_OLD`, before this is run.
+    If an earlier rotation was interrupted, this completes it and takes no new key. When the
+    keys are in the environment, set the new one as `FACELINE_MASTER_KEY` of every process,
+    and the former ones as `FACELINE_MASTER_KEYS_OLD`, before you run this.
     """
     settings = load_settings()
     engine = open_database(settings)
     ring = open_keyring(settings)
     vault = Vault(ring)
-    # A pepper of before it was a value of its own hangs on the key that is replaced.
-    KeyFingerprints(engine, vault).make()
     if isinstance(ring, KeyFile):
         if _count_outdated(engine, vault):
-            print_notice("An earlier rotation was not ended: this ends it, and takes no new key.")
+            print_notice("An earlier rotation was interrupted: this completes it, with no new key.")
         else:
             ring.add(_new_key(key_file))
     elif key_file is not None or len(vault.key_ids()) == 1:
@@ -123,7 +118,7 @@ def rotate(
         f"{vault.key_ids()[0]}."
     )
     if len(vault.key_ids()) > 1:
-        print_notice("The former key is kept, and opens backups of before; without these: "
+        print_notice("The former key is kept: older backups need it. Without such backups, run: "
             "faceline secrets retire")
 
 
@@ -151,7 +146,7 @@ def _count_outdated(engine: Engine, vault: Vault) -> int:
     return sum(
         count
         for counts in count_by_key(engine, vault).values()
-        for key, count in counts.items() if key not in (current, UNMARKED)
+        for key, count in counts.items() if key != current
     )
 
 

@@ -1,1 +1,1 @@
-"""Tenants, their credentials, and the fingerprints that recognise keys."""
+"""Tenants, their credentials, and what either may do."""

@@ -1,13 +1,13 @@
-"""Credentials: issued, recognised, rotated with two live secrets, revoked."""
+"""Credentials: issuing, authenticating, rotating with two live secrets, revoking."""
 
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -22,17 +22,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.accounts.key_fingerprints import KeyFingerprints
+from pipeline.accounts.kinds import API_KEY, SIGNING, CredentialKind
 from pipeline.accounts.model import (
-    IssuedApid,
-    IssuedSigned,
+    CredentialEntry,
+    IssuedCredential,
     SharedSecret,
-    SignedCredential,
+    SigningCredential,
     Tenant,
     tenant_from_row,
 )
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
+from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
 from pipeline.errors import (
     BadCredentials,
@@ -40,12 +41,7 @@ from pipeline.errors import (
     CredentialNotFound,
     TenantNotFound,
 )
-
-KEY_PREFIX_LENGTH = 12  # characters of an API key that find its row; the rest is secret
-KEY_BYTES = 32
-# Numbers of applications (dialect a): nine digits, so that every client's integer holds
-# them, and random ones, so that a gap tells nobody how many there are.
-FIRST_APID, LAST_APID = 100_000_000, 999_999_999
+from pipeline.metering.limits import Permissions, permissions_from_json
 
 PUBLIC_ID = re.compile("[A-Za-z0-9_-]{1,64}")
 
@@ -61,185 +57,183 @@ class CredentialStore:
         self._fingerprints = KeyFingerprints(engine, vault)
         self._clock = clock
 
-    # -- signed requests (dialect e) ----------------------------------------------
+    # -- issuing ------------------------------------------------------------------
 
-    def issue_signed(self, tenant_id: int, sm2_public_key: str | None = None) -> IssuedSigned:
-        """A new appId and appSecret; with the caller's SM2 public key (hex x||y) his
-        SM2 signatures are accepted too. Raises ``TenantNotFound``."""
-        issued = IssuedSigned(secrets.token_hex(16).upper(), _new_app_secret())
-        self._insert(
-            tenant_id, "signed", issued.app_id,
-            self._vault.encrypt(issued.app_secret, issued.app_id), sm2_public_key,
-        )
-        return issued
+    def issue(
+        self, tenant_id: int, kind: CredentialKind, sm2_public_key: str | None = None
+    ) -> IssuedCredential:
+        """A new credential; with the caller's SM2 public key (hex x||y) its SM2 signatures
+        are accepted, too. Raises ``TenantNotFound``."""
+        while True:
+            issued = _fresh(kind)
+            row = {
+                "tenant_id": tenant_id, "kind": kind.name, "public_id": issued.public_id,
+                "secret": self._stored(kind, issued), "readable": kind.readable,
+                "sm2_public_key": sm2_public_key, "disabled": False, "created_at": self._clock(),
+            }
+            try:
+                with writing(self._engine) as connection:
+                    connection.execute(insert(credentials).values(**row))
+            except IntegrityError:
+                self._require_tenant(tenant_id)  # the tenant is there: the id was taken
+            else:
+                return issued
 
-    def rotate_signed(
-        self, tenant_id: int, app_id: str, keep_s: float, sm2_public_key: str | None = None
-    ) -> IssuedSigned:
-        """A new appSecret for an appId; the present one goes on for ``keep_s`` seconds.
-        Raises ``CredentialNotFound``."""
-        issued = IssuedSigned(app_id, _new_app_secret())
-        sealed = self._vault.encrypt(issued.app_secret, app_id)
-        self._replace(tenant_id, "signed", app_id, keep_s, sealed, sm2_public_key)
-        return issued
-
-    def signed(self, app_id: str) -> SignedCredential | None:
-        """The live credential of an appId; None when there is none."""
-        found = self._credential("signed", app_id)
-        if found is None:
-            return None
-        row, tenant = found
-        former = None
-        if row["former_secret"] is not None:
-            former = SharedSecret(
-                self._vault.decrypt_text(row["former_secret"], app_id), row["former_sm2_public_key"]
-            )
-        return SignedCredential(
-            tenant=tenant,
-            app_id=app_id,
-            app_secret=self._vault.decrypt_text(row["secret"], app_id),
-            sm2_public_key=row["sm2_public_key"],
-            former=former,
-        )
-
-    # -- API keys -----------------------------------------------------------------
-
-    def issue_key(self, tenant_id: int) -> str:
-        """A new API key; only its fingerprint is kept. Raises ``TenantNotFound``."""
-        key = secrets.token_urlsafe(KEY_BYTES)
-        self._insert(
-            tenant_id, "key", key[:KEY_PREFIX_LENGTH], self._fingerprints.fingerprint(key), None
-        )
-        return key
-
-    def rotate_key(self, tenant_id: int, prefix: str, keep_s: float) -> str:
-        """A new API key with the rights of the one that begins with ``prefix``, which
-        goes on for ``keep_s`` seconds. Raises ``CredentialNotFound``."""
-        key = secrets.token_urlsafe(KEY_BYTES)
-        fresh = {
-            "public_id": key[:KEY_PREFIX_LENGTH],
-            "secret": self._fingerprints.fingerprint(key),
-            "created_at": self._clock(),
+    def rotate(
+        self, tenant_id: int, kind: CredentialKind, public_id: str, keep_s: float,
+        sm2_public_key: str | None = None,
+    ) -> IssuedCredential:
+        """A new secret for a credential; the present one is accepted for ``keep_s`` more
+        seconds, an older one no longer. Where the id is part of the secret, a new credential
+        with the same permissions takes its place. Raises ``CredentialNotFound``."""
+        fresh = _fresh(kind)
+        issued = fresh if kind.id_in_secret else IssuedCredential(public_id, fresh.secret)
+        values: dict[str, object] = {
+            "secret": self._stored(kind, issued), "sm2_public_key": sm2_public_key
         }
         with writing(self._engine) as connection:
-            row = _own(connection, tenant_id, "key", prefix, self._clock())
-            kept = {column.key: row[column.key] for column in credentials.c if column.key != "id"}
-            connection.execute(insert(credentials).values({**kept, **fresh}))
-            self._end(connection, credentials.c.id == row["id"], keep_s)
-        return key
-
-    def by_key(self, key: str) -> Tenant | None:
-        """The tenant of a live API key. Raises ``CredentialExpired`` when its time is
-        over."""
-        prefix = key[:KEY_PREFIX_LENGTH]
-        found = self._credential("key", prefix)
-        if found is None:
-            self._check_expired("key", prefix, key)
-            return None
-        row, tenant = found
-        return tenant if self._recognised(key, row) else None
-
-    # -- numbers with a key (dialect a) -------------------------------------------
-
-    def issue_apid(self, tenant_id: int) -> IssuedApid:
-        """A new Apid and Kvalue; of the latter only the fingerprint is kept. Raises
-        ``TenantNotFound``."""
-        self._require(tenant_id)
-        kvalue = secrets.token_urlsafe(KEY_BYTES)
-        while True:
-            apid = FIRST_APID + secrets.randbelow(LAST_APID - FIRST_APID + 1)
-            try:
-                self._insert(
-                    tenant_id, "apid", str(apid), self._fingerprints.fingerprint(kvalue), None
-                )
-            except TenantNotFound:
-                self._require(tenant_id)  # the tenant is there: the number was taken
-                continue
-            return IssuedApid(apid, kvalue)
-
-    def rotate_apid(self, tenant_id: int, apid: int, keep_s: float) -> IssuedApid:
-        """A new Kvalue for an Apid; the present one goes on for ``keep_s`` seconds.
-        Raises ``CredentialNotFound``."""
-        issued = IssuedApid(apid, secrets.token_urlsafe(KEY_BYTES))
-        mark = self._fingerprints.fingerprint(issued.kvalue)
-        self._replace(tenant_id, "apid", str(apid), keep_s, mark, None)
+            row = _own(connection, tenant_id, kind.name, public_id, self._clock())
+            this = credentials.c.id == row["id"]
+            if kind.id_in_secret:
+                copied = {each.key: row[each.key] for each in credentials.c if each.key != "id"}
+                values |= {"public_id": issued.public_id, "created_at": self._clock()}
+                connection.execute(insert(credentials).values({**copied, **values}))
+                self._end(connection, this, keep_s)
+            else:
+                self._keep_former(connection, row, keep_s)
+                connection.execute(update(credentials).where(this).values(**values))
         return issued
 
-    def by_apid(self, apid: int, kvalue: str) -> Tenant:
-        """The tenant of a live Apid. Raises ``TenantNotFound`` for any other number,
-        ``BadCredentials`` for a wrong Kvalue, ``CredentialExpired`` when its time is
-        over."""
-        found = self._credential("apid", str(apid))
+    def _keep_former(self, connection: Connection, row: RowMapping, keep_s: float) -> None:
+        connection.execute(
+            delete(former_secrets).where(former_secrets.c.credential_id == row["id"])
+        )
+        if keep_s > 0:
+            connection.execute(
+                insert(former_secrets).values(
+                    credential_id=row["id"], secret=row["secret"],
+                    sm2_public_key=row["sm2_public_key"], until=self._clock() + keep_s,
+                )
+            )
+
+    def _stored(self, kind: CredentialKind, issued: IssuedCredential) -> bytes:
+        if kind.readable:
+            return self._vault.encrypt(issued.secret, issued.public_id)
+        return self._fingerprints.fingerprint(issued.secret)
+
+    # -- authenticating -----------------------------------------------------------
+
+    def authenticate(self, kind: CredentialKind, public_id: str, secret: str) -> Tenant:
+        """The tenant of a credential whose secret is stored as a fingerprint.
+
+        Raises ``TenantNotFound`` when no live credential has the id, ``BadCredentials`` for a
+        wrong secret, ``CredentialExpired`` for the right secret of an expired credential.
+        """
+        found = self._find(kind, public_id)
         if found is None:
-            self._check_expired("apid", str(apid), kvalue)
+            self._check_expired(kind, public_id, secret)
             raise TenantNotFound("no such application")
         row, tenant = found
-        if not self._recognised(kvalue, row):
+        kept = [row["secret"]]
+        if row["former_secret"] is not None:
+            kept.append(row["former_secret"])
+        if not self._fingerprints.matches(secret, kept):
             raise BadCredentials("wrong key")
         return tenant
 
-    # -- ending, listing ----------------------------------------------------------
+    def by_api_key(self, key: str) -> Tenant | None:
+        """The tenant of a live API key. Raises ``CredentialExpired``."""
+        try:
+            return self.authenticate(API_KEY, API_KEY.new_id(key), key)
+        except (TenantNotFound, BadCredentials):
+            return None
+
+    def signing(self, public_id: str) -> SigningCredential | None:
+        """The live credential that verifies the signatures of an id."""
+        found = self._find(SIGNING, public_id)
+        if found is None:
+            return None
+        row, tenant = found
+        stored = [(row["secret"], row["sm2_public_key"])]
+        if row["former_secret"] is not None:
+            stored.append((row["former_secret"], row["former_sm2_public_key"]))
+        return SigningCredential(
+            tenant, public_id,
+            tuple(
+                SharedSecret(self._vault.decrypt_text(secret, public_id), public_key)
+                for secret, public_key in stored
+            ),
+        )
+
+    def _find(self, kind: CredentialKind, public_id: str) -> tuple[RowMapping, Tenant] | None:
+        if PUBLIC_ID.fullmatch(public_id) is None:
+            return None  # a stranger's text, which not every database stores
+        query = _select_live(kind.name, public_id, self._clock())
+        with reading(self._engine) as connection:
+            row = connection.execute(query).mappings().one_or_none()
+            if row is None:
+                return None
+            owner = connection.execute(
+                select(*tenants.c).where(
+                    tenants.c.id == row["tenant_id"], tenants.c.disabled.is_(False)
+                )
+            ).mappings().one_or_none()
+        return None if owner is None else (row, tenant_from_row(owner, row["permissions"]))
+
+    def _check_expired(self, kind: CredentialKind, public_id: str, secret: str) -> None:
+        """Raises ``CredentialExpired`` for the right secret only: nobody else learns of the
+        credential."""
+        if PUBLIC_ID.fullmatch(public_id) is None:
+            return
+        expired = select(credentials.c.secret).where(
+            credentials.c.kind == kind.name,
+            credentials.c.public_id == public_id,
+            credentials.c.disabled.is_(False),
+            credentials.c.expires_at <= self._clock(),
+        )
+        with reading(self._engine) as connection:
+            kept = connection.execute(expired).scalar_one_or_none()
+        if kept is not None and self._fingerprints.matches(secret, [kept]):
+            raise CredentialExpired
+
+    # -- ending and restricting ---------------------------------------------------
 
     def revoke(self, tenant_id: int, kind: str, *, keep: str | None = None) -> int:
         """Disable a tenant's credentials of one kind, all but the public id ``keep``, and
-        the former secret of that one; how many secrets it were."""
+        the former secret of that one; returns how many secrets end."""
+        kept = select(credentials.c.id).where(
+            credentials.c.tenant_id == tenant_id, credentials.c.kind == kind,
+            credentials.c.disabled.is_(False),
+        )
         with writing(self._engine) as connection:
-            return self._end(
-                connection, _others(tenant_id, kind, keep), 0.0
-            ) + _forget_former(connection, tenant_id, kind)
+            ended = self._end(connection, _others(tenant_id, kind, keep), 0.0)
+            former = delete(former_secrets).where(former_secrets.c.credential_id.in_(kept))
+            return ended + connection.execute(former).rowcount
 
     def retire(self, tenant_id: int, kind: str, keep_s: float, *, keep: str) -> int:
-        """Let a tenant's credentials of one kind, all but the public id ``keep``, end in
-        ``keep_s`` seconds; how many."""
+        """Let a tenant's credentials of one kind, all but the public id ``keep``, expire in
+        ``keep_s`` seconds; returns how many."""
         with writing(self._engine) as connection:
             return self._end(connection, _others(tenant_id, kind, keep), keep_s)
 
-    def public_ids(self, tenant_id: int) -> list[tuple[str, str]]:
-        """(kind, public id) of a tenant's live credentials, oldest first."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(
-                select(credentials.c.kind, credentials.c.public_id)
-                .where(credentials.c.tenant_id == tenant_id, _live(self._clock()))
-                .order_by(credentials.c.id)
-            )
-            return [(row.kind, row.public_id) for row in rows]
+    def restrict(self, tenant_id: int, public_id: str, permissions: Permissions) -> None:
+        """Set what a credential permits. Raises ``CredentialNotFound``."""
+        kept = msgspec.to_builtins(permissions) or None
+        self._change(tenant_id, public_id, permissions=kept)
 
-    def _insert(
-        self, tenant_id: int, kind: str, public_id: str, secret: bytes, sm2_public_key: str | None
-    ) -> None:
-        try:
-            with writing(self._engine) as connection:
-                connection.execute(
-                    insert(credentials).values(
-                        tenant_id=tenant_id, kind=kind, public_id=public_id, secret=secret,
-                        sm2_public_key=sm2_public_key, disabled=False, created_at=self._clock(),
-                    )
-                )
-        except IntegrityError as error:
-            raise TenantNotFound from error
+    def expire(self, tenant_id: int, public_id: str, at: float | None) -> None:
+        """Let a credential expire at an epoch second, or never. Raises
+        ``CredentialNotFound``."""
+        self._change(tenant_id, public_id, expires_at=at)
 
-    def _replace(
-        self, tenant_id: int, kind: str, public_id: str, keep_s: float, secret: bytes,
-        sm2_public_key: str | None,
-    ) -> None:
-        """Give a credential another secret; the present one becomes the former one, and
-        the one before that ends."""
+    def _change(self, tenant_id: int, public_id: str, **values: object) -> None:
+        own = (credentials.c.tenant_id == tenant_id) & (credentials.c.public_id == public_id)
         with writing(self._engine) as connection:
-            row = _own(connection, tenant_id, kind, public_id, self._clock())
-            former = former_secrets.c.credential_id == row["id"]
-            connection.execute(delete(former_secrets).where(former))
-            if keep_s > 0:
-                connection.execute(
-                    insert(former_secrets).values(
-                        credential_id=row["id"], secret=row["secret"],
-                        sm2_public_key=row["sm2_public_key"], until=self._clock() + keep_s,
-                    )
-                )
-            connection.execute(
-                update(credentials)
-                .where(credentials.c.id == row["id"])
-                .values(secret=secret, sm2_public_key=sm2_public_key)
-            )
+            changed = connection.execute(
+                update(credentials).where(own, credentials.c.disabled.is_(False)).values(**values)
+            ).rowcount
+        if changed != 1:
+            raise CredentialNotFound
 
     def _end(self, connection: Connection, chosen: ColumnElement[bool], keep_s: float) -> int:
         """Let the chosen live credentials end in ``keep_s`` seconds, or now."""
@@ -251,49 +245,41 @@ class CredentialStore:
         longer = or_(credentials.c.expires_at.is_(None), credentials.c.expires_at > until)
         return connection.execute(ending.where(longer).values(expires_at=until)).rowcount
 
-    def _recognised(self, secret: str, row: RowMapping) -> bool:
-        kept = [row["secret"]]
-        if row["former_secret"] is not None:
-            kept.append(row["former_secret"])
-        return self._fingerprints.matches(secret, kept)
+    # -- listing ------------------------------------------------------------------
 
-    def _credential(self, kind: str, public_id: str) -> tuple[RowMapping, Tenant] | None:
-        if PUBLIC_ID.fullmatch(public_id) is None:
-            return None  # a stranger's text, which not every database would take
-        with reading(self._engine) as connection:
-            row = connection.execute(
-                _one_of(kind, public_id, self._clock())
-            ).mappings().one_or_none()
-            if row is None:
-                return None
-            owner = connection.execute(
-                select(*tenants.c).where(
-                    tenants.c.id == row["tenant_id"], tenants.c.disabled.is_(False)
-                )
-            ).mappings().one_or_none()
-        return None if owner is None else (row, tenant_from_row(owner, row["permissions"]))
-
-    def _check_expired(self, kind: str, public_id: str, secret: str) -> None:
-        """Raises ``CredentialExpired`` for the right secret of a credential whose time is
-        over: nobody else learns of it."""
-        if PUBLIC_ID.fullmatch(public_id) is None:
-            return
-        over = select(credentials.c.secret).where(
-            credentials.c.kind == kind,
-            credentials.c.public_id == public_id,
-            credentials.c.disabled.is_(False),
-            credentials.c.expires_at <= self._clock(),
+    def public_ids(self, tenant_id: int) -> list[tuple[str, str]]:
+        """(kind, public id) of a tenant's live credentials, oldest first."""
+        query = (
+            select(credentials.c.kind, credentials.c.public_id)
+            .where(credentials.c.tenant_id == tenant_id, _live(self._clock()))
+            .order_by(credentials.c.id)
         )
         with reading(self._engine) as connection:
-            kept = connection.execute(over).scalar_one_or_none()
-        if kept is not None and self._fingerprints.matches(secret, [kept]):
-            raise CredentialExpired
+            return [(row.kind, row.public_id) for row in connection.execute(query)]
 
-    def _require(self, tenant_id: int) -> None:
+    def entries(self, tenant_id: int) -> list[CredentialEntry]:
+        """A tenant's credentials that are not disabled, also expired ones, oldest first."""
+        mine = (credentials.c.tenant_id == tenant_id) & credentials.c.disabled.is_(False)
+        query = select(credentials).where(mine).order_by(credentials.c.id)
         with reading(self._engine) as connection:
-            there = connection.execute(select(tenants.c.id).where(tenants.c.id == tenant_id))
-            if there.one_or_none() is None:
+            return [
+                CredentialEntry(
+                    row.kind, row.public_id, row.expires_at,
+                    permissions_from_json(row.permissions),
+                )
+                for row in connection.execute(query)
+            ]
+
+    def _require_tenant(self, tenant_id: int) -> None:
+        with reading(self._engine) as connection:
+            found = connection.execute(select(tenants.c.id).where(tenants.c.id == tenant_id))
+            if found.one_or_none() is None:
                 raise TenantNotFound
+
+
+def _fresh(kind: CredentialKind) -> IssuedCredential:
+    secret = kind.new_secret()
+    return IssuedCredential(kind.new_id(secret), secret)
 
 
 def _live(now: float) -> ColumnElement[bool]:
@@ -301,8 +287,8 @@ def _live(now: float) -> ColumnElement[bool]:
     return credentials.c.disabled.is_(False) & later
 
 
-def _one_of(kind: str, public_id: str, now: float) -> Select[*tuple[Any, ...]]:
-    """The live credential of a public id, with its former secret while that is live."""
+def _select_live(kind: str, public_id: str, now: float) -> Select[*tuple[Any, ...]]:
+    """The live credential of a public id, with its former secret while that is accepted."""
     former = (former_secrets.c.credential_id == credentials.c.id) & (former_secrets.c.until > now)
     return select(
         *credentials.c,
@@ -316,8 +302,8 @@ def _one_of(kind: str, public_id: str, now: float) -> Select[*tuple[Any, ...]]:
 def _own(
     connection: Connection, tenant_id: int, kind: str, public_id: str, now: float
 ) -> RowMapping:
-    mine = _one_of(kind, public_id, now).where(credentials.c.tenant_id == tenant_id)
-    row = connection.execute(mine).mappings().one_or_none()
+    own = _select_live(kind, public_id, now).where(credentials.c.tenant_id == tenant_id)
+    row = connection.execute(own).mappings().one_or_none()
     if row is None:
         raise CredentialNotFound
     return row
@@ -326,16 +312,3 @@ def _own(
 def _others(tenant_id: int, kind: str, keep: str | None) -> ColumnElement[bool]:
     mine = (credentials.c.tenant_id == tenant_id) & (credentials.c.kind == kind)
     return mine & (credentials.c.public_id != (keep or ""))
-
-
-def _forget_former(connection: Connection, tenant_id: int, kind: str) -> int:
-    mine = select(credentials.c.id).where(
-        credentials.c.tenant_id == tenant_id, credentials.c.kind == kind,
-        credentials.c.disabled.is_(False),
-    )
-    gone = delete(former_secrets).where(former_secrets.c.credential_id.in_(mine))
-    return connection.execute(gone).rowcount
-
-
-def _new_app_secret() -> str:
-    return secrets.token_hex(16).upper()

@@ -13,7 +13,7 @@ from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.database.engine import reading, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import batch_items, batches
-from pipeline.encryption.vault import DataKey
+from pipeline.encryption.data_key import DataKey
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.trash import discard, discard_unless_named, reclaim
 from pipeline.media.base import MediaStore

@@ -14,9 +14,9 @@ from pipeline.batches.model import OPERATION, Batch, ItemState, NewItem
 from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.batches.rows import IN_BATCH, SET_ITEM
 from pipeline.database.schema import batch_items, faces
-from pipeline.encryption.vault import DataKey
-from pipeline.gallery.change_log import GalleryWriter
+from pipeline.encryption.data_key import DataKey
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
+from pipeline.gallery.writer import GalleryWriter
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.rows import accepted_job, new_row
 from pipeline.jobs.statements import INSERT

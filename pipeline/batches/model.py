@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.operations import Params
 from pipeline.sources.base import About
 from pipeline.sources.names import Layout

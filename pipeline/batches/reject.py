@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 from pipeline.batches.model import Batch, ItemState
 from pipeline.batches.rows import change_counters
 from pipeline.database.schema import batch_items, faces
-from pipeline.gallery.change_log import GalleryWriter
 from pipeline.gallery.erase import erase_faces
+from pipeline.gallery.writer import GalleryWriter
 
 SAME_PERSON = "same_person"
 """The reason of an item that was rejected because its person has another name."""

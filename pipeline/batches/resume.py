@@ -16,7 +16,8 @@ from pipeline.batches.model import Batch, ItemState, KnownItem, KnownPicture
 from pipeline.batches.rows import IN_BATCH
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, faces, images
-from pipeline.encryption.vault import DataKey, KeySource, digest
+from pipeline.encryption.data_key import DataKey, KeySource
+from pipeline.encryption.hashing import digest
 from pipeline.sources.base import Item, RefusalReason, RefusedItem
 from pipeline.sources.names import NameSet
 

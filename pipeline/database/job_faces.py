@@ -1,8 +1,7 @@
-"""Which faces of the gallery the jobs that have ended speak of, so that what they say goes
-when the face does.
+"""Which faces the jobs that have ended name, so that deleting a face erases what they say.
 
-Noted in the transaction that ends a job, for the keys that ``operations`` documents;
-forgotten in the one that deletes the face. Either waits for the other on the face's row.
+Recorded in the transaction that ends a job, for the keys that ``operations`` documents, and
+used in the one that deletes the face. Both lock the face's row.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from pipeline.errors import FaceNotFound
 # Results of searches that are read and written again at a time.
 BLOCK = 500
 
-_PRESENT = (
+_LOCK_FACES = (
     select(faces.c.id)
     .where(faces.c.id.in_(bindparam("ids", expanding=True)))
-    # In one order, so that two that wait do not wait for each other.
+    # Always in this order, so that two transactions do not deadlock.
     .order_by(faces.c.id).with_for_update(read=True, key_share=True)
 )
 _INSERT = insert(job_faces)
 
 
 def faces_named(params: Mapping[str, Any], result: Mapping[str, Any] | None) -> set[int]:
-    """The ids of the faces that a job was asked about, and of those in its answer."""
-    said = [params, {} if result is None else result]
-    ids = {part["face_id"] for part in said if "face_id" in part}
-    for part in said[1:]:
+    """The ids of the faces in a job's parameters and in its result."""
+    parts = [params, {} if result is None else result]
+    ids = {part["face_id"] for part in parts if "face_id" in part}
+    for part in parts[1:]:
         listed = [*part.get("faces", ()), *part.get("hits", ())]
         ids.update(face["id"] for face in (*listed, part.get("face")) if face is not None)
     return ids
@@ -41,24 +40,24 @@ def record_job_faces(
     connection: Connection, seq: int, params: Mapping[str, Any],
     result: Mapping[str, Any] | None, now: float,
 ) -> None:
-    """Remember of whom a job speaks that ends in this transaction. When one of them has
-    been deleted since it began, what it says goes at once."""
+    """Record the faces of a job that ends in this transaction. When one of them was deleted
+    since the job began, what the job says is erased at once."""
     ids = faces_named(params, result)
     if not ids:
         return
-    there = list(connection.execute(_PRESENT, {"ids": sorted(ids)}).scalars())
-    if there:
-        connection.execute(_INSERT, [{"face_id": face, "job_seq": seq} for face in there])
-    if len(there) < len(ids):
+    existing = list(connection.execute(_LOCK_FACES, {"ids": sorted(ids)}).scalars())
+    if existing:
+        connection.execute(_INSERT, [{"face_id": face, "job_seq": seq} for face in existing])
+    if len(existing) < len(ids):
         _erase(connection, jobs.c.seq == seq, now)
 
 
 def erase_results_about(connection: Connection, face_ids: Sequence[int], now: float) -> None:
     """Erase what ended jobs say of faces that this transaction deletes and has locked.
 
-    A job that was about a face keeps neither parameters nor result: it is answered as if
-    the face had not been there. So is a search that found the face first, whose picture
-    was most likely of that person; other searches lose the hit.
+    A job about one of the faces loses its parameters and its result, and is answered as if
+    the face had not existed. So is a search that found the face first, as its picture most
+    likely shows that person. Other searches lose the hit.
     """
     of_them = select(job_faces.c.job_seq).where(job_faces.c.face_id.in_(face_ids))
     search = jobs.c.operation == "search"
@@ -68,17 +67,17 @@ def erase_results_about(connection: Connection, face_ids: Sequence[int], now: fl
     ).scalars().all()
     gone = set(face_ids)
     for start in range(0, len(searches), BLOCK):
-        _take_out(connection, searches[start : start + BLOCK], gone, now)
-    # Last: whoever removes a job has it before he has its mentions.
+        _remove_hits(connection, searches[start : start + BLOCK], gone, now)
+    # Last: a transaction that removes a job locks it before its rows here.
     connection.execute(delete(job_faces).where(job_faces.c.face_id.in_(face_ids)))
 
 
 def clear_job_faces(connection: Connection, seq: int) -> None:
-    """Of a job that begins anew."""
+    """Forget the faces of a job that starts again."""
     connection.execute(delete(job_faces).where(job_faces.c.job_seq == seq))
 
 
-def _take_out(connection: Connection, seqs: Sequence[int], gone: set[int], now: float) -> None:
+def _remove_hits(connection: Connection, seqs: Sequence[int], gone: set[int], now: float) -> None:
     rows = connection.execute(select(jobs.c.seq, jobs.c.result).where(jobs.c.seq.in_(seqs)))
     whole = []
     for seq, result in rows.all():

@@ -1,6 +1,8 @@
-"""The tables, as SQLAlchemy Core sees them. Alembic makes them (``migrations/``)."""
+"""The tables, for SQLAlchemy Core. Alembic creates them (``migrations/``)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -23,6 +25,27 @@ from pipeline.database.batch_tables import findings as findings
 from pipeline.database.metadata import METADATA as METADATA
 from pipeline.database.metadata import BigId, Json
 
+_ZERO = text("0")
+
+
+def _reference(name: str, target: str, **options: Any) -> Column[int]:
+    """A column that refers to a row, and goes with it."""
+    return Column(name, BigId, ForeignKey(target, ondelete="CASCADE"), nullable=False, **options)
+
+
+def _tenant_id(**options: Any) -> Column[int]:
+    return _reference("tenant_id", "tenants.id", **options)
+
+
+_KEY_PART: dict[str, Any] = {"primary_key": True, "autoincrement": False}
+
+
+def _partial_index(name: str, where: str, *columns: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+# Accounts ------------------------------------------------------------------------------
+
 tenants = Table(
     "tenants",
     METADATA,
@@ -32,10 +55,10 @@ tenants = Table(
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", Float, nullable=False),
     # The last number of the tenant's change log.
-    Column("log_number", BigInteger, nullable=False, server_default=text("0")),
+    Column("log_number", BigInteger, nullable=False, server_default=_ZERO),
     # The next N of the names ID0, ID1, ... that faces without a name get.
-    Column("unnamed", BigInteger, nullable=False, server_default=text("0")),
-    # What it may use and may do (pipeline/metering); null: everything.
+    Column("unnamed", BigInteger, nullable=False, server_default=_ZERO),
+    # What the tenant may use and may do (pipeline/metering); null: everything.
     Column("limits", Json, nullable=True),
     Column("permissions", Json, nullable=True),
     sqlite_autoincrement=True,
@@ -45,20 +68,19 @@ credentials = Table(
     "credentials",
     METADATA,
     Column("id", BigId, primary_key=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
-    # "signed" (dialect e: appId, appSecret, SM2), "key" (X-API-Key) or "apid" (dialect a:
-    # Apid, Kvalue)
+    _tenant_id(),
+    # The name of a CredentialKind (pipeline/accounts/kinds.py).
     Column("kind", String(16), nullable=False),
-    # What the caller names himself by: the appId, the Apid, or the key's public prefix.
+    # What a caller names the credential by.
     Column("public_id", String(64), nullable=False, unique=True),
-    # A secret that must be read again (signatures) is encrypted under the master key, one
-    # that must only be recognised (keys) is an HMAC with the pepper.
+    # Encrypted under the master key if it is readable, otherwise its fingerprint.
     Column("secret", LargeBinary, nullable=False),
+    Column("readable", Boolean, nullable=False),
     Column("sm2_public_key", String(130), nullable=True),
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=True),
-    # What may be done with it, within what its tenant may; null: everything.
+    # What the credential permits of what its tenant may do; null: everything.
     Column("permissions", Json, nullable=True),
     Index(None, "tenant_id"),
     sqlite_autoincrement=True,
@@ -67,45 +89,70 @@ credentials = Table(
 former_secrets = Table(
     "former_secrets",
     METADATA,
-    # One a credential: two secrets are live at most.
-    Column("credential_id", BigId, ForeignKey("credentials.id", ondelete="CASCADE"),
-           primary_key=True, autoincrement=False),
+    # One for each credential: at most two secrets are live.
+    _reference("credential_id", "credentials.id", **_KEY_PART),
     Column("secret", LargeBinary, nullable=False),
     Column("sm2_public_key", String(130), nullable=True),
     Column("until", Float, nullable=False),
 )
-"""The secret that a credential had before it was rotated, as long as it is still accepted."""
+"""The secret of a credential before its rotation, while it is still accepted."""
+
+signed_requests = Table(
+    "signed_requests",
+    METADATA,
+    Column("tenant_id", BigId, **_KEY_PART),
+    Column("digest", String(64), primary_key=True),
+    Column("expires_at", Float, nullable=False, index=True),
+)
+"""Signed requests that were accepted and are not accepted again."""
+
+usage = Table(
+    "usage",
+    METADATA,
+    _tenant_id(**_KEY_PART),
+    # A day (UTC, YYYY-MM-DD) or a month (YYYY-MM).
+    Column("period", String(10), primary_key=True),
+    # "*": all operations together.
+    Column("operation", String(32), primary_key=True),
+    Column("charged", BigInteger, nullable=False, server_default=_ZERO),
+    Column("free", BigInteger, nullable=False, server_default=_ZERO),
+    Column("refunded", BigInteger, nullable=False, server_default=_ZERO),
+    Column("refused", BigInteger, nullable=False, server_default=_ZERO),
+    sqlite_with_rowid=False,
+)
+"""Counted calls; quotas limit those that are charged."""
+
+# Encryption ----------------------------------------------------------------------------
 
 peppers = Table(
     "peppers",
     METADATA,
-    Column("id", BigId, primary_key=True, autoincrement=False),
-    # What fingerprints are made with, encrypted under the master key.
-    Column("sealed", LargeBinary, nullable=False),
+    Column("id", BigId, **_KEY_PART),
+    # The key of fingerprints, under the master key.
+    Column("encrypted", LargeBinary, nullable=False),
     Column("created_at", Float, nullable=False),
 )
 
 data_keys = Table(
     "data_keys",
     METADATA,
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"),
-           primary_key=True, autoincrement=False),
-    # Under the master key; null once it was destroyed.
+    _tenant_id(**_KEY_PART),
+    # Under the master key; null once the key was destroyed.
     Column("wrapped", LargeBinary, nullable=True),
-    # "converting" (what was there before is being encrypted), "on" or "destroyed"
+    # "converting" (older data are being encrypted), "on" or "destroyed"
     Column("state", String(16), nullable=False),
     Column("created_at", Float, nullable=False),
 )
 """The keys of tenants whose data are encrypted at rest."""
 
-_PAUSED = text("not_before > 0")
+# Jobs ----------------------------------------------------------------------------------
 
 jobs = Table(
     "jobs",
     METADATA,
     Column("seq", BigId, primary_key=True),
     Column("id", String(32), nullable=False, unique=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    _tenant_id(),
     Column("operation", String(32), nullable=False),
     Column("dialect", String(8), nullable=False),
     Column("state", String(16), nullable=False),
@@ -129,37 +176,39 @@ jobs = Table(
     Column("published_at", Float, nullable=False),
     Column("started_at", Float, nullable=True),
     Column("finished_at", Float, nullable=True),
-    # The day (UTC) for which the job was charged; null: it was not, or no longer is.
+    # The day (UTC) for which the job is charged; null: it is not, or no longer.
     Column("charged_on", String(10), nullable=True),
-    # When a face that the job speaks of was deleted, and with it what the job says.
+    # Whether the job costs nothing when it succeeds.
+    Column("free", Boolean, nullable=False, default=False),
+    # When a face that the job is about was deleted, and with it params and result.
     Column("erased_at", Float, nullable=True),
     UniqueConstraint("tenant_id", "idempotency_key"),
-    # what waits at a stage, oldest first; what has lost its worker
+    # Waiting at a stage, oldest first; running without a worker.
     Index("ix_jobs_waiting", "state", "stage", "seq"),
     Index("ix_jobs_finished_at", "finished_at"),
-    # what waits out a pause: few, while those that never had one are many
-    Index("ix_jobs_paused", "not_before", sqlite_where=_PAUSED, postgresql_where=_PAUSED),
+    # Waiting out a pause: few, while jobs that never paused are many.
+    _partial_index("ix_jobs_paused", "not_before > 0", "not_before"),
     sqlite_autoincrement=True,
 )
 
-signed_requests = Table(
-    "signed_requests",
+job_faces = Table(
+    "job_faces",
     METADATA,
-    Column("tenant_id", BigId, primary_key=True, autoincrement=False),
-    Column("digest", String(64), primary_key=True),
-    Column("expires_at", Float, nullable=False, index=True),
+    _reference("face_id", "faces.id", **_KEY_PART),
+    _reference("job_seq", "jobs.seq", **_KEY_PART),
+    Index(None, "job_seq"),
+    sqlite_with_rowid=False,
 )
-"""Signed requests that were accepted and may not be accepted again."""
+"""The faces that jobs which have ended name (``job_faces.py``)."""
 
-_BARE = text("former_face_id IS NOT NULL")
-_PASSING = text("expires_at IS NOT NULL")
+# The gallery ---------------------------------------------------------------------------
 
 images = Table(
     "images",
     METADATA,
     Column("id", BigId, primary_key=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
-    # What a caller names the picture by; made from its bytes, or chosen by the caller.
+    _tenant_id(),
+    # What callers name the picture by: made from its bytes, or chosen by the caller.
     Column("image_id", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("media_key", String(512), nullable=False),
@@ -168,34 +217,28 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("format", String(16), nullable=False),
     Column("description", String(255), nullable=False),
-    # The last face that the picture lost while it was kept; null while it has a face,
-    # and in a picture that never had one.
+    # The last face that a kept image has lost; null while it has one, or never had any.
     Column("former_face_id", BigInteger, nullable=True),
     Column("created_at", Float, nullable=False),
-    # When a picture that is stored without a face goes; null: it stays.
+    # When an image that is stored without a face is deleted; null: it stays.
     Column("expires_at", Float, nullable=True),
     UniqueConstraint("tenant_id", "image_id"),
     Index(None, "tenant_id", "id"),
     Index(None, "tenant_id", "sha256"),
-    # what lists without a face, in the place of the face it had
-    Index(
-        "ix_images_bare", "tenant_id", "former_face_id",
-        sqlite_where=_BARE, postgresql_where=_BARE,
+    # Listed without a face, in the place of the former one.
+    _partial_index(
+        "ix_images_faceless", "former_face_id IS NOT NULL", "tenant_id", "former_face_id"
     ),
-    Index(
-        "ix_images_passing", "expires_at",
-        sqlite_where=_PASSING, postgresql_where=_PASSING,
-    ),
+    _partial_index("ix_images_temporary", "expires_at IS NOT NULL", "expires_at"),
     sqlite_autoincrement=True,
 )
 
 faces = Table(
     "faces",
     METADATA,
-    # a's Fid, b's id
     Column("id", BigId, primary_key=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
-    Column("image_ref", BigId, ForeignKey("images.id", ondelete="CASCADE"), nullable=False),
+    _tenant_id(),
+    _reference("image_ref", "images.id"),
     Column("person_id", String(36), nullable=False),
     Column("face_token", String(24), nullable=False),
     Column("name", String(255), nullable=False),
@@ -218,12 +261,11 @@ faces = Table(
 vectors = Table(
     "vectors",
     METADATA,
-    # What the index knows a face by. Never given twice: an index that still holds a
-    # deleted label must not find another face under it.
+    # The face's name in the index. Never used twice: an index that still holds a deleted
+    # label must not find another face under it.
     Column("label", BigId, primary_key=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
-    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False,
-           unique=True),
+    _tenant_id(),
+    _reference("face_id", "faces.id", unique=True),
     Column("pack", String(64), nullable=False),
     Column("model_sha256", String(64), nullable=False),
     Column("dimension", Integer, nullable=False),
@@ -238,12 +280,12 @@ collections = Table(
     "collections",
     METADATA,
     Column("id", BigId, primary_key=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
-    # b's groupId, d's facedb
+    _tenant_id(),
+    # What callers name the collection by.
     Column("key", String(32), nullable=False),
     Column("type", String(128), nullable=False),
     Column("name", String(128), nullable=False),
-    # Searches in the collection count what scores above it, 0 to 100.
+    # Searches in the collection count hits that score above it, 0 to 100.
     Column("score", Float, nullable=False),
     Column("created_at", Float, nullable=False),
     UniqueConstraint("tenant_id", "key"),
@@ -253,45 +295,30 @@ collections = Table(
 bindings = Table(
     "bindings",
     METADATA,
-    Column("collection_id", BigId, ForeignKey("collections.id", ondelete="CASCADE"),
-           primary_key=True, autoincrement=False),
-    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"),
-           primary_key=True, autoincrement=False),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    _reference("collection_id", "collections.id", **_KEY_PART),
+    _reference("face_id", "faces.id", **_KEY_PART),
+    _tenant_id(),
     Index(None, "face_id"),
     Index(None, "tenant_id"),
     sqlite_with_rowid=False,
 )
 
-job_faces = Table(
-    "mentions",
-    METADATA,
-    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"),
-           primary_key=True, autoincrement=False),
-    Column("job_seq", BigId, ForeignKey("jobs.seq", ondelete="CASCADE"),
-           primary_key=True, autoincrement=False),
-    Index(None, "job_seq"),
-    sqlite_with_rowid=False,
-)
-"""The faces of which jobs that have ended speak (``mentions.py``)."""
-
 changes = Table(
     "changes",
     METADATA,
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"),
-           primary_key=True, autoincrement=False),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _tenant_id(**_KEY_PART),
+    Column("number", BigInteger, **_KEY_PART),
     Column("label", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""The change log: number by number, which label has changed. What it has become is read
-from the label's present state, so that applying a change twice does no harm."""
+"""The change log: number by number, which label has changed. A reader looks up the label's
+present state, so that applying a change twice does no harm."""
 
 snapshots = Table(
     "snapshots",
     METADATA,
     Column("id", BigId, primary_key=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
+    _tenant_id(),
     Column("pack", String(64), nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("engine", String(16), nullable=False),
@@ -299,7 +326,7 @@ snapshots = Table(
     Column("sha256", String(64), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("count", BigInteger, nullable=False),
-    # the change log's number up to which the snapshot holds everything
+    # The snapshot holds all changes up to this number.
     Column("number", BigInteger, nullable=False),
     Column("created_at", Float, nullable=False),
     Index(None, "tenant_id", "number"),
@@ -310,43 +337,23 @@ discarded = Table(
     "discarded",
     METADATA,
     Column("media_key", String(512), primary_key=True),
-    # no foreign key: the objects of a tenant outlive its row
+    # No foreign key: the objects of a tenant outlive its row.
     Column("tenant_id", BigId, nullable=False, index=True),
     Column("discarded_at", Float, nullable=False),
 )
 """Objects that no row names any more, until they are deleted from the media store; noted
-in the transaction that takes their row."""
-
-_ZERO = text("0")
-
-usage = Table(
-    "usage",
-    METADATA,
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"),
-           primary_key=True, autoincrement=False),
-    # A day (UTC, YYYY-MM-DD) or a month (YYYY-MM).
-    Column("period", String(10), primary_key=True),
-    # "*": all operations together.
-    Column("operation", String(32), primary_key=True),
-    Column("charged", BigInteger, nullable=False, server_default=_ZERO),
-    Column("free", BigInteger, nullable=False, server_default=_ZERO),
-    Column("refunded", BigInteger, nullable=False, server_default=_ZERO),
-    Column("refused", BigInteger, nullable=False, server_default=_ZERO),
-    sqlite_with_rowid=False,
-)
-"""Calls, counted; a quota holds for what is charged."""
+in the transaction that deletes their row."""
 
 used_clips = Table(
     "used_clips",
     METADATA,
     Column("id", BigId, primary_key=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False),
-    Column("face_id", BigId, ForeignKey("faces.id", ondelete="CASCADE"), nullable=False,
-           index=True),
+    _tenant_id(),
+    _reference("face_id", "faces.id", index=True),
     Column("sha256", String(64), nullable=False),
-    # how the face changed in it (pipeline.living.motion_signature): no picture of one
-    Column("way", LargeBinary, nullable=False),
+    # How the face moved: no picture of it.
+    Column("motion_signature", LargeBinary, nullable=False),
     Column("used_at", Float, nullable=False, index=True),
     Index(None, "tenant_id", "sha256"),
 )
-"""Clips that were taken for live ones, so that none is taken twice."""
+"""Clips that proved a live person once, so that none is accepted twice."""

@@ -1,1 +1,1 @@
-"""Master keys, tenants' data keys, and what is encrypted under them."""
+"""Encryption at rest: master keys, tenants' data keys, and what is encrypted under them."""

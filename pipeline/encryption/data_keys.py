@@ -1,4 +1,4 @@
-"""The data keys of tenants whose data are encrypted at rest: made, found, destroyed."""
+"""The data keys of tenants whose data are encrypted at rest: created, found, destroyed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.config.settings import Settings
 from pipeline.database.engine import purge_deleted_data, reading, writing
 from pipeline.database.schema import data_keys, tenants
+from pipeline.encryption.data_key import DataKey
 from pipeline.encryption.keyring import KEY_BYTES
-from pipeline.encryption.vault import DataKey, Vault, open_vault
+from pipeline.encryption.vault import Vault, open_vault
 from pipeline.errors import InvalidParameter, TenantNotFound
 
-# Seconds for which a process goes on with a key that it has looked up: so long after its
-# destruction it is in use at most.
+# Seconds for which a process caches a key, and thus uses it after its destruction at most.
 CACHE_S = 2.0
 
 
@@ -28,10 +28,12 @@ class KeyState(StrEnum):
     """Of a tenant with a key."""
 
     CONVERTING = "converting"
-    """New data are encrypted; what was there before is not all of it yet."""
+    """New data are encrypted, older ones not all of them yet."""
     ON = "on"
     DESTROYED = "destroyed"
 
+
+_DESTROYED = {"wrapped": None, "state": KeyState.DESTROYED.value}
 
 _FIND = (
     select(data_keys.c.wrapped, data_keys.c.state)
@@ -41,30 +43,30 @@ _FIND = (
 
 
 class TenantKeys:
-    """The ``KeySource`` of a process; thread-safe. ``vault`` is called when the first key
-    is to be opened: who serves no such tenant needs no master key."""
+    """The ``KeySource`` of a process; thread-safe. ``vault`` is called for the first key to
+    decrypt: without encrypted tenants a process needs no master key."""
 
     def __init__(self, engine: Engine, vault: Callable[[], Vault]) -> None:
         self._engine = engine
         self._open_vault = vault
         self._vault: Vault | None = None
-        self._known: dict[int, tuple[float, DataKey | None]] = {}
+        self._cache: dict[int, tuple[float, DataKey | None]] = {}
         self._lock = threading.Lock()
 
     def data_key(self, tenant_id: int) -> DataKey | None:
         now = time.monotonic()
         with self._lock:
-            until, key = self._known.get(tenant_id, (0.0, None))
+            until, key = self._cache.get(tenant_id, (0.0, None))
         if until > now:
             return key
         try:
             key = self._read(tenant_id)
         except TenantNotFound:
             with self._lock:
-                self._known.pop(tenant_id, None)
+                self._cache.pop(tenant_id, None)
             raise
         with self._lock:
-            self._known[tenant_id] = (now + CACHE_S, key)
+            self._cache[tenant_id] = (now + CACHE_S, key)
         return key
 
     def _read(self, tenant_id: int) -> DataKey | None:
@@ -72,9 +74,9 @@ class TenantKeys:
             row = connection.execute(_FIND.where(tenants.c.id == tenant_id)).one_or_none()
         if row is None or row.state == KeyState.DESTROYED:
             raise TenantNotFound
-        return None if row.state is None else self._unwrapped(tenant_id, row)
+        return None if row.state is None else self._unwrap(tenant_id, row)
 
-    def _unwrapped(self, tenant_id: int, row: Row[bytes, str]) -> DataKey:
+    def _unwrap(self, tenant_id: int, row: Row[bytes, str]) -> DataKey:
         if self._vault is None:
             self._vault = self._open_vault()
         return DataKey(tenant_id, self._vault.decrypt(row.wrapped, data_key_owner(tenant_id)))
@@ -86,7 +88,7 @@ def open_keys(settings: Settings, engine: Engine) -> TenantKeys:
 
 
 def data_key_owner(tenant_id: int) -> str:
-    """What a wrapped data key is bound to."""
+    """The owner that a wrapped data key is bound to."""
     return f"data key of tenant {tenant_id}"
 
 
@@ -94,18 +96,16 @@ def add_key(
     connection: Connection, vault: Vault, tenant_id: int, state: KeyState, now: float
 ) -> None:
     """Give a tenant a fresh key. Raises ``IntegrityError`` when it has one."""
+    wrapped = vault.encrypt(os.urandom(KEY_BYTES), data_key_owner(tenant_id))
     connection.execute(
         insert(data_keys).values(
-            tenant_id=tenant_id,
-            wrapped=vault.encrypt(os.urandom(KEY_BYTES), data_key_owner(tenant_id)),
-            state=state.value,
-            created_at=now,
+            tenant_id=tenant_id, wrapped=wrapped, state=state.value, created_at=now
         )
     )
 
 
 def begin_encrypting(engine: Engine, vault: Vault, tenant_id: int, now: float) -> None:
-    """Give a tenant a key when it has none; what is stored from ``CACHE_S`` later on is
+    """Give a tenant a key if it has none; data stored more than ``CACHE_S`` later are
     encrypted. Raises ``InvalidParameter`` when its key was destroyed."""
     try:
         with writing(engine, durable=True) as connection:
@@ -116,7 +116,7 @@ def begin_encrypting(engine: Engine, vault: Vault, tenant_id: int, now: float) -
 
 
 def finish_encrypting(engine: Engine, tenant_id: int) -> None:
-    """Note that all of a tenant's data are encrypted."""
+    """Record that all data of a tenant are encrypted."""
     with writing(engine) as connection:
         connection.execute(
             update(data_keys)
@@ -126,18 +126,18 @@ def finish_encrypting(engine: Engine, tenant_id: int) -> None:
 
 
 def destroy_key(engine: Engine, tenant_id: int) -> bool:
-    """Destroy a tenant's key, and refuse its calls; False when it has none.
+    """Destroy a tenant's key and disable the tenant; False when it has none.
 
-    What was encrypted under it cannot be read any more: by running processes ``CACHE_S``
-    later, by anybody with the database's files at once, as it is overwritten there.
+    What was encrypted under the key is unreadable: for running processes ``CACHE_S`` later,
+    for anybody with the database's files at once, as the key is overwritten there.
     """
     with writing(engine, durable=True) as connection:
-        gone = connection.execute(
+        destroyed = connection.execute(
             update(data_keys)
             .where(data_keys.c.tenant_id == tenant_id, data_keys.c.wrapped.is_not(None))
-            .values(wrapped=None, state=KeyState.DESTROYED.value)
+            .values(**_DESTROYED)
         )
-        if gone.rowcount == 0:
+        if destroyed.rowcount == 0:
             return False
         connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(disabled=True))
     purge_deleted_data(engine, data_keys)
@@ -153,7 +153,7 @@ def key_states(engine: Engine) -> dict[int, KeyState]:
 
 @dataclass(frozen=True, slots=True)
 class SavedKey:
-    """A tenant's wrapped key, as it is kept apart from the database's backups."""
+    """A tenant's wrapped key, saved apart from the backups of the database."""
 
     tenant_id: int
     wrapped: bytes
@@ -171,40 +171,35 @@ def saved_keys(engine: Engine) -> list[SavedKey]:
 
 
 def restore_keys(engine: Engine, vault: Vault, saved: Iterable[SavedKey]) -> int:
-    """Put keys back into a database that was restored without them; how many were
-    missing. A key that is there stays. Raises ``ConfigurationError`` for one that the
-    master keys do not open, and then nothing has changed."""
-    done = 0
+    """Put keys back into a database that was restored without them; returns how many were
+    missing. Present keys stay. Raises ``ConfigurationError`` for a key that no master key
+    decrypts, and then changes nothing."""
+    restored = 0
     with writing(engine, durable=True) as connection:
         for key in saved:
             vault.decrypt(key.wrapped, data_key_owner(key.tenant_id))
-            values = {"wrapped": key.wrapped, "state": key.state}
-            mine = data_keys.c.tenant_id == key.tenant_id
-            there = connection.execute(select(data_keys.c.wrapped).where(mine)).one_or_none()
-            owner = select(tenants.c.id).where(tenants.c.id == key.tenant_id)
-            if connection.execute(owner).one_or_none() is None:
-                continue  # deleted before the backup was made
-            if there is None:
-                connection.execute(
-                    insert(data_keys).values(
-                        tenant_id=key.tenant_id, created_at=key.created_at, **values
-                    )
-                )
-            elif there.wrapped is None:
-                connection.execute(update(data_keys).where(mine).values(**values))
+            row = connection.execute(
+                _FIND.where(tenants.c.id == key.tenant_id)
+            ).one_or_none()
+            if row is None or row.wrapped is not None:
+                continue  # deleted before the backup was made, or present
+            values: dict[str, object] = {"wrapped": key.wrapped, "state": key.state}
+            if row.state is None:
+                values |= {"tenant_id": key.tenant_id, "created_at": key.created_at}
+                connection.execute(insert(data_keys).values(**values))
             else:
-                continue
-            done += 1
-    return done
+                mine = data_keys.c.tenant_id == key.tenant_id
+                connection.execute(update(data_keys).where(mine).values(**values))
+            restored += 1
+    return restored
 
 
 def remove_keys(engine: Engine) -> int:
-    """Take every key out of a copy of the database, which is to be kept as a backup; how
-    many. Encrypted data cannot be read with it until ``restore_keys``."""
+    """Remove every key from a copy of the database that becomes a backup; returns how many.
+    Encrypted data cannot be read with it until ``restore_keys``."""
     with writing(engine, durable=True) as connection:
-        gone = connection.execute(
-            update(data_keys).where(data_keys.c.wrapped.is_not(None))
-            .values(wrapped=None, state=KeyState.DESTROYED.value)
+        removed = connection.execute(
+            update(data_keys).where(data_keys.c.wrapped.is_not(None)).values(**_DESTROYED)
         )
     purge_deleted_data(engine, data_keys)
-    return gone.rowcount
+    return removed.rowcount

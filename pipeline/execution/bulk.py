@@ -18,11 +18,11 @@ from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, 
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound, TaskUnsupported
 from pipeline.execution.context import InspectedItem, JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of, new_face
-from pipeline.gallery.change_log import lock_tenant
 from pipeline.gallery.enrolment import EnrolledImage, enrol_many
+from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
-from pipeline.gallery.temporary_images import default_image_id
 from pipeline.gallery.trash import discard_many
+from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job
 from pipeline.plans import Plan
 from pipeline.types import JsonObject, VectorModel

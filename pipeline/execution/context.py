@@ -13,10 +13,10 @@ from pipeline.batches.duplicate_candidates import DuplicateSearchConfig
 from pipeline.batches.model import BatchItem, BatchOptions
 from pipeline.bulk.engine import AnalysedPicture, FaceSelection
 from pipeline.calibration.table import Calibration
-from pipeline.encryption.vault import KeySource, NoKeys
+from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import FaceError, IntermediateLost
 from pipeline.fetching.base import Fetcher
-from pipeline.gallery.collection_store import CollectionStore
+from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.trash import Trash
 from pipeline.gallery.used_clips import UsedClips

@@ -31,7 +31,7 @@ from pipeline.duplicates.thresholds import count_pairs, thresholds_for
 from pipeline.errors import TaskUnsupported
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of
-from pipeline.gallery.change_log import lock_tenant
+from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job
 from pipeline.types import JsonObject
 

@@ -12,9 +12,10 @@ from pipeline import storage_keys
 from pipeline.errors import PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import base_result, enrolled_face_json, new_face
+from pipeline.gallery.enrolment import enrol
+from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
-from pipeline.gallery.replace_face import enrol, replace_face
-from pipeline.gallery.temporary_images import default_image_id
+from pipeline.gallery.replace_face import replace_face
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import inspect
 from pipeline.operations import EnrolParams, ReplaceParams

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from pipeline import storage_keys
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import base_result, require_calibration
+from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.records import NewImage
-from pipeline.gallery.temporary_images import default_image_id, store_temporarily
+from pipeline.gallery.temporary_images import store_temporarily
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import inspect
 from pipeline.operations import MatrixParams

@@ -1,1 +1,1 @@
-"""Tenants and their credentials."""
+"""Enrolled faces: images, vectors, collections, the change log, deleted objects."""

@@ -1,4 +1,4 @@
-"""What batches keep of pictures whose faces are erased: nothing but that there was one."""
+"""Erasing what batches keep of pictures whose faces are deleted."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ERASED = dict.fromkeys(
 def erase_item_details(
     connection: Connection, image_refs: Sequence[int] | Select[int], now: float
 ) -> None:
-    """Erase what items of batches say of these pictures (``images.id``), in the
-    transaction that takes a face or the last face from them.
+    """Erase what items of batches say of these images (``images.id``), in the transaction
+    that deletes a face of them.
 
-    Of a picture with several faces everything goes with the first: a batch does not say
-    which of them its item's name is of. What stays are numbers, outcomes and the marks
-    by which whoever reads the source again leaves the item out.
+    An item does not record which of several faces its name belongs to, so that the first
+    deletion erases all of it. Numbers, outcomes and hashes stay: by the hashes a later run
+    over the source skips the item.
     """
     connection.execute(
         update(batch_items)

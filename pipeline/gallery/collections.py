@@ -1,29 +1,273 @@
-"""Which collections there are, and which faces are in them.
-
-A collection's key is b's groupId and d's facedb.
-"""
+"""Collections: listing, creating, changing, filling, emptying, deleting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Engine, Text, cast, delete, exists, func, insert, select, update
 
-from pipeline.database.schema import bindings, collections, faces, vectors
-from pipeline.errors import CollectionNotFound
-from pipeline.gallery.change_log import GalleryWriter
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import bindings, collections, faces, images, jobs, vectors
+from pipeline.errors import (
+    CollectionExists,
+    CollectionInUse,
+    CollectionLimit,
+    CollectionNameTaken,
+    CollectionNotFound,
+    FaceNotFound,
+)
+from pipeline.gallery.erase import erase_faces
 from pipeline.gallery.records import (
     DEFAULT_COLLECTION,
     DEFAULT_SCORE,
+    LISTED_COLUMNS,
     SELECT_COLLECTIONS,
+    BindingReport,
     Collection,
+    FacePage,
+    ListedFace,
     collection_from_row,
 )
+from pipeline.gallery.trash import Trash
+from pipeline.gallery.writer import GalleryWriter, lock_tenant
+from pipeline.media.base import MediaStore
 
 # Faces named in one statement.
 BLOCK = 2000
 
-MAX_COLLECTIONS = 64  # document b, 2.2
+MAX_COLLECTIONS = 64
+"""Of a tenant: an index marks the collections of a face by the bits of one word."""
+
+
+class CollectionDeletion(Enum):
+    """What is deleted of a collection, its faces and their images."""
+
+    COLLECTION_ONLY = auto()
+    WITH_ALL_FACES = auto()
+    """The collection and every face in it; the images stay."""
+    CONTENT_ONLY = auto()
+    """The collection stays and is empty. Faces that are in no other collection are deleted;
+    their images stay."""
+    WITH_EXCLUSIVE_FACES = auto()
+    """The collection, the faces that are in no other, and their images."""
+
+
+class CollectionStore:
+    """The collections of every tenant. ``clock`` gives epoch seconds."""
+
+    def __init__(
+        self, engine: Engine, media: MediaStore, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._engine = engine
+        self._trash = Trash(engine, media, clock)
+        self._clock = clock
+
+    # -- reading ------------------------------------------------------------------
+
+    def all(self, tenant_id: int) -> list[tuple[Collection, int]]:
+        """Every collection with the number of its faces, oldest first."""
+        size = (
+            select(func.count()).where(bindings.c.collection_id == collections.c.id)
+            .scalar_subquery().label("size")
+        )
+        query = (
+            SELECT_COLLECTIONS.add_columns(size).where(collections.c.tenant_id == tenant_id)
+            .order_by(collections.c.id)
+        )
+        with reading(self._engine) as connection:
+            return [(collection_from_row(row), row.size) for row in connection.execute(query)]
+
+    def get(self, tenant_id: int, key: str) -> Collection:
+        """Raises ``CollectionNotFound``."""
+        return self.resolve(tenant_id, [key])[0]
+
+    def resolve(self, tenant_id: int, keys: Sequence[str]) -> list[Collection]:
+        """The named collections, in order and each once. Raises ``CollectionNotFound``."""
+        with reading(self._engine) as connection:
+            return resolve_collections(connection, tenant_id, keys)
+
+    def faces(self, tenant_id: int, key: str, offset: int, limit: int) -> FacePage:
+        """A page of a collection's faces, newest last. Raises ``CollectionNotFound``."""
+        with reading(self._engine) as connection:
+            collection = _resolve(connection, tenant_id, key)
+            inside = bindings.c.collection_id == collection.id
+            total = connection.execute(select(func.count()).where(inside)).scalar_one()
+            page = (
+                select(bindings.c.face_id).where(inside).order_by(bindings.c.face_id)
+                .limit(limit).offset(offset).subquery()
+            )
+            rows = connection.execute(
+                select(*LISTED_COLUMNS)
+                .join(page, page.c.face_id == faces.c.id)
+                .join(images, images.c.id == faces.c.image_ref)
+                .order_by(faces.c.id)
+            )
+            return FacePage(total, tuple(ListedFace(*row) for row in rows))
+
+    # -- creating and changing ----------------------------------------------------
+
+    def create(
+        self, tenant_id: int, key: str, name: str, type: str = "",  # noqa: A002
+        score: float = DEFAULT_SCORE,
+    ) -> Collection:
+        """Raises ``CollectionExists``, ``CollectionNameTaken``, ``CollectionLimit``,
+        ``TenantNotFound``."""
+        with writing(self._engine) as connection:
+            lock_tenant(connection, tenant_id)
+            present = connection.execute(
+                SELECT_COLLECTIONS.where(collections.c.tenant_id == tenant_id)
+            ).all()
+            if any(row.key == key for row in present):
+                raise CollectionExists
+            if name and any(row.name == name for row in present):
+                raise CollectionNameTaken
+            if len(present) >= MAX_COLLECTIONS:
+                raise CollectionLimit
+            made = connection.execute(
+                insert(collections)
+                .values(
+                    tenant_id=tenant_id, key=key, type=type, name=name, score=score,
+                    created_at=self._clock(),
+                )
+                .returning(collections.c.id)
+            ).scalar_one()
+        return Collection(made, key, type, name, score)
+
+    def update(
+        self, tenant_id: int, key: str, *, name: str | None = None,
+        type: str | None = None, score: float | None = None,  # noqa: A002
+    ) -> Collection:
+        """Change what is not None. Raises ``CollectionNotFound``,
+        ``CollectionNameTaken``."""
+        with writing(self._engine) as connection:
+            lock_tenant(connection, tenant_id)
+            collection = _resolve(connection, tenant_id, key)
+            if name and _name_taken(connection, tenant_id, name, collection):
+                raise CollectionNameTaken
+            given = {"name": name, "type": type, "score": score}
+            values = {column: value for column, value in given.items() if value is not None}
+            this = collections.c.id == collection.id
+            if values:
+                connection.execute(update(collections).where(this).values(**values))
+            return collection_from_row(connection.execute(SELECT_COLLECTIONS.where(this)).one())
+
+    # -- binding ------------------------------------------------------------------
+
+    def bind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> BindingReport:
+        """Put a face into collections. Raises ``FaceNotFound``."""
+        return self._rebind(tenant_id, face_token, keys, _bind_face)
+
+    def unbind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> BindingReport:
+        """Take a face out of collections. Raises ``FaceNotFound``."""
+        return self._rebind(tenant_id, face_token, keys, _unbind_face)
+
+    def _rebind(
+        self, tenant_id: int, face_token: str, keys: Sequence[str],
+        change: Callable[[GalleryWriter, list[int], int], bool],
+    ) -> BindingReport:
+        with writing(self._engine) as connection:
+            writer = lock_tenant(connection, tenant_id)
+            face_id = connection.execute(
+                select(faces.c.id).where(
+                    faces.c.tenant_id == tenant_id, faces.c.face_token == face_token
+                )
+            ).scalar_one_or_none()
+            if face_id is None:
+                raise FaceNotFound
+            found = find_collections(connection, tenant_id, keys)
+            if change(writer, [each.id for each in found.values()], face_id):
+                log_face_changes(writer, [face_id])
+        return BindingReport(
+            done=tuple(key for key in keys if key in found),
+            unknown=tuple(key for key in keys if key not in found),
+        )
+
+    # -- deleting -----------------------------------------------------------------
+
+    def delete(self, tenant_id: int, key: str, mode: CollectionDeletion) -> None:
+        """Raises ``CollectionNotFound``, and ``CollectionInUse`` for the default collection
+        and for one that a queued or running job names."""
+        now = self._clock()
+        with writing(self._engine) as connection:
+            writer = lock_tenant(connection, tenant_id)
+            collection = _resolve(connection, tenant_id, key)
+            stays = mode is CollectionDeletion.CONTENT_ONLY
+            if not stays:
+                _check_unused(connection, tenant_id, collection)
+            if mode is CollectionDeletion.WITH_ALL_FACES:
+                erase_faces(writer, _inside(connection, collection), now, keep_images=True)
+            elif mode is not CollectionDeletion.COLLECTION_ONLY:
+                exclusive = _inside(connection, collection, exclusive=True)
+                if stays:
+                    others = set(_inside(connection, collection)).difference(exclusive)
+                    log_face_changes(writer, others)
+                erase_faces(writer, exclusive, now, keep_images=stays)
+            connection.execute(delete(bindings).where(bindings.c.collection_id == collection.id))
+            if not stays:
+                # The index needs no notice: searches name existing collections only, and an
+                # id is never used again.
+                connection.execute(delete(collections).where(collections.c.id == collection.id))
+        self._trash.try_empty(tenant_id)
+
+
+def _resolve(connection: Connection, tenant_id: int, key: str) -> Collection:
+    return resolve_collections(connection, tenant_id, [key])[0]
+
+
+def _name_taken(connection: Connection, tenant_id: int, name: str, except_: Collection) -> bool:
+    other = exists().where(
+        collections.c.tenant_id == tenant_id,
+        collections.c.name == name,
+        collections.c.id != except_.id,
+    )
+    return bool(connection.execute(select(other)).scalar_one())
+
+
+def _check_unused(connection: Connection, tenant_id: int, collection: Collection) -> None:
+    if collection.key == DEFAULT_COLLECTION:
+        raise CollectionInUse
+    rows = connection.execute(
+        select(jobs.c.params).where(
+            jobs.c.state.in_(("queued", "running")),
+            jobs.c.tenant_id == tenant_id,
+            cast(jobs.c.params, Text).contains('"collections"'),
+        )
+    )
+    if any(collection.key in (params.get("collections") or ()) for params in rows.scalars()):
+        raise CollectionInUse
+
+
+def _inside(
+    connection: Connection, collection: Collection, *, exclusive: bool = False
+) -> list[int]:
+    """The faces in a collection; with ``exclusive`` those that are in no other."""
+    query = select(bindings.c.face_id).where(bindings.c.collection_id == collection.id)
+    if exclusive:
+        other = bindings.alias()
+        query = query.where(
+            ~exists().where(
+                other.c.face_id == bindings.c.face_id, other.c.collection_id != collection.id
+            )
+        )
+    return list(connection.execute(query.order_by(bindings.c.face_id)).scalars())
+
+
+def _bind_face(writer: GalleryWriter, collection_ids: list[int], face_id: int) -> bool:
+    return bool(bind_pairs(writer, [(each, face_id) for each in collection_ids]))
+
+
+def _unbind_face(writer: GalleryWriter, collection_ids: list[int], face_id: int) -> bool:
+    removed = writer.connection.execute(
+        delete(bindings).where(
+            bindings.c.collection_id.in_(collection_ids), bindings.c.face_id == face_id
+        )
+    )
+    return removed.rowcount > 0
+
+
+# Within a transaction ------------------------------------------------------------------
 
 
 def create_default_collection(connection: Connection, tenant_id: int, now: float) -> None:
@@ -62,27 +306,18 @@ def resolve_collections(
     return [found[key] for key in dict.fromkeys(keys)]
 
 
-def bind_faces(
-    writer: GalleryWriter, groups: Sequence[Collection], face_ids: Sequence[int],
-    fresh: Sequence[int] = (),
-) -> set[int]:
-    """Put every face into every collection; the faces for which that changed something.
-    Does not note the change. The faces in ``fresh`` are in none yet."""
-    pairs = [(group.id, face) for group in groups for face in face_ids]
-    return bind_pairs(writer, pairs, fresh)
-
-
 def bind_pairs(
-    writer: GalleryWriter, pairs: Iterable[tuple[int, int]], fresh: Iterable[int] = ()
+    writer: GalleryWriter, pairs: Iterable[tuple[int, int]], new_faces: Iterable[int] = ()
 ) -> set[int]:
-    """The same for pairs of (collection, face)."""
+    """Put faces into collections, given as pairs of (collection, face). ``new_faces`` are in
+    none yet. Returns the faces for which that changed something; the caller logs them."""
     wanted = dict.fromkeys(pairs)
-    before = {face for _, face in wanted}.difference(fresh)
-    bound = _bound(writer, sorted({group for group, _ in wanted}), sorted(before))
+    before = {face for _, face in wanted}.difference(new_faces)
+    bound = _bound(writer, sorted({each for each, _ in wanted}), sorted(before))
     missing = [
-        {"collection_id": group, "face_id": face, "tenant_id": writer.tenant_id}
-        for group, face in wanted
-        if (group, face) not in bound
+        {"collection_id": collection, "face_id": face, "tenant_id": writer.tenant_id}
+        for collection, face in wanted
+        if (collection, face) not in bound
     ]
     if missing:
         writer.connection.execute(insert(bindings), missing)
@@ -90,32 +325,21 @@ def bind_pairs(
 
 
 def _bound(
-    writer: GalleryWriter, group_ids: Sequence[int], face_ids: Sequence[int]
+    writer: GalleryWriter, collection_ids: Sequence[int], face_ids: Sequence[int]
 ) -> set[tuple[int, int]]:
     """Which of the faces are in which of the collections: (collection, face)."""
     if not face_ids:
         return set()
-    there = writer.connection.execute(
+    rows = writer.connection.execute(
         select(bindings.c.collection_id, bindings.c.face_id).where(
-            bindings.c.collection_id.in_(group_ids), bindings.c.face_id.in_(face_ids)
+            bindings.c.collection_id.in_(collection_ids), bindings.c.face_id.in_(face_ids)
         )
     )
-    return {(row.collection_id, row.face_id) for row in there}
-
-
-def unbind_face(writer: GalleryWriter, groups: Sequence[Collection], face_id: int) -> bool:
-    """Take a face out of collections; whether that changed something. Does not note it."""
-    removed = writer.connection.execute(
-        delete(bindings).where(
-            bindings.c.collection_id.in_([group.id for group in groups]),
-            bindings.c.face_id == face_id,
-        )
-    )
-    return removed.rowcount > 0
+    return {(row.collection_id, row.face_id) for row in rows}
 
 
 def log_face_changes(writer: GalleryWriter, face_ids: Iterable[int]) -> None:
-    """Note that faces have changed what the index sees of them."""
+    """Log that what the index sees of these faces has changed."""
     chosen = sorted(set(face_ids))
     for start in range(0, len(chosen), BLOCK):
         block = chosen[start : start + BLOCK]
@@ -135,6 +359,5 @@ def collections_of(
     )
     found: dict[int, list[Collection]] = {}
     for row in rows:
-        group = Collection(row.id, row.key, row.type, row.name, row.score)
-        found.setdefault(row.face_id, []).append(group)
+        found.setdefault(row.face_id, []).append(collection_from_row(row))
     return found

@@ -1,4 +1,4 @@
-"""Taking faces out of a gallery: one, a collection's, or all."""
+"""Deleting faces: single ones, those of a collection, or all."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from sqlalchemy import ColumnElement, Table, delete, exists, func, select, updat
 from pipeline.database.job_faces import erase_results_about
 from pipeline.database.schema import bindings, faces, images, vectors
 from pipeline.gallery.batch_items import erase_item_details
-from pipeline.gallery.change_log import GalleryWriter
 from pipeline.gallery.trash import discard_selected
+from pipeline.gallery.writer import GalleryWriter
 
-# Faces erased by one round of statements: a gallery of any size stays below the
-# database's limits on parameters and on the time of a statement.
+# Faces of one round of statements, which keeps below the database's limits on parameters
+# and on the time of a statement.
 BLOCK = 2000
 
 
 def erase_faces(
     writer: GalleryWriter, face_ids: Sequence[int], now: float, *, keep_images: bool
 ) -> int:
-    """Delete faces with their vectors, bindings and face pictures, and what ended jobs
-    and batches say of them; how many there were.
+    """Delete faces with their vectors, bindings and cut-outs, and what ended jobs and
+    batches say of them; returns how many there were.
 
-    A picture that no face hangs on any more stays with its description, in the list
-    under the id of its last face (``keep_images``), or goes too.
+    An image that loses its last face is deleted, or with ``keep_images`` stays and is listed
+    under the id of that face.
     """
     erased = 0
     for start in range(0, len(face_ids), BLOCK):
@@ -33,7 +33,9 @@ def erase_faces(
     return erased
 
 
-def _erase(writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_images: bool) -> int:
+def _erase(
+    writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_images: bool
+) -> int:
     connection = writer.connection
     mine = faces.c.tenant_id == writer.tenant_id
     chosen = connection.execute(
@@ -41,73 +43,75 @@ def _erase(writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_imag
         .order_by(faces.c.id).with_for_update()
     ).all()
     ids = [row.id for row in chosen]
+    image_refs = sorted({row.image_ref for row in chosen})
     erase_results_about(connection, ids, now)
-    pictures = sorted({row.image_ref for row in chosen})
-    erase_item_details(connection, pictures, now)
+    erase_item_details(connection, image_refs, now)
     writer.log_changes_of(select(vectors.c.label).where(vectors.c.face_id.in_(ids)))
-    discard_selected(
-        connection, writer.tenant_id, select(faces.c.face_key).where(faces.c.id.in_(ids)), now
-    )
+    cutouts = select(faces.c.face_key).where(faces.c.id.in_(ids))
+    discard_selected(connection, writer.tenant_id, cutouts, now)
     if keep_images:
-        _keep_last_face_ids(writer, ids, pictures)
-    for table, column in ((bindings, bindings.c.face_id), (vectors, vectors.c.face_id)):
-        connection.execute(delete(table).where(column.in_(ids)))
-    connection.execute(delete(faces).where(faces.c.id.in_(ids)))
+        _keep_last_face_ids(writer, ids, image_refs)
+    for column in (bindings.c.face_id, vectors.c.face_id, faces.c.id):
+        connection.execute(delete(column.table).where(column.in_(ids)))
     if not keep_images:
-        erase_faceless_images(writer, images.c.id.in_(pictures), now)
+        erase_faceless_images(writer, images.c.id.in_(image_refs), now)
     return len(ids)
 
 
-def _keep_last_face_ids(writer: GalleryWriter, face_ids: list[int], pictures: list[int]) -> None:
-    """Let the pictures that are losing their last face keep its id."""
-    of_picture = faces.c.image_ref == images.c.id
-    stays = exists().where(of_picture, faces.c.id.not_in(face_ids))
-    last = select(func.max(faces.c.id)).where(of_picture).scalar_subquery()
+def _keep_last_face_ids(
+    writer: GalleryWriter, face_ids: list[int], image_refs: list[int]
+) -> None:
+    """Record, in images that lose their last face, the id of that face."""
+    of_image = faces.c.image_ref == images.c.id
+    stays = exists().where(of_image, faces.c.id.not_in(face_ids))
+    last = select(func.max(faces.c.id)).where(of_image).scalar_subquery()
     writer.connection.execute(
-        update(images).where(images.c.id.in_(pictures), ~stays).values(former_face_id=last)
+        update(images).where(images.c.id.in_(image_refs), ~stays).values(former_face_id=last)
     )
 
 
-def erase_faceless_images(writer: GalleryWriter, chosen: ColumnElement[bool], now: float) -> None:
-    """Delete those of the chosen pictures that no face hangs on."""
-    bare = (
+def erase_faceless_images(
+    writer: GalleryWriter, chosen: ColumnElement[bool], now: float
+) -> None:
+    """Delete those of the chosen images that have no face."""
+    connection = writer.connection
+    faceless = (
         images.c.tenant_id == writer.tenant_id,
         chosen,
         ~exists().where(faces.c.image_ref == images.c.id),
     )
-    discard_selected(
-        writer.connection, writer.tenant_id, select(images.c.media_key).where(*bare), now
-    )
-    erase_item_details(writer.connection, select(images.c.id).where(*bare), now)
-    writer.connection.execute(delete(images).where(*bare))
+    keys = select(images.c.media_key).where(*faceless)
+    discard_selected(connection, writer.tenant_id, keys, now)
+    erase_item_details(connection, select(images.c.id).where(*faceless), now)
+    connection.execute(delete(images).where(*faceless))
 
 
 @dataclass(frozen=True, slots=True)
 class GalleryExtent:
-    """How far a gallery reached at some moment: its last face and its last picture."""
+    """The last face and the last image of a gallery at some moment."""
 
     face: int
     image: int
 
 
 def gallery_extent(writer: GalleryWriter) -> GalleryExtent:
-    """How far the gallery reaches now; what is enrolled later lies beyond."""
+    """The gallery's present extent; what is enrolled later is beyond it."""
     return GalleryExtent(_last(writer, faces), _last(writer, images))
 
 
 def erase_within(
     writer: GalleryWriter, within: GalleryExtent, now: float, limit: int
 ) -> tuple[int, bool]:
-    """Delete faces with their pictures, up to ``limit`` of them, then pictures without a
-    face; how many faces it were, and whether nothing is left."""
+    """Delete up to ``limit`` faces with their images, or, once there are none, images without
+    a face. Returns how many faces that were, and whether nothing is left."""
     chosen = _ids(writer, faces, within.face, limit)
     erase_faces(writer, chosen, now, keep_images=False)
     if len(chosen) == limit:
         return limit, False
-    bare = _ids(writer, images, within.image, limit)
-    for start in range(0, len(bare), BLOCK):
-        erase_faceless_images(writer, images.c.id.in_(bare[start : start + BLOCK]), now)
-    return len(chosen), len(bare) < limit
+    faceless = _ids(writer, images, within.image, limit)
+    for start in range(0, len(faceless), BLOCK):
+        erase_faceless_images(writer, images.c.id.in_(faceless[start : start + BLOCK]), now)
+    return len(chosen), len(faceless) < limit
 
 
 def _last(writer: GalleryWriter, table: Table) -> int:
@@ -116,10 +120,9 @@ def _last(writer: GalleryWriter, table: Table) -> int:
 
 
 def _ids(writer: GalleryWriter, table: Table, until: int, limit: int) -> list[int]:
-    return list(
-        writer.connection.execute(
-            select(table.c.id)
-            .where(table.c.tenant_id == writer.tenant_id, table.c.id <= until)
-            .order_by(table.c.id).limit(limit)
-        ).scalars()
+    query = (
+        select(table.c.id)
+        .where(table.c.tenant_id == writer.tenant_id, table.c.id <= until)
+        .order_by(table.c.id).limit(limit)
     )
+    return list(writer.connection.execute(query).scalars())

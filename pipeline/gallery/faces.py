@@ -1,4 +1,4 @@
-"""Looking up, listing, renaming and deleting enrolled faces."""
+"""Enrolled faces: finding, listing, renaming, deleting."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sqlalchemy import (
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces, images, vectors
-from pipeline.encryption.vault import KeySource, NoKeys
+from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import FaceNotFound, PersonNotFound
-from pipeline.gallery.change_log import lock_tenant, read_vector
 from pipeline.gallery.collections import collections_of
 from pipeline.gallery.erase import erase_faces
 from pipeline.gallery.records import (
+    LISTED_COLUMNS,
     SELECT_FACES,
     Collection,
     FacePage,
@@ -34,21 +34,19 @@ from pipeline.gallery.records import (
     face_from_row,
 )
 from pipeline.gallery.trash import Trash
+from pipeline.gallery.vectors import read_vector
+from pipeline.gallery.writer import lock_tenant
 from pipeline.media.base import MediaStore
 from pipeline.types import Embedding, VectorModel
 
-# The columns of a list's item, of a face and of a picture without one.
-_LISTED = select(
-    faces.c.id, images.c.image_id, faces.c.face_token, images.c.description, faces.c.name,
-    faces.c.gender,
-).join(images, images.c.id == faces.c.image_ref)
+_SELECT_LISTED = select(*LISTED_COLUMNS).join(images, images.c.id == faces.c.image_ref)
 
 
 class FaceStore:
     """The faces of every tenant. ``clock`` gives epoch seconds.
 
-    A deleting method takes the row, its vector, its bindings and the number in the
-    change log in one transaction, then deletes the objects.
+    A deleting method deletes the row, its vector and its bindings, and logs the change, in
+    one transaction; then it deletes the objects.
     """
 
     def __init__(
@@ -83,57 +81,44 @@ class FaceStore:
             return collections_of(connection, tenant_id, [face_id]).get(face_id, [])
 
     def vector(self, tenant_id: int, face_id: int) -> tuple[Embedding, VectorModel]:
-        """A face's vector and what made it. Raises ``FaceNotFound``."""
+        """A face's vector and the model that made it. Raises ``FaceNotFound``."""
+        query = select(
+            vectors.c.vector, vectors.c.pack, vectors.c.model_sha256, vectors.c.dimension
+        ).where(vectors.c.tenant_id == tenant_id, vectors.c.face_id == face_id)
         with reading(self._engine) as connection:
-            row = connection.execute(
-                select(
-                    vectors.c.vector, vectors.c.pack, vectors.c.model_sha256,
-                    vectors.c.dimension,
-                ).where(vectors.c.tenant_id == tenant_id, vectors.c.face_id == face_id)
-            ).one_or_none()
+            row = connection.execute(query).one_or_none()
         if row is None:
             raise FaceNotFound
+        key = self._keys.data_key(tenant_id)
         model = VectorModel(row.pack, row.model_sha256, row.dimension)
-        return read_vector(
-            row.vector, face_id, row.dimension, self._keys.data_key(tenant_id)
-        ), model
+        return read_vector(row.vector, face_id, row.dimension, key), model
 
     def _one(self, tenant_id: int, condition: ColumnElement[bool]) -> FaceRecord:
         with reading(self._engine) as connection:
-            row = connection.execute(
-                SELECT_FACES.where(faces.c.tenant_id == tenant_id, condition)
-            ).one_or_none()
-        if row is None:
-            raise FaceNotFound
-        return face_from_row(row)
+            return _face(connection, tenant_id, condition)
 
     def rename(self, tenant_id: int, face_id: int, name: str) -> FaceRecord:
         """Raises ``FaceNotFound``."""
+        this = faces.c.id == face_id
         with writing(self._engine) as connection:
-            changed = connection.execute(
-                update(faces)
-                .where(faces.c.tenant_id == tenant_id, faces.c.id == face_id)
-                .values(name=name)
+            connection.execute(
+                update(faces).where(faces.c.tenant_id == tenant_id, this).values(name=name)
             )
-            if changed.rowcount == 0:
-                raise FaceNotFound
-            return face_from_row(
-                connection.execute(SELECT_FACES.where(faces.c.id == face_id)).one()
-            )
+            return _face(connection, tenant_id, this)
 
     # -- lists --------------------------------------------------------------------
 
     def after(self, tenant_id: int, face_id: int, limit: int) -> list[ListedFace]:
         """Up to ``limit`` faces with an id above ``face_id``, in order of id."""
         query = (
-            _LISTED.where(faces.c.tenant_id == tenant_id, faces.c.id > face_id)
+            _SELECT_LISTED.where(faces.c.tenant_id == tenant_id, faces.c.id > face_id)
             .order_by(faces.c.id).limit(limit)
         )
         with reading(self._engine) as connection:
             return [ListedFace(*row) for row in connection.execute(query)]
 
     def page(self, tenant_id: int, offset: int, limit: int) -> FacePage:
-        """A page of all faces and of the pictures that have lost theirs, newest last."""
+        """A page of all faces and of the images that have lost theirs, newest last."""
         mine = (
             select(faces.c.id.label("id")).where(faces.c.tenant_id == tenant_id),
             select(images.c.former_face_id.label("id")).where(
@@ -148,29 +133,29 @@ class FaceStore:
             chosen = union_all(*mine).order_by("id").limit(limit).offset(offset)
             ids = list(connection.execute(chosen).scalars())
             rows = [
-                row for query in _listed(tenant_id, ids) for row in connection.execute(query)
+                row for query in _select_listed(tenant_id, ids)
+                for row in connection.execute(query)
             ]
         items = {row[0]: ListedFace(*row) for row in rows}
-        # What was deleted between the two looks is left out.
+        # An item that was deleted between the two statements is left out.
         return FacePage(total, tuple(items[face_id] for face_id in ids if face_id in items))
 
     # -- deleting -----------------------------------------------------------------
 
     def delete(self, tenant_id: int, face_id: int) -> FaceRecord:
-        """Delete a face, and its picture when no other face is on it; what it was.
-        Raises ``FaceNotFound``."""
+        """Delete a face, and its image when it has no other; returns what it was. Raises
+        ``FaceNotFound``."""
         return self._delete(tenant_id, faces.c.id == face_id, keep_images=False)
 
     def delete_person(self, tenant_id: int, person_id: str) -> FaceRecord:
-        """The same by person id. Raises ``PersonNotFound``."""
+        """``delete`` by person id. Raises ``PersonNotFound``."""
         try:
             return self._delete(tenant_id, faces.c.person_id == person_id, keep_images=False)
         except FaceNotFound as error:
             raise PersonNotFound from error
 
     def delete_token(self, tenant_id: int, face_token: str) -> FaceRecord:
-        """Delete a face and keep its picture and description, which then list without a
-        face. Raises ``FaceNotFound``."""
+        """Delete a face and keep its image with its description. Raises ``FaceNotFound``."""
         return self._delete(tenant_id, faces.c.face_token == face_token, keep_images=True)
 
     def _delete(
@@ -178,33 +163,40 @@ class FaceStore:
     ) -> FaceRecord:
         with writing(self._engine) as connection:
             writer = lock_tenant(connection, tenant_id)
-            row = connection.execute(
-                SELECT_FACES.where(faces.c.tenant_id == tenant_id, condition)
-            ).one_or_none()
-            if row is None:
-                raise FaceNotFound
-            erase_faces(writer, [row.id], self._clock(), keep_images=keep_images)
+            face = _face(connection, tenant_id, condition)
+            erase_faces(writer, [face.id], self._clock(), keep_images=keep_images)
         self._trash.try_empty(tenant_id)
-        return face_from_row(row)
+        return face
 
 
-def _listed(tenant_id: int, ids: Sequence[int]) -> tuple[Select[int, str, str, str, str, str], ...]:
-    """The items with these ids: faces, and pictures in the place of a face."""
+def _face(connection: Connection, tenant_id: int, condition: ColumnElement[bool]) -> FaceRecord:
+    row = connection.execute(
+        SELECT_FACES.where(faces.c.tenant_id == tenant_id, condition)
+    ).one_or_none()
+    if row is None:
+        raise FaceNotFound
+    return face_from_row(row)
+
+
+def _select_listed(
+    tenant_id: int, ids: Sequence[int]
+) -> tuple[Select[int, str, str, str, str, str], ...]:
+    """The items with these ids: faces, and images in the place of their last face."""
     none = literal("")
-    bare = select(
+    faceless = select(
         images.c.former_face_id, images.c.image_id, none, images.c.description, none, none
     )
     return (
-        _LISTED.where(faces.c.tenant_id == tenant_id, faces.c.id.in_(ids)),
-        bare.where(images.c.tenant_id == tenant_id, images.c.former_face_id.in_(ids)),
+        _SELECT_LISTED.where(faces.c.tenant_id == tenant_id, faces.c.id.in_(ids)),
+        faceless.where(images.c.tenant_id == tenant_id, images.c.former_face_id.in_(ids)),
     )
 
 
 def faces_by_label(
     connection: Connection, tenant_id: int, labels: Sequence[int]
 ) -> dict[int, LabelledFace]:
-    """The faces of the tenant among labels that an index has found. They are still there
-    when the transaction ends: whoever deletes one of them waits for it."""
+    """The tenant's faces among labels that an index has found. They are locked, so that they
+    still exist when the transaction ends."""
     rows = connection.execute(
         SELECT_FACES.add_columns(vectors.c.label)
         .join(vectors, vectors.c.face_id == faces.c.id)

@@ -1,8 +1,8 @@
 """Permanent objects without a row, and rows without their object.
 
-A worker stores the media of an enrolment before the transaction that enrols; when it
-dies in between, or has lost its job to another worker, the objects are left over. So are
-those of a batch whose submitter dies before their items are recorded.
+A worker stores the media of an enrolment before the transaction that enrols. When it dies in
+between, or has lost its job to another worker, the objects stay behind; so do those of a
+batch whose submitter dies before it records their items.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Engine, Table, select
+from sqlalchemy import Column, Engine, select
 
 from pipeline import storage_keys
 from pipeline.database.engine import reading
+from pipeline.database.keyset import read_pages
 from pipeline.database.schema import batch_items, batches, faces, images
 from pipeline.media.base import MediaStore
 
@@ -23,13 +24,13 @@ from pipeline.media.base import MediaStore
 GRACE_S = 3600.0
 
 # Rows read at a time.
-BLOCK = 5000
+PAGE_ROWS = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep of one tenant has found: how many objects it deleted because no row
-    names them, and the keys that rows name and the store does not have."""
+    """How many objects a sweep deleted because no row names them, and the ``missing`` keys,
+    which rows name and the store does not have."""
 
     deleted: int
     missing: tuple[str, ...]
@@ -44,56 +45,47 @@ class OrphanSweep:
     clock: Callable[[], float] = time.time
 
     def run(self, tenant_id: int) -> SweepResult:
-        """Once over a tenant's permanent objects; 32 bytes of memory a row. Raises
+        """Compare a tenant's permanent objects; takes 32 bytes of memory a row. Raises
         ``MediaUnavailable``, ``DatabaseUnavailable``."""
         deleted = 0
         missing: list[str] = []
-        for table, column, prefix in (
-            (images, images.c.media_key, storage_keys.images_prefix(tenant_id)),
-            (faces, faces.c.face_key, storage_keys.faces_prefix(tenant_id)),
+        for column, prefix in (
+            (images.c.media_key, storage_keys.images_prefix(tenant_id)),
+            (faces.c.face_key, storage_keys.faces_prefix(tenant_id)),
         ):
             limit = self.clock() - GRACE_S
-            # A row of a moment ago may come after the walk has passed its place.
-            named = {hash(key) for key, at in self._rows(table, column, tenant_id) if at < limit}
+            # A fresh row may come after the walk has passed its place.
+            named = {hash(key) for key, at in self._rows(column, tenant_id) if at < limit}
             found: set[int] = set()
-            strangers: list[str] = []
+            orphans: list[str] = []
             for item in self.media.walk(prefix):
                 found.add(hash(item.key))
                 if hash(item.key) not in named and item.modified < limit:
-                    strangers.append(item.key)
-            deleted += self._delete(table, column, tenant_id, strangers)
+                    orphans.append(item.key)
+            deleted += self._delete(column, tenant_id, orphans)
             lost = named - found
             if lost:
-                missing += self._still_named(table, column, tenant_id, lost)
+                missing += self._still_named(column, tenant_id, lost)
         return SweepResult(deleted, tuple(missing))
 
-    def _rows(
-        self, table: Table, column: Column[str], tenant_id: int
-    ) -> Iterator[tuple[str, float]]:
-        """(key, the row's age) of every row, read in portions."""
-        last = 0
-        while True:
-            with reading(self.engine) as connection:
-                rows = connection.execute(
-                    select(table.c.id, column, table.c.created_at)
-                    .where(table.c.tenant_id == tenant_id, table.c.id > last)
-                    .order_by(table.c.id).limit(BLOCK)
-                ).all()
-            if not rows:
-                return
+    def _rows(self, column: Column[str], tenant_id: int) -> Iterator[tuple[str, float]]:
+        """The key and the time of every row, read in pages."""
+        table = column.table
+        query = select(column, table.c.created_at, table.c.id).where(
+            table.c.tenant_id == tenant_id
+        )
+        for rows in read_pages(self.engine, query, table.c.id, PAGE_ROWS):
             for row in rows:
-                yield row[1], row[2]
-            last = rows[-1].id
+                yield row[0], row[1]
 
-    def _delete(
-        self, table: Table, column: Column[str], tenant_id: int, strangers: Iterable[str]
-    ) -> int:
+    def _delete(self, column: Column[str], tenant_id: int, orphans: Iterable[str]) -> int:
         """Delete those objects that no row names, not even a fresh one."""
-        doomed = set(strangers)
+        doomed = set(orphans)
         if doomed:
-            # First: what an item of a batch lets go is its picture's by then.
+            # Items of batches first: an object that one of them gives up is then named by
+            # its image.
             doomed.difference_update(self._waiting(tenant_id))
-            doomed.difference_update(key for key, _ in self._rows(table, column, tenant_id))
+            doomed.difference_update(key for key, _ in self._rows(column, tenant_id))
         for key in doomed:
             self.media.delete(key)
         return len(doomed)
@@ -111,12 +103,10 @@ class OrphanSweep:
         with reading(self.engine) as connection:
             return [key for key in connection.execute(query).scalars() if key is not None]
 
-    def _still_named(
-        self, table: Table, column: Column[str], tenant_id: int, lost: set[int]
-    ) -> list[str]:
-        """Those of the missing that were not deleted or replaced meanwhile."""
+    def _still_named(self, column: Column[str], tenant_id: int, lost: set[int]) -> list[str]:
+        """Those of the missing objects whose rows were not deleted or changed meanwhile."""
         return [
             key
-            for key, _ in self._rows(table, column, tenant_id)
+            for key, _ in self._rows(column, tenant_id)
             if hash(key) in lost and not self.media.exists(key)
         ]

@@ -1,11 +1,12 @@
-"""What the gallery hands out and takes in: frozen values, and how they are read."""
+"""What the gallery returns and accepts: frozen values, and how rows become them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from pipeline.database.schema import collections, faces, images
 from pipeline.types import Box, Embedding, JsonObject, VectorModel
@@ -13,13 +14,14 @@ from pipeline.types import Box, Embedding, JsonObject, VectorModel
 DEFAULT_COLLECTION = "default"
 """The key of the collection that every tenant has and cannot delete."""
 
-DEFAULT_SCORE = 80.0  # document b, 2.2
+DEFAULT_SCORE = 80.0
+"""What a hit must exceed in a collection for which nothing else was chosen, of 100."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A group of faces. ``key`` is b's groupId and d's facedb; ``score`` (0 to 100) is
-    what a hit in it must exceed."""
+    """A set of faces. ``key`` is its name for callers; ``score`` (0 to 100) is what a hit
+    in it must exceed."""
 
     id: int
     key: str
@@ -46,9 +48,9 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class FaceRecord:
-    """An enrolled face with what is said of its picture. ``id`` is a's Fid and b's id;
-    ``box`` is in pixels of the upright picture; ``face_key`` names the JPEG cut out of
-    it; ``quality`` is what the quality stage measured."""
+    """An enrolled face with the id and description of its image. ``box`` is in pixels of the
+    upright picture; ``face_key`` names the JPEG cut out of it; ``quality`` is what the
+    quality stage measured."""
 
     id: int
     person_id: str
@@ -67,7 +69,7 @@ class FaceRecord:
 
 @dataclass(frozen=True, slots=True)
 class LabelledFace:
-    """A live face that an index found: with its label and all collections it is in."""
+    """A face that an index found, with its label and all collections it is in."""
 
     label: int
     face: FaceRecord
@@ -76,8 +78,8 @@ class LabelledFace:
 
 @dataclass(frozen=True, slots=True)
 class ListedFace:
-    """An item of a list. A picture whose face was deleted stands there with an empty
-    ``face_token`` under the id that the face had."""
+    """An item of a list. An image whose last face was deleted is listed with an empty
+    ``face_token`` under the id of that face."""
 
     id: int
     image_id: str
@@ -89,7 +91,7 @@ class ListedFace:
 
 @dataclass(frozen=True, slots=True)
 class FacePage:
-    """Part of a list, and how many items the whole has."""
+    """Part of a list, and how many items the whole list has."""
 
     total: int
     items: tuple[ListedFace, ...]
@@ -97,7 +99,7 @@ class FacePage:
 
 @dataclass(frozen=True, slots=True)
 class NewImage:
-    """A picture to keep, stored already under its permanent ``media_key``."""
+    """A picture to enrol or store, whose object lies under its permanent ``media_key``."""
 
     image_id: str
     sha256: str
@@ -111,8 +113,8 @@ class NewImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewFace:
-    """A face to enrol, its JPEG stored already under ``face_key``. A ``enrolled_name`` of None is
-    replaced by ``ID0``, ``ID1``, ... in order."""
+    """A face to enrol, whose JPEG lies under ``face_key``. A ``name`` of None is replaced by
+    ``ID0``, ``ID1``, ... in order."""
 
     box: Box
     landmarks: list[list[float]]
@@ -127,7 +129,7 @@ class NewFace:
 @dataclass(frozen=True, slots=True, eq=False)
 class EnrolmentRequest:
     """Faces of one picture, and the ``collections`` (keys) to bind them to. With
-    ``fresh`` a picture whose ``image_id`` is known is an error."""
+    ``must_be_new`` a picture whose ``image_id`` is known is an error."""
 
     image: NewImage
     faces: tuple[NewFace, ...]
@@ -138,8 +140,8 @@ class EnrolmentRequest:
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentResult:
-    """One record for each face of an enrolment, in its order; ``added`` of them are
-    new, the others were enrolled before."""
+    """One record for each face of an enrolment, in its order; ``added`` of them are new,
+    the others were enrolled before."""
 
     faces: tuple[FaceRecord, ...]
     added: int
@@ -147,8 +149,8 @@ class EnrolmentResult:
 
 @dataclass(frozen=True, slots=True)
 class BindingReport:
-    """What became of each collection that was to be bound or unbound: those that exist,
-    and those that do not, each in the order they were named."""
+    """Of the collections that a face was to be put into or taken out of: those that exist
+    (``done``), and those that do not, each in the order of the request."""
 
     done: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -156,8 +158,8 @@ class BindingReport:
 
 @dataclass(frozen=True, slots=True)
 class GalleryStats:
-    """How much a gallery holds. ``bytes`` are those of the stored pictures, without the
-    cut-out faces."""
+    """The size of a gallery. ``bytes`` are those of the stored pictures, without the cut-out
+    faces; ``last_change`` is the last number of the change log."""
 
     images: int
     faces: int
@@ -175,6 +177,12 @@ FACE_COLUMNS = (
 )
 _FACE_FIELDS = tuple(column.key for column in FACE_COLUMNS)
 SELECT_FACES = select(*FACE_COLUMNS).join(images, images.c.id == faces.c.image_ref)
+_SELECT_FACES_BY_ID = SELECT_FACES.where(faces.c.id.in_(bindparam("ids", expanding=True)))
+
+LISTED_COLUMNS = (
+    faces.c.id, images.c.image_id, faces.c.face_token, images.c.description, faces.c.name,
+    faces.c.gender,
+)
 
 SELECT_COLLECTIONS = select(
     collections.c.id, collections.c.key, collections.c.type, collections.c.name,
@@ -189,20 +197,28 @@ IMAGE_COLUMNS = (
 
 
 def face_from_row(row: Row[*tuple[Any, ...]]) -> FaceRecord:
-    """The face in a row of ``FACES``, with or without further columns."""
+    """The face in a row of ``SELECT_FACES``, with or without further columns."""
     values = {name: row._mapping[name] for name in _FACE_FIELDS}
     return FaceRecord(**{**values, "box": Box(*values["box"])})
 
 
+def faces_by_id(connection: Connection, ids: Sequence[int]) -> tuple[FaceRecord, ...]:
+    """The faces with these ids, in order; all of them exist."""
+    rows = connection.execute(_SELECT_FACES_BY_ID, {"ids": list(ids)})
+    found = {row.id: face_from_row(row) for row in rows}
+    return tuple(found[face_id] for face_id in ids)
+
+
 def collection_from_row(row: Row[*tuple[Any, ...]]) -> Collection:
-    """The collection in a row of ``SELECT_COLLECTIONS``."""
-    return Collection(**row._asdict())
+    """The collection in a row of ``SELECT_COLLECTIONS``, with or without further columns."""
+    return Collection(row.id, row.key, row.type, row.name, row.score)
 
 
 def image_from_row(row: Row[*tuple[Any, ...]]) -> StoredImage:
     """The image in a row of ``IMAGE_COLUMNS``."""
-    return StoredImage(**row._asdict())
+    return StoredImage(*row)
 
 
 def box_json(box: Box) -> list[float]:
+    """Left, top, right and bottom, to a thousandth of a pixel."""
     return [round(float(side), 3) for side in (box.left, box.top, box.right, box.bottom)]

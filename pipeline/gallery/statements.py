@@ -1,5 +1,4 @@
-"""The statements of an enrolment, built once: putting one together anew costs as much as
-running it."""
+"""The statements of an enrolment, built once: building one costs as much as running it."""
 
 from __future__ import annotations
 
@@ -19,18 +18,17 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningInsert
 
 from pipeline.database.schema import changes, discarded, faces, images, tenants, vectors
-from pipeline.gallery.records import SELECT_FACES
 
 _TENANT: BindParameter[int] = bindparam("tenant")
 
 LOCK_TENANT = (
     select(tenants.c.log_number, tenants.c.unnamed)
     .where(tenants.c.id == _TENANT)
-    # NO KEY: rows that name the tenant may be added meanwhile, jobs above all.
+    # FOR NO KEY UPDATE: rows that refer to the tenant, above all jobs, may be added meanwhile.
     .with_for_update(key_share=True)
 )
 
-# Executed with the columns to set beside the name.
+# Executed with the columns to set beside the tenant.
 UPDATE_TENANT = update(tenants).where(tenants.c.id == bindparam("tenant"))
 
 INSERT_CHANGE = insert(changes)
@@ -41,23 +39,6 @@ SELECT_LAST_MODEL = (
     .order_by(vectors.c.label.desc()).limit(1)
 )
 
-_KNOWN = select(
-    images.c.id, images.c.media_key, images.c.former_face_id, images.c.expires_at
-).where(images.c.tenant_id == _TENANT, images.c.sha256 == bindparam("sha256"))
-
-# The stored image with the same bytes; of several one that has a face, then the one
-# under the same id.
-SELECT_SAME_IMAGE = (
-    _KNOWN.order_by(
-        images.c.expires_at.is_not(None),
-        images.c.former_face_id.is_not(None),
-        (images.c.image_id == bindparam("image")).desc(),
-        images.c.id,
-    )
-    .limit(1)
-)
-
-# All that are stored with the same bytes as one of many.
 SELECT_SAME_IMAGES = (
     select(
         images.c.id, images.c.sha256, images.c.image_id, images.c.media_key,
@@ -67,11 +48,7 @@ SELECT_SAME_IMAGES = (
     .order_by(images.c.id)
 )
 
-ID_TAKEN = select(
-    exists().where(images.c.tenant_id == _TENANT, images.c.image_id == bindparam("image"))
-)
-
-IDS_TAKEN = select(images.c.image_id).where(
+SELECT_TAKEN_IDS = select(images.c.image_id).where(
     images.c.tenant_id == _TENANT, images.c.image_id.in_(bindparam("ids", expanding=True))
 )
 
@@ -86,12 +63,10 @@ SELECT_FACES_OF_IMAGES = (
     .order_by(faces.c.id)
 )
 
-# One row or many, whose ids come in the order of the rows.
+# For one row or many; the ids come in the order of the rows.
 INSERT_IMAGE = insert(images).returning(images.c.id, sort_by_parameter_order=True)
 INSERT_FACE = insert(faces).returning(faces.c.id, sort_by_parameter_order=True)
 INSERT_VECTOR = insert(vectors).returning(vectors.c.label, sort_by_parameter_order=True)
-
-SELECT_FACES_BY_ID = SELECT_FACES.where(faces.c.id.in_(bindparam("ids", expanding=True)))
 
 RECLAIM = delete(discarded).where(discarded.c.media_key.in_(bindparam("keys", expanding=True)))
 
@@ -100,9 +75,9 @@ def insert_all(
     connection: Connection, statement: ReturningInsert[int],
     rows: Sequence[Mapping[str, Any]],
 ) -> list[int]:
-    """Insert ``rows``; what is returned of each, in order."""
+    """Insert ``rows``; returns what the statement returns for each, in order."""
     if not rows:
         return []
-    # A row alone spares SQLAlchemy the search for batches.
+    # A single row spares SQLAlchemy the search for batches.
     given = rows[0] if len(rows) == 1 else rows
     return list(connection.execute(statement, given).scalars())

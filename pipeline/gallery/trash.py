@@ -1,7 +1,7 @@
-"""Objects whose rows are gone: noted with the deletion, then deleted from the store.
+"""Objects that no row names any more, deleted from the media store after their rows.
 
-The note is part of the transaction that removes the row: neither a crash nor a store
-that is away can leave a deleted person's picture behind.
+An object is noted in the transaction that deletes its row, so that neither a crash nor a
+store that is away leaves a deleted person's picture behind.
 """
 
 from __future__ import annotations
@@ -15,50 +15,48 @@ from sqlalchemy import Connection, Engine, Exists, Select, delete, insert, liter
 from pipeline import storage_keys
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import discarded
-from pipeline.errors import FaceError, Unavailable
+from pipeline.errors import Unavailable
 from pipeline.gallery.statements import RECLAIM
 from pipeline.media.base import MediaStore
 
 logger = logging.getLogger(__name__)
 
-# Objects deleted between two looks into the database.
+# Objects deleted between two transactions.
 BLOCK = 200
 
-# Seconds for which it is looked for what is stored of a tenant that is deleted.
+# Seconds for which upkeep goes on looking for objects of a deleted tenant.
 DELETED_TENANT_WATCH_S = 24 * 3600.0
 
-# The prefix of a tenant's keys, rather than a key.
+# A row that names all keys of a tenant by their prefix.
 _IS_TENANT_PREFIX = discarded.c.media_key.like("%/")
 
 
 def discard(connection: Connection, tenant_id: int, key: str, now: float) -> None:
     """Note that no row names the object ``key`` any more."""
-    connection.execute(
-        insert(discarded).values(media_key=key, tenant_id=tenant_id, discarded_at=now)
-    )
+    discard_many(connection, tenant_id, [key], now)
 
 
 def discard_tenant(connection: Connection, tenant_id: int, now: float) -> None:
-    """Note that everything of a tenant is to go, also what is stored from now on."""
+    """Note that every object of a tenant is to be deleted, also those stored later."""
     discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), now)
 
 
 def discard_many(
-    connection: Connection, tenant_id: int, doomed: Sequence[str], now: float
+    connection: Connection, tenant_id: int, keys: Sequence[str], now: float
 ) -> None:
-    """Note it of each of ``doomed``."""
-    if doomed:
+    """``discard`` each of ``keys``."""
+    if keys:
         connection.execute(
             insert(discarded),
-            [{"media_key": key, "tenant_id": tenant_id, "discarded_at": now} for key in doomed],
+            [{"media_key": key, "tenant_id": tenant_id, "discarded_at": now} for key in keys],
         )
 
 
 def discard_selected(
-    connection: Connection, tenant_id: int, doomed: Select[str], now: float
+    connection: Connection, tenant_id: int, keys: Select[str], now: float
 ) -> None:
-    """Note it of each key of a query."""
-    chosen = doomed.subquery()
+    """``discard`` each key of a query."""
+    chosen = keys.subquery()
     connection.execute(
         insert(discarded).from_select(
             ["media_key", "tenant_id", "discarded_at"],
@@ -70,20 +68,20 @@ def discard_selected(
 def discard_unless_named(
     connection: Connection, tenant_id: int, key: str, named: Exists, now: float
 ) -> None:
-    """Note it of an object that was stored for a row which is no longer what it was,
-    unless the rows of ``named`` show that another run has stored the same one."""
+    """``discard`` an object that was stored for a row which has changed meanwhile, unless
+    ``named`` finds a row of another run that names the same object."""
     if not connection.execute(select(named)).scalar_one():
         discard(connection, tenant_id, key, now)
 
 
-def reclaim(connection: Connection, named: Sequence[str]) -> None:
-    """Take objects back that a row names again: an operator has let a failed job, whose
-    objects were discarded, run once more."""
-    connection.execute(RECLAIM, {"keys": list(named)})
+def reclaim(connection: Connection, keys: Sequence[str]) -> None:
+    """Keep discarded objects that a row names again: an operator has let a failed job run
+    once more."""
+    connection.execute(RECLAIM, {"keys": list(keys)})
 
 
 class Trash:
-    """Deletes what was discarded. Several may do it at once."""
+    """Deletes discarded objects. Several processes may do so at once."""
 
     def __init__(
         self, engine: Engine, media: MediaStore, clock: Callable[[], float] = time.time
@@ -93,10 +91,10 @@ class Trash:
         self._clock = clock
 
     def empty(self, tenant_id: int | None = None, *, limit: int = 1_000_000) -> int:
-        """Delete up to ``limit`` objects of one tenant, or of all; how many it were.
+        """Delete up to ``limit`` objects of one tenant, or of all; returns how many.
 
-        Raises ``MediaUnavailable``, ``DatabaseUnavailable``; what is left then is
-        deleted another time.
+        Raises ``MediaUnavailable``, ``DatabaseUnavailable``; objects that are left then are
+        deleted by a later call.
         """
         emptied = 0
         while emptied < limit:
@@ -111,8 +109,9 @@ class Trash:
         return emptied
 
     def delete_left_of_tenants(self) -> int:
-        """Delete what was stored of tenants after they were deleted; how many objects. It
-        is looked for until nobody can be at work for them any more. Raises as ``empty``."""
+        """Delete what was stored of tenants after they were deleted; returns how many
+        objects. A tenant is watched until no process can be working for it any more. Raises
+        like ``empty``."""
         query = select(discarded.c.media_key, discarded.c.discarded_at).where(_IS_TENANT_PREFIX)
         with reading(self._engine) as connection:
             tenants = connection.execute(query).all()
@@ -126,29 +125,25 @@ class Trash:
         return cleared
 
     def try_empty(self, tenant_id: int, *, limit: int = 1000) -> None:
-        """The same for a caller whose own work is done: what cannot be deleted now is
-        left for upkeep."""
+        """``empty`` for a caller whose own work is done: objects that cannot be deleted now
+        are left to upkeep."""
         try:
             self.empty(tenant_id, limit=limit)
         except Unavailable as error:
-            self._left(tenant_id, error)
+            logger.warning(
+                "Discarded objects wait for the store", exc_info=error,
+                extra={"action": "media_delete_postponed", "tenant": tenant_id},
+            )
 
     def discard_now(self, tenant_id: int, stored: Iterable[str]) -> None:
-        """Discard objects that were stored for a job that has come to nothing, and that
-        no other holder of the job can have used: its end is in the database."""
+        """Discard objects that were stored for a job without an effect. The job's end is in
+        the database, so that no other holder of the job can have used them."""
         with writing(self._engine) as connection:
-            for key in stored:
-                discard(connection, tenant_id, key, self._clock())
+            discard_many(connection, tenant_id, list(stored), self._clock())
         self.try_empty(tenant_id)
 
-    def _left(self, tenant_id: int, error: FaceError) -> None:
-        logger.warning(
-            "Discarded objects wait for the store", exc_info=error,
-            extra={"action": "media_delete_postponed", "tenant": tenant_id},
-        )
-
     def _forget(self, gone: list[str]) -> None:
-        # What another one holds is being forgotten already.
+        # Rows that are locked are being removed by another process.
         free = (
             select(discarded.c.media_key).where(discarded.c.media_key.in_(gone))
             .with_for_update(skip_locked=True)

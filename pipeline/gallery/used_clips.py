@@ -1,7 +1,7 @@
-"""Clips that were taken for live ones, so that none is taken twice.
+"""Clips that proved a live person once, so that none is accepted twice.
 
-Of a tenant whose data are encrypted a file is known by a mark that tells nothing without
-the tenant's key, and its play is sealed: plays are compared once they are opened.
+Where a tenant's data are encrypted, a file is stored as a keyed hash and its motion signature
+encrypted; signatures are compared after decryption.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine, delete, exists, insert, literal, select
 
 from pipeline.database.engine import reading, writing
+from pipeline.database.keyset import walk
 from pipeline.database.schema import faces, tenants, used_clips
-from pipeline.encryption.vault import DataKey, KeySource, NoKeys
+from pipeline.encryption.data_key import DataKey, KeySource, NoKeys
 from pipeline.errors import DecryptionFailed
 
 DAY_S = 86_400.0
 
-PORTION = 1000
-"""Plays that are read at a time: some megabytes."""
+PAGE_ROWS = 1000
+"""Motion signatures that are read at a time: some megabytes."""
 
 _ENCRYPTED = b"\x01"
-"""Stands before a sealed play. The length of one in clear is even, and that of a sealed one
-odd."""
+"""Precedes an encrypted motion signature. The length of a plain one is even, and that of an
+encrypted one odd."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsedClip:
-    """``sha256`` of the file (lower-case hex); ``way``: what knows its play again."""
+    """``sha256`` of the file (lower-case hex); ``motion_signature`` recognises another
+    recording of the same motion."""
 
     face_id: int
     sha256: str
@@ -38,8 +40,8 @@ class UsedClip:
 
 @dataclass(frozen=True, slots=True)
 class UsedClips:
-    """The tenants' used clips. ``clock`` gives epoch seconds. What looks into them raises
-    ``TenantNotFound``, too, for a tenant whose key was destroyed."""
+    """The tenants' used clips. ``clock`` gives epoch seconds. Reading methods also raise
+    ``TenantNotFound`` for a tenant whose key was destroyed."""
 
     engine: Engine
     clock: Callable[[], float] = time.time
@@ -55,28 +57,28 @@ class UsedClips:
     def motion_signatures(
         self, tenant_id: int, face_id: int, days: float
     ) -> Iterator[tuple[int, bytes]]:
-        """Ids and plays of the clips that were used for one face in the last ``days``, in
-        order; ``PORTION`` of them are in memory at a time. Raises ``DatabaseUnavailable``,
-        ``DecryptionFailed``."""
-        key, since, last = self.keys.data_key(tenant_id), self.clock() - days * DAY_S, 0
-        while True:
+        """Ids and motion signatures of the clips that were used for one face in the last
+        ``days``, in order; ``PAGE_ROWS`` of them are in memory at a time. Raises
+        ``DatabaseUnavailable``, ``DecryptionFailed``."""
+        key, since = self.keys.data_key(tenant_id), self.clock() - days * DAY_S
+
+        def read(last: int) -> list[tuple[int, bytes]]:
             with reading(self.engine) as connection:
-                found = motion_signatures_after(connection, tenant_id, face_id, since, last, key)
-            yield from found
-            if len(found) < PORTION:
-                return
-            last = found[-1][0]
+                return motion_signatures_after(connection, tenant_id, face_id, since, last, key)
+
+        for page in walk(read, lambda found: found[0], PAGE_ROWS, 0):
+            yield from page
 
     def purge(self, days: float) -> None:
-        """Forget what was used before the last ``days``. Raises ``DatabaseUnavailable``."""
+        """Delete what was used before the last ``days``. Raises ``DatabaseUnavailable``."""
         with writing(self.engine) as connection:
             past = used_clips.c.used_at < self.clock() - days * DAY_S
             connection.execute(delete(used_clips).where(past))
 
 
 def lock_tenant_clips(connection: Connection, tenant_id: int) -> None:
-    """Let the tenant's clips be remembered one after the other, so that of two that come
-    at once one sees the other."""
+    """Let one clip of the tenant be recorded at a time, so that of two that come at once
+    one sees the other."""
     mine = select(tenants.c.id).where(tenants.c.id == tenant_id)
     connection.execute(mine.with_for_update(key_share=True))
 
@@ -85,22 +87,25 @@ def motion_signatures_after(
     connection: Connection, tenant_id: int, face_id: int, since: float, last: int,
     key: DataKey | None,
 ) -> list[tuple[int, bytes]]:
-    """The next ``PORTION`` plays that were used for a face ``since`` then (epoch seconds),
-    after the one with the id ``last``."""
+    """Ids and motion signatures of the next ``PAGE_ROWS`` clips that were used for a face
+    since ``since`` (epoch seconds), after the clip with the id ``last``."""
     mine = (used_clips.c.tenant_id == tenant_id) & (used_clips.c.face_id == face_id)
     later = (used_clips.c.used_at >= since) & (used_clips.c.id > last)
-    query = select(used_clips.c.id, used_clips.c.way, used_clips.c.sha256).where(mine, later)
-    rows = connection.execute(query.order_by(used_clips.c.id).limit(PORTION)).all()
+    query = select(used_clips.c.id, used_clips.c.motion_signature, used_clips.c.sha256)
+    rows = connection.execute(
+        query.where(mine, later).order_by(used_clips.c.id).limit(PAGE_ROWS)
+    ).all()
     return [
-        (id_, read_motion_signature(bytes(way), face_id, sha256, key)) for id_, way, sha256 in rows
+        (id_, read_motion_signature(bytes(stored), face_id, sha256, key))
+        for id_, stored, sha256 in rows
     ]
 
 
 def was_used(
     connection: Connection, tenant_id: int, sha256: str, since: float, key: DataKey | None
 ) -> bool:
-    """Whether the tenant has used these very bytes ``since`` then (epoch seconds)."""
-    # In clear, too: some of its clips may be older than its key.
+    """Whether the tenant has used these very bytes since ``since`` (epoch seconds)."""
+    # The plain hash, too: some of the tenant's clips may be older than its key.
     names = [sha256, _name(sha256, key)]
     mine = (used_clips.c.tenant_id == tenant_id) & used_clips.c.sha256.in_(names)
     query = select(exists().where(mine, used_clips.c.used_at >= since))
@@ -110,17 +115,19 @@ def was_used(
 def record_used_clip(
     connection: Connection, tenant_id: int, used: UsedClip, now: float, key: DataKey | None
 ) -> None:
-    """Note a clip for a face, with which it is forgotten; nothing when that is gone."""
-    sha256, way = stored_clip(used, key)
-    columns = ("tenant_id", "face_id", "sha256", "way", "used_at")
+    """Record a clip for a face, with which it is deleted; does nothing when the face is
+    gone."""
+    sha256, signature = stored_clip(used, key)
+    columns = ("tenant_id", "face_id", "sha256", "motion_signature", "used_at")
     row = select(
-        literal(tenant_id), faces.c.id, literal(sha256), literal(way), literal(now)
+        literal(tenant_id), faces.c.id, literal(sha256), literal(signature), literal(now)
     ).where(faces.c.id == used.face_id, faces.c.tenant_id == tenant_id)
     connection.execute(insert(used_clips).from_select(columns, row))
 
 
 def stored_clip(used: UsedClip, key: DataKey | None) -> tuple[str, bytes]:
-    """The file's name and the play as they are stored, encrypted with a ``key``."""
+    """The name of the file and the motion signature as they are stored, encrypted with a
+    ``key``."""
     if key is None:
         return used.sha256, used.motion_signature
     name = _name(used.sha256, key)
@@ -128,7 +135,7 @@ def stored_clip(used: UsedClip, key: DataKey | None) -> tuple[str, bytes]:
 
 
 def read_motion_signature(stored: bytes, face_id: int, name: str, key: DataKey | None) -> bytes:
-    """A stored play in clear. Raises ``DecryptionFailed``."""
+    """A stored motion signature, decrypted. Raises ``DecryptionFailed``."""
     if not is_encrypted_signature(stored):
         return stored
     if key is None:
@@ -137,7 +144,6 @@ def read_motion_signature(stored: bytes, face_id: int, name: str, key: DataKey |
 
 
 def is_encrypted_signature(stored: bytes) -> bool:
-    """Whether a stored play is encrypted."""
     return len(stored) % 2 == 1
 
 
@@ -146,5 +152,5 @@ def _name(sha256: str, key: DataKey | None) -> str:
 
 
 def _label(face_id: int, name: str) -> str:
-    """What an encrypted play is bound to."""
+    """The label that an encrypted motion signature is bound to."""
     return f"clip {face_id} {name}"

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Select, func, select
 
 from pipeline.database.engine import reading
 from pipeline.database.schema import jobs
-from pipeline.encryption.vault import KeySource, NoKeys
+from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.results import decrypt_result

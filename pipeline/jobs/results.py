@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
-from pipeline.encryption.vault import DataKey, KeySource
+from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.errors import TenantNotFound
 from pipeline.jobs.model import Job
 from pipeline.types import JsonObject

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.database.engine import reading, writing
 from pipeline.database.job_faces import clear_job_faces
 from pipeline.database.schema import jobs, signed_requests
-from pipeline.encryption.vault import KeySource
+from pipeline.encryption.data_key import KeySource
 from pipeline.errors import (
     FaceError,
     IdempotencyConflict,

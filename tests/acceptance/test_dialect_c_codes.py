@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.accounts.kinds import ID_AND_SECRET
 from pipeline.metering.limits import Limit, Permissions
 from tests.databases import ONE_DATABASE
 from tests.linkface_client import PATH, LinkfaceClient, failed
@@ -138,7 +139,8 @@ def test_unauthorized(stack: Stack, c: LinkfaceClient, face: Path) -> None:
 def test_key_expired(stack: Stack, face: Path) -> None:
     """Of an old secret too; who shows a wrong one does not learn that there was a key."""
     client = LinkfaceClient(stack)
-    stack.tenants.retire(client.credentials.tenant_id, "linkface", 0.05, keep="none")
+    tenant_id = client.credentials.tenant_id
+    stack.tenants.credentials.retire(tenant_id, ID_AND_SECRET.name, 0.05, keep="none")
     response = client.call(face, face)
     while response.status_code == 200:
         response = client.call(face, face)
@@ -150,11 +152,11 @@ def test_key_expired(stack: Stack, face: Path) -> None:
 def test_a_rotated_secret(stack: Stack, face: Path) -> None:
     client = LinkfaceClient(stack)
     known = client.credentials
-    fresh = stack.tenants.rotate_api_secret(known.tenant_id, known.api_id, 3600)
-    assert (fresh.api_id, fresh.api_secret == known.api_secret) == (known.api_id, False)
-    for secret in (known.api_secret, fresh.api_secret):
+    fresh = stack.tenants.credentials.rotate(known.tenant_id, ID_AND_SECRET, known.api_id, 3600)
+    assert (fresh.public_id, fresh.secret == known.api_secret) == (known.api_id, False)
+    for secret in (known.api_secret, fresh.secret):
         assert client.compare(face, face, api_secret=secret)
-    stack.tenants.rotate_api_secret(known.tenant_id, known.api_id, 0)
+    stack.tenants.credentials.rotate(known.tenant_id, ID_AND_SECRET, known.api_id, 0)
     assert client.refused(face, face, http=401) == ("UNAUTHORIZED", None)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
+from pipeline.accounts.deletion import delete_tenant
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import images, jobs
-from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.images import ImageStore
 from tests.contract_clients import ApidClient
 from tests.face2_client import base64_of
@@ -165,7 +165,7 @@ def test_a_callers_own_id_is_another_picture(harness: Harness, face: Path) -> No
 def test_nothing_is_left_of_a_tenant(harness: Harness, face: Path, other: Path) -> None:
     harness.c.compare(face, other)
     stack = harness.stack
-    GalleryStore(stack.cluster.engine, stack.cluster.media).delete_tenant(harness.tenant)
+    delete_tenant(stack.cluster.engine, stack.cluster.media, harness.tenant)
     assert list(stack.cluster.media.walk(f"t{harness.tenant}/")) == []
     with reading(stack.cluster.engine) as connection:
         for table in (images, jobs):

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.gallery.collection_store import CollectionDeletion, CollectionStore
+from pipeline.gallery.collections import CollectionDeletion, CollectionStore
 from pipeline.gallery.faces import FaceStore
-from pipeline.gallery.temporary_images import default_image_id
+from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.trash import Trash
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import EnrolParams, LocateParams, MatchParams, ReplaceParams, SearchParams

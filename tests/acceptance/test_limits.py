@@ -153,8 +153,8 @@ def test_a_restricted_credential(
     """What one credential may not, another one of the same application may."""
     caller, tenants = make(letter), idle_stack.tenants
     tenant = caller.credentials.tenant_id
-    for entry in tenants.credentials(tenant):
-        tenants.restrict(tenant, entry.public_id, ALLOW_NONE.allow("show"))
+    for entry in tenants.credentials.entries(tenant):
+        tenants.credentials.restrict(tenant, entry.public_id, ALLOW_NONE.allow("show"))
     assert caller.answered(caller.job(face)) == PERMISSION[letter]
     other = Caller(letter, idle_stack.url, idle_stack.add_credentials(tenants.get(tenant)))
     assert other.job(face).status_code == 202
@@ -164,11 +164,11 @@ def test_a_restricted_credential(
 def test_an_expired_credential(idle_stack: Stack, make: Make, face: bytes, letter: str) -> None:
     caller, tenants = make(letter), idle_stack.tenants
     tenant = caller.credentials.tenant_id
-    for entry in tenants.credentials(tenant):
-        tenants.expire(tenant, entry.public_id, time.time() - 1)
+    for entry in tenants.credentials.entries(tenant):
+        tenants.credentials.expire(tenant, entry.public_id, time.time() - 1)
     assert caller.answered(caller.job(face)) == EXPIRED[letter]
-    for entry in tenants.credentials(tenant):
-        tenants.expire(tenant, entry.public_id, time.time() + 600)
+    for entry in tenants.credentials.entries(tenant):
+        tenants.credentials.expire(tenant, entry.public_id, time.time() + 600)
     assert caller.job(face).status_code == 202
 
 
@@ -183,8 +183,8 @@ def test_a_disabled_application(idle_stack: Stack, make: Make, face: bytes, lett
 def test_a_disabled_credential(idle_stack: Stack, make: Make, face: bytes, letter: str) -> None:
     caller, tenants = make(letter), idle_stack.tenants
     tenant = caller.credentials.tenant_id
-    for kind in {entry.kind for entry in tenants.credentials(tenant)}:
-        tenants.revoke(tenant, kind)
+    for kind in {entry.kind for entry in tenants.credentials.entries(tenant)}:
+        tenants.credentials.revoke(tenant, kind)
     assert caller.answered(caller.job(face)) == DISABLED[letter]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert
 
+from pipeline.accounts.kinds import API_KEY, ID_AND_SECRET, NUMBER_AND_KEY, SIGNING
 from pipeline.accounts.tenants import TenantStore
 from pipeline.database.engine import writing
 from pipeline.database.schema import tenants
@@ -84,14 +85,16 @@ def test_it_is_found_in_a_database_and_in_redis(
 def test_what_a_store_issues_is_noted(engine: Engine) -> None:
     store = TenantStore(engine, Vault(os.urandom(KEY_BYTES)))
     tenant = store.create("t", encrypted=True)
-    signed, key = store.issue_signed(tenant.id), store.issue_key(tenant.id)
-    numbered, linkface = store.issue_apid(tenant.id), store.issue_api_secret(tenant.id)
-    again = store.rotate_apid(tenant.id, numbered.apid, 1.0)
+    signed = store.credentials.issue(tenant.id, SIGNING)
+    key = store.credentials.issue(tenant.id, API_KEY).secret
+    numbered = store.credentials.issue(tenant.id, NUMBER_AND_KEY)
+    linkface = store.credentials.issue(tenant.id, ID_AND_SECRET)
+    again = store.credentials.rotate(tenant.id, NUMBER_AND_KEY, numbered.public_id, 1.0)
     for secret in (
-        signed.app_secret, key, numbered.kvalue, again.kvalue, linkface.api_secret
+        signed.secret, key, numbered.secret, again.secret, linkface.secret
     ):
         assert WATCH.leaks(secret.encode())
-    for public in (signed.app_id, key[:12], str(numbered.apid), linkface.api_id):
+    for public in (signed.public_id, key[:12], numbered.public_id, linkface.public_id):
         assert not WATCH.leaks(public.encode())
 
 

@@ -33,7 +33,7 @@ from pipeline.bulk.engine import AnalysedPicture
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import batch_items, batches, tenants
-from pipeline.encryption.vault import NoKeys
+from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.bulk import finish_bulk
 from pipeline.execution.context import InspectedItem, JobContext, Resources
 from pipeline.media.directory import DirectoryStore

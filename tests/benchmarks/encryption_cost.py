@@ -30,8 +30,8 @@ from pipeline.encryption.data_keys import TenantKeys
 from pipeline.encryption.keyring import KEY_BYTES
 from pipeline.encryption.vault import Vault
 from pipeline.gallery.change_log import ChangeLog
+from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
-from pipeline.gallery.replace_face import enrol
 from pipeline.index.options import ViewOptions
 from pipeline.index.tenant_view import TenantView
 from pipeline.media.directory import DirectoryStore

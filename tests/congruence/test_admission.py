@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 from api_shim.admission import Admission, AdmissionControl
 from api_shim.rate_limiter import LocalRateLimiter, RateLimits
 from api_shim.requests import Call
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import (
     DatabaseUnavailable,
     FaceNotFound,

@@ -20,7 +20,7 @@ from pipeline.batches.store import BatchStore
 from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded, vectors
-from pipeline.encryption.vault import NoKeys
+from pipeline.encryption.data_key import NoKeys
 from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
 from pipeline.execution import bulk
 from pipeline.execution.bulk import finish_bulk, inspect_chunk

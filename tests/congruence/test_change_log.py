@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, func, insert, select
 
+from pipeline.accounts.deletion import delete_tenant
 from pipeline.batches.model import BatchOptions
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import open_engine, purge_deleted_data, reading, writing
@@ -19,11 +20,11 @@ from pipeline.database.schema import METADATA, findings
 from pipeline.errors import CollectionInUse, MediaUnavailable, NotFound, TenantNotFound
 from pipeline.gallery import erase
 from pipeline.gallery.change_log import ChangeLog
-from pipeline.gallery.collection_store import CollectionDeletion
+from pipeline.gallery.collections import CollectionDeletion
+from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.records import FaceRecord
-from pipeline.gallery.replace_face import enrol
 from pipeline.gallery.trash import DELETED_TENANT_WATCH_S, Trash, discard
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import SnapshotRecord
@@ -62,7 +63,7 @@ def test_an_index_reads_what_is_there(gallery: TenantGallery) -> None:
 def test_all_entries_come_in_portions(
     gallery: TenantGallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.gallery.change_log.BLOCK", 3)
+    monkeypatch.setattr("pipeline.gallery.change_log.PAGE_ROWS", 3)
     made = [gallery.add(f"picture {number}", collections=("default",)) for number in range(8)]
     entries = list(gallery.log.all_entries(gallery.tenant))
     assert [entry.label for entry in entries] == [gallery.label(face) for face in made]
@@ -165,7 +166,7 @@ def test_a_cleared_gallery_is_empty(
     gallery: TenantGallery, galleries: GalleryStore, portion: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erase, "BLOCK", 2)
-    monkeypatch.setattr("pipeline.gallery.galleries.PORTION", portion)
+    monkeypatch.setattr("pipeline.gallery.galleries.BLOCK", portion)
     made = [gallery.add(f"picture {n}", collections=("default",)) for n in range(5)]
     gallery.enrol("party", 3)
     gallery.faces.delete_token(gallery.tenant, made[0].face_token)
@@ -191,7 +192,7 @@ def test_stats_count_what_is_there(gallery: TenantGallery, galleries: GallerySto
 def test_an_export_has_every_face(
     gallery: TenantGallery, galleries: GalleryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.gallery.galleries.BLOCK", 20)
+    monkeypatch.setattr("pipeline.gallery.galleries.PAGE_ROWS", 2)
     made = [gallery.add(f"picture {n}", collections=("default",)) for n in range(5)]
     exported = list(galleries.export(gallery.tenant))
     assert [face for face, _ in exported] == made
@@ -213,7 +214,7 @@ def test_a_deleted_tenant_leaves_nothing(
     with writing(engine) as connection:
         connection.execute(insert(findings).values(found))
 
-    galleries.delete_tenant(gallery.tenant)
+    delete_tenant(engine, gallery.media, gallery.tenant, gallery.clock)
 
     with reading(engine) as connection:
         for table in METADATA.tables.values():
@@ -221,7 +222,7 @@ def test_a_deleted_tenant_leaves_nothing(
             if table.name in ("former_secrets", "peppers", "discarded"):
                 continue
             left = select(func.count()).select_from(table)
-            if table.name not in ("mentions", "findings"):  # and nobody else has any
+            if table.name not in ("job_faces", "findings"):  # and nobody else has any
                 column = table.c["id" if table.name == "tenants" else "tenant_id"]
                 left = left.where(column == gallery.tenant)
             assert connection.execute(left).scalar_one() == 0, table.name
@@ -237,7 +238,7 @@ def test_a_deleted_tenant_leaves_nothing(
     assert (trash.delete_left_of_tenants(), gallery.waiting()) == (0, set())
     assert other.objects() == other.named()
     with pytest.raises(TenantNotFound):
-        galleries.delete_tenant(gallery.tenant)
+        delete_tenant(engine, gallery.media, gallery.tenant, gallery.clock)
 
 
 # What is left over ----------------------------------------------------------------
@@ -303,7 +304,7 @@ def test_an_object_that_is_named_again_stays(gallery: TenantGallery) -> None:
 def test_a_log_that_nobody_needs_is_pruned(
     gallery: TenantGallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("KEPT", "BLOCK"):
+    for name in ("KEPT_CHANGES", "PAGE_ROWS"):
         monkeypatch.setattr(f"pipeline.gallery.change_log.{name}", 3)
     for number in range(12):
         gallery.add(f"picture {number}")

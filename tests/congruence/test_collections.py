@@ -17,8 +17,7 @@ from pipeline.errors import (
     ImageNotFound,
     TenantNotFound,
 )
-from pipeline.gallery.collection_store import CollectionDeletion
-from pipeline.gallery.collections import MAX_COLLECTIONS
+from pipeline.gallery.collections import MAX_COLLECTIONS, CollectionDeletion
 from pipeline.gallery.records import BindingReport, FaceRecord
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant

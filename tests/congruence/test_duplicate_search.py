@@ -26,13 +26,13 @@ from pipeline.batches.store import BatchStore
 from pipeline.calibration.table import Calibration
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches, findings
-from pipeline.encryption.vault import DataKey, KeySource, NoKeys
+from pipeline.encryption.data_key import DataKey, KeySource, NoKeys
 from pipeline.errors import JobTimedOut, PackMismatch
 from pipeline.execution import duplicate_search
 from pipeline.execution.context import JobContext, Resources
 from pipeline.execution.duplicate_search import finish_duplicate_search
+from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.records import FaceRecord
-from pipeline.gallery.replace_face import enrol
 from pipeline.jobs.model import Job
 from pipeline.types import Embedding, VectorModel
 from tests.gallery_factory import TenantGallery

@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy import Engine, select
 
 from pipeline import storage_keys
+from pipeline.accounts.deletion import delete_tenant
 from pipeline.accounts.tenants import TenantStore, readable_tenant_ids, tenant_ids
 from pipeline.database.engine import open_engine, purge_deleted_data, reading, writing
 from pipeline.database.schema import data_keys, images, jobs, vectors
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
+from pipeline.encryption.data_key import DataKey
 from pipeline.encryption.data_keys import (
     KeyState,
     TenantKeys,
@@ -26,13 +28,12 @@ from pipeline.encryption.data_keys import (
     key_states,
 )
 from pipeline.encryption.keyring import KEY_BYTES
-from pipeline.encryption.vault import DataKey, Vault
+from pipeline.encryption.vault import Vault
 from pipeline.errors import DecryptionFailed, MediaCorrupt, TenantNotFound
 from pipeline.gallery.change_log import ChangeLog
+from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.faces import FaceStore
-from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
-from pipeline.gallery.replace_face import enrol
 from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
 from pipeline.index.snapshots import load_newest
@@ -299,7 +300,7 @@ def test_a_running_process_forgets_a_destroyed_key(
 
 def test_a_tenant_is_deleted_with_its_key(harness: Harness, tenant: int) -> None:
     harness.enrol(tenant)
-    GalleryStore(harness.engine, harness.media, harness.clock).delete_tenant(tenant)
+    delete_tenant(harness.engine, harness.media, tenant, harness.clock)
     assert key_states(harness.engine) == {}
     assert harness.all_bytes() == b""
 
@@ -346,7 +347,7 @@ def test_an_interrupted_conversion_goes_on(
     faces = [harness.enrol(tenant, b"picture %d" % n, n) for n in range(7)]
     begin_encrypting(harness.engine, harness.vault, tenant, 1.0)
     harness.reopen()
-    monkeypatch.setattr("pipeline.encrypt_existing.PORTION", 3)
+    monkeypatch.setattr("pipeline.encrypt_existing.PAGE_ROWS", 3)
     puts = iter(range(5))
     real = harness.media.put
 

@@ -11,7 +11,7 @@ from sqlalchemy import event, select
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces
-from pipeline.encryption.vault import DataKey
+from pipeline.encryption.data_key import DataKey
 from pipeline.errors import (
     BadVector,
     CollectionNotFound,

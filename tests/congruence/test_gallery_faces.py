@@ -17,8 +17,8 @@ from pipeline.errors import (
     PersonNotFound,
     TenantNotFound,
 )
-from pipeline.gallery.enrolment import MAX_COPIES
 from pipeline.gallery.faces import faces_by_label
+from pipeline.gallery.known_images import MAX_COPIES
 from pipeline.types import Box, VectorModel
 from tests.gallery_factory import MODEL, TenantGallery, vector_of
 from tests.job_factory import add_tenant

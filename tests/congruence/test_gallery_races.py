@@ -20,10 +20,10 @@ from pipeline.errors import (
     NotFound,
     Unavailable,
 )
-from pipeline.gallery.collection_store import CollectionDeletion
+from pipeline.gallery.collections import CollectionDeletion
+from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import EnrolmentRequest, EnrolmentResult
-from pipeline.gallery.replace_face import enrol
 from pipeline.jobs.store import Effect
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant

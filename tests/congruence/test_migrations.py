@@ -105,18 +105,3 @@ def test_a_draft_of_the_present_schema_is_empty(tmp_path: Path) -> None:
     compile(written.read_text(), str(written), "exec")
 
 
-def test_tenants_of_before_galleries_get_their_collection(bare_engine: Engine) -> None:
-    with writing(bare_engine) as connection:
-        command.upgrade(migrate.config_for(connection), "0001")
-        connection.execute(
-            text("INSERT INTO tenants (name, settings, disabled, created_at) "
-                 "VALUES ('old', '{}', :no, 1.0)"),
-            {"no": False},
-        )
-    migrate.upgrade(bare_engine)
-    with reading(bare_engine) as connection:
-        rows = connection.execute(
-            text("SELECT t.name, t.log_number, t.unnamed, c.key, c.score FROM tenants t "
-                 "JOIN collections c ON c.tenant_id = t.id")
-        ).all()
-    assert [tuple(row) for row in rows] == [("old", 0, 0, "default", 80.0)]

@@ -8,13 +8,14 @@ import threading
 import pytest
 from sqlalchemy import Engine, update
 
-from pipeline.accounts.rewrap import PORTION, count_by_key, rewrap_all
+from pipeline.accounts.kinds import API_KEY, NUMBER_AND_KEY, SIGNING
 from pipeline.accounts.tenants import TenantStore
 from pipeline.database.engine import writing
 from pipeline.database.schema import credentials
 from pipeline.encryption.data_keys import TenantKeys
 from pipeline.encryption.keyring import KEY_BYTES, FixedKeys
-from pipeline.encryption.vault import UNMARKED, Vault
+from pipeline.encryption.rewrap import PAGE_ROWS, count_by_key, rewrap_all
+from pipeline.encryption.vault import Vault
 from pipeline.errors import ConfigurationError
 
 OLD, NEW = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
@@ -28,9 +29,9 @@ def old(engine: Engine) -> TenantStore:
 def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> None:
     tenant = old.create("tenant", encrypted=True)
     signed, key, numbered = (
-        old.issue_signed(tenant.id), old.issue_key(tenant.id), old.issue_apid(tenant.id)
+        old.credentials.issue(tenant.id, kind) for kind in (SIGNING, API_KEY, NUMBER_AND_KEY)
     )
-    again = old.rotate_signed(tenant.id, signed.app_id, 1000.0)
+    again = old.credentials.rotate(tenant.id, SIGNING, signed.public_id, 1000.0)
     data_key = TenantKeys(engine, lambda: Vault(OLD)).data_key(tenant.id)
     assert data_key is not None
     hidden = data_key.encrypt(b"data", "label")
@@ -45,55 +46,43 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
     }
     assert rewrap_all(engine, both) == 0
     only = TenantStore(engine, Vault(NEW))
-    found = only.signed(signed.app_id)
+    found = only.credentials.signing(signed.public_id)
     assert found is not None
-    assert {secret.app_secret for secret in found.secrets()} == {
-        signed.app_secret, again.app_secret
+    assert {secret.secret for secret in found.secrets} == {
+        signed.secret, again.secret
     }
-    assert only.by_key(key) == tenant
-    assert only.by_apid(numbered.apid, numbered.kvalue) == tenant
+    assert only.credentials.by_api_key(key.secret) == tenant
+    authenticate = only.credentials.authenticate
+    assert authenticate(NUMBER_AND_KEY, numbered.public_id, numbered.secret) == tenant
     opened = TenantKeys(engine, lambda: Vault(NEW)).data_key(tenant.id)
     assert opened is not None
     assert opened.decrypt(hidden, "label") == b"data"
     with pytest.raises(ConfigurationError):
-        TenantStore(engine, Vault(OLD)).by_key(key)
-
-
-def test_what_names_no_key_moves_too(old: TenantStore, engine: Engine) -> None:
-    issued = old.issue_signed(old.create("tenant").id)
-    unmarked = Vault(OLD).encrypt(issued.app_secret, issued.app_id)[12:]
-    with writing(engine) as connection:
-        connection.execute(update(credentials).values(secret=unmarked))
-    both = Vault(FixedKeys(NEW, OLD))
-    assert count_by_key(engine, both)["secrets of applications"] == {UNMARKED: 1}
-    assert rewrap_all(engine, both) == 1
-    found = TenantStore(engine, Vault(NEW)).signed(issued.app_id)
-    assert found is not None
-    assert found.app_secret == issued.app_secret
+        TenantStore(engine, Vault(OLD)).credentials.by_api_key(key.secret)
 
 
 def test_an_interrupted_run_is_ended_by_another(
     old: TenantStore, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = old.create("tenant")
-    issued = [old.issue_signed(tenant.id) for _ in range(5)]
-    monkeypatch.setattr("pipeline.accounts.rewrap.PORTION", 2)
+    issued = [old.credentials.issue(tenant.id, SIGNING) for _ in range(5)]
+    monkeypatch.setattr("pipeline.encryption.rewrap.PAGE_ROWS", 2)
     with writing(engine) as connection:  # of a key that nobody has
         connection.execute(
-            update(credentials).where(credentials.c.public_id == issued[3].app_id)
-            .values(secret=Vault(os.urandom(KEY_BYTES)).encrypt("x", issued[3].app_id))
+            update(credentials).where(credentials.c.public_id == issued[3].public_id)
+            .values(secret=Vault(os.urandom(KEY_BYTES)).encrypt("x", issued[3].public_id))
         )
     both = Vault(FixedKeys(NEW, OLD))
     with pytest.raises(ConfigurationError):
         rewrap_all(engine, both)
     assert count_by_key(engine, both)["secrets of applications"][both.key_ids()[0]] == 2
-    old.revoke(tenant.id, "signed", keep=issued[0].app_id)
+    old.credentials.revoke(tenant.id, SIGNING.name, keep=issued[0].public_id)
     with writing(engine) as connection:
         connection.execute(
-            credentials.delete().where(credentials.c.public_id == issued[3].app_id)
+            credentials.delete().where(credentials.c.public_id == issued[3].public_id)
         )
     assert rewrap_all(engine, both) == 2
-    assert PORTION > 2
+    assert PAGE_ROWS > 2
 
 
 def test_a_secret_that_is_rotated_meanwhile_is_not_brought_back(
@@ -101,7 +90,7 @@ def test_a_secret_that_is_rotated_meanwhile_is_not_brought_back(
 ) -> None:
     """Two that write the same rows at once: no secret is lost, none comes back."""
     tenant = old.create("tenant")
-    issued = old.issue_signed(tenant.id)
+    issued = old.credentials.issue(tenant.id, SIGNING)
     both = Vault(FixedKeys(NEW, OLD))
     stop = threading.Event()
 
@@ -114,10 +103,10 @@ def test_a_secret_that_is_rotated_meanwhile_is_not_brought_back(
     try:
         stale = TenantStore(engine, Vault(FixedKeys(OLD, NEW)))
         for _ in range(20):
-            fresh = stale.rotate_signed(tenant.id, issued.app_id, 0.0)
-            found = stale.signed(issued.app_id)
+            fresh = stale.credentials.rotate(tenant.id, SIGNING, issued.public_id, 0.0)
+            found = stale.credentials.signing(issued.public_id)
             assert found is not None
-            assert [secret.app_secret for secret in found.secrets()] == [fresh.app_secret]
+            assert [secret.secret for secret in found.secrets] == [fresh.secret]
     finally:
         stop.set()
         thread.join()

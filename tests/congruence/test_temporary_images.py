@@ -14,12 +14,8 @@ from sqlalchemy import select
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import images
 from pipeline.errors import FaceExists, ImageNotFound, TenantNotFound
-from pipeline.gallery.temporary_images import (
-    cloud_id,
-    default_image_id,
-    image_ids,
-    store_temporarily,
-)
+from pipeline.gallery.image_ids import default_image_id, hex_spelling, spellings
+from pipeline.gallery.temporary_images import store_temporarily
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock, add_tenant
 
@@ -35,14 +31,15 @@ def hex_of(picture: str) -> str:
 
 
 def keep(gallery: TenantGallery, picture: str, image_id: str | None = None) -> str:
-    """Store a picture for ``WHILE_S``; its id in document c."""
+    """Store a picture for ``WHILE_S``; its id in hex."""
     new = gallery.prepare(picture, 0).image
     now = gallery.clock()
     with writing(gallery.engine) as connection:
-        return store_temporarily(
+        stored_as = store_temporarily(
             connection, gallery.tenant, replace(new, image_id=image_id or id_of(picture)),
             now + WHILE_S, now,
         )
+    return hex_spelling(stored_as)
 
 
 def rows(gallery: TenantGallery) -> dict[str, float | None]:
@@ -56,10 +53,10 @@ def rows(gallery: TenantGallery) -> dict[str, float | None]:
 
 
 def test_ids_in_two_spellings() -> None:
-    assert cloud_id(id_of("a")) == hex_of("a")
-    assert image_ids(hex_of("a")) == (hex_of("a"), id_of("a"))
+    assert hex_spelling(id_of("a")) == hex_of("a")
+    assert spellings(hex_of("a")) == (hex_of("a"), id_of("a"))
     for other in ("", "x", "A" * 32, "a" * 31, base64.b64encode(b"\xff" * 16).decode(), "a" * 64):
-        assert (cloud_id(other), image_ids(other)) == (other, (other,))
+        assert (hex_spelling(other), spellings(other)) == (other, (other,))
 
 
 def test_the_same_bytes_live_longer(gallery: TenantGallery, clock: Clock) -> None:
@@ -76,13 +73,13 @@ def test_ids_that_others_have(gallery: TenantGallery) -> None:
     """A caller of document b may choose the id that other bytes give."""
     gallery.add("other", image_id=id_of("a"))
     assert keep(gallery, "a") == hex_of("a")
-    assert gallery.images.by_cloud_id(gallery.tenant, hex_of("a")).sha256 == _sha("a")
+    assert gallery.images.by_any_spelling(gallery.tenant, hex_of("a")).sha256 == _sha("a")
     assert keep(gallery, "a") == hex_of("a")
     gallery.add("third", image_id=hex_of("b"))
     gallery.add("fourth", image_id=id_of("b"))
     named = keep(gallery, "b")
     assert named == _sha("b")[:32]
-    assert gallery.images.by_cloud_id(gallery.tenant, named).sha256 == _sha("b")
+    assert gallery.images.by_any_spelling(gallery.tenant, named).sha256 == _sha("b")
     assert keep(gallery, "b") == named
 
 
@@ -100,7 +97,7 @@ def test_time_passes(gallery: TenantGallery, clock: Clock) -> None:
     assert gallery.images.expire() == 0
     clock.now += 1
     with pytest.raises(ImageNotFound):
-        gallery.images.by_cloud_id(gallery.tenant, named)
+        gallery.images.by_any_spelling(gallery.tenant, named)
     assert gallery.images.find(gallery.tenant, id_of("a")) is None
     assert gallery.images.expire() == 1
     assert list(rows(gallery)) == [id_of("b")]
@@ -111,10 +108,10 @@ def test_each_tenant_has_his_own(gallery: TenantGallery) -> None:
     other = gallery.other(add_tenant(gallery.engine, "other"))
     named = keep(gallery, "a")
     with pytest.raises(ImageNotFound):
-        other.images.by_cloud_id(other.tenant, named)
+        other.images.by_any_spelling(other.tenant, named)
     assert keep(other, "a") == named
     gallery.images.delete(gallery.tenant, id_of("a"))
-    assert other.images.by_cloud_id(other.tenant, named)
+    assert other.images.by_any_spelling(other.tenant, named)
     with pytest.raises(TenantNotFound):
         keep(gallery.other(999_999), "a")
 

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Engine, select
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import used_clips
+from pipeline.encryption.data_key import NoKeys
 from pipeline.encryption.data_keys import begin_encrypting, destroy_key
-from pipeline.encryption.vault import NoKeys
 from pipeline.errors import DecryptionFailed, TenantNotFound
 from pipeline.execution.context import JobContext, Resources
 from pipeline.execution.living import finish_living
@@ -54,8 +54,11 @@ class Memory:
 
     def rows(self) -> list[tuple[str, bytes]]:
         with reading(self.harness.engine) as connection:
-            query = select(used_clips.c.sha256, used_clips.c.way).order_by(used_clips.c.id)
-            return [(row.sha256, bytes(row.way)) for row in connection.execute(query)]
+            rows = connection.execute(
+                select(used_clips.c.sha256, used_clips.c.motion_signature)
+                .order_by(used_clips.c.id)
+            )
+            return [(row.sha256, bytes(row.motion_signature)) for row in rows]
 
     def knows(self, sha256: str = SHA256) -> bool:
         return self.store.was_used(self.tenant, sha256, days=1)
@@ -99,7 +102,7 @@ def test_forgotten_after_its_days(memory: Memory, clock: Clock) -> None:
 
 
 def test_read_in_portions(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clips, "PORTION", 2)
+    monkeypatch.setattr(clips, "PAGE_ROWS", 2)
     plays = [bytes([number]) * 8 for number in range(5)]
     for number, play in enumerate(plays):
         memory.remember(f"{number:064x}", play)

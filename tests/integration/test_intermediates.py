@@ -12,8 +12,8 @@ from redis import Redis
 
 from pipeline import storage_keys
 from pipeline.config.settings import Settings
+from pipeline.encryption.data_key import DataKey
 from pipeline.encryption.keyring import KEY_BYTES
-from pipeline.encryption.vault import DataKey
 from pipeline.errors import BrokerUnavailable, IntermediateLost
 from pipeline.execution.context import JobContext
 from tests.servers import RedisServer

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from pipeline.database.engine import writing
-from pipeline.gallery.collection_store import CollectionDeletion
+from pipeline.gallery.collections import CollectionDeletion
 from pipeline.gallery.faces import faces_by_label
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.orphan_sweep import OrphanSweep

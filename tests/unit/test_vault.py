@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.settings import Settings
+from pipeline.encryption.data_key import NONCE_BYTES
+from pipeline.encryption.hashing import digest, fingerprint
 from pipeline.encryption.keyring import KEY_BYTES, FixedKeys, KeyFile, encode_key
-from pipeline.encryption.vault import NONCE_BYTES, UNMARKED, Vault, digest, fingerprint, open_vault
+from pipeline.encryption.vault import Vault, open_vault
 from pipeline.errors import ConfigurationError
 
 
@@ -74,16 +76,6 @@ def test_older_keys_still_open_and_the_current_one_seals() -> None:
     assert both.key_id(again) == both.key_ids()[0] == Vault(new).key_ids()[0]
     with pytest.raises(ConfigurationError):
         before.decrypt_text(again, "owner")
-
-
-def test_what_was_sealed_before_keys_had_names_opens() -> None:
-    """The first version wrote the nonce and the ciphertext alone."""
-    old, new = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
-    vault = Vault(FixedKeys(new, old))
-    unnamed = Vault(old).encrypt("secret", "owner")[12:]
-    assert vault.decrypt_text(unnamed, "owner") == "secret"
-    assert vault.key_id(unnamed) == UNMARKED
-    assert not vault.is_current(unnamed)
 
 
 def test_a_process_learns_of_a_new_key_in_the_file(tmp_path: Path) -> None:

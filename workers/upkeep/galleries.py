@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from pipeline.accounts.tenants import readable_tenant_ids
 from pipeline.batches.unattended import sweep_lists
 from pipeline.config.settings import Settings
-from pipeline.encryption.vault import KeySource, NoKeys
+from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.orphan_sweep import OrphanSweep

@@ -20,10 +20,12 @@ from api_shim.dialects.a.fields import (
 from api_shim.dialects.a.reading import ApplicationRequest, build_request, read_parameters
 from api_shim.dialects.answers import JSON, Responses
 from api_shim.dialects.base import FORM, IN_PARAMETERS, Dialect, Endpoint, RequestShape
+from api_shim.dialects.fields import Values
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.kinds import NUMBER_AND_KEY
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import ClipOutOfRange, MediaTooLarge
 from pipeline.jobs.model import Job
@@ -48,7 +50,7 @@ class ApidFace(Dialect):
         self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
     ) -> JobRequest | RecordRequest[Any]:
         values = read_parameters(call, endpoint.takes)
-        tenant = self._tenants.by_apid(values[APID], values[KVALUE])
+        tenant = self._authenticate(values)
         renaming = endpoint.operation == "change" and not values[NEW_FIMG]
         admit(tenant, "rename" if renaming else None)
         if FID in endpoint.takes and endpoint.is_job:
@@ -62,7 +64,12 @@ class ApidFace(Dialect):
         if APID.name not in parsing.read_form(call.query.encode()):
             return None
         values = read_parameters(call)
-        return self._tenants.by_apid(values[APID], values[KVALUE])
+        return self._authenticate(values)
+
+    def _authenticate(self, values: Values) -> Tenant:
+        return self._tenants.credentials.authenticate(
+            NUMBER_AND_KEY, str(values[APID]), values[KVALUE]
+        )
 
     def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:
         return envelope.outcome(job)

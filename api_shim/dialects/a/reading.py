@@ -36,7 +36,7 @@ from api_shim.record_actions import (
     ShowFace,
 )
 from api_shim.requests import Call, JobRequest
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import (
     BadEncoding,
     ClipCorrupt,

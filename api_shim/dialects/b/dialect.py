@@ -13,7 +13,7 @@ from api_shim.dialects.base import Dialect, Endpoint, RequestShape
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import BadCredentials, TenantNotFound
 from pipeline.jobs.model import Job
@@ -43,7 +43,7 @@ class FacesAndGroups(Dialect):
         """The tenant of the API key. The document has no credentials: without a key it is
         the tenant that the operator chose for this dialect. Raises ``BadCredentials``."""
         key = call.headers.get("x-api-key", "")
-        tenant = self._tenants.by_key(key) if key else self._without_key()
+        tenant = self._tenants.credentials.by_api_key(key) if key else self._without_key()
         if tenant is None:
             raise BadCredentials
         return tenant

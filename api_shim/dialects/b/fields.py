@@ -14,7 +14,7 @@ from api_shim.dialects.fields import (
 )
 from api_shim.dialects.media_fields import PictureField
 from pipeline.errors import CollectionNotFound
-from pipeline.gallery.collection_store import CollectionDeletion
+from pipeline.gallery.collections import CollectionDeletion
 from pipeline.media.pictures import PictureLimits
 
 # 1.1: bytes of the file and sides in pixels.

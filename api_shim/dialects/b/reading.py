@@ -32,7 +32,7 @@ from api_shim.record_actions import (
     UpdateCollection,
 )
 from api_shim.requests import Call, JobRequest
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import CollectionNotFound, FaceNotFound, ImageNotFound, InvalidParameter
 from pipeline.gallery.records import BindingReport
 from pipeline.identifiers import is_collection_key, is_printable

@@ -40,9 +40,10 @@ from api_shim.requests import (
     StoredPicture,
 )
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.kinds import ID_AND_SECRET
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
-from pipeline.errors import ImageNotFound, InvalidParameter
+from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter, TenantNotFound
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import FetchedPictureLimits, MatrixParams
@@ -96,13 +97,18 @@ class Linkface(Dialect):
 
     def _authenticate(self, raw: Raw) -> Tenant:
         values = read_fields(CREDENTIALS, raw)
-        return self._tenants.by_api_secret(values[API_ID], values[API_SECRET])
+        try:
+            return self._tenants.credentials.authenticate(
+                ID_AND_SECRET, values[API_ID], values[API_SECRET]
+            )
+        except TenantNotFound as error:
+            raise BadCredentials("wrong api_id or api_secret") from error
 
     def _picture(self, tenant: Tenant, source: PictureSource, index: int) -> SentPicture:
         match source:
             case NamedPicture(named):
                 try:
-                    return StoredPicture(self._images.by_cloud_id(tenant.id, named).media_key)
+                    return StoredPicture(self._images.by_any_spelling(tenant.id, named).media_key)
                 except ImageNotFound as error:
                     error.picture = index
                     raise

@@ -24,6 +24,7 @@ from api_shim.dialects.error_messages import internal_message, retry_headers
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
+from pipeline.gallery.image_ids import hex_spelling
 from pipeline.jobs.model import Job, JobState, JsonObject
 
 
@@ -138,7 +139,7 @@ def outcome(job: Job) -> Reply:
 
 def _compared(result: JsonObject, request_id: str) -> JsonObject:
     ids = {
-        image: {f"{image}_id": image_id}
+        image: {f"{image}_id": hex_spelling(image_id)}
         for image, image_id in zip(IMAGES, result["image_ids"], strict=True)
         if image_id is not None
     }

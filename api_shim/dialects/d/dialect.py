@@ -17,7 +17,7 @@ from api_shim.dialects.fields import read_fields
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import BadCredentials, InvalidParameter
 from pipeline.jobs.model import Job
@@ -54,7 +54,7 @@ class FaceSearch(Dialect):
 
     def _authenticate(self, call: Call) -> Tenant:
         key = call.headers.get("x-api-key", "")
-        tenant = self._tenants.by_key(key) if key else None
+        tenant = self._tenants.credentials.by_api_key(key) if key else None
         if tenant is None:
             raise BadCredentials("check X-API-Key")
         return tenant

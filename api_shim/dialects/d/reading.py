@@ -16,7 +16,7 @@ from api_shim.dialects.fields import Values
 from api_shim.dialects.media_fields import decode_media
 from api_shim.record_actions import DeletePerson, RecordRequest
 from api_shim.requests import JobRequest
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.operations import EnrolParams, SearchParams
 

@@ -18,9 +18,9 @@ from api_shim.dialects.media_fields import PictureField
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.tenants import SignedCredential, Tenant
+from pipeline.accounts.model import SigningCredential, Tenant
 from pipeline.config.settings import Settings
-from pipeline.encryption.vault import digest
+from pipeline.encryption.hashing import digest
 from pipeline.errors import BadSignature, InvalidParameter
 from pipeline.jobs.model import Job, JsonObject
 from pipeline.media.pictures import PictureLimits
@@ -67,11 +67,11 @@ class Face2(Dialect):
             once_until=signed.timestamp + self._window_s + 1,
         )
 
-    def _authenticate(self, signed: signing.SignedParameters) -> SignedCredential:
+    def _authenticate(self, signed: signing.SignedParameters) -> SigningCredential:
         """The credential that signed. Raises ``StaleRequest``, ``BadSignature``."""
         signing.check_timestamp(signed.timestamp, self._clock(), self._window_s)
         known = signing.is_app_id(signed.app_id)
-        credential = self._tenants.signed(signed.app_id) if known else None
+        credential = self._tenants.credentials.signing(signed.app_id) if known else None
         signing.check_signature(signed, credential)
         if credential is None:
             raise BadSignature

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from infra.cli.database import open_database
-from pipeline.accounts.tenants import Tenant, TenantStore
+from pipeline.accounts.model import Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError, TenantNotFound
-from pipeline.gallery.collection_store import CollectionStore
+from pipeline.gallery.collections import CollectionStore
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 

@@ -27,7 +27,7 @@ from infra.cli.enroll.read_source import (
 from infra.cli.reports import ReportNotWritten
 from infra.cli.stop_signals import StopRequest
 from infra.local.deployment import Deployment, open_deployment
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.batches.duplicate_search import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.database.engine import reading
@@ -44,7 +44,7 @@ from pipeline.errors import (
     PackMismatch,
     TenantNotFound,
 )
-from pipeline.gallery.change_log import last_model
+from pipeline.gallery.writer import last_model
 from pipeline.sessions import registry
 
 BATCH_GONE = "the batch is gone: it was forgotten, or its application was deleted, meanwhile"

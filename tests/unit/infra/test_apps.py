@@ -11,6 +11,7 @@ import pytest
 
 from api_shim.auth import sm2
 from infra.cli.database import open_database
+from pipeline.accounts.kinds import ID_AND_SECRET, NUMBER_AND_KEY
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import load_settings
 from pipeline.encryption.vault import open_vault
@@ -36,12 +37,14 @@ def created(faceline: Faceline, *arguments: str) -> dict[str, Any]:
 def test_created_credentials_work(faceline: Faceline, tenants: TenantStore) -> None:
     issued = created(faceline, "create", "shop")
 
-    signed = tenants.signed(issued["app_id"])
+    signed = tenants.credentials.signing(issued["app_id"])
     assert signed is not None
-    assert signed.app_secret == issued["app_secret"]
-    assert tenants.by_key(issued["api_key"]) == tenants.by_name("shop")
-    assert tenants.by_apid(issued["apid"], issued["kvalue"]) == tenants.by_name("shop")
-    assert tenants.by_api_secret(issued["api_id"], issued["api_secret"]) == tenants.by_name("shop")
+    assert signed.secrets[0].secret == issued["app_secret"]
+    assert tenants.credentials.by_api_key(issued["api_key"]) == tenants.by_name("shop")
+    authenticate = tenants.credentials.authenticate
+    shop = tenants.by_name("shop")
+    assert authenticate(NUMBER_AND_KEY, str(issued["apid"]), issued["kvalue"]) == shop
+    assert authenticate(ID_AND_SECRET, issued["api_id"], issued["api_secret"]) == shop
     assert "sm2_private_key" not in issued
 
 
@@ -61,9 +64,9 @@ def test_of_a_made_key_pair_only_the_public_key_is_kept(
 ) -> None:
     issued = created(faceline, "create", "bank", "--sm2")
 
-    kept = tenants.signed(issued["app_id"])
+    kept = tenants.credentials.signing(issued["app_id"])
     assert kept is not None
-    assert kept.sm2_public_key == issued["sm2_public_key"]
+    assert kept.secrets[0].sm2_public_key == issued["sm2_public_key"]
     signature = sm2.sign(issued["sm2_private_key"], b"message")
     assert sm2.verify(issued["sm2_public_key"], b"message", signature)
 
@@ -73,9 +76,9 @@ def test_an_own_public_key_is_kept(faceline: Faceline, tenants: TenantStore) -> 
 
     issued = created(faceline, "create", "bank", "--sm2-public-key", public)
 
-    kept = tenants.signed(issued["app_id"])
+    kept = tenants.credentials.signing(issued["app_id"])
     assert kept is not None
-    assert kept.sm2_public_key == public
+    assert kept.secrets[0].sm2_public_key == public
 
 
 def test_rotation_leaves_both_until_it_is_finished(
@@ -86,26 +89,26 @@ def test_rotation_leaves_both_until_it_is_finished(
     assert (new["app_id"], new["apid"]) == (old["app_id"], old["apid"])
     assert signs(tenants, old)
     assert signs(tenants, new)
-    assert tenants.by_key(old["api_key"]) == tenants.by_key(new["api_key"]) is not None
+    for issued in (old, new):
+        assert tenants.credentials.by_api_key(issued["api_key"]) is not None
+    authenticate = tenants.credentials.authenticate
     for kvalue in (old["kvalue"], new["kvalue"]):
-        assert tenants.by_apid(old["apid"], kvalue).name == "bank"
+        assert authenticate(NUMBER_AND_KEY, str(old["apid"]), kvalue).name == "bank"
     for secret in (old["api_secret"], new["api_secret"]):
-        assert tenants.by_api_secret(old["api_id"], secret).name == "bank"
-    for secret in (old["api_secret"], new["api_secret"]):
-        assert tenants.by_api_secret(old["api_id"], secret).name == "bank"
+        assert authenticate(ID_AND_SECRET, old["api_id"], secret).name == "bank"
 
     outcome = faceline("apps", "rotate", "bank", "--finish")
 
     assert "4 old secrets of bank are ended" in outcome.err
     assert not signs(tenants, old)
-    assert tenants.by_key(old["api_key"]) is None
+    assert tenants.credentials.by_api_key(old["api_key"]) is None
     with pytest.raises(BadCredentials):
-        tenants.by_apid(old["apid"], old["kvalue"])
+        tenants.credentials.authenticate(NUMBER_AND_KEY, str(old["apid"]), old["kvalue"])
     assert signs(tenants, new)
-    assert tenants.by_key(new["api_key"]) is not None
-    kept = tenants.signed(new["app_id"])
+    assert tenants.credentials.by_api_key(new["api_key"]) is not None
+    kept = tenants.credentials.signing(new["app_id"])
     assert kept is not None
-    assert kept.sm2_public_key == old["sm2_public_key"]
+    assert kept.secrets[0].sm2_public_key == old["sm2_public_key"]
 
 
 def test_rotation_now_ends_the_old_at_once(faceline: Faceline, tenants: TenantStore) -> None:
@@ -114,7 +117,7 @@ def test_rotation_now_ends_the_old_at_once(faceline: Faceline, tenants: TenantSt
     new = created(faceline, "rotate", "shop", "--now")
 
     assert not signs(tenants, old)
-    assert tenants.by_key(old["api_key"]) is None
+    assert tenants.credentials.by_api_key(old["api_key"]) is None
     assert signs(tenants, new)
 
 
@@ -127,14 +130,14 @@ def test_the_old_secrets_end_by_themselves(faceline: Faceline, tenants: TenantSt
     assert signs(tenants, old)
     assert not signs(later, old)
     with pytest.raises(CredentialExpired):
-        later.by_key(old["api_key"])
+        later.credentials.by_api_key(old["api_key"])
 
 
 def signs(tenants: TenantStore, issued: dict[str, Any]) -> bool:
     """Whether an appSecret is live."""
-    found = tenants.signed(issued["app_id"])
+    found = tenants.credentials.signing(issued["app_id"])
     return found is not None and issued["app_secret"] in [
-        secret.app_secret for secret in found.secrets()
+        secret.secret for secret in found.secrets
     ]
 
 
@@ -144,10 +147,10 @@ def test_a_disabled_application_is_refused_until_that_is_undone(
     issued = created(faceline, "create", "shop")
 
     faceline("apps", "disable", "shop")
-    assert tenants.signed(issued["app_id"]) is None
-    assert tenants.by_key(issued["api_key"]) is None
+    assert tenants.credentials.signing(issued["app_id"]) is None
+    assert tenants.credentials.by_api_key(issued["api_key"]) is None
     faceline("apps", "disable", "shop", "--undo")
-    assert tenants.signed(issued["app_id"]) is not None
+    assert tenants.credentials.signing(issued["app_id"]) is not None
 
 
 def test_the_list_shows_no_secret(faceline: Faceline) -> None:

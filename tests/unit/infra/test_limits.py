@@ -74,7 +74,8 @@ def test_limits_are_shown_with_what_is_used(
     ]
     told = json.loads(faceline("apps", "limits", "shop", "--json").out)
     assert told["limits"] == {"search": {"daily": 50}}
-    assert {each["kind"] for each in told["credentials"]} == {"signed", "key", "apid", "linkface"}
+    kinds = {each["kind"] for each in told["credentials"]}
+    assert kinds == {"signed", "key", "number", "id_secret"}
 
 
 def test_operations_are_closed_and_opened(faceline: Faceline, tenants: TenantStore) -> None:
@@ -99,11 +100,11 @@ def test_a_credential_is_restricted_and_expires(
     faceline: Faceline, tenants: TenantStore
 ) -> None:
     shop = tenants.by_name("shop")
-    key = dict(tenants.public_ids(shop.id))["key"]
+    key = dict(tenants.credentials.public_ids(shop.id))["key"]
     faceline("apps", "deny", "shop", "--all", "--credential", key)
     faceline("apps", "allow", "shop", "search", "--credential", key)
     faceline("apps", "expire", "shop", "--credential", key, "--at", "2031-02-03T04:05")
-    entries = {entry.public_id: entry for entry in tenants.credentials(shop.id)}
+    entries = {entry.public_id: entry for entry in tenants.credentials.entries(shop.id)}
     assert entries[key].permissions.only == ("search",)
     assert entries[key].expires_at == 1927857900.0
     assert all(
@@ -119,11 +120,11 @@ def test_all_credentials_expire(faceline: Faceline, tenants: TenantStore) -> Non
     shop = tenants.by_name("shop")
     told = faceline("apps", "expire", "shop", "--in-days", "2").err
     assert "4 credentials of shop expire" in told
-    ends = {entry.expires_at for entry in tenants.credentials(shop.id)}
+    ends = {entry.expires_at for entry in tenants.credentials.entries(shop.id)}
     assert len(ends) == 1
     assert abs((ends.pop() or 0) - time.time() - 2 * 86_400) < 600
     faceline("apps", "expire", "shop", "--never")
-    assert {entry.expires_at for entry in tenants.credentials(shop.id)} == {None}
+    assert {entry.expires_at for entry in tenants.credentials.entries(shop.id)} == {None}
     for wrong in (("--at", "soon"), (), ("--never", "--in-days", "1")):
         assert faceline("apps", "expire", "shop", *wrong).code == 2
 

@@ -51,10 +51,10 @@ def test_the_key_file_is_rotated_and_the_former_key_retired(
     assert len((data_dir / "master.key").read_text().splitlines()) == 1
     settings = load_settings()
     tenants = TenantStore(open_database(settings), open_vault(settings))
-    assert tenants.by_key(issued["api_key"]) is not None
-    signed = tenants.signed(issued["app_id"])
+    assert tenants.credentials.by_api_key(issued["api_key"]) is not None
+    signed = tenants.credentials.signing(issued["app_id"])
     assert signed is not None
-    assert signed.app_secret == issued["app_secret"]
+    assert signed.secrets[0].secret == issued["app_secret"]
 
 
 def test_an_interrupted_rotation_is_ended(faceline: Faceline, data_dir: Path) -> None:
@@ -63,7 +63,7 @@ def test_an_interrupted_rotation_is_ended(faceline: Faceline, data_dir: Path) ->
     key_file = data_dir / "master.key"
     key_file.write_text(f"{encode_key(bytes(32))}\n{key_file.read_text()}")
 
-    assert "ends it, and takes no new key" in said(faceline, "secrets", "rotate")
+    assert "completes it, with no new key" in said(faceline, "secrets", "rotate")
 
     assert status(faceline)["keys"][1:] == [first]
     said(faceline, "secrets", "rotate")

@@ -17,6 +17,7 @@ from api_shim.dialects.base import Endpoint
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import Call, JobRequest, Reply
 from api_shim.service import RecordStores
+from pipeline.accounts.kinds import API_KEY
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
 from pipeline.encryption.keyring import KEY_BYTES
@@ -41,7 +42,7 @@ class Caller:
         self.records = RecordStores.open(engine, tenants, jobs, media, time.time)
         self.dialect = FacesAndGroups(Settings(b_tenant=usual_tenant), self.records)
         self.tenant = tenant
-        self.key = tenants.issue_key(tenant)
+        self.key = tenants.credentials.issue(tenant, API_KEY).secret
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> JobRequest | Reply:
         """What becomes of a request; errors as their replies."""

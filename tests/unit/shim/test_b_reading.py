@@ -12,7 +12,7 @@ import pytest
 from api_shim.dialects.b.fields import ENDPOINTS, LIMITS
 from api_shim.dialects.b.reading import build_request
 from api_shim.requests import Call, JobRequest
-from pipeline.accounts.tenants import Tenant
+from pipeline.accounts.model import Tenant
 from pipeline.errors import (
     BadEncoding,
     CollectionNotFound,

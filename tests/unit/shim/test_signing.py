@@ -11,7 +11,7 @@ import pytest
 
 from api_shim import parsing
 from api_shim.auth import signing, sm2
-from pipeline.accounts.tenants import SignedCredential, Tenant
+from pipeline.accounts.model import SharedSecret, SigningCredential, Tenant
 from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
 
 APP_ID = "19E179E5DC29C05E65B90CDE57A1C7E5"
@@ -36,9 +36,9 @@ EXAMPLE_SIGN_DATA = (
 )
 
 
-def credential(sm2_public_key: str | None = None) -> SignedCredential:
+def credential(sm2_public_key: str | None = None) -> SigningCredential:
     tenant = Tenant(id=1, name="t", settings={}, disabled=False)
-    return SignedCredential(tenant, APP_ID, SECRET, sm2_public_key)
+    return SigningCredential(tenant, APP_ID, (SharedSecret(SECRET, sm2_public_key),))
 
 
 def parameters(**changed: Any) -> dict[str, Any]:

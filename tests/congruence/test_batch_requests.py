@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from api_shim.app import Shim, make_app
+from pipeline.accounts.kinds import API_KEY
 from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.model import Batch, BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
@@ -40,7 +41,10 @@ class Web:
         self.media = open_media(settings)
         self.one, self.other = (self.tenants.create(name).id for name in ("one", "other"))
         service.records.collections.create(self.one, "1", "staff")
-        self.keys = {each: self.tenants.issue_key(each) for each in (self.one, self.other)}
+        self.keys = {
+            each: self.tenants.credentials.issue(each, API_KEY).secret
+            for each in (self.one, self.other)
+        }
 
     def ask(
         self, method: str, path: str, content: Any = None, *, tenant: int | None = None,
@@ -131,7 +135,7 @@ def test_what_a_batch_waits_for_is_said(web: Web) -> None:
 
 def test_a_list_of_an_encrypted_application_is_sealed(web: Web, tmp_path: Path) -> None:
     sealed = web.tenants.create("sealed", encrypted=True).id
-    web.keys[sealed] = web.tenants.issue_key(sealed)
+    web.keys[sealed] = web.tenants.credentials.issue(sealed, API_KEY).secret
     batch = web.begun({"items": [{"key": "a.jpg", "name": "Ada Lovelace"}]}, tenant=sealed)
 
     key = list_key(batch)

@@ -1,0 +1,70 @@
+"""Fingerprints of API keys and other secrets that are recognised and never read again.
+
+A fingerprint is an HMAC with the pepper, a random value that the database holds encrypted
+under the master key. The pepper outlives a change of the master key, as fingerprints cannot
+be computed anew.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import time
+from collections.abc import Iterable
+
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import peppers
+from pipeline.encryption.hashing import fingerprint
+from pipeline.encryption.keyring import KEY_BYTES
+from pipeline.encryption.vault import Vault
+
+PEPPER_ID = 1  # of the only row
+PEPPER_OWNER = "pepper"
+
+
+class KeyFingerprints:
+    """Makes and compares fingerprints; thread-safe. Methods raise ``DatabaseUnavailable``,
+    and ``ConfigurationError`` when no known master key decrypts the pepper."""
+
+    def __init__(self, engine: Engine, vault: Vault) -> None:
+        self._engine = engine
+        self._vault = vault
+        self._cached: bytes | None = None
+
+    def fingerprint(self, secret: str) -> bytes:
+        return fingerprint(self._pepper(), secret)
+
+    def matches(self, secret: str, fingerprints: Iterable[bytes]) -> bool:
+        """Whether ``secret`` has one of the fingerprints. All are compared, each in constant
+        time, so that the duration does not reveal which."""
+        mine = self.fingerprint(secret)
+        results = [hmac.compare_digest(mine, kept) for kept in fingerprints]
+        return any(results)
+
+    def _pepper(self) -> bytes:
+        if self._cached is None:
+            self._cached = self._stored() or self._create()
+        return self._cached
+
+    def _stored(self) -> bytes | None:
+        with reading(self._engine) as connection:
+            encrypted = connection.execute(
+                select(peppers.c.encrypted).where(peppers.c.id == PEPPER_ID)
+            ).scalar_one_or_none()
+        return None if encrypted is None else self._vault.decrypt(encrypted, PEPPER_OWNER)
+
+    def _create(self) -> bytes:
+        fresh = os.urandom(KEY_BYTES)
+        row = {
+            "id": PEPPER_ID, "encrypted": self._vault.encrypt(fresh, PEPPER_OWNER),
+            "created_at": time.time(),
+        }
+        try:
+            with writing(self._engine) as connection:
+                connection.execute(insert(peppers).values(**row))
+        except IntegrityError:  # another process was first
+            return self._stored() or self._create()
+        return fresh

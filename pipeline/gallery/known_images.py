@@ -1,0 +1,123 @@
+"""Which stored image a picture belongs to: one with the same bytes, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import update
+
+from pipeline.database.schema import images
+from pipeline.errors import FaceExists
+from pipeline.gallery.records import EnrolmentRequest, NewImage
+from pipeline.gallery.statements import SELECT_SAME_IMAGES, SELECT_TAKEN_IDS
+from pipeline.gallery.writer import GalleryWriter
+from pipeline.types import Embedding
+
+# Images with the same bytes under different ids: exact duplicates of a vector crowd out its
+# neighbours in a graph index.
+MAX_COPIES = 16
+
+
+@dataclass(slots=True, eq=False)
+class KnownFace:
+    """A face of an image; ``id`` is 0 until it has a row."""
+
+    embedding: Embedding
+    id: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class KnownImage:
+    """An image of the gallery; ``id`` is 0 until it has a row. A ``faceless`` one has lost
+    its last face, a ``temporary`` one expires."""
+
+    image_id: str
+    media_key: str
+    id: int = 0
+    faceless: bool = False
+    temporary: bool = False
+    faces: list[KnownFace] = field(default_factory=list)
+
+    def reuse(self, writer: GalleryWriter, image: NewImage) -> None:
+        """Note in the row that the image has a face again."""
+        values: dict[str, Any] = {"former_face_id": None} if self.faceless else {}
+        if self.temporary:
+            values |= {"expires_at": None, "description": image.description}
+        if values:
+            writer.connection.execute(
+                update(images).where(images.c.id == self.id).values(**values)
+            )
+        self.faceless = self.temporary = False
+
+
+class KnownImages:
+    """The images that ``requests`` may belong to. Grows with each new one that is placed."""
+
+    def __init__(self, writer: GalleryWriter, requests: Sequence[EnrolmentRequest]) -> None:
+        self._by_hash = _same_images(writer, requests)
+        new = [
+            each.image for each in requests
+            if each.must_be_new or each.image.sha256 not in self._by_hash
+        ]
+        self._taken = _taken_ids(writer, new)
+
+    def place(self, request: EnrolmentRequest) -> tuple[KnownImage, bool]:
+        """The image of a picture, and whether it is new. Raises ``FaceExists`` for one that
+        must be new, or that cannot get an id."""
+        image = request.image
+        same = self._by_hash.get(image.sha256, [])
+        found = _that_expires(same, image) if request.must_be_new else _best(same, image)
+        if found is not None:
+            return found, False
+        if request.must_be_new and (len(same) >= MAX_COPIES or image.image_id in self._taken):
+            raise FaceExists
+        # A caller may have chosen, for another picture, the id that these bytes give.
+        free = (name for name in (image.image_id, image.sha256) if name not in self._taken)
+        image_id = next(free, None)
+        if image_id is None:
+            raise FaceExists
+        self._taken.add(image_id)
+        made = KnownImage(image_id, image.media_key)
+        self._by_hash.setdefault(image.sha256, []).append(made)
+        return made, True
+
+
+def _that_expires(same: list[KnownImage], image: NewImage) -> KnownImage | None:
+    named = (each for each in same if each.temporary and each.image_id == image.image_id)
+    return next(named, None)
+
+
+def _best(same: list[KnownImage], image: NewImage) -> KnownImage | None:
+    """Prefers one that stays, then one with a face, then the one with the same id."""
+    return min(
+        same, default=None,
+        key=lambda each: (each.temporary, each.faceless, each.image_id != image.image_id),
+    )
+
+
+def _same_images(
+    writer: GalleryWriter, requests: Sequence[EnrolmentRequest]
+) -> dict[str, list[KnownImage]]:
+    """The stored images with the same bytes, by their hash, oldest first."""
+    hashes = [each.image.sha256 for each in requests]
+    found: dict[str, list[KnownImage]] = {}
+    for row in writer.connection.execute(
+        SELECT_SAME_IMAGES, {"tenant": writer.tenant_id, "hashes": hashes}
+    ):
+        image = KnownImage(
+            row.image_id, row.media_key, row.id, faceless=row.former_face_id is not None,
+            temporary=row.expires_at is not None,
+        )
+        found.setdefault(row.sha256, []).append(image)
+    return found
+
+
+def _taken_ids(writer: GalleryWriter, new: Sequence[NewImage]) -> set[str]:
+    """Of the ids that new images may get, those that other images have."""
+    if not new:
+        return set()
+    ids = [name for image in new for name in (image.image_id, image.sha256)]
+    rows = writer.connection.execute(SELECT_TAKEN_IDS, {"tenant": writer.tenant_id, "ids": ids})
+    return set(rows.scalars())

@@ -1,0 +1,98 @@
+"""The lock on a tenant's gallery, under which changes are made and numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, func, insert, literal, select
+
+from pipeline.database.schema import changes, tenants
+from pipeline.encryption.data_key import DataKey
+from pipeline.errors import TenantNotFound
+from pipeline.gallery.statements import (
+    INSERT_CHANGE,
+    LOCK_TENANT,
+    SELECT_LAST_MODEL,
+    UPDATE_TENANT,
+)
+from pipeline.types import VectorModel
+
+
+@dataclass(slots=True)
+class GalleryWriter:
+    """The right to change one tenant's gallery until the transaction ends.
+
+    Every writer locks the tenant's row first. So writers of one tenant follow each other,
+    each reads what the one before left, and none deadlock. Submitting a job needs no lock.
+    """
+
+    connection: Connection
+    tenant_id: int
+    number: int
+    unnamed: int
+    key: DataKey | None = None
+    """Encrypts the vectors of the gallery."""
+
+    def log_changes(self, labels: Iterable[int]) -> None:
+        """Record a change of each label under the next numbers."""
+        rows = [
+            {"tenant_id": self.tenant_id, "number": self.number + place, "label": label}
+            for place, label in enumerate(labels, 1)
+        ]
+        if rows:
+            self.connection.execute(INSERT_CHANGE, rows)
+            self._advance(len(rows))
+
+    def log_changes_of(self, labels: Select[int]) -> None:
+        """Record a change of each label that a query finds, in one statement."""
+        chosen = labels.subquery()
+        label = chosen.c[0]
+        place = func.row_number().over(order_by=label)
+        inserted = self.connection.execute(
+            insert(changes).from_select(
+                ["tenant_id", "number", "label"],
+                select(literal(self.tenant_id), literal(self.number) + place, label),
+            ),
+            execution_options={"preserve_rowcount": True},
+        )
+        if inserted.rowcount:
+            self._advance(inserted.rowcount)
+
+    def _advance(self, steps: int) -> None:
+        self.number += steps
+        self._update(log_number=self.number)
+
+    def next_default_name(self) -> int:
+        """The next N for a name ``IDN``."""
+        self.unnamed += 1
+        self._update(unnamed=self.unnamed)
+        return self.unnamed - 1
+
+    def _update(self, **values: int) -> None:
+        self.connection.execute(UPDATE_TENANT, {"tenant": self.tenant_id, **values})
+
+
+def lock_tenant(
+    connection: Connection, tenant_id: int, key: DataKey | None = None
+) -> GalleryWriter:
+    """Lock a tenant's gallery, once the present holder's transaction has ended.
+    ``connection`` is in a transaction that writes. Raises ``TenantNotFound``."""
+    row = connection.execute(LOCK_TENANT, {"tenant": tenant_id}).one_or_none()
+    if row is None:
+        raise TenantNotFound
+    return GalleryWriter(connection, tenant_id, row.log_number, row.unnamed, key)
+
+
+def last_number(connection: Connection, tenant_id: int) -> int:
+    """The number of the tenant's last change; 0 before the first, and for no tenant."""
+    number = connection.execute(
+        select(tenants.c.log_number).where(tenants.c.id == tenant_id)
+    ).scalar_one_or_none()
+    return number or 0
+
+
+def last_model(connection: Connection, tenant_id: int) -> VectorModel | None:
+    """The model of the tenant's vectors; None while there are none."""
+    row = connection.execute(SELECT_LAST_MODEL, {"tenant": tenant_id}).one_or_none()
+    return None if row is None else VectorModel(row.pack, row.model_sha256, row.dimension)

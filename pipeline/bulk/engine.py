@@ -39,7 +39,7 @@ NO_EMBEDDINGS = np.empty((0, 0), np.float32)
 @dataclass(frozen=True, slots=True)
 class FaceSelection:
     """Which faces of a picture are enrolled: the ``largest``, the only ``one`` (several
-    are refused), or ``all``; ``admission`` refuses those whose quality is too low."""
+    are refused), or ``all``; ``gate`` refuses those whose quality is too low."""
 
     faces: Literal["largest", "one", "all"] = "largest"
     gate: bool = False

@@ -66,7 +66,7 @@ def _path(
 
 
 def _query(kind: type[msgspec.Struct]) -> Iterator[Schema]:
-    """The parameters of a query that ``file_kind`` reads."""
+    """The parameters of a query that ``kind`` reads."""
     for name, schema in SCHEMAS.pop(kind.__name__)["properties"].items():
         choices = [each for each in schema.get("anyOf", [schema]) if each != {"type": "null"}]
         described = {key: each for key, each in choices[0].items() if each is not None}

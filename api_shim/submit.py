@@ -76,12 +76,13 @@ class DialectRoute:
     def _accept(self, call: Call) -> Reply | AcceptedJob:
         endpoint, dialect = self._endpoints[call.method], self._dialect
         operation = dialect.actions.get(endpoint.operation, endpoint.operation)
-        with self._service.admission.begin(dialect.name, operation, call) as admission:
+        with self._service.admission.begin(operation, call, dialect.free_actions) as admission:
             request = dialect.read(endpoint, call, admission.admit)
             if isinstance(request, Reply):
                 return request
             job, created = self._service.acceptance.accept(
-                request, dialect.name, dialect.limits, call.request_id, call.idempotency_key
+                request, dialect.name, dialect.limits, call.request_id, call.idempotency_key,
+                free=request.operation in dialect.free_actions,
             )
             admission.mark_as_job()
         return AcceptedJob(job, created, read_preferences(call.headers.get("prefer", "")))

@@ -85,6 +85,7 @@ class ApidFace:
         Endpoint(LIVING, frozenset({"POST"}), "living", clip=True),
     )
 
+    free_actions: frozenset[str] = frozenset()
     actions: Mapping[str, str] = {"change": "replace"}
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:

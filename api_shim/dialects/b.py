@@ -71,6 +71,7 @@ class FacesAndGroups:
         for section, (method, path) in _PATHS.items()
     )
     limits = LIMITS
+    free_actions: frozenset[str] = frozenset()
     actions = _ACTIONS
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:

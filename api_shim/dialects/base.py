@@ -53,6 +53,11 @@ class Dialect(Protocol):
         they differ from its own: what limits and permissions name."""
         ...
 
+    @property
+    def free_actions(self) -> frozenset[str]:
+        """The operations (neutral names) that the document calls free when they succeed."""
+        ...
+
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> JobRequest | Reply:
         """Authenticate, ``authenticate`` and parse: a job to do, or the whole answer of an
         operation that needs none. Runs in a thread; may ask the database.

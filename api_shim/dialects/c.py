@@ -60,6 +60,7 @@ class Linkface:
         Endpoint(f"{ROOT}compare_faces_in_two_images", frozenset({"POST"}), "compare"),
     )
 
+    free_actions: frozenset[str] = frozenset()
     actions: Mapping[str, str] = {"compare": "matrix"}
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:

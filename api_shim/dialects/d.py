@@ -57,6 +57,7 @@ class FaceSearch:
         for name in ("addface", "searchface", "delface")
     )
 
+    free_actions: frozenset[str] = frozenset({"enrol"})
     actions: Mapping[str, str] = {
         "addface": "enrol", "searchface": "search", "delface": "delete"
     }

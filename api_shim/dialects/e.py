@@ -60,6 +60,7 @@ class Face2:
     name = "e"
     endpoints = tuple(Endpoint(f"/face2/{name}", POST, name) for name in OPERATIONS)
 
+    free_actions: frozenset[str] = frozenset()
     actions: Mapping[str, str] = {}
 
     def __init__(

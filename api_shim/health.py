@@ -13,7 +13,7 @@ from api_shim.asgi import json_reply, method_not_allowed, to_response
 from api_shim.requests import Reply
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.errors import ConfigurationError, FaceError, PackError
 from pipeline.plans import Stage
 from pipeline.sessions import registry
@@ -92,7 +92,7 @@ def _pack_of(service: Service) -> JsonObject:
     settings = service.settings
     try:
         info = registry.choose(settings)
-        table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
+        table = load_table(info.name, settings.data_dir, info.recognition_model)
     except (PackError, ConfigurationError):
         return {"name": settings.pack, "calibration": "unknown"}
     return {

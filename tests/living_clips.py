@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.living.decision import DecisionPolicy
 from pipeline.sessions.base import Pack
 from pipeline.types import Picture
@@ -36,7 +36,7 @@ Play = list[Picture]
 
 def judge_of(pack: Pack) -> DecisionPolicy:
     """Who judges by the distances of a pack, made for its very model."""
-    table = calibration.load_table(pack.info.name, model=pack.info.recognition_model)
+    table = load_table(pack.info.name, model=pack.info.recognition_model)
     assert table is not None
     return DecisionPolicy(table.distance)
 

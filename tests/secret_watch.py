@@ -1,7 +1,7 @@
-"""C7: no secret that any test uses is found in clear where it must not be.
+"""No secret that any test uses is found in clear where it must not be.
 
-Whatever makes or reads a secret in a test's process is noted here: issued credentials,
-master keys, data keys, the pepper. They are looked for
+Everything that makes or reads a secret in a test's process notes it here: issued credentials,
+master keys, data keys, the pepper. The notes are searched for
 
 - in every answer of a service, headers included, when it comes;
 - in the logs, the database and the media directory of a ``Cluster`` and the Redis of a

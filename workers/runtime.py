@@ -14,8 +14,7 @@ from sqlalchemy import Engine
 from pipeline.batches.chunks import ChunkReader
 from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
 from pipeline.bulk.criteria import criteria_fingerprint
-from pipeline.calibration import table
-from pipeline.calibration.table import Calibration
+from pipeline.calibration.table import Calibration, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.encryption.data_key import KeySource
@@ -155,7 +154,7 @@ def needs_models(served: frozenset[Stage]) -> bool:
 
 def _calibration(settings: Settings, pack: Pack) -> Calibration | None:
     info = pack.info
-    return table.load_table(info.name, settings.data_dir, info.recognition_model)
+    return load_table(info.name, settings.data_dir, info.recognition_model)
 
 
 def warm(pack: Pack, served: frozenset[Stage]) -> None:

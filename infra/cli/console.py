@@ -1,4 +1,4 @@
-"""How the command speaks: tables for people, JSON for machines."""
+"""Output of the command: tables for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-# Columns where no terminal tells: wide enough for a table of ids and paths.
+# Width without a terminal, in characters: enough for a table of ids and paths.
 PIPE_WIDTH = 200
 
-# Control characters, and those that turn the direction of writing; a family of emoji keeps
-# what joins it.
+# Control characters, and characters that change the direction of text. Joiners stay: emoji
+# need them.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
@@ -25,7 +25,7 @@ err = Console(stderr=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table whose cells are shown as they are, without markup."""
+    """Prints a table; cells are printed literally, without markup."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -35,24 +35,24 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def print_json(value: Any) -> None:
-    """Plain JSON on stdout, the same on a terminal and in a pipe."""
+    """Prints plain JSON on stdout, the same on a terminal and in a pipe."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_notice(text: str, style: str | None = None) -> None:
-    """Lines for people, on stderr: stdout belongs to results. Never wrapped, so that
+    """Prints lines for people on stderr; stdout is for results. Does not wrap lines, so that
     they can be copied."""
     text = "\n".join(map(printable, text.split("\n")))
     err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_line(text: str) -> None:
-    """A line on stdout, of a command whose words are its result; never wrapped."""
+    """Prints a line of a command's result on stdout, without wrapping."""
     out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def shortened(text: str, most: int = 48) -> str:
-    """``text`` without its middle where it is longer than ``most`` characters."""
+    """``text`` with its middle replaced by an ellipsis if longer than ``most`` characters."""
     if len(text) <= most:
         return text
     return f"{text[: most // 2]}…{text[-(most - most // 2 - 1) :]}"
@@ -66,7 +66,7 @@ def local_time(moment: float | None) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal would carry out: names come from strangers."""
+    """``text`` with control characters escaped: names come from untrusted sources."""
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 

@@ -1,4 +1,4 @@
-"""Commands whose parameters are the fields of a dataclass."""
+"""Builds commands whose parameters are the fields of a dataclass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
 
 
 class OptionFields(Protocol):
-    """A dataclass of ``Annotated`` fields, as Typer wants parameters."""
+    """A dataclass of ``Annotated`` fields, as Typer expects parameters."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -18,8 +18,8 @@ T = TypeVar("T", bound=OptionFields)
 
 
 def command_with_options(options: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
-    """Make a function of one ``options`` the command that has its fields as parameters:
-    what Typer reads is a function's signature."""
+    """Turns a function of one ``options`` into a command with its fields as parameters. Typer
+    reads the signature of a function."""
     hints = get_type_hints(options, include_extras=True)
     parameters = [_parameter(field, hints[field.name]) for field in fields(options)]
 

@@ -1,4 +1,4 @@
-"""``faceline doctor``: what is configured, reachable, missing, and what to do."""
+"""``faceline doctor``: checks the configuration and what it needs, with advice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARKS = {
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at everything the service needs; exit code 1 when something is missing."""
+    """Check everything that the service needs; exit code 1 when something is wrong."""
     checks = run_checks(load_settings())
     bad = [check for check in checks if check.status is CheckStatus.BAD]
     if json:
@@ -28,7 +28,7 @@ def doctor(
     else:
         for check in checks:
             _show(check)
-        print_notice(f"\n{len(bad)} to mend." if bad else "\nNothing is missing.")
+        print_notice(f"\n{len(bad)} to fix." if bad else "\nEverything is in order.")
     if bad:
         raise typer.Exit(1)
 

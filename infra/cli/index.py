@@ -1,4 +1,4 @@
-"""``faceline index``: what searches see of the galleries."""
+"""``faceline index``: state, verification and snapshots of the indexes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ app = typer.Typer(help="Indexes: state, check, new snapshots.", no_args_is_help=
 Name = Annotated[str | None, typer.Argument(help="An application; without one: all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-SHOWN = 5  # labels named of those that differ
+SHOWN = 5  # differing labels that are printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class _IndexStores:
         return store.all() if name is None else [store.by_name(name)]
 
     def view(self, tenant: Tenant) -> TenantView:
-        """A view of this process's own: what an index process would read in."""
+        """A new view, loaded as an index process would."""
         options = ViewOptions.from_settings(self.settings)
         return TenantView(tenant.id, ChangeLog(self.engine, self.keys), self.media, options)
 
@@ -58,7 +58,7 @@ def _open_stores() -> _IndexStores:
 
 @app.command()
 def status(name: Name = None, json: Json = False) -> None:
-    """Galleries, their logs and their snapshots."""
+    """Show the galleries, their change logs and their snapshots."""
     stores = _open_stores()
     rows = [_state(tenant, stores) for tenant in stores.tenants(name)]
     if json:
@@ -94,8 +94,8 @@ def _state(tenant: Tenant, stores: _IndexStores) -> dict[str, Any]:
 
 @app.command()
 def verify(name: Name = None) -> None:
-    """Read the newest snapshot and the log as an index process does, and compare with the
-    database vector by vector. The exit code is 1 when they differ."""
+    """Load the newest snapshot and the log as an index process does, and compare every vector
+    with the database. Exit code 1 when they differ."""
     stores = _open_stores()
     wrong = False
     for tenant in stores.tenants(name):
@@ -105,13 +105,13 @@ def verify(name: Name = None) -> None:
         wrong |= bool(found)
         print_notice(f"{tenant.name}: {len(view)} vectors{_told(found)}.")
     if wrong:
-        print_notice("To do: faceline index rebuild, then restart the index processes.")
+        print_notice("Run `faceline index rebuild`, then restart the index processes.")
         raise typer.Exit(1)
 
 
 def _told(found: IndexDifference) -> str:
     if not found:
-        return " are what the database holds"
+        return " equal the database"
     kinds = (
         ("missing", found.missing), ("too many", found.extra), ("altered", found.altered)
     )
@@ -124,8 +124,8 @@ def _told(found: IndexDifference) -> str:
 
 @app.command()
 def rebuild(name: Name = None) -> None:
-    """Build indexes from the database and write them as snapshots, which index processes
-    read at their next start."""
+    """Build indexes from the database and write snapshots, which index processes load at their
+    next start."""
     stores = _open_stores()
     for tenant in stores.tenants(name):
         view = stores.view(tenant)

@@ -1,4 +1,4 @@
-"""``faceline jobs``: what became of the work."""
+"""``faceline jobs``: lists, shows and retries jobs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import JobStore
 
-app = typer.Typer(help="Jobs: list, look into, try again.", no_args_is_help=True)
+app = typer.Typer(help="Jobs: list, show, retry.", no_args_is_help=True)
 
-JobId = Annotated[str, typer.Argument(help="The job's id, or how it begins.")]
+JobId = Annotated[str, typer.Argument(help="The job's id, or its beginning.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 BAR_WIDTH = 40  # characters of a timeline
@@ -32,7 +32,7 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     json: Json = False,
 ) -> None:
-    """The newest jobs, newest first."""
+    """List the newest jobs, newest first."""
     settings = load_settings()
     store = JobStore(open_database(settings))
     tenants = open_tenants(settings)
@@ -53,7 +53,7 @@ def list_jobs(
         ),
     )
     counts = ", ".join(f"{count} {name}" for name, count in sorted(store.counts().items()))
-    print_notice(f"In all: {counts or 'none'}.")
+    print_notice(f"Total: {counts or 'none'}.")
 
 
 @app.command()
@@ -64,7 +64,7 @@ def show(
         bool, typer.Option("--result", help="With --json: the result, embeddings included.")
     ] = False,
 ) -> None:
-    """One job, with a timeline of its stages."""
+    """Show one job with a timeline of its stages."""
     settings = load_settings()
     engine = open_database(settings)
     job = find_job(JobStore(engine, keys=open_keys(settings, engine)), job_id)
@@ -94,7 +94,7 @@ def show(
 @app.command()
 def retry(job_id: JobId) -> None:
     """Queue a failed or cancelled job again, from its first stage."""
-    # numpy and the stages come with the plans: half a second that only this one needs
+    # Importing the plans takes half a second, which only this command needs.
     from pipeline.plans import PLANS
 
     store = JobStore(open_database(load_settings()))
@@ -104,7 +104,7 @@ def retry(job_id: JobId) -> None:
 
 
 def find_job(store: JobStore, beginning: str) -> Job:
-    """The job whose id this is, or the only recent one whose id begins so.
+    """The job with this id, or the only recent job whose id starts with it.
 
     Raises ``JobNotFound``.
     """
@@ -115,12 +115,12 @@ def find_job(store: JobStore, beginning: str) -> Job:
     if len(found) == 1:
         return found[0]
     if found:
-        raise JobNotFound(f"{len(found)} recent jobs have an id that begins with {beginning!r}")
+        raise JobNotFound(f"{len(found)} recent jobs have an id that starts with {beginning!r}")
     raise JobNotFound(f"no job has the id {beginning!r}")
 
 
 def job_json(job: Job, *, result: bool = False) -> dict[str, Any]:
-    """A job row as JSON, without its result unless asked: that may be biometric."""
+    """A job as JSON. The result, which may be biometric, is left out by default."""
     values = asdict(job)
     if not result:
         del values["result"]
@@ -128,8 +128,8 @@ def job_json(job: Job, *, result: bool = False) -> dict[str, Any]:
 
 
 def timeline(job: Job) -> list[str]:
-    """A line a stage: when it began after the job was accepted, how long it took, where,
-    and a bar on a common scale."""
+    """One line per stage: its start after the job was accepted, its duration, a bar on a
+    common scale, and the worker."""
     if not job.trace:
         return ["No stage has run yet."]
     spans = [

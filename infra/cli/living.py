@@ -1,4 +1,4 @@
-"""``faceline living``: the verdict on one clip, and a drawing of what it rests on."""
+"""``faceline living``: the liveness verdict on one clip, with a plot of its evidence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from infra.cli.console import print_json, print_line, print_notice
 from infra.cli.living_plot import draw
 from infra.cli.reports import check_place
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import InvalidParameter, ManyFaces, NoFace, Uncalibrated
 from pipeline.execution.living import verdict_json
@@ -32,7 +32,7 @@ from pipeline.types import Embedding, Picture
 
 
 def _action(text: str) -> LivenessAction:
-    """Its name or its number."""
+    """Parses an action by its name or number."""
     named = {str(int(action)): action for action in LivenessAction}
     named |= {action.name.lower(): action for action in LivenessAction}
     if text.lower() not in named:
@@ -61,7 +61,8 @@ def living(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, the timeline too.")] = False,
 ) -> None:
-    """Whether a clip shows a live person who does what was asked; no service is needed."""
+    """Judge whether a clip shows a live person who performs the requested action. Needs no
+    running service."""
     asked = _action(action)
     if plot is not None:
         check_place(plot)
@@ -75,11 +76,11 @@ def living(
         return
     _tell(verdict)
     if plot is not None:
-        print_notice(f"The drawing is in {plot}.")
+        print_notice(f"The plot is in {plot}.")
 
 
 def _write(plot: Path, drawing: Picture) -> None:
-    """As PNG, whatever it is called."""
+    """Writes a PNG, whatever the name of the file."""
     done, data = cv2.imencode(".png", drawing)
     assert done, "PNG takes any three-channel picture"
     try:
@@ -93,7 +94,7 @@ def _judge(
     threshold: float,
 ) -> LivenessVerdict:
     info = pack.info
-    table = calibration.load_table(info.name, settings.data_dir, info.recognition_model)
+    table = load_table(info.name, settings.data_dir, info.recognition_model)
     if table is None:
         raise Uncalibrated
     options = LivingOptions.from_settings(settings)

@@ -1,4 +1,4 @@
-"""A verdict's timeline as a picture."""
+"""Draws a verdict's timeline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLUE, _RED, _GREEN, _SHADE = (190, 110, 30), (40, 40, 210), (60, 150, 40), (222
 
 Value = Callable[[TimelineFrame], float | None]
 
-# Name, greatest value, and what is drawn in which colour.
+# Name, largest value, and the curves with their colours.
 _PANELS: tuple[tuple[str, float, tuple[tuple[Value, tuple[int, int, int]], ...]], ...] = (
     ("lids", 0.5, (
         (lambda one: one.lids and one.lids[0], _BLUE), (lambda one: one.lids and one.lids[1], _RED),
@@ -34,7 +34,7 @@ _SECOND_LINES = {"distance: same,": "enrolled (red)", "lids": "left, right (red)
 
 
 def draw(verdict: LivenessVerdict) -> Picture:
-    """The timeline, BGR: a panel for each measure; what counts as the action is shaded."""
+    """The timeline, BGR, with a panel for each measure. The counted events are shaded."""
     height = TOP + PANEL * len(_PANELS) + FOOT
     page = np.full((height, WIDTH, 3), _WHITE, np.uint8)
     _shade(page, verdict, height)

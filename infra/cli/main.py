@@ -1,4 +1,4 @@
-"""The entry of the ``faceline`` command: its groups, and how an error is shown."""
+"""The entry point of the ``faceline`` command: its groups, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -43,12 +43,11 @@ COMMANDS = {
 
 
 class Commands(TyperGroup):
-    """Imports the command that is asked for, and not what the others need: that takes
-    half a second, which an enrolment would begin with."""
+    """Imports only the requested command; importing all of them takes half a second."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        # For the names: help lists them, and suggests one for a wrong one.
+        # Help lists these names, and suggests one for a misspelled command.
         self.commands: Any = {**dict.fromkeys(COMMANDS), **self.commands}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -74,10 +73,10 @@ app = typer.Typer(
     add_completion=False,
 )
 
-# What a disk to which the output was led says.
+# Errors of a full disk behind redirected output.
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-# What to do about an error whose message does not say it.
+# Advice for errors whose message has none.
 ADVICE: dict[type[FaceError], str] = {
     errors.DatabaseUnavailable: "check FACELINE_DATABASE_URL, or run `faceline init`",
     errors.BrokerUnavailable: "check FACELINE_BROKER_URL and that Redis runs",
@@ -97,7 +96,7 @@ def options(
         typer.Option(help="Directory of the embedded stack; stands for FACELINE_DATA_DIR."),
     ] = None,
 ) -> None:
-    """What holds for every command."""
+    """Options of every command."""
     if data_dir is not None:
         os.environ["FACELINE_DATA_DIR"] = str(data_dir)
 
@@ -114,8 +113,8 @@ def show_version() -> None:
 
 
 def main() -> None:
-    """Run the command; an error of ours is one clear text on stderr. Exit codes: 1 it
-    could not be done, 2 it was asked or configured wrongly."""
+    """Run the command. A ``FaceError`` is printed on stderr. Exit codes: 1 for a failure, 2 for
+    invalid arguments or configuration."""
     try:
         app()
     except FaceError as error:
@@ -125,24 +124,24 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of the output went away, as `head` does.
+        # The reader of the output has exited, as `head` does.
         _drop_output()
         sys.exit(1)
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
-        print_notice(f"faceline: {error.strerror}: what it says cannot be written.", style="red")
+        print_notice(f"faceline: the output cannot be written: {error.strerror}", style="red")
         _drop_output()
         sys.exit(1)
 
 
 def _drop_output() -> None:
-    """Nothing more goes to stdout: what is still buffered would raise once more at exit."""
+    """Redirects stdout to the null device: buffered output would raise again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain(error: FaceError) -> str:
-    """An error's message, and what to do next where the message does not say it."""
+    """An error's message, with advice where the message has none."""
     message = error.message.rstrip(".")
     for kind, advice in ADVICE.items():
         if isinstance(error, kind):

@@ -1,4 +1,4 @@
-"""``faceline models``: which packs are here, fetch one, check one."""
+"""``faceline models``: lists, downloads and verifies model packs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.console import err, print_json, print_notice, print_table
-from infra.cli.progress import files
+from infra.cli.progress import download_bars
 from pipeline.config.settings import load_settings
 from pipeline.errors import PackMissing
 from pipeline.sessions import registry
@@ -17,14 +17,14 @@ from pipeline.sessions.catalogue import INSIGHTFACE, licence_notice
 from pipeline.sessions.checksums import verify as verify_pack
 from pipeline.sessions.pull import pull
 
-app = typer.Typer(help="Model packs: list, fetch, check.", no_args_is_help=True)
+app = typer.Typer(help="Model packs: list, download, verify.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_packs(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """The packs that are found, best first; `*` marks the one that is served."""
+    """List the packs found, best first; `*` marks the one in use."""
     settings = load_settings()
     found = registry.available(settings)
     chosen = registry.choose(settings).name if found else None
@@ -48,7 +48,7 @@ def list_packs(
         print_notice(f"{info.name}: {licence_notice(info)}")
     absent = [name for name in INSIGHTFACE if name not in {info.name for info in found}]
     if absent:
-        print_notice(f"Can be fetched with `faceline models pull`: {', '.join(absent)}.")
+        print_notice(f"Available with `faceline models pull`: {', '.join(absent)}.")
 
 
 @app.command("pull")
@@ -58,10 +58,10 @@ def pull_pack(
         Path | None, typer.Option(help="Directory of packs; without it: the first searched.")
     ] = None,
 ) -> None:
-    """Fetch an InsightFace pack; a broken download goes on where it broke off."""
+    """Download an InsightFace pack; resumes an interrupted download."""
     settings = load_settings()
     directory = to or registry.search_paths(settings)[0]
-    with files(err) as progress:
+    with download_bars(err) as progress:
         info = pull(name, directory, url=settings.models_url, progress=progress)
     print_notice(f"{info.name} is in {info.path}; every file has the SHA-256 that it must have.")
     print_notice(licence_notice(info))
@@ -81,7 +81,7 @@ def verify(
             if name else f"no pack in {places}; run `faceline models pull buffalo_l`"
         )
     for info in found:
-        with files(err) as progress:
+        with download_bars(err) as progress:
             verify_pack(info, progress)
         print_notice(f"{info.name}: {len(info.files)} files are what the pack states.")
 

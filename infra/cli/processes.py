@@ -1,4 +1,4 @@
-"""The processes of a fleet, each a command: ``serve``, ``worker``, ``upkeep``."""
+"""The processes of a deployment as commands: ``serve``, ``worker``, ``upkeep``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Stands for FACELINE_PORT.")
     ] = None,
 ) -> None:
-    """Run the shim: the web side that takes requests and answers them."""
+    """Run the shim, the HTTP server."""
     from api_shim.serve import run
 
     run(_settings(host=host, port=port))
@@ -37,14 +37,14 @@ def worker(
         int | None, typer.Option(min=0, help="Processes; 0: one for each core.")
     ] = None,
 ) -> None:
-    """Run a worker for some or all stages. SIGTERM lets it end what it has begun."""
+    """Run a worker for some or all stages. On SIGTERM it finishes its current jobs."""
     from workers.serve import run_worker
 
     raise typer.Exit(run_worker(_settings(stages=stages, concurrency=concurrency)))
 
 
 def upkeep() -> None:
-    """Run the reconciler and the expiry: every installation needs one, two do no harm."""
+    """Run the reconciler and the expiry. Every installation needs one; two do no harm."""
     from workers.upkeep.loop import run
 
     stop = threading.Event()
@@ -54,7 +54,7 @@ def upkeep() -> None:
 
 
 def _settings(**options: Any) -> Settings:
-    """The environment's settings with those options that were given; logs set up.
+    """The settings with the given options; sets up logging.
 
     Raises ``ConfigurationError`` when the database has the tables of another version.
     """
@@ -64,6 +64,6 @@ def _settings(**options: Any) -> Settings:
     try:
         open_database(settings).dispose()
     except DatabaseUnavailable as error:
-        # It may come back; until then the process says so, call by call.
+        # The database may come back; until then each call reports the error.
         logger.warning("Starting without the database: %s", error, extra={"action": "start"})
     return settings

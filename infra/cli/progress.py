@@ -1,4 +1,4 @@
-"""Progress bars on stderr; gone when the work is done."""
+"""Progress bars on stderr, which disappear when the work is done."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rich.progress import (
 
 
 @contextmanager
-def counting(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told (things done, things in all)."""
+def count_bar(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar, as a function of (things done, all things)."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
@@ -30,9 +30,9 @@ def counting(what: str, console: Console) -> Iterator[Callable[[int, int], None]
 
 
 @contextmanager
-def telling(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar that is told (what is to be read beside it, part done, whole); the whole is 0
-    when nobody knows it."""
+def text_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar with a text, as a function of (text, part done, whole); the whole is 0 while it is
+    unknown."""
     with Progress(
         BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
         TextColumn("{task.description}", markup=False),
@@ -45,8 +45,8 @@ def telling(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def files(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a file, told (file name, bytes done, size in bytes)."""
+def download_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each file, as a function of (file name, bytes done, size in bytes)."""
     bars: dict[str, TaskID] = {}
     with Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),

@@ -1,4 +1,4 @@
-"""Reports with a line for every item, as CSV or JSON Lines."""
+"""Writes reports with one line per item, as CSV or JSON Lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TextIO
 
 from pipeline.errors import FaceError, InvalidParameter
 
-# A spreadsheet takes a cell that begins so for a formula, and carries it out.
+# A spreadsheet evaluates a cell that starts with one of these as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Write = Callable[[Mapping[str, object]], None]
@@ -21,9 +21,9 @@ Write = Callable[[Mapping[str, object]], None]
 
 @contextmanager
 def open_report(path: Path | None, columns: Sequence[str]) -> Iterator[Write]:
-    """A writer of rows into ``motion``, by its ending ``.csv`` or ``.jsonl``; without a
-    path, one that does nothing. There is all of the report then, or what was there before.
-    Raises ``InvalidParameter``, ``ReportNotWritten``."""
+    """A writer of rows into ``path``, in the format of its suffix ``.csv`` or ``.jsonl``;
+    without a path it does nothing. The file is replaced only by a complete report. Raises
+    ``InvalidParameter``, ``ReportNotWritten``."""
     if path is None:
         yield lambda _: None
         return
@@ -44,8 +44,8 @@ class ReportNotWritten(FaceError):
 
 
 def _new_file(path: Path) -> tuple[int, Path]:
-    """A new file beside ``motion``, open, for nobody else's eyes: names. Raises
-    ``InvalidParameter``."""
+    """Opens a new file beside ``path`` that only this user can read, because it holds names.
+    Raises ``InvalidParameter``."""
     try:
         descriptor, part = tempfile.mkstemp(
             prefix=f".{path.name[:50]}.", dir=path.absolute().parent
@@ -56,7 +56,7 @@ def _new_file(path: Path) -> tuple[int, Path]:
 
 
 def check_target(path: Path) -> None:
-    """Whether a report can be written there later. Raises ``InvalidParameter``."""
+    """Checks that a report can be written there. Raises ``InvalidParameter``."""
     writer_for(path)
     check_place(path)
     descriptor, part = _new_file(path)
@@ -65,18 +65,18 @@ def check_target(path: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Whether a file can be written there later. Raises ``InvalidParameter``."""
+    """Checks that a file can be written there. Raises ``InvalidParameter``."""
     folder = path.absolute().parent
     if path.is_dir():
         raise InvalidParameter(f"{path} cannot be written: it is a folder")
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InvalidParameter(
-            f"{path} cannot be written: its folder is not there, or may not be written"
+            f"{path} cannot be written: its folder does not exist or is not writable"
         )
 
 
 def writer_for(path: Path) -> Callable[[TextIO, Sequence[str]], Write]:
-    """What writes a report of this name. Raises ``InvalidParameter``."""
+    """The writer for the suffix of ``path``. Raises ``InvalidParameter``."""
     makers = {".csv": csv_writer, ".jsonl": json_writer}
     make = makers.get(path.suffix.lower())
     if make is None:
@@ -85,14 +85,14 @@ def writer_for(path: Path) -> Callable[[TextIO, Sequence[str]], Write]:
 
 
 def csv_writer(stream: TextIO, columns: Sequence[str]) -> Write:
-    """Writes the header now, a line a row then."""
+    """Writes the header, and returns a writer of rows."""
     writer = csv.writer(stream)
     writer.writerow(columns)
     return lambda row: writer.writerow(spreadsheet_safe(row[column]) for column in columns)
 
 
 def json_writer(stream: TextIO, columns: Sequence[str]) -> Write:
-    """Writes a JSON object a row."""
+    """Returns a writer of one JSON object per row."""
 
     def write(row: Mapping[str, object]) -> None:
         values = {column: row[column] for column in columns}
@@ -102,7 +102,7 @@ def json_writer(stream: TextIO, columns: Sequence[str]) -> Write:
 
 
 def spreadsheet_safe(value: object) -> object:
-    """``value``, when it is text that a spreadsheet would carry out, behind an apostrophe."""
+    """``value`` with a leading apostrophe if a spreadsheet would evaluate it."""
     if isinstance(value, str) and value.startswith(FORMULA):
         return f"'{value}"
     return value

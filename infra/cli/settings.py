@@ -1,4 +1,4 @@
-"""``faceline settings``: every setting, what it means, what it is now."""
+"""``faceline settings``: every setting with its meaning and current value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = """\
 # Settings
 
 Every process reads its settings from the environment; `faceline settings` prints the
-values that count on a machine. This page is made from the code by `make settings`.
+current values on a machine. `make settings` generates this page from the code.
 
 | variable | default | meaning |
 |---|---|---|
@@ -29,7 +29,7 @@ def settings(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Every setting, what it means and what it is now; secrets are not shown."""
+    """Show every setting with its meaning and current value; secrets are hidden."""
     if markdown:
         typer.echo(settings_page(), nl=False)
         return
@@ -62,7 +62,7 @@ def variable(name: str) -> str:
 
 
 def display_value(value: object) -> str:
-    """A value as text; of a secret only whether there is one."""
+    """A value as text; a secret only as set or not set."""
     if isinstance(value, SecretStr):
         return "(set)" if value.get_secret_value() else ""
     return str(value)

@@ -42,16 +42,16 @@ def up(
                 _serve(stack, stop, demo=demo, once=once)
             print_line("\nStopping ...")
     except FaceError:
-        # What fails because it is being stopped is no error.
+        # A failure during a stop is not an error.
         if not stop.requested.is_set():
             raise
     print_line("Everything is stopped.")
     if once and stop.requested.is_set():
-        raise typer.Exit(130)  # interrupted, as a shell says it
+        raise typer.Exit(130)  # the shell's code for an interrupt
 
 
 def _serve(stack: LocalStack, stop: StopRequest, *, demo: bool, once: bool) -> None:
-    """Watch over the stack; the demonstration runs beside that, as a client would."""
+    """Supervises the stack while the demonstration runs as a client."""
     if not demo:
         print_line(f"Serving at {stack.url} . Ctrl-C stops everything.")
         stack.supervisor.watch(stop.requested.is_set)
@@ -69,8 +69,7 @@ def _serve(stack: LocalStack, stop: StopRequest, *, demo: bool, once: bool) -> N
 
 
 class _Demonstration(threading.Thread):
-    """The demonstration in a thread of its own. It ends with the process: a call that
-    hangs must not hold up the stop."""
+    """Runs the demonstration in a daemon thread: a call that hangs must not delay the stop."""
 
     def __init__(self, settings: Settings, url: str) -> None:
         super().__init__(name="demo", daemon=True)
@@ -108,7 +107,7 @@ def _invite(stack: LocalStack, credentials: Credentials) -> None:
 
 
 def _command(settings: Settings) -> str:
-    """How this command is called again, from the same directory."""
+    """The command line that calls this command from the same directory."""
     script = Path(sys.executable).with_name("faceline")
     if script.is_relative_to(Path.cwd()):
         script = script.relative_to(Path.cwd())
@@ -119,9 +118,9 @@ def _command(settings: Settings) -> str:
 
 
 def curl_line(url: str, credentials: Credentials, photo: Path) -> str:
-    """A POSIX shell line that signs a locate of ``photo`` when it is run, and sends it.
+    """A POSIX shell line that signs and sends a locate of ``photo``.
 
-    The variables stand in the order of the string to sign: sorted by name.
+    The variables are in the order of the string to sign: sorted by name.
     """
     return (
         f"P={shlex.quote(str(photo))} A={credentials.app_id} K={credentials.app_secret} "

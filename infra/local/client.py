@@ -1,4 +1,4 @@
-"""A caller of dialect e, as its document describes one, with jobs polled."""
+"""A client of dialect e that polls its jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.errors import ConfigurationError, FaceError
 
 Envelope = dict[str, Any]
 
-# Seconds that the service may hold a poll (`?wait=`) and a call may take at all.
+# Seconds that the service may hold a poll (`?wait=`), and the timeout of a call.
 WAIT_S = 10
 CALL_S = 40.0
 
@@ -28,7 +28,7 @@ class ServiceUnreachable(FaceError):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What an application was given."""
+    """The credentials of an application."""
 
     app_id: str
     app_secret: str = field(repr=False)
@@ -40,13 +40,13 @@ class Credentials:
 
 
 def save_credentials(path: Path, credentials: Credentials) -> None:
-    """Keep credentials in a file that only this user can read."""
+    """Saves credentials in a file that only this user can read."""
     write_private(path, json.dumps(asdict(credentials), indent=2) + "\n")
 
 
 def load_credentials(path: Path) -> Credentials | None:
-    """The credentials in a file; None when there is none. Raises
-    ``ConfigurationError`` when it holds something else."""
+    """The credentials in a file; None without a file. Raises ``ConfigurationError`` for any
+    other contents."""
     try:
         return Credentials(**json.loads(path.read_text()))
     except FileNotFoundError:
@@ -63,11 +63,11 @@ class FaceClient:
         self._credentials = credentials
         self._who = (credentials.app_id, credentials.app_secret)  # polls take HTTP Basic
         self._session = requests.Session()
-        # The embedded stack stands on this machine: no proxy lies before it.
+        # The embedded stack is on this machine: no proxy.
         self._session.trust_env = False
 
     def call(self, operation: str, data: dict[str, Any]) -> Envelope:
-        """Submit ``operation`` as a job, poll it to its end, and give its envelope."""
+        """Submits ``operation`` as a job, polls it until it ends, and returns its envelope."""
         response = self._send(
             "POST", f"/face2/{operation}", json=self.signed(data),
             headers={"Prefer": "respond-async"},
@@ -79,7 +79,7 @@ class FaceClient:
         return envelope
 
     def signed(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The body of a call, signed with SHA256 at this moment."""
+        """The body of a call, signed with SHA256 and the current time."""
         request: dict[str, Any] = {
             "appId": self._credentials.app_id,
             "data": data,
@@ -104,7 +104,7 @@ class FaceClient:
 
 
 def base64_file(path: Path) -> str:
-    """A file's bytes in Base64. Raises ``ConfigurationError`` when it cannot be read."""
+    """A file's bytes in Base64. Raises ``ConfigurationError`` for an unreadable file."""
     try:
         return base64.b64encode(path.read_bytes()).decode()
     except OSError as error:

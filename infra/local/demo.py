@@ -30,8 +30,6 @@ from pipeline.errors import FaceError, RequestRefused, TenantNotFound
 from pipeline.sessions import registry
 
 TENANT = "demo"
-CREDENTIALS = "demo.json"
-RESULT = "demo.png"
 
 GREEN = (80, 220, 80)  # BGR
 
@@ -39,14 +37,14 @@ MANY_FACES = 50  # more than the photo has
 
 
 class DemoFailed(FaceError):
-    """The demonstration did not get the answer that it should."""
+    """The demonstration did not get the expected response."""
 
 
 def demo_photo(name: str = "t1.jpg") -> Path:
-    """A photo from the insightface package: it is looked up, not imported. `t1.jpg`
-    shows six people.
+    """A photo from the insightface package, found without importing it. `t1.jpg` shows six
+    people.
 
-    Raises ``DemoFailed`` when the package has none.
+    Raises ``DemoFailed`` when the package lacks the photo.
     """
     spec = importlib.util.find_spec("insightface")
     if spec is not None and spec.origin is not None:
@@ -57,8 +55,8 @@ def demo_photo(name: str = "t1.jpg") -> Path:
 
 
 def demo_credentials(settings: Settings) -> Credentials:
-    """Those of the demo application; kept in the data directory for the next time."""
-    path = settings.data_dir / CREDENTIALS
+    """The credentials of the demo application, kept in the data directory."""
+    path = settings.data.demo_credentials
     engine = open_engine(settings.sql_url)
     try:
         tenants = TenantStore(engine, open_vault(settings))
@@ -73,15 +71,15 @@ def demo_credentials(settings: Settings) -> Credentials:
 
 
 def run_demo(settings: Settings, client: FaceClient, say: Callable[[str], None]) -> Path:
-    """Send the photo, print the envelopes, and give the path of the picture with the
-    found boxes. Raises ``DemoFailed``."""
+    """Sends the photo, prints the envelopes, and returns the path of the picture with the
+    detected faces. Raises ``DemoFailed``."""
     photo = demo_photo()
     say(f"\nPOST {client.url}/face2/locate with {photo.name}, then GET /jobs/... until it is done")
     located = client.call("locate", {"image": base64_file(photo), "max_face_num": MANY_FACES})
     say(_pretty(located))
     if located.get("code") != 0:
         raise DemoFailed(f"locate answered code {located.get('code')}")
-    drawn = settings.data_dir.absolute() / RESULT
+    drawn = settings.data.demo_picture
     draw_boxes(photo, located["data"]["locations"], drawn)
     say(f"{located['data']['face_num']} faces, drawn into {drawn}")
     _show_more(settings, client, photo, say)
@@ -89,7 +87,7 @@ def run_demo(settings: Settings, client: FaceClient, say: Callable[[str], None])
 
 
 def draw_boxes(photo: Path, rows: list[list[int]], target: Path) -> None:
-    """Write ``photo`` with a frame for each ``[top, right, bottom, left]``."""
+    """Writes ``photo`` with a frame for each ``[top, right, bottom, left]``."""
     import cv2
 
     pixels: NDArray[Any] = np.asarray(cv2.imread(str(photo)))
@@ -102,7 +100,7 @@ def draw_boxes(photo: Path, rows: list[list[int]], target: Path) -> None:
 def _show_more(
     settings: Settings, client: FaceClient, photo: Path, say: Callable[[str], None]
 ) -> None:
-    """Comparison and features, as far as the pack serves them."""
+    """Shows comparison, and features if the pack supports them."""
     pack = registry.choose(settings)
     other = demo_photo("Tom_Hanks_54745.png")
     say("\nPOST /face2/verify: the largest face of the photo and another man's")
@@ -110,8 +108,8 @@ def _show_more(
     say(_pretty(verified))
     if pack.dimension != 512:
         say(
-            f"\n/face2/features gives 512 numbers and the pack {pack.name!r} has "
-            f"{pack.dimension}: `faceline models pull buffalo_l` fetches one that can."
+            f"\n/face2/features needs 512 dimensions and the pack {pack.name!r} has "
+            f"{pack.dimension}: `faceline models pull buffalo_l` downloads a pack with 512."
         )
         return
     say("\nPOST /face2/features")
@@ -158,6 +156,6 @@ def _shortened(envelope: Envelope) -> Envelope:
 
 
 def _pretty(envelope: Envelope) -> str:
-    """Indented JSON whose innermost lists, boxes and vectors, stand on a line each."""
+    """Indented JSON with each innermost list (boxes, vectors) on one line."""
     text = json.dumps(envelope, ensure_ascii=False, indent=2)
     return re.sub(r"\[[^][{}]+\]", lambda found: " ".join(found[0].split()), text)

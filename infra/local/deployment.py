@@ -1,4 +1,4 @@
-"""The service that commands of this machine use: a running one, or one for the occasion."""
+"""The service that a command uses: a running one, or one started for the command."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from pipeline.plans import Stage
 
 POLL_S = 0.1
 
-STACK_WAIT_S = 60.0  # with a stack that starts or stops
+STACK_WAIT_S = 60.0  # for a stack that starts or stops
 
-# Seconds between two looks whether the stack that is used still runs.
+# Seconds between two checks that the stack in use still runs.
 STACK_CHECK_S = 2.0
 
-# What enrols whole sources needs: nobody asks anything of it meanwhile.
+# The processes that enrol whole sources; there is no API meanwhile.
 BULK_PROCESSES = {name: PROCESSES[name] for name in ("upkeep", "bulk")}
 
 Until = Callable[[], bool]
 
 
 class StackStopped(FaceError):
-    """The stack that did the work was stopped; the same command goes on."""
+    """The stack that did the work was stopped; run the same command again to continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Where the work is done. ``settings`` are those that reach it; ``watch`` returns when
-    its argument says so, and keeps alive meanwhile what is this command's own. ``own``:
-    it ends with this command."""
+    """A deployment that does the work. ``settings`` reach it. ``watch`` waits until its
+    argument returns true, and keeps the command's own processes alive meanwhile. ``own``:
+    the deployment ends with the command."""
 
     settings: Settings
     watch: Callable[[Until], None]
@@ -46,12 +46,11 @@ def open_deployment(
     settings: Settings, say: Callable[[str], None], stopping: Callable[[], bool], *,
     own: bool = True,
 ) -> Iterator[Deployment]:
-    """The stack that runs on this data directory; else what the settings name when they
-    name any; else, when that will do, an ``own`` stack that ends with the block. Use it
-    from the main thread.
+    """The stack on this data directory; else the configured deployment; else, with ``own``, a
+    stack that ends with the block. Use it from the main thread.
 
-    Raises ``BrokerUnavailable``, ``InvalidParameter`` when nothing runs and an own stack
-    will not do, and what ``LocalStack`` raises.
+    Raises ``BrokerUnavailable``, ``InvalidParameter`` when nothing runs and ``own`` is
+    false, and what ``LocalStack`` raises.
     """
     running = _awaited(settings.data_dir, say, stopping)
     if running is not None:
@@ -62,8 +61,8 @@ def open_deployment(
         yield Deployment(settings, _watch, own=False)
     elif not own:
         raise InvalidParameter(
-            "--no-wait needs a running service, which goes on when this command has ended: start "
-            "one with `faceline up`"
+            "--no-wait needs a running service, which continues after this command: start one "
+            "with `faceline up`"
         )
     else:
         with LocalStack(settings, say, stopping, BULK_PROCESSES) as stack:
@@ -74,32 +73,32 @@ def open_deployment(
 def _awaited(
     data_dir: Path, say: Callable[[str], None], stopping: Callable[[], bool]
 ) -> RunningStack | None:
-    """The stack that runs here, once one that starts or stops has done so."""
+    """The running stack, after waiting for one that starts or stops."""
     until = time.monotonic() + STACK_WAIT_S
     told = False
     while (running := running_stack(data_dir)) is None and is_taken(data_dir):
         if stopping() or time.monotonic() > until:
             return None
         if not told:
-            say(f"Waiting for a stack that starts or stops on {data_dir} ...")
+            say(f"Waiting for the stack on {data_dir}, which is starting or stopping ...")
             told = True
         time.sleep(POLL_S)
     return running
 
 
 def is_configured(settings: Settings) -> bool:
-    """Whether the settings name a deployment, rather than leave all to one machine."""
+    """Whether the settings name a deployment instead of the embedded stack."""
     return bool(settings.database_url) or "broker_url" in settings.model_fields_set
 
 
 def with_redis(settings: Settings, redis_url: str) -> Settings:
-    """The settings with a stack's own Redis."""
+    """The settings with the Redis of a stack."""
     return settings.model_copy(update={"broker_url": redis_url, "redis_url": ""})
 
 
 def require_broker(settings: Settings) -> None:
     """Raises ``BrokerUnavailable`` when no broker answers."""
-    from workers.dispatch import Dispatcher  # Celery costs 0.2 s, of every command
+    from workers.dispatch import Dispatcher  # importing Celery takes 0.2 s
 
     dispatcher = Dispatcher(settings)
     try:

@@ -1,7 +1,7 @@
-"""Become a command that the kernel kills when its parent dies (Linux).
+"""Executes a command that the kernel kills when its parent dies (Linux).
 
-Run as a script: ``python die_with_parent.py PARENT_PID COMMAND...``. It is a program and not a
-``preexec_fn``, because that runs between fork and exec of a process with threads.
+Run as a script: ``python die_with_parent.py PARENT_PID COMMAND...``. It is a program because a
+``preexec_fn`` is not safe between fork and exec of a process with threads.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ def main() -> None:
     parent = int(sys.argv[1])
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The parent may have died before the kernel was asked.
+    # The parent may have died before the call.
     if os.getppid() != parent:
         sys.exit("the process that started this one is gone")
     os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606

@@ -1,8 +1,8 @@
-"""Kill the process groups of a supervisor that dies without cleaning up.
+"""Kills the process groups of a supervisor that dies without cleaning up.
 
-Run as a script with a pipe as stdin: a line ``+PGID`` adds a group, ``-PGID`` takes
-it away; at the end of the file, which comes when the supervisor is gone however it
-went, the groups that are left are killed. That reaches what the kernel's own signal
+Run as a script with a pipe as stdin: a line ``+PGID`` adds a group, ``-PGID`` removes it. The
+pipe ends when the supervisor is gone for any reason; then the remaining groups are killed.
+That reaches processes that the kernel's own signal
 (``die_with_parent.py``) does not: the children of children.
 """
 

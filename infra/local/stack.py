@@ -1,4 +1,4 @@
-"""The embedded stack: redis-server, upkeep, workers and shim, as one thing to start."""
+"""The embedded stack: starts redis-server, upkeep, workers and shim together."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from infra.local.private_files import make_data_dir, write_private
 from infra.local.processes import ManagedCommand, Supervisor, log_tail
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
 from pipeline.config.settings import Settings
+from pipeline.config.storage import DataDirectory
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
 from pipeline.encryption.vault import open_vault
@@ -27,20 +28,17 @@ from pipeline.fetching.open import open_fetcher
 from pipeline.plans import Stage
 from pipeline.sessions import registry
 
-LOCK_FILE = "stack.lock"
-STATE_FILE = "stack.json"
-
-# Seconds within which the shim answers after its start.
+# Seconds within which the shim must answer after its start.
 START_S = 60.0
 
-# Seconds that each process has to stop: a worker ends the job in its hands.
+# Seconds that each process may take to stop: a worker finishes its current job.
 GRACE_S = {
     "shim": 15.0, "worker": 30.0, "bulk": 30.0, "fetch": 30.0, "index": 15.0, "upkeep": 15.0,
     "redis": 10.0,
 }
 
-# One worker for every stage but the index, which is a process that holds the galleries,
-# fetching, which waits for strangers, and bulk, which may wait for everybody else.
+# One worker serves every stage except three: index holds the galleries in one process, fetch
+# waits for foreign servers, and bulk yields to all other work.
 FUSED = ",".join(
     stage for stage in Stage if stage not in (Stage.INDEX, Stage.FETCH, Stage.BULK)
 )
@@ -56,8 +54,7 @@ PROCESSES = {
 
 @dataclass(frozen=True, slots=True)
 class RunningStack:
-    """A running stack, as others on this machine find it; ``url`` is empty where it has
-    no shim."""
+    """A running stack, as other processes find it; ``url`` is empty without a shim."""
 
     pid: int
     url: str
@@ -71,10 +68,9 @@ class StackNotStarted(FaceError):
 class LocalStack:
     """``with LocalStack(settings, say, stopping) as stack: stack.supervisor.watch(...)``.
 
-    ``say`` is told what happens, a sentence at a time; ``stopping`` says that the start
-    is to be given up; ``processes`` are those of the stack's that are started, by name.
-    Entering raises ``ConfigurationError``, ``PackMissing``, ``StackNotStarted``; leaving stops
-    every process. Without a shim ``url`` stays empty.
+    ``say`` receives progress messages; ``stopping`` aborts the start; ``processes`` are the
+    processes to start, by name. Entering raises ``ConfigurationError``, ``PackMissing``,
+    ``StackNotStarted``; leaving stops every process. Without a shim ``url`` stays empty.
     """
 
     def __init__(
@@ -87,7 +83,7 @@ class LocalStack:
         self._say = say
         self._stopping = stopping
         self._processes = processes
-        self._data = settings.data_dir.absolute()
+        self._data = settings.data
         self._lock: IO[str] | None = None
         self.url = ""
 
@@ -108,15 +104,15 @@ class LocalStack:
         self._close()
 
     def _start(self) -> None:
-        # What can be wrong is looked at before anything is started.
+        # Checks the configuration before starting anything.
         pack = registry.choose(self.settings)
         open_fetcher(self.settings)
-        self._lock = take_lock(self._data)
+        self._lock = take_lock(self._data.root)
         port = self._port() if "shim" in self._processes else self.settings.port
-        redis = prepare_redis(self._data / "redis")
+        redis = prepare_redis(self._data.redis)
         self._prepare_data()
-        self._say(f"Data in {self._data}, model pack {pack.name!r}, Redis {redis.program}")
-        (self._data / "logs").mkdir(exist_ok=True)
+        self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
+        self.log("redis").parent.mkdir(exist_ok=True)
         self._start_redis(redis)
         env = self._environment(redis, port, pack.name)
         for name, words in self._processes.items():
@@ -131,7 +127,7 @@ class LocalStack:
         self._write_state(redis)
 
     def _port(self) -> int:
-        """Where the shim will listen; sets ``url``."""
+        """The port of the shim; sets ``url``."""
         port = self.settings.port or free_port()
         require_free(self.settings.host, port)
         self.url = f"http://{_reachable(self.settings.host)}:{port}"
@@ -139,7 +135,7 @@ class LocalStack:
 
     def log(self, name: str) -> Path:
         """The log file of one of the stack's processes."""
-        return self._data / "logs" / f"{name}.log"
+        return self._data.log(name)
 
     def _prepare_data(self) -> None:
         engine = open_engine(self.settings.sql_url)
@@ -158,12 +154,12 @@ class LocalStack:
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
         return {
             **os.environ,
-            "FACELINE_DATA_DIR": str(self._data),
+            "FACELINE_DATA_DIR": str(self._data.root),
             "FACELINE_BROKER_URL": redis.url,
             "FACELINE_REDIS_URL": "",
             "FACELINE_HOST": self.settings.host,
             "FACELINE_PORT": str(port),
-            # A pack that is put on disk meanwhile must not split the stack.
+            # All processes must use one pack, even if another is installed meanwhile.
             "FACELINE_PACK": pack,
         }
 
@@ -176,32 +172,34 @@ class LocalStack:
         self.supervisor.watch(settled)
         if not self._stopping() and not shim_answers(self.url):
             log = self.log("shim")
-            raise StackNotStarted(f"The shim does not answer; the end of {log}:\n{log_tail(log)}")
+            raise StackNotStarted(
+                f"The shim does not answer. Last lines of {log}:\n{log_tail(log)}"
+            )
 
     def _write_state(self, redis: LocalRedis) -> None:
         self.redis_url = redis.url
         state = {"pid": os.getpid(), "url": self.url, "redis_url": redis.url}
-        write_private(self._data / STATE_FILE, json.dumps(state))
+        write_private(self._data.stack_state, json.dumps(state))
 
     def _close(self) -> None:
         self.supervisor.stop()
         if self._lock is not None:
-            (self._data / STATE_FILE).unlink(missing_ok=True)
+            self._data.stack_state.unlink(missing_ok=True)
             self._lock.close()
 
 
 def running_stack(data_dir: Path) -> RunningStack | None:
-    """The stack that runs on this data directory; None when none does (yet)."""
+    """The running stack on this data directory; None without one, or before it is ready."""
     if is_taken(data_dir):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return RunningStack(**json.loads((data_dir / STATE_FILE).read_text()))
+            return RunningStack(**json.loads(DataDirectory(data_dir).stack_state.read_text()))
     return None
 
 
 def is_taken(data_dir: Path) -> bool:
-    """Whether a stack runs, starts or stops on this data directory."""
+    """Whether a stack on this data directory runs, starts or stops."""
     try:
-        with (data_dir / LOCK_FILE).open("r+") as lock:
+        with DataDirectory(data_dir).stack_lock.open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -211,12 +209,12 @@ def is_taken(data_dir: Path) -> bool:
 
 
 def take_lock(data_dir: Path) -> IO[str]:
-    """The right to run a stack on ``data_dir``, until the file is closed.
+    """Locks ``data_dir`` for a stack until the file is closed.
 
-    Raises ``ConfigurationError`` when another process has it.
+    Raises ``ConfigurationError`` when another process holds the lock.
     """
     make_data_dir(data_dir)
-    lock = (data_dir / LOCK_FILE).open("a+")
+    lock = DataDirectory(data_dir).stack_lock.open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -224,7 +222,7 @@ def take_lock(data_dir: Path) -> IO[str]:
         owner = lock.read().strip() or "unknown"
         lock.close()
         raise ConfigurationError(
-            f"a stack (process {owner}) runs on {data_dir} already; stop it, or choose another "
+            f"a stack (process {owner}) already runs on {data_dir}; stop it, or choose another "
             "directory with `faceline --data-dir DIR up`"
         ) from error
     lock.truncate(0)
@@ -234,7 +232,7 @@ def take_lock(data_dir: Path) -> IO[str]:
 
 
 def require_free(host: str, port: int) -> None:
-    """Raises ``ConfigurationError`` when the shim could not listen there."""
+    """Raises ``ConfigurationError`` when the shim cannot listen there."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -248,16 +246,16 @@ def require_free(host: str, port: int) -> None:
 
 def shim_answers(url: str) -> bool:
     """Whether a shim answers at ``url``."""
-    import requests  # for who looks after a stack: an enrolment need not wait for it
+    import requests  # slow to import, and not needed by an enrolment
 
     with contextlib.suppress(requests.RequestException), requests.Session() as session:
-        session.trust_env = False  # it takes no proxy: the stack is on this machine
+        session.trust_env = False  # no proxy: the stack is on this machine
         return session.get(f"{url}/health", timeout=2).status_code < 600
     return False
 
 
 def _reachable(host: str) -> str:
-    """Where this machine reaches a server that listens on ``host``."""
+    """The address at which this machine reaches a server that listens on ``host``."""
     if host in ("", "0.0.0.0", "::"):  # noqa: S104
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

@@ -1,18 +1,17 @@
-"""From labelled embeddings to a calibration table.
+"""Fits a calibration table to labelled embeddings.
 
-Every pair of faces of different people is an impostor pair; their cosines are
-counted in a fine histogram, block by block, so that memory stays flat. Down to FMR
-1e-2 the table is the count itself. Below it stands a model of the tail,
+Every pair of faces of different people is an impostor pair. A fine histogram counts their
+cosines block by block, in constant memory. Down to FMR 1e-2 the table is the count itself.
+Below it a model of the tail applies,
 
     cosine = a + b * (-log10 FMR) ** p,   0 < p <= 1,
 
-which is that of a normal distribution at p = 1/2 and that of an exponential one at
-p = 1; a model whose cosines crowd below 1 has a smaller p. It is fitted to the counts
-between 1e-1.5 and the lowest rate that has enough pairs, and carries on to 1e-6.
+which is that of a normal distribution at p = 1/2 and of an exponential one at p = 1; a
+recognition model whose cosines crowd below 1 has a smaller p. The model is fitted to the
+counts between 1e-1.5 and the lowest rate with enough pairs, and extrapolates to 1e-6.
 
-Being smooth it is also what makes the table robust: one person under two names gives a
-handful of "impostor" pairs far above everything that the model expects, and those are
-left out.
+The smooth model also makes the table robust: one person under two names gives a few
+"impostor" pairs far above the model's expectation, which are excluded.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ Counts = NDArray[np.int64]
 
 BINS = 20_000
 EDGES = np.linspace(-1.0, 1.0, BINS + 1)
-BLOCK = 512  # faces whose pairs are counted at once: 512 x 20,000 cosines are 40 MB
+BLOCK = 512  # faces per block: 512 x 20,000 cosines are 40 MB
 
-# Thirty errors tell a rate to within 30 % with 90 % confidence (the "rule of 30",
-# Doddington et al. 2000); the pairs of one person hang together, so more are asked.
+# Thirty errors determine a rate to within 30 % with 90 % confidence (the "rule of 30",
+# Doddington et al. 2000). The pairs of one person are correlated, so more are required.
 PAIRS_NEEDED = 100
 MIN_IMPOSTOR_PAIRS = round(PAIRS_NEEDED / 10**LOG_AT_DISTANCE)
 MIN_PEOPLE = 100
 
-# log10 FMR: the table's knots; where the model takes over from the counts; where its
-# fit begins; and where it ends at first, before wrong labels are out, and at last.
+# log10 FMR: the table's knots; where the tail model replaces the counts; where its fit
+# starts; where the fit ends before and after wrong labels are excluded.
 KNOTS = -np.arange(2, -4 * LOG_LAST + 1) / 4
 TAIL_FROM, FIT_FROM, FIT_TO_AT_FIRST, FIT_TO_AT_LAST = -2.0, -1.5, -3.0, -5.0
 FIT_STEP = 0.1
 POWERS = np.arange(0.1, 1.001, 0.05)
 
-# A pair is taken for wrongly labelled above the cosine at which the model expects a
-# tenth of a pair in all: by chance one data set in ten loses one good pair.
+# A pair counts as wrongly labelled above the cosine at which the model expects a tenth of a
+# pair in total: by chance one data set in ten loses one good pair.
 SUSPECT_BELOW = 0.1
 CLEANING_ROUNDS = 3
 
@@ -68,7 +67,7 @@ class TailModel:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSource:
-    """Whose table is made, and from what: goes into the table as it is."""
+    """The description of the data, which is copied into the table."""
 
     pack: str
     model: str
@@ -82,17 +81,17 @@ class CalibrationSource:
 def fit_people(
     embeddings: NDArray[np.float32], labels: Sequence[str], source: CalibrationSource
 ) -> Calibration:
-    """The table from labelled faces: embeddings of unit length, shape (faces,
-    dimension), and each one's person.
+    """Fits a table to embeddings of unit length, shape (faces, dimension), and the label of
+    each one's person.
 
-    Raises ``InvalidParameter`` when there are too few people or pairs to say what
-    happens once in a thousand, or when the cosines are not those of faces.
+    Raises ``InvalidParameter`` when there are too few people or pairs for a rate of 1e-3,
+    or when the cosines are not those of faces.
     """
     people, person = np.unique(np.asarray(labels), return_inverse=True)
     if len(people) < MIN_PEOPLE:
         raise InvalidParameter(
-            f"{len(people)} people are too few: at least {MIN_PEOPLE} are needed, "
-            f"and {MIN_IMPOSTOR_PAIRS} pairs of different people."
+            f"{len(people)} people are too few: calibration needs at least {MIN_PEOPLE}, and "
+            f"{MIN_IMPOSTOR_PAIRS} pairs of different people."
         )
     impostor, genuine = count_pairs(embeddings, person)
     return _fit_counts(impostor, genuine, source)
@@ -101,7 +100,7 @@ def fit_people(
 def fit_pairs(
     cosines: Sequence[float], same: Sequence[bool], source: CalibrationSource
 ) -> Calibration:
-    """The table from a list of labelled pairs. Raises ``InvalidParameter``."""
+    """Fits a table to labelled pairs. Raises ``InvalidParameter``."""
     values, truth = np.asarray(cosines, dtype=np.float64), np.asarray(same, dtype=bool)
     return _fit_counts(_histogram(values[~truth]), _histogram(values[truth]), source)
 
@@ -109,7 +108,7 @@ def fit_pairs(
 def count_pairs(
     embeddings: NDArray[np.float32], person: NDArray[np.integer]
 ) -> tuple[Counts, Counts]:
-    """Cosines of all pairs of different people, and of all pairs of one person."""
+    """Histograms of the cosines of all impostor pairs and of all same-person pairs."""
     impostor, genuine = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
     for start in range(0, len(embeddings), BLOCK):
         rows = embeddings[start : start + BLOCK]
@@ -132,9 +131,9 @@ def _fit_counts(impostor: Counts, genuine: Counts, source: CalibrationSource) ->
     pairs = int(impostor.sum())
     if pairs < MIN_IMPOSTOR_PAIRS:
         raise InvalidParameter(
-            f"{pairs} pairs of different people tell the false-match rate down to "
-            f"{PAIRS_NEEDED / max(pairs, 1):.1g} only; at least {MIN_IMPOSTOR_PAIRS} are needed "
-            "for 1e-3 (450 people with one picture each have them)."
+            f"{pairs} pairs of different people determine the false-match rate only down to "
+            f"{PAIRS_NEEDED / max(pairs, 1):.1g}; 1e-3 needs at least {MIN_IMPOSTOR_PAIRS} "
+            "(450 people with one picture each)."
         )
     clean, tail, measured_to = _clean(impostor)
     above = KNOTS[KNOTS > TAIL_FROM]
@@ -158,8 +157,8 @@ def _fit_counts(impostor: Counts, genuine: Counts, source: CalibrationSource) ->
 
 
 def _clean(impostor: Counts) -> tuple[Counts, TailModel, float]:
-    """The counts without pairs that must be one person, their tail, and the log10 of
-    the lowest rate it was fitted to."""
+    """The counts without pairs that must be one person, their tail model, and log10 of the
+    lowest rate of its fit."""
     lowest = max(float(np.log10(PAIRS_NEEDED / impostor.sum())), FIT_TO_AT_LAST)
     tail = _fit_tail(impostor, FIT_TO_AT_FIRST)
     for _ in range(CLEANING_ROUNDS):
@@ -170,7 +169,7 @@ def _clean(impostor: Counts) -> tuple[Counts, TailModel, float]:
 
 
 def _fit_tail(impostor: Counts, lowest: float) -> TailModel:
-    """Least squares over log-rates at equal steps; the power by trying each."""
+    """Least squares over log-rates at equal steps, for each power."""
     logs = np.arange(FIT_FROM, lowest - 1e-9, -FIT_STEP)
     cosines = _cosines_at(impostor, logs)
     fits = []
@@ -183,8 +182,7 @@ def _fit_tail(impostor: Counts, lowest: float) -> TailModel:
 
 
 def _cosines_at(counts: Counts, logs: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The cosine above which a share of 10**log of the pairs lies, within a bin by
-    linear interpolation."""
+    """The cosine with a share of 10**log of the pairs above it, interpolated linearly."""
     above = np.append(np.cumsum(counts[::-1])[::-1], 0)
     wanted = above[0] * 10.0 ** np.asarray(logs)
     last = np.searchsorted(-above, -wanted, side="right") - 1

@@ -1,4 +1,4 @@
-"""Labelled pictures in, calibration table out: what ``faceline calibrate`` does."""
+"""Measures a calibration table from labelled pictures, for ``faceline calibrate``."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from pipeline.types import Crop, Picture
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with the pictures done and the pictures in all."""
+"""Called with the number of pictures done and the total."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 
-# An operator's own files may be larger than what the service takes from outside, but
-# not have more pixels than OpenCV was told to decode (see pipeline/__init__.py).
+# An operator's own files may be larger than files from outside, but must not have more pixels
+# than OpenCV decodes (see pipeline/__init__.py).
 OPERATOR_LIMITS = PictureLimits(
     max_bytes=256 * 1024 * 1024, min_side=SMALLEST_SIDE, max_side=30_000, max_pixels=40_000_000
 )
 
-BATCH = 64  # crops that are kept at once
+BATCH = 64  # crops in memory
 
 
 @dataclass(slots=True)
 class EmbeddedPictures:
-    """Embeddings of unit length by picture; ``left_out`` pictures gave none."""
+    """Embeddings of unit length by picture; ``left_out`` counts pictures without one."""
 
     vectors: dict[Path, NDArray[np.float32]] = field(default_factory=dict)
     left_out: int = 0
@@ -49,14 +49,13 @@ class EmbeddedPictures:
 def calibrate_folder(
     folder: Path, pack: Pack, progress: Progress | None = None, *, aligned: bool = False
 ) -> Calibration:
-    """The table of a pack from ``folder/PERSON/PICTURE``: every two pictures in
-    different sub-folders are a pair of different people.
+    """Calibrates a pack with ``folder/PERSON/PICTURE``: pictures in different folders are
+    pairs of different people.
 
-    The largest face of a picture counts. ``aligned`` says that the pictures are crops
-    on the ArcFace template: a pack that is trained on it embeds them as they are, any
-    other looks for the face in them. Pictures without a usable face are left out and
-    counted. Raises ``InvalidParameter`` when there are
-    too few, ``PackError`` when the pack cannot do it.
+    Uses the largest face of a picture, and counts pictures without a usable face.
+    ``aligned`` pictures are crops on the ArcFace template: a pack trained on that template
+    embeds them directly, any other pack detects the face in them. Raises
+    ``InvalidParameter`` for too few pictures, ``PackError`` when the pack cannot embed.
     """
     if not folder.is_dir():
         raise InvalidParameter(f"{folder} is not a folder")
@@ -72,13 +71,13 @@ def calibrate_folder(
 def calibrate_pairs(
     table: Path, root: Path, pack: Pack, progress: Progress | None = None, *, aligned: bool = False
 ) -> Calibration:
-    """The table of a pack from a CSV file with the columns ``a``, ``b`` (pictures,
-    relative to ``root``) and ``same`` (1 or 0).
+    """Calibrates a pack with a CSV file with the columns ``a``, ``b`` (pictures relative to
+    ``root``) and ``same`` (1 or 0).
 
-    Lists of pairs are mostly too short for low rates. When the listed pictures lie in
-    a folder a person (``same`` is 1 exactly where the two folders are one), every two
-    listed pictures of different folders are taken for a pair. Pictures without a
-    usable face are left out with their pairs. Raises as ``calibrate_folder`` does.
+    Most lists of pairs are too short for low rates. When the pictures lie in one folder per
+    person (``same`` is 1 exactly for pictures of one folder), all pictures of different
+    folders form pairs. Skips pairs with a picture without a usable face. Raises as
+    ``calibrate_folder`` does.
     """
     pairs = list(_read_pairs(table))
     names = sorted({name for a, b, _ in pairs for name in (a, b)})
@@ -103,7 +102,7 @@ def _folders_are_people(pairs: Iterable[tuple[str, str, bool]]) -> bool:
 
 
 def _fit_people(found: EmbeddedPictures, pack: Pack, origin: str) -> Calibration:
-    """The table from pictures in a folder a person."""
+    """Fits a table to pictures with one folder per person."""
     labels = [str(path.parent) for path in found.vectors]
     vectors = np.array(list(found.vectors.values()), dtype=np.float32)
     return fit_people(vectors, labels, _source(pack, found, origin, people=len(set(labels))))
@@ -112,7 +111,7 @@ def _fit_people(found: EmbeddedPictures, pack: Pack, origin: str) -> Calibration
 def embed_files(
     pictures: Iterable[Path], pack: Pack, progress: Progress | None = None, *, aligned: bool = False
 ) -> EmbeddedPictures:
-    """The largest face of each picture, embedded. See ``calibrate_folder``."""
+    """Embeds the largest face of each picture. See ``calibrate_folder``."""
     paths = list(pictures)
     found = EmbeddedPictures()
     for start in range(0, len(paths), BATCH):
@@ -133,8 +132,7 @@ def _crops(paths: Iterable[Path], pack: Pack, *, aligned: bool) -> Iterator[tupl
             yield path, _crop(decode(data, OPERATOR_LIMITS), pack, aligned=aligned)
         except BadInput as error:
             log.info(
-                "A picture is left out: %s",
-                error.message,
+                "A picture is skipped: %s", error.message,
                 extra={
                     "action": "calibration_picture_skipped",
                     "file": path.name,
@@ -168,13 +166,13 @@ def _read_pairs(table: Path) -> Iterator[tuple[str, str, bool]]:
                 yield row["a"], row["b"], _truth(row)
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidParameter(
-            f"{table} is no list of pairs with the columns a, b and same: {error!r}"
+            f"{table} is not a list of pairs with the columns a, b and same: {error!r}"
         ) from error
 
 
 def _truth(row: Mapping[str, str]) -> bool:
     if row["same"] not in ("0", "1"):
-        raise InvalidParameter(f"the column same holds {row['same']!r}; it takes 0 or 1")
+        raise InvalidParameter(f"the column same must be 0 or 1, not {row['same']!r}")
     return row["same"] == "1"
 
 

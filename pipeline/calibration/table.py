@@ -1,9 +1,9 @@
-"""What a cosine is worth: the false-match rate behind it, and the scores made of it.
+"""Calibration tables: from a cosine to its false-match rate, confidence and distance.
 
-A false-match rate (FMR, ISO/IEC 19795-1) is the share of pairs of different people
-whose similarity is at least as high. Two recognition models give the same pair quite
-different cosines; their false-match rates can be compared. So every score that leaves
-the service is made from the rate, by one table a model.
+The false-match rate (FMR, ISO/IEC 19795-1) is the share of pairs of different people whose
+similarity is at least as high. Cosines of two recognition models cannot be compared, but
+their false-match rates can. Every score of the service derives from the rate, by one table
+per model.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.storage import DataDirectory
 from pipeline.errors import ConfigurationError
 
 VERSION = 1
 
-# The range in which the confidence is a straight line over log10(FMR): 0.4 is one in
-# ten and 0.9 one in a million (document c's table).
+# The range in which the confidence is linear in log10(FMR): 0.4 at 1e-1, 0.9 at 1e-6.
 LOG_FIRST, LOG_LAST = -1.0, -6.0
 CONFIDENCE_FIRST, CONFIDENCE_LAST = 0.4, 0.9
 
-# The distance that document a takes for "the same person" stands at this rate.
+# The distance that means "the same person", and log10 of its rate.
 DISTANCE_AT, LOG_AT_DISTANCE = 0.6, -3.0
 
 
@@ -35,15 +35,14 @@ DISTANCE_AT, LOG_AT_DISTANCE = 0.6, -3.0
 class Calibration:
     """The table of one recognition model.
 
-    ``knots`` are (cosine, log10 of the FMR), cosines rising and rates falling
-    strictly, from FMR 1e-1 or more to 1e-6 or less; between two knots the logarithm
-    is a straight line. ``model`` is the SHA-256 of the model's file.
+    ``knots`` are (cosine, log10 of the FMR) with strictly rising cosines and falling rates,
+    from FMR 1e-1 or more to 1e-6 or less; the logarithm is linear between knots. ``model``
+    is the SHA-256 of the model's file.
 
-    The rest says what the table was made from: ``left_out`` pictures had no usable
-    face, ``suspects`` are impostor pairs that were left out as wrongly labelled,
-    ``measured_to`` is the lowest FMR that was counted (below it the tail model
-    speaks), ``true_match_rate`` the share of same-person pairs that pass at FMR 1e-3,
-    0 when there were none.
+    The other fields describe the data: ``left_out`` pictures had no usable face;
+    ``suspects`` are impostor pairs excluded as wrongly labelled; ``measured_to`` is the
+    lowest counted FMR, below which the tail model applies; ``true_match_rate`` is the share
+    of same-person pairs that pass at FMR 1e-3, 0 when there are none.
     """
 
     pack: str
@@ -62,7 +61,7 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
-            raise ConfigurationError(f"calibration table: unknown version {self.version}")
+            raise ConfigurationError(f"calibration table: version {self.version} is unknown")
         _check_knots(self.knots)
 
     def fmr(self, cosine: float) -> float:
@@ -70,7 +69,7 @@ class Calibration:
         return min(1.0, float(10.0 ** self._log_fmr(cosine)))
 
     def cosine_at(self, fmr: float) -> float:
-        """The threshold that lets ``fmr`` (above 0, at most 1) of the impostors pass."""
+        """The threshold with the false-match rate ``fmr`` (above 0, at most 1)."""
         wanted = math.log10(fmr)
         falling = [-log for _, log in self.knots]
         after = min(max(bisect_left(falling, -wanted), 1), len(self.knots) - 1)
@@ -113,27 +112,25 @@ def _check_knots(knots: Sequence[tuple[float, float]]) -> None:
 
 
 def load_table(pack: str, data_dir: Path | None = None, model: str = "") -> Calibration | None:
-    """The table of a pack; None when there is none for it.
+    """The table of a pack; None when it has none.
 
-    ``model`` is the SHA-256 of the recognition model it is wanted for
-    (``PackInfo.recognition_model``): a table that was made with another model file is
-    passed over. An operator's own table (``DATA_DIR/calibration/PACK.json``) goes
-    before the one that is shipped. Raises ``ConfigurationError`` when a table cannot
-    be read.
+    ``model`` is the SHA-256 of the recognition model (``PackInfo.recognition_model``);
+    tables of another model file are skipped. The operator's own table in the data directory
+    precedes the shipped one. Raises ``ConfigurationError`` for an unreadable table.
     """
-    shipped = resources.files("pipeline") / "tables" / f"{pack}.json"
-    places = [shipped] if data_dir is None else [_own_table(data_dir, pack), shipped]
-    for place in places:
-        if place.is_file():
-            found = table_from_json(place.read_text("utf-8"))
-            if model in ("", found.model):
-                return found
+    shipped = resources.files("pipeline.calibration") / "tables" / f"{pack}.json"
+    own = [] if data_dir is None else [DataDirectory(data_dir).calibration_table(pack)]
+    for path in (*own, shipped):
+        if path.is_file():
+            table = table_from_json(path.read_text("utf-8"))
+            if model in ("", table.model):
+                return table
     return None
 
 
 def save_table(calibration: Calibration, data_dir: Path) -> Path:
-    """Write an operator's own table; the path it has afterwards."""
-    path = _own_table(data_dir, calibration.pack)
+    """Writes an operator's own table into the data directory; returns its path."""
+    path = DataDirectory(data_dir).calibration_table(calibration.pack)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".json.new")
     fresh.write_text(table_to_json(calibration), "utf-8")
@@ -152,8 +149,5 @@ def table_from_json(text: str) -> Calibration:
         knots = tuple((float(x), float(y)) for x, y in fields.pop("knots"))
         return Calibration(knots=knots, **fields)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigurationError(f"calibration table: cannot be read ({error})") from error
+        raise ConfigurationError(f"the calibration table cannot be read: {error}") from error
 
-
-def _own_table(data_dir: Path, pack: str) -> Path:
-    return data_dir / "calibration" / f"{pack}.json"

@@ -1,77 +1,160 @@
-"""Settings: one class, read from the environment (``FACELINE_...``).
+"""Settings of every process, read from the environment (``FACELINE_...``).
 
-``docs/settings.md`` is made from the descriptions below.
+``docs/settings.md`` is generated from the descriptions below.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.config.storage import StorageSettings
+from pipeline.config.storage import DataDirectory
 from pipeline.errors import ConfigurationError
 
 
-class Settings(StorageSettings):
-    """Every setting of every process; the environment variable is the upper-case
-    name behind ``FACELINE_``."""
+class Settings(BaseSettings):
+    """Every setting of every process. The environment variable of a field is its upper-case
+    name after ``FACELINE_``."""
+
+    model_config = SettingsConfigDict(env_prefix="FACELINE_", extra="ignore", frozen=True)
+
+    # Storage
+    data_dir: Path = Field(
+        Path(".faceline"), description="Directory of the embedded stack: database, media, keys."
+    )
+    database_url: str = Field(
+        "", description="SQLAlchemy URL; empty: SQLite in the data directory."
+    )
+    broker_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="Celery broker; Redis, or RabbitMQ when redis_url names a Redis beside it.",
+    )
+    redis_url: str = Field(
+        "",
+        description="Redis for wake-ups and intermediate values; empty: the broker's.",
+    )
+    media_url: str = Field(
+        "",
+        description="`file:///path` or `s3://bucket` (`s3+http://host:port/bucket` for a private "
+        "server); empty: `media` in the data directory.",
+    )
+    media_access_key: str = Field("", description="Access key of the S3 media store.")
+    media_secret_key: SecretStr = Field(
+        SecretStr(""), description="Secret key of the S3 media store."
+    )
+    media_region: str = Field("us-east-1", description="Region of the S3 media store.")
+    master_key: SecretStr = Field(
+        SecretStr(""),
+        description="32 bytes in Base64 that encrypt the secrets at rest; empty: a key file.",
+    )
+    master_keys_old: SecretStr = Field(
+        SecretStr(""),
+        description="Former master keys, comma separated, which still decrypt values "
+        "encrypted under them.",
+    )
+    master_key_file: str = Field(
+        "",
+        description="File with one master key per line, the current one first; processes reload "
+        "it when it changes. Empty: `master.key` in the data directory, created at first use.",
+    )
+    encrypt_at_rest: bool = Field(
+        False, description="Encrypt the data of new applications, each under its own key: "
+        "pictures, vectors, indexes, results. `faceline secrets encrypt-tenant` encrypts existing "
+        "applications."
+    )
+
+    # Models
+    models: str = Field(
+        "", description="Directory of model packs; empty: ./models, ../shared/models, "
+        "~/.insightface/models.",
+    )
+    models_url: str = Field(
+        "https://github.com/deepinsight/insightface/releases/download/model-zoo",
+        description="Address of the InsightFace archives for `faceline models pull`.",
+    )
+    pack: str = Field(
+        "auto", description="Model pack; `auto` selects the best one found."
+    )
+    providers: str = Field(
+        "CPUExecutionProvider",
+        description="onnxruntime execution providers, comma separated, best first; an "
+        "unavailable provider prevents the start.",
+    )
+    intra_op_threads: int = Field(
+        1, ge=1, description="Threads of one model run; 1 with one process per core is fastest."
+    )
+    allow_spinning: bool = Field(
+        False, description="Let idle onnxruntime threads spin, which uses CPU."
+    )
+    # 640 alone misses every face that fills more than two thirds of the picture; 128
+    # sees those for 1.3 ms more (256: 4 ms, 320: 6 ms and three false faces on 77
+    # photos) and costs no accuracy where both see a face.
+    detection_sizes: str = Field(
+        "128,640",
+        description="Input sizes of SCRFD in pixels, whose results are merged; each a multiple "
+        "of 32.",
+    )
+    detection_threshold: float = Field(
+        0.5, gt=0, lt=1, description="Lowest SCRFD score that counts as a face."
+    )
 
     # Limits of media
     max_pixels: int = Field(
-        40_000_000, description="Most pixels a picture may have by its header."
+        40_000_000, description="Most pixels of a picture."
     )
-    max_side: int = Field(12_000, description="Longest side in pixels a picture may have.")
+    max_side: int = Field(12_000, description="Longest side of a picture in pixels.")
     decode_sandbox: bool = Field(
-        True, description="Decode pictures and clips in processes that can do nothing else; "
-        "`false` only where every source of pictures is trusted.",
+        True, description="Decode pictures and clips in confined processes; `false` only if "
+        "every source of pictures is trusted.",
     )
     decode_memory_mb: int = Field(
-        1024, ge=64, description="Megabytes that decoding one picture or clip may take."
+        1024, ge=64, description="Memory limit in megabytes for decoding one picture or clip."
     )
     decode_limit_s: float = Field(
-        10.0, gt=0, description="Seconds of processor time that decoding one picture or clip "
-        "may take; four times as much by the clock."
+        10.0, gt=0, description="Limit in seconds of processor time for decoding one picture or "
+        "clip; the wall-clock limit is four times as long."
     )
     max_body_bytes: int = Field(
-        12 * 1024 * 1024, description="Largest request body that is read."
+        12 * 1024 * 1024, description="Largest request body in bytes."
     )
     max_clip_bytes: int = Field(
-        20 * 1024 * 1024, description="Largest clip in bytes; the body that brings one as "
+        20 * 1024 * 1024, description="Largest clip in bytes; a request with a clip in "
         "Base64 may be half as large again."
     )
 
     # Pictures by URL
     fetch_urls: bool = Field(
-        False, description="Fetch pictures that requests name by URL. Every process must be told "
-        "the same; a worker of the stage `fetch` does it."
+        False, description="Download pictures that requests name by URL, with a worker of the "
+        "stage `fetch`. Must be the same for every process."
     )
     fetch_concurrency: int = Field(
-        4, ge=1, description="Processes of the worker that fetches; a slow server keeps one "
-        "of them busy for fetch_deadline_s."
+        4, ge=1, description="Processes of the fetch worker; a slow server occupies one of them "
+        "for fetch_deadline_s."
     )
     fetch_share: int = Field(
-        2, ge=1, description="Pictures of one application that are fetched at a time while those "
-        "of others wait."
+        2, ge=1, description="Concurrent downloads of one application while others wait."
     )
     fetch_deadline_s: float = Field(
-        10.0, gt=0, le=25, description="Seconds that one picture may take, from looking up its "
-        "name to its last byte, over all redirects."
+        10.0, gt=0, le=25, description="Time limit in seconds of one download, from resolving its "
+        "name to its last byte, including redirects."
     )
     fetch_max_bytes: int = Field(
-        5 * 1024 * 1024, ge=1, description="Largest picture that is fetched."
+        5 * 1024 * 1024, ge=1, description="Largest downloaded picture in bytes."
     )
     fetch_ports: str = Field(
-        "80,443", description="Ports that are fetched from, comma separated."
+        "80,443", description="Allowed ports of downloads, comma separated."
     )
     fetch_allow_networks: str = Field(
-        "", description="Networks that are fetched from although their addresses are not public, "
+        "", description="Non-public networks from which downloads are allowed, "
         "comma separated (`10.1.2.0/24,fd00:1::/64`)."
     )
     fetch_deny_networks: str = Field(
-        "", description="Networks that are never fetched from, comma separated; stronger than "
-        "fetch_allow_networks."
+        "", description="Networks from which downloads are denied, comma separated; "
+        "overrides fetch_allow_networks."
     )
 
     # Whole sources
@@ -79,65 +162,63 @@ class Settings(StorageSettings):
         "", description="Bucket, as `s3://bucket/folder` or `s3+http://host:port/bucket`, whose "
         "objects applications may enrol by `POST /batches`, each those below `tID/` (`faceline "
         "apps list` shows the number); read with the media store's credentials, never the media "
-        "store's bucket. Empty: switched off. The shim and upkeep must be told the same.",
+        "store's bucket. Empty: switched off. Must be the same for the shim and upkeep.",
     )
 
     import_patience_h: float = Field(
-        24.0, gt=0, description="Hours for which a batch whose bucket cannot be read is tried "
-        "again before it ends as failed."
+        24.0, gt=0, description="Hours for which an unreadable bucket of a batch is retried "
+        "before the batch fails."
     )
 
     bulk_chunk: int = Field(
-        32, ge=1, le=500, description="Pictures of a batch that one job enrols."
+        32, ge=1, le=500, description="Pictures of a batch per job."
     )
     bulk_in_flight: int = Field(
-        8, ge=1, description="Jobs of one batch that wait or run at a time; its source is read "
-        "no further meanwhile, so that batches take turns."
+        8, ge=1, description="Jobs of one batch that wait or run at a time. Reading of its "
+        "source pauses meanwhile, so that batches take turns."
     )
     batch_retention_d: float = Field(
-        90.0, gt=0, description="Days for which is kept what became of the items of a batch, "
-        "counted from its last change; until then the same command goes on with it."
+        90.0, gt=0, description="Days after its last change for which the items of a batch are "
+        "kept; until then the same command resumes it."
     )
     bulk_nice: int = Field(
-        10, ge=0, le=19, description="How far the processes of the worker `bulk` stand back "
-        "behind those of other workers for a core, as `nice` counts it."
+        10, ge=0, le=19, description="Niceness of the processes of the worker `bulk`."
     )
     bulk_false_findings: float = Field(
-        1.0, gt=0, description="Pairs of strangers that the search of a batch for people under "
-        "two names may report: more of them, and fewer of those people are missed."
+        1.0, gt=0, description="Expected pairs of strangers that the duplicate search of a batch "
+        "reports by mistake. A larger number misses fewer people under two names."
     )
     bulk_apart_fmr: float = Field(
         0.01, gt=0, le=0.1, description="Share of strangers under one name that the search of a "
-        "batch may pass over: fewer of them, and more poor photos are reported."
+        "batch may miss. A smaller number reports more poor photos."
     )
     bulk_idle_s: float = Field(
-        120.0, ge=0, description="Seconds without work after which a process of the worker "
-        "`bulk` gives the memory of its models back; 0: never."
+        120.0, ge=0, description="Idle seconds after which a process of the worker `bulk` "
+        "releases its models; 0: never."
     )
     bulk_time_limit_s: float = Field(
-        300.0, ge=1, description="Seconds after which a chunk of a batch that is still worked "
-        "on is split in two; a picture that alone takes as long is rejected."
+        300.0, ge=1, description="Seconds after which a running chunk of a batch is split in "
+        "two; a single picture that takes as long is rejected."
     )
 
     # Jobs
     hold_s: float = Field(
-        30.0, ge=0, description="Seconds a response is held before it becomes 202."
+        30.0, ge=0, description="Seconds for which a response is held before it becomes 202."
     )
     lease_s: float = Field(
-        15.0, gt=0, description="Seconds after which a worker that gives no sign is taken for dead."
+        15.0, gt=0, description="Seconds after which a silent worker counts as dead."
     )
     max_attempts: int = Field(
-        3, ge=1, description="How often a job may kill its worker before it ends as crashed."
+        3, ge=1, description="Attempts of a job that kills its worker before it ends as crashed."
     )
     job_time_limit_s: float = Field(
-        60.0, ge=1, description="Seconds after which a job that still runs ends as timed out."
+        60.0, ge=1, description="Seconds after which a running job ends as timed out."
     )
     jobs_per_process: int = Field(
-        10_000, ge=0, description="Jobs after which a worker process is replaced by a fresh "
-        "one; 0: never."
+        10_000, ge=0, description="Jobs after which a worker process is replaced; 0: never."
     )
     retry_for_s: float = Field(
-        900.0, gt=0, description="Seconds for which a job whose stores are away is tried again."
+        900.0, gt=0, description="Seconds for which a job is retried while its stores are away."
     )
     max_waiting: int = Field(
         200_000, ge=1, description="Waiting jobs above which submits are refused with 503."
@@ -146,38 +227,38 @@ class Settings(StorageSettings):
         2.0, gt=0, description="Pause between two rounds of the reconciler."
     )
     resend_after_s: float = Field(
-        5.0, gt=0, description="Seconds after which a waiting job whose message is gone is sent "
+        5.0, gt=0, description="Seconds after which a waiting job without a message is sent "
         "again."
     )
     job_retention_h: float = Field(
         24.0, gt=0, description="Hours for which the result of a job can be polled."
     )
     usage_retention_d: float = Field(
-        400.0, ge=62, description="Days for which is kept how often applications called; whole "
+        400.0, ge=62, description="Days for which usage counts of applications are kept; whole "
         "days and months."
     )
     media_retention_h: float = Field(
-        2.0, ge=1, description="Hours for which the pictures of failed jobs are kept; those of "
-        "others go with their job, unless they are enrolled."
+        2.0, ge=1, description="Hours for which the pictures of failed jobs are kept; other "
+        "pictures are deleted with their job, unless they are enrolled."
     )
     image_lifetime_d: float = Field(
-        30.0, gt=0, description="Days for which pictures sent to document c keep their id, "
-        "counted from the last time they were sent; enrolled ones stay."
+        30.0, gt=0, description="Days for which pictures sent to document c keep their id after "
+        "they were last sent; enrolled pictures stay."
     )
     intermediate_s: int = Field(
-        600, ge=1, description="Seconds for which an intermediate value waits in Redis."
+        600, ge=1, description="Lifetime of an intermediate value in Redis in seconds."
     )
     redis_budget_mb: int = Field(
-        1024, ge=1, description="Megabytes in Redis above which pixels no longer travel through "
-        "it between workers of different stages; the next one then decodes again."
+        1024, ge=1, description="Megabytes in Redis above which pixels are no longer passed "
+        "through it between stages; the next stage then decodes again."
     )
 
     # Search
     index_engine: Literal["auto", "flat", "codes", "hnsw"] = Field(
         "auto",
-        description="How galleries are searched: `flat` compares every vector, `codes` what "
-        "sign-bit codes say is near, `hnsw` walks a graph (needs the package hnswlib); `auto`: "
-        "`flat` up to index_exact_limit, `codes` above it.",
+        description="Search engine: `flat` compares every vector, `codes` the nearest by "
+        "sign-bit codes, `hnsw` searches a graph (needs the package hnswlib); `auto`: `flat` up "
+        "to index_exact_limit, `codes` above.",
     )
     index_exact_limit: int = Field(
         20_000, ge=0, description="Faces of a tenant up to which `auto` compares every vector."
@@ -189,30 +270,27 @@ class Settings(StorageSettings):
         1, ge=1, description="Threads with which hnswlib builds and searches a graph."
     )
     index_memory_mb: int = Field(
-        0, ge=0, description="Megabytes of galleries that an index process holds; those that "
-        "were not searched for longest are let go, and read again when somebody searches in "
-        "them. 0: all of them.",
+        0, ge=0, description="Megabytes of galleries that an index process holds; the least "
+        "recently searched ones are evicted, and loaded again by the next search. 0: unlimited.",
     )
     index_snapshot_changes: int = Field(
         10_000, ge=1, description="Fewest changes of a gallery between two snapshots of its "
-        "index; a large gallery waits for a tenth of its size. One below that is read from the "
-        "database at each start.",
+        "index; a large gallery waits for a tenth of its size. A smaller gallery is read from "
+        "the database at each start.",
     )
     index_garbage_share: float = Field(
-        0.25, gt=0, le=1, description="Share of deleted faces in an index at which it is built "
-        "anew."
+        0.25, gt=0, le=1, description="Share of deleted faces at which an index is rebuilt."
     )
     index_canary_every: int = Field(
-        1000, ge=0, description="Every so many searches one is repeated exactly, to measure the "
+        1000, ge=0, description="One in so many searches is repeated exactly to measure the "
         "recall; 0: none."
     )
     index_round_s: float = Field(
-        5.0, gt=0, description="Pause in seconds between two rounds in which an index process "
-        "follows all galleries and writes and purges their snapshots."
+        5.0, gt=0, description="Pause in seconds between two maintenance rounds of an index "
+        "process."
     )
     purge_after_s: float = Field(
-        3600.0, gt=0, description="Seconds after which a deleted face is in no snapshot of an "
-        "index any more."
+        3600.0, gt=0, description="Seconds after which no index snapshot holds a deleted face."
     )
     hnsw_links: int = Field(
         32, ge=2, le=512, description="Links of a graph's node (hnswlib's M)."
@@ -229,43 +307,42 @@ class Settings(StorageSettings):
         15.0, ge=5, le=60, description="Frames a second of a clip that are analysed."
     )
     living_min_score: float = Field(
-        50.0, ge=0, le=100, description="Passive score that a clip must have to be taken for "
-        "live, 0 to 100."
+        50.0, ge=0, le=100, description="Lowest passive score of a live clip, 0 to 100."
     )
 
     living_refuse_replays: bool = Field(
-        True, description="Refuse a clip that was taken for a live one before: the same file, or "
-        "the same play for the same face, however it is encoded."
+        True, description="Reject a clip that was accepted as live before: the same file, or the "
+        "same motion of the same face in any encoding."
     )
     living_remember_d: float = Field(
-        90.0, gt=0, description="Days for which a clip that was taken for a live one is known."
+        90.0, gt=0, description="Days for which an accepted clip is remembered."
     )
 
-    # What a face must have to be enrolled where the document asks for a check. Of photos
-    # that people take of each other nearly all pass.
+    # Quality limits of a face where the document asks for a check at enrolment. Nearly all
+    # photos that people take of each other pass.
     quality_min_size: float = Field(
-        40.0, ge=0, description="Shorter side in pixels of a face's box at least."
+        40.0, ge=0, description="Smallest shorter side of a face's box in pixels."
     )
     quality_min_blur: float = Field(
-        36.0, ge=0, le=100, description="Sharpness at least, 0 to 100; larger is sharper."
+        36.0, ge=0, le=100, description="Lowest sharpness, 0 to 100; larger is sharper."
     )
     quality_min_brightness: float = Field(
-        35.0, ge=0, le=255, description="Mean grey of a face at least."
+        35.0, ge=0, le=255, description="Lowest mean grey of a face."
     )
     quality_max_brightness: float = Field(
-        225.0, ge=0, le=255, description="Mean grey of a face at most."
+        225.0, ge=0, le=255, description="Highest mean grey of a face."
     )
     quality_min_contrast: float = Field(
-        12.0, ge=0, le=127, description="Spread of a face's grey at least."
+        12.0, ge=0, le=127, description="Lowest standard deviation of a face's grey."
     )
     quality_max_yaw: float = Field(
-        50.0, ge=0, le=90, description="Degrees that a head may be turned to either side."
+        50.0, ge=0, le=90, description="Largest turn of the head to either side in degrees."
     )
     quality_max_pitch: float = Field(
-        45.0, ge=0, le=90, description="Degrees that a head may be raised or lowered."
+        45.0, ge=0, le=90, description="Largest nod of the head up or down in degrees."
     )
     quality_max_roll: float = Field(
-        45.0, ge=0, le=180, description="Degrees that a head may be tilted."
+        45.0, ge=0, le=180, description="Largest tilt of the head in degrees."
     )
 
     # Serving
@@ -279,16 +356,16 @@ class Settings(StorageSettings):
         0, ge=0, description="Worker processes; 0: one for each core."
     )
     max_connections: int = Field(
-        2000, ge=1, description="Connections that the shim keeps; those on which nothing is "
-        "being answered give way to new ones, others are told to come back."
+        2000, ge=1, description="Connections that the shim keeps open; idle ones give way to "
+        "new ones, further ones are asked to retry."
     )
     signature_window_s: int = Field(
         300, ge=1, description="Greatest difference in seconds between a signed request's "
         "timestamp and the server's clock."
     )
     b_tenant: str = Field(
-        "", description="Name of the tenant of document b's requests that have no API key; "
-        "empty: they are refused."
+        "", description="Name of the tenant of document b's requests without an API key; "
+        "empty: they are rejected."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Lowest level that is logged."
@@ -306,21 +383,24 @@ class Settings(StorageSettings):
 
     @property
     def detector_sizes(self) -> tuple[int, ...]:
-        return tuple(int(part) for part in self.detection_sizes.split(",") if part.strip())
+        return tuple(map(int, _parts(self.detection_sizes)))
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        return tuple(part.strip() for part in self.providers.split(",") if part.strip())
+        return _parts(self.providers)
 
     @property
     def served_stages(self) -> tuple[str, ...]:
-        return tuple(part.strip() for part in self.stages.split(",") if part.strip())
+        return _parts(self.stages)
+
+    @property
+    def data(self) -> DataDirectory:
+        """The files in the data directory, as absolute paths."""
+        return DataDirectory(self.data_dir.absolute())
 
     @property
     def sql_url(self) -> str:
-        if self.database_url:
-            return self.database_url
-        return f"sqlite:///{self.data_dir.absolute() / 'faceline.db'}"
+        return self.database_url or f"sqlite:///{self.data.database}"
 
     @property
     def wake_url(self) -> str:
@@ -329,13 +409,18 @@ class Settings(StorageSettings):
 
     @property
     def media_location(self) -> str:
-        return self.media_url or f"file://{self.data_dir.absolute() / 'media'}"
+        return self.media_url or f"file://{self.data.media}"
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """The parts of a comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def load_settings() -> Settings:
-    """Settings from the environment.
+    """Reads the settings from the environment.
 
-    Raises ``ConfigurationError`` naming every variable that is wrong.
+    Raises ``ConfigurationError``, which names every invalid variable.
     """
     try:
         return Settings()

@@ -23,7 +23,6 @@ from pipeline.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 KEY_BYTES = 32
-KEY_FILE = "master.key"
 
 
 class Keyring(Protocol):
@@ -116,7 +115,7 @@ def open_keyring(settings: Settings) -> FixedKeys | KeyFile:
         # One that an operator names is never made here: a process that finds it missing
         # would seal under a key that nobody else has.
         return KeyFile(Path(settings.master_key_file), make=False)
-    return KeyFile(settings.data_dir / KEY_FILE)
+    return KeyFile(settings.data.master_key)
 
 
 def encode_key(key: bytes) -> str:

@@ -1,1 +1,1 @@
-"""Fetching pictures from the internet, and only from there."""
+"""Downloads pictures from public internet addresses only."""

@@ -1,9 +1,9 @@
-"""Which addresses may be connected to: those of the public internet, and no others.
+"""Decides which addresses may be connected to: only those of the public internet.
 
-The standard library's ``is_global`` is not enough: by version it takes NAT64, 6to4 and
-IPv4-compatible forms of private addresses, multicast and cloud providers' own services
-for global. Here IPv6 is refused unless it is known to be plain global unicast, and IPv4
-unless it is in none of the special ranges (IANA's special-purpose registries, RFC 6890).
+The standard library's ``is_global`` is not enough: depending on the Python version it accepts
+NAT64, 6to4 and IPv4-compatible forms of private addresses, multicast, and services of cloud
+providers. This module accepts IPv6 only if it is plain global unicast, and IPv4 only if it
+is in no special range (IANA's special-purpose registries, RFC 6890).
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ _SPECIAL_V4 = tuple(
     )
 )
 
-# All that is assigned as global unicast. Outside lie loopback, link-local, unique local
-# (metadata: fd00:ec2::254, fd20:ce::254), site-local, multicast, and IPv4 in its mapped
-# and compatible forms.
+# The assigned global unicast space. It excludes loopback, link-local, unique local (metadata:
+# fd00:ec2::254, fd20:ce::254), site-local, multicast, and IPv4 in mapped and compatible form.
 _UNICAST_V6 = IPv6Network("2000::/3")
 
 _SPECIAL_V6 = tuple(
@@ -59,18 +58,18 @@ _SPECIAL_V6 = tuple(
     )
 )
 
-# A network with IPv6 alone reaches IPv4 through this prefix (RFC 6052), so that such an
-# address is as public as the IPv4 address in it.
+# IPv6-only networks reach IPv4 through this prefix (RFC 6052). Such an address is as public
+# as the IPv4 address that it contains.
 _NAT64 = IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 _COMPATIBLE = IPv6Network("::/96")
 
-# What stands before the IPv4 address in an ISATAP address (RFC 5214).
+# The prefix of the IPv4 address in an ISATAP address (RFC 5214).
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to a host of the public internet."""
+    """Whether an address belongs to the public internet."""
     if isinstance(address, IPv4Address):
         special = _inside(address, _SPECIAL_V4) or address.is_multicast
         return address.is_global and not special
@@ -82,8 +81,7 @@ def is_public(address: Address) -> bool:
 
 
 def embedded_ipv4(address: IPv6Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that an IPv6 address stands for, by any scheme that puts one
-    into it."""
+    """The IPv4 addresses embedded in an IPv6 address, by any scheme."""
     if address.ipv4_mapped is not None:
         yield address.ipv4_mapped
     if address.sixtofour is not None:
@@ -94,7 +92,7 @@ def embedded_ipv4(address: IPv6Address) -> Iterator[IPv4Address]:
         yield _low32(address)
     number = int(address)
     if address in _NAT64_LOCAL:
-        # RFC 6052, 2.2: behind a prefix of 48 bits it stands around the bits 64 to 71.
+        # RFC 6052, 2.2: after a prefix of 48 bits the address surrounds the bits 64 to 71.
         yield IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF)
     if number >> 32 & 0xFFFFFFFF in _ISATAP:
         yield _low32(address)
@@ -106,25 +104,25 @@ def _low32(address: IPv6Address) -> IPv4Address:
 
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
-    """What may be connected to: ``deny`` never, ``allow`` though it is not public."""
+    """The permitted addresses: never ``deny``, else ``allow`` even if not public."""
 
     allow: tuple[Network, ...] = ()
     deny: tuple[Network, ...] = ()
 
     def permits(self, address: Address) -> bool:
-        """Whether ``address`` may be connected to. An exception for an IPv4 address does
-        not hold for IPv6 forms of it; a prohibition does."""
+        """Whether ``address`` may be connected to. An allowed IPv4 address does not allow its
+        IPv6 forms; a denied one denies them, too."""
         forms: list[Address] = [address]
         if isinstance(address, IPv6Address):
             if address.scope_id is not None:
-                return False  # it means something on one link only
+                return False  # valid on one link only
             forms += embedded_ipv4(address)
         if any(_inside(form, self.deny) for form in forms):
             return False
         return self.is_exempt(address) or is_public(address)
 
     def is_exempt(self, address: Address) -> bool:
-        """Whether the operator named the network of this address."""
+        """Whether the operator allows the network of this address."""
         return _inside(address, self.allow)
 
 
@@ -133,8 +131,8 @@ def _inside(address: Address, networks: tuple[Network, ...]) -> bool:
 
 
 def read_networks(text: str, variable: str) -> tuple[Network, ...]:
-    """Networks from a comma-separated list. Raises ``ConfigurationError`` naming the
-    ``variable`` that holds it."""
+    """Reads a comma-separated list of networks. Raises ``ConfigurationError``, which names
+    the ``variable``."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
         return tuple(ipaddress.ip_network(part) for part in parts)

@@ -1,4 +1,4 @@
-"""What fetches a picture, whatever stands behind it."""
+"""The interface of picture downloads."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Protocol
 
 
 class Fetcher(Protocol):
-    """Reads what a stranger's URL names."""
+    """Downloads from untrusted URLs."""
 
     def fetch(self, url: str) -> bytes:
-        """The whole body behind ``url``.
+        """The whole body at ``url``.
 
-        Raises ``MediaTooLarge``, ``DownloadTimedOut``, and ``DownloadRefused`` for
-        everything else: who sent the URL does not learn why.
+        Raises ``MediaTooLarge``, ``DownloadTimedOut``, and ``DownloadRefused`` for every
+        other failure: the client does not learn the reason.
         """
         ...

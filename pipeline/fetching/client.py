@@ -1,8 +1,8 @@
-"""Fetching one picture: a GET over a checked connection, under one deadline.
+"""Downloads one picture: a GET over a checked connection, with one deadline.
 
-Nothing of this machine goes out with it: no cookies, no credentials, no proxy from the
-environment. h11 speaks HTTP/1.1 and touches no socket, so that every byte is read here,
-where time and size are counted.
+The request carries no cookies and no credentials, and ignores proxies of the environment.
+h11 implements HTTP/1.1 without sockets, so that this module reads every byte and enforces
+the limits on time and size.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ LOG = logging.getLogger(__name__)
 MAX_REDIRECTS = 3  # document c, as decided
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-# Bytes of a response's head.
+# Bytes of a response's headers.
 MAX_HEAD_BYTES = 32 * 1024
 
 # Interim responses (1xx) before the final one.
 MAX_INTERIM_RESPONSES = 8
 
-# A body in more pieces than this must have so many bytes in each, on average: chunks of one
-# byte would cost seconds of a core.
+# A body in more pieces than this must average so many bytes per piece: chunks of one byte
+# would take seconds of a core.
 SMALL_PIECES_ALLOWED = 1000
 SMALL_PIECE = 64
 
 READ_BYTES = 64 * 1024
 
-# Characters of what h11 says, which quotes the server.
+# Characters of h11's error message, which quotes the server.
 MAX_REASON_CHARS = 120
 
 HEADERS = (
     ("User-Agent", "faceline"),
     ("Accept", "image/*"),
-    # A compressed body could be small on the wire and endless in memory.
+    # A compressed body can be small on the wire and huge in memory.
     ("Accept-Encoding", "identity"),
     ("Connection", "close"),
 )
@@ -51,7 +51,7 @@ HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """Of one picture: bytes of its file, seconds from first to last, ports."""
+    """Limits of one download: bytes of the file, seconds in total, allowed ports."""
 
     max_bytes: int
     deadline_s: float
@@ -59,15 +59,15 @@ class FetchLimits:
 
 
 class WebFetcher:
-    """A ``Fetcher`` of the internet; safe in several threads."""
+    """A ``Fetcher`` for the internet; thread-safe."""
 
     def __init__(self, connector: Connector, limits: FetchLimits) -> None:
         self._connector = connector
         self._limits = limits
 
     def fetch(self, url: str) -> bytes:
-        """See ``Fetcher``. The log has the reason, without what the URL may hold of
-        secrets: it names the host alone."""
+        """See ``Fetcher``. The log has the reason and the host, but not the rest of the URL,
+        which may hold secrets."""
         try:
             return self._follow(url, Deadline(self._limits.deadline_s))
         except FetchRefused as reason:
@@ -91,7 +91,7 @@ class WebFetcher:
         raise FetchRefused(f"more than {MAX_REDIRECTS} redirects")
 
     def _ask(self, target: FetchTarget, deadline: Deadline) -> bytes | str:
-        """The body, or where a redirect leads."""
+        """The body, or the location of a redirect."""
         try:
             with self._connector.open(target, deadline) as connection:
                 return _HttpExchange(connection, deadline).get(target, self._limits.max_bytes)
@@ -103,13 +103,13 @@ class WebFetcher:
 
 def _note(reason: Exception) -> None:
     LOG.info(
-        "A picture was not fetched: %s", reason,
+        "A picture could not be downloaded: %s", reason,
         extra={"action": "fetch_failed", "kind": type(reason).__name__},
     )
 
 
 class _HttpExchange:
-    """One request and its response on a connection of their own."""
+    """One request and its response on one connection."""
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
         self._connection = connection
@@ -161,7 +161,7 @@ class _HttpExchange:
 
     def _next(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            # Anew for every read: a server that sends a byte a second gains no time.
+            # Set for every read: a server that sends a byte per second gains no time.
             self._connection.settimeout(self._deadline.left("reading"))
             self._http.receive_data(self._connection.recv(READ_BYTES))
         self._deadline.left("reading")
@@ -173,7 +173,7 @@ def _check_head(head: h11.Response, max_bytes: int) -> None:
         raise FetchRefused(f"status {head.status_code}")
     if _values(head, b"content-encoding") not in ([], [b"identity"]):
         raise FetchRefused("a compressed body")
-    # h11 has seen to it that there is at most one, and that it is a number.
+    # h11 ensures that there is at most one, and that it is a number.
     if any(int(length) > max_bytes for length in _values(head, b"content-length")):
         raise FetchTooLarge
 

@@ -1,8 +1,8 @@
-"""Connecting to the address that was checked, and to no other.
+"""Connects only to addresses that were checked.
 
-The name is looked up once; every answer must pass, and the connection goes to the very
-address that did: a name server that gives another answer a moment later gains nothing.
-TLS is checked against the name all the same.
+A name is resolved once. Every address must pass the policy, and the connection goes to one
+of the checked addresses: a name server that changes its answer gains nothing. TLS is still
+verified against the name.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pipeline.fetching.failures import FetchRefused, FetchTimedOut
 from pipeline.fetching.resolver import Resolver
 from pipeline.fetching.urls import FetchTarget
 
-# Addresses of a host that are tried, one after the other.
+# Addresses of a host that are tried in turn.
 MAX_ADDRESSES = 3
 
 
 def system_tls_context() -> ssl.SSLContext:
-    """TLS that trusts whom the system trusts and checks the server's name."""
+    """TLS with the system's certificates that verifies the server's name."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -59,7 +59,7 @@ class Connector:
 
     def _check(self, address: Address) -> None:
         if not self.policy.permits(address):
-            raise FetchRefused(f"{address} is no public address")
+            raise FetchRefused(f"{address} is not a public address")
         if not self.policy.is_exempt(address) and _is_own(address):
             raise FetchRefused(f"{address} is this machine")
 
@@ -68,7 +68,7 @@ class Connector:
     ) -> socket.socket:
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             try:
-                # An address that does not answer leaves time for the next.
+                # Leaves time for the next address if this one does not answer.
                 return self._connect_to(address, port, deadline.left("connecting") / left)
             except OSError:
                 if left == 1:
@@ -99,8 +99,8 @@ def mapped_errors(doing: str) -> Iterator[None]:
 
 
 def _tried(addresses: Sequence[Address]) -> list[Address]:
-    """The first addresses, of both families by turns (RFC 8305, 4): a machine may have one
-    that leads nowhere."""
+    """The first addresses, alternating between families (RFC 8305, 4): one family may be
+    unreachable from this machine."""
     first = [address for address in addresses if address.version == addresses[0].version]
     others = [address for address in addresses if address.version != addresses[0].version]
     pairs = zip_longest(first, others)
@@ -118,7 +118,8 @@ def _family(address: Address) -> socket.AddressFamily:
 
 
 def _is_own(address: Address) -> bool:
-    """Whether an address is one of this machine's: to those it speaks from themselves."""
+    """Whether an address belongs to this machine: the kernel routes such an address from
+    itself."""
     if address.is_unspecified:
         return True
     with closing(socket.socket(_family(address), socket.SOCK_DGRAM)) as probe:

@@ -1,4 +1,4 @@
-"""One time limit over everything that a fetch does."""
+"""One time limit for all steps of a download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.fetching.failures import FetchTimedOut
 
 
 class Deadline:
-    """Ends ``seconds`` after it was made."""
+    """Expires ``seconds`` after its creation."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds

@@ -1,14 +1,14 @@
-"""Why a picture was not fetched: for the log, never for who sent the URL."""
+"""Why a download failed: for the log, never for the client."""
 
 from __future__ import annotations
 
 
 class FetchRefused(Exception):
-    """The picture is not fetched; the message says why."""
+    """The download is refused; the message says why."""
 
 
 class FetchTimedOut(Exception):
-    """The deadline has passed; the message says over what."""
+    """The deadline has passed; the message names the step."""
 
 
 class FetchTooLarge(Exception):

@@ -1,4 +1,4 @@
-"""From settings to the fetcher that they allow."""
+"""Creates the fetcher of the settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.fetching.connections import Connector
 
 
 def open_fetcher(settings: Settings) -> WebFetcher | None:
-    """None when fetching is switched off. Raises ``ConfigurationError``."""
+    """The fetcher; None when downloads are switched off. Raises ``ConfigurationError``."""
     if not settings.fetch_urls:
         return None
     policy = AddressPolicy(
@@ -29,5 +29,5 @@ def _ports(text: str) -> frozenset[int]:
     except ValueError as error:
         raise ConfigurationError(f"FACELINE_FETCH_PORTS: {error}") from error
     if not ports or not all(0 < port < 65536 for port in ports):
-        raise ConfigurationError(f"FACELINE_FETCH_PORTS names no ports: {text!r}")
+        raise ConfigurationError(f"FACELINE_FETCH_PORTS must list ports, not {text!r}")
     return ports

@@ -1,4 +1,4 @@
-"""From a host to its addresses, within a time limit."""
+"""Resolves host names within a time limit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from pipeline.fetching.failures import FetchRefused, FetchTimedOut
 
 LookUp = Callable[[str], list[Address]]
 
-# Lookups of a process at a time. One that has outlived its fetch keeps its place until
-# the system's resolver gives it up, so that slow name servers cost no more threads.
+# Concurrent lookups per process. A lookup that outlives its download keeps its slot until the
+# system's resolver gives up, so that slow name servers cannot take more threads.
 MAX_LOOKUPS = 8
 
 
 def look_up(host: str) -> list[Address]:
-    """What the system's resolver says, best first. Raises ``OSError``, ``ValueError``."""
+    """The addresses from the system's resolver, best first. Raises ``OSError``,
+    ``ValueError``."""
     answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(answer[4][0]) for answer in answers))
 
 
 class Resolver:
-    """Looks names up in threads: the system's resolver knows no deadline."""
+    """Resolves names in threads, because the system's resolver has no deadline."""
 
     def __init__(self, look_up: LookUp = look_up) -> None:
         self._look_up = look_up
@@ -47,7 +48,7 @@ class Resolver:
         if not self._places.acquire(timeout=deadline.left(doing)):
             raise FetchTimedOut(doing)
         answer: queue.SimpleQueue[list[Address] | None] = queue.SimpleQueue()
-        # A daemon: a process that stops does not wait for a name server.
+        # A daemon thread: a stopping process does not wait for a name server.
         thread = threading.Thread(
             target=self._answer, args=(host, answer), name="look-up", daemon=True
         )
@@ -57,7 +58,7 @@ class Resolver:
         except queue.Empty:
             raise FetchTimedOut(doing) from None
         if found is None:
-            raise FetchRefused("a name that cannot be looked up")
+            raise FetchRefused("the name cannot be resolved")
         return found
 
     def _answer(self, host: str, answer: queue.SimpleQueue[list[Address] | None]) -> None:

@@ -1,7 +1,7 @@
-"""Reading a stranger's URL strictly: what is not plainly an http URL is refused.
+"""Parses untrusted URLs strictly, and refuses everything but plain http URLs.
 
-Lenient readers are how checks are fooled: one program sees one host, the next another.
-Here a URL is read once, and what was read is what is connected to.
+Lenient parsers allow attacks: one program sees one host, the next another. Here a URL is
+parsed once, and the connection uses the result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import idna
 
 from pipeline.fetching.failures import FetchRefused
 
-# Characters: no server that matters takes more.
+# Longest URL in characters; servers rarely accept more.
 MAX_URL_CHARS = 4096
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -25,10 +25,11 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORT = re.compile(r"[0-9]{1,5}")
 
-# Controls, spaces, what readers take for a slash or an end, halves of surrogate pairs.
+# Control characters, spaces, characters that some parsers take for a slash or an end, and
+# halves of surrogate pairs.
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"\u2028\u2029\ufeff\ud800-\udfff]")
 
-# What a path or query keeps as it is; all else is percent-encoded as UTF-8.
+# Characters that stay in a path or query; all others are percent-encoded as UTF-8.
 _KEPT = "%/?:@!$&'()*+,;=-._~[]"
 
 
@@ -48,7 +49,7 @@ class FetchTarget:
 
     @property
     def authority(self) -> str:
-        """The Host header: without the port where it is the scheme's own."""
+        """The Host header, without the default port of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -58,7 +59,7 @@ class FetchTarget:
 
 
 def read_url(url: str, ports: Collection[int]) -> FetchTarget:
-    """The target of ``url``; ports other than ``ports`` are refused. Raises ``Refused``."""
+    """Parses ``url``, which must use one of ``ports``. Raises ``FetchRefused``."""
     if not url or len(url) > MAX_URL_CHARS:
         raise FetchRefused("an empty or a very long URL")
     if _FORBIDDEN.search(url):
@@ -79,7 +80,7 @@ def read_url(url: str, ports: Collection[int]) -> FetchTarget:
 
 
 def follow_redirect(target: FetchTarget, location: str, ports: Collection[int]) -> FetchTarget:
-    """Where a redirect of ``target`` leads. Raises ``Refused``."""
+    """The target of a redirect from ``target``. Raises ``FetchRefused``."""
     if _FORBIDDEN.search(location):
         raise FetchRefused("a redirect with a character that a URL cannot have")
     try:
@@ -93,8 +94,8 @@ def follow_redirect(target: FetchTarget, location: str, ports: Collection[int]) 
 
 
 def read_host(host: str) -> str:
-    """A host as it is looked up: an IP address in its usual form, or a name in lower-case
-    ASCII. Raises ``Refused``, for odd spellings of addresses (`127.1`, `0x7f000001`) too."""
+    """The normalised host: an IP address in its usual form, or a name in lower-case ASCII.
+    Raises ``FetchRefused``, also for odd spellings of addresses (`127.1`, `0x7f000001`)."""
     if host.startswith("[") and host.endswith("]"):
         return _read_ipv6(host[1:-1])
     name = _ascii(host).removesuffix(".")
@@ -118,8 +119,8 @@ def _split_authority(netloc: str, default_port: int) -> tuple[str, int]:
 
 
 def _ascii(host: str) -> str:
-    """The name in ASCII, as UTS 46 maps it: full-width digits and dots become plain ones
-    here, before anybody looks at them."""
+    """The name in ASCII by UTS 46, which maps full-width digits and dots to plain ones before
+    the checks."""
     if host.isascii():
         return host.lower()
     try:

@@ -1,1 +1,1 @@
-"""Search among the vectors of a tenant: a view of the change log, kept as snapshots."""
+"""Vector search per tenant: in-memory views of the change log, persisted as snapshots."""

@@ -1,7 +1,7 @@
-"""What an index is and where it learns of changes: two seams.
+"""The two interfaces of the index: ``ChangeSource``, which a view reads the gallery through,
+and ``Index``, which every engine implements.
 
-The gallery is the truth, an index a view of it. ``ChangeSource`` is what a view must be
-able to ask the gallery; ``Index`` is what every engine can do.
+The gallery in SQL is the source of truth; an index is a view of it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A label that a search found, and the cosine between its vector and the probe."""
+    """A label found by a search, and the cosine between its vector and the probe."""
 
     label: int
     cosine: float
 
 
 class ChangeSource(Protocol):
-    """The gallery, as far as a view needs it.
+    """What a view reads from the gallery.
 
-    Every method raises ``DatabaseUnavailable`` when the truth does not answer.
+    Every method raises ``DatabaseUnavailable`` when the database does not answer.
     """
 
     def latest(self, tenant_id: int) -> int:
-        """The number of the tenant's last change; 0 before the first."""
+        """The number of the tenant's last change; 0 when there is none."""
         ...
 
     def changed(self, tenant_id: int, after: int, limit: int) -> list[tuple[int, int]]:
@@ -45,11 +45,11 @@ class ChangeSource(Protocol):
         ...
 
     def entries(self, tenant_id: int, labels: Sequence[int]) -> list[IndexEntry]:
-        """The present state of those ``labels`` that still exist."""
+        """The current state of those ``labels`` that still exist."""
         ...
 
     def all_entries(self, tenant_id: int) -> Iterator[IndexEntry]:
-        """Every label of the tenant in rising order, read in portions."""
+        """Every entry of the tenant in order of its label, read in pages."""
         ...
 
     def live_collections(self, tenant_id: int) -> frozenset[int]:
@@ -57,29 +57,27 @@ class ChangeSource(Protocol):
         ...
 
     def vector_model(self, tenant_id: int) -> VectorModel | None:
-        """What made the gallery's vectors; None while nothing is enrolled."""
+        """The model that computed the gallery's vectors; None for an empty gallery."""
         ...
 
     def record_snapshot(self, record: SnapshotRecord) -> SnapshotRecord:
-        """Keep ``record`` (with ``id`` 0) as the newest snapshot; it comes back with
-        its id."""
+        """Insert ``record`` (with ``id`` 0) as the newest snapshot; returns it with its id."""
         ...
 
     def snapshots(self, tenant_id: int) -> list[SnapshotRecord]:
-        """The recorded snapshots, the highest number first, and the last written first
-        among equals."""
+        """The recorded snapshots, by falling number, then by falling time of writing."""
         ...
 
     def discard_snapshot(self, record: SnapshotRecord) -> None:
-        """Forget a snapshot; it is no error when it is forgotten already. Its objects
-        are deleted by the caller, afterwards."""
+        """Delete the record of a snapshot, if it exists. The caller deletes its objects
+        afterwards."""
         ...
 
 
 class Index(Protocol):
     """The vectors of one tenant, in memory.
 
-    An index is not locked: ``TenantView`` lets one writer in at a time, without readers.
+    An index has no lock of its own: ``TenantView`` excludes readers while it writes.
     """
 
     @property
@@ -89,7 +87,7 @@ class Index(Protocol):
     def dimension(self) -> int: ...
 
     def __len__(self) -> int:
-        """How many labels it holds."""
+        """The number of labels."""
         ...
 
     def labels(self) -> Labels:
@@ -97,20 +95,20 @@ class Index(Protocol):
         ...
 
     def upsert(self, entries: Iterable[IndexEntry]) -> None:
-        """Take new labels in, and new collections for those it has.
+        """Add new labels, and update the collections of known ones.
 
-        Raises ``BadVector`` for a vector that is not finite or not of unit length, and
-        takes none of the entries then.
+        Raises ``BadVector`` for a vector that is not finite or not of unit length, before
+        any entry is added.
         """
         ...
 
     def remove(self, labels: Iterable[int]) -> None:
-        """Forget labels, and overwrite their vectors; unknown ones are no error."""
+        """Remove labels and overwrite their vectors; unknown labels are ignored."""
         ...
 
     def search(
         self, probes: Vectors, k: int, collections: Collection[int] | None = None
     ) -> list[list[Hit]]:
-        """For each probe the ``k`` labels with the highest cosine, best first, equal
-        ones by label; only labels in one of ``collections``, where these are given."""
+        """For each probe the ``k`` labels with the highest cosine, best first, ties by label.
+        With ``collections`` only labels in one of them."""
         ...

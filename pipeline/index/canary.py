@@ -1,4 +1,4 @@
-"""Sampled searches repeated exactly: the recall that a gallery really has."""
+"""Measures the recall of real searches by repeating a sample of them exactly."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pipeline.index.base import Hit, Vectors
 from pipeline.index.flat import FlatIndex
 
 COSINE_TOLERANCE = 1e-5
-"""Difference of two cosines of the same vectors, computed in different order."""
+"""Rounding difference between two cosines of the same vectors."""
 
 
 class RecallCanary:
-    """Repeats every ``every``-th search exactly and counts what was found; 0: none.
+    """Repeats every ``every``-th search exactly; 0: none.
 
-    ``checked`` is how many searches were repeated, ``found`` how many of these had named
-    a label as near as the nearest one. Threads may lose a count between them.
+    ``checked`` counts the repeated searches, ``found`` those whose first hit is as near as
+    the exact one. The counts are not locked: threads may lose an increment.
     """
 
     def __init__(self, every: int) -> None:
@@ -26,8 +26,7 @@ class RecallCanary:
 
     @property
     def recall(self) -> float:
-        """The share of the repeated searches that had found the nearest label; 1 before
-        the first."""
+        """The share of repeated searches that found the nearest label; 1 before the first."""
         return self.found / self.checked if self.checked else 1.0
 
     def observe(
@@ -37,7 +36,7 @@ class RecallCanary:
         collections: Collection[int] | None,
         answer: Sequence[Sequence[Hit]],
     ) -> None:
-        """Count a search, and repeat its first probe if it is its turn."""
+        """Count a search, and repeat its first probe when it is due."""
         if not self._every or index.engine == FlatIndex.engine or not len(probes):
             return
         self._searches += 1

@@ -1,9 +1,9 @@
 """Sign-bit codes: a short list by Hamming distance, then exact cosines.
 
-Each vector is turned by a fixed random rotation and every coordinate replaced by its
-sign; the share of signs that differ estimates the angle between two vectors (Charikar,
-"Similarity estimation techniques from rounding algorithms", 2002). 64 bytes a face are
-read instead of 2,048, nothing is built, and the exact cosines of the short list decide.
+A fixed random rotation turns each vector, and the sign of each coordinate is one bit. The
+share of differing bits estimates the angle between two vectors (Charikar, "Similarity
+estimation techniques from rounding algorithms", 2002). A search reads 64 bytes per face
+instead of 2,048, needs no build, and ranks the short list by exact cosines.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SnapshotUnusable
 from pipeline.index.base import Vectors
-from pipeline.index.flat import FlatIndex, ScoredRows, ScoredRowsPerProbe, nearest_rows, top_k
-from pipeline.index.vector_rows import Arrays, RowMask, VectorRows
+from pipeline.index.flat import FlatIndex, ScoredRowsPerProbe, nearest_rows
+from pipeline.index.vector_rows import Arrays, RowMask, VectorRows, grow_array
 
 BITS = 512
 WORDS = BITS // 64
 BLOCK_ROWS = 16_384  # 128 KB a word: the sums stay in the core's own cache
 
 SHORT_LIST = 2000
-"""Rows that are compared exactly. With the covariance of real embeddings and a probe at
-cosine 0.45 the right row was among the first hundred of 50,000 in 1,000 of 1,000 probes,
-and the rank grows with the gallery; comparing 2,000 costs below a millisecond."""
+"""Rows that are compared exactly. With the covariance of real embeddings and probes at cosine
+0.45 the right row was among the first hundred of 50,000 in 1,000 of 1,000 probes. The rank
+grows with the gallery; comparing 2,000 rows takes less than a millisecond."""
 
 MEAN_SAMPLE = 20_000  # vectors that the mean is taken from; its error is then below 0.01
 REFIT_GROWTH = 4
-"""Growth of a gallery since the mean was taken after which it is taken anew."""
+"""Growth of a gallery after which the mean is computed again."""
 
 GATHER_BELOW = 1 / 8
-"""Share of the rows below which the codes of those that a search looks at are copied
-together first; above it all are compared."""
+"""Share of selected rows below which their codes are gathered before the comparison; above
+it all rows are compared."""
 
-SEED = 20  # of the rotation; it is kept with the codes, so that it may change
+SEED = 20  # of the rotation, which is stored with the codes: the seed may change
 
 Codes = NDArray[np.uint64]
-"""Shape (WORDS, count): one word of all codes lies together, for the processor's sake."""
+"""Shape (WORDS, count): each word of all codes is contiguous, for fast scans."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coder:
-    """From vectors to codes. ``rotation`` has shape (dimension, BITS); ``offset`` is the
-    mean vector, rotated: without it the codes of a model whose vectors lie to one side
-    (dlib's) would all be alike. ``sample`` is how many vectors the mean is of."""
+    """Maps vectors to codes. ``rotation`` has shape (dimension, BITS). ``offset`` is the
+    rotated mean vector: without it the codes of a model whose vectors lie to one side
+    (dlib's) would be nearly equal. ``sample`` counts the vectors of the mean."""
 
     rotation: NDArray[np.float32]
     offset: NDArray[np.float32]
@@ -54,7 +54,7 @@ class Coder:
 
     @classmethod
     def fitted(cls, vectors: Vectors) -> Coder:
-        """A coder for vectors like these."""
+        """A coder for vectors of this distribution."""
         rotation = _rotation(vectors.shape[1])
         mean = vectors.mean(axis=0) if len(vectors) else np.zeros(len(rotation), np.float32)
         return cls(rotation, mean @ rotation, len(vectors))
@@ -75,7 +75,7 @@ def _rotation(dimension: int) -> NDArray[np.float32]:
 
 
 class CodesIndex(FlatIndex):
-    """An ``Index`` that compares exactly only what its codes say is near."""
+    """An ``Index`` that compares exactly only the rows with the nearest codes."""
 
     engine: ClassVar[str] = "codes"
 
@@ -88,10 +88,7 @@ class CodesIndex(FlatIndex):
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, short_list: int = SHORT_LIST) -> CodesIndex:
-        """The index that ``arrays`` were taken from.
-
-        Raises ``SnapshotUnusable`` when they do not belong together.
-        """
+        """Restores an index. Raises ``SnapshotUnusable`` for inconsistent arrays."""
         index = cls.__new__(cls)
         FlatIndex.__init__(index, VectorRows.from_arrays(arrays))
         index._short_list = short_list
@@ -115,9 +112,7 @@ class CodesIndex(FlatIndex):
 
     def _rows_added(self, rows: list[int]) -> None:
         if self._codes.shape[1] < self.rows.capacity:
-            longer = np.zeros((WORDS, self.rows.capacity), np.uint64)
-            longer[:, : self._codes.shape[1]] = self._codes
-            self._codes = longer
+            self._codes = grow_array(self._codes, self.rows.capacity)
         sample = self._coder.sample
         if sample < MEAN_SAMPLE and self.rows.used > REFIT_GROWTH * sample:
             self._coder = Coder.fitted(_sample(self.rows))
@@ -134,29 +129,19 @@ class CodesIndex(FlatIndex):
             self._codes[:, block] = self._coder.encode(self.rows.vectors[block])
 
     def _nearest(self, probes: Vectors, k: int, selected: RowMask | None) -> ScoredRowsPerProbe:
-        wanted = max(self._short_list, 4 * k)
-        there = self.rows.end if selected is None else int(np.count_nonzero(selected))
-        if there <= wanted:
+        length = max(self._short_list, 4 * k)
+        candidates = self.rows.end if selected is None else int(np.count_nonzero(selected))
+        if candidates <= length:
             return nearest_rows(self.rows, probes, k, selected)
         rows = None
-        if selected is not None and there < GATHER_BELOW * self.rows.end:
+        if selected is not None and candidates < GATHER_BELOW * self.rows.end:
             rows, selected = np.flatnonzero(selected), None
         stored = self._codes[:, : self.rows.end] if rows is None else self._codes[:, rows]
         found = []
         for probe, code in zip(probes, self._coder.encode(probes).T, strict=True):
-            near = nearest_codes(hamming_distances(code, stored), wanted, selected)
-            found.append(self._compare(probe, near if rows is None else rows[near], k))
+            near = nearest_codes(hamming_distances(code, stored), length, selected)
+            found.append(self._best_of(probe, near if rows is None else rows[near], k))
         return found
-
-    def _compare(self, probe: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> ScoredRows:
-        """The best ``k`` of ``rows``."""
-        # Ties can make the list long: no more than a block is gathered at a time.
-        cosines = np.concatenate([
-            self.rows.vectors[rows[start : start + BLOCK_ROWS]] @ probe
-            for start in range(0, len(rows), BLOCK_ROWS)
-        ])
-        best = top_k(cosines, k)
-        return rows[best], cosines[best]
 
 
 def hamming_distances(code: NDArray[np.uint64], stored: Codes) -> NDArray[np.uint16]:
@@ -177,13 +162,12 @@ def hamming_distances(code: NDArray[np.uint64], stored: Codes) -> NDArray[np.uin
 def nearest_codes(
     found: NDArray[np.uint16], wanted: int, selected: RowMask | None
 ) -> NDArray[np.int64]:
-    """The ``request`` rows with the smallest distance ``found`` among the ``selected`` ones,
-    of which there are more; with all that are as near as the last of them."""
+    """The ``wanted`` rows with the smallest distance ``found`` among the ``selected`` ones,
+    of which there are more. Includes all rows that tie with the last one."""
     if selected is not None:
-        # Adding to all is several times faster than assigning to some.
+        # Adding to all rows is several times faster than assigning to some.
         found += ~selected * np.uint16(BITS + 1)
-    # Counting below a bound runs at the speed of memory on every processor; partitioning
-    # does on some.
+    # Counting below a bound runs at memory speed on every processor, partitioning on some.
     low, high = 0, BITS
     while low < high:
         middle = (low + high) // 2
@@ -196,6 +180,5 @@ def nearest_codes(
 
 def _sample(rows: VectorRows) -> Vectors:
     """Vectors spread evenly over the rows."""
-    selected = rows.select(None)
-    used = np.arange(rows.end) if selected is None else np.flatnonzero(selected)
+    used = rows.used_rows()
     return rows.vectors[used[:: max(len(used) // MEAN_SAMPLE, 1)]]

@@ -1,4 +1,4 @@
-"""Which engine searches a gallery, by its size and the settings."""
+"""Chooses the engine of a gallery by its size and the settings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Engine = Literal["flat", "codes", "hnsw"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 SHRINK_HYSTERESIS = 0.5
-"""Share of the limit below which a gallery goes back to exact search: one that hovers
-about the limit does not change its engine with every face."""
+"""Share of the limit below which a gallery returns to exact search. A gallery near the limit
+does not switch engines with every face."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """The engine by name, or ``auto``: exact up to ``exact_limit`` labels, then codes."""
+    """An engine by name, or ``auto``: exact up to ``exact_limit`` labels, codes above."""
 
     engine: Engine | Literal["auto"] = "auto"
     exact_limit: int = 20_000
@@ -29,14 +29,14 @@ class EngineChoice:
     graph: HnswParameters = field(default_factory=HnswParameters)
 
     def engine_for(self, count: int, present: str = "") -> Engine:
-        """The engine for ``count`` labels; ``present`` is the one that holds them."""
+        """The engine for ``count`` labels; ``present`` is the current engine."""
         if self.engine != "auto":
             return self.engine
         limit = self.exact_limit * (SHRINK_HYSTERESIS if present == CodesIndex.engine else 1)
         return "flat" if count <= limit else "codes"
 
     def build(self, rows: VectorRows, present: str = "") -> FlatIndex:
-        """An index over ``rows``, which become its own."""
+        """An index over ``rows``, which it takes over."""
         match self.engine_for(len(rows), present):
             case "flat":
                 return FlatIndex(rows)
@@ -46,7 +46,7 @@ class EngineChoice:
                 return HnswIndex(rows, self.graph)
 
     def restore(self, engine: str, arrays: Arrays) -> FlatIndex:
-        """The index that was kept as ``arrays``, with the engine that it had.
+        """The index of a snapshot's ``arrays``, with the engine that wrote them.
 
         Raises ``SnapshotUnusable``, and ``ConfigurationError`` when hnswlib is missing.
         """
@@ -60,4 +60,4 @@ class EngineChoice:
                     return HnswIndex.from_arrays(arrays, self.graph)
         except KeyError as error:
             raise SnapshotUnusable(f"The snapshot has no array {error}.") from error
-        raise SnapshotUnusable(f"The snapshot is of an engine {engine!r}.")
+        raise SnapshotUnusable(f"The snapshot has the unknown engine {engine!r}.")

@@ -1,8 +1,9 @@
-"""Exact search: every vector is compared, as one matrix product a block."""
+"""Exact search: compares every vector, with one matrix product per block."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from pipeline.index.vector_rows import Arrays, RowMask, VectorRows, check_vector
 from pipeline.types import IndexEntry
 
 BLOCK_ROWS = 16_384
-"""Rows compared at a time: 32 MB of 512 dimensions, and a product of 4 MB for 64 probes."""
+"""Rows per block: 32 MB at 512 dimensions, and a product of 4 MB for 64 probes."""
 
 BLOCK_PROBES = 64
 
@@ -21,13 +22,13 @@ ScoredRows = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows and their cosines, in no order."""
 
 ScoredRowsPerProbe = list[ScoredRows]
-"""The best rows, for each probe."""
+"""The best rows for each probe."""
 
 _NOTHING: ScoredRows = (np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 class FlatIndex:
-    """An ``Index`` that is always right; what other engines shorten, it does in full."""
+    """An exact ``Index``, and the base of the approximate engines."""
 
     engine: ClassVar[str] = "flat"
 
@@ -43,17 +44,17 @@ class FlatIndex:
 
     @property
     def nbytes(self) -> int:
-        """About how much memory it takes."""
+        """Approximate memory in bytes."""
         return self.rows.nbytes
 
     @property
     def garbage_share(self) -> float:
-        """The share of what it holds that only takes up room, 0 to 1."""
+        """The share of unused rows, 0 to 1."""
         return self.rows.free / max(self.rows.end, 1)
 
     @property
     def retains_deleted(self) -> bool:
-        """Whether a vector that was removed is still somewhere inside."""
+        """Whether the index still holds a removed vector."""
         return False
 
     def labels(self) -> Labels:
@@ -70,44 +71,54 @@ class FlatIndex:
     def search(
         self, probes: Vectors, k: int, collections: Collection[int] | None = None
     ) -> list[list[Hit]]:
-        check_vectors(list(probes), self.dimension)
-        selected = self.rows.select(collections)
-        return self._to_hits(self._nearest(probes, k, selected), k, collections)
+        return self._search(self._nearest, probes, k, collections)
 
     def search_exactly(
         self, probes: Vectors, k: int, collections: Collection[int] | None = None
     ) -> list[list[Hit]]:
-        """As ``search``, with every vector compared, whatever the engine."""
-        check_vectors(list(probes), self.dimension)
-        found = nearest_rows(self.rows, probes, k, self.rows.select(collections))
-        return self._to_hits(found, k, collections)
+        """As ``search``, but every engine compares all vectors."""
+        return self._search(partial(nearest_rows, self.rows), probes, k, collections)
 
     def arrays(self) -> Arrays:
-        """What ``load`` makes an equal index of; views, where they are large."""
+        """The arrays of a snapshot; large ones are views."""
         return self.rows.arrays()
 
-    def _to_hits(
-        self, found: ScoredRowsPerProbe, k: int, collections: Collection[int] | None
+    def _search(
+        self,
+        nearest: Callable[[Vectors, int, RowMask | None], ScoredRowsPerProbe],
+        probes: Vectors,
+        k: int,
+        collections: Collection[int] | None,
     ) -> list[list[Hit]]:
+        check_vectors(list(probes), self.dimension)
         return [
             self.rows.hits(rows.tolist(), cosines.tolist(), k, collections)
-            for rows, cosines in found
+            for rows, cosines in nearest(probes, k, self.rows.select(collections))
         ]
 
     def _rows_added(self, rows: list[int]) -> None:
-        """Rows have got a vector."""
+        """Hook of engines: these rows have a new vector."""
 
     def _rows_removed(self, rows: list[int]) -> None:
-        """Rows have lost their vector."""
+        """Hook of engines: these rows have lost their vector."""
 
     def _nearest(self, probes: Vectors, k: int, selected: RowMask | None) -> ScoredRowsPerProbe:
         return nearest_rows(self.rows, probes, k, selected)
+
+    def _best_of(self, probe: NDArray[np.float32], rows: NDArray[np.int64], k: int) -> ScoredRows:
+        """The best ``k`` of ``rows`` by exact cosines, gathered block by block."""
+        cosines = np.concatenate([
+            self.rows.vectors[rows[start : start + BLOCK_ROWS]] @ probe
+            for start in range(0, len(rows), BLOCK_ROWS)
+        ])
+        best = top_k(cosines, k)
+        return rows[best], cosines[best]
 
 
 def nearest_rows(
     rows: VectorRows, probes: Vectors, k: int, selected: RowMask | None
 ) -> ScoredRowsPerProbe:
-    """The best ``k`` of the ``selected`` rows for each probe, all of them compared."""
+    """The best ``k`` of the ``selected`` rows for each probe, by exact comparison."""
     found: ScoredRowsPerProbe = []
     for start in range(0, len(probes), BLOCK_PROBES):
         found += _nearest_of_few(rows, probes[start : start + BLOCK_PROBES], k, selected)
@@ -132,7 +143,7 @@ def _nearest_of_few(
 def _block(
     rows: VectorRows, start: int, stop: int, selected: RowMask | None
 ) -> tuple[NDArray[np.int64], Vectors]:
-    """The selected rows from ``start`` to ``stop``, and their vectors."""
+    """The selected rows from ``start`` to ``stop``, with their vectors."""
     if selected is None:
         return np.arange(start, stop), rows.vectors[start:stop]
     numbers = start + np.flatnonzero(selected[start:stop])
@@ -149,7 +160,7 @@ def merge_top_k(best: ScoredRows, more: ScoredRows, k: int) -> ScoredRows:
 
 
 def top_k(cosines: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Where the ``k`` greatest are, in no order."""
+    """The indices of the ``k`` greatest values, unordered."""
     if len(cosines) <= k:
         return np.arange(len(cosines))
     return np.argpartition(cosines, len(cosines) - k)[-k:]

@@ -1,4 +1,4 @@
-"""Many readers or one writer."""
+"""A lock for many readers or one writer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 
 class ReadersWriterLock:
-    """Readers exclude only writers; a writer that waits lets no new reader in, so that a
-    stream of searches cannot keep changes out. Not to be taken twice by one thread."""
+    """Readers exclude only writers. A waiting writer blocks new readers, so that a stream of
+    searches cannot delay changes forever. Not reentrant."""
 
     def __init__(self) -> None:
         self._turn = threading.Condition()

@@ -1,4 +1,4 @@
-"""The settings of a view."""
+"""The options of a view."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.hnsw import HnswParameters
 
 PURGE_EARLY_SHARE = 0.5
-"""Share of the time to purge after which a view writes a snapshot without the deleted
-labels, so that there is time left to try again."""
+"""Share of the purge time after which a view writes a snapshot without the deleted labels.
+The rest of the time remains for another attempt."""
 
 MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ViewOptions:
-    """``garbage_share`` of an index brings it to be built anew; ``snapshot_changes`` are
-    the fewest between two snapshots; what was deleted is in no snapshot after
+    """An index is rebuilt at ``garbage_share``. ``snapshot_changes`` is the least number of
+    changes between two snapshots; no snapshot holds a deleted label after
     ``purge_after_s``; every ``canary_every``-th search is repeated exactly (0: none); the
-    views of one process take about ``memory_bytes`` together (0: any amount)."""
+    views of one process take about ``memory_bytes`` together (0: unlimited)."""
 
     engine_choice: EngineChoice = field(default_factory=EngineChoice)
     garbage_share: float = 0.25
@@ -31,8 +31,7 @@ class ViewOptions:
     memory_bytes: int = 0
 
     def purge_due(self, removed_at: float, now: float) -> bool:
-        """Whether what was deleted at ``removed_at`` (0: nothing) is to leave the
-        snapshots."""
+        """Whether a label deleted at ``removed_at`` (0: none) must leave the snapshots now."""
         return removed_at > 0 and now - removed_at >= PURGE_EARLY_SHARE * self.purge_after_s
 
     @classmethod

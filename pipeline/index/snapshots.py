@@ -1,10 +1,10 @@
-"""Indexes at rest: written beside the old one, checked whole before they are used.
+"""Stores indexes as snapshots, and checks them completely before use.
 
-A snapshot is a manifest (JSON) and the arrays it lists, cut into parts. Every object's
-key ends with its SHA-256, or with what stands for it where it is encrypted; the
-manifest's own is in the database, whose row is what makes a snapshot exist. Nothing is
-ever overwritten: a writer that dies leaves objects that nobody refers to, and ``delete_orphans``
-removes them.
+A snapshot is a JSON manifest and the arrays it lists, cut into parts. The key of every
+object ends with its SHA-256, or with a name derived from it when it is encrypted. A
+snapshot exists when its row is in the database, which also holds the hash of the manifest.
+Nothing is overwritten: a writer that dies leaves objects without a reference, which
+``delete_orphans`` removes.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from pipeline.types import SnapshotRecord, VectorModel
 LOG = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Of the manifest and the arrays; another one is rebuilt from the gallery."""
+"""Format of manifest and arrays. A snapshot in another format is rebuilt from the gallery."""
 
 PART_BYTES = 32 * 1024 * 1024
-"""What is read or written in one call: below a store's time limit at 4 MB a second."""
+"""Bytes per call to the store: within its time limit at 4 MB per second."""
 
 KINDS = frozenset({"<f4", "<i8", "<u8", "|u1"})
-"""What an array may be of (numpy's names); little-endian everywhere."""
+"""Accepted types of arrays, as numpy names them, little-endian."""
 
-ORPHAN_AGE_S = 3600.0  # objects this old that no row refers to belong to a dead writer
-LOG_PORTION = 2000  # changes looked at in one query
+ORPHAN_AGE_S = 3600.0  # unreferenced objects of this age belong to a dead writer
+LOG_PORTION = 2000  # changes per query
 
 
 class ArrayPart(msgspec.Struct, frozen=True):
-    """One object of an array; ``sha256`` is the last part of its key, which is something
-    else than its checksum when it is encrypted."""
+    """One object of an array. ``sha256`` is the last part of its key, which is not the
+    checksum of its bytes when it is encrypted."""
 
     sha256: str
     size: int
 
 
 class StoredArray(msgspec.Struct, frozen=True):
-    """One array: its parts one behind the other are its bytes in C order."""
+    """One array: the concatenation of its parts gives its bytes in C order."""
 
     name: str
     kind: str
@@ -61,7 +61,7 @@ class StoredArray(msgspec.Struct, frozen=True):
 
 
 class SnapshotManifest(msgspec.Struct, frozen=True):
-    """What a snapshot says about itself."""
+    """The manifest of a snapshot."""
 
     format: int
     engine: str
@@ -75,7 +75,7 @@ class SnapshotManifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IndexCopy:
-    """An index as it was at one moment, in arrays of its own."""
+    """A copy of an index at one change number."""
 
     engine: str
     count: int
@@ -84,54 +84,54 @@ class IndexCopy:
 
 
 def copy_index(index: FlatIndex, number: int) -> IndexCopy:
-    """A copy of ``index``, which has seen every change up to ``last_change``: only this needs
-    the index to stand still, and it takes as much memory again until it is written."""
+    """Copies ``index``, which has applied every change up to ``number``. Only the copying
+    needs the index to be locked; the copy doubles the memory until it is written."""
     arrays = {name: np.array(array, order="C") for name, array in index.arrays().items()}
     return IndexCopy(index.engine, len(index), number, arrays)
 
 
 def write_snapshot(
-    frozen: IndexCopy, model: VectorModel, tenant_id: int, store: MediaStore, now: float
+    copy: IndexCopy, model: VectorModel, tenant_id: int, store: MediaStore, now: float
 ) -> SnapshotRecord:
-    """Store a snapshot; it exists when its record is in the database.
+    """Stores the objects of a snapshot, which exists once its record is in the database.
 
-    Raises ``MediaUnavailable``; what was written by then is left to ``delete_orphans``.
+    Raises ``MediaUnavailable``; ``delete_orphans`` removes a partial snapshot.
     """
     writer = secrets.token_hex(8)
 
     def put(data: bytes) -> ArrayPart:
         part = ArrayPart(store.name(tenant_id, data), len(data))
-        store.put(snapshot_media(tenant_id, frozen.number, writer, part.sha256), data)
+        store.put(snapshot_media(tenant_id, copy.number, writer, part.sha256), data)
         return part
 
     manifest = msgspec.json.encode(
         SnapshotManifest(
             format=FORMAT,
-            engine=frozen.engine,
+            engine=copy.engine,
             pack=model.pack,
             model_sha256=model.sha256,
             dimension=model.dimension,
-            count=frozen.count,
-            number=frozen.number,
+            count=copy.count,
+            number=copy.number,
             arrays=[
                 StoredArray(
-                    name, array.dtype.str, list(array.shape), [put(p) for p in _parts(array)]
+                    name, array.dtype.str, list(array.shape), [put(p) for p in _split(array)]
                 )
-                for name, array in frozen.arrays.items()
+                for name, array in copy.arrays.items()
             ],
         )
     )
-    whole = put(manifest)
+    stored = put(manifest)
     return SnapshotRecord(
         tenant_id=tenant_id,
         pack=model.pack,
         dimension=model.dimension,
-        engine=frozen.engine,
-        media_key=snapshot_media(tenant_id, frozen.number, writer, whole.sha256),
-        sha256=whole.sha256.removesuffix(ENCRYPTED_SUFFIX),
-        size=whole.size,
-        count=frozen.count,
-        number=frozen.number,
+        engine=copy.engine,
+        media_key=snapshot_media(tenant_id, copy.number, writer, stored.sha256),
+        sha256=stored.sha256.removesuffix(ENCRYPTED_SUFFIX),
+        size=stored.size,
+        count=copy.count,
+        number=copy.number,
         created_at=now,
     )
 
@@ -139,18 +139,17 @@ def write_snapshot(
 def load_snapshot(
     record: SnapshotRecord, model: VectorModel, store: MediaStore, choice: EngineChoice
 ) -> FlatIndex:
-    """The index of a recorded snapshot of a gallery whose vectors ``model`` made.
+    """Loads a recorded snapshot of a gallery whose vectors come from ``model``.
 
-    Raises ``SnapshotUnusable`` before anything but its checksum and its manifest was
-    looked at, ``MediaUnavailable``, and ``ConfigurationError`` for an engine that is not
-    installed.
+    Raises ``SnapshotUnusable``, ``MediaUnavailable``, and ``ConfigurationError`` for an
+    engine that is not installed.
     """
     manifest = _manifest(record, model, store)
     folder = record.media_key.rpartition("/")[0]
     arrays = {stored.name: _array(stored, folder, store) for stored in manifest.arrays}
     index = choice.restore(manifest.engine, arrays)
     if index.dimension != manifest.dimension or len(index) != manifest.count:
-        raise SnapshotUnusable("The snapshot does not hold what its manifest says.")
+        raise SnapshotUnusable("The snapshot does not match its manifest.")
     return index
 
 
@@ -161,7 +160,7 @@ def load_newest(
     model: VectorModel,
     choice: EngineChoice,
 ) -> tuple[FlatIndex, SnapshotRecord] | None:
-    """The newest snapshot that can be used; None when there is none.
+    """Loads the newest usable snapshot; None when there is none.
 
     Raises ``MediaUnavailable``.
     """
@@ -170,7 +169,7 @@ def load_newest(
             return load_snapshot(record, model, store, choice), record
         except SnapshotUnusable as error:
             LOG.warning(
-                "A snapshot cannot be used; the one before it, or the gallery, is read.",
+                "A snapshot cannot be used; reading the one before it, or the gallery.",
                 extra={"action": "snapshot_refused", "tenant": tenant_id,
                        "number": record.number, "why": error.message},
             )
@@ -180,7 +179,7 @@ def load_newest(
 def discard_snapshots(
     records: Iterable[SnapshotRecord], source: ChangeSource, store: MediaStore
 ) -> None:
-    """Forget snapshots, then delete their objects."""
+    """Deletes the records of snapshots, then their objects."""
     for record in records:
         source.discard_snapshot(record)
         for stored in list(store.walk(record.media_key.rpartition("/")[0] + "/")):
@@ -188,8 +187,8 @@ def discard_snapshots(
 
 
 def holds_deleted(record: SnapshotRecord, source: ChangeSource) -> bool:
-    """Whether a label that the snapshot may hold has been deleted since; so it is taken
-    when the log does not reach back to it."""
+    """Whether a label of the snapshot may have been deleted since. True when the log no
+    longer reaches back to the snapshot."""
     latest, after = source.latest(record.tenant_id), record.number
     while changes := source.changed(record.tenant_id, after, LOG_PORTION):
         if changes[0][0] != after + 1:
@@ -204,9 +203,9 @@ def holds_deleted(record: SnapshotRecord, source: ChangeSource) -> bool:
 def purge_snapshots(
     source: ChangeSource, store: MediaStore, tenant_id: int, now: float, purge_after_s: float
 ) -> int:
-    """Discard snapshots older than ``purge_after_s`` that hold what was deleted since; how
-    many. For galleries that no index process has open: one that has writes a new snapshot
-    before that time."""
+    """Discards snapshots older than ``purge_after_s`` that may hold deleted labels; returns
+    their number. For galleries that no index process holds: an index process writes a new
+    snapshot before that time."""
     stale = [
         record
         for record in source.snapshots(tenant_id)
@@ -217,8 +216,8 @@ def purge_snapshots(
 
 
 def delete_orphans(source: ChangeSource, store: MediaStore, tenant_id: int, now: float) -> int:
-    """Delete objects that no recorded snapshot refers to and no writer can still be
-    writing; how many."""
+    """Deletes objects without a recorded snapshot that are too old to be still in writing;
+    returns their number."""
     kept = {record.media_key.rpartition("/")[0] for record in source.snapshots(tenant_id)}
     orphans = [
         stored.key
@@ -230,7 +229,7 @@ def delete_orphans(source: ChangeSource, store: MediaStore, tenant_id: int, now:
     return len(orphans)
 
 
-def _parts(array: NDArray[np.generic]) -> Iterator[bytes]:
+def _split(array: NDArray[np.generic]) -> Iterator[bytes]:
     data = array.reshape(-1).view(np.uint8)
     for start in range(0, len(data), PART_BYTES):
         yield data[start : start + PART_BYTES].tobytes()
@@ -239,7 +238,7 @@ def _parts(array: NDArray[np.generic]) -> Iterator[bytes]:
 def _manifest(record: SnapshotRecord, model: VectorModel, store: MediaStore) -> SnapshotManifest:
     if media_hash(record.media_key) != record.sha256:
         raise SnapshotUnusable(f"{record.media_key} is not the object that was stored.")
-    data = _fetched(record.media_key, record.size, store)
+    data = _get_checked(record.media_key, record.size, store)
     try:
         manifest = msgspec.json.decode(data, type=SnapshotManifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -255,9 +254,9 @@ def _manifest(record: SnapshotRecord, model: VectorModel, store: MediaStore) -> 
 
 
 def _array(stored: StoredArray, folder: str, store: MediaStore) -> NDArray[np.generic]:
-    """An array of its parts, writable."""
+    """Reads an array from its parts; it is writable."""
     if stored.kind not in KINDS or any(side < 0 for side in stored.shape):
-        raise SnapshotUnusable(f"The array {stored.name} cannot be one.")
+        raise SnapshotUnusable(f"The array {stored.name} has an invalid type or shape.")
     kind = np.dtype(stored.kind)
     size = prod(stored.shape) * kind.itemsize
     if size != sum(part.size for part in stored.parts):
@@ -265,14 +264,14 @@ def _array(stored: StoredArray, folder: str, store: MediaStore) -> NDArray[np.ge
     data = np.empty(size, np.uint8)
     end = 0
     for part in stored.parts:
-        block = _fetched(f"{folder}/{part.sha256}", part.size, store)
+        block = _get_checked(f"{folder}/{part.sha256}", part.size, store)
         data[end : end + part.size] = np.frombuffer(block, np.uint8)
         end += part.size
     return data.view(kind).reshape(stored.shape)
 
 
-def _fetched(key: str, size: int, store: MediaStore) -> bytes:
-    """An object with the size that it must have; the store checks it against its key."""
+def _get_checked(key: str, size: int, store: MediaStore) -> bytes:
+    """Reads an object of the given size; the store checks it against its key."""
     try:
         data = store.get(key)
     except (MediaNotFound, MediaCorrupt) as error:

@@ -1,4 +1,4 @@
-"""One tenant's gallery in memory, as of a number of its change log."""
+"""The gallery of one tenant in memory, as of one number of its change log."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from pipeline.types import IndexEntry, SnapshotRecord, VectorModel
 
 LOG = logging.getLogger(__name__)
 
-BATCH_SIZE = 2000  # changes or entries taken in at once: 4 MB of vectors
+BATCH_SIZE = 2000  # changes or entries that are applied at once: 4 MB of vectors
 SNAPSHOTS_KEPT = 2  # the newest, and one to fall back to
 GROWTH_BETWEEN_SNAPSHOTS = 0.1
-"""Changes since the last snapshot, as a share of the labels, before there is another: a
-large gallery is not written anew for every few thousand faces."""
+"""Changes between two snapshots, as a share of the labels: a large gallery is not written
+again for every few thousand faces."""
 
 
 class TenantView:
-    """Searches of one tenant, over an index that follows the gallery.
+    """Searches the gallery of one tenant over an index that follows its change log.
 
-    Any number of threads may search; changes are applied by one at a time, without
-    searches beside it. Everything may raise ``DatabaseUnavailable`` and
-    ``MediaUnavailable``; what is in memory stays usable then.
+    Any number of threads may search; one thread at a time applies changes, without
+    concurrent searches. Every method may raise ``DatabaseUnavailable`` and
+    ``MediaUnavailable``; the index in memory stays usable.
     """
 
     def __init__(
@@ -65,30 +65,30 @@ class TenantView:
         self._index: FlatIndex | None = None
         self._model: VectorModel | None = None
         self._applied = 0
-        # The last change that took a label away, and when we heard of it.
-        self._removal = 0
+        # The number of the last change that removed a label, and when it was applied.
+        self._last_removal = 0
         self._removed_at = 0.0
-        self._swept_at = 0.0
+        self._orphans_checked_at = 0.0
         self.canary = RecallCanary(self._options.canary_every)
 
     @property
     def applied(self) -> int:
-        """The number of the last change that searches see."""
+        """The number of the last applied change."""
         return self._applied
 
     @property
     def engine(self) -> str:
-        """The engine that searches; empty while nothing is enrolled."""
+        """The engine in use; empty for an empty gallery."""
         return self._index.engine if self._index is not None else ""
 
     @property
     def nbytes(self) -> int:
-        """About how much memory it takes."""
+        """Approximate memory in bytes."""
         return self._index.nbytes if self._index is not None else 0
 
     @property
     def removed_at(self) -> float:
-        """Since when there may be snapshots with a deleted label; 0: there are none."""
+        """Since when snapshots may hold a deleted label; 0: none does."""
         return self._removed_at
 
     def __len__(self) -> int:
@@ -108,12 +108,11 @@ class TenantView:
         collections: Collection[int] | None = None,
         at_least: int = 0,
     ) -> list[list[Hit]]:
-        """For each probe (rows of unit length) the best ``k`` labels, best first, after
-        the change ``at_least`` was applied; only labels in one of ``collections``, where
-        these are given.
+        """For each probe (rows of unit length) the best ``k`` labels, best first. Applies the
+        change ``at_least`` before; with ``collections`` returns only labels in one of them.
 
-        Raises ``BadVector``, and ``IndexBehind`` when the gallery itself does not know
-        that change yet.
+        Raises ``BadVector``, and ``IndexBehind`` when the gallery does not have that change
+        yet.
         """
         if self._applied < at_least and self.catch_up() < at_least:
             raise IndexBehind
@@ -124,63 +123,63 @@ class TenantView:
             self.canary.observe(self._index, probes, collections, found)
         return found
 
-    # Following -----------------------------------------------------------------
+    # Following the log -----------------------------------------------------------------
 
     def open(self, removed_at: float = 0.0) -> int:
-        """Read the newest usable snapshot, or else the gallery, then what has changed
-        since; the number that searches see. ``removed_at`` is that of an earlier view."""
+        """Load the newest usable snapshot, or else the gallery, then apply later changes;
+        returns the last applied number. ``removed_at`` is that of an earlier view."""
         with self._changing:
             self._removed_at = removed_at
-            self._exchange(*(self._restored() or self._read_gallery()))
+            self._replace_index(*(self._load_snapshot() or self._read_gallery()))
             return self.catch_up()
 
     def catch_up(self) -> int:
-        """Apply what has changed; the number that searches see."""
+        """Apply new changes; returns the last applied number."""
         with self._changing:
             while changes := self._source.changed(self._tenant_id, self._applied, BATCH_SIZE):
                 if changes[0][0] != self._applied + 1:
-                    return self._start_over()
+                    return self._reread()
                 if not self._apply(changes):
-                    return self._start_over()
+                    return self._reread()
             latest = self._source.latest(self._tenant_id)
-            return self._applied if self._applied == latest else self._follow_gap()
+            return self._applied if self._applied == latest else self._handle_gap()
 
     def rebuild(self) -> int:
-        """Read the whole gallery, whatever snapshots there are."""
+        """Read the whole gallery, without snapshots."""
         with self._changing:
-            self._exchange(*self._read_gallery())
+            self._replace_index(*self._read_gallery())
             return self.catch_up()
 
     def verify(self) -> IndexDifference:
-        """How the index differs from the gallery, label by label and bit by bit; while
-        the gallery changes, what changes is told too."""
+        """Compare the index with the gallery, label by label and bit by bit. Changes made
+        meanwhile appear as differences."""
         with self._changing:
             self.catch_up()
             rows = self._index.rows if self._index is not None else VectorRows(0)
             return compare_with_gallery(rows, self._source.all_entries(self._tenant_id))
 
-    def _exchange(
+    def _replace_index(
         self, index: FlatIndex | None, model: VectorModel | None, number: int
     ) -> None:
         with self._lock.writing():
             self._index, self._model, self._applied = index, model, number
 
-    def _follow_gap(self) -> int:
-        """The log did not end with the gallery's number: a change came in between, or
-        the log was cut off behind us, or the database is an older one put back."""
+    def _handle_gap(self) -> int:
+        """Handle a log that does not end with the gallery's number: a change came in between,
+        the log was truncated, or an older database was restored."""
         if self._source.changed(self._tenant_id, self._applied, 1):
             return self.catch_up()
-        return self._start_over()
+        return self._reread()
 
-    def _start_over(self) -> int:
+    def _reread(self) -> int:
         LOG.warning(
-            "The change log does not reach back to the index, which is read anew.",
+            "The change log does not reach back to the index; reading the gallery again.",
             extra={"action": "index_reread", "tenant": self._tenant_id,
                    "applied": self._applied},
         )
         return self.rebuild()
 
-    def _restored(self) -> tuple[FlatIndex, VectorModel, int] | None:
+    def _load_snapshot(self) -> tuple[FlatIndex, VectorModel, int] | None:
         model = self._source.vector_model(self._tenant_id)
         if model is None:
             return None
@@ -190,8 +189,8 @@ class TenantView:
             return None
         index, record = found
         index.rows.reserve()
-        # A process that died before it discarded what it replaced may have left older
-        # ones, and what was deleted before this one is not in the log that we read.
+        # A process that died before it discarded older snapshots may have left some, and the
+        # log after this snapshot does not name labels deleted before it.
         self._note_removal(record.number)
         if index.engine != choice.engine_for(len(index), index.engine):
             index = choice.build(index.rows)
@@ -200,19 +199,19 @@ class TenantView:
     def _read_gallery(self) -> tuple[FlatIndex | None, VectorModel | None, int]:
         number = self._source.latest(self._tenant_id)
         model = self._source.vector_model(self._tenant_id)
-        # Recorded snapshots that were not used may hold what is deleted by now.
+        # Recorded snapshots that were not used may hold labels that are deleted by now.
         self._note_removal(number)
         if model is None:
             return None, None, number
         rows = VectorRows(model.dimension)
         entries = self._source.all_entries(self._tenant_id)
         while portion := list(islice(entries, BATCH_SIZE)):
-            self._make_slots(rows, portion)
-            rows.upsert(self._usable(portion, model))
+            self._ensure_slots(rows, portion)
+            rows.upsert(self._valid(portion, model))
         return self._options.engine_choice.build(rows), model, number
 
     def _apply(self, changes: Sequence[tuple[int, int]]) -> bool:
-        """Take in a portion of the log; False when the vectors are another model's."""
+        """Apply a portion of the log; False when the vectors come from another model."""
         labels = {label for _, label in changes}
         entries = self._source.entries(self._tenant_id, sorted(labels))
         gone = labels - {entry.label for entry in entries}
@@ -224,50 +223,51 @@ class TenantView:
                 self._index.remove(gone)
                 if len(self._index) < before:
                     self._note_removal(changes[-1][0])
-                self._take(self._index, entries)
+                self._upsert(self._index, entries)
             self._applied = changes[-1][0]
-            self._fit()
+            self._switch_engine()
         return True
 
     def _same_model(self) -> bool:
-        """Whether the gallery's vectors are of our model, which the first ones bring."""
+        """Whether the gallery's vectors come from this view's model; the first vectors set
+        it."""
         model = self._source.vector_model(self._tenant_id)
         if self._index is None and model is not None:
             self._model = model
             self._index = self._options.engine_choice.build(VectorRows(model.dimension))
         return model is None or model == self._model
 
-    def _take(self, index: FlatIndex, entries: Sequence[IndexEntry]) -> None:
-        self._make_slots(index.rows, entries)
-        index.upsert(self._usable(entries, self._model))
+    def _upsert(self, index: FlatIndex, entries: Sequence[IndexEntry]) -> None:
+        self._ensure_slots(index.rows, entries)
+        index.upsert(self._valid(entries, self._model))
 
-    def _make_slots(self, rows: VectorRows, entries: Sequence[IndexEntry]) -> None:
+    def _ensure_slots(self, rows: VectorRows, entries: Sequence[IndexEntry]) -> None:
         if len(rows.new_collections(entries)) > rows.free_slots:
             rows.release_other_collections(self._source.live_collections(self._tenant_id))
 
-    def _usable(self, entries: Sequence[IndexEntry], model: VectorModel | None) -> list[IndexEntry]:
-        """The entries that an index takes. Others cannot be in the gallery, which checks
-        too; one that is must not keep all others from being found."""
-        good = list(_good(entries, model.dimension if model else 0))
-        if len(good) < len(entries):
+    def _valid(self, entries: Sequence[IndexEntry], model: VectorModel | None) -> list[IndexEntry]:
+        """The entries with a valid vector. The gallery rejects invalid ones, too; one that is
+        stored nevertheless must not prevent searches for all others."""
+        valid = list(_valid_entries(entries, model.dimension if model else 0))
+        if len(valid) < len(entries):
             LOG.error(
-                "The gallery holds vectors that cannot be searched.",
+                "The gallery holds invalid vectors, which are left out of the index.",
                 extra={"action": "index_refused", "tenant": self._tenant_id,
-                       "count": len(entries) - len(good)},
+                       "count": len(entries) - len(valid)},
             )
-        return good
+        return valid
 
     def _note_removal(self, number: int) -> None:
         if not self._removed_at:
             self._removed_at = self._clock()
-        self._removal = max(self._removal, number)
+        self._last_removal = max(self._last_removal, number)
 
-    # Keeping -------------------------------------------------------------------
+    # Maintenance -------------------------------------------------------------------
 
     def maintain(self) -> None:
-        """What may take long and is not urgent: a fresh build of an index with much
-        garbage, snapshots, their purge, and what dead writers left. Searches go on, but
-        for the moments in which the index is copied or exchanged."""
+        """Run long tasks that are not urgent: rebuild an index with much garbage, write and
+        purge snapshots, delete orphaned objects. Searches continue, except while the index
+        is copied or replaced."""
         self.catch_up()
         if self._index is not None and self._index.garbage_share > self._options.garbage_share:
             self.compact()
@@ -276,12 +276,12 @@ class TenantView:
             self._purge(records)
         elif self._snapshot_due(records):
             self.snapshot()
-        if self._clock() - self._swept_at >= ORPHAN_AGE_S:
+        if self._clock() - self._orphans_checked_at >= ORPHAN_AGE_S:
             delete_orphans(self._source, self._store, self._tenant_id, self._clock())
-            self._swept_at = self._clock()
+            self._orphans_checked_at = self._clock()
 
     def compact(self) -> None:
-        """Build the index anew, without what was deleted."""
+        """Rebuild the index without deleted labels."""
         with self._changing:
             if self._index is None:
                 return
@@ -292,8 +292,8 @@ class TenantView:
                 self._index = fresh
 
     def snapshot(self) -> SnapshotRecord | None:
-        """Write a snapshot, record it, and discard those that it replaces; None while
-        nothing is enrolled."""
+        """Write and record a snapshot, and discard those that it replaces; None for an empty
+        gallery."""
         with self._changing:
             if self._index is None or self._model is None:
                 self._discard(self._source.snapshots(self._tenant_id))
@@ -301,16 +301,16 @@ class TenantView:
             if self._index.retains_deleted:
                 self.compact()
             with self._lock.reading():
-                frozen = copy_index(self._index, self._applied)
-            model, removal = self._model, self._removal
-        written = write_snapshot(frozen, model, self._tenant_id, self._store, self._clock())
+                copy = copy_index(self._index, self._applied)
+            model, removal = self._model, self._last_removal
+        written = write_snapshot(copy, model, self._tenant_id, self._store, self._clock())
         recorded = self._source.record_snapshot(written)
         records = self._source.snapshots(self._tenant_id)
         self._discard([
             record
-            for place, record in enumerate(records)
+            for rank, record in enumerate(records)
             if record.id != recorded.id
-            and (place >= SNAPSHOTS_KEPT or record.number < removal)
+            and (rank >= SNAPSHOTS_KEPT or record.number < removal)
         ])
         return recorded
 
@@ -324,12 +324,12 @@ class TenantView:
         )
 
     def _purge_due(self) -> bool:
-        """Whether a recorded snapshot may have held a deleted label for long enough."""
+        """Whether a snapshot with a deleted label must be replaced now."""
         return self._options.purge_due(self._removed_at, self._clock())
 
     def _purge(self, records: Sequence[SnapshotRecord]) -> None:
-        """Take the deleted out of the snapshots."""
-        removal = self._removal
+        """Replace or discard the snapshots with deleted labels."""
+        removal = self._last_removal
         stale = [
             record
             for record in records
@@ -339,11 +339,11 @@ class TenantView:
             self.snapshot()
         else:
             self._discard(stale)
-        if self._removal == removal:
+        if self._last_removal == removal:
             self._removed_at = 0.0
 
-    def _fit(self) -> None:
-        """Change the engine when the gallery has outgrown it."""
+    def _switch_engine(self) -> None:
+        """Switch the engine when the gallery has outgrown it."""
         index = self._index
         if index is not None:
             wanted = self._options.engine_choice.engine_for(len(index), index.engine)
@@ -351,7 +351,7 @@ class TenantView:
                 self._index = self._options.engine_choice.build(index.rows, index.engine)
 
 
-def _good(entries: Sequence[IndexEntry], dimension: int) -> Iterator[IndexEntry]:
+def _valid_entries(entries: Sequence[IndexEntry], dimension: int) -> Iterator[IndexEntry]:
     try:
         check_vectors([entry.vector for entry in entries], dimension)
     except BadVector:

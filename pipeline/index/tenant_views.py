@@ -1,4 +1,4 @@
-"""The views of all tenants that one index process holds."""
+"""The views of all tenants in one index process."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _TenantSlot:
-    """Where a tenant's view is, or will be once somebody has opened it.
+    """The slot of one tenant's view, open or not.
 
-    ``used`` is when it was last searched in. Of a view that was let go ``picture`` is the
-    last number it had seen, and ``removed_at`` since when a snapshot may hold what was
-    deleted; a place in which none has been yet knows neither.
+    ``used`` is the time of the last search. After an eviction ``seen`` is the last number
+    that the view had applied, and ``removed_at`` is since when a snapshot may hold a deleted
+    label; both are unset before the first view.
     """
 
     opening: threading.Lock = field(default_factory=threading.Lock)
@@ -35,12 +35,12 @@ class _TenantSlot:
 
 
 class TenantViews:
-    """Opens a tenant's view at its first use and keeps it while there is room;
+    """Opens a tenant's view at its first use and keeps it within the memory limit;
     thread-safe.
 
-    Two tenants do not wait for each other. A view that was let go is opened anew by the
-    next search, which sees what any other would. Everything may raise
-    ``DatabaseUnavailable`` and ``MediaUnavailable``.
+    Tenants do not wait for each other. The next search opens an evicted view again, with
+    the same results. Every method may raise ``DatabaseUnavailable`` and
+    ``MediaUnavailable``.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TenantViews:
         self._store = store
         self._options = options or ViewOptions()
         self._clock = clock
-        self._places: dict[int, _TenantSlot] = {}
+        self._slots: dict[int, _TenantSlot] = {}
         self._lock = threading.Lock()
 
     @property
@@ -60,61 +60,61 @@ class TenantViews:
 
     @property
     def nbytes(self) -> int:
-        """About how much memory all views take."""
+        """Approximate memory of all views in bytes."""
         with self._lock:
-            return sum(place.view.nbytes for place in self._places.values() if place.view)
+            return sum(slot.view.nbytes for slot in self._slots.values() if slot.view)
 
     @property
     def held(self) -> set[int]:
         """The tenants whose views are in memory."""
         with self._lock:
-            return {tenant for tenant, place in self._places.items() if place.view}
+            return {tenant for tenant, slot in self._slots.items() if slot.view}
 
     def view(self, tenant_id: int) -> TenantView:
-        """The tenant's view; the first call reads it in and may take seconds."""
-        place = self._place(tenant_id)
-        with place.opening:
-            view = place.view
+        """The tenant's view; the first call loads it and may take seconds."""
+        slot = self._slot(tenant_id)
+        with slot.opening:
+            view = slot.view
             if view is None:
                 view = TenantView(
                     tenant_id, self._source, self._store, self._options, self._clock
                 )
-                view.open(place.removed_at)
-                place.view = view
+                view.open(slot.removed_at)
+                slot.view = view
         return view
 
     def search(
         self, tenant_id: int, probe: Embedding, k: int,
         collections: Collection[int] | None, at_least: int,
     ) -> list[Hit]:
-        """The best ``k`` labels in one of ``collections``, where these are given.
+        """The best ``k`` labels, only in one of ``collections`` where these are given.
 
-        Whatever was committed before the call is seen: the gallery's own number is
-        asked for. Raises ``IndexBehind`` when the gallery itself does not know the
+        The search sees every change committed before the call, because it asks for the
+        gallery's current number. Raises ``IndexBehind`` when the gallery does not have the
         change ``at_least`` yet.
         """
         seen = max(at_least, self._source.latest(tenant_id))
-        place = self._place(tenant_id)
-        opens, place.used = place.view is None, self._clock()
+        slot = self._slot(tenant_id)
+        opens, slot.used = slot.view is None, self._clock()
         found = self.view(tenant_id).search(probe[None, :], k, collections, seen)[0]
         if opens:
-            self._make_room()
+            self._evict_to_limit()
         return found
 
     def maintain(self, tenants: Sequence[int]) -> None:
-        """One round of what is not urgent: open the views of ``tenants``, as far as there
-        is room, follow their logs, write and purge snapshots, and let go of tenants that
-        are not named. A tenant whose round fails does not keep the others waiting."""
-        for tenant_id in set(self._places).difference(tenants):
+        """Run one maintenance round: open the views of ``tenants`` within the memory limit,
+        follow their logs, write and purge snapshots, and drop all other tenants. A failure
+        for one tenant does not stop the others."""
+        for tenant_id in set(self._slots).difference(tenants):
             self.drop(tenant_id)
         for tenant_id in tenants:
             try:
-                self._look_after(tenant_id)
+                self._maintain_tenant(tenant_id)
             except TenantNotFound:
                 self.drop(tenant_id)
             except FaceError as error:
                 LOG.warning(
-                    "The index of a tenant waits: %s",
+                    "The index of a tenant could not be maintained: %s", error,
                     error,
                     extra={
                         "action": "index_maintenance_failed",
@@ -122,65 +122,65 @@ class TenantViews:
                         "code": error.code,
                     },
                 )
-        self._make_room()  # all may have grown
+        self._evict_to_limit()  # every view may have grown
 
     def drop(self, tenant_id: int) -> None:
-        """Let go of a tenant's view for good."""
+        """Drop a tenant's view and its state."""
         with self._lock:
-            self._places.pop(tenant_id, None)
+            self._slots.pop(tenant_id, None)
 
-    def _place(self, tenant_id: int) -> _TenantSlot:
+    def _slot(self, tenant_id: int) -> _TenantSlot:
         with self._lock:
-            return self._places.setdefault(tenant_id, _TenantSlot())
+            return self._slots.setdefault(tenant_id, _TenantSlot())
 
-    def _look_after(self, tenant_id: int) -> None:
-        """A tenant's part of a round."""
-        place = self._place(tenant_id)
-        if place.view is not None:
-            place.view.maintain()
-        elif self._wants_view(tenant_id, place):
+    def _maintain_tenant(self, tenant_id: int) -> None:
+        """Maintain one tenant."""
+        slot = self._slot(tenant_id)
+        if slot.view is not None:
+            slot.view.maintain()
+        elif self._wants_view(tenant_id, slot):
             self.view(tenant_id).maintain()
-            self._make_room()
+            self._evict_to_limit()
 
-    def _wants_view(self, tenant_id: int, place: _TenantSlot) -> bool:
-        """Whether a round opens a view: for the first time while there is room, then when
-        its snapshots are to be written or purged."""
-        most = self._options.memory_bytes
-        if most == 0 or (place.seen < 0 and self.nbytes < most):
+    def _wants_view(self, tenant_id: int, slot: _TenantSlot) -> bool:
+        """Whether a round opens a view: at first while there is room, later when snapshots
+        must be written or purged."""
+        limit = self._options.memory_bytes
+        if limit == 0 or (slot.seen < 0 and self.nbytes < limit):
             return True
-        if place.seen < 0:
-            # What another process has seen, and may have left undone.
+        if slot.seen < 0:
+            # The state of another process, which may have left work undone.
             records = self._source.snapshots(tenant_id)
-            place.seen = records[0].number if records else 0
-            place.removed_at = self._clock()
+            slot.seen = records[0].number if records else 0
+            slot.removed_at = self._clock()
         latest = self._source.latest(tenant_id)
-        if latest != place.seen and not place.removed_at:
-            place.removed_at = self._clock()  # it may have been a deletion
-        grown = latest - place.seen > self._options.snapshot_changes
-        return grown or self._options.purge_due(place.removed_at, self._clock())
+        if latest != slot.seen and not slot.removed_at:
+            slot.removed_at = self._clock()  # the change may be a deletion
+        grown = latest - slot.seen > self._options.snapshot_changes
+        return grown or self._options.purge_due(slot.removed_at, self._clock())
 
-    def _make_room(self) -> None:
-        """Let go of the views that were not searched for longest, while all together take
-        too much; the one that was searched last stays, whatever it takes."""
-        most = self._options.memory_bytes
-        if not most:
+    def _evict_to_limit(self) -> None:
+        """Evict the least recently searched views while the total exceeds the limit. The
+        most recently searched view always stays."""
+        limit = self._options.memory_bytes
+        if not limit:
             return
         with self._lock:
             held = {
-                tenant: place.view for tenant, place in self._places.items() if place.view
+                tenant: slot.view for tenant, slot in self._slots.items() if slot.view
             }
             taken = sum(view.nbytes for view in held.values())
-            last = max((place.used for place in self._places.values()), default=0.0)
-            for tenant in sorted(held, key=lambda tenant: self._places[tenant].used):
-                if taken <= most or 0 < last == self._places[tenant].used:
+            last = max((slot.used for slot in self._slots.values()), default=0.0)
+            for tenant in sorted(held, key=lambda tenant: self._slots[tenant].used):
+                if taken <= limit or 0 < last == self._slots[tenant].used:
                     return
                 taken -= held[tenant].nbytes
-                self._let_go(tenant, held[tenant])
+                self._evict(tenant, held[tenant])
 
-    def _let_go(self, tenant_id: int, view: TenantView) -> None:
-        place = self._places[tenant_id]
-        place.seen, place.removed_at, place.view = view.applied, view.removed_at, None
+    def _evict(self, tenant_id: int, view: TenantView) -> None:
+        slot = self._slots[tenant_id]
+        slot.seen, slot.removed_at, slot.view = view.applied, view.removed_at, None
         LOG.info(
-            "The index of a tenant was let go to make room",
+            "The index of a tenant was evicted to free memory",
             extra={"action": "index_evicted", "tenant": tenant_id, "bytes": view.nbytes},
         )

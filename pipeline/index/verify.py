@@ -1,4 +1,4 @@
-"""Whether an index holds what the gallery holds."""
+"""Compares an index with its gallery."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipeline.types import IndexEntry
 
 @dataclass(frozen=True, slots=True)
 class IndexDifference:
-    """Labels that only the gallery has, that only the index has, and that both have with
-    another vector or in other collections; each in rising order."""
+    """Labels that only the gallery has, that only the index has, and that have another vector
+    or other collections; each in rising order."""
 
     missing: tuple[int, ...] = ()
     extra: tuple[int, ...] = ()
@@ -23,8 +23,8 @@ class IndexDifference:
 
 
 def compare_with_gallery(rows: VectorRows, entries: Iterable[IndexEntry]) -> IndexDifference:
-    """Compare ``rows`` with every entry of the gallery. Collections that were deleted
-    since do not count: no search asks for them."""
+    """Compares ``rows`` with every entry of the gallery. Deleted collections are ignored,
+    because no search asks for them."""
     held = set(rows.labels().tolist())
     missing, altered = [], []
     for entry in entries:

@@ -1,1 +1,1 @@
-"""Whether a clip shows a live person who does what was asked."""
+"""Liveness of a clip: whether it shows a live person who performs the requested action."""

@@ -1,9 +1,8 @@
-"""Whether an eye or a mouth shows something new, and not the same pixels out of shape.
+"""Whether an eye or a mouth shows new pixels, or the same pixels deformed.
 
-A photograph can be pressed, pulled, bent and tilted until a lid seems to fall. But a lid
-that closes covers the iris with skin, and lips that part show what lies behind them: the
-pixels of the moment are then not those of before, however these are shifted and
-stretched, while those of before and after are alike.
+A photograph can be bent and tilted until a lid seems to fall. A real lid covers the iris
+with skin, and parting lips reveal what lies behind them: no shift or stretch of the pixels
+before the event explains those during it, while before and after are alike.
 """
 
 from __future__ import annotations
@@ -20,14 +19,13 @@ from pipeline.living.stabilise import GreyImage
 Patch = NDArray[np.float32]
 
 _REACH = 3
-"""Pixels of the kept face by which contours err from frame to frame."""
+"""Largest error of the contours between two frames, in pixels of the stabilised face."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Half the width and half the height, in pixels of the kept face, of what is looked
-    at; ``stretches`` are the factors by which its height might have been pressed or
-    pulled."""
+    """The compared region: half its width and half its height in pixels of the stabilised
+    face. ``stretches`` are the vertical scale factors that are tried."""
 
     across: int
     down: int
@@ -36,18 +34,16 @@ class Window:
 
 EYE = Window(19, 10, (1.0, 0.85, 0.7, 0.55, 0.4))
 MOUTH = Window(24, 17, (1.0, 1.3, 1.7, 2.2, 3.0))
-
-
 NOSE = Window(16, 15, (1.0,))
-"""What neither a blink nor a word changes: where this looks new, too, the face was lost or
-is blurred."""
+"""The control: neither a blink nor speech changes it. Novelty here means that tracking
+failed or the frame is blurred."""
 
 
 @dataclass(frozen=True, slots=True)
 class Novelty:
-    """``new``: how much of a moment's pixels those of before and after do not explain,
-    beyond what they do not explain of each other, from about -0.2 to 1; ``alike``: how
-    well they explain each other, -1 to 1."""
+    """``new``: the share of the event's pixels that neither rest state explains, less what
+    the rest states do not explain of each other, about -0.2 to 1. ``alike``: the
+    correlation of the two rest states, -1 to 1."""
 
     new: float
     alike: float
@@ -57,9 +53,9 @@ def novelty(
     before: Sequence[GreyImage], moment: GreyImage, after: Sequence[GreyImage],
     centre: tuple[float, float], window: Window,
 ) -> Novelty:
-    """What is new at ``centre`` (x, y). By correlation with the best explanation that is
-    found, so that light and contrast play no part; 0 for pictures that only moved or went
-    out of shape."""
+    """The novelty at ``centre`` (x, y), by correlation with the best shift and stretch of a
+    rest state. Correlation ignores brightness and contrast. Pictures that only moved or
+    were deformed give 0."""
     first, last = _mean(before), _mean(after)
     shown, ended = (_cut(kept, centre, window, 0) for kept in (moment, last))
     alike = _best(first, ended, centre, window, (1.0,))
@@ -76,8 +72,7 @@ def _mean(kept: Sequence[GreyImage]) -> Patch:
 def _cut(
     kept: GreyImage | Patch, centre: tuple[float, float], window: Window, reach: int
 ) -> Patch:
-    """The window, ``reach`` pixels wider on each side; what lies outside repeats the
-    edge."""
+    """The window, ``reach`` pixels wider on each side. Outside the face the edge repeats."""
     across, down = window.across + reach, window.down + reach
     matrix = np.array([[1.0, 0.0, across - centre[0]], [0.0, 1.0, down - centre[1]]])
     cut = cv2.warpAffine(

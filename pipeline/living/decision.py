@@ -1,4 +1,4 @@
-"""From the observations of a clip to the verdict."""
+"""Decides on a clip from its observations."""
 
 from __future__ import annotations
 
@@ -23,37 +23,38 @@ from pipeline.living.verdict import (
 )
 from pipeline.types import Embedding
 
-# Frames in a row, of those with a face, in which the enrolled face must be near enough;
-# a shorter clip must show it in all, and have so many at least (DECISIONS.md, a).
+# Consecutive frames with a face in which the enrolled face must match. A shorter clip must
+# match in all its frames and have at least the second number.
 _MATCHING, _LEAST_MATCHING = 36, 12
 
-# Seconds and analysed frames below which a clip shows too little before and after.
+# Shortest clip, in seconds and in analysed frames, that shows enough before and after.
 _SHORTEST_S, _FEWEST = 0.6, 5
 
-# Seconds without a face that make a clip two.
+# Longest gap in seconds without a face.
 _LONGEST_GAP_S = 0.6
 
-# Correlation of two frames that follow each other, as thumbnails, below which the scene
-# was cut; and the step of a face, in its widths, that no head makes between two frames.
+# Lowest correlation of the thumbnails of consecutive frames without a cut, and the longest
+# step of a face between frames that are no further apart than the given seconds, in widths
+# of the face.
 _SAME_SCENE, _LONGEST_STEP, _STEP_WITHIN_S = 0.5, 0.75, 0.25
 
-# In face widths: a head that moves less between frames, in all its jitter, is a picture.
+# A head that moves less than this between frames, jitter included, is a picture; in widths
+# of the face.
 _STANDS_STILL = 0.0006
 
-# Where the face is, from one second to the next, in units of the place's contrast: nothing
-# that lives changes less. Stills with a camera's noise, eyes pressed shut in them or not,
-# came to 0.018 (one of them with much noise to 0.041), the live video's calmest second at a
-# quarter of its light to 0.044.
+# Smallest change of a live face region within a second, in units of the region's contrast.
+# Stills with camera noise reach 0.018 (one with much noise 0.041); the calmest second of the
+# live video at a quarter of its light has 0.044.
 _UNMOVED, _WITHIN_S, _MOST_OF_PLACE = 0.028, 1.0, 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionPolicy:
-    """What verdicts depend on beside the clip.
+    """The parameters of a decision.
 
-    ``distance`` makes 0 to 1 of a cosine, as the pack's calibration does;
-    ``same_person``: the largest distance between frames of one person;
-    ``passive_at_least``: the lowest passive score, 0 to 1, of a live clip.
+    ``distance`` maps a cosine to 0 to 1, as the pack's calibration does. ``same_person`` is
+    the largest distance between frames of one person, ``passive_at_least`` the lowest
+    passive score, 0 to 1, of a live clip.
     """
 
     distance: Callable[[float], float]
@@ -64,8 +65,8 @@ class DecisionPolicy:
         self, observations: Sequence[FrameObservation], action: LivenessAction,
         enrolled: Embedding | None = None, threshold: float = 0.6,
     ) -> LivenessVerdict:
-        """The verdict on a clip; ``threshold`` is the distance below which a frame shows
-        the ``enrolled`` face.
+        """The verdict on a clip. A frame shows the ``enrolled`` face when its distance is
+        below ``threshold``.
 
         Raises ``NoFace`` when no frame has a face, ``ManyFaces`` when most have several.
         """
@@ -100,7 +101,7 @@ class DecisionPolicy:
     def _about_person(
         self, identity: np.ndarray, passive: float | None
     ) -> Iterator[LivenessReason]:
-        # A single frame may be blurred beyond recognition; two that follow are someone else.
+        # One frame may be too blurred to recognise; two consecutive ones are another person.
         other = identity > self.same_person
         if (other[1:] & other[:-1]).any() or other.mean() > 0.1:
             yield LivenessReason.IDENTITY
@@ -117,8 +118,8 @@ def _check_faces(observations: Sequence[FrameObservation]) -> None:
 
 
 def _person(series: ClipSeries, events: Sequence[FacialEvent]) -> Embedding:
-    """Whom the clip is about: the face while the action lasts, else the one most alike
-    to all."""
+    """The person of the clip: the mean face during the action; without an action the face
+    most similar to all others."""
     event = next((event for event in events if event.genuine), None)
     rows = np.stack([sight.embedding for sight in series.faces])
     if event is None:
@@ -156,7 +157,7 @@ def _about_action(
 
 
 def _stands_still(series: ClipSeries) -> bool:
-    """Whether the head keeps its place as no living head does, but for its jumps."""
+    """Whether the head moves less than any live head, apart from jumps."""
     boxes = [sight.box for sight in series.faces]
     width = float(np.median([box.width for box in boxes]))
     places = np.array([
@@ -169,9 +170,8 @@ def _stands_still(series: ClipSeries) -> bool:
 
 
 def _unmoved(observations: Sequence[FrameObservation]) -> bool:
-    """Whether the place of the face looks the same a second later, by its pixels: what
-    measuring points makes of noise plays no part. Half a clip is looked at where it is
-    shorter than two seconds."""
+    """Whether the pixels of the face region stay the same for a second (for half of a clip
+    shorter than two seconds). Unlike landmarks, pixels are not moved by noise."""
     seen = [(one.time, one.first_region) for one in observations if one.first_region is not None]
     lasted = seen[-1][0] - seen[0][0] if seen else 0.0
     if lasted <= 0:
@@ -201,7 +201,7 @@ def _about_clip(
 def _kept(
     series: ClipSeries, events: Sequence[FacialEvent]
 ) -> list[tuple[GreyImage, GreyImage, GreyImage]]:
-    """The face before, at the height of and after each event."""
+    """The stabilised face before, at the peak of and after each genuine event."""
     return [
         (
             series.faces[event.start].stabilised, series.faces[event.peak].stabilised,
@@ -220,14 +220,14 @@ def _cut(observations: Sequence[FrameObservation]) -> bool:
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two thumbnails, -1 to 1; light and contrast play no part."""
+    """Correlation of two thumbnails, -1 to 1; ignores brightness and contrast."""
     first, last = (thumb.astype(np.float64) - thumb.mean() for thumb in (one, other))
     power = np.sqrt((first**2).sum() * (last**2).sum())
     return float((first * last).sum() / power) if power > 1e-6 else 1.0
 
 
 def _step(one: FrameObservation, other: FrameObservation) -> float:
-    """How far the face went from one frame to the next, in its widths."""
+    """How far the face moves from one frame to the next, in widths of the face."""
     if one.face is None or other.face is None:
         return 0.0
     before, after = one.face.box, other.face.box
@@ -240,7 +240,7 @@ def _step(one: FrameObservation, other: FrameObservation) -> float:
 
 
 def _weights(observations: Sequence[FrameObservation], series: ClipSeries) -> np.ndarray:
-    """How many of the clip's frames each analysed one with a face stands for."""
+    """How many frames of the clip each analysed frame with a face represents."""
     numbers = np.array([one.index for one in observations], dtype=np.float64)
     steps = np.diff(numbers)
     last = float(np.median(steps)) if len(steps) else 1.0
@@ -248,7 +248,7 @@ def _weights(observations: Sequence[FrameObservation], series: ClipSeries) -> np
 
 
 def _matches(near: np.ndarray, weights: np.ndarray) -> bool:
-    """The rule of 36 frames, over the clip's own frames."""
+    """Whether enough consecutive frames match, counted in frames of the clip."""
     if weights.sum() < _LEAST_MATCHING:
         return False
     longest = run = 0.0

@@ -1,4 +1,4 @@
-"""Blinks and openings of the mouth in the curves of a clip."""
+"""Detects blinks and mouth openings in the curves of a clip."""
 
 from __future__ import annotations
 
@@ -11,47 +11,46 @@ from pipeline.living.appearance import EYE, MOUTH, NOSE, Window, novelty
 from pipeline.living.series import ClipSeries, Curve
 from pipeline.living.stabilise import EYE_LINE, EYES_APART, FACE_SIDE, GreyImage
 
-# A blink: lids that fall below SHUT of their rest come back by RECOVERED of the way they
-# fell, within its time. Spontaneous and voluntary blinks last 0.1 to 0.5 s from lid to lid
-# (Stern et al., 1984); a second is left for slow ones and for the pauses between frames.
+# A blink: the lids fall below SHUT of their rest ratio and recover RECOVERED of the fall in
+# time. Spontaneous and voluntary blinks last 0.1 to 0.5 s (Stern et al., 1984); one second
+# allows for slow blinks and for the gaps between frames.
 _SHUT, _RECOVERED, _LONGEST_BLINK_S = 0.72, 0.65, 1.0
 
-# Each eye that is to be seen must close this far.
+# Each visible eye must close below this ratio.
 _SHUT_EACH = 0.82
 
-# The mouth is open when the ratio exceeds its rest by OPEN at least, and closed again when
-# it has come back by CLOSED of the way.
+# The mouth is open when its ratio exceeds the rest ratio by OPEN, and closed again when it
+# has returned CLOSED of the way.
 _OPEN, _CLOSED, _LONGEST_OPENING_S = 0.22, 0.85, 12.0
 
-# Of the widest ratio, what closed lips have at most, before and after: a picture of an open
-# mouth that is bent stays open.
+# Largest ratio of the closed lips before and after, as a share of the widest: a bent
+# picture of an open mouth never closes.
 _SHARE_CLOSED = 0.45
 
-# How many times the clip's own jitter from frame to frame an event must stand out.
+# Smallest depth of an event, in units of the clip's own jitter from frame to frame.
 _ABOVE_JITTER = 4.0
 
-# New pixels that an event must show at least; see ``novelty``. A blink must go deep or show
-# much: depth and new pixels, each in units of a faint blink's, are multiplied.
+# Smallest novelty of an event; see ``novelty``. For a blink the product of depth and
+# novelty, each in units of a faint blink, must reach 1 as well.
 _NEW_EYE, _NEW_MOUTH = 0.05, 0.08
 _FAINT_DEPTH, _FAINT_NEW = 0.3, 0.08
 
-# Correlation of before and after below which they are no measure for the moment between.
+# Correlation of the frames before and after, below which the event cannot be judged.
 _ALIKE = 0.6
 
-# The ridge of the nose on the kept face.
+# The ridge of the nose in the stabilised face.
 _NOSE_AT = (FACE_SIDE / 2, EYE_LINE + 0.35 * EYES_APART)
 
-# Frames of before and of after that are compared with the moment.
+# Frames before and frames after the event that are compared with its peak.
 _REST_FRAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class FacialEvent:
-    """An eye that closed and opened again, or a mouth that opened and closed again.
+    """An eye that closes and opens again, or a mouth that opens and closes again.
 
-    ``start``, ``peak`` and ``end`` count the frames with a face; ``depth`` is how far it
-    went (of the rest state for lids, in the lips' ratio for the mouth), ``new`` what its
-    pixels show that was not there before.
+    ``start``, ``peak`` and ``end`` count the frames with a face. ``depth`` is the change of
+    the ratio (for lids in units of the rest ratio); ``novelty`` the share of new pixels.
     """
 
     start: int
@@ -74,7 +73,7 @@ def openings(series: ClipSeries) -> list[FacialEvent]:
 
 
 def _jitter(curve: Curve) -> float:
-    """What a curve changes from one frame to the next while nothing happens."""
+    """The usual change of a curve from one frame to the next, without an event."""
     if len(curve) < 3:
         return 0.0
     return float(1.4826 * np.median(np.abs(np.diff(curve))))
@@ -103,7 +102,7 @@ def _dips(series: ClipSeries) -> Iterator[tuple[int, int, int]]:
 
 
 def _walk(reached: np.ndarray, begin: int, step: int) -> int | None:
-    """The next place from ``begin`` in the direction of ``count_member`` that is reached."""
+    """The next index from ``begin`` in the direction of ``step`` where ``reached`` holds."""
     place = begin + step
     while 0 <= place < len(reached):
         if reached[place]:
@@ -138,7 +137,7 @@ def _new_eyes(series: ClipSeries, start: int, lowest: int, end: int) -> float:
         for side, x in enumerate((left, left + EYES_APART))
         if not np.isnan(series.eyes[lowest, side])
     ]
-    # One eye may be in the shade; a lid that falls shows in the sum.
+    # One eye may be in shadow; the mean still shows a lid that falls.
     return float(np.mean(found)) if found else 0.0
 
 
@@ -146,7 +145,7 @@ def _new_at(
     before: list[GreyImage], shown: GreyImage, after: list[GreyImage], centre: tuple[float, float],
     window: Window,
 ) -> float:
-    """What is new at ``centre`` and not at the nose; 0 when before and after differ."""
+    """The novelty at ``centre`` less that of the nose; 0 when before and after differ."""
     here = novelty(before, shown, after, centre, window)
     if here.alike < _ALIKE:
         return 0.0
@@ -154,7 +153,7 @@ def _new_at(
 
 
 def _around(series: ClipSeries, start: int, end: int) -> tuple[list[GreyImage], list[GreyImage]]:
-    """The kept faces of the last frames before and the first after an event."""
+    """The stabilised faces of the last frames before and the first frames after an event."""
     before = series.faces[max(start - _REST_FRAMES + 1, 0) : start + 1]
     after = series.faces[end : end + _REST_FRAMES]
     return [sight.stabilised for sight in before], [sight.stabilised for sight in after]
@@ -164,7 +163,7 @@ def _around(series: ClipSeries, start: int, end: int) -> tuple[list[GreyImage], 
 
 
 def _hills(series: ClipSeries) -> Iterator[tuple[int, int, int]]:
-    """(start, highest, end) of each time the mouth is open, closed before and after."""
+    """(start, highest, end) of each opening of the mouth that is closed before and after."""
     curve = series.mouth_ratio
     if not len(curve):
         return
@@ -187,7 +186,7 @@ def _hills(series: ClipSeries) -> Iterator[tuple[int, int, int]]:
 
 
 def _rest_of_mouth(curve: Curve) -> float:
-    """The ratio of the person's closed lips: a tenth of the clip at least shows them."""
+    """The ratio of the closed lips; assumes that they are closed in a tenth of the clip."""
     return float(np.quantile(curve, 0.1))
 
 

@@ -1,9 +1,8 @@
-"""Whether a stretch of a clip comes again: a loop, forwards or to and fro.
+"""Detects a part of a clip that repeats: a loop, forwards or back and forth.
 
-No head goes the same way twice. Where it lies, how it is turned and what its lids and
-lips do is compared frame by frame, in units of what each of these jitters from frame to
-frame: the same frames, encoded once more, differ by about their jitter; two stretches of
-life differ by how far the head moved.
+No head follows the same path twice. The comparison uses position, tilt, lids and lips of
+each frame, in units of their jitter from frame to frame. The same frames, encoded again,
+differ by about their jitter; two parts of a live video differ by the head's motion.
 """
 
 from __future__ import annotations
@@ -19,34 +18,33 @@ from pipeline.living.stabilise import GreyImage
 from pipeline.living.tracking import FaceSighting
 
 HeadPath = NDArray[np.float64]
-"""One row an observation: what moves, in units of its jitter; shape (n, k)."""
+"""One row per observation, in units of the jitter; shape (n, k)."""
 
-# Seconds of a stretch that must come again, and the shortest way round.
+# Seconds of the part that must repeat, and the shortest period.
 _STRETCH_S, _PERIOD_S = 0.7, 0.4
 
-# Frames below which nothing can come again; hundredths below which no measuring is sure.
+# Fewest frames in which a loop is looked for; the smallest assumed jitter, in hundredths.
 _FEWEST, _LEAST_JITTER = 8, 0.05
 
 COLUMNS = 7
 
-_INNER = (slice(20, 150), slice(20, 140))  # of the kept face: rows, columns
+_INNER = (slice(20, 150), slice(20, 140))  # rows and columns of the stabilised face
 
-# In units of jitter: how near to the first a repeated stretch runs, and how much must have
-# moved within it, so that holding still is no loop; and the two in proportion. Loops of the
-# live video, encoded anew, run within 0.6 to 1.2 of themselves and 0.23 in proportion; other
-# parts of it pass each other at 1.8 and 0.49 at the nearest.
+# In units of jitter: the largest distance of a repeated part from the first, the smallest
+# motion within it (holding still is no loop), and the largest ratio of the two. Re-encoded
+# loops of the live video stay within 0.6 to 1.2, ratio 0.23; its other parts come no nearer
+# than 1.8, ratio 0.49.
 _ALIKE, _MOVED, _SHARE = 1.5, 2.2, 0.4
 
-
-# Correlation of two faces at the height of what they do, above which it is one and the same
-# picture, and how much less than before and after of one action they may differ: in loops of
-# the live video 0.995 and half, in two of its actions 0.979 at the most.
+# Correlation of two faces at the peaks of two actions, above which they are the same picture,
+# and the largest share of the difference between before and after of one action that they
+# may show. Loops of the live video reach 0.995 and half, its real actions 0.979 at most.
 _SAME_PICTURE, _LESS = 0.99, 0.5
 
 
 def has_repeated_action(kept: Sequence[tuple[GreyImage, GreyImage, GreyImage]]) -> bool:
-    """Whether any two actions of a clip are one: ``stabilised`` are the faces before, at the
-    height of and after each."""
+    """Whether two actions of a clip are the same recording. ``kept`` holds the stabilised
+    faces before, at the peak of and after each action."""
     return any(
         _same_picture(one, other, before, after)
         for (before, one, after), (_, other, _) in combinations(kept, 2)
@@ -59,7 +57,7 @@ def _same_picture(one: GreyImage, other: GreyImage, before: GreyImage, after: Gr
 
 
 def _correlation(one: GreyImage, other: GreyImage) -> float:
-    """Of two kept faces without their edges, -1 to 1; noise is smoothed away."""
+    """Correlation of two stabilised faces without their edges, -1 to 1, after smoothing."""
     first, last = (
         cv2.GaussianBlur(kept.astype(np.float32), (0, 0), 1.0)[_INNER] for kept in (one, other)
     )
@@ -69,7 +67,7 @@ def _correlation(one: GreyImage, other: GreyImage) -> float:
 
 
 def has_loop(times: Sequence[float], sights: Sequence[FaceSighting]) -> bool:
-    """Whether a stretch of the clip comes again, or runs backwards after itself."""
+    """Whether a part of the clip repeats, forwards or reversed."""
     if len(sights) < _FEWEST:
         return False
     way = head_path_of(sights)
@@ -83,9 +81,8 @@ def has_loop(times: Sequence[float], sights: Sequence[FaceSighting]) -> bool:
 
 
 def head_path_of(sights: Sequence[FaceSighting]) -> HeadPath:
-    """Where the head stands (x, y), how large and how tilted it is, in hundredths of its
-    usual size; lids (left, right) and mouth in hundredths of their own widths; shape
-    (n, 7)."""
+    """Position (x, y), size and tilt of the head in hundredths of its median size; lids
+    (left, right) and mouth in hundredths of their own widths; shape (n, 7)."""
     rows = [(*sight.head_pose, *sight.lid_ratios, sight.mouth_ratio) for sight in sights]
     way = 100 * np.array(rows, dtype=np.float64).reshape(-1, COLUMNS)
     if len(way):
@@ -96,8 +93,7 @@ def head_path_of(sights: Sequence[FaceSighting]) -> HeadPath:
 
 
 def measurement_jitter(way: HeadPath) -> NDArray[np.float64]:
-    """What measuring alone changes in each column from row to row: a second difference
-    takes the motion away."""
+    """The measurement noise of each column, from second differences, which cancel motion."""
     if len(way) < 4:
         return np.ones(way.shape[1])
     steps = np.median(np.abs(np.diff(way, 2, axis=0)), axis=0)
@@ -105,11 +101,11 @@ def measurement_jitter(way: HeadPath) -> NDArray[np.float64]:
 
 
 def _pairs(path: HeadPath, period: int, stretch: int) -> Iterator[tuple[HeadPath, HeadPath]]:
-    """The path beside itself, shifted by each period, and mirrored at each moment."""
+    """The path paired with itself: shifted by each period, and reversed at each frame."""
     for shift in range(period, len(path) - stretch + 1):
         yield path[:-shift], path[shift:]
     for middle in range(stretch, 2 * len(path) - stretch - 1):
-        # Frames that lie as far before the middle (of frames, or of a pair) as after it.
+        # As many frames before the middle (a frame, or between two frames) as after it.
         reach = min((middle + 1) // 2, len(path) - middle // 2 - 1)
         if reach >= stretch:
             last = (middle + 1) // 2
@@ -117,7 +113,7 @@ def _pairs(path: HeadPath, period: int, stretch: int) -> Iterator[tuple[HeadPath
 
 
 def _again(one: HeadPath, other: HeadPath, stretch: int) -> bool:
-    """Whether any stretch is the same in both and moves within itself."""
+    """Whether any part of both paths is the same and contains motion."""
     count = min(len(one), len(other))
     if count < stretch:
         return False
@@ -133,8 +129,8 @@ def _again(one: HeadPath, other: HeadPath, stretch: int) -> bool:
 
 
 def distances_to_path(one: HeadPath, other: HeadPath) -> NDArray[np.float64]:
-    """How far each row lies from the other path near it, also between its rows: what
-    comes again need not come again in step with the frames that are looked at."""
+    """The distance of each row from the other path nearby, also between that path's rows: a
+    repetition need not be in step with the analysed frames."""
     nearest = np.sqrt(((one - other) ** 2).mean(axis=1))
     begin, way = other[:-1], np.diff(other, axis=0)
     length = np.maximum((way**2).sum(axis=1), 1e-12)

@@ -1,11 +1,11 @@
-"""Knowing a clip again that was used before: encoded anew, scaled, cropped, mirrored,
-played backwards, or a part of it.
+"""Recognises a clip that was used before: re-encoded, scaled, cropped, mirrored, reversed or
+cut.
 
-A picture does not tell: the next genuine clip may show the same person in the same room
-and light. What does is how the face changes from moment to moment, in all that is to be
-seen of it and not in what the action moves alone. Kept are the slow waves of its light and
-shade (a cosine transform) less their means over the clip: what is the same in all frames,
-and so what the person looks like, is not among them.
+Single pictures do not suffice: the next genuine clip may show the same person in the same
+room and light. The signature therefore describes how the whole face changes over time, not
+only what the action moves. It holds the low frequencies of a cosine transform of the face,
+less their means over the clip. What all frames have in common, and so the appearance of the
+person, is not stored.
 """
 
 from __future__ import annotations
@@ -24,46 +24,46 @@ from pipeline.living.stabilise import FACE_SIDE, GreyImage
 from pipeline.living.tracking import FrameObservation
 
 RATE = 15.0
-"""Rows of a fingerprint a second."""
+"""Rows of a signature per second."""
 
 COLUMNS = 46
 
-# The halves of the kept face that are looked at: brows, eyes and bridge of the nose; nose
-# and mouth. Rows and columns of its pixels; further out lie hair and what is behind it.
+# The two halves of the stabilised face that are used, as rows and columns of its pixels:
+# brows, eyes and bridge of the nose; nose and mouth. Hair and background lie outside.
 _HALVES = (slice(38, 86), slice(86, 134))
 _ACROSS = slice(38, 122)
-_BLOCK = 3  # pixels a value, both ways
+_BLOCK = 3  # pixels per value, in both directions
 
-# Waves down and across each half: the longest, which survive coarse encoding.
+# Frequencies down and across each half: the lowest, which survive coarse encoding.
 _DOWN, _WIDE = 4, 6
 
-_UNITS = 16.0  # of a stored number in one of a row
+_UNITS = 16.0  # stored units per unit of a row
 
-# Rows below which nothing is known again; and how much must run alike, in rows (or all of
-# a shorter clip) and as a part of the shorter one.
+# Fewest rows that are compared; and the least overlap, in rows (or all of a shorter clip)
+# and as a share of the shorter clip.
 _FEWEST, _STRETCH, _SHARE = 12, 15, 0.6
 
-# How alike a copy must be, by the rows of the shorter clip: the fewer, the more is alike by
-# chance. Other plays of one person within seconds come to 0.34; to 0.44 where a clip of a
-# second holds nothing but one motion of the mouth, or one is bent frame by frame to the
-# course of the other. Copies come to 0.53 and more unless they are also filmed badly
-# (docs/benchmarks.md).
+# Similarity above which a clip is a copy, by the rows of the shorter clip: short clips are
+# more alike by chance. Different clips of one person within seconds reach 0.34, and 0.44
+# where a clip of one second holds a single motion of the mouth or one clip is warped frame
+# by frame to follow the other. Copies reach 0.53 and more unless they are filmed badly as
+# well (docs/benchmarks.md).
 _ROWS, _SAME = (12.0, 15.0, 30.0), (0.54, 0.48, 0.46)
 
 _MARK = b"play\x02\xff"
-"""Before the rows. A fingerprint of the first kind, of where the head went, has no mark: its
-third number of 16 bits is a size and never below 0, as that of the mark is."""
+"""Precedes the rows. The first format, which stored the path of the head, has no mark: its
+third 16-bit number is a size and never negative, as that of the mark is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionSignature:
-    """The play of a clip's face: ``motion``, shape (n, 46), one row each 1/``RATE`` s."""
+    """The motion of a clip's face: shape (n, 46), one row every 1/``RATE`` s."""
 
     motion: Motion
 
     @classmethod
     def from_observations(cls, observations: Sequence[FrameObservation]) -> Self:
-        """The fingerprint of a clip; empty when it shows a face for less than 0.8 s."""
+        """The signature of a clip; empty when it shows a face for less than 0.8 s."""
         seen = [(one.time, one.face.stabilised) for one in observations if one.face is not None]
         if len(seen) < 2 or seen[-1][0] - seen[0][0] < (_FEWEST - 1) / RATE:
             return cls(np.zeros((0, COLUMNS)))
@@ -74,25 +74,25 @@ class MotionSignature:
         return cls(path - path.mean(axis=0))
 
     def to_bytes(self) -> bytes:
-        """690 bytes a second, of an even number: at most 21 kB for 30 s."""
+        """690 bytes per second: at most 21 kB for 30 s."""
         if not len(self.motion):
             return b""
         return _MARK + np.clip(np.round(self.motion * _UNITS), -127, 127).astype("i1").tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """An empty one for what was stored by the first kind of fingerprint, which cannot
-        be compared. Raises ``FaceError`` for bytes that are none."""
+        """Reads a stored signature. The first format gives an empty one, as it cannot be
+        compared. Raises ``FaceError`` for damaged bytes."""
         rows = data.removeprefix(_MARK)
         if len(rows) == len(data) and len(data) % (2 * FORMER_COLUMNS) == 0:
             return cls(np.zeros((0, COLUMNS)))
         if len(rows) == len(data) or len(rows) % COLUMNS:
-            raise FaceError("A stored fingerprint of a clip is damaged.")
+            raise FaceError("The stored motion signature of a clip is damaged.")
         return cls(np.frombuffer(rows, "i1").reshape(-1, COLUMNS) / _UNITS)
 
     def matches(self, other: Self) -> bool:
-        """Whether both show the same play, or one a part of the other's; whichever way it
-        runs, mirrored or not. About 3 ms for clips of a few seconds."""
+        """Whether both clips show the same motion, or one a part of the other's, in either
+        direction and mirrored or not. About 3 ms for clips of a few seconds."""
         short = min(len(self.motion), len(other.motion))
         return self.similarity(other) >= float(np.interp(short, _ROWS, _SAME))
 
@@ -106,7 +106,7 @@ class MotionSignature:
 
 
 def _cosines(count: int, length: int) -> NDArray[np.float64]:
-    """The longest ``count`` waves of the discrete cosine transform (type II), shape
+    """The lowest ``count`` frequencies of the discrete cosine transform (type II), shape
     (count, length), each of length 1."""
     waves = np.cos(np.pi / length * np.outer(np.arange(count), np.arange(length) + 0.5))
     return np.asarray(waves / np.sqrt((waves**2).sum(axis=1, keepdims=True)), np.float64)
@@ -115,16 +115,16 @@ def _cosines(count: int, length: int) -> NDArray[np.float64]:
 _HEIGHT, _WIDTH = 48 // _BLOCK, 84 // _BLOCK
 _DOWNWARDS, _SIDEWAYS = _cosines(_DOWN, _HEIGHT), _cosines(_WIDE, _WIDTH)
 
-# A wave of an odd number changes its sign in the mirror.
+# Odd frequencies change their sign when the picture is mirrored.
 _MIRROR = np.tile(np.where(np.arange(_DOWN * _WIDE) % _WIDE % 2, -1.0, 1.0)[1:], 2)
 
 
 def motion_of(kept: Sequence[GreyImage]) -> Motion:
-    """What changes in faces from frame to frame, a row each, shape (n, 46).
+    """How faces change from frame to frame, one row per frame, shape (n, 46).
 
-    Each face lies on the others but for what measuring errs: how far that moves it is
-    another thing in each copy. What the mean face changes in when it is shifted, scaled or
-    slanted a little is therefore left out.
+    Stabilised faces still move by the error of the landmarks, which differs in each copy.
+    The changes that a small shift, scaling or shear of the mean face would cause are
+    therefore projected out.
     """
     mean = np.asarray(np.stack(kept).mean(axis=0), np.float64)
     rows = []
@@ -137,7 +137,7 @@ def motion_of(kept: Sequence[GreyImage]) -> Motion:
 
 
 def _moved_a_little(mean: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-    """How a face changes by each of the six affine motions, to the first order."""
+    """The first-order change of a face by each of the six affine motions."""
     y, x = np.indices(mean.shape) / FACE_SIDE - 0.5
     for axis in (0, 1):
         slope = np.asarray(np.gradient(mean, axis=axis), np.float64)
@@ -147,7 +147,7 @@ def _moved_a_little(mean: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
 
 
 def _waves(part: NDArray[np.float64] | GreyImage) -> NDArray[np.float64]:
-    """The longest waves of a half; contrast and brightness play no part."""
+    """The lowest frequencies of a half, normalised for contrast and brightness."""
     blocks = part.astype(np.float64).reshape(_HEIGHT, _BLOCK, _WIDTH, _BLOCK).mean(axis=(1, 3))
     blocks -= blocks.mean()
     waves = _DOWNWARDS @ blocks @ _SIDEWAYS.T / (blocks.std() + 1e-3)

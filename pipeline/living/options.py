@@ -1,4 +1,4 @@
-"""What an operator may set for clips."""
+"""The operator's options for liveness clips."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pipeline.media.clips import ClipLimits
 
 @dataclass(frozen=True, slots=True)
 class LivingOptions:
-    """``max_bytes`` of a clip; ``rate_bucket``: frames a second that are analysed;
-    ``passive_at_least``: the passive score (0 to 1) that a live clip must have;
-    ``refuse_replays``: whether a clip that was used in the last ``remember_days`` is
-    refused."""
+    """``max_bytes``: largest clip. ``rate``: frames per second that are analysed.
+    ``passive_at_least``: lowest passive score (0 to 1) of a live clip. ``refuse_replays``:
+    whether to reject a clip that was used in the last ``remember_days``."""
 
     max_bytes: int = ClipLimits().max_bytes
     rate: float = ClipLimits().rate
@@ -30,5 +29,5 @@ class LivingOptions:
         )
 
     def limits(self, least_rate: float = 0.0) -> ClipLimits:
-        """What is taken of a clip by a pack that needs ``min_frame_rate`` frames a second."""
+        """The limits for a pack that needs at least ``least_rate`` frames per second."""
         return ClipLimits(max_bytes=self.max_bytes, rate=max(self.rate, least_rate))

@@ -1,4 +1,4 @@
-"""The clip as curves over time, each in units of the person's own rest state."""
+"""A clip as curves over time, in units of the person's own rest state."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from pipeline.living.tracking import FaceSighting, FrameObservation
 
 Curve = NDArray[np.float64]
-"""One value an observation with a face, shape (n,)."""
+"""One value per observation with a face, shape (n,)."""
 
-# Seconds to each side over which the lids' rest is taken: longer than any blink, short
-# enough to follow a change of gaze or of mood.
+# Seconds to each side over which the rest ratio of the lids is taken: longer than a blink,
+# short enough to follow a change of gaze or expression.
 _REST_S = 1.0
 
-# A lid ratio that rests below this is not an eye that could close.
+# An eye whose rest ratio is below this cannot be seen to close.
 _LEAST_REST = 0.05
 
-# An eye that is seen this much narrower than the other says nothing: the head is turned.
+# An eye narrower than this share of the other is ignored: the head is turned.
 _SEEN = 0.55
 
 
@@ -63,7 +63,7 @@ class ClipSeries:
 
 
 def _of_rest(times: Curve, ratios: Curve) -> Curve:
-    """Ratios in units of their median around each moment."""
+    """Ratios in units of their median within ``_REST_S``; NaN where the rest is too small."""
     rest = np.array([
         np.median(ratios[np.abs(times - time) <= _REST_S]) for time in times
     ]) if len(times) else np.empty(0)
@@ -74,8 +74,7 @@ def _of_rest(times: Curve, ratios: Curve) -> Curve:
 
 
 def _weighted(eyes: NDArray[np.float64], widths: NDArray[np.float64]) -> Curve:
-    """Both eyes in one, the one that is seen better counting more; 1 where neither is
-    seen."""
+    """The mean of both eyes, weighted by their squared widths; 1 where neither is visible."""
     known = np.isfinite(eyes)
     weights = np.where(known, widths**2, 0.0)
     total = weights.sum(axis=1)

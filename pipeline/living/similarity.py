@@ -1,10 +1,9 @@
-"""How alike two plays of a face are, at whichever shift, direction and mirroring they are
-most so.
+"""Similarity of two facial motions, at the best shift, direction and mirroring.
 
-Two openings of one mouth look alike, and so do two blinks: much of what changes in a face
-changes with the action. What tells plays apart is the rest. So the directions in which
-they change most count for less than they weigh, and the upper and the lower half of the
-face must run alike, each for itself: the eyes bear witness to what the mouth does.
+Two openings of one mouth look alike, and so do two blinks: most of the change in a face
+comes from the action. The remaining change tells motions apart. The directions of largest
+variance are therefore weighted down, and the upper and the lower half of the face must
+match independently.
 """
 
 from __future__ import annotations
@@ -17,25 +16,24 @@ from numpy.typing import NDArray
 from pipeline.living.loop_detection import measurement_jitter
 
 Motion = NDArray[np.float64]
-"""What changes in a face, a row a tick; the first half of the columns is of the upper half
-of the face; shape (n, 2k)."""
+"""Changes of a face, one row per tick, shape (n, 2k). The first k columns describe the upper
+half of the face."""
 
 Curve = NDArray[np.float64]
 
-# A direction in which a variance v changes (in units of its jitter) is weighed by
-# 1 / (v + noise) ** power: 0 would leave the action most of the weight, 0.5 would give
-# noise as much as life.
+# A direction with variance v (in units of the jitter) has the weight 1 / (v + noise) ** power.
+# Power 0 would leave most of the weight to the action, 0.5 would whiten noise and signal alike.
 _POWER, _NOISE = 0.35, 8.0
 
-# Where two are less alike than this tick by tick, they are not worth another look between
-# the ticks: half a tick costs a copy about 0.1.
+# Below this similarity the motions are not compared again at half ticks: an offset of half a
+# tick costs a copy about 0.1.
 _NEAR = 0.2
 
 
 def motion_similarity(one: Motion, other: Motion, mirror: Curve, least: int) -> float:
-    """1 for the same play, about 0 for two with nothing in common, at the best of the
-    shifts that leave ``least`` rows beside each other. Either may run backwards or
-    mirrored (``mirror``: 1 or -1 for each column), or lie between the other's ticks."""
+    """1 for the same motion, about 0 for unrelated ones: the best over all shifts with an
+    overlap of at least ``least`` rows. Tries reversed and mirrored motion (``mirror``: 1 or
+    -1 for each column) and offsets of half a tick."""
     smooth = _smooth(one)
     found = _either_way(smooth, _smooth(other), mirror, least)
     if found < _NEAR:
@@ -57,9 +55,8 @@ def _either_way(one: Motion, other: Motion, mirror: Curve, least: int) -> float:
 
 
 def similarity_by_shift(one: Motion, other: Motion, least: int) -> Curve:
-    """How alike two plays are in their columns at each shift that leaves ``least`` rows of
-    both: twice what they share over what they have together, around the means of what
-    lies beside each other; -1 to 1."""
+    """The similarity of two motions at each shift with an overlap of at least ``least`` rows:
+    twice their covariance over the sum of their variances within the overlap; -1 to 1."""
     shifts = np.arange(least - len(other), len(one) - least + 1)
     start, stop = np.maximum(shifts, 0), np.minimum(shifts + len(other), len(one))
     count = np.maximum(stop - start, 1)
@@ -80,19 +77,19 @@ def _best(curves: list[Curve]) -> float:
 def _sums(
     play: Motion, start: NDArray[np.int64], stop: NDArray[np.int64]
 ) -> tuple[Motion, Curve]:
-    """Of each stretch of rows: the sum of every column, and of all squares."""
+    """For each range of rows: the sum of every column, and the sum of all squares."""
     sums = np.vstack([np.zeros(play.shape[1]), np.cumsum(play, axis=0)])
     squares = np.concatenate([[0.0], np.cumsum((play**2).sum(axis=1))])
     return sums[stop] - sums[start], squares[stop] - squares[start]
 
 
 def _products(one: Motion, other: Motion) -> Curve:
-    """What the rows beside each other have in common, summed up, for every shift from
+    """The sum of the dot products of overlapping rows, for every shift from
     ``1 - len(other)`` on."""
     rows, others = len(one), len(other)
     table = np.zeros((rows, rows + others))
     table[:, :others] = (one @ other.T)[:, ::-1]
-    # Read in rows that are one shorter, what belongs to one shift stands in one column.
+    # Read with rows that are one shorter, each column holds the products of one shift.
     skewed = table.ravel()[: rows * (rows + others - 1)].reshape(rows, -1)
     return np.asarray(skewed.sum(axis=0), np.float64)
 
@@ -117,7 +114,7 @@ def _halves(play: Motion) -> Iterator[Motion]:
 
 
 def _smooth(play: Motion) -> Motion:
-    """Means of three ticks: a copy may show other frames of what is quick."""
+    """Means of three ticks: a copy may hold other frames of a quick motion."""
     padded = np.vstack([play[:1], play, play[-1:]])
     return np.asarray((padded[:-2] + padded[1:-1] + padded[2:]) / 3, np.float64)
 

@@ -1,8 +1,8 @@
-"""One frame of reference for a face in a clip: the head's motion taken out of it.
+"""Removes the head's motion from a clip.
 
-All frames are brought by an affine map to where the face's firm points lay in the first
-one. A photograph that is moved, zoomed, tilted or stretched then stands still: what still
-changes has changed in the face.
+An affine map brings the rigid points of the face in every frame to their place in the
+first frame. A photograph that is moved, zoomed, tilted or stretched then stands still, and
+any change that remains is a change of the face itself.
 """
 
 from __future__ import annotations
@@ -21,27 +21,26 @@ GreyImage = NDArray[np.uint8]
 """Pixels, shape (height, width), uint8."""
 
 FACE_SIDE = 160
-"""Side in pixels of the face as it is kept; ``EYES_APART`` pixels lie between the middles
-of the eyes, which stand at ``EYE_LINE``."""
+"""Side in pixels of the stabilised face. The centres of the eyes are ``EYES_APART`` pixels
+apart, at the height ``EYE_LINE``."""
 
 EYES_APART = 60.0
 EYE_LINE = 56.0
 
-# Below this scale pixels are averaged before they are picked, so that a large face does not
-# flicker.
+# Below this scale pixels are averaged before sampling. Otherwise a large face flickers.
 _AVERAGE_BELOW = 0.6
 _MARGIN = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceFrame:
-    """Where the firm points lie, shape (n, 2), in pixels of the kept face."""
+    """The places of the rigid points in the stabilised face, in pixels, shape (n, 2)."""
 
     rigid_points: ContourPoints
 
     @classmethod
     def from_contours(cls, contours: Contours) -> ReferenceFrame:
-        """The frame of reference that a first face sets: its eyes level, in place."""
+        """The frame of reference that the first face defines, with its eyes level."""
         eyes = np.array([slit.corners.mean(axis=0) for slit in contours.eyes])
         left = (FACE_SIDE - EYES_APART) / 2
         goal = np.array([[left, EYE_LINE], [left + EYES_APART, EYE_LINE]])
@@ -49,7 +48,7 @@ class ReferenceFrame:
         return cls(contours.rigid @ matrix[:, :2].T + matrix[:, 2])
 
     def align(self, contours: Contours) -> Alignment:
-        """How a face of another frame comes to lie on this one."""
+        """The affine map from the face of another frame to this frame of reference."""
         source = np.hstack([contours.rigid, np.ones((len(contours.rigid), 1))])
         solved = np.linalg.lstsq(source, self.rigid_points, rcond=None)[0]
         left = source @ solved - self.rigid_points
@@ -61,23 +60,23 @@ class ReferenceFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
-    """``matrix``, shape (2, 3), leads from the picture to the kept face; ``residual`` is
-    what it does not explain of the firm points, in units of the eyes' distance."""
+    """``matrix``, shape (2, 3), maps the picture to the stabilised face. ``residual`` is the
+    error of the rigid points after the map, in units of the distance between the eyes."""
 
     matrix: NDArray[np.float64]
     residual: float
 
     @property
     def scale(self) -> float:
-        """Pixels of the kept face in one of the picture."""
+        """Pixels of the stabilised face for one pixel of the picture."""
         return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
 
     def aperture_ratio(self, slit: Aperture) -> float:
-        """How far a slit is open, the head's motion taken out."""
+        """How far an aperture is open, without the head's motion."""
         return slit.transformed(self.matrix).ratio
 
     def centre_of(self, slit: Aperture) -> tuple[float, float]:
-        """The middle of a slit's corners, in pixels of the kept face."""
+        """The centre between an aperture's corners, in pixels of the stabilised face."""
         x, y = slit.transformed(self.matrix).corners.mean(axis=0)
         return float(x), float(y)
 

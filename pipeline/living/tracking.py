@@ -1,4 +1,4 @@
-"""Following the one face of a clip from frame to frame."""
+"""Tracks the face of a clip from frame to frame."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from pipeline.sessions.contours import ContourPoints, Contours
 from pipeline.types import Box, DetectedFace, Embedding, Picture
 
 THUMBNAIL_SIDE = 24
-"""Side in pixels of the whole frame as it is kept."""
+"""Side in pixels of the thumbnail of a frame."""
 
 REGION_SIDE = 24
-"""Side in values of the place where the face was first seen, as it is kept."""
+"""Side in values of the stored region around the place where the face first appeared."""
 
-# That place, in sizes of the face's box; and pixels a value that are averaged exactly: means
-# of means in whole numbers would hide what moves in the dark.
+# Size of that region in sizes of the face's box; and pixels per value, which are averaged in
+# floating point: rounded means would hide motion in the dark.
 _AROUND_SIZE, _FINE = 1.6, 4
 
-# Seconds between two looks for faces anywhere in the frame, and between two passive
-# scores; between the looks the face is followed by its own contours.
+# Seconds between two runs of the detector on the whole frame, and between two passive
+# scores. In between, the face is tracked by its contours.
 DETECT_EVERY_S = 0.3
 SCORE_EVERY_S = 0.2
 
-# Below this the model sees no face where the last frame had one.
+# Presence below which the tracked face is lost.
 _PRESENT = 0.5
 
-# Overlap of two boxes, intersection over union, that makes them one face.
+# Intersection over union above which two boxes are the same face.
 _SAME_BOX = 0.25
 
-# A second face that is smaller than this part of the first is taken for decoration.
+# A second face that is narrower than this share of the first one is ignored as decoration.
 _COUNTED_SIZE = 0.2
 
 
@@ -57,8 +57,8 @@ class Frame(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LivenessModels:
-    """What watching a clip needs of a pack; ``scorer`` is None where the pack has no
-    anti-spoof models."""
+    """The models that tracking needs. ``scorer`` is None when the pack has no anti-spoof
+    models."""
 
     detector: Detector
     contour_model: ContourModel
@@ -67,8 +67,8 @@ class LivenessModels:
 
     @classmethod
     def from_pack(cls, pack: Pack) -> Self:
-        """Those of a pack. Without anti-spoof models the verdict rests on the action and the
-        face alone, and says so by having no passive score. Raises ``TaskUnsupported``."""
+        """The models of a pack. Without anti-spoof models the verdict has no passive score and
+        rests on the action and the face alone. Raises ``TaskUnsupported``."""
         try:
             scorer = pack.spoof_scorer()
         except TaskUnsupported:
@@ -117,7 +117,7 @@ class FrameObservation:
 
 @dataclass(slots=True)
 class FaceTracker:
-    """Looks at the frames of one clip in order."""
+    """Observes the frames of one clip in order."""
 
     models: LivenessModels
     _canon: ReferenceFrame | None = None
@@ -127,12 +127,12 @@ class FaceTracker:
     _scored_at: float = field(default=-1e9)
 
     def track(self, frames: Iterator[Frame]) -> Iterator[FrameObservation]:
-        """One observation a frame."""
+        """Yields one observation per frame."""
         for frame in frames:
             yield self.observe(frame)
 
     def observe(self, frame: Frame) -> FrameObservation:
-        """What ``frame`` shows. Raises ``PackError``."""
+        """Observes one frame. Raises ``PackError``."""
         followed = self._follow(frame.picture)
         count = None
         if followed is None or frame.time - self._looked_at >= DETECT_EVERY_S - 1e-6:
@@ -152,7 +152,7 @@ class FaceTracker:
         )
 
     def _follow(self, picture: Picture) -> _TrackedFace | None:
-        """The face of the last frame in this one; None when it is not there."""
+        """The face of the last frame, tracked into this one; None when it is lost."""
         if self._track is None:
             return None
         face = self._track.face_now
@@ -164,7 +164,7 @@ class FaceTracker:
     def _look(
         self, picture: Picture, followed: _TrackedFace | None
     ) -> tuple[int, _TrackedFace | None]:
-        """How many faces there are; the one that is followed, or the largest."""
+        """The number of faces, and the tracked face or else the largest."""
         found = sorted(
             self.models.detector.detect(picture), key=lambda face: face.box.area, reverse=True
         )
@@ -210,8 +210,8 @@ class FaceTracker:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _TrackedFace:
-    """A face as the detector saw it last (``face``, with its ``firm`` points of then),
-    and its contours now."""
+    """A face as last detected, with its rigid points at that time, and its current
+    contours."""
 
     face: DetectedFace
     firm: ContourPoints
@@ -219,7 +219,7 @@ class _TrackedFace:
 
     @property
     def face_now(self) -> DetectedFace:
-        """The detected face moved as its firm points have moved since."""
+        """The detected face, moved as its rigid points have moved since."""
         if self.firm is self.contours.rigid:
             return self.face
         matrix = similarity_transform(self.firm, self.contours.rigid)
@@ -243,7 +243,7 @@ def thumbnail_of(picture: Picture) -> GreyImage:
 
 
 def region_of(picture: Picture, place: tuple[int, int, int, int]) -> NDArray[np.float32]:
-    """A place (left, top, right, bottom) of a frame in grey, shape (AROUND, AROUND)."""
+    """A region (left, top, right, bottom) of a frame in grey, shape (side, side)."""
     left, top, right, bottom = place
     side = REGION_SIDE * _FINE
     part = picture[top:bottom, left:right]
@@ -267,7 +267,7 @@ def _moved(points: ContourPoints, matrix: NDArray[np.float64]) -> ContourPoints:
 
 
 def _stance(firm: ContourPoints) -> tuple[float, float, float, float]:
-    """Middle, spread and tilt of points that always stand in the same order."""
+    """Centre, spread and tilt of points in a fixed order."""
     middle = firm.mean(axis=0)
     around = (firm - middle) @ np.array([1, 1j])
     order = np.exp(2j * np.pi * np.arange(len(around)) / len(around))
@@ -280,6 +280,6 @@ def _width(corners: ContourPoints) -> float:
 
 
 def _within(box: Box, picture: Picture) -> bool:
-    """Whether at least half of a box lies in the picture."""
+    """Whether at least half of a box lies inside the picture."""
     left, top, right, bottom = box.clipped_to(picture.shape[1], picture.shape[0])
     return (right - left) * (bottom - top) >= 0.5 * box.area > 0

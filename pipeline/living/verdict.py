@@ -1,4 +1,4 @@
-"""What a clip is found to show, with all that the finding rests on."""
+"""The liveness verdict on a clip, with its evidence."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from enum import IntEnum, StrEnum
 
 
 class LivenessAction(IntEnum):
-    """What the person was asked to do; document a's numbers."""
+    """The requested action, with its number in the API."""
 
     BLINK = 1
     MOUTH = 2
 
 
 class LivenessReason(StrEnum):
-    """Why a clip is not taken for a live person who does what was asked."""
+    """Why a clip is not accepted as live."""
 
     TOO_SHORT = "too_short"
     NO_ACTION = "no_action"
@@ -32,11 +32,11 @@ class LivenessReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TimelineFrame:
-    """One analysed frame: its number and time (s) in the clip; how many faces there are
-    (None where the known one was only followed); lids (left, right) and mouth as ratios;
-    ``openness`` of the eyes, 1 at rest; ``identity``, the distance to the person of the
-    action, and ``distance``, that to the enrolled face (both 0 to 1, None without);
-    ``passive`` 0 to 1, None in frames that were not scored."""
+    """One analysed frame: its number and time (s) in the clip; the number of ``faces`` (None
+    where the known face was only tracked); lids (left, right) and mouth as ratios;
+    ``openness`` of the eyes, 1 at rest; ``identity``, the distance to the person who
+    performs the action, and ``distance``, that to the enrolled face (both 0 to 1, None
+    without); ``passive`` 0 to 1, None in frames that were not scored."""
 
     index: int
     time: float
@@ -51,9 +51,8 @@ class TimelineFrame:
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
-    """A blink or an opening of the mouth: the clip's frames in which it begins, goes
-    furthest and ends, its depth and the share of new pixels; ``counted`` unless it is
-    taken for an artefact."""
+    """A blink or an opening of the mouth: the clip's frames in which it starts, peaks and
+    ends, its depth and its share of new pixels; ``counted`` is false for an artefact."""
 
     action: LivenessAction
     start: int
@@ -66,10 +65,10 @@ class ActionEvent:
 
 @dataclass(frozen=True, slots=True)
 class LivenessVerdict:
-    """``real``: the asked action, by one live person throughout; ``match_faces``: that person is
-    the enrolled one (None when there was none to compare with); ``reason_counts`` are why it is
-    not real, the weightiest first; ``passive`` is the clip's passive score, 0 to 1, None
-    when the pack has no models for it."""
+    """``real``: one live person performs the requested action. ``match``: that person is the
+    enrolled one (None when no face was compared). ``reasons`` explain why the clip is not
+    real, the weightiest first. ``passive`` is the clip's passive score, 0 to 1, None when
+    the pack has no models for it."""
 
     action: LivenessAction
     real: bool

@@ -1,4 +1,4 @@
-"""Where pictures and clips are kept: one seam, several stores."""
+"""The interface of media stores, which keep pictures and clips."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class StoredObject:
 
 
 class MediaStore(Protocol):
-    """Whole objects under keys made by ``pipeline.storage_keys``; the last part of a key is
-    made from the bytes (``enrolled_name``), so writing a key twice is harmless.
+    """Whole objects under keys made by ``pipeline.storage_keys``. The last part of a key
+    derives from the bytes (``name``), so that writing a key twice is harmless.
 
-    Every method raises ``MediaUnavailable`` within the store's own time limit when
-    the store does not answer.
+    Every method raises ``MediaUnavailable`` within the store's time limit when the store
+    does not answer.
     """
 
     def name(self, tenant_id: int, data: bytes) -> str:
-        """The last part of the key of an object of ``tenant_id`` with these bytes."""
+        """The last part of the key for these bytes of ``tenant_id``."""
         ...
 
     def name_of(self, tenant_id: int, sha256: str) -> str:
@@ -39,12 +39,12 @@ class MediaStore(Protocol):
         ...
 
     def put(self, key: str, data: bytes) -> None:
-        """Store ``input_bytes``; a reader sees all of it or nothing."""
+        """Store ``data`` atomically: a reader sees all of it or nothing."""
         ...
 
     def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
-        """Store the data of each (key, data), at less cost than one after the other. When
-        it raises, some may be stored; each is there whole or not at all."""
+        """Store each (key, data), cheaper than one by one. Each object is stored atomically;
+        after an error some may be stored."""
         ...
 
     def get(self, key: str) -> bytes:
@@ -57,11 +57,11 @@ class MediaStore(Protocol):
     def exists(self, key: str) -> bool: ...
 
     def delete(self, key: str) -> None:
-        """Remove the object; it is no error when it is not there."""
+        """Remove the object, if it exists."""
         ...
 
     def walk(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object below ``prefix``, in order of key."""
+        """Every object below ``prefix``, in order of its key."""
         ...
 
     def ping(self) -> None:
@@ -73,7 +73,8 @@ KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
 def check_key(key: str) -> str:
-    """``key``, when it cannot lead out of the store. Raises ``InvalidParameter``."""
+    """Returns a valid ``key``. Raises ``InvalidParameter`` for keys that could leave the
+    store."""
     if len(key) > MAX_KEY_CHARS or KEY.fullmatch(key) is None:
         raise InvalidParameter(f"not a media key: {key[:80]!r}")
     return key

@@ -1,10 +1,9 @@
-"""What a clip's container says of itself, read before any decoder sees it.
+"""Reads the header of a clip's container before any decoder sees the clip.
 
-A file of two kilobytes can state billions of frames, one of a few megabytes millions of
-empty parts: a demuxer believes them and works for seconds. Here only heads of parts are
-read, a limited number of them, and nothing is decoded. What makes no sense is passed over:
-the decoder will judge it. ISO/IEC 14496-12 (MP4, MOV), RFC 9559 (Matroska, WebM),
-Microsoft's RIFF and OpenDML (AVI).
+A file of two kilobytes can state billions of frames, and one of a few megabytes millions of
+empty parts; a demuxer would work on them for seconds. This module reads a limited number of
+part headers and decodes nothing. It skips what makes no sense, which the decoder rejects.
+ISO/IEC 14496-12 (MP4, MOV), RFC 9559 (Matroska, WebM), Microsoft's RIFF and OpenDML (AVI).
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 ClipFormat = Literal["mp4", "matroska", "avi"]
-"""A container: MP4 and MOV are one, and so are WebM and Matroska."""
+"""A container format: MP4 includes MOV, Matroska includes WebM."""
 
 ContainerPart = tuple[bytes, int, int]
-"""A part's kind, and where its contents begin and end."""
+"""A part's kind, and the start and end of its contents."""
 
-# Boxes in boxes: FFmpeg follows no deeper either.
+# Deepest nesting of boxes; FFmpeg has the same limit.
 _DEEPEST = 10
 
 
 @dataclass(slots=True)
 class ClipHeader:
-    """What is stated; 0 where nothing is. ``parts`` were looked at (boxes, elements,
-    chunks); ``streams`` of any kind; ``decode_frames`` of the longest video stream, ``samples`` of
-    the longest other one; ``width`` and ``height`` of the largest frame; ``seconds`` of the
-    clip or its longest video stream."""
+    """The stated values, 0 where there is none. ``parts``: boxes, elements or chunks that
+    were read; ``streams`` of any kind; ``frames`` of the longest video stream, ``samples``
+    of the longest other stream; ``width`` and ``height`` of the largest frame; ``seconds``
+    of the clip or its longest video stream."""
 
     parts: int = 0
     streams: int = 0
@@ -50,7 +49,7 @@ class ClipHeader:
 
 
 def read_header(data: bytes, kind: ClipFormat, most_parts: int) -> ClipHeader:
-    """What the container says; it stops after ``most_parts`` and one."""
+    """Reads the header; stops after ``most_parts`` and one parts."""
     found = ClipHeader()
     survey = _HeaderReader(data, found, most_parts)
     readers: dict[ClipFormat, Callable[[_HeaderReader], None]] = {
@@ -67,7 +66,7 @@ class _HeaderReader:
     most_parts: int
 
     def counted(self, parts: Iterator[ContainerPart]) -> Iterator[ContainerPart]:
-        """Parts, as long as there are not too many in all."""
+        """Yields parts while the total is within the limit."""
         for part in parts:
             if self.found.parts > self.most_parts:
                 return
@@ -75,7 +74,7 @@ class _HeaderReader:
             yield part
 
     def numbers(self, form: str, place: int, end: int) -> tuple[int, ...]:
-        """Numbers at a place; zeros when they do not lie in the part."""
+        """Unpacks numbers at a place; zeros when they exceed the part."""
         size = struct.calcsize(form)
         found = self.data[place : place + size] if place + size <= end else bytes(size)
         return struct.unpack(form, found)
@@ -138,7 +137,7 @@ def _read_track_box(
         case b"stsz" | b"stz2":
             track.samples = max(track.samples, survey.numbers(">8xI", place, stop)[0])
         case b"stsd":
-            # Behind the version, the count, and the first entry's head of 32 bytes.
+            # After the version, the count, and the first entry's header of 32 bytes.
             track.width, track.height = survey.numbers(">HH", place + 8 + 32, stop)
         case _:
             pass
@@ -154,7 +153,7 @@ def _note_track(track: _Mp4Track, found: ClipHeader) -> None:
 
 
 def _length(survey: _HeaderReader, place: int, stop: int) -> tuple[int, int]:
-    """Ticks and ticks a second of an ``mvhd`` or ``mdhd``."""
+    """Ticks and ticks per second of an ``mvhd`` or ``mdhd``."""
     long = survey.data[place : place + 1] == b"\1"
     rate, ticks = survey.numbers(">20xIQ" if long else ">12xII", place, stop)
     return (0 if ticks in _UNKNOWN else ticks), rate
@@ -216,7 +215,7 @@ def _float(raw: bytes) -> float:
 
 
 def _elements(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
-    """EBML elements; one of unknown size ends with what it lies in."""
+    """EBML elements; one of unknown size ends with its parent."""
     while start + 2 <= end:
         wide = 9 - data[start].bit_length()  # bytes of the kind
         place = start + wide
@@ -254,7 +253,7 @@ def _read_chunks(survey: _HeaderReader, start: int, end: int, depth: int) -> Non
 
 
 def _chunks(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
-    """RIFF chunks; they begin at even places."""
+    """RIFF chunks, which start at even offsets."""
     while start + 8 <= end:
         kind, size = struct.unpack_from("<4sI", data, start)
         yield kind, start + 8, min(start + 8 + size, end)

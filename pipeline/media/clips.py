@@ -1,6 +1,6 @@
-"""What a clip may be, and what its first bytes say.
+"""Accepted clips: formats and limits, checked by the first bytes and the header.
 
-The module imports no video library, so the web floor may use it.
+The module imports no video library, so that the web layer can use it.
 """
 
 from __future__ import annotations
@@ -14,27 +14,26 @@ from pipeline.media.clip_headers import ClipFormat, ClipHeader, read_header
 CLIP_FORMATS: tuple[ClipFormat, ...] = get_args(ClipFormat)
 
 ROUNDING_S = 0.5
-"""Seconds that a clip may be longer than the limit: containers round, and the last frame
-lasts a moment."""
+"""Seconds by which a clip may exceed the limit: containers round, and the last frame has a
+duration."""
 
-# Samples of sound a second, the most that any recorder writes: some list each of them.
+# Highest sample rate of sound that recorders write: some containers list every sample.
 _SOUND_RATE = 192_000
 
 _EBML = b"\x1aE\xdf\xa3"
 
-# The boxes that a file of the MP4 family may begin with: old MOV files have no `ftyp`.
+# First boxes of files of the MP4 family: old MOV files have no `ftyp`.
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 @dataclass(frozen=True, slots=True)
 class ClipLimits:
-    """What is accepted and what is kept of it.
+    """Limits of accepted clips, and of the frames that are used.
 
-    ``max_bytes`` of the file; ``max_seconds`` of play; ``max_pixels`` of a frame;
-    ``max_frames`` and ``max_streams`` in the file, ``max_parts`` (boxes, elements, chunks)
-    of its container; ``work_seconds`` for decoding all of it. ``rate_bucket`` is the most frames a
-    second that are handed on, ``side`` the most pixels that the longer side of such a frame
-    has: larger ones are scaled down.
+    ``max_bytes`` of the file; ``max_seconds`` of playing time; ``max_pixels`` of a frame;
+    ``max_frames`` and ``max_streams`` of the file, ``max_parts`` (boxes, elements, chunks)
+    of its container; ``work_seconds`` for decoding it. At most ``rate`` frames per second
+    are used, scaled down to ``side`` pixels of the longer side.
     """
 
     max_bytes: int = 20 * 1024 * 1024
@@ -42,7 +41,7 @@ class ClipLimits:
     max_pixels: int = 4096 * 2304
     max_frames: int = 4000
     max_streams: int = 8
-    # A frame of sound and picture, written as a fragment of its own, has a dozen.
+    # A fragment with one frame of sound and picture has a dozen.
     max_parts: int = 50_000
     work_seconds: float = 40.0
     rate: float = 15.0
@@ -50,7 +49,7 @@ class ClipLimits:
 
 
 def clip_format(data: bytes) -> ClipFormat | None:
-    """The container by its first bytes; None for anything else, playlists among it."""
+    """The container by its first bytes; None for anything else, including playlists."""
     if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
         return "avi"
     if data[:4] == _EBML:
@@ -59,16 +58,16 @@ def clip_format(data: bytes) -> ClipFormat | None:
 
 
 def check_clip(data: bytes, limits: ClipLimits) -> ClipFormat:
-    """The container of a clip that is within the limits by its bytes and its header.
+    """The container of a clip whose size and header are within the limits.
 
-    Milliseconds, whatever the bytes are; no decoder is asked. Raises ``ClipOutOfRange``,
-    and ``ClipCorrupt`` when it is no clip.
+    Takes milliseconds for any input and runs no decoder. Raises ``ClipOutOfRange``, and
+    ``ClipCorrupt`` for anything that is not a clip.
     """
     if len(data) > limits.max_bytes:
         raise ClipOutOfRange(f"The clip is larger than {limits.max_bytes} bytes.")
     found = clip_format(data)
     if found is None:
-        raise ClipCorrupt("The bytes are no clip in an accepted format.")
+        raise ClipCorrupt("The file is not a clip in an accepted format.")
     _check_header(read_header(data, found, limits.max_parts), limits)
     return found
 
@@ -83,7 +82,7 @@ def _check_header(header: ClipHeader, limits: ClipLimits) -> None:
     if header.frames > limits.max_frames:
         raise ClipOutOfRange(f"The clip has more than {limits.max_frames} frames.")
     if header.samples > _SOUND_RATE * limits.max_seconds:
-        raise ClipOutOfRange("The clip has more sound than can be played in its time.")
+        raise ClipOutOfRange("The clip has more sound than fits its duration.")
 
 
 def check_size(width: int, height: int, limits: ClipLimits) -> None:

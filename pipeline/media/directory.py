@@ -1,4 +1,4 @@
-"""Media as files below one directory: the store of a single machine."""
+"""Media as files in one directory, for a single machine."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from pipeline.media.base import StoredObject, check_bytes, check_key
 from pipeline.storage_keys import plain_name
 
 INCOMING = ".incoming"
-"""Where files are written before they get their name; no key can begin with a dot."""
+"""Directory of files in writing, before they are renamed; no key can start with a dot."""
 
-ABANDONED_S = 3600  # a half-written file this old belongs to a process that died
-PLACING_TRIES = 20  # how often an emptied directory may be removed under our hands
+ABANDONED_S = 3600  # a partial file of this age belongs to a dead process
+PLACING_TRIES = 20  # attempts when concurrent deletions remove the target directory
 
-# Files that are brought to the disk at a time: a journal takes many in one go, so that
-# of 32 at once each takes a tenth of the time that it takes alone.
+# Files that are synced at the same time. A journal commits many at once: with 32 each one
+# takes a tenth of the time that it takes alone.
 SYNC_THREADS = 8
 MAX_OPEN_FILES = 64
 
 
 class DirectoryStore:
-    """A ``MediaStore`` in a directory, which is made at the first write.
+    """A ``MediaStore`` in a directory, which is created at the first write.
 
-    A file is written beside the tree, flushed to the disk and renamed into it: it is
-    there whole or not at all, whatever dies in between.
+    A file is written beside the tree, synced to the disk and renamed into the tree, so that
+    it exists whole or not at all after any crash.
     """
 
     def __init__(self, root: Path) -> None:
@@ -100,7 +100,7 @@ class DirectoryStore:
             _remove(self._write([b""]))
 
     def _clear_abandoned(self) -> None:
-        """Remove what processes that died have left half written."""
+        """Remove partial files of dead processes."""
         self._cleared = True
         with suppress(FileNotFoundError):
             for entry in os.scandir(self._root / INCOMING):
@@ -112,7 +112,7 @@ class DirectoryStore:
         return self._root / check_key(key)
 
     def _write(self, datas: Iterable[bytes]) -> list[Path]:
-        """Files beside the tree with these data, on the disk."""
+        """Write and sync new files with these contents beside the tree."""
         incoming = self._root / INCOMING
         incoming.mkdir(parents=True, exist_ok=True)
         fresh: list[Path] = []
@@ -133,7 +133,7 @@ class DirectoryStore:
     def _place(self, fresh: Path, target: Path) -> None:
         for tries_left in reversed(range(PLACING_TRIES)):
             try:
-                # A delete may prune the directory between any two of these steps.
+                # A concurrent delete may prune the directory between these steps.
                 target.parent.mkdir(parents=True, exist_ok=True)
                 fresh.replace(target)
             except (FileNotFoundError, FileExistsError):
@@ -156,14 +156,14 @@ class DirectoryStore:
             folder = folder.parent
 
     def _require_root(self) -> None:
-        """A missing file in a store that was never written to is just missing; without
-        the directory above the root the disk is not mounted."""
+        """Raise when not even the parent of the root exists: the disk is not mounted. A store
+        that was never written to has no root either."""
         if not self._root.is_dir() and not self._root.parent.is_dir():
-            raise MediaUnavailable(f"{self._root.parent} is not there")
+            raise MediaUnavailable(f"{self._root.parent} does not exist")
 
 
 def _sync(files: Sequence[int]) -> None:
-    """Wait until the disk has what was written to these files."""
+    """Syncs these files to the disk."""
     if len(files) == 1:
         os.fsync(files[0])
         return
@@ -178,8 +178,8 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _walk(folder: Path, path: str, prefix: str) -> Iterator[StoredObject]:
-    """Files below ``folder``, whose keys begin with ``motion``, in the order of S3: a
-    directory sorts with the slash behind its name."""
+    """Files below ``folder``, whose keys start with ``path``, in the order of S3: a directory
+    sorts by its name with a slash."""
     try:
         entries = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -202,7 +202,7 @@ def _walk(folder: Path, path: str, prefix: str) -> Iterator[StoredObject]:
 
 @contextmanager
 def map_file_errors() -> Iterator[None]:
-    """Translate what the file system raises; what was translated already passes."""
+    """Translates errors of the file system into ``MediaUnavailable``."""
     try:
         yield
     except OSError as error:

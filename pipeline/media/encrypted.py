@@ -1,4 +1,4 @@
-"""A media store that encrypts the objects of those tenants who have a key."""
+"""A media store that encrypts the objects of tenants with a data key."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pipeline.storage_keys import ENCRYPTED_SUFFIX, is_encrypted, plain_name, te
 
 
 class EncryptedStore:
-    """A ``MediaStore`` over another one. An encrypted object says so by its key, so that
-    what was stored before its tenant had a key is still read.
+    """A ``MediaStore`` on top of another one. The key of an encrypted object says so;
+    objects stored before their tenant had a data key stay readable.
 
-    Every method but those that need no key raises ``TenantNotFound``, too, when the
-    tenant is gone or its key was destroyed, and ``DatabaseUnavailable``.
+    Methods that need a data key also raise ``TenantNotFound`` when the tenant is deleted or
+    its data key destroyed, and ``DatabaseUnavailable``.
     """
 
     def __init__(self, inner: MediaStore, keys: KeySource) -> None:
@@ -67,8 +67,8 @@ class EncryptedStore:
 
 
 def rewrite_object(media: MediaStore, tenant_id: int, old: str) -> str:
-    """Store the object ``old`` once more, by the name that its tenant gives such content
-    now, that is, encrypted where he has a key since then; the key of the copy.
+    """Stores a copy of the object ``old`` under its tenant's current naming, which encrypts it
+    once the tenant has a data key; returns the key of the copy.
 
     Raises ``MediaNotFound``, ``MediaUnavailable``.
     """

@@ -1,9 +1,9 @@
-"""Media in a bucket of any S3 server, through minio-py.
+"""Media in a bucket of any S3 server, with minio-py.
 
-minio-py's own defaults keep a caller for up to half an hour on a server that does
-not answer (five minutes, six times); here every call has one deadline. Only plain
-calls are used (put, get, head, delete, list), so that any S3 store serves; what MinIO can
-do beyond that is tried, and looked whether it was done.
+minio-py's defaults block for up to half an hour on a server that does not answer (six times
+five minutes); here every call has one deadline. The store uses only plain calls (put, get,
+head, delete, list), which any S3 server supports. It tries MinIO's unpacking of archives
+once and checks the result.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from pipeline.errors import ConfigurationError, FaceError, MediaNotFound, MediaU
 from pipeline.media.base import StoredObject, check_bytes, check_key
 from pipeline.storage_keys import plain_name, tenant_of, transient_media
 
-# Seconds. A submit must answer within five when the store is away: tries begin within
-# the first second, and the last one may wait for its connection and its answer.
+# Seconds. A submit must answer within five when the store is away: attempts start within the
+# first second, and the last one may wait for its connection and its response.
 CONNECT_S = 1.5
 ANSWER_S = 2.5
 TRY_AGAIN_S = 0.8
 PAUSE_S = 0.1
 
 BLOCK_BYTES = 256 * 1024
-POOL_SIZE = 16  # connections; the shim's threads share them
+POOL_SIZE = 16  # connections, shared by the shim's threads
 
-# MinIO unpacks a tar into objects. Of objects up to so many bytes a bundle costs us a
-# fifth of single puts, and MinIO less, too; of larger ones it saves nothing.
+# MinIO unpacks a tar into objects. For objects up to this size a bundle costs the client a
+# fifth of single puts, and MinIO less as well; for larger ones it saves nothing.
 UNPACK_HEADER = {"X-Amz-Meta-Snowball-Auto-Extract": "true"}
 MAX_BUNDLED_BYTES = 64 * 1024
 BUNDLE_BYTES = 2 * 1024 * 1024
@@ -57,14 +57,14 @@ VENDOR_ERRORS = (
     HTTPError,
     HTTPException,
     OSError,
-    # An answer that is no S3 server's (a gateway's page): minio-py's parser says so.
+    # minio-py's parser raises these for responses that are not S3, such as a gateway's page.
     ET.ParseError,
     ValueError,
 )
 
 
 class MinioStore:
-    """A ``MediaStore`` in ``bucket``, which is made when it is missing.
+    """A ``MediaStore`` in ``bucket``, which is created when it is missing.
 
     Raises ``ConfigurationError`` for names that S3 does not allow.
     """
@@ -118,10 +118,10 @@ class MinioStore:
                 pass
 
     def _unpack(self, pairs: Sequence[tuple[str, bytes]]) -> bool:
-        """Store objects in one call; False when the server cannot do that."""
+        """Store objects with one call; False when the server does not support it."""
         if not self._unpacks:
             return False
-        # Where it is not unpacked and not removed, upkeep removes it.
+        # Upkeep removes a bundle that is neither unpacked nor deleted.
         key = transient_media(tenant_of(pairs[0][0]), secrets.token_hex(16), "tar", time.time())
         data = _tar(pairs)
 
@@ -139,7 +139,7 @@ class MinioStore:
         except MediaUnavailable as error:
             if not isinstance(error.__cause__, S3Error):
                 raise
-            # It answers, and may only not like the bundle: single puts will show.
+            # The server answers but rejects the bundle; single puts may still work.
         return False
 
     def get(self, key: str) -> bytes:
@@ -182,9 +182,8 @@ class MinioStore:
         self._call(make_sure)
 
     def _call(self, work: Callable[[float], Result]) -> Result:
-        """What ``work`` answers, tried again for a moment when the store is away (a
-        kept connection that the server has closed, a restart). ``work`` gets the time
-        (monotonic) at which it must have ended."""
+        """Runs ``work``, with retries for a moment while the store is away (a kept connection
+        that the server has closed, a restart). ``work`` takes its deadline (monotonic)."""
         began = time.monotonic()
         while True:
             try:
@@ -208,7 +207,7 @@ class MinioStore:
         try:
             self._client.make_bucket(self._bucket, self._region)
         except S3Error as error:
-            # Another process was first.
+            # Another process has created it.
             if error.code != "BucketAlreadyOwnedByYou":
                 raise
 
@@ -216,7 +215,7 @@ class MinioStore:
 def _bundles(
     pairs: Sequence[tuple[str, bytes]]
 ) -> Iterator[list[tuple[str, bytes]]]:
-    """What is put together: small objects, a few megabytes of them; large ones alone."""
+    """Groups small objects into bundles of a few megabytes; large ones stay single."""
     bundle: list[tuple[str, bytes]] = []
     size = 0
     for key, data in pairs:
@@ -244,12 +243,12 @@ def _tar(pairs: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 def _read(response: BaseHTTPResponse, deadline: float) -> bytes:
-    """The whole body by ``deadline`` (monotonic s); read() itself only bounds the wait
+    """Reads the whole body by ``deadline`` (monotonic s); read() itself only limits the wait
     for each packet. Raises ``MediaUnavailable`` when it is late or short."""
     expected = response.headers.get("content-length")
     body = bytearray()
-    # Closing throws away a connection with a rest in it: it would be read as the next
-    # request's answer.
+    # Closing drops a connection with unread bytes, which would otherwise be read as the
+    # response to the next request.
     with closing(response):
         while block := response.read1(BLOCK_BYTES):
             body += block
@@ -263,7 +262,7 @@ def _read(response: BaseHTTPResponse, deadline: float) -> bytes:
 
 @contextmanager
 def map_minio_errors() -> Iterator[None]:
-    """Translate all that minio-py and urllib3 raise."""
+    """Translates the errors of minio-py and urllib3."""
     try:
         yield
     except VENDOR_ERRORS as error:

@@ -1,4 +1,4 @@
-"""From a location to the store that serves it."""
+"""Opens the media store of a location."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ AWS_ENDPOINT = "s3.amazonaws.com"
 
 
 def open_media(settings: Settings, keys: KeySource | None = None) -> MediaStore:
-    """The media store of these settings; nothing is connected before its first use. With
-    the tenants' ``keys`` it reads and writes encrypted objects, too.
+    """The media store of these settings, which connects at its first use. With the tenants'
+    ``keys`` it reads and writes encrypted objects, too.
 
-    Open it in the process that uses it: connections do not survive a fork.
-    Raises ``ConfigurationError``.
+    Open it after a fork: connections do not survive one. Raises ``ConfigurationError``.
     """
     store = _open_plain(settings)
     return store if keys is None else EncryptedStore(store, keys)
@@ -31,13 +30,13 @@ def _open_plain(settings: Settings) -> MediaStore:
     if location.startswith("file://"):
         path = location.removeprefix("file://")
         if not path.startswith("/"):
-            raise ConfigurationError(f"FACELINE_MEDIA_URL is not file:///path: {location!r}")
+            raise ConfigurationError(f"FACELINE_MEDIA_URL must be file:///path, not {location!r}")
         return DirectoryStore(Path(path))
     return _open_s3(settings)
 
 
 def _open_s3(settings: Settings) -> MediaStore:
-    # minio-py costs 90 ms at import; a directory does without.
+    # Importing minio-py takes 90 ms, which a directory store saves.
     from pipeline.media.minio import MinioStore
 
     parts = urlsplit(settings.media_location)

@@ -1,4 +1,4 @@
-"""The picture formats: how each is known, and who reads its header."""
+"""The picture formats: their magic bytes and the readers of their headers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PictureFormat = Literal["jpeg", "png", "bmp", "gif", "tiff", "webp"]
 
 
 def picture_format(data: bytes) -> PictureFormat | None:
-    """The format by its magic bytes; None when it is none of ours."""
+    """The format by its magic bytes; None for an unknown format."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     return next((name for magic, name in _MAGIC if data.startswith(magic)), None)

@@ -1,7 +1,7 @@
-"""What a picture's header says, checked before any pixel is decoded.
+"""Checks a picture's header before any pixel is decoded.
 
-A PNG of 1 MB can ask for gigabytes: whoever takes a file from outside calls
-``inspect`` first. The module imports no image library, so the web floor may use it.
+A PNG of 1 MB can ask for gigabytes: call ``inspect`` for every file from outside. The module
+imports no image library, so that the web layer can use it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pipeline.media.picture_formats import READERS, PictureFormat, picture_forma
 
 ALL_FORMATS: frozenset[PictureFormat] = frozenset(READERS)
 
-# Pixels; no detector finds a face in less, and document c draws its line here too.
+# Pixels. No detector finds a face in a smaller picture.
 SMALLEST_SIDE = 9
 
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
-    """What is accepted: bytes of the file, and pixels by its header. ``max_short_side``
-    bounds the shorter side, 0 not at all."""
+    """Limits of accepted pictures: bytes of the file and pixels by its header.
+    ``max_short_side`` bounds the shorter side; 0: unlimited."""
 
     max_bytes: int
     min_side: int
@@ -41,7 +41,7 @@ class PictureLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The service's own limits; a dialect may narrow them."""
+        """The limits of the service, which a dialect may narrow."""
         return cls(
             max_bytes=settings.max_body_bytes,
             min_side=SMALLEST_SIDE,
@@ -52,8 +52,8 @@ class PictureLimits:
 
 @dataclass(frozen=True, slots=True)
 class PictureHeader:
-    """``width`` and ``height`` are as stored, before the turn that the EXIF
-    ``orientation`` (1 to 8; 1 is upright) asks for."""
+    """``width`` and ``height`` are as stored, before the EXIF ``orientation`` (1 to 8; 1 is
+    upright) is applied."""
 
     format: PictureFormat
     width: int
@@ -62,17 +62,17 @@ class PictureHeader:
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """(width, height) after the turn."""
+        """(width, height) after applying the orientation."""
         if self.orientation >= 5:
             return self.height, self.width
         return self.width, self.height
 
 
 def inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
-    """The header of the picture in ``input_bytes``, found to be within ``picture_limits``.
+    """Reads the header of the picture in ``data`` and checks it against ``limits``.
 
-    Raises ``MediaTooLarge``, ``NotAPicture`` (by its bytes; names play no part),
-    ``FormatNotAccepted``, ``PictureCorrupt`` when the header is cut off, contradicts
+    Raises ``MediaTooLarge``, ``NotAPicture`` (by the bytes; file names do not matter),
+    ``FormatNotAccepted``, ``PictureCorrupt`` when the header is truncated, contradicts
     itself or announces more than the file can hold, and ``PictureOutOfRange``.
     """
     if len(data) > limits.max_bytes:
@@ -87,7 +87,7 @@ def inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
     except UnsupportedVariant as error:
         raise NotAPicture(f"This kind of {name.upper()} is not supported: {error}.") from error
     except ImplausibleSize as error:
-        # Its size is what is wrong with it, where it is out of range too.
+        # An announced size that is out of range as well is reported as such.
         _check_range(PictureHeader(name, error.width, error.height, 1), limits)
         raise PictureCorrupt(f"The {name.upper()} has {error}.") from error
     except (struct.error, ValueError) as error:

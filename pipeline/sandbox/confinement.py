@@ -1,10 +1,9 @@
-"""Taking everything away from a process but its memory, its processor and open files.
+"""Restricts a process to its memory, its processor time and its open files. Linux only.
 
-Linux only. What remains is what decoding needs: memory up to a limit, and reading from
-and writing to what is open already. The system calls are an allow-list (seccomp), so
-that no file, socket, process or signal to another is within reach of code that hostile
-bytes have taken over; a call that is not on it fails with EPERM. On machines other than
-x86-64 and ARM64 the limits hold without it.
+A decoder keeps what it needs: memory up to a limit, and reading and writing open files. An
+allow-list of system calls (seccomp) denies files, sockets, processes and signals to code
+that hostile bytes have taken over; other calls fail with EPERM. On machines other than
+x86-64 and ARM64 only the limits apply.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pathlib import Path
 # <linux/prctl.h>, <linux/seccomp.h>, <linux/audit.h>
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 SECCOMP_SET_MODE_FILTER = 1
-# Without it older kernels slow the process down against Spectre, by a tenth.
+# Without this flag older kernels slow the process down by a tenth (Spectre mitigations).
 SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4
 RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
 EPERM = 1
@@ -33,8 +32,8 @@ LOAD, JUMP_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x45, 0x06
 # struct seccomp_data
 NUMBER_AT, ARCHITECTURE_AT, THIRD_ARGUMENT_AT = 0, 4, 32
 
-# Architecture: (AUDIT_ARCH_..., number of seccomp, allowed calls, those that may not
-# make memory executable). In the order of the kernel's tables.
+# Architecture: (AUDIT_ARCH_..., number of seccomp, allowed calls, calls that must not map
+# executable memory). In the order of the kernel's tables.
 _CALLS: dict[str, tuple[int, int, tuple[int, ...], tuple[int, ...]]] = {
     "x86_64": (
         0xC000003E, 317,
@@ -62,14 +61,14 @@ class _Program(ctypes.Structure):
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` dies; exits if it is dead already."""
+    """Makes the kernel kill this process when ``parent`` dies; exits when it is dead already."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
 
 
 def lock(memory_bytes: int) -> None:
-    """Lock this process in for good; it may allocate ``memory_bytes`` more than it has.
+    """Confines this process permanently; it may allocate ``memory_bytes`` more than now.
 
     Raises ``OSError`` when the kernel refuses.
     """
@@ -83,13 +82,13 @@ def lock(memory_bytes: int) -> None:
 
 
 def _be_first_to_go() -> None:
-    """When the machine's memory runs out the kernel shall take decoders before workers."""
-    with contextlib.suppress(OSError):  # the limit on memory stands all the same
+    """Makes the kernel kill decoders before workers when the machine runs out of memory."""
+    with contextlib.suppress(OSError):  # the memory limit applies anyway
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _address_space() -> int:
-    """Bytes of address space that this process has now."""
+    """Current size of this process's address space in bytes."""
     pages = Path("/proc/self/statm").read_text().split()[0]
     return int(pages) * resource.getpagesize()
 
@@ -114,18 +113,18 @@ def _allow_only() -> None:
         seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, ctypes.byref(handed)
     )
     if done != 0:
-        raise OSError(ctypes.get_errno(), "the kernel takes no filter of system calls")
+        raise OSError(ctypes.get_errno(), "the kernel rejects the system call filter")
 
 
 def _filter(architecture: int, calls: tuple[int, ...], mapping: tuple[int, ...]) -> bytes:
-    """The filter as a classic BPF program (seccomp(2)): calls of another architecture and
-    calls that are not listed fail, mapping ones when they ask for executable memory."""
+    """The filter as a classic BPF program (seccomp(2)). Denies calls of another architecture,
+    unlisted calls, and mappings of executable memory."""
     compared = 3 + len(calls) + len(mapping)
     refuse, look, allow = compared, compared + 1, compared + 4
     steps = [(LOAD, 0, 0, ARCHITECTURE_AT), (JUMP_EQUAL, 0, refuse - 2, architecture)]
     steps.append((LOAD, 0, 0, NUMBER_AT))
     for number, target in [(call, allow) for call in calls] + [(call, look) for call in mapping]:
-        # Distances count from the step behind the jump.
+        # Jump distances count from the next step.
         steps.append((JUMP_EQUAL, target - len(steps) - 1, 0, number))
     steps += [
         (RETURN, 0, 0, RET_ERRNO | EPERM),

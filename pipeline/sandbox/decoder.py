@@ -1,4 +1,4 @@
-"""What a decoder does: take a task, run its function on the bytes, lay arrays down."""
+"""The loop of a decoder: takes a task, runs its function, writes the arrays to the arena."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from pipeline.sandbox.messages import (
     DecodeResult,
     DecodeTask,
     JsonObject,
+    Reply,
 )
 
 DecodeFunction = Callable[[bytes, JsonObject], Decoded]
-"""A function that decodes: the bytes and the options that the worker gave. It raises a
-``BadInput`` for what it refuses. It has no file, no network, no thread of its own and no
-module that was not imported when the fork server started."""
+"""A decoding function of the bytes and the worker's options. It raises ``BadInput`` for
+invalid bytes. It cannot open files or connections, start threads, or import modules that
+the fork server had not imported."""
 
-# Clocks run this much longer than the processor may be used: the cores are shared.
+# Wall-clock limit in units of the limit on processor time: the cores are shared.
 WALL_CLOCK_FACTOR = 4.0
 
 
@@ -51,59 +52,59 @@ class _OutOfSpace(Exception):
 def serve(
     channel: int, arena: mmap.mmap, functions: dict[str, DecodeFunction], rules: DecoderRules
 ) -> None:
-    """Answer tasks until the worker hangs up or this decoder is old."""
+    """Runs tasks until the worker closes the channel or this decoder is due for replacement."""
     old = _peak_bytes() + rules.growth_bytes
     for served in range(1, rules.tasks + 1):
         packet = os.read(channel, messages.MAX_MESSAGE_BYTES)
         if not packet:
             return
         task = messages.decode_task(packet)
-        reply = _work(task, arena, functions[task.work])
+        reply = _run_task(task, arena, functions[task.function])
         last = served == rules.tasks or _peak_bytes() > old
-        os.write(channel, _packed(msgspec.structs.replace(reply, last=last)))
+        os.write(channel, _encoded(msgspec.structs.replace(reply, last=last)))
         if last:
             return
 
 
-def _work(task: DecodeTask, arena: mmap.mmap, work: DecodeFunction) -> DecodeResult | DecodeFailure:
-    # The default actions of both signals end the process, whatever native code it is in.
+def _run_task(task: DecodeTask, arena: mmap.mmap, function: DecodeFunction) -> Reply:
+    # The default actions of both signals end the process even inside native code.
     signal.setitimer(signal.ITIMER_PROF, task.seconds)
     signal.setitimer(signal.ITIMER_REAL, task.seconds * WALL_CLOCK_FACTOR)
     try:
-        made = work(arena[: task.size], dict(task.options))
-        return DecodeResult(_lay_down(made, memoryview(arena), task), made.metadata)
+        decoded = function(arena[: task.size], dict(task.options))
+        return DecodeResult(_write_arrays(decoded, memoryview(arena), task), decoded.metadata)
     except BadInput as error:
         return DecodeFailure(error.code, error.message)
     except MemoryError:
         return DecodeFailure("memory", "")
     except _OutOfSpace:
-        return DecodeFailure("room", "")
-    except Exception as error:  # noqa: BLE001  # the worker says what to make of it
+        return DecodeFailure("output", "")
+    except Exception as error:  # noqa: BLE001  # the worker interprets it
         return DecodeFailure("fault", repr(error)[:500])
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _lay_down(made: Decoded, arena: memoryview, task: DecodeTask) -> list[ArrayRef]:
-    notes: list[ArrayRef] = []
+def _write_arrays(decoded: Decoded, arena: memoryview, task: DecodeTask) -> list[ArrayRef]:
+    references: list[ArrayRef] = []
     free, end = task.output_offset, task.output_offset + task.output_bytes
-    for array in made.arrays:
+    for array in decoded.arrays:
         if free + array.nbytes > end:
             raise _OutOfSpace
         kind: Any = array.dtype.name
-        note = ArrayRef(free, kind, array.shape)
-        np.copyto(note.view(arena, task.output_offset, task.output_bytes), array)
-        notes.append(note)
+        reference = ArrayRef(free, kind, array.shape)
+        np.copyto(reference.view(arena, task.output_offset, task.output_bytes), array)
+        references.append(reference)
         free += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
-    return notes
+    return references
 
 
-def _packed(reply: DecodeResult | DecodeFailure) -> bytes:
+def _encoded(reply: Reply) -> bytes:
     packet = messages.encode(reply)
     if len(packet) <= messages.MAX_MESSAGE_BYTES:
         return packet
-    return messages.encode(DecodeFailure("room", "", last=reply.last))
+    return messages.encode(DecodeFailure("output", "", last=reply.last))
 
 
 def _peak_bytes() -> int:

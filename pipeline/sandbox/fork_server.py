@@ -1,11 +1,10 @@
-"""The program that makes decoders: ``python -m pipeline.sandbox.fork_server``.
+"""The program that forks decoders: ``python -m pipeline.sandbox.fork_server``.
 
-It is started by a worker, imports what decoding needs, and never sees a byte from
-outside. For each decoder that the worker asks for it forks itself, which takes
-milliseconds; only the fork is locked in and reads pictures. Arguments: the worker's
-process number, the numbers of the inherited control socket and of the arena's memory
-file, then ``decoder.DecoderRules`` as JSON. Each byte on the control socket asks for a new
-decoder in place of the one before.
+A worker starts it. It imports what decoding needs and never reads bytes from outside. It
+forks itself for each decoder, which takes milliseconds; only the fork is confined and reads
+pictures. Arguments: the worker's process number, the descriptors of the inherited control
+socket and of the arena's memory file, then ``decoder.DecoderRules`` as JSON. Each byte on
+the control socket requests a new decoder, which replaces the previous one.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from pipeline.sandbox.decoder import DecodeFunction, DecoderRules, serve
 
 
 def main(control_number: int, arena_number: int, rules: DecoderRules) -> None:
-    """Make decoders until the worker is gone."""
+    """Forks decoders until the worker is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
     arena = mmap.mmap(arena_number, 0)
     os.close(arena_number)
-    works = {name: _find(name) for name in rules.functions}
-    gc.freeze()  # forks share what they do not write to
+    functions = {name: _import_function(name) for name in rules.functions}
+    gc.freeze()  # forks share memory that they do not write to
     decoder: int | None = None
     while _is_asked(control):
         status = None if decoder is None else _reap(decoder)
@@ -41,7 +40,7 @@ def main(control_number: int, arena_number: int, rules: DecoderRules) -> None:
         parent = os.getpid()
         decoder = os.fork()
         if decoder == 0:
-            _become_decoder(ours, arena, works, rules, parent)
+            _become_decoder(ours, arena, functions, rules, parent)
         ours.close()
         started = messages.encode(messages.DecoderStarted(status))
         socket.send_fds(control, [started], [theirs.fileno()])
@@ -49,20 +48,20 @@ def main(control_number: int, arena_number: int, rules: DecoderRules) -> None:
 
 
 def _is_asked(control: socket.socket) -> bool:
-    """Wait for the next question; False when the worker has hung up."""
+    """Waits for the next request; False when the worker has closed the socket."""
     with contextlib.suppress(ConnectionError):
         return bool(control.recv(1))
     return False
 
 
-def _find(name: str) -> DecodeFunction:
+def _import_function(name: str) -> DecodeFunction:
     module, _, function = name.partition(":")
     found: DecodeFunction = getattr(import_module(module), function)
     return found
 
 
 def _reap(decoder: int) -> int:
-    """How the decoder ended; one that still runs is killed."""
+    """The exit status of the decoder, which is killed if it still runs."""
     done, status = os.waitpid(decoder, os.WNOHANG)
     if done:
         return status
@@ -73,11 +72,11 @@ def _reap(decoder: int) -> int:
 def _become_decoder(
     channel: socket.socket,
     arena: mmap.mmap,
-    works: dict[str, DecodeFunction],
+    functions: dict[str, DecodeFunction],
     rules: DecoderRules,
     parent: int,
 ) -> NoReturn:
-    """Never returns: a fork must not run its parent's code."""
+    """Runs the decoder. Never returns: a fork must not continue its parent's code."""
     status = 1
     try:
         confinement.die_with(parent)
@@ -89,15 +88,15 @@ def _become_decoder(
             os.write(number, str(error).encode())
             raise
         os.write(number, messages.LOCKED)
-        serve(number, arena, works, rules)
+        serve(number, arena, functions, rules)
         status = 0
     finally:
         os._exit(status)
 
 
 def _close_others(kept: int) -> None:
-    """Leave nothing open but the channel: C libraries that complain of a picture write
-    to nowhere, and the arena is mapped already."""
+    """Closes everything but the channel. Messages of C libraries go to the null device; the
+    arena is already mapped."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)

@@ -1,8 +1,8 @@
-"""What a worker and its decoder say to each other: small JSON messages, one a packet.
+"""The messages between a worker and its decoder: small JSON, one per packet.
 
-Bytes and arrays lie beside them in the shared arena. Answers come from a process that
-hostile bytes may have taken over: each is checked against its type, and every number in
-it against the arena, before it is used.
+Input bytes and arrays are in the shared arena. Replies come from a process that hostile
+bytes may have taken over: each is checked against its type, and every number in it against
+the arena, before use.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 JsonObject = dict[str, Any]
 
-# Bytes of one message; the kernel's default for a packet is 200 kB.
+# Bytes of one message. The kernel's default limit for a packet is 200 kB.
 MAX_MESSAGE_BYTES = 128 * 1024
 
-# What a decoder says first, once it is locked in; anything else is why it cannot be.
+# The first message of a confined decoder. Any other message says why confinement failed.
 LOCKED = b"locked"
 
-# Arrays begin at multiples of this in the arena, as numpy's own do.
+# Arrays in the arena start at multiples of this, like numpy's own.
 ALIGNMENT = 64
 
 MAX_DIMENSIONS = 8
@@ -31,11 +31,11 @@ MAX_DIMENSIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What decoding gives: ``arrays``, and ``told``, a small JSON object.
+    """The result of decoding: ``arrays``, and ``metadata``, a small JSON object.
 
-    In the decoder ``arrays`` may be a generator: each is copied out before the next is
-    asked for, so that a clip need not lie there whole, and ``told`` may be completed
-    meanwhile.
+    In the decoder ``arrays`` may be a generator: each array is copied before the next is
+    produced, so that a clip need not be in memory as a whole, and the generator may still
+    complete ``metadata``.
     """
 
     arrays: Iterable[NDArray[Any]]
@@ -43,10 +43,10 @@ class Decoded:
 
 
 class DecodeTask(msgspec.Struct, frozen=True):
-    """One piece of work: ``size`` bytes of input lie at the arena's begin, and the arrays
-    may take ``output_bytes`` bytes from ``start`` on. ``seconds`` bound the processor's time."""
+    """One task: ``size`` bytes of input are at the start of the arena, and the arrays may
+    take ``output_bytes`` from ``output_offset`` on. ``seconds`` limit the processor time."""
 
-    work: str
+    function: str
     size: int
     output_offset: int
     output_bytes: int
@@ -55,28 +55,28 @@ class DecodeTask(msgspec.Struct, frozen=True):
 
 
 class ArrayRef(msgspec.Struct, frozen=True, array_like=True):
-    """An array of the arena, in C order."""
+    """An array in the arena, in C order."""
 
     offset: int
     dtype: Literal["uint8", "int16", "int64", "float32", "float64"]
     shape: tuple[int, ...]
 
-    def view(self, arena: memoryview, start: int, room: int) -> NDArray[Any]:
-        """The array itself, not copied. Raises ``ValueError`` when it does not lie within
-        the room from ``start`` on."""
+    def view(self, arena: memoryview, start: int, space: int) -> NDArray[Any]:
+        """The array, not copied. Raises ``ValueError`` when it does not lie within the output
+        area."""
         if len(self.shape) > MAX_DIMENSIONS or min(self.shape, default=1) < 0:
-            raise ValueError("no array has this shape")
+            raise ValueError("invalid shape")
         size = np.dtype(self.dtype).itemsize
         for side in self.shape:
             size *= side
-        if self.offset % ALIGNMENT or not start <= self.offset <= start + room - size:
+        if self.offset % ALIGNMENT or not start <= self.offset <= start + space - size:
             raise ValueError("the array lies outside of the arena")
         flat = np.frombuffer(arena[self.offset : self.offset + size], self.dtype)
         return flat.reshape(self.shape)
 
 
 class DecodeResult(msgspec.Struct, frozen=True, tag=True):
-    """``last``: the decoder ends now, of old age."""
+    """``last``: the decoder ends after this reply."""
 
     arrays: list[ArrayRef]
     metadata: JsonObject
@@ -84,8 +84,8 @@ class DecodeResult(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecodeFailure(msgspec.Struct, frozen=True, tag=True):
-    """The work raised: ``code`` of a ``BadInput``, ``memory``, ``output_bytes``, or ``fault`` for
-    an exception that nobody foresaw."""
+    """The function raised: ``code`` of a ``BadInput``, ``memory``, ``output``, or ``fault`` for
+    any other exception."""
 
     code: str
     message: str
@@ -93,8 +93,8 @@ class DecodeFailure(msgspec.Struct, frozen=True, tag=True):
 
 
 class DecoderStarted(msgspec.Struct, frozen=True, tag=True):
-    """The fork server made a decoder, whose channel comes along; ``status`` is how the one
-    before ended, as ``os.waitpid`` tells it, None when there was none."""
+    """The fork server has a new decoder and passes its channel. ``status`` is the exit status
+    of the previous one (``os.waitpid``), None for the first."""
 
     status: int | None
 

@@ -1,4 +1,4 @@
-"""The processes of a sandbox: one fork server, and the decoder that it made last."""
+"""The processes of a sandbox: one fork server and its current decoder."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from pipeline.sandbox.decoder import DecoderRules
 # Seconds for a fork server to import its modules and to fork, on a machine that is busy.
 START_S = 60.0
 
-# What a fork server may know of this process's environment; secrets are not among it.
+# Environment variables that the fork server inherits; secrets are not among them.
 _KEPT_NAMES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "OPENCV_LOG_LEVEL")
 
-# One thread, as everywhere: a process with more could not be forked safely. Pictures'
-# buffers come again and again in the same sizes, and are not worth giving back to the
-# kernel between two of them.
+# One thread: a process with several threads cannot be forked safely. Buffers of pictures
+# recur in the same sizes and are kept instead of returned to the kernel.
 _FIXED = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -37,8 +36,8 @@ _FIXED = {
 
 
 class DecoderProcesses:
-    """``channel`` leads to the decoder, None when there is none; ``last_status`` is how
-    the one before it ended (``os.waitpid``)."""
+    """``channel`` is the current decoder's, None without one. ``last_status`` is the exit
+    status of the previous decoder (``os.waitpid``)."""
 
     def __init__(self, rules: DecoderRules, arena: int, environment: Mapping[str, str]) -> None:
         self.channel: socket.socket | None = None
@@ -50,18 +49,18 @@ class DecoderProcesses:
         self._control: socket.socket | None = None
 
     def start(self) -> socket.socket:
-        """A new decoder's channel; the one before, if it still runs, is killed.
+        """Start a new decoder and return its channel; kills the previous one.
 
         Raises ``DecoderUnavailable``.
         """
         self.drop()
-        for _ in range(2):  # the fork server may have died since
+        for _ in range(2):  # the fork server may have died meanwhile
             try:
                 self.channel = self._ask(self._control or self._start_fork_server())
             except (OSError, ValueError, msgspec.MsgspecError):
                 self.end()
             except BaseException:
-                # Also a signal's: the reply to this question must not be taken for the next.
+                # Also after a signal: a late reply must not be taken for the next one.
                 self.end()
                 raise
             else:
@@ -69,7 +68,7 @@ class DecoderProcesses:
         raise DecoderUnavailable
 
     def drop(self) -> None:
-        """Hang up: an idle decoder ends by that, a busy one when the next is made."""
+        """Close the channel: an idle decoder ends now, a busy one when the next starts."""
         if self.channel is not None:
             self.channel.close()
             self.channel = None
@@ -125,7 +124,7 @@ class DecoderProcesses:
 
 
 def readable(channel: socket.socket, within_s: float) -> bool:
-    """Whether a message, or the other end's hanging up, comes in time."""
+    """Whether a message or the end of the channel arrives in time."""
     waiting = select.poll()
     waiting.register(channel, select.POLLIN)
     return bool(waiting.poll(within_s * 1000))

@@ -1,12 +1,14 @@
 """A worker's side of its sandbox: hand over bytes, get arrays back.
 
     sandbox = open_sandbox(settings, ["pipeline.stages.decode:decode_here"])
-    made = sandbox.run("pipeline.stages.decode:decode_here", data, options, room=width * height * 3)
+    decoded = sandbox.run(
+        "pipeline.stages.decode:decode_here", data, options, output_bytes=3 * width * height
+    )
 
-Beside the worker runs a *fork server*, started with a clean environment; it forks *decoders*,
-each locked in (``confinement``) before it sees a byte. Input and arrays lie in the *arena*,
-memory that worker and decoder share. A picture that crashes its decoder, or takes too
-long or too much memory, costs that decoder: the worker gets a ``BadInput`` and goes on.
+Each worker has a *fork server* with a clean environment. It forks *decoders*, which are
+confined (``confinement``) before they read a byte. Input and arrays are in the *arena*, memory
+shared by worker and decoder. A picture that crashes its decoder, or takes too long or too
+much memory, costs that decoder; the worker gets a ``BadInput`` and continues.
 """
 
 from __future__ import annotations
@@ -29,28 +31,28 @@ from pipeline.config.settings import Settings
 from pipeline.errors import BadInput, DecoderUnavailable, FaceError, PictureCorrupt
 from pipeline.sandbox import messages
 from pipeline.sandbox.decoder import WALL_CLOCK_FACTOR, DecoderRules
-from pipeline.sandbox.messages import Decoded, DecodeFailure, DecodeResult, DecodeTask
+from pipeline.sandbox.messages import Decoded, DecodeFailure, DecodeTask, Reply
 from pipeline.sandbox.processes import DecoderProcesses, readable
 
 LOG = logging.getLogger(__name__)
 
 MB = 1024 * 1024
 
-# Seconds on top of a task's, for what is not its own work.
+# Seconds in addition to a task's limit, for starting and transfers.
 SLACK_S = 5.0
-# Bytes of the arena that stay in memory between tasks; a photo of 4 megapixels.
+# Bytes of the arena that stay in memory between tasks: a photo of 4 megapixels.
 KEPT_BYTES = 16 * MB
-# Decoders are replaced before what one picture may have left behind adds up.
+# A decoder is replaced after so many tasks or so much growth, before leaks add up.
 TASKS, GROWTH_BYTES = 2_000, 256 * MB
 
-# Characters of a decoder's message that are passed on.
+# Characters of a decoder's error message that are kept.
 MAX_TEXT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """The most that any task may ask for: bytes of input, bytes of arrays, bytes of
-    memory while it works, seconds of processor time."""
+    """The limits of any task: bytes of input, bytes of arrays, bytes of memory, and seconds
+    of processor time."""
 
     input_bytes: int
     output_bytes: int
@@ -59,7 +61,7 @@ class SandboxLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Room for the largest picture, and as much input as a body or a clip may bring."""
+        """Limits for the largest picture, and for the input of a request or a clip."""
         return cls(
             input_bytes=max(settings.max_body_bytes, settings.max_clip_bytes),
             output_bytes=max(3 * settings.max_pixels, settings.max_body_bytes),
@@ -69,27 +71,27 @@ class SandboxLimits:
 
 
 class DecoderDied(Exception):
-    """The decoder is gone; ``text`` says how, ``again`` whether it may not have been the
-    task's fault."""
+    """The decoder died. ``description`` says how; ``retry`` whether the task may not be the
+    cause."""
 
-    def __init__(self, text: str, *, again: bool) -> None:
-        self.description, self.retry = text, again
-        super().__init__(text)
+    def __init__(self, description: str, *, retry: bool) -> None:
+        self.description, self.retry = description, retry
+        super().__init__(description)
 
 
 class Sandbox:
-    """One decoder at a time, made at the first use; not for use across a fork."""
+    """Runs one decoder at a time, started at the first use. Not usable across a fork."""
 
     def __init__(
         self, functions: Sequence[str], limits: SandboxLimits, *, tasks: int = TASKS,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """``functions`` are the functions that it may run, as ``module:function``: each takes
-        ``(data, options)`` and returns ``Made``."""
+        """``functions`` are those that it may run, as ``module:function``: each takes
+        ``(data, options)`` and returns ``Decoded``."""
         self.limits = limits
         self._lock = threading.Lock()
         self._served = 0
-        self._lent = 0
+        self._lent_bytes = 0
         self._arena_file = os.memfd_create("faceline-arena", os.MFD_CLOEXEC)
         os.ftruncate(self._arena_file, _aligned(limits.input_bytes) + _aligned(limits.output_bytes))
         self._arena = mmap.mmap(self._arena_file, 0)
@@ -97,10 +99,7 @@ class Sandbox:
         self._processes = DecoderProcesses(rules, self._arena_file, environment or {})
 
     def start(self) -> None:
-        """Start the decoder now, so that the first task need not wait for it.
-
-        Raises ``DecoderUnavailable``.
-        """
+        """Start the decoder now, ahead of the first task. Raises ``DecoderUnavailable``."""
         with self._lock:
             self._processes.start()
 
@@ -109,19 +108,18 @@ class Sandbox:
         seconds: float | None = None, failure: type[BadInput] = PictureCorrupt,
         borrow: bool = False,
     ) -> Decoded:
-        """What the function ``work`` makes of ``input_bytes``: its arrays, copied, and what it
-        told. ``output_bytes`` is the most bytes that its arrays take. Arrays that are borrowed
-        are not copied: the next task overwrites them, and whoever took the decoder over
-        may do so at any time.
+        """Run ``function`` on ``data`` and return its arrays, copied, and its metadata. The
+        arrays take at most ``output_bytes``. Borrowed arrays are not copied: the next task
+        overwrites them, and a hostile decoder can change them at any time.
 
-        Raises the ``BadInput`` that the function raised; ``blame`` when the decoder
-        died of the data or needed more memory, room or time than it may have;
-        ``DecoderUnavailable`` when none can be started; ``FaceError`` for a fault in the
-        function. What was told and the arrays' contents come from a process that hostile
-        bytes may have taken over: check them.
+        Raises the ``BadInput`` of the function; ``failure`` when the decoder dies of the
+        data or needs more memory, space or time than allowed; ``DecoderUnavailable`` when
+        none can be started; ``FaceError`` for any other error of the function. The caller
+        must check metadata and arrays, because hostile bytes may have taken over the
+        decoder.
         """
         if len(data) > self.limits.input_bytes or output_bytes > self.limits.output_bytes:
-            raise failure("It is larger than what a decoder takes.")
+            raise failure("The file is larger than a decoder accepts.")
         limit = min(seconds or self.limits.seconds, self.limits.seconds)
         task = DecodeTask(function, len(data), _aligned(len(data)), output_bytes, limit, options)
         with self._lock:
@@ -129,11 +127,11 @@ class Sandbox:
             try:
                 reply = self._attempt_twice(task, data)
             except DecoderDied as death:
-                raise failure(f"Decoding it failed: {death.description}.") from death
-            return self._made(task, reply, failure, borrow=borrow)
+                raise failure(f"Decoding failed: {death.description}.") from death
+            return self._read_result(task, reply, failure, borrow=borrow)
 
     def close(self) -> None:
-        """End the processes. It may be used again."""
+        """End the processes. The sandbox can be used again."""
         with self._lock:
             self._processes.end()
 
@@ -145,7 +143,7 @@ class Sandbox:
 
     # One task --------------------------------------------------------------------
 
-    def _attempt_twice(self, task: DecodeTask, data: bytes) -> DecodeResult | DecodeFailure:
+    def _attempt_twice(self, task: DecodeTask, data: bytes) -> Reply:
         try:
             return self._attempt(task, data)
         except DecoderDied as death:
@@ -153,57 +151,57 @@ class Sandbox:
                 raise
         return self._attempt(task, data)
 
-    def _attempt(self, task: DecodeTask, data: bytes) -> DecodeResult | DecodeFailure:
+    def _attempt(self, task: DecodeTask, data: bytes) -> Reply:
         used = self._served > 0
         try:
             channel = self._processes.channel or self._start_decoder()
             self._arena[: len(data)] = data
-            reply = self._converse(channel, task)
+            reply = self._exchange(channel, task)
         except BaseException as error:
-            # Also when a signal interrupts the wait: a late answer must not be taken for
-            # that to the next task, nor a late write spoil it.
+            # Also when a signal interrupts the wait: a late reply must not be taken for the
+            # next task's, and a late write must not corrupt its data.
             self._processes.drop()
             if not isinstance(error, DecoderDied):
                 raise
-            raise self._autopsy(error, used=used) from error
+            raise self._explain_death(error, used=used) from error
         self._served += 1
         if reply.last:
             self._processes.drop()
         return reply
 
-    def _converse(self, channel: socket.socket, task: DecodeTask) -> DecodeResult | DecodeFailure:
+    def _exchange(self, channel: socket.socket, task: DecodeTask) -> Reply:
         try:
             channel.send(messages.encode(task))
             if not readable(channel, task.seconds * WALL_CLOCK_FACTOR + SLACK_S):
-                raise DecoderDied("it took too long", again=False)
+                raise DecoderDied("it took too long", retry=False)
             packet = channel.recv(messages.MAX_MESSAGE_BYTES)
         except OSError as error:
-            raise DecoderDied("its decoder was gone", again=True) from error
+            raise DecoderDied("its decoder was gone", retry=True) from error
         if not packet:
-            raise DecoderDied("its decoder died", again=True)
+            raise DecoderDied("its decoder died", retry=True)
         try:
-            reply: DecodeResult | DecodeFailure = messages.decode_reply(packet)
+            reply: Reply = messages.decode_reply(packet)
         except msgspec.MsgspecError as error:
-            raise DecoderDied("its decoder gave no sense", again=False) from error
+            raise DecoderDied("its decoder sent an invalid reply", retry=False) from error
         return reply
 
-    def _autopsy(self, death: DecoderDied, *, used: bool) -> DecoderDied:
-        """How the decoder ended, once its successor is there. A task is tried again when
-        the decoder had served others, or was killed from outside: it may have been
-        their fault. One that ran out of time is not."""
+    def _explain_death(self, death: DecoderDied, *, used: bool) -> DecoderDied:
+        """Explain the death after starting a successor. A task is retried when the decoder
+        had served other tasks or was killed from outside, because the task may not be the
+        cause. A task that ran out of time is not retried."""
         with contextlib.suppress(DecoderUnavailable):
             self._start_decoder()
         status = self._processes.last_status
         if death.retry and status is not None and os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             if number in (signal.SIGPROF, signal.SIGALRM):
-                death = DecoderDied("it took too long", again=False)
+                death = DecoderDied("it took too long", retry=False)
             else:
                 name = signal.Signals(number).name
-                again = used or number == signal.SIGKILL
-                death = DecoderDied(f"its decoder died of {name}", again=again)
+                retry = used or number == signal.SIGKILL
+                death = DecoderDied(f"its decoder died of {name}", retry=retry)
         else:
-            death = DecoderDied(death.description, again=death.retry and used)
+            death = DecoderDied(death.description, retry=death.retry and used)
         LOG.warning(
             "A decoder ended: %s", death.description,
             extra={"action": "decoder_died", "again": death.retry},
@@ -214,16 +212,16 @@ class Sandbox:
         self._served = 0
         return self._processes.start()
 
-    def _made(
+    def _read_result(
         self,
         task: DecodeTask,
-        reply: DecodeResult | DecodeFailure,
-        blame: type[BadInput],
+        reply: Reply,
+        failure: type[BadInput],
         *,
         borrow: bool,
     ) -> Decoded:
         if isinstance(reply, DecodeFailure):
-            raise _error(reply, blame)
+            raise _error(reply, failure)
         view = memoryview(self._arena)
         try:
             arrays = [
@@ -231,27 +229,27 @@ class Sandbox:
             ]
         except (ValueError, OverflowError) as error:
             self._processes.drop()
-            raise blame("Its decoder gave no sense.") from error
-        self._lent = task.output_offset + sum(array.nbytes for array in arrays)
+            raise failure("Its decoder sent an invalid reply.") from error
+        self._lent_bytes = task.output_offset + sum(array.nbytes for array in arrays)
         if not borrow:
             arrays = [array.copy() for array in arrays]
             self._shrink()
         return Decoded(arrays, reply.metadata)
 
     def _shrink(self) -> None:
-        """Give back the memory that only a large task needed."""
-        if self._lent > KEPT_BYTES:
+        """Release the memory that only a large task needed."""
+        if self._lent_bytes > KEPT_BYTES:
             self._arena.madvise(mmap.MADV_REMOVE, KEPT_BYTES, len(self._arena) - KEPT_BYTES)
-        self._lent = 0
+        self._lent_bytes = 0
 
 
 def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None:
-    """The sandbox that the settings ask for, not started yet; None for none."""
+    """The sandbox of the settings, not started yet; None when it is switched off."""
     if not settings.decode_sandbox:
         return None
     if sys.platform != "linux":
         LOG.warning(
-            "Media are decoded in the worker's own process: only Linux has what it takes",
+            "Media are decoded in the worker's own process: the sandbox needs Linux",
             extra={"action": "sandbox_unavailable"},
         )
         return None
@@ -261,17 +259,17 @@ def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None
     )
 
 
-def _error(refusal: DecodeFailure, blame: type[BadInput]) -> FaceError:
-    """The error that a decoder's refusal stands for."""
-    if refusal.code == "memory":
-        return blame("It needs more memory than its size explains.")
-    if refusal.code == "room":
-        return blame("It gives more than its header says.")
-    known = _errors_by_code(BadInput).get(refusal.code)
+def _error(reply: DecodeFailure, failure: type[BadInput]) -> FaceError:
+    """The error for a decoder's failure message."""
+    if reply.code == "memory":
+        return failure("The file needs more memory than its size explains.")
+    if reply.code == "output":
+        return failure("The file holds more than its header states.")
+    known = _errors_by_code(BadInput).get(reply.code)
     if known is not None:
-        return known(refusal.message[:MAX_TEXT])
+        return known(reply.message[:MAX_TEXT])
     LOG.error(
-        "A decoder's function failed: %r", refusal.message[:MAX_TEXT],
+        "A decoder's function failed: %r", reply.message[:MAX_TEXT],
         extra={"action": "decoder_fault"},
     )
     return FaceError()
@@ -285,5 +283,5 @@ def _errors_by_code(root: type[BadInput]) -> dict[str, type[BadInput]]:
 
 
 def _aligned(size: int) -> int:
-    """``size`` rounded up to whole pages, which is more than arrays need."""
+    """``size`` rounded up to whole pages, more than the alignment of arrays needs."""
     return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

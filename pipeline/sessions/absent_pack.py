@@ -1,4 +1,4 @@
-"""The pack of a worker that runs no model."""
+"""The pack of a worker that runs no models."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class _Absent:
 
 
 def absent_pack() -> Pack:
-    """A pack whose every use raises ``TaskUnsupported``."""
+    """A pack that raises ``TaskUnsupported`` on every use."""
     return cast(Pack, _Absent())

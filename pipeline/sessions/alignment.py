@@ -1,4 +1,4 @@
-"""Bringing faces to a size and place by their points."""
+"""Aligns faces to a fixed size and position by their landmarks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.types import Crop, Picture, Points
 
-# Where eyes, nose tip and mouth corners lie in a 112 x 112 crop: the template that
-# ArcFace models are trained on (insightface.utils.face_align.arcface_dst).
+# Eyes, nose tip and mouth corners in a 112 x 112 crop: the template that ArcFace models are
+# trained on (insightface.utils.face_align.arcface_dst).
 _TEMPLATE = np.array(
     [
         [38.2946, 51.6963],
@@ -55,10 +55,10 @@ def similarity_transform(
 def prepare_warp(
     picture: Picture, matrix: NDArray[np.float64], side: int, *, shrink: float, margin: int
 ) -> tuple[Picture, NDArray[np.float64]]:
-    """What a warp by ``matrix``, shape (2, 3), to ``side`` x ``side`` pixels is made from,
-    and the matrix that leads there from it: the part of the picture with ``margin`` pixels
-    around, averaged to ``shrink`` of its size when that is below 1. To pick single pixels
-    of a large face would make noise of it.
+    """Crops and shrinks a picture before a warp by ``matrix``, shape (2, 3), to ``side`` x
+    ``side`` pixels. Returns the part of the picture with ``margin`` pixels around it,
+    averaged to ``shrink`` of its size when that is below 1, and the matrix from that part.
+    Without averaging, the warp would sample single pixels of a large face, which is noise.
     """
     matrix = matrix.copy()
     part, offset = _around(picture, matrix, side, margin)
@@ -68,7 +68,7 @@ def prepare_warp(
         small = max(round(width * shrink), 1), max(round(height * shrink), 1)
         part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
         back = np.array([width / small[0], height / small[1]])
-        # Pixel centres, not corners, stand at whole numbers.
+        # Whole coordinates are the centres of pixels, not their corners.
         matrix[:, 2] += matrix[:, :2] @ (back - 1) / 2
         matrix[:, :2] *= back
     return part, matrix
@@ -77,7 +77,7 @@ def prepare_warp(
 def _around(
     picture: Picture, matrix: NDArray[np.float64], side: int, margin: int
 ) -> tuple[Picture, NDArray[np.float64]]:
-    """The part of the picture that comes to lie on the square, and where it begins."""
+    """The part of the picture that the warp maps to the square, and its offset."""
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0, 1], [side, 0, 1], [0, side, 1], [side, side, 1]]) @ inverse.T
     height, width = picture.shape[:2]

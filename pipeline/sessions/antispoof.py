@@ -1,4 +1,4 @@
-"""Anti-spoof models of a pack: does a face look like skin, or like paper or a screen?"""
+"""Anti-spoof models: whether a face looks like skin, or like paper or a screen."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LIVE = 1
 class MiniFasNets:
     """The MiniFASNet models of Silent-Face-Anti-Spoofing (MiniVision, 2020), averaged.
 
-    Each sees the face with more or less of what is around it, BGR, 0 to 255.
+    Each model takes a crop of another size around the face, BGR, 0 to 255.
     """
 
     def __init__(self, models: Sequence[tuple[Path, float]], settings: Settings) -> None:
-        """``models``: file and how many times the face's box its crop is. Raises
+        """``models``: each file with the size of its crop in sizes of the face's box. Raises
         ``PackDamaged``."""
         self._models = [(path, open_session(path, settings), scale) for path, scale in models]
         for path, session, scale in self._models:
@@ -47,8 +47,8 @@ class MiniFasNets:
 
 
 def crop_around(picture: Picture, box: Box, scale: float) -> Picture:
-    """The part of ``picture`` that is ``scale`` times the box and shares its centre;
-    made smaller to fit into the picture, then shifted to stay inside it."""
+    """The part of ``picture`` around the centre of the box, ``scale`` times its size; shrunk
+    to fit into the picture, then shifted to lie inside it."""
     height, width = picture.shape[:2]
     across, down = max(box.width, 1.0), max(box.height, 1.0)
     scale = min(scale, (height - 1) / down, (width - 1) / across)
@@ -58,7 +58,7 @@ def crop_around(picture: Picture, box: Box, scale: float) -> Picture:
 
 
 def _inside(centre: float, length: float, limit: int) -> tuple[int, int]:
-    """Whole pixels from, to (without it), within 0 and ``limit``."""
+    """The range of whole pixels (start, end exclusive) within 0 and ``limit``."""
     start = min(max(centre - length / 2, 0.0), max(limit - 1 - length, 0.0))
     begin = min(int(start), limit - 1)
     return begin, max(min(int(start + length) + 1, limit), begin + 1)

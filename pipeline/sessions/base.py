@@ -70,18 +70,18 @@ class PackInfo:
 
 
 class Detector(Protocol):
-    """Finds faces."""
+    """Detects faces."""
 
     def detect(self, picture: Picture) -> list[DetectedFace]:
-        """Faces of one picture, in no stated order; empty when there is none."""
+        """The faces of one picture, in no particular order."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxCandidates:
-    """What a detector holds for faces before one of several boxes of a face is chosen:
-    ``boxes``, shape (n, 4), left, top, right, bottom; ``scores`` (n,), 0 to 1; ``points``
-    (n, 5, 2), x then y; all float32."""
+    """The boxes of a detector before non-maximum suppression: ``boxes``, shape (n, 4), left,
+    top, right, bottom; ``scores`` (n,), 0 to 1; ``points`` (n, 5, 2), x then y; all float32.
+    """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
@@ -93,7 +93,7 @@ class BoxCandidates:
 
     @classmethod
     def concatenate(cls, several: Sequence[BoxCandidates]) -> Self:
-        """All of them, in their order."""
+        """The concatenation of several candidates, in order."""
         if not several:
             return cls.empty()
         return cls(
@@ -105,9 +105,9 @@ class BoxCandidates:
 
 @dataclass(frozen=True, slots=True)
 class EarlyExit:
-    """The score from which on a face has a better box at a detector's first size than at
-    any other: ``score`` for faces of at least ``share`` of the picture's longer side, more
-    for smaller ones, by ``slope``."""
+    """When a detector can stop after its first input size: a face with this score has no
+    better box at any other size. The score is ``score`` for faces of at least ``share`` of
+    the picture's longer side, and rises by ``slope`` for smaller ones."""
 
     score: float
     share: float
@@ -118,11 +118,11 @@ class EarlyExit:
 
 
 class SteppedDetector(Protocol):
-    """A detector whose steps can be made one by one."""
+    """A detector whose steps can be run one by one."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Sides in pixels of the squares that a picture is brought to."""
+        """Sides in pixels of the detector's square inputs."""
         ...
 
     @property
@@ -132,40 +132,40 @@ class SteppedDetector(Protocol):
 
     @property
     def early_exit(self) -> EarlyExit | None:
-        """None when that was not measured for this detector and its sizes."""
+        """None when it was not measured for this detector and its sizes."""
         ...
 
     def candidates(
         self, picture: Picture, threshold: float, *, large_only: bool = False
     ) -> BoxCandidates:
-        """What scores at least ``threshold`` in ``picture``, whose longer side is a multiple
-        of 32 pixels, on a black square of that side, in its upper left corner. ``large_only``
-        leaves out what is found by the finest grid, which sees no face of more than 100
-        pixels."""
+        """The boxes that score at least ``threshold``. The longer side of ``picture`` is a
+        multiple of 32 pixels; the input is a black square of that side with the picture in
+        its upper left corner. ``large_only`` skips the finest grid, which finds no face of
+        more than 100 pixels."""
         ...
 
     def choose(self, candidates: BoxCandidates) -> BoxCandidates:
-        """Of several boxes of a face the one with the highest score; best first."""
+        """The box with the highest score of each face, best first."""
         ...
 
 
 @runtime_checkable
 class HasSteps(Protocol):
-    """A pack whose detector may be one with steps."""
+    """A pack whose detector may support single steps."""
 
     def step_detector(self) -> SteppedDetector | None:
-        """None when its detector is of another kind."""
+        """None when the detector does not support single steps."""
         ...
 
 
 class Embedder(Protocol):
-    """Turns a face into a vector."""
+    """Computes the embedding of a face."""
 
     @property
     def dimension(self) -> int: ...
 
     def align(self, picture: Picture, landmarks: Points) -> Crop:
-        """The face cut out, turned and scaled as the model was trained."""
+        """The face cropped, rotated and scaled as the model expects."""
         ...
 
     def embed(self, crops: Sequence[Crop]) -> NDArray[np.float32]:
@@ -174,7 +174,7 @@ class Embedder(Protocol):
 
 
 class ContourModel(Protocol):
-    """Draws the contours of eyes and mouth."""
+    """Finds the contours of eyes and mouth."""
 
     def measure(self, picture: Picture, face: DetectedFace) -> Contours:
         """The contours of ``face``, whose box and landmarks may be some pixels off."""
@@ -182,15 +182,15 @@ class ContourModel(Protocol):
 
 
 class SpoofScorer(Protocol):
-    """Tells a face from a picture of one."""
+    """Tells a face from a picture of a face."""
 
     def score(self, picture: Picture, box: Box) -> float:
-        """How live the face in ``box`` looks, 0 to 1."""
+        """The passive liveness score of the face in ``box``, 0 to 1."""
         ...
 
 
 class Pack(Protocol):
-    """A loaded pack: models are loaded when they are first asked for.
+    """A pack that loads each model at its first use.
 
     Methods raise ``TaskUnsupported`` when the pack lacks the model and
     ``PackDamaged`` when a file's checksum is wrong.

@@ -1,4 +1,4 @@
-"""What a pack can be asked for beyond finding and comparing faces."""
+"""The operations that a pack supports beyond detecting and comparing faces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ACTIVE = "active liveness (living)"
 PASSIVE = "passive liveness (livenessScore, and its part of living)"
 FEATURES = "features (512 numbers)"
 
-# Any of these sets of models draws the contours of eyes and mouth. The 3-D points that
+# Each of these sets of models gives the contours of eyes and mouth. The 3-D points that
 # InsightFace's packs call 68 do not follow the lids.
 _CONTOURS = (
     frozenset({ModelTask.LANDMARK_468, ModelTask.EYE_CONTOUR}),
@@ -30,7 +30,7 @@ _RATE_OF_DLIB = 30.0
 
 
 def unserved_operations(info: PackInfo) -> tuple[str, ...]:
-    """The operations that the pack lacks the models for, in words."""
+    """The operations for which the pack has no model, in words."""
     contours = _CONTOURS_OF_DLIB if info.kind == "dlib" else _CONTOURS
     lacks = (
         (ACTIVE, not any(models <= info.tasks for models in contours)),
@@ -41,14 +41,13 @@ def unserved_operations(info: PackInfo) -> tuple[str, ...]:
 
 
 def min_frame_rate(info: PackInfo) -> float:
-    """Frames a second of a clip that the pack needs to see a blink: dlib's lids fall late and
-    not far, and at half of this the frame in which they are down may be left out."""
+    """Frames per second that the pack needs to see a blink. dlib's lid points move late and
+    little: at half of this rate the frame with closed lids may be skipped."""
     return _RATE_OF_DLIB if info.kind == "dlib" else 0.0
 
 
 def unsupported_error(info: PackInfo, task: ModelTask) -> TaskUnsupported:
-    """The error that says that the pack has no model for ``task``, and what it can
-    therefore not serve."""
+    """The error for a pack without a model for ``task``, naming what it cannot serve."""
     operation = _OPERATION.get(task)
     cannot = f" and cannot serve {operation}" if operation else ""
     return TaskUnsupported(

@@ -1,4 +1,4 @@
-"""Model files are used only with the SHA-256 that their pack states."""
+"""Checks the SHA-256 of model files before they are used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.errors import PackDamaged
 from pipeline.sessions.base import PackFile, PackInfo
 
-# Large enough that hashing, not reading, takes the time; small beside any model.
+# Large enough that hashing dominates the time, and small compared to any model.
 _CHUNK_BYTES = 1 << 20
 
 Progress = Callable[[str, int, int], None]
@@ -31,7 +31,7 @@ def file_sha256(path: Path, progress: Progress | None = None) -> str:
 
 
 def check_file(info: PackInfo, file: PackFile, progress: Progress | None = None) -> Path:
-    """The path of a model file whose checksum is right.
+    """The path of a model file with the right checksum.
 
     Raises ``PackDamaged`` when the file is gone, cannot be read or is another one.
     """
@@ -45,7 +45,7 @@ def check_file(info: PackInfo, file: PackFile, progress: Progress | None = None)
     if found != file.sha256:
         raise PackDamaged(
             f"{path} has SHA-256 {found}, not {file.sha256} as the pack {info.name!r} states: "
-            "the file is damaged or another one. Fetch the pack again."
+            "the file is damaged or a different one. Download the pack again."
         )
     return path
 

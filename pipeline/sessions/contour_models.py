@@ -1,4 +1,4 @@
-"""Models of a pack that draw the contours of eyes and mouth, run by onnxruntime."""
+"""ONNX models for the contours of eyes and mouth."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from pipeline.sessions.contours import (
 from pipeline.sessions.runtime import mapped_run_errors, open_session
 from pipeline.types import DetectedFace, Picture
 
-# Crops: the face's, of its box's longer side; the eye's, of its corners' distance.
+# Sizes of the crops: of the face in longer sides of its box, of the eye in distances between
+# its corners.
 _FACE_CROP, _EYE_CROP = 1.5, 2.3
 
 _MESH_SIDE, _MESH_POINTS = 192, 468
@@ -36,8 +37,8 @@ _EYE_CORNERS, _LOWER_LID, _UPPER_LID = (0, 8), slice(1, 8), slice(9, 16)
 
 
 class MeshContourModel:
-    """MediaPipe's face mesh for mouth and head (Kartynnik et al., 2019), its iris model
-    for the lids (Ablavatski et al., 2020)."""
+    """MediaPipe's face mesh for mouth and head (Kartynnik et al., 2019) and its iris model for
+    the lids (Ablavatski et al., 2020)."""
 
     def __init__(self, mesh: Path, eye: Path, settings: Settings) -> None:
         self._mesh, self._eye = mesh, eye
@@ -67,8 +68,8 @@ class MeshContourModel:
         return _back(flat, matrix), 1 / (1 + math.exp(-min(max(float(presence.item()), -50), 50)))
 
     def _lids(self, picture: Picture, corners: ContourPoints, *, mirrored: bool) -> Aperture:
-        """The slit of one eye; the model knows the left eye of a picture only, so that
-        the other is mirrored."""
+        """The aperture of one eye. The model takes only the left eye of a picture; the other
+        is mirrored."""
         along = corners[1] - corners[0]
         side = _EYE_CROP * max(float(np.hypot(*along)), 1.0)
         matrix = _square(
@@ -116,7 +117,7 @@ def _centre(face: DetectedFace) -> NDArray[np.float64]:
 
 
 def _tilt(face: DetectedFace) -> float:
-    """By how much the line between the eyes is turned, radians clockwise."""
+    """The angle of the line between the eyes, in radians clockwise."""
     across = face.landmarks[1] - face.landmarks[0]
     return math.atan2(float(across[1]), float(across[0]))
 
@@ -124,8 +125,8 @@ def _tilt(face: DetectedFace) -> float:
 def _square(
     centre: NDArray[np.float64], side: float, tilt: float, pixels: int
 ) -> NDArray[np.float64]:
-    """From the picture to a crop of ``pixels``: a square of ``side`` around ``centre``
-    that is turned by ``tilt``; shape (2, 3)."""
+    """The map from the picture to a crop of ``pixels``, shape (2, 3): a square of ``side``
+    around ``centre``, rotated by ``tilt``."""
     scale = pixels / max(side, 1.0)
     cos, sin = scale * math.cos(tilt), scale * math.sin(tilt)
     turn = np.array([[cos, sin], [-sin, cos]])
@@ -133,14 +134,14 @@ def _square(
 
 
 def _pixels(picture: Picture, matrix: NDArray[np.float64], side: int) -> Any:
-    """The crop as a model takes it: RGB, 0 to 1, shape (1, 3, side, side), float32."""
+    """The crop as model input: RGB, 0 to 1, shape (1, 3, side, side), float32."""
     crop = cv2.warpAffine(picture, matrix, (side, side))
     planes = crop[:, :, ::-1].transpose(2, 0, 1)[None]
     return np.multiply(planes, np.float32(1 / 255), dtype=np.float32, order="C")
 
 
 def _back(points: NDArray[np.floating], matrix: NDArray[np.float64]) -> ContourPoints:
-    """Points of a crop in pixels of its picture."""
+    """Maps points of a crop back to pixels of the picture."""
     inverse = cv2.invertAffineTransform(matrix)
     moved = points.astype(np.float64) @ inverse[:, :2].T + inverse[:, 2]
     return np.asarray(moved, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Eyes and mouth of a face as slits that open and close, whatever points a pack has."""
+"""Eyes and mouth of a face as apertures, independent of the landmark scheme of a pack."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ ContourPoints = NDArray[np.float64]
 @dataclass(frozen=True, slots=True, eq=False)
 class Aperture:
     """The opening between two lids or two lips: its two ``corners``, shape (2, 2), and
-    points of its ``upper`` and ``lower`` edge, both of shape (n, 2), one below the
-    other."""
+    corresponding points of its ``upper`` and ``lower`` edge, both of shape (n, 2)."""
 
     corners: ContourPoints
     upper: ContourPoints
@@ -23,9 +22,9 @@ class Aperture:
 
     @property
     def ratio(self) -> float:
-        """How far the edges are apart, across the line between the corners, in units of
-        the corners' distance; 0 when they touch. (After Soukupova and Cech, "Real-time
-        eye blink detection using facial landmarks", 2016.)"""
+        """The distance between the edges, perpendicular to the line between the corners, in
+        units of the corners' distance; 0 when they touch. (After Soukupova and Cech,
+        "Real-time eye blink detection using facial landmarks", 2016.)"""
         along = self.corners[1] - self.corners[0]
         width = float(np.hypot(*along))
         if width < 1e-6:
@@ -43,7 +42,7 @@ class Aperture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contours:
-    """What opens and closes in a face, in pixels of its picture.
+    """The apertures and rigid points of a face, in pixels of its picture.
 
     ``eyes`` are the left and the right one as seen in the picture; ``firm`` are points
     that no blink and no word moves (forehead, nose, corners of the eyes), the same
@@ -59,7 +58,7 @@ class Contours:
 
 @dataclass(frozen=True, slots=True)
 class AperturePoints:
-    """Which points of a scheme make a slit."""
+    """The indices of an aperture's points in a scheme."""
 
     corners: tuple[int, int]
     upper: tuple[int, ...]
@@ -74,14 +73,14 @@ class AperturePoints:
 
 @dataclass(frozen=True, slots=True)
 class ContourScheme:
-    """Where eyes, mouth and firm points stand among the points of a model."""
+    """The indices of eyes, mouth and rigid points among the points of a model."""
 
     eyes: tuple[AperturePoints, AperturePoints]
     mouth: AperturePoints
     rigid: tuple[int, ...]
 
     def contours(self, points: ContourPoints) -> Contours:
-        """The contours of a face of which all points are known."""
+        """The contours in the points of one face."""
         left, right = self.eyes
         return Contours(
             (left.of(points), right.of(points)), self.mouth.of(points),
@@ -99,8 +98,8 @@ POINTS_68 = ContourScheme(
     rigid=(27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 0, 1, 15, 16),
 )
 
-# InsightFace's 106 points in the order of its model. Nobody has run this scheme here: the
-# model is not at hand.
+# InsightFace's 106 points in the order of its documentation. Untested: no such model was
+# available.
 POINTS_106 = ContourScheme(
     eyes=(
         AperturePoints((35, 39), (41, 40, 42), (36, 33, 37)),
@@ -110,7 +109,7 @@ POINTS_106 = ContourScheme(
     rigid=(72, 73, 74, 86, 77, 80, 83, 35, 39, 89, 93, 1, 9, 17, 25),
 )
 
-# MediaPipe's mesh; its lids do not close, so that the eyes' contours are another model's.
+# MediaPipe's face mesh. Its lids do not close; another model gives the contours of the eyes.
 MESH_EYES = ((33, 133), (362, 263))
 MESH_MOUTH = AperturePoints((78, 308), (82, 13, 312), (87, 14, 317))
 MESH_RIGID = (

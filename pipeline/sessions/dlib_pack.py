@@ -1,4 +1,4 @@
-"""The pack that comes from PyPI: dlib's HOG detector, five points, 128-d ResNet."""
+"""The pack from PyPI: dlib's HOG detector, five points, 128-d ResNet."""
 
 from __future__ import annotations
 
@@ -31,21 +31,20 @@ _CHIP_SIDE = 150
 """Side in pixels of the crops that the ResNet was trained on (dlib's documentation)."""
 
 _SIDE = 1280
-"""Long side in pixels that a picture is scaled to for the detector, which sees faces
-from 80 pixels on: so a face may be as small as a sixteenth of the picture. The cost
-is bounded by it too: about 110 ms and 20 MB, whatever the picture."""
+"""Long side in pixels of the detector's input. The detector finds faces from 80 pixels on,
+a sixteenth of this side. The cost is bounded, too: about 110 ms and 20 MB per picture."""
 
 _LARGEST_ZOOM = 2.0
-"""A small picture is enlarged no further: beyond that nothing more was found."""
+"""Largest factor by which a small picture is enlarged; beyond it no more faces were found."""
 
 _METER_SIDE = 400
-"""Pixels of the longer side of a face when its 68 points are looked for."""
+"""Longer side in pixels of a face in the input of the 68-point model."""
 
 _CLOSE_SIDE = 200
 _CLOSE_EDGE = 25
-"""When nothing is found, the face may fill the picture: it is looked for again at 200
-pixels with its edge repeated 25 times outwards (7 ms). Of 200 aligned 112 x 112 LFW
-crops the first look misses nine, both together one."""
+"""When nothing is found, a face may fill the picture. A second pass uses 200 pixels with the
+edge repeated 25 times outwards (7 ms). Of 200 aligned 112 x 112 LFW crops the first pass
+misses nine, both passes together miss one."""
 
 
 class HogDetector:
@@ -67,8 +66,8 @@ class HogDetector:
         return [DetectedFace(box, score, self._points(rgb, box), "dlib5") for box, score in found]
 
     def _look(self, picture: Picture, scale: float, edge: int) -> list[tuple[Box, float]]:
-        """Boxes in pixels of ``picture``, found in it scaled and with its edge
-        repeated ``edge`` times outwards."""
+        """Boxes in pixels of ``picture``, found after scaling it and repeating its edge
+        ``edge`` times outwards."""
         height, width = picture.shape[:2]
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -110,7 +109,7 @@ class ResNetEmbedder:
 
     def align(self, picture: Picture, landmarks: Points) -> Crop:
         points = [dlib.point(round(float(x)), round(float(y))) for x, y in landmarks]
-        # dlib aligns by the points; it does not look at the rectangle.
+        # dlib aligns by the points and ignores the rectangle.
         face = dlib.full_object_detection(dlib.rectangle(0, 0, 1, 1), points)
         crop: Crop = dlib.get_face_chip(np.ascontiguousarray(picture), face, size=_CHIP_SIDE)
         return crop
@@ -124,13 +123,13 @@ class ResNetEmbedder:
 class Points68ContourModel:
     """dlib's 68 points: an ensemble of regression trees (Kazemi and Sullivan, 2014).
 
-    As tried, its lid ratio is 0.11 for closed and 0.33 for open eyes."""
+    Its lid ratio was measured as 0.11 for closed and 0.33 for open eyes."""
 
     def __init__(self, path: Path) -> None:
         self._predictor = _open(dlib.shape_predictor, path)
 
     def measure(self, picture: Picture, face: DetectedFace) -> Contours:
-        # The predictor gives whole pixels; of a small face these are too coarse for lids.
+        # The predictor gives whole pixels, which are too coarse for the lids of a small face.
         box = face.box
         scale = _METER_SIDE / max(box.width, box.height, 1.0)
         corner = np.array([box.left - box.width / 2, box.top - box.height / 2])
@@ -185,7 +184,7 @@ class DlibPack:
 
 
 def _open(model: Callable[[str], Any], path: Path) -> Any:
-    """A dlib model from its file. dlib says what is wrong by ``RuntimeError``."""
+    """Loads a dlib model. dlib raises ``RuntimeError`` for every problem."""
     try:
         return model(str(path))
     except RuntimeError as error:
@@ -193,5 +192,5 @@ def _open(model: Callable[[str], Any], path: Path) -> Any:
 
 
 def _rgb(picture: NDArray[Any]) -> Picture:
-    """BGR to RGB, in memory of its own: dlib takes no views."""
+    """BGR to RGB, as a copy: dlib takes no views."""
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

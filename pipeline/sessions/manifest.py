@@ -1,4 +1,4 @@
-"""``MANIFEST.json``: how a directory of model files says what it is."""
+"""``MANIFEST.json``, which describes a directory of model files."""
 
 from __future__ import annotations
 
@@ -36,9 +36,8 @@ class _Manifest(msgspec.Struct):
 
 
 def read_manifest(directory: Path) -> PackInfo:
-    """The pack in ``directory``. Files with a task that this code does not know are
-    left out. Raises ``PackDamaged`` when the manifest is not to be understood or a
-    file is not there."""
+    """The pack in ``directory``, without files for unknown tasks. Raises ``PackDamaged``
+    when the manifest cannot be read or a file is missing."""
     path = directory / FILE_NAME
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
@@ -72,8 +71,7 @@ def _pack_file(entry: _File, manifest: Path) -> PackFile:
 
 
 def write_manifest(info: PackInfo, origin: str, directory: Path) -> None:
-    """Write ``MANIFEST.json`` into ``directory``; ``origin`` says where the files came
-    from."""
+    """Writes ``MANIFEST.json`` into ``directory``; ``origin`` is the source of the files."""
     files = [
         {
             "file": file.name,

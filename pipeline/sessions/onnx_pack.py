@@ -1,4 +1,4 @@
-"""Packs of ONNX models, run through insightface's model zoo."""
+"""Packs of ONNX models, run with insightface's model zoo."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _SCRFD_OUTPUTS = (9, 15)
 
 
 class ScrfdDetector:
-    """SCRFD (Guo et al., 2021) at one or more input sizes, merged by insightface: of
-    two boxes of one face the one with the higher score stays."""
+    """SCRFD (Guo et al., 2021) at one or more input sizes. insightface merges the results:
+    the box with the higher score of a face stays."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         session = open_session(path, settings)
         if len(session.get_outputs()) not in _SCRFD_OUTPUTS:
             raise PackDamaged(f"{path} is no SCRFD detector with five points.")
-        # A session of its own for each input size gains nothing on a CPU while the
-        # memory arena is on (20.5 ms against 20.1) and takes 25 MB more.
+        # Separate sessions per input size gain nothing on a CPU while the memory arena is on
+        # (20.5 ms against 20.1) and take 25 MB more.
         self._model = SCRFD(model_file=str(path), session=session, static_shape_sessions=False)
         self._path = path
         self._sizes = [(size, size) for size in settings.detector_sizes]
@@ -65,8 +65,8 @@ class ScrfdDetector:
 
 
 def _widen(picture: Picture, size: int) -> Picture:
-    """The picture, with black below or to the right if it is so narrow that its short
-    side would vanish when its long side is scaled to ``size``."""
+    """Pads a very narrow picture with black below or to the right, so that its short side
+    does not vanish when its long side is scaled to ``size``."""
     height, width = picture.shape[:2]
     least = max(height, width) // size + 1
     if min(height, width) >= least:
@@ -77,7 +77,7 @@ def _widen(picture: Picture, size: int) -> Picture:
 
 
 class ArcFaceEmbedder:
-    """An ArcFace-like recognition model on crops aligned by five points."""
+    """A recognition model of the ArcFace kind, on crops aligned by five points."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
         session = open_session(path, settings)
@@ -108,7 +108,7 @@ class ArcFaceEmbedder:
 
 
 class OnnxPack:
-    """A pack of InsightFace or a directory with a manifest; see ``base.Pack``."""
+    """An InsightFace pack, or a directory with a manifest; see ``base.Pack``."""
 
     def __init__(self, info: PackInfo, settings: Settings) -> None:
         """Raises ``ProviderUnavailable``."""

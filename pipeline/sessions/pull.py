@@ -1,4 +1,4 @@
-"""Fetching an InsightFace pack: download with resume, check, unpack, put in place."""
+"""Downloads an InsightFace pack: resumes, verifies, unpacks and installs it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from pipeline.sessions.manifest import write_manifest
 
 _CHUNK_BYTES = 1 << 18
 _TIMEOUT_S = (10.0, 30.0)
-"""To connect, and between two pieces of the body."""
+"""To connect, and between two chunks of the body."""
 
 _MAX_FRUITLESS_TRIES = 5
-"""Attempts in a row that get no further than was reached, after which the download
-ends. One that breaks off in the middle is taken up again as often as it takes."""
+"""Consecutive attempts without progress after which the download fails. An attempt that made
+progress is resumed without limit."""
 
 _LONGEST_PAUSE_S = 30.0
 
 _LARGEST_MODEL = 1 << 30
-"""Bytes; the largest file of the known packs has 174 MB."""
+"""Bytes. The largest file of the known packs has 174 MB."""
 
 _OK, _PARTIAL, _RANGE_NOT_SATISFIABLE, _TOO_MANY, _SERVER_ERROR = 200, 206, 416, 429, 500
 
@@ -46,18 +46,17 @@ def pull(
     progress: Progress | None = None,
     pause_s: float = 1.0,
 ) -> PackInfo:
-    """Fetch the InsightFace pack ``enrolled_name`` into ``directory / name``.
+    """Downloads the InsightFace pack ``name`` into ``directory / name``.
 
-    ``url`` is the address below which the archives lie. What an earlier, broken call
-    has fetched is kept beside the pack and taken up again. A pack that is already
-    there whole is left as it is. ``pause_s`` is the first of the doubling pauses
-    between attempts.
+    ``url`` is the address of the directory of archives. A partial download of an earlier
+    call is kept beside the pack and resumed. A complete pack is left unchanged. ``pause_s``
+    is the first of the doubling pauses between attempts.
 
     Raises ``PackMissing`` for an unknown name, ``DownloadFailed`` with what to do.
     """
     if name not in catalogue.RELEASES:
         known = ", ".join(catalogue.RELEASES)
-        raise PackMissing(f"There is no pack {name!r} to fetch; there are {known}.")
+        raise PackMissing(f"There is no pack {name!r} to download; known packs: {known}.")
     release = catalogue.RELEASES[name]
     info = catalogue.insightface_pack(name, directory / name)
     if _is_whole(info, progress):
@@ -90,14 +89,14 @@ def _is_whole(info: PackInfo, progress: Progress | None) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Only one process fetches a pack. The lock goes with its process; the file stays,
-    since whoever removed it might remove another's."""
+    """Allows one process at a time to download a pack. The lock ends with its process. The
+    file stays: removing it could remove the lock of another process."""
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DownloadFailed(
-                f"Another process is fetching this pack ({path} is locked); wait for it."
+                f"Another process is downloading this pack ({path} is locked); wait for it."
             ) from error
         yield
 
@@ -108,20 +107,20 @@ def _locked(path: Path) -> Iterator[None]:
 def _download(
     address: str, part: Path, release: Release, progress: Progress | None, pause_s: float
 ) -> None:
-    """Fill ``part`` until it has the release's size and checksum."""
+    """Downloads into ``part`` until it has the release's size and checksum."""
     resumed = part.exists() and part.stat().st_size > 0
     _fill(address, part, release, progress, pause_s)
     found = file_sha256(part)
     if found != release.sha256 and resumed:
-        # What an earlier call left may have been the beginning of another file.
+        # The partial file of an earlier call may belong to another file.
         part.unlink()
         _fill(address, part, release, progress, pause_s)
         found = file_sha256(part)
     if found != release.sha256:
         part.unlink()
         raise DownloadFailed(
-            f"{address} has SHA-256 {found}, not {release.sha256}: it is another file than this "
-            "version of faceline knows, or was changed on the way. Nothing was installed."
+            f"{address} has SHA-256 {found}, not {release.sha256}: it is not the file that this "
+            "version of faceline expects, or was changed on the way. Nothing was installed."
         )
 
 
@@ -134,15 +133,15 @@ def _fill(
     while (have := part.stat().st_size) < release.size:
         if barren == _MAX_FRUITLESS_TRIES:
             raise DownloadFailed(
-                f"{address} could not be fetched: {reason}. {have} of {release.size} bytes are "
-                "kept: run the same command again to go on, or fetch the archive by hand and "
+                f"{address} could not be downloaded: {reason}. {have} of {release.size} bytes are "
+                "kept: run the same command again to resume, or download the archive by hand and "
                 "unpack it into the models directory."
             )
         if barren:
             time.sleep(min(pause_s * 2 ** (barren - 1), _LONGEST_PAUSE_S))
         try:
             _fetch(address, part, release, progress)
-            reason = "the server ended the answer too early"
+            reason = "the server ended the response too early"
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             reason = _plain(error)
         barren = 0 if part.stat().st_size > reached else barren + 1
@@ -156,10 +155,10 @@ def _fill(
 
 
 def _fetch(address: str, part: Path, release: Release, progress: Progress | None) -> None:
-    """One request for what is still missing. Raises an error of requests or urllib3
-    when another one may help, ``DownloadFailed`` when not."""
+    """Requests the missing bytes once. Raises an error of requests or urllib3 when another
+    attempt may help, else ``DownloadFailed``."""
     have = part.stat().st_size
-    # Counting bytes needs them as they lie on the server.
+    # Ranges count the bytes of the file itself, not of a compressed transfer.
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -167,11 +166,11 @@ def _fetch(address: str, part: Path, release: Release, progress: Progress | None
         _check_status(response, address, part)
         goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if response.status_code == _PARTIAL and not goes_on:
-            raise requests.RequestException("the server sent another part than was asked for")
-        # A server that ignores the range sends the file from its start.
+            raise requests.RequestException("the server sent another range than requested")
+        # A server that ignores the range sends the whole file.
         done = have if response.status_code == _PARTIAL else 0
         with part.open("ab" if done else "wb") as stream:
-            # iter_content would drop the last, unfilled piece when the line breaks.
+            # iter_content would drop the last, incomplete chunk of a broken connection.
             while chunk := response.raw.read1(_CHUNK_BYTES):
                 stream.write(chunk)
                 done += len(chunk)
@@ -190,8 +189,8 @@ def _check_status(response: requests.Response, address: str, part: Path) -> None
     if status in (_RANGE_NOT_SATISFIABLE, _TOO_MANY) or status >= _SERVER_ERROR:
         raise requests.RequestException(f"the server answered {status}")
     raise DownloadFailed(
-        f"{address} answered {status}: the archive is not there. Set FACELINE_MODELS_URL to "
-        "where the InsightFace releases are, or fetch it by hand."
+        f"{address} answered {status}: there is no archive. Set FACELINE_MODELS_URL to the "
+        "location of the InsightFace releases, or download it by hand."
     )
 
 
@@ -201,7 +200,7 @@ def _plain(error: requests.RequestException | urllib3.exceptions.HTTPError) -> s
     if isinstance(error, requests.ConnectionError):
         return "no connection to the server"
     if isinstance(error, urllib3.exceptions.ProtocolError):
-        return "the connection broke off"
+        return "the connection was interrupted"
     return str(error)
 
 
@@ -209,14 +208,14 @@ def _plain(error: requests.RequestException | urllib3.exceptions.HTTPError) -> s
 
 
 def _unpack(archive: Path, info: PackInfo, origin: str) -> None:
-    """Put the pack's files into its directory: all of them or, on an error, none."""
+    """Installs all of the pack's files or, on an error, none."""
     fresh = Path(tempfile.mkdtemp(prefix=f".{info.name}-", dir=info.path.parent))
     try:
         with zipfile.ZipFile(archive) as members:
             for file in info.files:
                 _unpack_member(members, file, fresh)
         write_manifest(info, origin, fresh)
-        fresh.chmod(0o755)  # mkdtemp's is for this user alone; the service may be another
+        fresh.chmod(0o755)  # mkdtemp allows this user only; the service may run as another
         _put_in_place(fresh, info.path)
     except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError) as error:
         raise DownloadFailed(f"{origin} is not the archive of this pack: {error}.") from error
@@ -225,7 +224,7 @@ def _unpack(archive: Path, info: PackInfo, origin: str) -> None:
 
 
 def _unpack_member(members: zipfile.ZipFile, file: PackFile, directory: Path) -> None:
-    """One expected file: by its plain name, so that no path of the archive is used."""
+    """Unpacks one expected file by its plain name: paths in the archive are not used."""
     digest, size = hashlib.sha256(), 0
     with members.open(file.name) as source, (directory / file.name).open("wb") as target:
         while chunk := source.read(_CHUNK_BYTES):
@@ -242,7 +241,7 @@ def _unpack_member(members: zipfile.ZipFile, file: PackFile, directory: Path) ->
 
 
 def _put_in_place(fresh: Path, target: Path) -> None:
-    """Rename the new directory to its name; one that is in the way is replaced."""
+    """Renames the new directory to its final name, replacing an existing one."""
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         target.rename(old / target.name)

@@ -1,4 +1,4 @@
-"""Finding model packs on disk, and choosing and loading one."""
+"""Finds model packs on disk, and chooses and loads one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _AFTER_OTHERS = ("buffalo_sc", catalogue.DLIB)
 def choose(settings: Settings) -> PackInfo:
     """The pack that the settings name; for ``auto`` the best complete one.
 
-    Raises ``PackMissing`` with what was searched and what to do, ``PackDamaged`` when
-    the named pack is there but its manifest cannot be used.
+    Raises ``PackMissing`` with the searched directories and advice, and ``PackDamaged``
+    when the manifest of the named pack cannot be used.
     """
     if settings.pack != AUTO:
         return _named(settings)
@@ -44,16 +44,16 @@ def choose(settings: Settings) -> PackInfo:
 
 
 def available(settings: Settings) -> list[PackInfo]:
-    """Every pack that is found, best first; of two with one name the first found.
+    """Every pack found, best first. Of two packs with one name the first one counts.
 
-    A directory with a broken manifest is logged and left out.
+    Logs and skips a directory with a broken manifest.
     """
     found: dict[str, PackInfo] = {}
     for directory in _directories(settings):
         try:
             info = _read(directory)
         except (PackDamaged, OSError) as error:
-            LOG.warning("A model pack is left out: %s", error, extra={"action": "pack_skipped"})
+            LOG.warning("A model pack is skipped: %s", error, extra={"action": "pack_skipped"})
             continue
         if info is not None:
             found.setdefault(info.name, info)
@@ -63,12 +63,12 @@ def available(settings: Settings) -> list[PackInfo]:
 
 
 def load(info: PackInfo, settings: Settings) -> Pack:
-    """The pack, ready to be asked for its models; none is loaded yet.
+    """Opens the pack without loading its models yet.
 
-    Call it in the process that uses it, after a fork. Raises ``ProviderUnavailable``
-    when an execution provider of the settings is not on this machine.
+    Call it after a fork, in the process that uses the pack. Raises ``ProviderUnavailable``
+    when a configured execution provider is not available on this machine.
     """
-    # The model libraries take most of a second and 100 MB: only who loads pays.
+    # The model libraries take most of a second and 100 MB: import them only here.
     if info.kind == catalogue.DLIB:
         from pipeline.sessions.dlib_pack import DlibPack
 
@@ -105,7 +105,7 @@ def _named(settings: Settings) -> PackInfo:
 
 
 def _explain(directory: Path) -> None:
-    """Say why a directory of the right name is no pack."""
+    """Raises the reason why a directory of the right name is not a pack."""
     if (directory / manifest.FILE_NAME).is_file() and directory.name not in catalogue.INSIGHTFACE:
         manifest.read_manifest(directory)
     needed = [
@@ -115,7 +115,7 @@ def _explain(directory: Path) -> None:
     ]
     if needed:
         raise PackMissing(
-            f"{directory} lacks {', '.join(needed)}: an interrupted download? "
+            f"{directory} lacks {', '.join(needed)}, perhaps after an interrupted download. "
             f"Run `faceline models pull {directory.name}`."
         )
 
@@ -146,12 +146,12 @@ def _directories(settings: Settings) -> Iterator[Path]:
             )
             continue
         yield place
-        # A pull that is under way works in hidden directories.
+        # A running download uses hidden directories.
         yield from (path for path in inside if not path.name.startswith("."))
 
 
 def _read(directory: Path) -> PackInfo | None:
-    """The pack in a directory, None when it is none. Raises ``PackDamaged``."""
+    """The pack in a directory, None when there is none. Raises ``PackDamaged``."""
     if directory.name in catalogue.INSIGHTFACE:
         return _insightface(directory)
     if (directory / manifest.FILE_NAME).is_file():
@@ -160,8 +160,8 @@ def _read(directory: Path) -> PackInfo | None:
 
 
 def _insightface(directory: Path) -> PackInfo | None:
-    """An InsightFace pack with the files that are there; None without a detector and
-    a recognition model, as an interrupted download leaves it."""
+    """An InsightFace pack with its existing files; None without a detector and a recognition
+    model, as after an interrupted download."""
     whole = catalogue.insightface_pack(directory.name, directory)
     present = tuple(file for file in whole.files if (directory / file.name).is_file())
     info = replace(whole, files=present)
@@ -169,8 +169,8 @@ def _insightface(directory: Path) -> PackInfo | None:
 
 
 def _dlib() -> PackInfo | None:
-    """The pack from PyPI, found without importing face_recognition_models: that
-    imports pkg_resources, which setuptools no longer has."""
+    """The pack from PyPI. Does not import face_recognition_models, because that imports
+    pkg_resources, which setuptools no longer has."""
     models = importlib.util.find_spec("face_recognition_models")
     if models is None or models.origin is None or importlib.util.find_spec("dlib") is None:
         return None

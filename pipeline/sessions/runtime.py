@@ -1,4 +1,4 @@
-"""onnxruntime sessions with our threads, memory and providers."""
+"""onnxruntime sessions with the configured threads, memory and providers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _states
 from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged, PackError, ProviderUnavailable
 
-# onnxruntime's exceptions have no base of their own but `Exception`.
+# onnxruntime's exceptions have no common base below `Exception`.
 _ERRORS: tuple[type[Exception], ...] = tuple(
     value
     for value in vars(_states).values()
@@ -23,8 +23,8 @@ _ERRORS: tuple[type[Exception], ...] = tuple(
 _RUN_ERRORS: tuple[type[Exception], ...] = (*_ERRORS, cv2.error)
 
 _SEVERITY = 3
-"""What onnxruntime logs: errors and worse. The fallbacks that it only warns of are
-checked here."""
+"""onnxruntime logs errors and worse. This module checks the fallbacks that it only warns
+about."""
 
 
 def check_providers(settings: Settings) -> None:
@@ -41,7 +41,7 @@ def check_providers(settings: Settings) -> None:
 
 
 def open_session(path: Path, settings: Settings, model: bytes | None = None) -> Any:
-    """A session on the configured providers, of the file or of a ``model`` made from it.
+    """A session on the configured providers, for the file or for ``model`` derived from it.
 
     Raises ``PackDamaged`` when the file is not a model, ``ProviderUnavailable`` when
     a provider does not start.
@@ -54,20 +54,20 @@ def open_session(path: Path, settings: Settings, model: bytes | None = None) -> 
         )
     except _ERRORS as error:
         raise PackDamaged(f"onnxruntime cannot load {path}: {error}") from error
-    # onnxruntime goes on without a provider that fails to start.
+    # onnxruntime continues without a provider that fails to start.
     started = session.get_providers()
     failed = [name for name in settings.provider_names if name not in started]
     if failed:
         raise ProviderUnavailable(
-            f"onnxruntime here has {', '.join(failed)}, but it did not start (is a driver or a "
-            "library missing?) and the model would run on the CPU in silence."
+            f"onnxruntime has {', '.join(failed)}, but it did not start: a driver or a library "
+            "may be missing. The model would silently run on the CPU."
         )
     return session
 
 
 @contextmanager
 def mapped_run_errors(model: Path) -> Iterator[None]:
-    """Turn what goes wrong in a model run into ``PackError``."""
+    """Translates errors of a model run into ``PackError``."""
     try:
         yield
     except _RUN_ERRORS as error:
@@ -78,11 +78,11 @@ def _options(settings: Settings) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.intra_op_threads
     options.inter_op_num_threads = 1
-    # ORT_PARALLEL hangs in a process that was forked.
+    # ORT_PARALLEL hangs in a forked process.
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    # The memory arena only grows with inputs of ever new shapes. Ours have a few
-    # fixed ones, and then it is leaner and faster: the detector at 128 and 640 takes
-    # 73 MB with it and 190 MB without, and 20 ms a picture instead of 26.
+    # The memory arena grows without bound only for inputs of ever new shapes. These models
+    # have a few fixed shapes; for them the arena is smaller and faster: the detector at 128
+    # and 640 takes 73 MB with it and 190 MB without, and 20 ms per picture instead of 26.
     options.enable_cpu_mem_arena = True
     options.log_severity_level = _SEVERITY
     spinning = "1" if settings.allow_spinning else "0"

@@ -1,10 +1,10 @@
-"""SCRFD step by step, computing no more than what is asked for.
+"""SCRFD in steps, with the last convolutions computed only where they are needed.
 
-The network ends in three convolutions a stride, of which those for boxes and points take
-a third of its time and are wanted at a few places only. Here the network ends before
-them: they are computed at these places, and the one for scores as products of single
-pixels, summed afterwards. Scores, boxes and points are the whole network's but for
-rounding.
+The network ends in three convolutions per stride. Those for boxes and points take a third
+of its time, but only few places need them. This module truncates the network before them
+and computes boxes and points at the places with a high score. The convolution for scores
+runs as products of single pixels, which are summed afterwards. Scores, boxes and points
+equal those of the whole network except for rounding.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from pipeline.types import Picture
 
 _STRIDES = (8, 16, 32)
 
-# What the network was trained on: (pixel - MEAN) / SPREAD, in RGB.
+# Input of the network: (pixel - MEAN) / SPREAD, in RGB.
 _MEAN, _SPREAD = 127.5, 128.0
 _BLACK = -_MEAN / _SPREAD
 
-# Boxes that have more than this in common are of one face (insightface's own number).
+# Intersection over union above which two boxes belong to one face (insightface's value).
 _SAME = 0.4
 
-# Detectors by their checksum, at the sizes that are the default. Measured on generated
-# portraits (tests/benchmarks/detector_sizes.py): the score at 640 stayed below by 0.01.
+# Detectors by checksum, at the default sizes. Measured on generated portraits
+# (tests/benchmarks/detector_sizes.py): the score at 640 stayed below by 0.01.
 _MEASURED_SIZES = (128, 640)
 _UNBEATEN = {
     # det_500m
@@ -46,18 +46,18 @@ _UNBEATEN = {
     ),
 }
 
-# Nodes that change no number between a convolution and an output.
+# Nodes between a convolution and an output that change no value.
 _PASSING = frozenset({"Reshape", "Transpose"})
 
 
 class UnexpectedNetwork(Exception):
-    """The network is not built as this file expects."""
+    """The network does not have the structure that this module expects."""
 
 
 @dataclass(frozen=True, slots=True)
 class _LastConvolution:
-    """A last convolution: what it reads, its weights (outputs, inputs, side, side) and
-    biases, by what its outputs are multiplied."""
+    """A last convolution: its source, weights (outputs, inputs, side, side) and biases, both
+    multiplied by the factor of its outputs."""
 
     source: str
     weights: NDArray[np.float32]
@@ -70,20 +70,20 @@ class _LastConvolution:
     def outputs_at(
         self, field: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp]
     ) -> NDArray[np.float32]:
-        """Its outputs at some places of ``field``, shape (inputs, height, width): (places,
-        outputs)."""
+        """The outputs at some places of ``field``, shape (inputs, height, width); the result
+        has shape (places, outputs)."""
         inputs, height, width = field.shape
         reach = np.arange(self.side) - self.side // 2
         y, x = (rows[:, None] + reach)[:, :, None], (columns[:, None] + reach)[:, None]
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        # What is taken for places outside does not count.
+        # Values taken for places outside are masked below.
         patches = field.reshape(inputs, -1).take(y * width + x, axis=1, mode="clip")
         flat = (patches * inside).swapaxes(0, 1).reshape(len(rows), -1)
         made: NDArray[np.float32] = flat @ self.weights.reshape(len(self.biases), -1).T
         return made + self.biases
 
     def joined_with(self, other: _LastConvolution) -> _LastConvolution:
-        """Both as one, of the same source; its outputs before those of ``other``."""
+        """Both convolutions of one source as one, with the outputs of ``other`` last."""
         return _LastConvolution(
             self.source, np.concatenate([self.weights, other.weights]),
             np.concatenate([self.biases, other.biases]),
@@ -92,8 +92,8 @@ class _LastConvolution:
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """The end of one stride: ``taps`` names the output whose sum gives the scores,
-    ``places`` gives the boxes of all anchors, then their points."""
+    """The end of one stride. ``taps`` names the output with the products that sum to the
+    scores; ``places`` computes the boxes of all anchors, then their points."""
 
     stride: int
     taps: str
@@ -102,7 +102,7 @@ class _Head:
 
 
 class _TruncatedNetwork:
-    """The network up to some of its heads."""
+    """The network up to the inputs of some of its heads."""
 
     def __init__(self, path: Path, settings: Settings, model: Any, heads: list[_Head]) -> None:
         """``model`` may end anywhere behind them."""
@@ -117,20 +117,20 @@ class _TruncatedNetwork:
 
 
 class _InputBuffer:
-    """The network's input of one size, used again: what no picture covers stays black."""
+    """A reusable input of one size; the area outside the picture is black."""
 
     def __init__(self, size: int) -> None:
         self._values = np.full((1, 3, size, size), _BLACK, np.float32)
         self._height = self._width = 0
 
     def fill(self, picture: Picture) -> NDArray[np.float32]:
-        """``picture`` in its upper left corner; until the next one."""
+        """Writes ``picture`` into the upper left corner; valid until the next call."""
         height, width = picture.shape[:2]
         if height < self._height or width < self._width:
             self._values[:] = _BLACK
         self._height, self._width = height, width
         for colour, plane in zip(reversed(cv2.split(picture)), self._values[0], strict=True):
-            # A sum of two, of which one is nothing: the quickest way from bytes to numbers.
+            # A weighted sum with weight 0: the fastest conversion from bytes to floats.
             cv2.addWeighted(
                 colour, 1 / _SPREAD, colour, 0.0, _BLACK, plane[:height, :width], cv2.CV_32F
             )
@@ -142,7 +142,7 @@ class ScrfdSteps:
 
     @classmethod
     def open(cls, path: Path, settings: Settings, sha256: str) -> Self | None:
-        """The file with this checksum; None when the network is built in another way."""
+        """Opens a model file; None when the network has another structure."""
         try:
             model = onnx.load(str(path))
             heads = _heads(model.graph)
@@ -191,8 +191,8 @@ class ScrfdSteps:
 
 
 def overlap(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What ``box``, shape (4,), and each of ``boxes``, shape (n, 4), have in common, of
-    what they cover together; shape (n,). As insightface counts it, a pixel wider."""
+    """Intersection over union of ``box``, shape (4,), with each of ``boxes``, shape (n, 4);
+    shape (n,). Boxes count one pixel wider, as in insightface."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]) + 1
     common = np.maximum(sides, 0).prod(axis=1)
     areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1)
@@ -201,7 +201,7 @@ def overlap(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.
 
 
 def _found(head: _Head, fields: dict[str, NDArray[np.float32]], least: float) -> BoxCandidates:
-    """What one stride has found with a logit of at least ``least``."""
+    """The boxes of one stride with a logit of at least ``least``."""
     logits = _summed(fields[head.taps][0], head.scores)
     anchors, rows, columns = np.nonzero(logits >= least)
     if not len(anchors):
@@ -220,11 +220,11 @@ def _found(head: _Head, fields: dict[str, NDArray[np.float32]], least: float) ->
 
 
 def _summed(taps: NDArray[np.float32], last: _LastConvolution) -> NDArray[np.float32]:
-    """The convolution whose products of single pixels are ``taps``, shape (side * side *
-    outputs, height, width): each moved to where it counts, and added up."""
+    """The result of a convolution from its products of single pixels, ``taps``, shape (side *
+    side * outputs, height, width): shifted to their places and added."""
     height, width = taps.shape[1:]
     reach = last.side // 2
-    # With a border for what counts outside.
+    # A border takes the products that fall outside.
     total = np.empty((len(last.biases), height + 2 * reach, width + 2 * reach), np.float32)
     total[:] = last.biases[:, None, None]
     products = taps.reshape(last.side, last.side, -1, height, width)
@@ -245,7 +245,7 @@ def _heads(graph: Any) -> list[_Head]:
         raise UnexpectedNetwork
     shape = graph.input[0].type.tensor_type.shape.dim
     if len(shape) != 4 or shape[2].dim_value > 0 or shape[3].dim_value > 0:
-        raise UnexpectedNetwork  # it takes pictures of one size only
+        raise UnexpectedNetwork  # its input has a fixed size
     finder = _GraphWalker(graph)
     lasts = [finder.last(name, sigmoid=place < 3) for place, name in enumerate(outputs)]
     heads = []
@@ -261,7 +261,7 @@ def _heads(graph: Any) -> list[_Head]:
 
 
 class _GraphWalker:
-    """Walks from outputs back to convolutions."""
+    """Walks from outputs back to their convolutions."""
 
     def __init__(self, graph: Any) -> None:
         self._maker = {name: node for node in graph.node for name in node.output}
@@ -308,8 +308,8 @@ class _GraphWalker:
 
 
 def _end_early(graph: Any, heads: list[_Head]) -> list[str]:
-    """Let ``graph`` end in what the last convolutions read, and the scores' products;
-    the names of its outputs."""
+    """Truncates ``graph`` to the inputs of the last convolutions and the products of the
+    scores; returns the names of its outputs."""
     made = {name for node in graph.node for name in node.output}
     for head in heads:
         if head.taps in made:
@@ -332,7 +332,7 @@ def _end_early(graph: Any, heads: list[_Head]) -> list[str]:
 
 
 def _prune(graph: Any, wanted: set[str]) -> None:
-    """Take out what leads to nothing that is wanted."""
+    """Removes nodes and weights that no wanted output depends on."""
     kept = []
     for node in reversed(graph.node):
         if wanted & set(node.output):

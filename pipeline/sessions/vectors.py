@@ -1,4 +1,4 @@
-"""Embeddings as every pack gives them: float32 rows of unit length."""
+"""Normalises embeddings to float32 rows of unit length."""
 
 from __future__ import annotations
 

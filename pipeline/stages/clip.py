@@ -66,8 +66,8 @@ FRAMES_PER_CALL = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipFrame:
-    """One frame that is handed on: ``index`` counts the clip's frames from 0, those that
-    were left out among them; ``time`` is in seconds from the first."""
+    """One selected frame. ``index`` counts all frames of the clip from 0; ``time`` is in
+    seconds from the first frame."""
 
     index: int
     time: float
@@ -75,11 +75,11 @@ class ClipFrame:
 
 
 def decode_frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None, None]:
-    """The upright frames of the clip in ``input_bytes``, at most ``limits.rate_bucket`` a second.
+    """The upright frames of the clip in ``data``, at most ``limits.rate`` per second.
 
-    One frame is in memory at a time. Damaged parts are left out. Raises ``ClipOutOfRange``
-    as soon as a limit is seen to be passed, by what the container says or by what comes;
-    ``ClipCorrupt`` when no frame can be decoded.
+    Holds one frame in memory at a time and skips damaged parts. Raises ``ClipOutOfRange``
+    as soon as the container or the decoded frames exceed a limit, and ``ClipCorrupt`` when
+    no frame can be decoded.
     """
     demuxer = _DEMUXERS[check_clip(data, limits)]
     patience = _TimeBudget(limits.work_seconds)
@@ -100,8 +100,9 @@ def decode_frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None,
 def read_clip(
     data: bytes, limits: ClipLimits, sandbox: Sandbox | None = None
 ) -> Iterator[ClipFrame]:
-    """As ``decode_frames``, decoded in ``sandbox``, a few frames at a time; without one in this
-    process: only for clips of the operator's own. Raises what ``decode_frames`` does."""
+    """As ``decode_frames``, but in ``sandbox``, a few frames at a time. Without a sandbox it
+    decodes in this process, which is only for the operator's own clips. Raises as
+    ``decode_frames`` does."""
     if sandbox is None:
         yield from decode_frames(data, limits)
         return
@@ -118,10 +119,10 @@ def read_clip(
 def _part(
     data: bytes, limits: ClipLimits, sandbox: Sandbox, reading: str, done: int
 ) -> tuple[list[ClipFrame], bool]:
-    """The next frames after ``done`` of them, and whether they are the last."""
+    """The next frames after the first ``done``, and whether they are the last."""
     options = {"reading": reading, "done": done, "limits": asdict(limits)}
     room = FRAMES_PER_CALL * (3 * limits.side**2 + 4096)
-    # The decoder goes on where it stopped, unless it had to be replaced.
+    # The decoder continues where it stopped. A new decoder needs the clip again.
     for handed in (b"", data) if done else (data,):
         made = sandbox.run(DECODE_FUNCTION, handed, options, output_bytes=room, failure=ClipCorrupt)
         if not made.metadata.get("lost"):
@@ -132,7 +133,7 @@ def _part(
 def _checked_part(
     pictures: Sequence[Any], told: JsonObject, limits: ClipLimits
 ) -> tuple[list[ClipFrame], bool]:
-    """What hostile bytes may have had a hand in, with the shapes that it must have."""
+    """Checks the decoder's result, which hostile bytes may have manipulated."""
     stamps, over = told.get("frames"), told.get("over")
     if (
         not isinstance(stamps, list)
@@ -155,9 +156,9 @@ def _checked_part(
 
 
 def decode_part(data: bytes, options: JsonObject) -> Decoded:
-    """The next frames of a clip, in a sandbox. Without ``input_bytes`` the clip is the one before,
-    if this decoder has read just so far in it; else it says that it is lost."""
-    cv2.setNumThreads(1)  # the sandbox lets nobody start a thread
+    """The next frames of a clip, inside the sandbox. Without ``data`` it continues the current
+    clip; the metadata says ``lost`` when this decoder is not at that place of it."""
+    cv2.setNumThreads(1)  # the sandbox forbids threads
     place = options["reading"], options["done"]
     if data:
         source = decode_frames(data, ClipLimits(**options["limits"]))
@@ -177,14 +178,14 @@ def decode_part(data: bytes, options: JsonObject) -> Decoded:
 
 
 class _OpenClip:
-    """The clip that a decoder is reading, and how far it is."""
+    """The clip that this decoder is reading, and its position."""
 
     source: Iterator[ClipFrame] | None = None
     place: tuple[str, int] | None = None
 
 
 class _TimeBudget:
-    """Seconds that decoding may take; what happens to a frame meanwhile does not count."""
+    """The time limit of decoding. Time spent by the consumer of frames does not count."""
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
@@ -225,7 +226,7 @@ def _opened(data: bytes, demuxer: str, limits: ClipLimits) -> InputContainer:
 
 
 def _checked_stream(container: InputContainer, limits: ClipLimits) -> VideoStream:
-    """The first video stream, whatever the container says being within the limits."""
+    """The first video stream, after checking the container's statements."""
     if len(container.streams) > limits.max_streams:
         raise ClipOutOfRange(f"The clip has more than {limits.max_streams} streams.")
     if not container.streams.video:
@@ -244,7 +245,7 @@ def _checked_stream(container: InputContainer, limits: ClipLimits) -> VideoStrea
 
 
 def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
-    """The longest that the container says of the clip or its pictures; 0 when nothing."""
+    """The longest duration that the container states; 0 when it states none."""
     whole = container.duration / av.time_base if container.duration else 0.0
     if stream.duration and stream.time_base:
         return max(whole, float(stream.duration * stream.time_base))
@@ -257,7 +258,7 @@ def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
 def _decoded(
     container: InputContainer, stream: VideoStream, limits: ClipLimits, patience: _TimeBudget
 ) -> Iterator[VideoFrame]:
-    """Every frame in the order of play. A packet that gives none is passed over."""
+    """Every frame in presentation order. Skips packets without a frame."""
     count = bad = 0
     for packet in _packets(container, stream):
         patience.check()
@@ -277,8 +278,8 @@ def _decoded(
 
 
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
-    """The stream's packets, the empty one that asks for the last frames among them. A
-    file that breaks off ends there."""
+    """The stream's packets, including the empty packet that flushes the decoder. Ends where a
+    truncated file ends."""
     packets = container.demux(stream)
     while True:
         try:
@@ -291,13 +292,13 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
 
 
 def _kept(decoded: Iterator[VideoFrame], limits: ClipLimits) -> Iterator[ClipFrame]:
-    """The frames that the rate allows: of each slot of time the first."""
+    """Selects frames by the rate: the first of each time slot."""
     clock = _Clock()
     last_slot = -1
     for index, frame in enumerate(decoded):
         seconds = clock.read(frame)
         check_length(seconds, limits)
-        # A hair early counts as in time: stamps are rounded to the container's ticks.
+        # Tolerates slightly early frames: timestamps are rounded to the container's ticks.
         slot = math.floor(seconds * limits.rate + 0.02)
         if slot > last_slot:
             last_slot = slot
@@ -305,8 +306,8 @@ def _kept(decoded: Iterator[VideoFrame], limits: ClipLimits) -> Iterator[ClipFra
 
 
 class _Clock:
-    """Seconds since the first frame, never running backwards, by the clip's own stamps;
-    where there are none it goes on at the pace so far."""
+    """Seconds since the first frame by the clip's timestamps, never decreasing. Without a
+    timestamp it advances by the last interval."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -333,7 +334,7 @@ class _Clock:
 
 
 def _upright(frame: VideoFrame, limits: ClipLimits) -> Picture:
-    """The frame as BGR, scaled to the limit, turned as the clip asks for."""
+    """The frame as BGR, scaled to the limit and rotated by the display matrix."""
     scale = min(1.0, limits.side / max(frame.width, frame.height, 1))
     width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
     pixels = frame.reformat(width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
@@ -342,8 +343,8 @@ def _upright(frame: VideoFrame, limits: ClipLimits) -> Picture:
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """Where the clip wants a step to the right and one down to lead: (x, y, x, y), each
-    -1, 0 or 1; a turn that is not a right angle counts as the nearest."""
+    """The directions of a step to the right and of a step down after rotation: (x, y, x, y),
+    each -1, 0 or 1. Other angles count as the nearest right angle."""
     attached: Any = frame.side_data
     matrix = attached.get(SideDataType.DISPLAYMATRIX)
     if matrix is None or matrix.buffer_size < _MATRIX_BYTES:
@@ -364,7 +365,7 @@ def _turned(pixels: Picture, steps: tuple[int, int, int, int]) -> Picture:
 
 @contextmanager
 def _clip_errors() -> Iterator[None]:
-    """Turn what FFmpeg raises into ``ClipCorrupt``."""
+    """Translates FFmpeg's errors into ``ClipCorrupt``."""
     try:
         yield
     except (av.FFmpegError, ValueError, MemoryError, OverflowError, struct.error) as error:

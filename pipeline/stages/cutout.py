@@ -1,4 +1,4 @@
-"""A picture of one face alone."""
+"""Crops one face from a picture."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 from pipeline.errors import PictureCorrupt
 from pipeline.types import Box, Picture
 
-# Of the box's sides, added on each side: a detector's box ends at the hairline.
+# Added on each side, as a share of the box: a detector's box ends at the hairline.
 MARGIN = 0.3
 
-# Pixels of the longer side; larger ones are halved until they are not.
+# Longer side in pixels; a larger crop is halved until it fits.
 MAX_SIDE = 600
 
 JPEG_QUALITY = 90
 
 
 def cut_out(picture: Picture, box: Box) -> bytes:
-    """The face in ``box`` with some of what is around it, as JPEG. Raises
-    ``PictureCorrupt`` when the box lies outside the picture."""
+    """The face in ``box`` with a margin, as JPEG. Raises ``PictureCorrupt`` when the box lies
+    outside the picture."""
     across, down = MARGIN * box.width, MARGIN * box.height
     wider = Box(box.left - across, box.top - down, box.right + across, box.bottom + down)
     left, top, right, bottom = wider.clipped_to(picture.shape[1], picture.shape[0])
@@ -37,7 +37,7 @@ def _shrunk(pixels: Picture) -> Picture:
     eight times as long."""
     while max(pixels.shape[:2]) > MAX_SIDE:
         height, width = (max(1, side // 2) for side in pixels.shape[:2])
-        even = pixels[: 2 * height, : 2 * width]  # else they would be means over parts
+        even = pixels[: 2 * height, : 2 * width]  # whole pixels only
         halved = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
         pixels = np.asarray(halved, np.uint8)
     return pixels

@@ -1,9 +1,9 @@
-"""From a file's bytes to upright pixels.
+"""Decodes a file's bytes to upright pixels.
 
-OpenCV decodes, so that the pixels are those that ``cv2.imread`` gives for the same
-file. What it gets wrong is put right here: transparency is laid over white (OpenCV
-shows whatever colour lies beneath), and the EXIF turn is made by one function for
-every format (OpenCV applies it to TIFF even when told not to, to GIF and BMP never).
+OpenCV decodes, so that the pixels equal those of ``cv2.imread``. This module corrects two
+things: it blends transparency over white (OpenCV shows the colour beneath), and one function
+applies the EXIF orientation for every format (OpenCV always applies it to TIFF and never to
+GIF and BMP).
 """
 
 from __future__ import annotations
@@ -35,19 +35,18 @@ Pixels = NDArray[np.uint8]
 
 WHITE = 255
 
-# The function that a sandbox is asked to run.
+# The function that the sandbox runs.
 DECODE_FUNCTION = "pipeline.stages.decode:decode_here"
 
 
 def decode(data: bytes, limits: PictureLimits, sandbox: Sandbox | None = None) -> Picture:
     """The upright picture in ``input_bytes``: BGR, uint8, shape (height, width, 3).
 
-    GIF and WebP give their first frame, TIFF its first page; 16-bit samples keep
-    their upper byte; colour profiles are not applied. Bytes behind the picture's end
-    do no harm. Without a ``sandbox`` the pixels are decoded in this process: only for
-    pictures of the operator's own. Raises what ``inspect`` raises, and
-    ``PictureCorrupt`` when the pixels are cut off or damaged, or cost more than their
-    size explains.
+    GIF and WebP give their first frame, TIFF its first page. 16-bit samples keep their upper
+    byte. Colour profiles and bytes after the picture's end are ignored. Without a
+    ``sandbox`` it decodes in this process, which is only for the operator's own pictures.
+    Raises as ``inspect`` does, and ``PictureCorrupt`` when the pixels are truncated or
+    damaged, or cost more than their size explains.
     """
     return decode_inspected(data, inspect(data, limits), sandbox)
 
@@ -55,8 +54,8 @@ def decode(data: bytes, limits: PictureLimits, sandbox: Sandbox | None = None) -
 def decode_inspected(
     data: bytes, header: PictureHeader, sandbox: Sandbox | None = None, *, borrow: bool = False
 ) -> Picture:
-    """As ``decode``, of a file whose ``header`` was inspected. A picture that is borrowed
-    lies in the sandbox's own memory, to be looked at until its next task."""
+    """As ``decode``, for a file with an inspected ``header``. A borrowed picture lies in the
+    sandbox's memory and is valid until its next task."""
     if sandbox is None:
         return _decode(data, header)
     width, height = header.upright_size
@@ -70,8 +69,8 @@ def decode_inspected(
 
 
 def decode_here(data: bytes, header: JsonObject) -> Decoded:
-    """As ``decode``, in a sandbox; the header was found to be within the limits."""
-    cv2.setNumThreads(1)  # the sandbox lets nobody start a thread
+    """As ``decode``, inside the sandbox, for a header that is within the limits."""
+    cv2.setNumThreads(1)  # the sandbox forbids threads
     return Decoded([_decode(data, PictureHeader(**header))])
 
 
@@ -80,7 +79,7 @@ def _decode(data: bytes, header: PictureHeader) -> Picture:
         pixels = _READERS[header.format](data, header)
     except MemoryError as error:
         raise PictureCorrupt("The picture needs more memory than its size explains.") from error
-    except (ValueError, struct.error) as error:  # from what reads structures
+    except (ValueError, struct.error) as error:  # from the readers of structures
         raise PictureCorrupt from error
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise PictureCorrupt
@@ -108,7 +107,7 @@ def _png(data: bytes, header: PictureHeader) -> Pixels | None:
     clear = png.transparent_grey(data)
     if clear is None:
         return _maybe_transparent(plain, header)
-    # OpenCV heeds the transparent colour of every other kind.
+    # OpenCV handles the transparent colour of every other kind of PNG.
     stored = _stored(plain, cv2.IMREAD_UNCHANGED)
     if stored is None or stored.ndim != 2:
         return None
@@ -151,7 +150,7 @@ def _stored(data: bytes, flags: int) -> NDArray[Any] | None:
 
 
 def _with_pillow(data: bytes, header: PictureHeader) -> Pixels | None:
-    # Warnings tell of damage that Pillow could work round; they are no one's business.
+    # Pillow warns of damage that it can work around; ignore it.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -162,7 +161,7 @@ def _with_pillow(data: bytes, header: PictureHeader) -> Pixels | None:
                     grey = _as_bytes(np.asarray(image).astype(np.uint16))
                     return _as_bytes(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
                 rgba = np.asarray(image.convert("RGBA"), dtype=np.uint8)
-        except Exception as error:  # on hostile bytes Pillow raises every kind there is
+        except Exception as error:  # Pillow raises any kind of error for hostile bytes
             raise PictureCorrupt from error
     return _over_white(rgba[:, :, [2, 1, 0, 3]])
 
@@ -176,11 +175,11 @@ def _as_bytes(stored: NDArray[Any]) -> Pixels:
 
 
 def _over_white(bgra: Pixels) -> Pixels:
-    """White is what a viewer shows, and what a cut-out portrait is laid on."""
+    """Blends transparency over white, as viewers do."""
     colours = np.ascontiguousarray(bgra[:, :, :3])
     if bgra[:, :, 3].min() == WHITE:
         return colours
-    for row, alpha in zip(colours, bgra[:, :, 3:], strict=True):  # by rows, to stay small
+    for row, alpha in zip(colours, bgra[:, :, 3:], strict=True):  # by rows, to save memory
         blended = row * alpha.astype(np.uint16) + WHITE * (WHITE - alpha.astype(np.uint16))
         row[:] = (blended + WHITE // 2) // WHITE
     return colours
@@ -194,9 +193,9 @@ _TURNS: dict[int, tuple[bool, int | None]] = {
 
 
 def _turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo the turn that EXIF orientation 1 to 8 names (CIPA DC-008, tag 0x0112).
+    """Applies the EXIF orientation 1 to 8 (CIPA DC-008, tag 0x0112).
 
-    OpenCV's transpose takes a tenth of NumPy's time on a telephone's picture.
+    OpenCV's transpose takes a tenth of NumPy's time on a phone's picture.
     """
     transposed, flip = _TURNS[orientation]
     if transposed:

@@ -14,5 +14,5 @@ def detect(picture: Picture, detector: Detector) -> list[DetectedFace]:
 
 
 def largest_first(faces: Iterable[DetectedFace]) -> list[DetectedFace]:
-    """Faces in the order in which every list of them stands."""
+    """Sorts faces in the order of every list of faces: largest box first."""
     return sorted(faces, key=lambda face: face.box.area, reverse=True)

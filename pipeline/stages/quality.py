@@ -1,7 +1,7 @@
-"""How good a face is: size, sharpness, light and pose, and whether that is enough.
+"""Face quality: size, sharpness, light and pose, compared with limits.
 
-Everything is measured on the face brought to one size and position by its landmarks, so
-that the picture's own size and turn do not count.
+Measurements use the face aligned by its landmarks, so that size and rotation of the picture
+do not matter.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pipeline.types import DetectedFace, LandmarkScheme, Picture, Quality, Quali
 GreyFloat = NDArray[np.float32]
 
 SIDE = 112
-"""Side in pixels of the aligned face; the eyes are 35 pixels apart in it."""
+"""Side in pixels of the aligned face, in which the eyes are 35 pixels apart."""
 
-# Where the landmarks come to lie: the ArcFace template, and for dlib's points what they
-# are on 1,029 faces (LFW) aligned by that template.
+# Positions of the aligned landmarks: the ArcFace template, and for dlib's points their mean
+# on 1,029 faces (LFW) aligned by that template.
 _PLACES: dict[LandmarkScheme, NDArray[np.float64]] = {
     "arcface5": np.array(
         [[38.29, 51.7], [73.53, 51.5], [56.03, 71.74], [41.55, 92.37], [70.73, 92.2]]
@@ -33,35 +33,35 @@ _PLACES: dict[LandmarkScheme, NDArray[np.float64]] = {
     ),
 }
 
-# Of the aligned face, without the corners that hair and background fill: rows, columns.
+# Rows and columns of the aligned face without hair and background.
 _INNER = (slice(10, 106), slice(10, 102))
 
 # Sharpness compares two bands of detail, of about 1 and 2.4 pixels of the aligned face
-# (3 % and 7 % of the eyes' distance). Blur takes the fine band first; noise, JPEG and
-# darkness hardly change the ratio.
+# (3 % and 7 % of the distance between the eyes). Blur removes the fine band first; noise,
+# JPEG and darkness hardly change the ratio.
 FINE, COARSE = 1.0, 2.4
 
-# The ratio that is worth 0, met at a blur of 4 pixels, and the one that is worth 100,
-# which 3 % of LFW exceed. Half of LFW lies between 0.46 and 0.55.
+# The ratio of score 0, reached at a blur of 4 pixels, and the ratio of score 100, which 3 %
+# of LFW exceed. Half of LFW lies between 0.46 and 0.55.
 _BLURRED, _SHARP = 0.22, 0.62
 
-# Heads of mean proportions, in units of the distance between the eyes, from 1,040 LFW
-# faces laid over one another in three dimensions: x to the picture's right, y down,
-# z away from the camera; eyes, nose tip, mouth corners.
+# The mean head of 1,040 LFW faces registered in three dimensions, in units of the distance
+# between the eyes: x to the picture's right, y down, z away from the camera; eyes, nose tip,
+# mouth corners.
 _HEAD = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.545, -0.68], [-0.423, 1.016, -0.145], [0.423, 1.016, -0.145]]
 )
 
-# From points of a picture to the camera that shows the head so, by least squares.
+# Maps the points of a picture to the camera that projects the head so, by least squares.
 _FROM_HEAD = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))
 
-# The base of the nose in dlib's points, in the same unit: how far it stands before the
-# eyes, how far below them, and what a nod does to that.
+# The base of the nose in dlib's points, in the same unit: its distance in front of the eyes
+# and below them, and the change of the latter with pitch.
 _NOSE_BEFORE, _NOSE_BELOW, _NOD = 0.5, 0.766, 0.6
 
 
 def quality_limits(settings: Settings) -> QualityLimits:
-    """The limits that an operator has set."""
+    """The operator's limits."""
     return QualityLimits(
         min_size=settings.quality_min_size,
         min_blur=settings.quality_min_blur,
@@ -75,7 +75,7 @@ def quality_limits(settings: Settings) -> QualityLimits:
 
 
 def measure(picture: Picture, face: DetectedFace) -> Quality:
-    """The quality of one face of ``picture``; about a millisecond."""
+    """Measures the quality of one face; takes about a millisecond."""
     grey = aligned(picture, face)
     inner = grey[_INNER]
     yaw, pitch, roll = pose(face)
@@ -93,8 +93,8 @@ def measure(picture: Picture, face: DetectedFace) -> Quality:
 
 
 def first_failure(quality: Quality, limits: QualityLimits) -> str | None:
-    """What keeps a face from being enrolled: the first that fails of size, blur,
-    brightness, contrast, yaw, pitch, roll; None when nothing does."""
+    """The first limit that the face fails, in the order size, blur, brightness, contrast,
+    yaw, pitch, roll; None when it passes all."""
     return next((name for name, good in _tests(quality, limits) if not good), None)
 
 
@@ -124,11 +124,11 @@ def _facing(angle: float) -> float:
 def sharpness(grey: GreyFloat) -> float:
     """0 (blurred beyond use) to 100 (as sharp as a face of this size can be).
 
-    The energy of fine against coarse detail, along rows and along columns; the smaller
-    counts, so that a blur by motion shows whichever way it went. Faces of 60 LFW photos
-    have 72 in the median; blurred by 1, 1.5, 2 and 3 pixels of the aligned face they
-    have 53, 39, 28 and 13. (Two bands after the manner of Crete et al., "The blur
-    effect", SPIE 2007, which compares a picture with itself blurred once more.)
+    The ratio of fine to coarse detail, along rows and along columns. The smaller one counts,
+    so that motion blur shows in any direction. The median of 60 LFW photos is 72; blurred
+    by 1, 1.5, 2 and 3 pixels of the aligned face it is 53, 39, 28 and 13. (Two bands as in
+    Crete et al., "The blur effect", SPIE 2007, which compares a picture with a blurred
+    copy.)
     """
     ratio = min(_detail(grey, along_rows=True), _detail(grey, along_rows=False))
     return 100.0 * _ramp(ratio, _BLURRED, _SHARP)
@@ -140,21 +140,21 @@ def _detail(grey: GreyFloat, *, along_rows: bool) -> float:
 
 
 def _spread(grey: GreyFloat, band: GreyFloat, along_rows: bool) -> float:
-    """The standard deviation of one band along one axis; across it the picture is
-    smoothed by ``FINE``."""
+    """The standard deviation of one band along one axis, after smoothing by ``FINE`` across
+    it."""
     across, down = (band, _SMOOTH) if along_rows else (_SMOOTH, band)
     detail = cv2.sepFilter2D(grey, cv2.CV_32F, across, down)
     return float(cv2.meanStdDev(detail[_INNER])[1][0, 0])
 
 
 def _gauss(sigma: float) -> GreyFloat:
-    """A blur by ``sigma``, as long as ``cv2.GaussianBlur`` makes it for floats."""
+    """A Gaussian kernel of the length that ``cv2.GaussianBlur`` uses for floats."""
     size = round(8 * sigma + 1) | 1
     return np.asarray(cv2.getGaussianKernel(size, sigma, cv2.CV_32F)[:, 0], np.float32)
 
 
 def _between(sigma: float) -> GreyFloat:
-    """What a blur by 2 ``sigma`` takes from one by ``sigma``, as one filter."""
+    """A band-pass kernel: the difference of blurs by ``sigma`` and 2 ``sigma``."""
     near, far = _gauss(sigma), _gauss(2 * sigma)
     return np.pad(near, (len(far) - len(near)) // 2) - far
 
@@ -163,14 +163,14 @@ _SMOOTH, _FINE_BAND, _COARSE_BAND = _gauss(FINE), _between(FINE), _between(COARS
 
 
 def aligned(picture: Picture, face: DetectedFace) -> GreyFloat:
-    """The face in grey, 0 to 255, shape (SIDE, SIDE), float32, turned upright and scaled
-    by its landmarks; what lies outside the picture repeats its edge."""
+    """The aligned face in grey, 0 to 255, shape (SIDE, SIDE), float32. The picture's edge
+    repeats outside it."""
     matrix = similarity_transform(face.landmarks, _PLACES[face.scheme])
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     if scale < 1e-3:
         return np.zeros((SIDE, SIDE), np.float32)
     part, matrix = prepare_warp(picture, matrix, SIDE, shrink=1.0, margin=8)
-    # In grey before it is averaged: a third of the work.
+    # Converting to grey before averaging takes a third of the time.
     part = np.asarray(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), np.uint8)
     part, matrix = prepare_warp(part, matrix, SIDE, shrink=scale, margin=8)
     grey = part.astype(np.float32)
@@ -183,14 +183,15 @@ def aligned(picture: Picture, face: DetectedFace) -> GreyFloat:
 
 
 def pose(face: DetectedFace) -> tuple[float, float, float]:
-    """(yaw, pitch, roll) in degrees, each from -90 to 90 but for the roll, -180 to 180.
+    """(yaw, pitch, roll) in degrees: yaw and pitch from -90 to 90, roll from -180 to 180.
 
-    As the camera sees it: yaw is positive when the face is turned to the picture's
-    right, pitch when it looks down, roll when the head is tilted clockwise.
+    As seen by the camera, yaw is positive for a face turned to the picture's right, pitch
+    for a face that looks down, roll for a head tilted clockwise.
 
-    Measured against a mesh of 468 points on 1,040 faces: the yaw of ``arcface5`` is off
-    by 2.5 degrees in the mean and by 7 in one of twenty, its pitch by 4.4 and 11;
-    ``dlib5``, which has no point below the nose, by 3.5 and 9, and by 6.8 and 17.
+    Errors against a mesh of 468 points on 1,040 faces: for ``arcface5`` the yaw is off by
+    2.5 degrees in the mean and by 7 in one of twenty, the pitch by 4.4 and 11. For
+    ``dlib5``, which has no point below the nose, the yaw is off by 3.5 and 9, the pitch by
+    6.8 and 17.
     """
     points = face.landmarks.astype(np.float64)
     if face.scheme == "dlib5":
@@ -199,19 +200,19 @@ def pose(face: DetectedFace) -> tuple[float, float, float]:
 
 
 def _pose_of_head(points: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The rotation of the mean head that comes closest: a scaled orthographic camera by
-    least squares, then the nearest rotation (Umeyama 1991, for the last step)."""
+    """The rotation of the mean head that fits best: a scaled orthographic camera by least
+    squares, then the nearest rotation (Umeyama 1991)."""
     camera = (_FROM_HEAD @ (points - points.mean(axis=0))).T
     left, spread, right = np.linalg.svd(camera, full_matrices=False)
     if spread[0] < 1e-6:
-        return 0.0, 0.0, 0.0  # all points in one place
+        return 0.0, 0.0, 0.0  # all points coincide
     across, down = (left @ right).tolist()
-    away = across[0] * down[1] - across[1] * down[0]  # of the axis that stands on both
+    away = across[0] * down[1] - across[1] * down[0]  # of the axis perpendicular to both
     return _degrees(-across[2], away), _degrees(-down[2], away), _degrees(down[0], across[0])
 
 
 def _pose_of_nose(points: NDArray[np.float64]) -> tuple[float, float, float]:
-    """From where the nose stands between and below the eyes."""
+    """The pose from the position of the nose relative to the eyes."""
     left, right = points[2:4].mean(axis=0), points[0:2].mean(axis=0)
     across = right - left
     width = math.hypot(*across)

@@ -1,4 +1,4 @@
-"""Finding the turn in which a picture's faces stand upright."""
+"""Finds the rotation in which a picture's faces are upright."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ TURNS: dict[int, int] = {
     90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE,
 }
 
-# Long side in pixels of what the detector is shown: it looks at 640 of them, so that
-# more would only be turned in vain.
+# Long side in pixels of the detector's input. The detector uses 640, so that rotating more
+# pixels gains nothing.
 MAX_SIDE = 1280
 
-# SCRFD gives a face that lies on its side or head 0.78 at most, an upright one 0.83 in
-# the median of small and blurred ones and 0.89 of others (297 pictures, 752 findings;
-# tests/benchmarks/upright.py). Beyond this score no other turn is tried.
+# Above this score no other rotation is tried. SCRFD gives a face that is not upright at most
+# 0.78; the median of upright faces is 0.83 for small and blurred ones and 0.89 for others
+# (297 pictures, 752 detections; tests/benchmarks/upright.py).
 CERTAIN_SCORE = 0.85
 
-# What SCRFD's scores of upside-down faces begin with; HOG scores begin with 0.
+# Where SCRFD's scores of upside-down faces start. HOG scores start at 0.
 DOUBTFUL_SCORE = 0.45
 
-# Of a turn's evidence; turns that come closer to the best one are looked at again.
+# Rotations with more than this share of the best rotation's evidence are checked again.
 CLOSE = 0.5
 
-# Of the longer side, added all around for that: a face that fills its picture is scored
-# more alike in all turns than one with something around it.
+# Border added for that check, as a share of the longer side: the scores of a face that fills
+# its picture differ less between rotations than those of a face with a border.
 MARGIN = 0.5
 
 LEVEL = math.cos(math.radians(45))
 
 
 def upright(picture: Picture, detector: Detector) -> tuple[Picture, list[DetectedFace]]:
-    """``picture`` turned by 0, 90, 180 or 270 degrees so that its faces stand upright,
-    and these faces in no stated order; as it is when no face is found in any turn.
+    """``picture`` rotated by 0, 90, 180 or 270 degrees so that its faces are upright, and
+    these faces in no particular order. Unchanged when no rotation shows a face.
 
-    A detector is trained on upright faces: it scores others lower, or sees fewer of
-    them, and their eyes are not level. Each turn has the sum of its faces' scores.
+    A detector is trained on upright faces: it scores others lower or misses them, and their
+    eyes are not level. The evidence of a rotation is the sum of its faces' scores.
     """
     small = _reduced(picture)
     seen: dict[int, list[DetectedFace]] = {}
@@ -72,7 +72,7 @@ def _best(picture: Picture, seen: dict[int, list[DetectedFace]], detector: Detec
 
 
 def uprightness(faces: Iterable[DetectedFace]) -> float:
-    """How much speaks for faces being upright as they were found."""
+    """The evidence that these faces are upright."""
     return sum(_uprightness(face) * _score(face) for face in faces)
 
 
@@ -83,12 +83,12 @@ def _certain(face: DetectedFace) -> bool:
 
 
 def _score(face: DetectedFace) -> float:
-    # Whatever was found says something: of two doubtful faces the better one counts.
+    # Every detection counts a little: of two doubtful faces the better one decides.
     return max(face.score - (DOUBTFUL_SCORE if face.scheme == "arcface5" else 0.0), 0.005)
 
 
 def _uprightness(face: DetectedFace) -> float:
-    """The cosine of the angle by which the line of the eyes is off the level, 0 beyond a
+    """The cosine of the angle between the line of the eyes and the horizontal, 0 beyond a
     right angle."""
     points = face.landmarks.astype(np.float64)
     left, right = points[0], points[1]
@@ -103,7 +103,7 @@ def _uprightness(face: DetectedFace) -> float:
 
 
 def _turned(picture: Picture, degrees: int) -> Picture:
-    """``picture`` turned clockwise."""
+    """``picture`` rotated clockwise."""
     if degrees == 0:
         return picture
     return np.asarray(cv2.rotate(picture, TURNS[degrees]), np.uint8)
@@ -119,14 +119,14 @@ def _reduced(picture: Picture) -> Picture:
 
 
 def _widened(picture: Picture) -> Picture:
-    """The picture with its edge repeated all around."""
+    """The picture with its edge repeated on all sides."""
     edge = round(MARGIN * max(picture.shape[:2]))
     wide = cv2.copyMakeBorder(picture, edge, edge, edge, edge, cv2.BORDER_REPLICATE)
     return np.asarray(wide, np.uint8)
 
 
 def _enlarged(face: DetectedFace, across: float, down: float) -> DetectedFace:
-    """The face as it is in a picture that is so many times wider and higher."""
+    """The face scaled to a picture that is larger by these factors."""
     box = face.box
     return replace(
         face,

@@ -1,4 +1,4 @@
-"""A2: a client written from document e alone gets what the document promises."""
+"""A client written from document e alone gets what the document promises."""
 
 from __future__ import annotations
 

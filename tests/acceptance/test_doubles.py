@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from pipeline.batches.duplicate_search import FindingKind, list_findings
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import embed_aligned
 from tests.databases import BACKENDS
@@ -38,7 +38,7 @@ def few(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wrong_names_are_found_and_right_ones_left_alone(
     engine: Engine, tenant: int, edge_pack: Pack, few: Path
 ) -> None:
-    table = calibration.load_table("edge")
+    table = load_table("edge")
     assert table is not None
     photos = embed_aligned(few, edge_pack)
     planted = plant(photos.people.tolist(), PLANTED, seed=6)

@@ -28,8 +28,7 @@ import numpy as np
 from sqlalchemy import Engine, insert
 
 from pipeline.batches.duplicate_search import Finding, FindingKind, SearchProgress, list_findings
-from pipeline.calibration import table as calibration
-from pipeline.calibration.table import Calibration
+from pipeline.calibration.table import Calibration, load_table
 from pipeline.config.settings import load_settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
@@ -218,7 +217,7 @@ def main() -> None:
     settings = load_settings().model_copy(update={"pack": asked.pack})
     pack = registry.load(registry.choose(settings), settings)
     photos = embed_aligned(asked.aligned, pack, asked.kept)
-    table = calibration.load_table(asked.pack)
+    table = load_table(asked.pack)
     assert table is not None
     if asked.real:
         for line in real(photos, table, asked.planted):

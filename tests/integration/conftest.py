@@ -1,4 +1,4 @@
-"""A worker on a real database and a real Redis whose stages are scripted."""
+"""A worker on a real database and a real Redis whose stages are scripted, and the command."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipeline.media.directory import DirectoryStore
 from pipeline.plans import PLANS, Stage
 from tests.job_factory import Queue
 from tests.servers import RedisServer
+from tests.unit.infra.conftest import data_dir, faceline  # noqa: F401  # fixtures
 from workers import run_job
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates

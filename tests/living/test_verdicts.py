@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.calibration import table as calibration
+from pipeline.calibration.table import load_table
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.tracking import FaceTracker, FrameObservation, LivenessModels
 from pipeline.living.verdict import LivenessAction, LivenessReason
@@ -77,7 +77,7 @@ class Sparing:
 
 def test_with_the_68_points_of_dlib(material: Material, dlib_pack: Pack) -> None:
     """A pack without a passive score; frames 30 to 102 show both actions, 45 to 75 none."""
-    table = calibration.load_table("dlib")
+    table = load_table("dlib")
     assert table is not None
     models = LivenessModels(
         dlib_pack.detector(), dlib_pack.contour_model(), Sparing(dlib_pack.embedder()), None

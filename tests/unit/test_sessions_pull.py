@@ -143,7 +143,7 @@ def test_no_server_at_all(tmp_path: Path) -> None:
     [
         (ARCHIVE[:-1] + b"!", "SHA-256"),
         (ARCHIVE + b"more", "larger"),
-        (ARCHIVE[:-1], "could not be fetched"),
+        (ARCHIVE[:-1], "could not be downloaded"),
     ],
 )
 def test_another_archive_is_refused(tmp_path: Path, body: bytes, reason: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.cli.console import err, print_json, print_notice, print_table
-from infra.cli.progress import telling
+from infra.cli.progress import text_bar
 from infra.cli.reports import open_report
 from pipeline.config.settings import Settings
 from pipeline.media.pictures import PictureLimits
@@ -64,7 +64,7 @@ def _run(
     totals = DryRunTotals()
     limits = PictureLimits.from_settings(settings)
     shown_at = 0.0
-    with open_report(to, COLUMNS) as write, telling(err) as progress:
+    with open_report(to, COLUMNS) as write, text_bar(err) as progress:
         for item in dry_run(source, limits, collection):
             totals.add(item)
             write(row_values(item))

@@ -1,4 +1,4 @@
-"""What the readers of all formats share."""
+"""Shared parts of the format readers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_CHUNKS = 20_000
 
 
 class UnsupportedVariant(ValueError):
-    """A kind of the format that is not taken; the message says which."""
+    """A variant of the format that is not accepted; the message says which."""
 
 
 class ImplausibleSize(ValueError):
-    """The file announces pixels that it cannot hold, however well it is packed."""
+    """The file announces more pixels than it can hold under any compression."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -24,7 +24,7 @@ class ImplausibleSize(ValueError):
 
 
 def read_exactly(data: bytes, start: int, count: int) -> bytes:
-    """``count`` bytes from ``start`` on. Raises ``ValueError`` when they are not there."""
+    """``count`` bytes from ``start`` on. Raises ``ValueError`` when the file is too short."""
     part = data[start : start + count]
     if len(part) < count:
         raise ValueError("the file ends too early")

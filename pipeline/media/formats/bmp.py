@@ -9,12 +9,12 @@ from pipeline.media.formats.base import UPRIGHT, ImplausibleSize, PictureLayout,
 CORE_HEADER = 12
 PLAIN, RLE8, RLE4, BITFIELDS = 0, 1, 2, 3
 
-# Bits a pixel that go with each compression.
+# Valid bits per pixel for each compression.
 BITS = {PLAIN: (1, 4, 8, 16, 24, 32), RLE8: (8,), RLE4: (4,), BITFIELDS: (16, 32)}
-# Masks of red, green and blue that programs write; OpenCV takes every other for these.
+# Masks of red, green and blue that programs write. OpenCV misreads all others.
 MASKS = {16: ((0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)), 32: ((0xFF0000, 0xFF00, 0xFF),)}
 MASKS_AT = 54
-# Pixels that two bytes of a run stand for at most.
+# Most pixels in a run of two bytes.
 LONGEST_RUN = 255
 
 
@@ -40,8 +40,8 @@ def read(data: bytes) -> PictureLayout:
 
 
 def _check_size(there: int, width: int, height: int, bits: int, compression: int) -> None:
-    """Whether the file has what its pixels take. An encoder may leave out the end of the
-    picture where it is RLE-coded, and jump over parts: then background shows."""
+    """Checks that the file can hold its pixels. RLE encoders may skip parts and the end of
+    the picture, which then show background."""
     row = (width * bits + 31) // 32 * 4
     if compression in (RLE8, RLE4):
         least = 2 * (width * height // (LONGEST_RUN * 64))

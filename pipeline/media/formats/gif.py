@@ -15,7 +15,7 @@ from pipeline.media.formats.base import (
 EXTENSION, IMAGE, TRAILER = 0x21, 0x2C, 0x3B
 GRAPHIC_CONTROL = 0xF9
 HEADER = 13
-# Pixels that a byte stands for at most: codes reach 4,096 pixels when they have 12 bits.
+# Most pixels per byte: a code of 12 bits stands for up to 4,096 pixels.
 MAX_UNPACKED = 4096 * 8 // 12
 
 
@@ -31,7 +31,7 @@ def read(data: bytes) -> PictureLayout:
 
 
 def first_frame(data: bytes) -> bytes:
-    """A GIF of the first frame alone; comments and other programs' data are left away."""
+    """A GIF of the first frame alone, without comments and application data."""
     control, image = _first_image(data)
     start = image + 10 + _table_size(data[image + 9])
     end = _skip_blocks(data, start + 1)
@@ -40,7 +40,7 @@ def first_frame(data: bytes) -> bytes:
 
 
 def _first_image(data: bytes) -> tuple[bytes, int]:
-    """(the graphic control before it, where it begins)."""
+    """(the preceding graphic control, the start of the first image)."""
     position = HEADER + _table_size(read_exactly(data, 10, 1)[0])
     control = b""
     for _ in range(MAX_CHUNKS):
@@ -58,7 +58,7 @@ def _first_image(data: bytes) -> tuple[bytes, int]:
 
 
 def _skip_blocks(data: bytes, position: int) -> int:
-    """Where the chain of sub-blocks that begins at ``position`` ends."""
+    """The end of the chain of sub-blocks that starts at ``position``."""
     while size := read_exactly(data, position, 1)[0]:
         position += 1 + size
     return position + 1

@@ -10,14 +10,14 @@ from pipeline.media.formats.tiff import exif_orientation
 
 # A camera's JPEG has some 20 segments, one with a long extended XMP a few hundred.
 MAX_SEGMENTS = 4_096
-# Each scan of a progressive JPEG costs a walk over all its pixels, yet as few as a
-# hundred bytes; encoders write about ten. libtiff draws the same line.
+# Each scan of a progressive JPEG costs a pass over all its pixels, yet as few as a hundred
+# bytes of file; encoders write about ten. libtiff has the same limit.
 MAX_SCANS = 100
 # Scans times pixels: sixteen scans over the largest picture by default.
 MAX_SCANNED = 16 * 40_000_000
 
-# Pixels that a byte of coded data stands for at most: a block of 64 takes a code for its
-# mean, of a bit at least, and another for the rest, which progressive ones can put off.
+# Most pixels per byte of coded data: a block of 64 takes at least one bit for its mean and
+# one for the rest, which progressive files can defer.
 MAX_UNPACKED = {True: 8 * 64, False: 8 * 64 // 2}
 
 # Baseline, extended and progressive, Huffman-coded. The other frames are lossless,
@@ -27,7 +27,7 @@ SOF_TAKEN = frozenset({0xC0, 0xC1, PROGRESSIVE})
 SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 APP1, DAC, SOS, EOI = 0xE1, 0xCC, 0xDA, 0xD9
-SCAN = SOS << 8 | 0xFF  # its marker, read as a number of two bytes
+SCAN = SOS << 8 | 0xFF  # the marker of a scan, read as a two-byte number
 
 
 def read(data: bytes) -> PictureLayout:
@@ -70,7 +70,7 @@ def _frame(data: bytes, marker: int, start: int, end: int) -> tuple[int, int]:
 
 
 def _check_scans(data: bytes, width: int, height: int) -> None:
-    # Inside of a scan FF is followed by 00 or RST; thumbnails add one or two.
+    # Inside a scan FF is followed by 00 or RST; thumbnails add one or two.
     scans = _count_scans(data)
     if scans > MAX_SCANS or (scans - 2) * width * height > MAX_SCANNED:
         raise ValueError("too many scans")
@@ -79,7 +79,7 @@ def _check_scans(data: bytes, width: int, height: int) -> None:
 def _count_scans(data: bytes) -> int:
     """How often FF DA stands in ``input_bytes``, looked for in numbers of two bytes, from even
     places and from odd ones: a tenth of the time that bytes.count takes."""
-    # Whoever only asks for limits does without.
+    # Imported here: reading limits alone needs no numpy.
     import numpy as np
 
     return sum(

@@ -10,17 +10,16 @@ from pipeline.media.formats.tiff import exif_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-# Bits a sample that go with each colour type, and its samples a pixel.
+# Valid bits per sample for each colour type, and its samples per pixel.
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 GREY = 0
 
-# Bytes that one byte of a deflate stream can stand for at most (RFC 1951: 258 a symbol of
-# two bits).
+# Most bytes per byte of a deflate stream (RFC 1951: 258 per symbol of two bits).
 MAX_INFLATED = 1032
 
-# What gives pixels. Everything else is left away before decoding: colour profiles and
-# texts are streams of their own that can be bombs, frames of an animation are not shown.
+# The chunks that pixels need. All others are removed before decoding: colour profiles and
+# texts are compressed streams that can be bombs, and frames of an animation are not shown.
 NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 MAX_CHUNK_BYTES = {b"IHDR": 13, b"PLTE": 3 * 256, b"tRNS": 256, b"IEND": 0}
 
@@ -54,7 +53,7 @@ def _pixel_bits(data: bytes) -> int:
 
 
 def only_pixels(data: bytes) -> bytes:
-    """The same picture without the chunks that no pixel needs."""
+    """The same picture with only the chunks that pixels need."""
     parts = [SIGNATURE]
     for name, start, end in _chunks(data):
         if name in NEEDED:
@@ -63,8 +62,8 @@ def only_pixels(data: bytes) -> bytes:
 
 
 def transparent_grey(data: bytes) -> int | None:
-    """The one grey that is transparent, as a decoder gives it: spread to 8 bits, or of 16;
-    None when there is none, or the picture is not grey without alpha."""
+    """The transparent grey value as a decoder returns it, scaled to 8 bits or of 16; None
+    when there is none, or the picture is not grey without alpha."""
     depth, colour = data[24], data[25]
     if colour != GREY:
         return None
@@ -78,8 +77,8 @@ def transparent_grey(data: bytes) -> int | None:
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """(name, start, end) of each chunk's payload, up to IEND.
 
-    The whole chain is walked: OpenCV allocates what a chunk announces before it looks
-    whether the file has it, 4 GB for one flipped byte.
+    Checks the whole chain: OpenCV allocates the announced size of a chunk before it checks
+    the file, 4 GB for one flipped byte.
     """
     position = 8
     for _ in range(MAX_CHUNKS):

@@ -1,4 +1,4 @@
-"""TIFF (revision 6.0), and the EXIF block that borrows its form (CIPA DC-008)."""
+"""TIFF (revision 6.0), and the EXIF block, which uses its structure (CIPA DC-008)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pipeline.media.formats.base import UPRIGHT, ImplausibleSize, PictureLayout, UnsupportedVariant
 
 MAX_IFD_ENTRIES = 1_024
-# A tile that is larger than the picture by more than what tiles are rounded up to asks
-# for memory only.
+# Pixels by which a tile may exceed the picture. Tiles are rounded up, but larger ones only
+# cost memory.
 MAX_TILE_OVERHANG = 1_024
-# The largest picture has fewer in tiles of 20 x 20 pixels, or in strips of one row.
+# Strips or tiles. The largest picture has fewer in tiles of 20 x 20 pixels or in strips of one
+# row.
 MAX_PARTS = 100_000
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 0x100, 0x101, 0x102, 0x103, 0x106
@@ -20,7 +21,7 @@ STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES = 0x111, 0x112,
 PLANAR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 0x11C, 0x142, 0x143, 0x144, 0x145
 COLOUR_MAP, SAMPLE_FORMAT = 0x140, 0x153
 
-# Types of values that are whole numbers without sign: struct's letter of each.
+# Types of unsigned integers, with struct's format character.
 NUMBERS = {1: "B", 3: "H", 4: "I"}
 SHORT = 3
 
@@ -28,7 +29,7 @@ PLAIN, FAX_RLE, FAX_3, FAX_4, LZW, JPEG, DEFLATE, PACK_BITS, OLD_DEFLATE = (
     1, 2, 3, 4, 5, 7, 8, 32773, 32946
 )
 FAX = (FAX_RLE, FAX_3, FAX_4)
-# Bytes that one byte of each may stand for at most, with room to spare.
+# Most unpacked bytes per packed byte of each compression, with a margin.
 MAX_UNPACKED = {
     PLAIN: 1, FAX_RLE: 4096, FAX_3: 4096, FAX_4: 100_000, LZW: 4096, JPEG: 100_000,
     DEFLATE: 1032, PACK_BITS: 64, OLD_DEFLATE: 1032,
@@ -37,7 +38,7 @@ MAX_UNPACKED = {
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 # Samples that carry colour; one more is transparency.
 COLOUR_SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
-# Bits a sample that are taken, without and with transparency.
+# Accepted bits per sample, without and with transparency.
 DEPTHS = {
     WHITE_IS_ZERO: (1, 2, 4, 8, 16), BLACK_IS_ZERO: (1, 2, 4, 8, 16), RGB: (8, 16),
     PALETTE: (1, 2, 4, 8), CMYK: (8, 16), YCBCR: (8,),
@@ -47,7 +48,7 @@ DEPTHS_WITH_ALPHA = {BLACK_IS_ZERO: (8,), RGB: (8, 16)}
 
 @dataclass(frozen=True, slots=True)
 class TiffPage:
-    """What the first directory says of its pixels; ``extra`` are samples beyond colour."""
+    """The pixel format of the first page; ``extra`` counts samples beyond colour."""
 
     width: int
     height: int
@@ -65,9 +66,9 @@ class TiffPage:
 
     @property
     def beyond_opencv(self) -> bool:
-        """Pillow reads what OpenCV does not read, or not right: it multiplies colours by
-        their alpha, gets some tiles wrong, and shows packed data that end early as far
-        as they go. Of what Pillow gets wrong ``read`` takes nothing."""
+        """Whether Pillow must decode it, because OpenCV fails or is wrong: OpenCV multiplies
+        colours by their alpha, misreads some tiles, and accepts truncated packed data.
+        ``read`` rejects what Pillow gets wrong."""
         deep_cmyk = self.photometric == CMYK and self.bits == 16
         packed = self.compression not in (PLAIN, JPEG)
         return bool(self.extra) or self.tiled or packed or self.bits in (2, 4) or deep_cmyk
@@ -134,8 +135,8 @@ def _check_for_pillow(page: TiffPage, tags: _TiffTags) -> None:
 
 
 def _check_parts(page: TiffPage, tags: _TiffTags, size: int) -> None:
-    """The strips or tiles lie in the file, each in a place of its own, and have what
-    their pixels take."""
+    """Checks that the strips or tiles fit into the file without overlap and can hold their
+    pixels."""
     if page.tiled:
         across, down = tags.one(TILE_WIDTH), tags.one(TILE_HEIGHT)
         offsets, sizes = tags.get(TILE_OFFSETS), tags.get(TILE_SIZES)
@@ -160,8 +161,8 @@ def _check_parts(page: TiffPage, tags: _TiffTags, size: int) -> None:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation in an EXIF block that starts with its TIFF header; 1 when there
-    is none or the block is damaged: a bad thumbnail must not cost the picture."""
+    """The orientation in an EXIF block that starts with its TIFF header; 1 when there is none
+    or the block is damaged: a bad thumbnail must not make the picture unusable."""
     try:
         return _turn(_TiffTags(exif).one(ORIENTATION, UPRIGHT))
     except (struct.error, ValueError):
@@ -173,10 +174,10 @@ def _turn(value: int) -> int:
 
 
 def only_first_page(data: bytes) -> bytes:
-    """The same TIFF with its orientation set to upright, and no page behind the first.
+    """The same TIFF with an upright orientation and only its first page.
 
-    Decoders differ in whether they apply the turn, so none of them gets to see it;
-    chains of pages can be endless.
+    Decoders differ in whether they apply the orientation, and chains of pages can be
+    endless.
     """
     tags = _TiffTags(data)
     changed = bytearray(data)
@@ -189,7 +190,7 @@ def only_first_page(data: bytes) -> bytes:
 
 
 class _TiffTags:
-    """The first directory: its entries that hold whole numbers."""
+    """The integer entries of the first directory."""
 
     def __init__(self, data: bytes) -> None:
         order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
@@ -210,7 +211,7 @@ class _TiffTags:
             yield struct.unpack_from(self.order + "H", self._data, entry)[0], entry
 
     def get(self, tag: int) -> tuple[int, ...] | None:
-        """The entry's numbers; None when there is no such entry, or it has others."""
+        """The entry's integers; None when there is no such entry or it has another type."""
         entry = self._entries.get(tag)
         if entry is None:
             return None

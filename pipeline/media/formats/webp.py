@@ -36,7 +36,7 @@ def read(data: bytes) -> PictureLayout:
 
 
 def _check_frame(data: bytes, start: int, canvas: tuple[int, int]) -> None:
-    """The first frame of an animation lies within the canvas."""
+    """Checks that the first frame of an animation lies within the canvas."""
     left, top = 2 * _three(data, start), 2 * _three(data, start + 3)
     width, height = 1 + _three(data, start + 6), 1 + _three(data, start + 9)
     if left + width > canvas[0] or top + height > canvas[1]:
@@ -52,7 +52,7 @@ def _check_frame(data: bytes, start: int, canvas: tuple[int, int]) -> None:
 
 
 def _stream_size(name: bytes, data: bytes, start: int) -> tuple[int, int]:
-    """(width, height) by the coded picture itself."""
+    """(width, height) in the coded picture."""
     if name == b"VP8L":
         signature, bits = struct.unpack_from("<BI", data, start)
         if signature != 0x2F:

@@ -189,7 +189,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         calibrate_folder(tmp_path / "nowhere", made_up())
     with pytest.raises(InvalidParameter, match="0 people are too few"):
         calibrate_folder(tmp_path, made_up())
-    with pytest.raises(InvalidParameter, match="no list of pairs"):
+    with pytest.raises(InvalidParameter, match="not a list of pairs"):
         calibrate_pairs(tmp_path / "none.csv", tmp_path, made_up())
     (tmp_path / "pairs.csv").write_text("a,b,same\nnone.png,too.png,1\n")
     with pytest.raises(InvalidParameter, match=r"none\.png cannot be read"):

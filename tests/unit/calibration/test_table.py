@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.calibration import table as calibration
 from pipeline.calibration.table import (
+    VERSION,
     Calibration,
     load_table,
     save_table,
@@ -157,4 +157,4 @@ def test_shipped_tables_are_for_the_models_of_the_packs() -> None:
 
 
 def test_version_is_written() -> None:
-    assert json.loads(table_to_json(TABLE))["version"] == calibration.VERSION
+    assert json.loads(table_to_json(TABLE))["version"] == VERSION

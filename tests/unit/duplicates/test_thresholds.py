@@ -6,15 +6,14 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.calibration import table as calibration
-from pipeline.calibration.table import Calibration
+from pipeline.calibration.table import Calibration, load_table
 from pipeline.duplicates.names import UNNAMED, is_person_name, name_number, name_numbers
 from pipeline.duplicates.thresholds import MAX_COSINE, MAX_FMR, count_pairs, thresholds_for
 
 
 @pytest.fixture(scope="module", params=["edge", "dlib"])
 def table(request: pytest.FixtureRequest) -> Calibration:
-    found = calibration.load_table(str(request.param))
+    found = load_table(str(request.param))
     assert found is not None
     return found
 

@@ -59,7 +59,7 @@ def test_the_curl_line_is_one_shell_line_for_any_file_name(tmp_path: Path) -> No
     ("arguments", "words"),
     [
         (("locate", "a.jpg", "--app-id", "x", "--app-secret", "y"), "no stack runs on"),
-        (("verify", "a.jpg", "--url", "http://127.0.0.1:1", "--app-id", "x"), "belong together"),
+        (("verify", "a.jpg", "--url", "http://127.0.0.1:1", "--app-id", "x"), "given together"),
         (("locate", "a.jpg", "--url", "http://127.0.0.1:1"), "no credentials"),
         (
             ("verify", "a.jpg", "--url", "http://127.0.0.1:1", "--app-id", "x",

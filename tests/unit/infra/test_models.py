@@ -66,7 +66,7 @@ def test_a_damaged_file_is_named(faceline: Faceline, own_edge: Path) -> None:
 
 def test_an_unknown_pack_is_said_to_be_unknown(faceline: Faceline) -> None:
     assert "no pack 'nothing'" in faceline("models", "verify", "nothing").err
-    assert "There is no pack 'nothing' to fetch" in faceline("models", "pull", "nothing").err
+    assert "There is no pack 'nothing' to download" in faceline("models", "pull", "nothing").err
 
 
 def test_a_server_that_is_away_is_said_to_be_away(

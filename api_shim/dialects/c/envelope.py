@@ -9,8 +9,18 @@ from enum import StrEnum
 from typing import Any
 
 from api_shim.asgi import json_reply
-from api_shim.dialects.c_reading import IMAGES
-from api_shim.dialects.wording import come_back, internal
+from api_shim.dialects.answers import (
+    AnswerField,
+    Responses,
+    answer_schema,
+    optional,
+    refuse,
+    respond,
+    with_values,
+)
+from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.c.fields import IMAGES
+from api_shim.dialects.error_messages import internal_message, retry_headers
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -99,7 +109,7 @@ def refusal(error: Exception, request_id: str) -> Reply:
         status = Status.ENCODING_ERROR
     http = 503 if isinstance(error, errors.Unavailable) else status.http
     reason = _reason(status, known)
-    return _failure(status, request_id, known.picture, reason, http, come_back(error))
+    return _failure(status, request_id, known.picture, reason, http, retry_headers(error))
 
 
 def not_found(request_id: str) -> Reply:
@@ -123,7 +133,7 @@ def outcome(job: Job) -> Reply:
     message = str(kept.get("message", ""))
     reason = message if status in _REASONED else None
     if status is Status.INTERNAL_ERROR:
-        reason = internal(code, message)
+        reason = internal_message(code, message)
     return _failure(status, job.request_id, kept.get("picture"), reason)
 
 
@@ -144,7 +154,7 @@ def _compared(result: JsonObject, request_id: str) -> JsonObject:
 
 def _reason(status: Status, error: FaceError) -> str | None:
     if status is Status.INTERNAL_ERROR:
-        return internal(error.code, error.message)
+        return internal_message(error.code, error.message)
     return error.message if status in _REASONED else None
 
 
@@ -167,3 +177,25 @@ def _tid(request_id: str) -> str:
     if _HEX.fullmatch(tail) is None:
         tail = hashlib.md5(request_id.encode(), usedforsecurity=False).hexdigest()
     return f"TID{tail}"
+
+
+def responses(endpoint: Endpoint) -> Responses:
+    """The documented answers of an operation."""
+    said = (AnswerField("request_id"), AnswerField("status"))
+    good = answer_schema(schema_name("c", endpoint, "Answer"), (*said, *endpoint.gives))
+    statuses: dict[int, set[str]] = {}
+    for status in Status:
+        statuses.setdefault(status.http, set()).add(status.value)
+    statuses[503] = {Status.INTERNAL_ERROR.value}
+    images = frozenset(IMAGES)
+    failed = (*said, optional("image"), optional("reason"))
+    return {
+        "200": respond("Done.", with_values(good, status=Status.OK.value)),
+        **{
+            str(http): refuse(http, with_values(
+                answer_schema(f"CFailure{http}", failed), status=statuses[http], image=images
+            ))
+            for http in sorted(statuses)
+            if http not in (200, 404)  # 404 is the answer of other paths
+        },
+    }

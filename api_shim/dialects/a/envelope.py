@@ -7,11 +7,20 @@ from typing import Any
 
 import msgspec
 
-from api_shim.dialects.wording import come_back
+from api_shim.dialects.answers import (
+    AnswerField,
+    Responses,
+    answer_schema,
+    refuse,
+    respond,
+    with_values,
+)
+from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.error_messages import retry_headers
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.gallery.records import ListedFace
+from pipeline.gallery.records import FaceRecord, ListedFace
 from pipeline.jobs.model import Job, JobState, JsonObject
 from pipeline.types import Box
 
@@ -57,9 +66,14 @@ def face(face_id: int, name: str) -> Reply:
     return answer(_face(face_id, name))
 
 
+def face_record(record: FaceRecord) -> Reply:
+    """One face of the gallery."""
+    return face(record.id, record.name)
+
+
 def faces(portions: Iterable[list[ListedFace]], apid: int) -> Reply:
-    """Every face of an application; encoded a portion at a time, so that a long list
-    does not stand in memory as objects."""
+    """Every face of an application. Encodes a portion at a time, so that a long list is
+    never in memory as objects."""
     encoded = [
         msgspec.json.encode(
             [{"Fid": item.id, "Fname": item.name, "Apid": apid} for item in portion]
@@ -70,11 +84,11 @@ def faces(portions: Iterable[list[ListedFace]], apid: int) -> Reply:
 
 
 def refusal(error: Exception) -> Reply:
-    """A request that became no job: 503 when it may be repeated."""
+    """The answer of a request that became no job; 503 when it may be repeated."""
     code = error.code if isinstance(error, FaceError) else FaceError.code
     reply = _failure(code)
     away = isinstance(error, errors.Unavailable)
-    return Reply(503 if away else 200, reply.body, headers=come_back(error))
+    return Reply(503 if away else 200, reply.body, headers=retry_headers(error))
 
 
 def outcome(job: Job) -> Reply:
@@ -130,3 +144,16 @@ _RESULTS = {
     "living": _watched,
     "similarity": _similar,
 }
+
+
+def responses(endpoint: Endpoint) -> Responses:
+    """The documented answers of an operation."""
+    code = AnswerField("msg_code", "integer")
+    title = schema_name("a", endpoint, "Answer")
+    good = with_values(answer_schema(title, (code, *endpoint.gives)), msg_code=SUCCESS)
+    codes = {*CODES.values(), INTERNAL}
+    failed = with_values(answer_schema("AFailure", (code,)), msg_code=codes)
+    return {
+        "200": respond("Success, or a failure by its msg_code.", good, failed),
+        "503": refuse(503, failed),
+    }

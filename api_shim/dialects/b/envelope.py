@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from api_shim.dialects import wording
+from api_shim.dialects.answers import (
+    AnswerField,
+    Responses,
+    answer_schema,
+    refuse,
+    respond,
+    with_values,
+)
+from api_shim.dialects.b.fields import MAX_SHOWN_HITS
+from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.error_messages import internal_message, retry_headers
+from api_shim.record_actions import ShownFace, ShownImage
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.gallery.records import ListedFace
+from pipeline.gallery.records import BindingReport, Collection, FacePage, ListedFace
 from pipeline.jobs.model import Job, JobState, JsonObject
 from pipeline.types import Box
-
-MOST_SHOWN = 5  # top1 to top5
 
 GROUP_UNKNOWN = "GROUP_ID_NOT_EXIST"
 
@@ -80,7 +89,7 @@ def refusal(error: Exception) -> Reply:
         return _explained(INTERNAL, "Internal error.")
     reply = failure(error.code, error.message, error.reason, error.picture)
     status = 503 if isinstance(error, errors.Unavailable) else reply.status
-    return Reply(status, reply.body, headers=wording.come_back(error))
+    return Reply(status, reply.body, headers=retry_headers(error))
 
 
 def wrong_method(allowed: str) -> Reply:
@@ -92,7 +101,7 @@ def wrong_method(allowed: str) -> Reply:
 def failure(name: str, message: str, reason: str | None, picture: int | None) -> Reply:
     """The envelope of an error; ``picture`` is the one at fault where there are two."""
     if name not in ANSWERS:
-        return _explained(INTERNAL, wording.internal(name, message))
+        return _explained(INTERNAL, internal_message(name, message))
     answer = ANSWERS[name]
     if answer.explained:
         return _explained(answer, message if picture is None else f"image{picture + 1}: {message}")
@@ -121,8 +130,72 @@ def attachments(job: Job) -> tuple[str, ...]:
     return tuple(hit["face_key"] for hit in _shown(job, job.result))
 
 
-def item(face: ListedFace) -> JsonObject:
-    """An item of a list, but for the spellings that differ from list to list."""
+# Records ------------------------------------------------------------------------
+
+
+def face_page(page: FacePage) -> Reply:
+    """1.2, with the document's spelling of imageId beside the right one."""
+    faces = [{"id": face.id, "imgeld": face.image_id, **_item(face)} for face in page.items]
+    return success({"totalFaces": page.total, "face": faces})
+
+
+def member_page(page: FacePage) -> Reply:
+    """2.4, with another spelling of imageId."""
+    faces = [{"imgId": face.image_id, **_item(face)} for face in page.items]
+    return success({"totalFaces": page.total, "face": faces})
+
+
+def shown_face(shown: ShownFace) -> Reply:
+    """1.5."""
+    face = shown.face
+    return success(
+        {
+            "imageId": face.image_id,
+            "description": face.description,
+            "name": face.name,
+            "gender": face.gender,
+            "rect": _rectangle(face.box, shown.width, shown.height),
+            "faceGroupList": [{"groupId": each.key} for each in shown.collections],
+            "image": _base64(shown.cutout),
+        }
+    )
+
+
+def shown_image(shown: ShownImage) -> Reply:
+    """1.6."""
+    return success({"image": _base64(shown.content), "faceToken": shown.face_tokens})
+
+
+def groups(listed: Sequence[tuple[Collection, int]]) -> Reply:
+    """2.1."""
+    rows = [
+        {
+            "groupId": each.key,
+            "groupType": each.type,
+            "groupScore": round(each.score),
+            "groupName": each.name,
+            "groupFaces": faces,
+        }
+        for each, faces in listed
+    ]
+    return success({"faceGroupList": rows})
+
+
+def binding_report(named: Sequence[str], report: BindingReport) -> Reply:
+    """2.5 and 2.6: what became of each group that was named."""
+    failed = [key for key in named if key not in report.done]
+    return success(
+        {
+            "totalCnt": len(named),
+            "successCnt": len(report.done),
+            "failCnt": len(failed),
+            "failInfo": [{"groupId": key, "errorMsg": GROUP_UNKNOWN} for key in failed],
+        }
+    )
+
+
+def _item(face: ListedFace) -> JsonObject:
+    """An item of a list, without the spellings that differ from list to list."""
     return {
         "imageId": face.image_id,
         "faceToken": face.face_token,
@@ -132,7 +205,7 @@ def item(face: ListedFace) -> JsonObject:
     }
 
 
-def rectangle(box: Box, width: int, height: int) -> dict[str, int]:
+def _rectangle(box: Box, width: int, height: int) -> dict[str, int]:
     """A box in whole pixels inside its picture."""
     sides = zip(("left", "top", "right", "bottom"), box.clipped_to(width, height), strict=True)
     return dict(sides)
@@ -155,7 +228,7 @@ def _enrolled(_job: Job, result: JsonObject, _: Mapping[str, bytes]) -> JsonObje
         "id": face["id"],
         "imageId": face["image_id"],
         "faceToken": face["face_token"],
-        "rect": rectangle(Box(*face["box"]), picture["width"], picture["height"]),
+        "rect": _rectangle(Box(*face["box"]), picture["width"], picture["height"]),
     }
 
 
@@ -176,7 +249,7 @@ def _searched(job: Job, result: JsonObject, attached: Mapping[str, bytes]) -> Js
         vector = result["embedding"]
         found["feature"] = _base64(struct.pack(f"<{len(vector)}f", *vector))
     hits = [_hit(hit, attached) for hit in _shown(job, result)]
-    hits += [{}] * (MOST_SHOWN - len(hits))
+    hits += [{}] * (MAX_SHOWN_HITS - len(hits))
     return {
         "detectionResult": found,
         **{f"top{place}": hit for place, hit in enumerate(hits, 1)},
@@ -190,7 +263,7 @@ def _detected(picture: JsonObject) -> JsonObject:
     quality = face["quality"]
     live = {"livenessScore": 100 * face["liveness"]} if "liveness" in face else {}
     return {
-        **rectangle(Box(*face["box"]), picture["width"], picture["height"]),
+        **_rectangle(Box(*face["box"]), picture["width"], picture["height"]),
         **{angle: round(quality[angle]) for angle in ("roll", "yaw", "pitch")},
         "blurness": float(quality["blur"]),
         **live,
@@ -226,3 +299,28 @@ def _base64(data: bytes) -> str:
 
 
 _RESULTS = {"enrol": _enrolled, "compare": _compared, "search": _searched}
+
+
+def responses(endpoint: Endpoint) -> Responses:
+    """The documented answers of an operation."""
+    said = (AnswerField("code", "integer"), AnswerField("msg"))
+    data = AnswerField(
+        "data", "object", inside=endpoint.gives,
+        title=schema_name("b", endpoint, "Data") if endpoint.gives else "BNothing",
+    )
+    good = answer_schema(schema_name("b", endpoint, "Answer"), (*said, data))
+    codes: dict[int, set[int]] = {500: {INTERNAL.code}}
+    for answer in ANSWERS.values():
+        codes.setdefault(answer.status, set()).add(answer.code)
+    # While a store is away: the client may come back.
+    codes.setdefault(503, set()).add(INTERNAL.code)
+    nothing = AnswerField("data", "object", inside=(), title="BNothing")
+    return {
+        "200": respond("Done.", with_values(good, code=0)),
+        **{
+            str(status): refuse(status, with_values(
+                answer_schema(f"BFailure{status}", (*said, nothing)), code=codes[status]
+            ))
+            for status in sorted(codes)
+        },
+    }

@@ -8,7 +8,18 @@ from typing import Any
 
 import msgspec
 
-from api_shim.dialects.wording import come_back
+from api_shim.dialects.answers import (
+    AnswerField,
+    Responses,
+    answer_schema,
+    refuse,
+    respond,
+    with_values,
+)
+from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.d.fields import LEAST_CONFIDENCE
+from api_shim.dialects.error_messages import retry_headers
+from api_shim.dialects.fields import Schema
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -51,7 +62,6 @@ STATUSES: dict[str, Status] = {
     errors.PictureOutOfRange.code: Status.IMAGE_INVALID_FORMAT,
     errors.PersonNotFound.code: Status.PERSON_ID_NOT_EXIST,
     errors.FaceNotFound.code: Status.PERSON_ID_NOT_EXIST,
-    errors.FaceNotFound.code: Status.PERSON_ID_NOT_EXIST,
     errors.BadCredentials.code: Status.INVALID_REQUEST,
     errors.CredentialExpired.code: Status.INVALID_REQUEST,
     errors.NotPermitted.code: Status.INVALID_REQUEST,
@@ -60,9 +70,6 @@ STATUSES: dict[str, Status] = {
     errors.CollectionNotFound.code: Status.INVALID_REQUEST,
     errors.IdempotencyConflict.code: Status.INVALID_REQUEST,
 }
-
-# Integers from 0 to 100: what is above this is listed.
-LEAST_CONFIDENCE = 80
 
 # Cosines are sums of float32: what is 100 but for their rounding is 100.
 ROUNDING = 1e-4
@@ -82,7 +89,7 @@ def refusal(error: Exception) -> Reply:
     # What is wrong with the parameters, or used up, the document has no words for.
     own = status is Status.INVALID_REQUEST or isinstance(error, errors.LimitReached)
     reply = answer(status, known.message if own else None)
-    return Reply(_http(error), reply.body, headers=come_back(error))
+    return Reply(_http(error), reply.body, headers=retry_headers(error))
 
 
 def _http(error: Exception) -> int:
@@ -132,3 +139,27 @@ def _confidence(value: float) -> int:
 
 
 _RESULTS = {"enrol": _enrolled, "search": _found}
+
+
+def responses(endpoint: Endpoint) -> Responses:
+    """The documented answers of an operation."""
+    status = AnswerField("status")
+    title = schema_name("d", endpoint, "Answer")
+    good = with_values(answer_schema(title, (status, *endpoint.gives)), status="OK")
+    every = {each.value for each in Status} - {"OK"}
+    refused = {
+        401: Status.INVALID_REQUEST, 403: Status.INVALID_REQUEST,
+        429: Status.FAIL, 503: Status.FAIL,
+    }
+    return {
+        "200": respond("Success, or a failure by its status.", good, _failed("DFailure", every)),
+        **{
+            str(http): refuse(http, _failed(f"DFailure{http}", each.value))
+            for http, each in refused.items()
+        },
+    }
+
+
+def _failed(title: str, status: str | set[str]) -> Schema:
+    words = (AnswerField("status"), AnswerField("message"))
+    return with_values(answer_schema(title, words), status=status)

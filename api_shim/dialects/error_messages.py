@@ -1,4 +1,4 @@
-"""What a client is told of an error that is not his, and when to come back."""
+"""Messages for errors that a client did not cause, and when it may repeat a request."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import math
 from pipeline import errors
 from pipeline.errors import FaceError
 
-# Errors whose message was written for whoever reads the answer ...
-OWN_WORDS = frozenset(
+# Errors whose own message is meant for the client.
+SHOWN_MESSAGES = frozenset(
     {errors.TaskUnsupported.code, errors.Uncalibrated.code, errors.PackMismatch.code}
 )
 
-# ... and those of which only the kind is told: their messages may name hosts or files.
-KINDS: dict[str, type[FaceError]] = {
+# Errors of which only the kind is shown: their messages may name hosts or files.
+GENERIC_MESSAGES: dict[str, type[FaceError]] = {
     kind.code: kind
     for kind in (
         errors.JobCrashed,
@@ -30,10 +30,11 @@ KINDS: dict[str, type[FaceError]] = {
 }
 
 
+# Seconds after which a request may be repeated when a store is away.
 RETRY_AFTER_S = 2
 
 
-def come_back(error: Exception) -> dict[str, str]:
+def retry_headers(error: Exception) -> dict[str, str]:
     """The headers of a refusal: ``Retry-After`` (whole seconds) where the same request
     may pass later."""
     match error:
@@ -45,9 +46,9 @@ def come_back(error: Exception) -> dict[str, str]:
             return {}
 
 
-def internal(code: str, message: str) -> str:
+def internal_message(code: str, message: str) -> str:
     """The sentence for an internal error of the neutral ``code``."""
-    if code in OWN_WORDS and message:
+    if code in SHOWN_MESSAGES and message:
         return message
-    kind = KINDS.get(code)
+    kind = GENERIC_MESSAGES.get(code)
     return kind().message if kind else "Internal error."

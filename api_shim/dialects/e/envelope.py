@@ -8,7 +8,17 @@ from typing import Any
 
 import msgspec
 
-from api_shim.dialects import wording
+from api_shim.dialects.answers import (
+    AnswerField,
+    Responses,
+    answer_schema,
+    refuse,
+    respond,
+    with_values,
+)
+from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.error_messages import internal_message, retry_headers
+from api_shim.dialects.fields import Schema
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -68,7 +78,7 @@ def refusal(app_id: str, error: Exception, request_id: str, at: float) -> Reply:
     code, message = explain(error)
     away = isinstance(error, errors.Unavailable)
     reply = answer(app_id, code, {"msg": message}, request_id, at, 503 if away else 200)
-    return Reply(reply.status, reply.body, headers=wording.come_back(error))
+    return Reply(reply.status, reply.body, headers=retry_headers(error))
 
 
 def explain(error: Exception) -> tuple[int, str]:
@@ -81,7 +91,7 @@ def explain(error: Exception) -> tuple[int, str]:
 def _code_and_message(name: str, message: str, picture: int | None) -> tuple[int, str]:
     if name in CODES:
         return CODES[name], message if picture is None else f"image{picture + 1}: {message}"
-    return INTERNAL, wording.internal(name, message)
+    return INTERNAL, internal_message(name, message)
 
 
 def outcome(job: Job) -> Reply:
@@ -124,3 +134,26 @@ def _features(job: Job, result: JsonObject) -> JsonObject:
 
 
 _RESULTS = {"locate": _located, "verify": _verified, "features": _features}
+
+
+def responses(endpoint: Endpoint) -> Responses:
+    """The documented answers of an operation."""
+    good = _sealed(schema_name("e", endpoint, ""), SUCCESS, endpoint.gives)
+    failed = _sealed("EFailure", {*CODES.values(), INTERNAL}, ())
+    return {
+        "200": respond("Success, or a failure by its code.", good, failed),
+        "503": refuse(503, failed),
+    }
+
+
+def _sealed(name: str, code: int | set[int], gives: tuple[AnswerField, ...]) -> Schema:
+    inside = (*gives, AnswerField("msg"), AnswerField("requestId"))
+    members = (
+        AnswerField("appId"), AnswerField("code", "integer"),
+        AnswerField("data", "object", inside=inside, title=f"{name}Data"),
+        AnswerField("encType"), AnswerField("signType"), AnswerField("success", "boolean"),
+        AnswerField("timestamp", "integer"),
+    )
+    return with_values(
+        answer_schema(f"{name}Answer", members), code=code, success=code == SUCCESS
+    )

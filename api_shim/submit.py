@@ -60,7 +60,9 @@ class DialectRoute:
         kind = BodyKind.of(pictures=endpoint.pictures, clip=endpoint.clip)
         try:
             check_connection_slot(scope)
-            return await self._service.intake.run(call, receive, kind, self._accept_or_refuse)
+            return await self._service.intake.run(
+                call, receive, kind, self._accept_or_refuse, self._dialect.caller_parameter
+            )
         except FaceError as error:
             return self._refuse(error, call)
 

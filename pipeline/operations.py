@@ -96,9 +96,9 @@ class EnrolParams(Params, frozen=True, kw_only=True):
     """Keep faces of a picture.
 
     ``faces``: ``one`` (exactly one, else ``NoFace`` or ``ManyFaces``), ``largest`` or
-    ``all`` (both: at least one). ``admission``: each must pass the quality limits, else
+    ``all`` (both: at least one). ``gate``: each must pass the quality limits, else
     ``BadQuality``. ``image_id``: the caller's name of the picture, at most 64 characters;
-    None: 24 characters made of its MD5. ``enrolled_name``: None leaves it to ``unnamed``: the
+    None: 24 characters made of its MD5. ``name``: None leaves it to ``unnamed``: the
     empty name, ``ID0``, ``ID1``, ... unique in the tenant, or the time of the request as
     ``YYYYMMDDhhmmssSSS`` (UTC). ``collections``: the keys of those to bind the faces to.
     ``exists``, for a picture that is known: ``return`` its faces and bind these, or
@@ -117,7 +117,7 @@ class EnrolParams(Params, frozen=True, kw_only=True):
 
 
 class ReplaceParams(Params, frozen=True, kw_only=True):
-    """Give the face ``face_id`` the one face of another picture, and another ``enrolled_name``
+    """Give the face ``face_id`` the one face of another picture, and another ``name``
     when that is not None; it keeps its ids and collections."""
 
     face_id: int
@@ -159,7 +159,7 @@ class MatrixParams(Params, frozen=True, kw_only=True):
     """Compare every face of a picture with every face of another.
 
     ``auto_rotate``: the pictures of which the upright turn is to be found from the faces.
-    ``lifetime_s``: for how long those that were sent are stored. ``limits`` hold for
+    ``lifetime_s``: for how long those that were sent are stored. ``bounds`` hold for
     those that are fetched.
     """
 
@@ -174,7 +174,7 @@ class SearchParams(Params, frozen=True, kw_only=True):
     ``collections``: keys of those to search in; None: the whole gallery. ``k``: hits
     wanted, 1 to ``MAX_HITS``. ``embedding``: with the probe's vector in the result.
     ``liveness``: with how live the face looks.
-    ``last_change`` is the service's, which fills it in: what the tenant had changed before
+    ``number`` is the service's, which fills it in: what the tenant had changed before
     this request is seen.
     """
 

@@ -31,7 +31,7 @@ class Plan:
     several, too; ``most_faces`` is how many a picture may have, 0 any number;
     ``dimension`` is the length of embedding that the operation's answer promises, None
     when any will do. Of the faces that are embedded, ``measure`` wants
-    the quality, ``admission`` that it passes the limits, and ``cut`` pictures. With ``clip``
+    the quality, ``gate`` that it passes the limits, and ``cut`` pictures. With ``clip``
     its one picture is a clip. A ``patient`` job waits for as long as anything but its
     pictures hinders it: a store that is away, a pack that is not the gallery's.
     """

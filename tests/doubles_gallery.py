@@ -165,8 +165,8 @@ def _numbers(connection: Connection, table: Any, count: int) -> list[int]:
 
 @dataclass(slots=True)
 class Planted:
-    """Who is called what, and what is wrong with it: ``duplicates`` are people under two
-    names, ``strays`` faces under another one's name, ``merge_top_k`` names of two people."""
+    """Who is called what, and what is wrong with it: ``doubles`` are people under two
+    names, ``strays`` faces under another one's name, ``merged`` names of two people."""
 
     names: list[str]
     doubles: set[frozenset[str]] = field(default_factory=set)

@@ -53,7 +53,7 @@ WARM_SIDE = 256
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """``enrolled_name`` is this process's own: whoever sees it die releases what it held."""
+    """``name`` is this process's own: whoever sees it die releases what it held."""
 
     name: str
     settings: Settings

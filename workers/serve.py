@@ -131,10 +131,10 @@ def _make_worker(
         )
 
 
-def _attach_crash_recovery(app: Celery, undertaker: CrashRecovery) -> None:
+def _attach_crash_recovery(app: Celery, crash_recovery: CrashRecovery) -> None:
     for task in app.tasks.values():
         if isinstance(task, StageTask):
-            task.crash_recovery = undertaker
+            task.crash_recovery = crash_recovery
 
 
 def _prepare_processes(settings: Settings, group: str) -> Any:

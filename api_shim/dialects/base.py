@@ -37,7 +37,7 @@ has no scheme for those, they stand among the fields."""
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One operation of a document. Parts of ``motion`` may be ``{names}``, see
+    """One operation of a document. Parts of ``path`` may be ``{names}``, see
     ``Call.path_values``; a path may have several endpoints, and the first that fits
     serves. ``operation`` is the document's name for it, ``action`` the neutral one
     (``PLANS``, ``RECORD_OPERATIONS``) that limits, permissions and usage go by. ``takes``
@@ -90,6 +90,10 @@ class Dialect(ABC):
     endpoints: ClassVar[tuple[Endpoint, ...]]
     security: ClassVar[Security] = API_KEY
 
+    caller_parameter: ClassVar[str] = ""
+    """The query parameter that names the caller, where the document has one. Limits per caller
+    go by it before the credentials are verified."""
+
     free_actions: ClassVar[frozenset[str]] = frozenset()
     """The actions whose success the document calls free of charge."""
 
@@ -104,7 +108,7 @@ class Dialect(ABC):
     def read(
         self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
     ) -> JobRequest | RecordRequest[Any]:
-        """Authenticate, ``authenticate`` and parse: a job to do, or an action on records. Runs
+        """Authenticate, ``admit`` and parse: a job to do, or an action on records. Runs
         in a thread; may read the database and changes nothing.
 
         Raises ``FaceError``, in the order of checks that the document gives.

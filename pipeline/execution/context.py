@@ -100,8 +100,8 @@ class Resources:
     when it has none; ``views`` only an index process has, ``fetcher`` only a worker that
     may fetch. Media are decoded in ``sandbox``; None trusts them. ``keys`` are those of
     tenants whose data are encrypted; ``used_clips`` is None where clips may be used again.
-    ``chunks`` only a worker of batches has; ``criteria`` says under what a picture is found
-    unfit there (``bulk.judging``), ``duplicates`` how batches are searched in themselves."""
+    ``chunks`` only a worker of batches has; ``judged`` says under what a picture is found
+    unfit there (``bulk.judging``), ``doubles`` how batches are searched in themselves."""
 
     media: MediaStore
     pack: Pack

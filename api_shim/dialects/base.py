@@ -162,6 +162,9 @@ class DialectFactory(Protocol):
     @property
     def endpoints(self) -> tuple[Endpoint, ...]: ...
 
+    @property
+    def free_actions(self) -> frozenset[str]: ...
+
     def __call__(self, settings: Settings, records: RecordStores) -> Dialect: ...
 
 

@@ -134,10 +134,13 @@ class JobAcceptance:
 
     def _params(self, request: JobRequest) -> JsonObject:
         """The job's parameters, with the number of the tenant's last change, which a search
-        must include, and the URLs, which the fetching stage needs."""
+        must include, the URLs, which the fetching stage needs, and whether a success is
+        free, which is settled when the job ends."""
         params = request.params
         if Stage.INDEX in PLANS[request.operation].stages:
             params = {**params, "number": self._changes.latest(request.tenant.id)}
+        if request.free:
+            params = {**params, "free": True}
         urls = [p.url if isinstance(p, RemotePicture) else None for p in request.pictures]
         return {**params, "fetch": urls} if any(urls) else params
 

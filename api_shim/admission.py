@@ -59,9 +59,9 @@ class AdmissionControl:
         self._lock = threading.Lock()
         self._flusher = Ticker("usage", FLUSH_INTERVAL_S, self.flush)
 
-    def begin(self, dialect: str, operation: str, call: Call) -> Admission:
+    def begin(self, operation: str, call: Call) -> Admission:
         """The admission of a request for ``operation``, before the caller is known."""
-        return Admission(self, dialect, operation, call)
+        return Admission(self, operation, call)
 
     def count(self, tenant_id: int, operation: str, counts: Counts) -> None:
         """Add to the counts that are written later."""
@@ -103,11 +103,8 @@ class Admission:
     """The admission of one request: a context manager that counts the request by its
     outcome when it exits."""
 
-    def __init__(
-        self, control: AdmissionControl, dialect: str, operation: str, call: Call
-    ) -> None:
+    def __init__(self, control: AdmissionControl, operation: str, call: Call) -> None:
         self._control = control
-        self._dialect = dialect
         self._operation = operation
         self._call = call
         self._tenant: Tenant | None = None
@@ -172,7 +169,7 @@ class Admission:
 
     def _cost(self, error: BaseException | None) -> Cost:
         if error is None:
-            return cost_of_success(self._dialect, self._operation)
+            return cost_of_success(self._operation)
         return cost_of_error(error.code if isinstance(error, FaceError) else FaceError.code)
 
     def _count(self, tenant: Tenant, cost: Cost) -> None:

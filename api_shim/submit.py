@@ -76,12 +76,13 @@ class DialectRoute:
 
     def _accept(self, call: Call) -> Reply | AcceptedJob:
         endpoint, dialect = self._endpoints[call.method], self._dialect
-        with self._service.admission.begin(dialect.letter, endpoint.action, call) as admission:
+        with self._service.admission.begin(endpoint.action, call) as admission:
             request = dialect.read(endpoint, call, admission.admit)
             if isinstance(request, RecordRequest):
                 return request.carry_out(self._service.records)
             job, created = self._service.acceptance.accept(
-                request, dialect.letter, dialect.limits, call.request_id, call.idempotency_key
+                replace(request, free=endpoint.free), dialect.letter, dialect.limits,
+                call.request_id, call.idempotency_key,
             )
             admission.mark_as_job()
         return AcceptedJob(job, created, read_preferences(call.headers.get("prefer", "")))

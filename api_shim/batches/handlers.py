@@ -94,7 +94,7 @@ class BatchHandlers:
         return action(call, tenant)
 
     def start(self, call: Call, tenant: Tenant) -> Reply:
-        with self._service.admission.begin("", OPERATION, call) as admission:
+        with self._service.admission.begin(OPERATION, call) as admission:
             admission.admit(tenant)
             self._require_imports(tenant)
             request = read_batch(call.body)

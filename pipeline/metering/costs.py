@@ -47,18 +47,14 @@ REFUNDED_ERRORS = frozenset(
     }
 ) - {errors.JobCancelled.code}
 
-# (dialect, operation) whose success is free: document d, "adding a face is free".
-FREE_SUCCESSES = frozenset({("d", "enrol")})
-
 # Records that anybody may remove at any time, whatever he has used up; and batches, whose
 # items are counted in themselves.
 FREE_OPERATIONS = frozenset({"delete", "delete_image", "delete_group", "clear", "batch"})
 
 
-def cost_of_success(dialect: str, operation: str) -> Cost:
-    """What a call that was carried out costs."""
-    free = (dialect, operation) in FREE_SUCCESSES or operation in FREE_OPERATIONS
-    return Cost.FREE if free else Cost.CHARGED
+def cost_of_success(operation: str, *, free: bool = False) -> Cost:
+    """What a call that was carried out costs; ``free`` if its document says so."""
+    return Cost.FREE if free or operation in FREE_OPERATIONS else Cost.CHARGED
 
 
 def cost_of_error(code: str) -> Cost:

@@ -71,7 +71,7 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 
 def visit(gate: AdmissionControl, operation: str, key: str | None = None) -> Admission:
     headers = {} if key is None else {"idempotency-key": key}
-    return gate.begin("a", operation, Call("POST", "/", "", headers, b"", "request"))
+    return gate.begin(operation, Call("POST", "/", "", headers, b"", "request"))
 
 
 def limited(caller: Tenant, operation: str = ALL_OPERATIONS, **limit: Any) -> Tenant:

@@ -20,13 +20,12 @@ from pipeline.batches.store import BatchStore
 from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded, vectors
-from pipeline.encryption.data_key import NoKeys
 from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
 from pipeline.execution import bulk
-from pipeline.execution.bulk import finish_bulk, inspect_chunk
+from pipeline.execution.bulk import ChunkResources, finish_bulk, inspect_chunk
 from pipeline.execution.context import JobContext, Resources
 from pipeline.jobs.model import Job, JobState
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS
 from pipeline.sources.base import About
 from pipeline.types import Box, DetectedFace, Quality
 from tests.gallery_factory import MODEL, TenantGallery, vector_of
@@ -73,9 +72,12 @@ class Harness:
         self.tools = Resources(
             media=gallery.media, pack=cast(Any, SimpleNamespace(info=info)),
             limits=cast(Any, None), calibration=None, quality_limits=cast(Any, None),
-            gallery=gallery.faces, collections=gallery.groups, trash=cast(Any, None),
-            chunks=ChunkReader(gallery.engine), judged=lambda wanted: f"under {wanted.faces}",
-            keys=NoKeys(),
+            gallery=gallery.faces, trash=cast(Any, None),
+            own={
+                ChunkResources: ChunkResources(
+                    ChunkReader(gallery.engine), lambda selection: f"under {selection.faces}"
+                )
+            },
         )
 
     def feed(

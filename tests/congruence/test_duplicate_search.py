@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, select, update
 
-from api_shim.batches.replies import batch_json
-from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
+from api_shim.batches.replies import batch_values
+from pipeline.batches.duplicate_candidates import CandidateReader
 from pipeline.batches.duplicate_search import (
     DuplicateSearches,
     FindingKind,
@@ -132,7 +132,7 @@ class Harness:
         info = SimpleNamespace(name="edge", recognition_model="a" * 64, dimension=64)
         return cast(Resources, SimpleNamespace(
             pack=SimpleNamespace(info=info), calibration=self.table,
-            doubles=DuplicateSearchConfig(
+            get=lambda kind: kind(
                 CandidateReader(self.engine, self.keys), time_slice_s=self.patience_s
             ),
         ))
@@ -296,11 +296,11 @@ def test_what_was_given_one_name_since_is_settled(harness: Harness) -> None:
 
 
 def test_programs_are_shown_what_was_found(harness: Harness) -> None:
-    assert batch_json(harness.batch)["findings"] is None
+    assert batch_values(harness.batch)["findings"] is None
     ann, ana = harness.bring("Ann", 1, 0), harness.bring("Ana", 1, 1)
     harness.search()
     batch = harness.store.get(None, harness.batch.id)
-    shown = batch_json(batch, found=harness.store.findings(batch.id, 10))["findings"]
+    shown = batch_values(batch, harness.store.findings(batch.id, 10))["findings"]
     assert shown["state"] == "done"
     assert shown["found"] == shown["listed"] == {"two_names": 1}
     assert not {"job", "held", "against", "compared"} & set(shown)

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from tests.batch_feeder import Feeder
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE

@@ -116,7 +116,7 @@ class DeleteFaceByToken:
 
 @dataclass(frozen=True, slots=True)
 class DeletePerson:
-    """Delete a person's face; with a ``collection_from_row`` only if the face is in it."""
+    """Delete a person's face; with a ``collection`` only if the face is in it."""
 
     person_id: str
     collection: str = ""

@@ -67,7 +67,7 @@ class JobRequest:
     ``params`` (JSON) holds everything that the plan and the rendering of the answer need.
     ``pictures`` are in order: uploaded bytes, a stored picture, or a URL to fetch. ``once``
     is the digest of a signed request that is accepted only once, until ``once_until`` (epoch
-    seconds). A success that is ``free`` is not charged.
+    seconds).
     """
 
     tenant: Tenant
@@ -76,7 +76,6 @@ class JobRequest:
     pictures: tuple[SentPicture, ...] = field(repr=False)
     once: str | None = None
     once_until: float = 0.0
-    free: bool = False
 
 
 class AdmissionCheck(Protocol):

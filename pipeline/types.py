@@ -147,7 +147,7 @@ class IndexEntry:
 class SnapshotRecord:
     """A stored state of an index. ``media_key`` names its manifest, with ``size`` bytes
     and the SHA-256 ``sha256``; it holds ``count`` labels and every change up to
-    ``last_change``. ``id`` is 0 before it is recorded; ``created_at`` is in epoch seconds."""
+    ``number``. ``id`` is 0 before it is recorded; ``created_at`` is in epoch seconds."""
 
     tenant_id: int
     pack: str

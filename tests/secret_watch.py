@@ -103,7 +103,7 @@ class Watch:
     # -- looking ------------------------------------------------------------------
 
     def leaks(self, data: bytes) -> set[str]:
-        """What secrets stand in ``input_bytes``."""
+        """What secrets stand in ``data``."""
         found: set[str] = set()
         if not len(self._words):
             return found
@@ -137,7 +137,7 @@ class Watch:
         return found
 
     def check(self, where: str, data: bytes) -> None:
-        """Raises ``AssertionError`` for a secret in ``input_bytes``."""
+        """Raises ``AssertionError`` for a secret in ``data``."""
         found = self.leaks(data)
         assert not found, f"{sorted(found)} in clear in {where}"
 

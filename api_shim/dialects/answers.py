@@ -51,7 +51,7 @@ LOCATION: Schema = {
 @dataclass(frozen=True, slots=True)
 class AnswerField:
     """A member of an answer. ``inside`` are all the members of an object, or of every
-    object in a list; ``title`` names that object. ``picture_limits`` are further keywords of its
+    object in a list; ``title`` names that object. ``limits`` are further keywords of its
     schema."""
 
     name: str

@@ -24,7 +24,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import BadCredentials
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -40,12 +40,12 @@ has no scheme for those, they stand among the fields."""
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One operation of a document. Parts of ``motion`` may be ``{names}``, see
+    """One operation of a document. Parts of ``path`` may be ``{names}``, see
     ``Call.path_values``; a path may have several endpoints, and the first that fits
     serves. ``operation`` is the document's name for it, ``action`` the neutral one
     (``PLANS``, ``RECORD_OPERATIONS``) that limits, permissions and usage go by. ``takes``
     are its own parameters in the document's order, ``gives`` the members of a good
-    answer; a success that is ``free`` is not charged."""
+    answer."""
 
     path: str
     methods: frozenset[str]
@@ -54,7 +54,6 @@ class Endpoint:
     summary: str
     takes: tuple[RequestField[Any], ...] = ()
     gives: tuple[AnswerField, ...] = ()
-    free: bool = False
 
     @property
     def pictures(self) -> bool:
@@ -94,6 +93,13 @@ class Dialect(ABC):
     endpoints: ClassVar[tuple[Endpoint, ...]]
     security: ClassVar[Security] = API_KEY
 
+    caller_parameter: ClassVar[str] = ""
+    """The query parameter that names the caller, where the document has one. Limits per caller
+    go by it before the credentials are verified."""
+
+    free_actions: ClassVar[frozenset[str]] = frozenset()
+    """The actions whose success the document calls free of charge."""
+
     root: ClassVar[str | None] = None
     """The prefix of paths under which ``render_not_found`` answers, where the document
     has an answer for unknown paths."""
@@ -105,7 +111,7 @@ class Dialect(ABC):
     def read(
         self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
     ) -> JobRequest | RecordRequest[Any]:
-        """Authenticate, ``authenticate`` and parse: a job to do, or an action on records. Runs
+        """Authenticate, ``admit`` and parse: a job to do, or an action on records. Runs
         in a thread; may read the database and changes nothing.
 
         Raises ``FaceError``, in the order of checks that the document gives.
@@ -172,6 +178,9 @@ class DialectFactory(Protocol):
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]: ...
+
+    @property
+    def free_actions(self) -> frozenset[str]: ...
 
     def __call__(self, settings: Settings, records: RecordStores) -> Dialect: ...
 

@@ -247,7 +247,7 @@ def _as_float(text: str) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BooleanField(RequestField[bool]):
-    """True or false; with ``texts`` also ``genuine``, ``1``, ``false`` and ``0`` as texts or
+    """True or false; with ``texts`` also ``true``, ``1``, ``false`` and ``0`` as texts or
     numbers."""
 
     texts: bool = False

@@ -81,7 +81,7 @@ def check_key(key: str) -> str:
 
 
 def check_bytes(key: str, data: bytes) -> bytes:
-    """``input_bytes``, when it has the hash in its key; an encrypted object is checked when it is
+    """``data``, when it has the hash in its key; an encrypted object is checked when it is
     opened. Raises ``MediaCorrupt``."""
     if not is_encrypted(key) and plain_name(data) != media_name(key):
         raise MediaCorrupt(f"{key}: {len(data)} bytes with another hash than was stored")

@@ -47,7 +47,7 @@ class PackFile:
 class PackInfo:
     """A pack as its manifest describes it, before any model is loaded.
 
-    ``dimension`` is the length of its embeddings, 0 without recognition. ``motion`` is
+    ``dimension`` is the length of its embeddings, 0 without recognition. ``path`` is
     the directory that holds the files.
     """
 

@@ -24,7 +24,6 @@ from pipeline.jobs.model import Job
 from pipeline.metering.costs import Cost
 from pipeline.metering.limits import ALL_OPERATIONS, Limit, Limits
 from pipeline.metering.usage import DAY_S, Counts, UsageStore, day_of
-from pipeline.types import JsonObject
 from tests.job_factory import ATTEMPTS, LEASE_S, START, Clock, Queue, add_tenant, new_job
 
 DAY, MONTH = "2023-11-14", "2023-11"  # of START
@@ -155,24 +154,24 @@ def end(queue: Queue, error: FaceError | None, **values: Any) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("params", "operation", "error", "counts"),
+    ("free", "operation", "error", "counts"),
     [
-        ({}, "locate", None, (1, 0, 0, 0)),
-        ({}, "features", NoFace(), (1, 0, 0, 0)),
-        ({}, "locate", PictureCorrupt(), (0, 1, 0, 0)),
-        ({}, "locate", FaceError("a fault of ours"), (0, 0, 1, 0)),
-        ({}, "locate", JobTimedOut(), (0, 0, 1, 0)),
-        ({"free": True}, "enrol", None, (0, 1, 0, 0)),
-        ({"free": True}, "enrol", NoFace(), (1, 0, 0, 0)),
-        ({}, "search", None, (1, 0, 0, 0)),
-        ({}, "enrol", None, (1, 0, 0, 0)),
+        (False, "locate", None, (1, 0, 0, 0)),
+        (False, "features", NoFace(), (1, 0, 0, 0)),
+        (False, "locate", PictureCorrupt(), (0, 1, 0, 0)),
+        (False, "locate", FaceError("a fault of ours"), (0, 0, 1, 0)),
+        (False, "locate", JobTimedOut(), (0, 0, 1, 0)),
+        (True, "enrol", None, (0, 1, 0, 0)),
+        (True, "enrol", NoFace(), (1, 0, 0, 0)),
+        (False, "search", None, (1, 0, 0, 0)),
+        (False, "enrol", None, (1, 0, 0, 0)),
     ],
 )
 def test_a_job_costs_what_it_came_to(
-    queue: Queue, usage: UsageStore, params: JsonObject, operation: str,
-    error: FaceError | None, counts: tuple[int, int, int, int],
+    queue: Queue, usage: UsageStore, free: bool, operation: str, error: FaceError | None,
+    counts: tuple[int, int, int, int],
 ) -> None:
-    end(queue, error, params=params, operation=operation)
+    end(queue, error, free=free, operation=operation)
     assert used(usage) == used(usage, MONTH) == {operation: counts}
 
 

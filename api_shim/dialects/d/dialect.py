@@ -29,6 +29,7 @@ class FaceSearch(Dialect):
     letter = "d"
     title = "Face search"
     endpoints = ENDPOINTS
+    free_actions = frozenset({"enrol"})
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         general = PictureLimits.from_settings(settings)

@@ -57,7 +57,6 @@ ENDPOINTS = (
         "/v1/addface", _POST, "addface", "enrol", "Add every face in a picture.",
         takes=(IMG, NAME, FACEDB),
         gives=(AnswerField("message", "objects", inside=_PERSON, title="DPerson"),),
-        free=True,  # "adding a face is free"
     ),
     Endpoint(
         "/v1/searchface", _POST, "searchface", "search",

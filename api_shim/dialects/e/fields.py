@@ -57,7 +57,7 @@ ENDPOINTS = (
 
 
 def signed_fields(endpoint: Endpoint) -> tuple[RequestField[Any], ...]:
-    """The parameters of a request, with those of the operation in ``input_bytes``."""
+    """The parameters of a request, with those of the operation in ``data``."""
     return (
         TextField("appId", "The application."),
         TextField("version"),

@@ -1,7 +1,7 @@
 """Document e's requests.
 
-Check order: the parameters around ``input_bytes`` (9801), the time (9802), who signed (9800) and
-what the application may do (9905, 9904), then the fields of ``input_bytes`` in the order of the
+Check order: the parameters around ``data`` (9801), the time (9802), who signed (9800) and
+what the application may do (9905, 9904), then the fields of ``data`` in the order of the
 document.
 """
 
@@ -43,7 +43,7 @@ def find_app_id(call: Call) -> str:
 
 
 def _parameters(call: Call) -> Mapping[str, Any]:
-    """The parameters around ``input_bytes``, from JSON or from a form in which ``input_bytes`` is
+    """The parameters around ``data``, from JSON or from a form in which ``data`` is
     JSON text."""
     if call.media_type != FORM:
         return parsing.read_object(call.body)
@@ -52,7 +52,7 @@ def _parameters(call: Call) -> Mapping[str, Any]:
 
 
 def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
-    """``timestamp`` and ``input_bytes`` of a form or a query string in their own types."""
+    """``timestamp`` and ``data`` of a form or a query string in their own types."""
     typed: dict[str, Any] = {}
     if "timestamp" in fields:
         typed["timestamp"] = parsing.JsonNumber(fields["timestamp"])

@@ -64,7 +64,7 @@ class Caller:
         return request
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> JsonObject:
-        """The ``input_bytes`` of a call that succeeds."""
+        """The ``data`` of a call that succeeds."""
         answer = envelope(self.call(method, path, body, **headers))
         assert (answer["code"], answer["msg"]) == (0, "SUCCESS"), answer
         data: JsonObject = answer["data"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -63,6 +64,14 @@ def novelty(
         _best(rest, shown, centre, window, window.stretches) for rest in (first, last)
     )
     return Novelty(alike - explained, alike)
+
+
+def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Correlation of two pictures, -1 to 1; ignores brightness and contrast. 1 when either is
+    uniform."""
+    first, last = one - one.mean(), other - other.mean()
+    power = float(np.sqrt((first**2).sum() * (last**2).sum()))
+    return float((first * last).sum()) / power if power > 1e-6 else 1.0
 
 
 def _mean(kept: Sequence[GreyImage]) -> Patch:

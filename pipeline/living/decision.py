@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.errors import ManyFaces, NoFace
+from pipeline.living.appearance import correlation
 from pipeline.living.events import FacialEvent, blinks, openings
 from pipeline.living.loop_detection import has_loop, has_repeated_action
 from pipeline.living.series import ClipSeries
@@ -160,9 +162,7 @@ def _stands_still(series: ClipSeries) -> bool:
     """Whether the head moves less than any live head, apart from jumps."""
     boxes = [sight.box for sight in series.faces]
     width = float(np.median([box.width for box in boxes]))
-    places = np.array([
-        ((box.left + box.right) / 2, (box.top + box.bottom) / 2) for box in boxes
-    ])
+    places = np.array([box.centre for box in boxes])
     if len(places) < 3 or width <= 0:
         return True
     steps = np.abs(np.diff(places, axis=0)).max(axis=1) / width
@@ -213,17 +213,11 @@ def _kept(
 
 def _cut(observations: Sequence[FrameObservation]) -> bool:
     return any(
-        _alike(one.thumbnail, other.thumbnail) < _SAME_SCENE or _step(one, other) > _LONGEST_STEP
+        correlation(one.thumbnail.astype(np.float64), other.thumbnail.astype(np.float64))
+        < _SAME_SCENE or _step(one, other) > _LONGEST_STEP
         for one, other in pairwise(observations)
         if other.time - one.time <= _STEP_WITHIN_S
     )
-
-
-def _alike(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two thumbnails, -1 to 1; ignores brightness and contrast."""
-    first, last = (thumb.astype(np.float64) - thumb.mean() for thumb in (one, other))
-    power = np.sqrt((first**2).sum() * (last**2).sum())
-    return float((first * last).sum() / power) if power > 1e-6 else 1.0
 
 
 def _step(one: FrameObservation, other: FrameObservation) -> float:
@@ -231,9 +225,7 @@ def _step(one: FrameObservation, other: FrameObservation) -> float:
     if one.face is None or other.face is None:
         return 0.0
     before, after = one.face.box, other.face.box
-    across = (after.left + after.right - before.left - before.right) / 2
-    down = (after.top + after.bottom - before.top - before.bottom) / 2
-    return float(np.hypot(across, down)) / max(before.width, 1.0)
+    return math.dist(after.centre, before.centre) / max(before.width, 1.0)
 
 
 # Match -------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.living.appearance import correlation
 from pipeline.living.stabilise import GreyImage
 from pipeline.living.tracking import FaceSighting
 
@@ -52,18 +53,16 @@ def has_repeated_action(kept: Sequence[tuple[GreyImage, GreyImage, GreyImage]]) 
 
 
 def _same_picture(one: GreyImage, other: GreyImage, before: GreyImage, after: GreyImage) -> bool:
-    alike = _correlation(one, other)
-    return alike >= _SAME_PICTURE and 1 - alike < _LESS * (1 - _correlation(before, after))
+    alike = _face_correlation(one, other)
+    return alike >= _SAME_PICTURE and 1 - alike < _LESS * (1 - _face_correlation(before, after))
 
 
-def _correlation(one: GreyImage, other: GreyImage) -> float:
+def _face_correlation(one: GreyImage, other: GreyImage) -> float:
     """Correlation of two stabilised faces without their edges, -1 to 1, after smoothing."""
     first, last = (
         cv2.GaussianBlur(kept.astype(np.float32), (0, 0), 1.0)[_INNER] for kept in (one, other)
     )
-    first, last = first - first.mean(), last - last.mean()
-    power = float(np.sqrt((first**2).sum() * (last**2).sum()))
-    return float((first * last).sum()) / power if power > 1e-6 else 1.0
+    return correlation(first, last)
 
 
 def has_loop(times: Sequence[float], sights: Sequence[FaceSighting]) -> bool:

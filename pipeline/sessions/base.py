@@ -47,8 +47,8 @@ class PackFile:
 class PackInfo:
     """A pack as its manifest describes it, before any model is loaded.
 
-    ``dimension`` is the length of its embeddings, 0 without recognition. ``motion`` is
-    the directory that holds the files.
+    ``dimension`` is the length of its embeddings, 0 without recognition. ``path`` is
+    the directory of its files.
     """
 
     name: str

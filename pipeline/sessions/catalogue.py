@@ -108,7 +108,7 @@ DLIB_FILES = (
 
 
 def insightface_pack(name: str, directory: Path) -> PackInfo:
-    """The InsightFace pack ``enrolled_name``, whole, as it lies or will lie in ``directory``."""
+    """The complete InsightFace pack ``name`` in ``directory``, whether installed or not."""
     return PackInfo(
         name, INSIGHTFACE_KIND, directory, INSIGHTFACE[name], INSIGHTFACE_DIMENSION, "arcface5"
     )

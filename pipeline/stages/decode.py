@@ -40,7 +40,7 @@ DECODE_FUNCTION = "pipeline.stages.decode:decode_here"
 
 
 def decode(data: bytes, limits: PictureLimits, sandbox: Sandbox | None = None) -> Picture:
-    """The upright picture in ``input_bytes``: BGR, uint8, shape (height, width, 3).
+    """The upright picture in ``data``: BGR, uint8, shape (height, width, 3).
 
     GIF and WebP give their first frame, TIFF its first page. 16-bit samples keep their upper
     byte. Colour profiles and bytes after the picture's end are ignored. Without a

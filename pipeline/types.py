@@ -1,4 +1,4 @@
-"""Values that travel between the stages, and the shapes of their arrays."""
+"""Values that pass between the stages, with the shapes of their arrays."""
 
 from __future__ import annotations
 

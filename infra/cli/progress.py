@@ -1,4 +1,4 @@
-"""Progress bars on stderr; gone when the work is done."""
+"""Progress bars on stderr, which disappear when the work is done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.progress import (
 
 @contextmanager
 def counting(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar that is told (things done, things in all)."""
+    """A progress bar; yields its update function (items done, total)."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
@@ -31,8 +31,8 @@ def counting(what: str, console: Console) -> Iterator[Callable[[int, int], None]
 
 @contextmanager
 def telling(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar that is told (what is to be read beside it, part done, whole); the whole is 0
-    when nobody knows it."""
+    """A progress bar with text; yields its update function (text, part done, whole). The whole
+    is 0 while it is unknown."""
     with Progress(
         BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
         TextColumn("{task.description}", markup=False),
@@ -46,7 +46,7 @@ def telling(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def files(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar a file, told (file name, bytes done, size in bytes)."""
+    """One progress bar per file; yields their update function (file name, bytes done, size)."""
     bars: dict[str, TaskID] = {}
     with Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),

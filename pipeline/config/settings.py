@@ -67,9 +67,9 @@ class Settings(BaseSettings):
     """Threads of one model run; 1 with one process per core is fastest."""
     allow_spinning: bool = False
     """Let idle onnxruntime threads spin, which uses CPU."""
-    # 640 alone misses every face that fills more than two thirds of the picture; 128
-    # sees those for 1.3 ms more (256: 4 ms, 320: 6 ms and three false faces on 77
-    # photos) and costs no accuracy where both see a face.
+    # 640 alone misses every face that fills more than two thirds of the picture. 128 finds
+    # them for 1.3 ms more (256: 4 ms; 320: 6 ms, and three false faces in 77 photos) without
+    # a loss of accuracy where both find a face.
     detection_sizes: str = "128,640"
     """Input sizes of SCRFD in pixels, whose results are merged; each a multiple of 32."""
     detection_threshold: float = Field(0.5, gt=0, lt=1)
@@ -301,7 +301,7 @@ class Settings(BaseSettings):
 
     @property
     def wake_url(self) -> str:
-        """The Redis that carries wake-ups and intermediate values."""
+        """The Redis for wake-ups and intermediate values."""
         return self.redis_url or self.broker_url
 
     @property

@@ -40,7 +40,8 @@ class ChangeSource(Protocol):
         ...
 
     def changed(self, tenant_id: int, after: int, limit: int) -> list[tuple[int, int]]:
-        """(number, label) of the changes past ``after``, in order, at most ``limit``."""
+        """(number, label) of the changes after the number ``after``, in order, at most
+        ``limit``."""
         ...
 
     def entries(self, tenant_id: int, labels: Sequence[int]) -> list[IndexEntry]:

@@ -95,7 +95,7 @@ def _best(
     rest: Patch, shown: Patch, centre: tuple[float, float], window: Window,
     stretches: tuple[float, ...],
 ) -> float:
-    """The highest correlation of ``shown`` with the rest state, shifted and stretched."""
+    """The highest correlation of ``shown`` with the rest state over all shifts and stretches."""
     around = _cut(rest, centre, window, _REACH)
     shown = cv2.GaussianBlur(shown, (0, 0), 1.0).astype(np.float32, copy=False)
     found = -1.0
@@ -108,7 +108,7 @@ def _best(
 
 
 def _stretched(patch: Patch, factor: float) -> Patch:
-    """The patch with its middle row kept in place and its height changed."""
+    """The patch scaled vertically around its middle row."""
     if factor == 1.0:
         return patch
     middle = (patch.shape[0] - 1) / 2

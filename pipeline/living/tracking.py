@@ -226,7 +226,7 @@ class _TrackedFace:
 
 
 def thumbnail_of(picture: Picture) -> GreyImage:
-    """The whole frame in grey, shape (THUMB, THUMB)."""
+    """The whole frame in grey, shape (THUMBNAIL_SIDE, THUMBNAIL_SIDE)."""
     small = cv2.resize(picture, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 

@@ -136,7 +136,7 @@ class DirectoryStore(MediaStore):
                 return
 
     def _prune(self, folder: Path) -> None:
-        """Remove directories that have become empty, up to the root."""
+        """Remove empty directories up to the root."""
         while folder != self._root:
             try:
                 folder.rmdir()

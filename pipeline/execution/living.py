@@ -24,12 +24,10 @@ from pipeline.gallery.used_clips import (
 from pipeline.jobs.model import Job
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.motion_signature import MotionSignature
-from pipeline.living.tracking import FaceTracker, LivenessModels
+from pipeline.living.tracking import observe_clip
 from pipeline.living.verdict import LivenessAction, LivenessReason, LivenessVerdict
 from pipeline.operations import LivingParams
 from pipeline.plans import Plan
-from pipeline.sessions.capabilities import min_frame_rate
-from pipeline.stages.clip import read_clip
 from pipeline.types import Embedding, JsonObject
 
 # Decimals of a timeline's numbers: a thousandth of a ratio is below every jitter.
@@ -44,12 +42,8 @@ def analyse_clip(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> J
         require_calibration(tools).distance, passive_at_least=tools.living.passive_at_least
     )
     enrolled = _enrolled(job, wanted.face_id, tools)
-    pack = tools.pack
-    models = LivenessModels.from_pack(pack)
     data = tools.media.get(carry.media_of(job)[0])
-    limits = tools.living.limits(min_frame_rate(pack.info))
-    frames = read_clip(data, limits, tools.sandbox)
-    seen = list(FaceTracker(models).track(frames))
+    seen = observe_clip(data, tools.pack, tools.living, tools.sandbox)
     verdict = judge.decide(seen, LivenessAction(wanted.action), enrolled, wanted.threshold)
     used = UsedClip(
         wanted.face_id, sha256(data).hexdigest(), MotionSignature.from_observations(seen).to_bytes()
@@ -63,7 +57,7 @@ def analyse_clip(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> J
         "verdict": verdict_json(verdict), "sha256": used.sha256, "way": used.motion_signature,
         "looked": looked,
     }
-    return replace(carry, living=found, model=model_of(pack))
+    return replace(carry, living=found, model=model_of(tools.pack))
 
 
 def _find_replay(job: Job, used: UsedClip, tools: Resources) -> tuple[bool, int]:

@@ -166,7 +166,7 @@ def _around(series: ClipSeries, start: int, end: int) -> tuple[list[GreyImage], 
     """The stabilised faces of the last frames before and the first frames after an event."""
     before = series.faces[max(start - _REST_FRAMES + 1, 0) : start + 1]
     after = series.faces[end : end + _REST_FRAMES]
-    return [sight.stabilised for sight in before], [sight.stabilised for sight in after]
+    return [face.stabilised for face in before], [face.stabilised for face in after]
 
 
 # Mouth -------------------------------------------------------------------------
@@ -182,13 +182,13 @@ def _judged_opening(series: ClipSeries, start: int, highest: int, end: int) -> F
     depth = float(series.mouth_ratio[highest] - rest)
     lasted = float(series.times[end - 1] - series.times[start + 1])
     before, after = _around(series, start, end)
-    sight = series.faces[highest]
-    new = _new_at(before, sight.stabilised, after, sight.mouth_centre, MOUTH)
+    face = series.faces[highest]
+    new = _new_at(before, face.stabilised, after, face.mouth_centre, MOUTH)
     true = (
         lasted <= _LONGEST_OPENING_S
         and new >= _NEW_MOUTH
         and max(series.mouth_ratio[start], series.mouth_ratio[end])
-        <= _SHARE_CLOSED * sight.mouth_ratio
+        <= _SHARE_CLOSED * face.mouth_ratio
         and depth >= _ABOVE_JITTER * _jitter(series.mouth_ratio)
     )
     return FacialEvent(start, highest, end, depth, new, true)

@@ -65,11 +65,11 @@ def _face_correlation(one: GreyImage, other: GreyImage) -> float:
     return correlation(first, last)
 
 
-def has_loop(times: Sequence[float], sights: Sequence[FaceSighting]) -> bool:
+def has_loop(times: Sequence[float], faces: Sequence[FaceSighting]) -> bool:
     """Whether a part of the clip repeats, forwards or reversed."""
-    if len(sights) < _FEWEST:
+    if len(faces) < _FEWEST:
         return False
-    way = head_path_of(sights)
+    way = head_path_of(faces)
     path = way / measurement_jitter(way)
     step = max((times[-1] - times[0]) / (len(times) - 1), 1e-3)
     stretch = max(round(_STRETCH_S / step), 5)
@@ -79,10 +79,10 @@ def has_loop(times: Sequence[float], sights: Sequence[FaceSighting]) -> bool:
     )
 
 
-def head_path_of(sights: Sequence[FaceSighting]) -> HeadPath:
+def head_path_of(faces: Sequence[FaceSighting]) -> HeadPath:
     """Position (x, y), size and tilt of the head in hundredths of its median size; lids
     (left, right) and mouth in hundredths of their own widths; shape (n, 7)."""
-    rows = [(*sight.head_pose, *sight.lid_ratios, sight.mouth_ratio) for sight in sights]
+    rows = [(*face.head_pose, *face.lid_ratios, face.mouth_ratio) for face in faces]
     way = 100 * np.array(rows, dtype=np.float64).reshape(-1, COLUMNS)
     if len(way):
         way[:, :3] *= 100 / max(float(np.median(way[:, 2])), 1.0)

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import TaskUnsupported
+from pipeline.living.options import LivingOptions
 from pipeline.living.stabilise import GreyImage, ReferenceFrame
+from pipeline.sandbox.sandbox import Sandbox
 from pipeline.sessions.alignment import similarity_transform
 from pipeline.sessions.base import ContourModel, Detector, Embedder, Pack, SpoofScorer
+from pipeline.sessions.capabilities import min_frame_rate
 from pipeline.sessions.contours import ContourPoints, Contours
-from pipeline.stages.clip import ClipFrame
+from pipeline.stages.clip import ClipFrame, read_clip
 from pipeline.types import Box, DetectedFace, Embedding, Picture
 
 THUMBNAIL_SIDE = 24
@@ -127,16 +130,16 @@ class FaceTracker:
         if tracked is None or frame.time - self._detected_at >= DETECT_EVERY_S - 1e-6:
             self._detected_at = frame.time
             count, tracked = self._detect(frame.picture, tracked)
-        sight = None
+        sighting = None
         if tracked is not None:
             self._track = tracked
-            sight = self._sighting(frame, tracked)
+            sighting = self._sighting(frame, tracked)
         else:
             self._track = None
-        if sight is not None and self._first_place is None:
-            self._first_place = _region_around(sight.box, frame.picture)
+        if sighting is not None and self._first_place is None:
+            self._first_place = _region_around(sighting.box, frame.picture)
         return FrameObservation(
-            frame.index, frame.time, count, thumbnail_of(frame.picture), sight,
+            frame.index, frame.time, count, thumbnail_of(frame.picture), sighting,
             None if self._first_place is None else region_of(frame.picture, self._first_place),
         )
 
@@ -195,6 +198,16 @@ class FaceTracker:
             return None
         self._scored_at = frame.time
         return self.models.scorer.score(frame.picture, box)
+
+
+def observe_clip(
+    data: bytes, pack: Pack, options: LivingOptions, sandbox: Sandbox | None
+) -> list[FrameObservation]:
+    """Decodes a clip and observes its frames. Raises ``ClipCorrupt``, ``TaskUnsupported``,
+    ``PackError``."""
+    tracker = FaceTracker(LivenessModels.from_pack(pack))
+    frames = read_clip(data, options.limits(min_frame_rate(pack.info)), sandbox)
+    return list(tracker.track(frames))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -129,10 +129,10 @@ def _part(
 
 
 def _checked_part(
-    pictures: Sequence[Any], told: JsonObject, limits: ClipLimits
+    pictures: Sequence[Any], metadata: JsonObject, limits: ClipLimits
 ) -> tuple[list[ClipFrame], bool]:
     """Checks the decoder's result, which hostile bytes may have manipulated."""
-    stamps, over = told.get("frames"), told.get("over")
+    stamps, over = metadata.get("frames"), metadata.get("over")
     if (
         not isinstance(stamps, list)
         or len(stamps) != len(pictures)

@@ -1,7 +1,7 @@
 # People and CI run the same commands. `make run` and `make test` need Python only.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench settings openapi openapi-tools clean
+.PHONY: help run demo test test-unit check bench settings openapi openapi-tools clean
 
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
@@ -19,7 +19,10 @@ demo: runtime  ## the same, and stop
 test: dev  ## run every test (PYTEST_ARGS="-m 'not heavy' -x" passes arguments)
 	.venv/bin/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
-check: dev  ## lint, types, and the floors of the house
+test-unit: dev  ## the tests that need no server: under a minute of processor time
+	.venv/bin/python -m pytest -n 2 tests/unit $(PYTEST_ARGS)
+
+check: dev  ## lint, types, and the layers of imports
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports

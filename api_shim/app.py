@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,18 +12,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_shim.asgi import RequestIds, call_from_scope, problem, to_response
 from api_shim.batches.handlers import batch_routes
-from api_shim.dialects import c_envelope
-from api_shim.dialects.a import ApidFace
-from api_shim.dialects.b import FacesAndGroups
 from api_shim.dialects.base import Dialect, Endpoint
-from api_shim.dialects.c import ROOT, Linkface
-from api_shim.dialects.d import FaceSearch
-from api_shim.dialects.e import Face2
+from api_shim.dialects.registry import PACKAGES, make_dialects
 from api_shim.health import Health
 from api_shim.jobs import job_routes
 from api_shim.lingering_close import LingeringClose
 from api_shim.reference.page import references
-from api_shim.service import RecordStores, Service
+from api_shim.service import Service
 from api_shim.submit import DialectRoute
 from pipeline.config.settings import Settings
 
@@ -31,13 +26,13 @@ from pipeline.config.settings import Settings
 class Shim:
     """The ASGI application."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, dialects: Sequence[str] = PACKAGES) -> None:
         self._service = Service(settings)
-        dialects = _dialects(settings, self._service.records)
+        served = make_dialects(settings, self._service.records, dialects)
         router = Router(
-            _routes(self._service, dialects),
+            _routes(self._service, served),
             redirect_slashes=False,
-            default=_not_found,
+            default=_NotFound(served.values()),
             lifespan=self._lifespan,
         )
         self._app = RequestIds(LingeringClose(router))
@@ -69,17 +64,6 @@ def make_app(settings: Settings) -> Shim:
     return Shim(settings)
 
 
-def _dialects(settings: Settings, records: RecordStores) -> dict[str, Dialect]:
-    made: tuple[Dialect, ...] = (
-        ApidFace(settings, records),
-        FacesAndGroups(settings, records),
-        Linkface(settings, records),
-        FaceSearch(settings, records),
-        Face2(settings, records.tenants),
-    )
-    return {dialect.name: dialect for dialect in made}
-
-
 def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
     documented: dict[str, DialectRoute] = {}
     for dialect in dialects.values():
@@ -98,9 +82,17 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
     return [Route(path, application) for path, application in applications.items()]
 
 
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["path"].startswith(ROOT):
-        reply = c_envelope.not_found(call_from_scope(scope).request_id)
-    else:
-        reply = problem(404, "not_found", "There is nothing at this path.")
-    await to_response(reply)(scope, receive, send)
+class _NotFound:
+    """The answer to paths that are not there: a dialect's own below its root."""
+
+    def __init__(self, dialects: Iterable[Dialect]) -> None:
+        self._roots = {each.root: each for each in dialects if each.root is not None}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        dialect = next((self._roots[root] for root in self._roots if path.startswith(root)), None)
+        if dialect is None:
+            reply = problem(404, "not_found", "There is nothing at this path.")
+        else:
+            reply = dialect.render_not_found(call_from_scope(scope))
+        await to_response(reply)(scope, receive, send)

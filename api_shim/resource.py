@@ -16,7 +16,7 @@ from api_shim.asgi import (
     to_response,
 )
 from api_shim.body import Disconnected
-from api_shim.dialects.wording import come_back
+from api_shim.dialects.error_messages import retry_headers
 from api_shim.protocol import check_connection_slot
 from api_shim.requests import Call, Reply
 from pipeline import errors
@@ -80,5 +80,5 @@ def error_reply(error: Exception) -> Reply:
         return problem(503, error.code, type(error)().message, headers)
     for kind, status in STATUSES.items():
         if isinstance(error, kind):
-            return problem(status, error.code, error.message, come_back(error))
+            return problem(status, error.code, error.message, retry_headers(error))
     return problem(500, FaceError.code, "Internal error.")

@@ -16,6 +16,7 @@ from api_shim.body import BodyKind, Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.preferences import Preferences, read_preferences
 from api_shim.protocol import check_connection_slot
+from api_shim.record_actions import RecordRequest
 from api_shim.requests import Call, Reply
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
@@ -59,7 +60,9 @@ class DialectRoute:
         kind = BodyKind.of(pictures=endpoint.pictures, clip=endpoint.clip)
         try:
             check_connection_slot(scope)
-            return await self._service.intake.run(call, receive, kind, self._accept_or_refuse)
+            return await self._service.intake.run(
+                call, receive, kind, self._accept_or_refuse, self._dialect.caller_parameter
+            )
         except FaceError as error:
             return self._refuse(error, call)
 
@@ -75,13 +78,14 @@ class DialectRoute:
 
     def _accept(self, call: Call) -> Reply | AcceptedJob:
         endpoint, dialect = self._endpoints[call.method], self._dialect
-        operation = dialect.actions.get(endpoint.operation, endpoint.operation)
-        with self._service.admission.begin(dialect.name, operation, call) as admission:
+        admission = self._service.admission.begin(endpoint.action, call, dialect.free_actions)
+        with admission:
             request = dialect.read(endpoint, call, admission.admit)
-            if isinstance(request, Reply):
-                return request
+            if isinstance(request, RecordRequest):
+                return request.carry_out(self._service.records)
             job, created = self._service.acceptance.accept(
-                request, dialect.name, dialect.limits, call.request_id, call.idempotency_key
+                request, dialect.letter, dialect.limits, call.request_id, call.idempotency_key,
+                free=request.operation in dialect.free_actions,
             )
             admission.mark_as_job()
         return AcceptedJob(job, created, read_preferences(call.headers.get("prefer", "")))

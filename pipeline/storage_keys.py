@@ -11,7 +11,7 @@ HOUR_S = 3600
 
 
 def transient_media(tenant_id: int, owner: str, name: str, now: float) -> str:
-    """The key of an uploaded file that lives no longer than its job; ``enrolled_name`` is
+    """The key of an uploaded file that lives no longer than its job; ``name`` is
     ``MediaStore.enrolled_name`` of its bytes.
 
     ``owner`` (a random name) makes the object one submit's own: it can go with its job,
@@ -48,13 +48,13 @@ def image_media(tenant_id: int, owner: str, name: str) -> str:
 
 
 def face_media(tenant_id: int, owner: str, number: int, name: str) -> str:
-    """The key of a face cut out of a picture, the ``last_change``-th of its ``owner``."""
+    """The key of a face cut out of a picture, the ``number``-th of its ``owner``."""
     return f"{faces_prefix(tenant_id)}{owner}-{number}/{name}"
 
 
 def snapshot_media(tenant_id: int, number: int, writer: str, name: str) -> str:
     """The key of one part of an index snapshot that holds the change log up to
-    ``last_change``. ``writer`` (a random name) makes its parts its own: two replicas may write
+    ``number``. ``writer`` (a random name) makes its parts its own: two replicas may write
     the same state, and one of them be discarded."""
     return f"{snapshots_prefix(tenant_id)}{number:012}-{writer}/{name}"
 

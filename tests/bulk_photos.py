@@ -77,8 +77,8 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One file: ``enrolled_name`` below the folder, the ``person`` who is on it (as in
-    `lfw_aligned`; empty for none) and, of a copy, the ``enrolled_name`` of the original."""
+    """One file: ``name`` below the folder, the ``person`` who is on it (as in
+    `lfw_aligned`; empty for none) and, of a copy, the ``name`` of the original."""
 
     name: str
     kind: Kind

@@ -61,7 +61,7 @@ def encoded(
 
 
 def pictures_of(clip: Path | bytes, first: int = 0, last: int | None = None) -> Iterator[Picture]:
-    """The frames ``first_stage`` to ``last`` (without it) of a clip, as BGR."""
+    """The frames ``first`` to ``last`` (without it) of a clip, as BGR."""
     source = io.BytesIO(clip) if isinstance(clip, bytes) else str(clip)
     with av.open(source, "r") as container:
         for number, frame in enumerate(container.decode(video=0)):

@@ -30,7 +30,7 @@ class FaceGroupClient(ContractClient):
         )
 
     def ask(self, method: str, path: str, body: Json | None = None) -> Json:
-        """The ``input_bytes`` of a call that succeeds."""
+        """The ``data`` of a call that succeeds."""
         return succeeded(self.call(method, path, body))
 
     def refused(
@@ -72,7 +72,7 @@ def png(picture: Sent) -> str:
 
 
 def succeeded(response: requests.Response) -> Json:
-    """The ``input_bytes`` of an envelope that is exactly as documented."""
+    """The ``data`` of an envelope that is exactly as documented."""
     answer = checked(response)
     assert list(answer) == ["code", "msg", "data"]
     assert (answer["code"], answer["msg"]) == (0, "SUCCESS")

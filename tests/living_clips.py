@@ -43,7 +43,7 @@ def judge_of(pack: Pack) -> DecisionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """``genuine`` clips show ``action``; ``file_kind`` names the attack otherwise. ``span``: the
+    """``genuine`` clips show ``action``; ``kind`` names the attack otherwise. ``span``: the
     frames of the live video that it shows, where it is made of one part of it."""
 
     name: str
@@ -130,7 +130,7 @@ def _noise(height: int, width: int) -> np.ndarray:
 
 
 def smooth(count: int, chance: np.random.Generator, scale: float, pace: float = 8.0) -> np.ndarray:
-    """A random path of ``count`` values of about ``scale``, slow against ``limits`` frames."""
+    """A random path of ``count`` values of about ``scale``, slow against ``pace`` frames."""
     raw = cv2.GaussianBlur(chance.normal(0, 1, (count + 60, 1)), (0, 0), sigmaX=0.01, sigmaY=pace)
     path = raw[30 : 30 + count, 0]
     return np.asarray(scale * path / (np.abs(path).max() + 1e-9), dtype=np.float64)
@@ -370,7 +370,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 def attack(kind: str, number: int, material: Material, seed: int = 7) -> Clip:
-    """The ``last_change``-th clip of a kind of attack."""
+    """The ``number``-th clip of a kind of attack."""
     place = seed, 2, list(ATTACKS).index(kind), number
     chance = np.random.default_rng(place)
     action = BLINK if number % 2 == 0 else MOUTH

@@ -76,7 +76,7 @@ class PictureServer:
         return f"{scheme}://{shown}:{self.port}{path}"
 
     def serve(self, path: str, answer: Answer) -> str:
-        """Answer requests for ``motion`` so; its URL."""
+        """Answer requests for ``path`` so; its URL."""
         self._answers[path] = answer
         return self.url(path)
 
@@ -126,7 +126,7 @@ def raw(*parts: bytes, pause_s: float = 0.0) -> Answer:
 
 
 def body(data: bytes, *headers: str, length: int | None = None) -> Answer:
-    """200 with ``input_bytes``; ``length`` is claimed in its stead."""
+    """200 with ``data``; ``length`` is claimed in its stead."""
     claimed = len(data) if length is None else length
     lines = ["HTTP/1.1 200 OK", f"Content-Length: {claimed}", *headers]
     return raw("\r\n".join(lines).encode() + b"\r\n\r\n" + data)

@@ -1,7 +1,7 @@
-"""C7: no secret that any test uses is found in clear where it must not be.
+"""No secret that any test uses is found in clear where it must not be.
 
-Whatever makes or reads a secret in a test's process is noted here: issued credentials,
-master keys, data keys, the pepper. They are looked for
+Everything that makes or reads a secret in a test's process notes it here: issued credentials,
+master keys, data keys, the pepper. The notes are searched for
 
 - in every answer of a service, headers included, when it comes;
 - in the logs, the database and the media directory of a ``Cluster`` and the Redis of a
@@ -103,7 +103,7 @@ class Watch:
     # -- looking ------------------------------------------------------------------
 
     def leaks(self, data: bytes) -> set[str]:
-        """What secrets stand in ``input_bytes``."""
+        """What secrets stand in ``data``."""
         found: set[str] = set()
         if not len(self._words):
             return found
@@ -137,7 +137,7 @@ class Watch:
         return found
 
     def check(self, where: str, data: bytes) -> None:
-        """Raises ``AssertionError`` for a secret in ``input_bytes``."""
+        """Raises ``AssertionError`` for a secret in ``data``."""
         found = self.leaks(data)
         assert not found, f"{sorted(found)} in clear in {where}"
 

@@ -21,7 +21,7 @@ def fill_gallery(
     engine: Engine, tenant: int, count: int, model: VectorModel, first: int = 1
 ) -> None:
     """``count`` faces with their change log into the empty gallery of ``tenant``, each on
-    a picture of its own that no photo has; ids and labels count up from ``first_stage``."""
+    a picture of its own that no photo has; ids and labels count up from ``first``."""
     with writing(engine) as connection:
         for start in range(0, count, BLOCK):
             numbers = range(start + 1, min(start + BLOCK, count) + 1)

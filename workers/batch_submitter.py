@@ -17,7 +17,7 @@ def open_submitter(
     settings: Settings, batches: BatchStore, media: MediaStore, dispatcher: Dispatcher,
     judged: str = "",
 ) -> Submitter:
-    """Reads sources into batches as the settings have it. ``criteria``: as ``Submitter``."""
+    """Reads sources into batches as the settings have it. ``judged``: as ``Submitter``."""
 
     def ring(jobs: Sequence[Job]) -> None:
         for job in jobs:

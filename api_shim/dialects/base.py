@@ -1,88 +1,174 @@
-"""The seam between the service and the five documented APIs.
+"""The seam between the service and the documented APIs.
 
-A dialect owns its paths, the way its requests are read and its envelopes. It never
-waits, stores or queues anything: ``read`` says what a request wants, the service does
-it, and ``render`` says how the outcome looks.
+A dialect owns its paths, its table of fields, the way its requests are read and its
+envelopes. It never waits, stores, changes or queues anything: ``read`` returns what a
+request asks for, the service does it, and the envelope renders the outcome.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
+from api_shim.dialects.answers import AnswerField, Responses
+from api_shim.dialects.fields import RequestField
+from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from api_shim.service import RecordStores
 from pipeline.accounts.model import Tenant
+from pipeline.config.settings import Settings
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
+from pipeline.operations import PLANS
+
+FORM = "application/x-www-form-urlencoded"
+
+Security = list[dict[str, list[str]]]
+
+API_KEY: Security = [{"key": []}]
+"""The security of operations that take ``X-API-Key``."""
+
+IN_PARAMETERS: Security = []
+"""The security of operations whose credentials are parameters of the document: OpenAPI
+has no scheme for those, they stand among the fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A documented path (parts of it may be ``{names}``, see ``Call.path_values``), HTTP
-    methods, and the dialect's own name for what they do there. A path may have several
-    endpoints; one that fits two is served by the first. Only where ``pictures`` are sent
-    are large bodies taken, and the largest where a ``clip`` is."""
+    """One operation of a document. Parts of ``path`` may be ``{names}``, see
+    ``Call.path_values``; a path may have several endpoints, and the first that fits
+    serves. ``operation`` is the document's name for it, ``action`` the neutral one
+    (``PLANS``, ``RECORD_OPERATIONS``) that limits, permissions and usage go by. ``takes``
+    are its own parameters in the document's order, ``gives`` the members of a good
+    answer."""
 
     path: str
     methods: frozenset[str]
     operation: str
-    pictures: bool = True
-    clip: bool = False
-
-
-class Dialect(Protocol):
-    """One documented API."""
+    action: str
+    summary: str
+    takes: tuple[RequestField[Any], ...] = ()
+    gives: tuple[AnswerField, ...] = ()
 
     @property
-    def name(self) -> str:
-        """The document's letter; job rows carry it."""
-        ...
+    def pictures(self) -> bool:
+        """Whether a body carries pictures: only then is a large one read."""
+        return any(row.carries != "text" for row in self.takes)
+
+    @property
+    def clip(self) -> bool:
+        """Whether a body carries a clip: only then is the largest one read."""
+        return any(row.carries == "clip" for row in self.takes)
+
+    @property
+    def is_job(self) -> bool:
+        """Whether a request may become a job."""
+        return self.action in PLANS
+
+    @property
+    def plain_path(self) -> str:
+        """The path without the converters of the router."""
+        return self.path.replace(":path", "")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestShape:
+    """Where the fields of a request stand: in the query, and in the body by media type."""
+
+    query: tuple[RequestField[Any], ...] = ()
+    body: Mapping[str, tuple[RequestField[Any], ...]] = field(default_factory=dict)
+
+
+class Dialect(ABC):
+    """One documented API. ``letter`` names it in job rows and settings, ``title`` is the
+    document's own name."""
+
+    letter: ClassVar[str]
+    title: ClassVar[str]
+    endpoints: ClassVar[tuple[Endpoint, ...]]
+    security: ClassVar[Security] = API_KEY
+
+    caller_parameter: ClassVar[str] = ""
+    """The query parameter that names the caller, where the document has one. Limits per caller
+    go by it before the credentials are verified."""
+
+    free_actions: ClassVar[frozenset[str]] = frozenset()
+    """The actions whose success the document calls free of charge."""
+
+    root: ClassVar[str | None] = None
+    """The prefix of paths under which ``render_not_found`` answers, where the document
+    has an answer for unknown paths."""
+
+    limits: PictureLimits
+    """What pictures it takes, by their headers."""
+
+    @abstractmethod
+    def read(
+        self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
+    ) -> JobRequest | RecordRequest[Any]:
+        """Authenticate, ``admit`` and parse: a job to do, or an action on records. Runs
+        in a thread; may read the database and changes nothing.
+
+        Raises ``FaceError``, in the order of checks that the document gives.
+        """
+
+    def identify(self, call: Call, job_id: str) -> Tenant | None:  # noqa: ARG002
+        """The tenant whose credentials, in the dialect's own form, a poll of a job
+        carries; None when it carries none of them (an API key serves every dialect). Runs
+        in a thread. Raises ``FaceError`` when they are wrong."""
+        return None
+
+    def attachments(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002
+        """The stored pictures (media keys) that the answer of an ended job shows."""
+        return ()
+
+    @abstractmethod
+    def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:
+        """The answer of a job that has ended; equal bytes for equal rows. ``attached``
+        are its attachments, except those deleted since."""
+
+    @abstractmethod
+    def render_error(self, error: Exception, call: Call) -> Reply:
+        """The answer of a request that became no job. ``call`` has an empty body when
+        the body could not be read; any other exception than ``FaceError`` is an
+        internal error."""
+
+    @abstractmethod
+    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
+        """The answer, status 405, to a method that the path does not take; ``allowed``
+        is the value of its ``Allow``."""
+
+    def render_not_found(self, call: Call) -> Reply:
+        """The answer to a path under ``root`` that is not there."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
+        """Where the fields of a request stand, for OpenAPI."""
+
+    @abstractmethod
+    def responses(self, endpoint: Endpoint) -> Responses:
+        """The documented answers of an operation, for OpenAPI."""
+
+
+class DialectFactory(Protocol):
+    """What the package of a dialect offers as ``DIALECT``: its class."""
+
+    @property
+    def letter(self) -> str: ...
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]: ...
 
     @property
-    def limits(self) -> PictureLimits:
-        """What pictures it takes, by their headers."""
-        ...
+    def free_actions(self) -> frozenset[str]: ...
 
-    @property
-    def actions(self) -> Mapping[str, str]:
-        """The neutral names of its operations (``PLANS``, ``RECORD_OPERATIONS``), where
-        they differ from its own: what limits and permissions name."""
-        ...
+    def __call__(self, settings: Settings, records: RecordStores) -> Dialect: ...
 
-    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> JobRequest | Reply:
-        """Authenticate, ``authenticate`` and parse: a job to do, or the whole answer of an
-        operation that needs none. Runs in a thread; may ask the database.
 
-        Raises ``FaceError``, in the order of checks that the document gives.
-        """
-        ...
-
-    def identify(self, call: Call, job_id: str) -> Tenant | None:
-        """Whose poll of a job ``call`` is, by the dialect's own credentials; None when
-        it carries none of them. Runs in a thread. Raises ``FaceError`` when they are
-        wrong."""
-        ...
-
-    def attachments(self, job: Job) -> tuple[str, ...]:
-        """The stored pictures (media keys) that the answer of an ended job shows."""
-        ...
-
-    def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:
-        """The answer of a job that has ended; equal bytes for equal rows. ``attached``
-        are its attachments, but for those that have been deleted since."""
-        ...
-
-    def render_error(self, error: Exception, call: Call) -> Reply:
-        """The answer of a request that became no job. ``call`` has an empty body when
-        the body could not be read; any other exception than ``FaceError`` is an
-        internal error."""
-        ...
-
-    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
-        """The answer, status 405, to a method that the path does not take; ``allowed``
-        is the value of its ``Allow``."""
-        ...
+def schema_name(letter: str, endpoint: Endpoint, suffix: str) -> str:
+    """A name for a schema of an operation in the components of the OpenAPI document."""
+    words = "".join(part.capitalize() for part in endpoint.action.split("_"))
+    return f"{letter.upper()}{words}{suffix}"

@@ -1,186 +1,236 @@
-"""The OpenAPI document (3.1) of what a service answers."""
+"""The OpenAPI document (3.1) of what a service answers, made from the dialects' tables."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
-from typing import Protocol
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
-from api_shim.dialects.base import Endpoint
-from api_shim.reference import batches, groups, small
-from api_shim.reference.answers import ENDED, JOB, JSON, PROBLEM, PROGRESS, answers, later, respond
-from api_shim.reference.model import Field, Operation, Schema, answer_of, object_of
-
-OPERATIONS: dict[str, dict[str, Operation]] = {
-    "a": small.A, "b": groups.B, "c": small.C, "d": small.D, "e": small.E,
-}
-
-TITLES = {
-    "a": "a: Apid and Kvalue", "b": "b: faces and groups",
-    "c": "c: linkface", "d": "d: ekycpro search",
-    "e": "e: face2, signed",
-}
+from api_shim.dialects.answers import (
+    JSON,
+    LOCATION,
+    REQUEST_ID,
+    RETRY_AFTER,
+    AnswerField,
+    answer_schema,
+    respond,
+    respond_later,
+)
+from api_shim.dialects.base import Dialect, Endpoint, schema_name
+from api_shim.dialects.fields import RequestField, Schema, object_schema
+from api_shim.reference import batches
+from api_shim.reference.shared import (
+    PROBLEM,
+    SECURITY_SCHEMES,
+    TENANT_SECURITY,
+    path_parameter,
+)
+from pipeline.jobs.store import MAX_KEY_CHARS
 
 VERSION = "0.1"  # of what is described here
 
-FORM = "application/x-www-form-urlencoded"
-MULTIPART = "multipart/form-data"
+JOBS_TAG = "jobs"
+SERVICE_TAG = "service"
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
 
+# What a name of a schema calls a media type, where a request has several.
+_MEDIA_NAMES = {
+    JSON: "Json", "application/x-www-form-urlencoded": "Form",
+    "multipart/form-data": "Multipart",
+}
 
-class Described(Protocol):
-    """What is asked of a dialect."""
+_PARAMETERS: Schema = {
+    "Prefer": {
+        "name": "Prefer", "in": "header", "required": False,
+        "description": "`respond-async`: answer 202 at once; `wait=SECONDS`: hold the "
+        "response no longer than that.",
+        "schema": {"type": "string", "examples": ["respond-async", "wait=5"]},
+    },
+    "IdempotencyKey": {
+        "name": "Idempotency-Key", "in": "header", "required": False,
+        "description": "The same key with the same request returns the first job's answer.",
+        "schema": {
+            "type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS,
+            "pattern": "^[ -~]*$",
+        },
+    },
+}
+_JOB_HEADERS = [{"$ref": f"#/components/parameters/{name}"} for name in _PARAMETERS]
 
-    @property
-    def name(self) -> str: ...
+_JOB = (AnswerField("job_id"), AnswerField("status"), AnswerField("href"))
+JOB = answer_schema("Job", _JOB)
+PROGRESS = answer_schema(
+    "JobProgress", (*_JOB, AnswerField("stage"), AnswerField("position", "integer"))
+)
+ENDED = answer_schema("JobEnded", (AnswerField("code"), AnswerField("message"), *_JOB))
+_PARTS = tuple(AnswerField(name) for name in ("status", "database", "broker", "media"))
+_HEALTH = answer_schema(
+    "Health", (*_PARTS, AnswerField("pack", "object"), AnswerField("waiting", "object"))
+)
+_ANY: Schema = {"type": "object"}
 
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]: ...
+ACCEPTED = respond(
+    "A job; ask for it at Location.", JOB, headers={**LOCATION, **RETRY_AFTER}
+)
+
+_NO_JOB = respond("No such job, or another application's.", PROBLEM)
+_NOT_NOW = respond_later("The service is busy or a store is away.", PROBLEM)
+_JOB_ID = path_parameter("job_id")
 
 
-def describe(dialects: Iterable[Described]) -> Schema:
+def describe(dialects: Iterable[Dialect]) -> Schema:
     """The whole document."""
     served = list(dialects)
     paths: dict[str, Schema] = {}
     for dialect in served:
         for endpoint in dialect.endpoints:
-            path = plain_path(endpoint)
             for method in sorted(endpoint.methods):
-                known = OPERATIONS[dialect.name][f"{method} {path}"]
-                paths.setdefault(path, {})[method.lower()] = _operation(
-                    dialect.name, method, path, known
-                )
+                described = _operation(dialect, endpoint, method)
+                paths.setdefault(endpoint.plain_path, {})[method.lower()] = described
+    everything = {**paths, **batches.PATHS, **_common(_statuses(paths))}
+    components = _Components()
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "faceline", "version": VERSION,
-            "description": "Codes and rules: docs/api.md.",
+            "description": "Face search, comparison and liveness through the documented APIs "
+            "a to e. Codes and rules: docs/api.md.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "/", "description": "This service."}],
         "tags": [
-            *({"name": TITLES[dialect.name]} for dialect in served), {"name": batches.TITLE},
+            *({"name": each.letter, "description": each.title} for each in served),
+            {"name": batches.TAG, "description": "Whole sources, enrolled in the background"},
+            {"name": JOBS_TAG, "description": "Jobs of every document"},
+            {"name": SERVICE_TAG, "description": "The service itself"},
         ],
-        "paths": {**paths, **batches.PATHS, **_common(_answered(paths))},
-        "components": {"securitySchemes": {
-            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-        }},
+        "paths": components.extract(everything),
+        "components": {
+            "schemas": {**batches.SCHEMAS, **dict(sorted(components.schemas.items()))},
+            "headers": {**REQUEST_ID, **LOCATION, **RETRY_AFTER},
+            "parameters": _PARAMETERS,
+            "securitySchemes": SECURITY_SCHEMES,
+        },
     }
 
 
-def _answered(paths: dict[str, Schema]) -> set[str]:
-    """Every status that an operation of a document can answer with."""
+class _Components:
+    """Collects the schemas that have a title, so that each stands once."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Schema] = {}
+
+    def extract(self, value: Any) -> Any:
+        """``value`` with references in the place of titled schemas. Raises
+        ``ValueError`` when two that differ have one title."""
+        if isinstance(value, list):
+            return [self.extract(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        inner = {name: self.extract(each) for name, each in value.items()}
+        if "headers" in inner:
+            names = inner["headers"]
+            inner["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        if "title" not in value or "properties" not in value:
+            return inner
+        # A description of the place is not one of the schema.
+        about = {name: inner.pop(name) for name in ("description",) if name in inner}
+        title = inner.pop("title")
+        if self.schemas.setdefault(title, inner) != inner:
+            raise ValueError(f"two schemas are called {title}")
+        return {"$ref": f"#/components/schemas/{title}", **about}
+
+
+def _operation(dialect: Dialect, endpoint: Endpoint, method: str) -> Schema:
+    shape = dialect.shape(endpoint, method)
+    parameters = [
+        *map(path_parameter, _IN_PATH.findall(endpoint.plain_path)),
+        *(_query_parameter(row) for row in shape.query),
+        *(_JOB_HEADERS if endpoint.is_job else []),
+    ]
+    responses = dialect.responses(endpoint)
+    if endpoint.is_job:
+        responses = {**responses, "202": ACCEPTED}
     return {
+        "operationId": _operation_id(dialect.letter, endpoint, method),
+        "tags": [dialect.letter],
+        "summary": endpoint.summary,
+        **({"parameters": parameters} if parameters else {}),
+        **_request_body(dialect.letter, endpoint, shape.body),
+        "security": dialect.security,
+        "responses": dict(sorted(responses.items())),
+    }
+
+
+def _operation_id(letter: str, endpoint: Endpoint, method: str) -> str:
+    name = f"{letter}_{endpoint.action}"
+    return name if len(endpoint.methods) == 1 else f"{name}_{method.lower()}"
+
+
+def _query_parameter(row: RequestField[Any]) -> Schema:
+    return {"name": row.name, "in": "query", "required": row.required, "schema": row.schema}
+
+
+def _request_body(
+    letter: str, endpoint: Endpoint, body: Mapping[str, tuple[RequestField[Any], ...]]
+) -> Schema:
+    if not body:
+        return {}
+    content = {}
+    for media_type, fields in body.items():
+        # Generators of clients tell bodies apart by the names of their schemas.
+        name = _MEDIA_NAMES.get(media_type, "") if len(body) > 1 else ""
+        title = schema_name(letter, endpoint, f"{name}Request")
+        content[media_type] = {"schema": object_schema(title, fields)}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _statuses(paths: Mapping[str, Schema]) -> list[str]:
+    """Every status that an operation of a document can answer with."""
+    return sorted({
         status
         for methods in paths.values()
         for operation in methods.values()
         for status in operation["responses"]
-    }
+    })
 
 
-def plain_path(endpoint: Endpoint) -> str:
-    """Its path without what a router is told of the names in it."""
-    return endpoint.path.replace(":path", "")
-
-
-def _operation(letter: str, method: str, path: str, known: Operation) -> Schema:
-    in_path = [_parameter(Field(name), "path") for name in _IN_PATH.findall(path)]
-    described: Schema = {
-        "tags": [TITLES[letter]],
-        "summary": known.about,
-        **_TAKES[letter](method, known),
-        "responses": answers(letter, known),
-    }
-    if in_path:
-        described["parameters"] = [*in_path, *described.get("parameters", ())]
-    # Documents a, c and e carry credentials among the parameters.
-    described["security"] = [{"key": []}] if letter in "bd" else []
-    return described
-
-
-def _parameter(field: Field, place: str) -> Schema:
-    return {
-        "name": field.name, "in": place, "required": field.required, "schema": field.schema
-    }
-
-
-def _body(fields: tuple[Field, ...], *media_types: str) -> Schema:
-    content = {media_type: {"schema": object_of(fields)} for media_type in media_types}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _takes_a(method: str, known: Operation) -> Schema:
-    fields = (Field("Apid", "integer"), Field("Kvalue"), *known.takes)
-    # A form is taken with GET and DELETE as well, but OpenAPI has no words for that.
-    if method in ("GET", "DELETE"):
-        return {"parameters": [_parameter(field, "query") for field in fields]}
-    return _body(fields, FORM, JSON)
-
-
-def _takes_b(method: str, known: Operation) -> Schema:
-    if known.takes and method == "GET":
-        return {"parameters": [_parameter(field, "query") for field in known.takes]}
-    return _body(known.takes, JSON) if known.takes else {}
-
-
-def _takes_c(method: str, known: Operation) -> Schema:
-    return _body((Field("api_id"), Field("api_secret"), *known.takes), MULTIPART, FORM, JSON)
-
-
-def _takes_d(method: str, known: Operation) -> Schema:
-    return _body(known.takes, FORM)
-
-
-def _takes_e(method: str, known: Operation) -> Schema:
-    request = _body(_SIGNED, JSON)
-    request["requestBody"]["content"][JSON]["schema"]["properties"]["data"] = object_of(known.takes)
-    return request
-
-
-_SIGNED = (
-    Field("appId"), Field("version"), Field("signType", limits={"enum": ["SHA256", "SM2"]}),
-    Field("signData"), Field("encType", limits={"const": "plain"}),
-    Field("timestamp", "integer", "Unix seconds."), Field("data", "object"),
-)
-
-_TAKES: dict[str, Callable[[str, Operation], Schema]] = {
-    "a": _takes_a, "b": _takes_b, "c": _takes_c, "d": _takes_d, "e": _takes_e,
-}
-
-_JOB_ID = [_parameter(Field("job_id"), "path")]
-
-_NO_JOB = respond("No such job, or another application's.", PROBLEM)
-_NOT_NOW = later("Not now.", PROBLEM)
-_PARTS = tuple(Field(name) for name in ("status", "database", "broker", "media"))
-_HEALTH = answer_of((*_PARTS, Field("pack", "object"), Field("waiting", "object")))
-_ANY: Schema = {"type": "object"}
+def operations(document: Schema) -> Iterator[tuple[str, str, Schema]]:
+    """(path, method, operation) of every operation of a document."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
 
 
 def _common(answered: Collection[str]) -> dict[str, Schema]:
     """The paths beside the documents'; ``answered`` are the statuses that a job's answer
     can have."""
-    polled = {
-        status: respond("The answer that was waited for.", _ANY) for status in sorted(answered)
+    polled = {status: respond("The answer of the job.", _ANY) for status in answered}
+    wait: Schema = {
+        "name": "wait", "in": "query", "required": False,
+        "schema": {"type": "number", "minimum": 0, "description": "Seconds to wait at most."},
     }
     return {
         "/jobs/{job_id}": {
             "get": {
+                "operationId": "get_job",
+                "tags": [JOBS_TAG],
                 "summary": "A job: 202 while it waits or runs, then its answer.",
-                "parameters": [
-                    *_JOB_ID,
-                    _parameter(Field("wait", "number", "Seconds.", required=False), "query"),
-                ],
-                "security": [{"key": []}],
-                "responses": {
-                    **polled, "202": respond("Not ended.", PROGRESS), "400": respond(
-                        "A wrong parameter, or the answer that was waited for.", _ANY
-                    ), "404": _NO_JOB, "503": _NOT_NOW,
-                },
+                "parameters": [_JOB_ID, wait],
+                "security": TENANT_SECURITY,
+                "responses": dict(sorted({
+                    **polled, "202": respond_later("Not ended.", PROGRESS),
+                    "400": respond("A wrong parameter, or the answer of the job.", _ANY),
+                    "404": _NO_JOB, "503": _NOT_NOW,
+                }.items())),
             },
             "delete": {
+                "operationId": "cancel_job",
+                "tags": [JOBS_TAG],
                 "summary": "Cancel a job.",
-                "parameters": _JOB_ID,
-                "security": [{"key": []}],
+                "parameters": [_JOB_ID],
+                "security": TENANT_SECURITY,
                 "responses": {
                     "200": respond("Cancelled.", JOB), "404": _NO_JOB,
                     "409": respond("It has ended.", ENDED), "503": _NOT_NOW,
@@ -189,17 +239,22 @@ def _common(answered: Collection[str]) -> dict[str, Schema]:
         },
         "/jobs/{job_id}/evidence": {
             "get": {
+                "operationId": "get_job_evidence",
+                "tags": [JOBS_TAG],
                 "summary": "What the verdict on a clip rests on.",
-                "parameters": _JOB_ID,
-                "security": [{"key": []}],
+                "parameters": [_JOB_ID],
+                "security": TENANT_SECURITY,
                 "responses": {
                     "200": respond("The measurements.", _ANY),
-                    "202": respond("Not ended.", PROGRESS), "404": _NO_JOB, "503": _NOT_NOW,
+                    "202": respond_later("Not ended.", PROGRESS), "404": _NO_JOB,
+                    "503": _NOT_NOW,
                 },
             },
         },
         "/health": {
             "get": {
+                "operationId": "get_health",
+                "tags": [SERVICE_TAG],
                 "summary": "Whether requests can be taken.",
                 "security": [],
                 "responses": {

@@ -10,10 +10,11 @@ from html import escape
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from api_shim.asgi import problem, to_response
-from api_shim.reference.answers import good_answer
-from api_shim.reference.model import Schema
-from api_shim.reference.openapi import Described, describe
+from api_shim.asgi import method_not_allowed, to_response
+from api_shim.dialects.answers import good_schema
+from api_shim.dialects.base import Dialect
+from api_shim.dialects.fields import Schema
+from api_shim.reference.openapi import describe, operations
 from api_shim.requests import Reply
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
@@ -45,12 +46,11 @@ class Reference:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = self._reply
         if scope["method"] not in ("GET", "HEAD"):
-            allow = {"Allow": "GET, HEAD"}
-            reply = problem(405, "method_not_allowed", "The path takes GET.", allow)
+            reply = method_not_allowed("GET, HEAD")
         await to_response(reply)(scope, receive, send)
 
 
-def references(dialects: Iterable[Described]) -> dict[str, Reference]:
+def references(dialects: Iterable[Dialect]) -> dict[str, Reference]:
     """The applications by their paths."""
     document = describe(dialects)
     return {
@@ -66,47 +66,72 @@ def references(dialects: Iterable[Described]) -> dict[str, Reference]:
 
 def page(document: Schema) -> str:
     """The document for people, as HTML."""
-    parts = [_HEAD]
+    shown = _Page(document)
     sections: dict[str, list[str]] = {}
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            title = operation.get("tags", ["Every document"])[0]
-            sections.setdefault(title, []).append(_operation(method.upper(), path, operation))
-    for title, operations in sections.items():
-        parts += [f"<h2>{escape(title)}</h2>", *operations]
+    for path, method, operation in operations(document):
+        described = shown.operation(method.upper(), path, operation)
+        sections.setdefault(operation["tags"][0], []).append(described)
+    parts = [_HEAD]
+    for tag in document["tags"]:
+        title = f"{tag['name']}: {tag['description']}"
+        parts += [f"<h2>{escape(title)}</h2>", *sections.get(tag["name"], ())]
     return "".join(parts)
 
 
-def _operation(method: str, path: str, operation: Schema) -> str:
-    rows = [
-        (item["name"], item["in"], item["schema"], item["required"])
-        for item in operation.get("parameters", ())
-    ]
-    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        rows += _rows(content["schema"], media_type.rpartition("/")[2], "")
-    rows += _rows(good_answer(operation["responses"]), "answer", "")
-    table = "".join(
-        f"<tr><td><code>{escape(name)}</code><td>{escape(place)}<td>{escape(_type(schema))}"
-        f"<td>{'' if required else 'optional'}<td>{escape(schema.get('description', ''))}"
-        for name, place, schema, required in rows
-    )
-    return (
-        f"<details><summary><code>{method} {escape(path)}</code> "
-        f"{escape(operation['summary'])}</summary><table>{table}</table></details>"
-    )
+Row = tuple[str, str, Schema, bool]
+"""Name, place, schema, whether it is required."""
 
 
-def _rows(schema: Schema, place: str, inside: str) -> list[tuple[str, str, Schema, bool]]:
-    rows = []
-    for name, member in schema.get("properties", {}).items():
-        rows.append((inside + name, place, member, name in schema.get("required", ())))
-        rows += _rows(member, place, f"{inside}{name}.")
-    return rows
+class _Page:
+    """Rows of the page, with the document's references followed."""
 
+    def __init__(self, document: Schema) -> None:
+        self._document = document
 
-def _type(schema: Schema) -> str:
-    if isinstance(schema["type"], list):
-        return " or ".join(schema["type"])
-    if schema["type"] == "array":
-        return f"list of {_type(schema['items'])}"
-    return "Base64" if "contentEncoding" in schema else str(schema["type"])
+    def operation(self, method: str, path: str, operation: Schema) -> str:
+        rows: list[Row] = []
+        for parameter in map(self._resolve, operation.get("parameters", ())):
+            schema = {"description": parameter.get("description", ""), **parameter["schema"]}
+            rows.append((parameter["name"], parameter["in"], schema, parameter["required"]))
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            rows += self._rows(content["schema"], media_type.rpartition("/")[2], "")
+        rows += self._rows(good_schema(operation["responses"]), "answer", "")
+        table = "".join(
+            f"<tr><td><code>{escape(name)}</code><td>{escape(place)}"
+            f"<td>{escape(self._type(schema))}<td>{'' if required else 'optional'}"
+            f"<td>{escape(schema.get('description', ''))}"
+            for name, place, schema, required in rows
+        )
+        return (
+            f"<details><summary><code>{method} {escape(path)}</code> "
+            f"{escape(operation['summary'])}</summary><table>{table}</table></details>"
+        )
+
+    def _resolve(self, schema: Schema) -> Schema:
+        if "$ref" not in schema:
+            return schema
+        found: Schema = self._document
+        for name in schema["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        return {**found, **{name: each for name, each in schema.items() if name != "$ref"}}
+
+    def _rows(self, schema: Schema, place: str, inside: str) -> list[Row]:
+        rows: list[Row] = []
+        known = self._resolve(schema)
+        for name, member in known.get("properties", {}).items():
+            resolved = self._resolve(member)
+            required = name in known.get("required", ())
+            rows.append((inside + name, place, resolved, required))
+            rows += self._rows(resolved, place, f"{inside}{name}.")
+        return rows
+
+    def _type(self, schema: Schema) -> str:
+        schema = self._resolve(schema)
+        if "anyOf" in schema:
+            return " or ".join(self._type(each) for each in schema["anyOf"])
+        kind = schema.get("type", "string")
+        if isinstance(kind, list):
+            return " or ".join(kind)
+        if kind == "array":
+            return f"list of {self._type(schema.get('items', {}))}"
+        return "Base64" if "contentEncoding" in schema else str(kind)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.console import err, print_notice, print_table
-from infra.cli.progress import counting
+from infra.cli.progress import count_bar
 from pipeline.calibration.measure import Progress, calibrate_folder, calibrate_pairs
 from pipeline.calibration.table import Calibration, save_table, table_to_json
 from pipeline.config.settings import load_settings
@@ -52,7 +52,7 @@ def calibrate(
         settings = settings.model_copy(update={"pack": pack})
     info = registry.choose(settings)
     loaded = registry.load(info, settings)
-    with counting("pictures", err) as progress:
+    with count_bar("pictures", err) as progress:
         table = _fit(folder, pairs, root, loaded, progress, aligned=aligned)
     if out is None:
         written = save_table(table, settings.data_dir)

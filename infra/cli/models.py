@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.console import err, print_json, print_notice, print_table
-from infra.cli.progress import files
+from infra.cli.progress import download_bars
 from pipeline.config.settings import load_settings
 from pipeline.errors import PackMissing
 from pipeline.sessions import registry
@@ -61,7 +61,7 @@ def pull_pack(
     """Download an InsightFace pack; resumes an interrupted download."""
     settings = load_settings()
     directory = to or registry.search_paths(settings)[0]
-    with files(err) as progress:
+    with download_bars(err) as progress:
         info = pull(name, directory, url=settings.models_url, progress=progress)
     print_notice(f"{info.name} is in {info.path}; every file has the SHA-256 that it must have.")
     print_notice(licence_notice(info))
@@ -81,7 +81,7 @@ def verify(
             if name else f"no pack in {places}; run `faceline models pull buffalo_l`"
         )
     for info in found:
-        with files(err) as progress:
+        with download_bars(err) as progress:
             verify_pack(info, progress)
         print_notice(f"{info.name}: {len(info.files)} files are what the pack states.")
 

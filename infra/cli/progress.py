@@ -19,7 +19,7 @@ from rich.progress import (
 
 
 @contextmanager
-def counting(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+def count_bar(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
     """A progress bar; yields its update function (items done, total)."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -30,7 +30,7 @@ def counting(what: str, console: Console) -> Iterator[Callable[[int, int], None]
 
 
 @contextmanager
-def telling(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def text_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar with text; yields its update function (text, part done, whole). The whole
     is 0 while it is unknown."""
     with Progress(
@@ -45,7 +45,7 @@ def telling(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def files(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def download_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """One progress bar per file; yields their update function (file name, bytes done, size)."""
     bars: dict[str, TaskID] = {}
     with Progress(

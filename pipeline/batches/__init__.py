@@ -1,1 +1,1 @@
-"""Whole sources of pictures, enrolled in the background: what is kept of them."""
+"""Batches: whole sources of pictures that are enrolled in the background."""

@@ -12,8 +12,6 @@ from pipeline.batches.store import BatchStore
 from pipeline.database.engine import reading
 from pipeline.database.schema import faces, images
 
-PAGE_ITEMS = 1000  # items read with one query
-
 COLUMNS = (
     "number", "source_name", "outcome", "reason", "detail", "original", "name", "collection",
     "external_id", "description", "face_id", "face_token", "image_id", "faces", "sha256", "size",
@@ -28,13 +26,11 @@ Report = Iterator[Mapping[str, object]]
 def report_rows(engine: Engine, batches: BatchStore, batch_id: str) -> Report:
     """The rows by number. Raises ``DatabaseUnavailable``."""
     notes = notes_by_item(engine, batch_id)
-    after = 0
-    while page := batches.items(batch_id, after=after, limit=PAGE_ITEMS):
+    for page in batches.item_pages(batch_id):
         tokens = _face_tokens(engine, [each.face_id for each in page if each.face_id is not None])
         for item in page:
             row = _row(item, *tokens.get(item.face_id or 0, ("", "")))
             yield {**row, "findings": notes.get(item.number, "")}
-        after = page[-1].number
 
 
 def _row(item: BatchItem, face_token: str, image_id: str) -> Mapping[str, object]:

@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ from pipeline.batches.rows import (
     lock_batch,
 )
 from pipeline.database.engine import reading, writing
+from pipeline.database.keyset import walk
 from pipeline.database.schema import batch_items, batches
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import (
@@ -62,6 +63,8 @@ from pipeline.storage_keys import is_encrypted
 
 MAX_LEASE_S = 3600.0  # of a submitter
 CLOCK_SKEW_S = 60.0  # by which the clocks of two machines may differ
+
+PAGE_ITEMS = 1000  # items read with one query
 
 BATCH_ID_PATTERN = re.compile("[0-9a-f]{32}")
 
@@ -187,7 +190,7 @@ class BatchStore:
         ]
 
     def items(
-        self, batch_id: str, *, after: int = 0, limit: int = 1000,
+        self, batch_id: str, *, after: int = 0, limit: int = PAGE_ITEMS,
         state: ItemState | None = None, reason: str | None = None,
     ) -> list[BatchItem]:
         """The items past the number ``after``, by number."""
@@ -202,6 +205,15 @@ class BatchStore:
             query = query.where(batch_items.c.reason == reason)
         with reading(self._engine) as connection:
             return [item_from_row(row) for row in connection.execute(query)]
+
+    def item_pages(
+        self, batch_id: str, state: ItemState | None = None
+    ) -> Iterator[Sequence[BatchItem]]:
+        """All items by number, in pages."""
+        return walk(
+            lambda after: self.items(batch_id, after=after, limit=PAGE_ITEMS, state=state),
+            lambda item: item.number, PAGE_ITEMS, 0,
+        )
 
     def reason_counts(self, batch_id: str) -> Counter[tuple[ItemState, str]]:
         """How many items have each state and reason (empty: none). Counts all items."""

@@ -65,7 +65,7 @@ class SubmitLimits:
 class Submitter:
     """Reads sources into batches, one at a time. ``publish`` tells workers about new jobs;
     it may fail, because the reconciler publishes them again. ``criteria`` is the fingerprint
-    of the pack and the settings that will judge the pictures: what they have rejected before
+    of the pack and the settings that will examine the pictures: what they have rejected before
     is rejected at once. Empty: not known."""
 
     batches: BatchStore

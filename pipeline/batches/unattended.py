@@ -29,8 +29,6 @@ from pipeline.sources.names import from_printable
 PREFIX = "prefix:"
 LIST = "list:"
 
-PAGE_ITEMS = 1000  # items read with one query
-
 LIST_GRACE_S = 600.0  # a list is stored just before its batch is recorded
 
 _UNREAD_BATCHES = select(batches.c.id).where(
@@ -69,10 +67,7 @@ class UnattendedSources:
             self.media.delete(list_key(batch))
 
     def _items_to_retry(self, batch: Batch) -> Iterator[ListedItem]:
-        after = 0
-        while page := self.batches.items(
-            batch.id, after=after, limit=PAGE_ITEMS, state=ItemState.AGAIN
-        ):
+        for page in self.batches.item_pages(batch.id, ItemState.AGAIN):
             for item in page:
                 if UNNAMED_ITEM.fullmatch(item.source_name):
                     continue  # its key was refused, and would be again
@@ -81,7 +76,6 @@ class UnattendedSources:
                     from_printable(item.source_name), about.name, about.collection,
                     about.external_id, about.description,
                 )
-            after = page[-1].number
 
 
 def prefix_name(prefix: str) -> str:

@@ -1,1 +1,1 @@
-"""Finding, judging and embedding the faces of many pictures at once."""
+"""Detecting, checking and embedding the faces of many pictures at once."""

@@ -1,4 +1,4 @@
-"""The faces that a detector would find, with no more looking than it takes."""
+"""Finds the faces that a pack's detector finds, with as few runs of the network as possible."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pipeline.sessions.base import BoxCandidates, HasSteps, Pack, SteppedDetecto
 from pipeline.stages.detect import detect, largest_first
 from pipeline.types import Box, DetectedFace, Picture
 
-# What scores less than this at the first size is no face at any other.
+# A candidate with a lower score at the first size is not a face at any other size.
 MIN_COARSE_SCORE = 0.1
 
-# Of the largest face's area: another spot with more of it may hold a larger face.
+# Share of the largest face's area: a candidate with more may become a larger face.
 RIVAL_AREA_SHARE = 0.6
 
-# Of the longer side: beside a face of this share no smaller size needs the finest grid.
+# Share of the longer side: next to such a face, the smaller sizes skip the finest grid.
 LARGE_FACE_SHARE = 0.3
 
-# Longer side over shorter side: of narrower pictures little is left at the first size.
+# Longer side over shorter side: little is left of narrower pictures at the first size.
 MAX_ASPECT_RATIO = 4.0
 
 
 class BulkDetector:
-    """Finds what ``pack.detector()`` finds, and counts when that took all of it."""
+    """Finds what ``pack.detector()`` finds, and counts how often it could stop early."""
 
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
@@ -35,7 +35,7 @@ class BulkDetector:
         self.early_exits = 0
 
     def all_faces(self, picture: Picture) -> list[DetectedFace]:
-        """Largest first."""
+        """All faces, largest first."""
         self.pictures += 1
         if self._steps is None or _is_narrow(picture):
             return detect(picture, self._pack.detector())
@@ -44,14 +44,13 @@ class BulkDetector:
         return faces_of(steps.choose(BoxCandidates.concatenate(found)))
 
     def largest_face(self, picture: Picture) -> list[DetectedFace]:
-        """The largest face, first, and those that were seen with it; empty when there is
-        no face. Once the largest is certain, smaller ones are not looked for."""
+        """The largest face, followed by others that were found with it; empty when there is
+        no face. The search ends once the largest face is certain."""
         if self._steps is None or self._steps.early_exit is None or _is_narrow(picture):
             return self.all_faces(picture)
         self.pictures += 1
         coarse = detect_at_size(picture, self._steps.sizes[0], self._steps, MIN_COARSE_SCORE)
-        seen = self._steps.choose(_above(coarse, self._steps.threshold))
-        faces = faces_of(seen)
+        faces = faces_of(self._steps.choose(_above(coarse, self._steps.threshold)))
         if faces and self._is_certain(faces[0], picture, coarse, self._steps):
             self.early_exits += 1
             return faces
@@ -67,10 +66,10 @@ class BulkDetector:
     def _is_certain(
         self, largest: DetectedFace, picture: Picture, coarse: BoxCandidates, steps: SteppedDetector
     ) -> bool:
-        """Whether no other size could give a better box of this face, nor a larger face."""
+        """Whether no other size can give a better box of this face, or a larger face."""
         box = largest.box
-        unbeaten = steps.early_exit
-        if unbeaten is None or largest.score < unbeaten.score_for(side_share(box, picture)):
+        early_exit = steps.early_exit
+        if early_exit is None or largest.score < early_exit.score_for(side_share(box, picture)):
             return False
         own = np.array([box.left, box.top, box.right, box.bottom], np.float32)
         others: list[bool] = [
@@ -86,7 +85,8 @@ def _area(box: NDArray[np.float32]) -> float:
 
 
 def side_share(box: Box, picture: Picture) -> float:
-    """The side of a square as large as ``box``, of the picture's longer side."""
+    """The side of a square with the area of ``box``, as a share of the picture's longer
+    side."""
     return math.sqrt(box.area) / float(max(picture.shape[:2]))
 
 
@@ -99,9 +99,10 @@ def detect_at_size(
     picture: Picture, size: int, steps: SteppedDetector, threshold: float, *,
     large_only: bool = False,
 ) -> BoxCandidates:
-    """Candidates in pixels of ``picture``, looked at with its longer side brought to
-    ``size`` pixels; as insightface does it, with black below or to the right, which is
-    part of what the network sees: without it embeddings differ by 0.03."""
+    """Candidates, in pixels of ``picture``, after scaling its longer side to ``size`` pixels.
+
+    As in insightface the rest of the square is black, below or to the right. The network sees
+    it, too: without it embeddings differ by 0.03."""
     height, width = picture.shape[:2]
     ratio = height / width
     new_width, new_height = (size, int(size * ratio)) if ratio <= 1 else (int(size / ratio), size)
@@ -117,7 +118,7 @@ def _above(candidates: BoxCandidates, threshold: float) -> BoxCandidates:
 
 
 def faces_of(chosen: BoxCandidates) -> list[DetectedFace]:
-    """Largest first."""
+    """The candidates as faces, largest first."""
     rows = zip(chosen.boxes, chosen.scores, chosen.points, strict=True)
     return largest_first(
         DetectedFace(Box(*(float(side) for side in box)), float(score), points, "arcface5")

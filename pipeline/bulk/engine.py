@@ -1,8 +1,8 @@
-"""What bulk enrolment sees in pictures.
+"""Detects, checks and embeds the faces of many pictures at once.
 
-    seen = look([first, second], Wanted(faces="one", gate=True), tools)
+    answers = analyse_pictures([first, second], FaceSelection(faces="one"), resources)
 
-Every picture gets the answer that it would get alone: what was seen, or the error.
+Every picture has the result that it would have alone: its faces, or an error.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from pipeline.stages.embed import embed
 from pipeline.stages.quality import first_failure, measure
 from pipeline.types import Crop, DetectedFace, Picture, Quality, QualityLimits
 
-# Faces of one picture that are enrolled, the largest: their crops stay below 10 MB.
 MAX_FACES = 256
+"""Faces of one picture that are enrolled, the largest first: their crops stay below 10 MB."""
 
-# Crops that wait for being embedded, 37 kB each, before they are: a batch takes eight.
 MAX_PENDING_CROPS = 64
+"""Crops, 37 kB each, that are collected before they are embedded in batches of eight."""
 
 NO_EMBEDDINGS = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class FaceSelection:
-    """Which faces of a picture are enrolled: the ``largest``, the only ``one`` (several
-    are refused), or ``all``; ``admission`` refuses those whose quality is too low."""
+    """Which faces of a picture are enrolled: the ``largest``, the only ``one`` (pictures with
+    several are rejected), or ``all``. With ``gate``, low quality rejects the picture."""
 
     faces: Literal["largest", "one", "all"] = "largest"
     gate: bool = False
@@ -51,10 +51,10 @@ class FaceSelection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnalysedPicture:
-    """One picture: its upright size in pixels, how many faces were ``found`` (when the
-    largest is wanted, until it was certain), and those to enrol, largest first, each with
-    its quality, its cutout (JPEG) and its embedding, shape (faces, dimension), float32,
-    rows of unit length."""
+    """One picture: its upright size in pixels, how many faces were detected (when only the
+    largest is wanted, until it was certain), and the faces to enrol, largest first, each
+    with its quality, its cutout (JPEG) and its embedding. ``embeddings`` have shape (faces,
+    dimension), float32, rows of unit length."""
 
     width: int
     height: int
@@ -68,7 +68,7 @@ class AnalysedPicture:
 
 @dataclass(frozen=True, slots=True)
 class BulkResources:
-    """What looking takes. Pictures are decoded in ``sandbox``; None trusts them."""
+    """Models and limits. Pictures are decoded in ``sandbox``; None trusts them."""
 
     pack: Pack
     limits: PictureLimits
@@ -78,60 +78,68 @@ class BulkResources:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _DetectedPicture:
-    """A picture whose faces are not embedded yet, but cut out for it as ``crops``."""
+    """A picture without embeddings yet, and the aligned crops to embed."""
 
     picture: AnalysedPicture
     crops: list[Crop]
 
 
 def analyse_pictures(
-    pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+    pictures: Sequence[bytes], selection: FaceSelection, resources: BulkResources
 ) -> list[AnalysedPicture | FaceError]:
-    """One answer a picture, in their order: what is to be enrolled, or why nothing is
-    (``BadInput``: not a picture, no face, a face of low quality, ...; a plain
-    ``FaceError`` when decoding fails in a way that nobody foresaw).
+    """One result for each picture, in order: the faces to enrol, or why there are none
+    (``BadInput``: not a picture, no face, low quality, ...; a plain ``FaceError`` when
+    decoding fails in an unforeseen way).
 
-    Raises what is no picture's fault: ``Unavailable``, ``PackError``.
+    Raises errors that no picture causes: ``Unavailable``, ``PackError``.
     """
-    finder = BulkDetector(tools.pack)
-    answers: list[AnalysedPicture | FaceError] = []
-    waiting: list[tuple[int, _DetectedPicture]] = []
-    for place, data in enumerate(pictures):
-        glance = _analyse(data, wanted, tools, finder)
-        if isinstance(glance, _DetectedPicture):
-            waiting.append((place, glance))
-            answers.append(glance.picture)
+    detector = BulkDetector(resources.pack)
+    results: list[AnalysedPicture | FaceError] = []
+    pending: list[tuple[int, _DetectedPicture]] = []
+    for index, data in enumerate(pictures):
+        detected = _analyse(data, selection, resources, detector)
+        if isinstance(detected, _DetectedPicture):
+            pending.append((index, detected))
+            results.append(detected.picture)
         else:
-            answers.append(glance)
-        if sum(len(each.crops) for _, each in waiting) >= MAX_PENDING_CROPS:
-            _embed(waiting, answers, tools)
-            waiting = []
-    _embed(waiting, answers, tools)
-    return answers
+            results.append(detected)
+        if sum(len(each.crops) for _, each in pending) >= MAX_PENDING_CROPS:
+            _embed(pending, results, resources)
+            pending = []
+    _embed(pending, results, resources)
+    return results
 
 
 def _embed(
-    waiting: Sequence[tuple[int, _DetectedPicture]],
-    answers: list[AnalysedPicture | FaceError],
-    tools: BulkResources,
+    pending: Sequence[tuple[int, _DetectedPicture]],
+    results: list[AnalysedPicture | FaceError],
+    resources: BulkResources,
 ) -> None:
-    """Complete the answers of pictures that wait for embeddings, with full batches."""
-    crops = [crop for _, each in waiting for crop in each.crops]
-    vectors = embed(crops, tools.pack.embedder())
+    """Complete the results of pending pictures, in full batches."""
+    crops = [crop for _, each in pending for crop in each.crops]
+    vectors = embed(crops, resources.pack.embedder())
     start = 0
-    for place, each in waiting:
+    for index, each in pending:
         end = start + len(each.crops)
-        answers[place] = replace(each.picture, embeddings=vectors[start:end])
+        results[index] = replace(each.picture, embeddings=vectors[start:end])
         start = end
 
 
 def _analyse(
-    data: bytes, wanted: FaceSelection, tools: BulkResources, finder: BulkDetector
+    data: bytes, selection: FaceSelection, resources: BulkResources, detector: BulkDetector
 ) -> _DetectedPicture | FaceError:
+    """The detected faces, or the error that the picture causes."""
     try:
-        header = inspect(data, tools.limits)
-        picture = decode_inspected(data, header, tools.sandbox, borrow=True)
-        return _detect_faces(picture, header.format, wanted, tools, finder)
+        header = inspect(data, resources.limits)
+        pixels = decode_inspected(data, header, resources.sandbox, borrow=True)
+        faces, count = _detect_faces(pixels, selection, detector)
+        picture = AnalysedPicture(
+            width=pixels.shape[1], height=pixels.shape[0], format=header.format,
+            face_count=count, faces=faces,
+            qualities=_qualities(pixels, faces, selection, resources),
+            cutouts=[cut_out(pixels, face.box) for face in faces], embeddings=NO_EMBEDDINGS,
+        )
+        return _DetectedPicture(picture, align_faces(pixels, faces, resources.pack.embedder()))
     except FaceError as error:
         if isinstance(error, BadInput) or type(error) is FaceError:
             return error
@@ -139,36 +147,27 @@ def _analyse(
 
 
 def _detect_faces(
-    picture: Picture,
-    name: PictureFormat,
-    wanted: FaceSelection,
-    tools: BulkResources,
-    finder: BulkDetector,
-) -> _DetectedPicture:
-    """Raises ``NoFace``, ``ManyFaces``, ``BadQuality``."""
-    find = finder.largest_face if wanted.faces == "largest" else finder.all_faces
-    found = find(picture)
+    pixels: Picture, selection: FaceSelection, detector: BulkDetector
+) -> tuple[list[DetectedFace], int]:
+    """The selected faces, and how many were detected. Raises ``NoFace``, ``ManyFaces``."""
+    largest_only = selection.faces == "largest"
+    found = detector.largest_face(pixels) if largest_only else detector.all_faces(pixels)
     if not found:
         raise NoFace
-    if wanted.faces == "one" and len(found) > 1:
+    if selection.faces == "one" and len(found) > 1:
         raise ManyFaces
-    faces = found[: wanted.max_faces]
-    seen = AnalysedPicture(
-        width=picture.shape[1], height=picture.shape[0], format=name, face_count=len(found),
-        faces=faces, qualities=_qualities(picture, faces, wanted, tools),
-        cutouts=[cut_out(picture, face.box) for face in faces], embeddings=NO_EMBEDDINGS,
-    )
-    return _DetectedPicture(seen, align_faces(picture, faces, tools.pack.embedder()))
+    return found[: selection.max_faces], len(found)
 
 
 def _qualities(
-    picture: Picture, faces: Sequence[DetectedFace], wanted: FaceSelection, tools: BulkResources
+    pixels: Picture, faces: Sequence[DetectedFace], selection: FaceSelection,
+    resources: BulkResources,
 ) -> list[Quality]:
     """Raises ``BadQuality`` for the first face that may not be enrolled."""
-    qualities = [measure(picture, face) for face in faces]
-    if wanted.gate:
+    qualities = [measure(pixels, face) for face in faces]
+    if selection.gate:
         for quality in qualities:
-            reason = first_failure(quality, tools.quality_limits)
+            reason = first_failure(quality, resources.quality_limits)
             if reason is not None:
                 raise BadQuality(reason)
     return qualities

@@ -79,7 +79,7 @@ def prepare_migration(connection: Connection) -> None:
     for anything else afterwards."""
     connection.detach()
     driver: Any = connection.connection.dbapi_connection
-    driver.patience_s = None
+    driver.answer_timeout_s = None
     connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SET LOCAL lock_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})

@@ -154,7 +154,7 @@ def _write_new(path: Path, keys: list[bytes]) -> None:
 
 
 def _write_temporary(path: Path, keys: list[bytes]) -> Path:
-    """A file with these keys beside ``motion``, on the disk and for its owner only."""
+    """A file with these keys beside ``path``, on the disk and for its owner only."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

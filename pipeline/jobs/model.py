@@ -5,7 +5,7 @@
        +---------+  a worker gave it back, or died and its lease ran out
     queued | running -> cancelled
 
-A claim makes a job ``mapped_run_errors`` under a lease and raises its *fence*: whoever writes
+A claim makes a job ``running`` under a lease and raises its *fence*: whoever writes
 with an older fence has lost the job and changes nothing.
 """
 
@@ -36,7 +36,7 @@ class NewJob:
     ``params`` is the intent's neutral form (JSON); ``media`` the keys of its
     pictures in order; ``digest`` tells two requests under one idempotency key apart;
     ``once`` is the digest of a signed request that may be accepted only once, until
-    ``once_until`` (epoch seconds). With ``picture_limits`` the job is charged to its tenant, within
+    ``once_until`` (epoch seconds). With ``limits`` the job is charged to its tenant, within
     these quotas; None: it is nobody's call.
     """
 
@@ -52,6 +52,7 @@ class NewJob:
     once: str | None = None
     once_until: float = 0.0
     limits: Limits | None = None
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Job:
     started_at: float | None
     finished_at: float | None
     charged_on: str | None = None
+    free: bool = False
 
     @property
     def ended(self) -> bool:

@@ -30,11 +30,12 @@ def new_row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
         "created_at": now,
         "published_at": now,
         "charged_on": None if new.limits is None else day_of(now),
+        "free": new.free,
     }
 
 
 def accepted_job(new: NewJob, seq: int, values: dict[str, Any]) -> Job:
-    """The row that ``row_values`` have made, without reading it again."""
+    """The row that ``values`` have made, without reading it again."""
     held = {"idempotency_key", "not_before", "state", "media"}
     return Job(
         seq=seq, state=JobState.QUEUED, media=new.media, lease_until=None, worker=None,

@@ -137,7 +137,7 @@ def has_quota(limits: Limits, operation: str) -> bool:
 
 
 def _check(counters: Counters, operation: str, limits: Limits, now: float, *, room: int) -> None:
-    """Raises ``QuotaExceeded`` when a counter has passed, or less ``output_bytes`` would pass, its
+    """Raises ``QuotaExceeded`` when a counter has passed, or less ``room`` would pass, its
     quota."""
     day = day_of(now)
     for name, limit in limits_for(limits, operation):

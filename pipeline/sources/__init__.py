@@ -1,1 +1,1 @@
-"""Where pictures for many enrolments come from: folders, manifests, archives, buckets."""
+"""Sources of pictures: folders, manifests, archives, buckets."""

@@ -1,5 +1,5 @@
-"""A9: whatever is sent to whichever operation, the documented envelope comes back, and
-no process grows."""
+"""Whatever is sent to any operation, the documented envelope comes back, and no process
+grows."""
 
 from __future__ import annotations
 

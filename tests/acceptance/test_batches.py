@@ -21,7 +21,7 @@ from tests.stack import Stack
 
 WITHIN_S = 90.0
 
-# What its statements are is tested on both: `tests/unit/shim/test_batches.py`.
+# What its statements are is tested on both: `tests/congruence/test_batch_requests.py`.
 pytestmark = ONE_DATABASE
 
 PEOPLE = ("Ariel_Sharon/Ariel_Sharon_0001.jpg", "Colin_Powell/Colin_Powell_0001.jpg")

@@ -1,8 +1,7 @@
-"""A8: what a threshold promises on some people, it keeps on others.
+"""A threshold that was fitted on some people keeps its false-match rate on others.
 
-Every split is held to the factor, in both directions; no median is taken. At FMR
-1e-4 a half of the people counts some 185 pairs, which alone tells the rate to within
-15 % or so.
+Every split must keep to the factor, in both directions; no median is taken. At FMR 1e-4 one
+half of the people has about 185 false matches, which measures the rate to about 15 %.
 """
 
 from __future__ import annotations
@@ -65,8 +64,8 @@ def test_thresholds_hold_on_people_never_seen(edge_faces: Labelled, seed: int) -
 
 @pytest.mark.parametrize("seed", range(2))
 def test_confidences_have_the_error_rates_of_document_c(edge_faces: Labelled, seed: int) -> None:
-    """C1: over all seven million pairs of different people, each judged by a table that
-    was made from people who are not in it. At confidence 0.8 some 74 pairs are to pass."""
+    """Over all seven million pairs of different people, each judged by a table made from
+    other people. At confidence 0.8 about 74 pairs should pass."""
     vectors, labels = edge_faces
     people = np.random.default_rng(seed).permutation(np.unique(labels))
     group_of = {name: place % PARTS for place, name in enumerate(people)}

@@ -1,5 +1,5 @@
-"""B6: deleted means deleted, by every operation that deletes, in every store, and in what
-jobs were asked and have answered.
+"""Every operation that deletes a face deletes it in every store, and in the parameters and
+results of jobs.
 """
 
 from __future__ import annotations

@@ -164,8 +164,8 @@ def test_the_matrix_of_two_groups(
     c: LinkfaceClient, portraits: Callable[[str], list[Picture]], first: tuple[str, ...],
     second: tuple[str, ...],
 ) -> None:
-    """C1: a row for each face of the first picture, largest first; high where a person
-    meets himself, and nowhere else."""
+    """A row for each face of the first picture, largest first. A score is high exactly where
+    both faces are of one person."""
     answer = c.compare(
         group([portraits(name)[0] for name in first]),
         group([portraits(name)[1] for name in second]),

@@ -1,4 +1,4 @@
-"""C2: pictures that lie on their side or stand on their head."""
+"""Dialect c finds faces in pictures that lie on their side or stand on their head."""
 
 from __future__ import annotations
 

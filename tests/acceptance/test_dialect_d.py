@@ -65,7 +65,7 @@ def facedb(stack: Stack) -> Callable[[SearchClient, str], str]:
 
 
 def pixels(photo: Path, step: int = 1) -> Picture:
-    """Every ``count_member``-th pixel of a photo."""
+    """Every ``step``-th pixel of a photo."""
     read = cv2.imread(str(photo))
     assert read is not None
     return np.asarray(read[::step, ::step], np.uint8)

@@ -1,4 +1,4 @@
-"""A2: a client written from document e alone gets what the document promises."""
+"""A client written from document e alone gets what the document promises."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def analysis(edge_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Any
 
 
 def check_envelope(response: requests.Response, app_id: str, code: int) -> Json:
-    """The ``input_bytes`` of an envelope that is exactly as documented."""
+    """The ``data`` of an envelope that is exactly as documented."""
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"]
     envelope: Json = response.json()

@@ -16,7 +16,7 @@ from tests.face2_client import Face2Client, base64_of
 from tests.servers import MinioServer
 from tests.stack import Stack
 
-# What the issue asks of a refusal, in seconds.
+# Seconds within which a request is refused.
 SOON_S = 5.0
 
 TIMEOUT_S = 90.0

@@ -1,4 +1,7 @@
-"""C4: 2,000 damaged media files; the larger run is `tests.benchmarks.mutated_media`."""
+"""2,000 damaged media files end in documented errors.
+
+The larger run is `tests.benchmarks.mutated_media`.
+"""
 
 from __future__ import annotations
 

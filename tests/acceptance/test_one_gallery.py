@@ -1,4 +1,4 @@
-"""B2: one tenant, one gallery, three tongues."""
+"""Dialects a, b and d show one tenant the same gallery."""
 
 from __future__ import annotations
 

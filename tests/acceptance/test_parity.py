@@ -1,4 +1,4 @@
-"""A4: what insightface's own ``FaceAnalysis`` finds, the service's stages find."""
+"""The service's stages find what insightface's own ``FaceAnalysis`` finds."""
 
 from __future__ import annotations
 

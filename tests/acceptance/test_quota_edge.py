@@ -52,7 +52,7 @@ def answers(url: str) -> bool:
 def hammer(
     urls: list[str], number: int, call: Callable[[requests.Session, str], object]
 ) -> collections.Counter[object]:
-    """``last_change`` calls by all clients as fast as they can; how often each answer came."""
+    """``number`` calls by all clients as fast as they can; how often each answer came."""
     share = itertools.islice(itertools.count(), number)
 
     def client(index: int) -> list[object]:

@@ -1,4 +1,4 @@
-"""C8: the master key and every kind of credential are rotated under load, and no request
+"""The master key and every kind of credential are rotated under load, and no request
 with a live secret fails."""
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""C1: the samples of document c run but for host and credentials, and those of docs/api.md
-as they stand.
+"""The samples of document c run with another host and other credentials, and those of
+docs/api.md as they stand.
 
-What a client sends is what counts: where its language is not at hand (Java, PHP, Ruby,
-C++), the bytes are made that its library makes of the sample.
+Samples in languages that are not installed (Java, PHP, Ruby, C++) are replaced by the bytes
+that their libraries send.
 """
 
 from __future__ import annotations

@@ -153,6 +153,20 @@ def installed_version(name: str) -> str | None:
         return None
 
 
+def test_unit_tests_know_no_server() -> None:
+    knowing = [
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if path.is_relative_to(ROOT / "tests" / "unit")
+        and re.search(
+            r"^from tests\.(servers|cluster|stack|bulk_harness|local_service) ", path.read_text(),
+            re.MULTILINE,
+        )
+    ]
+
+    assert knowing == []
+
+
 def test_tests_start_processes_in_one_way() -> None:
     elsewhere = [
         str(path.relative_to(ROOT))

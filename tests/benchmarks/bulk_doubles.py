@@ -125,7 +125,7 @@ class Cost:
 
 
 def made(count: int, rest: int, photos: Photos, table: Calibration) -> Cost:
-    """Search a batch of ``count`` made-up people in a gallery with the ``other_faces``."""
+    """Search a batch of ``count`` made-up people in a gallery with the ``rest``."""
     like = FaceLike(photos.vectors[photos.first_of_each()], SEED)
     limits = thresholds_for(count_pairs(count, rest), table, 1.0, 1e-2)
     mates = min(PLANTED, count // 4)

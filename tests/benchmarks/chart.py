@@ -74,7 +74,7 @@ def line_chart(title: str, across: Axis, up: Axis, lines: Mapping[str, Points]) 
 
 
 def save(path: Path | None, svg: str) -> None:
-    """Write the plot to ``motion``; without one do nothing."""
+    """Write the plot to ``path``; without one do nothing."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(svg, encoding="utf-8")

@@ -40,7 +40,7 @@ class Photos:
 
 
 def embed_aligned(folder: Path, pack: Pack, kept: Path | None = None) -> Photos:
-    """Embed ``folder/PERSON/*.jpg``, aligned crops; ``stabilised`` is a file to keep them in."""
+    """Embed ``folder/PERSON/*.jpg``, aligned crops; ``kept`` is a file to keep them in."""
     if kept and kept.exists():
         stored = np.load(kept)
         return Photos(stored["vectors"], stored["people"])

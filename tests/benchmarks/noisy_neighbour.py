@@ -36,7 +36,7 @@ WARM_CALLS = 20
 
 
 def hammer(url: str, credentials: Credentials, photo: Path, rate: float) -> None:
-    """Send ``rate_bucket`` requests a second until stdin ends; print how they were answered."""
+    """Send ``rate`` requests a second until stdin ends; print how they were answered."""
     picture, stop = photo.read_bytes(), threading.Event()
     answers: collections.Counter[str] = collections.Counter()
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from pipeline.database.engine import reading, writing
 from pipeline.jobs.model import JobState
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from tests.cluster import Cluster
 
 TABLE = "CREATE TABLE journal (job TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL)"
@@ -60,8 +60,8 @@ class Journal:
 
 
 def check_nothing_lost(journal: Journal, accepted: Sequence[str]) -> None:
-    """I1: every accepted job has ended; I2: once, with one result; I6: nothing is left
-    behind in queues and leases."""
+    """Every accepted job has ended, once and with one result, and nothing is left behind in
+    queues and leases."""
     cluster = journal.cluster
     jobs = [cluster.job(job_id) for job_id in accepted]
     assert len(set(accepted)) == len(accepted)

@@ -62,7 +62,7 @@ def found(job: Job) -> list[int]:
 
 @pytest.mark.timeout(600)
 def test_read_your_writes(cluster: Cluster, pictures: list[bytes]) -> None:
-    """B3: enrol, search at once; delete, search at once."""
+    """A face is found by the search right after its enrolment, by none after its deletion."""
     faces = FaceStore(cluster.engine, cluster.media)
     rounds = ROUNDS[cluster.engine.dialect.name]
     seen = missed = lingered = 0

@@ -56,5 +56,5 @@ def whole(material: Material, watch: Watch) -> list[FrameObservation]:
 
 
 def between(seen: list[FrameObservation], first: int, last: int) -> list[FrameObservation]:
-    """What was seen in the frames from ``first_stage`` on, without ``last``."""
+    """What was seen in the frames from ``first`` on, without ``last``."""
     return [one for one in seen if first <= one.index < last]

@@ -1,6 +1,6 @@
 """Files that are small to send and dear to open, each under its name.
 
-``REFUSED_CODES`` must be refused by their structure, ``HOLLOW`` announce pixels within the
+``REFUSED`` must be refused by their structure, ``HOLLOW`` announce pixels within the
 limits that they do not bring, as decoding shows, and ``DEFUSED`` show the drawn face when
 what makes them bombs is left away. All are made here, from nothing.
 """
@@ -49,7 +49,7 @@ def packed_zeros(megabytes: int) -> bytes:
 
 
 def animated_png(frames: int) -> bytes:
-    """An animation of ``decode_frames`` frames, each as large as the picture."""
+    """An animation of ``frames`` frames, each as large as the picture."""
     data = encoded(image(), "png")
     body = zlib.compress(bytes(64 * (1 + 96 * 3)), 9)
     control = struct.pack(">IIIIHHBB", 96, 64, 0, 0, 1, 10, 0, 0)

@@ -184,17 +184,6 @@ def test_photos_pass(test_data: Path, pack: Pack) -> None:
     assert failed == {}
 
 
-def test_nearly_all_of_lfw_passes(test_data: Path, edge_pack: Pack) -> None:
-    paths = sorted((test_data / "lfw_aligned").glob("*/*.jpg"))[::30]
-    reasons = []
-    for path in paths:
-        picture = read(path)
-        faces = detect(picture, edge_pack.detector())
-        reasons += [first_failure(measure(picture, face), LIMITS) for face in faces[:1]]
-    assert len(reasons) > 100
-    assert sum(reason is not None for reason in reasons) <= len(reasons) // 50
-
-
 def noisy(picture: Picture) -> Picture:
     noise = np.random.default_rng(3).normal(0, 10, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8)

@@ -155,7 +155,7 @@ def gif(
     frames: Sequence[tuple[Samples, int, int]], screen: tuple[int, int], palette: bytes, *,
     background: int = 0, control: bytes = b"", blocks: bytes = b"",
 ) -> bytes:
-    """A GIF of ``decode_frames`` (a plane of indexes, its left and top), each after ``control``;
+    """A GIF of ``frames`` (a plane of indexes, its left and top), each after ``control``;
     the palette has 2 to 256 colours. ``blocks`` stand before the first."""
     size = max((len(palette) // 3 - 1).bit_length(), 1)
     head = struct.pack("<6sHHBBB", b"GIF89a", *screen, 0x80 | size - 1, background, 0)

@@ -35,8 +35,8 @@ class StageRequest(Request):  # type: ignore[misc]  # celery has no types
 
     def _release_jobs(self, sentence: str) -> None:
         logger.error(sentence, extra={"action": "process_lost", "child": self.worker_pid})
-        if self.worker_pid is not None and self.task.undertaker is not None:
-            self.task.undertaker.bury(self.worker_pid)
+        if self.worker_pid is not None and self.task.crash_recovery is not None:
+            self.task.crash_recovery.release_jobs_of(self.worker_pid)
 
 
 class StageTask(Task):  # type: ignore[misc]  # celery has no types

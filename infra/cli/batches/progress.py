@@ -46,7 +46,7 @@ class RateMeter:
 
     @property
     def rate(self) -> float:
-        """Items per second of late; 0 while unknown."""
+        """Items per second over the last ``RATE_WINDOW_S`` seconds; 0 while unknown."""
         if len(self._samples) < 2:
             return 0.0
         (began, before), (now, done) = self._samples[0], self._samples[-1]

@@ -238,12 +238,12 @@ def test_searches_beside_changes_see_whole_states(
     readers = [threading.Thread(target=search) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for turn in range(30):
+    for turn in range(12):
         labels = gallery.add(unit_vectors(200, seed=50 + turn))
         view.catch_up()
         gallery.delete(labels)
         view.catch_up()
-        if turn % 10 == 0:
+        if turn % 4 == 0:
             view.compact()
     ended.set()
     for reader in readers:

@@ -12,8 +12,9 @@ import msgspec
 from sqlalchemy import Engine
 from starlette.routing import Match, Route
 
-from api_shim.dialects.b import FacesAndGroups
+from api_shim.dialects.b.dialect import FacesAndGroups
 from api_shim.dialects.base import Endpoint
+from api_shim.record_actions import RecordRequest
 from api_shim.requests import Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.kinds import API_KEY
@@ -52,12 +53,18 @@ class Caller:
             "r-1", values,
         )
         try:
-            return self.dialect.read(endpoint, call, lambda *_: None)
+            request = self.dialect.read(endpoint, call, lambda *_: None)
+            return self._carry_out(request)
         except FaceError as error:
             return self.dialect.render_error(error, call)
 
+    def _carry_out(self, request: JobRequest | RecordRequest[Any]) -> JobRequest | Reply:
+        if isinstance(request, RecordRequest):
+            return request.carry_out(self.records)
+        return request
+
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> JsonObject:
-        """The ``input_bytes`` of a call that succeeds."""
+        """The ``data`` of a call that succeeds."""
         answer = envelope(self.call(method, path, body, **headers))
         assert (answer["code"], answer["msg"]) == (0, "SUCCESS"), answer
         data: JsonObject = answer["data"]

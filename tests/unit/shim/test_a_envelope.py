@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from api_shim.dialects import a_envelope
+from api_shim.dialects.a import envelope as a_envelope
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError

@@ -9,12 +9,26 @@ from urllib.parse import urlencode
 
 import pytest
 
-from api_shim.dialects.a_request import MOST_PICTURES, Shape, Wanted, read_fields, read_wanted
+from api_shim.dialects.a.fields import (
+    ACTION,
+    APID,
+    FID,
+    FIMG,
+    FNAME,
+    KVALUE,
+    MAX_PICTURES,
+    NEW_FIMG,
+    NUMBERED,
+    THRESHOLD,
+)
+from api_shim.dialects.a.reading import read_parameters
+from api_shim.dialects.fields import RequestField, Values
 from api_shim.requests import Call
 from pipeline.errors import InvalidParameter, MissingParameter
 
 WHO = {"Apid": 7, "Kvalue": "k"}
-FACE = Shape(face_id=True, picture=True, name=True, threshold=True)
+Fields = tuple[RequestField[Any], ...]
+FACE: Fields = (FID, FNAME, THRESHOLD, FIMG)
 
 
 def call(body: bytes = b"", query: str = "", media_type: str = "") -> Call:
@@ -26,13 +40,12 @@ def form(**fields: Any) -> Call:
     return call(urlencode(fields).encode(), media_type=media_type)
 
 
-def wanted(shape: Shape = FACE, /, **fields: Any) -> Wanted:
-    return read_wanted(read_fields(form(**{**WHO, "Fid": 1, "Fimg": "aGk=", **fields})), shape)
+def wanted(takes: Fields = FACE, /, **fields: Any) -> Values:
+    return read_parameters(form(**{**WHO, "Fid": 1, "Fimg": "aGk=", **fields}), takes)
 
 
 def test_a_form_a_json_body_and_a_query_say_the_same() -> None:
     fields: dict[str, Any] = {**WHO, "Fid": 19, "Fname": "测 试", "Fimg": "a+/=", "Threshold": 0.7}
-    expected = Wanted(7, "k", 19, "测 试", 0.7, pictures=("a+/=",))
     encoded = urlencode(fields)
     text = json.dumps(fields)
     strings = json.dumps({name: str(value) for name, value in fields.items()})
@@ -41,7 +54,10 @@ def test_a_form_a_json_body_and_a_query_say_the_same() -> None:
         call(strings.encode(), media_type="application/json"),
         call(b'{"Fid": 19}', urlencode({n: v for n, v in fields.items() if n != "Fid"})),
     ):
-        assert read_wanted(read_fields(sent), FACE) == expected
+        values = read_parameters(sent, FACE)
+        assert (values[APID], values[KVALUE]) == (7, "k")
+        assert (values[FID], values[FNAME], values[THRESHOLD]) == (19, "测 试", 0.7)
+        assert values[FIMG] == "a+/="
 
 
 @pytest.mark.parametrize(
@@ -55,7 +71,7 @@ def test_a_form_a_json_body_and_a_query_say_the_same() -> None:
 )
 def test_what_cannot_be_read(sent: Call) -> None:
     with pytest.raises(InvalidParameter):
-        read_fields(sent)
+        read_parameters(sent)
 
 
 @pytest.mark.parametrize("name", ["Apid", "Kvalue", "Fid", "Fimg"])
@@ -76,14 +92,14 @@ def test_no_integer(name: str, value: str) -> None:
 def test_no_text(name: str, value: Any) -> None:
     fields = {**WHO, "Fid": 1, "Fimg": "aGk=", name: value}
     with pytest.raises(InvalidParameter, match=name):
-        read_wanted(read_fields(call(json.dumps(fields).encode())), FACE)
+        read_parameters(call(json.dumps(fields).encode()), FACE)
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("", 0.6), ("0", 0.0), ("1", 1.0), (".5", 0.5), ("5e-1", 0.5), ("1.", 1.0)]
 )
 def test_a_threshold(text: str, value: float) -> None:
-    assert wanted(Threshold=text).threshold == value
+    assert wanted(Threshold=text)[THRESHOLD] == value
 
 
 @pytest.mark.parametrize(
@@ -103,34 +119,45 @@ def test_no_name(name: str) -> None:
 def test_half_a_character_is_no_name() -> None:
     body = b'{"Apid": 7, "Kvalue": "k", "Fid": 1, "Fimg": "x", "Fname": "\\ud800"}'
     with pytest.raises(InvalidParameter):
-        read_wanted(read_fields(call(body)), FACE)
+        read_parameters(call(body), FACE)
 
 
 def test_what_is_not_taken_is_not_read() -> None:
-    assert wanted(Shape(), Fid="x", Threshold="x", Fimg="") == Wanted(7, "k")
+    values = wanted((), Fid="x", Threshold="x", Fimg="")
+    assert (values[APID], values[KVALUE]) == (7, "k")
 
 
 def test_an_optional_picture() -> None:
-    shape = Shape(picture=True, optional=True)
-    assert wanted(shape, Fimg="").pictures == ()
-    assert wanted(shape).pictures == ("aGk=",)
+    assert wanted((NEW_FIMG,), Fimg="")[NEW_FIMG] == ""
+    assert wanted((NEW_FIMG,))[NEW_FIMG] == "aGk="
+
+
+@pytest.mark.parametrize(("text", "action"), [("", 1), ("1", 1), ("2", 2)])
+def test_an_action(text: str, action: int) -> None:
+    assert wanted((ACTION,), Action=text)[ACTION] == action
+
+
+@pytest.mark.parametrize("text", ["0", "3", "x"])
+def test_no_action(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="Action"):
+        wanted((ACTION,), Action=text)
 
 
 def test_numbered_pictures_stand_in_their_order() -> None:
-    numbers = [*range(MOST_PICTURES, 0, -1)]
-    given = wanted(Shape(pictures=True), **{f"Fimg{n}": f"p{n}" for n in numbers})
-    assert given.pictures == tuple(f"p{n}" for n in range(1, MOST_PICTURES + 1))
+    numbers = [*range(MAX_PICTURES, 0, -1)]
+    given = wanted((NUMBERED,), **{f"Fimg{n}": f"p{n}" for n in numbers})
+    assert given[NUMBERED] == tuple(f"p{n}" for n in range(1, MAX_PICTURES + 1))
 
 
 @pytest.mark.parametrize(
     "numbers",
-    [(), (1,), (2, 3), (1, 3), (0, 1), (1, 2, 4), (1, "02"), range(1, MOST_PICTURES + 2)],
+    [(), (1,), (2, 3), (1, 3), (0, 1), (1, 2, 4), (1, "02"), range(1, MAX_PICTURES + 2)],
 )
 def test_a_gap_in_the_numbers(numbers: Iterable[int | str]) -> None:
     with pytest.raises(InvalidParameter, match="Fimg1"):
-        wanted(Shape(pictures=True), **{f"Fimg{n}": "x" for n in numbers})
+        wanted((NUMBERED,), **{f"Fimg{n}": "x" for n in numbers})
 
 
 def test_an_empty_numbered_picture() -> None:
     with pytest.raises(MissingParameter, match="Fimg2"):
-        wanted(Shape(pictures=True), Fimg1="x", Fimg2="")
+        wanted((NUMBERED,), Fimg1="x", Fimg2="")

@@ -9,9 +9,12 @@ from dataclasses import replace
 import jsonschema_rs
 import pytest
 
-from api_shim.dialects import a_envelope, b_envelope, c_envelope, d_envelope, e_envelope
-from api_shim.reference.answers import answers
-from api_shim.reference.openapi import OPERATIONS
+from api_shim.dialects.a import envelope as a_envelope
+from api_shim.dialects.b import envelope as b_envelope
+from api_shim.dialects.c import envelope as c_envelope
+from api_shim.dialects.d import envelope as d_envelope
+from api_shim.dialects.e import envelope as e_envelope
+from api_shim.dialects.registry import load_dialects
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -37,12 +40,18 @@ OUTCOMES: dict[str, Callable[[Job], Reply]] = {
 }
 
 
+ENVELOPES = {
+    "a": a_envelope, "b": b_envelope, "c": c_envelope, "d": d_envelope, "e": e_envelope,
+}
+
+ENDPOINTS = {dialect.letter: dialect.endpoints for dialect in load_dialects()}
+
 KINDS = [*(kind() for kind in every_error()), errors.BadQuality("blur")]
 
 
 def check(letter: str, reply: Reply) -> None:
-    for known in OPERATIONS[letter].values():
-        described = answers(letter, known)
+    for endpoint in ENDPOINTS[letter]:
+        described = ENVELOPES[letter].responses(endpoint)
         assert str(reply.status) in described, reply
         response = described[str(reply.status)]
         schema = response["content"]["application/json"]["schema"]

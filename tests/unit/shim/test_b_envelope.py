@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api_shim.dialects import b_envelope
+from api_shim.dialects.b import envelope as b_envelope
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job, JobState

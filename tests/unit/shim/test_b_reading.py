@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from api_shim.dialects import b_search
-from api_shim.dialects.b import LIMITS
-from api_shim.dialects.b_faces import Faces
+from api_shim.dialects.b.fields import ENDPOINTS, LIMITS
+from api_shim.dialects.b.reading import build_request
 from api_shim.requests import Call, JobRequest
-from api_shim.service import RecordStores
 from pipeline.accounts.model import Tenant
 from pipeline.errors import (
     BadEncoding,
@@ -42,16 +40,22 @@ SEARCH: JsonObject = {
 
 
 def enrol(body: Any) -> JobRequest:
-    # Enrolling looks nothing up.
-    return Faces(cast(RecordStores, None)).enrol(TENANT, call(body))
+    return job("1.1", body)
 
 
 def compare(body: Any) -> JobRequest:
-    return b_search.compare(TENANT, call(body))
+    return job("3.1", body)
 
 
 def search(body: Any) -> JobRequest:
-    return b_search.search(TENANT, call(body))
+    return job("3.2", body)
+
+
+def job(section: str, body: Any) -> JobRequest:
+    endpoint = next(each for each in ENDPOINTS if each.operation == section)
+    request = build_request(endpoint, TENANT, call(body))
+    assert isinstance(request, JobRequest)
+    return request
 
 
 def call(body: Any) -> Call:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api_shim.dialects.c_envelope import Status, not_found, outcome, refusal, wrong_method
+from api_shim.dialects.c.envelope import Status, not_found, outcome, refusal, wrong_method
 from pipeline import errors
 from pipeline.jobs.store import error_json
 from pipeline.types import JsonObject

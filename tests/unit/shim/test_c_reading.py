@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from api_shim.dialects.c_reading import (
+from api_shim.dialects.c.fields import (
+    API_ID,
+    API_SECRET,
+    AUTO_ROTATES,
+    CREDENTIALS,
+    SOURCES,
     NamedPicture,
-    Source,
-    read_auto_rotate,
-    read_credentials,
-    read_sent,
-    read_source,
+    PictureSource,
 )
+from api_shim.dialects.c.reading import read_raw
+from api_shim.dialects.fields import Raw, read_fields
 from api_shim.requests import Call, RemotePicture
 from pipeline.errors import FaceError, ImageNotFound, InvalidParameter, NotUtf8
 
@@ -38,8 +41,13 @@ def form(text: str) -> Call:
     return call(text.encode(), FORM)
 
 
-def source(text: str, index: int = 0) -> Source:
-    return read_source(read_sent(form(text)), index)
+def source(text: str, index: int = 0) -> PictureSource:
+    return SOURCES[index].read(read_raw(form(text)))
+
+
+def read_credentials(raw: Raw) -> tuple[str, str]:
+    values = read_fields(CREDENTIALS, raw)
+    return values[API_ID], values[API_SECRET]
 
 
 @pytest.mark.parametrize(
@@ -54,14 +62,14 @@ def source(text: str, index: int = 0) -> Source:
     ],
 )
 def test_credentials_stand_in_the_query_or_the_body(sent: Call) -> None:
-    assert read_credentials(read_sent(sent)) == ("A", "B")
+    assert read_credentials(read_raw(sent)) == ("A", "B")
 
 
 def test_the_query_and_the_body_may_not_differ() -> None:
     with pytest.raises(InvalidParameter):
-        read_sent(call(b"api_id=A", FORM, query="api_id=B"))
+        read_raw(call(b"api_id=A", FORM, query="api_id=B"))
     with pytest.raises(InvalidParameter):
-        read_sent(multipart(part("image_one_id", b"x", "a.jpg"), query="image_one_id=a"))
+        read_raw(multipart(part("image_one_id", b"x", "a.jpg"), query="image_one_id=a"))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,7 @@ def test_the_query_and_the_body_may_not_differ() -> None:
 )
 def test_parameters_are_utf_8(sent: Call) -> None:
     with pytest.raises(NotUtf8):
-        read_sent(sent)
+        read_raw(sent)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +94,12 @@ def test_parameters_are_utf_8(sent: Call) -> None:
 )
 def test_other_bodies_are_refused(body: bytes, content_type: str) -> None:
     with pytest.raises(InvalidParameter):
-        read_sent(call(body, content_type))
+        read_raw(call(body, content_type))
 
 
 def test_the_three_ways_to_send_a_picture() -> None:
-    sent = read_sent(multipart(part("image_one_file", b"\xff\xd8", "a.jpg")))
-    assert read_source(sent, 0) == b"\xff\xd8"
+    sent = read_raw(multipart(part("image_one_file", b"\xff\xd8", "a.jpg")))
+    assert SOURCES[0].read(sent) == b"\xff\xd8"
     assert source("image_two_url=http%3A%2F%2Fa%2F", 1) == RemotePicture("http://a/")
     assert source("image_one_id=abc") == NamedPicture("abc")
 
@@ -99,11 +107,11 @@ def test_the_three_ways_to_send_a_picture() -> None:
 @pytest.mark.parametrize("name", ["image_one_file", "image_one_url", "image_one_id"])
 def test_a_file_may_have_any_of_the_names(name: str) -> None:
     """The PHP sample of the document sends files as ``_url`` and ``_id``."""
-    assert read_source(read_sent(multipart(part(name, b"pixels", "a.jpg"))), 0) == b"pixels"
+    assert SOURCES[0].read(read_raw(multipart(part(name, b"pixels", "a.jpg")))) == b"pixels"
 
 
 def test_a_file_needs_no_name() -> None:
-    assert read_source(read_sent(multipart(part("image_one_file", b"\xff"))), 0) == b"\xff"
+    assert SOURCES[0].read(read_raw(multipart(part("image_one_file", b"\xff")))) == b"\xff"
 
 
 @pytest.mark.parametrize(
@@ -134,25 +142,25 @@ def test_ids_that_nothing_can_have(named: str) -> None:
     ],
 )
 def test_auto_rotate(text: str, expected: bool) -> None:
-    assert read_auto_rotate(read_sent(form(f"image_two_auto_rotate={text}")), 1) is expected
+    assert AUTO_ROTATES[1].read(read_raw(form(f"image_two_auto_rotate={text}"))) is expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("true", True), ("false", False), ("1", True)])
 def test_auto_rotate_in_json(text: str, expected: bool) -> None:
     body = f'{{"image_one_auto_rotate": {text}}}'.encode()
-    assert read_auto_rotate(read_sent(call(body, "application/json")), 0) is expected
+    assert AUTO_ROTATES[0].read(read_raw(call(body, "application/json"))) is expected
 
 
 @pytest.mark.parametrize("text", ["yes", "2", "tru", "\u00b9"])
 def test_other_booleans_are_refused(text: str) -> None:
-    sent = read_sent(multipart(part("image_one_auto_rotate", text.encode())))
+    sent = read_raw(multipart(part("image_one_auto_rotate", text.encode())))
     with pytest.raises(InvalidParameter) as caught:
-        read_auto_rotate(sent, 0)
+        AUTO_ROTATES[0].read(sent)
     assert caught.value.picture == 0
 
 
 @pytest.mark.parametrize("value", ["{}", "[]", "1", "true", '"\\ud800"'])
 def test_texts_are_texts(value: str) -> None:
-    sent = read_sent(call(f'{{"api_id": {value}}}'.encode(), "application/json"))
+    sent = read_raw(call(f'{{"api_id": {value}}}'.encode(), "application/json"))
     with pytest.raises(FaceError):
         read_credentials(sent)

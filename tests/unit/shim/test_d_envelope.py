@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from api_shim.dialects import d_envelope
-from api_shim.dialects.d_envelope import Status
+from api_shim.dialects.d import envelope as d_envelope
+from api_shim.dialects.d.envelope import Status
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError

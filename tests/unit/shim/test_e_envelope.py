@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from api_shim.dialects import e_envelope, wording
+from api_shim.dialects import error_messages
+from api_shim.dialects.e import envelope as e_envelope
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -82,7 +83,7 @@ def test_every_error_has_a_code_and_tells_no_secrets(kind: type[FaceError]) -> N
     envelope = read(reply)
     assert envelope["code"] in {9001, 9002, 9800, 9801, 9802, 9901, 9902, 9903, 9904, 9905, 9999}
     assert envelope["data"]["msg"]
-    if envelope["code"] == 9999 and kind.code not in wording.OWN_WORDS:
+    if envelope["code"] == 9999 and kind.code not in error_messages.SHOWN_MESSAGES:
         assert "hunter2" not in envelope["data"]["msg"]
     assert reply.status == (503 if issubclass(kind, errors.Unavailable) else 200)
     later = issubclass(kind, errors.LimitReached) or reply.status == 503
@@ -98,7 +99,7 @@ def test_every_failed_job_has_a_code(kind: type[FaceError]) -> None:
     reply = e_envelope.outcome(row)
     assert reply.status == 200
     assert read(reply)["success"] is False
-    if read(reply)["code"] == 9999 and kind.code not in wording.OWN_WORDS:
+    if read(reply)["code"] == 9999 and kind.code not in error_messages.SHOWN_MESSAGES:
         assert "hunter2" not in reply.body.decode()
 
 

@@ -1,4 +1,4 @@
-"""Archives that people send, and archives that nobody should."""
+"""Valid and hostile archives."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def outcomes(source: PictureSource, limits: PictureLimits = LIMITS) -> list[tupl
 
 
 def member(name: str, data: bytes = b"", **values: object) -> tuple[tarfile.TarInfo, bytes]:
-    """A member of a tar; ``row_values`` replace what its header says."""
+    """A member of a tar; ``values`` replace what its header says."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     for key, value in values.items():
@@ -56,7 +56,7 @@ def tar(
     path: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], compression: str = "",
     form: int = tarfile.PAX_FORMAT,
 ) -> Path:
-    """A tar at ``motion``; ``compression`` is gz, bz2, xz or none."""
+    """A tar at ``path``; ``compression`` is gz, bz2, xz or none."""
     mode = f"w:{compression}"
     with tarfile.open(path, mode, format=form, errors="surrogateescape") as archive:  # type: ignore[call-overload]
         for info, data in members:
@@ -65,7 +65,7 @@ def tar(
 
 
 def zipped(path: Path, members: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -> Path:
-    """A zip at ``motion``, its members deflated unless they say otherwise."""
+    """A zip at ``path``, its members deflated unless they say otherwise."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members:
             archive.writestr(name, data)
@@ -73,7 +73,7 @@ def zipped(path: Path, members: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -
 
 
 def patched(path: Path, name: bytes, offset: int, value: bytes) -> None:
-    """Overwrite, in both of the zip's headers of ``enrolled_name``, what stands ``offset`` bytes
+    """Overwrite, in both of the zip's headers of ``name``, what stands ``offset`` bytes
     into the local one (the directory has it two bytes further on)."""
     data = bytearray(path.read_bytes())
     for magic, length, shift in ((b"PK\x03\x04", 30, 0), (b"PK\x01\x02", 46, 2)):

@@ -1,0 +1,143 @@
+"""Document a's operations, and the fields of each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from api_shim.dialects.answers import AnswerField
+from api_shim.dialects.base import Endpoint
+from api_shim.dialects.fields import (
+    Cargo,
+    IntegerField,
+    NumberField,
+    Raw,
+    RequestField,
+    Schema,
+    TextField,
+)
+from api_shim.dialects.media_fields import Base64Field
+from pipeline.errors import InvalidParameter
+
+LIVING_PATH = "/api/living"
+
+# The document sets no bound on ``Fimg1..n``; every picture is decoded in one job.
+MAX_PICTURES = 50
+
+_NUMBERED = re.compile(r"Fimg([1-9][0-9]{0,8})")
+
+_PICTURE = Base64Field("Fimg1").schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedPictures(RequestField[tuple[str, ...]]):
+    """``Fimg1`` to ``Fimgn``, from 1 without a gap, in Base64."""
+
+    def read(self, raw: Raw) -> tuple[str, ...]:
+        numbers = sorted(int(match[1]) for match in map(_NUMBERED.fullmatch, raw) if match)
+        expected = list(range(1, len(numbers) + 1))
+        if numbers != expected or not 2 <= len(numbers) <= MAX_PICTURES:
+            raise InvalidParameter(
+                f"Fimg1 to Fimgn must start at 1 without a gap, with n from 2 to {MAX_PICTURES}"
+            )
+        return tuple(Base64Field(f"Fimg{number}").read(raw) for number in numbers)
+
+    @property
+    def carries(self) -> Cargo:
+        return "picture"
+
+    @property
+    def object_members(self) -> Schema:
+        more = "And so on without a gap, up to Fimg50."
+        return {
+            "properties": {
+                "Fimg1": _PICTURE, "Fimg2": _PICTURE, "Fimg3": {**_PICTURE, "description": more},
+            },
+            "patternProperties": {"^Fimg([4-9]|[1-4][0-9]|50)$": _PICTURE},
+            "propertyNames": {"pattern": "^(?!Fimg(5[1-9]|[6-9][0-9]|[1-9][0-9]{2,})$)"},
+            "required": ["Fimg1", "Fimg2"],
+        }
+
+
+APID = IntegerField("Apid", "The application's number.", texts=True)
+KVALUE = TextField("Kvalue", "The application's key.")
+CREDENTIALS: tuple[RequestField[Any], ...] = (APID, KVALUE)
+
+FID = IntegerField("Fid", "The face.", texts=True)
+FIMG = Base64Field("Fimg", "A picture.")
+NEW_FIMG = Base64Field("Fimg", "Another picture.", required=False)
+FNAME = TextField(
+    "Fname", "The face's name, at most 255 characters; the time when it is empty.",
+    required=False, max_chars=255,
+)
+NEW_FNAME = TextField(
+    "Fname", "Another name, at most 255 characters.", required=False, max_chars=255
+)
+NUMBERED = NumberedPictures("Fimg")
+FVIDEO = Base64Field(
+    "Fvideo", "MP4, WebM, AVI or MOV; at most 20 MB and 30 s.", media="clip"
+)
+ACTION = IntegerField(
+    "Action", "1: blink; 2: open the mouth.", required=False, default=1, least=1, most=2,
+    texts=True,
+)
+THRESHOLD = NumberField(
+    "Threshold", "A match is a smaller distance.", required=False, default=0.6, least=0, most=1
+)
+
+_FACE = (AnswerField("Fid", "integer"), AnswerField("Fname"))
+
+ENDPOINTS = (
+    Endpoint(
+        "/api/face", frozenset({"GET"}), "list", "list", "Every face of the application.",
+        gives=(
+            AnswerField(
+                "faces", "objects", inside=(*_FACE, AnswerField("Apid", "integer")),
+                title="AListedFace",
+            ),
+        ),
+    ),
+    Endpoint(
+        "/api/face", frozenset({"POST"}), "enrol", "enrol", "Enrol the one face of a picture.",
+        takes=(FNAME, FIMG), gives=_FACE,
+    ),
+    Endpoint(
+        "/api/face", frozenset({"PUT"}), "change", "replace",
+        "Give a face another picture, another name, or both.",
+        takes=(FID, NEW_FNAME, NEW_FIMG), gives=_FACE,
+    ),
+    Endpoint(
+        "/api/face", frozenset({"DELETE"}), "delete", "delete", "Delete a face.",
+        takes=(FID,), gives=_FACE,
+    ),
+    Endpoint(
+        "/api/singleface", frozenset({"GET"}), "show", "show", "One face.",
+        takes=(FID,), gives=_FACE,
+    ),
+    Endpoint(
+        "/api/similarity", frozenset({"POST"}), "similarity", "similarity",
+        "How like the first picture each of the others is.",
+        takes=(NUMBERED,),
+        gives=(
+            AnswerField("similarity", "numbers", "0 to 1, one less than there are pictures."),
+        ),
+    ),
+    Endpoint(
+        "/api/detection", frozenset({"POST"}), "locate", "locate", "Every face in a picture.",
+        takes=(FIMG,),
+        gives=(AnswerField("location", "boxes", "[top, right, bottom, left], largest first."),),
+    ),
+    # The document's sample says GET; a picture belongs into a POST.
+    Endpoint(
+        "/api/match", frozenset({"GET", "POST"}), "match", "match",
+        "Compare a picture with an enrolled face.",
+        takes=(FID, THRESHOLD, FIMG), gives=(AnswerField("match", "boolean"),),
+    ),
+    Endpoint(
+        LIVING_PATH, frozenset({"POST"}), "living", "living",
+        "Whether a clip shows the action, by the living person who is enrolled.",
+        takes=(FID, THRESHOLD, ACTION, FVIDEO),
+        gives=(AnswerField("match", "boolean"), AnswerField("real", "boolean")),
+    ),
+)

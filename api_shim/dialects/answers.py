@@ -1,0 +1,143 @@
+"""What answers hold, as rows: OpenAPI describes every member of every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from api_shim.dialects.fields import Schema
+
+JSON = "application/json"
+
+AnswerKind = Literal[
+    "string", "integer", "number", "boolean", "object", "base64", "strings", "numbers",
+    "objects", "boxes", "matrix",
+]
+
+_BOX = {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4}
+
+_SCHEMAS: dict[AnswerKind, Schema] = {
+    "base64": {"type": "string", "contentEncoding": "base64"},
+    "strings": {"type": "array", "items": {"type": "string"}},
+    "numbers": {"type": "array", "items": {"type": "number"}},
+    "objects": {"type": "array", "items": {"type": "object"}},
+    "matrix": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+    "boxes": {"type": "array", "items": _BOX},
+}
+
+Responses = dict[str, Schema]
+"""The responses of an operation, by HTTP status."""
+
+REQUEST_ID: Schema = {
+    "X-Request-Id": {
+        "description": "The service's name for the request.", "required": True,
+        "schema": {"type": "string"},
+    }
+}
+RETRY_AFTER: Schema = {
+    "Retry-After": {
+        "description": "Seconds after which to ask again.", "required": True,
+        "schema": {"type": "string"},
+    }
+}
+LOCATION: Schema = {
+    "Location": {
+        "description": "Where to ask.", "required": True, "schema": {"type": "string"}
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerField:
+    """A member of an answer. ``inside`` are all the members of an object, or of every
+    object in a list; ``title`` names that object. ``limits`` are further keywords of its
+    schema."""
+
+    name: str
+    kind: AnswerKind = "string"
+    about: str = ""
+    required: bool = True
+    inside: tuple[AnswerField, ...] | None = None
+    title: str = ""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> Schema:
+        known: Schema = _SCHEMAS.get(self.kind, {"type": self.kind})
+        if self.inside is not None:
+            inner = answer_schema(self.title, self.inside)
+            known = {"type": "array", "items": inner} if self.kind == "objects" else inner
+        about = {"description": self.about} if self.about else {}
+        return {**known, **self.limits, **about}
+
+
+def optional(
+    name: str, kind: AnswerKind = "string", about: str = "",
+    inside: tuple[AnswerField, ...] | None = None, title: str = "",
+) -> AnswerField:
+    """A member that not every answer has."""
+    return AnswerField(name, kind, about, required=False, inside=inside, title=title)
+
+
+def answer_schema(title: str, members: Iterable[AnswerField]) -> Schema:
+    """The JSON object with these members and no other. With a ``title`` it becomes a
+    schema of that name in the components of the OpenAPI document."""
+    rows = list(members)
+    schema: Schema = {
+        "type": "object", "properties": {row.name: row.schema for row in rows},
+        "additionalProperties": False,
+    }
+    required = [row.name for row in rows if row.required]
+    return {
+        **({"title": title} if title else {}), **schema,
+        **({"required": required} if required else {}),
+    }
+
+
+def with_values(schema: Schema, **members: Any) -> Schema:
+    """``schema`` with exact values for some members, or a choice of them (a set)."""
+    limited = {
+        name: {"enum": sorted(value)} if isinstance(value, (set, frozenset)) else {"const": value}
+        for name, value in members.items()
+    }
+    properties = {
+        name: {**member, **limited.get(name, {})} for name, member in schema["properties"].items()
+    }
+    return {**schema, "properties": properties}
+
+
+def respond(about: str, *shapes: Schema, headers: Mapping[str, Any] | None = None) -> Schema:
+    """A response of one of the shapes."""
+    schema = shapes[0] if len(shapes) == 1 else {"anyOf": list(shapes)}
+    return {
+        "description": about,
+        "headers": {**REQUEST_ID, **(headers or {})},
+        "content": {JSON: {"schema": schema}},
+    }
+
+
+def respond_later(about: str, *shapes: Schema) -> Schema:
+    """A response to a request that may be sent again after a while."""
+    return respond(about, *shapes, headers=RETRY_AFTER)
+
+
+_REFUSALS = {
+    400: "The request cannot be used.", 401: "The credentials are missing or wrong.",
+    403: "Not permitted, or a limit is reached.", 405: "The path does not take the method.",
+    429: "A limit is reached.", 500: "The service is at fault.",
+    503: "The service is busy or a store is away.",
+}
+
+
+def refuse(status: int, schema: Schema) -> Schema:
+    """The response of a refusal with an HTTP status."""
+    return (respond_later if status in (429, 503) else respond)(_REFUSALS[status], schema)
+
+
+def good_schema(responses: Mapping[str, Schema]) -> Schema:
+    """The schema of a successful answer; empty when it is not described."""
+    content = responses["200"].get("content", {})
+    schema: Schema = content.get(JSON, {}).get("schema", {})
+    first: Schema = schema.get("anyOf", [schema])[0]
+    return first

@@ -1,0 +1,5 @@
+"""Document b, "faces and face groups": JSON in, ``{"code", "msg", "data"}`` out."""
+
+from api_shim.dialects.b.dialect import FacesAndGroups
+
+DIALECT = FacesAndGroups

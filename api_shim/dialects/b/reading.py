@@ -1,0 +1,215 @@
+"""Document b's requests: fields of the JSON body, of the path and of the query.
+
+Check order: who asks and what the application may do (104906, 104905), then the fields in
+the order of the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from api_shim import parsing
+from api_shim.dialects.b import envelope, fields
+from api_shim.dialects.base import Endpoint
+from api_shim.dialects.fields import Raw, Values, read_fields
+from api_shim.record_actions import (
+    BindFace,
+    ClearGallery,
+    CreateCollection,
+    DeleteCollection,
+    DeleteFaceByToken,
+    DeleteImage,
+    ListCollectionFaces,
+    ListCollections,
+    ListFacePage,
+    RecordAction,
+    RecordRequest,
+    ShowFaceByToken,
+    ShowImage,
+    UnbindFace,
+    UpdateCollection,
+)
+from api_shim.requests import Call, JobRequest
+from pipeline.accounts.model import Tenant
+from pipeline.errors import CollectionNotFound, FaceNotFound, ImageNotFound, InvalidParameter
+from pipeline.gallery.records import BindingReport
+from pipeline.identifiers import is_collection_key, is_printable
+from pipeline.operations import MAX_HITS, CompareParams, EnrolParams, SearchParams
+
+Wanted = JobRequest | RecordRequest[Any]
+
+
+def build_request(endpoint: Endpoint, tenant: Tenant, call: Call) -> Wanted:
+    """The job or the action that a request asks for. Raises ``FaceError``."""
+    values = read_fields(endpoint.takes, _raw(call)) if endpoint.takes else Values({}, ())
+    return _BUILDERS[endpoint.operation](tenant, values, call.path_values)
+
+
+def _raw(call: Call) -> Raw:
+    return _read_query(call.query) if call.method == "GET" else parsing.read_object(call.body)
+
+
+def _read_query(query: str) -> dict[str, parsing.JsonNumber]:
+    """The parameters of a query, all of which are numbers."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError as error:
+        raise InvalidParameter("the query is not URL-encoded UTF-8") from error
+    if len(dict(pairs)) != len(pairs):
+        raise InvalidParameter("the query has a name twice")
+    return {name: parsing.JsonNumber(value) for name, value in pairs}
+
+
+Paths = Mapping[str, str]
+
+
+def _face_token(paths: Paths) -> str:
+    """The face that the path names. Raises ``FaceNotFound`` for what no face can have."""
+    if not is_printable(paths["face_token"]):
+        raise FaceNotFound
+    return paths["face_token"]
+
+
+def _image_id(paths: Paths) -> str:
+    if not is_printable(paths["image_id"]):
+        raise ImageNotFound
+    return paths["image_id"]
+
+
+def _group_id(paths: Paths) -> str:
+    if not is_collection_key(paths["group_id"]):
+        raise CollectionNotFound
+    return paths["group_id"]
+
+
+# 1: faces ---------------------------------------------------------------------------
+
+
+def _enrol(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+    asked = EnrolParams(
+        faces="largest",
+        gate=True,
+        image_id=values[fields.IMAGE_ID] or None,
+        description=values[fields.DESCRIPTION],
+        name=values[fields.NAME],
+        gender=values[fields.GENDER],
+        exists="refuse",
+    )
+    return JobRequest(tenant, "enrol", asked.to_json(), (values[fields.IMAGE],))
+
+
+def _list(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+    page = ListFacePage(values[fields.PAGE_OFFSET], values[fields.PAGE_SIZE])
+    return RecordRequest(tenant, page, envelope.face_page)
+
+
+def _show(tenant: Tenant, _: Values, paths: Paths) -> Wanted:
+    return RecordRequest(tenant, ShowFaceByToken(_face_token(paths)), envelope.shown_face)
+
+
+def _show_image(tenant: Tenant, _: Values, paths: Paths) -> Wanted:
+    return RecordRequest(tenant, ShowImage(_image_id(paths)), envelope.shown_image)
+
+
+def _delete_face(tenant: Tenant, _: Values, paths: Paths) -> Wanted:
+    return _done(tenant, DeleteFaceByToken(_face_token(paths)))
+
+
+def _delete_image(tenant: Tenant, _: Values, paths: Paths) -> Wanted:
+    return _done(tenant, DeleteImage(_image_id(paths)))
+
+
+def _clear(tenant: Tenant, _: Values, __: Paths) -> Wanted:
+    return _done(tenant, ClearGallery())
+
+
+# 2: groups --------------------------------------------------------------------------
+
+
+def _list_groups(tenant: Tenant, _: Values, __: Paths) -> Wanted:
+    return RecordRequest(tenant, ListCollections(), envelope.groups)
+
+
+def _create_group(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+    return _done(tenant, CreateCollection(
+        values[fields.NEW_GROUP_ID], name=values[fields.GROUP_NAME],
+        type=values[fields.GROUP_TYPE], score=values[fields.GROUP_SCORE],
+    ))
+
+
+def _update_group(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+    return _done(tenant, UpdateCollection(
+        values[fields.GROUP_ID], name=values.given(fields.NEXT_GROUP_NAME),
+        type=values.given(fields.GROUP_TYPE), score=values.given(fields.NEXT_GROUP_SCORE),
+    ))
+
+
+def _delete_group(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
+    mode = fields.DELETIONS[values[fields.DELETE_ALL_FACE]]
+    return _done(tenant, DeleteCollection(_group_id(paths), mode))
+
+
+def _list_members(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
+    page = ListCollectionFaces(
+        _group_id(paths), values[fields.GROUP_PAGE_OFFSET], values[fields.GROUP_PAGE_SIZE]
+    )
+    return RecordRequest(tenant, page, envelope.member_page)
+
+
+def _bind(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
+    return _rebind(BindFace, tenant, values, paths)
+
+
+def _unbind(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
+    return _rebind(UnbindFace, tenant, values, paths)
+
+
+def _rebind(
+    action: Callable[[str, tuple[str, ...]], RecordAction[BindingReport]],
+    tenant: Tenant, values: Values, paths: Paths,
+) -> Wanted:
+    """Bind or unbind, and report on every group that is named: an id that no group can
+    have is an unknown group, not a malformed request."""
+    named = values[fields.FACE_GROUP_LIST]
+    possible = tuple(filter(is_collection_key, named))
+    return RecordRequest(
+        tenant, action(_face_token(paths), possible),
+        lambda report: envelope.binding_report(named, report),
+    )
+
+
+def _done(tenant: Tenant, action: RecordAction[None]) -> Wanted:
+    return RecordRequest(tenant, action, lambda _: envelope.success({}))
+
+
+# 3: pictures ------------------------------------------------------------------------
+
+
+def _compare(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+    asked = CompareParams(liveness=values[fields.COMPARE_LIVENESS]).to_json()
+    return JobRequest(
+        tenant, "compare", asked, (values[fields.IMAGE_1], values[fields.IMAGE_2])
+    )
+
+
+def _search(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+    groups, shown = values[fields.GROUPS], values[fields.TOP_N]
+    asked = SearchParams(
+        collections=groups,
+        # In several groups a better hit may fail its group's score and a worse one pass.
+        k=shown if len(groups) == 1 else MAX_HITS,
+        embedding=values[fields.FEATURE_UPLOAD],
+        liveness=values[fields.SEARCH_LIVENESS],
+    ).to_json()
+    return JobRequest(tenant, "search", {**asked, "top": shown}, (values[fields.IMAGE],))
+
+
+_BUILDERS: dict[str, Callable[[Tenant, Values, Paths], Wanted]] = {
+    "1.1": _enrol, "1.2": _list, "1.3": _delete_face, "1.4": _delete_image, "1.5": _show,
+    "1.6 image": _show_image, "1.6 facesLib": _clear,
+    "2.1": _list_groups, "2.2": _create_group, "2.3": _delete_group, "2.4": _list_members,
+    "2.5": _bind, "2.6": _unbind, "2.7": _update_group,
+    "3.1": _compare, "3.2": _search,
+}

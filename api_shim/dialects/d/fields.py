@@ -1,0 +1,79 @@
+"""Document d's operations, and the fields of each."""
+
+from __future__ import annotations
+
+import re
+
+from api_shim.dialects.answers import AnswerField
+from api_shim.dialects.base import Endpoint
+from api_shim.dialects.fields import END, Schema, TextField, collection_key_field
+from api_shim.dialects.media_fields import Base64Field
+from pipeline.errors import CollectionNotFound, PersonNotFound
+from pipeline.media.picture_formats import PictureFormat
+
+MAX_BYTES = 2 * 1024 * 1024
+
+FORMATS: frozenset[PictureFormat] = frozenset({"jpeg", "png", "bmp"})
+
+MAX_HITS = 50
+
+LEAST_CONFIDENCE = 80
+"""Hits above this are listed; confidences are integers from 0 to 100."""
+
+_PERSON_ID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+
+
+class PersonIdField(TextField):
+    """The id of a person. Whether it is one is checked after the facedb: an unknown
+    facedb is the error that the document lists first."""
+
+    def describe(self) -> Schema:
+        return {**TextField.describe(self), "pattern": f"^{_PERSON_ID}{END}"}
+
+
+def check_person_id(person_id: str) -> None:
+    """Raises ``PersonNotFound`` for what no person is called."""
+    if re.fullmatch(_PERSON_ID, person_id) is None:
+        raise PersonNotFound
+
+
+IMG = Base64Field("img", "JPEG, PNG or BMP of at most 2 MB.")
+# Letters and digits of ASCII: what every database and every client agrees upon.
+NAME = TextField(
+    "name", "At most 128 letters and digits; ID0, ID1, ... without one.", required=False,
+    pattern="[0-9A-Za-z]{1,128}", rule="has at most 128 characters, letters and digits",
+)
+FACEDB = collection_key_field(
+    "facedb", "A group of faces by its id.", required=False,
+    wrong=lambda _: CollectionNotFound("no such facedb"),
+)
+PERSON_ID = PersonIdField("person_id", "As addface and searchface give it.")
+
+_POST = frozenset({"POST"})
+_PERSON = (AnswerField("name"), AnswerField("person_id"))
+
+ENDPOINTS = (
+    Endpoint(
+        "/v1/addface", _POST, "addface", "enrol", "Add every face in a picture.",
+        takes=(IMG, NAME, FACEDB),
+        gives=(AnswerField("message", "objects", inside=_PERSON, title="DPerson"),),
+    ),
+    Endpoint(
+        "/v1/searchface", _POST, "searchface", "search",
+        "Find who is like the largest face in a picture.",
+        takes=(IMG, FACEDB),
+        gives=(
+            AnswerField(
+                "message", "objects", "Best first.", title="DSimilarPerson",
+                inside=(
+                    AnswerField("confidence", "integer", f"{LEAST_CONFIDENCE + 1} to 100."),
+                    *_PERSON,
+                ),
+            ),
+        ),
+    ),
+    Endpoint(
+        "/v1/delface", _POST, "delface", "delete", "Delete a face.",
+        takes=(PERSON_ID, FACEDB), gives=(AnswerField("message"),),
+    ),
+)

@@ -1,0 +1,43 @@
+"""Document d's requests.
+
+Check order: the key (401), what its application may do (403, 429), the parameters in the
+order of the document, the picture's encoding, size and format. What only the pixels show
+is for the job to find.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api_shim.dialects.d import envelope
+from api_shim.dialects.d.envelope import Status
+from api_shim.dialects.d.fields import FACEDB, IMG, MAX_HITS, NAME, PERSON_ID, check_person_id
+from api_shim.dialects.fields import Values
+from api_shim.dialects.media_fields import decode_media
+from api_shim.record_actions import DeletePerson, RecordRequest
+from api_shim.requests import JobRequest
+from pipeline.accounts.model import Tenant
+from pipeline.gallery.records import DEFAULT_COLLECTION
+from pipeline.operations import EnrolParams, SearchParams
+
+Wanted = JobRequest | RecordRequest[Any]
+
+
+def build_request(operation: str, tenant: Tenant, values: Values) -> Wanted:
+    """The job or the action that a request asks for. Raises ``BadEncoding``,
+    ``PersonNotFound``."""
+    facedb = values[FACEDB]
+    if operation == "addface":
+        return JobRequest(tenant, "enrol", EnrolParams(
+            faces="all", name=values[NAME] or None, unnamed="number",
+            collections=(facedb or DEFAULT_COLLECTION,),
+        ).to_json(), (decode_media(values[IMG]),))
+    if operation == "searchface":
+        return JobRequest(tenant, "search", SearchParams(
+            collections=(facedb,) if facedb else None, k=MAX_HITS
+        ).to_json(), (decode_media(values[IMG]),))
+    check_person_id(values[PERSON_ID])
+    return RecordRequest(
+        tenant, DeletePerson(values[PERSON_ID].lower(), facedb),
+        lambda _: envelope.answer(Status.OK),
+    )

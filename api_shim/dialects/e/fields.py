@@ -1,0 +1,71 @@
+"""Document e's operations, the fields of each, and the parameters around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api_shim.dialects.answers import AnswerField
+from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.fields import IntegerField, ObjectField, RequestField, TextField
+from api_shim.dialects.media_fields import PictureField
+from pipeline.errors import BadEncoding, MissingParameter
+
+# The document: the Base64 text, not the file, has at most 2 MB.
+MAX_BASE64_CHARS = 2 * 1024 * 1024
+
+# More faces than any picture within the pixel limits can show.
+MAX_FACES = 10_000
+
+
+def _picture(name: str) -> PictureField:
+    return PictureField(
+        name, "At most 2 MB of Base64.", max_chars=MAX_BASE64_CHARS, not_a_string=BadEncoding
+    )
+
+
+IMAGE, IMAGE_1, IMAGE_2 = map(_picture, ("image", "image1", "image2"))
+MAX_FACE_NUM = IntegerField(
+    "max_face_num", "At most so many faces, the largest first.", required=False, default=1,
+    least=1, wrong=MissingParameter,
+)
+
+_POST = frozenset({"POST"})
+
+ENDPOINTS = (
+    Endpoint(
+        "/face2/locate", _POST, "locate", "locate", "The faces in a picture.",
+        takes=(IMAGE, MAX_FACE_NUM),
+        gives=(
+            AnswerField("face_num", "integer"),
+            AnswerField("locations", "boxes", "[top, right, bottom, left], largest first."),
+        ),
+    ),
+    Endpoint(
+        "/face2/verify", _POST, "verify", "verify", "Whether two pictures show the same person.",
+        takes=(IMAGE_1, IMAGE_2),
+        gives=(
+            AnswerField("is_match", "boolean"),
+            AnswerField("score", "number", "A distance, 0 to 1."),
+        ),
+    ),
+    Endpoint(
+        "/face2/features", _POST, "features", "features", "The largest face as a vector.",
+        takes=(IMAGE,),
+        gives=(AnswerField("features", "numbers", "512 numbers of unit length."),),
+    ),
+)
+
+
+def signed_fields(endpoint: Endpoint) -> tuple[RequestField[Any], ...]:
+    """The parameters of a request, with those of the operation in ``data``."""
+    return (
+        TextField("appId", "The application."),
+        TextField("version"),
+        TextField("signType", choices=("SHA256", "SM2")),
+        TextField("signData", "The signature."),
+        TextField("encType", choices=("plain",)),
+        IntegerField("timestamp", "Unix seconds."),
+        ObjectField(
+            "data", inside=endpoint.takes, title=schema_name("e", endpoint, "Input")
+        ),
+    )

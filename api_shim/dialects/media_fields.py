@@ -1,0 +1,90 @@
+"""The fields of requests that carry a picture or a clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from api_shim import parsing
+from api_shim.dialects.fields import Cargo, ErrorKind, RequestField, Schema
+from pipeline.errors import BadEncoding, InvalidParameter, MediaTooLarge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base64Field(RequestField[str]):
+    """A picture or a clip in Base64, left encoded: some documents look at their records
+    before they look at a picture."""
+
+    default: str = ""
+    media: Literal["picture", "clip"] = "picture"
+
+    def parse(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise self.wrong(f"{self.name} must be a string")
+        return value
+
+    def describe(self) -> Schema:
+        least = {"minLength": 1} if self.required else {}
+        return {"type": "string", "contentEncoding": "base64", **least}
+
+    @property
+    def carries(self) -> Cargo:
+        return self.media
+
+
+def decode_media(text: str) -> bytes:
+    """The file behind the value of a ``Base64Field``. Raises ``BadEncoding``."""
+    return parsing.decode_base64(parsing.strip_base64(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureField(RequestField[bytes]):
+    """A picture in Base64, decoded. ``max_chars`` bounds the Base64 itself, without a
+    ``data:`` head and white space."""
+
+    max_chars: int | None = None
+    not_a_string: ErrorKind = InvalidParameter
+    too_long: ErrorKind = MediaTooLarge
+
+    def parse(self, value: Any) -> bytes:
+        if not isinstance(value, str):
+            raise self.not_a_string(f"{self.name} must be a string of Base64")
+        text = parsing.strip_base64(value)
+        if not text:
+            raise self.missing(f"{self.name} is empty")
+        if self.max_chars is not None and len(text) > self.max_chars:
+            raise self.too_long(f"{self.name} has more than {self.max_chars} characters of Base64")
+        try:
+            return parsing.decode_base64(text)
+        except BadEncoding as error:
+            raise BadEncoding(f"{self.name} is not valid Base64") from error
+
+    def describe(self) -> Schema:
+        most = {} if self.max_chars is None else {"maxLength": self.max_chars}
+        return {"type": "string", "contentEncoding": "base64", "minLength": 1, **most}
+
+    @property
+    def carries(self) -> Cargo:
+        return "picture"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileField(RequestField[bytes]):
+    """A file of a ``multipart/form-data`` body."""
+
+    default: bytes = b""
+
+    def is_empty(self, value: Any) -> bool:  # noqa: ARG002  # an empty file is a file
+        return False
+
+    def parse(self, value: Any) -> bytes:
+        if not isinstance(value, bytes):
+            raise self.wrong(f"{self.name} must be a file of a multipart/form-data body")
+        return value
+
+    def describe(self) -> Schema:
+        return {"type": "string", "format": "binary"}
+
+    @property
+    def carries(self) -> Cargo:
+        return "picture"

@@ -1,0 +1,32 @@
+"""The dialects that are served: one line each."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+
+from api_shim.dialects.base import Dialect, DialectFactory
+from api_shim.service import RecordStores
+from pipeline.config.settings import Settings
+
+PACKAGES = (
+    "api_shim.dialects.a",
+    "api_shim.dialects.b",
+    "api_shim.dialects.c",
+    "api_shim.dialects.d",
+    "api_shim.dialects.e",
+)
+"""Packages with a dialect's class under the name ``DIALECT``."""
+
+
+def load_dialects(packages: Iterable[str] = PACKAGES) -> list[DialectFactory]:
+    """The classes of the dialects. Raises ``ImportError``."""
+    return [importlib.import_module(package).DIALECT for package in packages]
+
+
+def make_dialects(
+    settings: Settings, records: RecordStores, packages: Sequence[str] = PACKAGES
+) -> dict[str, Dialect]:
+    """The dialects by their letters."""
+    made = [dialect(settings, records) for dialect in load_dialects(packages)]
+    return {dialect.letter: dialect for dialect in made}

@@ -1,0 +1,24 @@
+"""What the paths beside the documents have in common in the OpenAPI document."""
+
+from __future__ import annotations
+
+from api_shim.dialects.answers import AnswerField, answer_schema
+from api_shim.dialects.base import Security
+from api_shim.dialects.fields import Schema
+
+PROBLEM = answer_schema("Problem", (AnswerField("code"), AnswerField("message")))
+
+SECURITY_SCHEMES: Schema = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "basic": {
+        "type": "http", "scheme": "basic",
+        "description": "appId and appSecret, or api_id and api_secret.",
+    },
+}
+
+TENANT_SECURITY: Security = [{"key": []}, {"basic": []}]
+
+
+def path_parameter(name: str) -> Schema:
+    """A parameter that stands in the path."""
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}

@@ -28,7 +28,7 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.clips import ClipLimits, check_clip
 from pipeline.media.pictures import PictureLimits, inspect
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from pipeline.types import JsonObject
 
 # Seconds for which a media store that did not answer is not asked again.

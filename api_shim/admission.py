@@ -32,8 +32,8 @@ from pipeline.jobs.store import JobStore
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
 from pipeline.metering.limits import limits_for
 from pipeline.metering.usage import Counts, UsageStore, day_of, has_quota
+from pipeline.operations import PLANS
 from pipeline.periodic import Ticker
-from pipeline.plans import PLANS
 
 logger = logging.getLogger(__name__)
 

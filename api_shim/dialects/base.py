@@ -21,7 +21,7 @@ from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS
 
 FORM = "application/x-www-form-urlencoded"
 

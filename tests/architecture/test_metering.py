@@ -11,8 +11,7 @@ from api_shim.dialects.registry import load_dialects
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error
-from pipeline.operations import RECORD_OPERATIONS
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS, RECORD_OPERATIONS
 
 # Kinds of errors that are the service's own, with all below them.
 OURS = (errors.Unavailable, errors.PackError, errors.JobLost, errors.MediaCorrupt)

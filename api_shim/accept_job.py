@@ -28,7 +28,7 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.clips import ClipLimits, check_clip
 from pipeline.media.pictures import PictureLimits, inspect
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from pipeline.types import JsonObject
 
 # Seconds for which a media store that did not answer is not asked again.
@@ -51,10 +51,11 @@ class JobAcceptance:
 
     def accept(
         self, request: JobRequest, dialect: str, limits: PictureLimits, request_id: str,
-        idempotency_key: str | None,
+        idempotency_key: str | None, *, free: bool = False,
     ) -> tuple[Job, bool]:
         """(the new job, True), or (the earlier job, False) under the same idempotency key.
-        Uploads are in the media store before the job is recorded.
+        Uploads are in the media store before the job is recorded. A ``free`` job costs
+        nothing when it succeeds.
 
         Raises ``FaceError``: a picture is not acceptable, a store is away, the request is a
         replay, a limit is reached.
@@ -82,6 +83,7 @@ class JobAcceptance:
             once=request.once,
             once_until=request.once_until,
             limits=request.tenant.limits,
+            free=free,
         )
         try:
             job, created = self._jobs.submit(new, max_waiting=self._settings.max_waiting)

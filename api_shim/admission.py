@@ -32,8 +32,8 @@ from pipeline.jobs.store import JobStore
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
 from pipeline.metering.limits import limits_for
 from pipeline.metering.usage import Counts, UsageStore, day_of, has_quota
+from pipeline.operations import PLANS
 from pipeline.periodic import Ticker
-from pipeline.plans import PLANS
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +59,12 @@ class AdmissionControl:
         self._lock = threading.Lock()
         self._flusher = Ticker("usage", FLUSH_INTERVAL_S, self.flush)
 
-    def begin(self, dialect: str, operation: str, call: Call) -> Admission:
-        """The admission of a request for ``operation``, before the caller is known."""
-        return Admission(self, dialect, operation, call)
+    def begin(
+        self, operation: str, call: Call, free: frozenset[str] = frozenset()
+    ) -> Admission:
+        """The admission of a request for ``operation``, before the caller is known. The
+        operations in ``free`` cost nothing when they succeed."""
+        return Admission(self, operation, call, free)
 
     def count(self, tenant_id: int, operation: str, counts: Counts) -> None:
         """Add to the counts that are written later."""
@@ -104,12 +107,12 @@ class Admission:
     outcome when it exits."""
 
     def __init__(
-        self, control: AdmissionControl, dialect: str, operation: str, call: Call
+        self, control: AdmissionControl, operation: str, call: Call, free: frozenset[str]
     ) -> None:
         self._control = control
-        self._dialect = dialect
         self._operation = operation
         self._call = call
+        self._free = free
         self._tenant: Tenant | None = None
         self._charged_on: str | None = None
         self._is_job = False
@@ -172,7 +175,7 @@ class Admission:
 
     def _cost(self, error: BaseException | None) -> Cost:
         if error is None:
-            return cost_of_success(self._dialect, self._operation)
+            return cost_of_success(self._operation, free=self._operation in self._free)
         return cost_of_error(error.code if isinstance(error, FaceError) else FaceError.code)
 
     def _count(self, tenant: Tenant, cost: Cost) -> None:

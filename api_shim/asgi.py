@@ -61,7 +61,8 @@ def to_response(reply: Reply) -> Response:
 
 
 def json_reply(
-    status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    status: int, content: Mapping[str, Any] | msgspec.Struct,
+    headers: Mapping[str, str] | None = None,
 ) -> Reply:
     return Reply(status, msgspec.json.encode(content), headers=headers or {})
 

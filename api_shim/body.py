@@ -107,7 +107,7 @@ class BodyReader:
         if declared.isdecimal() and int(declared) > self._limit_for(body_kind):
             raise self._too_large(body_kind)
         if headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
-            raise InvalidParameter("a compressed body is not taken")
+            raise InvalidParameter("a compressed body is not accepted")
         body = await self._collect(receive, caller, body_kind)
         held = len(body)
         try:
@@ -118,51 +118,51 @@ class BodyReader:
     async def _collect(self, receive: Receive, caller: str, body_kind: BodyKind) -> bytes:
         """The body, counted as held."""
         try:
-            async with asyncio.timeout(min(BODY_GRACE_S, MAX_BODY_S)) as patience:
-                with self._arrival(_ArrivingBody(caller, patience)) as reading:
-                    await self._fill(reading, receive, body_kind)
-                    return bytes(reading.chunks)
+            async with asyncio.timeout(min(BODY_GRACE_S, MAX_BODY_S)) as deadline:
+                with self._evictable(_ArrivingBody(caller, deadline)) as arriving:
+                    await self._fill(arriving, receive, body_kind)
+                    return bytes(arriving.chunks)
         except TimeoutError as error:
             raise InvalidParameter("the body did not arrive in time") from error
 
     @contextmanager
-    def _arrival(self, reading: _ArrivingBody) -> Iterator[_ArrivingBody]:
+    def _evictable(self, arriving: _ArrivingBody) -> Iterator[_ArrivingBody]:
         """Makes a body evictable while it arrives. Its bytes stay counted as held unless the
         block fails."""
-        self._arriving.add(reading)
+        self._arriving.add(arriving)
         try:
-            yield reading
+            yield arriving
         except BaseException as error:
-            self._count(reading.caller, -len(reading.chunks))
-            if reading.evicted:
+            self._count(arriving.caller, -len(arriving.chunks))
+            if arriving.evicted:
                 raise Overloaded from error
             raise
         finally:
-            self._arriving.discard(reading)
+            self._arriving.discard(arriving)
 
-    async def _fill(self, reading: _ArrivingBody, receive: Receive, body_kind: BodyKind) -> None:
+    async def _fill(self, arriving: _ArrivingBody, receive: Receive, body_kind: BodyKind) -> None:
         limit, more = self._limit_for(body_kind), True
         while more:
             chunk, more = await _next(receive)
-            if reading.evicted:
+            if arriving.evicted:
                 break
-            reading.extend(chunk)
-            self._count(reading.caller, len(chunk))
-            if len(reading.chunks) > limit:
+            arriving.extend(chunk)
+            self._count(arriving.caller, len(chunk))
+            if len(arriving.chunks) > limit:
                 raise self._too_large(body_kind)
-            while self._by_caller[reading.caller] > MAX_PER_CALLER_BYTES:
-                self._make_room({each for each in self._arriving if each.caller == reading.caller})
+            while self._by_caller[arriving.caller] > MAX_PER_CALLER_BYTES:
+                self._make_room({each for each in self._arriving if each.caller == arriving.caller})
             while self._buffered > MAX_BUFFERED_BYTES:
                 self._make_room(self._arriving)
-        if reading.evicted:
+        if arriving.evicted:
             raise Overloaded
 
     def _make_room(self, among: Collection[_ArrivingBody]) -> None:
         """Evict the largest body that has been arriving for a while: a caller that begins
         many uploads and ends none would otherwise block all others."""
-        begun = asyncio.get_running_loop().time() - EVICTABLE_AFTER_S
-        slow = [reading for reading in among if reading.started < begun]
-        largest = max(slow, key=lambda reading: len(reading.chunks), default=None)
+        begun_before = asyncio.get_running_loop().time() - EVICTABLE_AFTER_S
+        candidates = [body for body in among if body.started < begun_before]
+        largest = max(candidates, key=lambda body: len(body.chunks), default=None)
         if largest is None:
             raise Overloaded
         self._arriving.discard(largest)

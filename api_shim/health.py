@@ -15,7 +15,7 @@ from api_shim.service import Service
 from api_shim.thread_pools import in_thread
 from pipeline.calibration.table import load_table
 from pipeline.errors import ConfigurationError, FaceError, PackError
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sessions import registry
 from pipeline.sessions.capabilities import unserved_operations
 from pipeline.types import JsonObject

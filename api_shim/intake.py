@@ -32,11 +32,13 @@ class Intake:
         self._pool = pool
 
     async def run(
-        self, call: Call, receive: Receive, kind: BodyKind, work: Callable[[Call], T]
+        self, call: Call, receive: Receive, kind: BodyKind, work: Callable[[Call], T],
+        caller_parameter: str = "",
     ) -> T:
-        """What ``work``, in a thread, makes of ``call`` with its body. Raises as
-        ``BodyReader.read`` and ``work`` do."""
-        caller = claimed_caller(call)
+        """What ``work``, in a thread, makes of ``call`` with its body. ``caller_parameter`` is
+        the query parameter that names the caller. Raises as ``BodyReader.read`` and ``work``
+        do."""
+        caller = claimed_caller(call, caller_parameter)
         async with (
             self._bodies.read(receive, call.headers, kind, caller=caller) as body,
             self._caller_limit.slot(caller),

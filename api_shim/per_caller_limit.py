@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
 
 from api_shim.requests import Call
-
-# The query parameters that name a caller in documents c, a and e.
-CALLER_PARAMETERS = ("api_id", "Apid", "appId")
 
 KEY_PREFIX_CHARS = 12  # of an API key: the part that is not secret
 
@@ -33,17 +30,14 @@ class PerCallerLimit:
             yield
 
 
-def claimed_caller(call: Call) -> str:
-    """The caller that a request claims to come from, as far as headers and query tell; else
-    the client's address. The claim is not verified."""
+def claimed_caller(call: Call, parameter: str = "") -> str:
+    """The caller that a request claims to come from by its API key or the ``parameter`` of its
+    query; else the client's address. The claim is not verified."""
     key = call.headers.get("x-api-key")
     if key:
         return f"key {key[:KEY_PREFIX_CHARS]}"
-    try:
-        named = dict(parse_qsl(call.query, max_num_fields=100))
-    except ValueError:
-        named = {}
-    for name in CALLER_PARAMETERS:
-        if name in named:
-            return f"{name} {named[name]}"
+    with suppress(ValueError):  # too many parameters
+        name = dict(parse_qsl(call.query, max_num_fields=100)).get(parameter)
+        if name is not None:
+            return f"{parameter} {name}"
     return f"at {call.client_host}" if call.client_host else ""

@@ -75,7 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         # Bytes received since the request began that are not part of its body.
         self._non_body_bytes = 0
         self._head_bytes = 0  # bytes of this request's line and headers
-        self._answers = 0
+        self._responses = 0
         self._in_body = False
         self._upgrading = False
         self._overflow = False
@@ -87,16 +87,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._start_head_timer()
-        places, number = self.slots, len(self.connections)
-        if number > places.limit and places.idle:
-            longest = next(iter(places.idle))
-            del places.idle[longest]
-            longest.transport.abort()
-        elif number > places.limit + places.overflow:
+        slots, connections = self.slots, len(self.connections)
+        if connections > slots.limit and slots.idle:
+            longest_idle = next(iter(slots.idle))
+            del slots.idle[longest_idle]
+            longest_idle.transport.abort()
+        elif connections > slots.limit + slots.overflow:
             transport.abort()
-        elif number > places.limit:
+        elif connections > slots.limit:
             self._overflow = True
-        places.idle[self] = None
+        slots.idle[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.slots.idle.pop(self, None)
@@ -126,7 +126,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_head_timer()
         self._in_body, self._head_bytes = False, 0
         if len(self.pipeline) >= MAX_PIPELINED:
-            raise BadRequestHead("Too many requests ahead of their answers.")
+            raise BadRequestHead("Too many pipelined requests.")
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -193,10 +193,10 @@ class BoundedProtocol(HttpToolsProtocol):
         response to an earlier request."""
         if self.transport.is_closing():
             return
-        self.logger.info("A malformed request was refused.")
+        self.logger.info("A malformed request was rejected.")
         if self._may_answer():
             status = reason.status if isinstance(reason, BadRequestHead) else 400
-            message = str(reason) if isinstance(reason, BadRequestHead) else "This is no HTTP/1.1."
+            message = str(reason) if isinstance(reason, BadRequestHead) else "This is not HTTP/1.1."
             self.transport.write(_raw_response(status, message))
         self.transport.close()
 
@@ -210,11 +210,11 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
         return True
 
-    # -- answers --------------------------------------------------------------------
+    # -- responses ------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._answers += 1
+        self._responses += 1
         if not self.transport.is_closing() and self.cycle.response_complete:
             self.slots.idle[self] = None
         self._watch_reading()
@@ -225,29 +225,26 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _watch_reading(self) -> None:
         if self._read_timer is None:
-            left = self.transport.get_write_buffer_size()
-            if left:
+            unread = self.transport.get_write_buffer_size()
+            if unread:
                 self._read_timer = self.loop.call_later(
-                    READ_CHECK_S, self._check_reading, left, self._answers
+                    READ_CHECK_S, self._check_reading, unread, self._responses
                 )
 
-    def _check_reading(self, unread_before: int, answers_before: int) -> None:
+    def _check_reading(self, unread_before: int, responses_before: int) -> None:
         """Abort the connection of a client that has read too little since the last check:
         unread responses occupy memory. A response that ended meanwhile proves that the
         client reads, whatever is unread now."""
         self._read_timer = None
-        left = self.transport.get_write_buffer_size()
-        read = unread_before - left
-        if (
-            left
-            and answers_before == self._answers
-            and read < min(unread_before, READ_CHECK_S * MIN_READ_RATE)
-        ):
+        unread = self.transport.get_write_buffer_size()
+        expected = min(unread_before, READ_CHECK_S * MIN_READ_RATE)
+        stalled = responses_before == self._responses and unread_before - unread < expected
+        if unread and stalled:
             self.transport.abort()
         else:
             self._watch_reading()
 
-    # -- time for heads -------------------------------------------------------------
+    # -- timeout of heads -----------------------------------------------------------
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None:

@@ -60,7 +60,9 @@ class DialectRoute:
         kind = BodyKind.of(pictures=endpoint.pictures, clip=endpoint.clip)
         try:
             check_connection_slot(scope)
-            return await self._service.intake.run(call, receive, kind, self._accept_or_refuse)
+            return await self._service.intake.run(
+                call, receive, kind, self._accept_or_refuse, self._dialect.caller_parameter
+            )
         except FaceError as error:
             return self._refuse(error, call)
 
@@ -76,12 +78,14 @@ class DialectRoute:
 
     def _accept(self, call: Call) -> Reply | AcceptedJob:
         endpoint, dialect = self._endpoints[call.method], self._dialect
-        with self._service.admission.begin(dialect.letter, endpoint.action, call) as admission:
+        admission = self._service.admission.begin(endpoint.action, call, dialect.free_actions)
+        with admission:
             request = dialect.read(endpoint, call, admission.admit)
             if isinstance(request, RecordRequest):
                 return request.carry_out(self._service.records)
             job, created = self._service.acceptance.accept(
-                request, dialect.letter, dialect.limits, call.request_id, call.idempotency_key
+                request, dialect.letter, dialect.limits, call.request_id, call.idempotency_key,
+                free=request.operation in dialect.free_actions,
             )
             admission.mark_as_job()
         return AcceptedJob(job, created, read_preferences(call.headers.get("prefer", "")))

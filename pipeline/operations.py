@@ -1,32 +1,35 @@
-"""What each operation is asked for and what it answers: the neutral half of a dialect.
+"""What each operation asks for, does and answers: its parameters and its plan.
 
-A dialect fills the parameters of an operation into ``Intent.params`` (``to_json()`` gives
-the JSON object; keys of its own may stand beside) and renders the result that the job's
-row keeps:
+A dialect fills the parameters of an operation (``to_json()`` gives the JSON object of the
+job's row; the dialect's own keys may stand beside them), and renders the result that the
+row keeps. A plan is the ordered list of an operation's stages. This module imports no
+model, so that the web side can use it.
 
 | operation  | pictures | parameters | errors of its own, beside NoFace |
 |---|---|---|---|
-| locate     | 1 | Locate  | NoFace only with ``face_required`` |
-| verify     | 2 | none    | Uncalibrated |
-| features   | 1 | none    | TaskUnsupported |
-| enrol      | 1 | Enrol   | ManyFaces, BadQuality, FaceExists, CollectionNotFound, PackMismatch |
-| replace    | 1 | Replace | ManyFaces, FaceNotFound, PackMismatch |
-| match      | 1 | Match   | ManyFaces, FaceNotFound, PackMismatch, Uncalibrated |
-| similarity | n | none    | ManyFaces, Uncalibrated |
-| compare    | 2 | Compare | Uncalibrated; TaskUnsupported with ``liveness`` |
-| living     | 1 | Living  | ClipCorrupt, ClipOutOfRange, ManyFaces, FaceNotFound, PackMismatch |
-| matrix     | 2 | Matrix  | ManyFaces, ImageNotFound, Uncalibrated; what fetching raises |
-| search     | 1 | Search  | CollectionNotFound, PackMismatch, Uncalibrated |
+| locate     | 1 | LocateParams  | NoFace only with ``face_required`` |
+| verify     | 2 | none          | Uncalibrated |
+| features   | 1 | none          | TaskUnsupported |
+| enrol      | 1 | EnrolParams   | ManyFaces, BadQuality, FaceExists, CollectionNotFound,
+                                   PackMismatch |
+| replace    | 1 | ReplaceParams | ManyFaces, FaceNotFound, PackMismatch |
+| match      | 1 | MatchParams   | ManyFaces, FaceNotFound, PackMismatch, Uncalibrated |
+| similarity | n | none          | ManyFaces, Uncalibrated |
+| compare    | 2 | CompareParams | Uncalibrated; TaskUnsupported with ``liveness`` |
+| living     | 1 | LivingParams  | ClipCorrupt, ClipOutOfRange, ManyFaces, FaceNotFound,
+                                   PackMismatch |
+| matrix     | 2 | MatrixParams  | ManyFaces, ImageNotFound, Uncalibrated; what fetching raises |
+| search     | 1 | SearchParams  | CollectionNotFound, PackMismatch, Uncalibrated |
 
-An error that a picture causes carries its index as ``picture``. Every result has
+An error that a picture causes carries the picture's index as ``picture``. Every result has
 
     "pack": name, "pictures": [{"width", "height", "faces": [FOUND, ...]}, ...]
 
-where FOUND is ``{"box": [left, top, right, bottom], "score"}``, pixels of the upright
+where FOUND is ``{"box": [left, top, right, bottom], "score"}``, in pixels of the upright
 picture, largest face first. enrol, replace, compare and search add ``"quality": QUALITY``
 to each face that they use, which are the first of the list. QUALITY is ``{"size"
 (pixels), "blur" (0 to 100, larger is sharper), "brightness" (0 to 255), "contrast"
-(0 to 127), "yaw", "pitch", "roll" (degrees), "score" (0 to 1, the whole in one
+(0 to 127), "yaw", "pitch", "roll" (degrees), "score" (0 to 1, all of it in one
 number)}``. Beside that:
 
 | operation  | result |
@@ -43,27 +46,28 @@ number)}``. Beside that:
                "max_confidence"; "image_ids": of each picture, None for one that was not sent
                but stored before |
 | search     | "hits": [HIT, ...] best first, "embedding" when asked for |
-| living     | "face_id" and the fields of ``living.verdict.Verdict``; no "pictures" |
+| living     | "face_id" and the fields of ``living.verdict.LivenessVerdict``; no "pictures" |
 
 ENROLLED is ``{"id", "person_id", "face_token", "name", "gender", "image_id",
 "description", "box", "face_key"}``. HIT is ENROLLED with ``"cosine"``, ``"confidence"``
-and ``"collections": [{"key", "score"}, ...]``, all that the face is in (``score``: the
+and ``"collections": [{"key", "score"}, ...]``, every collection of the face (``score``: the
 collection's own limit, 0 to 100). ``face_key`` names the JPEG of the cut-out face in the
 media store.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Literal, Self
 
 import msgspec
 
 from pipeline.types import JsonObject
 
-MAX_HITS = 100
-
-# What dialects do with records alone; beside the operations on pictures (``PLANS``) these
-# are the names by which limits, permissions and usage are kept.
+# What dialects do with records alone. Beside the operations on pictures (``PLANS``) these
+# are the names under which limits, permissions and usage are kept.
 RECORD_OPERATIONS = (
     "list", "show", "rename", "delete", "image", "delete_image", "clear",
     "groups", "create_group", "change_group", "delete_group", "group", "bind", "unbind",
@@ -71,25 +75,171 @@ RECORD_OPERATIONS = (
 )
 
 
+class Stage(StrEnum):
+    """A step that can have machines of its own; the value names its queue."""
+
+    FETCH = "fetch"
+    DECODE = "decode"
+    DETECT = "detect"
+    EMBED = "embed"
+    INDEX = "index"
+    LIVENESS = "liveness"
+    BULK = "bulk"
+
+
 class Params(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of an operation; what they do not name is the dialect's own."""
+    """Parameters of an operation; keys that they do not name are the dialect's own."""
 
     def to_json(self) -> JsonObject:
-        """They as JSON."""
-        asked: JsonObject = msgspec.to_builtins(self)
-        return asked
+        """The parameters as JSON."""
+        fields: JsonObject = msgspec.to_builtins(self)
+        return fields
 
     @classmethod
     def from_json(cls, params: JsonObject) -> Self:
-        """They from a job's row. Raises ``msgspec.ValidationError`` for what no dialect
-        of this version writes."""
+        """The parameters of a job's row. Raises ``msgspec.ValidationError`` for what no
+        dialect of this version writes."""
         return msgspec.convert(params, cls)
+
+
+class FetchedPictureLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the header of a fetched picture may say. The web side checks the pictures that
+    a request brings."""
+
+    max_bytes: int
+    max_side: int
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an operation is carried out.
+
+    ``embed_faces`` is how many faces of a picture are embedded at most, 0 for none. With
+    ``face_required`` a picture without a face ends the job, with ``one_face`` also one with
+    several; ``max_faces`` is how many a picture may have, 0 for any number. ``dimension``
+    is the length of embedding that the answer promises, None for any. Of the embedded
+    faces, ``measure_quality`` wants the quality, ``quality_gate`` that it passes the limits,
+    ``score_liveness`` how live each looks, and ``cut_faces`` pictures. ``auto_rotate`` lists
+    the pictures whose upright turn is found from their faces; ``fetched_limits`` hold for
+    fetched pictures. With ``clip`` the one picture is a clip. A job with ``retry_forever``
+    waits for as long as anything but its pictures hinders it: a store that is away, a pack
+    that is not the gallery's. ``adapt`` gives the plan for the parameters of one job.
+    """
+
+    operation: str
+    stages: tuple[Stage, ...]
+    embed_faces: int = 0
+    face_required: bool = False
+    one_face: bool = False
+    max_faces: int = 0
+    dimension: int | None = None
+    measure_quality: bool = False
+    quality_gate: bool = False
+    score_liveness: bool = False
+    cut_faces: bool = False
+    auto_rotate: tuple[bool, ...] = ()
+    fetched_limits: FetchedPictureLimits | None = None
+    clip: bool = False
+    retry_forever: bool = False
+    adapt: Callable[[Plan, JsonObject], Plan] | None = None
+
+    def for_params(self, params: JsonObject) -> Plan:
+        """The plan as the parameters of one job want it."""
+        return self if self.adapt is None else self.adapt(self, params)
+
+    def first_stage(self, params: JsonObject) -> Stage:
+        """Where a job with these parameters begins: at fetching only when one of its
+        pictures is to be fetched. ``params["fetch"]`` then has one entry a picture, its
+        URL or None."""
+        urls = params.get("fetch")
+        if self.stages[0] is Stage.FETCH and not (isinstance(urls, list) and any(urls)):
+            return self.stages[1]
+        return self.stages[0]
+
+    def next_stage(self, stage: Stage) -> Stage | None:
+        """The stage after ``stage``; None after the last."""
+        after = self.stages.index(stage) + 1
+        return self.stages[after] if after < len(self.stages) else None
+
+
+_LOCATING = (Stage.DECODE, Stage.DETECT)
+_EMBEDDING = (*_LOCATING, Stage.EMBED)
+_SEARCHING = (*_EMBEDDING, Stage.INDEX)
+
+# Locating and comparing ------------------------------------------------------------
 
 
 class LocateParams(Params, frozen=True, kw_only=True):
     """``face_required``: a picture without a face is ``NoFace``."""
 
     face_required: bool = False
+
+
+def _adapt_locate(plan: Plan, params: JsonObject) -> Plan:
+    return replace(plan, face_required=LocateParams.from_json(params).face_required)
+
+
+LOCATE = Plan("locate", _LOCATING, adapt=_adapt_locate)
+VERIFY = Plan("verify", _EMBEDDING, embed_faces=1, face_required=True)
+FEATURES = Plan("features", _EMBEDDING, embed_faces=1, face_required=True, dimension=512)
+SIMILARITY = Plan("similarity", _EMBEDDING, embed_faces=1, face_required=True, one_face=True)
+
+
+class CompareParams(Params, frozen=True, kw_only=True):
+    """Compare two pictures' largest faces; ``liveness``: with how live each looks."""
+
+    liveness: bool = False
+
+
+def _adapt_compare(plan: Plan, params: JsonObject) -> Plan:
+    return replace(plan, score_liveness=CompareParams.from_json(params).liveness)
+
+
+COMPARE = Plan(
+    "compare", _EMBEDDING, embed_faces=1, face_required=True, measure_quality=True,
+    adapt=_adapt_compare,
+)
+
+
+class MatchParams(Params, frozen=True, kw_only=True):
+    """Compare the one face of a picture with the enrolled face ``face_id``."""
+
+    face_id: int
+
+
+MATCH = Plan("match", _EMBEDDING, embed_faces=1, face_required=True, one_face=True)
+
+
+class MatrixParams(Params, frozen=True, kw_only=True):
+    """Compare every face of a picture with every face of another.
+
+    ``auto_rotate``: the pictures whose upright turn is found from their faces.
+    ``lifetime_s``: for how long those that were sent are stored. ``bounds``: what fetched
+    pictures may be.
+    """
+
+    auto_rotate: tuple[bool, ...]
+    lifetime_s: float
+    bounds: FetchedPictureLimits
+
+
+def _adapt_matrix(plan: Plan, params: JsonObject) -> Plan:
+    asked = MatrixParams.from_json(params)
+    return replace(plan, auto_rotate=asked.auto_rotate, fetched_limits=asked.bounds)
+
+
+MATRIX = Plan(
+    "matrix", (Stage.FETCH, *_EMBEDDING), embed_faces=4, face_required=True, max_faces=4,
+    adapt=_adapt_matrix,
+)
+
+# Galleries -------------------------------------------------------------------------
+
+# The largest faces of one picture that are enrolled: their crops stay below 10 MB.
+MAX_ENROLLED_FACES = 256
+
+MAX_HITS = 100
 
 
 class EnrolParams(Params, frozen=True, kw_only=True):
@@ -116,6 +266,20 @@ class EnrolParams(Params, frozen=True, kw_only=True):
     exists: Literal["return", "refuse"] = "return"
 
 
+def _adapt_enrol(plan: Plan, params: JsonObject) -> Plan:
+    asked = EnrolParams.from_json(params)
+    return replace(
+        plan, quality_gate=asked.gate, one_face=asked.faces == "one",
+        embed_faces=MAX_ENROLLED_FACES if asked.faces == "all" else 1,
+    )
+
+
+ENROL = Plan(
+    "enrol", _EMBEDDING, embed_faces=1, face_required=True, measure_quality=True,
+    cut_faces=True, adapt=_adapt_enrol,
+)
+
+
 class ReplaceParams(Params, frozen=True, kw_only=True):
     """Give the face ``face_id`` the one face of another picture, and another ``name``
     when that is not None; it keeps its ids and collections."""
@@ -124,10 +288,38 @@ class ReplaceParams(Params, frozen=True, kw_only=True):
     name: str | None = None
 
 
-class MatchParams(Params, frozen=True, kw_only=True):
-    """Compare the one face of a picture with the enrolled face ``face_id``."""
+REPLACE = Plan(
+    "replace", _EMBEDDING, embed_faces=1, face_required=True, one_face=True,
+    measure_quality=True, cut_faces=True,
+)
 
-    face_id: int
+
+class SearchParams(Params, frozen=True, kw_only=True):
+    """Find the enrolled faces that are like the largest face.
+
+    ``collections``: keys of those to search in; None: the whole gallery. ``k``: hits
+    wanted, 1 to ``MAX_HITS``. ``embedding``: with the probe's vector in the result.
+    ``liveness``: with how live the face looks. The service itself fills in ``number``: the
+    search sees what the tenant had changed before this request.
+    """
+
+    collections: tuple[str, ...] | None = None
+    k: int = 1
+    embedding: bool = False
+    liveness: bool = False
+    number: int = 0
+
+
+def _adapt_search(plan: Plan, params: JsonObject) -> Plan:
+    return replace(plan, score_liveness=SearchParams.from_json(params).liveness)
+
+
+SEARCH = Plan(
+    "search", _SEARCHING, embed_faces=1, face_required=True, measure_quality=True,
+    adapt=_adapt_search,
+)
+
+# Clips -----------------------------------------------------------------------------
 
 
 class LivingParams(Params, frozen=True, kw_only=True):
@@ -140,46 +332,20 @@ class LivingParams(Params, frozen=True, kw_only=True):
     threshold: float
 
 
-class CompareParams(Params, frozen=True, kw_only=True):
-    """Compare two pictures' largest faces; ``liveness``: with how live each looks."""
+LIVING = Plan("living", (Stage.LIVENESS,), clip=True)
 
-    liveness: bool = False
+# Batches ---------------------------------------------------------------------------
 
+# A chunk of a batch: all steps at once, by workers of their own.
+BULK = Plan("bulk", (Stage.BULK,), retry_forever=True)
 
-class FetchedPictureLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a picture that is fetched may be, by its header; the web side checks the
-    others."""
+# A time slice of the duplicate search of a finished batch, by the same workers.
+DUPLICATE_SEARCH = Plan("doubles", (Stage.BULK,), retry_forever=True)
 
-    max_bytes: int
-    max_side: int
-    formats: tuple[str, ...]
-
-
-class MatrixParams(Params, frozen=True, kw_only=True):
-    """Compare every face of a picture with every face of another.
-
-    ``auto_rotate``: the pictures of which the upright turn is to be found from the faces.
-    ``lifetime_s``: for how long those that were sent are stored. ``bounds`` hold for
-    those that are fetched.
-    """
-
-    auto_rotate: tuple[bool, ...]
-    lifetime_s: float
-    bounds: FetchedPictureLimits
-
-
-class SearchParams(Params, frozen=True, kw_only=True):
-    """Find who is like the largest face.
-
-    ``collections``: keys of those to search in; None: the whole gallery. ``k``: hits
-    wanted, 1 to ``MAX_HITS``. ``embedding``: with the probe's vector in the result.
-    ``liveness``: with how live the face looks.
-    ``number`` is the service's, which fills it in: what the tenant had changed before
-    this request is seen.
-    """
-
-    collections: tuple[str, ...] | None = None
-    k: int = 1
-    embedding: bool = False
-    liveness: bool = False
-    number: int = 0
+PLANS = {
+    plan.operation: plan
+    for plan in (
+        LOCATE, VERIFY, FEATURES, COMPARE, SIMILARITY, MATCH, SEARCH, ENROL, REPLACE, MATRIX,
+        LIVING, BULK, DUPLICATE_SEARCH,
+    )
+}

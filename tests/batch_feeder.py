@@ -17,7 +17,7 @@ from pipeline.batches.model import (
     fingerprint_of,
 )
 from pipeline.batches.store import AddedItems, BatchStore
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sources.base import About
 from tests.cluster import Cluster
 

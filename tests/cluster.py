@@ -32,8 +32,7 @@ from pipeline.gallery.collections import create_default_collection
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
-from pipeline.operations import Params
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS, Params
 from tests.processes import start
 from tests.secret_watch import WATCH
 from workers.dispatch import Dispatcher

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
+from pipeline.batches.duplicate_candidates import CandidateReader
 from pipeline.batches.duplicate_search import DuplicateSearches, SearchProgress, search_of
 from pipeline.batches.model import Batch, BatchOptions, BatchState, ItemState
 from pipeline.batches.store import BatchStore
@@ -133,7 +133,7 @@ class Gallery:
             SimpleNamespace(
                 pack=SimpleNamespace(info=info),
                 calibration=self.table,
-                doubles=DuplicateSearchConfig(
+                get=lambda kind: kind(
                     CandidateReader(self.engine, NoKeys()), time_slice_s=patience_s
                 ),
             ),

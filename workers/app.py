@@ -7,7 +7,7 @@ from kombu.entity import Queue
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from workers.queues import queue_name
 
 # Seconds for one call to the broker, and for connecting to it.

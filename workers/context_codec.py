@@ -1,6 +1,6 @@
 """A ``JobContext`` as bytes and back: msgpack with the arrays' raw memory, never pickle.
 
-Who reads checks every shape: the bytes come from a server that others can reach.
+``unpack`` checks every shape: the bytes come from a server that others can reach.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import IntermediateLost
-from pipeline.execution.context import JobContext
-from pipeline.index.base import Hit
-from pipeline.types import Box, DetectedFace, LandmarkScheme, Quality, VectorModel
+from pipeline.execution.context import FaceDetail, JobContext
+from pipeline.types import Box, DetectedFace, LandmarkScheme, VectorModel
 
 _DTYPES: dict[str, type[np.generic]] = {"u1": np.uint8, "f4": np.float32}
 
@@ -34,59 +33,56 @@ class _EncodedFace(msgspec.Struct, array_like=True, frozen=True):
     scheme: LandmarkScheme
 
 
-class _EncodedContext(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    v: Literal[4]
-    pictures: list[_EncodedArray]
+class _EncodedContext(
+    msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True
+):
+    v: Literal[5]
+    media: list[str]
     sizes: list[tuple[int, int]]
+    pictures: list[_EncodedArray]
     faces: list[list[_EncodedFace]]
+    face_details: dict[str, list[list[FaceDetail]]]
     crops: list[list[_EncodedArray]]
     embeddings: list[_EncodedArray]
-    qualities: list[list[Quality]]
-    cutouts: list[list[bytes]]
     model: VectorModel | None
-    hits: list[tuple[int, float]]
-    media: list[str]
-    living: dict[str, Any] | None
-    livenesses: list[list[float]]
+    values: dict[str, msgspec.Raw]
 
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(_EncodedContext)
 
 
-def array_bytes(carry: JobContext) -> int:
-    """About how many bytes ``pack`` makes of it."""
-    arrays = [*carry.pictures, *(crop for crops in carry.crops for crop in crops)]
-    cutouts = sum(len(jpeg) for jpegs in carry.cutouts for jpeg in jpegs)
-    return (
-        cutouts + sum(array.nbytes for array in arrays)
-        + sum(rows.nbytes for rows in carry.embeddings)
-    )
+def array_bytes(context: JobContext) -> int:
+    """How many bytes ``pack`` makes of the arrays, which are nearly all of a context."""
+    pixels = [*context.pictures, *(crop for crops in context.crops for crop in crops)]
+    return sum(array.nbytes for array in pixels) + sum(rows.nbytes for rows in context.embeddings)
 
 
-def pack(carry: JobContext) -> bytes:
-    """The bytes of a carry."""
+def pack(context: JobContext) -> bytes:
+    """The bytes of a context."""
     return _ENCODER.encode(
         _EncodedContext(
-            v=4,
-            pictures=[_encoded(picture) for picture in carry.pictures],
-            sizes=carry.sizes,
-            faces=[[_encoded_face(face) for face in found] for found in carry.faces],
-            crops=[[_encoded(crop) for crop in crops] for crops in carry.crops],
-            embeddings=[_encoded(rows) for rows in carry.embeddings],
-            qualities=carry.qualities,
-            cutouts=carry.cutouts,
-            model=carry.model,
-            hits=[(hit.label, hit.cosine) for hit in carry.hits],
-            media=carry.media,
-            living=carry.living,
-            livenesses=carry.livenesses,
+            v=5,
+            media=context.media,
+            sizes=context.sizes,
+            pictures=[_encoded(picture) for picture in context.pictures],
+            faces=[[_encoded_face(face) for face in found] for found in context.faces],
+            face_details=context.face_details,
+            crops=[[_encoded(crop) for crop in crops] for crops in context.crops],
+            embeddings=[_encoded(rows) for rows in context.embeddings],
+            model=context.model,
+            values={
+                name: value if isinstance(value, msgspec.Raw)
+                else msgspec.Raw(_ENCODER.encode(value))
+                for name, value in context.values.items()
+            },
         )
     )
 
 
 def unpack(data: bytes) -> JobContext:
-    """The carry of these bytes; its arrays are read-only views of them.
+    """The context of these bytes; its arrays are read-only views of them, and its values
+    are decoded when they are asked for.
 
     Raises ``IntermediateLost`` when they are not what ``pack`` makes: the job then
     starts over and makes them anew.
@@ -94,18 +90,15 @@ def unpack(data: bytes) -> JobContext:
     try:
         flat = _DECODER.decode(data)
         return JobContext(
+            media=flat.media,
+            sizes=flat.sizes,
             pictures=[_decoded_picture(array) for array in flat.pictures],
-            sizes=[(width, height) for width, height in flat.sizes],
             faces=[[_decoded_face(face) for face in found] for found in flat.faces],
+            face_details=flat.face_details,
             crops=[[_decoded_picture(crop) for crop in crops] for crops in flat.crops],
             embeddings=[_decoded_array(rows, "f4", 2) for rows in flat.embeddings],
-            qualities=flat.qualities,
-            cutouts=flat.cutouts,
             model=flat.model,
-            hits=[Hit(label, cosine) for label, cosine in flat.hits],
-            media=flat.media,
-            living=flat.living,
-            livenesses=flat.livenesses,
+            values=dict(flat.values),
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise IntermediateLost(f"An intermediate value cannot be read: {error}") from error

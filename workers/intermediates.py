@@ -1,9 +1,9 @@
 """What one stage leaves for the next when they run on different workers.
 
-Kept in Redis for a while, encrypted where the tenant has a key. Pixels that Redis should
-not carry stay out: then the next worker finds a mark in their place and computes the
-stages before once more. Behind the mark stands what cannot be computed again: where the
-fetched pictures lie.
+Contexts are kept in Redis for a while, encrypted where the tenant has a key. A context that
+Redis should not hold, because of its pixels, is left out: the next worker finds a mark in
+its place and runs the stages before once more. After the mark stands what must not be
+computed again: the keys of fetched pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workers.context_codec import array_bytes, pack, unpack
 TIMEOUT_S = 5.0
 
 # Bytes of one value: five megapixels. Larger pictures are rare, and decoding one
-# again is quicker than carrying 100 MB through Redis.
+# again is quicker than sending 100 MB through Redis.
 LARGEST = 16 * 1024 * 1024
 
 # Below this a value is kept whatever memory Redis has left: an aligned face is 37 kB.
@@ -38,7 +38,7 @@ _ENCRYPTED = b"sealed"
 
 
 class Intermediates:
-    """Carries between stages; thread-safe, made after a fork.
+    """Contexts between stages; thread-safe. Make it after a fork.
 
     Methods raise ``BrokerUnavailable``.
     """
@@ -48,71 +48,72 @@ class Intermediates:
         self._expiry_s = settings.intermediate_s
         self._budget = settings.redis_budget_mb * 1024 * 1024
         self._full = False
-        self._looked = float("-inf")
+        self._checked_at = float("-inf")
 
     def put(
-        self, job_id: str, stage: str, carry: JobContext, seal: DataKey | None = None
+        self, job_id: str, stage: str, context: JobContext, data_key: DataKey | None = None
     ) -> bool:
         """Keep the input of ``stage``; False when only the mark was kept."""
-        key = storage_keys.intermediate(job_id, stage)
-        size = array_bytes(carry)
+        name = storage_keys.intermediate(job_id, stage)
+        data = pack(context) if array_bytes(context) <= LARGEST else None
         with map_redis_errors():
-            if size <= LARGEST and (size <= SMALL or not self._is_full()):
+            if data is not None and self._has_room(len(data)):
                 try:
-                    self._redis.set(key, _encrypted(pack(carry), key, seal), ex=self._expiry_s)
+                    self._redis.set(name, _encrypted(data, name, data_key), ex=self._expiry_s)
                 except OutOfMemoryError:
-                    self._full, self._looked = True, time.monotonic()
+                    self._full, self._checked_at = True, time.monotonic()
                 else:
                     return True
-            kept = pack(JobContext(media=carry.media)) if carry.media else b""
-            self._redis.set(key, _RECOMPUTE + kept, ex=self._expiry_s)
+            kept = pack(JobContext(media=context.media)) if context.media else b""
+            self._redis.set(name, _RECOMPUTE + kept, ex=self._expiry_s)
         return False
 
     def get(
-        self, job_id: str, stage: str, seal: DataKey | None = None
+        self, job_id: str, stage: str, data_key: DataKey | None = None
     ) -> tuple[JobContext, bool]:
-        """(the input of ``stage``, whether that is all of it: else it is to be computed
-        again, but for the fetched pictures that it names).
+        """(the input of ``stage``, whether it is complete: otherwise the stages before must
+        run again, except for the fetched pictures that it names).
 
         Raises ``IntermediateLost`` when nothing was left or it has expired.
         """
-        key = storage_keys.intermediate(job_id, stage)
+        name = storage_keys.intermediate(job_id, stage)
         with map_redis_errors():
-            data = self._redis.get(key)
+            data = self._redis.get(name)
         if not isinstance(data, bytes):
             raise IntermediateLost
         if not data.startswith(_RECOMPUTE):
-            return unpack(_decrypted(data, key, seal)), True
+            return unpack(_decrypted(data, name, data_key)), True
         kept = data.removeprefix(_RECOMPUTE)
         return (unpack(kept) if kept else JobContext()), False
 
     def discard(self, job_id: str, stage: str) -> None:
-        """Free what was left for ``stage``; nobody needs it any more."""
+        """Delete the input of ``stage``."""
         with map_redis_errors():
             self._redis.unlink(storage_keys.intermediate(job_id, stage))
 
     def close(self) -> None:
         self._redis.close()
 
-    def _is_full(self) -> bool:
-        """Whether Redis holds more than its budget, as it was at most a second ago."""
-        if time.monotonic() - self._looked > FILL_KNOWN_S:
+    def _has_room(self, size: int) -> bool:
+        """Whether Redis should hold a value of ``size`` bytes: a small one always, another
+        one unless Redis held more than its budget at most a second ago."""
+        if SMALL < size <= LARGEST and time.monotonic() - self._checked_at > FILL_KNOWN_S:
             used = int(self._redis.info("memory")["used_memory"])
-            self._full, self._looked = used > self._budget, time.monotonic()
-        return self._full
+            self._full, self._checked_at = used > self._budget, time.monotonic()
+        return size <= SMALL or (size <= LARGEST and not self._full)
 
 
-def _encrypted(data: bytes, key: str, seal: DataKey | None) -> bytes:
-    return data if seal is None else _ENCRYPTED + seal.encrypt(data, key)
+def _encrypted(data: bytes, name: str, data_key: DataKey | None) -> bytes:
+    return data if data_key is None else _ENCRYPTED + data_key.encrypt(data, name)
 
 
-def _decrypted(data: bytes, key: str, seal: DataKey | None) -> bytes:
-    """What another worker has left, maybe a moment before the tenant had a key."""
+def _decrypted(data: bytes, name: str, data_key: DataKey | None) -> bytes:
+    """The bytes of another worker, which may be from just before the tenant had a key."""
     if not data.startswith(_ENCRYPTED):
         return data
-    if seal is None:
+    if data_key is None:
         raise IntermediateLost
     try:
-        return seal.decrypt(data.removeprefix(_ENCRYPTED), key)
+        return data_key.decrypt(data.removeprefix(_ENCRYPTED), name)
     except DecryptionFailed as error:
         raise IntermediateLost from error

@@ -19,8 +19,8 @@ from billiard.pool import EX_RECYCLE
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
+from pipeline.operations import Stage
 from pipeline.periodic import Ticker
-from pipeline.plans import Stage
 from workers.runtime import Runtime, open_runtime
 
 logger = logging.getLogger(__name__)

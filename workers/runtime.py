@@ -1,19 +1,15 @@
-"""What a worker process holds for all of its jobs, made after the fork."""
+"""What a worker process holds for all of its jobs. Open it after the fork."""
 
 from __future__ import annotations
 
 import os
 import socket
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
 from sqlalchemy import Engine
 
-from pipeline.batches.chunks import ChunkReader
-from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
-from pipeline.bulk.criteria import criteria_fingerprint
 from pipeline.calibration.table import Calibration, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
@@ -21,19 +17,13 @@ from pipeline.encryption.data_key import KeySource
 from pipeline.encryption.data_keys import open_keys
 from pipeline.errors import TaskUnsupported
 from pipeline.execution.context import Resources
-from pipeline.fetching.open import open_fetcher
-from pipeline.gallery.change_log import ChangeLog
-from pipeline.gallery.collections import CollectionStore
+from pipeline.execution.registry import open_stages
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.trash import Trash
-from pipeline.gallery.used_clips import UsedClips
-from pipeline.index.options import ViewOptions
-from pipeline.index.tenant_views import TenantViews
 from pipeline.jobs.store import JobStore
-from pipeline.living.options import LivingOptions
 from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sandbox.sandbox import Sandbox, open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.absent_pack import absent_pack
@@ -53,12 +43,12 @@ WARM_SIDE = 256
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """``name`` is this process's own: whoever sees it die releases what it held."""
+    """``name`` is this process's own: when it dies, the claims under this name are released."""
 
     name: str
     settings: Settings
     served: frozenset[Stage]
-    tools: Resources
+    resources: Resources
     store: JobStore
     leases: Leases
     intermediates: Intermediates
@@ -81,7 +71,7 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
 
     Raises what the pack raises when it cannot be used, and ``ConfigurationError``.
     """
-    # One process a core: threads inside would only fight.
+    # One process a core: threads inside one would fight over it.
     cv2.setNumThreads(1)
     pack = absent_pack()
     if needs_models(served):
@@ -94,7 +84,7 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
         name=worker_name(group, os.getpid()),
         settings=settings,
         served=served,
-        tools=_tools(settings, served, engine, pack, keys),
+        resources=_resources(settings, served, engine, pack, keys),
         store=store,
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
@@ -103,43 +93,27 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
     )
 
 
-def _tools(
+def _resources(
     settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource
 ) -> Resources:
     media = open_media(settings, keys)
-    views = None
-    if Stage.INDEX in served:
-        views = TenantViews(ChangeLog(engine, keys), media, ViewOptions.from_settings(settings))
-    return Resources(
+    shared = Resources(
         media=media,
         pack=pack,
         limits=PictureLimits.from_settings(settings),
-        calibration=_calibration(settings, pack) if needs_models(served) else None,
         quality_limits=quality.quality_limits(settings),
+        calibration=_calibration(settings, pack) if needs_models(served) else None,
         gallery=FaceStore(engine, media, keys=keys),
-        collections=CollectionStore(engine, media),
         trash=Trash(engine, media),
-        views=views,
-        keys=keys,
-        fetcher=open_fetcher(settings) if Stage.FETCH in served else None,
         sandbox=_sandbox(settings, served),
-        living=LivingOptions.from_settings(settings),
-        chunks=ChunkReader(engine) if Stage.BULK in served else None,
-        doubles=_doubles(settings, engine, keys) if Stage.BULK in served else None,
-        judged=partial(criteria_fingerprint, pack.info, settings) if Stage.BULK in served else None,
-        used_clips=UsedClips(engine, keys=keys) if settings.living_refuse_replays else None,
+        keys=keys,
     )
-
-
-def _doubles(settings: Settings, engine: Engine, keys: KeySource) -> DuplicateSearchConfig:
-    return DuplicateSearchConfig(
-        CandidateReader(engine, keys), settings.bulk_false_findings, settings.bulk_apart_fmr
-    )
+    return open_stages(served, settings, engine, shared)
 
 
 def _sandbox(settings: Settings, served: frozenset[Stage]) -> Sandbox | None:
-    """Started here when this worker decodes every picture; others do so only when what
-    was decoded elsewhere got lost."""
+    """Started now in a worker that decodes every picture; another one starts it when what was
+    decoded elsewhere got lost."""
     sandbox = open_sandbox(settings, DECODERS)
     if sandbox is not None and served & {Stage.DECODE, Stage.BULK}:
         sandbox.start()
@@ -147,8 +121,8 @@ def _sandbox(settings: Settings, served: frozenset[Stage]) -> Sandbox | None:
 
 
 def needs_models(served: frozenset[Stage]) -> bool:
-    """A worker that only fetches serves no model: it stands between strangers and the
-    rest, and needs to hold as little as possible."""
+    """A worker that only fetches loads no model: it talks to strangers, and holds as little
+    as possible."""
     return served != {Stage.FETCH}
 
 
@@ -166,7 +140,7 @@ def warm(pack: Pack, served: frozenset[Stage]) -> None:
     try:
         embedder = pack.embedder()
     except TaskUnsupported:
-        return  # what needs embeddings says so, job by job
+        return  # operations that need embeddings end with this error, job by job
     blank = np.zeros((WARM_SIDE, WARM_SIDE, 3), np.uint8)
     square = np.array([[96, 96], [160, 96], [128, 128], [96, 160], [160, 160]], np.float32)
     embedder.embed([embedder.align(blank, square)])

@@ -21,8 +21,9 @@ from celery.exceptions import SecurityWarning
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError, FaceError
+from pipeline.execution.search import SearchResources
 from pipeline.fetching.open import open_fetcher
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sessions import registry
 from workers import process
 from workers.app import make_app
@@ -87,8 +88,7 @@ def _run_index(app: Celery, settings: Settings, group: str) -> int:
             "FACELINE_STAGES names `index` beside other stages; it needs a worker of its own"
         )
     process.start(settings, group)
-    views = process.runtime().tools.views
-    assert views is not None
+    views = process.runtime().resources.get(SearchResources).views
     keeper, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
     keeper.start()
     watchdog.start()

@@ -6,13 +6,25 @@ import re
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from starlette.types import Receive
 
 from api_shim.asgi import POLL_AFTER_S, json_reply
-from api_shim.batches.replies import batch_href, batch_json, items_json
+from api_shim.batches.replies import (
+    BatchDelay,
+    BatchList,
+    BatchWithReasons,
+    ListedBatch,
+    RetriedBatch,
+    ShownBatch,
+    batch_href,
+    batch_values,
+    item_list,
+    reason_counts,
+)
 from api_shim.batches.requests import (
     BatchesQuery,
     BatchRequest,
@@ -94,28 +106,29 @@ class BatchHandlers:
         return action(call, tenant)
 
     def start(self, call: Call, tenant: Tenant) -> Reply:
-        with self._service.admission.begin("", OPERATION, call) as admission:
+        with self._service.admission.begin(OPERATION, call) as admission:
             admission.admit(tenant)
             self._require_imports(tenant)
             request = read_batch(call.body)
             self._check_collections(tenant, request)
             batch, created = self._open(tenant, request, call.idempotency_key)
         headers = {"Location": batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
-        return json_reply(202 if created else 200, self._to_json(batch), headers)
+        return json_reply(202 if created else 200, self._shown(batch), headers)
 
     def list(self, call: Call, tenant: Tenant) -> Reply:
         query = read_query(call.query, BatchesQuery)
         page = self._batches.page(tenant.id, offset=query.offset, limit=query.limit)
-        return json_reply(
-            200, {"total": page.total, "batches": [batch_json(each) for each in page.batches]}
-        )
+        listed = [ListedBatch(**batch_values(batch)) for batch in page.batches]
+        return json_reply(200, BatchList(total=page.total, batches=listed))
 
     def show(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
-        if not batch.ended:
-            return json_reply(200, self._to_json(batch, Counter()))
-        findings = self._batches.findings(batch.id, MAX_FINDINGS)
-        return json_reply(200, self._to_json(batch, self._reasons(batch), findings))
+        findings, reasons = None, Counter[tuple[ItemState, str]]()
+        if batch.ended:
+            findings = self._batches.findings(batch.id, MAX_FINDINGS)
+            reasons = self._reasons(batch)
+        values = self._values(batch, findings)
+        return json_reply(200, BatchWithReasons(**values, reasons=reason_counts(reasons)))
 
     def items(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
@@ -124,12 +137,12 @@ class BatchHandlers:
             batch.id, after=query.after, limit=query.limit, state=query.state,
             reason=query.reason,
         )
-        return json_reply(200, items_json(found, query.limit))
+        return json_reply(200, item_list(found, query.limit))
 
     def cancel(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
         cancelled = self._batches.cancel(tenant.id, batch.id, self._service.jobs)
-        return json_reply(200, self._to_json(cancelled))
+        return json_reply(200, self._shown(cancelled))
 
     def retry(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
@@ -143,7 +156,7 @@ class BatchHandlers:
             tenant.id, batch.id, states=request.item_states, reasons=request.reasons
         )
         retried = self._batches.get(tenant.id, batch.id)
-        return json_reply(200, {"retried": count, **self._to_json(retried)})
+        return json_reply(200, RetriedBatch(**self._values(retried), retried=count))
 
     def _open(
         self, tenant: Tenant, request: BatchRequest, key: str | None
@@ -184,14 +197,18 @@ class BatchHandlers:
             raise errors.BatchNotFound
         return self._batches.get(tenant.id, batch_id)
 
-    def _to_json(
-        self, batch: Batch, reasons: Reasons | None = None,
-        findings: Sequence[Finding] | None = None,
-    ) -> Mapping[str, object]:
-        """A batch, and what it waits for."""
+    def _shown(self, batch: Batch) -> ShownBatch:
+        return ShownBatch(**self._values(batch))
+
+    def _values(
+        self, batch: Batch, findings: Sequence[Finding] | None = None
+    ) -> dict[str, Any]:
+        """The members of ``ShownBatch``."""
         waits_for = self._batches.waiting_reason(batch)
-        shown = batch_json(batch, reasons, findings)
-        return {**shown, "waits_for": None if waits_for is None else waits_for.to_json()}
+        return {
+            **batch_values(batch, findings),
+            "waits_for": None if waits_for is None else BatchDelay(**waits_for.to_json()),
+        }
 
     def _reasons(self, batch: Batch) -> Reasons:
         """Cached: counting a million items takes seconds, and pollers ask repeatedly."""

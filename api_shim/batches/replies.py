@@ -1,41 +1,148 @@
-"""Batches and their items as JSON."""
+"""The JSON of ``/batches``: structs that are both the replies and their description."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from pipeline.batches.duplicate_search import Finding, search_of
-from pipeline.batches.model import Batch, BatchItem, ItemState
+from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState
 from pipeline.batches.source_errors import failure_of
 from pipeline.batches.unattended import PREFIX
 
 
-def batch_json(
-    batch: Batch, reasons: Counter[tuple[ItemState, str]] | None = None,
-    found: Sequence[Finding] | None = None,
-) -> dict[str, Any]:
-    """A batch, without what it waits for. The source of an operator's batch is not shown:
-    it names files of the operator."""
+def _about(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)
+
+
+class BatchProblem(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Why a batch failed."""
+
+    code: str
+    message: str
+
+
+class BatchDelay(BatchProblem, kw_only=True, forbid_unknown_fields=True):
+    """What a batch waits for."""
+
+    retry_at: Annotated[float | None, _about("Unix seconds, if that is known.")]
+
+
+class ListedBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A batch in a list."""
+
+    batch_id: str
+    href: str
+    status: BatchState
+    prefix: str | None
+    items: int
+    waiting: int
+    enrolled: int
+    duplicate: int
+    rejected: int
+    cancelled: int
+    exhausted: Annotated[bool, _about("The source is read to its end.")]
+    total: Annotated[int | None, _about("Items in the source, once that is known.")]
+    position: Annotated[float | None, _about("How much of the source is read, 0 to 1.")]
+    findings: Annotated[
+        Any,  # a JSON object or None
+        msgspec.Meta(
+            description="The search for duplicates.",
+            extra_json_schema={"type": ["object", "null"]},
+        ),
+    ]
+    error: BatchProblem | None
+    created_at: Annotated[float, _about("Unix seconds.")]
+    updated_at: Annotated[float, _about("Unix seconds.")]
+    finished_at: Annotated[float | None, _about("Unix seconds.")]
+
+
+class ShownBatch(ListedBatch, kw_only=True, forbid_unknown_fields=True):
+    """A batch and what it waits for."""
+
+    waits_for: BatchDelay | None
+
+
+class RetriedBatch(ShownBatch, kw_only=True, forbid_unknown_fields=True):
+    """A batch after a retry."""
+
+    retried: Annotated[int, _about("Items that are tried again.")]
+
+
+class ReasonCount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """How many items ended for one reason."""
+
+    status: ItemState
+    reason: str
+    items: int
+
+
+class BatchWithReasons(ShownBatch, kw_only=True, forbid_unknown_fields=True):
+    """A batch with the reasons of its items."""
+
+    reasons: Annotated[
+        list[ReasonCount], _about("The most frequent first; empty until the batch has ended.")
+    ]
+
+
+class BatchList(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A page of batches."""
+
+    total: int
+    batches: list[ListedBatch]
+
+
+class ShownItem(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An item. If its person was deleted, only its outcome is left."""
+
+    number: int
+    source_name: str
+    status: ItemState
+    reason: str | None
+    detail: str | None
+    original: Annotated[int | None, _about("The item with the same bytes.")]
+    name: str
+    collection: str
+    external_id: str
+    description: str
+    size: int
+    width: int
+    height: int
+    face_id: Annotated[int | None, _about("The first face; document a's Fid.")]
+    faces: int
+    deleted: bool
+
+
+class ItemList(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A page of items."""
+
+    items: list[ShownItem]
+    next: Annotated[int | None, _about("`after` of the next page; null on the last.")]
+
+
+def batch_values(batch: Batch, findings: Sequence[Finding] | None = None) -> dict[str, Any]:
+    """The members of ``ListedBatch``. The source of an operator's batch is not shown: it names
+    files of the operator."""
+    failure = failure_of(batch)
     prefix = batch.source.removeprefix(PREFIX) if batch.source.startswith(PREFIX) else None
-    shown: dict[str, Any] = {
+    return {
         "batch_id": batch.id,
         "href": batch_href(batch),
-        "status": batch.state.value,
+        "status": batch.state,
         "prefix": prefix if batch.options.unattended else None,
-        "items": batch.items,
-        **{state.value: getattr(batch, state.value) for state in COUNTED_STATES},
-        "exhausted": batch.exhausted,
-        "total": batch.total,
-        "position": batch.position,
-        "findings": _findings_json(batch, found),
-        "error": failure_of(batch),
-        "created_at": batch.created_at,
-        "updated_at": batch.updated_at,
-        "finished_at": batch.finished_at,
+        "findings": _findings_json(batch, findings),
+        "error": None if failure is None else BatchProblem(**failure),
+        **{name: getattr(batch, name) for name in _SAME_NAMES},
     }
-    return shown if reasons is None else {**shown, "reasons": reasons_json(reasons)}
+
+
+# Members that batches and their replies have under the same names.
+_SAME_NAMES = (
+    "items", "waiting", "enrolled", "duplicate", "rejected", "cancelled", "exhausted", "total",
+    "position", "created_at", "updated_at", "finished_at",
+)
 
 
 def _findings_json(batch: Batch, found: Sequence[Finding] | None) -> dict[str, Any] | None:
@@ -47,47 +154,39 @@ def _findings_json(batch: Batch, found: Sequence[Finding] | None) -> dict[str, A
     return {**search.public_json(), **listed}
 
 
-COUNTED_STATES = (
-    ItemState.WAITING, ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED,
-    ItemState.CANCELLED,
-)
-
-
-def reasons_json(reasons: Mapping[tuple[ItemState, str], int]) -> list[dict[str, Any]]:
-    """How many items ended for each reason, the most frequent first."""
+def reason_counts(reasons: Mapping[tuple[ItemState, str], int]) -> list[ReasonCount]:
+    """The most frequent first."""
     return [
-        {"status": state.value, "reason": reason, "items": count}
+        ReasonCount(status=state, reason=reason, items=count)
         for (state, reason), count in sorted(reasons.items(), key=lambda pair: -pair[1])
         if reason
     ]
 
 
-def items_json(items: Sequence[BatchItem], limit: int) -> dict[str, Any]:
-    """A page of items; ``next`` is the ``after`` of the next page, None on the last."""
-    more = items[-1].number if len(items) == limit else None
-    return {"items": [item_json(item) for item in items], "next": more}
+def item_list(items: Sequence[BatchItem], limit: int) -> ItemList:
+    following = items[-1].number if len(items) == limit else None
+    return ItemList(items=[_shown_item(item) for item in items], next=following)
 
 
-def item_json(item: BatchItem) -> dict[str, Any]:
-    """An item. If its person was deleted, only its outcome is left."""
-    return {
-        "number": item.number,
-        "source_name": item.source_name,
-        "status": item.state.value,
-        "reason": item.reason or None,
-        "detail": item.detail or None,
-        "original": item.original or None,
-        "name": item.about.name,
-        "collection": item.about.collection,
-        "external_id": item.about.external_id,
-        "description": item.about.description,
-        "size": item.size,
-        "width": item.width,
-        "height": item.height,
-        "face_id": item.face_id,
-        "faces": item.faces,
-        "deleted": item.erased_at is not None,
-    }
+def _shown_item(item: BatchItem) -> ShownItem:
+    return ShownItem(
+        number=item.number,
+        source_name=item.source_name,
+        status=item.state,
+        reason=item.reason or None,
+        detail=item.detail or None,
+        original=item.original or None,
+        name=item.about.name,
+        collection=item.about.collection,
+        external_id=item.about.external_id,
+        description=item.about.description,
+        size=item.size,
+        width=item.width,
+        height=item.height,
+        face_id=item.face_id,
+        faces=item.faces,
+        deleted=item.erased_at is not None,
+    )
 
 
 def batch_href(batch: Batch) -> str:

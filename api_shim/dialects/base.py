@@ -21,7 +21,7 @@ from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -90,6 +90,10 @@ class Dialect(ABC):
     endpoints: ClassVar[tuple[Endpoint, ...]]
     security: ClassVar[Security] = API_KEY
 
+    caller_parameter: ClassVar[str] = ""
+    """The query parameter that names the caller, where the document has one. Limits per caller
+    go by it before the credentials are verified."""
+
     free_actions: ClassVar[frozenset[str]] = frozenset()
     """The actions whose success the document calls free of charge."""
 
@@ -157,6 +161,9 @@ class DialectFactory(Protocol):
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]: ...
+
+    @property
+    def free_actions(self) -> frozenset[str]: ...
 
     def __call__(self, settings: Settings, records: RecordStores) -> Dialect: ...
 

@@ -1,5 +1,5 @@
-"""What the OpenAPI document says of ``/batches``. The schemas of requests are those of the
-structs that read them."""
+"""``/batches`` in the OpenAPI document. The schemas are those of the structs that read the
+requests and write the replies."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from typing import Any
 
 import msgspec
 
+from api_shim.batches.replies import (
+    BatchList,
+    BatchWithReasons,
+    ItemList,
+    RetriedBatch,
+    ShownBatch,
+)
 from api_shim.batches.requests import BatchesQuery, BatchRequest, ItemsQuery, RetryRequest
 from api_shim.dialects.answers import (
     JSON,
     LOCATION,
     RETRY_AFTER,
-    AnswerField,
-    answer_schema,
     respond,
     respond_later,
 )
 from api_shim.dialects.fields import Schema
 from api_shim.reference.shared import PROBLEM, TENANT_SECURITY, path_parameter
-from pipeline.batches.model import BatchState, ItemState
 
 TAG = "batches"
 
-_STATES = [state.value for state in BatchState]
-_OUTCOMES = [state.value for state in ItemState]
+_ANSWERS = (BatchList, BatchWithReasons, ItemList, RetriedBatch, ShownBatch)
 
-_READ, SCHEMAS = msgspec.json.schema_components(
-    (BatchRequest, RetryRequest, BatchesQuery, ItemsQuery),
+_, SCHEMAS = msgspec.json.schema_components(
+    (BatchRequest, RetryRequest, BatchesQuery, ItemsQuery, *_ANSWERS),
     ref_template="#/components/schemas/{name}",
 )
 SCHEMAS["BatchRequest"]["allOf"] = [
@@ -36,62 +39,11 @@ SCHEMAS["BatchRequest"]["allOf"] = [
 ]
 
 
-def _or_null(name: str, kind: str, about: str = "") -> AnswerField:
-    return AnswerField(name, "string", about, limits={"type": [kind, "null"]})
+def _schema(kind: type[msgspec.Struct]) -> Schema:
+    return {"$ref": f"#/components/schemas/{kind.__name__}"}
 
 
-_COUNTS = tuple(
-    AnswerField(name, "integer")
-    for name in ("items", "waiting", "enrolled", "duplicate", "rejected", "cancelled")
-)
-BATCH_FIELDS = (
-    AnswerField("batch_id"), AnswerField("href"),
-    AnswerField("status", limits={"enum": _STATES}),
-    _or_null("prefix", "string"), *_COUNTS,
-    AnswerField("exhausted", "boolean", "The source is read to its end."),
-    _or_null("total", "integer", "Items in the source, once that is known."),
-    _or_null("position", "number", "How much of the source is read, 0 to 1."),
-    _or_null("findings", "object", "The search for duplicates."),
-    _or_null("error", "object", "Why it failed: `code`, `message`."),
-    AnswerField("created_at", "number"), AnswerField("updated_at", "number"),
-    _or_null("finished_at", "number", "Unix seconds."),
-)
-ITEM_FIELDS = (
-    AnswerField("number", "integer"), AnswerField("source_name"),
-    AnswerField("status", limits={"enum": _OUTCOMES}),
-    _or_null("reason", "string"), _or_null("detail", "string"),
-    _or_null("original", "integer", "The item with the same bytes."),
-    AnswerField("name"), AnswerField("collection"), AnswerField("external_id"),
-    AnswerField("description"), AnswerField("size", "integer"),
-    AnswerField("width", "integer"), AnswerField("height", "integer"),
-    _or_null("face_id", "integer", "The first face; document a's Fid."),
-    AnswerField("faces", "integer"), AnswerField("deleted", "boolean"),
-)
-REASON_FIELDS = (
-    AnswerField("status", limits={"enum": _OUTCOMES}), AnswerField("reason"),
-    AnswerField("items", "integer"),
-)
-
-_NOW = (*BATCH_FIELDS, _or_null(
-    "waits_for", "object", "What it waits for: `code`, `message`, `retry_at`."
-))
-BATCH = answer_schema("Batch", _NOW)
-SHOWN = answer_schema("BatchWithReasons", (
-    *_NOW,
-    AnswerField(
-        "reasons", "objects", "Once it has ended.", inside=REASON_FIELDS, title="BatchReason"
-    ),
-))
-RETRIED = answer_schema("RetriedBatch", (AnswerField("retried", "integer"), *_NOW))
-BATCHES = answer_schema("BatchPage", (
-    AnswerField("total", "integer"),
-    AnswerField("batches", "objects", inside=BATCH_FIELDS, title="ListedBatch"),
-))
-ITEMS = answer_schema("BatchItemPage", (
-    AnswerField("items", "objects", inside=ITEM_FIELDS, title="BatchItem"),
-    _or_null("next", "integer"),
-))
-
+_BATCH = _schema(ShownBatch)
 _NO_BATCH = respond("No such batch, or another application's.", PROBLEM)
 _WRONG = respond("The request cannot be used.", PROBLEM)
 _COMMON = {
@@ -122,8 +74,7 @@ def _query(kind: type[msgspec.Struct]) -> Iterator[Schema]:
 
 
 def _body(kind: type[msgspec.Struct], *, required: bool) -> Schema:
-    schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
-    return {"required": required, "content": {JSON: {"schema": schema}}}
+    return {"required": required, "content": {JSON: {"schema": _schema(kind)}}}
 
 
 _BEGUN = {**LOCATION, **RETRY_AFTER}
@@ -132,13 +83,13 @@ PATHS: dict[str, Schema] = {
     "/batches": {
         "get": _path(
             "list_batches", "The application's batches, newest first.",
-            {"200": respond("A page.", BATCHES), "400": _WRONG}, *_query(BatchesQuery),
+            {"200": respond("A page.", _schema(BatchList)), "400": _WRONG}, *_query(BatchesQuery),
         ),
         "post": _path(
             "start_batch", "Enrol pictures of the bucket that applications import from.",
             {
-                "200": respond("The batch of this Idempotency-Key.", BATCH, headers=_BEGUN),
-                "202": respond("A new batch.", BATCH, headers=_BEGUN),
+                "200": respond("The batch of this Idempotency-Key.", _BATCH, headers=_BEGUN),
+                "202": respond("A new batch.", _BATCH, headers=_BEGUN),
                 "400": _WRONG, "403": respond("Switched off, or not allowed.", PROBLEM),
                 "409": respond("The Idempotency-Key was used for another.", PROBLEM),
                 "413": respond("The body is too large.", PROBLEM),
@@ -151,27 +102,27 @@ PATHS: dict[str, Schema] = {
     "/batches/{batch_id}": {
         "get": _path(
             "get_batch", "How far a batch is.",
-            {"200": respond("So far.", SHOWN), "404": _NO_BATCH}, _ID,
+            {"200": respond("So far.", _schema(BatchWithReasons)), "404": _NO_BATCH}, _ID,
         ),
     },
     "/batches/{batch_id}/items": {
         "get": _path(
             "list_batch_items", "What became of its items, by number.",
-            {"200": respond("A page.", ITEMS), "400": _WRONG, "404": _NO_BATCH},
+            {"200": respond("A page.", _schema(ItemList)), "400": _WRONG, "404": _NO_BATCH},
             _ID, *_query(ItemsQuery),
         ),
     },
     "/batches/{batch_id}/cancel": {
         "post": _path(
             "cancel_batch", "End a batch; what is enrolled stays.",
-            {"200": respond("It has ended.", BATCH), "400": _WRONG, "404": _NO_BATCH}, _ID,
+            {"200": respond("It has ended.", _BATCH), "400": _WRONG, "404": _NO_BATCH}, _ID,
         ),
     },
     "/batches/{batch_id}/retry": {
         "post": _path(
             "retry_batch", "Try again what was rejected or cancelled.",
             {
-                "200": respond("How many.", RETRIED), "400": _WRONG,
+                "200": respond("How many.", _schema(RetriedBatch)), "400": _WRONG,
                 "403": respond("Switched off.", PROBLEM), "404": _NO_BATCH,
                 "409": respond("An operator reads its source.", PROBLEM),
             },

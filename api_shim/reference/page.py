@@ -10,7 +10,7 @@ from html import escape
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from api_shim.asgi import problem, to_response
+from api_shim.asgi import method_not_allowed, to_response
 from api_shim.dialects.answers import good_schema
 from api_shim.dialects.base import Dialect
 from api_shim.dialects.fields import Schema
@@ -46,8 +46,7 @@ class Reference:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = self._reply
         if scope["method"] not in ("GET", "HEAD"):
-            allow = {"Allow": "GET, HEAD"}
-            reply = problem(405, "method_not_allowed", "The path takes GET.", allow)
+            reply = method_not_allowed("GET, HEAD")
         await to_response(reply)(scope, receive, send)
 
 

@@ -95,7 +95,7 @@ def show(
 def retry(job_id: JobId) -> None:
     """Queue a failed or cancelled job again, from its first stage."""
     # Importing the plans takes half a second, which only this command needs.
-    from pipeline.plans import PLANS
+    from pipeline.operations import PLANS
 
     store = JobStore(open_database(load_settings()))
     job = find_job(store, job_id)

@@ -29,8 +29,7 @@ from pipeline.metering.limits import (
     limits_to_json,
 )
 from pipeline.metering.usage import UsageStore, day_of, month_of
-from pipeline.operations import RECORD_OPERATIONS
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, RECORD_OPERATIONS, Stage
 
 DAY_S = 24 * 3600.0
 NONE = "none"

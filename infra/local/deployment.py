@@ -11,7 +11,7 @@ from pathlib import Path
 from infra.local.stack import PROCESSES, LocalStack, RunningStack, is_taken, running_stack
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, InvalidParameter
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 
 POLL_S = 0.1
 

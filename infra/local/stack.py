@@ -25,7 +25,7 @@ from pipeline.database.migrate import upgrade
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError, FaceError
 from pipeline.fetching.open import open_fetcher
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sessions import registry
 
 # Seconds within which the shim must answer after its start.

@@ -18,7 +18,7 @@ from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, batches, jobs
 from pipeline.jobs.model import JobState
 from pipeline.jobs.statements import RUNNING, UNFINISHED
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.types import JsonObject
 
 # Sources that upkeep reads at a time; each holds a page of pictures in memory (some 32 MB).

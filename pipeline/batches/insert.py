@@ -20,7 +20,7 @@ from pipeline.gallery.writer import GalleryWriter
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.rows import accepted_job, new_row
 from pipeline.jobs.statements import INSERT
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.types import JsonObject
 
 # What is not stored of an erased person, whichever item brings the picture again.

@@ -1,30 +1,33 @@
-"""A chunk of a batch: many pictures looked at together, and enrolled in one transaction."""
+"""A chunk of a batch: many pictures analysed together and enrolled in one transaction."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from pipeline import storage_keys
-from pipeline.batches.chunks import chunk_of, lock_items, record_outcomes
+from pipeline.batches.chunks import ChunkReader, chunk_of, lock_items, record_outcomes
+from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
 from pipeline.batches.model import SAME_PICTURE, BatchItem, BatchOptions, ItemOutcome, ItemState
+from pipeline.bulk.criteria import criteria_fingerprint
 from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, analyse_pictures
-from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound, TaskUnsupported
-from pipeline.execution.context import InspectedItem, JobContext, JobOutcome, Resources
-from pipeline.execution.results import model_of, new_face
+from pipeline.config.settings import Settings
+from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound
+from pipeline.execution.context import JobContext, JobOutcome, Resources
+from pipeline.execution.results import model_of, new_face, quality_json
 from pipeline.gallery.enrolment import EnrolledImage, enrol_many
 from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
 from pipeline.gallery.trash import discard_many
 from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job
-from pipeline.plans import Plan
+from pipeline.operations import DUPLICATE_SEARCH, Plan
 from pipeline.types import JsonObject, VectorModel
 
 # Bytes of pictures that are held at a time, beyond the one that reaches them.
@@ -34,60 +37,107 @@ HELD_BYTES = 64 * 1024 * 1024
 READERS = 4
 
 
-def inspect_chunk(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobContext:
-    """See what is in the pictures of a chunk. Raises ``PackMismatch``,
-    ``MediaUnavailable``, and what ``bulk.engine.look`` raises."""
-    if tools.chunks is None:
-        raise TaskUnsupported("this worker enrols no batches")
-    model = model_of(tools.pack)
-    # Said again at the end; but whoever waits for another pack need not see every picture
-    # at each try.
-    tools.chunks.check_model(job.tenant_id, model)
-    options, items = tools.chunks.read(job.params)
-    bulk_tools = BulkResources(tools.pack, tools.limits, tools.quality_limits, tools.sandbox)
-    looked: list[InspectedItem] = []
+@dataclass(frozen=True, slots=True)
+class ChunkResources:
+    """``criteria`` gives the fingerprint of everything that decides whether a picture can be
+    enrolled (``bulk.criteria``)."""
+
+    chunks: ChunkReader
+    criteria: Callable[[FaceSelection], str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InspectedItem:
+    """An item of a batch: its analysed picture, or why it is refused, and the id that the
+    picture's bytes give it."""
+
+    item: BatchItem
+    analysis: AnalysedPicture | FaceError
+    image_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InspectedChunk:
+    """Stays in the process, which carries out all of its plan."""
+
+    options: BatchOptions
+    items: list[InspectedItem]
+
+    @property
+    def selection(self) -> FaceSelection:
+        return _selection(self.options)
+
+
+def open_bulk(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
+    return [
+        ChunkResources(
+            ChunkReader(engine), partial(criteria_fingerprint, resources.pack.info, settings)
+        ),
+        DuplicateSearchConfig(
+            CandidateReader(engine, resources.keys), settings.bulk_false_findings,
+            settings.bulk_apart_fmr,
+        ),
+    ]
+
+
+def inspect_chunk(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
+    """Analyse the pictures of a chunk; a duplicate search has none. Raises ``PackMismatch``,
+    ``MediaUnavailable``, and what ``bulk.engine.analyse_pictures`` raises."""
+    if plan is DUPLICATE_SEARCH:
+        return context
+    chunks = resources.get(ChunkResources).chunks
+    model = model_of(resources.pack)
+    # The effect checks again. Checking here spares the analysis while the job waits for
+    # another pack.
+    chunks.check_model(job.tenant_id, model)
+    options, items = chunks.read(job.params)
+    bulk_resources = BulkResources(
+        resources.pack, resources.limits, resources.quality_limits, resources.sandbox
+    )
+    inspected: list[InspectedItem] = []
     for group in _groups(items):
-        looked += _inspect_group(group, _wanted(options), bulk_tools, tools)
-    return replace(carry, options=options, looked=looked, model=model)
+        inspected += _inspect_group(group, _selection(options), bulk_resources, resources)
+    return replace(context, model=model).add(InspectedChunk(options, inspected))
 
 
-def finish_bulk(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
+def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     """Raises ``MediaUnavailable``; the effect ``PackMismatch``, ``TenantNotFound``."""
-    assert carry.model is not None
-    assert carry.options is not None
-    judged = "" if tools.judged is None else tools.judged(_wanted(carry.options))
-    finds = _store_faces(job, carry.looked, carry.model, tools)
+    assert context.model is not None
+    chunk = context.get(InspectedChunk)
+    criteria = resources.get(ChunkResources).criteria(chunk.selection)
+    images = _store_faces(job, chunk.items, context.model, resources)
     batch_id, numbers = chunk_of(job.params)
 
     def effect(connection: Connection) -> JsonObject:
         now = time.time()
-        # Whoever enrols waits for the gallery before he waits for the batch.
+        # Every enrolment locks the gallery before it locks the batch.
         lock_tenant(connection, job.tenant_id)
-        read = {each.item.number: each.item.media_key for each in carry.looked}
-        # What was encrypted meanwhile is read once more: it goes on waiting.
+        read = {each.item.number: each.item.media_key for each in chunk.items}
+        # An item that was encrypted meanwhile has another key: it goes on waiting and is
+        # read once more.
         locked = [
             each for each in lock_items(connection, batch_id, numbers)
             if each.item.media_key == read.get(each.item.number)
         ]
         waiting = {each.item.number: each.collections for each in locked}
-        outcomes, unused = _enrol(connection, job.tenant_id, finds, waiting, tools, now)
-        outcomes += _refusals(carry.looked, waiting, judged)
+        outcomes, unused = _enrol(connection, job.tenant_id, images, waiting, resources, now)
+        outcomes += _refusals(chunk.items, waiting, criteria)
         discard_many(connection, job.tenant_id, unused, now)
         record_outcomes(connection, locked, outcomes, now)
         return {state: sum(each.state is state for each in outcomes) for state in _ENDS}
 
-    stored = tuple(face.face_key for find in finds for face in find.faces)
+    stored = tuple(face.face_key for image in images for face in image.faces)
     return JobOutcome({}, effect, stored)
 
 
 _ENDS = (ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED)
 
 
-def _wanted(options: BatchOptions) -> FaceSelection:
+def _selection(options: BatchOptions) -> FaceSelection:
     return FaceSelection(options.faces, options.gate)
 
 
-# Seeing ------------------------------------------------------------------------
+# Analysing ---------------------------------------------------------------------
 
 
 def _groups(items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
@@ -103,24 +153,24 @@ def _groups(items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
 
 
 def _inspect_group(
-    group: Sequence[BatchItem], wanted: FaceSelection, bulk_tools: BulkResources, tools: Resources
+    group: Sequence[BatchItem], selection: FaceSelection, bulk_resources: BulkResources,
+    resources: Resources,
 ) -> list[InspectedItem]:
     """One answer an item, in order."""
     with ThreadPoolExecutor(READERS) as readers:
-        read = list(readers.map(partial(_read, tools), group))
-    seen = iter(
-        analyse_pictures([data for data in read if isinstance(data, bytes)], wanted, bulk_tools)
-    )
+        read = list(readers.map(partial(_read, resources), group))
+    pictures = [data for data in read if isinstance(data, bytes)]
+    analyses = iter(analyse_pictures(pictures, selection, bulk_resources))
     return [
-        InspectedItem(item, next(seen), default_image_id(data)) if isinstance(data, bytes)
+        InspectedItem(item, next(analyses), default_image_id(data)) if isinstance(data, bytes)
         else InspectedItem(item, data)
         for item, data in zip(group, read, strict=True)
     ]
 
 
-def _read(tools: Resources, item: BatchItem) -> bytes | FaceError:
+def _read(resources: Resources, item: BatchItem) -> bytes | FaceError:
     try:
-        return tools.media.get(item.media_key)
+        return resources.media.get(item.media_key)
     except (MediaNotFound, MediaCorrupt) as error:
         return error
 
@@ -143,94 +193,97 @@ class _FoundImage:
 
 
 def _store_faces(
-    job: Job, looked: Sequence[InspectedItem], model: VectorModel, tools: Resources
+    job: Job, items: Sequence[InspectedItem], model: VectorModel, resources: Resources
 ) -> list[_FoundImage]:
-    """What was found in the pictures that were fit, its face pictures stored together."""
-    finds = []
+    """The pictures that passed; their face cutouts are stored together."""
+    images = []
     objects: dict[str, bytes] = {}
-    met: Counter[str] = Counter()
-    for each in looked:
-        if isinstance(each.answer, FaceError):
+    counts: Counter[str] = Counter()
+    for each in items:
+        if isinstance(each.analysis, FaceError):
             continue
-        faces = tuple(_faces(job, each.item, each.answer, tools, met))
-        objects |= zip((face.face_key for face in faces), each.answer.cutouts, strict=True)
-        finds.append(_FoundImage(each.item.number, _image(each, each.answer), model, faces))
-    tools.media.put_many(list(objects.items()))
-    return finds
+        faces = tuple(_faces(job, each.item, each.analysis, resources, counts))
+        objects |= zip((face.face_key for face in faces), each.analysis.cutouts, strict=True)
+        images.append(_FoundImage(each.item.number, _image(each, each.analysis), model, faces))
+    resources.media.put_many(list(objects.items()))
+    return images
 
 
-def _image(looked: InspectedItem, seen: AnalysedPicture) -> NewImage:
-    item = looked.item
+def _image(inspected: InspectedItem, analysis: AnalysedPicture) -> NewImage:
+    item = inspected.item
     return NewImage(
-        image_id=looked.image_id, sha256=item.sha256, media_key=item.media_key,
-        size=item.size, width=seen.width, height=seen.height, format=seen.format,
+        image_id=inspected.image_id, sha256=item.sha256, media_key=item.media_key,
+        size=item.size, width=analysis.width, height=analysis.height, format=analysis.format,
         description=item.about.description,
     )
 
 
 def _faces(
-    job: Job, item: BatchItem, seen: AnalysedPicture, tools: Resources, met: Counter[str]
+    job: Job, item: BatchItem, analysis: AnalysedPicture, resources: Resources,
+    counts: Counter[str],
 ) -> Iterator[NewFace]:
-    """``met`` counts the names of the chunk's objects: each is stored as often as it is
-    met, and all beside each other, which spares a directory for each."""
+    """``counts`` numbers objects of equal bytes: each face has an object of its own, and
+    all lie beside each other, which spares a directory for each."""
     # The fence makes the objects those of one try: another one cannot discard them.
     owner = f"{job.id}.{job.fence}"
-    each = zip(seen.faces, seen.cutouts, seen.qualities, seen.embeddings, strict=True)
-    for face, jpeg, quality, embedding in each:
-        name = tools.media.name(job.tenant_id, jpeg)
-        met[name] += 1
-        key = storage_keys.face_media(job.tenant_id, owner, met[name], name)
-        yield new_face(face, quality, embedding, key=key, name=item.about.name)
+    faces = zip(
+        analysis.faces, analysis.cutouts, analysis.qualities, analysis.embeddings, strict=True
+    )
+    for face, jpeg, quality, embedding in faces:
+        name = resources.media.name(job.tenant_id, jpeg)
+        counts[name] += 1
+        key = storage_keys.face_media(job.tenant_id, owner, counts[name], name)
+        yield new_face(face, quality_json(quality), embedding, key=key, name=item.about.name)
 
 
 def _enrol(
-    connection: Connection, tenant_id: int, finds: Sequence[_FoundImage],
-    waiting: Mapping[int, tuple[str, ...]], tools: Resources, now: float,
+    connection: Connection, tenant_id: int, images: Sequence[_FoundImage],
+    waiting: Mapping[int, tuple[str, ...]], resources: Resources, now: float,
 ) -> tuple[list[ItemOutcome], list[str]]:
-    """(what became of the pictures that still wait, objects that nobody has taken)."""
-    due = [find for find in finds if find.number in waiting]
-    unused = [key for find in finds if find.number not in waiting for key in find.face_keys]
-    pictures = [
-        EnrolmentRequest(find.image, find.faces, find.model, waiting[find.number]) for find in due
+    """(outcomes of the pictures that still wait, objects that got no row)."""
+    due = [image for image in images if image.number in waiting]
+    unused = [key for image in images if image.number not in waiting for key in image.face_keys]
+    requests = [
+        EnrolmentRequest(each.image, each.faces, each.model, waiting[each.number]) for each in due
     ]
-    key = tools.keys.data_key(tenant_id)
+    results = enrol_many(
+        connection, tenant_id, requests, now, resources.keys.data_key(tenant_id)
+    )
     outcomes = []
-    first: dict[int, int] = {}  # pictures, and the items that have brought them
-    for find, answer in zip(
-        due, enrol_many(connection, tenant_id, pictures, now, key), strict=True
-    ):
-        if isinstance(answer, FaceError):
-            unused += find.face_keys
-            outcomes.append(_rejected(find.number, answer))
+    first: dict[int, int] = {}  # the item that brought an image first, by image
+    for image, result in zip(due, results, strict=True):
+        if isinstance(result, FaceError):
+            unused += image.face_keys
+            outcomes.append(_rejected(image.number, result))
             continue
-        outcomes.append(_outcome(find.number, answer, first.get(answer.image_ref)))
-        first.setdefault(answer.image_ref, find.number)
+        outcomes.append(_outcome(image.number, result, first.get(result.image_ref)))
+        first.setdefault(result.image_ref, image.number)
     return outcomes, unused
 
 
-def _outcome(number: int, entered: EnrolledImage, original: int | None) -> ItemOutcome:
-    new = entered.added > 0
+def _outcome(number: int, enrolled: EnrolledImage, original: int | None) -> ItemOutcome:
+    new = enrolled.added > 0
     return ItemOutcome(
         number, ItemState.ENROLLED if new else ItemState.DUPLICATE,
         reason="" if new else SAME_PICTURE, original=None if new else original,
-        image_ref=entered.image_ref, face_id=entered.faces[0], faces=len(entered.faces),
+        image_ref=enrolled.image_ref, face_id=enrolled.faces[0], faces=len(enrolled.faces),
     )
 
 
 def _refusals(
-    looked: Sequence[InspectedItem], waiting: Mapping[int, tuple[str, ...]], judged: str
+    items: Sequence[InspectedItem], waiting: Mapping[int, tuple[str, ...]], criteria: str
 ) -> list[ItemOutcome]:
-    """What became of the pictures in which nothing is to be enrolled."""
+    """The outcomes of the pictures in which nothing is to be enrolled."""
     return [
-        _rejected(each.item.number, each.answer, judged)
-        for each in looked
-        if isinstance(each.answer, FaceError) and each.item.number in waiting
+        _rejected(each.item.number, each.analysis, criteria)
+        for each in items
+        if isinstance(each.analysis, FaceError) and each.item.number in waiting
     ]
 
 
-def _rejected(number: int, error: FaceError, judged: str = "") -> ItemOutcome:
-    # What the picture is refused for it will be refused for again.
-    under = judged if isinstance(error, BadInput) else ""
+def _rejected(number: int, error: FaceError, criteria: str = "") -> ItemOutcome:
+    # Under the same criteria the picture is refused for the same reason again.
+    under = criteria if isinstance(error, BadInput) else ""
     return ItemOutcome(
         number, ItemState.REJECTED, reason=error.code, detail=error.message,
         criteria=under or None,

@@ -1,5 +1,5 @@
-"""Searching a batch that is done in itself: a job goes on with it for some seconds, keeps
-what it has found, and leaves the rest to the next one."""
+"""Searching a finished batch for duplicates. A job searches for some seconds, stores what it
+has found, and leaves the rest to the next job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from pipeline.duplicates.grouping import group_faces
 from pipeline.duplicates.names import UNNAMED, is_person_name, name_number, name_numbers
 from pipeline.duplicates.pairs import FaceSet, Pairs, PairSearch
 from pipeline.duplicates.thresholds import count_pairs, thresholds_for
-from pipeline.errors import TaskUnsupported
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of
 from pipeline.gallery.writer import lock_tenant
@@ -43,44 +42,43 @@ MAX_FINDINGS = 50_000
 """Findings that a job keeps in memory; the weakest go when there are more."""
 
 
-def finish_duplicate_search(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
+def finish_duplicate_search(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     """Raises ``PackMismatch``, ``DecryptionFailed``, ``DatabaseUnavailable``."""
-    if tools.doubles is None:
-        raise TaskUnsupported("this worker searches no batches")
-    batch = tools.doubles.candidates.batch(job.params["batch"])
-    search = None if batch is None else search_of(batch)
-    if batch is None or search is None or not search.is_run_by(job):
+    config = resources.get(DuplicateSearchConfig)
+    batch = config.candidates.batch(job.params["batch"])
+    progress = None if batch is None else search_of(batch)
+    if batch is None or progress is None or not progress.is_run_by(job):
         return JobOutcome({})
-    sought = _DuplicateSearchRun(batch, search, tools, tools.doubles)
-    sought.run()
-    found = sought.findings()
+    run = _DuplicateSearchRun(batch, progress, resources, config)
+    run.search()
+    findings = run.strongest_findings()
 
     def effect(connection: Connection) -> JsonObject:
         now = time.time()
         writer = None
         if batch.options.reject_duplicates:
-            # First: who changes a gallery waits for it before he waits for the batch.
+            # First: whatever changes a gallery locks it before it locks the batch.
             writer = lock_tenant(connection, job.tenant_id)
-        there = lock_running_search(connection, job)
-        if there is None:
+        running = lock_running_search(connection, job)
+        if running is None:
             return {}
-        after = sought.search
+        after = run.progress
         if writer is not None:
-            refused = reject_faces(writer, there[0], sorted(sought.refused), now)
+            refused = reject_faces(writer, running[0], sorted(run.refused), now)
             after = changed(
                 after, refused=after.refused + refused.total(),
                 enrolled=after.enrolled - refused[ItemState.ENROLLED],
                 duplicate=after.duplicate - refused[ItemState.DUPLICATE],
             )
-        kept = record_findings(connection, there[0], after, found, now)
-        return {"through": kept.through, "found": kept.found}
+        recorded = record_findings(connection, running[0], after, findings, now)
+        return {"through": recorded.through, "found": recorded.found}
 
     return JobOutcome({}, effect)
 
 
 class TimeBudget:
-    """Ends after so many seconds of this thread's processor time, on a busy machine after
-    six times as many by the clock: each job begins with reading its block."""
+    """So many seconds of this thread's processor time, and on a busy machine at most six
+    times as many by the clock: each job begins with reading its block."""
 
     def __init__(self, seconds: float) -> None:
         self._worked = time.thread_time() + seconds
@@ -93,43 +91,43 @@ class TimeBudget:
 
 @dataclass(slots=True)
 class _DuplicateSearchRun:
-    """One job's part of a search; ``search`` says how far it has come."""
+    """One job's part of a search; ``progress`` says how far the search has come."""
 
     batch: Batch
-    search: SearchProgress
-    tools: Resources
-    doubles: DuplicateSearchConfig
-    met: dict[tuple[FindingKind, int, int], NewFinding] = field(default_factory=dict)
+    progress: SearchProgress
+    resources: Resources
+    config: DuplicateSearchConfig
+    findings: dict[tuple[FindingKind, int, int], NewFinding] = field(default_factory=dict)
     odd: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
 
-    def run(self) -> None:
-        """Search until patience or the work is at its end."""
-        patience = TimeBudget(self.doubles.time_slice_s)
-        if not self.search.begun:
+    def search(self) -> None:
+        """Search until the time budget is spent or the search is done."""
+        budget = TimeBudget(self.config.time_slice_s)
+        if not self.progress.begun:
             self._begin()
-        while self.search.state == "searching":
-            if self.search.same is None or self.search.apart is None:
+        while self.progress.state == "searching":
+            if self.progress.same is None or self.progress.apart is None:
                 self._end()
                 return
-            held, last = self.doubles.candidates.batch_faces(
-                self.batch, self.search.held, BLOCK_FACES
+            held, last = self.config.candidates.batch_faces(
+                self.batch, self.progress.held, BLOCK_FACES
             )
             if not last:
                 self._end()
             elif not len(held):
                 self._advance(held=last, against=0)
-            elif self._compare(held, self.search.same, self.search.apart, patience):
+            elif self._compare(held, self.progress.same, self.progress.apart, budget):
                 return
             else:
                 self._advance(held=last, against=0)
 
-    def findings(self) -> list[NewFinding]:
-        """What was met, the strongest of each kind first."""
-        return sorted(self.met.values(), key=lambda each: (each.kind, -_strength(each)))
+    def strongest_findings(self) -> list[NewFinding]:
+        """The findings, the strongest of each kind first."""
+        return sorted(self.findings.values(), key=lambda each: (each.kind, -_strength(each)))
 
     def _advance(self, **values: object) -> None:
-        self.search = changed(self.search, **values)
+        self.progress = changed(self.progress, **values)
 
     def _end(self) -> None:
         self._advance(state="done", through=1.0)
@@ -137,20 +135,20 @@ class _DuplicateSearchRun:
     # -- the beginning ----------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Count what is to be compared, and say from where on it counts."""
+        """Count what is to be compared, and choose the thresholds."""
         self._add_repeated_images()
-        extent = self.doubles.candidates.search_size(self.batch)
-        self._advance(begun=True, faces=extent.batch_faces, rest=extent.other_faces)
-        table = self.tools.calibration
-        if not extent.batch_faces:
+        size = self.config.candidates.search_size(self.batch)
+        self._advance(begun=True, faces=size.batch_faces, rest=size.other_faces)
+        table = self.resources.calibration
+        if not size.batch_faces:
             return
-        self.doubles.candidates.check_model(self.batch, model_of(self.tools.pack))
+        self.config.candidates.check_model(self.batch, model_of(self.resources.pack))
         if table is None:
             self._advance(reason="uncalibrated")
             return
-        pairs = count_pairs(extent.batch_faces, extent.other_faces)
+        pairs = count_pairs(size.batch_faces, size.other_faces)
         limits = thresholds_for(
-            pairs, table, self.doubles.false_findings, self.doubles.apart_fmr
+            pairs, table, self.config.false_findings, self.config.apart_fmr
         )
         self._advance(
             same=limits.same, same_fmr=limits.same_fmr, apart=limits.apart,
@@ -158,10 +156,10 @@ class _DuplicateSearchRun:
         )
 
     def _add_repeated_images(self) -> None:
-        """Pictures that came again under another name."""
+        """Add pictures that came again under another name."""
         after = 0
         while True:
-            some, after = self.doubles.candidates.repeated_images(self.batch, after)
+            some, after = self.config.candidates.repeated_images(self.batch, after)
             for each in some:
                 if is_person_name(each.given_name) and name_number(each.given_name) != name_number(
                     each.enrolled_name
@@ -176,47 +174,47 @@ class _DuplicateSearchRun:
 
     # -- comparing --------------------------------------------------------------------
 
-    def _compare(self, rows: FaceRows, same: float, apart: float, patience: TimeBudget) -> bool:
-        """Compare a block of the batch with all that it is to be compared with; True when
-        patience came to its end before."""
-        held = _people(rows)
+    def _compare(self, rows: FaceRows, same: float, apart: float, budget: TimeBudget) -> bool:
+        """Compare a block of the batch with the rest; True when the time budget was spent
+        before the end."""
+        held = _face_set(rows)
         first = int(held.labels[0])
-        if not self.search.against or self.batch.options.reject_duplicates:
+        if not self.progress.against or self.batch.options.reject_duplicates:
             self._check_names(rows, apart)
         screen = PairSearch(held, same)
         while True:
-            more, last = self.doubles.candidates.gallery_faces(
-                self.batch, self.search.against, first
+            more, last = self.config.candidates.gallery_faces(
+                self.batch, self.progress.against, first
             )
             if not last:
                 return False
-            others = _people(more)
+            others = _face_set(more)
             for pairs in screen.pairs(others):
                 self._keep_pairs(held, others, pairs)
-            self._compared(held, others, last)
-            if patience.spent:
+            self._count_compared(held, others, last)
+            if budget.spent:
                 return True
 
-    def _compared(self, held: FaceSet, others: FaceSet, last: int) -> None:
-        """Count the pairs of two portions as done."""
+    def _count_compared(self, held: FaceSet, others: FaceSet, last: int) -> None:
+        """Count the pairs of two blocks as done."""
         earlier = np.searchsorted(held.labels, others.labels[others.from_batch])
         rest = len(held) * int(np.count_nonzero(~others.from_batch))
-        compared = self.search.compared + rest + int(earlier.sum())
-        pairs = max(count_pairs(self.search.faces, self.search.rest), 1)
+        compared = self.progress.compared + rest + int(earlier.sum())
+        pairs = max(count_pairs(self.progress.faces, self.progress.rest), 1)
         self._advance(
             compared=compared, against=last,
             through=min(round(compared / pairs, 4), 1.0),
         )
 
     def _keep_pairs(self, held: FaceSet, others: FaceSet, pairs: Pairs) -> None:
-        """Of two names, and of a face without one, the closest pair; all are counted."""
+        """Keep the closest pair of two names, and of a face without a name; count all."""
         a, b = held.names[pairs.rows], others.names[pairs.columns]
         nameless = (a == UNNAMED) | (b == UNNAMED)
         self._count(FindingKind.UNNAMED, int(np.count_nonzero(nameless)))
         self._count(FindingKind.TWO_NAMES, int(np.count_nonzero(~nameless)))
         if self.batch.options.reject_duplicates:
             self._choose_rejected(held, others, pairs, ~nameless)
-        # A crowd of one person: the closest pairs stand for all.
+        # One person may have very many photos: the closest pairs stand for all.
         closest = np.argsort(-pairs.cosines)[:MAX_LISTED]
         for place in closest.tolist():
             one, two = int(pairs.rows[place]), int(pairs.columns[place])
@@ -241,14 +239,14 @@ class _DuplicateSearchRun:
 
     def _count(self, kind: FindingKind, more: int) -> None:
         if more:
-            self.search.found[kind.value] = self.search.found.get(kind.value, 0) + more
+            self.progress.found[kind.value] = self.progress.found.get(kind.value, 0) + more
 
     def _add_finding(self, new: NewFinding, one: int, two: int) -> None:
-        before = self.met.get((new.kind, one, two))
-        self.met[new.kind, one, two] = new if before is None else _stronger(before, new)
-        if len(self.met) > MAX_FINDINGS:
-            kept = sorted(self.met.items(), key=lambda item: -_strength(item[1]))
-            self.met = dict(kept[:MAX_LISTED])
+        before = self.findings.get((new.kind, one, two))
+        self.findings[new.kind, one, two] = new if before is None else _stronger(before, new)
+        if len(self.findings) > MAX_FINDINGS:
+            kept = sorted(self.findings.items(), key=lambda item: -_strength(item[1]))
+            self.findings = dict(kept[:MAX_LISTED])
 
     # -- names --------------------------------------------------------------------------
 
@@ -256,7 +254,7 @@ class _DuplicateSearchRun:
         """Look at the names whose first face of the batch is in this block."""
         names = [name for name in rows.names if is_person_name(name)]
         here = set(rows.face_ids.tolist())
-        for faces in self.doubles.candidates.faces_by_name(self.batch, names):
+        for faces in self.config.candidates.faces_by_name(self.batch, names):
             own = np.flatnonzero(faces.from_batch)
             if len(own) and int(faces.face_ids[own[faces.labels[own].argmin()]]) in here:
                 self._check_name(_leading(faces), apart)
@@ -267,7 +265,7 @@ class _DuplicateSearchRun:
         main, *others = group_faces(faces.vectors, apart)
         for group in others:
             self.odd.update(faces.face_ids[group.members].tolist())
-            if self.search.against:
+            if self.progress.against:
                 continue
             odd = len(group.members) == 1 and len(main.members) > 1
             kind = FindingKind.ODD_FACE if odd else FindingKind.TWO_PEOPLE
@@ -278,7 +276,7 @@ class _DuplicateSearchRun:
             )
 
 
-def _people(rows: FaceRows) -> FaceSet:
+def _face_set(rows: FaceRows) -> FaceSet:
     """Faces to compare. The name of a picture is that of its largest face."""
     names = name_numbers(rows.names)
     names[~_leads(rows)] = UNNAMED

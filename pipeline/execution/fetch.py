@@ -4,38 +4,55 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Engine
 
 from pipeline import storage_keys
+from pipeline.config.settings import Settings
 from pipeline.errors import DownloadRefused, FaceError
 from pipeline.execution.context import JobContext, Resources
 from pipeline.fetching.base import Fetcher
+from pipeline.fetching.open import open_fetcher
 from pipeline.jobs.model import Job
-from pipeline.plans import Plan
+from pipeline.operations import Plan
 
 logger = logging.getLogger(__name__)
 
 
-def fetch_pictures(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobContext:
+@dataclass(frozen=True, slots=True)
+class FetchResources:
+    """``fetcher`` is None where fetching is switched off."""
+
+    fetcher: Fetcher | None
+
+
+def open_fetch(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
+    return [FetchResources(open_fetcher(settings))]
+
+
+def fetch_pictures(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """The keys of all pictures of a job, those that had to be fetched stored.
 
-    Raises ``MediaUnavailable``, and what ``Fetcher.get`` raises with the picture at
-    fault; then nothing has been stored.
+    Raises ``MediaUnavailable``, and what ``Fetcher.fetch`` raises with the index of the
+    picture; then nothing has been stored.
     """
-    if tools.fetcher is None:
+    fetcher = resources.get(FetchResources).fetcher
+    if fetcher is None:
         raise DownloadRefused("Fetching pictures by URL is switched off.")
     fetched = {
-        index: _fetch(url, index, job, tools.fetcher)
+        index: _fetch(url, index, job, fetcher)
         for index, url in enumerate(job.params["fetch"])
         if url is not None
     }
     media = list(job.media)
     now = time.time()
     for index, data in fetched.items():
-        name = tools.media.name(job.tenant_id, data)
+        name = resources.media.name(job.tenant_id, data)
         media[index] = storage_keys.transient_media(job.tenant_id, job.id, name, now)
-        tools.media.put(media[index], data)
-    return replace(carry, media=media)
+        resources.media.put(media[index], data)
+    return replace(context, media=media)
 
 
 def was_fetched(job: Job, index: int) -> bool:

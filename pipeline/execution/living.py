@@ -1,21 +1,24 @@
-"""Watching a clip, and how that ends."""
+"""The liveness stage, which watches a clip, and its end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection
+import msgspec
+from sqlalchemy import Connection, Engine
 
+from pipeline.config.settings import Settings
 from pipeline.errors import PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of, require_calibration
 from pipeline.gallery.used_clips import (
     DAY_S,
     UsedClip,
+    UsedClips,
     lock_tenant_clips,
     motion_signatures_after,
     record_used_clip,
@@ -24,99 +27,115 @@ from pipeline.gallery.used_clips import (
 from pipeline.jobs.model import Job
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.motion_signature import MotionSignature
-from pipeline.living.tracking import FaceTracker, LivenessModels
+from pipeline.living.options import LivingOptions
+from pipeline.living.tracking import observe_clip
 from pipeline.living.verdict import LivenessAction, LivenessReason, LivenessVerdict
-from pipeline.operations import LivingParams
-from pipeline.plans import Plan
-from pipeline.sessions.capabilities import min_frame_rate
-from pipeline.stages.clip import read_clip
+from pipeline.operations import LivingParams, Plan
 from pipeline.types import Embedding, JsonObject
 
 # Decimals of a timeline's numbers: a thousandth of a ratio is below every jitter.
 DECIMALS = 4
 
 
-def analyse_clip(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobContext:
-    """The whole of a clip's analysis. Raises ``ClipCorrupt``, ``NoFace``, ``ManyFaces``,
+@dataclass(frozen=True, slots=True)
+class LivingResources:
+    """``used_clips`` is None where clips may be used again."""
+
+    options: LivingOptions
+    used_clips: UsedClips | None
+
+
+class ClipAnalysis(msgspec.Struct, frozen=True):
+    """What a clip shows. ``last_compared`` is the id of the last used clip that it was
+    compared with, 0 for none."""
+
+    verdict: JsonObject
+    sha256: str
+    motion_signature: bytes
+    last_compared: int
+
+
+def open_living(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
+    used_clips = UsedClips(engine, keys=resources.keys) if settings.living_refuse_replays else None
+    return [LivingResources(LivingOptions.from_settings(settings), used_clips)]
+
+
+def analyse_clip(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
+    """The whole analysis of a clip. Raises ``ClipCorrupt``, ``NoFace``, ``ManyFaces``,
     ``FaceNotFound``, ``PackMismatch``, ``Uncalibrated``, ``TaskUnsupported``."""
-    wanted = LivingParams.from_json(job.params)
-    judge = DecisionPolicy(
-        require_calibration(tools).distance, passive_at_least=tools.living.passive_at_least
+    asked = LivingParams.from_json(job.params)
+    own, pack = resources.get(LivingResources), resources.pack
+    policy = DecisionPolicy(
+        require_calibration(resources).distance, passive_at_least=own.options.passive_at_least
     )
-    enrolled = _enrolled(job, wanted.face_id, tools)
-    pack = tools.pack
-    models = LivenessModels.from_pack(pack)
-    data = tools.media.get(carry.media_of(job)[0])
-    limits = tools.living.limits(min_frame_rate(pack.info))
-    frames = read_clip(data, limits, tools.sandbox)
-    seen = list(FaceTracker(models).track(frames))
-    verdict = judge.decide(seen, LivenessAction(wanted.action), enrolled, wanted.threshold)
-    used = UsedClip(
-        wanted.face_id, sha256(data).hexdigest(), MotionSignature.from_observations(seen).to_bytes()
+    enrolled = _enrolled_vector(job, asked.face_id, resources)
+    data = resources.media.get(context.media_of(job)[0])
+    observations = observe_clip(data, pack, own.options, resources.sandbox)
+    verdict = policy.decide(
+        observations, LivenessAction(asked.action), enrolled, asked.threshold
     )
-    looked = 0
+    signature = MotionSignature.from_observations(observations).to_bytes()
+    clip = UsedClip(asked.face_id, sha256(data).hexdigest(), signature)
+    last = 0
     if verdict.real:
-        replayed, looked = _find_replay(job, used, tools)
+        replayed, last = _find_replay(job, clip, own)
         if replayed:
             verdict = replace(verdict, real=False, reasons=(LivenessReason.REPLAY,))
-    found = {
-        "verdict": verdict_json(verdict), "sha256": used.sha256, "way": used.motion_signature,
-        "looked": looked,
-    }
-    return replace(carry, living=found, model=model_of(pack))
+    analysis = ClipAnalysis(verdict_json(verdict), clip.sha256, signature, last)
+    return replace(context, model=model_of(pack)).add(analysis)
 
 
-def _find_replay(job: Job, used: UsedClip, tools: Resources) -> tuple[bool, int]:
-    """Whether the tenant has used these bytes, or this play for this face; and the id of
-    the last clip that was looked at."""
-    store, days = tools.used_clips, tools.living.remember_days
+def _find_replay(job: Job, clip: UsedClip, own: LivingResources) -> tuple[bool, int]:
+    """Whether the tenant has used these bytes, or this motion for this face; and the id of
+    the last clip that was compared."""
+    store, days = own.used_clips, own.options.remember_days
     if store is None:
         return False, 0
-    if store.was_used(job.tenant_id, used.sha256, days):
+    if store.was_used(job.tenant_id, clip.sha256, days):
         return True, 0
-    return _find_same_motion(used, store.motion_signatures(job.tenant_id, used.face_id, days))
+    return _find_same_motion(clip, store.motion_signatures(job.tenant_id, clip.face_id, days))
 
 
-def _find_same_motion(used: UsedClip, ways: Iterable[tuple[int, bytes]]) -> tuple[bool, int]:
-    """Whether one of ``ways`` (ids and motion signatures) shows the same motion, and the id
-    of the last one that was compared; 0 without any."""
-    play, looked = MotionSignature.from_bytes(used.motion_signature), 0
-    for looked, way in ways:
-        if play.matches(MotionSignature.from_bytes(way)):
-            return True, looked
-    return False, looked
+def _find_same_motion(clip: UsedClip, others: Iterable[tuple[int, bytes]]) -> tuple[bool, int]:
+    """Whether one of ``others`` (ids and motion signatures) shows the same motion, and the
+    id of the last one that was compared; 0 without any."""
+    signature, last = MotionSignature.from_bytes(clip.motion_signature), 0
+    for last, other in others:
+        if signature.matches(MotionSignature.from_bytes(other)):
+            return True, last
+    return False, last
 
 
-def _enrolled(job: Job, face_id: int, tools: Resources) -> Embedding:
-    vector, model = tools.gallery.vector(job.tenant_id, face_id)
-    if model != model_of(tools.pack):
+def _enrolled_vector(job: Job, face_id: int, resources: Resources) -> Embedding:
+    vector, model = resources.gallery.vector(job.tenant_id, face_id)
+    if model != model_of(resources.pack):
         raise PackMismatch(f"The face was enrolled with the pack {model.pack!r}.")
     return vector
 
 
-def finish_living(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
-    """A clip that is taken for a live one is remembered in the transaction that ends the
-    job; of two that come at once only the first is taken."""
-    found, face_id = carry.living or {}, LivingParams.from_json(job.params).face_id
-    verdict: JsonObject = found["verdict"]
-    result = {"pack": tools.pack.info.name, "face_id": face_id, **verdict}
-    if tools.used_clips is None or not verdict["real"]:
+def finish_living(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
+    """A clip that passes as live is recorded as used in the transaction that ends the job;
+    of two that come at once only the first passes."""
+    own, analysis = resources.get(LivingResources), context.get(ClipAnalysis)
+    face_id = LivingParams.from_json(job.params).face_id
+    result = {"pack": resources.pack.info.name, "face_id": face_id, **analysis.verdict}
+    if own.used_clips is None or not analysis.verdict["real"]:
         return JobOutcome(result)
-    used = UsedClip(face_id, found["sha256"], found["way"])
+    clip = UsedClip(face_id, analysis.sha256, analysis.motion_signature)
 
     def effect(connection: Connection) -> JsonObject:
-        now, key = time.time(), tools.keys.data_key(job.tenant_id)
-        since = now - tools.living.remember_days * DAY_S
+        now, key = time.time(), resources.keys.data_key(job.tenant_id)
+        since = now - own.options.remember_days * DAY_S
         lock_tenant_clips(connection, job.tenant_id)
-        known = was_used(connection, job.tenant_id, used.sha256, since, key)
+        known = was_used(connection, job.tenant_id, clip.sha256, since, key)
         if not known:
             later = motion_signatures_after(
-                connection, job.tenant_id, face_id, since, found["looked"], key
+                connection, job.tenant_id, face_id, since, analysis.last_compared, key
             )
-            known, _ = _find_same_motion(used, later)
+            known, _ = _find_same_motion(clip, later)
         if known:
             return {**result, "real": False, "reasons": [LivenessReason.REPLAY.value]}
-        record_used_clip(connection, job.tenant_id, used, now, key)
+        record_used_clip(connection, job.tenant_id, clip, now, key)
         return result
 
     return JobOutcome({}, effect)
@@ -124,8 +143,8 @@ def finish_living(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
 
 def verdict_json(verdict: LivenessVerdict) -> JsonObject:
     """The verdict as a job's row keeps it."""
-    found: JsonObject = _rounded(asdict(verdict))
-    return found
+    fields: JsonObject = _rounded(asdict(verdict))
+    return fields
 
 
 def _rounded(value: Any) -> Any:

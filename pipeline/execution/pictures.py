@@ -1,4 +1,7 @@
-"""Running the stages of a plan on one job."""
+"""The stages of all operations on pictures: decoding, finding and measuring faces, embedding.
+
+They know no operation: its plan says what they do.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +21,13 @@ from pipeline.errors import (
     NoFace,
     TaskUnsupported,
 )
-from pipeline.execution.bulk import inspect_chunk
 from pipeline.execution.context import JobContext, Resources
-from pipeline.execution.fetch import fetch_pictures, was_fetched
-from pipeline.execution.living import analyse_clip
-from pipeline.execution.results import model_of
-from pipeline.execution.search import search_index
+from pipeline.execution.enrolment import FaceCutouts
+from pipeline.execution.fetch import was_fetched
+from pipeline.execution.results import model_of, quality_json
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits, inspect
-from pipeline.operations import (
-    EnrolParams,
-    FetchedPictureLimits,
-    LocateParams,
-    MatrixParams,
-    SearchParams,
-)
-from pipeline.plans import Plan, Stage
+from pipeline.operations import FetchedPictureLimits, Plan
 from pipeline.sessions.base import Detector
 from pipeline.stages.align import align_faces
 from pipeline.stages.cutout import cut_out
@@ -43,66 +37,45 @@ from pipeline.stages.embed import embed
 from pipeline.stages.quality import first_failure, measure
 from pipeline.stages.upright import upright
 from pipeline.storage_keys import is_transient
-from pipeline.types import DetectedFace, JsonObject, Picture, Quality, QualityLimits
+from pipeline.types import DetectedFace, Picture, Quality, QualityLimits
 
 T = TypeVar("T")
 
-# Faces of one picture that are enrolled, the largest: their crops stay below 10 MB.
-MAX_ENROLLED_FACES = 256
 
-
-def run_stage(
-    stage: Stage, plan: Plan, job: Job, carry: JobContext, tools: Resources
-) -> JobContext:
-    """One stage of one job. Raises ``FaceError``."""
-    return _STAGES[stage](_plan_for_params(plan, job.params), job, carry, tools)
-
-
-def _plan_for_params(plan: Plan, params: JsonObject) -> Plan:
-    """The plan as the parameters of one job want it."""
-    if plan.operation == "locate":
-        return replace(plan, face_required=LocateParams.from_json(params).face_required)
-    if plan.operation != "enrol":
-        return plan
-    wanted = EnrolParams.from_json(params)
-    return replace(
-        plan, gate=wanted.gate, one_face=wanted.faces == "one",
-        embed_faces=MAX_ENROLLED_FACES if wanted.faces == "all" else 1,
-    )
-
-
-def _decode(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobContext:
-    if plan.dimension is not None and tools.pack.info.dimension != plan.dimension:
+def decode_pictures(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
+    """Raises ``TaskUnsupported``, ``ImageNotFound`` and what decoding raises."""
+    pack = resources.pack
+    if plan.dimension is not None and pack.info.dimension != plan.dimension:
         raise TaskUnsupported(
             f"{plan.operation} needs embeddings of {plan.dimension} numbers; the pack "
-            f"{tools.pack.info.name!r} gives {tools.pack.info.dimension}. Serve another pack."
+            f"{pack.info.name!r} gives {pack.info.dimension}. Serve another pack."
         )
     pictures = []
-    for index, key in enumerate(carry.media_of(job)):
+    for index, key in enumerate(context.media_of(job)):
         with _naming_picture(index):
-            pictures.append(_picture(job, index, key, tools))
-    return replace(carry, pictures=pictures, sizes=_sizes(pictures))
+            pictures.append(_picture(plan, job, index, key, resources))
+    return replace(context, pictures=pictures, sizes=_sizes(pictures))
 
 
-def _picture(job: Job, index: int, key: str, tools: Resources) -> Picture:
+def _picture(plan: Plan, job: Job, index: int, key: str, resources: Resources) -> Picture:
     """Raises ``ImageNotFound`` for a stored picture that was deleted meanwhile."""
     try:
-        data = tools.media.get(key)
+        data = resources.media.get(key)
     except MediaNotFound as error:
         if is_transient(key):
             raise
         raise ImageNotFound from error
-    if was_fetched(job, index):
-        # Of what was fetched the web side has not seen the header.
-        inspect(data, _narrowed(tools.limits, MatrixParams.from_json(job.params).bounds))
-    return decode(data, tools.limits, tools.sandbox)
+    if plan.fetched_limits is not None and was_fetched(job, index):
+        # The web side has not seen the header of a fetched picture.
+        inspect(data, _narrowed(resources.limits, plan.fetched_limits))
+    return decode(data, resources.limits, resources.sandbox)
 
 
-def _narrowed(limits: PictureLimits, bounds: FetchedPictureLimits) -> PictureLimits:
+def _narrowed(limits: PictureLimits, fetched: FetchedPictureLimits) -> PictureLimits:
     return replace(
-        limits, max_bytes=min(limits.max_bytes, bounds.max_bytes),
-        max_side=min(limits.max_side, bounds.max_side),
-        formats=frozenset(each for each in limits.formats if each in bounds.formats),
+        limits, max_bytes=min(limits.max_bytes, fetched.max_bytes),
+        max_side=min(limits.max_side, fetched.max_side),
+        formats=frozenset(each for each in limits.formats if each in fetched.formats),
     )
 
 
@@ -110,95 +83,91 @@ def _sizes(pictures: list[Picture]) -> list[tuple[int, int]]:
     return [(picture.shape[1], picture.shape[0]) for picture in pictures]
 
 
-def _find_and_measure_faces(
-    plan: Plan, job: Job, carry: JobContext, tools: Resources
+def find_and_measure_faces(
+    plan: Plan, job: Job, context: JobContext, resources: Resources
 ) -> JobContext:
-    carry = _find_faces(plan, job, carry, tools.pack.detector())
-    most = 1 if plan.one_face else plan.most_faces
-    for index, found in enumerate(carry.faces):
+    """Find the faces, and of the chosen ones (the largest) whatever the plan wants: their
+    quality, their liveness, cutouts, aligned crops for embedding."""
+    context = _find_faces(plan, context, resources.pack.detector())
+    most = 1 if plan.one_face else plan.max_faces
+    for index, found in enumerate(context.faces):
         if plan.face_required and not found:
             raise NoFace(picture=index)
         if 0 < most < len(found):
             raise ManyFaces(picture=index)
-    chosen = [found[: plan.embed_faces] for found in carry.faces]
-    if plan.measure:
-        carry = replace(carry, qualities=_qualities(plan, carry, chosen, tools.quality_limits))
-    if plan.cut:
-        carry = replace(carry, cutouts=_for_each_face(carry.pictures, chosen, _cut))
-    if job.params.get("liveness") is True:
-        scorer = tools.pack.spoof_scorer()
-        carry = replace(carry, livenesses=_for_each_face(
-            carry.pictures, chosen, lambda picture, face: scorer.score(picture, face.box)
-        ))
+    pictures = context.pictures
+    chosen = [found[: plan.embed_faces] for found in context.faces]
+    details = dict(context.face_details)
+    if plan.measure_quality:
+        qualities = _qualities(plan, pictures, chosen, resources.quality_limits)
+        details["quality"] = [[quality_json(each) for each in some] for some in qualities]
+    if plan.cut_faces:
+        cutouts = _for_each_face(pictures, chosen, lambda pixels, face: cut_out(pixels, face.box))
+        context = context.add(FaceCutouts(cutouts))
+    if plan.score_liveness:
+        scorer = resources.pack.spoof_scorer()
+        details["liveness"] = _for_each_face(
+            pictures, chosen, lambda pixels, face: round(scorer.score(pixels, face.box), 4)
+        )
     if plan.embed_faces:
-        embedder = tools.pack.embedder()
+        embedder = resources.pack.embedder()
         crops = [
-            align_faces(picture, some, embedder)
-            for picture, some in zip(carry.pictures, chosen, strict=True)
+            align_faces(pixels, some, embedder)
+            for pixels, some in zip(pictures, chosen, strict=True)
         ]
-        carry = replace(carry, crops=crops)
+        context = replace(context, crops=crops)
     # The crops are all that embedding needs: pixels need not cross to its machine.
-    return replace(carry, pictures=[])
+    return replace(context, pictures=[], face_details=details)
 
 
-def _find_faces(plan: Plan, job: Job, carry: JobContext, detector: Detector) -> JobContext:
-    """The faces of every picture; those that are to be turned by their faces, turned."""
-    if plan.operation != "matrix":
-        return replace(carry, faces=[detect(picture, detector) for picture in carry.pictures])
+def _find_faces(plan: Plan, context: JobContext, detector: Detector) -> JobContext:
+    """The faces of every picture, largest first. Pictures of ``plan.auto_rotate`` are turned
+    so that their faces stand upright."""
+    turns = plan.auto_rotate or (False,) * len(context.pictures)
     pictures, faces = [], []
-    for picture, turn in zip(
-        carry.pictures, MatrixParams.from_json(job.params).auto_rotate, strict=True
-    ):
-        seen, found = upright(picture, detector) if turn else (picture, detect(picture, detector))
-        pictures.append(seen)
+    for picture, turn in zip(context.pictures, turns, strict=True):
+        turned, found = (
+            upright(picture, detector) if turn else (picture, detect(picture, detector))
+        )
+        pictures.append(turned)
         faces.append(largest_first(found))
-    return replace(carry, pictures=pictures, sizes=_sizes(pictures), faces=faces)
+    return replace(context, pictures=pictures, sizes=_sizes(pictures), faces=faces)
 
 
 def _qualities(
-    plan: Plan, carry: JobContext, chosen: list[list[DetectedFace]], limits: QualityLimits
+    plan: Plan, pictures: list[Picture], chosen: list[list[DetectedFace]], limits: QualityLimits
 ) -> list[list[Quality]]:
-    measured = _for_each_face(carry.pictures, chosen, measure)
-    for index, qualities in enumerate(measured):
-        reasons = (first_failure(quality, limits) for quality in qualities if plan.gate)
-        reason = next((reason for reason in reasons if reason), None)
-        if reason is not None:
-            raise BadQuality(reason, picture=index)
+    """Raises ``BadQuality`` where the plan has a quality gate."""
+    measured = _for_each_face(pictures, chosen, measure)
+    if plan.quality_gate:
+        for index, qualities in enumerate(measured):
+            reasons = (first_failure(quality, limits) for quality in qualities)
+            reason = next(filter(None, reasons), None)
+            if reason is not None:
+                raise BadQuality(reason, picture=index)
     return measured
 
 
-def _cut(picture: Picture, face: DetectedFace) -> bytes:
-    return cut_out(picture, face.box)
-
-
 def _for_each_face(
-    pictures: list[Picture],
-    chosen: list[list[DetectedFace]],
-    look: Callable[[Picture, DetectedFace], T],
+    pictures: list[Picture], chosen: list[list[DetectedFace]],
+    measure_face: Callable[[Picture, DetectedFace], T],
 ) -> list[list[T]]:
-    """What ``look`` makes of each chosen face; errors name the picture."""
-    seen = []
+    """What ``measure_face`` makes of each chosen face; errors name the picture."""
+    measured = []
     for index, (picture, some) in enumerate(zip(pictures, chosen, strict=True)):
         with _naming_picture(index):
-            seen.append([look(picture, face) for face in some])
-    return seen
+            measured.append([measure_face(picture, face) for face in some])
+    return measured
 
 
-def _embed(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobContext:
-    vectors = embed([crop for crops in carry.crops for crop in crops], tools.pack.embedder())
-    ends = np.cumsum([len(crops) for crops in carry.crops])[:-1]
+def embed_faces(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
+    """An embedding of each crop."""
+    crops = [crop for some in context.crops for crop in some]
+    vectors = embed(crops, resources.pack.embedder())
+    ends = np.cumsum([len(some) for some in context.crops])[:-1]
     return replace(
-        carry, crops=[], embeddings=np.split(vectors, ends), model=model_of(tools.pack)
+        context, crops=[], embeddings=np.split(vectors, ends), model=model_of(resources.pack)
     )
-
-
-def _index(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobContext:
-    return replace(carry, hits=search_index(job, SearchParams.from_json(job.params), carry, tools))
-
-
-def _bulk(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobContext:
-    """A search of a batch looks at no pictures."""
-    return carry if plan.operation == "doubles" else inspect_chunk(plan, job, carry, tools)
 
 
 @contextmanager
@@ -209,14 +178,3 @@ def _naming_picture(index: int) -> Iterator[None]:
     except FaceError as error:
         error.picture = index
         raise
-
-
-_STAGES: dict[Stage, Callable[[Plan, Job, JobContext, Resources], JobContext]] = {
-    Stage.FETCH: fetch_pictures,
-    Stage.DECODE: _decode,
-    Stage.DETECT: _find_and_measure_faces,
-    Stage.EMBED: _embed,
-    Stage.INDEX: _index,
-    Stage.LIVENESS: analyse_clip,
-    Stage.BULK: _bulk,
-}

@@ -1,15 +1,24 @@
-"""How each operation ends."""
+"""The stages, and the end of each operation.
+
+A new stage is a line in ``STAGES``, a new operation a line in ``_FINISH``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from pipeline.execution.bulk import finish_bulk
+from sqlalchemy import Engine
+
+from pipeline.config.settings import Settings
+from pipeline.execution.bulk import finish_bulk, inspect_chunk, open_bulk
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.duplicate_search import finish_duplicate_search
 from pipeline.execution.enrolment import finish_enrol, finish_replace
-from pipeline.execution.living import finish_living
+from pipeline.execution.fetch import fetch_pictures, open_fetch
+from pipeline.execution.living import analyse_clip, finish_living, open_living
 from pipeline.execution.matrix import finish_matrix
+from pipeline.execution.pictures import decode_pictures, embed_faces, find_and_measure_faces
 from pipeline.execution.results import (
     finish_features,
     finish_locate,
@@ -17,9 +26,32 @@ from pipeline.execution.results import (
     finish_pair,
     finish_similarity,
 )
-from pipeline.execution.search import finish_search
+from pipeline.execution.search import finish_search, open_search, search_index
 from pipeline.jobs.model import Job
-from pipeline.plans import Plan
+from pipeline.operations import Plan, Stage
+
+RunStage = Callable[[Plan, Job, JobContext, Resources], JobContext]
+OpenResources = Callable[[Settings, Engine, Resources], Iterable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class StageWork:
+    """``run`` carries the stage out; ``open_resources`` gives what only this stage needs, in
+    each process that serves it."""
+
+    run: RunStage
+    open_resources: OpenResources | None = None
+
+
+STAGES = {
+    Stage.FETCH: StageWork(fetch_pictures, open_fetch),
+    Stage.DECODE: StageWork(decode_pictures),
+    Stage.DETECT: StageWork(find_and_measure_faces),
+    Stage.EMBED: StageWork(embed_faces),
+    Stage.INDEX: StageWork(search_index, open_search),
+    Stage.LIVENESS: StageWork(analyse_clip, open_living),
+    Stage.BULK: StageWork(inspect_chunk, open_bulk),
+}
 
 _FINISH: dict[str, Callable[[Job, JobContext, Resources], JobOutcome]] = {
     "locate": finish_locate,
@@ -38,6 +70,25 @@ _FINISH: dict[str, Callable[[Job, JobContext, Resources], JobOutcome]] = {
 }
 
 
-def finish(plan: Plan, job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
+def open_stages(
+    served: Iterable[Stage], settings: Settings, engine: Engine, resources: Resources
+) -> Resources:
+    """``resources`` with what the served stages need of their own."""
+    own = dict(resources.own)
+    for stage in served:
+        opener = STAGES[stage].open_resources
+        if opener is not None:
+            own |= {type(each): each for each in opener(settings, engine, resources)}
+    return replace(resources, own=own)
+
+
+def run_stage(
+    stage: Stage, plan: Plan, job: Job, context: JobContext, resources: Resources
+) -> JobContext:
+    """One stage of one job. Raises ``FaceError``."""
+    return STAGES[stage].run(plan.for_params(job.params), job, context, resources)
+
+
+def finish(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     """The end of a job whose last stage is through. Raises ``FaceError``."""
-    return _FINISH[plan.operation](job, carry, tools)
+    return _FINISH[plan.operation](job, context, resources)

@@ -1,4 +1,5 @@
-"""Neutral results: what the row of a job keeps, whatever the dialect."""
+"""Neutral results, which the job's row keeps for every dialect, and the ends of operations
+that leave the gallery as it is."""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import storage_keys
 from pipeline.calibration.table import Calibration
 from pipeline.errors import PackMismatch, Uncalibrated
 from pipeline.execution.context import JobContext, JobOutcome, Resources
-from pipeline.gallery.records import FaceRecord, NewFace, box_json
+from pipeline.gallery.image_ids import default_image_id
+from pipeline.gallery.records import FaceRecord, NewFace, NewImage, box_json
 from pipeline.jobs.model import Job
+from pipeline.media.pictures import inspect
 from pipeline.operations import MatchParams
 from pipeline.sessions.base import Pack
 from pipeline.types import DetectedFace, Embedding, JsonObject, Quality, VectorModel
@@ -23,40 +27,57 @@ def model_of(pack: Pack) -> VectorModel:
     return VectorModel(info.name, info.recognition_model, info.dimension)
 
 
-def base_result(carry: JobContext, tools: Resources) -> JsonObject:
+def base_result(context: JobContext, resources: Resources) -> JsonObject:
     """What every result has: the pack, and the faces of each picture."""
     pictures: list[JsonObject] = [
         {"width": width, "height": height, "faces": [_face(face) for face in faces]}
-        for (width, height), faces in zip(carry.sizes, carry.faces, strict=True)
+        for (width, height), faces in zip(context.sizes, context.faces, strict=True)
     ]
-    for picture, qualities in zip(pictures, carry.qualities, strict=False):
-        for face, quality in zip(picture["faces"], qualities, strict=False):
-            face["quality"] = quality_json(quality)
-    for picture, scores in zip(pictures, carry.livenesses, strict=False):
-        for face, score in zip(picture["faces"], scores, strict=False):
-            face["liveness"] = round(score, 4)
-    return {"pack": tools.pack.info.name, "pictures": pictures}
+    for name, details in context.face_details.items():
+        for picture, of_picture in zip(pictures, details, strict=True):
+            for face, detail in zip(picture["faces"], of_picture, strict=False):
+                face[name] = detail
+    return {"pack": resources.pack.info.name, "pictures": pictures}
 
 
 def _face(face: DetectedFace) -> JsonObject:
     return {"box": box_json(face.box), "score": round(float(face.score), 4)}
 
 
-def quality_json(quality: Quality) -> JsonObject:
+def quality_json(quality: Quality) -> dict[str, float]:
     """A face's quality as results and gallery keep it."""
     return {name: round(value, 3) for name, value in asdict(quality).items()}
 
 
 def new_face(
-    face: DetectedFace, quality: Quality, embedding: Embedding, *, key: str, name: str | None,
-    gender: str = "",
+    face: DetectedFace, quality: JsonObject, embedding: Embedding, *, key: str,
+    name: str | None, gender: str = "",
 ) -> NewFace:
-    """A face that was seen, for a gallery; its picture is stored under ``key``."""
+    """A detected face for a gallery; its picture is stored under ``key``."""
     return NewFace(
         box=face.box,
         landmarks=[[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
-        score=float(face.score), quality=quality_json(quality), face_key=key,
+        score=float(face.score), quality=quality, face_key=key,
         embedding=embedding, name=name, gender=gender,
+    )
+
+
+def store_picture(
+    job: Job, key: str, resources: Resources, *, image_id: str | None = None,
+    description: str = "",
+) -> NewImage:
+    """An uploaded picture stored once more, under a permanent key of its own. Raises
+    ``MediaUnavailable``."""
+    data = resources.media.get(key)
+    header = inspect(data, resources.limits)
+    width, height = header.upright_size
+    name = resources.media.name(job.tenant_id, data)
+    stored = storage_keys.image_media(job.tenant_id, job.id, name)
+    resources.media.put(stored, data)
+    return NewImage(
+        image_id=image_id or default_image_id(data), sha256=storage_keys.media_hash(stored),
+        media_key=stored, size=len(data), width=width, height=height, format=header.format,
+        description=description,
     )
 
 
@@ -75,19 +96,19 @@ def shortest_decimals(vector: Embedding) -> list[float]:
     return [float(str(value)) for value in vector]
 
 
-def require_calibration(tools: Resources) -> Calibration:
+def require_calibration(resources: Resources) -> Calibration:
     """The pack's table. Raises ``Uncalibrated``."""
-    if tools.calibration is None:
+    if resources.calibration is None:
         raise Uncalibrated(
-            f"The pack {tools.pack.info.name!r} has no calibration table: a score would mean "
+            f"The pack {resources.pack.info.name!r} has no calibration table: a score would mean "
             "nothing. Run `faceline calibrate`."
         )
-    return tools.calibration
+    return resources.calibration
 
 
-def similarity_scores(one: Embedding, other: Embedding, tools: Resources) -> JsonObject:
+def similarity_scores(one: Embedding, other: Embedding, resources: Resources) -> JsonObject:
     """How alike two faces are. Raises ``Uncalibrated``."""
-    table = require_calibration(tools)
+    table = require_calibration(resources)
     cosine = float(np.clip(np.dot(one, other), -1.0, 1.0))
     return {
         "cosine": cosine,
@@ -96,41 +117,42 @@ def similarity_scores(one: Embedding, other: Embedding, tools: Resources) -> Jso
     }
 
 
-# Of operations that leave the gallery as it is ------------------------------------
+# Operations that leave the gallery as it is ---------------------------------------
 
 
-def finish_locate(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
-    return JobOutcome(base_result(carry, tools))
+def finish_locate(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
+    return JobOutcome(base_result(context, resources))
 
 
-def finish_pair(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
-    """Of verify and compare."""
-    first, second = (vectors[0] for vectors in carry.embeddings)
-    return JobOutcome({**base_result(carry, tools), **similarity_scores(first, second, tools)})
+def finish_pair(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
+    """The end of verify and compare."""
+    first, second = (vectors[0] for vectors in context.embeddings)
+    scores = similarity_scores(first, second, resources)
+    return JobOutcome({**base_result(context, resources), **scores})
 
 
-def finish_features(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
-    vector: list[Any] = shortest_decimals(carry.embeddings[0][0])
-    return JobOutcome({**base_result(carry, tools), "embedding": vector})
+def finish_features(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
+    vector: list[Any] = shortest_decimals(context.embeddings[0][0])
+    return JobOutcome({**base_result(context, resources), "embedding": vector})
 
 
-def finish_similarity(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
-    first, *others = (vectors[0] for vectors in carry.embeddings)
-    pairs = [similarity_scores(first, other, tools) for other in others]
+def finish_similarity(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
+    first, *others = (vectors[0] for vectors in context.embeddings)
+    pairs = [similarity_scores(first, other, resources) for other in others]
     return JobOutcome(
         {
-            **base_result(carry, tools),
+            **base_result(context, resources),
             "cosines": [pair["cosine"] for pair in pairs],
             "confidences": [pair["confidence"] for pair in pairs],
         }
     )
 
 
-def finish_match(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
+def finish_match(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     """Raises ``FaceNotFound``: the face may have been deleted since the job began."""
     face_id = MatchParams.from_json(job.params).face_id
-    vector, model = tools.gallery.vector(job.tenant_id, face_id)
-    if model != carry.model:
+    vector, model = resources.gallery.vector(job.tenant_id, face_id)
+    if model != context.model:
         raise PackMismatch(f"The face was enrolled with the pack {model.pack!r}.")
-    alike = similarity_scores(carry.embeddings[0][0], vector, tools)
-    return JobOutcome({**base_result(carry, tools), "face_id": face_id, **alike})
+    alike = similarity_scores(context.embeddings[0][0], vector, resources)
+    return JobOutcome({**base_result(context, resources), "face_id": face_id, **alike})

@@ -1,11 +1,16 @@
-"""The index stage, and what a search answers."""
+"""The index stage, and the end of a search."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import Connection, Engine
 
 from pipeline.calibration.table import Calibration
-from pipeline.errors import PackMismatch, TaskUnsupported
+from pipeline.config.settings import Settings
+from pipeline.errors import PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import (
     base_result,
@@ -14,46 +19,74 @@ from pipeline.execution.results import (
     require_calibration,
     shortest_decimals,
 )
+from pipeline.gallery.change_log import ChangeLog
+from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import faces_by_label
 from pipeline.gallery.records import LabelledFace
 from pipeline.index.base import Hit
+from pipeline.index.options import ViewOptions
+from pipeline.index.tenant_views import TenantViews
 from pipeline.jobs.model import Job
-from pipeline.operations import MAX_HITS, SearchParams
+from pipeline.operations import MAX_HITS, Plan, SearchParams
 from pipeline.types import JsonObject
 
 # Hits beyond those asked for: some may have been deleted since the index was asked.
 SPARE_HITS = 8
 
 
-def search_index(job: Job, wanted: SearchParams, carry: JobContext, tools: Resources) -> list[Hit]:
+@dataclass(frozen=True, slots=True)
+class SearchResources:
+    """Only an index process has them."""
+
+    views: TenantViews
+    collections: CollectionStore
+
+
+class SearchHits(msgspec.Struct, frozen=True):
+    """What the index has found, best first."""
+
+    hits: list[Hit]
+
+
+def open_search(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
+    views = TenantViews(
+        ChangeLog(engine, resources.keys), resources.media, ViewOptions.from_settings(settings)
+    )
+    return [SearchResources(views, CollectionStore(engine, resources.media))]
+
+
+def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """What the index finds for the job's only face.
 
     Raises ``CollectionNotFound``, ``PackMismatch``, ``IndexBehind``, and
     ``TaskUnsupported`` on a worker that holds no index.
     """
-    if tools.views is None:
-        raise TaskUnsupported("this worker holds no index")
-    _check_model(job, carry, tools)
+    asked = SearchParams.from_json(job.params)
+    own = resources.get(SearchResources)
+    _check_model(job, context, resources, own.views)
     inside = None
-    if wanted.collections is not None:
-        found = tools.collections.resolve(job.tenant_id, wanted.collections)
-        inside = [group.id for group in found]
-    return tools.views.search(
-        job.tenant_id, carry.embeddings[0][0], _count(wanted) + SPARE_HITS, inside, wanted.number
+    if asked.collections is not None:
+        found = own.collections.resolve(job.tenant_id, asked.collections)
+        inside = [collection.id for collection in found]
+    hits = own.views.search(
+        job.tenant_id, context.embeddings[0][0], _count(asked) + SPARE_HITS, inside, asked.number
     )
+    return context.add(SearchHits(hits))
 
 
-def _check_model(job: Job, carry: JobContext, tools: Resources) -> None:
+def _check_model(
+    job: Job, context: JobContext, resources: Resources, views: TenantViews
+) -> None:
     """Vectors of two models cannot be compared: those of the probe, of the gallery and
     of the calibration table must come from one."""
-    assert tools.views is not None
-    here = model_of(tools.pack)
-    if carry.model != here:
+    here = model_of(resources.pack)
+    if context.model != here:
+        probe = context.model.pack if context.model else "?"
         raise PackMismatch(
-            f"A worker served the pack {carry.model.pack if carry.model else '?'!r} and the "
-            f"index {here.pack!r}; start them with one FACELINE_PACK."
+            f"A worker served the pack {probe!r} and the index {here.pack!r}; start them with "
+            "one FACELINE_PACK."
         )
-    there = tools.views.source.vector_model(job.tenant_id)
+    there = views.source.vector_model(job.tenant_id)
     if there is not None and there != here:
         raise PackMismatch(
             f"The gallery was made with the pack {there.pack!r} and {here.pack!r} is served; "
@@ -61,48 +94,49 @@ def _check_model(job: Job, carry: JobContext, tools: Resources) -> None:
         )
 
 
-def finish_search(job: Job, carry: JobContext, tools: Resources) -> JobOutcome:
-    """The hits that are still there, still in the collections that were asked for, in the
-    moment in which the job ends. Raises ``Uncalibrated``."""
-    wanted = SearchParams.from_json(job.params)
-    table = require_calibration(tools)
-    result = base_result(carry, tools)
-    if wanted.embedding:
-        result["embedding"] = shortest_decimals(carry.embeddings[0][0])
+def finish_search(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
+    """The hits that still exist, still in the searched collections, at the moment in which
+    the job ends. Raises ``Uncalibrated``."""
+    asked = SearchParams.from_json(job.params)
+    table = require_calibration(resources)
+    hits = context.get(SearchHits).hits
+    result = base_result(context, resources)
+    if asked.embedding:
+        result["embedding"] = shortest_decimals(context.embeddings[0][0])
 
     def effect(connection: Connection) -> JsonObject:
-        return {**result, "hits": _present(connection, job, wanted, carry, table)}
+        return {**result, "hits": _existing_hits(connection, job, asked, hits, table)}
 
     return JobOutcome({}, effect)
 
 
-def _present(
-    connection: Connection, job: Job, wanted: SearchParams, carry: JobContext, table: Calibration
+def _existing_hits(
+    connection: Connection, job: Job, asked: SearchParams, hits: list[Hit], table: Calibration
 ) -> list[JsonObject]:
-    found = faces_by_label(connection, job.tenant_id, [hit.label for hit in carry.hits])
-    hits: list[JsonObject] = []
-    for hit in carry.hits:
-        there = found.get(hit.label)
-        if there is None or not _in_searched_collections(there, wanted):
+    stored = faces_by_label(connection, job.tenant_id, [hit.label for hit in hits])
+    found: list[JsonObject] = []
+    for hit in hits:
+        face = stored.get(hit.label)
+        if face is None or not _in_searched_collections(face, asked):
             continue
-        hits.append(
+        found.append(
             {
-                **enrolled_face_json(there.face),
+                **enrolled_face_json(face.face),
                 "cosine": hit.cosine,
                 "confidence": table.confidence(hit.cosine),
                 "collections": [
-                    {"key": group.key, "score": group.score} for group in there.collections
+                    {"key": each.key, "score": each.score} for each in face.collections
                 ],
             }
         )
-    return hits[: _count(wanted)]
+    return found[: _count(asked)]
 
 
-def _in_searched_collections(there: LabelledFace, wanted: SearchParams) -> bool:
-    if wanted.collections is None:
+def _in_searched_collections(face: LabelledFace, asked: SearchParams) -> bool:
+    if asked.collections is None:
         return True
-    return any(group.key in wanted.collections for group in there.collections)
+    return any(each.key in asked.collections for each in face.collections)
 
 
-def _count(wanted: SearchParams) -> int:
-    return min(max(wanted.k, 1), MAX_HITS)
+def _count(asked: SearchParams) -> int:
+    return min(max(asked.k, 1), MAX_HITS)

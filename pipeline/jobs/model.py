@@ -52,6 +52,7 @@ class NewJob:
     once: str | None = None
     once_until: float = 0.0
     limits: Limits | None = None
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Job:
     started_at: float | None
     finished_at: float | None
     charged_on: str | None = None
+    free: bool = False
 
     @property
     def ended(self) -> bool:

@@ -30,6 +30,7 @@ def new_row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
         "created_at": now,
         "published_at": now,
         "charged_on": None if new.limits is None else day_of(now),
+        "free": new.free,
     }
 
 

@@ -186,7 +186,7 @@ class JobStore(JobReader):
         """End a job with its result and its effect in one transaction; False when the
         claim was lost meanwhile, and then nothing has changed."""
         return self._change(
-            claim, effect, cost_of_success(claim.job.dialect, claim.job.operation),
+            claim, effect, cost_of_success(claim.job.operation, free=claim.job.free),
             durable=effect is not None or bool(claim.job.media),
             **self._ended(claim, JobState.DONE, trace), result=self._encrypted(claim, result),
             error_code=None, error=None,

@@ -1,8 +1,7 @@
 """What a call costs, by how it ended.
 
-Document d marks its answers ``charge`` or ``free``; the others say nothing, and the same
-is taken for them: what tells something about faces is charged, what could not be used
-and what failed through the service is not.
+A call that tells something about faces is charged. One whose input was unusable is free, and
+one that fails through the service is refunded. A dialect may call operations free.
 """
 
 from __future__ import annotations
@@ -29,14 +28,15 @@ CHARGED_ERRORS = frozenset(
     )
 )
 
+
 def _codes(*kinds: type[FaceError]) -> set[str]:
-    """The codes of these errors and of all kinds of them."""
+    """The codes of these errors and of all their subclasses."""
     below = [_codes(*kind.__subclasses__()) for kind in kinds]
     return {kind.code for kind in kinds}.union(*below)
 
 
-# Failures of the service. What the client can do about a pack, or about a picture that
-# was deleted under way, is nothing either. (A job that was cancelled he gave up himself.)
+# Failures of the service, among them a pack that cannot be used and a picture that was deleted
+# meanwhile. Cancelling a job is the client's decision.
 REFUNDED_ERRORS = frozenset(
     {
         FaceError.code,
@@ -47,22 +47,18 @@ REFUNDED_ERRORS = frozenset(
     }
 ) - {errors.JobCancelled.code}
 
-# (dialect, operation) whose success is free: document d, "adding a face is free".
-FREE_SUCCESSES = frozenset({("d", "enrol")})
-
-# Records that anybody may remove at any time, whatever he has used up; and batches, whose
-# items are counted in themselves.
+# Deleting records is possible at any time, whatever quota is used up; the items of a batch
+# are counted one by one.
 FREE_OPERATIONS = frozenset({"delete", "delete_image", "delete_group", "clear", "batch"})
 
 
-def cost_of_success(dialect: str, operation: str) -> Cost:
-    """What a call that was carried out costs."""
-    free = (dialect, operation) in FREE_SUCCESSES or operation in FREE_OPERATIONS
-    return Cost.FREE if free else Cost.CHARGED
+def cost_of_success(operation: str, *, free: bool = False) -> Cost:
+    """What a call costs that was carried out; ``free``: its dialect calls it so."""
+    return Cost.FREE if free or operation in FREE_OPERATIONS else Cost.CHARGED
 
 
 def cost_of_error(code: str) -> Cost:
-    """What a call that ended with the neutral ``code`` costs."""
+    """What a call costs that ended with the neutral ``code``."""
     if code in CHARGED_ERRORS:
         return Cost.CHARGED
     return Cost.REFUNDED if code in REFUNDED_ERRORS else Cost.FREE

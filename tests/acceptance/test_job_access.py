@@ -1,4 +1,4 @@
-"""Whose job it is: credentials that show a job, and all the others that do not."""
+"""Credentials that give access to a job, and all others, which do not."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.jobs.model import Job, JobState
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from tests.cluster import Cluster
 from tests.databases import ONE_DATABASE
 from tests.stack import MakeCluster

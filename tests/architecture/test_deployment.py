@@ -13,7 +13,7 @@ import yaml
 from infra.cli.main import app
 from infra.cli.settings import variable
 from pipeline.config.settings import Settings
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "infra" / "compose" / "compose.yaml"

@@ -38,7 +38,7 @@ from pipeline.database.schema import (
     batches,
     jobs,
 )
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sessions import registry
 from pipeline.sources.base import About
 from pipeline.types import VectorModel

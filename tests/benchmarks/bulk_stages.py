@@ -27,7 +27,7 @@ import workers.single_threaded_blas  # noqa: F401  # before numpy
 from pipeline.bulk import engine
 from pipeline.bulk.detection import BulkDetector
 from pipeline.bulk.engine import BulkResources, FaceSelection, analyse_pictures
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions.scrfd_steps import ScrfdSteps
 from pipeline.stages import decode

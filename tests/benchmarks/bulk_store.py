@@ -27,6 +27,7 @@ import numpy as np
 from sqlalchemy import Engine, insert, update
 
 from pipeline import storage_keys
+from pipeline.batches.chunks import ChunkReader
 from pipeline.batches.model import Batch, BatchItem, BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
 from pipeline.bulk.engine import AnalysedPicture
@@ -34,8 +35,8 @@ from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import batch_items, batches, tenants
 from pipeline.encryption.data_key import NoKeys
-from pipeline.execution.bulk import finish_bulk
-from pipeline.execution.context import InspectedItem, JobContext, Resources
+from pipeline.execution.bulk import InspectedChunk, InspectedItem, finish_bulk
+from pipeline.execution.context import JobContext, Resources
 from pipeline.media.directory import DirectoryStore
 from pipeline.sources.base import About
 from pipeline.types import Box, DetectedFace, Quality, VectorModel
@@ -82,7 +83,8 @@ def measure(
     """Milliseconds an item of both transactions."""
     store, draw = BatchStore(engine), np.random.default_rng(3)
     tools = cast(Resources, SimpleNamespace(
-        media=DirectoryStore(folder), judged=None, keys=NoKeys(),
+        media=DirectoryStore(folder), keys=NoKeys(),
+        get=lambda kind: kind(ChunkReader(engine), lambda selection: ""),
     ))
     found: dict[str, list[float]] = {}
     for number in range(chunks):
@@ -123,7 +125,7 @@ def _carry(items: list[BatchItem], draw: np.random.Generator) -> JobContext:
     face = DetectedFace(
         Box(60.0, 60.0, 180.0, 200.0), 0.9, np.zeros((5, 2), np.float32), "arcface5"
     )
-    looked = [
+    inspected = [
         InspectedItem(
             item,
             AnalysedPicture(250, 250, "jpeg", 1, [face], [QUALITY], [CUTOUT], unit[None]),
@@ -131,7 +133,7 @@ def _carry(items: list[BatchItem], draw: np.random.Generator) -> JobContext:
         )
         for item, unit in zip(items, units, strict=True)
     ]
-    return JobContext(looked=looked, options=BatchOptions(), model=MODEL)
+    return JobContext(model=MODEL).add(InspectedChunk(BatchOptions(), inspected))
 
 
 def main() -> None:

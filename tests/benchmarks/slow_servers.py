@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import socket
 
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from tests.cluster import Cluster, open_cluster
 from tests.integration.test_fetch_worker import submit
 from tests.job_factory import add_tenant

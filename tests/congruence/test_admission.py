@@ -71,7 +71,7 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 
 def visit(gate: AdmissionControl, operation: str, key: str | None = None) -> Admission:
     headers = {} if key is None else {"idempotency-key": key}
-    return gate.begin("a", operation, Call("POST", "/", "", headers, b"", "request"))
+    return gate.begin(operation, Call("POST", "/", "", headers, b"", "request"))
 
 
 def limited(caller: Tenant, operation: str = ALL_OPERATIONS, **limit: Any) -> Tenant:
@@ -143,11 +143,11 @@ def test_records_are_charged_at_once_within_a_quota(gate: AdmissionControl, call
 def test_what_fails_gives_its_call_back(
     gate: AdmissionControl, caller: Tenant, error: Exception, counts: Counts, *, scarce: bool
 ) -> None:
-    who = limited(caller, daily=1) if scarce else caller
+    tenant = limited(caller, daily=1) if scarce else caller
 
     def fail() -> None:
         with visit(gate, "show") as passing:
-            passing.admit(who)
+            passing.admit(tenant)
             raise error
 
     with pytest.raises(type(error)):

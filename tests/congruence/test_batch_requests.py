@@ -1,4 +1,4 @@
-"""``/batches`` on records alone, on both databases: nobody reads the sources here."""
+"""``/batches`` over the stores alone, on both databases: no upkeep reads the sources."""
 
 from __future__ import annotations
 
@@ -100,17 +100,17 @@ def web(open_web: Callable[..., Web]) -> Web:
 def test_a_list_becomes_a_batch(web: Web) -> None:
     answer = web.ask("POST", "/batches", LIST)
 
-    told = answer.json()
-    assert (answer.status_code, told["status"], told["items"]) == (202, "reading", 0)
-    assert answer.headers["location"] == f"/batches/{told['batch_id']}"
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["items"]) == (202, "reading", 0)
+    assert answer.headers["location"] == f"/batches/{body['batch_id']}"
     (batch,) = web.batches.due_sources()
-    assert (batch.id, batch.tenant_id) == (told["batch_id"], web.one)
+    assert (batch.id, batch.tenant_id) == (body["batch_id"], web.one)
     listed = decode_list(web.media.get(list_key(batch)))
     assert [(item.key, item.external_id) for item in listed] == [
         ("ada/1.jpg", "x"), ("b.jpg", ""),
     ]
     shown = web.ask("GET", answer.headers["location"]).json()
-    assert shown == {**told, "reasons": [], "updated_at": shown["updated_at"]}
+    assert shown == {**body, "reasons": [], "updated_at": shown["updated_at"]}
 
 
 def test_what_a_batch_waits_for_is_said(web: Web) -> None:
@@ -118,9 +118,9 @@ def test_what_a_batch_waits_for_is_said(web: Web) -> None:
     jobs = web.app._service.jobs
     web.batches.record_source_error(batch.id, MediaUnavailable("The bucket is away."), jobs, 60.0)
 
-    told = web.ask("GET", f"/batches/{batch.id}").json()
-    assert told["waits_for"].pop("retry_at") > told["created_at"]
-    assert told["waits_for"] == {"code": "media_unavailable", "message": "The bucket is away."}
+    body = web.ask("GET", f"/batches/{batch.id}").json()
+    assert body["waits_for"].pop("retry_at") > body["created_at"]
+    assert body["waits_for"] == {"code": "media_unavailable", "message": "The bucket is away."}
     again = web.ask("POST", "/batches", LIST, once="once").json()
     assert again["waits_for"]["code"] == "media_unavailable"
 
@@ -163,8 +163,8 @@ def test_a_key_finds_its_batch_again(web: Web) -> None:
     assert web.ask("POST", "/batches", LIST, once="x" * 300).status_code == 400
 
     # Another application's key is another key; and without one each is new.
-    stranger = web.ask("POST", "/batches", {"prefix": ""}, tenant=web.other, once="once")
-    assert stranger.status_code == 202
+    foreign = web.ask("POST", "/batches", {"prefix": ""}, tenant=web.other, once="once")
+    assert foreign.status_code == 202
     assert web.begun().id != web.begun().id
 
 
@@ -258,8 +258,8 @@ def test_items_are_paged_and_filtered(web: Web) -> None:
     path = f"/batches/{batch.id}/items"
 
     def page(query: str) -> tuple[list[int], int | None]:
-        told = web.ask("GET", f"{path}?{query}").json()
-        return [item["number"] for item in told["items"]], told["next"]
+        body = web.ask("GET", f"{path}?{query}").json()
+        return [item["number"] for item in body["items"]], body["next"]
 
     assert page("limit=3") == ([1, 2, 3], 3)
     assert page("limit=3&after=3") == ([4, 5, 6], 6)

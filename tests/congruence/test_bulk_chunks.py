@@ -1,4 +1,4 @@
-"""What becomes of a chunk's pictures, on both databases; seeing is made up."""
+"""The outcomes of a chunk's pictures, on both databases; the analysis is faked."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from pipeline.batches.store import BatchStore
 from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded, vectors
-from pipeline.encryption.data_key import NoKeys
 from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
 from pipeline.execution import bulk
-from pipeline.execution.bulk import finish_bulk, inspect_chunk
+from pipeline.execution.bulk import ChunkResources, finish_bulk, inspect_chunk
 from pipeline.execution.context import JobContext, Resources
 from pipeline.jobs.model import Job, JobState
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS
 from pipeline.sources.base import About
 from pipeline.types import Box, DetectedFace, Quality
 from tests.gallery_factory import MODEL, TenantGallery, vector_of
@@ -73,9 +72,12 @@ class Harness:
         self.tools = Resources(
             media=gallery.media, pack=cast(Any, SimpleNamespace(info=info)),
             limits=cast(Any, None), calibration=None, quality_limits=cast(Any, None),
-            gallery=gallery.faces, collections=gallery.groups, trash=cast(Any, None),
-            chunks=ChunkReader(gallery.engine), judged=lambda wanted: f"under {wanted.faces}",
-            keys=NoKeys(),
+            gallery=gallery.faces, trash=cast(Any, None),
+            own={
+                ChunkResources: ChunkResources(
+                    ChunkReader(gallery.engine), lambda selection: f"under {selection.faces}"
+                )
+            },
         )
 
     def feed(
@@ -148,7 +150,7 @@ def test_pictures_are_enrolled_with_what_their_source_says(harness: Harness) -> 
     harness.check_tidy()
 
 
-def test_every_item_has_one_end(harness: Harness) -> None:
+def test_every_item_has_one_outcome(harness: Harness) -> None:
     batch = harness.feed(
         "ann 1", "nobody 0", "ann 1", "bob 1>nowhere", "eve 1", "blurred 1",
         options=BatchOptions(gate=True),
@@ -208,7 +210,7 @@ def test_equal_face_pictures_are_objects_of_their_own(
     harness.check_tidy()
 
 
-def test_what_a_picture_is_refused_for_is_kept_with_what_judged_it(harness: Harness) -> None:
+def test_a_rejection_is_stored_with_its_criteria(harness: Harness) -> None:
     batch = harness.feed("nobody 0", "bob 1>nowhere")
     nobody, bob = harness.items(batch)
     harness.run()
@@ -219,7 +221,7 @@ def test_what_a_picture_is_refused_for_is_kept_with_what_judged_it(harness: Harn
 
 
 def test_a_batch_that_is_cancelled_meanwhile_is_left_as_it_is(harness: Harness) -> None:
-    """Whoever works on a chunk has lost his job."""
+    """The worker of a chunk has lost its job."""
     batch = harness.feed("ann 1", "bob 1")
     claim = harness.queue.take(harness.job())
     carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
@@ -266,7 +268,7 @@ def test_another_pack_changes_nothing(harness: Harness) -> None:
     assert all(harness.gallery.media.exists(key) for key in ended.stored)
 
 
-def test_a_store_that_is_away_is_no_pictures_fault(
+def test_no_item_is_rejected_while_the_store_is_away(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.feed("ann 1")
@@ -299,7 +301,7 @@ def test_pictures_are_held_a_few_at_a_time(
 
 
 def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> None:
-    """What the one discards must not be the other's."""
+    """What one try discards must not belong to the other."""
     harness.feed("ann 1")
     claim = harness.queue.take(harness.job())
     carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
@@ -310,7 +312,7 @@ def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> No
         assert not connection.execute(select(discarded.c.media_key)).all()
 
 
-def test_what_a_batch_waits_for_is_told(harness: Harness) -> None:
+def test_the_waiting_reason_of_a_deferred_chunk(harness: Harness) -> None:
     batch = harness.feed("ann 1")
     assert harness.store.waiting_reason(batch) is None
     claim = harness.queue.take(harness.job())

@@ -154,24 +154,24 @@ def end(queue: Queue, error: FaceError | None, **values: Any) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "operation", "error", "counts"),
+    ("free", "operation", "error", "counts"),
     [
-        ("e", "locate", None, (1, 0, 0, 0)),
-        ("e", "features", NoFace(), (1, 0, 0, 0)),
-        ("e", "locate", PictureCorrupt(), (0, 1, 0, 0)),
-        ("e", "locate", FaceError("a fault of ours"), (0, 0, 1, 0)),
-        ("e", "locate", JobTimedOut(), (0, 0, 1, 0)),
-        ("d", "enrol", None, (0, 1, 0, 0)),
-        ("d", "enrol", NoFace(), (1, 0, 0, 0)),
-        ("d", "search", None, (1, 0, 0, 0)),
-        ("b", "enrol", None, (1, 0, 0, 0)),
+        (False, "locate", None, (1, 0, 0, 0)),
+        (False, "features", NoFace(), (1, 0, 0, 0)),
+        (False, "locate", PictureCorrupt(), (0, 1, 0, 0)),
+        (False, "locate", FaceError("a fault of ours"), (0, 0, 1, 0)),
+        (False, "locate", JobTimedOut(), (0, 0, 1, 0)),
+        (True, "enrol", None, (0, 1, 0, 0)),
+        (True, "enrol", NoFace(), (1, 0, 0, 0)),
+        (False, "search", None, (1, 0, 0, 0)),
+        (False, "enrol", None, (1, 0, 0, 0)),
     ],
 )
 def test_a_job_costs_what_it_came_to(
-    queue: Queue, usage: UsageStore, dialect: str, operation: str, error: FaceError | None,
+    queue: Queue, usage: UsageStore, free: bool, operation: str, error: FaceError | None,
     counts: tuple[int, int, int, int],
 ) -> None:
-    end(queue, error, dialect=dialect, operation=operation)
+    end(queue, error, free=free, operation=operation)
     assert used(usage) == used(usage, MONTH) == {operation: counts}
 
 

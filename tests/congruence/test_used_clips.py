@@ -21,7 +21,7 @@ from pipeline.encryption.data_key import NoKeys
 from pipeline.encryption.data_keys import begin_encrypting, destroy_key
 from pipeline.errors import DecryptionFailed, TenantNotFound
 from pipeline.execution.context import JobContext, Resources
-from pipeline.execution.living import finish_living
+from pipeline.execution.living import ClipAnalysis, finish_living
 from pipeline.gallery import used_clips as clips
 from pipeline.gallery.used_clips import DAY_S, UsedClip, UsedClips, record_used_clip
 from pipeline.jobs.model import Job
@@ -183,16 +183,13 @@ def conclusion(
     """What ends the job of a clip that was found to be real."""
     living = {"face_id": memory.face, "action": 2, "threshold": 0.6}
     job = SimpleNamespace(tenant_id=memory.tenant, params=living)
-    found = {
-        "verdict": {"real": True, "reasons": []}, "sha256": sha256, "way": play.to_bytes(),
-        "looked": 0,
-    }
-    tools = SimpleNamespace(
+    analysis = ClipAnalysis({"real": True, "reasons": []}, sha256, play.to_bytes(), 0)
+    resources = SimpleNamespace(
         pack=SimpleNamespace(info=SimpleNamespace(name="edge")), keys=memory.harness.keys,
-        used_clips=memory.store, living=LivingOptions(),
+        get=lambda kind: kind(LivingOptions(), memory.store),
     )
     effect = finish_living(
-        cast(Job, job), JobContext(living=found), cast(Resources, tools)
+        cast(Job, job), JobContext().add(analysis), cast(Resources, resources)
     ).effect
     assert effect is not None
     return effect

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from pipeline.database.engine import reading, writing
 from pipeline.jobs.model import JobState
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from tests.cluster import Cluster
 
 TABLE = "CREATE TABLE journal (job TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL)"

@@ -16,7 +16,7 @@ from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.jobs.model import Job
 from pipeline.media.directory import DirectoryStore
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from tests.job_factory import Queue
 from tests.servers import RedisServer
 from tests.unit.infra.conftest import data_dir, faceline  # noqa: F401  # fixtures
@@ -84,7 +84,7 @@ def runtime(settings: Settings, queue: Queue, tmp_path: Path) -> Iterator[Runtim
     queue.clock.now = time.time()
     runtime = Runtime(
         name="host.group:1", settings=settings, served=ALL,
-        tools=cast(Resources, SimpleNamespace(media=DirectoryStore(tmp_path), keys=NoKeys())),
+        resources=cast(Resources, SimpleNamespace(media=DirectoryStore(tmp_path), keys=NoKeys())),
         store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
         notifier=JobNotifier(settings),

@@ -1,4 +1,4 @@
-"""The worker of batches: it stands back, and holds no models while it has nothing to do."""
+"""The worker of batches: it has low priority, and holds no models while idle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from tests.batch_feeder import Feeder
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE

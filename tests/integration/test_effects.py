@@ -25,7 +25,7 @@ from pipeline.gallery.trash import Trash, discard
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import Effect
 from pipeline.media.directory import DirectoryStore
-from pipeline.plans import PLANS
+from pipeline.operations import PLANS
 from pipeline.types import JsonObject
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
@@ -59,7 +59,7 @@ def runtime(
     tools = cast(Resources, type("Tools", (), {"trash": trash, "media": media}))
     runtime = Runtime(
         name="host.group:1", settings=settings, served=frozenset(PLANS["enrol"].stages),
-        tools=tools, store=queue, leases=Leases(queue, settings.lease_s),
+        resources=tools, store=queue, leases=Leases(queue, settings.lease_s),
         intermediates=Intermediates(settings), dispatcher=Dispatcher(settings),
         notifier=JobNotifier(settings),
     )

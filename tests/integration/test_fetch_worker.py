@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pipeline.jobs.model import Job, JobState, NewJob
-from pipeline.plans import Stage
+from pipeline.operations import FetchedPictureLimits, MatrixParams, Stage
 from tests.cluster import Cluster, Process, open_cluster
 from tests.picture_server import PictureServer, body, status
 from tests.servers import RedisServer
@@ -32,10 +32,13 @@ def make_cluster(tmp_path: Path, redis_server: RedisServer) -> Iterator[MakeClus
 
 def submit(cluster: Cluster, *urls: str, tenant: int | None = None) -> str:
     """A job all of whose pictures are to be fetched."""
+    limits = FetchedPictureLimits(max_bytes=10**6, max_side=4000, formats=("jpeg", "png"))
+    params = MatrixParams(auto_rotate=(False,) * len(urls), lifetime_s=60.0, bounds=limits)
     job, _ = cluster.jobs.submit(
         NewJob(
             tenant_id=tenant or cluster.tenant, operation="matrix", dialect="c", stage=Stage.FETCH,
-            params={"fetch": list(urls)}, media=("",) * len(urls), request_id="r", digest="d",
+            params={**params.to_json(), "fetch": list(urls)}, media=("",) * len(urls),
+            request_id="r", digest="d",
         )
     )
     cluster.dispatcher.publish(job.id, Stage.FETCH)

@@ -100,8 +100,8 @@ def test_without_redis_a_process_counts_by_itself(
     redis_server.start()
     assert shared.take(1, [(ALL_OPERATIONS, HOURLY)]) == 0
     shared.close()
-    told = [getattr(record, "action", "") for record in caplog.records]
-    assert [action for action in told if action.startswith("rates")] == [
+    actions = [getattr(record, "action", "") for record in caplog.records]
+    assert [action for action in actions if action.startswith("rates")] == [
         "rates_local", "rates_shared"
     ]
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from pipeline.errors import DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
 from pipeline.jobs.model import Job, JobState
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from pipeline.storage_keys import DONE_CHANNEL
 from tests.integration.conftest import Script, raising, ring
 from tests.job_factory import Queue, new_job
@@ -128,11 +128,11 @@ def test_uploads_go_with_their_job(
 ) -> None:
     uploads = tuple(f"t1/transient/2026010100/{name}/{'0' * 64}" for name in ("a", "b"))
     for key in uploads:
-        runtime.tools.media.put(key, b"picture")
+        runtime.resources.media.put(key, b"picture")
     if act is not None:
         script.acts[Stage.DETECT] = act
     run_job(ring(add(queue, media=uploads)), runtime)
-    assert [runtime.tools.media.exists(key) for key in uploads] == [kept, kept]
+    assert [runtime.resources.media.exists(key) for key in uploads] == [kept, kept]
 
 
 def test_an_unknown_operation_ends(queue: Queue, runtime: Runtime, script: Script) -> None:

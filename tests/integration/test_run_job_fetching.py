@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from pipeline.errors import NoFace
 from pipeline.execution.context import JobContext
 from pipeline.jobs.model import Job, JobState
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, Stage
 from tests.integration.conftest import Script, raising, ring
 from tests.job_factory import Queue, add_tenant, new_job
 from workers.connection import open_redis
@@ -34,7 +34,7 @@ def add_fetching(queue: Queue, runtime: Runtime, script: Script) -> Job:
     )
     script.media = [UPLOADED, fetched(job)]
     for key in script.media:
-        runtime.tools.media.put(key, b"picture")
+        runtime.resources.media.put(key, b"picture")
     return job
 
 
@@ -50,7 +50,7 @@ def test_what_was_fetched_goes_with_its_job(
     for served in [{stage} for stage in stages] if apart else [set(stages)]:
         run_job(ring(queue.see(job)), replace(runtime, served=frozenset(served)))
     assert queue.see(job).state is (JobState.DONE if error is None else JobState.FAILED)
-    assert [runtime.tools.media.exists(key) for key in script.media] == [False, False]
+    assert [runtime.resources.media.exists(key) for key in script.media] == [False, False]
     seen = dict(zip(script.ran, script.seen, strict=True))
     assert seen[Stage.FETCH] == (UPLOADED, "")
     assert seen[Stage.DECODE] == seen[Stage.DETECT] == tuple(script.media)

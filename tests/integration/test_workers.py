@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from pipeline.jobs.model import JobState
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from tests.cluster import Cluster, Process
 from tests.conftest import models_directory
 from tests.databases import ONE_DATABASE

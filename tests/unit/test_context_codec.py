@@ -1,4 +1,4 @@
-"""A carry survives its way through bytes, and broken bytes are refused."""
+"""A job's context survives its way through bytes, and broken bytes are refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 
 from pipeline.errors import IntermediateLost
 from pipeline.execution.context import JobContext
+from pipeline.execution.enrolment import FaceCutouts
+from pipeline.execution.search import SearchHits
 from pipeline.index.base import Hit
-from pipeline.types import Box, DetectedFace, Quality, VectorModel
+from pipeline.types import Box, DetectedFace, VectorModel
 from workers.context_codec import array_bytes, pack, unpack
 
 RNG = np.random.default_rng(11)
@@ -23,49 +25,45 @@ def face(scheme: Any = "arcface5") -> DetectedFace:
     return DetectedFace(Box(-1.5, 2.25, 30.125, 44.0), 0.875, points, scheme)
 
 
-def full_carry() -> JobContext:
+def full_context() -> JobContext:
     return JobContext(
         pictures=[RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8), np.zeros((1, 1, 3), np.uint8)],
         sizes=[(5, 7), (1, 1)],
         faces=[[face(), face("dlib5")], []],
         crops=[[RNG.integers(0, 256, (112, 112, 3), dtype=np.uint8)], []],
         embeddings=[RNG.random((1, 512), dtype=np.float32), np.empty((0, 512), np.float32)],
-        qualities=[[Quality(80.0, 40.5, 120.0, 30.0, -5.0, 3.0, 1.0, 0.5)], []],
-        cutouts=[[b"jpeg"], []],
+        face_details={"quality": [[{"size": 80.0, "blur": 40.5}], []], "liveness": [[0.25], []]},
         model=VectorModel("edge", "a" * 64, 512),
-        hits=[Hit(7, 0.75), Hit(2**40, -0.5)],
         media=["t1/transient/2026010100/a/b", "c"],
-        living={"way": b"\x00\xff", "real": True, "timeline": [{"index": 0, "lids": [0.2, 0.21]}]},
-        livenesses=[[0.25], []],
-    )
+    ).add(FaceCutouts([[b"jpeg"], []])).add(SearchHits([Hit(7, 0.75), Hit(2**40, -0.5)]))
 
 
 def test_everything_comes_back() -> None:
-    carry = full_carry()
-    back = unpack(pack(carry))
-    for one, other in zip(carry.pictures, back.pictures, strict=True):
+    context = full_context()
+    back = unpack(pack(context))
+    for one, other in zip(context.pictures, back.pictures, strict=True):
         np.testing.assert_array_equal(one, other)
         assert other.dtype == np.uint8
-    assert back.sizes == carry.sizes
-    for found, again in zip(carry.faces, back.faces, strict=True):
+    assert back.sizes == context.sizes
+    for found, again in zip(context.faces, back.faces, strict=True):
         for one_face, other_face in zip(found, again, strict=True):
             assert (one_face.box, one_face.score) == (other_face.box, other_face.score)
             assert one_face.scheme == other_face.scheme
             np.testing.assert_array_equal(one_face.landmarks, other_face.landmarks)
-    for crops, more in zip(carry.crops, back.crops, strict=True):
+    for crops, more in zip(context.crops, back.crops, strict=True):
         for one, other in zip(crops, more, strict=True):
             np.testing.assert_array_equal(one, other)
-    for rows, others in zip(carry.embeddings, back.embeddings, strict=True):
+    for rows, others in zip(context.embeddings, back.embeddings, strict=True):
         np.testing.assert_array_equal(rows, others)
         assert others.dtype == np.float32
-    assert back.qualities == carry.qualities
-    assert back.cutouts == carry.cutouts
-    assert back.model == carry.model
-    assert back.media == carry.media
-    assert back.hits == carry.hits
+    assert back.face_details == context.face_details
+    assert back.get(FaceCutouts) == context.get(FaceCutouts)
+    assert back.get(SearchHits) == context.get(SearchHits)
+    assert back.model == context.model
+    assert back.media == context.media
 
 
-def test_an_empty_carry() -> None:
+def test_an_empty_context() -> None:
     assert pack(unpack(pack(JobContext()))) == pack(JobContext())
 
 
@@ -76,17 +74,17 @@ def test_a_view_that_is_not_contiguous() -> None:
 
 
 def test_array_bytes_is_close_to_what_is_packed() -> None:
-    carry = full_carry()
-    assert 0 <= len(pack(carry)) - array_bytes(carry) < 1000
+    context = full_context()
+    assert 0 <= len(pack(context)) - array_bytes(context) < 1000
 
 
 def broken(**changes: Any) -> bytes:
-    """A packed carry with fields of the outer array replaced."""
+    """A packed context with fields of the outer array replaced."""
     names = [
-        "v", "pictures", "sizes", "faces", "crops", "embeddings", "qualities", "cutouts",
-        "model", "hits", "media",
+        "v", "media", "sizes", "pictures", "faces", "face_details", "crops", "embeddings",
+        "model", "values",
     ]
-    fields = msgspec.msgpack.decode(pack(full_carry()))
+    fields = msgspec.msgpack.decode(pack(full_context()))
     for name, value in changes.items():
         fields[names.index(name)] = value
     return msgspec.msgpack.encode(fields)
@@ -97,11 +95,12 @@ def broken(**changes: Any) -> bytes:
     [
         b"",
         b"again",
-        pack(full_carry())[:-1],
-        pickle.dumps(full_carry().sizes),
+        pack(full_context())[:-1],
+        pickle.dumps(full_context().sizes),
         broken(v=1),
-        broken(qualities=[[{"size": 1.0}]]),
-        broken(hits=[["7", 0.5]]),
+        broken(face_details={"quality": [[{"size": "1.0"}]]}),
+        broken(face_details={"quality": [["1.0"]]}),
+        broken(values=[]),
         broken(media=[7]),
         broken(sizes=[["5", 7]]),
         broken(pictures=[["u1", [7, 5, 3], b"short"]]),
@@ -117,3 +116,18 @@ def broken(**changes: Any) -> bytes:
 def test_broken_bytes_are_lost_intermediates(data: bytes) -> None:
     with pytest.raises(IntermediateLost):
         unpack(data)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"SearchHits": {"hits": [{"label": "7", "cosine": 0.5}]}},
+        {"SearchHits": {}},
+        {"FaceCutouts": {"hits": []}},
+    ],
+)
+def test_a_value_of_another_shape_is_a_lost_intermediate(values: dict[str, Any]) -> None:
+    context = unpack(broken(values=values))
+    with pytest.raises(IntermediateLost):
+        context.get(SearchHits)

@@ -17,11 +17,10 @@ from pipeline.errors import (
     PictureOutOfRange,
 )
 from pipeline.execution.context import JobContext
-from pipeline.execution.pictures import run_stage
+from pipeline.execution.registry import run_stage
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
-from pipeline.operations import FetchedPictureLimits, MatrixParams
-from pipeline.plans import PLANS, Stage
+from pipeline.operations import PLANS, FetchedPictureLimits, MatrixParams, Stage
 from pipeline.types import Box, DetectedFace, Picture
 from tests.unit.pictures import encoded, image
 from tests.unit.shim.rows import done

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import PictureCorrupt
 from pipeline.operations import (
+    PLANS,
     EnrolParams,
     LivingParams,
     LocateParams,
@@ -16,8 +17,8 @@ from pipeline.operations import (
     Params,
     ReplaceParams,
     SearchParams,
+    Stage,
 )
-from pipeline.plans import PLANS, Stage
 from pipeline.stages.cutout import MAX_SIDE, cut_out
 from pipeline.types import Box, Picture
 

@@ -9,7 +9,7 @@ from celery import Celery
 
 from pipeline.config.settings import Settings
 from pipeline.errors import DatabaseUnavailable, InvalidParameter
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from workers import process
 from workers.app import GRACE_S
 from workers.messages import decode

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.config.settings import Settings
 from pipeline.errors import DownloadRefused
 from pipeline.jobs.store import JobStore
-from pipeline.plans import Stage
+from pipeline.operations import Stage
 from workers.crash_recovery import notify_crashed, republish
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier

@@ -39,6 +39,7 @@ class ApidFace(Dialect):
     title = "Apid and Kvalue"
     endpoints = ENDPOINTS
     security = IN_PARAMETERS
+    caller_parameter = "Apid"
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         self.limits = PictureLimits.from_settings(settings)

@@ -58,6 +58,7 @@ class Linkface(Dialect):
     title = "Compare the faces of two images"
     endpoints = ENDPOINTS
     security = IN_PARAMETERS
+    caller_parameter = "api_id"
     root = ROOT
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:

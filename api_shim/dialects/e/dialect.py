@@ -33,6 +33,7 @@ class Face2(Dialect):
     title = "Face2, signed"
     endpoints = ENDPOINTS
     security = IN_PARAMETERS
+    caller_parameter = "appId"
 
     def __init__(
         self, settings: Settings, records: RecordStores, clock: Callable[[], float] = time.time

@@ -12,7 +12,7 @@ from api_shim.job_waiters import JobWaiters
 from pipeline.config.settings import Settings
 from pipeline.errors import DatabaseUnavailable
 
-# Nobody listens there.
+# No server listens there.
 SETTINGS = Settings(broker_url="redis://127.0.0.1:9/0")
 
 

@@ -1,4 +1,4 @@
-"""Answers before the body has ended: said, and the body taken, within bounds."""
+"""Responses before the body has ended: announced, and the body drained, within limits."""
 
 from __future__ import annotations
 

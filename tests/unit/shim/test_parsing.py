@@ -1,4 +1,4 @@
-"""Reading Base64 and JSON from strangers."""
+"""Parsing untrusted Base64 and JSON."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ def call(query: str = "", host: str = "192.0.2.1", **headers: str) -> Call:
 
 def test_a_caller_is_named_by_its_claim_or_its_address() -> None:
     assert claimed_caller(call(**{"x-api-key": "0123456789abcdef"})) == "key 0123456789ab"
-    assert claimed_caller(call("api_id=x&api_secret=y")) == "api_id x"
-    assert claimed_caller(call("Kvalue=y&Apid=7")) == "Apid 7"
+    assert claimed_caller(call("api_id=x&api_secret=y"), "api_id") == "api_id x"
+    assert claimed_caller(call("api_id=x&api_secret=y"), "Apid") == "at 192.0.2.1"
     assert claimed_caller(call()) == "at 192.0.2.1"
-    assert claimed_caller(call("&".join("a=b" for _ in range(101)))) == "at 192.0.2.1"
+    assert claimed_caller(call("&".join("a=b" for _ in range(101))), "a") == "at 192.0.2.1"
     assert claimed_caller(call(host="")) == ""
 
 

@@ -110,11 +110,11 @@ def test_requests_ahead_are_answered_in_order_and_bounded() -> None:
     async def scene(count: int) -> list[int]:
         async with asyncio.timeout(TIMEOUT_S), connected() as (reader, writer):
             writer.write(requests(count))
-            said, answers = b"", []
+            got, answers = b"", []
             with suppress(ConnectionError):
-                while (piece := await reader.read(1000)) and said.count(b"HTTP") <= MAX_PIPELINED:
-                    said += piece
-                    if len(answers := re.findall(rb"\r\n\r\n(\d+)", said)) == count:
+                while (piece := await reader.read(1000)) and got.count(b"HTTP") <= MAX_PIPELINED:
+                    got += piece
+                    if len(answers := re.findall(rb"\r\n\r\n(\d+)", got)) == count:
                         break
             return [int(body) for body in answers]
 

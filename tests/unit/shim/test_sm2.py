@@ -88,12 +88,12 @@ def test_openssl_verifies_our_signatures(tmp_path: Path) -> None:
     (tmp_path / "key.der").write_bytes(SPKI_HEAD + bytes.fromhex(public_key))
     (tmp_path / "message").write_bytes(MESSAGE)
     (tmp_path / "signature").write_bytes(der_of(sm2.sign(private_key, MESSAGE)))
-    said = openssl(
+    printed = openssl(
         "pkeyutl", "-verify", "-pubin", "-inkey", tmp_path / "key.der", "-keyform", "DER",
         "-rawin", "-digest", "sm3", "-in", tmp_path / "message",
         "-sigfile", tmp_path / "signature", "-pkeyopt", f"distid:{sm2.USER_ID.decode()}",
     )
-    assert "Verified Successfully" in said, said
+    assert "Verified Successfully" in printed, printed
 
 
 def test_we_verify_the_signatures_of_openssl(tmp_path: Path) -> None:
@@ -101,12 +101,12 @@ def test_we_verify_the_signatures_of_openssl(tmp_path: Path) -> None:
     openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:SM2", "-out", key)
     openssl("pkey", "-in", key, "-pubout", "-outform", "DER", "-out", tmp_path / "key.der")
     (tmp_path / "message").write_bytes(MESSAGE)
-    said = openssl(
+    printed = openssl(
         "pkeyutl", "-sign", "-inkey", key, "-rawin", "-digest", "sm3",
         "-in", tmp_path / "message", "-out", tmp_path / "signature",
         "-pkeyopt", f"distid:{sm2.USER_ID.decode()}",
     )
-    assert (tmp_path / "signature").exists(), said
+    assert (tmp_path / "signature").exists(), printed
     public_key = (tmp_path / "key.der").read_bytes()[-64:].hex()
     signature = raw_of((tmp_path / "signature").read_bytes())
     assert sm2.verify(public_key, MESSAGE, signature)

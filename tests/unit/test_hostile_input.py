@@ -207,13 +207,11 @@ words = st.text("ab0é中-_ ", min_size=1, max_size=20)
 
 def form_of(fields: dict[str, str], files: dict[str, bytes]) -> bytes:
     """As browsers write it."""
+    parts = [(f'name="{name}"', value.encode()) for name, value in fields.items()]
+    parts += [(f'name="{name}"; filename="f"', value) for name, value in files.items()]
     lines = []
-    for name, value in [*fields.items(), *files.items()]:
-        file = '; filename="f"' if isinstance(value, bytes) else ""
-        lines += [
-            b"--border", f'Content-Disposition: form-data; name="{name}"{file}'.encode(), b"",
-            value if isinstance(value, bytes) else value.encode(),
-        ]
+    for names, value in parts:
+        lines += [b"--border", b"Content-Disposition: form-data; " + names.encode(), b"", value]
     return b"\r\n".join([*lines, b"--border--", b""])
 
 

@@ -22,7 +22,7 @@ test: dev  ## run every test (PYTEST_ARGS="-m 'not heavy' -x" passes arguments)
 test-unit: dev  ## the tests that need no server: under a minute of processor time
 	.venv/bin/python -m pytest -n 2 tests/unit $(PYTEST_ARGS)
 
-check: dev  ## lint, types, and the floors of the house
+check: dev  ## lint, types, and the layers of imports
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports

@@ -1,7 +1,7 @@
-"""Everything that can go wrong, in one tree.
+"""All errors, in one tree.
 
     FaceError
-    |-- BadInput                what the client sent cannot be used
+    |-- BadInput                the request cannot be used
     |   |-- MissingParameter    |-- InvalidParameter   |-- BadEncoding
     |   |                       |   `-- NotUtf8
     |   |-- MediaTooLarge       |-- NotAPicture        |-- PictureCorrupt
@@ -9,7 +9,7 @@
     |   |-- PictureOutOfRange   |-- NoFace             |-- ManyFaces
     |   |-- BadQuality          |-- DownloadRefused    |-- DownloadTimedOut
     |   `-- ClipCorrupt             |-- ClipOutOfRange
-    |-- Refused                 who asks may not
+    |-- RequestRefused          the caller may not do this
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
     |   |-- StaleRequest        |-- IdempotencyConflict
     |   |-- CredentialExpired   |-- NotPermitted
@@ -18,29 +18,29 @@
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
     |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
-    |-- Conflict                what is there already does not allow it
+    |-- Conflict                existing data prevents it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
     |   |-- BatchBusy           |-- BatchCancelled
-    |-- Unavailable             a part is away: worth trying again (retryable)
+    |-- Unavailable             a part of the service is away; retryable
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |-- Overloaded            |-- IndexBehind
     |   |-- DecoderUnavailable
-    |-- PackError               a model pack cannot do what is asked
+    |-- PackError               the model pack cannot serve the request
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
     |   |-- PackMismatch        |-- BadVector
-    |-- JobLost                 how a job can end without a result of its own
+    |-- JobLost                 the job ended without a result
     |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
-    |-- SnapshotUnusable        a stored index is damaged, or of another gallery
-    |-- MediaCorrupt            the media store gave other bytes than were put
-    |-- SealBroken              what was encrypted does not open
+    |-- SnapshotUnusable        a stored index is damaged or of another gallery
+    |-- MediaCorrupt            the media store returned other bytes than were stored
+    |-- DecryptionFailed        encrypted data cannot be decrypted
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
 
-``code`` is the neutral name that a job row keeps and a dialect translates;
-``retryable`` says that the same call may succeed later. The docstring of a class is
-its default message.
+``code`` is the neutral name that a job row stores and a dialect translates. ``retryable``
+errors may not recur when the same call is repeated later. The docstring of a class is its
+default message.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class FaceError(Exception):
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
     reason: str | None = None
-    """One word that says more than the code, where a dialect shows it."""
+    """One word of detail for dialects that show it."""
 
     def __init__(self, message: str | None = None, *, picture: int | None = None) -> None:
         """``picture`` is the index of the picture at fault among a job's pictures."""
@@ -123,7 +123,7 @@ class BadQuality(BadInput):
     """The face is not good enough to be enrolled."""
 
     def __init__(self, reason: str, *, picture: int | None = None) -> None:
-        """``reason`` names what failed first: ``blur``, ``yaw``, ..."""
+        """``reason`` names the first failed limit: ``blur``, ``yaw``, ..."""
         self.reason = reason
         super().__init__(f"The face did not pass the quality check: {reason}", picture=picture)
 
@@ -186,7 +186,7 @@ class LimitReached(RequestRefused):
     """The application has used up what it may use."""
 
     def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
-        """``retry_after_s`` is when the same call may pass, if nobody else calls."""
+        """``retry_after_s``: seconds until the same call may pass, without other calls."""
         self.retry_after_s = retry_after_s
         super().__init__(message)
 
@@ -242,7 +242,7 @@ class BatchNotFound(NotFound):
 
 
 class Conflict(FaceError):
-    """What is there already does not allow this."""
+    """Existing data does not allow this."""
 
 
 class FaceExists(Conflict):
@@ -266,7 +266,7 @@ class CollectionInUse(Conflict):
 
 
 class BatchBusy(Conflict):
-    """The batch's source is being read already."""
+    """The batch's source is already being read."""
 
 
 class BatchCancelled(Conflict):
@@ -298,11 +298,11 @@ class Overloaded(Unavailable):
 
 
 class DecoderUnavailable(Unavailable):
-    """No process that decodes pictures can be started."""
+    """No decoder process can be started."""
 
 
 class IndexBehind(Unavailable):
-    """The index has not seen the change that the search must see."""
+    """The index has not applied the change that the search needs."""
 
 
 class PackError(FaceError):
@@ -334,11 +334,11 @@ class DownloadFailed(PackError):
 
 
 class PackMismatch(PackError):
-    """The gallery was made with another model pack; enrol it anew to change the pack."""
+    """The gallery was made with another model pack; enrol it again to change the pack."""
 
 
 class BadVector(PackError):
-    """The model gave something that is not a unit vector of finite numbers."""
+    """The model's output is not a unit vector of finite numbers."""
 
 
 class JobLost(FaceError):
@@ -362,7 +362,7 @@ class SnapshotUnusable(FaceError):
 
 
 class DecryptionFailed(FaceError):
-    """What was encrypted has been changed, or was encrypted under another key."""
+    """Encrypted data was changed, or was encrypted under another key."""
 
 
 class MediaCorrupt(FaceError):

@@ -1,4 +1,4 @@
-"""Values that travel between the stages, and the shapes of their arrays."""
+"""Values that pass between the stages, with the shapes of their arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Embedding = NDArray[np.float32]
 """One face as a vector, shape (dimension,), float32, unit length."""
 
 LandmarkScheme = Literal["arcface5", "dlib5"]
-"""What the five points are.
+"""The meaning of the five points.
 
 ``arcface5``: left eye, right eye, nose tip, left and right mouth corner (left and
 right as seen in the picture). ``dlib5``: the four eye corners and the nose base, in
@@ -34,7 +34,7 @@ the order of dlib's five-point predictor.
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A face box in pixels of the upright picture; may reach over its edge."""
+    """A face box in pixels of the upright picture; it may exceed the picture."""
 
     left: float
     top: float
@@ -53,6 +53,10 @@ class Box:
     def area(self) -> float:
         return max(self.width, 0.0) * max(self.height, 0.0)
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
     def overlap(self, other: Box) -> float:
         """Intersection over union, 0 to 1."""
         across = min(self.right, other.right) - max(self.left, other.left)
@@ -62,7 +66,7 @@ class Box:
         return shared / whole if whole > 0 else 0.0
 
     def clipped_to(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Whole pixels (left, top, right, bottom), cut to the picture."""
+        """Whole pixels (left, top, right, bottom), clipped to the picture."""
 
         def cut(value: float, limit: int) -> int:
             return min(max(round(value), 0), limit)
@@ -91,12 +95,12 @@ class DetectedFace:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How good a face is for recognition.
+    """The quality of a face for recognition.
 
-    ``size`` is the shorter side of its box in pixels; ``blur`` 0 to 100, larger is
-    sharper; ``brightness`` (0 to 255) the mean and ``contrast`` (0 to 127) the spread of
-    its grey; ``yaw``, ``pitch``, ``roll`` degrees, 0 is frontal and upright; ``score`` (0
-    to 1) all of it in one number.
+    ``size``: shorter side of the box in pixels. ``blur``: 0 to 100, larger is sharper.
+    ``brightness`` (0 to 255) and ``contrast`` (0 to 127): mean and standard deviation of the
+    grey values. ``yaw``, ``pitch``, ``roll``: degrees, 0 is frontal and upright. ``score``:
+    the total, 0 to 1.
     """
 
     size: float
@@ -111,8 +115,8 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """What a face must have to be enrolled, in the units of ``Quality``; angles count in
-    both directions."""
+    """The limits of a face at enrolment, in the units of ``Quality``; angles apply in both
+    directions."""
 
     min_size: float
     min_blur: float
@@ -126,7 +130,7 @@ class QualityLimits:
 
 @dataclass(frozen=True, slots=True)
 class VectorModel:
-    """What made the vectors of a gallery; vectors of two models cannot be compared."""
+    """The model of a gallery's vectors; vectors of two models cannot be compared."""
 
     pack: str
     sha256: str
@@ -135,8 +139,8 @@ class VectorModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IndexEntry:
-    """A face as an index holds it: its label is never given to another vector, and
-    ``collections`` are the ids of those that it is bound to."""
+    """A face in an index. Its label is never reused for another vector; ``collections`` are
+    the ids of the collections that it is in."""
 
     label: int
     vector: Embedding
@@ -145,9 +149,9 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRecord:
-    """A stored state of an index. ``media_key`` names its manifest, with ``size`` bytes
-    and the SHA-256 ``sha256``; it holds ``count`` labels and every change up to
-    ``number``. ``id`` is 0 before it is recorded; ``created_at`` is in epoch seconds."""
+    """A stored index. ``media_key`` is the key of its manifest of ``size`` bytes with the
+    SHA-256 ``sha256``. It holds ``count`` labels and every change up to ``number``. ``id`` is
+    0 before it is recorded; ``created_at`` is in epoch seconds."""
 
     tenant_id: int
     pack: str

@@ -92,7 +92,7 @@ class Enrolment:
         self.close()
 
     def close(self) -> None:
-        """Once it has ended, or was told to."""
+        """End the process, unless it has ended."""
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
@@ -135,7 +135,7 @@ class Harness:
         return self.parts["shim"]
 
     def start_workers(self, concurrency: int = 2) -> Process:
-        """Those that serve people who wait."""
+        """Start the workers of interactive requests."""
         self.parts["worker"] = self.stack.cluster.worker(concurrency=concurrency)
         return self.parts["worker"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +18,14 @@ from pipeline.errors import InvalidParameter, ManyFaces, NoFace, Uncalibrated
 from pipeline.execution.living import verdict_json
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.options import LivingOptions
-from pipeline.living.tracking import FaceTracker, LivenessModels
+from pipeline.living.tracking import observe_clip
 from pipeline.living.verdict import LivenessAction, LivenessVerdict
 from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack
-from pipeline.sessions.capabilities import min_frame_rate
-from pipeline.stages import clip as clip_stage
 from pipeline.stages.align import align_faces
+from pipeline.stages.clip import DECODE_FUNCTION
 from pipeline.stages.decode import decode
 from pipeline.stages.detect import detect
 from pipeline.types import Embedding, Picture
@@ -99,18 +99,10 @@ def _judge(
         raise Uncalibrated
     options = LivingOptions.from_settings(settings)
     enrolled = None if face is None else _embedding(settings, pack, face)
-    watcher = FaceTracker(LivenessModels.from_pack(pack))
-    sandbox = open_sandbox(settings, (clip_stage.DECODE_FUNCTION,))
-    try:
-        frames = clip_stage.read_clip(
-            clip.read_bytes(), options.limits(min_frame_rate(info)), sandbox
-        )
-        seen = list(watcher.track(frames))
-    finally:
-        if sandbox is not None:
-            sandbox.close()
-    judge = DecisionPolicy(table.distance, passive_at_least=options.passive_at_least)
-    return judge.decide(seen, action, enrolled, threshold)
+    with open_sandbox(settings, (DECODE_FUNCTION,)) or nullcontext() as sandbox:
+        seen = observe_clip(clip.read_bytes(), pack, options, sandbox)
+    policy = DecisionPolicy(table.distance, passive_at_least=options.passive_at_least)
+    return policy.decide(seen, action, enrolled, threshold)
 
 
 def _embedding(settings: Settings, pack: Pack, photo: Path) -> Embedding:

@@ -18,7 +18,7 @@ from infra.cli.console import print_notice
 from pipeline import errors
 from pipeline.errors import FaceError
 
-# Where each command is: (module of this package, its function or its group).
+# Each command: (module of this package, its function or group).
 COMMANDS = {
     "up": ("up", "up"),
     "serve": ("processes", "serve"),

@@ -20,7 +20,7 @@ from rich.progress import (
 
 @contextmanager
 def count_bar(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A bar, as a function of (things done, all things)."""
+    """A progress bar; yields its update function (items done, total)."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
@@ -31,8 +31,8 @@ def count_bar(what: str, console: Console) -> Iterator[Callable[[int, int], None
 
 @contextmanager
 def text_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar with a text, as a function of (text, part done, whole); the whole is 0 while it is
-    unknown."""
+    """A progress bar with text; yields its update function (text, part done, whole). The whole
+    is 0 while it is unknown."""
     with Progress(
         BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
         TextColumn("{task.description}", markup=False),
@@ -46,7 +46,7 @@ def text_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def download_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each file, as a function of (file name, bytes done, size in bytes)."""
+    """One progress bar per file; yields their update function (file name, bytes done, size)."""
     bars: dict[str, TaskID] = {}
     with Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),

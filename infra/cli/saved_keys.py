@@ -1,5 +1,5 @@
-"""``faceline secrets save-keys``, ``load-keys`` and ``strip-keys``: the tenants' keys apart
-from the backups of what they encrypt."""
+"""``faceline secrets save-keys``, ``load-keys`` and ``strip-keys``: keep the tenants' data keys
+apart from the backups of the data that they encrypt."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ File = Annotated[Path, typer.Argument(help="The file of keys.")]
 
 
 def save(file: File) -> None:
-    """Write the data keys of all applications, encrypted under the master key, into a file
-    that replaces the one of before: keep this one only, apart from other backups."""
+    """Save the data keys of all applications, encrypted under the master key, in a file. Keep
+    only the newest file, apart from other backups."""
     kept = saved_keys(open_database(load_settings()))
     lines = [
         {
@@ -47,8 +47,8 @@ def save(file: File) -> None:
 
 
 def load(file: File) -> None:
-    """Put saved keys back into a database that was restored without them, before the
-    service starts."""
+    """Load saved keys into a database that was restored without them, before the service
+    starts."""
     settings = load_settings()
     engine = open_database(settings)
     try:
@@ -56,8 +56,8 @@ def load(file: File) -> None:
     except OSError as error:
         raise InvalidParameter(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidParameter(f"{file} is no file of keys") from error
-    print_notice(f"{restore_keys(engine, open_vault(settings), saved)} keys are put back.")
+        raise InvalidParameter(f"{file} is not a file of keys") from error
+    print_notice(f"{restore_keys(engine, open_vault(settings), saved)} keys are restored.")
 
 
 def _read(line: str) -> SavedKey:
@@ -71,7 +71,7 @@ def _read(line: str) -> SavedKey:
 def strip(
     copy: Annotated[Path, typer.Argument(help="A copy of the SQLite database.")],
 ) -> None:
-    """Take the data keys out of a copy of the database that is to be kept as a backup."""
+    """Remove the data keys from a copy of the database that is kept as a backup."""
     settings = load_settings()
     if not copy.is_file():
         raise InvalidParameter(f"there is no file {copy}")
@@ -80,6 +80,6 @@ def strip(
         raise InvalidParameter("that is the database itself: give a copy of it")
     engine = open_engine(url)
     try:
-        print_notice(f"{remove_keys(engine)} keys are taken out of {copy}.")
+        print_notice(f"{remove_keys(engine)} keys are removed from {copy}.")
     finally:
         engine.dispose()

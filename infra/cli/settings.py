@@ -41,7 +41,7 @@ def settings(
     print_table(
         ("variable", "value", "meaning"),
         (
-            (variable(name), values[variable(name)], info.description)
+            (variable(name), values[variable(name)], _meaning(info))
             for name, info in Settings.model_fields.items()
         ),
     )
@@ -50,7 +50,7 @@ def settings(
 def settings_page() -> str:
     """``docs/settings.md``."""
     rows = [
-        f"| `{variable(name)}` | {_default(info)} | {_cell(info.description or '')} |\n"
+        f"| `{variable(name)}` | {_default(info)} | {_cell(_meaning(info))} |\n"
         for name, info in Settings.model_fields.items()
     ]
     return HEAD + "".join(rows)
@@ -66,6 +66,11 @@ def display_value(value: object) -> str:
     if isinstance(value, SecretStr):
         return "(set)" if value.get_secret_value() else ""
     return str(value)
+
+
+def _meaning(info: FieldInfo) -> str:
+    """The description of a setting on one line."""
+    return " ".join((info.description or "").split())
 
 
 def _default(info: FieldInfo) -> str:

@@ -1,1 +1,1 @@
-"""The embedded stack: everything of the service on one machine, under one command."""
+"""The embedded stack: the whole service on one machine with one command."""

@@ -1,4 +1,4 @@
-"""The demonstration: a real photo goes in, the documented envelope comes out."""
+"""The demonstration: sends a real photo and shows the documented envelope."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ def prepare_redis(directory: Path) -> LocalRedis:
 
 
 def wait_for_redis(redis: LocalRedis, log: Path, alive: Callable[[], bool]) -> None:
-    """Return when Redis answers. Raises ``BrokerUnavailable`` with the end of its log
-    when it does not in time, or ``alive()`` is false."""
+    """Waits until Redis answers. Raises ``BrokerUnavailable`` with the end of its log after a
+    timeout, or when ``alive()`` is false."""
     deadline = time.monotonic() + START_S
     with Redis.from_url(redis.url, socket_timeout=2.0) as client:
         while time.monotonic() < deadline and alive():
@@ -100,7 +100,7 @@ def wait_for_redis(redis: LocalRedis, log: Path, alive: Callable[[], bool]) -> N
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses now."""
+    """A currently unused loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

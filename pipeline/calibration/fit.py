@@ -26,7 +26,7 @@ from pipeline.calibration.table import LOG_AT_DISTANCE, LOG_LAST, Calibration
 from pipeline.errors import ConfigurationError, InvalidParameter
 
 Counts = NDArray[np.int64]
-"""Pairs a bin of cosine, shape (BINS,)."""
+"""Pairs per bin of the cosine, shape (BINS,)."""
 
 BINS = 20_000
 EDGES = np.linspace(-1.0, 1.0, BINS + 1)

@@ -87,7 +87,7 @@ class Calibration:
         return 0.3 - 0.1 * self._log_fmr(cosine)
 
     def distance(self, cosine: float) -> float:
-        """0 (identical) to 1; 0.6 where one impostor in a thousand passes."""
+        """0 (identical) to 1; 0.6 at a false-match rate of one in a thousand."""
         reach = 1.0 - self.cosine_at(10**LOG_AT_DISTANCE)
         return min(1.0, DISTANCE_AT * math.sqrt(max(1.0 - cosine, 0.0) / reach))
 

@@ -20,357 +20,254 @@ class Settings(BaseSettings):
     """Every setting of every process. The environment variable of a field is its upper-case
     name after ``FACELINE_``."""
 
-    model_config = SettingsConfigDict(env_prefix="FACELINE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FACELINE_", extra="ignore", frozen=True, use_attribute_docstrings=True
+    )
 
     # Storage
-    data_dir: Path = Field(
-        Path(".faceline"), description="Directory of the embedded stack: database, media, keys."
-    )
-    database_url: str = Field(
-        "", description="SQLAlchemy URL; empty: SQLite in the data directory."
-    )
-    broker_url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        description="Celery broker; Redis, or RabbitMQ when redis_url names a Redis beside it.",
-    )
-    redis_url: str = Field(
-        "",
-        description="Redis for wake-ups and intermediate values; empty: the broker's.",
-    )
-    media_url: str = Field(
-        "",
-        description="`file:///path` or `s3://bucket` (`s3+http://host:port/bucket` for a private "
-        "server); empty: `media` in the data directory.",
-    )
-    media_access_key: str = Field("", description="Access key of the S3 media store.")
-    media_secret_key: SecretStr = Field(
-        SecretStr(""), description="Secret key of the S3 media store."
-    )
-    media_region: str = Field("us-east-1", description="Region of the S3 media store.")
-    master_key: SecretStr = Field(
-        SecretStr(""),
-        description="32 bytes in Base64 that encrypt the secrets at rest; empty: a key file.",
-    )
-    master_keys_old: SecretStr = Field(
-        SecretStr(""),
-        description="Former master keys, comma separated, which still decrypt values "
-        "encrypted under them.",
-    )
-    master_key_file: str = Field(
-        "",
-        description="File with one master key per line, the current one first; processes reload "
-        "it when it changes. Empty: `master.key` in the data directory, created at first use.",
-    )
-    encrypt_at_rest: bool = Field(
-        False, description="Encrypt the data of new applications, each under its own key: "
-        "pictures, vectors, indexes, results. `faceline secrets encrypt-tenant` encrypts existing "
-        "applications."
-    )
+    data_dir: Path = Path(".faceline")
+    """Directory of the embedded stack: database, media, keys."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty: SQLite in the data directory."""
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    """Celery broker; Redis, or RabbitMQ when redis_url names a Redis beside it."""
+    redis_url: str = ""
+    """Redis for wake-ups and intermediate values; empty: the broker's."""
+    media_url: str = ""
+    """`file:///path` or `s3://bucket` (`s3+http://host:port/bucket` for a private server);
+    empty: `media` in the data directory."""
+    media_access_key: str = ""
+    """Access key of the S3 media store."""
+    media_secret_key: SecretStr = SecretStr("")
+    """Secret key of the S3 media store."""
+    media_region: str = "us-east-1"
+    """Region of the S3 media store."""
+    master_key: SecretStr = SecretStr("")
+    """32 bytes in Base64 that encrypt the secrets at rest; empty: a key file."""
+    master_keys_old: SecretStr = SecretStr("")
+    """Former master keys, comma separated, which still decrypt values encrypted under them."""
+    master_key_file: str = ""
+    """File with one master key per line, the current one first; processes reload it when it
+    changes. Empty: `master.key` in the data directory, created at first use."""
+    encrypt_at_rest: bool = False
+    """Encrypt the data of new applications, each under its own key: pictures, vectors, indexes,
+    results. `faceline secrets encrypt-tenant` encrypts existing applications."""
 
     # Models
-    models: str = Field(
-        "", description="Directory of model packs; empty: ./models, ../shared/models, "
-        "~/.insightface/models.",
-    )
-    models_url: str = Field(
-        "https://github.com/deepinsight/insightface/releases/download/model-zoo",
-        description="Address of the InsightFace archives for `faceline models pull`.",
-    )
-    pack: str = Field(
-        "auto", description="Model pack; `auto` selects the best one found."
-    )
-    providers: str = Field(
-        "CPUExecutionProvider",
-        description="onnxruntime execution providers, comma separated, best first; an "
-        "unavailable provider prevents the start.",
-    )
-    intra_op_threads: int = Field(
-        1, ge=1, description="Threads of one model run; 1 with one process per core is fastest."
-    )
-    allow_spinning: bool = Field(
-        False, description="Let idle onnxruntime threads spin, which uses CPU."
-    )
-    # 640 alone misses every face that fills more than two thirds of the picture; 128
-    # sees those for 1.3 ms more (256: 4 ms, 320: 6 ms and three false faces on 77
-    # photos) and costs no accuracy where both see a face.
-    detection_sizes: str = Field(
-        "128,640",
-        description="Input sizes of SCRFD in pixels, whose results are merged; each a multiple "
-        "of 32.",
-    )
-    detection_threshold: float = Field(
-        0.5, gt=0, lt=1, description="Lowest SCRFD score that counts as a face."
-    )
+    models: str = ""
+    """Directory of model packs; empty: ./models, ../shared/models, ~/.insightface/models."""
+    models_url: str = "https://github.com/deepinsight/insightface/releases/download/model-zoo"
+    """Address of the InsightFace archives for `faceline models pull`."""
+    pack: str = "auto"
+    """Model pack; `auto` selects the best one found."""
+    providers: str = "CPUExecutionProvider"
+    """onnxruntime execution providers, comma separated, best first; an unavailable provider
+    prevents the start."""
+    intra_op_threads: int = Field(1, ge=1)
+    """Threads of one model run; 1 with one process per core is fastest."""
+    allow_spinning: bool = False
+    """Let idle onnxruntime threads spin, which uses CPU."""
+    # 640 alone misses every face that fills more than two thirds of the picture. 128 finds
+    # them for 1.3 ms more (256: 4 ms; 320: 6 ms, and three false faces in 77 photos) without
+    # a loss of accuracy where both find a face.
+    detection_sizes: str = "128,640"
+    """Input sizes of SCRFD in pixels, whose results are merged; each a multiple of 32."""
+    detection_threshold: float = Field(0.5, gt=0, lt=1)
+    """Lowest SCRFD score that counts as a face."""
 
     # Limits of media
-    max_pixels: int = Field(
-        40_000_000, description="Most pixels of a picture."
-    )
-    max_side: int = Field(12_000, description="Longest side of a picture in pixels.")
-    decode_sandbox: bool = Field(
-        True, description="Decode pictures and clips in confined processes; `false` only if "
-        "every source of pictures is trusted.",
-    )
-    decode_memory_mb: int = Field(
-        1024, ge=64, description="Memory limit in megabytes for decoding one picture or clip."
-    )
-    decode_limit_s: float = Field(
-        10.0, gt=0, description="Limit in seconds of processor time for decoding one picture or "
-        "clip; the wall-clock limit is four times as long."
-    )
-    max_body_bytes: int = Field(
-        12 * 1024 * 1024, description="Largest request body in bytes."
-    )
-    max_clip_bytes: int = Field(
-        20 * 1024 * 1024, description="Largest clip in bytes; a request with a clip in "
-        "Base64 may be half as large again."
-    )
+    max_pixels: int = 40_000_000
+    """Most pixels of a picture."""
+    max_side: int = 12_000
+    """Longest side of a picture in pixels."""
+    decode_sandbox: bool = True
+    """Decode pictures and clips in confined processes; `false` only if every source of pictures
+    is trusted."""
+    decode_memory_mb: int = Field(1024, ge=64)
+    """Memory limit in megabytes for decoding one picture or clip."""
+    decode_limit_s: float = Field(10.0, gt=0)
+    """Limit in seconds of processor time for decoding one picture or clip; the wall-clock limit
+    is four times as long."""
+    max_body_bytes: int = 12 * 1024 * 1024
+    """Largest request body in bytes."""
+    max_clip_bytes: int = 20 * 1024 * 1024
+    """Largest clip in bytes; a request with a clip in Base64 may be half as large again."""
 
     # Pictures by URL
-    fetch_urls: bool = Field(
-        False, description="Download pictures that requests name by URL, with a worker of the "
-        "stage `fetch`. Must be the same for every process."
-    )
-    fetch_concurrency: int = Field(
-        4, ge=1, description="Processes of the fetch worker; a slow server occupies one of them "
-        "for fetch_deadline_s."
-    )
-    fetch_share: int = Field(
-        2, ge=1, description="Concurrent downloads of one application while others wait."
-    )
-    fetch_deadline_s: float = Field(
-        10.0, gt=0, le=25, description="Time limit in seconds of one download, from resolving its "
-        "name to its last byte, including redirects."
-    )
-    fetch_max_bytes: int = Field(
-        5 * 1024 * 1024, ge=1, description="Largest downloaded picture in bytes."
-    )
-    fetch_ports: str = Field(
-        "80,443", description="Allowed ports of downloads, comma separated."
-    )
-    fetch_allow_networks: str = Field(
-        "", description="Non-public networks from which downloads are allowed, "
-        "comma separated (`10.1.2.0/24,fd00:1::/64`)."
-    )
-    fetch_deny_networks: str = Field(
-        "", description="Networks from which downloads are denied, comma separated; "
-        "overrides fetch_allow_networks."
-    )
+    fetch_urls: bool = False
+    """Download pictures that requests name by URL, with a worker of the stage `fetch`. Must be
+    the same for every process."""
+    fetch_concurrency: int = Field(4, ge=1)
+    """Processes of the fetch worker; a slow server occupies one of them for
+    fetch_deadline_s."""
+    fetch_share: int = Field(2, ge=1)
+    """Concurrent downloads of one application while others wait."""
+    fetch_deadline_s: float = Field(10.0, gt=0, le=25)
+    """Time limit in seconds of one download, from resolving its name to its last byte,
+    including redirects."""
+    fetch_max_bytes: int = Field(5 * 1024 * 1024, ge=1)
+    """Largest downloaded picture in bytes."""
+    fetch_ports: str = "80,443"
+    """Allowed ports of downloads, comma separated."""
+    fetch_allow_networks: str = ""
+    """Non-public networks from which downloads are allowed, comma separated
+    (`10.1.2.0/24,fd00:1::/64`)."""
+    fetch_deny_networks: str = ""
+    """Networks from which downloads are denied, comma separated; overrides
+    fetch_allow_networks."""
 
     # Whole sources
-    import_url: str = Field(
-        "", description="Bucket, as `s3://bucket/folder` or `s3+http://host:port/bucket`, whose "
-        "objects applications may enrol by `POST /batches`, each those below `tID/` (`faceline "
-        "apps list` shows the number); read with the media store's credentials, never the media "
-        "store's bucket. Empty: switched off. Must be the same for the shim and upkeep.",
-    )
+    import_url: str = ""
+    """Bucket, as `s3://bucket/folder` or `s3+http://host:port/bucket`, whose objects
+    applications may enrol by `POST /batches`, each those below `tID/` (`faceline apps list`
+    shows the number); read with the media store's credentials, never the media store's bucket.
+    Empty: switched off. Must be the same for the shim and upkeep."""
 
-    import_patience_h: float = Field(
-        24.0, gt=0, description="Hours for which an unreadable bucket of a batch is retried "
-        "before the batch fails."
-    )
+    import_patience_h: float = Field(24.0, gt=0)
+    """Hours for which an unreadable bucket of a batch is retried before the batch fails."""
 
-    bulk_chunk: int = Field(
-        32, ge=1, le=500, description="Pictures of a batch per job."
-    )
-    bulk_in_flight: int = Field(
-        8, ge=1, description="Jobs of one batch that wait or run at a time. Reading of its "
-        "source pauses meanwhile, so that batches take turns."
-    )
-    batch_retention_d: float = Field(
-        90.0, gt=0, description="Days after its last change for which the items of a batch are "
-        "kept; until then the same command resumes it."
-    )
-    bulk_nice: int = Field(
-        10, ge=0, le=19, description="Niceness of the processes of the worker `bulk`."
-    )
-    bulk_false_findings: float = Field(
-        1.0, gt=0, description="Expected pairs of strangers that the duplicate search of a batch "
-        "reports by mistake. A larger number misses fewer people under two names."
-    )
-    bulk_apart_fmr: float = Field(
-        0.01, gt=0, le=0.1, description="Share of strangers under one name that the search of a "
-        "batch may miss. A smaller number reports more poor photos."
-    )
-    bulk_idle_s: float = Field(
-        120.0, ge=0, description="Idle seconds after which a process of the worker `bulk` "
-        "releases its models; 0: never."
-    )
-    bulk_time_limit_s: float = Field(
-        300.0, ge=1, description="Seconds after which a running chunk of a batch is split in "
-        "two; a single picture that takes as long is rejected."
-    )
+    bulk_chunk: int = Field(32, ge=1, le=500)
+    """Pictures of a batch per job."""
+    bulk_in_flight: int = Field(8, ge=1)
+    """Jobs of one batch that wait or run at a time. Reading of its source pauses meanwhile, so
+    that batches take turns."""
+    batch_retention_d: float = Field(90.0, gt=0)
+    """Days after its last change for which the items of a batch are kept; until then the same
+    command resumes it."""
+    bulk_nice: int = Field(10, ge=0, le=19)
+    """Niceness of the processes of the worker `bulk`."""
+    bulk_false_findings: float = Field(1.0, gt=0)
+    """Expected pairs of strangers that the duplicate search of a batch reports by mistake. A
+    larger number misses fewer people under two names."""
+    bulk_apart_fmr: float = Field(0.01, gt=0, le=0.1)
+    """Share of strangers under one name that the search of a batch may miss. A smaller number
+    reports more poor photos."""
+    bulk_idle_s: float = Field(120.0, ge=0)
+    """Idle seconds after which a process of the worker `bulk` releases its models; 0: never."""
+    bulk_time_limit_s: float = Field(300.0, ge=1)
+    """Seconds after which a running chunk of a batch is split in two; a single picture that
+    takes as long is rejected."""
 
     # Jobs
-    hold_s: float = Field(
-        30.0, ge=0, description="Seconds for which a response is held before it becomes 202."
-    )
-    lease_s: float = Field(
-        15.0, gt=0, description="Seconds after which a silent worker counts as dead."
-    )
-    max_attempts: int = Field(
-        3, ge=1, description="Attempts of a job that kills its worker before it ends as crashed."
-    )
-    job_time_limit_s: float = Field(
-        60.0, ge=1, description="Seconds after which a running job ends as timed out."
-    )
-    jobs_per_process: int = Field(
-        10_000, ge=0, description="Jobs after which a worker process is replaced; 0: never."
-    )
-    retry_for_s: float = Field(
-        900.0, gt=0, description="Seconds for which a job is retried while its stores are away."
-    )
-    max_waiting: int = Field(
-        200_000, ge=1, description="Waiting jobs above which submits are refused with 503."
-    )
-    reconcile_interval_s: float = Field(
-        2.0, gt=0, description="Pause between two rounds of the reconciler."
-    )
-    resend_after_s: float = Field(
-        5.0, gt=0, description="Seconds after which a waiting job without a message is sent "
-        "again."
-    )
-    job_retention_h: float = Field(
-        24.0, gt=0, description="Hours for which the result of a job can be polled."
-    )
-    usage_retention_d: float = Field(
-        400.0, ge=62, description="Days for which usage counts of applications are kept; whole "
-        "days and months."
-    )
-    media_retention_h: float = Field(
-        2.0, ge=1, description="Hours for which the pictures of failed jobs are kept; other "
-        "pictures are deleted with their job, unless they are enrolled."
-    )
-    image_lifetime_d: float = Field(
-        30.0, gt=0, description="Days for which pictures sent to document c keep their id after "
-        "they were last sent; enrolled pictures stay."
-    )
-    intermediate_s: int = Field(
-        600, ge=1, description="Lifetime of an intermediate value in Redis in seconds."
-    )
-    redis_budget_mb: int = Field(
-        1024, ge=1, description="Megabytes in Redis above which pixels are no longer passed "
-        "through it between stages; the next stage then decodes again."
-    )
+    hold_s: float = Field(30.0, ge=0)
+    """Seconds for which a response is held before it becomes 202."""
+    lease_s: float = Field(15.0, gt=0)
+    """Seconds after which a silent worker counts as dead."""
+    max_attempts: int = Field(3, ge=1)
+    """Attempts of a job that kills its worker before it ends as crashed."""
+    job_time_limit_s: float = Field(60.0, ge=1)
+    """Seconds after which a running job ends as timed out."""
+    jobs_per_process: int = Field(10_000, ge=0)
+    """Jobs after which a worker process is replaced; 0: never."""
+    retry_for_s: float = Field(900.0, gt=0)
+    """Seconds for which a job is retried while its stores are away."""
+    max_waiting: int = Field(200_000, ge=1)
+    """Waiting jobs above which submits are refused with 503."""
+    reconcile_interval_s: float = Field(2.0, gt=0)
+    """Pause between two rounds of the reconciler."""
+    resend_after_s: float = Field(5.0, gt=0)
+    """Seconds after which a waiting job without a message is sent again."""
+    job_retention_h: float = Field(24.0, gt=0)
+    """Hours for which the result of a job can be polled."""
+    usage_retention_d: float = Field(400.0, ge=62)
+    """Days for which usage counts of applications are kept; whole days and months."""
+    media_retention_h: float = Field(2.0, ge=1)
+    """Hours for which the pictures of failed jobs are kept; other pictures are deleted with
+    their job, unless they are enrolled."""
+    image_lifetime_d: float = Field(30.0, gt=0)
+    """Days for which pictures sent to document c keep their id after they were last sent;
+    enrolled pictures stay."""
+    intermediate_s: int = Field(600, ge=1)
+    """Lifetime of an intermediate value in Redis in seconds."""
+    redis_budget_mb: int = Field(1024, ge=1)
+    """Megabytes in Redis above which pixels are no longer passed through it between stages; the
+    next stage then decodes again."""
 
     # Search
-    index_engine: Literal["auto", "flat", "codes", "hnsw"] = Field(
-        "auto",
-        description="Search engine: `flat` compares every vector, `codes` the nearest by "
-        "sign-bit codes, `hnsw` searches a graph (needs the package hnswlib); `auto`: `flat` up "
-        "to index_exact_limit, `codes` above.",
-    )
-    index_exact_limit: int = Field(
-        20_000, ge=0, description="Faces of a tenant up to which `auto` compares every vector."
-    )
-    index_short_list: int = Field(
-        2000, ge=1, description="Vectors that `codes` compares exactly for each probe."
-    )
-    index_threads: int = Field(
-        1, ge=1, description="Threads with which hnswlib builds and searches a graph."
-    )
-    index_memory_mb: int = Field(
-        0, ge=0, description="Megabytes of galleries that an index process holds; the least "
-        "recently searched ones are evicted, and loaded again by the next search. 0: unlimited.",
-    )
-    index_snapshot_changes: int = Field(
-        10_000, ge=1, description="Fewest changes of a gallery between two snapshots of its "
-        "index; a large gallery waits for a tenth of its size. A smaller gallery is read from "
-        "the database at each start.",
-    )
-    index_garbage_share: float = Field(
-        0.25, gt=0, le=1, description="Share of deleted faces at which an index is rebuilt."
-    )
-    index_canary_every: int = Field(
-        1000, ge=0, description="One in so many searches is repeated exactly to measure the "
-        "recall; 0: none."
-    )
-    index_round_s: float = Field(
-        5.0, gt=0, description="Pause in seconds between two maintenance rounds of an index "
-        "process."
-    )
-    purge_after_s: float = Field(
-        3600.0, gt=0, description="Seconds after which no index snapshot holds a deleted face."
-    )
-    hnsw_links: int = Field(
-        32, ge=2, le=512, description="Links of a graph's node (hnswlib's M)."
-    )
-    hnsw_build_width: int = Field(
-        400, ge=8, description="Candidates when a graph is built (hnswlib's ef_construction)."
-    )
-    hnsw_search_width: int = Field(
-        800, ge=8, description="Candidates when a graph is searched (hnswlib's ef)."
-    )
+    index_engine: Literal["auto", "flat", "codes", "hnsw"] = "auto"
+    """Search engine: `flat` compares every vector, `codes` the nearest by sign-bit codes,
+    `hnsw` searches a graph (needs the package hnswlib); `auto`: `flat` up to index_exact_limit,
+    `codes` above."""
+    index_exact_limit: int = Field(20_000, ge=0)
+    """Faces of a tenant up to which `auto` compares every vector."""
+    index_short_list: int = Field(2000, ge=1)
+    """Vectors that `codes` compares exactly for each probe."""
+    index_threads: int = Field(1, ge=1)
+    """Threads with which hnswlib builds and searches a graph."""
+    index_memory_mb: int = Field(0, ge=0)
+    """Megabytes of galleries that an index process holds; the least recently searched ones are
+    evicted, and loaded again by the next search. 0: unlimited."""
+    index_snapshot_changes: int = Field(10_000, ge=1)
+    """Fewest changes of a gallery between two snapshots of its index; a large gallery waits for
+    a tenth of its size. A smaller gallery is read from the database at each start."""
+    index_garbage_share: float = Field(0.25, gt=0, le=1)
+    """Share of deleted faces at which an index is rebuilt."""
+    index_canary_every: int = Field(1000, ge=0)
+    """One in so many searches is repeated exactly to measure the recall; 0: none."""
+    index_round_s: float = Field(5.0, gt=0)
+    """Pause in seconds between two maintenance rounds of an index process."""
+    purge_after_s: float = Field(3600.0, gt=0)
+    """Seconds after which no index snapshot holds a deleted face."""
+    hnsw_links: int = Field(32, ge=2, le=512)
+    """Links of a graph's node (hnswlib's M)."""
+    hnsw_build_width: int = Field(400, ge=8)
+    """Candidates when a graph is built (hnswlib's ef_construction)."""
+    hnsw_search_width: int = Field(800, ge=8)
+    """Candidates when a graph is searched (hnswlib's ef)."""
 
     # Clips
-    living_rate: float = Field(
-        15.0, ge=5, le=60, description="Frames a second of a clip that are analysed."
-    )
-    living_min_score: float = Field(
-        50.0, ge=0, le=100, description="Lowest passive score of a live clip, 0 to 100."
-    )
+    living_rate: float = Field(15.0, ge=5, le=60)
+    """Frames a second of a clip that are analysed."""
+    living_min_score: float = Field(50.0, ge=0, le=100)
+    """Lowest passive score of a live clip, 0 to 100."""
 
-    living_refuse_replays: bool = Field(
-        True, description="Reject a clip that was accepted as live before: the same file, or the "
-        "same motion of the same face in any encoding."
-    )
-    living_remember_d: float = Field(
-        90.0, gt=0, description="Days for which an accepted clip is remembered."
-    )
+    living_refuse_replays: bool = True
+    """Reject a clip that was accepted as live before: the same file, or the same motion of the
+    same face in any encoding."""
+    living_remember_d: float = Field(90.0, gt=0)
+    """Days for which an accepted clip is remembered."""
 
     # Quality limits of a face where the document asks for a check at enrolment. Nearly all
     # photos that people take of each other pass.
-    quality_min_size: float = Field(
-        40.0, ge=0, description="Smallest shorter side of a face's box in pixels."
-    )
-    quality_min_blur: float = Field(
-        36.0, ge=0, le=100, description="Lowest sharpness, 0 to 100; larger is sharper."
-    )
-    quality_min_brightness: float = Field(
-        35.0, ge=0, le=255, description="Lowest mean grey of a face."
-    )
-    quality_max_brightness: float = Field(
-        225.0, ge=0, le=255, description="Highest mean grey of a face."
-    )
-    quality_min_contrast: float = Field(
-        12.0, ge=0, le=127, description="Lowest standard deviation of a face's grey."
-    )
-    quality_max_yaw: float = Field(
-        50.0, ge=0, le=90, description="Largest turn of the head to either side in degrees."
-    )
-    quality_max_pitch: float = Field(
-        45.0, ge=0, le=90, description="Largest nod of the head up or down in degrees."
-    )
-    quality_max_roll: float = Field(
-        45.0, ge=0, le=180, description="Largest tilt of the head in degrees."
-    )
+    quality_min_size: float = Field(40.0, ge=0)
+    """Smallest shorter side of a face's box in pixels."""
+    quality_min_blur: float = Field(36.0, ge=0, le=100)
+    """Lowest sharpness, 0 to 100; larger is sharper."""
+    quality_min_brightness: float = Field(35.0, ge=0, le=255)
+    """Lowest mean grey of a face."""
+    quality_max_brightness: float = Field(225.0, ge=0, le=255)
+    """Highest mean grey of a face."""
+    quality_min_contrast: float = Field(12.0, ge=0, le=127)
+    """Lowest standard deviation of a face's grey."""
+    quality_max_yaw: float = Field(50.0, ge=0, le=90)
+    """Largest turn of the head to either side in degrees."""
+    quality_max_pitch: float = Field(45.0, ge=0, le=90)
+    """Largest nod of the head up or down in degrees."""
+    quality_max_roll: float = Field(45.0, ge=0, le=180)
+    """Largest tilt of the head in degrees."""
 
     # Serving
-    host: str = Field("127.0.0.1", description="Address that the shim listens on.")
-    port: int = Field(8600, ge=0, le=65535, description="Port that the shim listens on.")
-    stages: str = Field(
-        "decode,detect,embed,liveness",
-        description="Stages that this worker serves, comma separated; `index` only alone.",
-    )
-    concurrency: int = Field(
-        0, ge=0, description="Worker processes; 0: one for each core."
-    )
-    max_connections: int = Field(
-        2000, ge=1, description="Connections that the shim keeps open; idle ones give way to "
-        "new ones, further ones are asked to retry."
-    )
-    signature_window_s: int = Field(
-        300, ge=1, description="Greatest difference in seconds between a signed request's "
-        "timestamp and the server's clock."
-    )
-    b_tenant: str = Field(
-        "", description="Name of the tenant of document b's requests without an API key; "
-        "empty: they are rejected."
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Lowest level that is logged."
-    )
-    log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
+    host: str = "127.0.0.1"
+    """Address that the shim listens on."""
+    port: int = Field(8600, ge=0, le=65535)
+    """Port that the shim listens on."""
+    stages: str = "decode,detect,embed,liveness"
+    """Stages that this worker serves, comma separated; `index` only alone."""
+    concurrency: int = Field(0, ge=0)
+    """Worker processes; 0: one for each core."""
+    max_connections: int = Field(2000, ge=1)
+    """Connections that the shim keeps open; idle ones give way to new ones, further ones are
+    asked to retry."""
+    signature_window_s: int = Field(300, ge=1)
+    """Greatest difference in seconds between a signed request's timestamp and the server's
+    clock."""
+    b_tenant: str = ""
+    """Name of the tenant of document b's requests without an API key; empty: they are
+    rejected."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Lowest level that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """Form of a log line."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -404,7 +301,7 @@ class Settings(BaseSettings):
 
     @property
     def wake_url(self) -> str:
-        """The Redis that carries wake-ups and intermediate values."""
+        """The Redis for wake-ups and intermediate values."""
         return self.redis_url or self.broker_url
 
     @property

@@ -28,11 +28,9 @@ from pipeline.jobs.model import Job
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.motion_signature import MotionSignature
 from pipeline.living.options import LivingOptions
-from pipeline.living.tracking import FaceTracker, LivenessModels
+from pipeline.living.tracking import observe_clip
 from pipeline.living.verdict import LivenessAction, LivenessReason, LivenessVerdict
 from pipeline.operations import LivingParams, Plan
-from pipeline.sessions.capabilities import min_frame_rate
-from pipeline.stages.clip import read_clip
 from pipeline.types import Embedding, JsonObject
 
 # Decimals of a timeline's numbers: a thousandth of a ratio is below every jitter.
@@ -71,10 +69,8 @@ def analyse_clip(plan: Plan, job: Job, context: JobContext, resources: Resources
         require_calibration(resources).distance, passive_at_least=own.options.passive_at_least
     )
     enrolled = _enrolled_vector(job, asked.face_id, resources)
-    models = LivenessModels.from_pack(pack)
     data = resources.media.get(context.media_of(job)[0])
-    frames = read_clip(data, own.options.limits(min_frame_rate(pack.info)), resources.sandbox)
-    observations = list(FaceTracker(models).track(frames))
+    observations = observe_clip(data, pack, own.options, resources.sandbox)
     verdict = policy.decide(
         observations, LivenessAction(asked.action), enrolled, asked.threshold
     )

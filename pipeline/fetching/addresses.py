@@ -25,7 +25,7 @@ _SPECIAL_V4 = tuple(
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # shared by carriers; Alibaba's metadata is 100.100.100.200
         "127.0.0.0/8",  # loopback
-        "168.63.129.16/32",  # Azure's platform services, on an address that looks public
+        "168.63.129.16/32",  # Azure's platform services, although it looks public
         "169.254.0.0/16",  # link-local; the metadata of most clouds is 169.254.169.254
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments; Oracle's metadata is 192.0.0.192

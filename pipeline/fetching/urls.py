@@ -36,7 +36,7 @@ _KEPT = "%/?:@!$&'()*+,;=-._~[]"
 @dataclass(frozen=True, slots=True)
 class FetchTarget:
     """Where to ask for what. ``host`` is a name in ASCII or an IP address without
-    brackets, ``path`` has the query with it."""
+    brackets, ``path`` includes the query."""
 
     scheme: str
     host: str

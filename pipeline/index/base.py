@@ -1,12 +1,11 @@
-"""The two interfaces of the index: ``ChangeSource``, which a view reads the gallery through,
-and ``Index``, which every engine implements.
+"""The interface through which a view reads the gallery, and shared types of the index.
 
 The gallery in SQL is the source of truth; an index is a view of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,7 +40,8 @@ class ChangeSource(Protocol):
         ...
 
     def changed(self, tenant_id: int, after: int, limit: int) -> list[tuple[int, int]]:
-        """(number, label) of the changes past ``after``, in order, at most ``limit``."""
+        """(number, label) of the changes after the number ``after``, in order, at most
+        ``limit``."""
         ...
 
     def entries(self, tenant_id: int, labels: Sequence[int]) -> list[IndexEntry]:
@@ -71,44 +71,4 @@ class ChangeSource(Protocol):
     def discard_snapshot(self, record: SnapshotRecord) -> None:
         """Delete the record of a snapshot, if it exists. The caller deletes its objects
         afterwards."""
-        ...
-
-
-class Index(Protocol):
-    """The vectors of one tenant, in memory.
-
-    An index has no lock of its own: ``TenantView`` excludes readers while it writes.
-    """
-
-    @property
-    def engine(self) -> str: ...
-
-    @property
-    def dimension(self) -> int: ...
-
-    def __len__(self) -> int:
-        """The number of labels."""
-        ...
-
-    def labels(self) -> Labels:
-        """All labels, in rising order."""
-        ...
-
-    def upsert(self, entries: Iterable[IndexEntry]) -> None:
-        """Add new labels, and update the collections of known ones.
-
-        Raises ``BadVector`` for a vector that is not finite or not of unit length, before
-        any entry is added.
-        """
-        ...
-
-    def remove(self, labels: Iterable[int]) -> None:
-        """Remove labels and overwrite their vectors; unknown labels are ignored."""
-        ...
-
-    def search(
-        self, probes: Vectors, k: int, collections: Collection[int] | None = None
-    ) -> list[list[Hit]]:
-        """For each probe the ``k`` labels with the highest cosine, best first, ties by label.
-        With ``collections`` only labels in one of them."""
         ...

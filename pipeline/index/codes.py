@@ -75,7 +75,7 @@ def _rotation(dimension: int) -> NDArray[np.float32]:
 
 
 class CodesIndex(FlatIndex):
-    """An ``Index`` that compares exactly only the rows with the nearest codes."""
+    """An index that compares exactly only the rows with the nearest codes."""
 
     engine: ClassVar[str] = "codes"
 

@@ -28,7 +28,10 @@ _NOTHING: ScoredRows = (np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 class FlatIndex:
-    """An exact ``Index``, and the base of the approximate engines."""
+    """An index that compares every vector, and the base of the approximate engines.
+
+    An index has no lock of its own: ``TenantView`` excludes readers while it writes.
+    """
 
     engine: ClassVar[str] = "flat"
 
@@ -58,19 +61,28 @@ class FlatIndex:
         return False
 
     def labels(self) -> Labels:
+        """All labels, in rising order."""
         return self.rows.labels()
 
     def upsert(self, entries: Iterable[IndexEntry]) -> None:
+        """Add new labels, and update the collections of known ones.
+
+        Raises ``BadVector`` for a vector that is not finite or not of unit length, before
+        any entry is added.
+        """
         fresh, freed = self.rows.upsert(entries)
         self._rows_removed(freed)
         self._rows_added(fresh)
 
     def remove(self, labels: Iterable[int]) -> None:
+        """Remove labels and overwrite their vectors; unknown labels are ignored."""
         self._rows_removed(self.rows.remove(labels))
 
     def search(
         self, probes: Vectors, k: int, collections: Collection[int] | None = None
     ) -> list[list[Hit]]:
+        """For each probe the ``k`` labels with the highest cosine, best first, ties by label.
+        With ``collections`` only labels in one of them."""
         return self._search(self._nearest, probes, k, collections)
 
     def search_exactly(

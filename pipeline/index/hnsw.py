@@ -62,7 +62,7 @@ class HnswParameters:
 
 
 class HnswIndex(FlatIndex):
-    """An ``Index`` that searches a graph and ranks its results by exact cosines.
+    """An index that searches a graph and ranks its results by exact cosines.
 
     Raises ``ConfigurationError`` when hnswlib is not installed.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -65,6 +66,14 @@ def novelty(
     return Novelty(alike - explained, alike)
 
 
+def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Correlation of two pictures, -1 to 1; ignores brightness and contrast. 1 when either is
+    uniform."""
+    first, last = one - one.mean(), other - other.mean()
+    power = float(np.sqrt((first**2).sum() * (last**2).sum()))
+    return float((first * last).sum()) / power if power > 1e-6 else 1.0
+
+
 def _mean(kept: Sequence[GreyImage]) -> Patch:
     return np.asarray(np.mean(np.stack(kept).astype(np.float32), axis=0), dtype=np.float32)
 
@@ -86,7 +95,7 @@ def _best(
     rest: Patch, shown: Patch, centre: tuple[float, float], window: Window,
     stretches: tuple[float, ...],
 ) -> float:
-    """The highest correlation of ``shown`` with the rest state, shifted and stretched."""
+    """The highest correlation of ``shown`` with the rest state over all shifts and stretches."""
     around = _cut(rest, centre, window, _REACH)
     shown = cv2.GaussianBlur(shown, (0, 0), 1.0).astype(np.float32, copy=False)
     found = -1.0
@@ -99,7 +108,7 @@ def _best(
 
 
 def _stretched(patch: Patch, factor: float) -> Patch:
-    """The patch with its middle row kept in place and its height changed."""
+    """The patch scaled vertically around its middle row."""
     if factor == 1.0:
         return patch
     middle = (patch.shape[0] - 1) / 2

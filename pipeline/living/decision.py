@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from pipeline.errors import ManyFaces, NoFace
+from pipeline.living.appearance import correlation
 from pipeline.living.events import FacialEvent, blinks, openings
 from pipeline.living.loop_detection import has_loop, has_repeated_action
 from pipeline.living.series import ClipSeries
@@ -40,12 +42,12 @@ _SAME_SCENE, _LONGEST_STEP, _STEP_WITHIN_S = 0.5, 0.75, 0.25
 
 # A head that moves less than this between frames, jitter included, is a picture; in widths
 # of the face.
-_STANDS_STILL = 0.0006
+_LEAST_HEAD_MOTION = 0.0006
 
 # Smallest change of a live face region within a second, in units of the region's contrast.
 # Stills with camera noise reach 0.018 (one with much noise 0.041); the calmest second of the
 # live video at a quarter of its light has 0.044.
-_UNMOVED, _WITHIN_S, _MOST_OF_PLACE = 0.028, 1.0, 0.9
+_LEAST_REGION_CHANGE, _WITHIN_S, _REGION_QUANTILE = 0.028, 1.0, 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,9 @@ class DecisionPolicy:
         identity = self._distances(series, person)
         passive = _passive(series)
         reasons = [
-            *_about_action(series, found, action, _unmoved(observations)),
-            *_about_clip(observations, series, found),
-            *self._about_person(identity, passive),
+            *_action_reasons(series, found, action, _region_unchanged(observations)),
+            *_clip_reasons(observations, series, found),
+            *self._person_reasons(identity, passive),
         ]
         distances = None if enrolled is None else self._distances(series, enrolled)
         return LivenessVerdict(
@@ -95,10 +97,10 @@ class DecisionPolicy:
         )
 
     def _distances(self, series: ClipSeries, embedding: Embedding) -> np.ndarray:
-        rows = np.stack([sight.embedding for sight in series.faces])
+        rows = np.stack([face.embedding for face in series.faces])
         return np.array([self.distance(float(cosine)) for cosine in rows @ embedding])
 
-    def _about_person(
+    def _person_reasons(
         self, identity: np.ndarray, passive: float | None
     ) -> Iterator[LivenessReason]:
         # One frame may be too blurred to recognise; two consecutive ones are another person.
@@ -121,7 +123,7 @@ def _person(series: ClipSeries, events: Sequence[FacialEvent]) -> Embedding:
     """The person of the clip: the mean face during the action; without an action the face
     most similar to all others."""
     event = next((event for event in events if event.genuine), None)
-    rows = np.stack([sight.embedding for sight in series.faces])
+    rows = np.stack([face.embedding for face in series.faces])
     if event is None:
         cosines = rows @ rows.T
         return np.asarray(rows[int(np.median(cosines, axis=1).argmax())])
@@ -130,22 +132,22 @@ def _person(series: ClipSeries, events: Sequence[FacialEvent]) -> Embedding:
 
 
 def _passive(series: ClipSeries) -> float | None:
-    scores = [sight.passive for sight in series.faces if sight.passive is not None]
+    scores = [face.passive for face in series.faces if face.passive is not None]
     return float(np.median(scores)) if scores else None
 
 
 # Reasons -----------------------------------------------------------------------
 
 
-def _about_action(
+def _action_reasons(
     series: ClipSeries,
     found: dict[LivenessAction, list[FacialEvent]],
     action: LivenessAction,
-    unmoved: bool,
+    region_unchanged: bool,
 ) -> Iterator[LivenessReason]:
     if series.times[-1] - series.times[0] < _SHORTEST_S or len(series.times) < _FEWEST:
         yield LivenessReason.TOO_SHORT
-    still = unmoved or _stands_still(series)
+    still = region_unchanged or _head_unmoved(series)
     if not any(event.genuine for event in found[action]):
         other = LivenessAction.MOUTH if action is LivenessAction.BLINK else LivenessAction.BLINK
         acted = any(event.genuine for event in found[other])
@@ -156,20 +158,18 @@ def _about_action(
         yield LivenessReason.STILL
 
 
-def _stands_still(series: ClipSeries) -> bool:
+def _head_unmoved(series: ClipSeries) -> bool:
     """Whether the head moves less than any live head, apart from jumps."""
-    boxes = [sight.box for sight in series.faces]
+    boxes = [face.box for face in series.faces]
     width = float(np.median([box.width for box in boxes]))
-    places = np.array([
-        ((box.left + box.right) / 2, (box.top + box.bottom) / 2) for box in boxes
-    ])
+    places = np.array([box.centre for box in boxes])
     if len(places) < 3 or width <= 0:
         return True
     steps = np.abs(np.diff(places, axis=0)).max(axis=1) / width
-    return float(np.quantile(steps, 0.6)) < _STANDS_STILL
+    return float(np.quantile(steps, 0.6)) < _LEAST_HEAD_MOTION
 
 
-def _unmoved(observations: Sequence[FrameObservation]) -> bool:
+def _region_unchanged(observations: Sequence[FrameObservation]) -> bool:
     """Whether the pixels of the face region stay the same for a second (for half of a clip
     shorter than two seconds). Unlike landmarks, pixels are not moved by noise."""
     seen = [(one.time, one.first_region) for one in observations if one.first_region is not None]
@@ -178,19 +178,20 @@ def _unmoved(observations: Sequence[FrameObservation]) -> bool:
         return False
     places = np.stack([around for _, around in seen])
     later = max(round(min(_WITHIN_S, lasted / 2) / lasted * (len(seen) - 1)), 1)
-    changed = np.abs(places[later:] - places[:-later]).mean(axis=0)
-    return float(np.quantile(changed, _MOST_OF_PLACE)) < _UNMOVED * float(places.std())
+    changes = np.abs(places[later:] - places[:-later]).mean(axis=0)
+    change = float(np.quantile(changes, _REGION_QUANTILE))
+    return change < _LEAST_REGION_CHANGE * float(places.std())
 
 
-def _about_clip(
+def _clip_reasons(
     observations: Sequence[FrameObservation],
     series: ClipSeries,
     found: dict[LivenessAction, list[FacialEvent]],
 ) -> Iterator[LivenessReason]:
-    again = any(has_repeated_action(_kept(series, events)) for events in found.values())
+    again = any(has_repeated_action(_stabilised_faces(series, events)) for events in found.values())
     if again or has_loop(series.times.tolist(), series.faces):
         yield LivenessReason.LOOP
-    if _cut(observations):
+    if _has_cut(observations):
         yield LivenessReason.CUT
     if len(series.times) > 1 and float(np.diff(series.times).max()) > _LONGEST_GAP_S:
         yield LivenessReason.INTERRUPTED
@@ -198,7 +199,7 @@ def _about_clip(
         yield LivenessReason.SECOND_FACE
 
 
-def _kept(
+def _stabilised_faces(
     series: ClipSeries, events: Sequence[FacialEvent]
 ) -> list[tuple[GreyImage, GreyImage, GreyImage]]:
     """The stabilised face before, at the peak of and after each genuine event."""
@@ -211,19 +212,13 @@ def _kept(
     ]
 
 
-def _cut(observations: Sequence[FrameObservation]) -> bool:
+def _has_cut(observations: Sequence[FrameObservation]) -> bool:
     return any(
-        _alike(one.thumbnail, other.thumbnail) < _SAME_SCENE or _step(one, other) > _LONGEST_STEP
+        correlation(one.thumbnail.astype(np.float64), other.thumbnail.astype(np.float64))
+        < _SAME_SCENE or _step(one, other) > _LONGEST_STEP
         for one, other in pairwise(observations)
         if other.time - one.time <= _STEP_WITHIN_S
     )
-
-
-def _alike(one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of two thumbnails, -1 to 1; ignores brightness and contrast."""
-    first, last = (thumb.astype(np.float64) - thumb.mean() for thumb in (one, other))
-    power = np.sqrt((first**2).sum() * (last**2).sum())
-    return float((first * last).sum() / power) if power > 1e-6 else 1.0
 
 
 def _step(one: FrameObservation, other: FrameObservation) -> float:
@@ -231,9 +226,7 @@ def _step(one: FrameObservation, other: FrameObservation) -> float:
     if one.face is None or other.face is None:
         return 0.0
     before, after = one.face.box, other.face.box
-    across = (after.left + after.right - before.left - before.right) / 2
-    down = (after.top + after.bottom - before.top - before.bottom) / 2
-    return float(np.hypot(across, down)) / max(before.width, 1.0)
+    return math.dist(after.centre, before.centre) / max(before.width, 1.0)
 
 
 # Match -------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.living.appearance import EYE, MOUTH, NOSE, Window, novelty
 from pipeline.living.series import ClipSeries, Curve
@@ -62,14 +63,20 @@ class FacialEvent:
 
 
 def blinks(series: ClipSeries) -> list[FacialEvent]:
-    """The blinks of a clip, in order; those with ``genuine`` false look like one and show
-    nothing new, or one eye only."""
-    return [_judged_blink(series, *dip) for dip in _dips(series)]
+    """The blinks of a clip, in order. Those with ``genuine`` false look like a blink, but show
+    no new pixels or only one closed eye."""
+    dips = _excursions(series.openness, 1.0, series.openness < _SHUT, _RECOVERED)
+    return [_judged_blink(series, *dip) for dip in dips]
 
 
 def openings(series: ClipSeries) -> list[FacialEvent]:
     """The openings of the mouth, in order; see ``blinks``."""
-    return [_judged_opening(series, *hill) for hill in _hills(series)]
+    curve = series.mouth_ratio
+    if not len(curve):
+        return []
+    rest = _rest_of_mouth(curve)
+    peaks = _excursions(-curve, -rest, curve >= rest + _OPEN, _CLOSED)
+    return [_judged_opening(series, *peak) for peak in peaks]
 
 
 def _jitter(curve: Curve) -> float:
@@ -79,23 +86,23 @@ def _jitter(curve: Curve) -> float:
     return float(1.4826 * np.median(np.abs(np.diff(curve))))
 
 
-# Eyes --------------------------------------------------------------------------
-
-
-def _dips(series: ClipSeries) -> Iterator[tuple[int, int, int]]:
-    """(start, lowest, end) of each fall below ``_SHUT`` with the rise that follows."""
-    curve, position = series.openness, 0
+def _excursions(
+    curve: Curve, rest: float, outside: NDArray[np.bool_], recovery: float
+) -> Iterator[tuple[int, int, int]]:
+    """(start, lowest, end) of each run of ``outside`` frames. ``start`` and ``end`` are the
+    nearest frames before and after in which the curve has recovered towards ``rest``."""
+    position = 0
     while position < len(curve):
-        if curve[position] >= _SHUT:
+        if not outside[position]:
             position += 1
             continue
         stop = position
-        while stop < len(curve) and curve[stop] < _SHUT:
+        while stop < len(curve) and outside[stop]:
             stop += 1
         lowest = position + int(np.argmin(curve[position:stop]))
-        back = 1 - (1 - _RECOVERED) * (1 - curve[lowest])
-        start = _walk(curve >= back, lowest, -1)
-        end = _walk(curve >= back, lowest, 1)
+        recovered = curve >= rest - (1 - recovery) * (rest - curve[lowest])
+        start = _walk(recovered, lowest, -1)
+        end = _walk(recovered, lowest, 1)
         if start is not None and end is not None:
             yield start, lowest, end
         position = stop if end is None else max(stop, end)
@@ -109,6 +116,9 @@ def _walk(reached: np.ndarray, begin: int, step: int) -> int | None:
             return place
         place += step
     return None
+
+
+# Eyes --------------------------------------------------------------------------
 
 
 def _judged_blink(series: ClipSeries, start: int, lowest: int, end: int) -> FacialEvent:
@@ -156,33 +166,10 @@ def _around(series: ClipSeries, start: int, end: int) -> tuple[list[GreyImage], 
     """The stabilised faces of the last frames before and the first frames after an event."""
     before = series.faces[max(start - _REST_FRAMES + 1, 0) : start + 1]
     after = series.faces[end : end + _REST_FRAMES]
-    return [sight.stabilised for sight in before], [sight.stabilised for sight in after]
+    return [face.stabilised for face in before], [face.stabilised for face in after]
 
 
 # Mouth -------------------------------------------------------------------------
-
-
-def _hills(series: ClipSeries) -> Iterator[tuple[int, int, int]]:
-    """(start, highest, end) of each opening of the mouth that is closed before and after."""
-    curve = series.mouth_ratio
-    if not len(curve):
-        return
-    rest = _rest_of_mouth(curve)
-    position = 0
-    while position < len(curve):
-        if curve[position] < rest + _OPEN:
-            position += 1
-            continue
-        stop = position
-        while stop < len(curve) and curve[stop] >= rest + _OPEN:
-            stop += 1
-        highest = position + int(np.argmax(curve[position:stop]))
-        closed = rest + (1 - _CLOSED) * (curve[highest] - rest)
-        start = _walk(curve <= closed, highest, -1)
-        end = _walk(curve <= closed, highest, 1)
-        if start is not None and end is not None:
-            yield start, highest, end
-        position = stop if end is None else max(stop, end)
 
 
 def _rest_of_mouth(curve: Curve) -> float:
@@ -195,13 +182,13 @@ def _judged_opening(series: ClipSeries, start: int, highest: int, end: int) -> F
     depth = float(series.mouth_ratio[highest] - rest)
     lasted = float(series.times[end - 1] - series.times[start + 1])
     before, after = _around(series, start, end)
-    sight = series.faces[highest]
-    new = _new_at(before, sight.stabilised, after, sight.mouth_centre, MOUTH)
+    face = series.faces[highest]
+    new = _new_at(before, face.stabilised, after, face.mouth_centre, MOUTH)
     true = (
         lasted <= _LONGEST_OPENING_S
         and new >= _NEW_MOUTH
         and max(series.mouth_ratio[start], series.mouth_ratio[end])
-        <= _SHARE_CLOSED * sight.mouth_ratio
+        <= _SHARE_CLOSED * face.mouth_ratio
         and depth >= _ABOVE_JITTER * _jitter(series.mouth_ratio)
     )
     return FacialEvent(start, highest, end, depth, new, true)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.living.appearance import correlation
 from pipeline.living.stabilise import GreyImage
 from pipeline.living.tracking import FaceSighting
 
@@ -52,25 +53,23 @@ def has_repeated_action(kept: Sequence[tuple[GreyImage, GreyImage, GreyImage]]) 
 
 
 def _same_picture(one: GreyImage, other: GreyImage, before: GreyImage, after: GreyImage) -> bool:
-    alike = _correlation(one, other)
-    return alike >= _SAME_PICTURE and 1 - alike < _LESS * (1 - _correlation(before, after))
+    alike = _face_correlation(one, other)
+    return alike >= _SAME_PICTURE and 1 - alike < _LESS * (1 - _face_correlation(before, after))
 
 
-def _correlation(one: GreyImage, other: GreyImage) -> float:
+def _face_correlation(one: GreyImage, other: GreyImage) -> float:
     """Correlation of two stabilised faces without their edges, -1 to 1, after smoothing."""
     first, last = (
         cv2.GaussianBlur(kept.astype(np.float32), (0, 0), 1.0)[_INNER] for kept in (one, other)
     )
-    first, last = first - first.mean(), last - last.mean()
-    power = float(np.sqrt((first**2).sum() * (last**2).sum()))
-    return float((first * last).sum()) / power if power > 1e-6 else 1.0
+    return correlation(first, last)
 
 
-def has_loop(times: Sequence[float], sights: Sequence[FaceSighting]) -> bool:
+def has_loop(times: Sequence[float], faces: Sequence[FaceSighting]) -> bool:
     """Whether a part of the clip repeats, forwards or reversed."""
-    if len(sights) < _FEWEST:
+    if len(faces) < _FEWEST:
         return False
-    way = head_path_of(sights)
+    way = head_path_of(faces)
     path = way / measurement_jitter(way)
     step = max((times[-1] - times[0]) / (len(times) - 1), 1e-3)
     stretch = max(round(_STRETCH_S / step), 5)
@@ -80,10 +79,10 @@ def has_loop(times: Sequence[float], sights: Sequence[FaceSighting]) -> bool:
     )
 
 
-def head_path_of(sights: Sequence[FaceSighting]) -> HeadPath:
+def head_path_of(faces: Sequence[FaceSighting]) -> HeadPath:
     """Position (x, y), size and tilt of the head in hundredths of its median size; lids
     (left, right) and mouth in hundredths of their own widths; shape (n, 7)."""
-    rows = [(*sight.head_pose, *sight.lid_ratios, sight.mouth_ratio) for sight in sights]
+    rows = [(*face.head_pose, *face.lid_ratios, face.mouth_ratio) for face in faces]
     way = 100 * np.array(rows, dtype=np.float64).reshape(-1, COLUMNS)
     if len(way):
         way[:, :3] *= 100 / max(float(np.median(way[:, 2])), 1.0)

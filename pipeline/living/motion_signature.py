@@ -97,7 +97,7 @@ class MotionSignature:
         return self.similarity(other) >= float(np.interp(short, _ROWS, _SAME))
 
     def similarity(self, other: Self) -> float:
-        """From 0 to 1; ``likeness.likeness`` of most of the shorter one."""
+        """``motion_similarity`` over most of the shorter clip, 0 to 1."""
         short = min(len(self.motion), len(other.motion))
         if short < _FEWEST:
             return 0.0

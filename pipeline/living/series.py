@@ -45,10 +45,10 @@ class ClipSeries:
             (place, one.time, one.face)
             for place, one in enumerate(observations) if one.face is not None
         ]
-        sights = tuple(sight for _, _, sight in seen)
+        faces = tuple(face for _, _, face in seen)
         times = np.array([time for _, time, _ in seen], dtype=np.float64)
-        lids = np.array([sight.lid_ratios for sight in sights]).reshape(-1, 2)
-        widths = np.array([sight.eye_widths for sight in sights]).reshape(-1, 2)
+        lids = np.array([face.lid_ratios for face in faces]).reshape(-1, 2)
+        widths = np.array([face.eye_widths for face in faces]).reshape(-1, 2)
         eyes = np.stack([_of_rest(times, lids[:, side]) for side in (0, 1)], axis=1)
         eyes[widths < _SEEN * widths.max(axis=1, keepdims=True, initial=0.0)] = np.nan
         return cls(
@@ -56,9 +56,9 @@ class ClipSeries:
             observation_indices=np.array([place for place, _, _ in seen], dtype=np.int64),
             openness=_weighted(eyes, widths),
             eyes=eyes,
-            mouth_ratio=np.array([sight.mouth_ratio for sight in sights], dtype=np.float64),
-            residual=np.array([sight.residual for sight in sights], dtype=np.float64),
-            faces=sights,
+            mouth_ratio=np.array([face.mouth_ratio for face in faces], dtype=np.float64),
+            residual=np.array([face.residual for face in faces], dtype=np.float64),
+            faces=faces,
         )
 
 

@@ -120,5 +120,5 @@ def _smooth(play: Motion) -> Motion:
 
 
 def _between(play: Motion) -> Motion:
-    """The play halfway between its ticks; the last stays, so that none is lost."""
+    """The motion at half ticks. The last row is kept, so that the length stays the same."""
     return np.vstack([(play[:-1] + play[1:]) / 2, play[-1:]])

@@ -81,7 +81,7 @@ class Alignment:
         return float(x), float(y)
 
     def warp(self, picture: Picture) -> GreyImage:
-        """The face in grey, shape (SIDE, SIDE)."""
+        """The stabilised face in grey, shape (FACE_SIDE, FACE_SIDE)."""
         scale = self.scale
         if not np.isfinite(self.matrix).all() or not 1e-3 < scale < 1e3:
             return np.zeros((FACE_SIDE, FACE_SIDE), np.uint8)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import TaskUnsupported
+from pipeline.living.options import LivingOptions
 from pipeline.living.stabilise import GreyImage, ReferenceFrame
+from pipeline.sandbox.sandbox import Sandbox
 from pipeline.sessions.alignment import similarity_transform
 from pipeline.sessions.base import ContourModel, Detector, Embedder, Pack, SpoofScorer
+from pipeline.sessions.capabilities import min_frame_rate
 from pipeline.sessions.contours import ContourPoints, Contours
+from pipeline.stages.clip import ClipFrame, read_clip
 from pipeline.types import Box, DetectedFace, Embedding, Picture
 
 THUMBNAIL_SIDE = 24
@@ -42,19 +46,6 @@ _SAME_BOX = 0.25
 _COUNTED_SIZE = 0.2
 
 
-class Frame(Protocol):
-    """A frame of a clip: its number in the clip, its time in seconds, its pixels."""
-
-    @property
-    def index(self) -> int: ...
-
-    @property
-    def time(self) -> float: ...
-
-    @property
-    def picture(self) -> Picture: ...
-
-
 @dataclass(frozen=True, slots=True)
 class LivenessModels:
     """The models that tracking needs. ``scorer`` is None when the pack has no anti-spoof
@@ -80,12 +71,12 @@ class LivenessModels:
 class FaceSighting:
     """The face in one frame.
 
-    ``head_pose`` is how the head stands by its firm points: their middle (x, y) and spread in
-    pixels, their tilt in radians. ``lid_ratios`` (left, right) and ``mouth_ratio`` are ratios
-    with the head's motion taken out, ``eye_widths`` how well each eye is to be seen (its width in
-    pixels); ``residual`` what an affine motion does not explain, in units of the eyes'
-    distance; ``stabilised`` the face in its own frame of reference, where ``mouth_centre`` is the
-    middle of the mouth; ``passive`` 0 to 1, None in frames that were not scored.
+    ``head_pose``: centre (x, y) and spread of the rigid points in pixels, and their tilt in
+    radians. ``lid_ratios`` (left, right) and ``mouth_ratio`` are without the head's motion;
+    ``eye_widths`` (pixels) say how visible each eye is. ``residual`` is what an affine motion
+    does not explain, in units of the distance between the eyes. ``stabilised`` is the face
+    in the frame of reference, where ``mouth_centre`` lies. ``passive`` is 0 to 1, None in
+    frames that were not scored.
     """
 
     box: Box
@@ -102,10 +93,11 @@ class FaceSighting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameObservation:
-    """What one analysed frame shows. ``faces`` is how many there are, None in frames in
-    which only the known face was followed; ``thumbnail`` is the whole frame in grey, shape
-    (THUMB, THUMB); ``around`` the place where the face was first seen, wherever it is now,
-    shape (AROUND, AROUND), float32, 0 to 255, None before it was seen."""
+    """The observations in one analysed frame. ``face_count`` is None in frames in which the
+    known face was only tracked. ``thumbnail`` is the whole frame in grey, shape
+    (THUMBNAIL_SIDE, THUMBNAIL_SIDE). ``first_region`` is the region where the face first
+    appeared, shape (REGION_SIDE, REGION_SIDE), float32, 0 to 255, None before it appeared.
+    """
 
     index: int
     time: float
@@ -120,38 +112,38 @@ class FaceTracker:
     """Observes the frames of one clip in order."""
 
     models: LivenessModels
-    _canon: ReferenceFrame | None = None
+    _reference: ReferenceFrame | None = None
     _track: _TrackedFace | None = None
-    _place: tuple[int, int, int, int] | None = None
-    _looked_at: float = field(default=-1e9)
+    _first_place: tuple[int, int, int, int] | None = None
+    _detected_at: float = field(default=-1e9)
     _scored_at: float = field(default=-1e9)
 
-    def track(self, frames: Iterator[Frame]) -> Iterator[FrameObservation]:
+    def track(self, frames: Iterator[ClipFrame]) -> Iterator[FrameObservation]:
         """Yields one observation per frame."""
         for frame in frames:
             yield self.observe(frame)
 
-    def observe(self, frame: Frame) -> FrameObservation:
+    def observe(self, frame: ClipFrame) -> FrameObservation:
         """Observes one frame. Raises ``PackError``."""
-        followed = self._follow(frame.picture)
+        tracked = self._track_face(frame.picture)
         count = None
-        if followed is None or frame.time - self._looked_at >= DETECT_EVERY_S - 1e-6:
-            self._looked_at = frame.time
-            count, followed = self._look(frame.picture, followed)
-        sight = None
-        if followed is not None:
-            self._track = followed
-            sight = self._sight(frame, followed)
+        if tracked is None or frame.time - self._detected_at >= DETECT_EVERY_S - 1e-6:
+            self._detected_at = frame.time
+            count, tracked = self._detect(frame.picture, tracked)
+        sighting = None
+        if tracked is not None:
+            self._track = tracked
+            sighting = self._sighting(frame, tracked)
         else:
             self._track = None
-        if sight is not None and self._place is None:
-            self._place = _place_of(sight.box, frame.picture)
+        if sighting is not None and self._first_place is None:
+            self._first_place = _region_around(sighting.box, frame.picture)
         return FrameObservation(
-            frame.index, frame.time, count, thumbnail_of(frame.picture), sight,
-            None if self._place is None else region_of(frame.picture, self._place),
+            frame.index, frame.time, count, thumbnail_of(frame.picture), sighting,
+            None if self._first_place is None else region_of(frame.picture, self._first_place),
         )
 
-    def _follow(self, picture: Picture) -> _TrackedFace | None:
+    def _track_face(self, picture: Picture) -> _TrackedFace | None:
         """The face of the last frame, tracked into this one; None when it is lost."""
         if self._track is None:
             return None
@@ -161,35 +153,35 @@ class FaceTracker:
             return None
         return _TrackedFace(self._track.face, self._track.firm, contours)
 
-    def _look(
-        self, picture: Picture, followed: _TrackedFace | None
+    def _detect(
+        self, picture: Picture, tracked: _TrackedFace | None
     ) -> tuple[int, _TrackedFace | None]:
         """The number of faces, and the tracked face or else the largest."""
         found = sorted(
             self.models.detector.detect(picture), key=lambda face: face.box.area, reverse=True
         )
         if not found:
-            return 0, followed
+            return 0, tracked
         chosen = found[0]
-        if followed is not None:
-            near = max(found, key=lambda face: face.box.overlap(followed.face_now.box))
-            if near.box.overlap(followed.face_now.box) >= _SAME_BOX:
+        if tracked is not None:
+            near = max(found, key=lambda face: face.box.overlap(tracked.face_now.box))
+            if near.box.overlap(tracked.face_now.box) >= _SAME_BOX:
                 chosen = near
         count = sum(face.box.width >= _COUNTED_SIZE * chosen.box.width for face in found)
         contours = self.models.contour_model.measure(picture, chosen)
         return count, _TrackedFace(chosen, contours.rigid, contours)
 
-    def _sight(self, frame: Frame, track: _TrackedFace) -> FaceSighting:
+    def _sighting(self, frame: ClipFrame, track: _TrackedFace) -> FaceSighting:
         contours, face = track.contours, track.face_now
-        if self._canon is None or len(self._canon.rigid_points) != len(contours.rigid):
-            self._canon = ReferenceFrame.from_contours(contours)
-        placed = self._canon.align(contours)
+        if self._reference is None or len(self._reference.rigid_points) != len(contours.rigid):
+            self._reference = ReferenceFrame.from_contours(contours)
+        placed = self._reference.align(contours)
         embedder = self.models.embedder
         crop = embedder.align(frame.picture, face.landmarks)
         left, right = contours.eyes
         return FaceSighting(
             box=face.box,
-            head_pose=_stance(contours.rigid),
+            head_pose=_head_pose(contours.rigid),
             lid_ratios=(placed.aperture_ratio(left), placed.aperture_ratio(right)),
             eye_widths=(_width(left.corners), _width(right.corners)),
             mouth_ratio=placed.aperture_ratio(contours.mouth),
@@ -200,12 +192,22 @@ class FaceTracker:
             passive=self._passive(frame, face.box),
         )
 
-    def _passive(self, frame: Frame, box: Box) -> float | None:
+    def _passive(self, frame: ClipFrame, box: Box) -> float | None:
         due = frame.time - self._scored_at >= SCORE_EVERY_S - 1e-6
         if self.models.scorer is None or not due:
             return None
         self._scored_at = frame.time
         return self.models.scorer.score(frame.picture, box)
+
+
+def observe_clip(
+    data: bytes, pack: Pack, options: LivingOptions, sandbox: Sandbox | None
+) -> list[FrameObservation]:
+    """Decodes a clip and observes its frames. Raises ``ClipCorrupt``, ``TaskUnsupported``,
+    ``PackError``."""
+    tracker = FaceTracker(LivenessModels.from_pack(pack))
+    frames = read_clip(data, options.limits(min_frame_rate(pack.info)), sandbox)
+    return list(tracker.track(frames))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,20 +226,20 @@ class _TrackedFace:
             return self.face
         matrix = similarity_transform(self.firm, self.contours.rigid)
         box = self.face.box
-        corners = _moved(np.array([[box.left, box.top], [box.right, box.bottom]]), matrix)
+        corners = _transform(np.array([[box.left, box.top], [box.right, box.bottom]]), matrix)
         centre = corners.mean(axis=0)
         scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
         across, down = box.width * scale / 2, box.height * scale / 2
         return DetectedFace(
             Box(centre[0] - across, centre[1] - down, centre[0] + across, centre[1] + down),
             self.face.score,
-            _moved(self.face.landmarks.astype(np.float64), matrix).astype(np.float32),
+            _transform(self.face.landmarks.astype(np.float64), matrix).astype(np.float32),
             self.face.scheme,
         )
 
 
 def thumbnail_of(picture: Picture) -> GreyImage:
-    """The whole frame in grey, shape (THUMB, THUMB)."""
+    """The whole frame in grey, shape (THUMBNAIL_SIDE, THUMBNAIL_SIDE)."""
     small = cv2.resize(picture, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
 
@@ -255,18 +257,18 @@ def region_of(picture: Picture, place: tuple[int, int, int, int]) -> NDArray[np.
     return np.asarray(means, dtype=np.float32)
 
 
-def _place_of(box: Box, picture: Picture) -> tuple[int, int, int, int]:
-    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+def _region_around(box: Box, picture: Picture) -> tuple[int, int, int, int]:
+    x, y = box.centre
     across, down = (_AROUND_SIZE / 2 * side for side in (box.width, box.height))
     around = Box(x - across, y - down, x + across, y + down)
     return around.clipped_to(picture.shape[1], picture.shape[0])
 
 
-def _moved(points: ContourPoints, matrix: NDArray[np.float64]) -> ContourPoints:
+def _transform(points: ContourPoints, matrix: NDArray[np.float64]) -> ContourPoints:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def _stance(firm: ContourPoints) -> tuple[float, float, float, float]:
+def _head_pose(firm: ContourPoints) -> tuple[float, float, float, float]:
     """Centre, spread and tilt of points in a fixed order."""
     middle = firm.mean(axis=0)
     around = (firm - middle) @ np.array([1, 1j])

@@ -1,1 +1,1 @@
-"""Where pictures are kept: a directory or an S3 store, behind one seam."""
+"""Media stores (a directory or S3), and readers of picture and clip headers."""

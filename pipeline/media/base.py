@@ -32,11 +32,11 @@ class MediaStore(Protocol):
 
     def name(self, tenant_id: int, data: bytes) -> str:
         """The last part of the key for these bytes of ``tenant_id``."""
-        ...
+        return self.name_of(tenant_id, plain_name(data))
 
-    def name_of(self, tenant_id: int, sha256: str) -> str:
-        """The same for bytes with this SHA-256 (hex)."""
-        ...
+    def name_of(self, tenant_id: int, sha256: str) -> str:  # noqa: ARG002
+        """The same for bytes with this SHA-256 (hex); an unencrypted object has it as name."""
+        return sha256
 
     def put(self, key: str, data: bytes) -> None:
         """Store ``data`` atomically: a reader sees all of it or nothing."""
@@ -81,8 +81,8 @@ def check_key(key: str) -> str:
 
 
 def check_bytes(key: str, data: bytes) -> bytes:
-    """``data``, when it has the hash in its key; an encrypted object is checked when it is
-    opened. Raises ``MediaCorrupt``."""
+    """Returns ``data`` after comparing its hash with the key. An encrypted object is checked
+    at decryption. Raises ``MediaCorrupt``."""
     if not is_encrypted(key) and plain_name(data) != media_name(key):
         raise MediaCorrupt(f"{key}: {len(data)} bytes with another hash than was stored")
     return data

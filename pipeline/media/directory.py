@@ -12,8 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import MediaNotFound, MediaUnavailable
-from pipeline.media.base import StoredObject, check_bytes, check_key
-from pipeline.storage_keys import plain_name
+from pipeline.media.base import MediaStore, StoredObject, check_bytes, check_key
 
 INCOMING = ".incoming"
 """Directory of files in writing, before they are renamed; no key can start with a dot."""
@@ -27,7 +26,7 @@ SYNC_THREADS = 8
 MAX_OPEN_FILES = 64
 
 
-class DirectoryStore:
+class DirectoryStore(MediaStore):
     """A ``MediaStore`` in a directory, which is created at the first write.
 
     A file is written beside the tree, synced to the disk and renamed into the tree, so that
@@ -37,12 +36,6 @@ class DirectoryStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._cleared = False
-
-    def name(self, tenant_id: int, data: bytes) -> str:  # noqa: ARG002
-        return plain_name(data)
-
-    def name_of(self, tenant_id: int, sha256: str) -> str:  # noqa: ARG002
-        return sha256
 
     def put(self, key: str, data: bytes) -> None:
         self.put_many([(key, data)])
@@ -143,7 +136,7 @@ class DirectoryStore:
                 return
 
     def _prune(self, folder: Path) -> None:
-        """Remove directories that have become empty, up to the root."""
+        """Remove empty directories up to the root."""
         while folder != self._root:
             try:
                 folder.rmdir()

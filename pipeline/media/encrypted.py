@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.errors import DecryptionFailed, MediaCorrupt
 from pipeline.media.base import MediaStore, StoredObject
-from pipeline.storage_keys import ENCRYPTED_SUFFIX, is_encrypted, plain_name, tenant_of
+from pipeline.storage_keys import ENCRYPTED_SUFFIX, is_encrypted, tenant_of
 
 
-class EncryptedStore:
+class EncryptedStore(MediaStore):
     """A ``MediaStore`` on top of another one. The key of an encrypted object says so;
     objects stored before their tenant had a data key stay readable.
 
@@ -21,9 +21,6 @@ class EncryptedStore:
     def __init__(self, inner: MediaStore, keys: KeySource) -> None:
         self._inner = inner
         self._keys = keys
-
-    def name(self, tenant_id: int, data: bytes) -> str:
-        return self.name_of(tenant_id, plain_name(data))
 
     def name_of(self, tenant_id: int, sha256: str) -> str:
         key = self._keys.data_key(tenant_id)

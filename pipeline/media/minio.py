@@ -28,8 +28,8 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from pipeline.errors import ConfigurationError, FaceError, MediaNotFound, MediaUnavailable
-from pipeline.media.base import StoredObject, check_bytes, check_key
-from pipeline.storage_keys import plain_name, tenant_of, transient_media
+from pipeline.media.base import MediaStore, StoredObject, check_bytes, check_key
+from pipeline.storage_keys import tenant_of, transient_media
 
 # Seconds. A submit must answer within five when the store is away: attempts start within the
 # first second, and the last one may wait for its connection and its response.
@@ -63,7 +63,7 @@ VENDOR_ERRORS = (
 )
 
 
-class MinioStore:
+class MinioStore(MediaStore):
     """A ``MediaStore`` in ``bucket``, which is created when it is missing.
 
     Raises ``ConfigurationError`` for names that S3 does not allow.
@@ -95,12 +95,6 @@ class MinioStore:
             )
         except ValueError as error:
             raise ConfigurationError(f"FACELINE_MEDIA_URL: {error}") from error
-
-    def name(self, tenant_id: int, data: bytes) -> str:  # noqa: ARG002
-        return plain_name(data)
-
-    def name_of(self, tenant_id: int, sha256: str) -> str:  # noqa: ARG002
-        return sha256
 
     def put(self, key: str, data: bytes) -> None:
         check_key(key)

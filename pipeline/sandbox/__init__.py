@@ -1,1 +1,1 @@
-"""Decoding hostile bytes in a process that can do nothing else."""
+"""Decodes untrusted bytes in confined processes."""

@@ -16,7 +16,7 @@ from pipeline.errors import DecoderUnavailable
 from pipeline.sandbox import messages
 from pipeline.sandbox.decoder import DecoderRules
 
-# Seconds for a fork server to import its modules and to fork, on a machine that is busy.
+# Seconds for a fork server to import its modules and fork, on a busy machine.
 START_S = 60.0
 
 # Environment variables that the fork server inherits; secrets are not among them.

@@ -1,1 +1,1 @@
-"""Model packs: found, checked, fetched and run. The only door to the model libraries."""
+"""Finds, verifies, downloads and runs model packs. Only this package uses model libraries."""

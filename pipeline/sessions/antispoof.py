@@ -52,8 +52,9 @@ def crop_around(picture: Picture, box: Box, scale: float) -> Picture:
     height, width = picture.shape[:2]
     across, down = max(box.width, 1.0), max(box.height, 1.0)
     scale = min(scale, (height - 1) / down, (width - 1) / across)
-    left, right = _inside((box.left + box.right) / 2, across * scale, width)
-    top, bottom = _inside((box.top + box.bottom) / 2, down * scale, height)
+    x, y = box.centre
+    left, right = _inside(x, across * scale, width)
+    top, bottom = _inside(y, down * scale, height)
     return picture[top:bottom, left:right]
 
 

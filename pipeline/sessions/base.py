@@ -1,6 +1,6 @@
-"""What a model pack offers, whichever library runs it.
+"""The interfaces of model packs, independent of the library that runs a model.
 
-Stages see these Protocols only; the libraries stay behind this room's door.
+Stages use these Protocols only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.types import Box, Crop, DetectedFace, LandmarkScheme, Picture, Poi
 
 
 class ModelTask(StrEnum):
-    """What a model can be asked for."""
+    """The task of a model."""
 
     DETECTION = "detection"
     RECOGNITION = "recognition"
@@ -33,8 +33,8 @@ class ModelTask(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PackFile:
-    """One model file of a pack, with the SHA-256 (lower-case hex) it must have.
-    ``crop_scale`` is how many times the face's box an anti-spoof model looks at."""
+    """One model file of a pack with its SHA-256 (lower-case hex). ``crop_scale`` is the size
+    of an anti-spoof model's crop in sizes of the face's box."""
 
     name: str
     task: ModelTask
@@ -48,7 +48,7 @@ class PackInfo:
     """A pack as its manifest describes it, before any model is loaded.
 
     ``dimension`` is the length of its embeddings, 0 without recognition. ``path`` is
-    the directory that holds the files.
+    the directory of its files.
     """
 
     name: str
@@ -64,8 +64,8 @@ class PackInfo:
 
     @property
     def recognition_model(self) -> str:
-        """The SHA-256 of the recognition model, which a calibration table belongs to;
-        empty when the pack has none."""
+        """The SHA-256 of the recognition model, which identifies its calibration table; empty
+        without a recognition model."""
         return next((file.sha256 for file in self.files if file.task is ModelTask.RECOGNITION), "")
 
 

@@ -1,9 +1,9 @@
-"""The packs that this code knows by name: their files, tasks, checksums, licences.
+"""The known packs: their files, tasks, checksums and licences.
 
-The SHA-256 values of the InsightFace files and archives are those that several
-projects which pin them agree on, for the `v0.7` and the `model-zoo` release of the
-InsightFace repository; nobody has downloaded the archives with this code yet. The
-dlib values were taken from the face-recognition-models 0.3.0 wheel.
+Several projects agree on the SHA-256 values of the InsightFace files and archives, for the
+`v0.7` and the `model-zoo` release of the InsightFace repository. The archives have not been
+downloaded with this code yet. The dlib values come from the face-recognition-models 0.3.0
+wheel.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ DLIB_FILES = (
 
 
 def insightface_pack(name: str, directory: Path) -> PackInfo:
-    """The InsightFace pack ``name``, whole, as it lies or will lie in ``directory``."""
+    """The complete InsightFace pack ``name`` in ``directory``, whether installed or not."""
     return PackInfo(
         name, INSIGHTFACE_KIND, directory, INSIGHTFACE[name], INSIGHTFACE_DIMENSION, "arcface5"
     )

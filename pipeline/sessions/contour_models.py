@@ -112,8 +112,7 @@ class Points106ContourModel:
 
 
 def _centre(face: DetectedFace) -> NDArray[np.float64]:
-    box = face.box
-    return np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
+    return np.array(face.box.centre)
 
 
 def _tilt(face: DetectedFace) -> float:

@@ -33,7 +33,7 @@ class Aperture:
         return float(((self.lower - self.upper) @ across).mean()) / width
 
     def transformed(self, matrix: NDArray[np.float64]) -> Aperture:
-        """The slit after the affine map ``matrix``, shape (2, 3)."""
+        """The aperture after the affine map ``matrix``, shape (2, 3)."""
         turn, shift = matrix[:, :2].T, matrix[:, 2]
         return Aperture(
             self.corners @ turn + shift, self.upper @ turn + shift, self.lower @ turn + shift

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -151,36 +152,26 @@ class DlibPack:
     """See ``base.Pack``."""
 
     def __init__(self, info: PackInfo) -> None:
-        self._info = info
-        self._detector: HogDetector | None = None
-        self._embedder: ResNetEmbedder | None = None
-        self._meter: Points68ContourModel | None = None
+        self.info = info
+        self.detector = cache(self._open_detector)
+        self.embedder = cache(self._open_embedder)
+        self.contour_model = cache(self._open_contour_model)
 
-    @property
-    def info(self) -> PackInfo:
-        return self._info
+    def _open_detector(self) -> Detector:
+        return HogDetector(self._checked(ModelTask.DETECTION))
 
-    def detector(self) -> Detector:
-        if self._detector is None:
-            self._detector = HogDetector(self._checked(ModelTask.DETECTION))
-        return self._detector
+    def _open_embedder(self) -> Embedder:
+        return ResNetEmbedder(self._checked(ModelTask.RECOGNITION))
 
-    def embedder(self) -> Embedder:
-        if self._embedder is None:
-            self._embedder = ResNetEmbedder(self._checked(ModelTask.RECOGNITION))
-        return self._embedder
-
-    def contour_model(self) -> ContourModel:
-        if self._meter is None:
-            self._meter = Points68ContourModel(self._checked(ModelTask.LANDMARK_68))
-        return self._meter
+    def _open_contour_model(self) -> ContourModel:
+        return Points68ContourModel(self._checked(ModelTask.LANDMARK_68))
 
     def spoof_scorer(self) -> SpoofScorer:
-        raise unsupported_error(self._info, ModelTask.ANTI_SPOOF)
+        raise unsupported_error(self.info, ModelTask.ANTI_SPOOF)
 
     def _checked(self, task: ModelTask) -> Path:
-        file = next(file for file in self._info.files if file.task is task)
-        return check_file(self._info, file)
+        file = next(file for file in self.info.files if file.task is task)
+        return check_file(self.info, file)
 
 
 def _open(model: Callable[[str], Any], path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -113,61 +114,41 @@ class OnnxPack:
     def __init__(self, info: PackInfo, settings: Settings) -> None:
         """Raises ``ProviderUnavailable``."""
         check_providers(settings)
-        self._info = info
+        self.info = info
         self._settings = settings
-        self._detector: ScrfdDetector | None = None
-        self._steps: tuple[ScrfdSteps | None] | None = None
-        self._embedder: ArcFaceEmbedder | None = None
-        self._meter: ContourModel | None = None
-        self._spoof_scorer: MiniFasNets | None = None
+        self.detector = cache(self._open_detector)
+        self.step_detector = cache(self._open_step_detector)
+        self.embedder = cache(self._open_embedder)
+        self.contour_model = cache(self._open_contour_model)
+        self.spoof_scorer = cache(self._open_spoof_scorer)
 
-    @property
-    def info(self) -> PackInfo:
-        return self._info
+    def _open_detector(self) -> Detector:
+        return ScrfdDetector(self._checked(ModelTask.DETECTION), self._settings)
 
-    def detector(self) -> Detector:
-        if self._detector is None:
-            self._detector = ScrfdDetector(self._checked(ModelTask.DETECTION), self._settings)
-        return self._detector
+    def _open_step_detector(self) -> SteppedDetector | None:
+        sha256 = self._files(ModelTask.DETECTION)[0].sha256
+        return ScrfdSteps.open(self._checked(ModelTask.DETECTION), self._settings, sha256)
 
-    def step_detector(self) -> SteppedDetector | None:
-        if self._steps is None:
-            sha256 = self._files(ModelTask.DETECTION)[0].sha256
-            path = self._checked(ModelTask.DETECTION)
-            self._steps = (ScrfdSteps.open(path, self._settings, sha256),)
-        return self._steps[0]
+    def _open_embedder(self) -> Embedder:
+        return ArcFaceEmbedder(self._checked(ModelTask.RECOGNITION), self._settings)
 
-    def embedder(self) -> Embedder:
-        if self._embedder is None:
-            self._embedder = ArcFaceEmbedder(self._checked(ModelTask.RECOGNITION), self._settings)
-        return self._embedder
-
-    def contour_model(self) -> ContourModel:
-        if self._meter is None:
-            self._meter = self._open_meter()
-        return self._meter
-
-    def _open_meter(self) -> ContourModel:
-        if ModelTask.LANDMARK_106 in self._info.tasks:
+    def _open_contour_model(self) -> ContourModel:
+        if ModelTask.LANDMARK_106 in self.info.tasks:
             return Points106ContourModel(self._checked(ModelTask.LANDMARK_106), self._settings)
         mesh, eye = self._checked(ModelTask.LANDMARK_468), self._checked(ModelTask.EYE_CONTOUR)
         return MeshContourModel(mesh, eye, self._settings)
 
-    def spoof_scorer(self) -> SpoofScorer:
-        if self._spoof_scorer is None:
-            models = [
-                (check_file(self._info, file), file.crop_scale)
-                for file in self._files(ModelTask.ANTI_SPOOF)
-            ]
-            self._spoof_scorer = MiniFasNets(models, self._settings)
-        return self._spoof_scorer
+    def _open_spoof_scorer(self) -> SpoofScorer:
+        files = self._files(ModelTask.ANTI_SPOOF)
+        models = [(check_file(self.info, file), file.crop_scale) for file in files]
+        return MiniFasNets(models, self._settings)
 
     def _checked(self, task: ModelTask) -> Path:
-        return check_file(self._info, self._files(task)[0])
+        return check_file(self.info, self._files(task)[0])
 
     def _files(self, task: ModelTask) -> list[PackFile]:
         """At least one. Raises ``TaskUnsupported``."""
-        files = [file for file in self._info.files if file.task is task]
+        files = [file for file in self.info.files if file.task is task]
         if not files:
-            raise unsupported_error(self._info, task)
+            raise unsupported_error(self.info, task)
         return files

@@ -133,7 +133,7 @@ def _rank(name: str) -> tuple[int, int, str]:
 
 
 def _directories(settings: Settings) -> Iterator[Path]:
-    """Directories that may be packs: the places themselves and what they hold."""
+    """Directories that may be packs: the search paths and their subdirectories."""
     for place in search_paths(settings):
         try:
             inside = sorted(path for path in place.iterdir() if path.is_dir())

@@ -105,7 +105,7 @@ class _TruncatedNetwork:
     """The network up to the inputs of some of its heads."""
 
     def __init__(self, path: Path, settings: Settings, model: Any, heads: list[_Head]) -> None:
-        """``model`` may end anywhere behind them."""
+        """``model`` may have been truncated for other heads before."""
         self.heads = heads
         self._outputs = _end_early(model.graph, heads)
         self._session = open_session(path, settings, model.SerializeToString())

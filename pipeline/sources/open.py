@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.settings import Settings
@@ -20,44 +19,36 @@ from pipeline.sources.zip import ZipSource
 HEAD_BYTES = 512  # the first record of a tar, which identifies it
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """``anywhere``: a manifest may name files outside its folder. ``encoding``: of archive
-    members' names that are not UTF-8. ``bucket``: the bucket of a manifest's keys, a URL."""
-
-    layout: Layout = "auto"
-    anywhere: bool = False
-    encoding: str | None = None
-    bucket: str = ""
-
-
-def open_source(location: str, options: SourceOptions, settings: Settings) -> PictureSource:
+def open_source(
+    location: str, settings: Settings, *, layout: Layout = "auto", anywhere: bool = False,
+    encoding: str | None = None, bucket: str = "",
+) -> PictureSource:
     """A folder, an archive (by its bytes), a bucket (by its URL), else a manifest.
 
+    ``anywhere``: a manifest may name files outside its folder. ``encoding``: of archive
+    members' names that are not UTF-8. ``bucket``: the bucket of a manifest's keys, a URL.
     Raises ``InvalidParameter`` when there is nothing to read.
     """
     # Imported here because minio-py costs 90 ms, and files do not need it.
     if "://" in location:
         from pipeline.sources.bucket import Bucket, BucketSource, parse_location
 
-        return BucketSource(Bucket(parse_location(location), settings), options.layout)
+        return BucketSource(Bucket(parse_location(location), settings), layout)
     path = Path(location)
     if path.is_dir():
-        return FolderSource(path, options.layout)
+        return FolderSource(path, layout)
     head = _head(path)
     kind = archive_kind(head)
     if kind in ("7z", "rar"):
         raise InvalidParameter(f"{path} is a {kind} archive; only tar and zip can be read")
-    archive = ArchiveOptions(options.layout, _checked(options.encoding))
+    archive = ArchiveOptions(layout, _checked(encoding))
     if kind == "zip":
         return ZipSource(path, archive)
     if kind is not None:
         return TarSource(path, archive)
     if picture_format(head) is not None:
         raise InvalidParameter(f"{path} is one picture; name its folder instead")
-    return ManifestSource(
-        path, anywhere=options.anywhere, objects=_objects(options.bucket, settings)
-    )
+    return ManifestSource(path, anywhere=anywhere, objects=_objects(bucket, settings))
 
 
 def _head(path: Path) -> bytes:

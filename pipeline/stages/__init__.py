@@ -1,1 +1,1 @@
-"""The steps of the work: functions over arrays, strangers to each other."""
+"""The stages of processing: functions over arrays that do not import each other."""

@@ -1,4 +1,4 @@
-"""Cutting faces out the way an embedding model wants them."""
+"""Crops faces as an embedding model expects them."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from pipeline.types import Crop, DetectedFace, Picture
 
 
 def align_faces(picture: Picture, faces: Sequence[DetectedFace], embedder: Embedder) -> list[Crop]:
-    """One crop a face, in the faces' order."""
+    """One crop per face, in the order of ``faces``."""
     return [embedder.align(picture, face.landmarks) for face in faces]

@@ -1,10 +1,9 @@
-"""From a clip's bytes to upright frames, one after the other.
+"""Decodes a clip to upright frames, one after the other.
 
-PyAV (FFmpeg) decodes. The container is told by our own reading of the first bytes and
-only its demuxer is used, so that no playlist is ever understood; what it asks to open
-beside the clip's own bytes is refused; only the first video stream is decoded, by one of
-the codecs that telephones, browsers and cameras write. What the container says is checked
-before the first frame, and checked again against what comes.
+PyAV (FFmpeg) decodes. The first bytes select the container, and only its demuxer is used, so
+that playlists are never interpreted. Requests to open other files are refused. Only the first
+video stream is decoded, with one of the codecs that phones, browsers and cameras write. The
+container's statements are checked before the first frame, and the decoded frames as well.
 """
 
 from __future__ import annotations
@@ -46,20 +45,19 @@ _DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi":
 
 _CODECS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mpeg4", "h263", "mjpeg", "msmpeg4v3")
 
-# Bytes and microseconds that FFmpeg may read to learn what the streams are.
+# Bytes and microseconds that FFmpeg may read to detect the streams.
 _PROBE = {"probesize": "2000000", "analyzeduration": "2000000", "fpsprobesize": "4"}
 
-# Packets in a row that give no frame: what is left is not worth decoding.
+# Consecutive packets without a frame after which decoding ends.
 _MOST_BAD_PACKETS = 300
 
-# Frames a second by which time goes on where a clip does not say.
+# Assumed frames per second of a clip without timestamps.
 _USUAL_RATE = 30.0
 
 
 _MATRIX_BYTES = 36  # nine numbers
 
-# The function that a sandbox is asked to run, and the frames that it hands over at a time:
-# of the largest, 40 MB.
+# The function that the sandbox runs, and the frames per call: 40 MB of the largest frames.
 DECODE_FUNCTION = "pipeline.stages.clip:decode_part"
 FRAMES_PER_CALL = 8
 
@@ -131,10 +129,10 @@ def _part(
 
 
 def _checked_part(
-    pictures: Sequence[Any], told: JsonObject, limits: ClipLimits
+    pictures: Sequence[Any], metadata: JsonObject, limits: ClipLimits
 ) -> tuple[list[ClipFrame], bool]:
     """Checks the decoder's result, which hostile bytes may have manipulated."""
-    stamps, over = told.get("frames"), told.get("over")
+    stamps, over = metadata.get("frames"), metadata.get("over")
     if (
         not isinstance(stamps, list)
         or len(stamps) != len(pictures)

@@ -33,7 +33,7 @@ def cut_out(picture: Picture, box: Box) -> bytes:
 
 
 def _shrunk(pixels: Picture) -> Picture:
-    """At most ``LONGEST`` pixels a side, by means of four: those of any other number take
+    """At most ``MAX_SIDE`` pixels per side, by averaging four pixels: any other factor takes
     eight times as long."""
     while max(pixels.shape[:2]) > MAX_SIDE:
         height, width = (max(1, side // 2) for side in pixels.shape[:2])

@@ -142,7 +142,7 @@ def _imdecode(data: bytes, flags: int) -> Pixels | None:
 
 
 def _stored(data: bytes, flags: int) -> NDArray[Any] | None:
-    """The samples as OpenCV gives them, 8 or 16 bits each."""
+    """The samples as OpenCV decodes them, 8 or 16 bits each."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -185,7 +185,7 @@ def _over_white(bgra: Pixels) -> Pixels:
     return colours
 
 
-# EXIF orientation: (mirrored along the diagonal first, then cv2.flip's code).
+# EXIF orientation: (whether to transpose first, then the code for cv2.flip).
 _TURNS: dict[int, tuple[bool, int | None]] = {
     1: (False, None), 2: (False, 1), 3: (False, -1), 4: (False, 0),
     5: (True, None), 6: (True, 1), 7: (True, -1), 8: (True, 0),

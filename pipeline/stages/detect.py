@@ -1,4 +1,4 @@
-"""Finding the faces of a picture."""
+"""Detects the faces of a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turning crops into embeddings, in batches."""
+"""Computes embeddings of crops in batches."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pipeline.sessions.base import Embedder
 from pipeline.types import Crop
 
-# Faces a run: eight gain about a tenth on a CPU, more gain nothing, and the bound
-# keeps the memory of a crowd's picture flat.
+# Faces per run: eight gain about a tenth on a CPU, more gain nothing. The bound also limits the
+# memory for a picture of a crowd.
 BATCH = 8
 
 

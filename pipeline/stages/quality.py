@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import fields
 
 import cv2
 import numpy as np
@@ -62,16 +63,8 @@ _NOSE_BEFORE, _NOSE_BELOW, _NOD = 0.5, 0.766, 0.6
 
 def quality_limits(settings: Settings) -> QualityLimits:
     """The operator's limits."""
-    return QualityLimits(
-        min_size=settings.quality_min_size,
-        min_blur=settings.quality_min_blur,
-        min_brightness=settings.quality_min_brightness,
-        max_brightness=settings.quality_max_brightness,
-        min_contrast=settings.quality_min_contrast,
-        max_yaw=settings.quality_max_yaw,
-        max_pitch=settings.quality_max_pitch,
-        max_roll=settings.quality_max_roll,
-    )
+    names = (field.name for field in fields(QualityLimits))
+    return QualityLimits(**{name: getattr(settings, f"quality_{name}") for name in names})
 
 
 def measure(picture: Picture, face: DetectedFace) -> Quality:

@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
-# A path in backquotes, with or without the name of a test.
-FILE = re.compile(r"`((?:pipeline|workers|api_shim|infra|tests|docs)/[\w./-]*)(?:::\w+)?`")
+# A path in backquotes, with or without the name of a test. LETTER and NAME stand for any.
+FILE = re.compile(r"`((?:pipeline|workers|api_shim|infra|tests|docs)/[a-z0-9_./-]*)(?:::\w+)?`")
 
 
 def anchors(page: Path) -> set[str]:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 
+from infra.cli.enroll.dry_run import DryRunTotals, dry_run
 from pipeline.errors import InvalidParameter
 from pipeline.sources.archives import ArchiveOptions
 from pipeline.sources.base import PictureSource
-from pipeline.sources.dry_run import DryRunTotals, dry_run
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.tar import TarSource
 from pipeline.sources.zip import ZipSource

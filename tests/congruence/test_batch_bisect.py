@@ -1,4 +1,4 @@
-"""Chunks whose jobs come to nothing, on both databases."""
+"""Chunks whose jobs end without a result, on both databases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue
 
 
 class Harness:
-    """A batch whose items wait, and whoever splits its chunks."""
+    """A batch with waiting items, and a bisector."""
 
     def __init__(self, engine: Engine, queue: Queue, clock: Clock) -> None:
         self.engine = engine
@@ -53,14 +53,14 @@ class Harness:
         assert self.queue.fail(self.queue.take(job), error, [])
 
     def crash(self, job: Job) -> None:
-        """Let the worker die over a job until it is given up."""
+        """Crash the worker of a job until the job is given up."""
         while not self.queue.see(job).ended:
             self.queue.take(job)
             self.queue.clock.forward(LEASE_S + 1)
             self.queue.upkeep.release_dead(ATTEMPTS)
 
     def finish(self, job: Job) -> None:
-        """End a job as one that enrols nothing."""
+        """End a job without enrolling anything."""
         batch_id, numbers = job.params["batch"], job.params["items"]
 
         def effect(connection: Connection) -> None:
@@ -94,7 +94,7 @@ def test_a_chunk_that_crashed_is_halved(harness: Harness) -> None:
     assert harness.splitter.round() == []
 
 
-def test_one_poisonous_picture_is_found_and_the_others_are_not_touched(harness: Harness) -> None:
+def test_one_crashing_picture_is_isolated_and_the_others_are_enrolled(harness: Harness) -> None:
     batch, waiting = harness.feed(32, chunk=32)
     crashes = 0
     while waiting:
@@ -115,7 +115,7 @@ def test_one_poisonous_picture_is_found_and_the_others_are_not_touched(harness: 
 
 
 @pytest.mark.parametrize("error", [JobTimedOut(), FaceError()])
-def test_a_picture_alone_is_rejected_for_what_its_job_failed(
+def test_a_single_picture_is_rejected_with_its_jobs_error(
     harness: Harness, error: FaceError
 ) -> None:
     batch, (job,) = harness.feed(1, chunk=1)
@@ -154,7 +154,7 @@ def test_items_of_a_job_that_is_gone_get_another(harness: Harness) -> None:
     assert harness.numbers(harness.splitter.round()) == [[1], [2]]
 
 
-def test_nothing_of_a_cancelled_batch_is_split(harness: Harness) -> None:
+def test_a_cancelled_batch_is_not_split(harness: Harness) -> None:
     batch, (job,) = harness.feed(2, chunk=2)
     harness.fail(job, FaceError())
     harness.store.cancel(None, batch.id, harness.queue)
@@ -162,8 +162,8 @@ def test_nothing_of_a_cancelled_batch_is_split(harness: Harness) -> None:
     assert harness.queue.read.counts() == {JobState.FAILED: 1}
 
 
-def test_two_that_split_at_once_split_once(harness: Harness) -> None:
-    """What one has found, another may have split already."""
+def test_two_bisectors_at_once_split_once(harness: Harness) -> None:
+    """What one bisector has found may have been split by the other already."""
     batch, (job,) = harness.feed(4, chunk=4)
     harness.fail(job, FaceError())
     ((_, found),) = harness.splitter._ended_jobs()
@@ -173,7 +173,7 @@ def test_two_that_split_at_once_split_once(harness: Harness) -> None:
     assert len({item.job_id for item in harness.items(batch)}) == 2
 
 
-def test_batches_do_not_mix(harness: Harness) -> None:
+def test_chunks_of_two_batches_are_kept_apart(harness: Harness) -> None:
     one, (first,) = harness.feed(2, chunk=2)
     _, (second,) = harness.feed(2, chunk=2, source="elsewhere")
     harness.fail(first, FaceError())

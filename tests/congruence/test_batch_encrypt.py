@@ -1,4 +1,4 @@
-"""Encrypting a tenant while a batch of its is under way, on both databases."""
+"""Encrypting a tenant during a batch, on both databases."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Harness:
             )
 
     def reopen(self) -> None:
-        """As a process that was started now."""
+        """As in a process that has just started."""
         self.keys = TenantKeys(self.engine, lambda: self.vault)
         self.media = EncryptedStore(DirectoryStore(self.folder), self.keys)
         self.store = BatchStore(self.engine, self.clock, self.keys)
@@ -95,7 +95,7 @@ def harness(engine: Engine, tmp_path: Path, clock: Clock) -> Harness:
     return Harness(engine, tmp_path / "media", clock)
 
 
-def test_what_waits_is_encrypted(harness: Harness) -> None:
+def test_waiting_pictures_are_encrypted(harness: Harness) -> None:
     before = harness.store.items(harness.batch.id)[0]
     assert harness.encrypt() == 2
     item = harness.store.items(harness.batch.id)[0]
@@ -108,14 +108,14 @@ def test_what_waits_is_encrypted(harness: Harness) -> None:
     assert harness.convert() == 0
 
 
-def test_no_hash_of_a_picture_is_left(harness: Harness) -> None:
+def test_no_plain_hash_of_a_picture_is_left(harness: Harness) -> None:
     plain = {item.sha256 for item in harness.store.items(harness.batch.id)} - {""}
     assert len(plain) == 2
     harness.encrypt()
     assert not plain & {item.sha256 for item in harness.store.items(harness.batch.id)}
 
 
-def test_items_and_pictures_are_known_again(harness: Harness) -> None:
+def test_items_and_pictures_are_recognised_after_encryption(harness: Harness) -> None:
     harness.encrypt()
     names = ["1.jpg", "2.jpg", "3.jpg"]
     known = harness.store.known.by_name(harness.batch, names)
@@ -150,8 +150,8 @@ def test_an_item_that_ends_meanwhile_leaves_no_object(
     assert harness.store.items(harness.batch.id)[0].state is ItemState.REJECTED
 
 
-def test_what_was_stored_before_the_key_is_not_recorded_after_it(harness: Harness) -> None:
-    """It is read again, and stored sealed, by the next try."""
+def test_objects_stored_before_the_key_are_not_recorded_after_it(harness: Harness) -> None:
+    """The next try reads it again and stores it encrypted."""
     plain = harness.item(harness.batch, 4, b"on its way")
     harness.encrypt()
     before = harness.store.get(None, harness.batch.id)

@@ -114,7 +114,7 @@ def feed(harness: Harness) -> list[Batch]:
     ]
 
 
-def test_everybody_at_once(harness: Harness) -> None:
+def test_workers_bisectors_and_deletions_at_once(harness: Harness) -> None:
     batches = feed(harness)
     fray = Fray(harness, batches)
     fray.fight(fray.work, fray.work, fray.split, fray.erase, fray.cancel_job)

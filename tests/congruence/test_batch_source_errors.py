@@ -1,4 +1,5 @@
-"""Batches that do not get on: what is kept of it, what is told, and how it ends."""
+"""Batches whose source cannot be read or whose work does not start: the recorded error, the
+waiting reason, and the end."""
 
 from __future__ import annotations
 
@@ -24,19 +25,19 @@ GONE = InvalidParameter("There is no bucket 'imports'.")
 
 
 def fail(harness: BatchHarness, batch: Batch, error: Any = GONE) -> Batch:
-    """The reading of a batch that nobody attends has failed."""
+    """Record a failed reading of an unattended batch."""
     jobs = JobStore(harness.gallery.engine, harness.queue.clock)
     harness.store.record_source_error(batch.id, error, jobs, TIMEOUT_S)
     return harness.see(batch)
 
 
 def told(harness: BatchHarness, batch: Batch) -> tuple[str, float | None] | None:
-    """(code, moment of the next try) of what it waits for."""
+    """(code, time of the next try) of the waiting reason."""
     found = harness.store.waiting_reason(harness.see(batch))
     return None if found is None else (found.code, found.retry_at)
 
 
-def test_a_source_that_cannot_be_read_rests_longer_each_time(harness: BatchHarness) -> None:
+def test_pauses_between_tries_grow(harness: BatchHarness) -> None:
     batch = harness.batch(unattended=True)
     for rest_s in (RETRY_PAUSE_S, 2 * RETRY_PAUSE_S, 4 * RETRY_PAUSE_S):
         now = harness.queue.clock()
@@ -51,7 +52,7 @@ def test_a_source_that_cannot_be_read_rests_longer_each_time(harness: BatchHarne
     assert trouble.retry_at == harness.queue.clock() + MAX_RETRY_PAUSE_S
 
 
-def test_what_can_be_read_again_goes_on(harness: BatchHarness) -> None:
+def test_a_source_that_can_be_read_again_continues(harness: BatchHarness) -> None:
     batch = harness.batch(unattended=True)
     fail(harness, batch, MediaUnavailable())
     harness.submitter().run(batch, Listed(words("a", "b")))
@@ -60,7 +61,7 @@ def test_what_can_be_read_again_goes_on(harness: BatchHarness) -> None:
     assert harness.see(batch).state is BatchState.DONE
 
 
-def test_what_never_can_be_read_fails_and_can_be_retried(harness: BatchHarness) -> None:
+def test_a_source_that_stays_unreadable_fails_and_can_be_retried(harness: BatchHarness) -> None:
     batch = harness.batch(unattended=True)
     stopped = iter((False, False, False, True))
     harness.submitter().run(batch, Listed(words("a", "b", "c")), lambda: next(stopped, True))
@@ -83,7 +84,7 @@ def test_what_never_can_be_read_fails_and_can_be_retried(harness: BatchHarness) 
     assert (done.state, done.enrolled, done.items) == (BatchState.DONE, 3, 3)
 
 
-def test_nobody_reads_or_others_first(harness: BatchHarness) -> None:
+def test_no_upkeep_runs_or_other_batches_come_first(harness: BatchHarness) -> None:
     batch = harness.batch(unattended=True)
     assert told(harness, batch) is None
     harness.queue.clock.now += START_GRACE_S + 1
@@ -95,7 +96,7 @@ def test_nobody_reads_or_others_first(harness: BatchHarness) -> None:
     assert told(harness, batch) == ("turn", None)
 
 
-def test_whoever_reads_gives_no_sign(harness: BatchHarness) -> None:
+def test_a_submitter_stops_responding(harness: BatchHarness) -> None:
     batch = harness.batch(unattended=True)
     harness.store.acquire(batch.id, "me", 15.0)
     harness.queue.clock.now += START_GRACE_S + 1
@@ -104,7 +105,7 @@ def test_whoever_reads_gives_no_sign(harness: BatchHarness) -> None:
     assert (found.code, "stopped responding" in found.message) == ("no_upkeep", True)
 
 
-def test_a_clock_that_was_set_back_locks_nobody_out(harness: BatchHarness) -> None:
+def test_a_clock_that_was_set_back_blocks_no_batch(harness: BatchHarness) -> None:
     batch = harness.batch()
     harness.store.acquire(batch.id, "dead", 15.0)
     harness.queue.clock.now -= 30.0  # as far apart as two machines may be
@@ -129,7 +130,7 @@ def test_an_operators_batch_is_interrupted(harness: BatchHarness) -> None:
     assert harness.store.waiting_reason(harness.see(batch), is_reader=True) is None
 
 
-def test_no_worker_or_at_other_batches(harness: BatchHarness) -> None:
+def test_no_worker_runs_or_workers_are_busy(harness: BatchHarness) -> None:
     batch = harness.read(Listed(words("a", "b")))
     other = harness.read(Listed(words("c", "d")), "other")
     assert told(harness, batch) is None
@@ -144,7 +145,7 @@ def test_no_worker_or_at_other_batches(harness: BatchHarness) -> None:
     assert told(harness, batch) is None
 
 
-def test_a_search_that_nobody_begins(harness: BatchHarness) -> None:
+def test_a_search_does_not_start_without_upkeep(harness: BatchHarness) -> None:
     batch = harness.read(Listed(words("a")))
     harness.work()
     assert told(harness, batch) is None
@@ -157,7 +158,7 @@ def test_a_search_that_nobody_begins(harness: BatchHarness) -> None:
 
 
 @pytest.mark.parametrize("how", ["cancel", "forget"])
-def test_what_has_ended_is_in_no_trouble(harness: BatchHarness, how: str) -> None:
+def test_an_ended_batch_records_no_source_error(harness: BatchHarness, how: str) -> None:
     batch = harness.batch(unattended=True)
     harness.store.cancel(None, batch.id, JobStore(harness.gallery.engine, harness.queue.clock))
     if how == "forget":

@@ -1,4 +1,4 @@
-"""What is kept of batches, on both databases."""
+"""The store of batches, on both databases."""
 
 from __future__ import annotations
 
@@ -150,14 +150,14 @@ def test_cancelling(harness: BatchHarness) -> None:
     assert set(harness.states(batch).values()) == {"enrolled"}
 
 
-def test_a_batch_that_was_cancelled_early_goes_on(harness: BatchHarness) -> None:
+def test_a_batch_that_was_cancelled_early_can_be_retried(harness: BatchHarness) -> None:
     batch = harness.batch()
     harness.store.cancel(None, batch.id, harness.queue)
     assert harness.store.retry(None, batch.id) == 0
     assert harness.read(Listed(words("a"))).items == 1
 
 
-def test_once_more_what_was_rejected(harness: BatchHarness) -> None:
+def test_rejected_items_are_read_again(harness: BatchHarness) -> None:
     names = ("a", "b", "c", "d")
     batch = harness.read(Listed(words(*names)))
     harness.work(unfit=["a", "b"])
@@ -178,7 +178,7 @@ def test_once_more_what_was_rejected(harness: BatchHarness) -> None:
     assert harness.see(batch).state is BatchState.DONE
 
 
-def test_copies_of_what_is_read_once_more(harness: BatchHarness) -> None:
+def test_copies_of_retried_items_are_read_again(harness: BatchHarness) -> None:
     """One of them is enrolled, whichever is left and comes first, and however often; one
     with other bytes by now is a picture of its own."""
     same, names = picture("same"), ("first", "second", "third")
@@ -197,8 +197,8 @@ def test_copies_of_what_is_read_once_more(harness: BatchHarness) -> None:
     assert harness.gallery.count() == 2
 
 
-def test_who_was_erased_does_not_come_back(harness: BatchHarness, engine: Engine) -> None:
-    """Neither by the same item nor by a copy of the picture that is met later."""
+def test_an_erased_person_is_not_enrolled_again(harness: BatchHarness, engine: Engine) -> None:
+    """Neither by the same item nor by a later copy of the picture."""
     source = Listed(words("Lovelace", "b"))
     batch = harness.read(source)
     harness.work()
@@ -226,7 +226,7 @@ def test_who_was_erased_does_not_come_back(harness: BatchHarness, engine: Engine
     assert harness.gallery.count() == 2
 
 
-def test_copies_go_with_the_picture(harness: BatchHarness, engine: Engine) -> None:
+def test_copies_are_erased_with_the_picture(harness: BatchHarness, engine: Engine) -> None:
     """Also when the copy was met before its picture was enrolled, and with a gallery that
     is cleared."""
     data = picture("Lovelace")
@@ -243,7 +243,7 @@ def test_copies_go_with_the_picture(harness: BatchHarness, engine: Engine) -> No
         assert "Ada" not in str(connection.execute(select(batch_items)).all())
 
 
-def test_a_picture_that_is_replaced_is_no_items_any_more(harness: BatchHarness) -> None:
+def test_a_replaced_picture_belongs_to_no_item(harness: BatchHarness) -> None:
     batch = harness.read(Listed(words("a", "b")))
     harness.work()
     face = harness.items(batch)[0].face_id
@@ -276,7 +276,7 @@ def test_forgetting(harness: BatchHarness, clock: Clock) -> None:
     assert harness.gallery.count() == 4  # but for the one whose batch was forgotten
 
 
-def test_a_tenant_takes_its_batches_along(harness: BatchHarness, engine: Engine) -> None:
+def test_deleting_a_tenant_deletes_its_batches(harness: BatchHarness, engine: Engine) -> None:
     harness.read(Listed(words("a", "b")))
     with writing(engine) as connection:
         connection.execute(delete(tenants).where(tenants.c.id == harness.gallery.tenant))
@@ -284,7 +284,7 @@ def test_a_tenant_takes_its_batches_along(harness: BatchHarness, engine: Engine)
             assert connection.execute(select(text("1")).select_from(table)).all() == []
 
 
-def test_the_sweep_leaves_what_waits(
+def test_the_sweep_keeps_objects_of_waiting_items(
     harness: BatchHarness, gallery: TenantGallery, clock: Clock
 ) -> None:
     harness.read(Listed(words("a", "b")))
@@ -297,7 +297,7 @@ def test_the_sweep_leaves_what_waits(
 
 
 def test_ends_and_cancels_at_once(harness: BatchHarness) -> None:
-    """Nobody waits for the other for ever, and the counters hold."""
+    """No deadlock occurs, and the counters stay correct."""
     for round_ in range(3):
         batch = harness.read(Listed(words(*(f"{round_}-{n}" for n in range(8)))), f"{round_}")
         threads = [

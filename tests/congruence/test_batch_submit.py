@@ -1,4 +1,4 @@
-"""Reading sources into batches: each item once, whoever is killed when."""
+"""Reading sources into batches: each item once, whenever a process is killed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_item_has_an_outcome(harness: BatchHarness) -> None:
 
 @ONE
 def test_the_last_page_is_shared(harness: BatchHarness) -> None:
-    """Of three workers none shall be alone with all that is left."""
+    """The last items are shared among idle workers."""
     names = [f"{number:02}" for number in range(2 * 12)]
     harness.read(Listed(words(*names)), chunk_size=12, in_flight=100)
     assert [len(job.params["items"]) for job in harness.rung] == [12, 8, 4]
@@ -110,7 +110,7 @@ def test_a_second_run_reads_what_is_new(
 
 
 @ONE
-def test_a_source_that_is_met_again_costs_no_query_an_item(
+def test_reading_an_unchanged_source_again_needs_no_query_for_each_item(
     harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Listed(words(*NAMES))
@@ -126,8 +126,8 @@ def test_a_source_that_is_met_again_costs_no_query_an_item(
 
 
 @ONE
-def test_stopping_and_going_on(harness: BatchHarness) -> None:
-    """At any item; each is read into the batch once."""
+def test_stopping_and_continuing(harness: BatchHarness) -> None:
+    """At every item; each is read into the batch once."""
     source = Listed(words(*NAMES))
     batch = harness.batch()
     for most in range(len(NAMES)):
@@ -146,7 +146,7 @@ def test_stopping_and_going_on(harness: BatchHarness) -> None:
 def test_a_submitter_that_dies_between_storing_and_recording(
     harness: BatchHarness, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    """Its objects are swept, and no other's."""
+    """Its objects are swept, and no others."""
     source = Listed(words(*NAMES[:4]))
     add, adds = BatchStore.add, iter(range(1))
 
@@ -172,7 +172,7 @@ def test_a_submitter_that_dies_between_storing_and_recording(
 
 
 @ONE
-def test_who_has_lost_the_batch_records_nothing(harness: BatchHarness, clock: Clock) -> None:
+def test_a_submitter_without_lease_records_nothing(harness: BatchHarness, clock: Clock) -> None:
     source = Listed(words(*NAMES))
     batch = harness.batch()
 
@@ -196,7 +196,7 @@ def has_read(source: Listed, least: int) -> bool:
 
 
 @ONE
-def test_no_more_is_read_than_is_worked_off(
+def test_reading_waits_for_the_workers(
     harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submit, "POLL_S", 0.005)
@@ -213,7 +213,7 @@ def test_no_more_is_read_than_is_worked_off(
 
 
 @ONE
-def test_what_is_enrolled_already_is_neither_stored_nor_computed(harness: BatchHarness) -> None:
+def test_enrolled_pictures_are_neither_stored_nor_decoded_again(harness: BatchHarness) -> None:
     harness.gallery.groups.create(harness.gallery.tenant, "team", "team")
     earlier = harness.read(Listed(words("a", "b")), "earlier")
     harness.work(unfit=["b"])
@@ -235,7 +235,7 @@ def test_what_is_enrolled_already_is_neither_stored_nor_computed(harness: BatchH
 
 
 @ONE
-def test_items_that_name_no_group_are_in_the_batchs(harness: BatchHarness) -> None:
+def test_items_without_a_collection_get_the_batchs(harness: BatchHarness) -> None:
     for key in ("staff", "own"):
         harness.gallery.groups.create(harness.gallery.tenant, key, key)
     source = Listed(
@@ -251,7 +251,7 @@ def test_items_that_name_no_group_are_in_the_batchs(harness: BatchHarness) -> No
 
 
 @ONE
-def test_a_copy_takes_the_picture_into_its_collection(harness: BatchHarness) -> None:
+def test_a_copy_adds_the_picture_to_its_collection(harness: BatchHarness) -> None:
     """Also when it was met while the picture's chunk was in work."""
     for key in ("one", "two"):
         harness.gallery.groups.create(harness.gallery.tenant, key, key)
@@ -267,7 +267,7 @@ def test_a_copy_takes_the_picture_into_its_collection(harness: BatchHarness) -> 
 
 
 @ONE
-def test_nothing_is_stored_in_clear_of_an_encrypted_application(
+def test_pictures_of_an_encrypted_application_are_stored_encrypted(
     engine: Engine, queue: Queue, tmp_path: Path
 ) -> None:
     vault = Vault(os.urandom(KEY_BYTES))

@@ -1,4 +1,4 @@
-"""When a command may stop looking at a batch."""
+"""When a command may stop watching a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.batch_harness import BatchHarness, Listed, words
 
 @dataclass
 class Fed:
-    """A feeding that is told how far it is."""
+    """A reader thread whose state the test sets."""
 
     done: bool = False
     waits_for: str = ""
@@ -33,7 +33,7 @@ def searched(harness: BatchHarness, batch: Batch) -> None:
         connection.execute(update(batches).values(findings=search.to_json()))
 
 
-def test_a_batch_that_was_done_before_is_not_over(
+def test_a_batch_that_was_done_before_is_not_settled(
     harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command reads its source again, and waits for what is new in it."""

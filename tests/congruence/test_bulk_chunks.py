@@ -1,4 +1,4 @@
-"""What becomes of a chunk's pictures, on both databases; seeing is made up."""
+"""The outcomes of a chunk's pictures, on both databases; the analysis is faked."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_pictures_are_enrolled_with_what_their_source_says(harness: Harness) -> 
     harness.check_tidy()
 
 
-def test_every_item_has_one_end(harness: Harness) -> None:
+def test_every_item_has_one_outcome(harness: Harness) -> None:
     batch = harness.feed(
         "ann 1", "nobody 0", "ann 1", "bob 1>nowhere", "eve 1", "blurred 1",
         options=BatchOptions(gate=True),
@@ -210,7 +210,7 @@ def test_equal_face_pictures_are_objects_of_their_own(
     harness.check_tidy()
 
 
-def test_what_a_picture_is_refused_for_is_kept_with_what_judged_it(harness: Harness) -> None:
+def test_a_rejection_is_stored_with_its_criteria(harness: Harness) -> None:
     batch = harness.feed("nobody 0", "bob 1>nowhere")
     nobody, bob = harness.items(batch)
     harness.run()
@@ -221,7 +221,7 @@ def test_what_a_picture_is_refused_for_is_kept_with_what_judged_it(harness: Harn
 
 
 def test_a_batch_that_is_cancelled_meanwhile_is_left_as_it_is(harness: Harness) -> None:
-    """Whoever works on a chunk has lost his job."""
+    """The worker of a chunk has lost its job."""
     batch = harness.feed("ann 1", "bob 1")
     claim = harness.queue.take(harness.job())
     carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
@@ -268,7 +268,7 @@ def test_another_pack_changes_nothing(harness: Harness) -> None:
     assert all(harness.gallery.media.exists(key) for key in ended.stored)
 
 
-def test_a_store_that_is_away_is_no_pictures_fault(
+def test_no_item_is_rejected_while_the_store_is_away(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.feed("ann 1")
@@ -301,7 +301,7 @@ def test_pictures_are_held_a_few_at_a_time(
 
 
 def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> None:
-    """What the one discards must not be the other's."""
+    """What one try discards must not belong to the other."""
     harness.feed("ann 1")
     claim = harness.queue.take(harness.job())
     carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
@@ -312,7 +312,7 @@ def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> No
         assert not connection.execute(select(discarded.c.media_key)).all()
 
 
-def test_what_a_batch_waits_for_is_told(harness: Harness) -> None:
+def test_the_waiting_reason_of_a_deferred_chunk(harness: Harness) -> None:
     batch = harness.feed("ann 1")
     assert harness.store.waiting_reason(batch) is None
     claim = harness.queue.take(harness.job())

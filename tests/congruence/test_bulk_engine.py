@@ -1,4 +1,4 @@
-"""What bulk enrolment sees in many pictures is what a single enrolment sees in each."""
+"""Bulk enrolment finds in many pictures what a single enrolment finds in each."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_counts_all_faces(files: list[bytes], tools: BulkResources) -> None:
         assert (answer.face_count if isinstance(answer, AnalysedPicture) else 0) == found
 
 
-def test_dlib_goes_the_single_way(
+def test_dlib_detects_as_for_single_pictures(
     files: list[bytes], dlib_pack: Pack, edge_settings: Settings
 ) -> None:
     tools = bulk_tools(dlib_pack, edge_settings)
@@ -77,7 +77,7 @@ def test_dlib_goes_the_single_way(
         assert differences(answer, alone(data, wanted, tools)) == []
 
 
-def test_looks_no_further_than_it_takes(test_data: Path, edge_pack: Pack) -> None:
+def test_detection_exits_early(test_data: Path, edge_pack: Pack) -> None:
     finder = BulkDetector(edge_pack)
     for path in sorted((test_data / "photos").rglob("George_W_Bush/*.jpg")):
         finder.largest_face(read(path))
@@ -86,7 +86,7 @@ def test_looks_no_further_than_it_takes(test_data: Path, edge_pack: Pack) -> Non
     assert finder.early_exits >= 3  # else nothing was gained
 
 
-def test_other_sizes_are_all_looked_at(edge_pack: Pack, edge_settings: Settings) -> None:
+def test_all_sizes_are_examined_when_needed(edge_pack: Pack, edge_settings: Settings) -> None:
     path = edge_pack.info.path / "det_500m.onnx"
     sha256 = next(file.sha256 for file in edge_pack.info.files if file.name == path.name)
     usual = ScrfdSteps.open(path, edge_settings, sha256)
@@ -128,7 +128,7 @@ def test_steps_are_those_of_the_whole_network(
         assert np.allclose(found.points[mine].reshape(-1, 10), points[theirs], atol=1e-2)
 
 
-def test_answers_stand_in_order(files: list[bytes], tools: BulkResources) -> None:
+def test_results_are_in_order(files: list[bytes], tools: BulkResources) -> None:
     blank = cv2.imencode(".png", np.full((200, 200, 3), 90, np.uint8))[1].tobytes()
     good = next(
         data
@@ -146,11 +146,11 @@ def test_answers_stand_in_order(files: list[bytes], tools: BulkResources) -> Non
     ]
 
 
-def test_nothing_is_no_picture(tools: BulkResources) -> None:
+def test_an_empty_list_has_no_results(tools: BulkResources) -> None:
     assert analyse_pictures([], FaceSelection(), tools) == []
 
 
-def test_nobody_is_blamed_for_a_sandbox_that_is_away(
+def test_an_unavailable_sandbox_rejects_no_picture(
     files: list[bytes], edge_pack: Pack, edge_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object, **__: object) -> None:

@@ -84,7 +84,7 @@ class Harness:
         self.batch = self._open(BatchOptions(reject_duplicates=True, collection="again"))
 
     def before(self, name: str, person: int, photo: int) -> FaceRecord:
-        """A face that was there before the batch."""
+        """A face that was enrolled before the batch."""
         return self.gallery.add(
             f"{name}-{person}-{photo}-{self.batch.id}", name=name, model=MODEL,
             embedding=face_of(person, photo),
@@ -97,7 +97,7 @@ class Harness:
         return face
 
     def enrolled(self, face: FaceRecord) -> None:
-        """Let the batch have brought a face."""
+        """Record a face as enrolled by the batch."""
         self._item(face, face.name, ItemState.ENROLLED)
 
     def again(self, face: FaceRecord, name: str) -> int:
@@ -221,7 +221,7 @@ def test_faces_without_a_name_are_called_unnamed(harness: Harness) -> None:
     assert harness.search().found == {"unnamed": 2}
 
 
-def test_a_picture_that_came_again_under_another_name(harness: Harness) -> None:
+def test_a_picture_that_is_repeated_under_another_name(harness: Harness) -> None:
     ann = harness.bring("Ann", 1, 0)
     harness.again(ann, "Ann")
     harness.again(ann, "")
@@ -234,7 +234,7 @@ def test_a_picture_that_came_again_under_another_name(harness: Harness) -> None:
     assert finding.to_json()["again"]["source_name"] == f"{number}.jpg"
 
 
-def test_a_search_goes_on_where_the_job_before_left_it(
+def test_a_search_continues_where_the_previous_job_ended(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duplicate_search, "BLOCK_FACES", 3)
@@ -286,7 +286,7 @@ def test_a_face_that_is_erased_while_its_batch_is_searched_leaves_no_finding(
     assert (harness.now().state, harness.rows()) == ("done", 0)
 
 
-def test_what_was_given_one_name_since_is_settled(harness: Harness) -> None:
+def test_a_finding_is_settled_once_both_faces_have_one_name(harness: Harness) -> None:
     harness.bring("Ann", 1, 0)
     other = harness.bring("Ana", 1, 1)
     harness.search()
@@ -295,7 +295,7 @@ def test_what_was_given_one_name_since_is_settled(harness: Harness) -> None:
     assert harness.found(FindingKind.TWO_NAMES) == []
 
 
-def test_programs_are_shown_what_was_found(harness: Harness) -> None:
+def test_findings_as_json(harness: Harness) -> None:
     assert batch_values(harness.batch)["findings"] is None
     ann, ana = harness.bring("Ann", 1, 0), harness.bring("Ana", 1, 1)
     harness.search()
@@ -357,7 +357,7 @@ def test_a_batch_of_nothing_needs_no_job(harness: Harness) -> None:
     assert harness.now().state == "done"
 
 
-def test_doubles_are_refused_where_that_is_asked_for(harness: Harness) -> None:
+def test_duplicate_people_are_rejected_on_request(harness: Harness) -> None:
     harness.reject_duplicates()
     first = harness.before("Old Ann", 1, 0)
     later = [harness.bring("Ann", 1, 1), harness.bring("Robert", 2, 1)]
@@ -380,7 +380,7 @@ def test_doubles_are_refused_where_that_is_asked_for(harness: Harness) -> None:
     assert harness.searches.start_due() == []
 
 
-def test_a_photo_under_a_wrong_name_is_refused_and_not_those_it_is_of(harness: Harness) -> None:
+def test_the_photo_under_the_wrong_name_is_rejected(harness: Harness) -> None:
     harness.reject_duplicates()
     for photo in range(3):
         harness.bring("Ann", 1, photo)

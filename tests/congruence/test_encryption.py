@@ -63,7 +63,7 @@ class Harness:
         self.reopen()
 
     def reopen(self) -> None:
-        """As a process that was started now."""
+        """As in a process that has just started."""
         self.keys = TenantKeys(self.engine, lambda: self.vault)
         self.media = EncryptedStore(DirectoryStore(self.folder), self.keys)
         self.log = ChangeLog(self.engine, self.keys)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.errors import BadVector, ConfigurationError
-from pipeline.index.base import Hit, Index
+from pipeline.index.base import Hit
 from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.flat import FlatIndex
 from pipeline.index.vector_rows import VectorRows
@@ -76,7 +76,7 @@ def test_an_empty_index_finds_nothing(index: FlatIndex) -> None:
     assert index.labels().tolist() == []
 
 
-def test_it_is_an_index(index: Index) -> None:
+def test_it_is_an_index(index: FlatIndex) -> None:
     assert index.dimension == DIMENSION
     assert len(index) == 0
 

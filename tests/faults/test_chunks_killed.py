@@ -82,7 +82,7 @@ def test_a_picture_that_kills_its_process(
 
 
 @ONE_DATABASE
-def test_a_picture_that_nobody_gets_through(make_cluster: MakeCluster, people: list[bytes]) -> None:
+def test_a_picture_that_hangs_every_worker(make_cluster: MakeCluster, people: list[bytes]) -> None:
     cluster = make_cluster()
     feeder = Feeder(cluster)
     # The limit holds for opening the models, too, at the first job.

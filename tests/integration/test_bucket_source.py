@@ -102,6 +102,6 @@ def test_buckets_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3+http://host", "s3+http://u:p@host/bucket", "s3://A_b"])
-def test_what_is_no_buckets_url(url: str) -> None:
+def test_invalid_bucket_urls(url: str) -> None:
     with pytest.raises(InvalidParameter):
         parse_location(url)

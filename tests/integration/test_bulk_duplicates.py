@@ -1,4 +1,4 @@
-"""A batch that is done is searched by the worker of batches, without anybody asking."""
+"""The worker of batches searches a batch that is done without being asked."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def searched(cluster: Cluster, feeder: Feeder, batch: Batch) -> SearchProgress:
         time.sleep(0.05)
 
 
-def test_one_person_under_two_names_is_found_and_where_asked_for_refused(
+def test_one_person_under_two_names_is_found_and_rejected_on_request(
     cluster: Cluster, test_data: Path
 ) -> None:
     photos = test_data / "photos"

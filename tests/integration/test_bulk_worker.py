@@ -1,4 +1,4 @@
-"""The worker of batches: it stands back, and holds no models while it has nothing to do."""
+"""The worker of batches: it has low priority, and holds no models while idle."""
 
 from __future__ import annotations
 

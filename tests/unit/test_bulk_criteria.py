@@ -1,4 +1,4 @@
-"""The fingerprint under which a picture was found unfit."""
+"""The fingerprint of the acceptance criteria."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = PackFile("r.onnx", ModelTask.RECOGNITION, "a" * 64, "any")
 INFO = PackInfo("edge", "onnx", Path(), (FILE,), 512, "arcface5")
 
 
-def test_it_stays_while_nothing_changes() -> None:
+def test_the_fingerprint_is_stable() -> None:
     assert criteria_fingerprint(INFO, Settings(), FaceSelection()) == criteria_fingerprint(
         INFO, Settings(), FaceSelection()
     )
@@ -48,12 +48,12 @@ def test_it_is_the_same_in_every_process() -> None:
         {"max_pixels": 1000}, {"max_body_bytes": 1000}, {"decode_memory_mb": 64},
     ],
 )
-def test_what_decides_about_a_picture_is_in_it(changed: dict[str, Any]) -> None:
+def test_settings_that_decide_change_the_fingerprint(changed: dict[str, Any]) -> None:
     before = criteria_fingerprint(INFO, Settings(), FaceSelection())
     assert criteria_fingerprint(INFO, Settings(**changed), FaceSelection()) != before
 
 
-def test_models_and_wishes_are_in_it() -> None:
+def test_models_and_selection_change_the_fingerprint() -> None:
     other = replace(INFO, files=(replace(FILE, sha256="b" * 64),))
     marks = {
         criteria_fingerprint(info, Settings(), wanted)

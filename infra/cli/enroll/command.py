@@ -17,7 +17,7 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import InvalidParameter
 from pipeline.sources.base import PictureSource
 from pipeline.sources.names import Layout
-from pipeline.sources.open import SourceOptions, open_source
+from pipeline.sources.open import open_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class EnrolRequest:
         """Raises ``InvalidParameter``."""
         asked = self.options
         return open_source(
-            self.source,
-            SourceOptions(asked.layout, asked.anywhere, asked.encoding, asked.bucket), settings,
+            self.source, settings, layout=asked.layout, anywhere=asked.anywhere,
+            encoding=asked.encoding, bucket=asked.bucket,
         )
 
 

@@ -1,9 +1,13 @@
-"""``faceline enroll --dry-run``: shows what a source would bring."""
+"""``faceline enroll --dry-run``: shows what a source would bring. Nothing is stored or
+decoded."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,30 @@ from infra.cli.progress import text_bar
 from infra.cli.reports import open_report
 from pipeline.config.settings import Settings
 from pipeline.media.pictures import PictureLimits
-from pipeline.sources.base import PictureSource
-from pipeline.sources.dry_run import DryRunItem, DryRunTotals, ExpectedOutcome, dry_run
+from pipeline.sources.base import PictureSource, RefusedItem
+from pipeline.sources.inspect_item import inspect_item
+from pipeline.sources.names import NameSet
 
 REFRESH_S = 0.1  # between two updates of the progress bar
+
+COLUMNS = (
+    "number", "source_name", "outcome", "reason", "detail", "original", "name", "collection",
+    "external_id", "description", "sha256", "size", "width", "height",
+)
+"""``number`` counts from 1 in the source's order; ``original`` is the number of the item with
+the same bytes, 0 for none; ``size`` is in bytes."""
+
+Row = Mapping[str, Any]
+"""The values of one item by ``COLUMNS``."""
+
+
+class ExpectedOutcome(StrEnum):
+    """The outcome that an item would have."""
+
+    ENROL = "enrol"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+
 
 LABELS = {
     ExpectedOutcome.ENROL: "would be enrolled",
@@ -23,39 +47,73 @@ LABELS = {
     ExpectedOutcome.REJECTED: "rejected",
 }
 
-COLUMNS = (
-    "number", "source_name", "outcome", "reason", "detail", "original", "name", "collection",
-    "external_id", "description", "sha256", "size", "width", "height",
-)
+
+@dataclass(slots=True)
+class DryRunTotals:
+    """Counts over the items so far."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    collections: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    names: NameSet = field(default_factory=NameSet)
+
+    @property
+    def items(self) -> int:
+        return self.outcomes.total()
+
+    def add(self, row: Row) -> None:
+        outcome = row["outcome"]
+        self.outcomes[outcome] += 1
+        if outcome is ExpectedOutcome.REJECTED:
+            self.reasons[row["reason"]] += 1
+        if outcome is ExpectedOutcome.ENROL:
+            self.bytes += row["size"]
+            self.collections[row["collection"]] += 1
+            if row["name"]:
+                self.names.add(row["name"])
+
+
+def dry_run(
+    source: PictureSource, limits: PictureLimits, collection: str = ""
+) -> Iterator[Row]:
+    """The row of every item of ``source``, in its order. ``collection`` is used where the
+    source names none. Keeps 16 bytes of each picture's hash in memory."""
+    numbers: dict[bytes, int] = {}
+    for number, item in enumerate(source.items(), 1):
+        about = item.about
+        row: dict[str, Any] = {
+            **dict.fromkeys(COLUMNS, ""), "number": number, "source_name": item.source_name,
+            "name": about.name, "collection": about.collection or collection,
+            "external_id": about.external_id, "description": about.description,
+            "original": 0, "size": 0, "width": 0, "height": 0,
+        }
+        result = item if isinstance(item, RefusedItem) else inspect_item(item, limits)
+        if isinstance(result, RefusedItem):
+            outcome, row["reason"], row["detail"] = (
+                ExpectedOutcome.REJECTED, str(result.reason), result.detail
+            )
+        else:
+            outcome = ExpectedOutcome.ENROL
+            row["sha256"], row["size"] = result.sha256, len(result.data)
+            row["width"], row["height"] = result.header.upright_size
+            first = numbers.setdefault(bytes.fromhex(result.sha256)[:16], number)
+            if first != number:
+                outcome = ExpectedOutcome.DUPLICATE
+                row["reason"], row["original"] = "same_picture", first
+        yield {**row, "outcome": outcome}
 
 
 def show_dry_run(
-    source: PictureSource,
-    settings: Settings,
-    *,
-    collection: str,
-    report_to: Path | None,
+    source: PictureSource, settings: Settings, *, collection: str, report_to: Path | None,
     json: bool,
 ) -> None:
-    """Read ``source`` to its end and show what it would bring. Nothing is stored."""
+    """Read ``source`` to its end and show what it would bring."""
     totals = _run(source, settings, collection, report_to)
     if json:
         print_json(_summary(source, totals))
     else:
         _show(totals)
-
-
-def row_values(item: DryRunItem) -> Mapping[str, object]:
-    """An item's values by the columns of the report."""
-    about = item.about
-    flat = {
-        "name": about.name, "collection": about.collection,
-        "external_id": about.external_id, "description": about.description,
-    }
-    return {
-        column: flat[column] if column in flat else getattr(item, column)
-        for column in COLUMNS
-    }
 
 
 def _run(
@@ -65,9 +123,9 @@ def _run(
     limits = PictureLimits.from_settings(settings)
     shown_at = 0.0
     with open_report(to, COLUMNS) as write, text_bar(err) as progress:
-        for item in dry_run(source, limits, collection):
-            totals.add(item)
-            write(row_values(item))
+        for row in dry_run(source, limits, collection):
+            totals.add(row)
+            write(row)
             if time.monotonic() > shown_at + REFRESH_S:
                 shown_at = time.monotonic()
                 progress(_counts_text(totals), *source.position())

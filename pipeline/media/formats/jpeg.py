@@ -77,7 +77,7 @@ def _check_scans(data: bytes, width: int, height: int) -> None:
 
 
 def _count_scans(data: bytes) -> int:
-    """How often FF DA stands in ``data``, looked for in numbers of two bytes, from even
+    """How often FF DA occurs in ``data``, searched as two-byte numbers from even
     places and from odd ones: a tenth of the time that bytes.count takes."""
     # Imported here: reading limits alone needs no numpy.
     import numpy as np

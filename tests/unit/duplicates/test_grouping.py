@@ -40,14 +40,14 @@ def test_a_bad_photo_stands_alone() -> None:
     assert (len(first.members), second.members.tolist()) == (8, [8])
 
 
-def test_one_pair_that_happens_to_be_alike_joins_nobody() -> None:
+def test_one_similar_pair_does_not_merge_two_people() -> None:
     one, two = person(4, seed=1, spread=1.0), person(4, seed=2, spread=1.0)
     two[0] = one[0] * 0.6 + two[0] * 0.8
     two[0] /= np.linalg.norm(two[0])
     assert len(group_faces(np.vstack([one, two]), APART)) == 2
 
 
-def test_many_faces_of_two_people_are_parted_like_few() -> None:
+def test_many_faces_of_two_people_are_separated_like_few() -> None:
     one, two = person(600, seed=1), person(300, seed=2)
     stranger = person(1, seed=3)
     first, second, third = group_faces(np.vstack([one, two, stranger]), APART)

@@ -1,4 +1,4 @@
-"""Pairs above a cosine: none missed, none that does not count."""
+"""Pairs above a cosine: none missed, none beside them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def people(vectors: Vectors, names: list[int] | None = None) -> FaceSet:
 
 
 def found(held: FaceSet, others: FaceSet, cosine: float = COSINE) -> set[tuple[int, int]]:
-    """The labels of the pairs that a screen finds."""
+    """The labels of the pairs that a search finds."""
     pairs = list(PairSearch(held, cosine).pairs(others))
     listed = [
         (int(held.labels[one]), int(others.labels[two]))
@@ -80,7 +80,7 @@ def test_parts_together_find_what_the_whole_finds() -> None:
     assert sum(map(len, pairs)) == len(expected(vectors))
 
 
-def test_those_who_were_there_before_are_compared_with_the_batch_and_not_with_each_other() -> None:
+def test_earlier_faces_are_compared_with_the_batch_only() -> None:
     vectors = spread(400, 32, seed=6)
     everybody = people(vectors)
     fresh = everybody.labels % 3 == 0
@@ -101,7 +101,7 @@ def test_one_name_and_one_picture_are_no_finding() -> None:
     pairs = found(everybody, everybody)
     assert (1, 2) not in pairs  # one name
     assert (3, 6) not in pairs  # one picture
-    assert (4, 5) in pairs  # nobody said who they are
+    assert (4, 5) in pairs  # both have no name
     assert len(pairs) == 15 - 2
 
 

@@ -38,7 +38,7 @@ def test_the_expected_number_of_false_findings_stays(table: Calibration) -> None
         before = limits.same
 
 
-def test_a_few_faces_are_held_to_the_end_of_what_was_counted(table: Calibration) -> None:
+def test_few_faces_use_the_highest_rate(table: Calibration) -> None:
     limits = thresholds_for(1, table, false_findings=1.0, apart_fmr=1e-2)
     assert table.fmr(limits.same) == pytest.approx(MAX_FMR)
     assert table.fmr(limits.apart) == pytest.approx(1e-2)
@@ -55,13 +55,13 @@ def test_beyond_the_table_the_line_lies_above_the_tail_it_was_made_from(
 
 
 @pytest.mark.parametrize("name", ["", "  ", "ID0", "ID123", "20261120180000123"])
-def test_names_that_the_service_gives_say_nothing(name: str) -> None:
+def test_generated_names_identify_no_person(name: str) -> None:
     assert not is_person_name(name)
     assert name_number(name) == UNNAMED
 
 
 @pytest.mark.parametrize("name", ["Ann", "安", "4711", "ID", "IDA1", "n000001", "2026"])
-def test_other_names_say_who_it_is(name: str) -> None:
+def test_other_names_identify_a_person(name: str) -> None:
     assert is_person_name(name)
     assert name_number(name) != UNNAMED
 

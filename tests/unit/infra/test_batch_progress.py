@@ -1,4 +1,4 @@
-"""How far a batch is, said to people."""
+"""The progress of a batch as people see it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def view(enrolled: int = 0, waiting: int = 0, **more: object) -> ProgressView:
     return ProgressView(counts, waiting, **more)  # type: ignore[arg-type]
 
 
-def test_a_pace_is_that_of_late() -> None:
+def test_the_rate_is_measured_over_a_window() -> None:
     clock = Clock()
     pace = RateMeter(clock)
     assert pace.rate == 0
@@ -51,7 +51,7 @@ def test_a_pace_is_that_of_late() -> None:
     assert math.isclose(left, 10, rel_tol=0.02)
 
 
-def test_what_was_done_before_counts_for_no_pace() -> None:
+def test_work_before_the_first_sample_does_not_count() -> None:
     clock = Clock()
     pace = RateMeter(clock)
     pace.record(900_000)
@@ -60,7 +60,7 @@ def test_what_was_done_before_counts_for_no_pace() -> None:
     assert pace.rate == 1
 
 
-def test_a_pace_keeps_little() -> None:
+def test_a_rate_meter_keeps_few_samples() -> None:
     clock = Clock()
     pace = RateMeter(clock)
     for done in range(100_000):
@@ -86,18 +86,18 @@ def test_durations(seconds: float, said: str) -> None:
     (view(999_999, total=1_000_000, estimated=True), "99%, 999,999 of about 1,000,000 items"),
     (view(7, total=5, estimated=True), "99%, 7 of about 5 items"),
 ])
-def test_how_far(shown: ProgressView, said: str) -> None:
+def test_progress_text(shown: ProgressView, said: str) -> None:
     assert progress_text(shown) == said
 
 
-def test_how_many_are_expected() -> None:
+def test_the_total_is_estimated() -> None:
     assert estimate_total(0, 0, 100) is None
     assert estimate_total(10, 5, 0) is None
     assert estimate_total(10, 50, 100) == 20
     assert estimate_total(10, 200, 100) == 10
 
 
-def test_speed_is_told_once_it_is_known() -> None:
+def test_the_rate_is_shown_once_it_is_known() -> None:
     clock = Clock()
     pace = RateMeter(clock)
     pace.record(0)
@@ -108,7 +108,7 @@ def test_speed_is_told_once_it_is_known() -> None:
     assert rate_text(view(10), pace) == ", 5.0/s"
 
 
-def test_outcomes_name_what_there_always_is() -> None:
+def test_main_outcomes_are_always_shown() -> None:
     assert outcomes_text(view(1200, 3)) == "1,200 enrolled, 0 duplicate, 0 rejected, 3 in work"
 
 

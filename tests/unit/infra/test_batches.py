@@ -1,4 +1,4 @@
-"""``faceline batches``: what an operator is told of whole sources."""
+"""``faceline batches``: what the operator sees."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_batch_is_cancelled_and_forgotten(
     assert as_json(faceline, "batches", "list") == []
 
 
-def test_batches_that_are_none(faceline: Faceline, batch: Batch) -> None:
+def test_unknown_batch_ids(faceline: Faceline, batch: Batch) -> None:
     for arguments in (("show", "zz"), ("report", "zz"), ("cancel", "zz"), ("retry", "zz")):
         told = faceline("batches", *arguments)
         assert told.code == 1
@@ -139,12 +139,12 @@ def test_batches_that_are_none(faceline: Faceline, batch: Batch) -> None:
     assert faceline("batches", "list", "--tenant", "nobody").code == 1
 
 
-def test_nothing_is_retried_for_another_reason(faceline: Faceline, batch: Batch) -> None:
+def test_retry_selects_by_reason(faceline: Faceline, batch: Batch) -> None:
     told = faceline("batches", "retry", batch.id, "--reason", "many_faces")
     assert (told.code, told.err) == (0, "0 items will be read again.\n")
 
 
-def test_for_whom_is_enrolled(stores: BatchStores) -> None:
+def test_the_application_is_chosen(stores: BatchStores) -> None:
     with pytest.raises(TenantNotFound, match="apps create"):
         choose_tenant(stores, None, create=False)
     assert choose_tenant(stores, None, create=True).name == "demo"
@@ -155,7 +155,7 @@ def test_for_whom_is_enrolled(stores: BatchStores) -> None:
     assert choose_tenant(stores, "shop", create=True).name == "shop"
 
 
-def test_groups_are_made_when_one_says_so(stores: BatchStores) -> None:
+def test_collections_are_created_on_request(stores: BatchStores) -> None:
     shop = stores.tenants.create("shop")
     with pytest.raises(CollectionNotFound, match="--create-collections"):
         collection_creator(stores, shop, "staff", create=False)

@@ -1,4 +1,4 @@
-"""``faceline enroll --dry-run``: what an operator is told of a source."""
+"""``faceline enroll --dry-run``: what the operator sees."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_reports_name_every_item(faceline: Faceline, folder: Path, tmp_path:
 
 
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@x", "\tx", "\rx"])
-def test_a_cell_is_no_formula(text: str) -> None:
+def test_cells_are_never_formulas(text: str) -> None:
     assert spreadsheet_safe(text) == f"'{text}"
     assert spreadsheet_safe(-1) == -1
     assert spreadsheet_safe("x=1") == "x=1"
@@ -96,7 +96,7 @@ def test_archives_and_manifests_are_known_by_their_bytes(
     (("--no-wait", "--report", "r.csv"), 2, "batches report"),
     (("--report", "r.pdf"), 2, "must end in .csv"),
 ])
-def test_what_cannot_be_is_said_before_anything_starts(
+def test_wrong_arguments_are_reported_before_anything_starts(
     faceline: Faceline, folder: Path, data_dir: Path, arguments: tuple[str, ...], code: int,
     said: str,
 ) -> None:
@@ -116,7 +116,7 @@ def test_what_cannot_be_is_said_before_anything_starts(
     ("s3+http://host",),
     ("{folder}/z.7z",),
 ])
-def test_what_cannot_be_read_is_said(
+def test_unreadable_sources_are_reported(
     faceline: Faceline, folder: Path, arguments: tuple[str, ...]
 ) -> None:
     (folder / "z.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(40))
@@ -127,7 +127,7 @@ def test_what_cannot_be_read_is_said(
     assert told.err.startswith("faceline: ")
 
 
-def test_the_application_must_be_there(faceline: Faceline, folder: Path) -> None:
+def test_the_application_must_exist(faceline: Faceline, folder: Path) -> None:
     assert faceline("enroll", str(folder), "--dry-run", "--tenant", "nobody").code == 1
     faceline("apps", "create", "shop")
     assert faceline("enroll", str(folder), "--dry-run", "--tenant", "shop").code == 0
@@ -140,7 +140,7 @@ def test_the_encoding_of_names_must_exist(faceline: Faceline, tmp_path: Path) ->
     assert faceline("enroll", str(path), "--dry-run", "--names", "gb18030").code == 0
 
 
-def test_there_is_all_of_a_report_or_what_was_there(tmp_path: Path) -> None:
+def test_a_report_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     path.write_text("of yesterday")
 

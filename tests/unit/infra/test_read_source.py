@@ -1,4 +1,4 @@
-"""Reading a source in a thread: patience with what is away, an end when it is asked for."""
+"""Reading a source in a thread: retrying while a store is away, stopping on request."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_source_that_is_read_is_done() -> None:
 
 
 @pytest.mark.parametrize("kind", [MediaUnavailable, BatchBusy])
-def test_what_is_away_is_waited_for(kind: type[FaceError]) -> None:
+def test_the_thread_waits_for_an_unavailable_store(kind: type[FaceError]) -> None:
     assert fed(failing(*[kind()] * 4)).done
     feeding = fed(failing(*[kind()] * 1000), patience_s=0.05)
     assert isinstance(feeding.error, kind)
@@ -64,7 +64,7 @@ def test_other_errors_end_it(kind: type[Exception]) -> None:
     assert not feeding.done
 
 
-def test_it_ends_when_it_is_asked_to() -> None:
+def test_it_stops_on_request() -> None:
     def submit(stopping: Callable[[], bool]) -> None:
         while not stopping():
             feeding.stop()
@@ -89,7 +89,7 @@ class Listed:
         yield Item("c", About(collection="1"), lambda _: b"")
 
 
-def test_a_watched_source_says_where_it_is() -> None:
+def test_a_tracked_source_reports_its_progress() -> None:
     met: list[str] = []
     source = TrackedSource(Listed(), met.append)
     assert (source.location, source.position()) == ("here", (1, 2))

@@ -1,4 +1,4 @@
-"""Archives that people send, and archives that nobody should."""
+"""Valid and hostile archives."""
 
 from __future__ import annotations
 

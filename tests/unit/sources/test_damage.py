@@ -1,4 +1,4 @@
-"""Damage at random places: whatever a source holds, every item ends with a word."""
+"""Damage at random places: every item of a source has an outcome."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MAKERS: dict[str, tuple[Callable[[Path], Path], Opener]] = {
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("kind", list(MAKERS))
-def test_damage_ends_in_words(kind: str, tmp_path: Path) -> None:
+def test_damaged_sources_give_every_item_an_outcome(kind: str, tmp_path: Path) -> None:
     make, opened = MAKERS[kind]
     path = make(tmp_path / "a")
     whole = path.read_bytes()

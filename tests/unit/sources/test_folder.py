@@ -1,4 +1,4 @@
-"""Folders with all that lies about in folders."""
+"""Folders with files, links, devices and odd names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bucket that applications import from: whose objects a name can mean."""
+"""The bucket that applications import from: which objects a name can reach."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_each_application_has_its_folder() -> None:
     ("s3+http://key@host/imports", ""), ("s3://own", "s3://own"),
     ("s3+http://minio:9000/own/in", "s3+https://minio.example/own"),
 ])
-def test_what_is_no_place_to_import_from(url: str, media: str) -> None:
+def test_invalid_import_locations(url: str, media: str) -> None:
     with pytest.raises(ConfigurationError, match="FACELINE_IMPORT_URL"):
         import_location(settings(url, media_url=media), 7)
 
@@ -46,7 +46,7 @@ HOSTILE = [
 ]
 
 
-def test_nothing_leads_out_of_the_folder() -> None:
+def test_names_cannot_lead_out_of_the_folder() -> None:
     for number, found in enumerate(listed(*map(ListedItem, HOSTILE)), 1):
         assert isinstance(found, RefusedItem), HOSTILE[number - 1]
         assert (found.source_name, found.reason) == (f"(item {number})", "unsafe_name")
@@ -58,7 +58,7 @@ def test_nothing_leads_out_of_the_folder() -> None:
     assert check_prefix("2026/a") == "2026/a"
 
 
-def test_who_an_item_is() -> None:
+def test_the_name_of_an_item() -> None:
     first, second, third, again = listed(
         ListedItem("ada/1.jpg", collection="1"), ListedItem("zoe.jpg"),
         ListedItem("x.jpg", " Eve\0\u202e ", external_id="\x1b[31m", description="d"),
@@ -72,6 +72,6 @@ def test_who_an_item_is() -> None:
     assert (again.reason, again.about.name) == ("duplicate_name", "Zoe")
 
 
-def test_a_shown_name_can_be_read_back() -> None:
+def test_a_printable_name_can_be_read_back() -> None:
     for name in ("a b/1.jpg", "a\\b\x01\u2028\x9b.jpg", "张/1.jpg", "\\x41"):
         assert from_printable(printable(name)) == name

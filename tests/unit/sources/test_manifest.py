@@ -143,6 +143,6 @@ def test_keys_are_read_from_a_bucket(folder: Path) -> None:
 @pytest.mark.parametrize("content", [
     "", "name,age\nx,1\n", "path,file\na,b\n", "x" * 100_000,
 ])
-def test_what_is_no_manifest(folder: Path, content: str) -> None:
+def test_files_that_are_not_manifests(folder: Path, content: str) -> None:
     with pytest.raises(InvalidParameter):
         list(manifest(folder, content).items())

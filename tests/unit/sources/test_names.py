@@ -1,4 +1,4 @@
-"""Names in any encoding: what is kept and shown of them."""
+"""Names in any encoding: how they are stored and shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pipeline.sources.names import (
     ("evil\u202egpj.exe".encode(), r"evil\u202egpj.exe"),
     (rb"\xff.jpg", r"\x5cxff.jpg"),
 ])
-def test_a_name_is_text_that_can_be_shown(raw: bytes, text: str) -> None:
+def test_printable_names(raw: bytes, text: str) -> None:
     assert printable(os.fsdecode(raw)) == text
     assert printable(os.fsdecode(raw)).encode()
 
@@ -70,14 +70,14 @@ def test_a_path_names_a_person(path: str, layout: Layout, name: str) -> None:
     assert about_from_path(inner_path(path), layout).name == name
 
 
-def test_a_picture_in_no_folder_is_nobodys() -> None:
+def test_a_picture_outside_a_folder_has_no_person() -> None:
     with pytest.raises(ItemRefused) as refused:
         about_from_path(("1.jpg",), "person")
 
     assert refused.value.reason is RefusalReason.NO_PERSON
 
 
-def test_seen_tells_new_names() -> None:
+def test_a_name_set_detects_new_names() -> None:
     seen = NameSet()
 
     assert [seen.add(name) for name in ("a", "b", "a", "\udcff")] == [True, True, False, True]

@@ -1,4 +1,4 @@
-"""Tar archives, good, damaged and hostile. Nothing of them is ever written to a disk."""
+"""Tar archives, good, damaged and hostile. Nothing is written to a disk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_members_stream(tmp_path: Path, compression: str, form: int) -> None:
     assert 0 < done <= whole == path.stat().st_size
 
 
-def test_members_that_are_not_read_are_passed_over(tmp_path: Path) -> None:
+def test_unread_members_are_skipped(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tar.gz", [member(f"{n}.png", picture(n)) for n in range(5)], "gz")
 
     assert [item.source_name for item in source(path).items()] == [f"{n}.png" for n in range(5)]
@@ -85,7 +85,7 @@ def test_names_in_odd_encodings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_a_truncated_archive_says_so(tmp_path: Path, compression: str, share: float) -> None:
+def test_a_truncated_archive_is_reported(tmp_path: Path, compression: str, share: float) -> None:
     path = tar(
         tmp_path / "a", [member(f"{n}.png", picture(n) * 40) for n in range(40)], compression
     )
@@ -143,7 +143,7 @@ def test_a_header_that_would_fill_the_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["-1", "x", "99999999999999999999"])
-def test_a_size_that_is_none(tmp_path: Path, size: str) -> None:
+def test_an_invalid_size(tmp_path: Path, size: str) -> None:
     info, data = member("1.png", picture(1))
     info.pax_headers = {"size": size}
     path = tar(tmp_path / "a.tar", [(info, data), member("2.png", picture(2))])
@@ -175,7 +175,7 @@ def test_many_tiny_members(tmp_path: Path) -> None:
     assert [(item.source_name, item.reason) for item in refused] == [("a.tgz", "too_many")]
 
 
-def test_limits_stand_without_being_asked_for() -> None:
+def test_default_limits_apply() -> None:
     limits = ArchiveLimits()
 
     assert limits.max_members >= 1_000_000

@@ -1,4 +1,4 @@
-"""Zip archives, good, damaged and hostile. Nothing of them is ever written to a disk."""
+"""Zip archives, good, damaged and hostile. Nothing is written to a disk."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_names_in_odd_encodings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.98])
-def test_a_truncated_archive_says_so(tmp_path: Path, share: float) -> None:
+def test_a_truncated_archive_is_reported(tmp_path: Path, share: float) -> None:
     path = zipped(tmp_path / "a.zip", [(f"{n}.png", picture(n)) for n in range(20)])
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])

@@ -1,4 +1,4 @@
-"""``faceline apps``: who may call, and with which credentials."""
+"""``faceline apps``: applications and their credentials."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class IssuedCredentials:
 def create(
     name: Name, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
 ) -> None:
-    """Make an application and print its credentials, once."""
+    """Create an application and print its credentials, once."""
     _check_key(sm2, sm2_public_key)
     settings = load_settings()
     tenants = open_tenants(settings)
@@ -223,7 +223,7 @@ def _check_key(sm2: bool, sm2_public_key: str | None) -> None:
 
 
 def _newest_sm2_key(tenants: TenantStore, tenant: Tenant) -> str | None:
-    """The public key that signatures are verified with now."""
+    """The public key that verifies signatures now."""
     app_id = dict(tenants.credentials.public_ids(tenant.id)).get(SIGNING.name)
     credential = None if app_id is None else tenants.credentials.signing(app_id)
     return None if credential is None else credential.secrets[0].sm2_public_key

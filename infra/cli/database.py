@@ -1,4 +1,4 @@
-"""``faceline init``, and how commands open the database."""
+"""``faceline init``, and opening the database for commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.media.open import open_media
 
 
 def init() -> None:
-    """Prepare what the processes share: the database's tables, the media store."""
+    """Prepare the database's tables and the media store."""
     settings = load_settings()
     engine = open_database(settings, migrate=True)
     engine.dispose()
@@ -28,9 +28,9 @@ def init() -> None:
 def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
     """The database, with the tables that this code needs.
 
-    SQLite is brought up to date here, as there is one machine that uses it; another
-    database only when ``migrate`` is true. Raises ``ConfigurationError`` when it is
-    not up to date, ``DatabaseUnavailable``.
+    SQLite, which one machine uses, is migrated here; another database only with
+    ``migrate``. Raises ``ConfigurationError`` when it is not up to date,
+    ``DatabaseUnavailable``.
     """
     if not settings.database_url:
         make_data_dir(settings.data_dir)
@@ -51,5 +51,5 @@ def open_tenants(settings: Settings) -> TenantStore:
 
 
 def prepare_media(settings: Settings) -> None:
-    """Make the bucket or the directory of the media store when it is not there."""
+    """Create the bucket or the directory of the media store if it is missing."""
     open_media(settings).ping()

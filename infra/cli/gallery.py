@@ -1,4 +1,4 @@
-"""``faceline gallery``: what is kept of each application, its export and its removal."""
+"""``faceline gallery``: the size, export and deletion of an application's gallery."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 
 app = typer.Typer(
-    help="Galleries: how large they are, export, removal.", no_args_is_help=True
+    help="Galleries: size, export, deletion.", no_args_is_help=True
 )
 
 Name = Annotated[str, typer.Argument(help="The application's name.")]
@@ -69,28 +69,28 @@ def stats(
     ] = None,
     json: Json = False,
 ) -> None:
-    """How many faces, pictures and groups there are, and how many bytes."""
+    """Count faces, pictures, collections and bytes."""
     stores = _open()
     chosen = stores.tenants.all() if name is None else [stores.tenants.by_name(name)]
     rows = [_counted(tenant, stores.galleries) for tenant in chosen]
     if json:
         print_json(rows)
         return
-    columns = ("app", "faces", "images", "groups", "bindings", "megabytes", "changes", "pack")
+    columns = ("app", "faces", "images", "collections", "bindings", "megabytes", "changes", "pack")
     print_table(columns, ([row[column] for column in columns] for row in rows))
 
 
 def _counted(tenant: Tenant, galleries: GalleryStore) -> dict[str, Any]:
-    there = galleries.stats(tenant.id)
+    size = galleries.stats(tenant.id)
     return {
         "app": tenant.name,
-        "faces": there.faces,
-        "images": there.images,
-        "groups": there.collections,
-        "bindings": there.bindings,
-        "megabytes": round(there.bytes / 1e6, 1),
-        "changes": there.last_change,
-        "pack": there.model.pack if there.model else "",
+        "faces": size.faces,
+        "images": size.images,
+        "collections": size.collections,
+        "bindings": size.bindings,
+        "megabytes": round(size.bytes / 1e6, 1),
+        "changes": size.last_change,
+        "pack": size.model.pack if size.model else "",
     }
 
 
@@ -104,7 +104,7 @@ def export(
                      "little-endian. It identifies a person: keep it as you keep pictures."),
     ] = False,
 ) -> None:
-    """Write one JSON object a line for each face, then for each picture without one."""
+    """Write one line of JSON for each face, then for each picture without a face."""
     stores = _open()
     tenant = stores.tenants.by_name(name)
     count = 0
@@ -116,8 +116,8 @@ def export(
 
 
 def _lines(tenant: Tenant, stores: _GalleryStores, embeddings: bool) -> Iterator[dict[str, Any]]:
-    for face, groups in stores.galleries.export(tenant.id):
-        line = _face_line(face, groups)
+    for face, collections in stores.galleries.export(tenant.id):
+        line = _face_line(face, collections)
         if embeddings:
             try:
                 vector, model = stores.faces.vector(tenant.id, face.id)
@@ -130,7 +130,7 @@ def _lines(tenant: Tenant, stores: _GalleryStores, embeddings: bool) -> Iterator
         yield _image_line(image)
 
 
-def _face_line(face: FaceRecord, groups: list[Collection]) -> dict[str, Any]:
+def _face_line(face: FaceRecord, collections: list[Collection]) -> dict[str, Any]:
     return {
         "id": face.id,
         "person_id": face.person_id,
@@ -139,7 +139,7 @@ def _face_line(face: FaceRecord, groups: list[Collection]) -> dict[str, Any]:
         "name": face.name,
         "gender": face.gender,
         "description": face.description,
-        "groups": [group.key for group in groups],
+        "collections": [each.key for each in collections],
         "box": box_json(face.box),
         "quality": face.quality,
         "created_at": _iso(face.created_at),
@@ -177,12 +177,12 @@ def delete_tenant(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete an application: credentials, jobs, faces, pictures. There is no way back."""
+    """Delete an application: credentials, jobs, faces, pictures. This cannot be undone."""
     stores = _open()
     tenant = stores.tenants.by_name(name)
     if not yes:
-        there = stores.galleries.stats(tenant.id)
-        print_notice(f"{name} has {there.faces} faces and {there.images} pictures.")
+        size = stores.galleries.stats(tenant.id)
+        print_notice(f"{name} has {size.faces} faces and {size.images} pictures.")
         if typer.prompt("Type the application's name to delete it") != name:
             raise InvalidParameter("that is not its name; nothing was deleted")
     deletion.delete_tenant(stores.engine, stores.media, tenant.id)

@@ -80,8 +80,7 @@ def limits(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Set what an application may use; without a limit, show it. A limit holds from the
-    next request on."""
+    """Set an application's limits, or show them. A limit applies from the next request on."""
     stores = _open()
     tenant = stores.tenants.by_name(name)
     changed = {
@@ -113,7 +112,7 @@ def allow(
     everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
     credential: Credential = None,
 ) -> None:
-    """Open operations to an application."""
+    """Permit operations to an application."""
     _permit(name, chosen, everything, credential, Permissions.allow, ALLOW_ALL)
 
 
@@ -122,7 +121,7 @@ def deny(
     everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
     credential: Credential = None,
 ) -> None:
-    """Close operations to an application."""
+    """Deny operations to an application."""
     _permit(name, chosen, everything, credential, Permissions.deny, ALLOW_NONE)
 
 
@@ -135,7 +134,7 @@ def expire(
     days: Annotated[float | None, typer.Option("--in-days", help="In so many days.")] = None,
     never: Annotated[bool, typer.Option("--never", help="No more.")] = False,
 ) -> None:
-    """Let an application's credentials, or one of them, end at some time."""
+    """Set when an application's credentials, or one of them, expire."""
     if [moment is not None, days is not None, never].count(True) != 1:
         raise InvalidParameter("choose one of --at, --in-days and --never")
     until = None if never else time.time() + days * DAY_S if days is not None else _moment(moment)
@@ -173,8 +172,7 @@ def _permit(
 def _permissions(
     tenants: TenantStore, tenant: Tenant, credential: str | None
 ) -> Permissions:
-    """Those of the tenant, or of one of its credentials; an unknown one has none that
-    could be changed."""
+    """The permissions of the tenant, or of one of its credentials."""
     if credential is None:
         return tenant.permissions[0] if tenant.permissions else ALLOW_ALL
     found = {entry.public_id: entry.permissions for entry in tenants.credentials.entries(tenant.id)}
@@ -279,6 +277,6 @@ def _check(operation: str, *more: str) -> None:
 
 
 def _known() -> list[str]:
-    # What belongs to a batch nobody asks for by itself.
+    # Operations of the stage bulk are parts of a batch, and no client calls them.
     asked = [name for name, plan in PLANS.items() if Stage.BULK not in plan.stages]
     return [*asked, *RECORD_OPERATIONS]

@@ -1,4 +1,4 @@
-"""``faceline usage``: what applications called, and what of it was charged."""
+"""``faceline usage``: the calls of applications, and how they were charged."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def usage(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Calls by application, day and operation: charged, free, refunded because the service
-    failed, and refused."""
+    """Count calls by application, day and operation: charged, free, refunded because the
+    service failed, and refused."""
     settings = load_settings()
     engine = open_database(settings)
     tenants, store = TenantStore(engine, open_vault(settings)), UsageStore(engine)

@@ -69,7 +69,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
         yield [
             PeriodicTask("reconcile", Reconciler(settings, store, dispatcher, notifier).round),
             PeriodicTask("batches", batches.split_failed_chunks),
-            PeriodicTask("doubles", batches.start_duplicate_searches),
+            PeriodicTask("duplicate_searches", batches.start_duplicate_searches),
             PeriodicTask("expire", expiry.round, EXPIRE_EVERY_S),
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
             PeriodicTask("images", galleries.expire_images, EXPIRE_EVERY_S),

@@ -7,7 +7,7 @@ from kombu.entity import Queue
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.operations import Stage
+from pipeline.operations import FUSED_STAGES, Stage
 from workers.queues import queue_name
 
 # Seconds for one call to the broker, and for connecting to it.
@@ -25,14 +25,21 @@ SHUTDOWN_S = 20
 def make_app(settings: Settings) -> Celery:
     """The application of shim, workers and upkeep; connects to nothing yet.
 
-    Raises ``ConfigurationError`` for a stage that nobody knows.
+    Raises ``ConfigurationError`` for an unknown stage.
     """
-    for stage in settings.served_stages:
-        if stage not in set(Stage):
-            raise ConfigurationError(f"FACELINE_STAGES names {stage!r}, which is no stage")
+    served_stages(settings)
     app = Celery("faceline", broker=settings.broker_url, set_as_current=False)
     app.conf.update(_queues(), **_safety(settings), **_broker(settings))
     return app
+
+
+def served_stages(settings: Settings) -> frozenset[Stage]:
+    """The stages that a worker serves. Raises ``ConfigurationError`` for an unknown one."""
+    names = [name.strip() for name in settings.stages.split(",") if name.strip()]
+    for name in names:
+        if name not in set(Stage):
+            raise ConfigurationError(f"FACELINE_STAGES names {name!r}, which is no stage")
+    return frozenset(map(Stage, names)) or frozenset(FUSED_STAGES)
 
 
 def _queues() -> dict[str, object]:

@@ -23,7 +23,7 @@ def brightness(crop: Crop) -> float:
     """The mean of an aligned face's values, 0 to 255."""
     return round(float(np.mean(crop)), 2)
 ''',
-    "pipeline/execution/attributes.py": '''"""The stage of face attributes, and the end of its operation."""
+    "pipeline/execution/attributes.py": '''"""The stage of face attributes and its end."""
 
 from dataclasses import replace
 

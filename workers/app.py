@@ -1,4 +1,4 @@
-"""The Celery application: settings only, no task is imported here."""
+"""The Celery application: settings only, it imports no task."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from workers.queues import queue_name
 SOCKET_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.0
 
-# Seconds between the end of a job that heeds its time limit and the kill of one that
-# does not: long enough to write the job's end.
+# Seconds between the soft time limit of a job and the kill of its process: long enough to
+# write the job's end.
 GRACE_S = 15
 
-# Seconds that a stopping worker leaves to the jobs in its hands.
+# Seconds that a stopping worker leaves to its current jobs.
 SHUTDOWN_S = 20
 
 
 def make_app(settings: Settings) -> Celery:
-    """The application of shim, workers and upkeep; connects to nothing yet.
+    """The application of the web side, workers and upkeep; connects to nothing yet.
 
     Raises ``ConfigurationError`` for an unknown stage.
     """
@@ -43,8 +43,8 @@ def served_stages(settings: Settings) -> frozenset[Stage]:
 
 
 def _queues() -> dict[str, object]:
-    # Bound to the nameless exchange, where a message goes to the queue that its
-    # routing key names: no binding that a wiped Redis could lose.
+    # Bound to the nameless exchange, which routes a message to the queue of its routing
+    # key: there is no binding that a wiped Redis could lose.
     return {
         "task_queues": [Queue(queue_name(stage)) for stage in Stage],
         "task_default_queue": queue_name(Stage.DECODE),
@@ -63,7 +63,7 @@ def _safety(settings: Settings) -> dict[str, object]:
         "task_store_errors_even_if_ignored": False,
         "result_backend": None,
         # A job runs again because its row says so, not because its message comes back.
-        # RabbitMQ gives the messages of a dead worker to the others; that is welcome.
+        # RabbitMQ redelivers the messages of a dead worker; that does no harm.
         "task_acks_late": True,
         "task_reject_on_worker_lost": False,
         "task_acks_on_failure_or_timeout": True,
@@ -91,10 +91,10 @@ def _broker(settings: Settings) -> dict[str, object]:
     }
     if settings.broker_url.startswith(("redis://", "rediss://", "unix://", "redis+socket://")):
         options |= {
-            # Kombu can keep a copy of each message until it is answered and put it back
-            # after a long time. It loses some all the same when a worker is killed, and
-            # the copies cost half of a worker's time for messages; the reconciler loses
-            # none and is quicker.
+            # Kombu can keep a copy of each message until it is acknowledged and restore it
+            # after a long time. It still loses some when a worker is killed, and the copies
+            # cost half of a worker's time for messages. The reconciler loses none and is
+            # quicker.
             "ack_emulation": False,
             "socket_timeout": SOCKET_TIMEOUT_S,
             "socket_connect_timeout": CONNECT_TIMEOUT_S,

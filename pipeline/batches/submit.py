@@ -21,6 +21,7 @@ from pipeline.batches.resume import ItemNames, SeenItems
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.errors import Conflict, MediaUnavailable, NotFound, Unavailable
+from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, is_collection_key
 from pipeline.jobs.model import Job
 from pipeline.media.base import MediaStore
 from pipeline.media.pictures import PictureLimits
@@ -42,7 +43,7 @@ LAST_CHUNK_ITEMS = 8
 POLL_S = 0.1  # between two checks whether a chunk has ended
 
 # Characters; as much as the gallery keeps.
-MAX_CHARACTERS = {"name": 255, "collection": 128, "external_id": 255, "description": 255}
+MAX_CHARACTERS = {"name": 255, "external_id": 255, "description": 255}
 MAX_DETAIL = 500
 
 
@@ -308,4 +309,6 @@ def _problem(about: About) -> str:
             return f"{name} has more than {most} characters"
         if "\0" in text:
             return f"{name} contains a NUL"
+    if about.collection and not is_collection_key(about.collection):
+        return f"no collection is called {about.collection[:MAX_COLLECTION_KEY_BYTES]!r}"
     return ""

@@ -19,8 +19,7 @@ from pipeline.gallery.batch_items import ERASED
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
 from pipeline.gallery.writer import GalleryWriter
 from pipeline.jobs.model import Job, NewJob
-from pipeline.jobs.rows import accepted_job, new_row
-from pipeline.jobs.statements import INSERT
+from pipeline.jobs.statements import INSERT, accepted_job, new_row
 from pipeline.operations import BULK, Plan, Stage
 from pipeline.types import JsonObject
 

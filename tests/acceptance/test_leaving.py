@@ -28,11 +28,11 @@ def test_a_client_that_leaves_does_not_end_its_job(idle_stack: Stack, picture: J
             + b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
         )
         until = time.monotonic() + TIMEOUT_S
-        while idle_stack.jobs.by_idempotency_key(client.credentials.tenant_id, key) is None:
+        while idle_stack.jobs.read.by_idempotency_key(client.credentials.tenant_id, key) is None:
             assert time.monotonic() < until
             time.sleep(0.02)
     time.sleep(0.2)
-    job = idle_stack.jobs.by_idempotency_key(client.credentials.tenant_id, key)
+    job = idle_stack.jobs.read.by_idempotency_key(client.credentials.tenant_id, key)
     assert job is not None
     assert job.state == "queued"
     client.cancel(job.id)
@@ -48,7 +48,7 @@ def test_a_stopping_shim_answers_who_waits(
         thread = threading.Thread(target=lambda: answers.append(client.call("locate", picture)))
         thread.start()
         until = time.monotonic() + TIMEOUT_S
-        while not stack.jobs.counts() and time.monotonic() < until:
+        while not stack.jobs.read.counts() and time.monotonic() < until:
             time.sleep(0.02)
         time.sleep(0.2)
         assert stack.shim is not None

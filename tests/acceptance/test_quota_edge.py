@@ -91,7 +91,7 @@ def test_a_quota_of_a_thousand_is_exact(
 
     assert hammer(urls, RECORDS + BEYOND, groups) == {0: RECORDS, 104905: BEYOND}
     assert hammer(urls, JOBS + BEYOND, enrol) == {202: JOBS, 429: BEYOND}
-    assert stack.jobs.counts() == {"queued": JOBS}
+    assert stack.jobs.read.counts() == {"queued": JOBS}
     days = {day_of(time.time() - 600), day_of(time.time())}
     charged: collections.Counter[str] = collections.Counter()
     for row in UsageStore(stack.cluster.engine).report(days, caller.tenant_id):

@@ -26,10 +26,10 @@ def wait_done(cluster: Cluster, count: int) -> None:
     until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
         with contextlib.suppress(DatabaseUnavailable):
-            if cluster.jobs.counts().get("done", 0) >= count:
+            if cluster.jobs.read.counts().get("done", 0) >= count:
                 return
         time.sleep(0.05)
-    raise AssertionError(f"{cluster.jobs.counts()}\n{cluster.logs()}")
+    raise AssertionError(f"{cluster.jobs.read.counts()}\n{cluster.logs()}")
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

@@ -113,13 +113,14 @@ def test_killed_under_load(cluster: Cluster, pictures: list[bytes]) -> None:
         for number in range(KILLS):
             gone = chance.randrange(2)
             wait_serving(index[gone], cluster)
-            wait_done(cluster, cluster.jobs.counts()["done"] + chance.randrange(1, 20))
+            wait_done(cluster, cluster.jobs.read.counts()["done"] + chance.randrange(1, 20))
             if number % 2:
                 assert index[gone].stop() == 0
             else:
                 index[gone].kill()
             index[gone] = stack.enter_context(cluster.index())
-        assert cluster.jobs.counts()["done"] < len(known) + SEARCHES, "the load had ended before"
+        done = cluster.jobs.read.counts()["done"]
+        assert done < len(known) + SEARCHES, "the load had ended before"
         ended = cluster.wait([job_id for job_id, _ in jobs], 180)
     assert [found(job) for job in ended] == [[face_id] for _, face_id in jobs]
 
@@ -133,6 +134,6 @@ def wait_serving(process: Process, cluster: Cluster) -> None:
 
 def wait_done(cluster: Cluster, count: int) -> None:
     until = time.monotonic() + TIMEOUT_S
-    while cluster.jobs.counts()["done"] < count:
+    while cluster.jobs.read.counts()["done"] < count:
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.005)

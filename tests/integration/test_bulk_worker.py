@@ -42,7 +42,7 @@ def test_it_gives_back_its_memory_when_it_has_nothing_to_do(
     with cluster.worker(stages="bulk", concurrency=1, bulk_idle_s=0.5) as worker, cluster.upkeep():
         batch = feeder.wait(feeder.feed(tiny_pictures[:2]))
         assert batch.rejected == 2
-        (trace,) = cluster.jobs.recent(limit=1)[0].trace
+        (trace,) = cluster.jobs.read.recent(limit=1)[0].trace
         used = int(trace["worker"].rpartition(":")[2])
         assert psutil.Process(worker.pid).nice() == os.nice(0) + cluster.settings.bulk_nice
         wait_for_another(worker, used)

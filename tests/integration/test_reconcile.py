@@ -48,7 +48,7 @@ def dispatcher(settings: Settings) -> Iterator[Dispatcher]:
 @pytest.fixture
 def reconciler(settings: Settings, queue: Queue, dispatcher: Dispatcher) -> Iterator[Reconciler]:
     notifier = JobNotifier(settings)
-    yield Reconciler(settings, queue, dispatcher, notifier)
+    yield Reconciler(settings, queue.upkeep, dispatcher, notifier)
     notifier.close()
 
 
@@ -142,7 +142,7 @@ def test_an_idle_worker_before_a_long_backlog_is_no_storm(
     """10,000 jobs wait, some of their messages are in the hands of workers that do
     nothing with them: that many are sent too much, once, and not again."""
     add_many(engine, queue, 10_000)
-    ids = queue.stale_messages("decode", -1, 10_000)
+    ids = queue.upkeep.stale_messages("decode", -1, 10_000)
     assert len(dispatcher.publish_all(ids[4:])) == 9_996
     for _ in range(20):
         clock.forward(60)

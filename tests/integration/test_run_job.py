@@ -155,7 +155,7 @@ def test_pauses_grow_and_end(
     run_job(ring(job), runtime)
     while queue.see(job).state is JobState.QUEUED:
         before = queue.clock.now
-        while not queue.ended_pauses("decode", 1):
+        while not queue.upkeep.ended_pauses("decode", 1):
             queue.clock.forward(0.25)
         pauses.append(queue.clock.now - before)
         run_job(ring(job), runtime)

@@ -95,13 +95,13 @@ def test_stopping_ends_what_runs_and_leaves_no_process(
     with cluster.upkeep():
         with cluster.worker() as first:
             until = time.monotonic() + TIMEOUT_S
-            while cluster.jobs.counts().get("done", 0) < 5:
+            while cluster.jobs.read.counts().get("done", 0) < 5:
                 assert time.monotonic() < until, cluster.logs()
                 time.sleep(0.01)
             children = first.children()
             assert first.stop() == 0
         assert not any(map(psutil.pid_exists, children))
-        counts = cluster.jobs.counts()
+        counts = cluster.jobs.read.counts()
         assert counts.get("running", 0) == 0
         assert 0 < counts["queued"] < len(ids), "it was to be stopped in the middle"
         with cluster.worker():

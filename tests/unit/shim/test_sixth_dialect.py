@@ -150,7 +150,7 @@ class Client:
     def finish(self, job_id: str, result: dict[str, Any]) -> None:
         """Do what a worker does."""
         jobs = self.service.jobs
-        job = jobs.find(job_id)
+        job = jobs.read.find(job_id)
         assert job is not None
         claim = jobs.claim(job.id, job.stage, "worker", 10.0, 3)
         assert claim is not None

@@ -25,7 +25,7 @@ from tests.stack import Stack
 
 CALLS = 5  # of each client between two steps, at least
 PAUSE_S = 0.1  # six clients, so that the shims get fifty calls a second
-STEP_S = 60.0
+STEP_S = 150.0
 
 ACCEPTED = 202
 

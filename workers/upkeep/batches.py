@@ -27,5 +27,5 @@ class BatchUpkeep:
         republish(self.jobs, self.dispatcher, self.bisector.round())
 
     def start_duplicate_searches(self) -> None:
-        """Begin to look for doubles in batches that are done. Raises as ``split_failed_chunks``."""
+        """Search batches that are done. Raises as ``split_failed_chunks``."""
         republish(self.jobs, self.dispatcher, self.searches.start_due())

@@ -96,7 +96,7 @@ class Service:
         self.threads.notifications.submit(self._notifier.publish, job_id)
 
     async def find_job(self, job_id: str) -> Job | None:
-        return await in_thread(self.threads.reads, self.jobs.find, job_id)
+        return await in_thread(self.threads.reads, self.jobs.read.find, job_id)
 
     def attachments(self, media: Iterable[str]) -> dict[str, bytes]:
         """The stored pictures under these keys, without those deleted since. Raises
@@ -108,4 +108,4 @@ class Service:
         return found
 
     async def _find_ended(self, ids: Collection[str]) -> set[str]:
-        return await in_thread(self.threads.reads, self.jobs.ended_among, ids)
+        return await in_thread(self.threads.reads, self.jobs.read.ended_among, ids)

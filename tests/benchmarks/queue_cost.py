@@ -99,7 +99,7 @@ def _await(cluster: Cluster, count: int) -> float:
 
 
 def _ended(cluster: Cluster) -> int:
-    counts = cluster.jobs.counts()
+    counts = cluster.jobs.read.counts()
     return counts.get("done", 0) + counts.get("failed", 0)
 
 

@@ -64,7 +64,7 @@ class FacesAndGroups(Dialect):
         if call.headers.get("x-api-key") or call.headers.get("authorization"):
             return None
         tenant = self._without_key()
-        job = None if tenant is None else self._jobs.find(job_id)
+        job = None if tenant is None else self._jobs.read.find(job_id)
         return tenant if job is not None and job.dialect == self.letter else None
 
     def attachments(self, job: Job) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.image_ids import hex_spelling
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import JsonObject
 
 
 class CompareStatus(StrEnum):
@@ -93,8 +94,9 @@ STATUSES: dict[str, CompareStatus] = {
 # Statuses that come with the error's own words.
 _REASONED = frozenset(
     {
-        CompareStatus.INVALID_ARGUMENT, CompareStatus.KEY_EXPIRED, CompareStatus.INVALID_IMAGE_FORMAT_OR_SIZE,
-        CompareStatus.IMAGE_FILE_SIZE_TOO_BIG, CompareStatus.NO_PERMISSION, CompareStatus.OUT_OF_QUOTA,
+        CompareStatus.INVALID_ARGUMENT, CompareStatus.KEY_EXPIRED,
+        CompareStatus.INVALID_IMAGE_FORMAT_OR_SIZE, CompareStatus.IMAGE_FILE_SIZE_TOO_BIG,
+        CompareStatus.NO_PERMISSION, CompareStatus.OUT_OF_QUOTA,
     }
 )
 

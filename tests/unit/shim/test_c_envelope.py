@@ -10,7 +10,7 @@ import pytest
 
 from api_shim.dialects.c.envelope import CompareStatus, not_found, outcome, refusal, wrong_method
 from pipeline import errors
-from pipeline.jobs.store import error_json
+from pipeline.jobs.ending import error_json
 from pipeline.types import JsonObject
 from tests.unit.shim.rows import SECRETIVE, done, every_error
 from tests.unit.shim.rows import failed as failed_row
@@ -158,6 +158,5 @@ def test_a_request_id_of_the_callers_own_is_turned_into_one() -> None:
 
 
 def test_every_status_has_the_documents_http_status() -> None:
-    assert [status.http for status in CompareStatus] == [200] + [400] * 10 + [401] * 2 + [403] * 3 + [
-        404, 500,
-    ]
+    documented = [200] + [400] * 10 + [401] * 2 + [403] * 3 + [404, 500]
+    assert [status.http for status in CompareStatus] == documented

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from sqlalchemy import Engine
 
+from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import open_database
 from pipeline.accounts import deletion
@@ -35,8 +36,6 @@ app = typer.Typer(
     help="Galleries: how large they are, export, removal.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(help="The application's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def _counted(tenant: Tenant, galleries: GalleryStore) -> dict[str, Any]:
 
 @app.command()
 def export(
-    name: Name,
+    name: AppName,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; else stdout.")] = None,
     embeddings: Annotated[
         bool,
@@ -174,7 +173,7 @@ def _output(to: Path | None) -> Iterator[TextIO]:
 
 @app.command("delete-tenant")
 def delete_tenant(
-    name: Name,
+    name: AppName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete an application: credentials, jobs, faces, pictures. There is no way back."""

@@ -63,7 +63,7 @@ class JobAcceptance:
         self._check_pictures(request, limits)
         content = _content_digest(request, dialect)
         if idempotency_key is not None:
-            earlier = self._jobs.by_idempotency_key(request.tenant.id, idempotency_key)
+            earlier = self._jobs.read.by_idempotency_key(request.tenant.id, idempotency_key)
             if earlier is not None:
                 if earlier.digest != content:
                     raise IdempotencyConflict

@@ -161,7 +161,8 @@ class Admission:
             key = self._call.idempotency_key
         except InvalidParameter:
             return False
-        return key is not None and self._control.jobs.by_idempotency_key(tenant.id, key) is not None
+        read = self._control.jobs.read
+        return key is not None and read.by_idempotency_key(tenant.id, key) is not None
 
     def _enforce_quota(self, tenant: Tenant) -> None:
         free = self._operation in FREE_OPERATIONS

@@ -78,7 +78,7 @@ class Health:
         return True
 
     def _count_waiting(self) -> dict[str, int]:
-        return {stage.value: self._service.jobs.count_waiting(stage) for stage in Stage}
+        return {stage.value: self._service.jobs.upkeep.count_waiting(stage) for stage in Stage}
 
     def _describe_pack(self) -> JsonObject:
         if self._pack is None:

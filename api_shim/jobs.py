@@ -72,12 +72,12 @@ class JobHandlers:
 
     def _read(self, tenant_id: int, job_id: str) -> tuple[Job, int]:
         job = self._get_visible(tenant_id, job_id)
-        return job, self._service.jobs.position(job)
+        return job, self._service.jobs.read.position(job)
 
     def _get_visible(self, tenant_id: int, job_id: str) -> Job:
         """A tenant's job. Raises ``JobNotFound``, also for the jobs of a batch: they are seen
         and cancelled through the batch."""
-        job = self._service.jobs.get(tenant_id, job_id)
+        job = self._service.jobs.read.get(tenant_id, job_id)
         if job.dialect not in self._dialects:
             raise JobNotFound
         return job

@@ -8,8 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Self
 
 from sqlalchemy import Engine
 
@@ -40,33 +38,20 @@ from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
 
 
-@dataclass(frozen=True, slots=True)
 class RecordStores:
-    """What dialects read and change without a job."""
+    """What dialects read and change without a job, in one database and one media store."""
 
-    tenants: TenantStore
-    jobs: JobStore
-    media: MediaStore
-    faces: FaceStore
-    images: ImageStore
-    collections: CollectionStore
-    galleries: GalleryStore
-
-    @classmethod
-    def open(
-        cls, engine: Engine, tenants: TenantStore, jobs: JobStore, media: MediaStore,
+    def __init__(
+        self, engine: Engine, tenants: TenantStore, jobs: JobStore, media: MediaStore,
         clock: Callable[[], float],
-    ) -> Self:
-        """The records in one database and one media store."""
-        return cls(
-            tenants=tenants,
-            jobs=jobs,
-            media=media,
-            faces=FaceStore(engine, media, clock),
-            images=ImageStore(engine, media, clock),
-            collections=CollectionStore(engine, media, clock),
-            galleries=GalleryStore(engine, media, clock),
-        )
+    ) -> None:
+        self.tenants = tenants
+        self.jobs = jobs
+        self.media = media
+        self.faces = FaceStore(engine, media, clock)
+        self.images = ImageStore(engine, media, clock)
+        self.collections = CollectionStore(engine, media, clock)
+        self.galleries = GalleryStore(engine, media, clock)
 
 
 class Service:
@@ -80,7 +65,7 @@ class Service:
         self.tenants = TenantStore(self._engine, open_vault(settings), clock)
         self.media = open_media(settings, tenant_keys)
         self.batches = BatchStore(self._engine, clock, tenant_keys)
-        self.records = RecordStores.open(self._engine, self.tenants, self.jobs, self.media, clock)
+        self.records = RecordStores(self._engine, self.tenants, self.jobs, self.media, clock)
         self.admission = AdmissionControl(
             UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock
         )
@@ -111,7 +96,7 @@ class Service:
         self.threads.notifications.submit(self._notifier.publish, job_id)
 
     async def find_job(self, job_id: str) -> Job | None:
-        return await in_thread(self.threads.reads, self.jobs.find, job_id)
+        return await in_thread(self.threads.reads, self.jobs.read.find, job_id)
 
     def attachments(self, media: Iterable[str]) -> dict[str, bytes]:
         """The stored pictures under these keys, without those deleted since. Raises
@@ -123,4 +108,4 @@ class Service:
         return found
 
     async def _find_ended(self, ids: Collection[str]) -> set[str]:
-        return await in_thread(self.threads.reads, self.jobs.ended_among, ids)
+        return await in_thread(self.threads.reads, self.jobs.read.ended_among, ids)

@@ -340,7 +340,7 @@ LIVING = Plan("living", (Stage.LIVENESS,), clip=True)
 BULK = Plan("bulk", (Stage.BULK,), retry_forever=True)
 
 # A time slice of the duplicate search of a finished batch, by the same workers.
-DUPLICATE_SEARCH = Plan("doubles", (Stage.BULK,), retry_forever=True)
+DUPLICATE_SEARCH = Plan("duplicate_search", (Stage.BULK,), retry_forever=True)
 
 PLANS = {
     plan.operation: plan

@@ -1,4 +1,4 @@
-"""Every name under which something is kept outside the database."""
+"""Every name under which data are stored outside the database: media keys and Redis keys."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ HOUR_S = 3600
 
 
 def transient_media(tenant_id: int, owner: str, name: str, now: float) -> str:
-    """The key of an uploaded file that lives no longer than its job; ``name`` is
-    ``MediaStore.enrolled_name`` of its bytes.
+    """The key of an upload, which is deleted with its job; ``name`` is ``MediaStore.name`` of
+    its bytes.
 
-    ``owner`` (a random name) makes the object one submit's own: it can go with its job,
-    whoever sends the same picture meanwhile. The hour is part of the key: expiry removes
-    whole hours in which nobody writes any more.
+    ``owner`` (a random name) makes the object that of one submit, so that it can be deleted
+    with its job although the same picture is sent again. The hour is part of the key: expiry
+    removes whole hours that receive no more uploads.
     """
     hour = time.strftime("%Y%m%d%H", time.gmtime(now))
     return f"{transient_prefix(tenant_id)}{hour}/{owner}/{name}"
@@ -27,7 +27,7 @@ def transient_prefix(tenant_id: int) -> str:
 
 
 def is_transient(key: str) -> bool:
-    """Whether a media key is that of an upload, which goes with its job."""
+    """Whether a media key is that of an upload."""
     return key.split("/")[1:2] == ["transient"]
 
 
@@ -43,7 +43,7 @@ def transient_hour(key: str) -> str:
 
 def image_media(tenant_id: int, owner: str, name: str) -> str:
     """The key of a stored picture. ``owner`` (the id of the job that stores it) makes the
-    object the row's own: who deletes it cannot hit another row with the same picture."""
+    object that of one row: deleting it cannot affect another row with the same picture."""
     return f"{images_prefix(tenant_id)}{owner}/{name}"
 
 
@@ -53,14 +53,14 @@ def face_media(tenant_id: int, owner: str, number: int, name: str) -> str:
 
 
 def snapshot_media(tenant_id: int, number: int, writer: str, name: str) -> str:
-    """The key of one part of an index snapshot that holds the change log up to
-    ``number``. ``writer`` (a random name) makes its parts its own: two replicas may write
-    the same state, and one of them be discarded."""
+    """The key of one part of an index snapshot that holds the change log up to ``number``.
+    ``writer`` (a random name) separates replicas that write the same state, as one of them
+    may be discarded."""
     return f"{snapshots_prefix(tenant_id)}{number:012}-{writer}/{name}"
 
 
 def list_media(tenant_id: int, fingerprint: str, name: str) -> str:
-    """The key of a list of pictures to enrol, which its batch has until it is read."""
+    """The key of a list of pictures to enrol, stored until its batch has been read."""
     return f"{lists_prefix(tenant_id)}{fingerprint}/{name}"
 
 
@@ -69,7 +69,7 @@ def lists_prefix(tenant_id: int) -> str:
 
 
 def list_fingerprint(key: str) -> str:
-    """The fingerprint of the batch that a list is of."""
+    """The fingerprint of a list's batch."""
     return key.split("/")[2]
 
 
@@ -90,11 +90,11 @@ def snapshots_prefix(tenant_id: int) -> str:
 
 
 ENCRYPTED_SUFFIX = ".s"
-"""How the name of an encrypted object ends."""
+"""Ends the name of an encrypted object."""
 
 
 def plain_name(data: bytes) -> str:
-    """The last part of the key of an object that is stored as it is: its SHA-256 (hex)."""
+    """The last part of the key of an unencrypted object: its SHA-256 (hex)."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -104,8 +104,8 @@ def media_name(key: str) -> str:
 
 
 def media_hash(key: str) -> str:
-    """The hash (64 hex digits) in a media key: the SHA-256 that the bytes must have; of an
-    encrypted object, what stands for it and tells nothing without the tenant's key."""
+    """The hash (64 hex digits) in a media key: the SHA-256 of the bytes, or for an encrypted
+    object its keyed hash."""
     return media_name(key).removesuffix(ENCRYPTED_SUFFIX)
 
 
@@ -115,7 +115,7 @@ def is_encrypted(key: str) -> bool:
 
 
 def tenant_of(key: str) -> int:
-    """Whose object a media key names."""
+    """The tenant whose object a media key names."""
     return int(key.split("/", 1)[0].removeprefix("t"))
 
 
@@ -127,11 +127,11 @@ DONE_CHANNEL = REDIS_PREFIX + "done"
 
 
 def rate_bucket(tenant_id: int, operation: str) -> str:
-    """How much of a tenant's rate is used up. The braces keep a tenant's keys on one
-    machine of a cluster."""
+    """How much of a tenant's rate is used. The braces keep a tenant's keys on one node of a
+    cluster."""
     return f"{REDIS_PREFIX}rate:{{{tenant_id}}}:{operation}"
 
 
 def intermediate(job_id: str, stage: str) -> str:
-    """The input of ``stage``, left there by the worker of the stage before."""
+    """The input of ``stage``, stored by the worker of the stage before."""
     return f"{REDIS_PREFIX}intermediate:{job_id}:{stage}"

@@ -157,7 +157,7 @@ class Cluster:
         return job.id
 
     def job(self, job_id: str) -> Job:
-        found = self.jobs.find(job_id)
+        found = self.jobs.read.find(job_id)
         assert found is not None
         return found
 
@@ -165,7 +165,7 @@ class Cluster:
         """The jobs, once all have ended."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:
-            counts = self.jobs.counts()
+            counts = self.jobs.read.counts()
             if not counts.get("queued", 0) + counts.get("running", 0):
                 break
             time.sleep(0.05)

@@ -58,7 +58,7 @@ class Queue(JobStore):
 
     def see(self, job: Job) -> Job:
         """The job as it stands now."""
-        seen = self.find(job.id)
+        seen = self.read.find(job.id)
         assert seen is not None
         return seen
 

@@ -1,4 +1,4 @@
-"""A submitter that rings."""
+"""Opens submitters that publish the jobs they record."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from workers.dispatch import Dispatcher
 
 def open_submitter(
     settings: Settings, batches: BatchStore, media: MediaStore, dispatcher: Dispatcher,
-    judged: str = "",
+    criteria: str = "",
 ) -> Submitter:
-    """Reads sources into batches as the settings have it. ``judged``: as ``Submitter``."""
+    """Reads sources into batches as the settings have it. ``criteria``: as ``Submitter``."""
 
-    def ring(jobs: Sequence[Job]) -> None:
+    def publish(jobs: Sequence[Job]) -> None:
         for job in jobs:
             dispatcher.publish(job.id, job.stage)
 
     return Submitter(
-        batches, media, PictureLimits.from_settings(settings), ring,
-        SubmitLimits.from_settings(settings), judged,
+        batches, media, PictureLimits.from_settings(settings), publish,
+        SubmitLimits.from_settings(settings), criteria,
     )

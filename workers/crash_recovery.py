@@ -1,4 +1,5 @@
-"""Putting back at once what dead workers held, and telling who waits for it."""
+"""Releasing at once the jobs that dead workers held, and notifying the clients of those that
+ended by it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.errors import BrokerUnavailable, DatabaseUnavailable
 from pipeline.jobs.model import Job
-from pipeline.jobs.store import JobStore
+from pipeline.jobs.upkeep import JobUpkeep
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
 from workers.runtime import worker_name
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class CrashRecovery:
-    """Looks after the processes of one worker group, from their parent.
+    """Releases the jobs of dead processes of one worker group, from their parent.
 
     What it misses, the reconciler finds when the leases run out.
     """
@@ -29,45 +30,46 @@ class CrashRecovery:
         self._dispatcher = dispatcher
 
     def release_jobs_of(self, pid: int) -> None:
-        """The process ``pid`` of this group is dead, or is about to be."""
+        """Release what the process ``pid`` of this group held: it is dead, or about to be."""
         name = worker_name(self._group, pid)
         # Closed again before the next fork: no child inherits a connection.
         engine = open_engine(self._settings.sql_url, durable=False)
         notifier = JobNotifier(self._settings)
         try:
-            back, ended = JobStore(engine).release_dead(self._settings.max_attempts, worker=name)
-            republish(JobStore(engine), self._dispatcher, back)
+            upkeep = JobUpkeep(engine)
+            back, ended = upkeep.release_dead(self._settings.max_attempts, worker=name)
+            republish(upkeep, self._dispatcher, back)
             notify_crashed(notifier, ended)
         except (DatabaseUnavailable, BrokerUnavailable) as error:
             logger.warning(
-                "Could not put back the job of a dead process: %s", error,
-                extra={"action": "bury_failed", "worker": name},
+                "Could not release the job of a dead process: %s", error,
+                extra={"action": "release_failed", "worker": name},
             )
         finally:
             notifier.close()
             engine.dispose()
 
 
-def republish(store: JobStore, dispatcher: Dispatcher, jobs: Sequence[Job]) -> None:
-    """Ring for jobs whose message is gone. Raises ``BrokerUnavailable``.
+def republish(upkeep: JobUpkeep, dispatcher: Dispatcher, jobs: Sequence[Job]) -> None:
+    """Send messages again for jobs that lost theirs. Raises ``BrokerUnavailable``.
 
-    Noted before they are sent: of two reconcilers only one finds them unsent, and what
-    the broker does not take is found again a few seconds later.
+    They are marked before they are sent: of two reconcilers only one finds them without a
+    message, and what the broker does not take is found again a few seconds later.
     """
     if not jobs:
         return
-    store.mark_published([job.id for job in jobs])
+    upkeep.mark_published([job.id for job in jobs])
     sent = dispatcher.publish_all(jobs)
     logger.info(
         "%d jobs were sent again", len(sent),
-        extra={"action": "jobs_sent_again", "stage": jobs[0].stage, "first": jobs[0].id},
+        extra={"action": "jobs_republished", "stage": jobs[0].stage, "first": jobs[0].id},
     )
     for job_id in sent:
-        logger.debug("A job was sent again", extra={"action": "job_sent_again", "job": job_id})
+        logger.debug("A job was sent again", extra={"action": "job_republished", "job": job_id})
 
 
 def notify_crashed(notifier: JobNotifier, ended: Sequence[Job]) -> None:
-    """Wake whoever waits for jobs that ended because their workers died."""
+    """Publish the end of jobs that ended because their workers died."""
     for job in ended:
         logger.error(
             "A job killed its worker each time and was ended",

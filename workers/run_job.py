@@ -116,7 +116,7 @@ class _JobRun:
         if self.plan is _UNKNOWN:
             # The web side is newer than this worker; the operator sees it at the first job.
             raise FaceError(f"no worker here knows {self.claim.job.operation!r}")
-        if self.stage is Stage.FETCH and self.runtime.store.exceeds_share(
+        if self.stage is Stage.FETCH and self.runtime.store.read.exceeds_share(
             self.claim.job, self.runtime.settings.fetch_share
         ):
             raise Overloaded("Pictures of others are fetched first.")

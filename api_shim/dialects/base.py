@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from api_shim.dialects.answers import AnswerField, Responses
+from api_shim.asgi import problem
+from api_shim.dialects.answers import JSON, AnswerField, Responses
 from api_shim.dialects.fields import RequestField
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.model import Tenant
+from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
+from pipeline.errors import BadCredentials
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import PLANS
@@ -135,22 +138,36 @@ class Dialect(ABC):
         the body could not be read; any other exception than ``FaceError`` is an
         internal error."""
 
-    @abstractmethod
-    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
+    def render_wrong_method(self, call: Call, allowed: str) -> Reply:  # noqa: ARG002
         """The answer, status 405, to a method that the path does not take; ``allowed``
         is the value of its ``Allow``."""
+        return problem(
+            405, "method_not_allowed", "The path does not take this method.", {"Allow": allowed}
+        )
 
     def render_not_found(self, call: Call) -> Reply:
         """The answer to a path under ``root`` that is not there."""
         raise NotImplementedError
 
-    @abstractmethod
     def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
-        """Where the fields of a request stand, for OpenAPI."""
+        """Where the fields of a request stand, for OpenAPI: in the query with GET, in a
+        JSON body with other methods, unless the document says otherwise."""
+        if method == "GET":
+            return RequestShape(query=endpoint.takes)
+        return RequestShape(body={JSON: endpoint.takes} if endpoint.takes else {})
 
     @abstractmethod
     def responses(self, endpoint: Endpoint) -> Responses:
         """The documented answers of an operation, for OpenAPI."""
+
+
+def authenticate_api_key(call: Call, tenants: TenantStore) -> Tenant:
+    """The tenant of ``X-API-Key``. Raises ``BadCredentials``, ``CredentialExpired``."""
+    key = call.headers.get("x-api-key", "")
+    tenant = tenants.credentials.by_api_key(key) if key else None
+    if tenant is None:
+        raise BadCredentials("check X-API-Key")
+    return tenant
 
 
 class DialectFactory(Protocol):

@@ -1,4 +1,4 @@
-"""``faceline apps``: who may call, and with which credentials."""
+"""``faceline apps``: applications and their credentials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from api_shim.auth.sm2 import generate_key_pair, parse_public_key
 from infra.cli import limits
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
-from infra.cli.database import open_tenants
+from infra.cli.database import Stores
 from pipeline.accounts.kinds import (
     API_KEY,
     ID_AND_SECRET,
@@ -23,7 +23,6 @@ from pipeline.accounts.kinds import (
 )
 from pipeline.accounts.model import IssuedCredential, Tenant
 from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
 
 app = typer.Typer(help="Applications and their credentials.", no_args_is_help=True)
@@ -79,18 +78,18 @@ class IssuedCredentials:
 def create(
     name: AppName, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
 ) -> None:
-    """Make an application and print its credentials, once."""
+    """Create an application and print its credentials, once."""
     _check_key(sm2, sm2_public_key)
-    settings = load_settings()
-    tenants = open_tenants(settings)
-    tenant = tenants.create(name, encrypted=settings.encrypt_at_rest)
+    stores = Stores()
+    tenants = stores.tenants
+    tenant = tenants.create(name, encrypted=stores.settings.encrypt_at_rest)
     _show(issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
 
 
 @app.command("list")
 def list_apps(json: Json = False) -> None:
     """Every application, with the public parts of its live credentials."""
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     found = [(tenant, tenants.credentials.public_ids(tenant.id)) for tenant in tenants.all()]
     if json:
         print_json(
@@ -142,7 +141,7 @@ def rotate(
     _check_key(sm2, sm2_public_key)
     if now and finish:
         raise InvalidParameter("--now issues new credentials and --finish does not: choose one")
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     tenant = tenants.by_name(name)
     if finish:
         print_notice(f"{retire_old(tenants, tenant)} old secrets of {name} are ended.")
@@ -163,7 +162,7 @@ def disable(
     undo: Annotated[bool, typer.Option("--undo", help="Let it call again.")] = False,
 ) -> None:
     """Refuse every call of an application; its data stays."""
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     tenants.set_disabled(tenants.by_name(name).id, not undo)
     print_notice(f"{name} is {'active again' if undo else 'disabled'}.")
 
@@ -222,7 +221,7 @@ def _check_key(sm2: bool, sm2_public_key: str | None) -> None:
 
 
 def _newest_sm2_key(tenants: TenantStore, tenant: Tenant) -> str | None:
-    """The public key that signatures are verified with now."""
+    """The public key that verifies signatures now."""
     app_id = dict(tenants.credentials.public_ids(tenant.id)).get(SIGNING.name)
     credential = None if app_id is None else tenants.credentials.signing(app_id)
     return None if credential is None else credential.secrets[0].sm2_public_key

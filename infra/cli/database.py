@@ -1,6 +1,8 @@
-"""``faceline init``, and how commands open the database."""
+"""``faceline init``, and opening the database for commands."""
 
 from __future__ import annotations
+
+from functools import cached_property
 
 from sqlalchemy import Engine
 
@@ -10,13 +12,15 @@ from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
+from pipeline.encryption.data_keys import TenantKeys, open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError
+from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 
 
 def init() -> None:
-    """Prepare what the processes share: the database's tables, the media store."""
+    """Prepare the database's tables and the media store."""
     settings = load_settings()
     engine = open_database(settings, migrate=True)
     engine.dispose()
@@ -28,9 +32,9 @@ def init() -> None:
 def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
     """The database, with the tables that this code needs.
 
-    SQLite is brought up to date here, as there is one machine that uses it; another
-    database only when ``migrate`` is true. Raises ``ConfigurationError`` when it is
-    not up to date, ``DatabaseUnavailable``.
+    SQLite, which one machine uses, is migrated here; another database only with
+    ``migrate``. Raises ``ConfigurationError`` when it is not up to date,
+    ``DatabaseUnavailable``.
     """
     if not settings.database_url:
         make_data_dir(settings.data_dir)
@@ -50,6 +54,26 @@ def open_tenants(settings: Settings) -> TenantStore:
     return TenantStore(open_database(settings), open_vault(settings))
 
 
+class Stores:
+    """The configured stores, each opened when it is first used."""
+
+    def __init__(self) -> None:
+        self.settings = load_settings()
+        self.engine = open_database(self.settings)
+
+    @cached_property
+    def tenants(self) -> TenantStore:
+        return TenantStore(self.engine, open_vault(self.settings))
+
+    @cached_property
+    def keys(self) -> TenantKeys:
+        return open_keys(self.settings, self.engine)
+
+    @cached_property
+    def media(self) -> MediaStore:
+        return open_media(self.settings, self.keys)
+
+
 def prepare_media(settings: Settings) -> None:
-    """Make the bucket or the directory of the media store when it is not there."""
+    """Create the bucket or the directory of the media store if it is missing."""
     open_media(settings).ping()

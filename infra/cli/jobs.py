@@ -37,7 +37,7 @@ def list_jobs(
     store = JobStore(open_database(settings))
     tenants = open_tenants(settings)
     tenant_id = None if application is None else tenants.by_name(application).id
-    found = store.recent(state=state, tenant_id=tenant_id, limit=limit)
+    found = store.read.recent(state=state, tenant_id=tenant_id, limit=limit)
     if json:
         print_json([job_json(job) for job in found])
         return
@@ -52,7 +52,7 @@ def list_jobs(
             for job in found
         ),
     )
-    counts = ", ".join(f"{count} {name}" for name, count in sorted(store.counts().items()))
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(store.read.counts().items()))
     print_notice(f"Total: {counts or 'none'}.")
 
 
@@ -108,10 +108,10 @@ def find_job(store: JobStore, beginning: str) -> Job:
 
     Raises ``JobNotFound``.
     """
-    exact = store.find(beginning)
+    exact = store.read.find(beginning)
     if exact is not None:
         return exact
-    found = [job for job in store.recent(limit=1000) if job.id.startswith(beginning)]
+    found = [job for job in store.read.recent(limit=1000) if job.id.startswith(beginning)]
     if len(found) == 1:
         return found[0]
     if found:

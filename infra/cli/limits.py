@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,11 +13,9 @@ import typer
 
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import local_time, print_json, print_notice, print_table
-from infra.cli.database import open_database
+from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
-from pipeline.encryption.vault import open_vault
 from pipeline.errors import InvalidParameter
 from pipeline.metering.limits import (
     ALL_OPERATIONS,
@@ -48,18 +45,6 @@ Credential = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _LimitStores:
-    tenants: TenantStore
-    usage: UsageStore
-
-
-def _open() -> _LimitStores:
-    settings = load_settings()
-    engine = open_database(settings)
-    return _LimitStores(TenantStore(engine, open_vault(settings)), UsageStore(engine))
-
-
 def limits(
     name: AppName,
     operation: Annotated[
@@ -79,9 +64,8 @@ def limits(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Set what an application may use; without a limit, show it. A limit holds from the
-    next request on."""
-    stores = _open()
+    """Set an application's limits, or show them. A limit applies from the next request on."""
+    stores = Stores()
     tenant = stores.tenants.by_name(name)
     changed = {
         "per_second": _read("per-second", per_second, float, 0.001),
@@ -112,7 +96,7 @@ def allow(
     everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
     credential: Credential = None,
 ) -> None:
-    """Open operations to an application."""
+    """Permit operations to an application."""
     _permit(name, chosen, everything, credential, Permissions.allow, ALLOW_ALL)
 
 
@@ -121,7 +105,7 @@ def deny(
     everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
     credential: Credential = None,
 ) -> None:
-    """Close operations to an application."""
+    """Deny operations to an application."""
     _permit(name, chosen, everything, credential, Permissions.deny, ALLOW_NONE)
 
 
@@ -134,11 +118,11 @@ def expire(
     days: Annotated[float | None, typer.Option("--in-days", help="In so many days.")] = None,
     never: Annotated[bool, typer.Option("--never", help="No more.")] = False,
 ) -> None:
-    """Let an application's credentials, or one of them, end at some time."""
+    """Set when an application's credentials, or one of them, expire."""
     if [moment is not None, days is not None, never].count(True) != 1:
         raise InvalidParameter("choose one of --at, --in-days and --never")
     until = None if never else time.time() + days * DAY_S if days is not None else _moment(moment)
-    stores = _open()
+    stores = Stores()
     tenant = stores.tenants.by_name(name)
     ids = [credential] if credential else [
         entry.public_id for entry in stores.tenants.credentials.entries(tenant.id)
@@ -158,7 +142,7 @@ def _permit(
         raise InvalidParameter("name operations, or choose --all")
     for operation in chosen or ():
         _check(operation)
-    stores = _open()
+    stores = Stores()
     tenant = stores.tenants.by_name(name)
     now = _permissions(stores.tenants, tenant, credential)
     then = whole if everything else change(now, *(chosen or ()))
@@ -172,15 +156,14 @@ def _permit(
 def _permissions(
     tenants: TenantStore, tenant: Tenant, credential: str | None
 ) -> Permissions:
-    """Those of the tenant, or of one of its credentials; an unknown one has none that
-    could be changed."""
+    """The permissions of the tenant, or of one of its credentials."""
     if credential is None:
         return tenant.permissions[0] if tenant.permissions else ALLOW_ALL
     found = {entry.public_id: entry.permissions for entry in tenants.credentials.entries(tenant.id)}
     return found.get(credential, ALLOW_ALL)
 
 
-def _show(stores: _LimitStores, tenant: Tenant, json: bool) -> None:
+def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
     kept = _permissions(stores.tenants, tenant, None)
     if json:
         print_json(
@@ -193,7 +176,7 @@ def _show(stores: _LimitStores, tenant: Tenant, json: bool) -> None:
         return
     print_table(
         ("operation", "per second", "burst", "daily", "used today", "monthly", "used this month"),
-        _rows(stores.usage, tenant.id, tenant.limits),
+        _rows(UsageStore(stores.engine), tenant.id, tenant.limits),
     )
     print_notice(f"{tenant.name} may use {_words(kept)}.")
     for entry in stores.tenants.credentials.entries(tenant.id):
@@ -278,6 +261,6 @@ def _check(operation: str, *more: str) -> None:
 
 
 def _known() -> list[str]:
-    # What belongs to a batch nobody asks for by itself.
+    # Operations of the stage bulk are parts of a batch, and no client calls them.
     asked = [name for name, plan in PLANS.items() if Stage.BULK not in plan.stages]
     return [*asked, *RECORD_OPERATIONS]

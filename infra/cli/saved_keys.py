@@ -56,8 +56,8 @@ def load(file: File) -> None:
     except OSError as error:
         raise InvalidParameter(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidParameter(f"{file} is no file of keys") from error
-    print_notice(f"{restore_keys(engine, open_vault(settings), saved)} keys are put back.")
+        raise InvalidParameter(f"{file} is not a file of keys") from error
+    print_notice(f"{restore_keys(engine, open_vault(settings), saved)} keys are restored.")
 
 
 def _read(line: str) -> SavedKey:
@@ -80,6 +80,6 @@ def strip(
         raise InvalidParameter("that is the database itself: give a copy of it")
     engine = open_engine(url)
     try:
-        print_notice(f"{remove_keys(engine)} keys are taken out of {copy}.")
+        print_notice(f"{remove_keys(engine)} keys are removed from {copy}.")
     finally:
         engine.dispose()

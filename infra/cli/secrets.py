@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from infra.cli import saved_keys
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
-from infra.cli.database import open_database
+from infra.cli.database import Stores, open_database
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
@@ -63,7 +63,7 @@ def status(json: Json = False) -> None:
         for tenant_id, state in key_states(engine).items() if tenant_id in names
     }
     if json:
-        print_json({"keys": known, "sealed": found, "encrypted": encrypted})
+        print_json({"keys": known, "secrets": found, "encrypted": encrypted})
         return
     print_table(
         ("key", "known as", *found),
@@ -132,7 +132,7 @@ def _new_key(path: Path | None) -> bytes:
 
 
 def _rewrap_until_done(engine: Engine, vault: Vault) -> int:
-    """Until nothing is left, as processes may have sealed meanwhile."""
+    """Repeat until nothing is left: processes may have encrypted under the former key."""
     done = rewrap_all(engine, vault)
     while more := rewrap_all(engine, vault):
         done += more
@@ -140,7 +140,7 @@ def _rewrap_until_done(engine: Engine, vault: Vault) -> int:
 
 
 def _count_outdated(engine: Engine, vault: Vault) -> int:
-    """How many values are sealed under another key than the current one."""
+    """How many values are encrypted under another key than the current one."""
     current = vault.key_ids()[0]
     return sum(
         count
@@ -151,30 +151,30 @@ def _count_outdated(engine: Engine, vault: Vault) -> int:
 
 @app.command()
 def retire() -> None:
-    """Remove the former master keys from the key file. What a backup holds under one of
-    them cannot be opened any more."""
+    """Remove the former master keys from the key file. Secrets in backups that are encrypted
+    under one of them become unreadable."""
     settings = load_settings()
     engine = open_database(settings)
     ring = open_keyring(settings)
     if not isinstance(ring, KeyFile):
-        raise InvalidParameter("the keys are in the environment: take them out there")
+        raise InvalidParameter("the keys are in the environment: remove them there")
     vault = Vault(ring)
     done = _rewrap_until_done(engine, vault)
     if done:
-        print_notice(f"{done} values were sealed anew first.")
+        print_notice(f"{done} values were encrypted anew first.")
     print_notice(f"{ring.remove_former()} former keys are removed.")
 
 
 @app.command("encrypt-tenant")
 def encrypt_tenant(name: AppName) -> None:
-    """Encrypt what is stored of an application, while it runs; can be repeated when it was
-    interrupted."""
+    """Encrypt what is stored of an application, while the service runs. Repeat it after an
+    interruption."""
     settings = load_settings()
     engine = open_database(settings)
     vault = Vault(open_keyring(settings))
     tenant = TenantStore(engine, vault).by_name(name)
     begin_encrypting(engine, vault, tenant.id, time.time())
-    # Until every process knows of the key.
+    # By then every process knows the key.
     time.sleep(2 * CACHE_S)
     total: Counter[str] = Counter()
     for _ in range(MOST_RUNS):
@@ -186,17 +186,17 @@ def encrypt_tenant(name: AppName) -> None:
         if done.nothing:
             break
     else:
-        raise InvalidParameter("there is still something to encrypt: run it again")
+        raise InvalidParameter("some data are not encrypted yet: run it again")
     finish_encrypting(engine, tenant.id)
     print_notice(
         ", ".join(f"{count} {what}" for what, count in total.items()) + " are encrypted now."
     )
     if done.uploads:
-        print_notice(f"{done.uploads} uploads are not: they go with their jobs, or expire.")
+        print_notice(f"{done.uploads} uploads are not: they expire, or go with their jobs.")
     if done.missing:
         print_notice(f"{done.missing} objects are missing from the media store.", style="yellow")
     if engine.dialect.name == "postgresql":
-        print_notice("The tables hold what was replaced until they are rewritten: VACUUM FULL.")
+        print_notice("The tables hold replaced values until VACUUM FULL rewrites them.")
 
 
 def _encrypt_once(settings: Settings, engine: Engine, tenant_id: int) -> EncryptedCounts:
@@ -212,18 +212,17 @@ def destroy_tenant_key(
     name: AppName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Destroy the key of an application that is encrypted at rest, and with it all that is
-    stored of it. There is no way back."""
-    settings = load_settings()
-    engine = open_database(settings)
-    tenant = TenantStore(engine, Vault(open_keyring(settings))).by_name(name)
+    """Destroy the key of an application that is encrypted at rest, and with it its data. This
+    cannot be undone."""
+    stores = Stores()
+    tenant = stores.tenants.by_name(name)
     if not yes and typer.prompt("Type the application's name to destroy its data") != name:
         raise InvalidParameter("that is not its name; nothing was destroyed")
-    if not destroy_key(engine, tenant.id):
+    if not destroy_key(stores.engine, tenant.id):
         raise InvalidParameter(
             f"{name} is not encrypted at rest: use faceline gallery delete-tenant"
         )
     print_notice(
-        f"The key of {name} is destroyed; running processes forget it within seconds. Backups "
+        f"The key of {name} is destroyed. Running processes forget it within seconds; backups "
         "of the table data_keys still hold it."
     )

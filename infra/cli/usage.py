@@ -1,4 +1,4 @@
-"""``faceline usage``: what applications called, and what of it was charged."""
+"""``faceline usage``: the calls of applications, and how they were charged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import typer
 
 from infra.cli.arguments import Json
 from infra.cli.console import print_json, print_table
-from infra.cli.database import open_database
-from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
-from pipeline.encryption.vault import open_vault
+from infra.cli.database import Stores
 from pipeline.errors import InvalidParameter
 from pipeline.metering.usage import Counts, UsageRow, UsageStore, day_of
 
@@ -36,11 +33,10 @@ def usage(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Calls by application, day and operation: charged, free, refunded because the service
-    failed, and refused."""
-    settings = load_settings()
-    engine = open_database(settings)
-    tenants, store = TenantStore(engine, open_vault(settings)), UsageStore(engine)
+    """Count calls by application, day and operation: charged, free, refunded because the
+    service failed, and refused."""
+    stores = Stores()
+    tenants, store = stores.tenants, UsageStore(stores.engine)
     names = {each.id: each.name for each in tenants.all()}
     periods = _periods(store, day, month, sums)
     rows = store.report(periods, tenants.by_name(tenant).id if tenant else None)

@@ -181,7 +181,7 @@ class CredentialStore:
         return None if owner is None else (row, tenant_from_row(owner, row["permissions"]))
 
     def _check_expired(self, kind: CredentialKind, public_id: str, secret: str) -> None:
-        """Raises ``CredentialExpired`` for the right secret only: nobody else learns of the
+        """Raises ``CredentialExpired`` for the right secret only: no other caller learns of the
         credential."""
         if PUBLIC_ID.fullmatch(public_id) is None:
             return

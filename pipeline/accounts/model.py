@@ -21,8 +21,8 @@ TenantSettings = dict[str, Any]  # JSON
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An application. ``settings`` are its own choices, for instance
-    ``{"e_locations": "left_top"}``; ``limits`` and ``permissions`` are the operator's.
+    """An application. ``settings`` are its own choices, which
+    dialects read; ``limits`` and ``permissions`` are the operator's.
     ``permissions`` include those of the credential that the caller has shown."""
 
     id: int

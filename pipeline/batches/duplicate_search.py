@@ -24,11 +24,8 @@ from pipeline.batches.rows import lock_batch
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches, faces, findings, images, jobs
 from pipeline.jobs.model import ENDED, Job, JobState
-from pipeline.operations import Params
+from pipeline.operations import DUPLICATE_SEARCH, Params
 from pipeline.types import JsonObject
-
-OPERATION = "doubles"
-"""The operation of the jobs that search a batch. ``params``: ``{"batch": id}``."""
 
 MAX_LISTED = 5000
 """Findings of one kind that are listed for a batch; further ones are only counted."""
@@ -236,7 +233,7 @@ def restart_failed(engine: Engine, batch_id: str) -> bool:
 
 def _queue(connection: Connection, batch: Batch, now: float) -> Job:
     # As if published long ago: the reconciler publishes it at once.
-    return queue_job(connection, batch, OPERATION, {}, now, published_at=0.0)
+    return queue_job(connection, batch, DUPLICATE_SEARCH, {}, now, published_at=0.0)
 
 
 def _store(connection: Connection, batch_id: str, search: SearchProgress) -> None:

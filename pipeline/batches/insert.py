@@ -10,23 +10,18 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
 
-from pipeline.batches.model import OPERATION, Batch, ItemState, NewItem
+from pipeline.batches.model import Batch, ItemState, NewItem
 from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.batches.rows import IN_BATCH, SET_ITEM
 from pipeline.database.schema import batch_items, faces
 from pipeline.encryption.data_key import DataKey
+from pipeline.gallery.batch_items import ERASED
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
 from pipeline.gallery.writer import GalleryWriter
 from pipeline.jobs.model import Job, NewJob
-from pipeline.jobs.rows import accepted_job, new_row
-from pipeline.jobs.statements import INSERT
-from pipeline.operations import Stage
+from pipeline.jobs.statements import INSERT, accepted_job, new_row
+from pipeline.operations import BULK, Plan, Stage
 from pipeline.types import JsonObject
-
-# What is not stored of an erased person, whichever item brings the picture again.
-_ERASED = dict.fromkeys(
-    ("source_name", "name", "collection", "external_id", "description", "sha256", "detail")
-)
 
 _ORIGINALS = select(
     batch_items.c.number, batch_items.c.image_ref, batch_items.c.face_id, batch_items.c.faces,
@@ -45,17 +40,17 @@ def queue_chunk(
     """Queue a job for items. The caller sets ``job_id`` in their rows. ``attempts``: how
     often the job counts as having crashed its worker already."""
     params = {"items": list(numbers)}
-    return queue_job(connection, batch, OPERATION, params, now, attempts=attempts)
+    return queue_job(connection, batch, BULK, params, now, attempts=attempts)
 
 
 def queue_job(
-    connection: Connection, batch: Batch, operation: str, params: JsonObject, now: float,
+    connection: Connection, batch: Batch, plan: Plan, params: JsonObject, now: float,
     **columns: object,
 ) -> Job:
-    """Queue a job of a batch in the stage ``bulk``. It belongs to no call and costs nothing.
+    """Queue a job of a batch. It belongs to no call and costs nothing.
     ``columns`` replace values of a new job's row."""
     new = NewJob(
-        tenant_id=batch.tenant_id, operation=operation, dialect="", stage=Stage.BULK.value,
+        tenant_id=batch.tenant_id, operation=plan.operation, dialect="", stage=Stage.BULK.value,
         params={"batch": batch.id, **params}, media=(), request_id=uuid.uuid4().hex, digest="",
     )
     values = {**new_row(new, uuid.uuid4().hex, now), **columns}
@@ -167,7 +162,7 @@ class ItemInsertion:
             "job_id": job_id, "tries": 0, "criteria": item.criteria,
             "erased_at": self.now if erased else None,
         }
-        return {**values, **_ERASED} if erased else values
+        return {**values, **ERASED} if erased else values
 
 
 def counter_changes(items: Iterable[NewItem], retried: set[int]) -> dict[str, int]:

@@ -23,10 +23,6 @@ from pipeline.sources.base import About
 from pipeline.sources.names import Layout
 from pipeline.types import JsonObject
 
-OPERATION = "bulk"
-"""The operation of the jobs that enrol chunks of a batch. ``params``: ``{"batch": id,
-"items": [numbers]}``."""
-
 SAME_PICTURE = "same_picture"
 """The reason of a duplicate: its bytes are enrolled, or an earlier item has them."""
 

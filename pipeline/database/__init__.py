@@ -1,1 +1,1 @@
-"""The SQL database: engine, tables, migrations."""
+"""The SQL database: engines, tables, migrations."""

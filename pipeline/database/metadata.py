@@ -1,4 +1,4 @@
-"""What all tables have in common."""
+"""Metadata and column types that all tables share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ METADATA = MetaData(
     }
 )
 
-# SQLite counts rows up by itself only for INTEGER keys.
+# SQLite assigns keys by itself only if their type is INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
-# Text, on PostgreSQL too: nothing searches in it, and JSONB would refuse a \u0000 that a
-# client sent, change the order of keys and cost more to write.
+# Text, on PostgreSQL, too: no query searches in it, and JSONB refuses \u0000, reorders keys
+# and costs more to write.
 Json = JSON(none_as_null=True)

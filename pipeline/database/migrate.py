@@ -1,9 +1,9 @@
-"""Bringing a database to the schema that this code needs.
+"""Migrating a database to the schema that this code needs.
 
-The migrations travel inside the package, so that an installed wheel can do this
-without a configuration file. Alembic is loaded once there is something to do: every
-command asks. ``python -m pipeline.database.migrate "what changed"``
-drafts the next one from the difference to ``schema.py``.
+The migrations are part of the package, so that an installed wheel migrates without a
+configuration file. Alembic is imported only when there is something to do, as every command
+checks. ``python -m pipeline.database.migrate "what changed"`` drafts the next migration from
+the difference to ``schema.py``.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def head() -> str:
-    """The revision that this code needs: files begin with theirs, and count up."""
+    """The revision that this code needs: file names begin with ascending revisions."""
     return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))[:4]
 
 
 def revision(engine: Engine) -> str | None:
-    """The revision that the database has; None when it is empty.
+    """The revision of the database; None when it is empty.
 
     Raises ``DatabaseUnavailable``.
     """
@@ -42,11 +42,11 @@ def revision(engine: Engine) -> str | None:
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring the database to ``head()``, in one transaction; of several processes that
-    start at once, one does it and the others wait.
+    """Migrate the database to ``head()`` in one transaction. Of several processes that start
+    at once, one migrates and the others wait.
 
-    Raises ``DatabaseUnavailable``, or ``ConfigurationError`` when the database was
-    made by a newer version of this code.
+    Raises ``DatabaseUnavailable``, or ``ConfigurationError`` when the database was created
+    by another version of this code.
     """
     if revision(engine) == head():
         return
@@ -67,7 +67,7 @@ def upgrade(engine: Engine) -> None:
 
 
 def draft(message: str, folder: Path = MIGRATIONS) -> None:
-    """Write the next migration into ``folder``, to be read over before it is kept."""
+    """Write a draft of the next migration into ``folder``, for review."""
     from alembic import command
 
     with tempfile.TemporaryDirectory() as scratch:

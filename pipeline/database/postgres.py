@@ -1,4 +1,4 @@
-"""What PostgreSQL needs beside a URL: limits on every wait."""
+"""Engines for PostgreSQL, with a limit on every wait."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
-# Seconds. No statement of ours takes one; the server breaks off what takes longer, and
-# when the server itself says nothing we do.
+# Seconds. No statement of the service takes one. The server cancels longer ones; when it does
+# not answer at all, the client gives up.
 CONNECT_S = 4
 STATEMENT_S = 6
 ANSWER_S = 8.0
 
-# Keepalives notice within 15 s that the machine is gone.
+# Keepalives detect a lost machine within 15 s.
 KEEPALIVES = {
     "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2,
     "tcp_user_timeout": 15_000,
@@ -30,8 +30,7 @@ Answer = TypeVar("Answer")
 
 
 class BoundedConnection(psycopg.Connection[TupleRow]):
-    """A connection that gives up on a server that has stopped in its tracks; psycopg
-    would wait for ever."""
+    """A connection that gives up on a server that hangs; psycopg would wait forever."""
 
     answer_timeout_s: float | None = ANSWER_S
 
@@ -42,7 +41,8 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         try:
             return super().wait(gen, interval, timeout or self.answer_timeout_s)
         except OperationalError:
-            # The rest of the answer may come later: nobody must read it as his own.
+            # The rest of the answer may come later, and must not be taken for the answer to
+            # the next statement.
             if not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
@@ -55,7 +55,7 @@ def open_postgres(url: URL, durable: bool, **options: Any) -> Engine:
         server += " -c synchronous_commit=off"
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
-        # What the conditional UPDATEs are made for, whatever the server's default is.
+        # The conditional UPDATEs assume this, whatever the server's default is.
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_S, "options": server, **KEEPALIVES},
@@ -75,8 +75,8 @@ def open_postgres(url: URL, durable: bool, **options: Any) -> Engine:
 
 
 def prepare_migration(connection: Connection) -> None:
-    """Let one process at a time migrate, and take its time; the connection is not used
-    for anything else afterwards."""
+    """Let one process at a time migrate, without time limits; the connection is not reused
+    afterwards."""
     connection.detach()
     driver: Any = connection.connection.dbapi_connection
     driver.answer_timeout_s = None

@@ -1,4 +1,4 @@
-"""What SQLite needs beside a path: one writer at a time, who waits his turn."""
+"""Engines for SQLite: one writer at a time, fair waiting, deleted data overwritten."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
-# Seconds to wait for the one writer: a job's transaction takes under a millisecond, so
-# that only a stuck process reaches this.
+# Seconds to wait for the present writer. A job's transaction takes under a millisecond, so
+# that only a stuck process exceeds this.
 BUSY_S = 10.0
 
-# Seconds between two tries. SQLite's own waiting grows to 0.1 s, and who waits so long
-# while others write without a pause hardly gets his turn: beside eight threads that
-# submitted as fast as they could, two workers came to 10 jobs a second each and a submit
-# took up to 5 s; with short tries, and one try a process, 80 a second and 0.2 s.
+# Seconds between two tries. SQLite's own pauses grow to 0.1 s, and a process that pauses so
+# long beside constant writers starves: beside eight threads that submitted as fast as they
+# could, two workers did 10 jobs a second each and a submit took up to 5 s. With short pauses,
+# and one thread of a process trying at a time, it was 80 a second and 0.2 s.
 TRY_S = (0.0005, 0.002)
 
 
-# One lock for each engine: the threads of a process do not compete for the file.
+# One lock per engine: the threads of a process do not compete for the file.
 _WRITE_LOCKS: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
 
 
 @contextmanager
 def write_lock(engine: Engine) -> Iterator[None]:
-    """The calling thread's turn to write. Raises ``sqlite3.OperationalError``."""
+    """Let the calling thread write. Raises ``sqlite3.OperationalError``."""
     lock = _WRITE_LOCKS[engine]
     if not lock.acquire(timeout=BUSY_S):
         raise sqlite3.OperationalError("database is locked by another thread")
@@ -54,7 +54,7 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def make_room(*_: Any) -> None:
-        # Where that fails, SQLite's own error says it better.
+        # Where that fails, SQLite's own error is clearer.
         with suppress(OSError):
             Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
 
@@ -62,13 +62,13 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA foreign_keys=ON")
-        # What is deleted, a face's vector above all, is overwritten in the file.
+        # Deleted data, above all vectors, are overwritten in the file.
         connection.execute("PRAGMA secure_delete=ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later cannot wait for another
-        # writer and fails at once; one that is to write says so at its start.
+        # A transaction that reads first and writes later fails at once beside another
+        # writer, and cannot wait; so one that will write starts as a writer.
         driver: Any = connection.connection.dbapi_connection
         options = connection.get_execution_options()
         if options.get("writes", False):
@@ -99,13 +99,12 @@ def _begin_writing(driver: sqlite3.Connection) -> None:
         driver.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:.0f}")
 
 
-# Seconds that nobody else can write while the log waits for the last reader to leave.
+# Seconds that writers are blocked while the log waits for the last reader.
 TRUNCATE_S = 0.5
 
 
 def truncate_log(driver: Any) -> None:
-    """Bring what was committed into the database's file and empty the log beside it, if
-    no reader is in the way."""
+    """Write the log into the database's file and empty it, unless a reader prevents that."""
     driver.execute(f"PRAGMA busy_timeout={TRUNCATE_S * 1000:.0f}")
     try:
         driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -129,7 +129,7 @@ def destroy_key(engine: Engine, tenant_id: int) -> bool:
     """Destroy a tenant's key and disable the tenant; False when it has none.
 
     What was encrypted under the key is unreadable: for running processes ``CACHE_S`` later,
-    for anybody with the database's files at once, as the key is overwritten there.
+    and from the database's files at once, as the key is overwritten there.
     """
     with writing(engine, durable=True) as connection:
         destroyed = connection.execute(

@@ -1,8 +1,8 @@
-"""The master keys of an installation: the current one, and older ones that still open.
+"""The master keys of an installation: the current one, and former ones that still decrypt.
 
 They come from the environment, which a process reads once, or from a file, which it reads
-again when the file has changed: a key that is new in the file is known to every process
-before anything is sealed under it.
+again when the file has changed. So every process knows a new key of the file before another
+process encrypts under it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ KEY_BYTES = 32
 
 
 class Keyring(Protocol):
-    """Where master keys come from."""
+    """A source of master keys."""
 
     def keys(self) -> tuple[bytes, ...]:
-        """The current key, then the older ones. Raises ``ConfigurationError``."""
+        """The current key, then the former ones. Raises ``ConfigurationError``."""
         ...
 
 
 class FixedKeys:
-    """Keys that do not change while the process lives."""
+    """Keys that stay the same for the life of the process."""
 
     def __init__(self, *keys: bytes) -> None:
         for key in keys:
@@ -47,9 +47,9 @@ class FixedKeys:
 
 
 class KeyFile:
-    """A file with a key (Base64) a line, the current one first. It is made with a fresh
-    key when it is first asked for and ``make`` is set. A process that has read it goes on
-    with what it knows when the file is gone or broken."""
+    """A file with one key (Base64) per line, the current one first. With ``make`` a missing
+    file is created with a fresh key on first use. A process that has read the keys keeps
+    them when the file is lost or damaged later."""
 
     def __init__(self, path: Path, *, make: bool = True) -> None:
         self.path = path
@@ -82,11 +82,11 @@ class KeyFile:
                 self._seen = seen
 
     def add(self, fresh: bytes) -> None:
-        """Make ``fresh`` the current key; the others stay, and open."""
+        """Make ``fresh`` the current key; the others stay, to decrypt."""
         self._change(lambda keys: [fresh, *(key for key in keys if key != fresh)])
 
     def remove_former(self) -> int:
-        """Drop all keys but the current one; how many it were."""
+        """Remove all keys except the current one; returns how many."""
         before = len(self.keys())
         self._change(lambda keys: keys[:1])
         return before - 1
@@ -112,19 +112,20 @@ def open_keyring(settings: Settings) -> FixedKeys | KeyFile:
     if older:
         raise ConfigurationError("FACELINE_MASTER_KEYS_OLD stands beside FACELINE_MASTER_KEY only")
     if settings.master_key_file:
-        # One that an operator names is never made here: a process that finds it missing
-        # would seal under a key that nobody else has.
+        # A file that the operator names is never created here: a process that found it
+        # missing would encrypt under a key that no other process has.
         return KeyFile(Path(settings.master_key_file), make=False)
     return KeyFile(settings.data.master_key)
 
 
 def encode_key(key: bytes) -> str:
-    """A key as it stands in the environment and in a file."""
+    """A key as text, for the environment and the key file."""
     return base64.b64encode(key).decode()
 
 
 def decode_key(text: str, source: str) -> bytes:
-    """The key of such a text. Raises ``ConfigurationError`` that names its ``source``."""
+    """The key in a text of ``encode_key``. Raises ``ConfigurationError``, which names
+    ``source``."""
     try:
         key = base64.b64decode(text, validate=True)
     except ValueError as error:
@@ -145,7 +146,7 @@ def _write_new(path: Path, keys: list[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = _write_temporary(path, keys)
     try:
-        # link() fails when another process was first: its key counts.
+        # link() fails when another process was first, and its key is used.
         os.link(fresh, path)
     except FileExistsError:
         pass
@@ -154,7 +155,7 @@ def _write_new(path: Path, keys: list[bytes]) -> None:
 
 
 def _write_temporary(path: Path, keys: list[bytes]) -> Path:
-    """A file with these keys beside ``path``, on the disk and for its owner only."""
+    """A file with these keys beside ``path``, synced to disk and readable by its owner only."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -174,7 +175,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Two that change the file at once follow each other; whoever reads does not wait."""
+    """Let one process at a time change the file; readers do not wait."""
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -59,9 +59,9 @@ class Vault:
         """The secret of ``owner``. Raises ``ConfigurationError`` when no known key fits."""
         # Checking the keyring costs one look at a file; another process may have encrypted
         # under a key that is new in it.
-        key_id, body = self.key_id(encrypted), encrypted[_HEADER_BYTES:]
+        header, body = encrypted[:_HEADER_BYTES], encrypted[_HEADER_BYTES:]
         for key in self._current_keys():
-            if key.id.hex() == key_id:
+            if header == _MARK + key.id:
                 try:
                     return key.cipher.decrypt(
                         body[:NONCE_BYTES], body[NONCE_BYTES:], owner.encode()

@@ -66,7 +66,7 @@ _FINISH: dict[str, Callable[[Job, JobContext, Resources], JobOutcome]] = {
     "enrol": finish_enrol,
     "replace": finish_replace,
     "bulk": finish_bulk,
-    "doubles": finish_duplicate_search,
+    "duplicate_search": finish_duplicate_search,
 }
 
 

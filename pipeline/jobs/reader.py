@@ -20,7 +20,6 @@ from pipeline.jobs.statements import (
     FIND,
     FIND_BY_KEY,
     FIND_OWN,
-    PAUSED,
     POSITION,
     QUEUED,
     RUNNING,
@@ -110,61 +109,6 @@ class JobReader:
                 for order in (jobs.c.seq, jobs.c.seq.desc())
                 for tenant in connection.execute(waiting.order_by(order)).scalars()
             )
-
-    # -- the reconciler's questions -----------------------------------------------
-
-    def count_waiting(self, stage: str) -> int:
-        """How many jobs wait for a worker at ``stage``, pauses included."""
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(func.count()).where(QUEUED, jobs.c.stage == stage)
-            ).scalar_one()
-
-    def count_due(self, stage: str) -> int:
-        """How many of those waiting at ``stage`` are in no pause and need a message."""
-        paused = select(func.count()).where(
-            PAUSED, jobs.c.stage == stage, jobs.c.not_before > self._clock()
-        )
-        with reading(self._engine) as connection:
-            return self.count_waiting(stage) - connection.execute(paused).scalar_one()
-
-    def stale_messages(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
-        """The oldest jobs waiting at ``stage`` whose message was sent at least
-        ``older_than_s`` ago and whose pause, if any, is over."""
-        now = self._clock()
-        return self._many(
-            select(*COLUMNS)
-            .where(
-                QUEUED,
-                jobs.c.stage == stage,
-                jobs.c.published_at <= now - older_than_s,
-                jobs.c.not_before <= now,
-            )
-            .order_by(jobs.c.seq)
-            .limit(limit)
-        )
-
-    def ended_pauses(self, stage: str, limit: int) -> list[Job]:
-        """Jobs at ``stage`` whose pause ended after their message was last sent."""
-        return self._many(
-            select(*COLUMNS)
-            .where(
-                PAUSED,
-                jobs.c.stage == stage,
-                jobs.c.not_before > jobs.c.published_at,
-                jobs.c.not_before <= self._clock(),
-            )
-            .order_by(jobs.c.not_before)
-            .limit(limit)
-        )
-
-    def oldest_unfinished(self) -> float | None:
-        """When the oldest job that has not ended was accepted."""
-        first = select(func.min(jobs.c.seq)).where(UNFINISHED).scalar_subquery()
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(jobs.c.created_at).where(jobs.c.seq == first)
-            ).scalar_one_or_none()
 
     # -- the operator's questions -------------------------------------------------
 

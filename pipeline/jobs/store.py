@@ -11,19 +11,18 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
 from pipeline.database.job_faces import clear_job_faces
-from pipeline.database.schema import jobs, signed_requests
-from pipeline.encryption.data_key import KeySource
+from pipeline.database.schema import jobs
+from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import (
     FaceError,
     IdempotencyConflict,
     InvalidParameter,
     JobCancelled,
-    JobCrashed,
     JobNotFound,
     JobTimedOut,
     Overloaded,
@@ -31,11 +30,10 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.jobs.backlog import Backlog
+from pipeline.jobs.ending import error_json, settle
 from pipeline.jobs.model import Claim, Job, JobState, NewJob
 from pipeline.jobs.reader import JOB_ID, JobReader
 from pipeline.jobs.results import encrypt_result
-from pipeline.jobs.rows import accepted_job, new_row
-from pipeline.jobs.settling import settle, settle_all
 from pipeline.jobs.statements import (
     CANCEL,
     CLAIM,
@@ -44,11 +42,12 @@ from pipeline.jobs.statements import (
     HELD,
     INSERT,
     INSERT_SIGNATURE,
-    QUEUED,
     RETRIABLE,
-    RUNNING,
+    accepted_job,
     job_of,
+    new_row,
 )
+from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.metering.usage import charge
 from pipeline.types import JsonObject
@@ -60,14 +59,22 @@ returns, if anything, is the job's result: ids that only the change has brought 
 MAX_KEY_CHARS = 255  # the column of the schema
 
 
-class JobStore(JobReader):
-    """All that is ever done to job rows. ``clock`` gives epoch seconds."""
+class JobStore:
+    """Accepting, running and ending jobs. ``read`` answers questions about them, ``upkeep``
+    is the reconciler's side. ``clock`` gives epoch seconds.
+
+    All methods raise ``DatabaseUnavailable``.
+    """
 
     def __init__(
         self, engine: Engine, clock: Callable[[], float] = time.time,
         keys: KeySource | None = None,
     ) -> None:
-        super().__init__(engine, clock, keys)
+        self.read = JobReader(engine, clock, keys)
+        self.upkeep = JobUpkeep(engine, clock)
+        self._engine = engine
+        self._clock = clock
+        self._keys = keys or NoKeys()
         self._backlog = Backlog(engine, clock)
 
     # -- the shim's side ----------------------------------------------------------
@@ -120,7 +127,7 @@ class JobStore(JobReader):
     def _earlier(self, new: NewJob) -> Job | None:
         if new.idempotency_key is None:
             return None
-        earlier = self.by_idempotency_key(new.tenant_id, new.idempotency_key)
+        earlier = self.read.by_idempotency_key(new.tenant_id, new.idempotency_key)
         if earlier is not None and earlier.digest != new.digest:
             raise IdempotencyConflict
         return earlier
@@ -145,7 +152,7 @@ class JobStore(JobReader):
             ).one_or_none()
             if row is not None:
                 settle(connection, job_of(row), cost_of_error(error.code), self._clock())
-        return self.get(tenant_id, job_id), row is not None
+        return self.read.get(tenant_id, job_id), row is not None
 
     # -- the worker's side --------------------------------------------------------
 
@@ -260,96 +267,6 @@ class JobStore(JobReader):
                 settle(connection, claim.job, cost, self._clock(), result)
         return True
 
-    # -- the reconciler's side ----------------------------------------------------
-
-    def release_dead(
-        self, max_attempts: int, *, worker: str | None = None, limit: int = 500
-    ) -> tuple[list[Job], list[Job]]:
-        """(jobs put back, jobs ended as crashed) of those whose lease has run out, or
-        of all that ``worker``, known to be dead, held."""
-        now = self._clock()
-        dead = jobs.c.lease_until < now if worker is None else jobs.c.worker == worker
-        with writing(self._engine) as connection:
-            rows = connection.execute(
-                select(jobs.c.id, jobs.c.attempts)
-                .where(RUNNING, dead)
-                .order_by(jobs.c.seq).limit(limit).with_for_update(skip_locked=True)
-            ).all()
-            crashed = [row.id for row in rows if row.attempts >= max_attempts]
-            back = [row.id for row in rows if row.attempts < max_attempts]
-            error = JobCrashed()
-            ended = self._set(connection, crashed, **_failure(error, now))
-            settle_all(connection, ended, cost_of_error(error.code), self._clock())
-            # published_at 0: the message went down with the worker, send again at once
-            returned = self._set(
-                connection, back, state=JobState.QUEUED.value, published_at=0.0
-            )
-        return returned, ended
-
-    def _set(self, connection: Connection, ids: list[str], **values: Any) -> list[Job]:
-        if not ids:
-            return []
-        rows = connection.execute(
-            update(jobs)
-            .where(jobs.c.id.in_(ids))
-            .values(fence=jobs.c.fence + 1, lease_until=None, worker=None, **values)
-            .returning(*COLUMNS)
-        ).all()
-        # RETURNING gives rows in no order; who waited longest goes first.
-        return sorted(map(job_of, rows), key=lambda job: job.seq)
-
-    def fail_waiting(self, stage: str, error: FaceError, limit: int) -> list[Job]:
-        """End jobs that wait at ``stage``, at most ``limit``; those that were."""
-        found = (
-            select(jobs.c.id).where(QUEUED, jobs.c.stage == stage).order_by(jobs.c.seq).limit(limit)
-        )
-        with reading(self._engine) as connection:
-            if not connection.execute(found).first():
-                return []
-        with writing(self._engine) as connection:
-            held = found.with_for_update(skip_locked=True)
-            ids = list(connection.execute(held).scalars())
-            ended = self._set(connection, ids, **_failure(error, self._clock()))
-            settle_all(connection, ended, cost_of_error(error.code), self._clock())
-        return ended
-
-    def mark_published(self, ids: Sequence[str]) -> None:
-        """Note that messages for these jobs were sent just now."""
-        if not ids:
-            return
-        # A row that somebody holds is being claimed, its message was heard: waiting for
-        # it, with other rows locked, is how two transactions come to wait for each other.
-        free = (
-            select(jobs.c.seq, jobs.c.state)
-            .where(jobs.c.id.in_(ids)).with_for_update(skip_locked=True)
-        )
-        with writing(self._engine) as connection:
-            waiting = [
-                row.seq for row in connection.execute(free) if row.state == JobState.QUEUED
-            ]
-            connection.execute(
-                update(jobs).where(jobs.c.seq.in_(waiting)).values(published_at=self._clock())
-            )
-
-    def purge(self, older_than_s: float, limit: int = 1000) -> int:
-        """Remove jobs that ended at least ``older_than_s`` ago and signatures that can
-        no longer be replayed; the number of jobs removed."""
-        now = self._clock()
-        old = (
-            select(jobs.c.seq).where(jobs.c.finished_at < now - older_than_s)
-            .limit(limit).with_for_update(skip_locked=True)
-        )
-        with writing(self._engine) as connection:
-            # Chosen first: inside the DELETE, PostgreSQL may choose anew for every row,
-            # skip the rows that it has locked itself, and remove more than the limit.
-            chosen = connection.execute(old).scalars().all()
-            removed = connection.execute(jobs.delete().where(jobs.c.seq.in_(chosen))).rowcount
-        with writing(self._engine) as connection:
-            connection.execute(
-                signed_requests.delete().where(signed_requests.c.expires_at < now)
-            )
-        return removed
-
     # -- the operator's side ------------------------------------------------------
 
     def retry(self, job_id: str, stage: str) -> Job:
@@ -373,21 +290,6 @@ class JobStore(JobReader):
             job = job_of(row)
             clear_job_faces(connection, job.seq)
         return job
-
-
-def error_json(error: FaceError) -> JsonObject:
-    """What a job row keeps of an error."""
-    kept: JsonObject = {
-        "code": error.code, "message": error.message, "picture": error.picture,
-    }
-    return kept if error.reason is None else {**kept, "reason": error.reason}
-
-
-def _failure(error: FaceError, now: float) -> dict[str, Any]:
-    return {
-        "state": JobState.FAILED.value, "error_code": error.code, "error": error_json(error),
-        "finished_at": now,
-    }
 
 
 def _hold(claim: Claim) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Who may call what, how often, and what is counted of it."""
+"""Limits, permissions and usage of applications."""

@@ -53,7 +53,7 @@ FREE_OPERATIONS = frozenset({"delete", "delete_image", "delete_group", "clear", 
 
 
 def cost_of_success(operation: str, *, free: bool = False) -> Cost:
-    """What a call costs that was carried out; ``free``: its dialect calls it so."""
+    """What a call costs that was carried out; ``free``: the dialect calls it free."""
     return Cost.FREE if free or operation in FREE_OPERATIONS else Cost.CHARGED
 
 

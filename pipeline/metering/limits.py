@@ -1,6 +1,6 @@
-"""What an application may do: rates, quotas, and the operations that are open to it.
+"""Rates, quotas and permitted operations of an application.
 
-Pure values, kept as JSON with the tenant or the credential that they are about.
+Pure values, stored as JSON with the tenant or the credential they apply to.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import msgspec
 
 from pipeline.types import JsonObject
 
-# The operation under which limits of all operations together stand.
+# The name under which limits for all operations together are stored.
 ALL_OPERATIONS = "*"
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an operation, or the whole application, may use; None: any number.
+    """What an operation, or the whole application, may use; None means no limit.
 
-    ``per_second`` requests on average, in bursts of at most ``burst`` at once;
-    ``daily`` and ``monthly`` charged calls of a calendar day and month in UTC.
+    ``per_second``: requests on average, with at most ``burst`` at once. ``daily`` and
+    ``monthly``: charged calls of a calendar day and month in UTC.
     """
 
     per_second: float | None = None
@@ -31,7 +31,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def effective_burst(self) -> int:
-        """The burst, as large as a second's requests where none was chosen."""
+        """The burst; by default the requests of one second."""
         return self.burst or max(1, math.ceil(self.per_second or 1))
 
     @property
@@ -41,30 +41,29 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Limits = Mapping[str, Limit]
-"""By operation; ``ALL_OPERATIONS`` stands for all of them together."""
+"""By operation; ``ALL_OPERATIONS`` is the entry for all of them together."""
 
 NO_LIMITS: Limits = {}
 
 
 def limits_from_json(kept: JsonObject | None) -> Limits:
-    """Limits from a tenant's row."""
+    """Limits as stored in a tenant's row."""
     return msgspec.convert(kept or {}, dict[str, Limit])
 
 
 def limits_to_json(limits: Limits) -> JsonObject:
-    """Limits for a tenant's row; what limits nothing is left out."""
+    """Limits for a tenant's row, without empty ones."""
     kept: JsonObject = msgspec.to_builtins(dict(limits))
     return {operation: limit for operation, limit in kept.items() if limit}
 
 
 def limits_for(limits: Limits, operation: str) -> list[tuple[str, Limit]]:
-    """Those that a call of ``operation`` must keep, the application's own first."""
+    """The limits that apply to a call of ``operation``, the application's own first."""
     return [(name, limits[name]) for name in (ALL_OPERATIONS, operation) if name in limits]
 
 
 class Permissions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The operations that are open: ``only`` these where that is not None, and ``never``
-    those."""
+    """The permitted operations: ``only`` these, unless it is None, and ``never`` those."""
 
     only: tuple[str, ...] | None = None
     never: tuple[str, ...] = ()
@@ -73,13 +72,13 @@ class Permissions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         return operation not in self.never and (self.only is None or operation in self.only)
 
     def allow(self, *operations: str) -> Self:
-        """With these open, too."""
+        """These permissions with ``operations`` permitted."""
         never = tuple(name for name in self.never if name not in operations)
         only = None if self.only is None else tuple(sorted({*self.only, *operations}))
         return type(self)(only=only, never=never)
 
     def deny(self, *operations: str) -> Self:
-        """With these closed."""
+        """These permissions without ``operations``."""
         if self.only is not None:
             left = tuple(name for name in self.only if name not in operations)
             return type(self)(only=left, never=self.never)
@@ -91,5 +90,5 @@ ALLOW_NONE = Permissions(only=())
 
 
 def permissions_from_json(kept: JsonObject | None) -> Permissions:
-    """Permissions from a row."""
+    """Permissions as stored in a row."""
     return msgspec.convert(kept or {}, Permissions)

@@ -1,9 +1,9 @@
 """Counting calls, and refusing those above a quota.
 
-Every call is counted in four rows: of the month and of the day, for the application as a
-whole and for the operation. A row is raised and read in one statement, which locks it to
-the transaction's end; what then stands above a quota takes the transaction back. So a
-quota is exact however many processes count, and a call that fails otherwise costs nothing.
+Every call is counted in four rows: for the month and for the day, each for the whole
+application and for the operation. One statement increments and reads a row, which stays
+locked until the transaction ends; a count above a quota rolls the transaction back. So quotas
+are exact with any number of processes, and a call that fails otherwise costs nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pipeline.metering.limits import ALL_OPERATIONS, Limits, limits_for
 
 DAY_S = 86_400
 
-# The month before the day, the whole before the operation: who counts for a tenant waits
-# for whoever did so first at one row, always the same, and two never for each other.
+# Always in this order, the month before the day and the application before the operation:
+# concurrent transactions of a tenant wait at the same first row and cannot deadlock.
 ADD_COUNTS = text(
     """
     INSERT INTO usage (tenant_id, period, operation, charged, free, refunded, refused)
@@ -54,8 +54,8 @@ Counters = dict[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many calls were counted as what. ``charged``, ``free`` and ``refunded`` ones
-    were accepted; ``refused`` ones met a limit or a closed operation."""
+    """Numbers of calls. ``charged``, ``free`` and ``refunded`` calls were accepted;
+    ``refused`` ones exceeded a limit or were not permitted."""
 
     charged: int = 0
     free: int = 0
@@ -77,7 +77,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """What a tenant used of an operation in a period, ``YYYY-MM-DD`` or ``YYYY-MM``."""
+    """A tenant's use of an operation in a period, ``YYYY-MM-DD`` or ``YYYY-MM``."""
 
     tenant_id: int
     period: str
@@ -97,7 +97,7 @@ def month_of(day: str) -> str:
 def count(
     connection: Connection, tenant_id: int, operation: str, day: str, counts: Counts
 ) -> Counters:
-    """Add ``counts``; the rows' charged calls as they are then."""
+    """Add ``counts``; returns the charged calls of the rows afterwards."""
     rows = connection.execute(
         ADD_COUNTS,
         {
@@ -111,8 +111,8 @@ def count(
 def charge(
     connection: Connection, tenant_id: int, operation: str, limits: Limits, now: float
 ) -> str:
-    """Count one call as charged; the day that it is counted for. Raises
-    ``QuotaExceeded``, which must take the transaction back."""
+    """Count one call as charged; returns the day that it is counted for. Raises
+    ``QuotaExceeded``, which must roll the transaction back."""
     day = day_of(now)
     counters = count(connection, tenant_id, operation, day, Counts(charged=1))
     _check(counters, operation, limits, now, room=0)
@@ -122,8 +122,8 @@ def charge(
 def settle(
     connection: Connection, tenant_id: int, operation: str, day: str | None, cost: Cost
 ) -> None:
-    """Count a call that was charged on ``day`` as what it cost in the end; None: it never
-    was."""
+    """Count a call that was charged on ``day`` (None: it was not charged) by its final
+    cost."""
     if day is None or cost is Cost.CHARGED:
         return
     freed = Counts(charged=-1, free=int(cost is Cost.FREE), refunded=int(cost is Cost.REFUNDED))
@@ -131,14 +131,13 @@ def settle(
 
 
 def has_quota(limits: Limits, operation: str) -> bool:
-    """Whether calls of ``operation`` are limited in number."""
+    """Whether a quota applies to ``operation``."""
     return any(quota is not None for _, limit in limits_for(limits, operation)
                for quota in limit.quotas)
 
 
 def _check(counters: Counters, operation: str, limits: Limits, now: float, *, room: int) -> None:
-    """Raises ``QuotaExceeded`` when a counter has passed, or less ``room`` would pass, its
-    quota."""
+    """Raises ``QuotaExceeded`` when a counter plus ``room`` is above its quota."""
     day = day_of(now)
     for name, limit in limits_for(limits, operation):
         for period, quota in zip((day, month_of(day)), limit.quotas, strict=True):
@@ -163,25 +162,25 @@ def _month_left(now: float) -> float:
 
 
 class UsageStore:
-    """Counts in transactions of their own, and tells what was counted. ``clock`` gives
-    epoch seconds. All methods raise ``DatabaseUnavailable``."""
+    """Counts in transactions of its own, and reports. ``clock`` gives epoch seconds. All
+    methods raise ``DatabaseUnavailable``."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
 
     def charge(self, tenant_id: int, operation: str, limits: Limits) -> str:
-        """Count one call that is no job; the day. Raises ``QuotaExceeded``."""
+        """Count one call that is not a job; returns the day. Raises ``QuotaExceeded``."""
         with writing(self._engine) as connection:
             return charge(connection, tenant_id, operation, limits, self._clock())
 
     def settle(self, tenant_id: int, operation: str, day: str, cost: Cost) -> None:
-        """Count a charged call as what it cost in the end."""
+        """Count a charged call by its final cost."""
         with writing(self._engine) as connection:
             settle(connection, tenant_id, operation, day, cost)
 
     def check(self, tenant_id: int, operation: str, limits: Limits) -> None:
-        """Raises ``QuotaExceeded`` when no call of ``operation`` is left now."""
+        """Raises ``QuotaExceeded`` when the quota leaves no call of ``operation``."""
         now = self._clock()
         day = day_of(now)
         values = {
@@ -193,8 +192,8 @@ class UsageStore:
         _check(counters, operation, limits, now, room=1)
 
     def add(self, counted: Mapping[tuple[int, str, str], Counts]) -> None:
-        """Add counts by (tenant, operation, day), in one transaction; those of a tenant
-        that is gone go nowhere."""
+        """Add counts by (tenant, operation, day), in one transaction; counts of a deleted
+        tenant are dropped."""
         in_order = sorted(counted.items(), key=lambda item: item[0])
         try:
             with writing(self._engine) as connection:
@@ -208,8 +207,8 @@ class UsageStore:
     def report(
         self, periods: Iterable[str], tenant_id: int | None = None
     ) -> list[UsageRow]:
-        """What was counted in ``periods`` (days or months), by tenant, period and
-        operation, without the totals."""
+        """The counts of ``periods`` (days or months), by tenant, period and operation,
+        without totals."""
         query = (
             select(usage)
             .where(usage.c.period.in_(list(periods)), usage.c.operation != ALL_OPERATIONS)
@@ -227,7 +226,7 @@ class UsageStore:
             ]
 
     def days(self, month: str) -> list[str]:
-        """The days of a month (``YYYY-MM``) in which something was counted."""
+        """The days of a month (``YYYY-MM``) with any count."""
         query = (
             select(usage.c.period).distinct()
             .where(usage.c.period.like(f"{month}-%"), usage.c.operation == ALL_OPERATIONS)
@@ -237,8 +236,8 @@ class UsageStore:
             return list(connection.execute(query).scalars())
 
     def purge(self, kept_days: float) -> int:
-        """Remove days, and months that ended, more than ``kept_days`` ago; how many rows
-        that were."""
+        """Delete the counts of days, and of whole months, that ended more than ``kept_days``
+        ago; returns how many rows."""
         last = day_of(self._clock() - kept_days * DAY_S)
         past_day = (func.length(usage.c.period) == len(last)) & (usage.c.period < last)
         past_month = (func.length(usage.c.period) == len(month_of(last))) & (

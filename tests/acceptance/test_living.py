@@ -213,7 +213,7 @@ def test_99_a_face_of_another_pack(
 
     assert checked(held) == {"msg_code": 99}
     job = held.headers["X-Job-Id"]
-    assert stack.jobs.get(client.credentials.tenant_id, job).error_code == PackMismatch.code
+    assert stack.jobs.read.get(client.credentials.tenant_id, job).error_code == PackMismatch.code
     assert client.finished(job).content == held.content
 
 

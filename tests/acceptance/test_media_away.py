@@ -104,7 +104,7 @@ def wait_for_tries(stack: Stack, job_ids: list[str]) -> None:
     """Until a worker has tried some of the jobs and given them back."""
     until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
-        jobs = [stack.jobs.find(job_id) for job_id in job_ids]
+        jobs = [stack.jobs.read.find(job_id) for job_id in job_ids]
         if any(job is not None and (job.error or {}).get("code") == "media_unavailable"
                for job in jobs):
             return

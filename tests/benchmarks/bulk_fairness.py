@@ -126,7 +126,7 @@ def _bulk(harness: Harness, source: Path, meanwhile: Callable[[], None]) -> tupl
     assert cli.running, "the source was too small: more --photos or fewer --calls"
     cli.process.send_signal(signal.SIGINT)
     cli.process.communicate(timeout=60)
-    while sum(harness.stack.jobs.counts().get(state, 0) for state in ("running", "queued")):
+    while sum(harness.stack.jobs.read.counts().get(state, 0) for state in ("running", "queued")):
         time.sleep(POLL_S)
     return done, seconds
 

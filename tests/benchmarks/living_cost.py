@@ -9,6 +9,7 @@ the parts of the live video at several rates, for the table that the default res
 
 from __future__ import annotations
 
+import argparse
 import resource
 import time
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Counted:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     cv2.setNumThreads(1)
     pack = load_edge()
     models = LivenessModels.from_pack(pack)

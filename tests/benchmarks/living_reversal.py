@@ -13,6 +13,7 @@ the background says which way the teeth point.
 
 from __future__ import annotations
 
+import argparse
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -53,6 +54,7 @@ AGAIN = {"fine": ("18", "ultrafast"), "coarse": ("26", "veryfast")}
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     cv2.setNumThreads(1)
     material = Material(SHARED / "faces", SHARED / "videos")
     simulate()

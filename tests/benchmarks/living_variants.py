@@ -7,6 +7,7 @@ Ends with status 1 when any verdict is another than that on the part as it is.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     cv2.setNumThreads(1)
     pack = load_edge()
     judge = judge_of(pack)

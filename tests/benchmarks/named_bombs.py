@@ -9,6 +9,7 @@ machine may be busy, the bomb is the same.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,6 +58,7 @@ def measure(bombs: Mapping[str, Callable[[], bytes]], sandbox: Sandbox) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     sandbox = open_sandbox(Settings(), [DECODE_FUNCTION])
     assert sandbox is not None
     print("| bomb | bytes | outcome | ms | MB of this process |")

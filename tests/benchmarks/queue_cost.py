@@ -59,7 +59,7 @@ def service(groups: Sequence[tuple[str, int]], paths: Sequence[Path], jobs: int)
     """Worker groups (stages, processes) that find ``jobs`` features jobs waiting.
 
     The queue is filled first and never runs dry: from the time that the first
-    ``WARM_JOBS`` are done to the end nobody waits for a submitter.
+    ``WARM_JOBS`` (at most half of them) are done to the end nobody waits for a submitter.
     """
     defaults = {
         name: Settings.model_fields[name].default
@@ -77,7 +77,7 @@ def service(groups: Sequence[tuple[str, int]], paths: Sequence[Path], jobs: int)
             for stages, count in groups
         ]
         processes.append(stack.enter_context(cluster.upkeep()))
-        started, cpu = _await(cluster, WARM_JOBS), _cpu_s(processes)
+        started, cpu = _await(cluster, min(WARM_JOBS, jobs // 2)), _cpu_s(processes)
         first = _ended(cluster)
         ended, cpu = _await(cluster, jobs), _cpu_s(processes) - cpu
         done = [cluster.job(job_id) for job_id in ids]
@@ -99,7 +99,7 @@ def _await(cluster: Cluster, count: int) -> float:
 
 
 def _ended(cluster: Cluster) -> int:
-    counts = cluster.jobs.counts()
+    counts = cluster.jobs.read.counts()
     return counts.get("done", 0) + counts.get("failed", 0)
 
 

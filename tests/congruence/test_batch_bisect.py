@@ -57,7 +57,7 @@ class Harness:
         while not self.queue.see(job).ended:
             self.queue.take(job)
             self.queue.clock.forward(LEASE_S + 1)
-            self.queue.release_dead(ATTEMPTS)
+            self.queue.upkeep.release_dead(ATTEMPTS)
 
     def finish(self, job: Job) -> None:
         """End a job without enrolling anything."""
@@ -159,7 +159,7 @@ def test_a_cancelled_batch_is_not_split(harness: Harness) -> None:
     harness.fail(job, FaceError())
     harness.store.cancel(None, batch.id, harness.queue)
     assert harness.splitter.round() == []
-    assert harness.queue.counts() == {JobState.FAILED: 1}
+    assert harness.queue.read.counts() == {JobState.FAILED: 1}
 
 
 def test_two_bisectors_at_once_split_once(harness: Harness) -> None:

@@ -65,7 +65,7 @@ class Fray:
     def work(self, chance: random.Random) -> None:
         """Carry out a chunk that waits, or fail over it."""
         queue = self.harness.queue
-        waiting = queue.recent(state=JobState.QUEUED, limit=1000)
+        waiting = queue.read.recent(state=JobState.QUEUED, limit=1000)
         if not waiting:
             return
         job = chance.choice(waiting)
@@ -90,7 +90,7 @@ class Fray:
                 self.harness.gallery.faces.delete(self.harness.queue.tenant, chance.choice(there))
 
     def cancel_job(self, chance: random.Random) -> None:
-        waiting = self.harness.queue.recent(state=JobState.RUNNING, limit=10)
+        waiting = self.harness.queue.read.recent(state=JobState.RUNNING, limit=10)
         if waiting and chance.random() < 0.05:
             job = chance.choice(waiting)
             self.harness.queue.cancel(job.tenant_id, job.id)

@@ -106,7 +106,7 @@ class Harness:
         )
 
     def job(self) -> Job:
-        (job,) = self.queue.recent(state=JobState.QUEUED)
+        (job,) = self.queue.read.recent(state=JobState.QUEUED)
         return job
 
     def run(self) -> Job:

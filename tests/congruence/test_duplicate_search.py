@@ -146,7 +146,7 @@ class Harness:
         """Search to the end."""
         self.searches.start_due()
         while (search := self.now()).state == "searching":
-            job = self.queue.find(search.job)
+            job = self.queue.read.find(search.job)
             assert job is not None
             self.run(job)
         return search

@@ -154,7 +154,7 @@ def test_nothing_of_an_encrypted_tenant_can_be_read(harness: Harness, tenant: in
     assert model == MODEL
     (entry,) = harness.log.all_entries(tenant)
     assert np.array_equal(entry.vector, vector)
-    found = harness.jobs.find(job)
+    found = harness.jobs.read.find(job)
     assert found is not None
     assert found.result == {"pack": "edge", "embedding": [0.123456789, 0.5]}
     loaded = load_newest(harness.log, harness.media, tenant, MODEL, EngineChoice())
@@ -272,7 +272,7 @@ def assert_unreadable(harness: Harness, tenant: int, face: int, job: str, pictur
     ):
         with pytest.raises(TenantNotFound):
             work()
-    found = harness.jobs.find(job)
+    found = harness.jobs.read.find(job)
     assert found is not None
     assert "embedding" not in str(found.result)
 
@@ -334,7 +334,7 @@ def test_a_tenant_is_encrypted_while_it_works(harness: Harness) -> None:
     with reading(harness.engine) as connection:
         for key in connection.execute(select(images.c.media_key)).scalars():
             assert harness.media.get(key) in (PICTURE, b"a new picture")
-    found = harness.jobs.find(job)
+    found = harness.jobs.read.find(job)
     assert found is not None
     assert found.result is not None
     assert found.result["embedding"] == [0.123456789, 0.5]

@@ -37,7 +37,7 @@ def together(*works: Callable[[], object]) -> list[object]:
     gate = threading.Barrier(len(works))
 
     def begin(work: Callable[[], object]) -> object:
-        gate.wait(10)
+        gate.wait(60)
         try:
             return work()
         except Unavailable:
@@ -154,7 +154,7 @@ def test_a_message_delivered_twice_enrols_once(gallery: TenantGallery, queue: Qu
     job = queue.add()
     slow = queue.take(job)
     queue.clock.forward(3600)
-    queue.release_dead(5)
+    queue.upkeep.release_dead(5)
     fast = queue.take(job, worker="worker-2")
     done = together(
         partial(queue.finish, fast, {}, [], _effect(gallery)),

@@ -107,7 +107,7 @@ def test_a_job_without_a_result_keeps_no_parameters(
             assert queue.fail(claim, NoFace(), [])
         else:
             queue.clock.forward(LEASE_S + 1)
-            assert queue.release_dead(1)[1]
+            assert queue.upkeep.release_dead(1)[1]
 
     def delete() -> None:
         gallery.faces.delete(gallery.tenant, ann.id)
@@ -142,7 +142,7 @@ def test_a_job_that_is_repeated_is_noted_anew(gallery: TenantGallery, queue: Que
     assert kept(queue) == 0
     assert queue.finish(queue.take(job), {"face_id": ann.id}, [], None)
     queue.clock.forward(1000)
-    assert queue.purge(900) == 1
+    assert queue.upkeep.purge(900) == 1
     assert kept(queue) == 0
 
 

@@ -86,7 +86,7 @@ def test_one_signature_of_many_is_accepted(queue: Queue) -> None:
     for turn in range(ROUNDS):
         new = new_job(queue.tenant, once=f"{turn:064}", once_until=2e9)
         assert sum(race(partial(accepted, new))) == 1
-    assert queue.counts() == {"queued": ROUNDS}
+    assert queue.read.counts() == {"queued": ROUNDS}
 
 
 def test_cancel_and_finish_agree_on_the_end(queue: Queue) -> None:
@@ -110,9 +110,9 @@ def test_everything_at_once_neither_locks_nor_loses(queue: Queue) -> None:
         for job in order.sample(jobs, len(jobs)):
             claim = queue.try_take(job, f"worker-{number}")
             if number == 0:
-                queue.release_dead(99, worker=f"worker-{order.randrange(1, AT_ONCE)}")
-                queue.mark_published([item.id for item in order.sample(jobs, 40)])
-                queue.purge(3600)
+                queue.upkeep.release_dead(99, worker=f"worker-{order.randrange(1, AT_ONCE)}")
+                queue.upkeep.mark_published([item.id for item in order.sample(jobs, 40)])
+                queue.upkeep.purge(3600)
             if claim is None:
                 continue
             queue.renew([claim], LEASE_S)
@@ -129,7 +129,7 @@ def test_everything_at_once_neither_locks_nor_loses(queue: Queue) -> None:
         if claim is not None and queue.finish(claim, {}, [], None):
             ended.append(job.id)
     assert sorted(ended) == sorted(job.id for job in jobs)
-    assert queue.counts() == {"done": len(jobs)}
+    assert queue.read.counts() == {"done": len(jobs)}
 
 
 def test_processes_share_the_jobs_without_overlap(queue: Queue, database_url: str) -> None:
@@ -138,7 +138,7 @@ def test_processes_share_the_jobs_without_overlap(queue: Queue, database_url: st
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         shares = list(pool.map(_work_off, [database_url] * 2, [ids] * 2))
     assert sorted(shares[0] + shares[1]) == sorted(ids)
-    assert queue.counts() == {"done": len(ids)}
+    assert queue.read.counts() == {"done": len(ids)}
     assert {queue.see(job).attempts for job in jobs} == {1}
 
 

@@ -33,7 +33,7 @@ def test_a_submitted_job_reads_as_it_was_returned(queue: Queue) -> None:
     assert (job.attempts, job.messages, job.fence, job.trace) == (0, 0, 0, [])
     assert job.created_at == job.published_at == START
     assert queue.see(job) == job
-    assert queue.get(queue.tenant, job.id) == job
+    assert queue.read.get(queue.tenant, job.id) == job
 
 
 def test_jobs_are_numbered_in_order(queue: Queue) -> None:
@@ -47,7 +47,7 @@ def test_the_same_idempotency_key_gives_the_same_job(queue: Queue) -> None:
     again, made_again = queue.submit(new)
     assert (made, made_again) == (True, False)
     assert again == first
-    assert queue.counts() == {"queued": 1}
+    assert queue.read.counts() == {"queued": 1}
 
 
 def test_a_repetition_with_a_signature_of_its_own_gives_the_same_job(queue: Queue) -> None:
@@ -85,7 +85,7 @@ def test_a_signature_is_accepted_once(queue: Queue, key: str | None) -> None:
         queue.submit(
             new_job(queue.tenant, once="a" * 64, once_until=START + 600, idempotency_key=key)
         )
-    assert queue.counts() == {"queued": 1}
+    assert queue.read.counts() == {"queued": 1}
 
 
 def test_an_unknown_tenant_is_refused(queue: Queue) -> None:
@@ -96,7 +96,7 @@ def test_an_unknown_tenant_is_refused(queue: Queue) -> None:
 def test_a_value_that_no_database_keeps_is_refused(queue: Queue) -> None:
     with pytest.raises(InvalidParameter):
         queue.submit(new_job(queue.tenant, params={"text": "\ud800"}))
-    assert queue.counts() == {}
+    assert queue.read.counts() == {}
 
 
 def test_too_much_waiting_work_refuses(queue: Queue, clock: Clock) -> None:
@@ -127,9 +127,9 @@ def test_a_repetition_is_answered_when_too_much_waits(queue: Queue) -> None:
 
 @pytest.mark.parametrize("name", ["", "x", "\x00", "\ud800", "0" * 33, "A" * 32, "0" * 32])
 def test_what_is_no_job_is_not_found(queue: Queue, name: str) -> None:
-    assert queue.find(name) is None
+    assert queue.read.find(name) is None
     with pytest.raises(JobNotFound):
-        queue.get(queue.tenant, name)
+        queue.read.get(queue.tenant, name)
     with pytest.raises(JobNotFound):
         queue.cancel(queue.tenant, name)
 
@@ -137,7 +137,7 @@ def test_what_is_no_job_is_not_found(queue: Queue, name: str) -> None:
 def test_another_tenants_job_is_not_found(queue: Queue, engine: Engine) -> None:
     job, other = queue.add(), add_tenant(engine, "other")
     with pytest.raises(JobNotFound):
-        queue.get(other, job.id)
+        queue.read.get(other, job.id)
     with pytest.raises(JobNotFound):
         queue.cancel(other, job.id)
     assert queue.see(job).state is JobState.QUEUED
@@ -146,19 +146,19 @@ def test_another_tenants_job_is_not_found(queue: Queue, engine: Engine) -> None:
 def test_position_counts_who_waits_before_at_the_same_stage(queue: Queue) -> None:
     jobs = [queue.add() for _ in range(3)]
     queue.add(stage="embed")
-    assert [queue.position(job) for job in jobs] == [0, 1, 2]
+    assert [queue.read.position(job) for job in jobs] == [0, 1, 2]
     queue.take(jobs[0])
-    assert [queue.position(queue.see(job)) for job in jobs] == [0, 0, 1]
+    assert [queue.read.position(queue.see(job)) for job in jobs] == [0, 0, 1]
 
 
 def test_recent_and_counts(queue: Queue) -> None:
     first, second, third = (queue.add() for _ in range(3))
     queue.fail(queue.take(second), NoFace(), [])
-    assert [job.id for job in queue.recent()] == [third.id, second.id, first.id]
-    assert [job.id for job in queue.recent(state=JobState.FAILED)] == [second.id]
-    assert queue.recent(tenant_id=queue.tenant + 1) == []
-    assert [job.id for job in queue.recent(limit=1)] == [third.id]
-    assert queue.counts() == {"queued": 2, "failed": 1}
+    assert [job.id for job in queue.read.recent()] == [third.id, second.id, first.id]
+    assert [job.id for job in queue.read.recent(state=JobState.FAILED)] == [second.id]
+    assert queue.read.recent(tenant_id=queue.tenant + 1) == []
+    assert [job.id for job in queue.read.recent(limit=1)] == [third.id]
+    assert queue.read.counts() == {"queued": 2, "failed": 1}
 
 
 # Claiming ---------------------------------------------------------------------
@@ -201,9 +201,9 @@ def test_a_renewed_lease_holds(queue: Queue, clock: Clock) -> None:
     queue.renew(claims, LEASE_S)
     queue.renew([], LEASE_S)
     clock.forward(LEASE_S - 1)
-    assert queue.release_dead(ATTEMPTS) == ([], [])
+    assert queue.upkeep.release_dead(ATTEMPTS) == ([], [])
     clock.forward(2)
-    assert len(queue.release_dead(ATTEMPTS)[0]) == 2
+    assert len(queue.upkeep.release_dead(ATTEMPTS)[0]) == 2
 
 
 def test_a_lost_claim_changes_nothing(queue: Queue, clock: Clock) -> None:
@@ -345,12 +345,12 @@ def test_give_back_pauses(queue: Queue, clock: Clock) -> None:
     assert paused.error is not None
     assert paused.error["message"] == "away"
     assert queue.try_take(job) is None
-    assert queue.ended_pauses("decode", 10) == []
+    assert queue.upkeep.ended_pauses("decode", 10) == []
     clock.forward(5)
-    assert [due.id for due in queue.ended_pauses("decode", 10)] == [job.id]
-    assert queue.ended_pauses("embed", 10) == []
-    queue.mark_published([job.id])
-    assert queue.ended_pauses("decode", 10) == []
+    assert [due.id for due in queue.upkeep.ended_pauses("decode", 10)] == [job.id]
+    assert queue.upkeep.ended_pauses("embed", 10) == []
+    queue.upkeep.mark_published([job.id])
+    assert queue.upkeep.ended_pauses("decode", 10) == []
     assert queue.finish(queue.take(job), {}, [], None)
     assert queue.see(job).error is None
 
@@ -386,11 +386,11 @@ def test_who_has_his_share_lets_others_go_first(engine: Engine, queue: Queue) ->
     """Only what is older counts, so that of a tenant's jobs some always run."""
     jobs = [queue.add(stage="fetch") for _ in range(4)]
     held = [queue.take(job).job for job in jobs[:3]]
-    assert not queue.exceeds_share(held[2], 2)  # nobody else waits
+    assert not queue.read.exceeds_share(held[2], 2)  # nobody else waits
     other = add_tenant(engine, "other")
     waiting, _ = queue.submit(new_job(other, stage="fetch"))
-    assert [queue.exceeds_share(job, 2) for job in held] == [False, False, True]
-    assert not queue.exceeds_share(held[2], 3)
-    assert queue.exceeds_share(queue.take(jobs[3]).job, 3)
-    assert not queue.exceeds_share(queue.take(waiting).job, 1)
-    assert not queue.exceeds_share(held[2], 2)  # nobody else waits any more
+    assert [queue.read.exceeds_share(job, 2) for job in held] == [False, False, True]
+    assert not queue.read.exceeds_share(held[2], 3)
+    assert queue.read.exceeds_share(queue.take(jobs[3]).job, 3)
+    assert not queue.read.exceeds_share(queue.take(waiting).job, 1)
+    assert not queue.read.exceeds_share(held[2], 2)  # nobody else waits any more

@@ -23,7 +23,7 @@ def test_a_dead_workers_job_is_put_back(queue: Queue, clock: Clock) -> None:
     job, healthy = queue.add(), queue.add()
     lost = _die(queue, clock, job)
     alive = queue.take(healthy)
-    back, ended = queue.release_dead(ATTEMPTS)
+    back, ended = queue.upkeep.release_dead(ATTEMPTS)
     assert [item.id for item in back] == [job.id]
     assert ended == []
     released = queue.see(job)
@@ -38,11 +38,11 @@ def test_a_job_that_kills_its_workers_ends(queue: Queue, clock: Clock) -> None:
     job, neighbour = queue.add(), queue.add()
     for attempt in range(1, ATTEMPTS):
         _die(queue, clock, job)
-        assert len(queue.release_dead(ATTEMPTS)[0]) == 1
+        assert len(queue.upkeep.release_dead(ATTEMPTS)[0]) == 1
         assert queue.see(job).attempts == attempt
     _die(queue, clock, job)
     assert queue.try_take(job) is None
-    back, ended = queue.release_dead(ATTEMPTS)
+    back, ended = queue.upkeep.release_dead(ATTEMPTS)
     assert (back, [item.id for item in ended]) == ([], [job.id])
     crashed = queue.see(job)
     assert (crashed.state, crashed.error_code) == (JobState.FAILED, "job_crashed")
@@ -57,13 +57,13 @@ def test_a_job_that_was_put_back_is_run_though_fewer_attempts_are_allowed_by_now
     job = queue.add()
     for _ in range(2):
         _die(queue, clock, job)
-        queue.release_dead(most := 3)
+        queue.upkeep.release_dead(most := 3)
     assert queue.see(job).attempts == 2
     most = 1
     claim = queue.take(job, most=most)
     clock.forward(LEASE_S + 1)
     assert queue.try_take(job, most=most) is None
-    assert [ended.id for ended in queue.release_dead(most)[1]] == [claim.id]
+    assert [ended.id for ended in queue.upkeep.release_dead(most)[1]] == [claim.id]
     assert queue.see(job).error_code == "job_crashed"
 
 
@@ -81,19 +81,18 @@ def test_a_worker_known_to_be_dead_is_released_at_once(queue: Queue) -> None:
     jobs = [queue.add() for _ in range(3)]
     for job, worker in zip(jobs, ("dead", "alive", "dead"), strict=True):
         queue.take(job, worker)
-    back, ended = queue.release_dead(ATTEMPTS, worker="dead")
+    back, ended = queue.upkeep.release_dead(ATTEMPTS, worker="dead")
     assert [job.id for job in back] == [jobs[0].id, jobs[2].id]
     assert ended == []
     assert queue.see(jobs[1]).state is JobState.RUNNING
-    assert queue.release_dead(ATTEMPTS, worker="dead") == ([], [])
+    assert queue.upkeep.release_dead(ATTEMPTS, worker="dead") == ([], [])
 
 
 def test_release_stops_at_its_limit(queue: Queue) -> None:
     for _ in range(5):
         queue.take(queue.add(), "dead")
-    assert [len(queue.release_dead(ATTEMPTS, worker="dead", limit=2)[0]) for _ in range(4)] == [
-        2, 2, 1, 0
-    ]
+    released = [queue.upkeep.release_dead(ATTEMPTS, worker="dead", limit=2) for _ in range(4)]
+    assert [len(back) for back, _ in released] == [2, 2, 1, 0]
 
 
 def test_unheard_are_the_oldest_whose_message_is_old(queue: Queue, clock: Clock) -> None:
@@ -101,13 +100,14 @@ def test_unheard_are_the_oldest_whose_message_is_old(queue: Queue, clock: Clock)
     clock.forward(10)
     queue.add()
     queue.add(stage="embed")
-    assert [job.id for job in queue.stale_messages("decode", 10, 2)] == [old[0].id, old[1].id]
-    queue.mark_published([old[0].id])
-    queue.mark_published([])
+    oldest = queue.upkeep.stale_messages("decode", 10, 2)
+    assert [job.id for job in oldest] == [old[0].id, old[1].id]
+    queue.upkeep.mark_published([old[0].id])
+    queue.upkeep.mark_published([])
     queue.take(old[1])
-    assert [job.id for job in queue.stale_messages("decode", 10, 9)] == [old[2].id]
-    assert queue.count_waiting("decode") == 3
-    assert queue.count_waiting("embed") == 1
+    assert [job.id for job in queue.upkeep.stale_messages("decode", 10, 9)] == [old[2].id]
+    assert queue.upkeep.count_waiting("decode") == 3
+    assert queue.upkeep.count_waiting("embed") == 1
 
 
 def test_a_paused_job_is_not_unheard(queue: Queue, clock: Clock) -> None:
@@ -115,32 +115,32 @@ def test_a_paused_job_is_not_unheard(queue: Queue, clock: Clock) -> None:
     claim = queue.take(job)
     queue.retry_later(claim, MediaUnavailable(), stage="decode", pause_s=60, retry_for_s=900)
     clock.forward(30)
-    assert queue.stale_messages("decode", 5, 9) == []
-    assert queue.count_waiting("decode") == 1
+    assert queue.upkeep.stale_messages("decode", 5, 9) == []
+    assert queue.upkeep.count_waiting("decode") == 1
     clock.forward(30)
-    assert [found.id for found in queue.stale_messages("decode", 5, 9)] == [job.id]
+    assert [found.id for found in queue.upkeep.stale_messages("decode", 5, 9)] == [job.id]
 
 
 def test_marking_does_not_touch_what_was_claimed_meanwhile(queue: Queue, clock: Clock) -> None:
     job = queue.add()
     claim = queue.take(job)
     clock.forward(1)
-    queue.mark_published([job.id])
+    queue.upkeep.mark_published([job.id])
     assert queue.see(job) == claim.job
 
 
 def test_oldest_unfinished(queue: Queue, clock: Clock) -> None:
-    assert queue.oldest_unfinished() is None
+    assert queue.upkeep.oldest_unfinished() is None
     first = queue.add()
     clock.forward(10)
     second = queue.add()
-    assert queue.oldest_unfinished() == START
+    assert queue.upkeep.oldest_unfinished() == START
     claim = queue.take(first)
-    assert queue.oldest_unfinished() == START
+    assert queue.upkeep.oldest_unfinished() == START
     queue.finish(claim, {}, [], None)
-    assert queue.oldest_unfinished() == START + 10
+    assert queue.upkeep.oldest_unfinished() == START + 10
     queue.cancel(queue.tenant, second.id)
-    assert queue.oldest_unfinished() is None
+    assert queue.upkeep.oldest_unfinished() is None
 
 
 def test_purge_removes_what_ended_long_ago(queue: Queue, clock: Clock) -> None:
@@ -149,15 +149,15 @@ def test_purge_removes_what_ended_long_ago(queue: Queue, clock: Clock) -> None:
     clock.forward(100)
     recent, waiting = queue.add(), queue.add()
     queue.fail(queue.take(recent), NoFace(), [])
-    assert [queue.purge(50, limit=2), queue.purge(50, limit=2), queue.purge(50)] == [2, 1, 0]
-    assert {job.id for job in queue.recent()} == {recent.id, waiting.id}
+    assert [queue.upkeep.purge(50, limit=2) for _ in range(3)] == [2, 1, 0]
+    assert {job.id for job in queue.read.recent()} == {recent.id, waiting.id}
 
 
 def test_a_number_is_never_given_twice(queue: Queue) -> None:
     first = queue.add()
     queue.finish(queue.take(first), {}, [], None)
     queue.clock.forward(1)
-    assert queue.purge(0) == 1
+    assert queue.upkeep.purge(0) == 1
     assert queue.add().seq > first.seq
 
 
@@ -167,7 +167,7 @@ def test_purge_forgets_signatures_that_are_too_old_anyway(
     queue.add(once="a" * 64, once_until=START + 10)
     queue.add(once="b" * 64, once_until=START + 600)
     clock.forward(11)
-    queue.purge(3600)
+    queue.upkeep.purge(3600)
     with reading(engine) as connection:
         kept = connection.execute(select(func.min(signed_requests.c.digest))).scalar_one()
     assert kept == "b" * 64
@@ -214,7 +214,7 @@ def test_a_resubmitted_job_after_purge_is_new(queue: Queue, clock: Clock) -> Non
     first = queue.add(idempotency_key="key")
     queue.finish(queue.take(first), {}, [], None)
     clock.forward(10)
-    queue.purge(5)
+    queue.upkeep.purge(5)
     second, made = queue.submit(new_job(queue.tenant, idempotency_key="key"))
     assert made
     assert second.id != first.id
@@ -225,7 +225,7 @@ def test_a_far_position_is_never_too_low(
 ) -> None:
     monkeypatch.setattr("pipeline.jobs.reader.EXACT_POSITION", 3)
     jobs = [queue.add() for _ in range(6)]
-    assert [queue.position(job) for job in jobs] == [0, 1, 2, 3, 4, 5]
+    assert [queue.read.position(job) for job in jobs] == [0, 1, 2, 3, 4, 5]
     queue.take(jobs[3])
-    assert queue.position(jobs[2]) == 2
-    assert queue.position(jobs[5]) >= 4
+    assert queue.read.position(jobs[2]) == 2
+    assert queue.read.position(jobs[5]) >= 4

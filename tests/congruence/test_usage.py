@@ -79,7 +79,7 @@ def test_above_its_quota_a_submit_is_refused_and_leaves_nothing(
     with pytest.raises(QuotaExceeded):
         usage.check(queue.tenant, "locate", {name: limit})
     assert used(usage) == {"locate": (3, 0, 0, 0)}
-    assert queue.counts() == {"queued": 3}
+    assert queue.read.counts() == {"queued": 3}
 
 
 def test_a_quota_of_one_operation_leaves_the_others(queue: Queue, usage: UsageStore) -> None:
@@ -180,8 +180,8 @@ def test_a_job_that_kills_its_workers_is_refunded_once(queue: Queue, usage: Usag
     for _ in range(ATTEMPTS):
         queue.take(job)
         queue.clock.forward(LEASE_S + 1)
-        queue.release_dead(ATTEMPTS)
-    assert queue.release_dead(ATTEMPTS) == ([], [])
+        queue.upkeep.release_dead(ATTEMPTS)
+    assert queue.upkeep.release_dead(ATTEMPTS) == ([], [])
     assert queue.see(job).error_code == "job_crashed"
     assert used(usage) == {job.operation: (0, 0, 1, 0)}
 
@@ -245,7 +245,7 @@ def test_a_quota_is_exact_with_many_at_once(
         engine.dispose()
     counts = used(usage)
     assert served == counts["locate"][0] + counts["show"][0] == 60
-    assert counts["locate"][0] == queue.counts()["queued"] <= 50
+    assert counts["locate"][0] == queue.read.counts()["queued"] <= 50
 
 
 def test_charges_and_refunds_at_once_add_up(

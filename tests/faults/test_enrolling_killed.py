@@ -53,5 +53,5 @@ def test_killed_while_enrolling(
 
 
 def ended(cluster: Cluster) -> int:
-    counts = cluster.jobs.counts()
+    counts = cluster.jobs.read.counts()
     return counts.get("done", 0) + counts.get("failed", 0)

@@ -19,6 +19,7 @@ from pipeline.operations import EnrolParams, SearchParams
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 
 pytestmark = pytest.mark.heavy
 
@@ -47,7 +48,7 @@ def run(
 ) -> Job:
     """One job, followed by its own row: others may be under way."""
     job_id = cluster.submit(operation, picture, params=params)
-    until = time.monotonic() + 30
+    until = time.monotonic() + TIMEOUT_S
     while not (job := cluster.job(job_id)).ended:
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.005)
@@ -112,26 +113,27 @@ def test_killed_under_load(cluster: Cluster, pictures: list[bytes]) -> None:
         for number in range(KILLS):
             gone = chance.randrange(2)
             wait_serving(index[gone], cluster)
-            wait_done(cluster, cluster.jobs.counts()["done"] + chance.randrange(1, 20))
+            wait_done(cluster, cluster.jobs.read.counts()["done"] + chance.randrange(1, 20))
             if number % 2:
                 assert index[gone].stop() == 0
             else:
                 index[gone].kill()
             index[gone] = stack.enter_context(cluster.index())
-        assert cluster.jobs.counts()["done"] < len(known) + SEARCHES, "the load had ended before"
+        done = cluster.jobs.read.counts()["done"]
+        assert done < len(known) + SEARCHES, "the load had ended before"
         ended = cluster.wait([job_id for job_id, _ in jobs], 180)
     assert [found(job) for job in ended] == [[face_id] for _, face_id in jobs]
 
 
 def wait_serving(process: Process, cluster: Cluster) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + TIMEOUT_S
     while "serves index" not in process.log.read_text():
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.02)
 
 
 def wait_done(cluster: Cluster, count: int) -> None:
-    until = time.monotonic() + 60
-    while cluster.jobs.counts()["done"] < count:
+    until = time.monotonic() + TIMEOUT_S
+    while cluster.jobs.read.counts()["done"] < count:
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.005)

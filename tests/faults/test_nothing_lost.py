@@ -92,7 +92,7 @@ class Group:
 
     def _stopped_in_a_job(self) -> bool:
         os.killpg(self._process.pid, signal.SIGSTOP)
-        return self._cluster.jobs.counts().get("running", 0) > 0
+        return self._cluster.jobs.read.counts().get("running", 0) > 0
 
     def close(self) -> None:
         self._process.kill()
@@ -106,13 +106,13 @@ def group(cluster: Cluster) -> Iterator[Group]:
 
 
 def done(cluster: Cluster) -> int:
-    return cluster.jobs.counts().get("done", 0)
+    return cluster.jobs.read.counts().get("done", 0)
 
 
 def wait_done(cluster: Cluster, count: int) -> None:
     until = time.monotonic() + WITHIN_S
     while done(cluster) < count:
-        assert time.monotonic() < until, f"stuck at {cluster.jobs.counts()}\n{cluster.logs()}"
+        assert time.monotonic() < until, f"stuck at {cluster.jobs.read.counts()}\n{cluster.logs()}"
         time.sleep(0.02)
 
 
@@ -226,7 +226,7 @@ def test_loss_can_be_seen(
         later = cluster.submit("locate", picture)
         wait_done(cluster, 1)
         assert cluster.job(later).ended
-        assert cluster.jobs.count_waiting("decode") == LOST
+        assert cluster.jobs.upkeep.count_waiting("decode") == LOST
         with cluster.upkeep():
             accepted = [*lost, later]
             cluster.wait(accepted, WITHIN_S)

@@ -14,6 +14,7 @@ from tests.batch_feeder import Feeder
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 from workers.app import make_app
 from workers.serve import run_worker
 from workers.tasks.stage import register
@@ -28,7 +29,7 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
 
 def wait_for_another(worker: Process, former: int) -> None:
     """Until the worker has another process than ``former``."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + TIMEOUT_S
     while former in (now := worker.children()) or not now:
         assert time.monotonic() < until, worker.log.read_text()[-3000:]
         time.sleep(0.05)
@@ -41,7 +42,7 @@ def test_it_gives_back_its_memory_when_it_has_nothing_to_do(
     with cluster.worker(stages="bulk", concurrency=1, bulk_idle_s=0.5) as worker, cluster.upkeep():
         batch = feeder.wait(feeder.feed(tiny_pictures[:2]))
         assert batch.rejected == 2
-        (trace,) = cluster.jobs.recent(limit=1)[0].trace
+        (trace,) = cluster.jobs.read.recent(limit=1)[0].trace
         used = int(trace["worker"].rpartition(":")[2])
         assert psutil.Process(worker.pid).nice() == os.nice(0) + cluster.settings.bulk_nice
         wait_for_another(worker, used)

@@ -30,7 +30,7 @@ def media(tmp_path: Path) -> MediaStore:
 @pytest.fixture
 def expiry(engine: Engine, queue: Queue, clock: Clock, media: MediaStore) -> Expiry:
     settings = Settings(media_retention_h=2, job_retention_h=24)
-    return Expiry(settings, queue, engine, media, clock)
+    return Expiry(settings, queue.upkeep, engine, media, clock)
 
 
 def upload(media: MediaStore, tenant: int, data: bytes, at: float) -> str:
@@ -98,7 +98,7 @@ def test_ended_jobs_go_after_their_retention(
     queue.finish(queue.take(recent), {}, [], None)
     clock.forward(2 * HOUR)
     expiry.round()
-    assert {job.id for job in queue.recent()} == {recent.id, waiting.id}
+    assert {job.id for job in queue.read.recent()} == {recent.id, waiting.id}
 
 
 def test_what_was_counted_goes_after_its_retention(

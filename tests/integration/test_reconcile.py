@@ -21,6 +21,7 @@ from pipeline.periodic import PeriodicTask
 from pipeline.storage_keys import DONE_CHANNEL
 from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue
 from tests.servers import RedisServer
+from tests.waiting import TIMEOUT_S
 from workers.connection import open_redis
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -47,7 +48,7 @@ def dispatcher(settings: Settings) -> Iterator[Dispatcher]:
 @pytest.fixture
 def reconciler(settings: Settings, queue: Queue, dispatcher: Dispatcher) -> Iterator[Reconciler]:
     notifier = JobNotifier(settings)
-    yield Reconciler(settings, queue, dispatcher, notifier)
+    yield Reconciler(settings, queue.upkeep, dispatcher, notifier)
     notifier.close()
 
 
@@ -141,7 +142,7 @@ def test_an_idle_worker_before_a_long_backlog_is_no_storm(
     """10,000 jobs wait, some of their messages are in the hands of workers that do
     nothing with them: that many are sent too much, once, and not again."""
     add_many(engine, queue, 10_000)
-    ids = queue.stale_messages("decode", -1, 10_000)
+    ids = queue.upkeep.stale_messages("decode", -1, 10_000)
     assert len(dispatcher.publish_all(ids[4:])) == 9_996
     for _ in range(20):
         clock.forward(60)
@@ -290,7 +291,7 @@ def test_the_loop_waits_for_a_redis_that_is_away(
     time.sleep(0.5)
     redis_server.start()
     dispatcher = Dispatcher(settings)
-    until = time.monotonic() + 20
+    until = time.monotonic() + TIMEOUT_S
     while dispatcher.depth("decode") == 0:
         assert time.monotonic() < until
         assert thread.is_alive()

@@ -13,7 +13,7 @@ from pipeline.batches.model import Batch, BatchOptions, BatchState
 from pipeline.errors import BatchBusy, DatabaseUnavailable, FaceError, MediaUnavailable
 from workers.upkeep.source_scheduler import SourceScheduler
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 
 
 def batch(name: str, tenant: int = 1) -> Batch:
@@ -47,7 +47,9 @@ class Harness:
         self.found: list[Batch] = []
         self.noted: list[tuple[str, str]] = []
         self.reader = Reader()
-        self.feeder = SourceScheduler(lambda: self.found, self.reader, self.note, threading.Event())
+        self.scheduler = SourceScheduler(
+            lambda: self.found, self.reader, self.note, threading.Event()
+        )
 
     def note(self, batch: Batch, error: FaceError) -> None:
         """As the store would: what failed is not due for a while."""
@@ -59,8 +61,8 @@ class Harness:
     def round(self) -> set[str]:
         """What is begun by a round."""
         before = len(self.reader.begun)
-        self.feeder.round()
-        running = [thread for _, thread in self.feeder._running.values()]
+        self.scheduler.round()
+        running = [thread for _, thread in self.scheduler._running.values()]
         until = time.monotonic() + TIMEOUT_S
         while len(self.reader.begun) < len(running) and time.monotonic() < until:
             time.sleep(0.001)
@@ -85,7 +87,7 @@ def test_one_application_leaves_room_for_others(harness: Harness) -> None:
     harness.found += [batch(f"b{number}", 2) for number in range(3)]
     harness.found += [batch(f"c{number}", 3) for number in range(3)]
     assert harness.round() == {"b0", "c0", "b1", "c1"}
-    assert len(harness.feeder._running) == MAX_SOURCES
+    assert len(harness.scheduler._running) == MAX_SOURCES
 
 
 def test_what_is_read_is_not_begun_twice(harness: Harness) -> None:
@@ -127,6 +129,6 @@ def test_a_bug_in_reading_one_source_ends_nothing_else(
 
 
 def test_it_ends_when_it_is_told_to(harness: Harness) -> None:
-    harness.feeder.stop.set()
-    harness.feeder.run()
+    harness.scheduler.stop.set()
+    harness.scheduler.run()
     assert harness.reader.begun == []

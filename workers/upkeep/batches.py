@@ -1,5 +1,5 @@
-"""Keeping batches going: no item waits for a job that has ended, and what is done is
-searched."""
+"""Keeping batches going: no item waits for a job that has ended, and finished batches are
+searched for duplicates."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
-from pipeline.jobs.store import JobStore
+from pipeline.jobs.upkeep import JobUpkeep
 from workers.crash_recovery import republish
 from workers.dispatch import Dispatcher
 
 
 @dataclass(frozen=True, slots=True)
 class BatchUpkeep:
-    """Safe to run several times at once."""
+    """Several may run at once."""
 
-    splitter: ChunkBisector
-    store: JobStore
+    bisector: ChunkBisector
+    jobs: JobUpkeep
     dispatcher: Dispatcher
     searches: DuplicateSearches
 
     def split_failed_chunks(self) -> None:
-        """Split chunks that came to nothing. Raises ``DatabaseUnavailable``,
+        """Split chunks whose jobs failed. Raises ``DatabaseUnavailable``,
         ``BrokerUnavailable``."""
-        republish(self.store, self.dispatcher, self.splitter.round())
+        republish(self.jobs, self.dispatcher, self.bisector.round())
 
     def start_duplicate_searches(self) -> None:
-        """Begin to look for doubles in batches that are done. Raises as ``split_failed_chunks``."""
-        republish(self.store, self.dispatcher, self.searches.start_due())
+        """Search batches that are done. Raises as ``split_failed_chunks``."""
+        republish(self.jobs, self.dispatcher, self.searches.start_due())

@@ -1,5 +1,5 @@
-"""Removing what is past its time: ended jobs, used signatures, uploaded pictures, what was
-counted long ago, batches of which nothing was heard for long."""
+"""Removing what is past its retention: ended jobs, used signatures, uploaded pictures, usage
+counts, used clips, idle batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.database.engine import purge_deleted_data
 from pipeline.gallery.used_clips import UsedClips
-from pipeline.jobs.store import JobStore
+from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.media.base import MediaStore
 from pipeline.metering.usage import DAY_S, UsageStore
 from pipeline.storage_keys import HOUR_S, transient_hour, transient_prefix
@@ -25,24 +25,23 @@ CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """Safe to run several times at once. ``clock`` gives epoch seconds."""
+    """Several may run at once. ``clock`` gives epoch seconds."""
 
     settings: Settings
-    store: JobStore
+    jobs: JobUpkeep
     engine: Engine
     media: MediaStore
     clock: Callable[[], float] = time.time
 
     def round(self) -> None:
-        """Once over everything. Raises ``DatabaseUnavailable``, ``MediaUnavailable``."""
-        while self.store.purge(self.settings.job_retention_h * HOUR_S, CHUNK) == CHUNK:
+        """Remove old jobs and uploads. Raises ``DatabaseUnavailable``, ``MediaUnavailable``."""
+        while self.jobs.purge(self.settings.job_retention_h * HOUR_S, CHUNK) == CHUNK:
             pass
         self.expire_media()
         purge_deleted_data(self.engine)
 
     def expire_usage(self) -> None:
-        """Forget what was counted, which clips were used, and what batches did, long ago;
-        reads all that was counted."""
+        """Delete old usage counts, used clips and batches. Reads all usage counts."""
         UsageStore(self.engine, self.clock).purge(self.settings.usage_retention_d)
         UsedClips(self.engine, self.clock).purge(self.settings.living_remember_d)
         batches = BatchStore(self.engine, self.clock)
@@ -50,13 +49,13 @@ class Expiry:
             pass
 
     def expire_media(self) -> int:
-        """Remove the uploads of whole past hours; how many objects that were.
+        """Remove the uploads of whole past hours; the number of objects removed.
 
         An hour is past when nothing written in it can be needed: its last moment is
         older than the retention and than every job that has not ended.
         """
         first_kept = self.clock() - self.settings.media_retention_h * HOUR_S
-        oldest = self.store.oldest_unfinished()
+        oldest = self.jobs.oldest_unfinished()
         if oldest is not None:
             # The picture is stored before its job is recorded: an hour's grace.
             first_kept = min(first_kept, oldest - HOUR_S)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GalleryUpkeep:
-    """Safe to run several times at once. ``clock`` gives epoch seconds. Methods raise
+    """Several may run at once. ``clock`` gives epoch seconds. Methods raise
     ``DatabaseUnavailable``, ``MediaUnavailable``."""
 
     settings: Settings
@@ -39,28 +39,28 @@ class GalleryUpkeep:
         Trash(self.engine, self.media, self.clock).empty()
 
     def clear_deleted(self) -> None:
-        """Delete what was stored of applications after they were deleted."""
+        """Delete what workers stored for applications that were deleted meanwhile."""
         Trash(self.engine, self.media, self.clock).delete_left_of_tenants()
 
     def expire_images(self) -> None:
-        """Delete the pictures that were stored for a while, once it is over."""
+        """Delete the temporary images whose lifetime is over."""
         ImageStore(self.engine, self.media, self.clock).expire()
 
     def purge_snapshots(self) -> None:
-        """Discard snapshots that hold deleted faces and that no index process has
-        replaced in time; then cut off what no index needs of the logs."""
+        """Discard snapshots that hold deleted faces and that no index process has replaced
+        in time; then delete the part of the change logs that no index needs."""
         log = ChangeLog(self.engine, self.keys)
         for tenant in readable_tenant_ids(self.engine):
             purge_snapshots(log, self.media, tenant, self.clock(), self.settings.purge_after_s)
             log.prune(tenant)
 
     def sweep_lists(self) -> None:
-        """Delete the lists of batches that nobody is to read any more."""
+        """Delete the lists of batches that will not be read any more."""
         for tenant in readable_tenant_ids(self.engine):
             sweep_lists(self.engine, self.media, tenant, self.clock())
 
     def sweep(self) -> None:
-        """Delete objects of enrolments that came to nothing; say which are missing."""
+        """Delete objects of failed enrolments; log which objects are missing."""
         for tenant in readable_tenant_ids(self.engine):
             swept = OrphanSweep(self.engine, self.media, self.clock).run(tenant)
             if swept.missing:

@@ -13,7 +13,7 @@ from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.encryption.data_keys import open_keys
-from pipeline.jobs.store import JobStore
+from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.media.open import open_media
 from pipeline.periodic import PeriodicTask
 from workers.dispatch import Dispatcher
@@ -54,7 +54,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
 @contextmanager
 def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
     engine = open_engine(settings.sql_url, durable=False)
-    store = JobStore(engine)
+    jobs = JobUpkeep(engine)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         dispatcher, notifier = Dispatcher(settings), JobNotifier(settings)
@@ -63,13 +63,13 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
         tenant_keys = open_keys(settings, engine)
         media = open_media(settings, tenant_keys)
         galleries = GalleryUpkeep(settings, engine, media, keys=tenant_keys)
-        expiry = Expiry(settings, store, engine, media)
-        splitter = ChunkBisector(engine, time.time, settings.max_attempts)
-        batches = BatchUpkeep(splitter, store, dispatcher, DuplicateSearches(engine))
+        expiry = Expiry(settings, jobs, engine, media)
+        bisector = ChunkBisector(engine, time.time, settings.max_attempts)
+        batches = BatchUpkeep(bisector, jobs, dispatcher, DuplicateSearches(engine))
         yield [
-            PeriodicTask("reconcile", Reconciler(settings, store, dispatcher, notifier).round),
+            PeriodicTask("reconcile", Reconciler(settings, jobs, dispatcher, notifier).round),
             PeriodicTask("batches", batches.split_failed_chunks),
-            PeriodicTask("doubles", batches.start_duplicate_searches),
+            PeriodicTask("duplicate_searches", batches.start_duplicate_searches),
             PeriodicTask("expire", expiry.round, EXPIRE_EVERY_S),
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
             PeriodicTask("images", galleries.expire_images, EXPIRE_EVERY_S),

@@ -1,5 +1,5 @@
-"""Bringing queue and messages back in line: the broker may lose any message, and a
-worker may die at any moment; nothing that stands in SQL is forgotten."""
+"""Bringing jobs and messages back in line: the broker may lose any message and a worker may
+die at any moment, but every job stands in SQL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.config.settings import Settings
 from pipeline.errors import DownloadRefused
-from pipeline.jobs.store import JobStore
+from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import Stage
 from workers.crash_recovery import notify_crashed, republish
 from workers.dispatch import Dispatcher
@@ -19,10 +19,10 @@ CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """Safe to run several times at once: the worst is a message too many."""
+    """Several may run at once: the worst result is a message too many."""
 
     settings: Settings
-    store: JobStore
+    jobs: JobUpkeep
     dispatcher: Dispatcher
     notifier: JobNotifier
 
@@ -36,40 +36,40 @@ class Reconciler:
             self.send_lost(stage)
 
     def release_dead(self) -> None:
-        """Put back, or end, the jobs of workers that give no sign."""
+        """Put back, or end, the jobs of workers whose leases have run out."""
         while True:
-            back, ended = self.store.release_dead(self.settings.max_attempts, limit=CHUNK)
+            back, ended = self.jobs.release_dead(self.settings.max_attempts, limit=CHUNK)
             notify_crashed(self.notifier, ended)
-            republish(self.store, self.dispatcher, back)
+            republish(self.jobs, self.dispatcher, back)
             if len(back) + len(ended) < CHUNK:
                 return
 
     def end_unfetched(self) -> None:
-        """End the jobs that wait for a picture to be fetched, which nobody does any more
-        where fetching was switched off."""
+        """End the jobs that wait for a picture to be fetched, where fetching was switched
+        off meanwhile."""
         error = DownloadRefused("Fetching pictures by URL is switched off.")
-        while ended := self.store.fail_waiting(Stage.FETCH, error, CHUNK):
+        while ended := self.jobs.fail_waiting(Stage.FETCH, error, CHUNK):
             for job in ended:
                 self.notifier.publish(job.id)
 
     def end_pauses(self, stage: Stage) -> None:
-        """Send the jobs whose pause is over."""
-        while due := self.store.ended_pauses(stage, CHUNK):
-            republish(self.store, self.dispatcher, due)
+        """Send messages for the jobs whose pause is over."""
+        while due := self.jobs.ended_pauses(stage, CHUNK):
+            republish(self.jobs, self.dispatcher, due)
 
     def send_lost(self, stage: Stage) -> None:
-        """Send again where fewer messages lie in the queue than jobs wait.
+        """Send messages again when the queue holds fewer messages than jobs wait.
 
         Never more than the difference, so that a long backlog is not sent again and
         again. A few jobs too many are counted, those whose message a worker holds
-        already: what is sent for them does nothing.
+        already; their second message does nothing.
         """
-        lost = self.store.count_due(stage) - self.dispatcher.depth(stage)
+        lost = self.jobs.count_due(stage) - self.dispatcher.depth(stage)
         while lost > 0:
-            jobs = self.store.stale_messages(
+            jobs = self.jobs.stale_messages(
                 stage, self.settings.resend_after_s, min(lost, CHUNK)
             )
             if not jobs:
                 return
-            republish(self.store, self.dispatcher, jobs)
+            republish(self.jobs, self.dispatcher, jobs)
             lost -= len(jobs)

@@ -1,8 +1,8 @@
-"""Reading the sources of batches that nobody attends: those that came over HTTP.
+"""Reading the sources of unattended batches, which came over HTTP.
 
-Beside the rounds of upkeep, never in them: a bucket that hangs holds up no reconciler. Each
-source has a thread, so that a long one holds up no short one. Whoever reads holds the
-batch's lease: of several upkeeps one reads it, and another goes on when that one dies.
+This runs beside the rounds of upkeep: a bucket that hangs delays no reconciler. Each source
+has a thread, so that a long one delays no short one. The reader holds the batch's lease: of
+several upkeep processes one reads the source, and another goes on when that one dies.
 """
 
 from __future__ import annotations
@@ -40,36 +40,36 @@ from workers.dispatch import Dispatcher
 
 logger = logging.getLogger(__name__)
 
-CHECK_EVERY_S = 2.0  # between two looks for batches that nobody reads
+CHECK_EVERY_S = 2.0  # between two looks for unread sources
 
-STOP_S = 10.0  # for the sources that are being read
+STOP_S = 10.0  # for the end of running reads
 
 
 class ReadSource(Protocol):
-    """What a feeder does with a batch; ``stopping`` asks for the end."""
+    """Reads a batch's source; ``stopping`` tells when to stop."""
 
     def __call__(self, batch: Batch, stopping: Callable[[], bool]) -> None: ...
 
 
 class RecordError(Protocol):
-    """Keeps why a batch's source could not be read, and when it is tried again."""
+    """Records why a batch's source could not be read, and when to try again."""
 
     def __call__(self, batch: Batch, error: FaceError) -> None: ...
 
 
 @dataclass(slots=True)
 class SourceScheduler:
-    """Starts reading what nobody reads. ``due_sources`` lists what is due, oldest first."""
+    """Starts reading sources that are due; ``due_sources`` lists their batches, oldest first."""
 
-    unattended: Callable[[], Sequence[Batch]]
+    due_sources: Callable[[], Sequence[Batch]]
     read: ReadSource
-    note: RecordError
+    record_error: RecordError
     stop: threading.Event
     clock: Callable[[], float] = time.monotonic
     _running: dict[str, tuple[int, threading.Thread]] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Rounds until ``stop`` is set, and the end of what was begun."""
+        """Look for due sources until ``stop`` is set, then wait for running reads to end."""
         task = PeriodicTask("source_scheduler", self.round)
         while not self.stop.wait(CHECK_EVERY_S):
             task.attempt()
@@ -78,18 +78,18 @@ class SourceScheduler:
             thread.join(max(deadline - self.clock(), 0))
 
     def round(self) -> None:
-        """Begin with as many as there is room for. Raises ``DatabaseUnavailable``."""
+        """Start as many reads as there is room for. Raises ``DatabaseUnavailable``."""
         self._running = {
             id_: found for id_, found in self._running.items() if found[1].is_alive()
         }
         if len(self._running) < MAX_SOURCES:
-            self._begin(self.unattended())
+            self._start(self.due_sources())
 
-    def _begin(self, found: Sequence[Batch]) -> None:
+    def _start(self, found: Sequence[Batch]) -> None:
         waiting = [batch for batch in found if batch.id not in self._running]
         busy = Counter(tenant for tenant, _ in self._running.values())
         while waiting and len(self._running) < MAX_SOURCES:
-            # Whose fewest sources are being read; of equal ones the oldest.
+            # The tenant with the fewest running reads goes first, then the oldest batch.
             batch = min(waiting, key=lambda each: busy[each.tenant_id])
             if busy[batch.tenant_id] >= MAX_SOURCES_PER_TENANT:
                 return
@@ -106,24 +106,24 @@ class SourceScheduler:
         try:
             self.read(batch, self.stop.is_set)
         except (BatchBusy, BatchCancelled, BatchNotFound):
-            pass  # another one reads it, or nobody is to
+            pass  # another process reads it, or it is not to be read
         except FaceError as error:
             logger.warning(
                 "Could not read the source of a batch: %s", error,
                 extra={**extra, "action": "source_failed", "code": error.code},
             )
-            self._keep(batch, error)
+            self._record(batch, error)
         except Exception:
-            # A fault of ours with one source must not end the others.
+            # A bug in reading one source must not end the others.
             logger.exception(
                 "Could not read the source of a batch", extra={**extra, "action": "source_failed"}
             )
-            self._keep(batch, FaceError("An internal error; the log of upkeep says which."))
+            self._record(batch, FaceError("An internal error; the log of upkeep says which."))
 
-    def _keep(self, batch: Batch, error: FaceError) -> None:
-        # While it is away nobody can look for batches, either.
+    def _record(self, batch: Batch, error: FaceError) -> None:
+        # Without a database the next round cannot look for batches, either.
         with suppress(DatabaseUnavailable):
-            self.note(batch, error)
+            self.record_error(batch, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ class SourceReader:
 
 
 def read_unattended_sources(settings: Settings, stop: threading.Event) -> None:
-    """Read what nobody attends until ``stop`` is set, where there is a bucket to import
-    from. Opens all that it needs: no other part of upkeep waits for it."""
+    """Read unattended sources until ``stop`` is set, where a bucket to import from is
+    configured. Opens all that it needs: no other part of upkeep waits for it."""
     if not settings.import_url:
         return
     with ExitStack() as stack:
@@ -154,11 +154,11 @@ def read_unattended_sources(settings: Settings, stop: threading.Event) -> None:
         batches, jobs = BatchStore(engine, keys=tenant_keys), JobStore(engine)
         patience_s = settings.import_patience_h * HOUR_S
 
-        def note(batch: Batch, error: FaceError) -> None:
+        def record_error(batch: Batch, error: FaceError) -> None:
             batches.record_source_error(batch.id, error, jobs, patience_s)
 
         reader = SourceReader(
             UnattendedSources(settings, media, batches),
             open_submitter(settings, batches, media, dispatcher),
         )
-        SourceScheduler(batches.due_sources, reader, note, stop).run()
+        SourceScheduler(batches.due_sources, reader, record_error, stop).run()

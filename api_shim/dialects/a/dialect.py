@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from api_shim import parsing
-from api_shim.asgi import problem
 from api_shim.dialects.a import envelope
 from api_shim.dialects.a.fields import (
     APID,
@@ -78,12 +77,6 @@ class ApidFace(Dialect):
         if call.path == LIVING_PATH and isinstance(error, MediaTooLarge):
             return envelope.refusal(ClipOutOfRange(error.message))
         return envelope.refusal(error)
-
-    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
-        # Without a msg_code: answers that have one come with the status 200.
-        return problem(
-            405, "method_not_allowed", "The path does not take this method.", {"Allow": allowed}
-        )
 
     def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
         fields = (*CREDENTIALS, *endpoint.takes)

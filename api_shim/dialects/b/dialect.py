@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from api_shim.dialects.answers import JSON, Responses
+from api_shim.dialects.answers import Responses
 from api_shim.dialects.b import envelope
 from api_shim.dialects.b.fields import ENDPOINTS, LIMITS
 from api_shim.dialects.b.reading import build_request
-from api_shim.dialects.base import Dialect, Endpoint, RequestShape
+from api_shim.dialects.base import Dialect, Endpoint, authenticate_api_key
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
@@ -42,8 +42,9 @@ class FacesAndGroups(Dialect):
     def _authenticate(self, call: Call) -> Tenant:
         """The tenant of the API key. The document has no credentials: without a key it is
         the tenant that the operator chose for this dialect. Raises ``BadCredentials``."""
-        key = call.headers.get("x-api-key", "")
-        tenant = self._tenants.credentials.by_api_key(key) if key else self._without_key()
+        if call.headers.get("x-api-key"):
+            return authenticate_api_key(call, self._tenants)
+        tenant = self._without_key()
         if tenant is None:
             raise BadCredentials
         return tenant
@@ -63,7 +64,7 @@ class FacesAndGroups(Dialect):
         if call.headers.get("x-api-key") or call.headers.get("authorization"):
             return None
         tenant = self._without_key()
-        job = None if tenant is None else self._jobs.find(job_id)
+        job = None if tenant is None else self._jobs.read.find(job_id)
         return tenant if job is not None and job.dialect == self.letter else None
 
     def attachments(self, job: Job) -> tuple[str, ...]:
@@ -77,11 +78,6 @@ class FacesAndGroups(Dialect):
 
     def render_wrong_method(self, call: Call, allowed: str) -> Reply:
         return envelope.wrong_method(allowed)
-
-    def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
-        if method == "GET":
-            return RequestShape(query=endpoint.takes)
-        return RequestShape(body={JSON: endpoint.takes} if endpoint.takes else {})
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)

@@ -51,7 +51,7 @@ class SourceField(RequestField[PictureSource]):
     files: bool = True
 
     def read(self, raw: Raw) -> PictureSource:
-        found = [value for value in self._sources(raw) if value]
+        found = [source for source in self._sources(raw) if source is not None]
         if len(found) != 1:
             raise InvalidParameter(
                 f"give exactly one of {self.name}_file, {self.name}_url and {self.name}_id",

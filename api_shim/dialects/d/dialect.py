@@ -8,7 +8,7 @@ from typing import Any
 
 from api_shim import parsing
 from api_shim.dialects.answers import Responses
-from api_shim.dialects.base import FORM, Dialect, Endpoint, RequestShape
+from api_shim.dialects.base import FORM, Dialect, Endpoint, RequestShape, authenticate_api_key
 from api_shim.dialects.d import envelope
 from api_shim.dialects.d.envelope import Status
 from api_shim.dialects.d.fields import ENDPOINTS, FACEDB, FORMATS, MAX_BYTES
@@ -17,9 +17,8 @@ from api_shim.dialects.fields import read_fields
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
-from pipeline.errors import BadCredentials, InvalidParameter
+from pipeline.errors import InvalidParameter
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
 
@@ -43,7 +42,7 @@ class FaceSearch(Dialect):
     def read(
         self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
     ) -> JobRequest | RecordRequest[Any]:
-        tenant = self._authenticate(call)
+        tenant = authenticate_api_key(call, self._tenants)
         admit(tenant)
         if call.media_type != FORM:
             raise InvalidParameter(f"the body must be a form ({FORM})")
@@ -51,13 +50,6 @@ class FaceSearch(Dialect):
         if values[FACEDB]:
             self._collections.get(tenant.id, values[FACEDB])
         return build_request(endpoint.operation, tenant, values)
-
-    def _authenticate(self, call: Call) -> Tenant:
-        key = call.headers.get("x-api-key", "")
-        tenant = self._tenants.credentials.by_api_key(key) if key else None
-        if tenant is None:
-            raise BadCredentials("check X-API-Key")
-        return tenant
 
     def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:
         return envelope.outcome(job)

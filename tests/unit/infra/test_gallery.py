@@ -44,7 +44,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 def test_stats_count(faceline: Faceline, shop: TenantGallery) -> None:
     (row,) = json.loads(faceline("gallery", "stats", "--json").out)
     assert row == {
-        "app": "shop", "faces": 1, "images": 2, "groups": 2, "bindings": 2, "megabytes": 0.0,
+        "app": "shop", "faces": 1, "images": 2, "collections": 2, "bindings": 2, "megabytes": 0.0,
         "changes": 3, "pack": "edge",
     }
     assert "shop" in faceline("gallery", "stats", "shop").out
@@ -55,7 +55,7 @@ def test_an_export_has_no_vectors_unless_asked(faceline: Faceline, shop: TenantG
     outcome = faceline("gallery", "export", "shop")
     assert outcome.code == 0, outcome.err
     ann, bare = lines(outcome.out)
-    assert (ann["name"], ann["groups"], ann["description"]) == (
+    assert (ann["name"], ann["collections"], ann["description"]) == (
         "安", ["default", "guests"], "Ann's photo"
     )
     assert ann["face_token"] == shop.faces.by_id(shop.tenant, ann["id"]).face_token

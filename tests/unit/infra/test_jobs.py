@@ -55,7 +55,7 @@ class Desk:
         return self.read(claim.id)
 
     def read(self, job_id: str) -> Job:
-        job = self.store.find(job_id)
+        job = self.store.read.find(job_id)
         assert job is not None
         return job
 

@@ -45,7 +45,7 @@ def test_the_key_file_is_rotated_and_the_former_key_retired(
 
     after = status(faceline)
     assert after["keys"][1:] == [first]
-    assert {key for counts in after["sealed"].values() for key in counts} == {after["keys"][0]}
+    assert {key for counts in after["secrets"].values() for key in counts} == {after["keys"][0]}
     assert "current" in said(faceline, "secrets", "status")
     assert "1 former keys are removed" in said(faceline, "secrets", "retire")
     assert len((data_dir / "master.key").read_text().splitlines()) == 1
@@ -134,15 +134,15 @@ def test_keys_are_kept_apart_from_backups(
     copy, saved = tmp_path / "backup.db", tmp_path / "keys"
     assert faceline("secrets", "strip-keys", str(data_dir / "faceline.db")).code == 2
     back_up(data_dir / "faceline.db", copy)
-    assert "2 keys are taken out" in said(faceline, "secrets", "strip-keys", str(copy))
+    assert "2 keys are removed" in said(faceline, "secrets", "strip-keys", str(copy))
     said(faceline, "secrets", "destroy-tenant-key", "shop", "--yes")
     assert "1 keys are saved" in said(faceline, "secrets", "save-keys", str(saved))
     assert stat.S_IMODE(saved.stat().st_mode) == 0o600
 
     back_up(copy, data_dir / "faceline.db")
     assert status(faceline)["encrypted"] == {"bank": "destroyed", "shop": "destroyed"}
-    assert "1 keys are put back" in said(faceline, "secrets", "load-keys", str(saved))
-    assert "0 keys are put back" in said(faceline, "secrets", "load-keys", str(saved))
+    assert "1 keys are restored" in said(faceline, "secrets", "load-keys", str(saved))
+    assert "0 keys are restored" in said(faceline, "secrets", "load-keys", str(saved))
     assert status(faceline)["encrypted"] == {"bank": "on", "shop": "destroyed"}
     saved.write_text("{}")
     for wrong in (saved, tmp_path / "absent"):

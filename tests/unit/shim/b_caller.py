@@ -39,7 +39,7 @@ class Caller:
     ) -> None:
         tenants = TenantStore(engine, Vault(MASTER))
         jobs = JobStore(engine)
-        self.records = RecordStores.open(engine, tenants, jobs, media, time.time)
+        self.records = RecordStores(engine, tenants, jobs, media, time.time)
         self.dialect = FacesAndGroups(Settings(b_tenant=usual_tenant), self.records)
         self.tenant = tenant
         self.key = tenants.credentials.issue(tenant, API_KEY).secret

@@ -12,8 +12,8 @@ import pytest
 from api_shim.dialects.b import envelope as b_envelope
 from pipeline import errors
 from pipeline.errors import FaceError
+from pipeline.jobs.ending import error_json
 from pipeline.jobs.model import Job, JobState
-from pipeline.jobs.store import error_json
 from pipeline.types import JsonObject
 from tests.unit.shim.b_caller import envelope
 from tests.unit.shim.rows import done

@@ -10,7 +10,7 @@ import pytest
 
 from api_shim.dialects.c.envelope import Status, not_found, outcome, refusal, wrong_method
 from pipeline import errors
-from pipeline.jobs.store import error_json
+from pipeline.jobs.ending import error_json
 from pipeline.types import JsonObject
 from tests.unit.shim.rows import SECRETIVE, done, every_error
 from tests.unit.shim.rows import failed as failed_row

@@ -1,14 +1,16 @@
-"""What goes with the end of a job, in the transaction that ends it: what it cost is
-counted, and of whom it speaks is remembered."""
+"""What goes with the end of a job, in the transaction that ends it: its cost is counted, and
+the faces that it mentions are noted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import Connection
 
 from pipeline.database.job_faces import record_job_faces
-from pipeline.jobs.model import Job
+from pipeline.errors import FaceError
+from pipeline.jobs.model import Job, JobState
 from pipeline.metering import usage
 from pipeline.metering.costs import Cost
 from pipeline.types import JsonObject
@@ -29,3 +31,19 @@ def settle_all(
     """Settle jobs in an order in which no two transactions wait for each other."""
     for job in sorted(ended, key=lambda job: (job.tenant_id, job.charged_on or "")):
         settle(connection, job, cost, now)
+
+
+def error_json(error: FaceError) -> JsonObject:
+    """What a job row keeps of an error."""
+    kept: JsonObject = {
+        "code": error.code, "message": error.message, "picture": error.picture,
+    }
+    return kept if error.reason is None else {**kept, "reason": error.reason}
+
+
+def failure(error: FaceError, now: float) -> dict[str, Any]:
+    """The columns of a job that ends with an error."""
+    return {
+        "state": JobState.FAILED.value, "error_code": error.code, "error": error_json(error),
+        "finished_at": now,
+    }

@@ -1,0 +1,174 @@
+"""What keeps the queue going: finding jobs that no worker will run by itself, putting them
+back or ending them, and removing old ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, func, select, update
+
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import jobs, signed_requests
+from pipeline.errors import FaceError, JobCrashed
+from pipeline.jobs.ending import failure, settle_all
+from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.statements import COLUMNS, PAUSED, QUEUED, RUNNING, UNFINISHED, job_of
+from pipeline.metering.costs import cost_of_error
+
+
+class JobUpkeep:
+    """The reconciler's side of the job rows. ``clock`` gives epoch seconds.
+
+    All methods raise ``DatabaseUnavailable``.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def count_waiting(self, stage: str) -> int:
+        """How many jobs wait for a worker at ``stage``, pauses included."""
+        with reading(self._engine) as connection:
+            return connection.execute(
+                select(func.count()).where(QUEUED, jobs.c.stage == stage)
+            ).scalar_one()
+
+    def count_due(self, stage: str) -> int:
+        """How many of those waiting at ``stage`` are in no pause and need a message."""
+        paused = select(func.count()).where(
+            PAUSED, jobs.c.stage == stage, jobs.c.not_before > self._clock()
+        )
+        with reading(self._engine) as connection:
+            return self.count_waiting(stage) - connection.execute(paused).scalar_one()
+
+    def stale_messages(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
+        """The oldest jobs waiting at ``stage`` whose message was sent at least
+        ``older_than_s`` ago and whose pause, if any, is over."""
+        now = self._clock()
+        return self._many(
+            select(*COLUMNS)
+            .where(
+                QUEUED,
+                jobs.c.stage == stage,
+                jobs.c.published_at <= now - older_than_s,
+                jobs.c.not_before <= now,
+            )
+            .order_by(jobs.c.seq)
+            .limit(limit)
+        )
+
+    def ended_pauses(self, stage: str, limit: int) -> list[Job]:
+        """Jobs at ``stage`` whose pause ended after their message was last sent."""
+        return self._many(
+            select(*COLUMNS)
+            .where(
+                PAUSED,
+                jobs.c.stage == stage,
+                jobs.c.not_before > jobs.c.published_at,
+                jobs.c.not_before <= self._clock(),
+            )
+            .order_by(jobs.c.not_before)
+            .limit(limit)
+        )
+
+    def oldest_unfinished(self) -> float | None:
+        """When the oldest job that has not ended was accepted."""
+        first = select(func.min(jobs.c.seq)).where(UNFINISHED).scalar_subquery()
+        with reading(self._engine) as connection:
+            return connection.execute(
+                select(jobs.c.created_at).where(jobs.c.seq == first)
+            ).scalar_one_or_none()
+
+    def release_dead(
+        self, max_attempts: int, *, worker: str | None = None, limit: int = 500
+    ) -> tuple[list[Job], list[Job]]:
+        """(jobs put back, jobs ended as crashed) of those whose lease has run out, or
+        of all that ``worker``, known to be dead, held."""
+        now = self._clock()
+        dead = jobs.c.lease_until < now if worker is None else jobs.c.worker == worker
+        with writing(self._engine) as connection:
+            rows = connection.execute(
+                select(jobs.c.id, jobs.c.attempts)
+                .where(RUNNING, dead)
+                .order_by(jobs.c.seq).limit(limit).with_for_update(skip_locked=True)
+            ).all()
+            crashed = [row.id for row in rows if row.attempts >= max_attempts]
+            back = [row.id for row in rows if row.attempts < max_attempts]
+            error = JobCrashed()
+            ended = self._set(connection, crashed, **failure(error, now))
+            settle_all(connection, ended, cost_of_error(error.code), self._clock())
+            # published_at 0: the message went down with the worker, send again at once
+            returned = self._set(
+                connection, back, state=JobState.QUEUED.value, published_at=0.0
+            )
+        return returned, ended
+
+    def _set(self, connection: Connection, ids: list[str], **values: Any) -> list[Job]:
+        if not ids:
+            return []
+        rows = connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(ids))
+            .values(fence=jobs.c.fence + 1, lease_until=None, worker=None, **values)
+            .returning(*COLUMNS)
+        ).all()
+        # RETURNING gives rows in no order; who waited longest goes first.
+        return sorted(map(job_of, rows), key=lambda job: job.seq)
+
+    def fail_waiting(self, stage: str, error: FaceError, limit: int) -> list[Job]:
+        """End jobs that wait at ``stage``, at most ``limit``; those that were."""
+        found = (
+            select(jobs.c.id).where(QUEUED, jobs.c.stage == stage).order_by(jobs.c.seq).limit(limit)
+        )
+        with reading(self._engine) as connection:
+            if not connection.execute(found).first():
+                return []
+        with writing(self._engine) as connection:
+            held = found.with_for_update(skip_locked=True)
+            ids = list(connection.execute(held).scalars())
+            ended = self._set(connection, ids, **failure(error, self._clock()))
+            settle_all(connection, ended, cost_of_error(error.code), self._clock())
+        return ended
+
+    def mark_published(self, ids: Sequence[str]) -> None:
+        """Note that messages for these jobs were sent just now."""
+        if not ids:
+            return
+        # A row that somebody holds is being claimed, its message was heard: waiting for
+        # it, with other rows locked, is how two transactions come to wait for each other.
+        free = (
+            select(jobs.c.seq, jobs.c.state)
+            .where(jobs.c.id.in_(ids)).with_for_update(skip_locked=True)
+        )
+        with writing(self._engine) as connection:
+            waiting = [
+                row.seq for row in connection.execute(free) if row.state == JobState.QUEUED
+            ]
+            connection.execute(
+                update(jobs).where(jobs.c.seq.in_(waiting)).values(published_at=self._clock())
+            )
+
+    def purge(self, older_than_s: float, limit: int = 1000) -> int:
+        """Remove jobs that ended at least ``older_than_s`` ago and signatures that can
+        no longer be replayed; the number of jobs removed."""
+        now = self._clock()
+        old = (
+            select(jobs.c.seq).where(jobs.c.finished_at < now - older_than_s)
+            .limit(limit).with_for_update(skip_locked=True)
+        )
+        with writing(self._engine) as connection:
+            # Chosen first: inside the DELETE, PostgreSQL may choose anew for every row,
+            # skip the rows that it has locked itself, and remove more than the limit.
+            chosen = connection.execute(old).scalars().all()
+            removed = connection.execute(jobs.delete().where(jobs.c.seq.in_(chosen))).rowcount
+        with writing(self._engine) as connection:
+            connection.execute(
+                signed_requests.delete().where(signed_requests.c.expires_at < now)
+            )
+        return removed
+
+    def _many(self, query: Select[Any]) -> list[Job]:
+        with reading(self._engine) as connection:
+            return [job_of(row) for row in connection.execute(query)]

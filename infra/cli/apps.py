@@ -12,7 +12,7 @@ import typer
 from api_shim.auth.sm2 import generate_key_pair, parse_public_key
 from infra.cli import limits
 from infra.cli.console import print_json, print_notice, print_table
-from infra.cli.database import open_tenants
+from infra.cli.database import Stores
 from pipeline.accounts.kinds import (
     API_KEY,
     ID_AND_SECRET,
@@ -22,7 +22,6 @@ from pipeline.accounts.kinds import (
 )
 from pipeline.accounts.model import IssuedCredential, Tenant
 from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
 
 app = typer.Typer(help="Applications and their credentials.", no_args_is_help=True)
@@ -82,16 +81,16 @@ def create(
 ) -> None:
     """Create an application and print its credentials, once."""
     _check_key(sm2, sm2_public_key)
-    settings = load_settings()
-    tenants = open_tenants(settings)
-    tenant = tenants.create(name, encrypted=settings.encrypt_at_rest)
+    stores = Stores()
+    tenants = stores.tenants
+    tenant = tenants.create(name, encrypted=stores.settings.encrypt_at_rest)
     _show(issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
 
 
 @app.command("list")
 def list_apps(json: Json = False) -> None:
     """Every application, with the public parts of its live credentials."""
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     found = [(tenant, tenants.credentials.public_ids(tenant.id)) for tenant in tenants.all()]
     if json:
         print_json(
@@ -143,7 +142,7 @@ def rotate(
     _check_key(sm2, sm2_public_key)
     if now and finish:
         raise InvalidParameter("--now issues new credentials and --finish does not: choose one")
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     tenant = tenants.by_name(name)
     if finish:
         print_notice(f"{retire_old(tenants, tenant)} old secrets of {name} are ended.")
@@ -164,7 +163,7 @@ def disable(
     undo: Annotated[bool, typer.Option("--undo", help="Let it call again.")] = False,
 ) -> None:
     """Refuse every call of an application; its data stays."""
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     tenants.set_disabled(tenants.by_name(name).id, not undo)
     print_notice(f"{name} is {'active again' if undo else 'disabled'}.")
 

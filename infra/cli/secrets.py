@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from infra.cli import saved_keys
 from infra.cli.console import print_json, print_notice, print_table
-from infra.cli.database import open_database
+from infra.cli.database import Stores, open_database
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
@@ -215,12 +215,11 @@ def destroy_tenant_key(
 ) -> None:
     """Destroy the key of an application that is encrypted at rest, and with it its data. This
     cannot be undone."""
-    settings = load_settings()
-    engine = open_database(settings)
-    tenant = TenantStore(engine, Vault(open_keyring(settings))).by_name(name)
+    stores = Stores()
+    tenant = stores.tenants.by_name(name)
     if not yes and typer.prompt("Type the application's name to destroy its data") != name:
         raise InvalidParameter("that is not its name; nothing was destroyed")
-    if not destroy_key(engine, tenant.id):
+    if not destroy_key(stores.engine, tenant.id):
         raise InvalidParameter(
             f"{name} is not encrypted at rest: use faceline gallery delete-tenant"
         )

@@ -37,9 +37,9 @@ from pipeline.media.clips import (
     check_length,
     check_size,
 )
-from pipeline.sandbox.messages import Decoded, JsonObject
+from pipeline.sandbox.messages import Decoded
 from pipeline.sandbox.sandbox import Sandbox
-from pipeline.types import Picture
+from pipeline.types import JsonObject, Picture
 
 _DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 

@@ -27,9 +27,9 @@ from pipeline.errors import PictureCorrupt
 from pipeline.media.formats import gif, png, tiff
 from pipeline.media.picture_formats import PictureFormat
 from pipeline.media.pictures import PictureHeader, PictureLimits, inspect
-from pipeline.sandbox.messages import Decoded, JsonObject
+from pipeline.sandbox.messages import Decoded
 from pipeline.sandbox.sandbox import Sandbox
-from pipeline.types import Picture
+from pipeline.types import JsonObject, Picture
 
 Pixels = NDArray[np.uint8]
 

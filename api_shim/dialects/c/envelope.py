@@ -25,7 +25,8 @@ from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.image_ids import hex_spelling
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import JsonObject
 
 
 class Status(StrEnum):

@@ -23,7 +23,8 @@ from api_shim.dialects.fields import Schema
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import JsonObject
 
 
 class Status(StrEnum):

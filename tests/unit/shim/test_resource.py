@@ -19,12 +19,14 @@ from api_shim.resource import Resource
 from pipeline.errors import DatabaseUnavailable, FaceError, JobNotFound, RateLimited
 
 
-def ask(resource: Resource, method: str = "GET", **state: Any) -> tuple[int, dict[str, str], Any]:
+def ask(
+    resource: Resource, method: str = "GET", state: dict[str, bool] | None = None
+) -> tuple[int, dict[str, str], Any]:
     """(status, headers, JSON) of a request; status 0 without a response."""
     sent: list[MutableMapping[str, Any]] = []
     scope = {
         "type": "http", "method": method, "path": "/x", "query_string": b"", "headers": [],
-        REQUEST_ID: "r-1", "state": state,
+        REQUEST_ID: "r-1", "state": state or {},
     }
 
     async def receive() -> MutableMapping[str, Any]:
@@ -81,7 +83,7 @@ def test_errors_become_replies(error: Exception, status: int, code: str) -> None
 
 
 def test_a_connection_above_the_limit_is_told_to_come_back() -> None:
-    assert ask(Resource(GET=answer), **{OVERFLOW: True})[0] == 503
+    assert ask(Resource(GET=answer), state={OVERFLOW: True})[0] == 503
 
 
 def test_a_client_that_left_is_no_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from api_shim.auth.sm2 import generate_key_pair, parse_public_key
 from infra.cli import limits
+from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.accounts.kinds import (
@@ -28,8 +29,6 @@ app = typer.Typer(help="Applications and their credentials.", no_args_is_help=Tr
 
 KEEP_H = 168.0  # a week: long enough to bring new secrets to every client
 
-Name = Annotated[str, typer.Argument(help="The application's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Sm2 = Annotated[bool, typer.Option("--sm2", help="Make an SM2 key pair for signatures.")]
 Sm2PublicKey = Annotated[
     str | None,
@@ -77,7 +76,7 @@ class IssuedCredentials:
 
 @app.command()
 def create(
-    name: Name, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
+    name: AppName, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
 ) -> None:
     """Create an application and print its credentials, once."""
     _check_key(sm2, sm2_public_key)
@@ -125,7 +124,7 @@ def list_apps(json: Json = False) -> None:
 
 @app.command()
 def rotate(
-    name: Name,
+    name: AppName,
     keep: Annotated[
         float, typer.Option("--keep", min=0, help="Hours for which the old secrets still work.")
     ] = KEEP_H,
@@ -159,7 +158,7 @@ def rotate(
 
 @app.command()
 def disable(
-    name: Name,
+    name: AppName,
     undo: Annotated[bool, typer.Option("--undo", help="Let it call again.")] = False,
 ) -> None:
     """Refuse every call of an application; its data stays."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.accounts import deletion
@@ -27,8 +28,6 @@ app = typer.Typer(
     help="Galleries: size, export, deletion.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(help="The application's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -66,7 +65,7 @@ def _counted(tenant: Tenant, galleries: GalleryStore) -> dict[str, Any]:
 
 @app.command()
 def export(
-    name: Name,
+    name: AppName,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; else stdout.")] = None,
     embeddings: Annotated[
         bool,
@@ -146,7 +145,7 @@ def _output(to: Path | None) -> Iterator[TextIO]:
 
 @app.command("delete-tenant")
 def delete_tenant(
-    name: Name,
+    name: AppName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete an application: credentials, jobs, faces, pictures. This cannot be undone."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from infra.cli.arguments import AppName, Json
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
@@ -31,8 +32,6 @@ from pipeline.operations import PLANS, RECORD_OPERATIONS, Stage
 DAY_S = 24 * 3600.0
 NONE = "none"
 
-Name = Annotated[str, typer.Argument(help="The application's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Operations = Annotated[
     list[str] | None,
     typer.Argument(help="Operations, as `faceline apps operations` lists them."),
@@ -47,7 +46,7 @@ Credential = Annotated[
 
 
 def limits(
-    name: Name,
+    name: AppName,
     operation: Annotated[
         str, typer.Option(help="The operation to limit; without one: all of them together.")
     ] = ALL_OPERATIONS,
@@ -93,7 +92,7 @@ def operations(json: Json = False) -> None:
 
 
 def allow(
-    name: Name, chosen: Operations = None,
+    name: AppName, chosen: Operations = None,
     everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
     credential: Credential = None,
 ) -> None:
@@ -102,7 +101,7 @@ def allow(
 
 
 def deny(
-    name: Name, chosen: Operations = None,
+    name: AppName, chosen: Operations = None,
     everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
     credential: Credential = None,
 ) -> None:
@@ -111,7 +110,7 @@ def deny(
 
 
 def expire(
-    name: Name,
+    name: AppName,
     credential: Credential = None,
     moment: Annotated[
         str | None, typer.Option("--at", help="When: 2027-01-31 or 2027-01-31T12:00 (UTC).")

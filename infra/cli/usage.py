@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from infra.cli.arguments import Json
 from infra.cli.console import print_json, print_table
 from infra.cli.database import Stores
 from pipeline.errors import InvalidParameter
@@ -30,7 +31,7 @@ def usage(
     sums: Annotated[
         bool, typer.Option("--sums", help="With --month: the month's sums, no days.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Count calls by application, day and operation: charged, free, refunded because the
     service failed, and refused."""

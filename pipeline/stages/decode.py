@@ -59,10 +59,10 @@ def decode_inspected(
     if sandbox is None:
         return _decode(data, header)
     width, height = header.upright_size
-    made = sandbox.run(
+    decoded = sandbox.run(
         DECODE_FUNCTION, data, asdict(header), output_bytes=width * height * 3, borrow=borrow
     )
-    for picture in made.arrays:
+    for picture in decoded.arrays:
         if picture.shape == (height, width, 3) and picture.dtype == np.uint8:
             return picture
     raise PictureCorrupt

@@ -59,7 +59,7 @@ _PICTURES = frozenset(
 
 
 class Fuzz:
-    """One tenant's calls; ``picture`` counts (operation, how it was answered).
+    """One tenant's calls; ``seen`` counts (operation, how it was answered).
 
     With ``victim``, whose tenant is another, the ids are those of his things, and
     ``told`` takes what is answered.

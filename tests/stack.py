@@ -167,7 +167,8 @@ def stack(
     """A running service that tests share: whoever kills parts of one makes his own."""
     with (
         open_database(request, backend) as database,
-        Stack(tmp_path_factory.mktemp("stack"), edge_models, **database) as stack,
+        # On a busy machine a first answer may take longer than the default of 30 seconds.
+        Stack(tmp_path_factory.mktemp("stack"), edge_models, hold_s=90.0, **database) as stack,
     ):
         stack.start_index()
         yield stack.start()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Engine
 
+from infra.cli.arguments import Json
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import open_database
 from pipeline.accounts.model import Tenant
@@ -27,7 +28,6 @@ from pipeline.media.open import open_media
 app = typer.Typer(help="Indexes: state, check, new snapshots.", no_args_is_help=True)
 
 Name = Annotated[str | None, typer.Argument(help="An application; without one: all.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 SHOWN = 5  # differing labels that are printed
 

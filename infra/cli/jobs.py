@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from infra.cli.arguments import Json
 from infra.cli.console import local_time, out, print_json, print_notice, print_table
 from infra.cli.database import open_database, open_tenants
 from pipeline.config.settings import load_settings
@@ -18,7 +19,6 @@ from pipeline.jobs.store import JobStore
 app = typer.Typer(help="Jobs: list, show, retry.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="The job's id, or its beginning.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 BAR_WIDTH = 40  # characters of a timeline
 

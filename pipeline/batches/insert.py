@@ -15,17 +15,13 @@ from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.batches.rows import IN_BATCH, SET_ITEM
 from pipeline.database.schema import batch_items, faces
 from pipeline.encryption.data_key import DataKey
+from pipeline.gallery.batch_items import ERASED
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
 from pipeline.gallery.writer import GalleryWriter
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.statements import INSERT, accepted_job, new_row
 from pipeline.operations import BULK, Plan, Stage
 from pipeline.types import JsonObject
-
-# What is not stored of an erased person, whichever item brings the picture again.
-_ERASED = dict.fromkeys(
-    ("source_name", "name", "collection", "external_id", "description", "sha256", "detail")
-)
 
 _ORIGINALS = select(
     batch_items.c.number, batch_items.c.image_ref, batch_items.c.face_id, batch_items.c.faces,
@@ -166,7 +162,7 @@ class ItemInsertion:
             "job_id": job_id, "tries": 0, "criteria": item.criteria,
             "erased_at": self.now if erased else None,
         }
-        return {**values, **_ERASED} if erased else values
+        return {**values, **ERASED} if erased else values
 
 
 def counter_changes(items: Iterable[NewItem], retried: set[int]) -> dict[str, int]:

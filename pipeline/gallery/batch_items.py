@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, update
 
 from pipeline.database.schema import batch_items
 
-_ERASED = dict.fromkeys(
+ERASED = dict.fromkeys(
     ("source_name", "name", "collection", "external_id", "description", "sha256", "detail",
      "image_ref", "face_id")
 )
@@ -27,5 +27,5 @@ def erase_item_details(
     connection.execute(
         update(batch_items)
         .where(batch_items.c.image_ref.in_(image_refs))
-        .values(**_ERASED, width=0, height=0, size=0, erased_at=now)
+        .values(**ERASED, width=0, height=0, size=0, erased_at=now)
     )

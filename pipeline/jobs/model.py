@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.metering.limits import Limits
-from pipeline.types import JsonObject as JsonObject
+from pipeline.types import JsonObject
 
 
 class JobState(StrEnum):

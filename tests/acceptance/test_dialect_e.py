@@ -17,6 +17,7 @@ from pipeline.types import Box
 from tests.databases import ONE_DATABASE
 from tests.face2_client import PICTURES, Face2Client, Json, base64_of, data_of
 from tests.stack import Stack
+from tests.waiting import TIMEOUT_S
 
 # insightface 2.1 calls a function that scikit-image means to remove.
 pytestmark = [
@@ -338,7 +339,7 @@ def test_9904_overloaded(
         check_envelope(response, client.credentials.app_id, 9904)
         # The refusal has not used the signature up.
         client.cancel(first.json()["job_id"])
-        until = time.monotonic() + 30
+        until = time.monotonic() + TIMEOUT_S
         while response.status_code == 503 and time.monotonic() < until:
             response = client.send("locate", parameters, Prefer="respond-async")
         assert response.status_code == 202

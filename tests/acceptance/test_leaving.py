@@ -42,8 +42,7 @@ def test_a_client_that_leaves_does_not_end_its_job(idle_stack: Stack, picture: J
 def test_a_stopping_shim_answers_who_waits(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], picture: Json
 ) -> None:
-    # Responses are held for 30 seconds.
-    with Stack(tmp_path, edge_models, **new_database) as stack:
+    with Stack(tmp_path, edge_models, hold_s=10 * TIMEOUT_S, **new_database) as stack:
         client = stack.start_shim().client()
         answers: list[requests.Response] = []
         thread = threading.Thread(target=lambda: answers.append(client.call("locate", picture)))
@@ -53,10 +52,9 @@ def test_a_stopping_shim_answers_who_waits(
             time.sleep(0.02)
         time.sleep(0.2)
         assert stack.shim is not None
-        stopped_at = time.monotonic()
         stack.shim.stop()
         thread.join(TIMEOUT_S)
-        assert time.monotonic() - stopped_at < 15
+        assert not thread.is_alive(), "its response is held on"
         assert answers[0].status_code == 202
         # The job outlives the shim: another one knows it.
         stack.start_shim()

@@ -24,7 +24,7 @@ pytestmark = ONE_DATABASE
 SERIAL = itertools.count()
 
 # How long what was counted in memory may take to be written down.
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 
 ONE_IN_A_LONG_TIME = Limit(per_second=0.001, burst=1)
 

@@ -13,7 +13,7 @@ from tests.face2_client import base64_of
 from tests.servers import MinioServer, PostgresServer
 from tests.stack import Stack
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 @pytest.fixture

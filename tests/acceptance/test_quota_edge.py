@@ -17,6 +17,7 @@ from pipeline.metering.usage import UsageStore, day_of
 from tests.face2_client import base64_of
 from tests.parallel import free_port
 from tests.stack import Stack
+from tests.waiting import TIMEOUT_S
 
 CLIENTS = 64
 
@@ -35,7 +36,7 @@ def shims(
         stack.start_shim()
         url = f"http://127.0.0.1:{port}"
         with stack.cluster.shim(port=port):
-            until = time.monotonic() + 60
+            until = time.monotonic() + TIMEOUT_S
             while not answers(url):
                 assert time.monotonic() < until, stack.cluster.logs()
                 time.sleep(0.05)

@@ -149,7 +149,7 @@ def cost_of(harness: Harness, source: Path) -> tuple[int, dict[str, float]]:
     """(items, processor seconds by part) of one command, from its first item to the end of
     the last, the index's to follow included; seconds by the clock of the same (`wall`), and
     with the start of the command (`whole`). What it takes to start, and to search
-    the batch for doubles when it is done (`after`), is paid once a batch."""
+    the batch for duplicate people when it is done (`after`), is paid once a batch."""
     started = time.monotonic()
     earlier, cli = harness.batch(), harness.enrol(source)
     while (batch := harness.batch()) in ("", earlier) or not harness.counts(batch)[0]["items"]:

@@ -8,7 +8,7 @@ single-threaded processes that only decode, detect at 640 and embed, and (iv) `f
 enroll` into a running service: stored, recorded, indexed, searched by the index process.
 Photos are turned, scaled, lit and encoded anew from the test pictures' `photos`, so that
 each is another file; 250 x 250 and 1632 x 1224 pixels. (iv) is timed from the start of the
-command until its last photo can be found, not until doubles were searched. Prints a JSON
+command until its last photo can be found, not until duplicate people were searched. Prints a JSON
 object: rates and processor time of the medians, ratios as medians of the rounds' own.
 """
 

@@ -208,7 +208,7 @@ def test_reading_waits_for_the_workers(
         assert harness.store.jobs_in_flight(harness.batch().id) <= 2
         assert len(source.read) <= 2 * ended + 6
         harness.end(harness.rung[ended])
-    thread.join(10)
+    thread.join(60)
     assert harness.see(harness.batch()).exhausted
 
 

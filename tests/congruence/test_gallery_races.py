@@ -37,7 +37,7 @@ def together(*works: Callable[[], object]) -> list[object]:
     gate = threading.Barrier(len(works))
 
     def begin(work: Callable[[], object]) -> object:
-        gate.wait(10)
+        gate.wait(60)
         try:
             return work()
         except Unavailable:

@@ -148,7 +148,7 @@ def test_two_at_once_are_one(gallery: TenantGallery) -> None:
     gate = threading.Barrier(2)
 
     def work(_: int) -> str:
-        gate.wait(10)
+        gate.wait(60)
         return keep(gallery, "a")
 
     for _ in range(3):

@@ -160,12 +160,12 @@ def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
         with writing(memory.harness.engine) as connection:
             found = copies[0](connection)
             judged.set()
-            assert begun.wait(10)
+            assert begun.wait(60)
             time.sleep(0.2)  # time for the other to miss what is not committed yet
             return found
 
     def second() -> JsonObject | None:
-        assert judged.wait(10)
+        assert judged.wait(60)
         begun.set()
         with writing(memory.harness.engine) as connection:
             return copies[1](connection)

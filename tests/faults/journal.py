@@ -17,6 +17,7 @@ from pipeline.database.engine import reading, writing
 from pipeline.jobs.model import JobState
 from pipeline.operations import PLANS, Stage
 from tests.cluster import Cluster
+from tests.waiting import TIMEOUT_S
 
 TABLE = "CREATE TABLE journal (job TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL)"
 NOTE = "INSERT INTO journal VALUES (new.id, old.state, new.state);"
@@ -77,7 +78,7 @@ def check_nothing_lost(journal: Journal, accepted: Sequence[str]) -> None:
 
 def wait_empty(cluster: Cluster) -> None:
     """Until the messages that were sent too much have been taken, too."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + TIMEOUT_S
     while left := {stage: depth for stage in Stage if (depth := cluster.dispatcher.depth(stage))}:
         assert time.monotonic() < until, left
         time.sleep(0.05)

@@ -13,6 +13,7 @@ from pipeline.jobs.model import JobState
 from tests.cluster import Cluster
 from tests.servers import PostgresServer
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 
 JOBS = 300
 AWAY_S = 3.0
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.heavy
 
 def wait_done(cluster: Cluster, count: int) -> None:
     """As the shim does: a database that is away is asked again."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
         with contextlib.suppress(DatabaseUnavailable):
             if cluster.jobs.read.counts().get("done", 0) >= count:

@@ -12,6 +12,7 @@ from tests.databases import ONE_DATABASE
 from tests.faults.conftest import open_journal
 from tests.faults.faulty_decoder import MARK
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 
 FAULTY = "tests.faults.faulty_worker"
 
@@ -36,7 +37,7 @@ def deliveries(cluster: Cluster, job_id: str) -> int:
 
 
 def wait_delivered(cluster: Cluster, job_id: str, times: int) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + TIMEOUT_S
     while deliveries(cluster, job_id) < times:
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.1)
@@ -68,7 +69,7 @@ def test_worker_dies_between_the_end_and_the_answer(
     with impatient(cluster, "kill_group_once", "after_the_end") as first, cluster.upkeep():
         job_id = cluster.submit("locate", tiny_pictures[0])
         before = cluster.wait([job_id])[0]
-        until = time.monotonic() + 30
+        until = time.monotonic() + TIMEOUT_S
         while first.alive:
             assert time.monotonic() < until
             time.sleep(0.05)

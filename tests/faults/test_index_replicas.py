@@ -19,6 +19,7 @@ from pipeline.operations import EnrolParams, SearchParams
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 
 pytestmark = pytest.mark.heavy
 
@@ -47,7 +48,7 @@ def run(
 ) -> Job:
     """One job, followed by its own row: others may be under way."""
     job_id = cluster.submit(operation, picture, params=params)
-    until = time.monotonic() + 30
+    until = time.monotonic() + TIMEOUT_S
     while not (job := cluster.job(job_id)).ended:
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.005)
@@ -125,14 +126,14 @@ def test_killed_under_load(cluster: Cluster, pictures: list[bytes]) -> None:
 
 
 def wait_serving(process: Process, cluster: Cluster) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + TIMEOUT_S
     while "serves index" not in process.log.read_text():
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.02)
 
 
 def wait_done(cluster: Cluster, count: int) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + TIMEOUT_S
     while cluster.jobs.read.counts()["done"] < count:
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.005)

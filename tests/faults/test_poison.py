@@ -13,6 +13,7 @@ from tests.faults.conftest import open_journal
 from tests.faults.faulty_decoder import MARK
 from tests.faults.journal import Journal
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 
 NEIGHBOURS = 40
 FAULTY = "tests.faults.faulty_worker"
@@ -71,7 +72,7 @@ def test_poison_kills_the_whole_worker(
     group = faulty(cluster, "kill_group")
     with cluster.upkeep():
         poison, neighbours = submit_around(cluster, tiny_pictures)
-        until = time.monotonic() + 90
+        until = time.monotonic() + TIMEOUT_S
         while not cluster.job(poison).ended:
             assert time.monotonic() < until, cluster.logs()
             if not group.alive:

@@ -16,7 +16,7 @@ from tests.stack import MakeCluster
 
 pytestmark = ONE_DATABASE
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 @pytest.fixture

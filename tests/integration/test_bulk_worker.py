@@ -14,6 +14,7 @@ from tests.batch_feeder import Feeder
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 from workers.app import make_app
 from workers.serve import run_worker
 from workers.tasks.stage import register
@@ -28,7 +29,7 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
 
 def wait_for_another(worker: Process, former: int) -> None:
     """Until the worker has another process than ``former``."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + TIMEOUT_S
     while former in (now := worker.children()) or not now:
         assert time.monotonic() < until, worker.log.read_text()[-3000:]
         time.sleep(0.05)

@@ -18,7 +18,7 @@ from tests.servers import RedisServer
 
 MakeCluster = Callable[..., Cluster]
 
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 @pytest.fixture

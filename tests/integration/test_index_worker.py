@@ -19,6 +19,7 @@ from tests.databases import ONE_DATABASE
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def photo(test_data: Path) -> bytes:
 
 
 def wait_log(process: Process, words: str) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + TIMEOUT_S
     while words not in process.log.read_text():
         assert process.alive, process.log.read_text()
         assert time.monotonic() < until, process.log.read_text()
@@ -50,7 +51,7 @@ def test_it_is_one_process_and_stops_cleanly(cluster: Cluster) -> None:
 @ONE_DATABASE
 def test_it_serves_no_other_stage(cluster: Cluster) -> None:
     with cluster.worker(stages="embed,index") as worker:
-        until = time.monotonic() + 60
+        until = time.monotonic() + TIMEOUT_S
         while worker.alive:
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -116,7 +117,7 @@ def test_deleted_faces_leave_the_snapshots_in_time(cluster: Cluster, photo: byte
         vector = np.array(faces.vector(cluster.tenant, face.id)[0])
         faces.delete(cluster.tenant, face.id)
         wait_for_snapshot(cluster, log, number=3)
-        until = time.monotonic() + 30
+        until = time.monotonic() + TIMEOUT_S
         while any(record.number < 3 for record in log.snapshots(cluster.tenant)):
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -129,7 +130,7 @@ def test_deleted_faces_leave_the_snapshots_in_time(cluster: Cluster, photo: byte
 
 
 def wait_for_snapshot(cluster: Cluster, log: ChangeLog, number: int) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + TIMEOUT_S
     while not any(record.number >= number for record in log.snapshots(cluster.tenant)):
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.05)

@@ -14,7 +14,7 @@ from pipeline.config.settings import Settings
 from tests.servers import RedisServer
 from workers.job_notifier import JobNotifier
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 
 
 async def none_ended(_: Collection[str]) -> set[str]:

@@ -21,6 +21,7 @@ from pipeline.periodic import PeriodicTask
 from pipeline.storage_keys import DONE_CHANNEL
 from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue
 from tests.servers import RedisServer
+from tests.waiting import TIMEOUT_S
 from workers.connection import open_redis
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -290,7 +291,7 @@ def test_the_loop_waits_for_a_redis_that_is_away(
     time.sleep(0.5)
     redis_server.start()
     dispatcher = Dispatcher(settings)
-    until = time.monotonic() + 20
+    until = time.monotonic() + TIMEOUT_S
     while dispatcher.depth("decode") == 0:
         assert time.monotonic() < until
         assert thread.is_alive()

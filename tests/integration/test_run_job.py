@@ -18,6 +18,7 @@ from pipeline.storage_keys import DONE_CHANNEL
 from tests.integration.conftest import Script, raising, ring
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
+from tests.waiting import TIMEOUT_S
 from workers import run_job as fusion
 from workers.connection import open_redis
 from workers.leases import Leases
@@ -244,7 +245,7 @@ def test_a_held_claim_is_renewed(engine: Engine, queue: Queue) -> None:
         with leases.held(claim):
             first = queue.see(claim.job).lease_until
             queue.clock.forward(100)
-            until = time.monotonic() + 10
+            until = time.monotonic() + TIMEOUT_S
             while queue.see(claim.job).lease_until == first:
                 assert time.monotonic() < until
                 time.sleep(0.02)

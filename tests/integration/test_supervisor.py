@@ -17,7 +17,7 @@ from pipeline.errors import ConfigurationError
 from tests.processes import start
 from tests.waiting import eventually
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 
 # A process with a child of its own, both in one group, that says their ids.
 FAMILY = """

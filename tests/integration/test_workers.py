@@ -15,6 +15,7 @@ from tests.conftest import models_directory
 from tests.databases import ONE_DATABASE
 from tests.servers import RedisServer
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 from workers.app import make_app
 from workers.connection import open_redis
 
@@ -79,7 +80,7 @@ def test_pixels_that_redis_should_not_carry_are_made_again(
 
 
 def wait_stage(cluster: Cluster, job_id: str, stage: Stage) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + TIMEOUT_S
     while cluster.job(job_id).stage != stage or cluster.job(job_id).state is not JobState.QUEUED:
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.02)
@@ -93,7 +94,7 @@ def test_stopping_ends_what_runs_and_leaves_no_process(
     ids = [cluster.submit("features", photo) for _ in range(60)]
     with cluster.upkeep():
         with cluster.worker() as first:
-            until = time.monotonic() + 60
+            until = time.monotonic() + TIMEOUT_S
             while cluster.jobs.read.counts().get("done", 0) < 5:
                 assert time.monotonic() < until, cluster.logs()
                 time.sleep(0.01)

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -129,11 +130,12 @@ def test_no_more_than_one_frame_is_held() -> None:
     reading.close()
 
 
-def test_only_decoding_counts_as_decoding_time() -> None:
-    impatient = replace(LIMITS, work_seconds=0.5)
-    reading = decode_frames(encoded(moving(6)), impatient)
-    for _ in reading:
-        time.sleep(0.15)
+def test_only_decoding_counts_as_decoding_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed)
+    monkeypatch.setattr("pipeline.stages.clip.time", clock)
+    for _ in decode_frames(encoded(moving(6)), replace(LIMITS, work_seconds=100.0)):
+        passed += 90.0  # the consumer's
     with pytest.raises(ClipOutOfRange):
         read(encoded(moving(6)), replace(LIMITS, work_seconds=0.0))
 

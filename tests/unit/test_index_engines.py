@@ -203,7 +203,7 @@ def test_a_graph_is_tried_before_it_is_read(
 
 def test_readers_go_together_and_a_writer_alone() -> None:
     lock = ReadersWriterLock()
-    inside = threading.Barrier(2, timeout=10)
+    inside = threading.Barrier(2, timeout=60)
     order: list[str] = []
 
     def read() -> None:
@@ -218,7 +218,7 @@ def test_readers_go_together_and_a_writer_alone() -> None:
     for reader in readers:
         reader.start()
     for reader in readers:
-        reader.join(timeout=10)
+        reader.join(timeout=60)
     assert not any(reader.is_alive() for reader in readers)
     with lock.reading():
         writers = [threading.Thread(target=write, args=(name,)) for name in "ab"]
@@ -226,5 +226,5 @@ def test_readers_go_together_and_a_writer_alone() -> None:
             writer.start()
         assert len(order) == 0
     for writer in writers:
-        writer.join(timeout=10)
+        writer.join(timeout=60)
     assert order in (list("aabb"), list("bbaa"))

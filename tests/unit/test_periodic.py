@@ -50,7 +50,7 @@ def test_a_ticker_goes_on_after_an_error_and_ends_when_it_is_closed() -> None:
 
     ticker = Ticker("beat", 0.001, work)
     ticker.start()
-    assert twice.wait(10)
+    assert twice.wait(60)
     ticker.close()
     count = len(calls)
     assert not any(thread.name == "beat" for thread in threading.enumerate())

@@ -13,7 +13,7 @@ from pipeline.batches.model import Batch, BatchOptions, BatchState
 from pipeline.errors import BatchBusy, DatabaseUnavailable, FaceError, MediaUnavailable
 from workers.upkeep.source_scheduler import SourceScheduler
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 
 
 def batch(name: str, tenant: int = 1) -> Batch:

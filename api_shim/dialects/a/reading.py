@@ -28,13 +28,7 @@ from api_shim.dialects.a.fields import (
 from api_shim.dialects.base import FORM, Endpoint
 from api_shim.dialects.fields import RequestField, Values, read_fields
 from api_shim.dialects.media_fields import decode_media
-from api_shim.record_actions import (
-    DeleteFace,
-    ListFaces,
-    RecordRequest,
-    RenameFace,
-    ShowFace,
-)
+from api_shim.record_actions import RecordRequest, list_faces
 from api_shim.requests import Call, JobRequest
 from pipeline.accounts.model import Tenant
 from pipeline.errors import (
@@ -94,16 +88,24 @@ def build_request(request: ApplicationRequest) -> Wanted:
 
 def _list(request: ApplicationRequest) -> Wanted:
     return RecordRequest(
-        request.tenant, ListFaces(), lambda faces: envelope.faces(faces, request.apid)
+        request.tenant, list_faces, lambda faces: envelope.faces(faces, request.apid)
     )
 
 
 def _show(request: ApplicationRequest) -> Wanted:
-    return RecordRequest(request.tenant, ShowFace(request.values[FID]), envelope.face_record)
+    face_id = request.values[FID]
+    return RecordRequest(
+        request.tenant, lambda records, tenant_id: records.faces.by_id(tenant_id, face_id),
+        envelope.face_record,
+    )
 
 
 def _delete(request: ApplicationRequest) -> Wanted:
-    return RecordRequest(request.tenant, DeleteFace(request.values[FID]), envelope.face_record)
+    face_id = request.values[FID]
+    return RecordRequest(
+        request.tenant, lambda records, tenant_id: records.faces.delete(tenant_id, face_id),
+        envelope.face_record,
+    )
 
 
 def _change(request: ApplicationRequest) -> Wanted:
@@ -113,9 +115,13 @@ def _change(request: ApplicationRequest) -> Wanted:
         return _job(
             request, "replace", ReplaceParams(face_id=face_id, name=name or None), (picture,)
         )
-    if name:
-        return RecordRequest(request.tenant, RenameFace(face_id, name), envelope.face_record)
-    return RecordRequest(request.tenant, ShowFace(face_id), envelope.face_record)
+    if not name:
+        return _show(request)
+    return RecordRequest(
+        request.tenant,
+        lambda records, tenant_id: records.faces.rename(tenant_id, face_id, name),
+        envelope.face_record,
+    )
 
 
 def _enrol(request: ApplicationRequest) -> Wanted:

@@ -22,8 +22,9 @@ from pipeline.accounts.model import SigningCredential, Tenant
 from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
 from pipeline.errors import BadSignature, InvalidParameter
-from pipeline.jobs.model import Job, JsonObject
+from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
+from pipeline.types import JsonObject
 
 
 class Face2(Dialect):

@@ -52,23 +52,16 @@ def show_batch(
 ) -> None:
     """Print all that is known of a batch; ``waits_for`` is what it waits for."""
     failure = failure_of(batch)
+    retry_at = waits_for.retry_at if waits_for else None
     print_table(
         ("field", "value"),
         (
-            ("batch", batch.id),
-            ("app", app),
-            ("source", batch.source),
-            ("state", state_text(batch)),
-            ("began", local_time(batch.created_at)),
-            ("ended", local_time(batch.finished_at)),
-            ("took", duration_text(batch)),
+            ("batch", batch.id), ("app", app), ("source", batch.source),
+            ("state", state_text(batch)), ("began", local_time(batch.created_at)),
+            ("ended", local_time(batch.finished_at)), ("took", duration_text(batch)),
             *([("failed", failure["message"])] if failure else []),
             *([("waits for", waits_for.message)] if waits_for else []),
-            *(
-                [("next try", local_time(waits_for.retry_at))]
-                if waits_for and waits_for.retry_at
-                else []
-            ),
+            *([("next try", local_time(retry_at))] if retry_at else []),
         ),
     )
     out.print()
@@ -111,24 +104,15 @@ def batch_json(batch: Batch, app: str, reasons: Reasons | None = None) -> dict[s
     """A batch for programs; ``search`` is None until the batch is searched for duplicate
     people. Counting ``reasons`` reads all items."""
     search = search_of(batch)
+    same_names = ("exhausted", "total", "position", "created_at", "updated_at", "finished_at")
     return {
-        "batch": batch.id,
-        "app": app,
-        "source": batch.source,
-        "options": batch.options.to_json(),
-        "state": batch.state.value,
-        "items": batch.items,
-        "waiting": batch.waiting,
-        **counts_of(batch),
+        "batch": batch.id, "app": app, "source": batch.source,
+        "options": batch.options.to_json(), "state": batch.state.value,
+        "items": batch.items, "waiting": batch.waiting, **counts_of(batch),
         **({} if reasons is None else {"reasons": _reasons_json(reasons)}),
-        "exhausted": batch.exhausted,
-        "total": batch.total,
-        "position": batch.position,
         "error": failure_of(batch),
         "search": None if search is None else search.public_json(),
-        "created_at": batch.created_at,
-        "updated_at": batch.updated_at,
-        "finished_at": batch.finished_at,
+        **{name: getattr(batch, name) for name in same_names},
     }
 
 

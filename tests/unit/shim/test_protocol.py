@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from api_shim import protocol
 from api_shim.protocol import MAX_HEAD_BYTES, ConnectionSlots, bounded_protocol
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -129,12 +129,12 @@ def test_a_slow_head_is_cut(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> Non
 
 
 def test_a_slow_body_is_not_cut_by_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 1.0)  # a busy machine needs some
 
     async def talk(streams: Streams) -> None:
         _, writer = streams
         writer.write(HEAD + b"Content-Length: 4\r\n\r\n")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.5)
         assert await answer(streams, b"body") == b"4"
 
     converse(talk)

@@ -1,4 +1,4 @@
-"""Galleries whose faces are vectors alone, enrolled by a batch, with doubles planted in
+"""Galleries whose faces are vectors alone, enrolled by a batch, with duplicate people planted in
 them; and the worker that searches the batch."""
 
 from __future__ import annotations
@@ -165,11 +165,11 @@ def _numbers(connection: Connection, table: Any, count: int) -> list[int]:
 
 @dataclass(slots=True)
 class Planted:
-    """Who is called what, and what is wrong with it: ``doubles`` are people under two
+    """Who is called what, and what is wrong with it: ``duplicates`` are people under two
     names, ``strays`` faces under another one's name, ``merged`` names of two people."""
 
     names: list[str]
-    doubles: set[frozenset[str]] = field(default_factory=set)
+    duplicates: set[frozenset[str]] = field(default_factory=set)
     strays: set[int] = field(default_factory=set)
     merged: set[str] = field(default_factory=set)
 
@@ -196,7 +196,7 @@ def plant(people: Sequence[str], count: int, seed: int) -> Planted:
         half = len(places[name]) // 2
         for place in places[name][half:]:
             made.names[place] = f"{name} (again)"
-        made.doubles.add(frozenset({name, f"{name} (again)"}))
+        made.duplicates.add(frozenset({name, f"{name} (again)"}))
     for _ in range(count):
         one, two = some(3), some(3)
         stray = places[one][0]

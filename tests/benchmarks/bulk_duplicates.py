@@ -1,7 +1,7 @@
-"""What the search of a batch for doubles finds and costs.
+"""What the search of a batch for duplicate people finds and costs.
 
-    python -m tests.benchmarks.bulk_doubles --aligned ../shared/faces/lfw_aligned --real
-    python -m tests.benchmarks.bulk_doubles --aligned ../shared/faces/lfw_aligned \\
+    python -m tests.benchmarks.bulk_duplicates --aligned ../shared/faces/lfw_aligned --real
+    python -m tests.benchmarks.bulk_duplicates --aligned ../shared/faces/lfw_aligned \\
         --made 10000,100000
 
 ``--real``: the shared faces under their own names, with as many wrong ones planted as
@@ -37,7 +37,7 @@ from pipeline.duplicates.thresholds import count_pairs, thresholds_for
 from pipeline.index.codes import Coder, hamming_distances
 from pipeline.sessions import registry
 from tests.benchmarks.face_like import FaceLike, Photos, Vectors, embed_aligned
-from tests.doubles_gallery import Gallery, Planted, plant
+from tests.duplicates_gallery import Gallery, Planted, plant
 
 SEED = 6
 PLANTED = 100
@@ -89,9 +89,9 @@ def compared(
         frozenset({str(photos.people[place]), planted.names[place]}) for place in planted.strays
     }
     yield (
-        f"under two names: {len(planted.doubles & pairs)} of {len(planted.doubles)}; strays "
+        f"under two names: {len(planted.duplicates & pairs)} of {len(planted.duplicates)}; strays "
         f"named beside their own: {len(strange & pairs)} of {len(strange)}; others: "
-        f"{sorted(map(sorted, pairs - planted.doubles - strange))}"
+        f"{sorted(map(sorted, pairs - planted.duplicates - strange))}"
     )
     odd = {each.face.number - 1 for each in findings_of(engine, batch_id, FindingKind.ODD_FACE)}
     yield (

@@ -13,7 +13,7 @@ from pipeline.calibration.table import load_table
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import embed_aligned
 from tests.databases import BACKENDS
-from tests.doubles_gallery import Gallery, plant
+from tests.duplicates_gallery import Gallery, plant
 
 # Of both databases ``congruence/test_findings.py`` looks at the same statements.
 pytestmark = pytest.mark.parametrize("database_url", BACKENDS[:1], indirect=True)
@@ -55,11 +55,11 @@ def test_wrong_names_are_found_and_right_ones_left_alone(
     }
     odd = {each.face.number - 1 for each in found if each.kind is FindingKind.ODD_FACE}
     two = {each.face.name for each in found if each.kind is FindingKind.TWO_PEOPLE}
-    assert len(planted.doubles & pairs) >= PLANTED - 1
+    assert len(planted.duplicates & pairs) >= PLANTED - 1
     assert len(planted.strays & odd) >= PLANTED - 1
     assert len(planted.merged & two) >= PLANTED - 1
     # A stray is its own person's double, too.
     strange = {frozenset({photos.people[place], planted.names[place]}) for place in planted.strays}
-    assert len(pairs - planted.doubles - strange) <= 1
+    assert len(pairs - planted.duplicates - strange) <= 1
     assert len(odd - planted.strays) <= 2
     assert len(two - planted.merged) <= 1

@@ -124,13 +124,14 @@ class Plan:
 
     ``embed_faces`` is how many faces of a picture are embedded at most, 0 for none. With
     ``face_required`` a picture without a face ends the job; ``max_faces`` is how many a
-    picture may have, 0 for any number. ``dimension`` is the length of embedding that the answer promises, None for any. Of the embedded
-    faces, ``measure_quality`` wants the quality, ``quality_gate`` that it passes the limits,
-    ``score_liveness`` how live each looks, and ``cut_faces`` pictures. ``auto_rotate`` lists
-    the pictures whose upright turn is found from their faces; ``fetched_limits`` hold for
-    fetched pictures. With ``clip`` the one picture is a clip. A job with ``retry_forever``
-    waits for as long as anything but its pictures hinders it: a store that is away, a pack
-    that is not the gallery's. ``adapt`` gives the plan for the parameters of one job.
+    picture may have, 0 for any number. ``dimension`` is the length of embedding that the
+    answer promises, None for any. Of the embedded faces, ``measure_quality`` wants the
+    quality, ``quality_gate`` that it passes the limits, ``score_liveness`` how live each
+    looks, and ``cut_faces`` pictures. ``auto_rotate`` lists the pictures whose upright turn
+    is found from their faces; ``fetched_limits`` hold for fetched pictures. With ``clip`` the
+    one picture is a clip. A job with ``retry_forever`` waits for as long as anything but its
+    pictures hinders it: a store that is away, a pack that is not the gallery's. ``adapt``
+    gives the plan for the parameters of one job.
     """
 
     operation: str

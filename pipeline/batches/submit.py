@@ -21,6 +21,7 @@ from pipeline.batches.resume import ItemNames, SeenItems
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.errors import Conflict, MediaUnavailable, NotFound, Unavailable
+from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, is_collection_key
 from pipeline.jobs.model import Job
 from pipeline.media.base import MediaStore
 from pipeline.media.pictures import PictureLimits
@@ -309,4 +310,6 @@ def _problem(about: About) -> str:
             return f"{name} has more than {most} characters"
         if "\0" in text:
             return f"{name} contains a NUL"
+    if about.collection and not is_collection_key(about.collection):
+        return f"no collection is called {about.collection[:MAX_COLLECTION_KEY_BYTES]!r}"
     return ""

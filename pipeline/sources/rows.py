@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from typing import Any, BinaryIO, TextIO
 
 from pipeline.errors import InvalidParameter
-from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES
 from pipeline.sources.names import MAX_NAME
 
 MAX_LINE = 64 * 1024  # characters; other files may have lines of any length
@@ -64,9 +63,7 @@ class _BrokenRowError(ValueError):
 
 
 FIELDS = frozenset(field.name for field in fields(Row)) - {"line"}
-MAX_CHARACTERS = {
-    "name": MAX_NAME, "collection": MAX_COLLECTION_KEY_BYTES, "external_id": MAX_NAME,
-}
+MAX_CHARACTERS = {"name": MAX_NAME, "external_id": MAX_NAME}
 
 
 def encoding(start: bytes) -> str:

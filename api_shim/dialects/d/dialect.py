@@ -10,7 +10,7 @@ from api_shim import parsing
 from api_shim.dialects.answers import Responses
 from api_shim.dialects.base import FORM, Dialect, Endpoint, RequestShape, authenticate_api_key
 from api_shim.dialects.d import envelope
-from api_shim.dialects.d.envelope import Status
+from api_shim.dialects.d.envelope import SearchStatus
 from api_shim.dialects.d.fields import ENDPOINTS, FACEDB, FORMATS, MAX_BYTES
 from api_shim.dialects.d.reading import build_request
 from api_shim.dialects.fields import read_fields
@@ -58,7 +58,7 @@ class FaceSearch(Dialect):
         return envelope.refusal(error)
 
     def render_wrong_method(self, call: Call, allowed: str) -> Reply:
-        reply = envelope.answer(Status.INVALID_REQUEST, "the method must be POST", 405)
+        reply = envelope.answer(SearchStatus.INVALID_REQUEST, "the method must be POST", 405)
         return Reply(reply.status, reply.body, headers={"Allow": allowed})
 
     def shape(self, endpoint: Endpoint, method: str) -> RequestShape:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from api_shim.dialects.d import envelope
-from api_shim.dialects.d.envelope import Status
+from api_shim.dialects.d.envelope import SearchStatus
 from api_shim.dialects.d.fields import FACEDB, IMG, MAX_HITS, NAME, PERSON_ID, check_person_id
 from api_shim.dialects.fields import Values
 from api_shim.dialects.media_fields import decode_media
@@ -40,5 +40,5 @@ def build_request(operation: str, tenant: Tenant, values: Values) -> Wanted:
     check_person_id(values[PERSON_ID])
     return RecordRequest(
         tenant, partial(delete_person, person_id=values[PERSON_ID].lower(), collection=facedb),
-        lambda _: envelope.answer(Status.OK),
+        lambda _: envelope.answer(SearchStatus.OK),
     )

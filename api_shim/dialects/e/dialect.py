@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from api_shim import parsing
-from api_shim.auth import signing
 from api_shim.dialects.answers import JSON, Responses
 from api_shim.dialects.base import IN_PARAMETERS, Dialect, Endpoint, RequestShape
-from api_shim.dialects.e import envelope
+from api_shim.dialects.e import envelope, signing
 from api_shim.dialects.e.fields import ENDPOINTS, MAX_FACE_NUM, MAX_FACES, signed_fields
 from api_shim.dialects.e.reading import find_app_id, read_signed, read_signed_query
 from api_shim.dialects.fields import read_fields

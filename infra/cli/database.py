@@ -49,11 +49,6 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
     return engine
 
 
-def open_tenants(settings: Settings) -> TenantStore:
-    """The tenants of the configured database."""
-    return TenantStore(open_database(settings), open_vault(settings))
-
-
 class Stores:
     """The configured stores, each opened when it is first used."""
 

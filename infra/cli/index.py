@@ -23,21 +23,19 @@ Name = Annotated[str | None, typer.Argument(help="An application; without one: a
 SHOWN = 5  # differing labels that are printed
 
 
-def _chosen(stores: Stores, name: str | None) -> list[Tenant]:
-    return stores.tenants.all() if name is None else [stores.tenants.by_name(name)]
-
-
-def _view(stores: Stores, tenant: Tenant) -> TenantView:
+def _view(tenant: Tenant, stores: Stores) -> TenantView:
     """A new view, loaded as an index process would."""
-    options = ViewOptions.from_settings(stores.settings)
-    return TenantView(tenant.id, ChangeLog(stores.engine, stores.keys), stores.media, options)
+    log = ChangeLog(stores.engine, stores.keys)
+    return TenantView(
+        tenant.id, log, stores.media, ViewOptions.from_settings(stores.settings)
+    )
 
 
 @app.command()
 def status(name: Name = None, json: Json = False) -> None:
     """Show the galleries, their change logs and their snapshots."""
     stores = Stores()
-    rows = [_state(tenant, stores) for tenant in _chosen(stores, name)]
+    rows = [_state(tenant, stores) for tenant in stores.chosen_tenants(name)]
     if json:
         print_json(rows)
         return
@@ -75,8 +73,8 @@ def verify(name: Name = None) -> None:
     with the database. Exit code 1 when they differ."""
     stores = Stores()
     wrong = False
-    for tenant in _chosen(stores, name):
-        view = _view(stores, tenant)
+    for tenant in stores.chosen_tenants(name):
+        view = _view(tenant, stores)
         view.open()
         found = view.verify()
         wrong |= bool(found)
@@ -104,8 +102,8 @@ def rebuild(name: Name = None) -> None:
     """Build indexes from the database and write snapshots, which index processes load at their
     next start."""
     stores = Stores()
-    for tenant in _chosen(stores, name):
-        view = _view(stores, tenant)
+    for tenant in stores.chosen_tenants(name):
+        view = _view(tenant, stores)
         number = view.rebuild()
         record = view.snapshot()
         if record is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
-from pipeline.errors import BadEncoding, BadInput, InvalidParameter, MissingParameter, NotUtf8
+from pipeline.errors import BadEncoding, InvalidParameter, NotUtf8
 
 # Levels of nested JSON objects and arrays; the documents need three.
 MAX_DEPTH = 32
@@ -166,29 +166,6 @@ def strip_base64(text: str) -> str:
     """Base64 without a ``data:...;base64,`` head and without white space."""
     head = _DATA_URL_HEAD.match(text)
     return text[head.end() if head else 0 :].translate(_WHITESPACE)
-
-
-def read_base64_field(fields: Mapping[str, Any], name: str, not_a_string: type[BadInput]) -> str:
-    """The Base64 in a JSON field, as ``strip_base64`` returns it. Raises
-    ``MissingParameter`` when it is empty, ``not_a_string`` when it is not a string."""
-    value = fields.get(name)
-    if value is None or value == "":
-        raise MissingParameter(f"{name} is missing")
-    if not isinstance(value, str):
-        raise not_a_string(f"{name} must be a string of Base64")
-    text = strip_base64(value)
-    if not text:
-        raise MissingParameter(f"{name} is empty")
-    return text
-
-
-def decode_base64_field(text: str, name: str) -> bytes:
-    """The bytes of what ``read_base64_field`` returned. Raises ``BadEncoding`` with the name
-    of the field."""
-    try:
-        return decode_base64(text)
-    except BadEncoding as error:
-        raise BadEncoding(f"{name} is not valid Base64") from error
 
 
 def decode_base64(text: str) -> bytes:

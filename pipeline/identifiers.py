@@ -8,10 +8,32 @@ UNPRINTABLE = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
 """Characters that no identifier has, as a class of a regular expression: controls, and
 what ends a line."""
 
+TEXT_END = r"(?![\s\S])"
+"""The end of a text in a pattern of Python and ECMA 262. ``$`` also stands before a last
+line feed in Python."""
+
 _UNPRINTABLE = re.compile(f"[{UNPRINTABLE}\ud800-\udfff]")
 
 MAX_COLLECTION_KEY_BYTES = 32
 """Bytes in UTF-8 of a collection's key, as its column holds them."""
+
+
+def utf8_pattern(max_bytes: int, *, printable: bool = False) -> str:
+    """A pattern (ECMA 262, Unicode) of texts with at most ``max_bytes`` bytes in UTF-8.
+
+    JSON schema counts characters only. The pattern is exact for texts whose characters
+    take equally many bytes (ASCII; Chinese; emoji), and refuses some mixed ones that are
+    short enough: it never accepts a text that is too long.
+    """
+    if printable:
+        classes = (
+            r"[ -~]", r"[ -~\u00a0-\u07ff]", r"[ -~\u00a0-\u2027\u202a-\uffff]",
+            f"[^{UNPRINTABLE}]",
+        )
+    else:
+        classes = (r"[\u0001-\u007f]", r"[\u0001-\u07ff]", r"[\u0001-\uffff]", r"[^\u0000]")
+    choices = (f"{each}{{0,{max_bytes // size}}}" for size, each in enumerate(classes, 1))
+    return f"^(?:{'|'.join(choices)}){TEXT_END}"
 
 
 def is_printable(text: str) -> bool:
@@ -23,3 +45,10 @@ def is_printable(text: str) -> bool:
 def is_collection_key(text: str) -> bool:
     """Whether a collection can have this key."""
     return is_printable(text) and 0 < len(text.encode()) <= MAX_COLLECTION_KEY_BYTES
+
+
+COLLECTION_KEY_SCHEMA = {
+    "maxLength": MAX_COLLECTION_KEY_BYTES, "x-maxBytes": MAX_COLLECTION_KEY_BYTES,
+    "pattern": utf8_pattern(MAX_COLLECTION_KEY_BYTES, printable=True),
+}
+"""The limits of a collection's key, or of no key, as keywords of JSON schema."""

@@ -87,6 +87,13 @@ class Stage(StrEnum):
     BULK = "bulk"
 
 
+# What one worker serves unless its settings name stages: all but three. Fetching waits for
+# foreign servers, the index holds the galleries in one process, bulk yields to other work.
+FUSED_STAGES = tuple(
+    stage for stage in Stage if stage not in (Stage.FETCH, Stage.INDEX, Stage.BULK)
+)
+
+
 class Params(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of an operation; keys that they do not name are the dialect's own."""
 

@@ -1,4 +1,4 @@
-"""The Celery application: settings only, no task is imported here."""
+"""The Celery application: settings only, it imports no task."""
 
 from __future__ import annotations
 
@@ -7,37 +7,44 @@ from kombu.entity import Queue
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.operations import Stage
+from pipeline.operations import FUSED_STAGES, Stage
 from workers.queues import queue_name
 
 # Seconds for one call to the broker, and for connecting to it.
 SOCKET_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.0
 
-# Seconds between the end of a job that heeds its time limit and the kill of one that
-# does not: long enough to write the job's end.
+# Seconds between the soft time limit of a job and the kill of its process: long enough to
+# write the job's end.
 GRACE_S = 15
 
-# Seconds that a stopping worker leaves to the jobs in its hands.
+# Seconds that a stopping worker leaves to its current jobs.
 SHUTDOWN_S = 20
 
 
 def make_app(settings: Settings) -> Celery:
-    """The application of shim, workers and upkeep; connects to nothing yet.
+    """The application of the web side, workers and upkeep; connects to nothing yet.
 
-    Raises ``ConfigurationError`` for a stage that nobody knows.
+    Raises ``ConfigurationError`` for an unknown stage.
     """
-    for stage in settings.served_stages:
-        if stage not in set(Stage):
-            raise ConfigurationError(f"FACELINE_STAGES names {stage!r}, which is no stage")
+    served_stages(settings)
     app = Celery("faceline", broker=settings.broker_url, set_as_current=False)
     app.conf.update(_queues(), **_safety(settings), **_broker(settings))
     return app
 
 
+def served_stages(settings: Settings) -> frozenset[Stage]:
+    """The stages that a worker serves. Raises ``ConfigurationError`` for an unknown one."""
+    names = [name.strip() for name in settings.stages.split(",") if name.strip()]
+    for name in names:
+        if name not in set(Stage):
+            raise ConfigurationError(f"FACELINE_STAGES names {name!r}, which is no stage")
+    return frozenset(map(Stage, names)) or frozenset(FUSED_STAGES)
+
+
 def _queues() -> dict[str, object]:
-    # Bound to the nameless exchange, where a message goes to the queue that its
-    # routing key names: no binding that a wiped Redis could lose.
+    # Bound to the nameless exchange, which routes a message to the queue of its routing
+    # key: there is no binding that a wiped Redis could lose.
     return {
         "task_queues": [Queue(queue_name(stage)) for stage in Stage],
         "task_default_queue": queue_name(Stage.DECODE),
@@ -56,7 +63,7 @@ def _safety(settings: Settings) -> dict[str, object]:
         "task_store_errors_even_if_ignored": False,
         "result_backend": None,
         # A job runs again because its row says so, not because its message comes back.
-        # RabbitMQ gives the messages of a dead worker to the others; that is welcome.
+        # RabbitMQ redelivers the messages of a dead worker; that does no harm.
         "task_acks_late": True,
         "task_reject_on_worker_lost": False,
         "task_acks_on_failure_or_timeout": True,
@@ -84,10 +91,10 @@ def _broker(settings: Settings) -> dict[str, object]:
     }
     if settings.broker_url.startswith(("redis://", "rediss://", "unix://", "redis+socket://")):
         options |= {
-            # Kombu can keep a copy of each message until it is answered and put it back
-            # after a long time. It loses some all the same when a worker is killed, and
-            # the copies cost half of a worker's time for messages; the reconciler loses
-            # none and is quicker.
+            # Kombu can keep a copy of each message until it is acknowledged and restore it
+            # after a long time. It still loses some when a worker is killed, and the copies
+            # cost half of a worker's time for messages. The reconciler loses none and is
+            # quicker.
             "ack_emulation": False,
             "socket_timeout": SOCKET_TIMEOUT_S,
             "socket_connect_timeout": CONNECT_TIMEOUT_S,

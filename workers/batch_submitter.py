@@ -17,7 +17,7 @@ def open_submitter(
     settings: Settings, batches: BatchStore, media: MediaStore, dispatcher: Dispatcher,
     criteria: str = "",
 ) -> Submitter:
-    """Reads sources into batches as the settings have it. ``criteria``: as ``Submitter``."""
+    """A submitter by the settings. ``criteria``: as ``Submitter``."""
 
     def publish(jobs: Sequence[Job]) -> None:
         for job in jobs:

@@ -1,4 +1,4 @@
-"""Redis beside the broker: short timeouts, no retries, our own errors."""
+"""Connections to Redis beside the broker: short timeouts, no retries, errors of this project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.errors import BrokerUnavailable, ConfigurationError
 def open_redis(url: str, timeout_s: float) -> Redis:
     """A client whose calls take at most about twice ``timeout_s`` (connect, answer).
 
-    Nothing is sent yet. The client is thread-safe and must be made after a fork.
+    Nothing is sent yet. The client is thread-safe. Make it after a fork.
     Raises ``ConfigurationError`` when the URL is no Redis.
     """
     if not url.startswith(("redis://", "rediss://", "unix://")):
@@ -35,7 +35,7 @@ def open_redis(url: str, timeout_s: float) -> Redis:
 
 @contextmanager
 def map_redis_errors() -> Iterator[None]:
-    """Translate what redis-py raises; ``BrokerUnavailable`` stands for all of it."""
+    """Translate every error of redis-py to ``BrokerUnavailable``."""
     try:
         yield
     except (RedisError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Celery's consumer, which is back soon after the broker is and swallows junk."""
+"""Celery's consumer, made to reconnect soon and to survive junk in its queues."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class FastReconnectConsumer(Consumer):  # type: ignore[misc]  # celery has no ty
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         broken: tuple[type[BaseException], ...] = self.conninfo.connection_errors
-        # Bytes in a Redis list that are no message at all: kombu has taken them out
-        # when it fails to read them. Celery would end the worker over it; as an error
-        # of the connection it costs a new connection.
+        # Bytes in a Redis list that are no message: kombu has taken them out when it fails
+        # to read them. Celery would end the worker over it; as an error of the connection
+        # it costs a new connection.
         self.connection_errors = (*broken, ValueError, TypeError)
 
     def ensure_connected(self, conn: Connection) -> Connection:

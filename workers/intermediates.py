@@ -34,7 +34,7 @@ SMALL = 256 * 1024
 FILL_KNOWN_S = 1.0
 
 _RECOMPUTE = b"again"
-_ENCRYPTED = b"sealed"
+_ENCRYPTED = b"encrypted"
 
 
 class Intermediates:

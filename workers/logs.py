@@ -23,13 +23,13 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message", "asctime", "taskName", "data", "color_message"
 }
 
-# What would begin a line, or move what is on the screen; C1 and the marks of direction too.
+# Characters that begin a line or move the cursor: control characters and direction marks.
 _MOVING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
-# What needs no quotes to be one word.
+# A value that needs no quotes.
 _WORD = re.compile(r"[^\s\"=]+")
 
-# Libraries that tell more than an operator wants to know.
+# Libraries whose lower levels would flood an operator's log.
 _QUIETER = dict.fromkeys(("alembic", "amqp", "celery", "kombu"), logging.WARNING)
 
 
@@ -45,8 +45,8 @@ def setup_logging(settings: Settings) -> None:
 class TextLines(logging.Formatter):
     """``2026-01-31T12:00:00.123Z INFO 4711 A job ended action=job_ended job=5f0c``
 
-    Only the lines of an exception follow their line, and are indented: nobody whose words
-    are logged can forge a line or a field.
+    Only the lines of an exception follow their line, and they are indented: text from outside
+    can forge neither a line nor a field.
     """
 
     def format(self, record: logging.LogRecord) -> str:

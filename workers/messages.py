@@ -1,4 +1,4 @@
-"""What travels on the queues: which job, at which stage. Nothing else does."""
+"""The messages on the queues: which job waits, at which stage."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def encode(job_id: str, stage: str) -> dict[str, Any]:
 def decode(message: Any) -> StageMessage:
     """Raises ``InvalidParameter`` for another version or anything that is no message.
 
-    Who refuses a message loses nothing: the job stands in SQL and is sent again, so
+    A refused message loses nothing: the job stands in SQL and its message is sent again, so
     that during an upgrade a worker of the right version gets it.
     """
     try:
-        ring = msgspec.convert(message, StageMessage)
+        decoded = msgspec.convert(message, StageMessage)
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"Not a message of this service: {error}") from error
-    if ring.v != VERSION:
-        raise InvalidParameter(f"A message of version {ring.v}; this worker reads {VERSION}.")
-    return ring
+    if decoded.v != VERSION:
+        raise InvalidParameter(f"A message of version {decoded.v}; this worker reads {VERSION}.")
+    return decoded

@@ -1,4 +1,4 @@
-"""Celery's pool of processes, which sees at once that one of them has died."""
+"""Celery's pool of processes, made to notice a dead process within half a second."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.prefork import TaskPool
 
-# Seconds between two looks at the processes. Celery is told of a death by a pipe that
-# closes, a moment before the process can be waited for: then it finds everybody alive
-# and looks again after five seconds, for which the dead one's job and place stay idle.
+# Seconds between two looks at the processes. A pipe that closes tells Celery of a death a
+# moment before the process can be waited for: then Celery finds all processes alive and
+# looks again after five seconds, for which the dead process's job and place stay idle.
 CHECK_EVERY_S = 0.5
 
 
@@ -20,6 +20,6 @@ class _QuickReapPool(AsynPool):  # type: ignore[misc]  # celery has no types
 
 
 class ProcessPool(TaskPool):  # type: ignore[misc]  # celery has no types
-    """``prefork`` with a quicker eye."""
+    """``prefork`` that looks at its processes more often."""
 
     Pool = _QuickReapPool

@@ -19,8 +19,8 @@ from billiard.pool import EX_RECYCLE
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.operations import Stage
 from pipeline.periodic import Ticker
+from workers.app import served_stages
 from workers.runtime import Runtime, open_runtime
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,7 @@ _process = _Process()
 
 def start(settings: Settings, group: str) -> None:
     """Open the runtime. Raises what ``open_runtime`` raises."""
-    served = frozenset(Stage(stage) for stage in settings.served_stages)
-    _process.runtime = open_runtime(settings, group, served)
+    _process.runtime = open_runtime(settings, group, served_stages(settings))
 
 
 def start_on_first_job(settings: Settings, group: str) -> None:

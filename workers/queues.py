@@ -9,7 +9,7 @@ PREFIX = "faceline."
 
 
 def queue_name(stage: str) -> str:
-    """The queue on which work for ``stage`` is announced."""
+    """The queue of messages for ``stage``."""
     return PREFIX + stage
 
 

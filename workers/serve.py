@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from billiard import Value
@@ -26,7 +27,7 @@ from pipeline.fetching.open import open_fetcher
 from pipeline.operations import Stage
 from pipeline.sessions import registry
 from workers import process
-from workers.app import make_app
+from workers.app import make_app, served_stages
 from workers.consumer import FastReconnectConsumer
 from workers.crash_recovery import CrashRecovery
 from workers.dispatch import Dispatcher
@@ -43,39 +44,41 @@ logger = logging.getLogger(__name__)
 
 
 def run_worker(settings: Settings) -> int:
-    """Serve ``settings.stages`` until SIGTERM; the exit code.
+    """Serve the stages of the settings until SIGTERM; the exit code.
 
-    SIGTERM ends the worker when the jobs in its hands are through, SIGQUIT after 20
-    seconds at the latest. Raises ``ConfigurationError`` and what the pack raises when
+    SIGTERM ends the worker when its current jobs have ended, SIGQUIT after 20 seconds at
+    the latest. Raises ``ConfigurationError`` and what the pack raises when
     the worker cannot start.
     """
     app = make_app(settings)
-    served = frozenset(Stage(stage) for stage in settings.served_stages)
+    served = served_stages(settings)
     _check(settings, served)
     if Stage.BULK in served:
-        # Whoever waits for an answer goes first.
+        # Jobs whose clients wait for the answer go first.
         os.nice(settings.bulk_nice)
     register(app, settings)
     app.finalize()
     group = secrets.token_hex(4)
     signals.setup_logging.connect(lambda **_: setup_logging(settings), weak=False)
-    if Stage.INDEX in settings.served_stages:
+    if Stage.INDEX in served:
         return _run_index(app, settings, group)
     _attach_crash_recovery(app, CrashRecovery(settings, group, Dispatcher(settings, app)))
     broken = _prepare_processes(settings, group)
-    # "auto" heeds the share of the cores that a container is given; who only fetches
-    # waits for strangers and needs no core
+    # "auto" heeds a container's share of the cores. A worker that only fetches waits for
+    # foreign servers and needs no core.
     own = "auto" if needs_models(served) else settings.fetch_concurrency
     code = _consume(app, settings, group, ProcessPool, settings.concurrency or own)
     return 1 if broken.value else code
 
 
 def _check(settings: Settings, served: frozenset[Stage]) -> None:
-    """What is wrong is said here once instead of by every process."""
-    if Stage.BULK in served and len(served) > 1:
-        raise ConfigurationError(
-            "FACELINE_STAGES names `bulk` beside other stages; it needs a worker of its own"
-        )
+    """Report what is wrong once instead of from every process."""
+    for alone in (Stage.BULK, Stage.INDEX):
+        if alone in served and len(served) > 1:
+            raise ConfigurationError(
+                f"FACELINE_STAGES names `{alone}` beside other stages; it needs a worker of "
+                "its own"
+            )
     if needs_models(served):
         registry.choose(settings)
     if Stage.FETCH in served and open_fetcher(settings) is None:
@@ -83,28 +86,26 @@ def _check(settings: Settings, served: frozenset[Stage]) -> None:
 
 
 def _run_index(app: Celery, settings: Settings, group: str) -> int:
-    if settings.served_stages != (Stage.INDEX,):
-        raise ConfigurationError(
-            "FACELINE_STAGES names `index` beside other stages; it needs a worker of its own"
-        )
     process.start(settings, group)
     views = process.runtime().resources.get(SearchResources).views
-    keeper, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
-    keeper.start()
+    upkeep, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
+    upkeep.start()
     watchdog.start()
     try:
         return _consume(app, settings, group, TaskPool, 1)
     finally:
         watchdog.close()
-        keeper.close()
+        upkeep.close()
 
 
 def _consume(
     app: Celery, settings: Settings, group: str, pool: type[BasePool], concurrency: int | str
 ) -> int:
-    worker = _make_worker(app, settings, pool, concurrency)
+    served = served_stages(settings)
+    stages = [stage for stage in Stage if stage in served]
+    worker = _make_worker(app, settings, stages, pool, concurrency)
     logger.info(
-        "Worker %s serves %s", group, settings.stages,
+        "Worker %s serves %s", group, ",".join(stages),
         extra={"action": "worker_started", "group": group},
     )
     worker.start()
@@ -112,16 +113,17 @@ def _consume(
 
 
 def _make_worker(
-    app: Celery, settings: Settings, pool: type[BasePool], concurrency: int | str
+    app: Celery, settings: Settings, stages: Sequence[Stage], pool: type[BasePool],
+    concurrency: int | str,
 ) -> Any:
     with warnings.catch_warnings():
-        # Celery warns root of pickled messages, which no process of ours accepts.
+        # Celery warns root of pickled messages, which no process here accepts.
         warnings.simplefilter("ignore", SecurityWarning)
         return app.Worker(
             pool=pool,
             consumer_cls=FastReconnectConsumer,
             concurrency=concurrency,
-            queues=[queue_name(stage) for stage in settings.served_stages],
+            queues=[queue_name(stage) for stage in stages],
             optimization="fair",
             without_gossip=True,
             without_mingle=True,
@@ -145,13 +147,13 @@ def _prepare_processes(settings: Settings, group: str) -> Any:
 
     def open_up(**_: Any) -> None:
         try:
-            if settings.served_stages == (Stage.BULK,):
+            if served_stages(settings) == {Stage.BULK}:
                 process.start_on_first_job(settings, group)
             else:
                 process.start(settings, group)
         except Exception as error:
-            # Whatever it is, a process without a runtime must not take messages, and the
-            # next one would fare no better: the worker ends and says why.
+            # A process without a runtime must not take messages, and the next process would
+            # fail in the same way: the worker ends and logs why.
             logger.critical(
                 "A worker process cannot start: %s", error,
                 exc_info=not isinstance(error, FaceError), extra={"action": "start_failed"},

@@ -1,6 +1,6 @@
-"""Imported before anything else by a program that runs models: numerical libraries
-read how many threads to start when they load. There is a process a core, so that more
-than one thread in each would only fight over the cores."""
+"""Makes numerical libraries run one thread. Import it before anything else: they read the
+number of threads when they load. Each core has a process, so that more threads would only
+fight over the cores."""
 
 from __future__ import annotations
 

@@ -9,13 +9,20 @@ import msgspec
 
 from pipeline.batches.model import ItemState
 from pipeline.errors import InvalidParameter
-from pipeline.sources.import_bucket import MAX_LIST_ITEMS, CollectionKey, ListedItem, check_prefix
+from pipeline.identifiers import TEXT_END
+from pipeline.sources.import_bucket import (
+    MAX_LIST_ITEMS,
+    CollectionKey,
+    ListedItem,
+    check_collection,
+    check_prefix,
+)
 from pipeline.sources.names import Layout
 
 MAX_PAGE_SIZE = 1000
 MAX_REASONS = 20
 
-ReasonCode = Annotated[str, msgspec.Meta(pattern=r"\A[a-z_]{1,32}\Z")]
+ReasonCode = Annotated[str, msgspec.Meta(pattern=f"^[a-z_]{{1,32}}{TEXT_END}")]
 RetriableState = Literal["rejected", "cancelled"]
 
 
@@ -31,6 +38,9 @@ class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faces: Literal["largest", "one", "all"] = "largest"
     gate: bool = False
     refuse_doubles: bool = False
+
+    def __post_init__(self) -> None:
+        check_collection(self.collection)
 
 
 class RetryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from api_shim import parsing
 from pipeline.errors import FaceError, InvalidParameter, MissingParameter
-from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, UNPRINTABLE, is_printable
+from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, TEXT_END, is_printable, utf8_pattern
 
 Schema = dict[str, Any]
 
@@ -33,9 +33,6 @@ T = TypeVar("T")
 
 # The largest integer that is read: 18 digits fit 64 bits in every language.
 MAX_INTEGER = 10**18 - 1
-
-# The end of the text. ``$`` alone also stands before a last line feed in Python.
-END = r"(?![\s\S])"
 
 # A number as text or JSON may write it.
 _DECIMAL = re.compile(r"[+-]?[0-9]{0,18}(\.[0-9]{0,32})?([eE][+-]?[0-9]{1,3})?")
@@ -143,12 +140,12 @@ class TextField(RequestField[str]):
         if self.max_bytes is not None:
             schema |= {
                 "maxLength": self.max_bytes, "x-maxBytes": self.max_bytes,
-                "pattern": bytes_pattern(self.max_bytes, printable=self.printable),
+                "pattern": utf8_pattern(self.max_bytes, printable=self.printable),
             }
         elif self.max_chars is not None:
-            schema |= {"maxLength": self.max_chars, "pattern": rf"^[^\u0000]*{END}"}
+            schema |= {"maxLength": self.max_chars, "pattern": rf"^[^\u0000]*{TEXT_END}"}
         elif self.pattern is not None:
-            schema["pattern"] = f"^(?:{self.pattern}){'' if self.required else '?'}{END}"
+            schema["pattern"] = f"^(?:{self.pattern}){'' if self.required else '?'}{TEXT_END}"
         if self.reserved:
             schema["not"] = {"pattern": f"^(?:{'|'.join(map(re.escape, self.reserved))})"}
         return schema
@@ -156,26 +153,6 @@ class TextField(RequestField[str]):
     @property
     def _is_limited(self) -> bool:
         return self.max_bytes is not None or self.max_chars is not None
-
-
-def bytes_pattern(most: int, *, printable: bool = False) -> str:
-    """A pattern (ECMA 262, Unicode) of texts with at most ``most`` bytes in UTF-8.
-
-    JSON schema counts characters only. The pattern is exact for texts whose characters
-    take equally many bytes (ASCII; Chinese; emoji), and refuses some mixed ones that the
-    service accepts: it never accepts more.
-    """
-    if printable:
-        classes = (
-            r"[ -~]", r"[ -~\u00a0-\u07ff]", r"[ -~\u00a0-\u2027\u202a-\uffff]",
-            f"[^{UNPRINTABLE}]",
-        )
-    else:
-        classes = (
-            r"[\u0001-\u007f]", r"[\u0001-\u07ff]", r"[\u0001-\uffff]", r"[^\u0000]",
-        )
-    choices = (f"{each}{{0,{most // size}}}" for size, each in enumerate(classes, 1))
-    return f"^(?:{'|'.join(choices)}){END}"
 
 
 def collection_key_field(name: str, about: str, **options: Any) -> TextField:

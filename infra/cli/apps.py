@@ -11,8 +11,9 @@ import typer
 
 from api_shim.auth.sm2 import generate_key_pair, parse_public_key
 from infra.cli import limits
+from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
-from infra.cli.database import open_tenants
+from infra.cli.database import Stores
 from pipeline.accounts.kinds import (
     API_KEY,
     ID_AND_SECRET,
@@ -22,15 +23,12 @@ from pipeline.accounts.kinds import (
 )
 from pipeline.accounts.model import IssuedCredential, Tenant
 from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
 
 app = typer.Typer(help="Applications and their credentials.", no_args_is_help=True)
 
 KEEP_H = 168.0  # a week: long enough to bring new secrets to every client
 
-Name = Annotated[str, typer.Argument(help="The application's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Sm2 = Annotated[bool, typer.Option("--sm2", help="Make an SM2 key pair for signatures.")]
 Sm2PublicKey = Annotated[
     str | None,
@@ -78,20 +76,20 @@ class IssuedCredentials:
 
 @app.command()
 def create(
-    name: Name, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
+    name: AppName, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
 ) -> None:
     """Create an application and print its credentials, once."""
     _check_key(sm2, sm2_public_key)
-    settings = load_settings()
-    tenants = open_tenants(settings)
-    tenant = tenants.create(name, encrypted=settings.encrypt_at_rest)
+    stores = Stores()
+    tenants = stores.tenants
+    tenant = tenants.create(name, encrypted=stores.settings.encrypt_at_rest)
     _show(issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
 
 
 @app.command("list")
 def list_apps(json: Json = False) -> None:
     """Every application, with the public parts of its live credentials."""
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     found = [(tenant, tenants.credentials.public_ids(tenant.id)) for tenant in tenants.all()]
     if json:
         print_json(
@@ -126,7 +124,7 @@ def list_apps(json: Json = False) -> None:
 
 @app.command()
 def rotate(
-    name: Name,
+    name: AppName,
     keep: Annotated[
         float, typer.Option("--keep", min=0, help="Hours for which the old secrets still work.")
     ] = KEEP_H,
@@ -143,7 +141,7 @@ def rotate(
     _check_key(sm2, sm2_public_key)
     if now and finish:
         raise InvalidParameter("--now issues new credentials and --finish does not: choose one")
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     tenant = tenants.by_name(name)
     if finish:
         print_notice(f"{retire_old(tenants, tenant)} old secrets of {name} are ended.")
@@ -160,11 +158,11 @@ def rotate(
 
 @app.command()
 def disable(
-    name: Name,
+    name: AppName,
     undo: Annotated[bool, typer.Option("--undo", help="Let it call again.")] = False,
 ) -> None:
     """Refuse every call of an application; its data stays."""
-    tenants = open_tenants(load_settings())
+    tenants = Stores().tenants
     tenants.set_disabled(tenants.by_name(name).id, not undo)
     print_notice(f"{name} is {'active again' if undo else 'disabled'}.")
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from sqlalchemy import Engine
 
 from infra.cli.console import print_notice
 from infra.local.private_files import make_data_dir
+from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
+from pipeline.encryption.data_keys import TenantKeys, open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError
+from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 
 
@@ -45,9 +50,28 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
     return engine
 
 
-def open_tenants(settings: Settings) -> TenantStore:
-    """The tenants of the configured database."""
-    return TenantStore(open_database(settings), open_vault(settings))
+class Stores:
+    """The configured stores, each opened when it is first used."""
+
+    def __init__(self) -> None:
+        self.settings = load_settings()
+        self.engine = open_database(self.settings)
+
+    @cached_property
+    def tenants(self) -> TenantStore:
+        return TenantStore(self.engine, open_vault(self.settings))
+
+    def chosen_tenants(self, name: str | None) -> list[Tenant]:
+        """The named application; without a name all of them."""
+        return self.tenants.all() if name is None else [self.tenants.by_name(name)]
+
+    @cached_property
+    def keys(self) -> TenantKeys:
+        return open_keys(self.settings, self.engine)
+
+    @cached_property
+    def media(self) -> MediaStore:
+        return open_media(self.settings, self.keys)
 
 
 def prepare_media(settings: Settings) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from infra.cli.arguments import Json
 from infra.cli.checks import Check, CheckStatus, run_checks
 from infra.cli.console import out, print_json, print_notice
 from pipeline.config.settings import load_settings
@@ -18,7 +17,7 @@ MARKS = {
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Check everything that the service needs; exit code 1 when something is wrong."""
     checks = run_checks(load_settings())

@@ -8,58 +8,26 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from sqlalchemy import Engine
 
+from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
-from infra.cli.database import open_database
+from infra.cli.database import Stores
 from pipeline.accounts import deletion
 from pipeline.accounts.model import Tenant
-from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
-from pipeline.encryption.data_keys import open_keys
-from pipeline.encryption.vault import open_vault
 from pipeline.errors import FaceNotFound, InvalidParameter
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import Collection, FaceRecord, StoredImage, box_json
-from pipeline.media.base import MediaStore
-from pipeline.media.open import open_media
 
 app = typer.Typer(
     help="Galleries: size, export, deletion.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(help="The application's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@dataclass(frozen=True, slots=True)
-class _GalleryStores:
-    tenants: TenantStore
-    galleries: GalleryStore
-    faces: FaceStore
-    engine: Engine
-    media: MediaStore
-
-
-def _open() -> _GalleryStores:
-    settings = load_settings()
-    engine = open_database(settings)
-    keys = open_keys(settings, engine)
-    media = open_media(settings, keys)
-    return _GalleryStores(
-        TenantStore(engine, open_vault(settings)),
-        GalleryStore(engine, media),
-        FaceStore(engine, media, keys=keys),
-        engine,
-        media,
-    )
 
 
 @app.command()
@@ -70,9 +38,9 @@ def stats(
     json: Json = False,
 ) -> None:
     """Count faces, pictures, collections and bytes."""
-    stores = _open()
-    chosen = stores.tenants.all() if name is None else [stores.tenants.by_name(name)]
-    rows = [_counted(tenant, stores.galleries) for tenant in chosen]
+    stores = Stores()
+    galleries = GalleryStore(stores.engine, stores.media)
+    rows = [_counted(tenant, galleries) for tenant in stores.chosen_tenants(name)]
     if json:
         print_json(rows)
         return
@@ -96,7 +64,7 @@ def _counted(tenant: Tenant, galleries: GalleryStore) -> dict[str, Any]:
 
 @app.command()
 def export(
-    name: Name,
+    name: AppName,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; else stdout.")] = None,
     embeddings: Annotated[
         bool,
@@ -105,7 +73,7 @@ def export(
     ] = False,
 ) -> None:
     """Write one line of JSON for each face, then for each picture without a face."""
-    stores = _open()
+    stores = Stores()
     tenant = stores.tenants.by_name(name)
     count = 0
     with _output(to) as stream:
@@ -115,18 +83,20 @@ def export(
     print_notice(f"{count} records of {name}.")
 
 
-def _lines(tenant: Tenant, stores: _GalleryStores, embeddings: bool) -> Iterator[dict[str, Any]]:
-    for face, collections in stores.galleries.export(tenant.id):
+def _lines(tenant: Tenant, stores: Stores, embeddings: bool) -> Iterator[dict[str, Any]]:
+    galleries = GalleryStore(stores.engine, stores.media)
+    faces = FaceStore(stores.engine, stores.media, keys=stores.keys)
+    for face, collections in galleries.export(tenant.id):
         line = _face_line(face, collections)
         if embeddings:
             try:
-                vector, model = stores.faces.vector(tenant.id, face.id)
+                vector, model = faces.vector(tenant.id, face.id)
             except FaceNotFound:  # deleted since the line was read
                 continue
             line["pack"], line["model"] = model.pack, model.sha256
             line["embedding"] = base64.b64encode(vector.tobytes()).decode()
         yield line
-    for image in stores.galleries.faceless_images(tenant.id):
+    for image in galleries.faceless_images(tenant.id):
         yield _image_line(image)
 
 
@@ -174,14 +144,14 @@ def _output(to: Path | None) -> Iterator[TextIO]:
 
 @app.command("delete-tenant")
 def delete_tenant(
-    name: Name,
+    name: AppName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete an application: credentials, jobs, faces, pictures. This cannot be undone."""
-    stores = _open()
+    stores = Stores()
     tenant = stores.tenants.by_name(name)
     if not yes:
-        size = stores.galleries.stats(tenant.id)
+        size = GalleryStore(stores.engine, stores.media).stats(tenant.id)
         print_notice(f"{name} has {size.faces} faces and {size.images} pictures.")
         if typer.prompt("Type the application's name to delete it") != name:
             raise InvalidParameter("that is not its name; nothing was deleted")

@@ -5,19 +5,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from infra.cli.arguments import AppName, Json
 from infra.cli.console import local_time, print_json, print_notice, print_table
-from infra.cli.database import open_database
+from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
-from pipeline.encryption.vault import open_vault
 from pipeline.errors import InvalidParameter
 from pipeline.metering.limits import (
     ALL_OPERATIONS,
@@ -34,8 +32,6 @@ from pipeline.operations import PLANS, RECORD_OPERATIONS, Stage
 DAY_S = 24 * 3600.0
 NONE = "none"
 
-Name = Annotated[str, typer.Argument(help="The application's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Operations = Annotated[
     list[str] | None,
     typer.Argument(help="Operations, as `faceline apps operations` lists them."),
@@ -49,20 +45,8 @@ Credential = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _LimitStores:
-    tenants: TenantStore
-    usage: UsageStore
-
-
-def _open() -> _LimitStores:
-    settings = load_settings()
-    engine = open_database(settings)
-    return _LimitStores(TenantStore(engine, open_vault(settings)), UsageStore(engine))
-
-
 def limits(
-    name: Name,
+    name: AppName,
     operation: Annotated[
         str, typer.Option(help="The operation to limit; without one: all of them together.")
     ] = ALL_OPERATIONS,
@@ -81,7 +65,7 @@ def limits(
     json: Json = False,
 ) -> None:
     """Set an application's limits, or show them. A limit applies from the next request on."""
-    stores = _open()
+    stores = Stores()
     tenant = stores.tenants.by_name(name)
     changed = {
         "per_second": _read("per-second", per_second, float, 0.001),
@@ -108,7 +92,7 @@ def operations(json: Json = False) -> None:
 
 
 def allow(
-    name: Name, chosen: Operations = None,
+    name: AppName, chosen: Operations = None,
     everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
     credential: Credential = None,
 ) -> None:
@@ -117,7 +101,7 @@ def allow(
 
 
 def deny(
-    name: Name, chosen: Operations = None,
+    name: AppName, chosen: Operations = None,
     everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
     credential: Credential = None,
 ) -> None:
@@ -126,7 +110,7 @@ def deny(
 
 
 def expire(
-    name: Name,
+    name: AppName,
     credential: Credential = None,
     moment: Annotated[
         str | None, typer.Option("--at", help="When: 2027-01-31 or 2027-01-31T12:00 (UTC).")
@@ -138,7 +122,7 @@ def expire(
     if [moment is not None, days is not None, never].count(True) != 1:
         raise InvalidParameter("choose one of --at, --in-days and --never")
     until = None if never else time.time() + days * DAY_S if days is not None else _moment(moment)
-    stores = _open()
+    stores = Stores()
     tenant = stores.tenants.by_name(name)
     ids = [credential] if credential else [
         entry.public_id for entry in stores.tenants.credentials.entries(tenant.id)
@@ -158,7 +142,7 @@ def _permit(
         raise InvalidParameter("name operations, or choose --all")
     for operation in chosen or ():
         _check(operation)
-    stores = _open()
+    stores = Stores()
     tenant = stores.tenants.by_name(name)
     now = _permissions(stores.tenants, tenant, credential)
     then = whole if everything else change(now, *(chosen or ()))
@@ -179,7 +163,7 @@ def _permissions(
     return found.get(credential, ALLOW_ALL)
 
 
-def _show(stores: _LimitStores, tenant: Tenant, json: bool) -> None:
+def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
     kept = _permissions(stores.tenants, tenant, None)
     if json:
         print_json(
@@ -192,7 +176,7 @@ def _show(stores: _LimitStores, tenant: Tenant, json: bool) -> None:
         return
     print_table(
         ("operation", "per second", "burst", "daily", "used today", "monthly", "used this month"),
-        _rows(stores.usage, tenant.id, tenant.limits),
+        _rows(UsageStore(stores.engine), tenant.id, tenant.limits),
     )
     print_notice(f"{tenant.name} may use {_words(kept)}.")
     for entry in stores.tenants.credentials.entries(tenant.id):

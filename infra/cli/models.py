@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from infra.cli.arguments import Json
 from infra.cli.console import err, print_json, print_notice, print_table
 from infra.cli.progress import download_bars
 from pipeline.config.settings import load_settings
@@ -22,7 +23,7 @@ app = typer.Typer(help="Model packs: list, download, verify.", no_args_is_help=T
 
 @app.command("list")
 def list_packs(
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """List the packs found, best first; `*` marks the one in use."""
     settings = load_settings()

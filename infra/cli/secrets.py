@@ -13,8 +13,9 @@ import typer
 from sqlalchemy import Engine
 
 from infra.cli import saved_keys
+from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
-from infra.cli.database import open_database
+from infra.cli.database import Stores, open_database
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
@@ -37,8 +38,6 @@ app.command("save-keys")(saved_keys.save)
 app.command("load-keys")(saved_keys.load)
 app.command("strip-keys")(saved_keys.strip)
 
-Name = Annotated[str, typer.Argument(help="The application's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # Runs over a tenant's data until one finds nothing more to encrypt.
 MOST_RUNS = 20
@@ -167,7 +166,7 @@ def retire() -> None:
 
 
 @app.command("encrypt-tenant")
-def encrypt_tenant(name: Name) -> None:
+def encrypt_tenant(name: AppName) -> None:
     """Encrypt what is stored of an application, while the service runs. Repeat it after an
     interruption."""
     settings = load_settings()
@@ -210,17 +209,16 @@ def _encrypt_once(settings: Settings, engine: Engine, tenant_id: int) -> Encrypt
 
 @app.command("destroy-tenant-key")
 def destroy_tenant_key(
-    name: Name,
+    name: AppName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Destroy the key of an application that is encrypted at rest, and with it its data. This
     cannot be undone."""
-    settings = load_settings()
-    engine = open_database(settings)
-    tenant = TenantStore(engine, Vault(open_keyring(settings))).by_name(name)
+    stores = Stores()
+    tenant = stores.tenants.by_name(name)
     if not yes and typer.prompt("Type the application's name to destroy its data") != name:
         raise InvalidParameter("that is not its name; nothing was destroyed")
-    if not destroy_key(engine, tenant.id):
+    if not destroy_key(stores.engine, tenant.id):
         raise InvalidParameter(
             f"{name} is not encrypted at rest: use faceline gallery delete-tenant"
         )

@@ -9,6 +9,7 @@ import typer
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from infra.cli.arguments import Json
 from infra.cli.console import print_json, print_table
 from pipeline.config.settings import Settings, load_settings
 
@@ -27,7 +28,7 @@ def settings(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the page docs/settings.md.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Show every setting with its meaning and current value; secrets are hidden."""
     if markdown:

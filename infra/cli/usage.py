@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
+from infra.cli.arguments import Json
 from infra.cli.console import print_json, print_table
-from infra.cli.database import open_database
-from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
-from pipeline.encryption.vault import open_vault
+from infra.cli.database import Stores
 from pipeline.errors import InvalidParameter
 from pipeline.metering.usage import Counts, UsageRow, UsageStore, day_of
 
@@ -33,13 +31,12 @@ def usage(
     sums: Annotated[
         bool, typer.Option("--sums", help="With --month: the month's sums, no days.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Count calls by application, day and operation: charged, free, refunded because the
     service failed, and refused."""
-    settings = load_settings()
-    engine = open_database(settings)
-    tenants, store = TenantStore(engine, open_vault(settings)), UsageStore(engine)
+    stores = Stores()
+    tenants, store = stores.tenants, UsageStore(stores.engine)
     names = {each.id: each.name for each in tenants.all()}
     periods = _periods(store, day, month, sums)
     rows = store.report(periods, tenants.by_name(tenant).id if tenant else None)

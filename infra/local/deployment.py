@@ -75,13 +75,13 @@ def _awaited(
 ) -> RunningStack | None:
     """The running stack, after waiting for one that starts or stops."""
     until = time.monotonic() + STACK_WAIT_S
-    told = False
+    announced = False
     while (running := running_stack(data_dir)) is None and is_taken(data_dir):
         if stopping() or time.monotonic() > until:
             return None
-        if not told:
+        if not announced:
             say(f"Waiting for the stack on {data_dir}, which is starting or stopping ...")
-            told = True
+            announced = True
         time.sleep(POLL_S)
     return running
 

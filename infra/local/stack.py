@@ -25,7 +25,7 @@ from pipeline.database.migrate import upgrade
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError, FaceError
 from pipeline.fetching.open import open_fetcher
-from pipeline.operations import Stage
+from pipeline.operations import FUSED_STAGES, Stage
 from pipeline.sessions import registry
 
 # Seconds within which the shim must answer after its start.
@@ -37,15 +37,10 @@ GRACE_S = {
     "redis": 10.0,
 }
 
-# One worker serves every stage except three: index holds the galleries in one process, fetch
-# waits for foreign servers, and bulk yields to all other work.
-FUSED = ",".join(
-    stage for stage in Stage if stage not in (Stage.INDEX, Stage.FETCH, Stage.BULK)
-)
 PROCESSES = {
     "upkeep": ("upkeep",),
     "index": ("worker", "--stages", Stage.INDEX.value),
-    "worker": ("worker", "--stages", FUSED),
+    "worker": ("worker", "--stages", ",".join(FUSED_STAGES)),
     "bulk": ("worker", "--stages", Stage.BULK.value),
     "fetch": ("worker", "--stages", Stage.FETCH.value),
     "shim": ("serve",),
@@ -96,9 +91,7 @@ class LocalStack:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._close()

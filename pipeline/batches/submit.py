@@ -21,11 +21,13 @@ from pipeline.batches.resume import ItemNames, SeenItems
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.errors import Conflict, MediaUnavailable, NotFound, Unavailable
+from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, is_collection_key
 from pipeline.jobs.model import Job
 from pipeline.media.base import MediaStore
 from pipeline.media.pictures import PictureLimits
 from pipeline.sources.base import About, Item, PictureSource, RefusalReason, RefusedItem
 from pipeline.sources.inspect_item import PictureItem, inspect_item
+from pipeline.sources.rows import MAX_CHARACTERS
 
 # Bytes of pictures in memory at a time, not counting the one that exceeds them.
 PAGE_BYTES = 32 * 1024 * 1024
@@ -41,8 +43,8 @@ LAST_CHUNK_ITEMS = 8
 
 POLL_S = 0.1  # between two checks whether a chunk has ended
 
-# Characters; as much as the gallery keeps.
-MAX_CHARACTERS = {"name": 255, "collection": 128, "external_id": 255, "description": 255}
+# As much as the gallery keeps.
+MAX_STORED_CHARACTERS = {**MAX_CHARACTERS, "description": 255}
 MAX_DETAIL = 500
 
 
@@ -302,10 +304,12 @@ def _storable(result: PictureItem | RefusedItem) -> PictureItem | RefusedItem:
 
 
 def _problem(about: About) -> str:
-    for name, most in MAX_CHARACTERS.items():
+    for name, most in MAX_STORED_CHARACTERS.items():
         text = getattr(about, name)
         if len(text) > most:
             return f"{name} has more than {most} characters"
         if "\0" in text:
             return f"{name} contains a NUL"
+    if about.collection and not is_collection_key(about.collection):
+        return f"no collection is called {about.collection[:MAX_COLLECTION_KEY_BYTES]!r}"
     return ""

@@ -251,8 +251,9 @@ class Settings(BaseSettings):
     """Address that the shim listens on."""
     port: int = Field(8600, ge=0, le=65535)
     """Port that the shim listens on."""
-    stages: str = "decode,detect,embed,liveness"
-    """Stages that this worker serves, comma separated; `index` only alone."""
+    stages: str = ""
+    """Stages that this worker serves, comma separated; `index` and `bulk` only alone. Empty:
+    all but `fetch`, `index` and `bulk`."""
     concurrency: int = Field(0, ge=0)
     """Worker processes; 0: one for each core."""
     max_connections: int = Field(2000, ge=1)
@@ -285,10 +286,6 @@ class Settings(BaseSettings):
     @property
     def provider_names(self) -> tuple[str, ...]:
         return _parts(self.providers)
-
-    @property
-    def served_stages(self) -> tuple[str, ...]:
-        return _parts(self.stages)
 
     @property
     def data(self) -> DataDirectory:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from pipeline.database.metadata import METADATA, BigId, Json
+from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES
 
 _ZERO = text("0")
 _HAS_CRITERIA = text("criteria IS NOT NULL")
@@ -76,7 +77,7 @@ batch_items = Table(
     # What the source says; null once the person was erased.
     Column("source_name", Text, nullable=True),
     Column("name", String(255), nullable=True),
-    Column("collection", String(128), nullable=True),
+    Column("collection", String(MAX_COLLECTION_KEY_BYTES), nullable=True),
     Column("external_id", String(255), nullable=True),
     Column("description", String(255), nullable=True),
     Column("sha256", String(64), nullable=True),

@@ -24,6 +24,7 @@ from pipeline.database.batch_tables import batches as batches
 from pipeline.database.batch_tables import findings as findings
 from pipeline.database.metadata import METADATA as METADATA
 from pipeline.database.metadata import BigId, Json
+from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES
 
 _ZERO = text("0")
 
@@ -282,7 +283,7 @@ collections = Table(
     Column("id", BigId, primary_key=True),
     _tenant_id(),
     # What callers name the collection by.
-    Column("key", String(32), nullable=False),
+    Column("key", String(MAX_COLLECTION_KEY_BYTES), nullable=False),
     Column("type", String(128), nullable=False),
     Column("name", String(128), nullable=False),
     # Searches in the collection count hits that score above it, 0 to 100.

@@ -1,1 +1,1 @@
-"""Carrying out a job: what travels through its stages, and how each operation ends."""
+"""Running a job: what travels through its stages, the stages, and how each operation ends."""

@@ -21,7 +21,7 @@ from pipeline.fetching.urls import FetchTarget, follow_redirect, read_url
 
 LOG = logging.getLogger(__name__)
 
-MAX_REDIRECTS = 3  # document c, as decided
+MAX_REDIRECTS = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 # Bytes of a response's headers.

@@ -87,10 +87,10 @@ def follow_redirect(target: FetchTarget, location: str, ports: Collection[int]) 
         joined = urljoin(target.url, location)
     except ValueError as error:
         raise FetchRefused("a redirect to no URL") from error
-    there = read_url(joined, ports)
-    if target.secure and not there.secure:
+    redirected = read_url(joined, ports)
+    if target.secure and not redirected.secure:
         raise FetchRefused("a redirect from https to http")
-    return there
+    return redirected
 
 
 def read_host(host: str) -> str:

@@ -30,10 +30,7 @@ class RecallCanary:
         return self.found / self.checked if self.checked else 1.0
 
     def observe(
-        self,
-        index: FlatIndex,
-        probes: Vectors,
-        collections: Collection[int] | None,
+        self, index: FlatIndex, probes: Vectors, collections: Collection[int] | None,
         answer: Sequence[Sequence[Hit]],
     ) -> None:
         """Count a search, and repeat its first probe when it is due."""

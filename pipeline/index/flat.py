@@ -96,11 +96,8 @@ class FlatIndex:
         return self.rows.arrays()
 
     def _search(
-        self,
-        nearest: Callable[[Vectors, int, RowMask | None], ScoredRowsPerProbe],
-        probes: Vectors,
-        k: int,
-        collections: Collection[int] | None,
+        self, nearest: Callable[[Vectors, int, RowMask | None], ScoredRowsPerProbe],
+        probes: Vectors, k: int, collections: Collection[int] | None,
     ) -> list[list[Hit]]:
         check_vectors(list(probes), self.dimension)
         return [

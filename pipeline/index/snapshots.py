@@ -154,10 +154,7 @@ def load_snapshot(
 
 
 def load_newest(
-    source: ChangeSource,
-    store: MediaStore,
-    tenant_id: int,
-    model: VectorModel,
+    source: ChangeSource, store: MediaStore, tenant_id: int, model: VectorModel,
     choice: EngineChoice,
 ) -> tuple[FlatIndex, SnapshotRecord] | None:
     """Loads the newest usable snapshot; None when there is none.

@@ -48,12 +48,8 @@ class TenantView:
     """
 
     def __init__(
-        self,
-        tenant_id: int,
-        source: ChangeSource,
-        store: MediaStore,
-        options: ViewOptions | None = None,
-        clock: Callable[[], float] = time.time,
+        self, tenant_id: int, source: ChangeSource, store: MediaStore,
+        options: ViewOptions | None = None, clock: Callable[[], float] = time.time,
     ) -> None:
         self._tenant_id = tenant_id
         self._source = source
@@ -102,11 +98,7 @@ class TenantView:
     # Searching -----------------------------------------------------------------
 
     def search(
-        self,
-        probes: Vectors,
-        k: int,
-        collections: Collection[int] | None = None,
-        at_least: int = 0,
+        self, probes: Vectors, k: int, collections: Collection[int] | None = None, at_least: int = 0
     ) -> list[list[Hit]]:
         """For each probe (rows of unit length) the best ``k`` labels, best first. Applies the
         change ``at_least`` before; with ``collections`` returns only labels in one of them.

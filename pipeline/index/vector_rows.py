@@ -177,10 +177,7 @@ class VectorRows:
         )
 
     def hits(
-        self,
-        rows: Sequence[int],
-        cosines: Sequence[float],
-        k: int,
+        self, rows: Sequence[int], cosines: Sequence[float], k: int,
         collections: Collection[int] | None,
     ) -> list[Hit]:
         """The best ``k`` labels of ``rows``."""

@@ -1,4 +1,4 @@
-"""How much work waits: asked at every submit, counted only now and then."""
+"""How many jobs wait. Asked at every submit, counted at most twice a second."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sqlalchemy import Engine
 from pipeline.database.engine import reading
 from pipeline.jobs.statements import BACKLOG
 
-# Seconds for which a count is believed. Counting 200,000 waiting rows takes some ten
-# milliseconds; what other processes submit meanwhile may pass the limit by as much.
+# Seconds for which a count is used. Counting 200,000 waiting rows takes some ten
+# milliseconds; jobs that other processes submit meanwhile may exceed the limit.
 FRESH_S = 0.5
 
 
 class Backlog:
-    """The jobs that wait, at all stages, as far as they matter for a limit."""
+    """The jobs that wait, at all stages, counted up to a limit."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
         self._engine = engine
@@ -32,7 +32,7 @@ class Backlog:
         """Whether at least ``limit`` jobs wait. Raises ``DatabaseUnavailable``."""
         fresh = abs(self._clock() - self._counted_at) < FRESH_S
         full = self._counted + self._grown >= limit
-        # What we have added may have been worked off since: count before refusing.
+        # Workers may have taken what this process added since: count before refusing.
         if not fresh or (full and self._counted < limit):
             self._count(limit)
         return self._counted + self._grown >= limit

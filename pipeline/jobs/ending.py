@@ -19,8 +19,8 @@ from pipeline.types import JsonObject
 def settle(
     connection: Connection, job: Job, cost: Cost, now: float, result: JsonObject | None = None
 ) -> None:
-    """Count a job that was charged when it was accepted as what it cost, and note the
-    faces of its parameters and its result. A job ends once, and with it this is done once."""
+    """Settle the cost of a job that was charged when it was accepted, and note the faces of
+    its parameters and its result. A job ends once, so this happens once."""
     record_job_faces(connection, job.seq, job.params, result, now)
     usage.settle(connection, job.tenant_id, job.operation, job.charged_on, cost)
 
@@ -28,7 +28,7 @@ def settle(
 def settle_all(
     connection: Connection, ended: Iterable[Job], cost: Cost, now: float
 ) -> None:
-    """Settle jobs in an order in which no two transactions wait for each other."""
+    """Settle jobs in one order, so that no two transactions wait for each other."""
     for job in sorted(ended, key=lambda job: (job.tenant_id, job.charged_on or "")):
         settle(connection, job, cost, now)
 

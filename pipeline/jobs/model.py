@@ -5,8 +5,8 @@
        +---------+  a worker gave it back, or died and its lease ran out
     queued | running -> cancelled
 
-A claim makes a job ``running`` under a lease and raises its *fence*: whoever writes
-with an older fence has lost the job and changes nothing.
+A claim makes a job ``running`` under a lease and raises its *fence*: a write with an older
+fence changes nothing, because its writer has lost the job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.metering.limits import Limits
-from pipeline.types import JsonObject as JsonObject
+from pipeline.types import JsonObject
 
 
 class JobState(StrEnum):
@@ -31,13 +31,13 @@ ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What the shim knows of a job when it accepts it.
+    """What the web side knows of a job when it accepts it.
 
     ``params`` is the intent's neutral form (JSON); ``media`` the keys of its
     pictures in order; ``digest`` tells two requests under one idempotency key apart;
     ``once`` is the digest of a signed request that may be accepted only once, until
     ``once_until`` (epoch seconds). With ``limits`` the job is charged to its tenant, within
-    these quotas; None: it is nobody's call.
+    these quotas; without, it costs nothing.
     """
 
     tenant_id: int

@@ -1,4 +1,4 @@
-"""Looking at jobs without changing them."""
+"""Questions about jobs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pipeline.jobs.statements import (
 # Every answer to a poll tells the position, and counting 200,000 rows takes 20 ms.
 EXACT_POSITION = 1000
 
-# Rows that a worker looks through before it takes a turn: a millisecond.
+# Waiting rows that are scanned from each end: a millisecond.
 MAX_WAITING_SCANNED = 500
 
 JOB_ID = re.compile("[0-9a-f]{32}")
@@ -39,7 +39,7 @@ IDS_PER_QUERY = 500  # ids in one query: SQLite and PostgreSQL take more, planni
 
 
 class JobReader:
-    """Every question about jobs. ``clock`` gives epoch seconds.
+    """Reads jobs. ``clock`` gives epoch seconds.
 
     All methods raise ``DatabaseUnavailable``.
     """
@@ -93,7 +93,8 @@ class JobReader:
 
     def exceeds_share(self, job: Job, share: int) -> bool:
         """Whether ``share`` older jobs of the tenant run at the stage of this one while
-        jobs of others wait there (as far as ``MAX_WAITING_SCANNED`` from both ends show)."""
+        other tenants' jobs wait there. Looks at the first and last ``MAX_WAITING_SCANNED``
+        waiting jobs."""
         at_stage = jobs.c.stage == job.stage
         older = select(func.count()).where(
             RUNNING, at_stage, jobs.c.tenant_id == job.tenant_id, jobs.c.seq < job.seq

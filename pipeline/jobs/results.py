@@ -1,5 +1,5 @@
-"""Results of jobs at rest: encrypted where the tenant has a key, as embeddings may be in
-them."""
+"""Results of jobs at rest. They are encrypted where the tenant has a key, because they may
+hold embeddings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.errors import TenantNotFound
 from pipeline.jobs.model import Job
 from pipeline.types import JsonObject
 
-ENCRYPTED = "$sealed"
-"""The one field of an encrypted result; no operation has one of this name."""
+ENCRYPTED = "$encrypted"
+"""The one field of an encrypted result; no operation's result has a field of this name."""
 
 
 def encrypt_result(result: JsonObject, job_id: str, key: DataKey | None) -> JsonObject:
@@ -26,8 +26,8 @@ def encrypt_result(result: JsonObject, job_id: str, key: DataKey | None) -> Json
 
 
 def decrypt_result(job: Job, keys: KeySource) -> Job:
-    """A job with its result as it was computed; encrypted still, when the key is not
-    there (any more). Raises ``DecryptionFailed``, ``DatabaseUnavailable``."""
+    """A job with its result as it was computed; the result stays encrypted when the key
+    does not exist, or not any more. Raises ``DecryptionFailed``, ``DatabaseUnavailable``."""
     if job.result is None or ENCRYPTED not in job.result:
         return job
     try:

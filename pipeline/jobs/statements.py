@@ -1,8 +1,8 @@
 """The SQL of the job store, built once.
 
-Building a statement costs SQLAlchemy more than SQLite needs to run it, and the key
-under which its compiled form is kept is remembered with the statement object: what
-runs for every job is therefore a constant here.
+Building a statement costs SQLAlchemy more than SQLite needs to run it, and the cache key of
+the compiled form is kept with the statement object: statements that run for every job are
+therefore constants.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _MEDIA = [column.name for column in COLUMNS].index("media")
 
 QUEUED = jobs.c.state == JobState.QUEUED.value
 RUNNING = jobs.c.state == JobState.RUNNING.value
-# As the index of paused jobs has it: a parameter would not be recognised. The empty text
-# behind the state keeps SQLite from looking through all that waits instead.
+# Written as in the index of paused jobs: a parameter would not match it. The empty text
+# after the state keeps SQLite from scanning all waiting jobs instead.
 PAUSED = and_(text("not_before > 0"), jobs.c.state.concat("") == JobState.QUEUED.value)
 UNFINISHED = jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value])
 RETRIABLE = and_(
@@ -65,7 +65,7 @@ CLAIM = (
         jobs.c.id == bindparam("job"),
         jobs.c.stage == bindparam("at_stage"),
         jobs.c.not_before <= bindparam("now"),
-        # Whoever put a job back has counted: one that waits is run, also when fewer
+        # Attempts were counted when the job was put back: a waiting job runs even if fewer
         # attempts are allowed by now.
         or_(QUEUED, and_(RUNNING, jobs.c.lease_until < bindparam("now"),
                          jobs.c.attempts < bindparam("most"))),
@@ -82,7 +82,7 @@ CLAIM = (
     .returning(*COLUMNS)
 )
 
-# What a claim still holds; executed with the columns to set beside these two names.
+# The row that a claim still holds; run with the columns to set beside these two names.
 HELD = update(jobs).where(
     jobs.c.id == bindparam("held_job"), RUNNING, jobs.c.fence == bindparam("held_fence")
 )
@@ -118,7 +118,7 @@ def job_of(row: Row[Any]) -> Job:
 
 
 def new_row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
-    """The columns of a job that waits for its first stage."""
+    """The columns of an accepted job, which waits for its first stage."""
     return {
         "id": job_id,
         "tenant_id": new.tenant_id,
@@ -144,7 +144,7 @@ def new_row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
 
 
 def accepted_job(new: NewJob, seq: int, values: dict[str, Any]) -> Job:
-    """The row that ``values`` have made, without reading it again."""
+    """The job that was inserted as ``values``, without reading it again."""
     held = {"idempotency_key", "not_before", "state", "media"}
     return Job(
         seq=seq, state=JobState.QUEUED, media=new.media, lease_until=None, worker=None,

@@ -1,7 +1,7 @@
 """Jobs in SQL: the queue of record.
 
-The broker may lose, repeat or delay its messages; what is true about a job stands
-here, and every change is one conditional UPDATE.
+The broker may lose, repeat or delay its messages. The state of a job stands here, and every
+change is one conditional UPDATE.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from pipeline.metering.usage import charge
 from pipeline.types import JsonObject
 
 Effect = Callable[[Connection], JsonObject | None]
-"""What a job changes besides its own row, in the transaction that ends it. What it
-returns, if anything, is the job's result: ids that only the change has brought about."""
+"""What a job changes besides its own row, in the transaction that ends it. The JSON object
+that it returns, if any, is the job's result: it has ids that only the change creates."""
 
 MAX_KEY_CHARS = 255  # the column of the schema
 
@@ -77,7 +77,7 @@ class JobStore:
         self._keys = keys or NoKeys()
         self._backlog = Backlog(engine, clock)
 
-    # -- the shim's side ----------------------------------------------------------
+    # -- the web side -------------------------------------------------------------
 
     def submit(self, new: NewJob, *, max_waiting: int | None = None) -> tuple[Job, bool]:
         """Record a job; (job, True), or (the earlier job, False) when the idempotency
@@ -115,8 +115,8 @@ class JobStore:
         return accepted_job(new, seq, values), True
 
     def _collided(self, new: NewJob, error: IntegrityError) -> Job:
-        """Which of the unique keys was taken. The idempotency key goes first: it says
-        that this is a repetition, and a repetition has the same signature."""
+        """Find the unique key that collided. The idempotency key goes first: it means a
+        repetition, and a repetition has the same signature."""
         earlier = self._earlier(new)
         if earlier is not None:
             return earlier
@@ -159,9 +159,9 @@ class JobStore:
     def claim(
         self, job_id: str, stage: str, worker: str, lease_s: float, max_attempts: int
     ) -> Claim | None:
-        """The right to run ``stage`` of a job, or None when it is not to be run: ended,
-        at another stage, held by a living worker, waiting out a pause, or held by a dead
-        one and tried often enough.
+        """The right to run ``stage`` of a job, or None when it must not run: it has ended,
+        is at another stage, pauses, is held by a living worker, or by a dead one at its last
+        attempt.
         """
         now = self._clock()
         with writing(self._engine) as connection:
@@ -178,7 +178,7 @@ class JobStore:
         return Claim(job=job, fence=job.fence)
 
     def renew(self, claims: Iterable[Claim], lease_s: float) -> None:
-        """Say that the holders of these claims are alive."""
+        """Extend the leases of these claims."""
         held = sorted(claims, key=lambda claim: claim.id)
         if not held:
             return
@@ -191,7 +191,7 @@ class JobStore:
         self, claim: Claim, result: JsonObject, trace: Sequence[JsonObject], effect: Effect | None
     ) -> bool:
         """End a job with its result and its effect in one transaction; False when the
-        claim was lost meanwhile, and then nothing has changed."""
+        claim was lost meanwhile: then nothing has changed."""
         return self._change(
             claim, effect, cost_of_success(claim.job.operation, free=claim.job.free),
             durable=effect is not None or bool(claim.job.media),
@@ -208,7 +208,7 @@ class JobStore:
         )
 
     def hand_over(self, claim: Claim, stage: str, trace: Sequence[JsonObject]) -> bool:
-        """Leave a job for the workers of ``stage``; the attempt is counted back."""
+        """Leave a job to the workers of ``stage``; the attempt does not count."""
         return self._change(
             claim, **self._queued(claim, stage), trace=[*claim.job.trace, *trace]
         )
@@ -216,9 +216,9 @@ class JobStore:
     def retry_later(
         self, claim: Claim, error: FaceError, *, stage: str, pause_s: float, retry_for_s: float
     ) -> bool:
-        """Let a job wait because of ``error`` and start again at ``stage``; the attempt
-        is counted back. After ``retry_for_s`` since its start it fails with the error,
-        or as timed out when the error has no code of its own to show."""
+        """Let a job wait because of ``error`` and start again at ``stage``; the attempt does
+        not count. After ``retry_for_s`` since its start it fails: with the error when that
+        is retryable, else as timed out."""
         now = self._clock()
         started = claim.job.started_at or now
         if now + pause_s > started + retry_for_s:
@@ -242,7 +242,7 @@ class JobStore:
     def _queued(self, claim: Claim, stage: str) -> dict[str, Any]:
         return {
             "state": JobState.QUEUED.value, "stage": stage, "lease_until": None, "worker": None,
-            # nobody counts on while the claim is held
+            # No other claim changes the count while this one is held.
             "attempts": claim.job.attempts - 1, "published_at": self._clock(),
         }
 
@@ -250,8 +250,8 @@ class JobStore:
         self, claim: Claim, effect: Effect | None = None, cost: Cost = Cost.CHARGED, /, *,
         durable: bool = False, **values: Any,
     ) -> bool:
-        # What is lost is done again, but not what others may have seen of an effect, and
-        # not the end of a job whose pictures go with it: these are ``durable``.
+        # A lost write is done again. ``durable`` are those that must not be lost: effects,
+        # which others may have seen, and ends of jobs whose pictures are deleted with them.
         with writing(self._engine, durable=durable) as connection:
             changed = connection.execute(HELD, {**_hold(claim), **values})
             if changed.rowcount != 1:
@@ -280,7 +280,7 @@ class JobStore:
                     state=JobState.QUEUED.value, stage=stage, attempts=0, not_before=0.0,
                     fence=jobs.c.fence + 1, error=None, error_code=None, result=None,
                     worker=None, started_at=None, finished_at=None, published_at=self._clock(),
-                    # Whether it was paid for is settled; this is the operator's doing.
+                    # Its cost is settled; the operator's retry costs nothing.
                     charged_on=None,
                 )
                 .returning(*COLUMNS)

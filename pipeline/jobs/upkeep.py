@@ -1,5 +1,5 @@
-"""What keeps the queue going: finding jobs that no worker will run by itself, putting them
-back or ending them, and removing old ones."""
+"""Finding jobs that no worker would run by itself, putting them back or ending them, and
+removing old ones."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class JobUpkeep:
             error = JobCrashed()
             ended = self._set(connection, crashed, **failure(error, now))
             settle_all(connection, ended, cost_of_error(error.code), self._clock())
-            # published_at 0: the message went down with the worker, send again at once
+            # published_at 0: the message died with the worker and is sent again at once
             returned = self._set(
                 connection, back, state=JobState.QUEUED.value, published_at=0.0
             )
@@ -114,11 +114,11 @@ class JobUpkeep:
             .values(fence=jobs.c.fence + 1, lease_until=None, worker=None, **values)
             .returning(*COLUMNS)
         ).all()
-        # RETURNING gives rows in no order; who waited longest goes first.
+        # RETURNING gives rows in no order; the oldest job goes first.
         return sorted(map(job_of, rows), key=lambda job: job.seq)
 
     def fail_waiting(self, stage: str, error: FaceError, limit: int) -> list[Job]:
-        """End jobs that wait at ``stage``, at most ``limit``; those that were."""
+        """End at most ``limit`` jobs that wait at ``stage``; the ended jobs."""
         found = (
             select(jobs.c.id).where(QUEUED, jobs.c.stage == stage).order_by(jobs.c.seq).limit(limit)
         )
@@ -136,8 +136,8 @@ class JobUpkeep:
         """Note that messages for these jobs were sent just now."""
         if not ids:
             return
-        # A row that somebody holds is being claimed, its message was heard: waiting for
-        # it, with other rows locked, is how two transactions come to wait for each other.
+        # A locked row is being claimed: its message has arrived. Waiting for it while other
+        # rows are locked could make two transactions wait for each other.
         free = (
             select(jobs.c.seq, jobs.c.state)
             .where(jobs.c.id.in_(ids)).with_for_update(skip_locked=True)

@@ -140,9 +140,7 @@ def _passive(series: ClipSeries) -> float | None:
 
 
 def _action_reasons(
-    series: ClipSeries,
-    found: dict[LivenessAction, list[FacialEvent]],
-    action: LivenessAction,
+    series: ClipSeries, found: dict[LivenessAction, list[FacialEvent]], action: LivenessAction,
     region_unchanged: bool,
 ) -> Iterator[LivenessReason]:
     if series.times[-1] - series.times[0] < _SHORTEST_S or len(series.times) < _FEWEST:
@@ -184,8 +182,7 @@ def _region_unchanged(observations: Sequence[FrameObservation]) -> bool:
 
 
 def _clip_reasons(
-    observations: Sequence[FrameObservation],
-    series: ClipSeries,
+    observations: Sequence[FrameObservation], series: ClipSeries,
     found: dict[LivenessAction, list[FacialEvent]],
 ) -> Iterator[LivenessReason]:
     again = any(has_repeated_action(_stabilised_faces(series, events)) for events in found.values())
@@ -255,8 +252,7 @@ def _matches(near: np.ndarray, weights: np.ndarray) -> bool:
 
 
 def _happenings(
-    found: dict[LivenessAction, list[FacialEvent]],
-    series: ClipSeries,
+    found: dict[LivenessAction, list[FacialEvent]], series: ClipSeries,
     observations: Sequence[FrameObservation],
 ) -> Iterator[ActionEvent]:
     for action, events in found.items():

@@ -69,12 +69,12 @@ def has_loop(times: Sequence[float], faces: Sequence[FaceSighting]) -> bool:
     """Whether a part of the clip repeats, forwards or reversed."""
     if len(faces) < _FEWEST:
         return False
-    way = head_path_of(faces)
-    path = way / measurement_jitter(way)
+    path = head_path_of(faces)
+    path = path / measurement_jitter(path)
     step = max((times[-1] - times[0]) / (len(times) - 1), 1e-3)
     stretch = max(round(_STRETCH_S / step), 5)
     return any(
-        _again(one, other, stretch)
+        _repeats(one, other, stretch)
         for one, other in _pairs(path, max(round(_PERIOD_S / step), 3), stretch)
     )
 
@@ -83,19 +83,19 @@ def head_path_of(faces: Sequence[FaceSighting]) -> HeadPath:
     """Position (x, y), size and tilt of the head in hundredths of its median size; lids
     (left, right) and mouth in hundredths of their own widths; shape (n, 7)."""
     rows = [(*face.head_pose, *face.lid_ratios, face.mouth_ratio) for face in faces]
-    way = 100 * np.array(rows, dtype=np.float64).reshape(-1, COLUMNS)
-    if len(way):
-        way[:, :3] *= 100 / max(float(np.median(way[:, 2])), 1.0)
-        way[:, :2] -= np.median(way[:, :2], axis=0)
-        way[:, 3] = 100 * np.unwrap(way[:, 3] / 100)
-    return way
+    path = 100 * np.array(rows, dtype=np.float64).reshape(-1, COLUMNS)
+    if len(path):
+        path[:, :3] *= 100 / max(float(np.median(path[:, 2])), 1.0)
+        path[:, :2] -= np.median(path[:, :2], axis=0)
+        path[:, 3] = 100 * np.unwrap(path[:, 3] / 100)
+    return path
 
 
-def measurement_jitter(way: HeadPath) -> NDArray[np.float64]:
+def measurement_jitter(path: HeadPath) -> NDArray[np.float64]:
     """The measurement noise of each column, from second differences, which cancel motion."""
-    if len(way) < 4:
-        return np.ones(way.shape[1])
-    steps = np.median(np.abs(np.diff(way, 2, axis=0)), axis=0)
+    if len(path) < 4:
+        return np.ones(path.shape[1])
+    steps = np.median(np.abs(np.diff(path, 2, axis=0)), axis=0)
     return np.asarray(np.maximum(1.4826 * steps / np.sqrt(6), _LEAST_JITTER), np.float64)
 
 
@@ -111,18 +111,18 @@ def _pairs(path: HeadPath, period: int, stretch: int) -> Iterator[tuple[HeadPath
             yield path[last - reach : last], path[middle // 2 + 1 :][:reach][::-1]
 
 
-def _again(one: HeadPath, other: HeadPath, stretch: int) -> bool:
+def _repeats(one: HeadPath, other: HeadPath, stretch: int) -> bool:
     """Whether any part of both paths is the same and contains motion."""
     count = min(len(one), len(other))
     if count < stretch:
         return False
     one, other = one[:count], other[:count]
-    apart = distances_to_path(one, other)
-    near = np.convolve(apart, np.ones(stretch) / stretch, "valid")
-    for start in np.flatnonzero(near < _ALIKE):
+    distances = distances_to_path(one, other)
+    means = np.convolve(distances, np.ones(stretch) / stretch, "valid")
+    for start in np.flatnonzero(means < _ALIKE):
         part = one[start : start + stretch]
         moved = float(np.sqrt(((part - part.mean(axis=0)) ** 2).mean()))
-        if moved > _MOVED and near[start] < _SHARE * moved:
+        if moved > _MOVED and means[start] < _SHARE * moved:
             return True
     return False
 
@@ -131,10 +131,10 @@ def distances_to_path(one: HeadPath, other: HeadPath) -> NDArray[np.float64]:
     """The distance of each row from the other path nearby, also between that path's rows: a
     repetition need not be in step with the analysed frames."""
     nearest = np.sqrt(((one - other) ** 2).mean(axis=1))
-    begin, way = other[:-1], np.diff(other, axis=0)
-    length = np.maximum((way**2).sum(axis=1), 1e-12)
-    for rows, place in ((one[:-1], slice(None, -1)), (one[1:], slice(1, None))):
-        along = np.clip(((rows - begin) * way).sum(axis=1) / length, 0, 1)
-        beside = rows - begin - along[:, None] * way
-        nearest[place] = np.minimum(nearest[place], np.sqrt((beside**2).mean(axis=1)))
+    start, segments = other[:-1], np.diff(other, axis=0)
+    length = np.maximum((segments**2).sum(axis=1), 1e-12)
+    for rows, target in ((one[:-1], slice(None, -1)), (one[1:], slice(1, None))):
+        along = np.clip(((rows - start) * segments).sum(axis=1) / length, 0, 1)
+        offsets = rows - start - along[:, None] * segments
+        nearest[target] = np.minimum(nearest[target], np.sqrt((offsets**2).mean(axis=1)))
     return np.asarray(nearest, dtype=np.float64)

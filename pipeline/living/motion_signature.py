@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import FaceError
-from pipeline.living.loop_detection import COLUMNS as FORMER_COLUMNS
 from pipeline.living.similarity import Motion, motion_similarity
 from pipeline.living.stabilise import FACE_SIDE, GreyImage
 from pipeline.living.tracking import FrameObservation
@@ -50,9 +49,7 @@ _FEWEST, _STRETCH, _SHARE = 12, 15, 0.6
 # well (docs/benchmarks.md).
 _ROWS, _SAME = (12.0, 15.0, 30.0), (0.54, 0.48, 0.46)
 
-_MARK = b"play\x02\xff"
-"""Precedes the rows. The first format, which stored the path of the head, has no mark: its
-third 16-bit number is a size and never negative, as that of the mark is."""
+_MARK = b"play\x02\xff"  # precedes the rows, with the version of the format
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,12 +78,9 @@ class MotionSignature:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Reads a stored signature. The first format gives an empty one, as it cannot be
-        compared. Raises ``FaceError`` for damaged bytes."""
+        """Reads a stored signature. Raises ``FaceError`` for damaged bytes."""
         rows = data.removeprefix(_MARK)
-        if len(rows) == len(data) and len(data) % (2 * FORMER_COLUMNS) == 0:
-            return cls(np.zeros((0, COLUMNS)))
-        if len(rows) == len(data) or len(rows) % COLUMNS:
+        if (data and not data.startswith(_MARK)) or len(rows) % COLUMNS:
             raise FaceError("The stored motion signature of a clip is damaged.")
         return cls(np.frombuffer(rows, "i1").reshape(-1, COLUMNS) / _UNITS)
 

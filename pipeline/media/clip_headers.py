@@ -51,11 +51,11 @@ class ClipHeader:
 def read_header(data: bytes, kind: ClipFormat, most_parts: int) -> ClipHeader:
     """Reads the header; stops after ``most_parts`` and one parts."""
     found = ClipHeader()
-    survey = _HeaderReader(data, found, most_parts)
+    reader = _HeaderReader(data, found, most_parts)
     readers: dict[ClipFormat, Callable[[_HeaderReader], None]] = {
         "mp4": _read_mp4, "matroska": _read_matroska, "avi": _read_avi,
     }
-    readers[kind](survey)
+    readers[kind](reader)
     return found
 
 
@@ -99,46 +99,46 @@ class _Mp4Track:
     length: tuple[int, int] = (0, 0)  # ticks, ticks a second
 
 
-def _read_mp4(survey: _HeaderReader) -> None:
+def _read_mp4(reader: _HeaderReader) -> None:
     fragments: dict[bytes, int] = {}
-    _read_boxes(survey, 0, len(survey.data), _Mp4Track(), fragments, 0)
-    survey.found.samples = max(survey.found.samples, fragments.get(b"trun", 0))
+    _read_boxes(reader, 0, len(reader.data), _Mp4Track(), fragments, 0)
+    reader.found.samples = max(reader.found.samples, fragments.get(b"trun", 0))
 
 
 def _read_boxes(
-    survey: _HeaderReader, start: int, end: int, track: _Mp4Track, fragments: dict[bytes, int],
+    reader: _HeaderReader, start: int, end: int, track: _Mp4Track, fragments: dict[bytes, int],
     depth: int,
 ) -> None:
-    for kind, place, stop in survey.counted(_boxes(survey.data, start, end)):
+    for kind, place, stop in reader.counted(_boxes(reader.data, start, end)):
         if kind == b"trak":
             own = _Mp4Track()
-            survey.found.streams += 1
-            _read_boxes(survey, place, stop, own, fragments, depth + 1)
-            _note_track(own, survey.found)
+            reader.found.streams += 1
+            _read_boxes(reader, place, stop, own, fragments, depth + 1)
+            _note_track(own, reader.found)
         elif kind in _BOXES_OF_BOXES and depth < _DEEPEST:
-            _read_boxes(survey, place, stop, track, fragments, depth + 1)
+            _read_boxes(reader, place, stop, track, fragments, depth + 1)
         elif kind == b"trun":
-            count = survey.numbers(">4xI", place, stop)[0]
+            count = reader.numbers(">4xI", place, stop)[0]
             fragments[kind] = fragments.get(kind, 0) + count
         elif kind == b"mvhd":
-            survey.found.note_duration(*_length(survey, place, stop))
+            reader.found.note_duration(*_length(reader, place, stop))
         else:
-            _read_track_box(survey, kind, place, stop, track)
+            _read_track_box(reader, kind, place, stop, track)
 
 
 def _read_track_box(
-    survey: _HeaderReader, kind: bytes, place: int, stop: int, track: _Mp4Track
+    reader: _HeaderReader, kind: bytes, place: int, stop: int, track: _Mp4Track
 ) -> None:
     match kind:
         case b"hdlr":
-            track.video = track.video or survey.data[place + 8 : place + 12] == b"vide"
+            track.video = track.video or reader.data[place + 8 : place + 12] == b"vide"
         case b"mdhd":
-            track.length = _length(survey, place, stop)
+            track.length = _length(reader, place, stop)
         case b"stsz" | b"stz2":
-            track.samples = max(track.samples, survey.numbers(">8xI", place, stop)[0])
+            track.samples = max(track.samples, reader.numbers(">8xI", place, stop)[0])
         case b"stsd":
             # After the version, the count, and the first entry's header of 32 bytes.
-            track.width, track.height = survey.numbers(">HH", place + 8 + 32, stop)
+            track.width, track.height = reader.numbers(">HH", place + 8 + 32, stop)
         case _:
             pass
 
@@ -152,10 +152,10 @@ def _note_track(track: _Mp4Track, found: ClipHeader) -> None:
     found.note_duration(*track.length)
 
 
-def _length(survey: _HeaderReader, place: int, stop: int) -> tuple[int, int]:
+def _length(reader: _HeaderReader, place: int, stop: int) -> tuple[int, int]:
     """Ticks and ticks per second of an ``mvhd`` or ``mdhd``."""
-    long = survey.data[place : place + 1] == b"\1"
-    rate, ticks = survey.numbers(">20xIQ" if long else ">12xII", place, stop)
+    long = reader.data[place : place + 1] == b"\1"
+    rate, ticks = reader.numbers(">20xIQ" if long else ">12xII", place, stop)
     return (0 if ticks in _UNKNOWN else ticks), rate
 
 
@@ -180,31 +180,31 @@ _ENTRY, _VIDEO, _WIDTH, _HEIGHT = b"\xae", b"\xe0", b"\xb0", b"\xba"
 _TICK, _DURATION = b"\x2a\xd7\xb1", b"\x44\x89"
 
 
-def _read_matroska(survey: _HeaderReader) -> None:
-    for kind, place, stop in survey.counted(_elements(survey.data, 0, len(survey.data))):
+def _read_matroska(reader: _HeaderReader) -> None:
+    for kind, place, stop in reader.counted(_elements(reader.data, 0, len(reader.data))):
         if kind == _SEGMENT:
-            for part in survey.counted(_elements(survey.data, place, stop)):
-                _read_segment_part(survey, *part)
+            for part in reader.counted(_elements(reader.data, place, stop)):
+                _read_segment_part(reader, *part)
 
 
-def _read_segment_part(survey: _HeaderReader, kind: bytes, place: int, stop: int) -> None:
-    parts = survey.counted(_elements(survey.data, place, stop))
+def _read_segment_part(reader: _HeaderReader, kind: bytes, place: int, stop: int) -> None:
+    parts = reader.counted(_elements(reader.data, place, stop))
     if kind == _INFO:
-        known = {part: survey.data[begin:end] for part, begin, end in parts}
+        known = {part: reader.data[begin:end] for part, begin, end in parts}
         tick = int.from_bytes(known.get(_TICK, b"\x0f\x42\x40")[:8], "big")  # nanoseconds
-        survey.found.note_duration(_float(known.get(_DURATION, b"")) * tick, 1e9)
+        reader.found.note_duration(_float(known.get(_DURATION, b"")) * tick, 1e9)
     elif kind == _TRACKS:
         for part, begin, end in parts:
-            survey.found.streams += part == _ENTRY
-            _read_entry(survey, begin, end)
+            reader.found.streams += part == _ENTRY
+            _read_entry(reader, begin, end)
 
 
-def _read_entry(survey: _HeaderReader, place: int, stop: int) -> None:
-    for kind, begin, end in survey.counted(_elements(survey.data, place, stop)):
+def _read_entry(reader: _HeaderReader, place: int, stop: int) -> None:
+    for kind, begin, end in reader.counted(_elements(reader.data, place, stop)):
         if kind == _VIDEO:
-            parts = survey.counted(_elements(survey.data, begin, end))
-            known = {part: survey.data[first:last] for part, first, last in parts}
-            survey.found.note_size(*(
+            parts = reader.counted(_elements(reader.data, begin, end))
+            known = {part: reader.data[first:last] for part, first, last in parts}
+            reader.found.note_size(*(
                 int.from_bytes(known.get(side, b"")[:8], "big") for side in (_WIDTH, _HEIGHT)
             ))
 
@@ -235,21 +235,21 @@ def _elements(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
 _LISTS = (b"AVI ", b"AVIX", b"hdrl", b"strl", b"movi")
 
 
-def _read_avi(survey: _HeaderReader) -> None:
-    _read_chunks(survey, 0, len(survey.data), 0)
+def _read_avi(reader: _HeaderReader) -> None:
+    _read_chunks(reader, 0, len(reader.data), 0)
 
 
-def _read_chunks(survey: _HeaderReader, start: int, end: int, depth: int) -> None:
-    for kind, place, stop in survey.counted(_chunks(survey.data, start, end)):
-        listed = survey.data[place : place + 4] if kind in (b"RIFF", b"LIST") else b""
+def _read_chunks(reader: _HeaderReader, start: int, end: int, depth: int) -> None:
+    for kind, place, stop in reader.counted(_chunks(reader.data, start, end)):
+        listed = reader.data[place : place + 4] if kind in (b"RIFF", b"LIST") else b""
         if kind == b"avih":
-            pace, frames, width, height = survey.numbers("<I12xI12xII", place, stop)
-            survey.found.frames = max(survey.found.frames, frames)
-            survey.found.note_size(width, height)
-            survey.found.note_duration(frames * pace, 1e6)
+            pace, frames, width, height = reader.numbers("<I12xI12xII", place, stop)
+            reader.found.frames = max(reader.found.frames, frames)
+            reader.found.note_size(width, height)
+            reader.found.note_duration(frames * pace, 1e6)
         elif listed in _LISTS and depth < _DEEPEST:
-            survey.found.streams += listed == b"strl"
-            _read_chunks(survey, place + 4, stop, depth + 1)
+            reader.found.streams += listed == b"strl"
+            _read_chunks(reader, place + 4, stop, depth + 1)
 
 
 def _chunks(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:

@@ -21,9 +21,9 @@ from pipeline.sandbox.messages import (
     DecodeFailure,
     DecodeResult,
     DecodeTask,
-    JsonObject,
     Reply,
 )
+from pipeline.types import JsonObject
 
 DecodeFunction = Callable[[bytes, JsonObject], Decoded]
 """A decoding function of the bytes and the worker's options. It raises ``BadInput`` for

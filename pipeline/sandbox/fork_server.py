@@ -70,11 +70,8 @@ def _reap(decoder: int) -> int:
 
 
 def _become_decoder(
-    channel: socket.socket,
-    arena: mmap.mmap,
-    functions: dict[str, DecodeFunction],
-    rules: DecoderRules,
-    parent: int,
+    channel: socket.socket, arena: mmap.mmap, functions: dict[str, DecodeFunction],
+    rules: DecoderRules, parent: int,
 ) -> NoReturn:
     """Runs the decoder. Never returns: a fork must not continue its parent's code."""
     status = 1

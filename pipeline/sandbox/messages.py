@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-JsonObject = dict[str, Any]
+from pipeline.types import JsonObject
 
 # Bytes of one message. The kernel's default limit for a packet is 200 kB.
 MAX_MESSAGE_BYTES = 128 * 1024

@@ -213,12 +213,7 @@ class Sandbox:
         return self._processes.start()
 
     def _read_result(
-        self,
-        task: DecodeTask,
-        reply: Reply,
-        failure: type[BadInput],
-        *,
-        borrow: bool,
+        self, task: DecodeTask, reply: Reply, failure: type[BadInput], *, borrow: bool
     ) -> Decoded:
         if isinstance(reply, DecodeFailure):
             raise _error(reply, failure)

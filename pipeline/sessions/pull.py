@@ -39,12 +39,7 @@ _OK, _PARTIAL, _RANGE_NOT_SATISFIABLE, _TOO_MANY, _SERVER_ERROR = 200, 206, 416,
 
 
 def pull(
-    name: str,
-    directory: Path,
-    *,
-    url: str,
-    progress: Progress | None = None,
-    pause_s: float = 1.0,
+    name: str, directory: Path, *, url: str, progress: Progress | None = None, pause_s: float = 1.0
 ) -> PackInfo:
     """Downloads the InsightFace pack ``name`` into ``directory / name``.
 

@@ -79,8 +79,8 @@ class _LastConvolution:
         # Values taken for places outside are masked below.
         patches = field.reshape(inputs, -1).take(y * width + x, axis=1, mode="clip")
         flat = (patches * inside).swapaxes(0, 1).reshape(len(rows), -1)
-        made: NDArray[np.float32] = flat @ self.weights.reshape(len(self.biases), -1).T
-        return made + self.biases
+        outputs: NDArray[np.float32] = flat @ self.weights.reshape(len(self.biases), -1).T
+        return outputs + self.biases
 
     def joined_with(self, other: _LastConvolution) -> _LastConvolution:
         """Both convolutions of one source as one, with the outputs of ``other`` last."""
@@ -112,8 +112,8 @@ class _TruncatedNetwork:
         self._input = self._session.get_inputs()[0].name
 
     def run(self, blob: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        made = self._session.run(self._outputs, {self._input: blob})
-        return dict(zip(self._outputs, made, strict=True))
+        outputs = self._session.run(self._outputs, {self._input: blob})
+        return dict(zip(self._outputs, outputs, strict=True))
 
 
 class _InputBuffer:
@@ -290,12 +290,12 @@ class _GraphWalker:
             numpy_helper.to_array(self._values[name]).astype(np.float32) * np.float32(factor)
             for name in node.input[1:]
         )
-        said = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         side = weights.shape[2]
-        plain = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [side // 2] * 4}
+        expected = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [side // 2] * 4}
         if side % 2 == 0 or weights.shape[3] != side or any(
-            said.get(name, usual if name != "pads" else [0] * 4) != usual
-            for name, usual in plain.items()
+            attributes.get(name, usual if name != "pads" else [0] * 4) != usual
+            for name, usual in expected.items()
         ):
             raise UnexpectedNetwork
         return _LastConvolution(node.input[0], weights, biases)
@@ -310,9 +310,9 @@ class _GraphWalker:
 def _end_early(graph: Any, heads: list[_Head]) -> list[str]:
     """Truncates ``graph`` to the inputs of the last convolutions and the products of the
     scores; returns the names of its outputs."""
-    made = {name for node in graph.node for name in node.output}
+    outputs = {name for node in graph.node for name in node.output}
     for head in heads:
-        if head.taps in made:
+        if head.taps in outputs:
             continue
         inputs = head.scores.weights.shape[1]
         single = head.scores.weights.transpose(2, 3, 0, 1).reshape(-1, inputs, 1, 1)

@@ -13,6 +13,11 @@ import msgspec
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError, InvalidParameter
+from pipeline.identifiers import (
+    COLLECTION_KEY_SCHEMA,
+    MAX_COLLECTION_KEY_BYTES,
+    is_collection_key,
+)
 from pipeline.sources.base import (
     About,
     Item,
@@ -31,7 +36,7 @@ from pipeline.sources.names import (
     person_name,
     printable,
 )
-from pipeline.sources.rows import MAX_CHARACTERS, MAX_TEXT
+from pipeline.sources.rows import MAX_TEXT
 
 MAX_LIST_ITEMS = 100_000  # some 10 MB of JSON; a prefix can name more objects
 
@@ -43,10 +48,17 @@ UNNAMED_ITEM = re.compile(r"\(item \d+\)")
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 _Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
 
-# Without NUL, which no database column takes.
-CollectionKey = Annotated[
-    str, msgspec.Meta(max_length=MAX_CHARACTERS["collection"], pattern=r"\A[^\x00]*\Z")
-]
+CollectionKey = Annotated[str, msgspec.Meta(extra_json_schema=dict(COLLECTION_KEY_SCHEMA))]
+"""The key of a collection, or "" for none; see ``check_collection``."""
+
+
+def check_collection(key: str) -> None:
+    """Raises ``ValueError`` for what no collection can be called."""
+    if key and not is_collection_key(key):
+        raise ValueError(
+            f"a collection has at most {MAX_COLLECTION_KEY_BYTES} bytes in UTF-8, "
+            "and no control characters"
+        )
 
 
 class ListedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -58,6 +70,9 @@ class ListedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     collection: CollectionKey = ""
     external_id: _Name = ""
     description: _Text = ""
+
+    def __post_init__(self) -> None:
+        check_collection(self.collection)
 
 
 def import_location(settings: Settings, tenant_id: int) -> BucketLocation:

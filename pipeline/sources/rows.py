@@ -63,7 +63,7 @@ class _BrokenRowError(ValueError):
 
 
 FIELDS = frozenset(field.name for field in fields(Row)) - {"line"}
-MAX_CHARACTERS = {"name": MAX_NAME, "collection": 128, "external_id": MAX_NAME}
+MAX_CHARACTERS = {"name": MAX_NAME, "external_id": MAX_NAME}
 
 
 def encoding(start: bytes) -> str:

@@ -37,9 +37,9 @@ from pipeline.media.clips import (
     check_length,
     check_size,
 )
-from pipeline.sandbox.messages import Decoded, JsonObject
+from pipeline.sandbox.messages import Decoded
 from pipeline.sandbox.sandbox import Sandbox
-from pipeline.types import Picture
+from pipeline.types import JsonObject, Picture
 
 _DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 
@@ -80,13 +80,13 @@ def decode_frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None,
     no frame can be decoded.
     """
     demuxer = _DEMUXERS[check_clip(data, limits)]
-    patience = _TimeBudget(limits.work_seconds)
+    budget = _TimeBudget(limits.work_seconds)
     with _clip_errors(), _opened(data, demuxer, limits) as container:
         stream = _checked_stream(container, limits)
         found = False
-        for frame in _kept(_decoded(container, stream, limits, patience), limits):
+        for frame in _selected(_decoded(container, stream, limits, budget), limits):
             found = True
-            with patience.paused():
+            with budget.paused():
                 yield frame
         if not found:
             raise ClipCorrupt
@@ -119,12 +119,14 @@ def _part(
 ) -> tuple[list[ClipFrame], bool]:
     """The next frames after the first ``done``, and whether they are the last."""
     options = {"reading": reading, "done": done, "limits": asdict(limits)}
-    room = FRAMES_PER_CALL * (3 * limits.side**2 + 4096)
+    space = FRAMES_PER_CALL * (3 * limits.side**2 + 4096)
     # The decoder continues where it stopped. A new decoder needs the clip again.
-    for handed in (b"", data) if done else (data,):
-        made = sandbox.run(DECODE_FUNCTION, handed, options, output_bytes=room, failure=ClipCorrupt)
-        if not made.metadata.get("lost"):
-            return _checked_part(list(made.arrays), made.metadata, limits)
+    for payload in (b"", data) if done else (data,):
+        decoded = sandbox.run(
+            DECODE_FUNCTION, payload, options, output_bytes=space, failure=ClipCorrupt
+        )
+        if not decoded.metadata.get("lost"):
+            return _checked_part(list(decoded.arrays), decoded.metadata, limits)
     raise ClipCorrupt
 
 
@@ -254,12 +256,12 @@ def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream, limits: ClipLimits, patience: _TimeBudget
+    container: InputContainer, stream: VideoStream, limits: ClipLimits, budget: _TimeBudget
 ) -> Iterator[VideoFrame]:
     """Every frame in presentation order. Skips packets without a frame."""
     count = bad = 0
     for packet in _packets(container, stream):
-        patience.check()
+        budget.check()
         try:
             decoded = stream.decode(packet)
         except av.FFmpegError:
@@ -289,7 +291,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
         yield packet
 
 
-def _kept(decoded: Iterator[VideoFrame], limits: ClipLimits) -> Iterator[ClipFrame]:
+def _selected(decoded: Iterator[VideoFrame], limits: ClipLimits) -> Iterator[ClipFrame]:
     """Selects frames by the rate: the first of each time slot."""
     clock = _Clock()
     last_slot = -1

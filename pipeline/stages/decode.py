@@ -27,9 +27,9 @@ from pipeline.errors import PictureCorrupt
 from pipeline.media.formats import gif, png, tiff
 from pipeline.media.picture_formats import PictureFormat
 from pipeline.media.pictures import PictureHeader, PictureLimits, inspect
-from pipeline.sandbox.messages import Decoded, JsonObject
+from pipeline.sandbox.messages import Decoded
 from pipeline.sandbox.sandbox import Sandbox
-from pipeline.types import Picture
+from pipeline.types import JsonObject, Picture
 
 Pixels = NDArray[np.uint8]
 
@@ -59,10 +59,10 @@ def decode_inspected(
     if sandbox is None:
         return _decode(data, header)
     width, height = header.upright_size
-    made = sandbox.run(
+    decoded = sandbox.run(
         DECODE_FUNCTION, data, asdict(header), output_bytes=width * height * 3, borrow=borrow
     )
-    for picture in made.arrays:
+    for picture in decoded.arrays:
         if picture.shape == (height, width, 3) and picture.dtype == np.uint8:
             return picture
     raise PictureCorrupt

@@ -62,13 +62,13 @@ def upright(picture: Picture, detector: Detector) -> tuple[Picture, list[Detecte
 
 
 def _best(picture: Picture, seen: dict[int, list[DetectedFace]], detector: Detector) -> int:
-    speaking = {turn: uprightness(faces) for turn, faces in seen.items()}
-    enough = CLOSE * max(speaking.values())
-    close = [turn for turn, weight in speaking.items() if weight > enough]
-    if len(close) > 1:
-        for turn in close:
-            speaking[turn] += uprightness(detector.detect(_widened(_turned(picture, turn))))
-    return max(speaking, key=lambda turn: speaking[turn])
+    scores = {turn: uprightness(faces) for turn, faces in seen.items()}
+    threshold = CLOSE * max(scores.values())
+    candidates = [turn for turn, weight in scores.items() if weight > threshold]
+    if len(candidates) > 1:
+        for turn in candidates:
+            scores[turn] += uprightness(detector.detect(_widened(_turned(picture, turn))))
+    return max(scores, key=lambda turn: scores[turn])
 
 
 def uprightness(faces: Iterable[DetectedFace]) -> float:

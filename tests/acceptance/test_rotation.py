@@ -136,7 +136,7 @@ def test_no_request_with_a_live_secret_fails(loaded: tuple[Stack, list[str]]) ->
         assert Caller(letter, urls[0], old).job(picture).status_code != ACCEPTED, letter
     status = json.loads(stack.cluster.command("secrets", "status", "--json"))
     (current,) = status["keys"]
-    assert {key for counts in status["sealed"].values() for key in counts} == {current}
+    assert {key for counts in status["secrets"].values() for key in counts} == {current}
     assert status["encrypted"]["load"] == "on"
 
 

@@ -48,3 +48,30 @@ def test_every_decision_is_in_the_index() -> None:
     pages = {page.name for page in folder.glob("*.md")} - {"README.md"}
 
     assert set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text())) == pages
+
+
+def test_every_part_of_the_domain_is_in_the_architecture() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    parts = [
+        path.name + "/" * path.is_dir()
+        for path in (ROOT / "pipeline").iterdir()
+        if path.name[0].islower() and (path.suffix == ".py" or (path / "__init__.py").exists())
+    ]
+
+    assert [p for p in parts if f"`{p}`" not in page and f"pipeline/{p}`" not in page] == []
+
+
+def test_log_actions_that_are_named_exist() -> None:
+    named = {
+        action
+        for page in PAGES
+        for action in re.findall(r'"action": "(\w+)"', page.read_text("utf-8"))
+    }
+    code = "".join(
+        path.read_text("utf-8")
+        for layer in ("infra", "api_shim", "workers", "pipeline")
+        for path in (ROOT / layer).rglob("*.py")
+    )
+
+    assert named
+    assert [action for action in sorted(named) if f'"action": "{action}"' not in code] == []

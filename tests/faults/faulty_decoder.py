@@ -10,8 +10,9 @@ import ctypes
 
 import numpy as np
 
-from pipeline.sandbox.messages import Decoded, JsonObject
+from pipeline.sandbox.messages import Decoded
 from pipeline.stages.decode import decode_here
+from pipeline.types import JsonObject
 
 MARK = b"FACELINE-TEST-POISON"
 MODULE = "tests.faults.faulty_decoder"

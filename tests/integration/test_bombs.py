@@ -13,10 +13,10 @@ import pytest
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, PictureCorrupt
 from pipeline.media.pictures import PictureLimits, inspect
-from pipeline.sandbox.messages import Decoded, JsonObject
+from pipeline.sandbox.messages import Decoded
 from pipeline.sandbox.sandbox import Sandbox, SandboxLimits
 from pipeline.stages.decode import DECODE_FUNCTION, decode
-from pipeline.types import Picture
+from pipeline.types import JsonObject, Picture
 from tests.unit.bombs import DEFUSED, HOLLOW, REFUSED
 from tests.unit.pictures import encoded, image
 

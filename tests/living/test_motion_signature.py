@@ -116,16 +116,6 @@ def test_bytes() -> None:
             MotionSignature.from_bytes(damaged)
 
 
-def test_one_of_the_first_kind_is_read_and_never_known() -> None:
-    """Rows of seven numbers of 16 bits: what was stored before stays readable."""
-    path = np.random.default_rng(4).normal(0, 1, (40, COLUMNS))
-    for rows in range(1, 60):
-        former = np.zeros((rows, 7), "<i2")
-        former[:, 2] = 10_000
-        read = MotionSignature.from_bytes(former.tobytes())
-        assert not read.matches(MotionSignature(path))
-
-
 def test_a_clip_that_shows_too_little() -> None:
     assert len(MotionSignature.from_observations([]).motion) == 0
     still = MotionSignature(np.zeros((30, COLUMNS)))

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import NotAPicture
-from pipeline.sandbox.messages import Decoded, JsonObject
+from pipeline.sandbox.messages import Decoded
+from pipeline.types import JsonObject
 
 
 def echo(data: bytes, options: JsonObject) -> Decoded:

@@ -1,4 +1,4 @@
-"""What the parent does when a process dies over a job or exceeds the time limit."""
+"""What a worker's parent process does when a process dies or exceeds the time limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class StageRequest(Request):  # type: ignore[misc]  # celery has no types
-    """A message in the hands of a worker's parent process."""
+    """A message that a worker's parent process holds."""
 
     def on_failure(
         self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False

@@ -21,13 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 def register(app: Celery, settings: Settings) -> None:
-    """Make ``app`` know the tasks of every stage."""
+    """Register the task of every stage with ``app``."""
     for stage in Stage:
         app.task(run, name=task_name(stage), base=StageTask, **_limits(stage, settings))
 
 
 def _limits(stage: Stage, settings: Settings) -> dict[str, float]:
-    """Those of a stage whose jobs take longer than others."""
+    """Time limits of a stage whose jobs take longer than others."""
     if stage is not Stage.BULK:
         return {}
     limit_s = settings.bulk_time_limit_s
@@ -37,8 +37,8 @@ def _limits(stage: Stage, settings: Settings) -> dict[str, float]:
 def run(message: Any) -> None:
     """Carry out the job that ``message`` names, as far as this worker serves it."""
     try:
-        ring = decode(message)
+        decoded = decode(message)
         with process.runtime_for_job() as runtime:
-            run_job(ring, runtime)
+            run_job(decoded, runtime)
     except (InvalidParameter, DatabaseUnavailable) as error:
-        logger.warning("A message was put aside: %s", error, extra={"action": "message_aside"})
+        logger.warning("A message was rejected: %s", error, extra={"action": "message_rejected"})

@@ -27,5 +27,5 @@ class BatchUpkeep:
         republish(self.jobs, self.dispatcher, self.bisector.round())
 
     def start_duplicate_searches(self) -> None:
-        """Search batches that are done. Raises as ``split_failed_chunks``."""
+        """Start the duplicate search of finished batches. Raises the same errors."""
         republish(self.jobs, self.dispatcher, self.searches.start_due())

@@ -21,8 +21,8 @@ from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.records import FaceRecord, ListedFace
-from pipeline.jobs.model import Job, JobState, JsonObject
-from pipeline.types import Box
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import Box, JsonObject
 
 SUCCESS = 1
 INVALID = 9

@@ -26,8 +26,8 @@ from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.records import BindingReport, Collection, FacePage, ListedFace
-from pipeline.jobs.model import Job, JobState, JsonObject
-from pipeline.types import Box
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import Box, JsonObject
 
 GROUP_UNKNOWN = "GROUP_ID_NOT_EXIST"
 

@@ -25,10 +25,11 @@ from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.gallery.image_ids import hex_spelling
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import JsonObject
 
 
-class Status(StrEnum):
+class CompareStatus(StrEnum):
     """Every status of the document."""
 
     OK = "OK"
@@ -57,44 +58,45 @@ class Status(StrEnum):
 
 
 _HTTP = {
-    Status.OK: 200,
-    Status.UNAUTHORIZED: 401,
-    Status.KEY_EXPIRED: 401,
-    Status.RATE_LIMIT_EXCEEDED: 403,
-    Status.NO_PERMISSION: 403,
-    Status.OUT_OF_QUOTA: 403,
-    Status.NOT_FOUND: 404,
-    Status.INTERNAL_ERROR: 500,
+    CompareStatus.OK: 200,
+    CompareStatus.UNAUTHORIZED: 401,
+    CompareStatus.KEY_EXPIRED: 401,
+    CompareStatus.RATE_LIMIT_EXCEEDED: 403,
+    CompareStatus.NO_PERMISSION: 403,
+    CompareStatus.OUT_OF_QUOTA: 403,
+    CompareStatus.NOT_FOUND: 404,
+    CompareStatus.INTERNAL_ERROR: 500,
 }
 
 # By the neutral code of an error; all others are INTERNAL_ERROR.
-STATUSES: dict[str, Status] = {
-    errors.DownloadTimedOut.code: Status.DOWNLOAD_TIMEOUT,
-    errors.DownloadRefused.code: Status.DOWNLOAD_ERROR,
-    errors.MediaTooLarge.code: Status.IMAGE_FILE_SIZE_TOO_BIG,
-    errors.ImageNotFound.code: Status.IMAGE_ID_NOT_EXIST,
-    errors.NoFace.code: Status.NO_FACE_DETECTED,
-    errors.ManyFaces.code: Status.TOO_MANY_FACES,
-    errors.NotAPicture.code: Status.CORRUPT_IMAGE,
-    errors.PictureCorrupt.code: Status.CORRUPT_IMAGE,
-    errors.FormatNotAccepted.code: Status.INVALID_IMAGE_FORMAT_OR_SIZE,
-    errors.PictureOutOfRange.code: Status.INVALID_IMAGE_FORMAT_OR_SIZE,
-    errors.InvalidParameter.code: Status.INVALID_ARGUMENT,
-    errors.MissingParameter.code: Status.INVALID_ARGUMENT,
-    errors.IdempotencyConflict.code: Status.INVALID_ARGUMENT,
-    errors.BadCredentials.code: Status.UNAUTHORIZED,
-    errors.TenantNotFound.code: Status.UNAUTHORIZED,
-    errors.CredentialExpired.code: Status.KEY_EXPIRED,
-    errors.RateLimited.code: Status.RATE_LIMIT_EXCEEDED,
-    errors.NotPermitted.code: Status.NO_PERMISSION,
-    errors.QuotaExceeded.code: Status.OUT_OF_QUOTA,
+STATUSES: dict[str, CompareStatus] = {
+    errors.DownloadTimedOut.code: CompareStatus.DOWNLOAD_TIMEOUT,
+    errors.DownloadRefused.code: CompareStatus.DOWNLOAD_ERROR,
+    errors.MediaTooLarge.code: CompareStatus.IMAGE_FILE_SIZE_TOO_BIG,
+    errors.ImageNotFound.code: CompareStatus.IMAGE_ID_NOT_EXIST,
+    errors.NoFace.code: CompareStatus.NO_FACE_DETECTED,
+    errors.ManyFaces.code: CompareStatus.TOO_MANY_FACES,
+    errors.NotAPicture.code: CompareStatus.CORRUPT_IMAGE,
+    errors.PictureCorrupt.code: CompareStatus.CORRUPT_IMAGE,
+    errors.FormatNotAccepted.code: CompareStatus.INVALID_IMAGE_FORMAT_OR_SIZE,
+    errors.PictureOutOfRange.code: CompareStatus.INVALID_IMAGE_FORMAT_OR_SIZE,
+    errors.InvalidParameter.code: CompareStatus.INVALID_ARGUMENT,
+    errors.MissingParameter.code: CompareStatus.INVALID_ARGUMENT,
+    errors.IdempotencyConflict.code: CompareStatus.INVALID_ARGUMENT,
+    errors.BadCredentials.code: CompareStatus.UNAUTHORIZED,
+    errors.TenantNotFound.code: CompareStatus.UNAUTHORIZED,
+    errors.CredentialExpired.code: CompareStatus.KEY_EXPIRED,
+    errors.RateLimited.code: CompareStatus.RATE_LIMIT_EXCEEDED,
+    errors.NotPermitted.code: CompareStatus.NO_PERMISSION,
+    errors.QuotaExceeded.code: CompareStatus.OUT_OF_QUOTA,
 }
 
 # Statuses that come with the error's own words.
 _REASONED = frozenset(
     {
-        Status.INVALID_ARGUMENT, Status.KEY_EXPIRED, Status.INVALID_IMAGE_FORMAT_OR_SIZE,
-        Status.IMAGE_FILE_SIZE_TOO_BIG, Status.NO_PERMISSION, Status.OUT_OF_QUOTA,
+        CompareStatus.INVALID_ARGUMENT, CompareStatus.KEY_EXPIRED,
+        CompareStatus.INVALID_IMAGE_FORMAT_OR_SIZE, CompareStatus.IMAGE_FILE_SIZE_TOO_BIG,
+        CompareStatus.NO_PERMISSION, CompareStatus.OUT_OF_QUOTA,
     }
 )
 
@@ -104,9 +106,9 @@ _HEX = re.compile("[0-9a-f]{32}")
 def refusal(error: Exception, request_id: str) -> Reply:
     """A request that became no job."""
     known = error if isinstance(error, FaceError) else FaceError()
-    status = STATUSES.get(known.code, Status.INTERNAL_ERROR)
+    status = STATUSES.get(known.code, CompareStatus.INTERNAL_ERROR)
     if isinstance(error, errors.NotUtf8):
-        status = Status.ENCODING_ERROR
+        status = CompareStatus.ENCODING_ERROR
     http = 503 if isinstance(error, errors.Unavailable) else status.http
     reason = _reason(status, known)
     return _failure(status, request_id, known.picture, reason, http, retry_headers(error))
@@ -114,13 +116,13 @@ def refusal(error: Exception, request_id: str) -> Reply:
 
 def not_found(request_id: str) -> Reply:
     """The answer under ``/identity/`` to a path that is not there."""
-    return _failure(Status.NOT_FOUND, request_id, None, None)
+    return _failure(CompareStatus.NOT_FOUND, request_id, None, None)
 
 
 def wrong_method(request_id: str, allowed: str) -> Reply:
     reason = f"the method must be {allowed}"
     return _failure(
-        Status.INVALID_ARGUMENT, request_id, None, reason, 405, {"Allow": allowed}
+        CompareStatus.INVALID_ARGUMENT, request_id, None, reason, 405, {"Allow": allowed}
     )
 
 
@@ -129,10 +131,10 @@ def outcome(job: Job) -> Reply:
     if job.state is JobState.DONE and job.result is not None:
         return json_reply(200, _compared(job.result, job.request_id))
     code, kept = job.error_code or FaceError.code, job.error or {}
-    status = STATUSES.get(code, Status.INTERNAL_ERROR)
+    status = STATUSES.get(code, CompareStatus.INTERNAL_ERROR)
     message = str(kept.get("message", ""))
     reason = message if status in _REASONED else None
-    if status is Status.INTERNAL_ERROR:
+    if status is CompareStatus.INTERNAL_ERROR:
         reason = internal_message(code, message)
     return _failure(status, job.request_id, kept.get("picture"), reason)
 
@@ -145,21 +147,21 @@ def _compared(result: JsonObject, request_id: str) -> JsonObject:
     }
     return {
         "request_id": _tid(request_id),
-        "status": Status.OK.value,
+        "status": CompareStatus.OK.value,
         "confidences": result["confidences"],
         "max_confidence": result["max_confidence"],
         **ids,
     }
 
 
-def _reason(status: Status, error: FaceError) -> str | None:
-    if status is Status.INTERNAL_ERROR:
+def _reason(status: CompareStatus, error: FaceError) -> str | None:
+    if status is CompareStatus.INTERNAL_ERROR:
         return internal_message(error.code, error.message)
     return error.message if status in _REASONED else None
 
 
 def _failure(
-    status: Status, request_id: str, picture: int | None, reason: str | None,
+    status: CompareStatus, request_id: str, picture: int | None, reason: str | None,
     http: int | None = None, headers: Mapping[str, str] | None = None,
 ) -> Reply:
     answer: dict[str, Any] = {"status": status.value}
@@ -184,13 +186,13 @@ def responses(endpoint: Endpoint) -> Responses:
     said = (AnswerField("request_id"), AnswerField("status"))
     good = answer_schema(schema_name("c", endpoint, "Answer"), (*said, *endpoint.gives))
     statuses: dict[int, set[str]] = {}
-    for status in Status:
+    for status in CompareStatus:
         statuses.setdefault(status.http, set()).add(status.value)
-    statuses[503] = {Status.INTERNAL_ERROR.value}
+    statuses[503] = {CompareStatus.INTERNAL_ERROR.value}
     images = frozenset(IMAGES)
     failed = (*said, optional("image"), optional("reason"))
     return {
-        "200": respond("Done.", with_values(good, status=Status.OK.value)),
+        "200": respond("Done.", with_values(good, status=CompareStatus.OK.value)),
         **{
             str(http): refuse(http, with_values(
                 answer_schema(f"CFailure{http}", failed), status=statuses[http], image=images

@@ -23,10 +23,11 @@ from api_shim.dialects.fields import Schema
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.jobs.model import Job, JobState, JsonObject
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import JsonObject
 
 
-class Status(StrEnum):
+class SearchStatus(StrEnum):
     """Every status of the document."""
 
     OK = "OK"
@@ -41,41 +42,41 @@ class Status(StrEnum):
 
 # The document's own words.
 MESSAGES = {
-    Status.OK: "successfully deleted face",
-    Status.NO_SIMILAR_FACE: "no similar face in db",
-    Status.FACE_DETECT_FAILED: "check input image and retry",
-    Status.IMAGE_INVALID_SIZE: "image larger than 2M",
-    Status.IMAGE_INVALID_FORMAT: "image format not support",
-    Status.PERSON_ID_NOT_EXIST: "check input person id",
-    Status.INVALID_REQUEST: "check request parameters",
-    Status.FAIL: "please try again later",
+    SearchStatus.OK: "successfully deleted face",
+    SearchStatus.NO_SIMILAR_FACE: "no similar face in db",
+    SearchStatus.FACE_DETECT_FAILED: "check input image and retry",
+    SearchStatus.IMAGE_INVALID_SIZE: "image larger than 2M",
+    SearchStatus.IMAGE_INVALID_FORMAT: "image format not support",
+    SearchStatus.PERSON_ID_NOT_EXIST: "check input person id",
+    SearchStatus.INVALID_REQUEST: "check request parameters",
+    SearchStatus.FAIL: "please try again later",
 }
 
 # By the neutral code of an error; all others are FAIL.
-STATUSES: dict[str, Status] = {
-    errors.NoFace.code: Status.FACE_DETECT_FAILED,
-    errors.MediaTooLarge.code: Status.IMAGE_INVALID_SIZE,
-    errors.BadEncoding.code: Status.IMAGE_INVALID_FORMAT,
-    errors.NotAPicture.code: Status.IMAGE_INVALID_FORMAT,
-    errors.FormatNotAccepted.code: Status.IMAGE_INVALID_FORMAT,
-    errors.PictureCorrupt.code: Status.IMAGE_INVALID_FORMAT,
-    errors.PictureOutOfRange.code: Status.IMAGE_INVALID_FORMAT,
-    errors.PersonNotFound.code: Status.PERSON_ID_NOT_EXIST,
-    errors.FaceNotFound.code: Status.PERSON_ID_NOT_EXIST,
-    errors.BadCredentials.code: Status.INVALID_REQUEST,
-    errors.CredentialExpired.code: Status.INVALID_REQUEST,
-    errors.NotPermitted.code: Status.INVALID_REQUEST,
-    errors.MissingParameter.code: Status.INVALID_REQUEST,
-    errors.InvalidParameter.code: Status.INVALID_REQUEST,
-    errors.CollectionNotFound.code: Status.INVALID_REQUEST,
-    errors.IdempotencyConflict.code: Status.INVALID_REQUEST,
+STATUSES: dict[str, SearchStatus] = {
+    errors.NoFace.code: SearchStatus.FACE_DETECT_FAILED,
+    errors.MediaTooLarge.code: SearchStatus.IMAGE_INVALID_SIZE,
+    errors.BadEncoding.code: SearchStatus.IMAGE_INVALID_FORMAT,
+    errors.NotAPicture.code: SearchStatus.IMAGE_INVALID_FORMAT,
+    errors.FormatNotAccepted.code: SearchStatus.IMAGE_INVALID_FORMAT,
+    errors.PictureCorrupt.code: SearchStatus.IMAGE_INVALID_FORMAT,
+    errors.PictureOutOfRange.code: SearchStatus.IMAGE_INVALID_FORMAT,
+    errors.PersonNotFound.code: SearchStatus.PERSON_ID_NOT_EXIST,
+    errors.FaceNotFound.code: SearchStatus.PERSON_ID_NOT_EXIST,
+    errors.BadCredentials.code: SearchStatus.INVALID_REQUEST,
+    errors.CredentialExpired.code: SearchStatus.INVALID_REQUEST,
+    errors.NotPermitted.code: SearchStatus.INVALID_REQUEST,
+    errors.MissingParameter.code: SearchStatus.INVALID_REQUEST,
+    errors.InvalidParameter.code: SearchStatus.INVALID_REQUEST,
+    errors.CollectionNotFound.code: SearchStatus.INVALID_REQUEST,
+    errors.IdempotencyConflict.code: SearchStatus.INVALID_REQUEST,
 }
 
 # Cosines are sums of float32: what is 100 but for their rounding is 100.
 ROUNDING = 1e-4
 
 
-def answer(status: Status, message: Any = None, http: int = 200) -> Reply:
+def answer(status: SearchStatus, message: Any = None, http: int = 200) -> Reply:
     """``message`` None stands for the document's words."""
     words = MESSAGES[status] if message is None else message
     return Reply(http, msgspec.json.encode({"status": status.value, "message": words}))
@@ -85,9 +86,9 @@ def refusal(error: Exception) -> Reply:
     """A request that became no job: 401 without the right key, 403 and 429 for what is not
     allowed or no more, 503 when it may be repeated."""
     known = error if isinstance(error, FaceError) else FaceError()
-    status = STATUSES.get(known.code, Status.FAIL)
+    status = STATUSES.get(known.code, SearchStatus.FAIL)
     # What is wrong with the parameters, or used up, the document has no words for.
-    own = status is Status.INVALID_REQUEST or isinstance(error, errors.LimitReached)
+    own = status is SearchStatus.INVALID_REQUEST or isinstance(error, errors.LimitReached)
     reply = answer(status, known.message if own else None)
     return Reply(_http(error), reply.body, headers=retry_headers(error))
 
@@ -111,14 +112,14 @@ def outcome(job: Job) -> Reply:
     """The answer of a job that has ended."""
     if job.state is JobState.DONE and job.result is not None:
         return _RESULTS[job.operation](job.result)
-    return answer(STATUSES.get(job.error_code or "", Status.FAIL))
+    return answer(STATUSES.get(job.error_code or "", SearchStatus.FAIL))
 
 
 def _enrolled(result: JsonObject) -> Reply:
     people = [
         {"name": face["name"], "person_id": face["person_id"]} for face in result["faces"]
     ]
-    return answer(Status.OK, people)
+    return answer(SearchStatus.OK, people)
 
 
 def _found(result: JsonObject) -> Reply:
@@ -131,7 +132,7 @@ def _found(result: JsonObject) -> Reply:
         for hit in result["hits"]
     ]
     similar = [hit for hit in hits if hit["confidence"] > LEAST_CONFIDENCE]
-    return answer(Status.OK, similar) if similar else answer(Status.NO_SIMILAR_FACE)
+    return answer(SearchStatus.OK, similar) if similar else answer(SearchStatus.NO_SIMILAR_FACE)
 
 
 def _confidence(value: float) -> int:
@@ -146,10 +147,10 @@ def responses(endpoint: Endpoint) -> Responses:
     status = AnswerField("status")
     title = schema_name("d", endpoint, "Answer")
     good = with_values(answer_schema(title, (status, *endpoint.gives)), status="OK")
-    every = {each.value for each in Status} - {"OK"}
+    every = {each.value for each in SearchStatus} - {"OK"}
     refused = {
-        401: Status.INVALID_REQUEST, 403: Status.INVALID_REQUEST,
-        429: Status.FAIL, 503: Status.FAIL,
+        401: SearchStatus.INVALID_REQUEST, 403: SearchStatus.INVALID_REQUEST,
+        429: SearchStatus.FAIL, 503: SearchStatus.FAIL,
     }
     return {
         "200": respond("Success, or a failure by its status.", good, _failed("DFailure", every)),

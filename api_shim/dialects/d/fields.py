@@ -6,9 +6,10 @@ import re
 
 from api_shim.dialects.answers import AnswerField
 from api_shim.dialects.base import Endpoint
-from api_shim.dialects.fields import END, Schema, TextField, collection_key_field
+from api_shim.dialects.fields import Schema, TextField, collection_key_field
 from api_shim.dialects.media_fields import Base64Field
 from pipeline.errors import CollectionNotFound, PersonNotFound
+from pipeline.identifiers import TEXT_END
 from pipeline.media.picture_formats import PictureFormat
 
 MAX_BYTES = 2 * 1024 * 1024
@@ -28,7 +29,7 @@ class PersonIdField(TextField):
     facedb is the error that the document lists first."""
 
     def describe(self) -> Schema:
-        return {**TextField.describe(self), "pattern": f"^{_PERSON_ID}{END}"}
+        return {**TextField.describe(self), "pattern": f"^{_PERSON_ID}{TEXT_END}"}
 
 
 def check_person_id(person_id: str) -> None:

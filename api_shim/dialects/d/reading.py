@@ -7,23 +7,22 @@ is for the job to find.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
+from api_shim.dialects.base import DialectRequest
 from api_shim.dialects.d import envelope
-from api_shim.dialects.d.envelope import Status
+from api_shim.dialects.d.envelope import SearchStatus
 from api_shim.dialects.d.fields import FACEDB, IMG, MAX_HITS, NAME, PERSON_ID, check_person_id
 from api_shim.dialects.fields import Values
 from api_shim.dialects.media_fields import decode_media
-from api_shim.record_actions import DeletePerson, RecordRequest
+from api_shim.record_actions import RecordRequest, delete_person
 from api_shim.requests import JobRequest
 from pipeline.accounts.model import Tenant
 from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.operations import EnrolParams, SearchParams
 
-Wanted = JobRequest | RecordRequest[Any]
 
-
-def build_request(operation: str, tenant: Tenant, values: Values) -> Wanted:
+def build_request(operation: str, tenant: Tenant, values: Values) -> DialectRequest:
     """The job or the action that a request asks for. Raises ``BadEncoding``,
     ``PersonNotFound``."""
     facedb = values[FACEDB]
@@ -38,6 +37,6 @@ def build_request(operation: str, tenant: Tenant, values: Values) -> Wanted:
         ).to_json(), (decode_media(values[IMG]),))
     check_person_id(values[PERSON_ID])
     return RecordRequest(
-        tenant, DeletePerson(values[PERSON_ID].lower(), facedb),
-        lambda _: envelope.answer(Status.OK),
+        tenant, partial(delete_person, person_id=values[PERSON_ID].lower(), collection=facedb),
+        lambda _: envelope.answer(SearchStatus.OK),
     )

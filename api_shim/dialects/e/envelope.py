@@ -22,8 +22,8 @@ from api_shim.dialects.fields import Schema
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.jobs.model import Job, JobState, JsonObject
-from pipeline.types import Box
+from pipeline.jobs.model import Job, JobState
+from pipeline.types import Box, JsonObject
 
 SUCCESS = 0
 INTERNAL = 9999

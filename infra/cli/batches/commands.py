@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from infra.cli.arguments import Json
 from infra.cli.batches.duplicates import show_findings
 from infra.cli.batches.stores import BatchStores, open_stores
 from infra.cli.batches.summary import batch_json, show_batch, show_list, write_report
@@ -25,7 +26,6 @@ from pipeline.jobs.store import JobStore
 app = typer.Typer(help="Batches: whole sources and what became of them.", no_args_is_help=True)
 
 BatchId = Annotated[str, typer.Argument(help="The batch's id, or the beginning of it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Tenant = Annotated[str | None, typer.Option(help="Only batches of this application.")]
 
 MAX_FINDINGS, MAX_JSON_FINDINGS = 100, 25_000  # in a table, in JSON

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from infra.cli.database import open_tenants
+from infra.cli.arguments import Json
+from infra.cli.database import Stores
 from infra.cli.dataclass_command import command_with_options
 from infra.cli.enroll.dry_run import show_dry_run
 from infra.cli.reports import check_target
@@ -117,7 +118,7 @@ class EnrollOptions:
         typer.Option(help="The encoding of archive members' names that are not UTF-8, such as "
                      "gb18030."),
     ] = None
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    json: Json = False
 
     def request(self, settings: Settings) -> EnrolRequest:
         """The request. Its source is absolute, so that the same source is the same batch
@@ -154,7 +155,7 @@ def enroll(options: EnrollOptions) -> None:
         enrol(request)
         return
     if options.tenant is not None:
-        open_tenants(settings).by_name(options.tenant)
+        Stores().tenants.by_name(options.tenant)
     show_dry_run(
         source, settings, collection=options.collection, report_to=options.report_to,
         json=options.json,

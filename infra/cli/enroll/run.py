@@ -45,13 +45,12 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.gallery.writer import last_model
+from pipeline.identifiers import is_collection_key
 from pipeline.sessions import registry
 
 BATCH_GONE = "the batch is gone: it was forgotten, or its application was deleted, meanwhile"
 
 MAX_FINDINGS = 20  # in a summary
-
-MAX_KEY_BYTES = 32  # of a collection's key, as in document b
 
 INTERRUPTED = 130  # the exit code that shells use
 
@@ -120,7 +119,7 @@ def collection_creator(
     existing = {found.key for found, _ in stores.collections.all(tenant.id)}
 
     def on_collection(key: str) -> None:
-        if not create or not key or key in existing or len(key.encode()) > MAX_KEY_BYTES:
+        if not create or key in existing or not is_collection_key(key):
             return
         existing.add(key)
         with suppress(CollectionExists, CollectionLimit):  # the items have the reason

@@ -42,7 +42,7 @@ FILES = {
         from api_shim.dialects.base import Dialect, Endpoint, authenticate_api_key, schema_name
         from api_shim.dialects.fields import IntegerField, TextField, read_fields
         from api_shim.dialects.media_fields import PictureField
-        from api_shim.record_actions import CreateCollection, RecordRequest
+        from api_shim.record_actions import RecordRequest
         from api_shim.requests import JobRequest, Reply
         from pipeline.errors import Unavailable
         from pipeline.media.pictures import PictureLimits
@@ -81,10 +81,13 @@ FILES = {
                 admit(tenant)
                 values = read_fields(endpoint.takes, parsing.read_object(call.body))
                 if endpoint.operation == "teams":
-                    make = CreateCollection(
-                        values[TEAM], name=values[TEAM], type="", score=values[SCORE]
+                    return RecordRequest(
+                        tenant,
+                        lambda records, tenant_id: records.collections.create(
+                            tenant_id, values[TEAM], name=values[TEAM], score=values[SCORE]
+                        ),
+                        lambda _: answer(200, ok=True),
                     )
-                    return RecordRequest(tenant, make, lambda _: answer(200, ok=True))
                 return JobRequest(tenant, "locate", LocateParams().to_json(), (values[PHOTO],))
 
             def render(self, job, attached):

@@ -237,7 +237,7 @@ def upgrade() -> None:
         sa.Column("picture_hash", sa.LargeBinary),
         sa.Column("source_name", sa.Text),
         sa.Column("name", sa.String(255)),
-        sa.Column("collection", sa.String(128)),
+        sa.Column("collection", sa.String(32)),
         sa.Column("external_id", sa.String(255)),
         sa.Column("description", sa.String(255)),
         sa.Column("sha256", sa.String(64)),

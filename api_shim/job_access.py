@@ -8,13 +8,13 @@ import hmac
 from collections.abc import Iterable
 from contextlib import suppress
 
-from api_shim.auth.signing import is_app_id
 from api_shim.dialects.base import Dialect
 from api_shim.requests import Call
 from pipeline.accounts.kinds import ID_AND_SECRET
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.errors import BadInput, JobNotFound, RequestRefused, TenantNotFound
+from pipeline.identifiers import is_printable
 
 
 def authenticate_poll(
@@ -60,7 +60,7 @@ def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
         app_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None
-    credential = tenants.credentials.signing(app_id) if is_app_id(app_id) else None
+    credential = tenants.credentials.signing(app_id) if is_printable(app_id) else None
     if credential is None:
         with suppress(RequestRefused, TenantNotFound):
             return tenants.credentials.authenticate(ID_AND_SECRET, app_id, secret)

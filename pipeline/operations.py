@@ -1,4 +1,4 @@
-"""What each operation asks for, does and answers: its parameters and its plan.
+"""The parameters, the plan and the result of each operation.
 
 A dialect fills the parameters of an operation (``to_json()`` gives the JSON object of the
 job's row; the dialect's own keys may stand beside them), and renders the result that the
@@ -66,7 +66,7 @@ import msgspec
 
 from pipeline.types import JsonObject
 
-# What dialects do with records alone. Beside the operations on pictures (``PLANS``) these
+# The operations of dialects on records alone. Beside the operations on pictures (``PLANS``) these
 # are the names under which limits, permissions and usage are kept.
 RECORD_OPERATIONS = (
     "list", "show", "rename", "delete", "image", "delete_image", "clear",
@@ -87,7 +87,7 @@ class Stage(StrEnum):
     BULK = "bulk"
 
 
-# What one worker serves unless its settings name stages: all but three. Fetching waits for
+# The stages that a worker serves unless its settings name some: all but three. Fetching waits for
 # foreign servers, the index holds the galleries in one process, bulk yields to other work.
 FUSED_STAGES = tuple(
     stage for stage in Stage if stage not in (Stage.FETCH, Stage.INDEX, Stage.BULK)
@@ -110,7 +110,7 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchedPictureLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the header of a fetched picture may say. The web side checks the pictures that
+    """The limits on the header of a fetched picture. The web side checks the pictures that
     a request brings."""
 
     max_bytes: int
@@ -221,8 +221,8 @@ class MatrixParams(Params, frozen=True, kw_only=True):
     """Compare every face of a picture with every face of another.
 
     ``auto_rotate``: the pictures whose upright turn is found from their faces.
-    ``lifetime_s``: for how long those that were sent are stored. ``bounds``: what fetched
-    pictures may be.
+    ``lifetime_s``: for how long those that were sent are stored. ``bounds``: the limits
+    on fetched pictures.
     """
 
     auto_rotate: tuple[bool, ...]

@@ -82,7 +82,7 @@ class Dispatcher:
         self._app.close()
 
     def _send(self, job_id: str, stage: str) -> None:
-        # As ``send_task``, without the parts that are not needed here: half its time.
+        # As ``send_task``, without the parts that are not used: it takes half the time.
         queue = self._app.amqp.queues[queue_name(stage)]
         message = self._app.amqp.create_task_message(
             uuid(), queue_name(stage), (encode(job_id, stage),), {},

@@ -1,1 +1,1 @@
-"""Verification of signatures."""
+"""Cryptography of signatures that no package offers."""

@@ -38,6 +38,10 @@ IN_PARAMETERS: Security = []
 has no scheme for those, they stand among the fields."""
 
 
+DialectRequest = JobRequest | RecordRequest[Any]
+"""What a request asks for: a job, or an action on records."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One operation of a document. Parts of ``path`` may be ``{names}``, see
@@ -108,9 +112,7 @@ class Dialect(ABC):
     """What pictures it takes, by their headers."""
 
     @abstractmethod
-    def read(
-        self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
-    ) -> JobRequest | RecordRequest[Any]:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         """Authenticate, ``admit`` and parse: a job to do, or an action on records. Runs
         in a thread; may read the database and changes nothing.
 
@@ -171,7 +173,7 @@ def authenticate_api_key(call: Call, tenants: TenantStore) -> Tenant:
 
 
 class DialectFactory(Protocol):
-    """What the package of a dialect offers as ``DIALECT``: its class."""
+    """The class of a dialect, which its package offers as ``DIALECT``."""
 
     @property
     def letter(self) -> str: ...

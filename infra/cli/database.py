@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from infra.cli.console import print_notice
 from infra.local.private_files import make_data_dir
+from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
@@ -49,11 +50,6 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
     return engine
 
 
-def open_tenants(settings: Settings) -> TenantStore:
-    """The tenants of the configured database."""
-    return TenantStore(open_database(settings), open_vault(settings))
-
-
 class Stores:
     """The configured stores, each opened when it is first used."""
 
@@ -64,6 +60,10 @@ class Stores:
     @cached_property
     def tenants(self) -> TenantStore:
         return TenantStore(self.engine, open_vault(self.settings))
+
+    def chosen_tenants(self, name: str | None) -> list[Tenant]:
+        """The named application; without a name all of them."""
+        return self.tenants.all() if name is None else [self.tenants.by_name(name)]
 
     @cached_property
     def keys(self) -> TenantKeys:

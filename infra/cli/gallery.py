@@ -39,9 +39,8 @@ def stats(
 ) -> None:
     """Count faces, pictures, collections and bytes."""
     stores = Stores()
-    chosen = stores.tenants.all() if name is None else [stores.tenants.by_name(name)]
     galleries = GalleryStore(stores.engine, stores.media)
-    rows = [_counted(tenant, galleries) for tenant in chosen]
+    rows = [_counted(tenant, galleries) for tenant in stores.chosen_tenants(name)]
     if json:
         print_json(rows)
         return

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Engine
 
 from infra.cli.arguments import Json
 from infra.cli.console import local_time, print_json, print_notice, print_table
-from infra.cli.database import open_database
+from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
-from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import Settings, load_settings
-from pipeline.encryption.data_key import KeySource
-from pipeline.encryption.data_keys import open_keys
-from pipeline.encryption.vault import open_vault
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.index.options import ViewOptions
 from pipeline.index.tenant_view import TenantView
 from pipeline.index.verify import IndexDifference
-from pipeline.media.base import MediaStore
-from pipeline.media.open import open_media
 
 app = typer.Typer(help="Indexes: state, check, new snapshots.", no_args_is_help=True)
 
@@ -32,35 +23,19 @@ Name = Annotated[str | None, typer.Argument(help="An application; without one: a
 SHOWN = 5  # differing labels that are printed
 
 
-@dataclass(frozen=True, slots=True)
-class _IndexStores:
-    settings: Settings
-    engine: Engine
-    media: MediaStore
-    keys: KeySource
-
-    def tenants(self, name: str | None) -> list[Tenant]:
-        store = TenantStore(self.engine, open_vault(self.settings))
-        return store.all() if name is None else [store.by_name(name)]
-
-    def view(self, tenant: Tenant) -> TenantView:
-        """A new view, loaded as an index process would."""
-        options = ViewOptions.from_settings(self.settings)
-        return TenantView(tenant.id, ChangeLog(self.engine, self.keys), self.media, options)
-
-
-def _open_stores() -> _IndexStores:
-    settings = load_settings()
-    engine = open_database(settings)
-    keys = open_keys(settings, engine)
-    return _IndexStores(settings, engine, open_media(settings, keys), keys)
+def _view(tenant: Tenant, stores: Stores) -> TenantView:
+    """A new view, loaded as an index process would."""
+    log = ChangeLog(stores.engine, stores.keys)
+    return TenantView(
+        tenant.id, log, stores.media, ViewOptions.from_settings(stores.settings)
+    )
 
 
 @app.command()
 def status(name: Name = None, json: Json = False) -> None:
     """Show the galleries, their change logs and their snapshots."""
-    stores = _open_stores()
-    rows = [_state(tenant, stores) for tenant in stores.tenants(name)]
+    stores = Stores()
+    rows = [_state(tenant, stores) for tenant in stores.chosen_tenants(name)]
     if json:
         print_json(rows)
         return
@@ -77,7 +52,7 @@ def status(name: Name = None, json: Json = False) -> None:
     )
 
 
-def _state(tenant: Tenant, stores: _IndexStores) -> dict[str, Any]:
+def _state(tenant: Tenant, stores: Stores) -> dict[str, Any]:
     stats = GalleryStore(stores.engine, stores.media).stats(tenant.id)
     newest = next(iter(ChangeLog(stores.engine).snapshots(tenant.id)), None)
     return {
@@ -96,10 +71,10 @@ def _state(tenant: Tenant, stores: _IndexStores) -> dict[str, Any]:
 def verify(name: Name = None) -> None:
     """Load the newest snapshot and the log as an index process does, and compare every vector
     with the database. Exit code 1 when they differ."""
-    stores = _open_stores()
+    stores = Stores()
     wrong = False
-    for tenant in stores.tenants(name):
-        view = stores.view(tenant)
+    for tenant in stores.chosen_tenants(name):
+        view = _view(tenant, stores)
         view.open()
         found = view.verify()
         wrong |= bool(found)
@@ -126,9 +101,9 @@ def _told(found: IndexDifference) -> str:
 def rebuild(name: Name = None) -> None:
     """Build indexes from the database and write snapshots, which index processes load at their
     next start."""
-    stores = _open_stores()
-    for tenant in stores.tenants(name):
-        view = stores.view(tenant)
+    stores = Stores()
+    for tenant in stores.chosen_tenants(name):
+        view = _view(tenant, stores)
         number = view.rebuild()
         record = view.snapshot()
         if record is None:

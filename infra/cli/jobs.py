@@ -9,9 +9,7 @@ import typer
 
 from infra.cli.arguments import Json
 from infra.cli.console import local_time, out, print_json, print_notice, print_table
-from infra.cli.database import open_database, open_tenants
-from pipeline.config.settings import load_settings
-from pipeline.encryption.data_keys import open_keys
+from infra.cli.database import Stores
 from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import JobStore
@@ -33,15 +31,14 @@ def list_jobs(
     json: Json = False,
 ) -> None:
     """List the newest jobs, newest first."""
-    settings = load_settings()
-    store = JobStore(open_database(settings))
-    tenants = open_tenants(settings)
-    tenant_id = None if application is None else tenants.by_name(application).id
+    stores = Stores()
+    store = JobStore(stores.engine)
+    tenant_id = None if application is None else stores.tenants.by_name(application).id
     found = store.read.recent(state=state, tenant_id=tenant_id, limit=limit)
     if json:
         print_json([job_json(job) for job in found])
         return
-    names = {tenant.id: tenant.name for tenant in tenants.all()}
+    names = {tenant.id: tenant.name for tenant in stores.tenants.all()}
     print_table(
         ("job", "app", "operation", "state", "stage", "tries", "accepted", "took"),
         (
@@ -65,9 +62,8 @@ def show(
     ] = False,
 ) -> None:
     """Show one job with a timeline of its stages."""
-    settings = load_settings()
-    engine = open_database(settings)
-    job = find_job(JobStore(engine, keys=open_keys(settings, engine)), job_id)
+    stores = Stores()
+    job = find_job(JobStore(stores.engine, keys=stores.keys), job_id)
     if json:
         print_json(job_json(job, result=result))
         return
@@ -97,7 +93,7 @@ def retry(job_id: JobId) -> None:
     # Importing the plans takes half a second, which only this command needs.
     from pipeline.operations import PLANS
 
-    store = JobStore(open_database(load_settings()))
+    store = JobStore(Stores().engine)
     job = find_job(store, job_id)
     again = store.retry(job.id, PLANS[job.operation].first_stage(job.params))
     print_notice(f"Job {again.id} is queued; the reconciler sends it within seconds.")

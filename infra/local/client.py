@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from api_shim.auth.signing import sha256_signature, string_to_sign
+from api_shim.dialects.e.signing import sha256_signature, string_to_sign
 from infra.local.private_files import write_private
 from pipeline.errors import ConfigurationError, FaceError
 

@@ -77,8 +77,8 @@ def lock_items(
     items = _waiting_items(connection, batch_id, numbers)
     collections = {item.number: [item.about.collection] for item in items}
     duplicates: dict[int, list[int]] = {item.number: [] for item in items}
-    asked = {"batch": batch_id, "numbers": list(collections)}
-    for row in connection.execute(DUPLICATES_OF, asked):
+    parameters = {"batch": batch_id, "numbers": list(collections)}
+    for row in connection.execute(DUPLICATES_OF, parameters):
         collections[row.original].append(row.collection or "")
         duplicates[row.original].append(row.number)
     return [
@@ -124,8 +124,8 @@ def record_outcomes(
 def _waiting_items(
     connection: Connection, batch_id: str, numbers: Sequence[int]
 ) -> list[BatchItem]:
-    asked = {"batch": batch_id, "numbers": sorted(numbers)}
-    return [item_from_row(row) for row in connection.execute(_WAITING_ITEMS, asked)]
+    parameters = {"batch": batch_id, "numbers": sorted(numbers)}
+    return [item_from_row(row) for row in connection.execute(_WAITING_ITEMS, parameters)]
 
 
 def _values(batch_id: str, outcome: ItemOutcome) -> dict[str, Any]:

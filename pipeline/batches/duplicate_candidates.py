@@ -1,4 +1,4 @@
-"""What the search of a batch reads: the faces of the batch, of the rest of its gallery, and
+"""The faces that the search of a batch reads: those of the batch, of the rest of its gallery, and
 of the names in the batch."""
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class RepeatedImage:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSearchConfig:
-    """What searching a batch needs besides the calibration table. ``false_findings``: how
+    """The settings of a batch's search, besides the calibration table. ``false_findings``: how
     many pairs of strangers a batch may report as one person. ``apart_fmr``: the rate at
     which strangers pass as faces of one name. ``time_slice_s``: seconds of work after which
     a job ends and the next one continues; the search holds up others for so long, and loses
@@ -152,10 +152,10 @@ class CandidateReader:
             return find_batch(connection, batch_id)
 
     def search_size(self, batch: Batch) -> SearchSize:
-        asked = {"batch": batch.id, "tenant": batch.tenant_id}
+        parameters = {"batch": batch.id, "tenant": batch.tenant_id}
         with reading(self._engine) as connection:
-            own = int(connection.execute(_COUNT_OWN, asked).scalar_one())
-            total = connection.execute(_COUNT_ALL, asked).scalar_one()
+            own = int(connection.execute(_COUNT_OWN, parameters).scalar_one())
+            total = connection.execute(_COUNT_ALL, parameters).scalar_one()
         return SearchSize(own, max(total - own, 0))
 
     def check_model(self, batch: Batch, model: VectorModel) -> None:
@@ -170,8 +170,8 @@ class CandidateReader:
         count, last = 0, 0
         while count < limit:
             with reading(self._engine) as connection:
-                asked = {"batch": batch.id, "after": last or after, "limit": PAGE_ROWS}
-                items = connection.execute(_ITEMS, asked).all()
+                parameters = {"batch": batch.id, "after": last or after, "limit": PAGE_ROWS}
+                items = connection.execute(_ITEMS, parameters).all()
                 refs = [row.image_ref for row in items if row.image_ref is not None]
                 found = _rows_with(connection, _FACES, faces.c.image_ref, refs)
                 parts.append(self._rows(connection, batch, found))
@@ -186,8 +186,8 @@ class CandidateReader:
         past the label ``first``; and the last label that was read, 0 when there are no
         more."""
         with reading(self._engine) as connection:
-            asked = {"tenant": batch.tenant_id, "after": after, "limit": PAGE_ROWS}
-            labels = connection.execute(_LABELS, asked).all()
+            parameters = {"tenant": batch.tenant_id, "after": after, "limit": PAGE_ROWS}
+            labels = connection.execute(_LABELS, parameters).all()
             ids = [row.face_id for row in labels]
             found = _rows_with(connection, _FACES, faces.c.id, ids)
             own = _images_of_batch(connection, batch, found)
@@ -205,8 +205,8 @@ class CandidateReader:
             some = wanted[start : start + NAMES_PER_STATEMENT]
             for group, limit in self._name_groups(batch, some):
                 with reading(self._engine) as connection:
-                    asked = {"tenant": batch.tenant_id, "names": group, "limit": limit}
-                    found = connection.execute(_FACES_BY_NAME, asked).all()
+                    parameters = {"tenant": batch.tenant_id, "names": group, "limit": limit}
+                    found = connection.execute(_FACES_BY_NAME, parameters).all()
                     rows = self._rows(connection, batch, found)
                 yield from _split_by_name(rows)
 
@@ -214,8 +214,8 @@ class CandidateReader:
         """Names with several faces, in groups that are read with one query, each with the
         number of faces to read."""
         with reading(self._engine) as connection:
-            asked = {"tenant": batch.tenant_id, "names": names}
-            counts = [tuple(row) for row in connection.execute(_COUNT_BY_NAME, asked)]
+            parameters = {"tenant": batch.tenant_id, "names": names}
+            counts = [tuple(row) for row in connection.execute(_COUNT_BY_NAME, parameters)]
         group: list[str] = []
         size = 0
         for name, count in counts:
@@ -272,14 +272,14 @@ def _images_of_batch(
 ) -> set[int]:
     """Those of the faces' images that the batch has enrolled."""
     refs = {row.image_ref for row in found}
-    asked = {"batch": batch.id}
-    rows = _rows_with(connection, _OWN_IMAGES, batch_items.c.image_ref, refs, asked)
+    parameters = {"batch": batch.id}
+    rows = _rows_with(connection, _OWN_IMAGES, batch_items.c.image_ref, refs, parameters)
     return {row.image_ref for row in rows}
 
 
 def _rows_with(
     connection: Connection, query: Select[*tuple[Any, ...]], column: Column[int],
-    values: Collection[int], asked: Mapping[str, object] | None = None,
+    values: Collection[int], parameters: Mapping[str, object] | None = None,
 ) -> list[Row[*tuple[Any, ...]]]:
     """The rows whose ``column`` has one of the ``values``. Ids that were assigned together
     are adjacent: reading their range is much faster than listing thousands of them."""
@@ -288,7 +288,7 @@ def _rows_with(
     first, last = min(values), max(values)
     wanted = set(values)
     if last - first < MAX_RANGE_FACTOR * len(wanted):
-        rows = connection.execute(query.where(column.between(first, last)), asked or {}).all()
+        rows = connection.execute(query.where(column.between(first, last)), parameters or {}).all()
         if len(wanted) == last - first + 1:
             return list(rows)
         value = attrgetter(column.key)
@@ -297,7 +297,7 @@ def _rows_with(
     ordered = sorted(wanted)
     for start in range(0, len(ordered), IDS_PER_STATEMENT):
         some = query.where(column.in_(ordered[start : start + IDS_PER_STATEMENT]))
-        found += connection.execute(some, asked or {}).all()
+        found += connection.execute(some, parameters or {}).all()
     return found
 
 

@@ -34,7 +34,7 @@ IDS_PER_STATEMENT = 1000
 
 
 class FindingKind(StrEnum):
-    """What was found. The first face is of the batch, or of a name in the batch."""
+    """The kind of a finding. The first face is of the batch, or of a name in the batch."""
 
     SAME_PICTURE = "same_picture"
     """An item has the bytes of an enrolled picture and another name."""
@@ -387,12 +387,12 @@ def _merge(found: dict[tuple[object, ...], Finding], one: Finding) -> None:
     key: tuple[object, ...] = (len(found),)
     if one.kind is FindingKind.TWO_NAMES and one.other is not None:
         key = (one.kind, *sorted((one.face.name, one.other.name)))
-    there = found.get(key)
-    if there is None:
+    earlier = found.get(key)
+    if earlier is None:
         found[key] = one
         return
-    best = min(there, one, key=_sort_key)
-    found[key] = replace(best, count=there.count + one.count)
+    best = min(earlier, one, key=_sort_key)
+    found[key] = replace(best, count=earlier.count + one.count)
 
 
 def _sort_key(finding: Finding) -> tuple[str, float]:

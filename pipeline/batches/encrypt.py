@@ -43,8 +43,8 @@ class ItemEncryption:
         """Replace the hashes of items, and encrypt the pictures of those that wait; the
         number of changed items. Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
         with reading(self.engine) as connection:
-            mine = select(batches.c.id).where(batches.c.tenant_id == self.tenant_id)
-            ids = list(connection.execute(mine).scalars())
+            query = select(batches.c.id).where(batches.c.tenant_id == self.tenant_id)
+            ids = list(connection.execute(query).scalars())
         return sum(
             self._encrypt(row)
             for batch_id in ids

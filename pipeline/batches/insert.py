@@ -71,8 +71,8 @@ class ItemInsertion:
     ) -> tuple[list[NewItem], set[int]]:
         """The items, duplicates with the enrolled image as it is now, and the numbers of
         those whose person was erased meanwhile. Binds faces to further collections."""
-        asked = sorted({item.original for item in items if item.original is not None})
-        rows = self.connection.execute(_ORIGINALS, {"batch": self.batch.id, "numbers": asked})
+        numbers = sorted({item.original for item in items if item.original is not None})
+        rows = self.connection.execute(_ORIGINALS, {"batch": self.batch.id, "numbers": numbers})
         originals = {row.number: row for row in rows}
         resolved, erased = [], set()
         for item in items:
@@ -96,9 +96,9 @@ class ItemInsertion:
         """The numbers of the items whose image has lost its faces since it was looked up."""
         duplicates = [item for item in items if item.image_ref is not None]
         refs = sorted({item.image_ref for item in duplicates if item.image_ref is not None})
-        asked = {"tenant": self.batch.tenant_id, "refs": refs}
+        parameters = {"tenant": self.batch.tenant_id, "refs": refs}
         faces_of: dict[int | None, list[int]] = {}
-        for row in self.connection.execute(_FACES_OF, asked):
+        for row in self.connection.execute(_FACES_OF, parameters):
             faces_of.setdefault(row.image_ref, []).append(row.id)
         keys = {item.about.collection for item in duplicates} - {""}
         collections = find_collections(self.connection, self.batch.tenant_id, keys)

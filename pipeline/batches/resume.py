@@ -105,9 +105,9 @@ class KnownItems:
 
     def after(self, batch: Batch, number: int, limit: int) -> list[tuple[bytes, KnownItem]]:
         """The items past ``number`` in their order, each with the hash of its name."""
-        asked = {"batch": batch.id, "after": number, "last": batch.items, "limit": limit}
+        parameters = {"batch": batch.id, "after": number, "last": batch.items, "limit": limit}
         with reading(self._engine) as connection:
-            rows = connection.execute(_NAME_HASHES, asked).all()
+            rows = connection.execute(_NAME_HASHES, parameters).all()
         return [(bytes(row.name_hash), _known_item(row)) for row in rows]
 
     def by_name(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
@@ -119,30 +119,31 @@ class KnownItems:
         hashes = {
             name_hash(batch.id, name, each): name for each in {key, None} for name in names
         }
-        asked = {"batch": batch.id, "hashes": list(hashes)}
+        parameters = {"batch": batch.id, "hashes": list(hashes)}
         with reading(self._engine) as connection:
-            rows = connection.execute(_BY_NAME_HASH, asked).all()
+            rows = connection.execute(_BY_NAME_HASH, parameters).all()
         return {hashes[bytes(row.name_hash)]: _known_item(row) for row in rows}
 
     def pictures(
         self, batch: Batch, sha256s: Sequence[str], criteria: str = ""
     ) -> dict[str, KnownPicture]:
-        """What is known of pictures by their ``sha256`` (at most some hundreds).
+        """The earlier records of pictures, by ``sha256`` (at most some hundreds).
         ``criteria`` is the fingerprint under which an earlier rejection still holds; empty:
         earlier rejections do not count."""
         if not sha256s:
             return {}
         key = self._keys.data_key(batch.tenant_id)
         hashes = {picture_hash(batch.id, sha256, key): sha256 for sha256 in sha256s}
-        asked = {"tenant": batch.tenant_id, "hashes": list(sha256s)}
+        parameters = {"tenant": batch.tenant_id, "hashes": list(sha256s)}
         known: dict[str, KnownPicture] = {}
         with reading(self._engine) as connection:
             if criteria:
-                for row in connection.execute(_REJECTED_BEFORE, {**asked, "criteria": criteria}):
+                rejected = {**parameters, "criteria": criteria}
+                for row in connection.execute(_REJECTED_BEFORE, rejected):
                     known[row.sha256] = KnownPicture(
                         reason=row.reason or "", detail=row.detail or ""
                     )
-            for row in connection.execute(_ENROLLED_IMAGES, asked):
+            for row in connection.execute(_ENROLLED_IMAGES, parameters):
                 known[row.sha256] = KnownPicture(
                     image_ref=row.id, face_id=row.face_id, faces=row.faces
                 )
@@ -151,8 +152,8 @@ class KnownItems:
             ).all()
         for short, number in in_batch:
             sha256 = hashes[bytes(short)]
-            there = known.get(sha256, KnownPicture())
-            known[sha256] = KnownPicture(number, there.image_ref, there.face_id, there.faces)
+            stored = known.get(sha256, KnownPicture())
+            known[sha256] = KnownPicture(number, stored.image_ref, stored.face_id, stored.faces)
         return known
 
 

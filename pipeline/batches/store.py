@@ -157,13 +157,13 @@ class BatchStore:
         self, tenant_id: int | None = None, *, offset: int = 0, limit: int = 50
     ) -> BatchPage:
         """Batches, newest first."""
-        mine = () if tenant_id is None else (batches.c.tenant_id == tenant_id,)
+        conditions = () if tenant_id is None else (batches.c.tenant_id == tenant_id,)
         query = (
-            select(*BATCH_COLUMNS).where(*mine)
+            select(*BATCH_COLUMNS).where(*conditions)
             .order_by(batches.c.created_at.desc(), batches.c.id).offset(offset).limit(limit)
         )
         with reading(self._engine) as connection:
-            count = select(func.count()).select_from(batches).where(*mine)
+            count = select(func.count()).select_from(batches).where(*conditions)
             total = connection.execute(count).scalar_one()
             return BatchPage(total, tuple(map(batch_from_row, connection.execute(query))))
 
@@ -227,11 +227,11 @@ class BatchStore:
             return int(connection.execute(_JOBS_IN_FLIGHT, {"batch": batch_id}).scalar_one())
 
     def findings(self, batch_id: str, limit: int) -> list[Finding]:
-        """What the search for duplicate people has found, as ``list_findings``."""
+        """The findings of the search for duplicate people, as ``list_findings``."""
         return list_findings(self._engine, batch_id, limit=limit)
 
     def waiting_reason(self, batch: Batch, *, is_reader: bool = False) -> WaitingReason | None:
-        """What the batch waits for, as ``blockers.waiting_reason``."""
+        """The reason for which the batch waits, as ``blockers.waiting_reason``."""
         return waiting_reason(self._engine, batch, self._clock(), is_reader=is_reader)
 
     # -- the submitter ------------------------------------------------------------------
@@ -261,9 +261,9 @@ class BatchStore:
             return earlier, False
 
     def _by_fingerprint(self, tenant_id: int, fingerprint: str) -> Batch | None:
-        asked = {"tenant": tenant_id, "fingerprint": fingerprint}
+        parameters = {"tenant": tenant_id, "fingerprint": fingerprint}
         with reading(self._engine) as connection:
-            row = connection.execute(_FIND_BY_FINGERPRINT, asked).one_or_none()
+            row = connection.execute(_FIND_BY_FINGERPRINT, parameters).one_or_none()
         return None if row is None else batch_from_row(row)
 
     def acquire(self, batch_id: str, submitter: str, lease_s: float) -> Batch:
@@ -273,9 +273,9 @@ class BatchStore:
         ``BatchCancelled``.
         """
         now = self._clock()
-        asked = {"batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s}
+        parameters = {"batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s}
         with writing(self._engine) as connection:
-            row = connection.execute(_ACQUIRE, asked).one_or_none()
+            row = connection.execute(_ACQUIRE, parameters).one_or_none()
         return batch_from_row(row) if row is not None else self._raise_lost(batch_id)
 
     def renew(
@@ -285,12 +285,12 @@ class BatchStore:
         ``BatchBusy`` when the submitter has lost the batch, ``BatchNotFound``,
         ``BatchCancelled``."""
         now = self._clock()
-        asked = {
+        parameters = {
             "batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s,
             "part": position,
         }
         with writing(self._engine) as connection:
-            row = connection.execute(_RENEW, asked).one_or_none()
+            row = connection.execute(_RENEW, parameters).one_or_none()
         return batch_from_row(row) if row is not None else self._raise_lost(batch_id)
 
     def _raise_lost(self, batch_id: str) -> Batch:

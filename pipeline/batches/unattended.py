@@ -2,8 +2,8 @@
 import from.
 
 ``Batch.source`` names either a prefix of the bucket or a stored list of objects. A list is
-kept in the media store until it was read to its end. What it says about people is then in
-the items, and is erased with them.
+kept in the media store until it was read to its end. Its data about people are then in the
+items, and are erased with them.
 """
 
 from __future__ import annotations
@@ -106,11 +106,11 @@ def sweep_lists(engine: Engine, media: MediaStore, tenant_id: int, now: float) -
     unneeded = []
     for stored in media.walk(storage_keys.lists_prefix(tenant_id)):
         if stored.modified < now - LIST_GRACE_S:
-            asked = {
+            parameters = {
                 "tenant": tenant_id, "fingerprint": storage_keys.list_fingerprint(stored.key)
             }
             with reading(engine) as connection:
-                if connection.execute(_UNREAD_BATCHES, asked).first() is None:
+                if connection.execute(_UNREAD_BATCHES, parameters).first() is None:
                     unneeded.append(stored.key)
     for key in unneeded:
         media.delete(key)

@@ -151,7 +151,7 @@ def _for_each_face(
     pictures: list[Picture], chosen: list[list[DetectedFace]],
     measure_face: Callable[[Picture, DetectedFace], T],
 ) -> list[list[T]]:
-    """What ``measure_face`` makes of each chosen face; errors name the picture."""
+    """The results of ``measure_face`` for each chosen face; errors name the picture."""
     measured = []
     for index, (picture, some) in enumerate(zip(pictures, chosen, strict=True)):
         with _naming_picture(index):

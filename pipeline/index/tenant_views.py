@@ -115,7 +115,6 @@ class TenantViews:
             except FaceError as error:
                 LOG.warning(
                     "The index of a tenant could not be maintained: %s", error,
-                    error,
                     extra={
                         "action": "index_maintenance_failed",
                         "tenant": tenant_id,

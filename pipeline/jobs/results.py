@@ -13,7 +13,7 @@ from pipeline.errors import TenantNotFound
 from pipeline.jobs.model import Job
 from pipeline.types import JsonObject
 
-ENCRYPTED = "$sealed"
+ENCRYPTED = "$encrypted"
 """The one field of an encrypted result; no operation's result has a field of this name."""
 
 

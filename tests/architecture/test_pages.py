@@ -59,3 +59,19 @@ def test_every_part_of_the_domain_is_in_the_architecture() -> None:
     ]
 
     assert [p for p in parts if f"`{p}`" not in page and f"pipeline/{p}`" not in page] == []
+
+
+def test_log_actions_that_are_named_exist() -> None:
+    named = {
+        action
+        for page in PAGES
+        for action in re.findall(r'"action": "(\w+)"', page.read_text("utf-8"))
+    }
+    code = "".join(
+        path.read_text("utf-8")
+        for layer in ("infra", "api_shim", "workers", "pipeline")
+        for path in (ROOT / layer).rglob("*.py")
+    )
+
+    assert named
+    assert [action for action in sorted(named) if f'"action": "{action}"' not in code] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from api_shim import parsing
 from api_shim.dialects.a import envelope
@@ -18,10 +17,16 @@ from api_shim.dialects.a.fields import (
 )
 from api_shim.dialects.a.reading import ApplicationRequest, build_request, read_parameters
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import FORM, IN_PARAMETERS, Dialect, Endpoint, RequestShape
+from api_shim.dialects.base import (
+    FORM,
+    IN_PARAMETERS,
+    Dialect,
+    DialectRequest,
+    Endpoint,
+    RequestShape,
+)
 from api_shim.dialects.fields import Values
-from api_shim.record_actions import RecordRequest
-from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from api_shim.requests import AdmissionCheck, Call, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.kinds import NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
@@ -45,9 +50,7 @@ class ApidFace(Dialect):
         self._tenants = records.tenants
         self._faces = records.faces
 
-    def read(
-        self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
-    ) -> JobRequest | RecordRequest[Any]:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         values = read_parameters(call, endpoint.takes)
         tenant = self._authenticate(values)
         renaming = endpoint.operation == "change" and not values[NEW_FIMG]

@@ -25,7 +25,7 @@ from api_shim.dialects.a.fields import (
     NUMBERED,
     THRESHOLD,
 )
-from api_shim.dialects.base import FORM, Endpoint
+from api_shim.dialects.base import FORM, DialectRequest, Endpoint
 from api_shim.dialects.fields import RequestField, Values, read_fields
 from api_shim.dialects.media_fields import decode_media
 from api_shim.record_actions import RecordRequest, list_faces
@@ -78,21 +78,18 @@ class ApplicationRequest:
     limits: PictureLimits
 
 
-Wanted = JobRequest | RecordRequest[Any]
-
-
-def build_request(request: ApplicationRequest) -> Wanted:
+def build_request(request: ApplicationRequest) -> DialectRequest:
     """The job or the action that a request asks for. Raises ``FaceError``."""
     return _BUILDERS[request.endpoint.operation](request)
 
 
-def _list(request: ApplicationRequest) -> Wanted:
+def _list(request: ApplicationRequest) -> DialectRequest:
     return RecordRequest(
         request.tenant, list_faces, lambda faces: envelope.faces(faces, request.apid)
     )
 
 
-def _show(request: ApplicationRequest) -> Wanted:
+def _show(request: ApplicationRequest) -> DialectRequest:
     face_id = request.values[FID]
     return RecordRequest(
         request.tenant, lambda records, tenant_id: records.faces.by_id(tenant_id, face_id),
@@ -100,7 +97,7 @@ def _show(request: ApplicationRequest) -> Wanted:
     )
 
 
-def _delete(request: ApplicationRequest) -> Wanted:
+def _delete(request: ApplicationRequest) -> DialectRequest:
     face_id = request.values[FID]
     return RecordRequest(
         request.tenant, lambda records, tenant_id: records.faces.delete(tenant_id, face_id),
@@ -108,7 +105,7 @@ def _delete(request: ApplicationRequest) -> Wanted:
     )
 
 
-def _change(request: ApplicationRequest) -> Wanted:
+def _change(request: ApplicationRequest) -> DialectRequest:
     """A new picture is a job; a new name alone, or nothing new, is not."""
     face_id, name = request.values[FID], request.values[NEW_FNAME]
     if picture := request.values[NEW_FIMG]:
@@ -124,16 +121,16 @@ def _change(request: ApplicationRequest) -> Wanted:
     )
 
 
-def _enrol(request: ApplicationRequest) -> Wanted:
+def _enrol(request: ApplicationRequest) -> DialectRequest:
     asked = EnrolParams(faces="one", name=request.values[FNAME] or None, unnamed="time")
     return _job(request, "enrol", asked, (request.values[FIMG],))
 
 
-def _locate(request: ApplicationRequest) -> Wanted:
+def _locate(request: ApplicationRequest) -> DialectRequest:
     return _job(request, "locate", LocateParams(face_required=True), (request.values[FIMG],))
 
 
-def _match(request: ApplicationRequest) -> Wanted:
+def _match(request: ApplicationRequest) -> DialectRequest:
     values = request.values
     return _job(
         request, "match", MatchParams(face_id=values[FID]), (values[FIMG],),
@@ -141,7 +138,7 @@ def _match(request: ApplicationRequest) -> Wanted:
     )
 
 
-def _living(request: ApplicationRequest) -> Wanted:
+def _living(request: ApplicationRequest) -> DialectRequest:
     values = request.values
     action: Literal[1, 2] = 1 if values[ACTION] == 1 else 2
     asked = LivingParams(face_id=values[FID], action=action, threshold=values[THRESHOLD])
@@ -151,7 +148,7 @@ def _living(request: ApplicationRequest) -> Wanted:
         raise ClipCorrupt("Fvideo is not Base64.") from error
 
 
-def _similarity(request: ApplicationRequest) -> Wanted:
+def _similarity(request: ApplicationRequest) -> DialectRequest:
     encoded: tuple[str, ...] = request.values[NUMBERED]
     job = _job(request, "similarity", None, encoded)
     headers = [
@@ -173,7 +170,7 @@ def _job(
     return JobRequest(request.tenant, operation, params, tuple(map(decode_media, encoded)))
 
 
-_BUILDERS: dict[str, Callable[[ApplicationRequest], Wanted]] = {
+_BUILDERS: dict[str, Callable[[ApplicationRequest], DialectRequest]] = {
     "list": _list, "enrol": _enrol, "change": _change, "delete": _delete, "show": _show,
     "similarity": _similarity, "locate": _locate, "match": _match, "living": _living,
 }

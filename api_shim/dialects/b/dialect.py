@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from api_shim.dialects.answers import Responses
 from api_shim.dialects.b import envelope
 from api_shim.dialects.b.fields import ENDPOINTS, LIMITS
 from api_shim.dialects.b.reading import build_request
-from api_shim.dialects.base import Dialect, Endpoint, authenticate_api_key
-from api_shim.record_actions import RecordRequest
-from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, authenticate_api_key
+from api_shim.requests import AdmissionCheck, Call, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
@@ -32,9 +30,7 @@ class FacesAndGroups(Dialect):
         self._jobs = records.jobs
         self._default_tenant = settings.b_tenant
 
-    def read(
-        self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
-    ) -> JobRequest | RecordRequest[Any]:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         tenant = self._authenticate(call)
         admit(tenant)
         return build_request(endpoint, tenant, call)

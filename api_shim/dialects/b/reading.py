@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 from urllib.parse import parse_qsl
 
 from api_shim import parsing
 from api_shim.dialects.b import envelope, fields
-from api_shim.dialects.base import Endpoint
+from api_shim.dialects.base import DialectRequest, Endpoint
 from api_shim.dialects.fields import Raw, Values, read_fields
 from api_shim.record_actions import RecordRequest, show_face, show_image
 from api_shim.requests import Call, JobRequest
@@ -25,10 +24,8 @@ from pipeline.gallery.records import BindingReport
 from pipeline.identifiers import is_collection_key, is_printable
 from pipeline.operations import MAX_HITS, CompareParams, EnrolParams, SearchParams
 
-Wanted = JobRequest | RecordRequest[Any]
 
-
-def build_request(endpoint: Endpoint, tenant: Tenant, call: Call) -> Wanted:
+def build_request(endpoint: Endpoint, tenant: Tenant, call: Call) -> DialectRequest:
     """The job or the action that a request asks for. Raises ``FaceError``."""
     values = read_fields(endpoint.takes, _raw(call)) if endpoint.takes else Values({}, ())
     return _BUILDERS[endpoint.operation](tenant, values, call.path_values)
@@ -74,7 +71,7 @@ def _group_id(paths: Paths) -> str:
 # 1: faces ---------------------------------------------------------------------------
 
 
-def _enrol(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+def _enrol(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
     asked = EnrolParams(
         faces="largest",
         gate=True,
@@ -87,7 +84,7 @@ def _enrol(tenant: Tenant, values: Values, _: Paths) -> Wanted:
     return JobRequest(tenant, "enrol", asked.to_json(), (values[fields.IMAGE],))
 
 
-def _list(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+def _list(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
     offset, size = values[fields.PAGE_OFFSET], values[fields.PAGE_SIZE]
     return RecordRequest(
         tenant, lambda records, tenant_id: records.faces.page(tenant_id, offset, size),
@@ -95,63 +92,63 @@ def _list(tenant: Tenant, values: Values, _: Paths) -> Wanted:
     )
 
 
-def _show(tenant: Tenant, _: Values, paths: Paths) -> Wanted:
+def _show(tenant: Tenant, _: Values, paths: Paths) -> DialectRequest:
     action = partial(show_face, face_token=_face_token(paths))
     return RecordRequest(tenant, action, envelope.shown_face)
 
 
-def _show_image(tenant: Tenant, _: Values, paths: Paths) -> Wanted:
+def _show_image(tenant: Tenant, _: Values, paths: Paths) -> DialectRequest:
     action = partial(show_image, image_id=_image_id(paths))
     return RecordRequest(tenant, action, envelope.shown_image)
 
 
-def _delete_face(tenant: Tenant, _: Values, paths: Paths) -> Wanted:
+def _delete_face(tenant: Tenant, _: Values, paths: Paths) -> DialectRequest:
     face_token = _face_token(paths)
     return _done(
         tenant, lambda records, tenant_id: records.faces.delete_token(tenant_id, face_token)
     )
 
 
-def _delete_image(tenant: Tenant, _: Values, paths: Paths) -> Wanted:
+def _delete_image(tenant: Tenant, _: Values, paths: Paths) -> DialectRequest:
     image_id = _image_id(paths)
     return _done(tenant, lambda records, tenant_id: records.images.delete(tenant_id, image_id))
 
 
-def _clear(tenant: Tenant, _: Values, __: Paths) -> Wanted:
+def _clear(tenant: Tenant, _: Values, __: Paths) -> DialectRequest:
     return _done(tenant, lambda records, tenant_id: records.galleries.clear(tenant_id))
 
 
 # 2: groups --------------------------------------------------------------------------
 
 
-def _list_groups(tenant: Tenant, _: Values, __: Paths) -> Wanted:
+def _list_groups(tenant: Tenant, _: Values, __: Paths) -> DialectRequest:
     return RecordRequest(
         tenant, lambda records, tenant_id: records.collections.all(tenant_id), envelope.groups
     )
 
 
-def _create_group(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+def _create_group(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
     return _done(tenant, lambda records, tenant_id: records.collections.create(
         tenant_id, values[fields.NEW_GROUP_ID], name=values[fields.GROUP_NAME],
         type=values[fields.GROUP_TYPE], score=values[fields.GROUP_SCORE],
     ))
 
 
-def _update_group(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+def _update_group(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
     return _done(tenant, lambda records, tenant_id: records.collections.update(
         tenant_id, values[fields.GROUP_ID], name=values.given(fields.NEXT_GROUP_NAME),
         type=values.given(fields.GROUP_TYPE), score=values.given(fields.NEXT_GROUP_SCORE),
     ))
 
 
-def _delete_group(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
+def _delete_group(tenant: Tenant, values: Values, paths: Paths) -> DialectRequest:
     mode, key = fields.DELETIONS[values[fields.DELETE_ALL_FACE]], _group_id(paths)
     return _done(
         tenant, lambda records, tenant_id: records.collections.delete(tenant_id, key, mode)
     )
 
 
-def _list_members(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
+def _list_members(tenant: Tenant, values: Values, paths: Paths) -> DialectRequest:
     key = _group_id(paths)
     offset, size = values[fields.GROUP_PAGE_OFFSET], values[fields.GROUP_PAGE_SIZE]
     return RecordRequest(
@@ -160,18 +157,18 @@ def _list_members(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
     )
 
 
-def _bind(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
+def _bind(tenant: Tenant, values: Values, paths: Paths) -> DialectRequest:
     return _rebind(CollectionStore.bind, tenant, values, paths)
 
 
-def _unbind(tenant: Tenant, values: Values, paths: Paths) -> Wanted:
+def _unbind(tenant: Tenant, values: Values, paths: Paths) -> DialectRequest:
     return _rebind(CollectionStore.unbind, tenant, values, paths)
 
 
 def _rebind(
     change: Callable[[CollectionStore, int, str, Sequence[str]], BindingReport],
     tenant: Tenant, values: Values, paths: Paths,
-) -> Wanted:
+) -> DialectRequest:
     """Bind or unbind, and report on every group that is named: an id that no group can
     have is an unknown group, not a malformed request."""
     named, face_token = values[fields.FACE_GROUP_LIST], _face_token(paths)
@@ -183,21 +180,21 @@ def _rebind(
     )
 
 
-def _done(tenant: Tenant, action: Callable[[RecordStores, int], object]) -> Wanted:
+def _done(tenant: Tenant, action: Callable[[RecordStores, int], object]) -> DialectRequest:
     return RecordRequest(tenant, action, lambda _: envelope.success({}))
 
 
 # 3: pictures ------------------------------------------------------------------------
 
 
-def _compare(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+def _compare(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
     asked = CompareParams(liveness=values[fields.COMPARE_LIVENESS]).to_json()
     return JobRequest(
         tenant, "compare", asked, (values[fields.IMAGE_1], values[fields.IMAGE_2])
     )
 
 
-def _search(tenant: Tenant, values: Values, _: Paths) -> Wanted:
+def _search(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
     groups, shown = values[fields.GROUPS], values[fields.TOP_N]
     asked = SearchParams(
         collections=groups,
@@ -209,7 +206,7 @@ def _search(tenant: Tenant, values: Values, _: Paths) -> Wanted:
     return JobRequest(tenant, "search", {**asked, "top": shown}, (values[fields.IMAGE],))
 
 
-_BUILDERS: dict[str, Callable[[Tenant, Values, Paths], Wanted]] = {
+_BUILDERS: dict[str, Callable[[Tenant, Values, Paths], DialectRequest]] = {
     "1.1": _enrol, "1.2": _list, "1.3": _delete_face, "1.4": _delete_image, "1.5": _show,
     "1.6 image": _show_image, "1.6 facesLib": _clear,
     "2.1": _list_groups, "2.2": _create_group, "2.3": _delete_group, "2.4": _list_members,

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from api_shim import parsing
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import FORM, IN_PARAMETERS, Dialect, Endpoint, RequestShape
+from api_shim.dialects.base import (
+    FORM,
+    IN_PARAMETERS,
+    Dialect,
+    DialectRequest,
+    Endpoint,
+    RequestShape,
+)
 from api_shim.dialects.c import envelope
 from api_shim.dialects.c.fields import (
     API_ID,
@@ -29,7 +35,6 @@ from api_shim.dialects.c.fields import (
 from api_shim.dialects.c.reading import read_raw
 from api_shim.dialects.fields import Raw, read_fields
 from api_shim.multipart import MULTIPART
-from api_shim.record_actions import RecordRequest
 from api_shim.requests import (
     AdmissionCheck,
     Call,
@@ -72,9 +77,7 @@ class Linkface(Dialect):
         self._tenants = records.tenants
         self._images = records.images
 
-    def read(
-        self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
-    ) -> JobRequest | RecordRequest[Any]:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         raw = read_raw(call)
         tenant = self._authenticate(raw)
         admit(tenant)

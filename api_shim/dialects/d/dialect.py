@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from api_shim import parsing
 from api_shim.dialects.answers import Responses
-from api_shim.dialects.base import FORM, Dialect, Endpoint, RequestShape, authenticate_api_key
+from api_shim.dialects.base import (
+    FORM,
+    Dialect,
+    DialectRequest,
+    Endpoint,
+    RequestShape,
+    authenticate_api_key,
+)
 from api_shim.dialects.d import envelope
 from api_shim.dialects.d.envelope import SearchStatus
 from api_shim.dialects.d.fields import ENDPOINTS, FACEDB, FORMATS, MAX_BYTES
 from api_shim.dialects.d.reading import build_request
 from api_shim.dialects.fields import read_fields
-from api_shim.record_actions import RecordRequest
-from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
+from api_shim.requests import AdmissionCheck, Call, Reply
 from api_shim.service import RecordStores
 from pipeline.config.settings import Settings
 from pipeline.errors import InvalidParameter
@@ -39,9 +44,7 @@ class FaceSearch(Dialect):
         self._tenants = records.tenants
         self._collections = records.collections
 
-    def read(
-        self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
-    ) -> JobRequest | RecordRequest[Any]:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         tenant = authenticate_api_key(call, self._tenants)
         admit(tenant)
         if call.media_type != FORM:

@@ -8,8 +8,8 @@ is for the job to find.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
+from api_shim.dialects.base import DialectRequest
 from api_shim.dialects.d import envelope
 from api_shim.dialects.d.envelope import SearchStatus
 from api_shim.dialects.d.fields import FACEDB, IMG, MAX_HITS, NAME, PERSON_ID, check_person_id
@@ -21,10 +21,8 @@ from pipeline.accounts.model import Tenant
 from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.operations import EnrolParams, SearchParams
 
-Wanted = JobRequest | RecordRequest[Any]
 
-
-def build_request(operation: str, tenant: Tenant, values: Values) -> Wanted:
+def build_request(operation: str, tenant: Tenant, values: Values) -> DialectRequest:
     """The job or the action that a request asks for. Raises ``BadEncoding``,
     ``PersonNotFound``."""
     facedb = values[FACEDB]

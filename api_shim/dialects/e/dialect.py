@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from api_shim import parsing
-from api_shim.auth import signing
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import IN_PARAMETERS, Dialect, Endpoint, RequestShape
-from api_shim.dialects.e import envelope
+from api_shim.dialects.base import IN_PARAMETERS, Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.e import envelope, signing
 from api_shim.dialects.e.fields import ENDPOINTS, MAX_FACE_NUM, MAX_FACES, signed_fields
 from api_shim.dialects.e.reading import find_app_id, read_signed, read_signed_query
 from api_shim.dialects.fields import read_fields
 from api_shim.dialects.media_fields import PictureField
-from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.model import SigningCredential, Tenant
@@ -44,9 +41,7 @@ class Face2(Dialect):
         self._tenants = records.tenants
         self._clock = clock
 
-    def read(
-        self, endpoint: Endpoint, call: Call, admit: AdmissionCheck
-    ) -> JobRequest | RecordRequest[Any]:
+    def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         signed = read_signed(call)
         tenant = self._authenticate(signed).tenant
         admit(tenant)

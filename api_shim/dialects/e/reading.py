@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from api_shim import parsing
-from api_shim.auth import signing
 from api_shim.dialects.base import FORM
+from api_shim.dialects.e import signing
 from api_shim.requests import Call
 from pipeline.errors import InvalidParameter
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from infra.cli.arguments import Json
-from infra.cli.database import open_tenants
+from infra.cli.database import Stores
 from infra.cli.dataclass_command import command_with_options
 from infra.cli.enroll.dry_run import show_dry_run
 from infra.cli.reports import check_target
@@ -155,7 +155,7 @@ def enroll(options: EnrollOptions) -> None:
         enrol(request)
         return
     if options.tenant is not None:
-        open_tenants(settings).by_name(options.tenant)
+        Stores().tenants.by_name(options.tenant)
     show_dry_run(
         source, settings, collection=options.collection, report_to=options.report_to,
         json=options.json,

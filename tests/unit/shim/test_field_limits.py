@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from api_shim.auth import signing
 from api_shim.dialects.answers import JSON
 from api_shim.dialects.base import FORM, Dialect, Endpoint
+from api_shim.dialects.e import signing
 from api_shim.dialects.fields import (
     BooleanField,
     IntegerField,

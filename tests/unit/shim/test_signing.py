@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from api_shim import parsing
-from api_shim.auth import signing, sm2
+from api_shim.auth import sm2
+from api_shim.dialects.e import signing
 from pipeline.accounts.model import SharedSecret, SigningCredential, Tenant
 from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
 

@@ -128,7 +128,7 @@ def test_lists_do_not_show_a_picture_without_a_face(harness: Harness, face: Path
 
 
 def test_an_enrolled_picture_stays(harness: Harness, face: Path) -> None:
-    """Enrolment takes the row over: one picture, one object, one id in both tongues."""
+    """Enrolment takes the row over: one picture, one object, one id in both dialects."""
     image_id = harness.sent(face)
     enrolled = harness.b.enrol(base64_of(face), description="mine")
     assert (harness.ends(), len(harness.objects())) == ([None], 1)

@@ -229,7 +229,7 @@ def test_a_deleted_tenant_leaves_nothing(
     assert gallery.objects() == set()
     assert other.faces.by_id(other.tenant, theirs.id) == theirs
 
-    # Somebody reads a batch of it, and has stored a picture just before he is told.
+    # A submitter reads a batch of it, and has stored a picture just before it learns of that.
     gallery.media.put(f"t{gallery.tenant}/images/late/" + "0" * 64, b"late")
     trash = Trash(engine, gallery.media, gallery.clock)
     assert (trash.empty(), trash.delete_left_of_tenants()) == (0, 1)

@@ -134,7 +134,7 @@ def test_enrolment_against_clearing(gallery: TenantGallery) -> None:
     assert (gallery.named(), gallery.state()) == (set(), {})
 
 
-def test_deletion_in_two_tongues_deletes_once(gallery: TenantGallery) -> None:
+def test_deletion_in_two_dialects_deletes_once(gallery: TenantGallery) -> None:
     for number in range(ROUNDS):
         face = gallery.add(f"picture {number}")
         results = together(

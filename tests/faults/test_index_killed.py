@@ -1,5 +1,5 @@
-"""An index process killed at any moment: whoever opens the view next has exactly the
-gallery's faces, and never one that was deleted."""
+"""After an index process is killed at any moment, the next view has exactly the gallery's faces,
+and never a deleted one."""
 
 from __future__ import annotations
 

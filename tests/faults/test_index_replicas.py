@@ -1,5 +1,5 @@
-"""Two index processes, one truth: what a request has changed, the next one sees, whoever
-answers it; and what a killed one had in its hands is answered by the other."""
+"""With two index processes, a request's change shows in the next request, whichever of the two
+answers it, and the work of a killed one is done by the other."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ test: dev  ## run every test (PYTEST_ARGS="-m 'not heavy' -x" passes arguments)
 	.venv/bin/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 test-unit: dev  ## the tests that need no server: under a minute of processor time
-	.venv/bin/python -m pytest -n 2 tests/unit $(PYTEST_ARGS)
+	.venv/bin/python -m pytest tests/unit $(PYTEST_ARGS)
 
 check: dev  ## lint, types, and the layers of imports
 	.venv/bin/ruff check .

@@ -42,7 +42,7 @@ EVICTABLE_AFTER_S = 5.0
 
 
 class BodyKind(Enum):
-    """What a body may carry; each kind has its own size limit."""
+    """The contents that a body may carry; each kind has its own size limit."""
 
     PLAIN = "plain"
     PICTURES = "pictures"

@@ -35,9 +35,9 @@ class Intake:
         self, call: Call, receive: Receive, kind: BodyKind, work: Callable[[Call], T],
         caller_parameter: str = "",
     ) -> T:
-        """What ``work``, in a thread, makes of ``call`` with its body. ``caller_parameter`` is
-        the query parameter that names the caller. Raises as ``BodyReader.read`` and ``work``
-        do."""
+        """Read the body of ``call`` and run ``work`` on it in a thread; returns its result.
+        ``caller_parameter`` is the query parameter that names the caller. Raises as
+        ``BodyReader.read`` and ``work`` do."""
         caller = claimed_caller(call, caller_parameter)
         async with (
             self._bodies.read(receive, call.headers, kind, caller=caller) as body,

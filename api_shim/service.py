@@ -39,7 +39,8 @@ from workers.job_notifier import JobNotifier
 
 
 class RecordStores:
-    """What dialects read and change without a job, in one database and one media store."""
+    """The records that dialects read and change without a job, in one database and one media
+    store."""
 
     def __init__(
         self, engine: Engine, tenants: TenantStore, jobs: JobStore, media: MediaStore,

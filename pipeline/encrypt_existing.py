@@ -80,7 +80,7 @@ class EncryptExisting:
         embedded, results, clips = self._vectors(), self._results(), self._clips()
         stale = self._snapshots()
         Trash(self.engine, self.media, self.clock).empty(self.tenant_id)
-        # What was replaced must not stay readable in the log beside the database.
+        # The replaced data must not stay readable in the log beside the database.
         purge_deleted_data(self.engine)
         return EncryptedCounts(
             pictures, cutouts, embedded, results, clips, items, stale, self.missing,

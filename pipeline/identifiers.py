@@ -1,4 +1,4 @@
-"""What an identifier that clients choose may look like, in one place."""
+"""The rules for identifiers that clients choose, in one place."""
 
 from __future__ import annotations
 

@@ -59,10 +59,10 @@ _PICTURES = frozenset(
 
 
 class Fuzz:
-    """One tenant's calls; ``seen`` counts (operation, how it was answered).
+    """One tenant's calls; ``seen`` counts (operation, kind of answer).
 
-    With ``victim``, whose tenant is another, the ids are those of his things, and
-    ``told`` takes what is answered.
+    With ``victim``, which holds another tenant's credentials, calls name that tenant's records,
+    and ``told`` collects the answers.
     """
 
     def __init__(

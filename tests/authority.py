@@ -16,7 +16,7 @@ DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """``trusting`` clients believe what it signs, and nobody else."""
+    """Clients with the ``trusting`` context accept its certificates and no others."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Batches whose items a test chooses, without a source that is read."""
+"""Batches with items that a test chooses; no source is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of a gallery whose source is made up, and chunks that a test ends as it likes."""
+"""Batches of a gallery over invented sources, and chunks that a test ends in any way."""
 
 from __future__ import annotations
 

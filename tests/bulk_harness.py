@@ -98,7 +98,7 @@ class Enrolment:
             self.process.stdout.close()
 
     def wait(self, within_s: float = ENROL_S) -> dict[str, Any]:
-        """What it printed as JSON, once it has ended well."""
+        """Waits for a successful end; the JSON that it printed."""
         out, _ = self.process.communicate(timeout=within_s)
         assert self.process.returncode == 0, (self.process.returncode, self.log.read_text()[-3000:])
         found: dict[str, Any] = json.loads(out)
@@ -107,7 +107,7 @@ class Enrolment:
 
 @dataclass(slots=True)
 class Harness:
-    """A ``Stack`` whose parts are known by name: bulk, upkeep, shim, index, redis, cli."""
+    """A ``Stack`` with named parts: bulk, upkeep, shim, index, redis, cli."""
 
     stack: Stack
     parts: dict[str, Process] = field(default_factory=dict)
@@ -236,7 +236,7 @@ def usage(pid: int) -> tuple[float, float]:
 
 
 def check_progress(samples: Sequence[Sample]) -> None:
-    """At every moment the counts are those of the rows and add up, and none goes back."""
+    """In every sample the counts equal the rows and add up, and no count decreases."""
     for sample in samples:
         assert sample.counts == sample.rows, sample
         assert sample.counts["items"] == sum(sample.counts[state] for state in STATES), sample
@@ -303,7 +303,7 @@ def check_gallery(harness: Harness, batch: str, tenant_id: int | None = None) ->
 
 
 def _check_objects(harness: Harness, tenant: int, named: set[str]) -> None:
-    """What killed processes left behind goes with the sweep, and nothing else does."""
+    """The sweep deletes what killed processes left behind, and nothing else."""
     cluster = harness.stack.cluster
 
     def kept() -> set[str]:

@@ -1,4 +1,4 @@
-"""A whole queue for tests: database, media, real workers and upkeep, without the shim.
+"""A service for tests without its web side: stores, and workers and upkeep as processes.
 
     cluster = Cluster(tmp_path, redis.url, models)
     with cluster.worker(), cluster.upkeep():
@@ -42,10 +42,10 @@ READY_S = 180.0
 
 
 class Process:
-    """A process group of the service, as its own session: it can be killed whole."""
+    """A process group of the service in a session of its own, which can be killed as a whole."""
 
     def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
-        # Whoever lists processes sees it.
+        # Command lines are visible to every user of the machine.
         WATCH.check("a command line", " ".join(arguments).encode())
         self.log = log
         with log.open("ab") as output:
@@ -65,7 +65,7 @@ class Process:
         return self._process.poll() is None
 
     def children(self) -> list[int]:
-        """The processes of a worker group; those that decode for them are not among them."""
+        """The processes of a worker group, without their decoders."""
         return [child.pid for child in psutil.Process(self.pid).children()]
 
     def kill(self) -> None:
@@ -91,7 +91,8 @@ class Process:
 
 
 class Cluster:
-    """Settings go to every process that is started, as environment variables."""
+    """One service: its settings, stores and processes. Each process gets the settings as
+    environment variables."""
 
     def __init__(self, folder: Path, redis_url: str, models: Path, **settings: object) -> None:
         self.folder = folder
@@ -192,7 +193,7 @@ class Cluster:
         return "\n".join(f"== {file.name}\n{file.read_text()[-3000:]}" for file in files)
 
     def close(self) -> None:
-        """When its processes have ended: what they leave holds no secret."""
+        """Call it once the processes have ended. Checks that they left no secret behind."""
         self.dispatcher.close()
         try:
             WATCH.check_database(self.engine)
@@ -208,7 +209,7 @@ class Cluster:
         return Process(["-m", *arguments], {**self.environment(settings), **extra}, log)
 
     def environment(self, settings: Mapping[str, object] | None = None) -> dict[str, str]:
-        """The variables that a process of this cluster finds."""
+        """The environment variables of a process of this cluster."""
         chosen = {**self.settings.model_dump(exclude_unset=True), **(settings or {})}
         return {f"FACELINE_{name.upper()}": _plain(value) for name, value in chosen.items()}
 

@@ -1,7 +1,7 @@
-"""Fixtures that tests of every room share: pictures and model packs.
+"""Fixtures for tests of every package: pictures and model packs.
 
-What is missing on a machine skips there with a plain reason; under ``CI=true`` it
-fails, so that a green run in CI means that nothing was left out.
+A test that needs something the machine lacks is skipped with a plain reason. Under ``CI=true``
+it fails instead, because a green run in CI must leave nothing out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SHARED = _ROOT.parent / "shared"
 
 
 def pytest_configure() -> None:
-    """Whatever this run starts dies with it. Before xdist starts its workers."""
+    """Makes every process of this run die with it. Runs before xdist starts its workers."""
     guard()
 
 

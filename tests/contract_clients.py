@@ -89,11 +89,11 @@ class SearchClient(ContractClient):
         return str(answer["status"])
 
     def add(self, picture: str, **fields: str) -> list[Json]:
-        """The people who were added."""
+        """The added people."""
         return self._people("addface", picture, fields)
 
     def search(self, picture: str, **fields: str) -> list[Json]:
-        """The people who were found; none when nobody is similar."""
+        """The people found; empty when none is similar."""
         return self._people("searchface", picture, fields)
 
     def _people(self, operation: str, picture: str, fields: dict[str, str]) -> list[Json]:

@@ -1,11 +1,10 @@
-"""Databases for tests that must hold on SQLite and on PostgreSQL alike.
+"""Databases for tests that must pass on both SQLite and PostgreSQL.
 
-Tests of stores take ``engine`` or ``database_url``; tests of running services take
-``stack`` or, for one of their own, ``new_database``. All of them run once for each
-backend, and on one only where FACELINE_TEST_DATABASE names it, or where a module has
-``ONE_DATABASE`` for its mark: nothing that it looks at comes near the database, or it
-takes long and other tests look at the same statements on both. The whole suite on one
-database is ``FACELINE_TEST_DATABASE=postgresql make test``.
+Tests of stores take ``engine`` or ``database_url``; tests of running services take ``stack``,
+or ``new_database`` for a service of their own. Each runs once per backend.
+``FACELINE_TEST_DATABASE=postgresql make test`` runs the whole suite on one backend. A test
+marked ``ONE_DATABASE`` runs on one, because it does not depend on the database, or because it
+takes long and other tests cover the same statements on both.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ BACKENDS = tuple(os.environ.get("FACELINE_TEST_DATABASE", "sqlite,postgresql").s
 
 ONE_DATABASE = pytest.mark.parametrize("backend", BACKENDS[:1], indirect=True, scope="session")
 
-# For what takes long and has its like on the first.
+# For a long test with a similar one on the first database.
 LAST_DATABASE = pytest.mark.parametrize("backend", BACKENDS[-1:], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    """The database of running services; those that tests share run on one at a time."""
+    """The database of running services; shared services run on one database at a time."""
     return str(request.param)
 
 
@@ -86,7 +85,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def sqlite(tmp_path: Path, migrated_file: Path) -> Iterator[Engine]:
-    """The same on SQLite alone, for what looks at SQLite's own ways."""
+    """The same on SQLite alone, for tests of SQLite's own behaviour."""
     path = tmp_path / "sqlite.db"
     shutil.copy(migrated_file, path)
     engine = open_engine(f"sqlite:///{path}", durable=False)

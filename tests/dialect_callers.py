@@ -14,8 +14,7 @@ LETTERS = "abcde"
 
 @dataclass(frozen=True)
 class Caller:
-    """One application's calls to the service at ``url`` in the tongue of document
-    ``letter``."""
+    """One application's calls to the service at ``url`` in dialect ``letter``."""
 
     letter: str
     url: str
@@ -55,7 +54,7 @@ class Caller:
                 return client.call("locate", data, **headers, Prefer="respond-async")
 
     def records(self) -> requests.Response:
-        """A look at records; documents c and e have none."""
+        """A call that reads records; documents c and e have none."""
         if self.letter == "a":
             return requests.get(f"{self.url}/api/face", data=self._apid(), timeout=CALL_S)
         path = {"b": "/api/faces?pageSize=1", "d": "/v1/delface"}[self.letter]

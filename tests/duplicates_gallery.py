@@ -1,5 +1,5 @@
-"""Galleries whose faces are vectors alone, enrolled by a batch, with duplicate people planted in
-them; and the worker that searches the batch."""
+"""Galleries of vectors without pictures, enrolled by a batch and with planted duplicate people;
+and the worker that searches the batch."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ def _numbers(connection: Connection, table: Any, count: int) -> list[int]:
 
 @dataclass(slots=True)
 class Planted:
-    """Who is called what, and what is wrong with it: ``duplicates`` are people under two
-    names, ``strays`` faces under another one's name, ``merged`` names of two people."""
+    """The planted names and their errors: ``duplicates`` are people under two names, ``strays``
+    faces under another person's name, ``merged`` names that two people share."""
 
     names: list[str]
     duplicates: set[frozenset[str]] = field(default_factory=set)

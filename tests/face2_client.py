@@ -83,7 +83,7 @@ class Face2Client:
         return base64.b64encode(hashlib.sha256(string).hexdigest().encode()).decode()
 
     def poll(self, job_id: str, **query: str) -> requests.Response:
-        """One look at a job, by API key."""
+        """Polls a job once, by API key."""
         return self.session.get(
             f"{self.url}/jobs/{job_id}", params=query, timeout=CALL_S,
             headers={"X-API-Key": self.credentials.api_key},

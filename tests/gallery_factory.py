@@ -1,4 +1,4 @@
-"""A gallery for tests: made-up faces of a tenant, with their objects in a media store."""
+"""A gallery for tests: invented faces of a tenant, with their objects in a media store."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def vector_of(seed: object, dimension: int = MODEL.dimension) -> Embedding:
 
 
 class TenantGallery:
-    """One tenant's gallery, with short ways to what tests do most.
+    """One tenant's gallery, with shortcuts for what tests do most.
 
-    A picture is a word; its faces are numbered, and the embedding of a face belongs to
-    the word and the number.
+    A picture is a word. Its faces are numbered, and the word and the number determine a face's
+    embedding.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TenantGallery:
     # -- enrolling ----------------------------------------------------------------
 
     def prepare(self, picture: str, count: int = 1, **values: Any) -> EnrolmentRequest:
-        """An enrolment whose objects are stored, as a job leaves it to its end."""
+        """An enrolment with its objects stored, as a job has it before its final transaction."""
         job = f"job{self.tenant}x{id(self)}x{next(self._jobs)}"
         image = values.pop("image_id", None)
         model = values.pop("model", MODEL)
@@ -165,7 +165,7 @@ class TenantGallery:
             )
 
     def state(self) -> dict[int, tuple[int, frozenset[int]]]:
-        """What an index must know: of each label its face and its collections."""
+        """What an index must know: the face and the collections of each label."""
         with reading(self.engine) as connection:
             rows = connection.execute(
                 select(vectors.c.label, vectors.c.face_id)
@@ -202,7 +202,7 @@ class TenantGallery:
 
 
 def lock_and_release(engine: Engine, tenant: int) -> None:
-    """Take the writer's right and give it back."""
+    """Takes the tenant's write lock and releases it."""
     with writing(engine) as connection:
         lock_tenant(connection, tenant)
 

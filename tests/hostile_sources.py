@@ -26,7 +26,7 @@ Maker = Callable[[Path, Sequence[bytes], int], Expected]
 TEXTS = 10  # of so many tiny members all but one are no pictures
 TINY_PICTURES = 50  # different ones among the others
 
-# Of capabilities(7): with them root reads what nobody may read.
+# Of capabilities(7): with them root reads files without read permission.
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
 
 
@@ -39,7 +39,7 @@ def obey_modes() -> None:
 
 
 def hostile_folder(path: Path, faces: Sequence[bytes], tiny: int) -> Expected:
-    """All that lies about in folders, and what nobody may read."""
+    """Everything that turns up in folders, unreadable files included."""
     files = {
         "ada/1.jpg": (faces[0], "enrolled"), "zoe/=cmd().jpg": (faces[1], "enrolled"),
         "zoe/again.jpg": (faces[1], "duplicate"), "cut.jpg": (faces[0][:500], "picture_corrupt"),

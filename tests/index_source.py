@@ -1,6 +1,6 @@
-"""A gallery in one small SQLite file: what a view asks, without pictures and people.
+"""A gallery in one small SQLite file: what a view reads, without pictures and people.
 
-Processes may share it, so that one can be killed while another has the truth.
+Processes may share the file: one can be killed while another checks the result.
 """
 
 from __future__ import annotations

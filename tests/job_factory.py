@@ -1,4 +1,4 @@
-"""Jobs, clocks and stores for tests of the queue of record."""
+"""Jobs, clocks and stores for tests of the job queue."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Clock:
 
 
 class Queue(JobStore):
-    """A ``JobStore`` with short ways to what tests do most."""
+    """A ``JobStore`` with shortcuts for what tests do most."""
 
     def __init__(self, engine: Engine, tenant: int, clock: Clock) -> None:
         super().__init__(engine, clock)
@@ -57,7 +57,7 @@ class Queue(JobStore):
         return self.claim(job.id, stage, worker, LEASE_S, values.get("most", ATTEMPTS))
 
     def see(self, job: Job) -> Job:
-        """The job as it stands now."""
+        """The job's current row."""
         seen = self.read.find(job.id)
         assert seen is not None
         return seen

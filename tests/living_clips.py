@@ -35,7 +35,7 @@ Play = list[Picture]
 
 
 def judge_of(pack: Pack) -> DecisionPolicy:
-    """Who judges by the distances of a pack, made for its very model."""
+    """The judge with the distances of a pack, which were fitted for its model."""
     table = load_table(pack.info.name, model=pack.info.recognition_model)
     assert table is not None
     return DecisionPolicy(table.distance)
@@ -137,7 +137,7 @@ def smooth(count: int, chance: np.random.Generator, scale: float, pace: float = 
 
 
 def shaken(picture: Picture, count: int, chance: np.random.Generator) -> Play:
-    """A photograph in a hand."""
+    """A hand-held photograph."""
     pace = float(chance.uniform(2, 10))
     across, down = (smooth(count, chance, chance.uniform(4, 30), pace) for _ in "xy")
     turn, grow = smooth(count, chance, 8.0, pace), 1 + smooth(count, chance, 0.06, pace)
@@ -285,7 +285,7 @@ def _relit(material: Material, action: int, chance: np.random.Generator) -> Play
 
 
 def _screen(material: Material, action: int, chance: np.random.Generator) -> Play:
-    """The spoof pictures (a print, a screen), in a hand."""
+    """The spoof pictures (a print, a screen), hand-held."""
     name = str(chance.choice(("image_F1", "image_F2")))
     picture = on_canvas(read(material.faces / "spoof" / f"{name}.jpg"), chance, 1.0)
     changes = (shaken, zoomed, bent)

@@ -1,4 +1,4 @@
-"""`faceline` as its user has it on his own machine: a data directory, and commands on it."""
+"""`faceline` on a user's own machine: a data directory and commands on it."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def served_document(folder: Path) -> dict[str, Any]:
 
 
 def as_text(value: Any, indent: int = 0) -> str:
-    """``value`` as JSON in which whatever fits a line stands on one: a reviewer sees a
-    changed operation, not a thousand lines of brackets."""
+    """``value`` as JSON with each part on one line where it fits: a reviewer sees a changed
+    operation, not a thousand lines of brackets."""
     line = json.dumps(value, ensure_ascii=False)
     if indent + len(line) <= _WIDTH or not isinstance(value, (dict, list)) or not value:
         return line

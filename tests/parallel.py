@@ -1,10 +1,9 @@
-"""Several tests at once: ``pytest -n 4``, which is what ``make test`` does.
+"""Distribution of tests over processes: ``pytest -n 4``, as ``make test`` runs them.
 
-The tests of a file run one after another in one process, so that they share what their
-module sets up; those of all files that take the shared service run in one, too, so that
-it is started once for each database. Files run beside each other, in the order in which
-they were collected: first what takes long, at the end what is short. Each process has its
-own servers, ports and folders.
+The tests of a file run one after another in one process and share what their module sets up.
+All files that use the shared service run in one process too, because it then starts once per
+database. Files run in the order of collection, the slowest first. Each process has its own
+servers, ports and folders.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 class FilesByDatabase(LoadFileScheduling):  # type: ignore[misc]
-    """The tests of one file on one database go to one process, and with them those of
-    all files that share a service."""
+    """Sends the tests of one file on one database to one process, and the tests of all files
+    that share a service to one as well."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
@@ -50,7 +49,7 @@ class FilesByDatabase(LoadFileScheduling):  # type: ignore[misc]
 
 @functools.cache
 def shares_stack(file: Path) -> bool:
-    """Whether tests of a file take the shared service."""
+    """Whether tests of a file use the shared service."""
     text = file.read_text()
     return bool(_TAKES_STACK.search(text)) and not _OWN_STACK.search(text)
 
@@ -68,8 +67,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesByDa
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first, so that no process is left alone with it at the end;
-    tests that share a service come together, on one database after the other."""
+    """Puts slow files first, because a slow file at the end would keep one process busy while
+    the others idle. Groups the tests that share a service, by database."""
     items.sort(key=lambda item: (
         _turn(item.path), _ON_POSTGRESQL.search(item.nodeid) is not None
     ))
@@ -86,7 +85,7 @@ def _turn(file: Path) -> int:
 def once_per_run(
     factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
 ) -> Path:
-    """A file that the first process which wants it makes, for all of this run."""
+    """A file that is made once per run, by the first process that asks for it."""
     folder = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
@@ -99,7 +98,7 @@ def once_per_run(
 
 
 def free_port() -> int:
-    """A port that no other process of this run is given."""
+    """A port that no other process of this run gets."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
     chance = random.SystemRandom()
     while True:

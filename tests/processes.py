@@ -1,7 +1,7 @@
-"""The one way in which tests and benchmarks start processes: what is started here dies with
-the process that started it, also when that is killed (see ``run_guardian``).
+"""The one way in which tests and benchmarks start processes.
 
-``subprocess.run`` may be used, too: what it starts inherits the mark of the run.
+A process started here dies with the process that started it, also when that is killed (see
+``run_guardian``). ``subprocess.run`` is fine too: its process inherits the mark of the run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _guardian: IO[bytes] | None = None
 
 
 def guard() -> IO[bytes]:
-    """Mark this process's children from now on, and start the guardian that kills them when
-    this process is gone. Later calls do nothing. Returns what the guardian reads."""
+    """Marks the future children of this process and starts the guardian that kills them once
+    this process is gone. Later calls do nothing. Returns the guardian's stdin."""
     global _guardian
     if _guardian is None:
         # A run within a run (an xdist worker, a pytest that a test starts) belongs to both.
@@ -38,7 +38,7 @@ def guard() -> IO[bytes]:
         )
         os.environ[MARK] = mark
         assert process.stdin is not None
-        process.returncode = 0  # nobody waits for it: it outlives this process
+        process.returncode = 0  # it outlives this process, which never waits for it
         _guardian = process.stdin
     return _guardian
 

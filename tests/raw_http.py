@@ -1,4 +1,4 @@
-"""HTTP by hand: what no client library would send."""
+"""HTTP written by hand, for requests that no client library sends."""
 
 from __future__ import annotations
 

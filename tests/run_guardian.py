@@ -1,11 +1,12 @@
-"""Kill whatever a test run started, once that run has ended or died.
+"""Kills every process that a test run started, once the run has ended or died.
 
-Run as ``python -m tests.run_guardian MARK``, with a pipe as stdin, by ``tests.processes``. The
-pipe breaks when the run is gone, also after SIGKILL. Its processes are then found in three ways:
+``tests.processes`` runs it as ``python -m tests.run_guardian MARK``, with a pipe as stdin. The
+pipe breaks when the run is gone, also after SIGKILL. A process belongs to the run if one of
+these holds:
 
-* their environment holds the mark of the run, which children inherit;
-* the run named them with a line ``PID`` (Redis and PostgreSQL write over their environment);
-* they descend from one of those.
+* its environment has the run's mark, which children inherit;
+* the run wrote its id to the pipe (Redis and PostgreSQL overwrite their environment);
+* it descends from one of those.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import psutil
 # commands without any of the service's variables.
 MARK = "TEST_RUN_OF_FACELINE"
 
-# Seconds between two looks at whether the parent still lives: a fork of it may hold the pipe.
+# Seconds between two checks that the parent lives: a forked child may keep the pipe open.
 LOOK_S = 1.0
 
 # Seconds for killing. What is killed may have started something just before: the processes

@@ -202,7 +202,7 @@ def _note_credential(issued: IssuedCredential) -> None:
 
 
 def _checked(answer: requests.Response) -> None:
-    # Who streams an answer reads it himself, and once.
+    # A streamed answer can be read only once, by the caller.
     if vars(answer)["_content_consumed"]:
         WATCH.check(
             f"the answer of {answer.url.partition('?')[0]}",

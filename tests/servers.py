@@ -4,8 +4,8 @@
         ... redis.url ...
         redis.kill(); redis.start()
 
-Each keeps its port and its data from ``stop`` or ``kill`` to the next ``start``. A
-server that is not installed skips the test, and fails it where ``CI=true``.
+A server keeps its port and its data between ``stop`` or ``kill`` and the next ``start``. A test
+whose server is not installed is skipped, and fails where ``CI=true``.
 ``python -m tests.servers`` builds a missing MinIO.
 """
 
@@ -93,7 +93,7 @@ class Server:
         self._wait_ready(self._process)
 
     def stop(self) -> None:
-        """Ask the server to end, and make it when it does not."""
+        """Ask the server to end; kill it after ``STOP_S``."""
         if self._process is None:
             return
         self.thaw()
@@ -113,7 +113,7 @@ class Server:
         self._process = None
 
     def freeze(self) -> None:
-        """Stop the server in its tracks: its connections stay open, nothing answers."""
+        """Suspend the server: its connections stay open and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -309,7 +309,7 @@ class PostgresServer(Server):
 
 
 def answers(port: int, request: bytes, expected: bytes) -> bool:
-    """Whether a server answers ``request`` with bytes that begin as ``expected``."""
+    """Whether a server's answer to ``request`` begins with ``expected``."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(request)
@@ -349,7 +349,7 @@ def shared_minio() -> Iterator[MinioServer]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL for the whole run: whoever stops it starts it again."""
+    """A PostgreSQL for the whole run. A test that stops it must start it again."""
     with PostgresServer() as server:
         yield server
 

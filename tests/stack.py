@@ -111,7 +111,7 @@ class Stack:
             time.sleep(0.05)
 
     def health(self) -> JsonObject | None:
-        """What ``/health`` says; None when nobody answers."""
+        """The answer of ``/health``; None when there is none."""
         try:
             found: JsonObject = requests.get(f"{self.url}/health", timeout=10).json()
         except requests.RequestException:
@@ -119,7 +119,7 @@ class Stack:
         return found
 
     def wait_for_health(self, **expected: str) -> None:
-        """Until ``/health``, whose answers may be a second old, says what is expected."""
+        """Waits until ``/health`` says what is expected; its answers may be a second old."""
         until = time.monotonic() + READY_S
         while not expected.items() <= (found := self.health() or {}).items():
             assert time.monotonic() < until, found
@@ -152,7 +152,7 @@ def edge_models() -> Path:
 def make_cluster(
     tmp_path: Path, redis_server: RedisServer, new_database: dict[str, object], edge_models: Path
 ) -> Iterator[MakeCluster]:
-    """Makes a queue of this test's own, without the shim. Takes settings."""
+    """Makes a cluster of this test's own, without the shim. Takes settings."""
     with contextlib.ExitStack() as stack:
         yield lambda **settings: stack.enter_context(
             open_cluster(tmp_path, redis_server.url, edge_models, **new_database, **settings)
@@ -164,7 +164,7 @@ def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, edge_models: Path,
     backend: str,
 ) -> Iterator[Stack]:
-    """A running service that tests share: whoever kills parts of one makes his own."""
+    """A running service that tests share. A test that kills parts makes a service of its own."""
     with (
         open_database(request, backend) as database,
         # On a busy machine a first answer may take longer than the default of 30 seconds.
@@ -179,8 +179,7 @@ def idle_stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, edge_models: Path,
     backend: str,
 ) -> Iterator[Stack]:
-    """A service without workers, in which jobs stay queued; shared, too. Responses are
-    held for a second."""
+    """A shared service without workers: jobs stay queued. Responses are held for one second."""
     with (
         open_database(request, backend) as database,
         Stack(tmp_path_factory.mktemp("idle"), edge_models, hold_s=1.0, **database) as stack,

@@ -1,4 +1,4 @@
-"""Waiting for what others do."""
+"""Waiting for other threads and processes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TIMEOUT_S = 120.0
 def eventually(
     condition: Callable[[], object], what: str = "it happens", within_s: float = TIMEOUT_S
 ) -> None:
-    """Until ``condition`` holds; ``what`` says in a failure's message for what."""
+    """Waits until ``condition`` holds; ``what`` names it in the message of a failure."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"in vain waited until {what}"
+        assert time.monotonic() < deadline, f"waited {within_s:g} s in vain until {what}"
         time.sleep(0.02)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 class CrashRecovery:
     """Releases the jobs of dead processes of one worker group, from their parent.
 
-    What it misses, the reconciler finds when the leases run out.
+    The reconciler finds the jobs that it misses when their leases run out.
     """
 
     def __init__(self, settings: Settings, group: str, dispatcher: Dispatcher) -> None:

@@ -1,4 +1,4 @@
-"""What an index process does beside searches: it follows every gallery and keeps snapshots."""
+"""The upkeep of an index process: it follows every gallery and keeps snapshots."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What one stage leaves for the next when they run on different workers.
+"""Passes the context of a job from one worker to the next.
 
 Contexts are kept in Redis for a while, encrypted where the tenant has a key. A context that
 Redis should not hold, because of its pixels, is left out: the next worker finds a mark in
-its place and runs the stages before once more. After the mark stands what must not be
-computed again: the keys of fetched pictures.
+its place and runs the stages before once more. The keys of fetched
+pictures follow the mark, because pictures must not be fetched again.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.config.settings import Settings
 
-# What every record has; the rest was given as ``extra``.
+# The fields of every record; all others were given as ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message", "asctime", "taskName", "data", "color_message"
 }

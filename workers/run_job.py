@@ -131,7 +131,7 @@ class _JobRun:
         return finish(self.plan, self.claim.job, context, self.runtime.resources)
 
     def _load_context(self) -> JobContext:
-        """What the stages before have computed, here or elsewhere."""
+        """The context that the earlier stages have computed, here or elsewhere."""
         if self.stage is self._first:
             return JobContext()
         context, complete = self.runtime.intermediates.get(

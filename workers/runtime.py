@@ -1,4 +1,4 @@
-"""What a worker process holds for all of its jobs. Open it after the fork."""
+"""The resources that a worker process holds for all of its jobs. Open it after the fork."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from workers.intermediates import Intermediates
 from workers.job_notifier import JobNotifier
 from workers.leases import Leases
 
-# What media from outside are decoded with, each in the sandbox.
+# The functions that decode media from outside, each in the sandbox.
 DECODERS = (decode.DECODE_FUNCTION, clip.DECODE_FUNCTION)
 
 # Side in pixels of the blank picture that warms the detector up.

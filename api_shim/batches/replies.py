@@ -25,7 +25,7 @@ class BatchProblem(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class BatchDelay(BatchProblem, kw_only=True, forbid_unknown_fields=True):
-    """What a batch waits for."""
+    """The reason for which a batch waits."""
 
     retry_at: Annotated[float | None, _about("Unix seconds, if that is known.")]
 

@@ -1,4 +1,4 @@
-"""What answers hold, as rows: OpenAPI describes every member of every answer."""
+"""The members of answers, as rows: OpenAPI describes every member of every answer."""
 
 from __future__ import annotations
 

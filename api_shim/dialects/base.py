@@ -173,7 +173,7 @@ def authenticate_api_key(call: Call, tenants: TenantStore) -> Tenant:
 
 
 class DialectFactory(Protocol):
-    """What the package of a dialect offers as ``DIALECT``: its class."""
+    """The class of a dialect, which its package offers as ``DIALECT``."""
 
     @property
     def letter(self) -> str: ...

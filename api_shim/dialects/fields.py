@@ -90,7 +90,7 @@ class RequestField(Generic[T]):
 
     @property
     def object_members(self) -> Schema:
-        """What the field adds to the schema of the object that holds it."""
+        """The part of the object's schema that comes from this field."""
         required = {"required": [self.name]} if self.required else {}
         return {"properties": {self.name: self.schema}, **required}
 

@@ -34,7 +34,7 @@ SERVICE_TAG = "service"
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
 
-# What a name of a schema calls a media type, where a request has several.
+# The name of a media type within a schema's name, where a request has several.
 _MEDIA_NAMES = {
     JSON: "Json", "application/x-www-form-urlencoded": "Form",
     "multipart/form-data": "Multipart",

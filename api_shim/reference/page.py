@@ -30,7 +30,7 @@ _HEAD = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>faceline
 <code>docs/api.md</code> of the project.</p>
 """
 
-# What a browser may load for the page: its one style.
+# A browser may load one thing for the page: its style.
 _POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""What the paths beside the documents have in common in the OpenAPI document."""
+"""The parts of the OpenAPI document that the paths beside the documents share."""
 
 from __future__ import annotations
 

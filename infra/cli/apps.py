@@ -36,7 +36,7 @@ Sm2PublicKey = Annotated[
 ]
 
 
-# What an operator calls the id and the secret of each kind: (JSON member, label). The id of
+# The names of the id and the secret of each kind: (JSON member, label). The id of
 # an API key is part of the key.
 NAMES = (
     (SIGNING, ("app_id", "appId"), ("app_secret", "appSecret")),

@@ -47,7 +47,7 @@ class IssuedCredential:
 
 @dataclass(frozen=True, slots=True)
 class SharedSecret:
-    """What verifies a signature: the shared secret and, for SM2, the caller's public key
+    """The keys that verify a signature: the shared secret and, for SM2, the caller's public key
     (hex of x||y, 128 digits)."""
 
     secret: str = field(repr=False)
@@ -56,7 +56,7 @@ class SharedSecret:
 
 @dataclass(frozen=True, slots=True)
 class SigningCredential:
-    """What verifies a signed request. For a while after a rotation there are two
+    """The secrets that verify a signed request. For a while after a rotation there are two
     ``secrets``, the newest first. A verifier tries all of them, so that the duration does
     not reveal which was right."""
 

@@ -1,8 +1,8 @@
 """Halves chunks whose jobs ended without a result until the item at fault is alone, and
 rejects that one.
 
-What to do follows from the rows alone: items that wait for a job that does not. It can
-therefore be done by any process, at any time and several times at once.
+The rows alone tell which chunks to split: items wait for a job that has ended. Any process
+can therefore split chunks at any time, also several processes at once.
 """
 
 from __future__ import annotations

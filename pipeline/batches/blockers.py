@@ -1,5 +1,5 @@
-"""What a batch waits for. It follows from the database alone, so that every process and
-every command gives the same answer."""
+"""The reasons for which a batch waits. They follow from the database alone, so that every
+process and every command gives the same answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _BEING_READ = select(*BATCH_COLUMNS).where(
 
 @dataclass(frozen=True, slots=True)
 class WaitingReason:
-    """What a batch waits for. ``code``: one of this module's, or that of the error that
+    """The reason for which a batch waits. ``code``: one of this module's, or that of the error that
     deferred its work; ``message``: a sentence that says what to do; ``retry_at``: when it is
     tried again, in epoch seconds, if that is known."""
 
@@ -63,9 +63,9 @@ class WaitingReason:
 def waiting_reason(
     engine: Engine, batch: Batch, now: float, *, is_reader: bool = False
 ) -> WaitingReason | None:
-    """What the batch waits for at ``now`` (epoch seconds); None: nothing. With ``is_reader``
-    the caller reads the source itself and knows what that waits for. Raises
-    ``DatabaseUnavailable``."""
+    """The reason for which the batch waits at ``now`` (epoch seconds); None when it does not
+    wait. With ``is_reader`` the caller reads the source itself and reports its own reasons.
+    Raises ``DatabaseUnavailable``."""
     with reading(engine) as connection:
         found = None
         if batch.state is BatchState.READING and not is_reader:

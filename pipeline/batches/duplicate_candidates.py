@@ -1,4 +1,4 @@
-"""What the search of a batch reads: the faces of the batch, of the rest of its gallery, and
+"""The faces that the search of a batch reads: those of the batch, of the rest of its gallery, and
 of the names in the batch."""
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class RepeatedImage:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSearchConfig:
-    """What searching a batch needs besides the calibration table. ``false_findings``: how
+    """The settings of a batch's search, besides the calibration table. ``false_findings``: how
     many pairs of strangers a batch may report as one person. ``apart_fmr``: the rate at
     which strangers pass as faces of one name. ``time_slice_s``: seconds of work after which
     a job ends and the next one continues; the search holds up others for so long, and loses

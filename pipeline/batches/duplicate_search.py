@@ -34,7 +34,7 @@ IDS_PER_STATEMENT = 1000
 
 
 class FindingKind(StrEnum):
-    """What was found. The first face is of the batch, or of a name in the batch."""
+    """The kind of a finding. The first face is of the batch, or of a name in the batch."""
 
     SAME_PICTURE = "same_picture"
     """An item has the bytes of an enrolled picture and another name."""

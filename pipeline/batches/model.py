@@ -132,7 +132,7 @@ class BatchPage:
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:
-    """An item's row. What the source said of it is empty once its person was erased
+    """An item's row. The fields that the source gave are empty once the person was erased
     (``erased_at``). ``original``: the number of the item with the same bytes, 0: none.
     ``image_ref``: ``images.id``; ``face_id``: the first of its ``faces`` faces."""
 
@@ -200,7 +200,7 @@ class KnownItem:
 
 @dataclass(frozen=True, slots=True)
 class KnownPicture:
-    """What is known of a picture by its bytes, in this order: the item of this batch that
+    """The earlier record of a picture with these bytes. In this order: the item of this batch that
     has them (``original``), the enrolled image with its first face (``image_ref``,
     ``face_id``, ``faces``), or why it was rejected before (``reason``, ``detail``)."""
 
@@ -214,7 +214,7 @@ class KnownPicture:
 
 @dataclass(frozen=True, slots=True)
 class ItemOutcome:
-    """What became of a waiting item.
+    """The outcome of a waiting item.
 
     ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (of the first face) and ``faces``;
     ``duplicate`` with the same of the enrolled image; ``rejected`` with ``reason`` (a code of

@@ -127,7 +127,7 @@ class KnownItems:
     def pictures(
         self, batch: Batch, sha256s: Sequence[str], criteria: str = ""
     ) -> dict[str, KnownPicture]:
-        """What is known of pictures by their ``sha256`` (at most some hundreds).
+        """The earlier records of pictures, by ``sha256`` (at most some hundreds).
         ``criteria`` is the fingerprint under which an earlier rejection still holds; empty:
         earlier rejections do not count."""
         if not sha256s:

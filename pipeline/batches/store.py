@@ -227,11 +227,11 @@ class BatchStore:
             return int(connection.execute(_JOBS_IN_FLIGHT, {"batch": batch_id}).scalar_one())
 
     def findings(self, batch_id: str, limit: int) -> list[Finding]:
-        """What the search for duplicate people has found, as ``list_findings``."""
+        """The findings of the search for duplicate people, as ``list_findings``."""
         return list_findings(self._engine, batch_id, limit=limit)
 
     def waiting_reason(self, batch: Batch, *, is_reader: bool = False) -> WaitingReason | None:
-        """What the batch waits for, as ``blockers.waiting_reason``."""
+        """The reason for which the batch waits, as ``blockers.waiting_reason``."""
         return waiting_reason(self._engine, batch, self._clock(), is_reader=is_reader)
 
     # -- the submitter ------------------------------------------------------------------

@@ -2,8 +2,8 @@
 import from.
 
 ``Batch.source`` names either a prefix of the bucket or a stored list of objects. A list is
-kept in the media store until it was read to its end. What it says about people is then in
-the items, and is erased with them.
+kept in the media store until it was read to its end. Its data about people are then in the
+items, and are erased with them.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ batch_items = Table(
     # erased: 16 bytes of a hash that is different in each batch.
     Column("name_hash", LargeBinary, nullable=False),
     Column("picture_hash", LargeBinary, nullable=True),
-    # What the source says; null once the person was erased.
+    # The source's data; null once the person was erased.
     Column("source_name", Text, nullable=True),
     Column("name", String(255), nullable=True),
     Column("collection", String(MAX_COLLECTION_KEY_BYTES), nullable=True),

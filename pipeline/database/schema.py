@@ -59,7 +59,7 @@ tenants = Table(
     Column("log_number", BigInteger, nullable=False, server_default=_ZERO),
     # The next N of the names ID0, ID1, ... that faces without a name get.
     Column("unnamed", BigInteger, nullable=False, server_default=_ZERO),
-    # What the tenant may use and may do (pipeline/metering); null: everything.
+    # The tenant's limits and permissions (pipeline/metering); null: everything.
     Column("limits", Json, nullable=True),
     Column("permissions", Json, nullable=True),
     sqlite_autoincrement=True,
@@ -72,7 +72,7 @@ credentials = Table(
     _tenant_id(),
     # The name of a CredentialKind (pipeline/accounts/kinds.py).
     Column("kind", String(16), nullable=False),
-    # What a caller names the credential by.
+    # The caller's name of the credential.
     Column("public_id", String(64), nullable=False, unique=True),
     # Encrypted under the master key if it is readable, otherwise its fingerprint.
     Column("secret", LargeBinary, nullable=False),
@@ -81,7 +81,7 @@ credentials = Table(
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=True),
-    # What the credential permits of what its tenant may do; null: everything.
+    # The part of the tenant's permissions that the credential has; null: all of them.
     Column("permissions", Json, nullable=True),
     Index(None, "tenant_id"),
     sqlite_autoincrement=True,
@@ -209,7 +209,7 @@ images = Table(
     METADATA,
     Column("id", BigId, primary_key=True),
     _tenant_id(),
-    # What callers name the picture by: made from its bytes, or chosen by the caller.
+    # The callers' name of the picture: made from its bytes, or chosen by the caller.
     Column("image_id", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("media_key", String(512), nullable=False),
@@ -282,7 +282,7 @@ collections = Table(
     METADATA,
     Column("id", BigId, primary_key=True),
     _tenant_id(),
-    # What callers name the collection by.
+    # The callers' name of the collection.
     Column("key", String(MAX_COLLECTION_KEY_BYTES), nullable=False),
     Column("type", String(128), nullable=False),
     Column("name", String(128), nullable=False),

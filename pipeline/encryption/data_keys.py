@@ -128,7 +128,7 @@ def finish_encrypting(engine: Engine, tenant_id: int) -> None:
 def destroy_key(engine: Engine, tenant_id: int) -> bool:
     """Destroy a tenant's key and disable the tenant; False when it has none.
 
-    What was encrypted under the key is unreadable: for running processes ``CACHE_S`` later,
+    Data encrypted under the key become unreadable: for running processes ``CACHE_S`` later,
     and from the database's files at once, as the key is overwritten there.
     """
     with writing(engine, durable=True) as connection:

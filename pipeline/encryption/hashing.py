@@ -18,7 +18,7 @@ def derive_key(key: bytes, purpose: bytes, length: int = KEY_BYTES) -> bytes:
 
 def fingerprint(pepper: bytes, secret: str) -> bytes:
     """HMAC-SHA256 of a random secret (32 bytes), by which the secret is recognised."""
-    # What a stranger sends need not be valid Unicode.
+    # A client's text need not be valid Unicode.
     return hmac.digest(pepper, secret.encode(errors="surrogatepass"), "sha256")
 
 

@@ -1,8 +1,8 @@
-"""What travels through the stages of a job, what a worker brings to them, and how a job
-ends.
+"""The data that pass through the stages of a job, the resources of a worker, and the outcome
+of a job.
 
-What only one operation computes or needs stands with that operation, as a value of a type
-of its own: ``JobContext.add`` and ``get``, ``Resources.get``.
+Data of a single operation are defined with that operation, as a value of a type of its own:
+``JobContext.add`` and ``get``, ``Resources.get``.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ FaceDetail = float | dict[str, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JobContext:
-    """What has been computed of a job so far; each list has one entry a picture.
+    """The intermediate results of a job; each list has one entry a picture.
 
     ``media`` are the keys of all pictures once some were fetched, else it is empty.
     ``sizes`` are (width, height) of the upright pictures; ``pictures`` is empty once no
     stage needs the pixels any more. ``faces`` stand largest first. ``face_details`` are
-    what results say of each chosen face, the first of ``faces``, by name: ``quality``,
+    the members that results give each chosen face, the first of ``faces``, by name: ``quality``,
     ``liveness``. ``crops`` are the faces to embed, ``embeddings`` have shape (crops,
     dimension), and ``model`` made them. ``values`` are the operation's own, by the name of
     their type; those that cross to another worker are msgspec structs.
@@ -93,11 +93,11 @@ class JobContext:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a worker brings to the stages of every operation.
+    """The resources of a worker for the stages of every operation.
 
     ``calibration`` is the pack's table, None when it has none. Media are decoded in
     ``sandbox``; None decodes them in this process. ``keys`` are those of tenants whose data
-    are encrypted. ``own`` holds what single stages need, by its type, on workers that serve
+    are encrypted. ``own`` holds the resources of single stages, by type, on workers that serve
     these stages (``registry.STAGES`` opens it).
     """
 
@@ -113,7 +113,7 @@ class Resources:
     own: Mapping[type, object] = field(default_factory=dict)
 
     def get(self, kind: type[T]) -> T:
-        """What a single stage needs. Raises ``TaskUnsupported`` on a worker that does not
+        """A resource of a single stage. Raises ``TaskUnsupported`` on a worker that does not
         serve the stage."""
         found = self.own.get(kind)
         if not isinstance(found, kind):
@@ -123,8 +123,8 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """How a job ends: with ``result``, or with what ``effect`` returns. ``stored`` are the
-    objects that the effect gives a row; they are discarded when it fails."""
+    """How a job ends: with ``result``, or with the result that ``effect`` returns. ``stored``
+    are the objects that the effect gives a row; they are discarded when it fails."""
 
     result: JsonObject
     effect: Effect | None = None

@@ -46,7 +46,7 @@ class LivingResources:
 
 
 class ClipAnalysis(msgspec.Struct, frozen=True):
-    """What a clip shows. ``last_compared`` is the id of the last used clip that it was
+    """The analysis of a clip. ``last_compared`` is the id of the last used clip that it was
     compared with, 0 for none."""
 
     verdict: JsonObject

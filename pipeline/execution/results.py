@@ -22,13 +22,13 @@ from pipeline.types import DetectedFace, Embedding, JsonObject, Quality, VectorM
 
 
 def model_of(pack: Pack) -> VectorModel:
-    """What a pack's vectors are marked with."""
+    """The model that a pack's vectors are marked with."""
     info = pack.info
     return VectorModel(info.name, info.recognition_model, info.dimension)
 
 
 def base_result(context: JobContext, resources: Resources) -> JsonObject:
-    """What every result has: the pack, and the faces of each picture."""
+    """The members of every result: the pack, and the faces of each picture."""
     pictures: list[JsonObject] = [
         {"width": width, "height": height, "faces": [_face(face) for face in faces]}
         for (width, height), faces in zip(context.sizes, context.faces, strict=True)

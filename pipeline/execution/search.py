@@ -43,7 +43,7 @@ class SearchResources:
 
 
 class SearchHits(msgspec.Struct, frozen=True):
-    """What the index has found, best first."""
+    """The hits of the index, best first."""
 
     hits: list[Hit]
 
@@ -56,7 +56,7 @@ def open_search(settings: Settings, engine: Engine, resources: Resources) -> Ite
 
 
 def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
-    """What the index finds for the job's only face.
+    """Search the index for the job's only face.
 
     Raises ``CollectionNotFound``, ``PackMismatch``, ``IndexBehind``, and
     ``TaskUnsupported`` on a worker that holds no index.

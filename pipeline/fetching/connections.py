@@ -41,7 +41,7 @@ class Connector:
     tls: ssl.SSLContext = field(default_factory=system_tls_context)
 
     def open(self, target: FetchTarget, deadline: Deadline) -> socket.socket:
-        """A connection to ``target``, TLS included. Raises ``Refused``, ``FetchTimedOut``."""
+        """A connection to ``target``, TLS included. Raises ``FetchRefused``, ``FetchTimedOut``."""
         addresses = self.resolver.addresses(target.host, deadline)
         for address in addresses:
             self._check(address)
@@ -89,7 +89,7 @@ class Connector:
 
 @contextmanager
 def mapped_errors(doing: str) -> Iterator[None]:
-    """Translate what sockets and TLS raise into ``FetchTimedOut`` and ``Refused``."""
+    """Translate what sockets and TLS raise into ``FetchTimedOut`` and ``FetchRefused``."""
     try:
         yield
     except TimeoutError as error:

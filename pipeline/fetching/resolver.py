@@ -34,7 +34,7 @@ class Resolver:
         self._places = threading.BoundedSemaphore(MAX_LOOKUPS)
 
     def addresses(self, host: str, deadline: Deadline) -> list[Address]:
-        """All addresses of a host, at least one. Raises ``Refused``, ``FetchTimedOut``."""
+        """All addresses of a host, at least one. Raises ``FetchRefused``, ``FetchTimedOut``."""
         try:
             return [ipaddress.ip_address(host)]
         except ValueError:

@@ -1,4 +1,4 @@
-"""What an index reads of a gallery: numbered changes, the state of labels, snapshots."""
+"""The reads of an index from a gallery: numbered changes, the state of labels, snapshots."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ MAX_COLLECTIONS = 64
 
 
 class CollectionDeletion(Enum):
-    """What is deleted of a collection, its faces and their images."""
+    """The parts of a collection to delete: it, its faces and their images."""
 
     COLLECTION_ONLY = auto()
     WITH_ALL_FACES = auto()

@@ -1,4 +1,4 @@
-"""What the gallery returns and accepts: frozen values, and how rows become them."""
+"""The values that the gallery returns and accepts, and their construction from rows."""
 
 from __future__ import annotations
 

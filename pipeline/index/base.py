@@ -30,7 +30,7 @@ class Hit:
 
 
 class ChangeSource(Protocol):
-    """What a view reads from the gallery.
+    """The reads of a view from the gallery.
 
     Every method raises ``DatabaseUnavailable`` when the database does not answer.
     """

@@ -1,5 +1,5 @@
-"""What goes with the end of a job, in the transaction that ends it: its cost is counted, and
-the faces that it mentions are noted."""
+"""Ends jobs: the transaction that ends a job also counts its cost and notes the faces that
+it mentions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def settle_all(
 
 
 def error_json(error: FaceError) -> JsonObject:
-    """What a job row keeps of an error."""
+    """The form of an error in a job's row."""
     kept: JsonObject = {
         "code": error.code, "message": error.message, "picture": error.picture,
     }

@@ -1,4 +1,4 @@
-"""What a job is and how it may change.
+"""A job and its changes of state.
 
     queued -> running -> done | failed
        ^         |
@@ -31,7 +31,7 @@ ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What the web side knows of a job when it accepts it.
+    """A job as the web side accepts it.
 
     ``params`` is the intent's neutral form (JSON); ``media`` the keys of its
     pictures in order; ``digest`` tells two requests under one idempotency key apart;

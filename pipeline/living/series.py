@@ -26,9 +26,9 @@ _SEEN = 0.55
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipSeries:
-    """``times`` in seconds and ``places`` (index among the observations) of the frames
-    with a face; ``openness`` of both eyes, 1 at rest, 0 closed, shape (n,), and of each,
-    shape (n, 2), NaN for an eye that is not to be seen; ``mouth_ratio`` is the lips' ratio."""
+    """``times`` in seconds and ``observation_indices`` of the frames with a face;
+    ``openness`` of both eyes, 1 at rest, 0 closed, shape (n,); ``eyes``, that of each, shape
+    (n, 2), NaN for an eye that is hidden; ``mouth_ratio`` is the lips' ratio."""
 
     times: Curve
     observation_indices: NDArray[np.int64]

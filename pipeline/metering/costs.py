@@ -1,4 +1,4 @@
-"""What a call costs, by how it ended.
+"""The cost of a call, by how it ended.
 
 A call that tells something about faces is charged. One whose input was unusable is free, and
 one that fails through the service is refunded. A dialect may call operations free.
@@ -53,12 +53,12 @@ FREE_OPERATIONS = frozenset({"delete", "delete_image", "delete_group", "clear", 
 
 
 def cost_of_success(operation: str, *, free: bool = False) -> Cost:
-    """What a call costs that was carried out; ``free``: the dialect calls it free."""
+    """The cost of a call that succeeded; ``free``: the dialect calls it free."""
     return Cost.FREE if free or operation in FREE_OPERATIONS else Cost.CHARGED
 
 
 def cost_of_error(code: str) -> Cost:
-    """What a call costs that ended with the neutral ``code``."""
+    """The cost of a call that ended with the neutral ``code``."""
     if code in CHARGED_ERRORS:
         return Cost.CHARGED
     return Cost.REFUNDED if code in REFUNDED_ERRORS else Cost.FREE

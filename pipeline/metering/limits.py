@@ -18,7 +18,7 @@ ALL_OPERATIONS = "*"
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an operation, or the whole application, may use; None means no limit.
+    """The limits of an operation or of the whole application; None means no limit.
 
     ``per_second``: requests on average, with at most ``burst`` at once. ``daily`` and
     ``monthly``: charged calls of a calendar day and month in UTC.

@@ -115,7 +115,7 @@ def insightface_pack(name: str, directory: Path) -> PackInfo:
 
 
 def licence_notice(info: PackInfo) -> str:
-    """What an operator must know about a pack's licences before using it."""
+    """The notice about a pack's licences for an operator, to read before using it."""
     if info.kind == DLIB:
         return (
             "Models in the public domain (CC0) by their author; the 68-point landmark file was "

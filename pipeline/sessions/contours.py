@@ -44,7 +44,7 @@ class Aperture:
 class Contours:
     """The apertures and rigid points of a face, in pixels of its picture.
 
-    ``eyes`` are the left and the right one as seen in the picture; ``firm`` are points
+    ``eyes`` are the left and the right one as seen in the picture; ``rigid`` are points
     that no blink and no word moves (forehead, nose, corners of the eyes), the same
     ones in the same order for every face of a pack; ``presence`` is how sure the model
     is that it sees a face at all, 0 to 1 (1 when it cannot say).

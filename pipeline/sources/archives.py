@@ -1,4 +1,4 @@
-"""What tar and zip archives share: opening, limits, member names, damage."""
+"""The common base of tar and zip archives: opening, limits, member names, damage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.sources.base import Item, ItemRefused, RefusalReason, RefusedItem
 from pipeline.sources.names import Layout, NameSet, about_from_path, inner_path, printable
 from pipeline.sources.path_source import PathSource, open_file
 
-# What the standard library's archive modules raise on damaged bytes.
+# The exceptions of the standard library's archive modules on damaged bytes.
 DAMAGE = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
     NotImplementedError, ValueError, struct.error,
@@ -78,7 +78,7 @@ class ArchiveLimitExceeded(Exception):
 
 
 class ArchiveUsage:
-    """What was read from an archive so far, checked against its limits. Methods raise
+    """Counts the members and bytes of an archive and checks its limits. Methods raise
     ``ArchiveLimitExceeded``."""
 
     def __init__(self, limits: ArchiveLimits) -> None:

@@ -38,7 +38,7 @@ class RefusalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the source says about an item; a field is empty where it says nothing.
+    """The source's data about an item; a field is empty where the source gives nothing.
     ``external_id`` is the caller's own key for the item."""
 
     name: str = ""

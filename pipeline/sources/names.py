@@ -78,7 +78,7 @@ def inner_path(name: str) -> tuple[str, ...]:
 
 
 def about_from_path(parts: tuple[str, ...], layout: Layout) -> About:
-    """What a path says by its layout. Raises ``ItemRefused`` when it names no person."""
+    """The person that a path names. Raises ``ItemRefused`` when it names none."""
     if layout == "person" and len(parts) < 2:
         raise ItemRefused(RefusalReason.NO_PERSON, "not in a person's folder")
     if layout == "flat" or len(parts) < 2:

@@ -1,4 +1,4 @@
-"""What sources at a local path share: location, position, and opening with clear errors."""
+"""The common base of sources at a local path: location, position, and opening with clear errors."""
 
 from __future__ import annotations
 

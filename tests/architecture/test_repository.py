@@ -1,4 +1,5 @@
-"""The rules of the house that a reader would otherwise have to trust."""
+"""The repository's rules: layers, module docstrings, file names, no weights, no machine's
+paths."""
 
 from __future__ import annotations
 

@@ -129,8 +129,7 @@ def fault_after_the_end() -> None:
 
 
 def short_visibility() -> None:
-    """Messages that nobody answers for come back after ``VISIBILITY_S``, as they may
-    from another broker; each delivery is logged."""
+    """Unacknowledged messages come back after ``VISIBILITY_S``; each delivery is logged."""
     make_app: Callable[..., Any] = workers.app.make_app
     run_job: Callable[..., None] = vars(stage_tasks)["run_job"]
 

@@ -63,7 +63,7 @@ def live_and_die(view: TenantView, hook: str, count: int) -> NoReturn:
 
 
 def dying(function: Callable[..., object], count: int) -> Callable[..., object]:
-    """``function``, whose ``count``-th call has done its work and never returns."""
+    """``function``, but the process dies after the work of its ``count``-th call."""
     calls = 0
 
     def counting(*arguments: object, **named: object) -> object:

@@ -1,7 +1,6 @@
-"""What must hold after any fault, checked against a journal that the database keeps.
+"""What must hold after any fault, checked against a journal in the database.
 
-The journal is filled by triggers, so that it sees every end of a job, whoever wrote it
-and whatever he believed.
+Triggers fill the journal, which therefore records every change of every job's state.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a worker's parent process does when a process dies or exceeds the time limit."""
+"""The parent process of a worker: handles processes that die or exceed the time limit."""
 
 from __future__ import annotations
 

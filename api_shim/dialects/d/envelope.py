@@ -87,7 +87,7 @@ def refusal(error: Exception) -> Reply:
     allowed or no more, 503 when it may be repeated."""
     known = error if isinstance(error, FaceError) else FaceError()
     status = STATUSES.get(known.code, SearchStatus.FAIL)
-    # What is wrong with the parameters, or used up, the document has no words for.
+    # The document has no words for parameters that are wrong or a limit that is used up.
     own = status is SearchStatus.INVALID_REQUEST or isinstance(error, errors.LimitReached)
     reply = answer(status, known.message if own else None)
     return Reply(_http(error), reply.body, headers=retry_headers(error))

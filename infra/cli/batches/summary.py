@@ -1,4 +1,4 @@
-"""What became of a batch: as tables, as JSON, as a report."""
+"""The outcome of a batch: as tables, as JSON, as a report."""
 
 from __future__ import annotations
 

@@ -123,22 +123,21 @@ class Plan:
     """How an operation is carried out.
 
     ``embed_faces`` is how many faces of a picture are embedded at most, 0 for none. With
-    ``face_required`` a picture without a face ends the job, with ``one_face`` also one with
-    several; ``max_faces`` is how many a picture may have, 0 for any number. ``dimension``
-    is the length of embedding that the answer promises, None for any. Of the embedded
-    faces, ``measure_quality`` wants the quality, ``quality_gate`` that it passes the limits,
-    ``score_liveness`` how live each looks, and ``cut_faces`` pictures. ``auto_rotate`` lists
-    the pictures whose upright turn is found from their faces; ``fetched_limits`` hold for
-    fetched pictures. With ``clip`` the one picture is a clip. A job with ``retry_forever``
-    waits for as long as anything but its pictures hinders it: a store that is away, a pack
-    that is not the gallery's. ``adapt`` gives the plan for the parameters of one job.
+    ``face_required`` a picture without a face ends the job; ``max_faces`` is how many a
+    picture may have, 0 for any number. ``dimension`` is the length of embedding that the
+    answer promises, None for any. Of the embedded faces, ``measure_quality`` wants the
+    quality, ``quality_gate`` that it passes the limits, ``score_liveness`` how live each
+    looks, and ``cut_faces`` pictures. ``auto_rotate`` lists the pictures whose upright turn
+    is found from their faces; ``fetched_limits`` hold for fetched pictures. With ``clip`` the
+    one picture is a clip. A job with ``retry_forever`` waits for as long as anything but its
+    pictures hinders it: a store that is away, a pack that is not the gallery's. ``adapt``
+    gives the plan for the parameters of one job.
     """
 
     operation: str
     stages: tuple[Stage, ...]
     embed_faces: int = 0
     face_required: bool = False
-    one_face: bool = False
     max_faces: int = 0
     dimension: int | None = None
     measure_quality: bool = False
@@ -190,7 +189,7 @@ def _adapt_locate(plan: Plan, params: JsonObject) -> Plan:
 LOCATE = Plan("locate", _LOCATING, adapt=_adapt_locate)
 VERIFY = Plan("verify", _EMBEDDING, embed_faces=1, face_required=True)
 FEATURES = Plan("features", _EMBEDDING, embed_faces=1, face_required=True, dimension=512)
-SIMILARITY = Plan("similarity", _EMBEDDING, embed_faces=1, face_required=True, one_face=True)
+SIMILARITY = Plan("similarity", _EMBEDDING, embed_faces=1, face_required=True, max_faces=1)
 
 
 class CompareParams(Params, frozen=True, kw_only=True):
@@ -199,13 +198,13 @@ class CompareParams(Params, frozen=True, kw_only=True):
     liveness: bool = False
 
 
-def _adapt_compare(plan: Plan, params: JsonObject) -> Plan:
+def _adapt_liveness(plan: Plan, params: JsonObject) -> Plan:
     return replace(plan, score_liveness=CompareParams.from_json(params).liveness)
 
 
 COMPARE = Plan(
     "compare", _EMBEDDING, embed_faces=1, face_required=True, measure_quality=True,
-    adapt=_adapt_compare,
+    adapt=_adapt_liveness,
 )
 
 
@@ -215,7 +214,7 @@ class MatchParams(Params, frozen=True, kw_only=True):
     face_id: int
 
 
-MATCH = Plan("match", _EMBEDDING, embed_faces=1, face_required=True, one_face=True)
+MATCH = Plan("match", _EMBEDDING, embed_faces=1, face_required=True, max_faces=1)
 
 
 class MatrixParams(Params, frozen=True, kw_only=True):
@@ -276,7 +275,7 @@ class EnrolParams(Params, frozen=True, kw_only=True):
 def _adapt_enrol(plan: Plan, params: JsonObject) -> Plan:
     asked = EnrolParams.from_json(params)
     return replace(
-        plan, quality_gate=asked.gate, one_face=asked.faces == "one",
+        plan, quality_gate=asked.gate, max_faces=1 if asked.faces == "one" else 0,
         embed_faces=MAX_ENROLLED_FACES if asked.faces == "all" else 1,
     )
 
@@ -296,7 +295,7 @@ class ReplaceParams(Params, frozen=True, kw_only=True):
 
 
 REPLACE = Plan(
-    "replace", _EMBEDDING, embed_faces=1, face_required=True, one_face=True,
+    "replace", _EMBEDDING, embed_faces=1, face_required=True, max_faces=1,
     measure_quality=True, cut_faces=True,
 )
 
@@ -317,13 +316,9 @@ class SearchParams(Params, frozen=True, kw_only=True):
     number: int = 0
 
 
-def _adapt_search(plan: Plan, params: JsonObject) -> Plan:
-    return replace(plan, score_liveness=SearchParams.from_json(params).liveness)
-
-
 SEARCH = Plan(
     "search", _SEARCHING, embed_faces=1, face_required=True, measure_quality=True,
-    adapt=_adapt_search,
+    adapt=_adapt_liveness,
 )
 
 # Clips -----------------------------------------------------------------------------

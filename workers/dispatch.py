@@ -22,7 +22,7 @@ from pipeline.errors import BrokerUnavailable
 from pipeline.jobs.model import Job
 from workers.app import make_app
 from workers.messages import encode
-from workers.queues import queue_name, task_name
+from workers.queues import queue_name
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Dispatcher:
         # As ``send_task``, without the parts that are not used: it takes half the time.
         queue = self._app.amqp.queues[queue_name(stage)]
         message = self._app.amqp.create_task_message(
-            uuid(), task_name(stage), (encode(job_id, stage),), {},
+            uuid(), queue_name(stage), (encode(job_id, stage),), {},
             argsrepr=job_id, kwargsrepr="{}", ignore_result=True,
         )
         with self._producer() as producer:

@@ -1,7 +1,4 @@
-"""Every queue and task name, and nothing else.
-
-A stage has one queue and one task, both under the same name.
-"""
+"""The names of queues and tasks."""
 
 from __future__ import annotations
 
@@ -9,10 +6,5 @@ PREFIX = "faceline."
 
 
 def queue_name(stage: str) -> str:
-    """The queue of messages for ``stage``."""
-    return PREFIX + stage
-
-
-def task_name(stage: str) -> str:
-    """The task that carries out ``stage`` of a job."""
+    """The queue of messages for ``stage``, and the task that carries the stage out."""
     return PREFIX + stage

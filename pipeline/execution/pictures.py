@@ -89,11 +89,10 @@ def find_and_measure_faces(
     """Find the faces, and of the chosen ones (the largest) whatever the plan wants: their
     quality, their liveness, cutouts, aligned crops for embedding."""
     context = _find_faces(plan, context, resources.pack.detector())
-    most = 1 if plan.one_face else plan.max_faces
     for index, found in enumerate(context.faces):
         if plan.face_required and not found:
             raise NoFace(picture=index)
-        if 0 < most < len(found):
+        if 0 < plan.max_faces < len(found):
             raise ManyFaces(picture=index)
     pictures = context.pictures
     chosen = [found[: plan.embed_faces] for found in context.faces]

@@ -10,8 +10,10 @@ from sqlalchemy import Engine
 from pipeline import storage_keys
 from pipeline.config.settings import Settings
 from pipeline.database.engine import writing
+from pipeline.gallery.images import ImageStore
 from pipeline.gallery.orphan_sweep import GRACE_S
 from pipeline.gallery.temporary_images import store_temporarily
+from pipeline.gallery.trash import Trash
 from pipeline.index.options import ViewOptions
 from pipeline.index.tenant_view import TenantView
 from tests.gallery_factory import TenantGallery
@@ -24,11 +26,11 @@ def keeping(engine: Engine, gallery: TenantGallery, clock: Clock) -> GalleryUpke
     return GalleryUpkeep(Settings(purge_after_s=600.0), engine, gallery.media, clock)
 
 
-def test_the_trash_is_emptied(gallery: TenantGallery, keeping: GalleryUpkeep) -> None:
+def test_the_trash_is_emptied(gallery: TenantGallery, engine: Engine, clock: Clock) -> None:
     gallery.add("one")
     gallery.add("one")  # its objects are put aside, not deleted: the job has its answer
     assert len(gallery.waiting()) == 2
-    keeping.empty_trash()
+    Trash(engine, gallery.media, clock).empty()
     assert gallery.waiting() == set()
     assert gallery.objects() == gallery.named()
 
@@ -44,16 +46,17 @@ def test_objects_of_lost_enrolments_go(
     assert gallery.objects() == set()
 
 
-def test_pictures_that_were_stored_for_a_while_go(
-    gallery: TenantGallery, keeping: GalleryUpkeep, clock: Clock
+def test_temporary_images_are_deleted_when_their_lifetime_is_over(
+    gallery: TenantGallery, engine: Engine, clock: Clock
 ) -> None:
+    images = ImageStore(engine, gallery.media, clock)
     picture = gallery.prepare("passing", 0).image
     with writing(gallery.engine) as connection:
         store_temporarily(connection, gallery.tenant, picture, clock() + 10, clock())
-    keeping.expire_images()
+    images.expire()
     assert gallery.objects() == {picture.media_key}
     clock.now += 10
-    keeping.expire_images()
+    images.expire()
     assert gallery.objects() == gallery.named() == set()
 
 

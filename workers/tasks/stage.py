@@ -13,7 +13,7 @@ from pipeline.operations import Stage
 from workers import process
 from workers.app import GRACE_S
 from workers.messages import decode
-from workers.queues import task_name
+from workers.queues import queue_name
 from workers.run_job import run_job
 from workers.tasks.request import StageTask
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def register(app: Celery, settings: Settings) -> None:
     """Register the task of every stage with ``app``."""
     for stage in Stage:
-        app.task(run, name=task_name(stage), base=StageTask, **_limits(stage, settings))
+        app.task(run, name=queue_name(stage), base=StageTask, **_limits(stage, settings))
 
 
 def _limits(stage: Stage, settings: Settings) -> dict[str, float]:

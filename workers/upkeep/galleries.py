@@ -14,9 +14,7 @@ from pipeline.batches.unattended import sweep_lists
 from pipeline.config.settings import Settings
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.gallery.change_log import ChangeLog
-from pipeline.gallery.images import ImageStore
 from pipeline.gallery.orphan_sweep import OrphanSweep
-from pipeline.gallery.trash import Trash
 from pipeline.index.snapshots import purge_snapshots
 from pipeline.media.base import MediaStore
 
@@ -33,18 +31,6 @@ class GalleryUpkeep:
     media: MediaStore
     clock: Callable[[], float] = time.time
     keys: KeySource = field(default_factory=NoKeys)
-
-    def empty_trash(self) -> None:
-        """Delete the objects that a deletion could not delete itself."""
-        Trash(self.engine, self.media, self.clock).empty()
-
-    def clear_deleted(self) -> None:
-        """Delete what workers stored for applications that were deleted meanwhile."""
-        Trash(self.engine, self.media, self.clock).delete_left_of_tenants()
-
-    def expire_images(self) -> None:
-        """Delete the temporary images whose lifetime is over."""
-        ImageStore(self.engine, self.media, self.clock).expire()
 
     def purge_snapshots(self) -> None:
         """Discard snapshots that hold deleted faces and that no index process has replaced

@@ -13,12 +13,14 @@ from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.encryption.data_keys import open_keys
+from pipeline.gallery.images import ImageStore
+from pipeline.gallery.trash import Trash
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.media.open import open_media
 from pipeline.periodic import PeriodicTask
+from workers.crash_recovery import republish
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
-from workers.upkeep.batches import BatchUpkeep
 from workers.upkeep.expire import Expiry
 from workers.upkeep.galleries import GalleryUpkeep
 from workers.upkeep.reconcile import Reconciler
@@ -65,16 +67,18 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
         galleries = GalleryUpkeep(settings, engine, media, keys=tenant_keys)
         expiry = Expiry(settings, jobs, engine, media)
         bisector = ChunkBisector(engine, time.time, settings.max_attempts)
-        batches = BatchUpkeep(bisector, jobs, dispatcher, DuplicateSearches(engine))
+        searches, trash = DuplicateSearches(engine), Trash(engine, media)
         yield [
             PeriodicTask("reconcile", Reconciler(settings, jobs, dispatcher, notifier).round),
-            PeriodicTask("batches", batches.split_failed_chunks),
-            PeriodicTask("duplicate_searches", batches.start_duplicate_searches),
+            PeriodicTask("batches", lambda: republish(jobs, dispatcher, bisector.round())),
+            PeriodicTask(
+                "duplicate_searches", lambda: republish(jobs, dispatcher, searches.start_due())
+            ),
             PeriodicTask("expire", expiry.round, EXPIRE_EVERY_S),
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
-            PeriodicTask("images", galleries.expire_images, EXPIRE_EVERY_S),
-            PeriodicTask("trash", galleries.empty_trash, TRASH_EVERY_S),
-            PeriodicTask("deleted", galleries.clear_deleted, PURGE_EVERY_S),
+            PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
+            PeriodicTask("trash", trash.empty, TRASH_EVERY_S),
+            PeriodicTask("deleted", trash.delete_left_of_tenants, PURGE_EVERY_S),
             PeriodicTask("purge", galleries.purge_snapshots, PURGE_EVERY_S),
             PeriodicTask("lists", galleries.sweep_lists, PURGE_EVERY_S),
             PeriodicTask("sweep", galleries.sweep, SWEEP_EVERY_S),

@@ -95,7 +95,7 @@ class FileGallery:
     def labels(self) -> list[int]:
         return [entry.label for entry in self.all_entries(TENANT)]
 
-    # What a view asks ----------------------------------------------------------
+    # Reads of a view ----------------------------------------------------------
 
     def latest(self, tenant_id: int) -> int:
         with self._open() as database:

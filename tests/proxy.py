@@ -13,7 +13,7 @@ POLL_S = 0.1
 
 
 class Fault(StrEnum):
-    """What happens to the server's bytes once ``after`` of them have passed."""
+    """The fault of the connection once ``after`` of the server's bytes have passed."""
 
     NONE = "none"
     CUT = "cut"  # the connection is closed

@@ -47,7 +47,7 @@ FIELDS = frozenset(
 )
 PUBLIC_CHARS = 12  # with which an API key begins
 
-# What is shorter, or made of a few bytes again and again, is found by chance.
+# Shorter secrets, and those of a few repeated bytes, would be found by chance.
 SHORTEST, FEWEST_BYTES = 16, 8
 
 BLOCK = 16 * 1024 * 1024
@@ -103,7 +103,7 @@ class Watch:
     # -- looking ------------------------------------------------------------------
 
     def leaks(self, data: bytes) -> set[str]:
-        """What secrets stand in ``data``."""
+        """The secrets that stand in ``data``."""
         found: set[str] = set()
         if not len(self._words):
             return found
@@ -174,7 +174,7 @@ def _plain(rows: Iterable[Any]) -> Iterator[bytes]:
 WATCH = Watch()
 
 
-# What notes --------------------------------------------------------------------
+# Sources of secrets --------------------------------------------------------------------
 
 
 def _noting(work: Callable[..., T], note: Callable[[T], None]) -> Callable[..., T]:
@@ -247,8 +247,8 @@ def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Iterator[None]:
-    """What a test has printed and logged, unless it failed: then a message may show
-    what it was called with."""
+    """Checks the output and the log of a test, unless it failed: a failure's message may
+    show its arguments."""
     outcome: Any = yield
     report = outcome.get_result()
     if report.outcome != "passed":

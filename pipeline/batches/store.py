@@ -374,8 +374,8 @@ class BatchStore:
     # -- the operator -------------------------------------------------------------------
 
     def cancel(self, tenant_id: int | None, batch_id: str, jobs: JobStore) -> Batch:
-        """Cancel the waiting items of a batch, with their jobs and objects. What is
-        enrolled stays, and so does a batch that has ended. Raises ``BatchNotFound``."""
+        """Cancel the waiting items of a batch, with their jobs and objects. Faces
+        that are enrolled stay; a batch that has ended stays as it is. Raises ``BatchNotFound``."""
         batch = self.get(tenant_id, batch_id)
         with writing(self._engine, durable=True) as connection:
             cancelled, left = lifecycle.cancel(connection, batch.id, self._clock())

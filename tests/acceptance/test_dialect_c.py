@@ -126,7 +126,7 @@ def test_the_same_key_is_one_job(c: LinkfaceClient, files: tuple[Path, Path]) ->
 
 @pytest.fixture(scope="session")
 def portraits(photos: Path, edge_pack: Pack) -> Callable[[str], list[Picture]]:
-    """The photos of a person on which nobody else is seen, not in the background either."""
+    """The photos of a person that show no other face, not in the background either."""
     detector = edge_pack.detector()
 
     def find(name: str) -> list[Picture]:

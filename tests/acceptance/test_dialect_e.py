@@ -85,7 +85,7 @@ def refused(response: requests.Response, client: Face2Client, code: int) -> str:
     return str(check_envelope(response, client.credentials.app_id, code)["msg"])
 
 
-# What is right -----------------------------------------------------------------
+# Valid requests -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sign_type", ["SHA256", "SM2"])

@@ -78,7 +78,7 @@ def test_it_answers_and_leaves_nothing_to_read(sealed: Stack, photos: Path) -> N
 
 
 def readable(stack: Stack, needles: dict[str, bytes]) -> list[tuple[str, str]]:
-    """What of it stands in clear in a file of the service or in Redis."""
+    """The needles that stand unencrypted in a file of the service or in Redis."""
     places = {
         str(path): path.read_bytes()
         for path in stack.cluster.folder.rglob("*") if path.is_file()

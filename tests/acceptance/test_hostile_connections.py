@@ -1,5 +1,5 @@
-"""What the open network sends to a running shim: every dialect answers in its envelope,
-and others are served meanwhile."""
+"""Hostile traffic from the open network against a running shim: every dialect answers
+in its envelope, and others are served meanwhile."""
 
 from __future__ import annotations
 

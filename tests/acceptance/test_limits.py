@@ -150,7 +150,7 @@ def test_a_closed_operation(idle_stack: Stack, make: Make, face: bytes, letter: 
 def test_a_restricted_credential(
     idle_stack: Stack, make: Make, face: bytes, letter: str
 ) -> None:
-    """What one credential may not, another one of the same application may."""
+    """A restriction of one credential leaves the application's other credentials alone."""
     caller, tenants = make(letter), idle_stack.tenants
     tenant = caller.credentials.tenant_id
     for entry in tenants.credentials.entries(tenant):
@@ -213,7 +213,7 @@ def test_renaming_is_an_operation_of_its_own(idle_stack: Stack, make: Make) -> N
     assert client.code("PUT", "face", Fid=1, Fimg="x") == 7
 
 
-# What is not counted twice, or not at all --------------------------------------------
+# Calls that are not counted twice, or not at all --------------------------------------------
 
 
 @pytest.mark.parametrize("letter", LETTERS)

@@ -12,7 +12,7 @@ from pipeline.config.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 
-# What stands in backquotes, which a line break may cut.
+# The names in backquotes, which a line break may cut.
 NAMED = {re.sub(r"\s+", "", named) for named in re.findall(r"`([^`]+)`", PAGE)}
 FOLDERS = ("tests/", "api_shim/", "pipeline/", "workers/", "infra/")
 

@@ -1,5 +1,5 @@
 """Chunks that end, are split and are cancelled, and faces that are deleted, all at once:
-nobody waits for ever, and every item has one end. On both databases."""
+no thread waits for ever, and every item ends once. On both databases."""
 
 from __future__ import annotations
 

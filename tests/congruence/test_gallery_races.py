@@ -32,7 +32,7 @@ ROUNDS = 12
 
 
 def together(*works: Callable[[], object]) -> list[object]:
-    """What each returned, or the error it raised; all begin at once. None may find the
+    """Start all at once; the result of each, or the error it raised. None may find the
     database unavailable."""
     gate = threading.Barrier(len(works))
 

@@ -64,7 +64,7 @@ def test_tenants_see_their_own(
 
 
 class SlowStore(DirectoryStore):
-    """Lets nobody read snapshots of one tenant until it is told to."""
+    """Blocks reads of one tenant's snapshots until ``open`` is set."""
 
     def __init__(self, store: DirectoryStore, tenant: int) -> None:
         super().__init__(store._root)

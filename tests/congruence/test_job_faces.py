@@ -1,4 +1,4 @@
-"""What jobs that have ended say of a face goes with the face, on both databases."""
+"""Deleting a face deletes it from the results of ended jobs, on both databases."""
 
 from __future__ import annotations
 

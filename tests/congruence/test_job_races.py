@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 
 def race(work: Callable[[int], Answer]) -> list[Answer]:
-    """What ``work`` answers in ``AT_ONCE`` threads that start together."""
+    """The results of ``work`` in ``AT_ONCE`` threads that start together."""
     barrier = threading.Barrier(AT_ONCE)
 
     def run(number: int) -> Answer:

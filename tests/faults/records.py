@@ -1,4 +1,4 @@
-"""What a gallery holds after any fault."""
+"""Invariants of a gallery after any fault."""
 
 from __future__ import annotations
 

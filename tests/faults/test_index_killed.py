@@ -1,5 +1,5 @@
-"""After an index process is killed at any moment, the next view has exactly the gallery's faces,
-and never a deleted one."""
+"""An index process killed at any moment: the next one has exactly the gallery's faces in
+its view, and never one that was deleted."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""With two index processes, a request's change shows in the next request, whichever of the two
-answers it, and the work of a killed one is done by the other."""
+"""Two index processes, one truth: a request sees the changes of the one before, whichever
+process answers it, and one process answers the requests of the other when that is killed."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Group:
         self._process = self._start()
 
     def _start(self) -> Process:
-        # What the jobs need: a new group is there the sooner.
+        # Only the stages that the jobs need: a new group starts sooner.
         return self._cluster.worker("decode,detect")
 
     def kill(self, meanwhile: Callable[[], None] = lambda: None) -> None:

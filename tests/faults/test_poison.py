@@ -1,4 +1,4 @@
-"""A job that kills its workers is ended by the service, and harms no other job."""
+"""A job that kills its workers ends by itself, and harms no other."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def test_a_full_redis_is_an_unavailable_broker(
 
 
 def timed(bell: Callable[[], bool]) -> bool:
-    """What ``bell()`` says, within the promised time."""
+    """The result of ``bell()``, within the promised time."""
     start = time.monotonic()
     answer = bell()
     assert time.monotonic() - start < BOUND_S

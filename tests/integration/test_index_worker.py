@@ -61,7 +61,7 @@ def test_it_serves_no_other_stage(cluster: Cluster) -> None:
 
 @pytest.mark.heavy
 def test_every_stage_on_workers_of_its_own(cluster: Cluster, photo: bytes) -> None:
-    """What an enrolment and a search carry comes through Redis whole."""
+    """The contexts of an enrolment and a search come through Redis whole."""
     faces = FaceStore(cluster.engine, cluster.media)
     with (
         cluster.upkeep(), cluster.worker("decode", 1), cluster.worker("detect", 1),

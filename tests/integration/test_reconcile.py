@@ -66,7 +66,7 @@ def wipe(server: RedisServer) -> None:
 def test_jobs_that_nobody_fetches_for_end(
     queue: Queue, reconciler: Reconciler, redis_server: RedisServer
 ) -> None:
-    """Jobs that wait for fetching end where it is switched off, and say so; others are left."""
+    """Fetching is switched off. Waiting clients are told; other jobs are left."""
     waiting, other = queue.add(stage="fetch"), queue.add(stage="decode")
     running = queue.take(queue.add(stage="fetch"))
     with (

@@ -19,7 +19,7 @@ from tests.clips import encoded
 from tests.living.conftest import Watch, between
 from tests.living_clips import ATTACKS, Material, attack, on_canvas, read
 
-# What gives each kind away; "reversed" needs the original (test_fingerprint).
+# The reasons that reveal each kind; "reversed" needs the original (test_fingerprint).
 GIVEN_AWAY = {
     "still held": {LivenessReason.NO_ACTION},
     "still shaken": {LivenessReason.NO_ACTION},
@@ -108,5 +108,5 @@ def test_match_by_the_rule_of_36(
         assert judge.decide(seen, LivenessAction.BLINK, sight.embedding).match is matches
         assert judge.decide(seen, LivenessAction.BLINK, other.embedding).match is False
     assert judge.decide(long, LivenessAction.BLINK).match is None
-    # A hair's breadth: nobody is nearer than nothing.
+    # No distance is below zero.
     assert judge.decide(long, LivenessAction.BLINK, sight.embedding, 0.0).match is False

@@ -263,7 +263,7 @@ HOLLOW: dict[str, Callable[[], bytes]] = {
     ),
 }
 
-# What a decoder goes through with: it costs what a whole picture of its size does.
+# Bombs that a decoder accepts: each costs as much as a whole picture of its size.
 GRANTED: dict[str, Callable[[], bytes]] = {"jpeg of restarts": jpeg_of_restarts}
 
 DEFUSED: dict[str, Callable[[], bytes]] = {

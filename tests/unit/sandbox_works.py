@@ -78,7 +78,7 @@ def chatter(data: bytes, options: JsonObject) -> Decoded:
 
 
 def refuse(data: bytes, options: JsonObject) -> Decoded:
-    """What a decoder says of bytes that it does not know."""
+    """The error of a decoder on bytes that it does not know."""
     raise NotAPicture("Not today.")
 
 

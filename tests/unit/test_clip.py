@@ -172,7 +172,7 @@ def test_another_decoder_goes_on_where_one_was(sandbox: Sandbox) -> None:
     assert [*first, *(frame.index for frame in reading)] == list(range(3 * FRAMES_PER_CALL))
 
 
-# What is no clip ---------------------------------------------------------------
+# Files that are no clip ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", [

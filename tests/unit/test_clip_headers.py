@@ -161,7 +161,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_meets_no_decoder(bomb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = BOMBS[bomb]()
-    monkeypatch.setattr(av, "open", None)  # nobody opens it
+    monkeypatch.setattr(av, "open", None)  # it must not be opened
 
     for refusing in (
         lambda: check_clip(data, LIMITS),

@@ -59,7 +59,7 @@ class Harness:
             raise error
 
     def round(self) -> set[str]:
-        """What is begun by a round."""
+        """The sources that a round starts reading."""
         before = len(self.reader.begun)
         self.scheduler.round()
         running = [thread for _, thread in self.scheduler._running.values()]

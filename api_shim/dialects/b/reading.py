@@ -1,6 +1,6 @@
 """Document b's requests: fields of the JSON body, of the path and of the query.
 
-Check order: who asks and what the application may do (104906, 104905), then the fields in
+Check order: the credentials and the application's permissions (104906, 104905), then the fields in
 the order of the document.
 """
 

@@ -107,7 +107,7 @@ NAMES = named(
     name_that_gets_worse=[["127.0.0.1"], [PUBLIC]],
 )
 
-# The first answer passes the check; a second lookup before connecting gets the other.
+# The first answer passes the check; a second look-up to connect gets the second.
 REBINDING = {
     "rebinding": Target("{public}/", {"b.example": [[REDIRECTOR], ["127.0.0.1"]]}),
     "rebinding to IPv6": Target("{public}/", {"b.example": [[REDIRECTOR], ["::1"]]}),

@@ -30,7 +30,7 @@ def picture(number: int = 0) -> bytes:
 def taken(
     source: PictureSource, limits: PictureLimits = LIMITS
 ) -> Iterator[PictureItem | RefusedItem]:
-    """What becomes of every item, each read before the next is asked for."""
+    """The outcome of every item, each read before the next is asked for."""
     for item in source.items():
         yield inspect_item(item, limits) if isinstance(item, Item) else item
 

@@ -50,7 +50,7 @@ Paths = Mapping[str, str]
 
 
 def _face_token(paths: Paths) -> str:
-    """The face that the path names. Raises ``FaceNotFound`` for what no face can have."""
+    """The face that the path names. Raises ``FaceNotFound`` for a token that no face can have."""
     if not is_printable(paths["face_token"]):
         raise FaceNotFound
     return paths["face_token"]

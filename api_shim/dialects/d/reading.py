@@ -1,7 +1,7 @@
 """Document d's requests.
 
-Check order: the key (401), what its application may do (403, 429), the parameters in the
-order of the document, the picture's encoding, size and format. The job finds the errors
+Check order: the key (401), its application's permissions and limits (403, 429), the parameters in
+the order of the document, the picture's encoding, size and format. The job finds the errors
 that only the pixels show.
 """
 

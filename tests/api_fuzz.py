@@ -257,10 +257,10 @@ class _Mender:
     def _sign(self, case: Case[Any], data: Any) -> None:
         try:
             json.dumps(data).encode()
-            past = self._data.draw(st.integers(0, 200))  # what was signed is taken once
+            past = self._data.draw(st.integers(0, 200))  # a signed request is accepted once
             case.body = self._fuzz.signed(data, int(time.time()) - past)
         except UnicodeEncodeError:
-            return  # a client cannot sign what is no text
+            return  # a client cannot sign a value that is not text
 
     def _often(self) -> bool:
         return _often(self._data)

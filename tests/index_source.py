@@ -1,4 +1,4 @@
-"""A gallery in one small SQLite file: what a view reads, without pictures and people.
+"""A gallery in one small SQLite file: the data of a view, without pictures and people.
 
 Processes may share the file: one can be killed while another checks the result.
 """

@@ -58,7 +58,7 @@ def whole_files() -> dict[str, bytes]:
 
 
 def damaged_files(count: int, seed: int = SEED) -> Iterator[tuple[str, bytes]]:
-    """``count`` files as (name of what was damaged, bytes)."""
+    """``count`` files as (name of the damaged part, bytes)."""
     chance = random.Random(seed)
     whole = whole_files()
     named = {**REFUSED, **HOLLOW}

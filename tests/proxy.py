@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a connection what networks do."""
+"""A TCP proxy that disturbs connections like a network."""
 
 from __future__ import annotations
 

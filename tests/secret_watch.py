@@ -6,7 +6,7 @@ master keys, data keys, the pepper. The notes are searched for
 - in every answer of a service, headers included, when it comes;
 - in the logs, the database and the media directory of a ``Cluster`` and the Redis of a
   ``Stack``, when it is closed;
-- in what a test has printed and logged, when it ends;
+- in the output and the log of a test, when it ends;
 - in every log file of the run and in the source, when the run ends.
 
 A find fails the test, or the run. ``tests/architecture/test_secret_watch.py`` plants some.
@@ -94,7 +94,7 @@ class Watch:
         self._pairs[int.from_bytes(form[:2], "little")] = True
 
     def note_fields(self, issued: object) -> None:
-        """The secrets among the fields of what was issued."""
+        """Notes the secrets among the fields of issued credentials."""
         for name in FIELDS:
             value = issued.get(name) if isinstance(issued, dict) else getattr(issued, name, None)
             if value:
@@ -212,7 +212,7 @@ def _checked(answer: requests.Response) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Notes secrets for the length of the run, and looks through what it leaves."""
+    """Notes secrets during the run, and searches its remains."""
     with pytest.MonkeyPatch.context() as patch:
         for owner, name, note in (
             (CredentialStore, "issue", _note_credential),

@@ -176,7 +176,7 @@ def test_all_below_a_prefix_is_the_tenants_own(imports: Imports) -> None:
 
 
 def test_a_bucket_that_comes_back(imports: Imports) -> None:
-    """It is said why nothing happens, and it goes on by itself."""
+    """The batch says why it waits, and continues without help."""
     imports.empty()
     begun = imports.ask("POST", "/batches", json={"prefix": "late/", "collection": "default"})
     told = imports.waiting(begun)

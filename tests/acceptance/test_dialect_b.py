@@ -259,7 +259,7 @@ def test_an_answer_to_be_asked_for_later(client: FaceGroupClient, obama: str) ->
     assert succeeded(polled)["top1"]["faceToken"] == made["faceToken"]
     assert succeeded(polled)["top1"]["imageUrl"] != ""
     assert client.finished(accepted.json()["job_id"]).content == polled.content
-    # Of a face that is deleted nothing is told again.
+    # A deleted face is not named again.
     client.ask("DELETE", f"/api/faces/{made['faceToken']}")
     assert failed(client.finished(accepted.json()["job_id"]))[0] == 104903
 

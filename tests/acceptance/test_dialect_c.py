@@ -52,7 +52,7 @@ def test_two_files(c: LinkfaceClient, files: tuple[Path, Path], photos: Path) ->
 
 
 def test_pictures_by_id(c: LinkfaceClient, files: tuple[Path, Path]) -> None:
-    """In every combination with files; what was sent by id has no id in the answer."""
+    """In every combination with files; a picture sent by id has no id in the answer."""
     sent = c.compare(*files)
     one, two = ids(sent)
     by_id = c.compare(image_one_id=one, image_two_id=two)

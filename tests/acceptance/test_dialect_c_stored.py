@@ -1,5 +1,5 @@
-"""Document c's stored pictures: their ids, their lifetime, and what the other documents
-see of them."""
+"""Document c's stored pictures: their ids, their lifetime, and the other documents'
+view of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Harness:
             return list(connection.execute(select(images.c.expires_at).where(mine)).scalars())
 
     def pass_time(self, seconds: float) -> None:
-        """Let what goes go so much earlier."""
+        """Let temporary pictures expire so much earlier."""
         with writing(self.stack.cluster.engine) as connection:
             connection.execute(
                 update(images)

@@ -1,4 +1,4 @@
-"""A client written from document e alone gets what the document promises."""
+"""A client written from document e alone gets the answers that the document promises."""
 
 from __future__ import annotations
 

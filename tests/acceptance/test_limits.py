@@ -23,7 +23,7 @@ pytestmark = ONE_DATABASE
 
 SERIAL = itertools.count()
 
-# How long what was counted in memory may take to be written down.
+# The longest time until counts in memory are written to the database.
 TIMEOUT_S = 120.0
 
 ONE_IN_A_LONG_TIME = Limit(per_second=0.001, burst=1)
@@ -65,7 +65,7 @@ def face(photos: Path) -> bytes:
 def used(
     stack: Stack, caller: Caller, expected: dict[str, tuple[int, int, int, int]]
 ) -> None:
-    """Until (charged, free, refunded, refused) of today is what is expected."""
+    """Wait until today's (charged, free, refunded, refused) are as expected."""
     store, until = UsageStore(stack.cluster.engine), time.monotonic() + TIMEOUT_S
     while True:
         today = [day_of(time.time() - 60), day_of(time.time())]
@@ -205,7 +205,7 @@ def test_records_alone_are_limited_too(idle_stack: Stack, make: Make, letter: st
 
 
 def test_renaming_is_an_operation_of_its_own(idle_stack: Stack, make: Make) -> None:
-    """Of document a's one path only the parameters tell what is asked."""
+    """On document a's single path only the parameters tell the operation."""
     credentials = make("a").credentials
     client = ApidClient(idle_stack, credentials)
     idle_stack.tenants.set_permissions(credentials.tenant_id, ALLOW_ALL.deny("rename"))

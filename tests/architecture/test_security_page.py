@@ -1,4 +1,4 @@
-"""``docs/security.md`` names what is there: code, tests and settings that keep its word."""
+"""``docs/security.md`` names code, tests and settings that exist."""
 
 from __future__ import annotations
 

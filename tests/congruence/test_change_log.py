@@ -1,4 +1,4 @@
-"""The change log, and what happens to a gallery as a whole, on both databases."""
+"""The change log, and changes to a gallery as a whole, on both databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encryption at rest: what is stored of a tenant with a key, and what is left without it."""
+"""Encryption at rest: the stored data of a tenant with a key, and after the key is gone."""
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ def test_a_tenant_is_deleted_with_its_key(harness: Harness, tenant: int) -> None
     assert harness.all_bytes() == b""
 
 
-# Encrypting what is there ---------------------------------------------------------
+# Encrypting existing data ---------------------------------------------------------
 
 
 def test_a_tenant_is_encrypted_while_it_works(harness: Harness) -> None:

@@ -1,4 +1,4 @@
-"""The migrations make what ``schema.py`` describes, on both databases."""
+"""The migrations make the schema that ``schema.py`` describes, on both databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotation of the master key: what is sealed moves over, what is recognised stays."""
+"""Rotation of the master key: encrypted values are rewrapped, fingerprints stay."""
 
 from __future__ import annotations
 

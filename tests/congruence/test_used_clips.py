@@ -161,7 +161,7 @@ def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
             found = copies[0](connection)
             judged.set()
             assert begun.wait(60)
-            time.sleep(0.2)  # time for the other to miss what is not committed yet
+            time.sleep(0.2)  # time for the other to miss the uncommitted row
             return found
 
     def second() -> JsonObject | None:

@@ -179,7 +179,7 @@ def test_workers_and_redis_killed(
             wait_messages(cluster, 100)
             restart()
 
-        # Once with a backlog that is lost, once under the hands of the workers.
+        # Once with a backlog that is lost, once while the workers run.
         faults = [(JOBS // 3, lambda: group.kill(restart_full)), (JOBS // 2, restart)]
         accepted = strike(cluster, tiny_pictures, [*kills(group, seed=3), *faults])
         check_nothing_lost(journal, accepted)

@@ -1,4 +1,4 @@
-"""``faceline doctor``: it finds what is missing and says what to do."""
+"""``faceline doctor``: it finds missing prerequisites and gives advice."""
 
 from __future__ import annotations
 

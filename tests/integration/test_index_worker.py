@@ -1,4 +1,4 @@
-"""The process that holds the galleries: its start, its end, and what it refuses."""
+"""The process that holds the galleries: its start, its end, and its refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live video, the models of the `edge` pack, and what they see in a clip."""
+"""The live video, the models of the `edge` pack, and their observations of a clip."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_an_attack_is_not_real(
 def test_noise_gives_a_still_no_life(
     material: Material, watch: Watch, judge: DecisionPolicy
 ) -> None:
-    """Eyes pressed shut look new, and the points jitter; what is around them stays."""
+    """Eyes pressed shut look new, and the points jitter; the surroundings stay."""
     clip = attack("pressed", 8, material)
     verdict = judge.decide(watch(clip.data), LivenessAction(clip.action))
 
@@ -62,7 +62,7 @@ def test_noise_gives_a_still_no_life(
 
 
 def beside(picture: Picture, other: Picture) -> Picture:
-    """The frame with somebody else's face in its right third."""
+    """The frame with another person's face in its right third."""
     changed = picture.copy()
     changed[60:300, 430:630] = cv2.resize(other, (200, 240))
     return changed

@@ -249,7 +249,7 @@ def test_too_many_bytes() -> None:
 
 
 def resized(avi: bytes, width: int, height: int) -> bytes:
-    """An AVI whose headers state another size; its frames are what they were."""
+    """An AVI whose headers state another size; its frames are unchanged."""
     changed = bytearray(avi)
     struct.pack_into("<II", changed, avi.index(b"avih") + 8 + 32, width, height)
     struct.pack_into("<II", changed, avi.index(b"strf") + 8 + 4, width, height)

@@ -1,4 +1,4 @@
-"""Bombs are refused by what their containers say, before a decoder sees a byte of them."""
+"""Bombs are refused by their container headers, before a decoder sees a byte of them."""
 
 from __future__ import annotations
 

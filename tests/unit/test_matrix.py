@@ -1,4 +1,4 @@
-"""The operation ``matrix`` in a worker's hands: decoding, finding faces, its end."""
+"""The operation ``matrix`` in a worker: decoding, finding faces, its end."""
 
 from __future__ import annotations
 

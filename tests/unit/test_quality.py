@@ -1,4 +1,4 @@
-"""How good a face is: what the measures follow, and what they must not follow."""
+"""The quality of a face: the influences on each measure, and those that must have none."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def batch(name: str, tenant: int = 1) -> Batch:
 
 
 class Reader:
-    """Reads until it is told to go on; ``error`` ends it instead."""
+    """Reads until the test lets it end; ``error`` ends it instead."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -52,7 +52,7 @@ class Harness:
         )
 
     def note(self, batch: Batch, error: FaceError) -> None:
-        """As the store would: what failed is not due for a while."""
+        """As the store would: a failed source is not due for a while."""
         self.noted.append((batch.id, error.code))
         self.found = [each for each in self.found if each.id != batch.id]
         if isinstance(error, DatabaseUnavailable):

@@ -1,4 +1,4 @@
-"""A service with workers for whole sources, `faceline enroll` beside it, and what must hold.
+"""A service with workers for whole sources, `faceline enroll` beside it, and the invariants.
 
     with Harness(folder) as harness:
         harness.start_bulk()
@@ -176,7 +176,7 @@ class Harness:
         return Sample(time.monotonic(), counts, rows, rss, cpu)
 
     def counts(self, batch: str) -> tuple[dict[str, int], dict[str, int]]:
-        """(what the batch's row counts, its items counted one by one), in one read."""
+        """(the counts of the batch's row, its items counted one by one), in one read."""
         with reading(self.stack.cluster.engine) as connection:
             row = connection.execute(
                 select(batches.c["items"], *(batches.c[name] for name in STATES))
@@ -266,7 +266,7 @@ def wrong_outcomes(
 
 def check_gallery(harness: Harness, batch: str, tenant_id: int | None = None) -> dict[str, int]:
     """Every item has ended, each enrolled picture has one record of every kind and its
-    objects, nothing is there twice and nothing is left over; the counts."""
+    objects, there are no duplicates and no leftovers; the counts."""
     tenant = harness.stack.credentials.tenant_id if tenant_id is None else tenant_id
     counts, rows = harness.counts(batch)
     assert counts == rows

@@ -1,9 +1,9 @@
-"""Photos for a bulk enrolment, by the thousand, with people and truth known.
+"""Photos for a bulk enrolment, by the thousand, with known people and outcomes.
 
     python -m tests.bulk_photos FOLDER --count 10000 --large 0.02 --seed 7
 
 writes FOLDER/NAME/NUMBER.jpg and, beside the folder, FOLDER.jsonl with a line for every
-file: what it is and what must become of it. Each photo shows a face of `lfw_aligned`
+file: its kind and its expected outcome. Each photo shows a face of `lfw_aligned`
 of the test pictures, turned, scaled, lit, mirrored and encoded anew before an out-of-focus
 background; equal seeds make equal bytes. Ten thousand take about a minute of one core.
 """
@@ -57,7 +57,7 @@ FACES = frozenset({Kind.PHOTO, Kind.COMPANY, Kind.RENAMED, Kind.MISNAMED})
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Shares are of ``count``; what they leave are photos. ``people`` 0: one in five.
+    """Shares are of ``count``; the rest are photos. ``people`` 0: one in five.
     ``size``: width and height of all but the ``large`` ones."""
 
     count: int
@@ -77,7 +77,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One file: ``name`` below the folder, the ``person`` who is on it (as in
+    """One file: ``name`` below the folder, the ``person`` on it (as in
     `lfw_aligned`; empty for none) and, of a copy, the ``name`` of the original."""
 
     name: str
@@ -245,7 +245,7 @@ def _put_face(page: Pixels, path: Path, chance: random.Random, number: int) -> N
 
 
 def write(folder: Path, recipe: Recipe, faces: Path, threads: int = 2) -> list[Made]:
-    """Write every file of the recipe below ``folder``; what each is, by name."""
+    """Write every file of the recipe below ``folder``; the kind of each, by name."""
     plans = plan(recipe, faces)
     cv2.setNumThreads(1)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""Made-up calls of every operation, in numbers: each answer must be one that the OpenAPI
-document describes.
+"""Many generated calls of every operation: each answer must be one that the OpenAPI document
+describes.
 
     python -m tests.benchmarks.api_fuzz --photos ../shared/faces/photos --calls 300 --seed 1
 
-Prints how often each operation was answered how; stops at the first answer that is not
-described, or that is an error of the service's.
+Prints the number of answers of each kind for each operation; stops at the first answer that
+is not described or is an internal error.
 """
 
 from __future__ import annotations

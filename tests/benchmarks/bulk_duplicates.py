@@ -62,7 +62,7 @@ def findings_of(engine: Engine, batch_id: str, kind: FindingKind) -> list[Findin
 
 
 def real(photos: Photos, table: Calibration, count: int) -> Iterator[str]:
-    """Lines of what is found among real faces with ``count`` errors of each kind."""
+    """Lines with the findings among real faces with ``count`` errors of each kind."""
     planted = plant(photos.people.tolist(), count, SEED)
     with tempfile.TemporaryDirectory() as folder:
         gallery = new_gallery(Path(folder), table)
@@ -110,9 +110,9 @@ def compared(
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU seconds of a search, the most memory it took beyond what was there before, and
-    of the planted pairs above the threshold those that it found; ``share`` is how many of
-    real pairs of one person lie above it."""
+    """CPU seconds of a search, its peak memory beyond that of before, and the planted
+    pairs above the threshold that it found; ``share`` is the share of real pairs of one person
+    above it."""
 
     search: SearchProgress
     jobs: int

@@ -1,11 +1,11 @@
-"""Whether bulk enrolment sees in thousands of photos what a single enrolment sees.
+"""Compares bulk enrolment of thousands of photos with single enrolments.
 
     python -m tests.benchmarks.bulk_equality --count 1500 --seed 1
 
 All test pictures, aligned crops, and photos made from them (tests/varied_photos.py), of the
 `edge` pack: the same answer, the same faces, embeddings of a cosine above 0.995. Prints
-what differs, then a JSON object for each wish: photos, differences, the least cosine, the
-share of photos at which the first size was enough, and the processor time of both ways.
+the differences, then a JSON object for each configuration: photos, differences, the least
+cosine, the share of photos at which the first size was enough, and the processor time of both ways.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def files(folder: Path, count: int, crops: int, seed: int) -> Iterator[bytes]:
 
 
 def compare(data: list[bytes], wanted: FaceSelection, tools: BulkResources) -> dict[str, Any]:
-    """One wish; what differs is printed."""
+    """Compare one configuration; prints the differences."""
     began = time.process_time()
     answers: list[AnalysedPicture | FaceError] = []
     for start in range(0, len(data), CHUNK):

@@ -115,8 +115,8 @@ def waiting(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _bulk(harness: Harness, source: Path, meanwhile: Callable[[], None]) -> tuple[int, float]:
-    """Run ``meanwhile`` while the source is enrolled; (photos, seconds) of that time. What
-    is left of the source afterwards is given up."""
+    """Run ``meanwhile`` while the source is enrolled; (photos, seconds) of that time. The
+    rest of the source is abandoned."""
     earlier = harness.batch()
     cli = harness.enrol(source)
     batch = _begun(harness, cli, earlier)
@@ -147,7 +147,7 @@ def _ended(harness: Harness, batch: str) -> int:
 
 
 def tenants(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """A small source and a large one, begun together; the large one is given up when the
+    """A small source and a large one, started together; the large one is abandoned when the
     small one is done."""
     sources = {"small": folder / "small", "large": folder / "large"}
     sizes = {"small": options.small, "large": options.large}

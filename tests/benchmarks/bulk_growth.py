@@ -78,7 +78,7 @@ def fill_queue(harness: Harness, count: int) -> None:
 
 
 def fill_backlog(harness: Harness, count: int, photos: Sequence[bytes]) -> str:
-    """``count`` items that wait, each with a job of its own; those that are worked off
+    """``count`` items that wait, each with a job of its own; those that workers will do
     have photos. The batch's id."""
     cluster, tenant = harness.stack.cluster, harness.stack.credentials.tenant_id
     store = BatchStore(cluster.engine)
@@ -147,7 +147,7 @@ def cpu_s(harness: Harness) -> dict[str, float]:
 
 def cost_of(harness: Harness, source: Path) -> tuple[int, dict[str, float]]:
     """(items, processor seconds by part) of one command, from its first item to the end of
-    the last, the index's to follow included; seconds by the clock of the same (`wall`), and
+    the last, with the update of the index; wall seconds of the same (`wall`), and
     with the start of the command (`whole`). The start, and the search of the
     batch for duplicate people when it is done (`after`), are paid once a batch."""
     started = time.monotonic()

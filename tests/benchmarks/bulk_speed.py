@@ -1,4 +1,4 @@
-"""Whole enrolments against the same pictures merely looked at.
+"""The speed of whole enrolments, beside that of detection and embedding alone.
 
     python -m tests.benchmarks.bulk_speed --rounds 3
 
@@ -46,8 +46,8 @@ WANTED = {"small": {"i": 3.5, "ii": 2.7, "iii": 1.6}, "large": {"i": 3.0, "iii":
 def write_photos(
     folder: Path, originals: Sequence[Path], count: int, size: tuple[int, int], seed: int
 ) -> None:
-    """``count`` files, each another: FOLDER/PERSON/NUMBER.jpg. Those of another shape than
-    the original's show what lies around it as a reflection."""
+    """``count`` different files: FOLDER/PERSON/NUMBER.jpg. The margins of those of another
+    shape than the original reflect it."""
     chance = np.random.default_rng(seed)
     width, height = size
     for number in range(count):

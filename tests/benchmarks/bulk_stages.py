@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.bulk_stages --photos 160
 
-Looks at photos as a chunk's worker does, in one process with its sandbox, nothing stored:
+Analyses photos as a chunk's worker does, in one process with its sandbox, nothing stored:
 portraits of 250 x 250 and 1632 x 1224 pixels as `bulk_speed` makes them, and the `mixed`
 ones of `bulk_throughput`. Prints a JSON object: milliseconds of processor time a photo, by
-stage, the median of the rounds; `decoder` is the sandbox's process, `detector` what of
-`finding` is neither scaling nor choosing.
+stage, the median of the rounds; `decoder` is the sandbox's process, `detector` the part
+of `finding` that is neither scaling nor choosing.
 """
 
 from __future__ import annotations

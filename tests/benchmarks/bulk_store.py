@@ -4,8 +4,8 @@
 
 On SQLite and on PostgreSQL, into galleries of so many made-up faces, in batches of as many
 items: adding items with their chunk jobs, and the transaction that ends a chunk. That one
-holds the application's gallery: one over its milliseconds bounds what one application can
-enrol a second, however many workers there are. No picture is decoded. Prints a JSON
+locks the application's gallery: its duration bounds the photos that one application can enrol
+a second, with any number of workers. No picture is decoded. Prints a JSON
 object; milliseconds an item by the clock (median over chunks), and of processor time of
 this process.
 """

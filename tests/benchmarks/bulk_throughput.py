@@ -5,7 +5,7 @@
 Every source holds other photos of the same people. Sizes and workers take turns, round
 after round in one run; the first round loads everything and is not counted. Rates are
 of a command, from its start until its last photo can be found; the processor time an
-item of each part says what a machine with nothing else to do could reach. Prints a JSON
+item of each part bounds the rate of an otherwise idle machine. Prints a JSON
 object.
 """
 

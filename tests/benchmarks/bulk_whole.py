@@ -3,11 +3,11 @@
     python -m tests.benchmarks.bulk_whole --count 10000
     python -m tests.benchmarks.bulk_whole --count 10000 --kills 3
 
-Makes photos with people and truth known (`tests/bulk_photos.py`), enrols them with two
-workers on SQLite and a directory, and prints a JSON object: what became of the items and
-whether it is what must, photos and processor time by part, memory of each part in the
+Makes photos with known people and outcomes (`tests/bulk_photos.py`), enrols them with two
+workers on SQLite and a directory, and prints a JSON object: the outcomes of the items
+and whether they are as expected, photos and processor time by part, memory of each part in the
 first thousand (tenth) and the last. The batch's counts are read twice a second: each time
-they must add up, be those of the rows, and not go back. ``--kills N`` sends SIGKILL to
+they must add up, equal those of the rows, and not decrease. ``--kills N`` sends SIGKILL to
 the command, the workers, Redis and the shim, N times each at random moments, and repeats
 the command.
 """

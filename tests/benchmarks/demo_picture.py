@@ -1,4 +1,4 @@
-"""Draw what the demonstration finds, without the photograph, as an SVG.
+"""Draw the result of the demonstration, without the photograph, as an SVG.
 
     faceline call locate t1.jpg | python -m tests.benchmarks.demo_picture > docs/plots/demo.svg
 

@@ -2,12 +2,11 @@
 
     python -m tests.benchmarks.detector_sizes --portraits 2000 --photos 60
 
-First: of a large face that scores high at 128, does 640 ever score higher? That is what
-`EarlyExit` in pipeline/sessions/scrfd_steps.py says of the detector of `edge`. Asked of
+First: does 640 ever score a large face higher that scores high at 128? `EarlyExit` in
+pipeline/sessions/scrfd_steps.py assumes that it does not with the detector of `edge`. Tried on
 portraits made from the test pictures and from the aligned crops, whose people were not used
-to draw the line. Then: how far embeddings move from those of both sizes
-when others are looked at, or a JPEG is decoded at half its size (the whole picture,
-1632 x 1224). Prints a JSON object.
+to draw the line. Then: how far embeddings move from those of both sizes with other sizes, or
+with a JPEG decoded at half its size (the whole picture, 1632 x 1224). Prints a JSON object.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from tests.benchmarks.bulk_speed import LARGE, write_photos
 from tests.conftest import load_edge
 from tests.varied_photos import originals, portrait
 
-SAME = 0.4  # of what two boxes cover: they are of one face
+SAME = 0.4  # overlap of two boxes of one face
 
 WAYS = {
     "128, 320": ((128, 320), False), "320": ((320,), False), "448": ((448,), False),

@@ -4,9 +4,9 @@ snapshot, with and without.
     python -m tests.benchmarks.encryption_cost --faces 5000
 
 Two applications in one SQLite database and one directory, one of them encrypted, take turns.
-An enrolment is what a worker does at its end: picture (300 kB), cut-out face (8 kB), and the
+An enrolment is the last step of a worker: picture (300 kB), cut-out face (8 kB), and the
 transaction with a vector of 512 numbers; decoding, finding and embedding are left out.
-Prints CPU milliseconds and the ratios, which compare well on a machine that does other things.
+Prints CPU milliseconds and the ratios, which are comparable on a busy machine.
 """
 
 from __future__ import annotations

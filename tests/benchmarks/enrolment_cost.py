@@ -1,12 +1,11 @@
-"""Whether the ten-thousandth enrolment costs what the first did.
+"""Compares the cost of the ten-thousandth enrolment with that of the first.
 
     python -m tests.benchmarks.enrolment_cost --faces ../shared/faces/lfw_aligned
 
 Sends pictures to ``/v1/addface`` of a whole service and prints, for each thousand, the
-wall and CPU time of one enrolment; then what a search costs and what the index process
-holds. Pictures are crops, turned and lit differently
-each time, so that no two are the same. CPU times compare well on a machine that does
-other things, wall times do not.
+wall and CPU time of one enrolment; then the cost of a search and the memory of the
+index process. Pictures are crops, turned and lit differently each time, so that no two are
+the same. CPU times are comparable on a busy machine, wall times are not.
 """
 
 from __future__ import annotations

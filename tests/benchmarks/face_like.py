@@ -1,10 +1,10 @@
-"""Galleries of people who do not exist, with the statistics of real embeddings.
+"""Galleries of generated people, with the statistics of real embeddings.
 
 Vectors are drawn from the normal distribution with the mean and the covariance of one
 embedding a person of real photos, and scaled to unit length: like real ones they fill
 only a part of the space, and two strangers come as near to each other as two strangers
-do. A mate of a vector is another one at a chosen cosine to it; what it does not share
-with it is a stranger's.
+do. A mate of a vector is another one at a chosen cosine to it; the rest of
+it is a stranger's.
 """
 
 from __future__ import annotations

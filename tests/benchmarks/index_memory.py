@@ -49,7 +49,7 @@ def fill(url: str, count: int) -> None:
 
 
 def measure(url: str, media: str, engine: str, write: bool, answer: Any) -> None:
-    """(growth of the resident memory, the view's own reckoning), in bytes a face."""
+    """(growth of the resident memory, the view's own estimate), in bytes a face."""
     options = ViewOptions(engine_choice=EngineChoice(engine))  # type: ignore[arg-type]
     views = TenantViews(
         ChangeLog(open_engine(url, durable=False)), DirectoryStore(Path(media)), options

@@ -1,4 +1,4 @@
-"""Damaged clips through the sandbox and the whole analysis: a verdict or an error of ours.
+"""Damaged clips through the sandbox and the whole analysis: a verdict or a defined error.
 
     python -m tests.benchmarks.living_mutants --clips 500
 """

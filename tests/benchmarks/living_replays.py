@@ -1,11 +1,11 @@
-"""How alike copies of a clip are, and how alike two plays of one person.
+"""The similarity of copies of a clip, and of two clips of one person.
 
     python -m tests.benchmarks.living_replays
 
 Clips of one to six seconds with an action, each as it is, backwards, changed in one way,
 and filmed badly (another crop, size, rate, light, noise, encoder, mirrored or not, with and
-without another speed). Copies are compared with what they are copies of, and each clip with
-every other of which it shows no moment.
+without another speed). Copies are compared with their originals, and each clip with every
+other that shows different moments.
 """
 
 from __future__ import annotations

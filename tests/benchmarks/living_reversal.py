@@ -1,4 +1,4 @@
-"""Whether a clip shows by itself that it is played backwards: what was tried.
+"""Attempts to detect from a clip alone that it is played backwards.
 
     python -m tests.benchmarks.living_reversal
 

@@ -1,4 +1,4 @@
-"""How long a clip is looked for among those that were used for its face.
+"""The duration of a search for a clip among those used for its face.
 
     python -m tests.benchmarks.living_search --used 1000 10000
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _searched(folder: Path, count: int) -> tuple[float, int]:
-    """Seconds of processor time that a search takes which finds nothing, and the bytes of
+    """Seconds of processor time of a search that finds nothing, and the bytes of
     all plays."""
     chance = np.random.default_rng(7)
     engine = open_engine(f"sqlite:///{folder}/used.db")

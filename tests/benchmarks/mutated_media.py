@@ -50,7 +50,7 @@ CODES = {0, 9002, 9902, 9903}
 
 @dataclass(slots=True)
 class Findings:
-    """``outcomes`` counts error codes; ``wrong`` are sentences about what must not be;
+    """``outcomes`` counts error codes; ``wrong`` are sentences about violations;
     ``grown`` is the most bytes that a process of each kind grew by."""
 
     outcomes: collections.Counter[str] = field(default_factory=collections.Counter)

@@ -1,9 +1,9 @@
-"""How long each named bomb takes to be refused, and what it costs in memory.
+"""The time and the memory to refuse each named bomb.
 
     python -m tests.benchmarks.named_bombs
 
-Each is opened as the decode stage opens it; the memory is what this process and its
-decoder have more than before, at their peak. Of several tries the fastest counts: the
+Each is opened as the decode stage opens it; the memory is the peak growth of this process
+and its decoder. Of several tries the fastest counts: the
 machine may be busy, the bomb is the same.
 """
 

@@ -36,7 +36,7 @@ WARM_CALLS = 20
 
 
 def hammer(url: str, credentials: Credentials, photo: Path, rate: float) -> None:
-    """Send ``rate`` requests a second until stdin ends; print how they were answered."""
+    """Send ``rate`` requests a second until stdin ends; print the counts of answers."""
     picture, stop = photo.read_bytes(), threading.Event()
     answers: collections.Counter[str] = collections.Counter()
 
@@ -76,7 +76,7 @@ def calls(client: Face2Client, photo: str, count: int, pace_s: float) -> list[fl
 def hammered(
     client: Face2Client, caller: Credentials, path: Path, rate: float, count: int, pace_s: float
 ) -> tuple[list[float], dict[str, int]]:
-    """As ``calls`` beside A; what A was answered."""
+    """As ``calls`` beside A, with the answers that A got."""
     process = start(
         [sys.executable, "-m", "tests.benchmarks.noisy_neighbour", "--hammer", client.url,
          "--photo", str(path), "--rate", str(rate)],

@@ -37,7 +37,7 @@ SIZES = {"250 x 250": (250, 250), "1632 x 1224": (1632, 1224)}
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to go: milliseconds by the clock, each picture's, and of CPU for all."""
+    """One way of decoding: milliseconds by the clock, each picture's, and of CPU for all."""
 
     clock: list[float]
     cpu_ms: float
@@ -63,7 +63,7 @@ def cpu_ms() -> float:
 def in_turn(
     ways: Sequence[Callable[[bytes], object]], files: Sequence[bytes], rounds: int
 ) -> list[Way]:
-    """Each way on each picture; who goes first changes with every picture."""
+    """Each way on each picture; the order alternates with every picture."""
     clocks: list[list[float]] = [[] for _ in ways]
     for number in range(rounds):
         data = files[number % len(files)]

@@ -1,4 +1,4 @@
-"""How long one application's picture waits while another's lie on servers that hang.
+"""The wait of one application's picture while another's are on servers that hang.
 
     python -m tests.benchmarks.slow_servers --hanging 60 --calls 5
 

@@ -5,7 +5,7 @@
 
 The first prints, for a tar.gz, a zip and a folder, each in a process of its own, seconds
 and megabytes at a hundredth, half and all of the items; the second how many damaged
-sources of each kind raised anything but what a source may raise (none should).
+sources of each kind raised an unexpected exception (none should).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def measure(kind: str, items: int) -> None:
 
 
 def damage(rounds: int) -> None:
-    """Other seeds than the test has."""
+    """Damage sources with other seeds than the test."""
     warnings.simplefilter("ignore")
     for kind, (make, opened) in MAKERS.items():
         chance, failed = random.Random(99), 0

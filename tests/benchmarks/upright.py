@@ -1,4 +1,4 @@
-"""How often the upright turn of a picture is found, and what that costs.
+"""The share of pictures whose upright turn is found, and the cost.
 
     python -m tests.benchmarks.upright --faces ../shared/faces [--pack dlib]
 

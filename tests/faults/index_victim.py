@@ -3,7 +3,7 @@
     python -m tests.faults.index_victim GALLERY MEDIA ENGINE
 
 reads lines ``HOOK COUNT`` from standard input, forks for each a process that opens a
-view and follows the gallery, and kills it at the COUNT-th time it comes by HOOK; answers
+view and follows the gallery, and kills it at its COUNT-th call of HOOK; answers
 with the signal that ended it.
 """
 
@@ -49,7 +49,7 @@ def main(gallery: str, media: str, engine: str) -> None:
 
 
 def live_and_die(view: TenantView, hook: str, count: int) -> NoReturn:
-    """All that an index process does in its life; ends it at ``hook``."""
+    """The whole life of an index process; ends it at ``hook``."""
     owner, name = HOOKS[hook]
     setattr(owner, name, dying(getattr(owner, name), count))
     try:

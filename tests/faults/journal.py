@@ -76,7 +76,7 @@ def check_nothing_lost(journal: Journal, accepted: Sequence[str]) -> None:
 
 
 def wait_empty(cluster: Cluster) -> None:
-    """Until the messages that were sent too much have been taken, too."""
+    """Wait until the excess messages have been taken, too."""
     until = time.monotonic() + TIMEOUT_S
     while left := {stage: depth for stage in Stage if (depth := cluster.dispatcher.depth(stage))}:
         assert time.monotonic() < until, left

@@ -1,5 +1,5 @@
 """A source that is enrolled while the command, the workers, Redis and the shim are killed at
-random: repeating the command is all that it takes."""
+random: repeating the command completes it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Chunks of batches whose workers die, hang or lose their servers: every item has one end,
-every enrolled picture one record."""
+"""Chunks of batches whose workers die, hang or lose their servers: every item ends once, and
+every enrolled picture has one record."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_the_database_is_away(
 
 
 def wait_for_more(feeder: Feeder, batch: Batch, more: int) -> None:
-    """Until ``more`` items have ended, or all."""
+    """Wait until ``more`` items have ended, or all."""
     first = feeder.store.get(None, batch.id)
     until = time.monotonic() + TIMEOUT_S
     while (now := feeder.store.get(None, batch.id)).waiting > max(first.waiting - more, 0):

@@ -62,8 +62,8 @@ def test_job_outlives_lease_and_visibility(
 def test_worker_dies_between_the_end_and_the_answer(
     make_cluster: MakeCluster, tiny_pictures: list[bytes]
 ) -> None:
-    """The end is committed, the message is not acknowledged: it comes back, and
-    nothing happens."""
+    """The end is committed, the message is not acknowledged: it is redelivered
+    without effect."""
     cluster = make_cluster(lease_s=1.5)
     journal = open_journal(cluster)
     with impatient(cluster, "kill_group_once", "after_the_end") as first, cluster.upkeep():

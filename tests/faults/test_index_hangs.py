@@ -1,4 +1,4 @@
-"""A search that does not end is timed out, and its process goes on as a new one."""
+"""A search that does not end is timed out, and its process restarts itself."""
 
 from __future__ import annotations
 

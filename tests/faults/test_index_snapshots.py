@@ -1,4 +1,4 @@
-"""Snapshots that are damaged, or of something else: refused without a crash, and searches
+"""Snapshots that are damaged, or of another gallery or model: refused without a crash, and searches
 go on from an older one or from the gallery itself."""
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class StoredSnapshots:
         return [*sorted(set(manifest.parent.iterdir()) - {manifest}), manifest]
 
     def rewrite(self, record: SnapshotRecord, **changes: object) -> SnapshotRecord:
-        """A snapshot whose manifest says something else, with every checksum right."""
+        """A snapshot with a changed manifest and correct checksums."""
         manifest = msgspec.json.decode(self.store.get(record.media_key))
         data = msgspec.json.encode(manifest | changes)
         digest = hashlib.sha256(data).hexdigest()

@@ -67,7 +67,7 @@ class Submitter(threading.Thread):
 
 
 class Group:
-    """One worker group that is there again after each death, as a supervisor does it."""
+    """One worker group, restarted after each death as by a supervisor."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -119,7 +119,7 @@ def wait_done(cluster: Cluster, count: int) -> None:
 def strike(
     cluster: Cluster, pictures: list[bytes], faults: Sequence[tuple[int, Callable[[], None]]]
 ) -> list[str]:
-    """Submit all jobs; each fault strikes when its number of jobs is through. The ids
+    """Submit all jobs; each fault strikes when its number of jobs has ended. The ids
     of the accepted jobs, which have all ended."""
     submitter = Submitter(cluster, pictures, JOBS)
     submitter.start()
@@ -205,7 +205,7 @@ def test_redis_frozen(
 
 
 def wait_messages(cluster: Cluster, count: int) -> None:
-    """Until there are messages to lose."""
+    """Wait until there are messages to lose."""
     until = time.monotonic() + WITHIN_S
     while cluster.dispatcher.depth("decode") < count:
         assert time.monotonic() < until, "the backlog does not grow"

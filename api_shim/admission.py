@@ -136,7 +136,7 @@ class Admission:
         self._enforce_quota(tenant)
 
     def mark_as_job(self) -> None:
-        """The request became a job, which is charged by itself."""
+        """The request became a job, whose end is charged separately."""
         self._is_job = True
 
     def __enter__(self) -> Self:

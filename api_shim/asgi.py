@@ -80,7 +80,7 @@ def method_not_allowed(allowed: str) -> Reply:
 
 
 def log_failure(error: Exception, call: Call) -> None:
-    """Log an error unless the client caused it; never what the client sent."""
+    """Log an error unless the client caused it; never log the body or the query."""
     if isinstance(error, (BadInput, RequestRefused, NotFound)):
         return
     extra = {"action": "request_failed", "path": call.path, "request": call.request_id}

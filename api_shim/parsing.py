@@ -1,4 +1,4 @@
-"""Parses what clients send: Base64, JSON and forms, in bounded memory.
+"""Parses the input of clients: Base64, JSON and forms, in bounded memory.
 
 Pure functions over bytes and text; they raise ``pipeline.errors``.
 """
@@ -109,7 +109,7 @@ def _depth(structure: bytes) -> int:
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        # Parsers differ in which value they take: it would be unclear what was signed.
+        # Parsers differ in the value that they take, so the signed value would be unclear.
         raise InvalidParameter("the JSON has a name twice in one object")
     return found
 

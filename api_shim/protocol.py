@@ -66,7 +66,7 @@ class BadRequestHead(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Rejects what exceeds a limit, with a response wherever the request can have one."""
+    """Rejects requests that exceed a limit, with a response wherever the request can have one."""
 
     slots: ClassVar[ConnectionSlots] = ConnectionSlots()
 

@@ -1,4 +1,4 @@
-"""The values between HTTP and the dialects: calls, what they ask for, and replies."""
+"""The values between HTTP and the dialects: calls, job requests, and replies."""
 
 from __future__ import annotations
 

@@ -87,8 +87,8 @@ class Service:
         self._engine.dispose()
 
     def publish_job(self, job: Job) -> None:
-        """Send the job's message without waiting for the broker. The reconciler sends again
-        what the broker does not accept."""
+        """Send the job's message without waiting for the broker. The reconciler resends
+        messages that the broker does not accept."""
         self.threads.notifications.submit(self.dispatcher.publish, job.id, job.stage)
 
     def announce_end(self, job_id: str) -> None:

@@ -1,6 +1,6 @@
-"""Encrypting what was stored of a tenant before it had a key.
+"""Encrypts the data that were stored of a tenant before it had a key.
 
-Updates a row only if it still holds what was read, so that the tenant's work goes on
+Updates a row only if it still holds the value that was read, so that the tenant's work goes on
 meanwhile and an interrupted run is completed by another. An encrypted object gets another
 key of the store; the old object is discarded in the transaction that names the new one.
 """

@@ -104,8 +104,8 @@ class Params(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, params: JsonObject) -> Self:
-        """The parameters of a job's row. Raises ``msgspec.ValidationError`` for what no
-        dialect of this version writes."""
+        """The parameters of a job's row. Raises ``msgspec.ValidationError`` for
+        parameters that no dialect of this version writes."""
         return msgspec.convert(params, cls)
 
 
@@ -306,7 +306,7 @@ class SearchParams(Params, frozen=True, kw_only=True):
     ``collections``: keys of those to search in; None: the whole gallery. ``k``: hits
     wanted, 1 to ``MAX_HITS``. ``embedding``: with the probe's vector in the result.
     ``liveness``: with how live the face looks. The service itself fills in ``number``: the
-    search sees what the tenant had changed before this request.
+    search sees the changes that the tenant made before this request.
     """
 
     collections: tuple[str, ...] | None = None

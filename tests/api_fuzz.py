@@ -87,8 +87,8 @@ class Fuzz:
         self._schema = from_dict(document)
 
     def operations(self) -> Iterator[tuple[str, Callable[[int, int], None]]]:
-        """The name of each operation, and what makes up a number of calls from a seed.
-        What empties the gallery stands last."""
+        """The name of each operation, and a function that makes a number of calls from a
+        seed. Operations that empty the gallery stand last."""
         found = [cast("Any", result).ok() for result in self._schema.get_all_operations()]
         found.sort(key=lambda operation: "facesLib" in operation.path)
         for operation in found:
@@ -184,7 +184,7 @@ class Fuzz:
         return found
 
     def credentials(self) -> Json:
-        """What stands among the parameters of documents a and c."""
+        """The credentials among the parameters of documents a and c."""
         tenant = self.tenant
         return {
             "Apid": tenant.apid, "Kvalue": tenant.kvalue, "api_id": tenant.api_id,
@@ -257,10 +257,10 @@ class _Mender:
     def _sign(self, case: Case[Any], data: Any) -> None:
         try:
             json.dumps(data).encode()
-            past = self._data.draw(st.integers(0, 200))  # what was signed is taken once
+            past = self._data.draw(st.integers(0, 200))  # a signed request is accepted once
             case.body = self._fuzz.signed(data, int(time.time()) - past)
         except UnicodeEncodeError:
-            return  # a client cannot sign what is no text
+            return  # a client cannot sign a value that is not text
 
     def _often(self) -> bool:
         return _often(self._data)

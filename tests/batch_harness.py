@@ -44,7 +44,7 @@ def picture(word: str) -> bytes:
 
 
 class Listed:
-    """A source of (name, bytes), of refusals, and of what else is said of a name."""
+    """A source of (name, bytes), of refusals, and of other data about a name."""
 
     location = "listed"
 
@@ -81,7 +81,7 @@ def words(*names: str) -> list[tuple[str, bytes]]:
 
 
 class BatchHarness:
-    """One tenant's batches, with short ways to what tests do most."""
+    """One tenant's batches, with shortcuts for common steps of tests."""
 
     def __init__(self, gallery: TenantGallery, queue: Queue) -> None:
         self.gallery = gallery
@@ -124,7 +124,7 @@ class BatchHarness:
     # -- workers --------------------------------------------------------------------
 
     def work(self, unfit: Sequence[str] = ()) -> None:
-        """Enrol what waits; items with names in ``unfit`` have no face."""
+        """Enrol the waiting items; those with names in ``unfit`` have no face."""
         rung, self.rung = self.rung, []
         for job in rung:
             if self.queue.see(job).state is JobState.QUEUED:

@@ -45,7 +45,7 @@ from tests.stack import Stack
 STATES = ("waiting", "enrolled", "duplicate", "rejected", "cancelled")
 OUTCOMES = STATES[1:]
 
-# What becomes of each kind of file: (state, reason).
+# The outcome of each kind of file: (state, reason).
 EXPECTED = {
     Kind.PHOTO: ("enrolled", ""), Kind.COMPANY: ("enrolled", ""), Kind.RENAMED: ("enrolled", ""),
     Kind.MISNAMED: ("enrolled", ""), Kind.COPY: ("duplicate", "same_picture"),
@@ -232,7 +232,7 @@ def usage(pid: int) -> tuple[float, float]:
     return memory, processor
 
 
-# What must hold ----------------------------------------------------------------
+# Invariants ----------------------------------------------------------------
 
 
 def check_progress(samples: Sequence[Sample]) -> None:

@@ -39,7 +39,7 @@ SHARPEST = 3.0  # a face of 112 pixels is enlarged no further
 
 
 class Kind(StrEnum):
-    """What a file is. All but the first four are rejected."""
+    """The kind of a file. All but the first four are rejected."""
 
     PHOTO = "photo"  # one face, enough for any gate
     COMPANY = "company"  # a second, smaller face of somebody else
@@ -92,7 +92,7 @@ class Made:
         return self.name.split("/", 1)[0]
 
 
-# What to make ------------------------------------------------------------------
+# The files to make ------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pipeline.types import Picture
 KINDS: dict[str, tuple[str, str, dict[str, str]]] = {
     "mp4": ("mp4", "libx264", {"crf": "23", "preset": "ultrafast"}),
     "mov": ("mov", "libx264", {"crf": "23", "preset": "ultrafast"}),
-    # A speed above 0 would bend to how busy the machine is, and with it what comes out.
+    # With a speed above 0 the output would depend on the machine's load.
     "webm": ("webm", "libvpx", {"crf": "20", "cpu-used": "-4", "deadline": "realtime"}),
     "avi": ("avi", "mjpeg", {"q:v": "5"}),
     "avi-mpeg4": ("avi", "mpeg4", {}),

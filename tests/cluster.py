@@ -176,7 +176,7 @@ class Cluster:
         return found
 
     def command(self, *arguments: str) -> str:
-        """What `faceline ARGUMENTS` prints, run as a process of its own."""
+        """The output of `faceline ARGUMENTS`, run as a process of its own."""
         done = subprocess.run(
             [sys.executable, "-m", "infra.cli", *arguments],
             env={**os.environ, **self.environment()}, capture_output=True, text=True,

@@ -22,7 +22,7 @@ class Caller:
 
     @property
     def operation(self) -> str:
-        """The neutral name of what ``job`` asks for."""
+        """The neutral name of the operation that ``job`` asks for."""
         return {"a": "locate", "b": "enrol", "c": "matrix", "d": "enrol", "e": "locate"}[
             self.letter
         ]

@@ -33,7 +33,7 @@ _SERIAL = itertools.count()
 
 @dataclass(frozen=True)
 class Credentials:
-    """What an application was given, and its tenant's number."""
+    """The credentials of an application, and its tenant's number."""
 
     tenant_id: int
     app_id: str

@@ -45,7 +45,7 @@ def vector_of(seed: object, dimension: int = MODEL.dimension) -> Embedding:
 
 
 class TenantGallery:
-    """One tenant's gallery, with shortcuts for what tests do most.
+    """One tenant's gallery, with shortcuts for common steps of tests.
 
     A picture is a word. Its faces are numbered, and the word and the number determine a face's
     embedding.

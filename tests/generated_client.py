@@ -34,7 +34,7 @@ _ARGUMENTS: dict[Media, str] = {"json": "json", "form": "data", "multipart": "fi
 
 @dataclass(frozen=True)
 class Answer:
-    """``content`` is what the client's typed answer holds."""
+    """``content`` is the content of the client's typed answer."""
 
     status: int
     content: dict[str, Any]
@@ -65,9 +65,9 @@ class GeneratedClient:
 
 
 def generate(document_url: str, folder: Path) -> None:
-    """Raises ``AssertionError`` with what the generator says, also for a warning: it means
+    """Raises ``AssertionError`` with the generator's message, also for a warning: it means
     that the client lacks an operation."""
-    # Without hooks: the generator would run ruff over what it wrote.
+    # Without hooks: the generator would run ruff over its output.
     (folder / "config.yml").write_text(f"package_name_override: {PACKAGE}\npost_hooks: []\n")
     made = subprocess.run(
         [find_client_generator(), "generate", "--url", document_url, "--meta", "none",

@@ -65,8 +65,8 @@ class FaceGroupClient(ContractClient):
 
 
 def png(picture: Sent) -> str:
-    """A picture, or its Base64, as the document's samples send it; what it is, its bytes
-    say."""
+    """A picture, or its Base64, as the document's samples send it; its bytes tell the real
+    format."""
     encoded = picture if isinstance(picture, str) else base64_of(picture)
     return f"data:image/png;base64,{encoded}"
 

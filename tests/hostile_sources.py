@@ -1,4 +1,4 @@
-"""A folder, a tar and a zip that mean harm, and what must become of each of their items.
+"""A hostile folder, tar and zip, and the expected outcome of each of their items.
 
 Each maker returns the items that have to be reported: (name in the source, outcome),
 where the outcome is ``enrolled``, ``duplicate`` or why it is rejected. ``faces`` are
@@ -31,8 +31,7 @@ PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
 
 
 def obey_modes() -> None:
-    """For ``preexec_fn``: the program that follows may read what file modes allow, root
-    too."""
+    """For ``preexec_fn``: makes file modes bind the program that follows, even as root."""
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
@@ -148,7 +147,7 @@ MAKERS: dict[str, Maker] = {
 
 
 def outcome(line: Mapping[str, object]) -> str:
-    """A line of a batch's report, as makers say what is expected."""
+    """A line of a batch's report, in the form in which makers give the expected one."""
     return str(line["reason"] if line["outcome"] == "rejected" else line["outcome"])
 
 

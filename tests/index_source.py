@@ -1,4 +1,4 @@
-"""A gallery in one small SQLite file: what a view reads, without pictures and people.
+"""A gallery in one small SQLite file: the data of a view, without pictures and people.
 
 Processes may share the file: one can be killed while another checks the result.
 """
@@ -95,7 +95,7 @@ class FileGallery:
     def labels(self) -> list[int]:
         return [entry.label for entry in self.all_entries(TENANT)]
 
-    # What a view asks ----------------------------------------------------------
+    # Reads of a view ----------------------------------------------------------
 
     def latest(self, tenant_id: int) -> int:
         with self._open() as database:

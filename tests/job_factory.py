@@ -33,7 +33,7 @@ class Clock:
 
 
 class Queue(JobStore):
-    """A ``JobStore`` with shortcuts for what tests do most."""
+    """A ``JobStore`` with shortcuts for common steps of tests."""
 
     def __init__(self, engine: Engine, tenant: int, clock: Clock) -> None:
         super().__init__(engine, clock)

@@ -56,7 +56,7 @@ class LinkfaceClient(ContractClient):
 
 
 def succeeded(response: requests.Response) -> Json:
-    """The answer, with nothing in it but what the document has."""
+    """The answer, which must hold only members of the document."""
     answer = _checked(response, 200)
     assert answer["status"] == "OK", answer
     expected = ["request_id", "status", "confidences", "max_confidence"]

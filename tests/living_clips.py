@@ -194,7 +194,7 @@ def squeezed(
     picture: Picture, centre: tuple[float, float], radius: float, amount: float
 ) -> Picture:
     """A place of the picture pressed flat (``amount`` below 1) or pulled open, as with a
-    finger on a touch screen; what is around it stays."""
+    finger on a touch screen; the surroundings stay."""
     down, across = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]].astype(np.float32)
     u, v = across - centre[0], down - centre[1]
     near = np.exp(-((u / (1.6 * radius)) ** 2 + (v / radius) ** 2))

@@ -51,7 +51,7 @@ class LocalService:
         return self._process
 
     def said(self) -> str:
-        """What the command that was begun last has printed."""
+        """The output of the command that was started last."""
         return self._said.read_text()
 
     def running(self) -> RunningStack | None:

@@ -17,7 +17,7 @@ SMALL_BOMB = 20_000
 # A file in so many is a bomb.
 BOMB_EVERY = 40
 
-# What parsers stumble over: ends of ranges, lengths that overflow, markers.
+# Values that break parsers: ends of ranges, lengths that overflow, markers.
 TOKENS = (
     b"\xff\xff\xff\xff", bytes(4), b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0",
     b"\0\0\0\x80", b"\xff\xd8", b"\xff\xd9", b"\xff\xda", b"\xff\xc0", b"\xff\xc2", b"\xff\xdd\0\4",
@@ -58,7 +58,7 @@ def whole_files() -> dict[str, bytes]:
 
 
 def damaged_files(count: int, seed: int = SEED) -> Iterator[tuple[str, bytes]]:
-    """``count`` files as (name of what was damaged, bytes)."""
+    """``count`` files as (name of the damaged part, bytes)."""
     chance = random.Random(seed)
     whole = whole_files()
     named = {**REFUSED, **HOLLOW}

@@ -26,7 +26,7 @@ _WIDTH = 100
 
 
 def served_document(folder: Path) -> dict[str, Any]:
-    """What ``GET /openapi.json`` answers. No server is needed: the application is called
+    """The answer to ``GET /openapi.json``. No server is needed: the application is called
     in this process, with a database in ``folder``."""
     app = make_app(Settings(data_dir=folder))
 

@@ -65,7 +65,8 @@ class PictureServer:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What lets a service fetch from here, and from nowhere else on this machine."""
+        """Settings with which a service fetches from here, and from nowhere else on this
+        machine."""
         return {
             "fetch_urls": True, "fetch_allow_networks": self.host, "fetch_ports": str(self.port),
         }

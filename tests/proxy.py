@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a connection what networks do."""
+"""A TCP proxy that disturbs connections like a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POLL_S = 0.1
 
 
 class Fault(StrEnum):
-    """What happens to the server's bytes once ``after`` of them have passed."""
+    """The fault of the connection once ``after`` of the server's bytes have passed."""
 
     NONE = "none"
     CUT = "cut"  # the connection is closed

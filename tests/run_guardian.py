@@ -27,8 +27,8 @@ MARK = "TEST_RUN_OF_FACELINE"
 # Seconds between two checks that the parent lives: a forked child may keep the pipe open.
 LOOK_S = 1.0
 
-# Seconds for killing. What is killed may have started something just before: the processes
-# are looked for again until none is left.
+# Seconds for killing. A killed process may have started another just before: the search is
+# repeated until none is left.
 KILL_S = 8.0
 
 

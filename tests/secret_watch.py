@@ -6,7 +6,7 @@ master keys, data keys, the pepper. The notes are searched for
 - in every answer of a service, headers included, when it comes;
 - in the logs, the database and the media directory of a ``Cluster`` and the Redis of a
   ``Stack``, when it is closed;
-- in what a test has printed and logged, when it ends;
+- in the output and the log of a test, when it ends;
 - in every log file of the run and in the source, when the run ends.
 
 A find fails the test, or the run. ``tests/architecture/test_secret_watch.py`` plants some.
@@ -47,7 +47,7 @@ FIELDS = frozenset(
 )
 PUBLIC_CHARS = 12  # with which an API key begins
 
-# What is shorter, or made of a few bytes again and again, is found by chance.
+# Shorter secrets, and those of a few repeated bytes, would be found by chance.
 SHORTEST, FEWEST_BYTES = 16, 8
 
 BLOCK = 16 * 1024 * 1024
@@ -94,7 +94,7 @@ class Watch:
         self._pairs[int.from_bytes(form[:2], "little")] = True
 
     def note_fields(self, issued: object) -> None:
-        """The secrets among the fields of what was issued."""
+        """Notes the secrets among the fields of issued credentials."""
         for name in FIELDS:
             value = issued.get(name) if isinstance(issued, dict) else getattr(issued, name, None)
             if value:
@@ -103,7 +103,7 @@ class Watch:
     # -- looking ------------------------------------------------------------------
 
     def leaks(self, data: bytes) -> set[str]:
-        """What secrets stand in ``data``."""
+        """The secrets that stand in ``data``."""
         found: set[str] = set()
         if not len(self._words):
             return found
@@ -174,7 +174,7 @@ def _plain(rows: Iterable[Any]) -> Iterator[bytes]:
 WATCH = Watch()
 
 
-# What notes --------------------------------------------------------------------
+# Sources of secrets --------------------------------------------------------------------
 
 
 def _noting(work: Callable[..., T], note: Callable[[T], None]) -> Callable[..., T]:
@@ -212,7 +212,7 @@ def _checked(answer: requests.Response) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Notes secrets for the length of the run, and looks through what it leaves."""
+    """Notes secrets during the run, and searches its remains."""
     with pytest.MonkeyPatch.context() as patch:
         for owner, name, note in (
             (CredentialStore, "issue", _note_credential),
@@ -247,8 +247,8 @@ def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Iterator[None]:
-    """What a test has printed and logged, unless it failed: then a message may show
-    what it was called with."""
+    """Checks the output and the log of a test, unless it failed: a failure's message may
+    show its arguments."""
     outcome: Any = yield
     report = outcome.get_result()
     if report.outcome != "passed":

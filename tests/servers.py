@@ -163,7 +163,7 @@ class Server:
 
 
 class RedisServer(Server):
-    """``appendonly``: keep what was written over a ``kill`` (fsync every second)."""
+    """``appendonly``: keep data over a ``kill`` (fsync every second)."""
 
     name = "redis"
 

@@ -1,4 +1,4 @@
-"""What the stages of a single enrolment make of one picture, to hold others against."""
+"""The result of a single enrolment's stages for one picture, to compare others with."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def alone(data: bytes, wanted: FaceSelection, tools: BulkResources) -> Alone:
 
 
 def differences(answer: AnalysedPicture | FaceError, expected: Alone) -> list[str]:
-    """What is not the same about ``answer``; empty when nothing is."""
+    """The differences between ``answer`` and ``expected``; empty when there are none."""
     if isinstance(answer, FaceError):
         said = f"{answer.code} {answer.reason}" if answer.code == "bad_quality" else answer.code
         return [] if said == expected.refused else [f"{said!r}, not {expected.refused!r}"]

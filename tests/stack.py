@@ -119,7 +119,7 @@ class Stack:
         return found
 
     def wait_for_health(self, **expected: str) -> None:
-        """Waits until ``/health`` says what is expected; its answers may be a second old."""
+        """Waits until ``/health`` gives the expected state; its answers may be a second old."""
         until = time.monotonic() + READY_S
         while not expected.items() <= (found := self.health() or {}).items():
             assert time.monotonic() < until, found

@@ -12,7 +12,7 @@ TIMEOUT_S = 120.0
 def eventually(
     condition: Callable[[], object], what: str = "it happens", within_s: float = TIMEOUT_S
 ) -> None:
-    """Waits until ``condition`` holds; ``what`` names it in the message of a failure."""
+    """Waits until ``condition`` holds; ``what`` names the condition in the message of a failure."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {within_s:g} s in vain until {what}"

@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = load_settings()
         setup_logging(settings)
-        # Neither waits for what only the other one imports.
+        # Neither waits for modules that only the other one imports.
         if arguments == ["upkeep"]:
             from workers.upkeep.loop import run
 

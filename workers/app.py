@@ -86,7 +86,7 @@ def _safety(settings: Settings) -> dict[str, object]:
 
 def _broker(settings: Settings) -> dict[str, object]:
     options: dict[str, object] = {
-        # Also bounds connecting, which kombu would try for ever.
+        # Also bounds connecting, which kombu would retry without end.
         "max_retries": 0, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 0.2,
     }
     if settings.broker_url.startswith(("redis://", "rediss://", "unix://", "redis+socket://")):

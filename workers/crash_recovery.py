@@ -30,7 +30,7 @@ class CrashRecovery:
         self._dispatcher = dispatcher
 
     def release_jobs_of(self, pid: int) -> None:
-        """Release what the process ``pid`` of this group held: it is dead, or about to be."""
+        """Release the jobs of the process ``pid`` of this group, which is dead or about to be."""
         name = worker_name(self._group, pid)
         # Closed again before the next fork: no child inherits a connection.
         engine = open_engine(self._settings.sql_url, durable=False)
@@ -54,7 +54,7 @@ def republish(upkeep: JobUpkeep, dispatcher: Dispatcher, jobs: Sequence[Job]) ->
     """Send messages again for jobs that lost theirs. Raises ``BrokerUnavailable``.
 
     They are marked before they are sent: of two reconcilers only one finds them without a
-    message, and what the broker does not take is found again a few seconds later.
+    message, and messages that the broker does not take are sent a few seconds later.
     """
     if not jobs:
         return

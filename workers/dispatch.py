@@ -96,7 +96,7 @@ class Dispatcher:
 
     @contextmanager
     def _producer(self) -> Iterator[Producer]:
-        """A producer from the pool; what goes wrong inside is ``BrokerUnavailable``."""
+        """A producer from the pool; every error inside becomes ``BrokerUnavailable``."""
         try:
             with (
                 self._app.producer_pool.acquire(

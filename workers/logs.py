@@ -34,7 +34,7 @@ _QUIETER = dict.fromkeys(("alembic", "amqp", "celery", "kombu"), logging.WARNING
 
 
 def setup_logging(settings: Settings) -> None:
-    """One handler on stderr for the whole process; replaces what was there."""
+    """One handler on stderr for the whole process; replaces earlier ones."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)

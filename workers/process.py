@@ -44,7 +44,7 @@ _process = _Process()
 
 
 def start(settings: Settings, group: str) -> None:
-    """Open the runtime. Raises what ``open_runtime`` raises."""
+    """Open the runtime. Raises as ``open_runtime``."""
     _process.runtime = open_runtime(settings, group, served_stages(settings))
 
 
@@ -54,8 +54,8 @@ def start_on_first_job(settings: Settings, group: str) -> None:
 
 
 def runtime() -> Runtime:
-    """Raises ``ConfigurationError`` in a process that is no worker, and what
-    ``open_runtime`` raises when it is only opened now."""
+    """This process's runtime, opened now if it is pending. Raises as ``open_runtime``, and
+    ``ConfigurationError`` in a process that is no worker."""
     if _process.runtime is None and _process.pending is not None:
         settings, group = _process.pending
         start(settings, group)

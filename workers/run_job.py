@@ -1,5 +1,5 @@
-"""Carrying out a job: claim it, run the stages that this worker serves one after the
-other in memory, and end it or hand it over to the workers of the next stage."""
+"""Carries out a job: claims it, runs the stages that this worker serves one after the other
+in memory, and ends it or hands it over to the workers of the next stage."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run_job(message: StageMessage, runtime: Runtime) -> None:
 
 @dataclass(slots=True)
 class _JobRun:
-    """One claim's way through the stages, from ``stage`` on. ``trace`` tells what ran here.
+    """One claim's way through the stages, from ``stage`` on. ``trace`` lists the stages run here.
 
     The media of the claim's job are those of its row until the rest is fetched, then all.
     """
@@ -141,7 +141,7 @@ class _JobRun:
         if complete:
             return context
         for stage in self.plan.stages[: self.plan.stages.index(self.stage)]:
-            # Only the workers of FETCH may fetch, and the context names what they fetched.
+            # Only the workers of FETCH may fetch, and the context names the pictures fetched.
             if stage is not Stage.FETCH:
                 context = self._run_stage(stage, context)
         return context
@@ -205,7 +205,7 @@ class _JobRun:
             self._discard_uploads()
 
     def _end_with_failed_effect(self, outcome: JobOutcome, error: FaceError) -> None:
-        """End a job whose effect failed, or let it wait; discard what was stored for it."""
+        """End a job whose effect failed, or let it wait; discard the objects stored for it."""
         if self._waits_for_operator(error):
             held = self._retry_later(error, self._first, self._pause_s())
         else:
@@ -291,7 +291,7 @@ class _JobRun:
                 self.runtime.intermediates.discard(self.claim.id, self.stage)
 
     def _discard_uploads(self) -> None:
-        """Remove the uploads: the job's effect has stored what is kept of them."""
+        """Remove the uploads: the job's effect has stored the parts to keep."""
         with contextlib.suppress(MediaUnavailable):  # then they expire
             for key in filter(is_transient, self.claim.job.media):
                 self.runtime.resources.media.delete(key)

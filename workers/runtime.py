@@ -112,8 +112,8 @@ def _resources(
 
 
 def _sandbox(settings: Settings, served: frozenset[Stage]) -> Sandbox | None:
-    """Started now in a worker that decodes every picture; another one starts it when what was
-    decoded elsewhere got lost."""
+    """Started now in a worker that decodes every picture; another one starts it when
+    pictures decoded elsewhere got lost."""
     sandbox = open_sandbox(settings, DECODERS)
     if sandbox is not None and served & {Stage.DECODE, Stage.BULK}:
         sandbox.start()

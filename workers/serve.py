@@ -72,7 +72,7 @@ def run_worker(settings: Settings) -> int:
 
 
 def _check(settings: Settings, served: frozenset[Stage]) -> None:
-    """Report what is wrong once instead of from every process."""
+    """Report a wrong configuration once instead of from every process."""
     for alone in (Stage.BULK, Stage.INDEX):
         if alone in served and len(served) > 1:
             raise ConfigurationError(

@@ -19,13 +19,13 @@ from workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two looks at what is running.
+# Seconds between two checks of the running job.
 CHECK_EVERY_S = 0.5
 
 
 def restart_process() -> None:
-    """Become what this process was at its start: under the same number, so that its
-    supervisor sees no death, and without its threads, whatever they hang in."""
+    """Restart this process under the same number, so that its supervisor sees no death, and
+    without its threads, which may hang."""
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 

@@ -60,7 +60,7 @@ class ListedBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ShownBatch(ListedBatch, kw_only=True, forbid_unknown_fields=True):
-    """A batch and what it waits for."""
+    """A batch and the reason for which it waits."""
 
     waits_for: BatchDelay | None
 

@@ -1,8 +1,9 @@
 """The seam between the service and the documented APIs.
 
 A dialect owns its paths, its table of fields, the way its requests are read and its
-envelopes. It never waits, stores, changes or queues anything: ``read`` returns what a
-request asks for, the service does it, and the envelope renders the outcome.
+envelopes. It never waits, stores, changes or queues anything: ``read`` returns the
+job or action that a request asks for, the service carries it out, and the
+envelope renders the outcome.
 """
 
 from __future__ import annotations

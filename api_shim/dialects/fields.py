@@ -69,7 +69,7 @@ class RequestField(Generic[T]):
         raise NotImplementedError
 
     def describe(self) -> Schema:
-        """The JSON schema of the value, without what all fields have."""
+        """The JSON schema of the value, without the members common to all fields."""
         raise NotImplementedError
 
     @property

@@ -1,4 +1,4 @@
-"""The OpenAPI document (3.1) of what a service answers, made from the dialects' tables."""
+"""The OpenAPI document (3.1) of a service, made from the dialects' tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faceline doctor``: checks the configuration and what it needs, with advice."""
+"""``faceline doctor``: checks the configuration and its prerequisites, with advice."""
 
 from __future__ import annotations
 

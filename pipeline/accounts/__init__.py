@@ -1,1 +1,1 @@
-"""Tenants, their credentials, and what either may do."""
+"""Tenants, their credentials, and the permissions of both."""

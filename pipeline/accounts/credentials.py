@@ -217,7 +217,7 @@ class CredentialStore:
             return self._end(connection, _others(tenant_id, kind, keep), keep_s)
 
     def restrict(self, tenant_id: int, public_id: str, permissions: Permissions) -> None:
-        """Set what a credential permits. Raises ``CredentialNotFound``."""
+        """Set the permissions of a credential. Raises ``CredentialNotFound``."""
         kept = msgspec.to_builtins(permissions) or None
         self._change(tenant_id, public_id, permissions=kept)
 

@@ -77,12 +77,12 @@ class TenantStore:
         self._update(tenant_id, settings=settings)
 
     def set_limits(self, tenant_id: int, limits: Limits) -> None:
-        """Set what the tenant may use, from its next request on. Raises
+        """Set the tenant's limits, from its next request on. Raises
         ``TenantNotFound``."""
         self._update(tenant_id, limits=limits_to_json(limits) or None)
 
     def set_permissions(self, tenant_id: int, permissions: Permissions) -> None:
-        """Set what the tenant may do, from its next request on. Raises
+        """Set the tenant's permissions, from its next request on. Raises
         ``TenantNotFound``."""
         self._update(tenant_id, permissions=msgspec.to_builtins(permissions) or None)
 

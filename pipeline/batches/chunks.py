@@ -1,4 +1,4 @@
-"""A chunk of a batch: what it is to enrol, and recording what became of its items."""
+"""A chunk of a batch: reads its items and records their outcomes."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def record_findings(
     connection: Connection, batch: Batch, search: SearchProgress, new: Sequence[NewFinding],
     now: float,
 ) -> SearchProgress:
-    """Record what a job has found and the progress that it made, in the transaction that
+    """Record a job's findings and progress, in the transaction that
     ends it, and queue the next job unless the search is over; the progress as recorded.
 
     The strongest findings of each kind come first in ``new``. Those about faces that are

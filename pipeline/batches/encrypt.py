@@ -1,4 +1,4 @@
-"""Encrypts what batches keep of a tenant that has received a key since they began."""
+"""Encrypts the batches of a tenant that has received a key since they began."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The batches and their items in SQL: opening, reading, feeding, ending and listing them.
-``chunks`` records what became of items."""
+``chunks`` records the outcomes of items."""
 
 from __future__ import annotations
 
@@ -374,8 +374,8 @@ class BatchStore:
     # -- the operator -------------------------------------------------------------------
 
     def cancel(self, tenant_id: int | None, batch_id: str, jobs: JobStore) -> Batch:
-        """Cancel the waiting items of a batch, with their jobs and objects. What is
-        enrolled stays, and so does a batch that has ended. Raises ``BatchNotFound``."""
+        """Cancel the waiting items of a batch, with their jobs and objects. Faces
+        that are enrolled stay; a batch that has ended stays as it is. Raises ``BatchNotFound``."""
         batch = self.get(tenant_id, batch_id)
         with writing(self._engine, durable=True) as connection:
             cancelled, left = lifecycle.cancel(connection, batch.id, self._clock())
@@ -406,7 +406,7 @@ class BatchStore:
         return changed
 
     def forget(self, tenant_id: int | None, batch_id: str) -> None:
-        """Remove a batch's record; what it enrolled stays. Raises ``BatchNotFound``, and
+        """Remove a batch's record; enrolled faces stay. Raises ``BatchNotFound``, and
         ``BatchBusy`` while it is read or items of it wait."""
         batch = self.get(tenant_id, batch_id)
         with writing(self._engine) as connection:

@@ -197,7 +197,7 @@ class _SourceRun:
         if not self._page:
             return
         if self._page_pictures:
-            # Before the lookup: what is known of a picture may change while waiting.
+            # Before the lookup: the records of a picture may change while waiting.
             self._wait_for_jobs()
         page, self._page, self._page_bytes, self._page_pictures = self._page, [], 0, 0
         items, objects = self._records(page)
@@ -293,7 +293,7 @@ def _with_default_collection(
 
 
 def _storable(result: PictureItem | RefusedItem) -> PictureItem | RefusedItem:
-    """The result; refused when what the source says of it cannot be stored."""
+    """The result; refused when the source's data about it cannot be stored."""
     problem = _problem(result.about)
     if isinstance(result, RefusedItem):
         detail = result.detail.replace("\0", "")[:MAX_DETAIL]

@@ -26,7 +26,7 @@ MAX_ASPECT_RATIO = 4.0
 
 
 class BulkDetector:
-    """Finds what ``pack.detector()`` finds, and counts how often it could stop early."""
+    """Finds the same faces as ``pack.detector()``, and counts how often it could stop early."""
 
     def __init__(self, pack: Pack) -> None:
         self._pack = pack

@@ -1,4 +1,4 @@
-"""Which faces the jobs that have ended name, so that deleting a face erases what they say.
+"""The faces that ended jobs name, so that deleting a face erases their results about it.
 
 Recorded in the transaction that ends a job, for the keys that ``operations`` documents, and
 used in the one that deletes the face. Both lock the face's row.
@@ -41,7 +41,7 @@ def record_job_faces(
     result: Mapping[str, Any] | None, now: float,
 ) -> None:
     """Record the faces of a job that ends in this transaction. When one of them was deleted
-    since the job began, what the job says is erased at once."""
+    since the job began, the job's result is erased at once."""
     ids = faces_named(params, result)
     if not ids:
         return
@@ -53,7 +53,7 @@ def record_job_faces(
 
 
 def erase_results_about(connection: Connection, face_ids: Sequence[int], now: float) -> None:
-    """Erase what ended jobs say of faces that this transaction deletes and has locked.
+    """Erase the results of ended jobs about faces that this transaction deletes and has locked.
 
     A job about one of the faces loses its parameters and its result, and is answered as if
     the face had not existed. So is a search that found the face first, as its picture most

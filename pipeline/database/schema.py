@@ -30,7 +30,7 @@ _ZERO = text("0")
 
 
 def _reference(name: str, target: str, **options: Any) -> Column[int]:
-    """A column that refers to a row, and goes with it."""
+    """A column that refers to a row and is deleted with it."""
     return Column(name, BigId, ForeignKey(target, ondelete="CASCADE"), nullable=False, **options)
 
 

@@ -1,1 +1,1 @@
-"""Encryption at rest: master keys, tenants' data keys, and what is encrypted under them."""
+"""Encryption at rest: master keys, tenants' data keys, and the data encrypted under them."""

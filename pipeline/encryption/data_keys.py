@@ -20,7 +20,7 @@ from pipeline.encryption.keyring import KEY_BYTES
 from pipeline.encryption.vault import Vault, open_vault
 from pipeline.errors import InvalidParameter, TenantNotFound
 
-# Seconds for which a process caches a key, and thus uses it after its destruction at most.
+# Seconds for which a process caches a key, and so may use it after its destruction.
 CACHE_S = 2.0
 
 

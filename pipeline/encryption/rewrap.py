@@ -1,6 +1,6 @@
 """Encrypting every stored secret anew under the current master key.
 
-Works in small transactions and updates a row only if it still holds what was read, so that
+Works in small transactions and updates a row only if it still holds the value read, so that
 the service goes on meanwhile and an interrupted run is completed by another.
 """
 
@@ -76,7 +76,7 @@ def count_by_key(engine: Engine, vault: Vault) -> dict[str, Counter[str]]:
 
 
 def rewrap_all(engine: Engine, vault: Vault) -> int:
-    """Encrypt under the current key what is under another; how many values that were.
+    """Encrypt under the current key all values under other keys; returns their number.
 
     Raises ``ConfigurationError`` for a value that no known key decrypts; values that were
     done by then stay done.

@@ -1,1 +1,1 @@
-"""Running a job: what travels through its stages, the stages, and how each operation ends."""
+"""Running a job: the data that its stages share, the stages, and the end of each operation."""

@@ -1,5 +1,5 @@
-"""Searching a finished batch for duplicates. A job searches for some seconds, stores what it
-has found, and leaves the rest to the next job."""
+"""Searching a finished batch for duplicates. A job searches for some seconds, stores its
+findings, and leaves the rest to the next job."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class _DuplicateSearchRun:
     # -- the beginning ----------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Count what is to be compared, and choose the thresholds."""
+        """Count the faces to compare, and choose the thresholds."""
         self._add_repeated_images()
         size = self.config.candidates.search_size(self.batch)
         self._advance(begun=True, faces=size.batch_faces, rest=size.other_faces)
@@ -228,7 +228,7 @@ class _DuplicateSearchRun:
         self, held: FaceSet, others: FaceSet, pairs: Pairs, named: NDArray[np.bool_]
     ) -> None:
         """Choose the face of each pair that is to be refused: the one that does not belong
-        to its name, else the one that came later; what was there before the batch stays."""
+        to its name, else the one that came later; faces from before the batch stay."""
         one, two = pairs.rows[named], pairs.columns[named]
         mine, theirs = held.face_ids[one], others.face_ids[two]
         odd = np.array(sorted(self.odd), np.int64)

@@ -28,7 +28,7 @@ class FaceCutouts(msgspec.Struct, frozen=True):
 
 
 def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
-    """Raises ``MediaUnavailable``; the effect raises what ``gallery.enrol`` does."""
+    """Raises ``MediaUnavailable``; the effect raises as ``gallery.enrol``."""
     asked = EnrolParams.from_json(job.params)
     image = store_picture(
         job, job.media[0], resources, image_id=asked.image_id, description=asked.description
@@ -53,7 +53,7 @@ def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutc
 
 
 def finish_replace(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
-    """Raises ``MediaUnavailable``; the effect raises what ``gallery.replace_face`` does."""
+    """Raises ``MediaUnavailable``; the effect raises as ``gallery.replace_face``."""
     asked = ReplaceParams.from_json(job.params)
     image = store_picture(job, job.media[0], resources)
     (face,) = _store_faces(job, context, resources, name=asked.name, gender="")

@@ -1,6 +1,6 @@
 """The stages of all operations on pictures: decoding, finding and measuring faces, embedding.
 
-They know no operation: its plan says what they do.
+They know no operation: its plan controls them.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ OpenResources = Callable[[Settings, Engine, Resources], Iterable[object]]
 
 @dataclass(frozen=True, slots=True)
 class StageWork:
-    """``run`` carries the stage out; ``open_resources`` gives what only this stage needs, in
+    """``run`` carries the stage out; ``open_resources`` opens the resources of this stage alone, in
     each process that serves it."""
 
     run: RunStage
@@ -73,7 +73,7 @@ _FINISH: dict[str, Callable[[Job, JobContext, Resources], JobOutcome]] = {
 def open_stages(
     served: Iterable[Stage], settings: Settings, engine: Engine, resources: Resources
 ) -> Resources:
-    """``resources`` with what the served stages need of their own."""
+    """``resources`` with the own resources of the served stages."""
     own = dict(resources.own)
     for stage in served:
         opener = STAGES[stage].open_resources

@@ -35,7 +35,7 @@ _KEPT = "%/?:@!$&'()*+,;=-._~[]"
 
 @dataclass(frozen=True, slots=True)
 class FetchTarget:
-    """Where to ask for what. ``host`` is a name in ASCII or an IP address without
+    """The server and the path of a request. ``host`` is a name in ASCII or an IP address without
     brackets, ``path`` includes the query."""
 
     scheme: str

@@ -1,4 +1,4 @@
-"""Erasing what batches keep of pictures whose faces are deleted."""
+"""Erases the data in batches about pictures whose faces are deleted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ERASED = dict.fromkeys(
 def erase_item_details(
     connection: Connection, image_refs: Sequence[int] | Select[int], now: float
 ) -> None:
-    """Erase what items of batches say of these images (``images.id``), in the transaction
+    """Erase the data of batch items about these images (``images.id``), in the transaction
     that deletes a face of them.
 
     An item does not record which of several faces its name belongs to, so that the first

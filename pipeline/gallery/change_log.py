@@ -88,7 +88,7 @@ class ChangeLog:
 
     def all_entries(self, tenant_id: int) -> Iterator[IndexEntry]:
         """Every label of the tenant in rising order, read in pages. A change meanwhile may be
-        seen or not; its number is past what ``latest`` was before."""
+        seen or not; its number is past the earlier ``latest``."""
 
         def read(last: int) -> list[IndexEntry]:
             page = _SELECT_ENTRIES.where(vectors.c.label > last).limit(PAGE_ROWS)

@@ -139,7 +139,7 @@ class CollectionStore:
         self, tenant_id: int, key: str, *, name: str | None = None,
         type: str | None = None, score: float | None = None,  # noqa: A002
     ) -> Collection:
-        """Change what is not None. Raises ``CollectionNotFound``,
+        """Change the values that are not None. Raises ``CollectionNotFound``,
         ``CollectionNameTaken``."""
         with writing(self._engine) as connection:
             lock_tenant(connection, tenant_id)
@@ -339,7 +339,7 @@ def _bound(
 
 
 def log_face_changes(writer: GalleryWriter, face_ids: Iterable[int]) -> None:
-    """Log that what the index sees of these faces has changed."""
+    """Log a change of these faces' data in the index."""
     chosen = sorted(set(face_ids))
     for start in range(0, len(chosen), BLOCK):
         block = chosen[start : start + BLOCK]

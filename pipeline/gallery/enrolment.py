@@ -86,7 +86,7 @@ def enrol_many(
     one answer for each picture, in order. With a ``key`` vectors are encrypted.
 
     A picture's own error (``BadVector``, ``FaceExists``, ``CollectionNotFound``) is its
-    answer. It changes nothing, and the caller decides what becomes of its objects. Raises
+    answer. It changes nothing, and the caller decides about its objects. Raises
     errors that concern all of them: ``PackMismatch``, ``TenantNotFound``.
     """
     writer = lock_tenant(connection, tenant_id, key)

@@ -21,8 +21,8 @@ BLOCK = 2000
 def erase_faces(
     writer: GalleryWriter, face_ids: Sequence[int], now: float, *, keep_images: bool
 ) -> int:
-    """Delete faces with their vectors, bindings and cut-outs, and what ended jobs and
-    batches say of them; returns how many there were.
+    """Delete faces with their vectors, bindings and cut-outs, and the data of ended
+    jobs and batches about them; returns how many there were.
 
     An image that loses its last face is deleted, or with ``keep_images`` stays and is listed
     under the id of that face.
@@ -95,7 +95,7 @@ class GalleryExtent:
 
 
 def gallery_extent(writer: GalleryWriter) -> GalleryExtent:
-    """The gallery's present extent; what is enrolled later is beyond it."""
+    """The gallery's present extent; later faces are beyond it."""
     return GalleryExtent(_last(writer, faces), _last(writer, images))
 
 

@@ -143,7 +143,7 @@ class FaceStore:
     # -- deleting -----------------------------------------------------------------
 
     def delete(self, tenant_id: int, face_id: int) -> FaceRecord:
-        """Delete a face, and its image when it has no other; returns what it was. Raises
+        """Delete a face, and its image when it has no other; returns its record. Raises
         ``FaceNotFound``."""
         return self._delete(tenant_id, faces.c.id == face_id, keep_images=False)
 

@@ -91,7 +91,7 @@ class OrphanSweep:
         return len(doomed)
 
     def _waiting(self, tenant_id: int) -> list[str]:
-        """The objects of batches' items that wait: bounded by what is in flight."""
+        """The objects of batches' items that wait: bounded by the jobs in flight."""
         query = (
             select(batch_items.c.media_key)
             .join(batches, batches.c.id == batch_items.c.batch_id)

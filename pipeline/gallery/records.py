@@ -20,8 +20,8 @@ DEFAULT_SCORE = 80.0
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A set of faces. ``key`` is its name for callers; ``score`` (0 to 100) is what a hit
-    in it must exceed."""
+    """A set of faces. ``key`` is its name for callers; ``score`` (0 to 100) is the score
+    that a hit in it must exceed."""
 
     id: int
     key: str
@@ -49,8 +49,8 @@ class StoredImage:
 @dataclass(frozen=True, slots=True)
 class FaceRecord:
     """An enrolled face with the id and description of its image. ``box`` is in pixels of the
-    upright picture; ``face_key`` names the JPEG cut out of it; ``quality`` is what the
-    quality stage measured."""
+    upright picture; ``face_key`` names the JPEG cut out of it; ``quality`` is the
+    result of the quality stage."""
 
     id: int
     person_id: str

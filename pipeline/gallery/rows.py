@@ -30,7 +30,7 @@ def image_columns(image: NewImage, image_id: str) -> dict[str, Any]:
 
 
 def face_columns(face: NewFace) -> dict[str, Any]:
-    """The columns that depend on what was detected in the image."""
+    """The columns that depend on the detection in the image."""
     return {
         "box": box_json(face.box), "landmarks": face.landmarks, "score": face.score,
         "quality": face.quality, "face_key": face.face_key,

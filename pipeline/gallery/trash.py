@@ -109,7 +109,7 @@ class Trash:
         return emptied
 
     def delete_left_of_tenants(self) -> int:
-        """Delete what was stored of tenants after they were deleted; returns how many
+        """Delete objects that were stored for tenants after their deletion; returns how many
         objects. A tenant is watched until no process can be working for it any more. Raises
         like ``empty``."""
         query = select(discarded.c.media_key, discarded.c.discarded_at).where(_IS_TENANT_PREFIX)

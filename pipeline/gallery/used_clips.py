@@ -70,7 +70,7 @@ class UsedClips:
             yield from page
 
     def purge(self, days: float) -> None:
-        """Delete what was used before the last ``days``. Raises ``DatabaseUnavailable``."""
+        """Delete the clips used before the last ``days``. Raises ``DatabaseUnavailable``."""
         with writing(self.engine) as connection:
             past = used_clips.c.used_at < self.clock() - days * DAY_S
             connection.execute(delete(used_clips).where(past))

@@ -24,7 +24,7 @@ class GalleryWriter:
     """The right to change one tenant's gallery until the transaction ends.
 
     Every writer locks the tenant's row first. So writers of one tenant follow each other,
-    each reads what the one before left, and none deadlock. Submitting a job needs no lock.
+    each reads the result of the one before, and none deadlock. Submitting a job needs no lock.
     """
 
     connection: Connection

@@ -1,1 +1,1 @@
-"""Jobs: what they are, how they may change, where they are kept."""
+"""Jobs: their states, their changes, their storage."""

@@ -1,5 +1,5 @@
-"""Finding jobs that no worker would run by itself, putting them back or ending them, and
-removing old ones."""
+"""Finds jobs that no worker would run without help, puts them back or ends them, and removes
+old ones."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@ cut.
 
 Single pictures do not suffice: the next genuine clip may show the same person in the same
 room and light. The signature therefore describes how the whole face changes over time, not
-only what the action moves. It holds the low frequencies of a cosine transform of the face,
-less their means over the clip. The part that all frames share, and so the appearance of the
+only the parts that the action moves. It holds the low frequencies of a cosine transform of the
+face, less their means over the clip. The part that all frames share, and so the appearance of the
 person, is not stored.
 """
 

@@ -2,7 +2,7 @@
 
 A file of two kilobytes can state billions of frames, and one of a few megabytes millions of
 empty parts; a demuxer would work on them for seconds. This module reads a limited number of
-part headers and decodes nothing. It skips what makes no sense, which the decoder rejects.
+part headers and decodes nothing. It skips invalid parts, which the decoder rejects.
 ISO/IEC 14496-12 (MP4, MOV), RFC 9559 (Matroska, WebM), Microsoft's RIFF and OpenDML (AVI).
 """
 

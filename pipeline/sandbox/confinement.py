@@ -1,6 +1,6 @@
 """Restricts a process to its memory, its processor time and its open files. Linux only.
 
-A decoder keeps what it needs: memory up to a limit, and reading and writing open files. An
+A decoder keeps only necessary rights: memory up to a limit, and reading and writing open files. An
 allow-list of system calls (seccomp) denies files, sockets, processes and signals to code
 that hostile bytes have taken over; other calls fail with EPERM. On machines other than
 x86-64 and ARM64 only the limits apply.

@@ -1,6 +1,6 @@
 """The program that forks decoders: ``python -m pipeline.sandbox.fork_server``.
 
-A worker starts it. It imports what decoding needs and never reads bytes from outside. It
+A worker starts it. It imports the decoding modules and never reads bytes from outside. It
 forks itself for each decoder, which takes milliseconds; only the fork is confined and reads
 pictures. Arguments: the worker's process number, the descriptors of the inherited control
 socket and of the arena's memory file, then ``decoder.DecoderRules`` as JSON. Each byte on

@@ -47,7 +47,7 @@ def min_frame_rate(info: PackInfo) -> float:
 
 
 def unsupported_error(info: PackInfo, task: ModelTask) -> TaskUnsupported:
-    """The error for a pack without a model for ``task``, naming what it cannot serve."""
+    """The error for a pack without a model for ``task``, naming the operations it cannot serve."""
     operation = _OPERATION.get(task)
     cannot = f" and cannot serve {operation}" if operation else ""
     return TaskUnsupported(

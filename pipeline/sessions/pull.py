@@ -47,7 +47,7 @@ def pull(
     call is kept beside the pack and resumed. A complete pack is left unchanged. ``pause_s``
     is the first of the doubling pauses between attempts.
 
-    Raises ``PackMissing`` for an unknown name, ``DownloadFailed`` with what to do.
+    Raises ``PackMissing`` for an unknown name, ``DownloadFailed`` with advice.
     """
     if name not in catalogue.RELEASES:
         known = ", ".join(catalogue.RELEASES)

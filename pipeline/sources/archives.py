@@ -60,7 +60,7 @@ class ArchiveLimits:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveOptions:
-    """``layout``: what a member's path says about its person. ``encoding``: for member
+    """``layout``: how a member's path names its person. ``encoding``: for member
     names that are not UTF-8; without it, undecodable bytes are kept in escaped form."""
 
     layout: Layout = "auto"
@@ -164,7 +164,7 @@ class ArchiveSource(PathSource, ABC):
 
 @contextmanager
 def refuse_damage() -> Iterator[None]:
-    """Translates what the libraries raise while one member is read to ``ItemRefused``."""
+    """Translates exceptions of the libraries while one member is read to ``ItemRefused``."""
     try:
         yield
     except DAMAGE as error:

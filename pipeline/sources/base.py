@@ -1,4 +1,4 @@
-"""The interface of picture sources: what every source yields, and how it refuses."""
+"""The interface of picture sources: their items, and their refusals."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ CollectionKey = Annotated[str, msgspec.Meta(extra_json_schema=dict(COLLECTION_KE
 
 
 def check_collection(key: str) -> None:
-    """Raises ``ValueError`` for what no collection can be called."""
+    """Raises ``ValueError`` for a name that no collection can have."""
     if key and not is_collection_key(key):
         raise ValueError(
             f"a collection has at most {MAX_COLLECTION_KEY_BYTES} bytes in UTF-8, "
@@ -62,8 +62,8 @@ def check_collection(key: str) -> None:
 
 
 class ListedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One object of a list: its ``key`` below the application's folder, and what the
-    application says of it. Without a name the key gives it, as a path does in a folder."""
+    """One object of a list: its ``key`` below the application's folder, and the
+    application's data about it. Without a name the key gives it, as a path does in a folder."""
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY)]
     name: _Name = ""

@@ -26,7 +26,7 @@ def inspect_item(item: Item, limits: PictureLimits) -> PictureItem | RefusedItem
     """Reads ``item`` and checks its bytes; neither its name nor its pixels are considered.
 
     Raises ``Unavailable`` when the source is away and ``InvalidParameter`` when all of it
-    has become unreadable, but nothing because of what the item contains.
+    has become unreadable, but nothing because of the item's content.
     """
     try:
         data = item.read(limits.max_bytes)

@@ -1,4 +1,4 @@
-"""A manifest: a file that lists pictures and says who is on them."""
+"""A manifest: a file that lists pictures and the people on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""File names: as printable text, and what they say about a person."""
+"""File names: as printable text, and as the source of a person's name."""
 
 from __future__ import annotations
 

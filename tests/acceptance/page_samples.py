@@ -23,7 +23,7 @@ def sample(language: str, containing: str) -> str:
 
 
 def environment_of(stack: Stack, **variables: object) -> dict[str, str]:
-    """As the page says: FACE_URL, and what else a sample reads."""
+    """As the page says: FACE_URL, and the other variables that a sample reads."""
     return {
         **os.environ, "FACE_URL": stack.url, "no_proxy": "*",
         **{name: str(value) for name, value in variables.items()},

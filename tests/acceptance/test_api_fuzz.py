@@ -21,7 +21,7 @@ SEED = 20260704
 # Calls of each operation: on SQLite, and where only the database differs.
 EXAMPLES = {"sqlite": 10, "postgresql": 3}
 
-# What a clip is needed for, which takes seconds, or a bucket to import from.
+# Operations that need a clip, which takes seconds, or a bucket to import from.
 NOT_REACHED = {
     "POST /api/living", "GET /jobs/{job_id}/evidence", "POST /batches",
     "POST /batches/{batch_id}/retry",

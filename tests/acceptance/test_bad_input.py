@@ -213,7 +213,7 @@ def test_wrong_values_for_every_field(client: Face2Client, operation: str) -> No
     fields = [*PICTURES[operation], *(["max_face_num"] if operation == "locate" else [])]
     for name, value in itertools.product(fields, VALUES):
         if value == "\ud800":
-            continue  # a client cannot sign what is no text
+            continue  # a client cannot sign a value that is not text
         data = {**data_of(operation, picture), name: value}
         code = code_of(client.call(operation, data))
         if name == "max_face_num" and value is None:

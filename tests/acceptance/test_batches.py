@@ -21,7 +21,7 @@ from tests.stack import Stack
 
 WITHIN_S = 180.0
 
-# What its statements are is tested on both: `tests/congruence/test_batch_requests.py`.
+# Its statements are tested on both databases: `tests/congruence/test_batch_requests.py`.
 pytestmark = ONE_DATABASE
 
 PEOPLE = ("Ariel_Sharon/Ariel_Sharon_0001.jpg", "Colin_Powell/Colin_Powell_0001.jpg")
@@ -56,7 +56,7 @@ class Imports:
         self._client.remove_bucket(self.bucket)
 
     def waiting(self, batch: Json) -> Json:
-        """What the batch waits for, once it does."""
+        """Wait until the batch waits; the reason that it gives."""
         until = time.monotonic() + WITHIN_S
         while not (told := self.ask("GET", batch["href"])["waits_for"]):
             assert time.monotonic() < until, self.stack.cluster.logs()
@@ -100,7 +100,7 @@ class Imports:
         return found
 
     def names(self, tenant: Credentials | None = None) -> list[str]:
-        """Who is enrolled, as document b lists them."""
+        """The names of the enrolled people, as document b lists them."""
         listed = self.ask("GET", "/api/faces?pageOffset=0&pageSize=100", tenant)
         return sorted(face["name"] for face in listed["data"]["face"])
 
@@ -155,7 +155,7 @@ def test_a_list_of_objects(imports: Imports) -> None:
     assert imports.names() == ["2", "Ariel"]
     assert imports.names(imports.other) == []
 
-    # What was missing is there now.
+    # The missing picture is there now.
     imports.put(imports.own, "5.jpg", imports.photo("George_W_Bush/George_W_Bush_0001.jpg"))
     again = imports.ask("POST", f"{begun['href']}/retry", json={"reasons": ["media_not_found"]})
     assert again["retried"] == 2
@@ -176,7 +176,7 @@ def test_all_below_a_prefix_is_the_tenants_own(imports: Imports) -> None:
 
 
 def test_a_bucket_that_comes_back(imports: Imports) -> None:
-    """It is said why nothing happens, and it goes on by itself."""
+    """The batch says why it waits, and continues without help."""
     imports.empty()
     begun = imports.ask("POST", "/batches", json={"prefix": "late/", "collection": "default"})
     told = imports.waiting(begun)

@@ -41,7 +41,7 @@ class Known:
 
 
 class Harness:
-    """One application with a face, and a look into what it left behind."""
+    """One application with a face, and a look at its remaining data."""
 
     def __init__(self, stack: Stack, picture: str) -> None:
         self.stack = stack

@@ -191,7 +191,7 @@ def test_3_2_search(client: FaceGroupClient, photos: Path, obama: str, biden: st
     assert [data[f"top{place}"] for place in range(2, 6)] == [{}] * 4
 
 
-# What the tables promise ----------------------------------------------------------
+# Promises of the tables ----------------------------------------------------------
 
 
 def test_a_feature_on_request(client: FaceGroupClient, obama: str) -> None:
@@ -259,7 +259,7 @@ def test_an_answer_to_be_asked_for_later(client: FaceGroupClient, obama: str) ->
     assert succeeded(polled)["top1"]["faceToken"] == made["faceToken"]
     assert succeeded(polled)["top1"]["imageUrl"] != ""
     assert client.finished(accepted.json()["job_id"]).content == polled.content
-    # Of a face that is deleted nothing is told again.
+    # A deleted face is not named again.
     client.ask("DELETE", f"/api/faces/{made['faceToken']}")
     assert failed(client.finished(accepted.json()["job_id"]))[0] == 104903
 
@@ -275,7 +275,7 @@ def test_a_repeated_request_is_the_same_job(client: FaceGroupClient, obama: str)
     assert failed(changed)[0] == 104900
 
 
-# Whose faces they are ---------------------------------------------------------------
+# The owners of faces ---------------------------------------------------------------
 
 
 def test_two_tenants_never_see_each_other(

@@ -154,7 +154,7 @@ def test_two_pictures_of_4_mb(quiet: FaceGroupClient, obama: str) -> None:
 def test_the_largest_and_the_smallest_picture(
     quiet: FaceGroupClient, obama: str, width: int, height: int
 ) -> None:
-    # What comes out depends on the face that is left of it: it is no matter of size.
+    # The code depends on the rest of the face, not on a size.
     response = quiet.call(
         "POST", "/api/face/search",
         {"image": png(resized(obama, width, height)), "group": ["default"]},

@@ -52,7 +52,7 @@ def test_two_files(c: LinkfaceClient, files: tuple[Path, Path], photos: Path) ->
 
 
 def test_pictures_by_id(c: LinkfaceClient, files: tuple[Path, Path]) -> None:
-    """In every combination with files; what was sent by id has no id in the answer."""
+    """In every combination with files; a picture sent by id has no id in the answer."""
     sent = c.compare(*files)
     one, two = ids(sent)
     by_id = c.compare(image_one_id=one, image_two_id=two)
@@ -126,7 +126,7 @@ def test_the_same_key_is_one_job(c: LinkfaceClient, files: tuple[Path, Path]) ->
 
 @pytest.fixture(scope="session")
 def portraits(photos: Path, edge_pack: Pack) -> Callable[[str], list[Picture]]:
-    """The photos of a person on which nobody else is seen, not in the background either."""
+    """The photos of a person that show no other face, not in the background either."""
     detector = edge_pack.detector()
 
     def find(name: str) -> list[Picture]:

@@ -137,7 +137,7 @@ def test_unauthorized(stack: Stack, c: LinkfaceClient, face: Path) -> None:
 
 
 def test_key_expired(stack: Stack, face: Path) -> None:
-    """Of an old secret too; who shows a wrong one does not learn that there was a key."""
+    """Of an old secret too; a caller with a wrong one does not learn that the key existed."""
     client = LinkfaceClient(stack)
     tenant_id = client.credentials.tenant_id
     stack.tenants.credentials.retire(tenant_id, ID_AND_SECRET.name, 0.05, keep="none")

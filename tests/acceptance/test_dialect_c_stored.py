@@ -1,5 +1,5 @@
-"""Document c's stored pictures: their ids, their lifetime, and what the other documents
-see of them."""
+"""Document c's stored pictures: their ids, their lifetime, and the other documents'
+view of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Harness:
             return list(connection.execute(select(images.c.expires_at).where(mine)).scalars())
 
     def pass_time(self, seconds: float) -> None:
-        """Let what goes go so much earlier."""
+        """Let temporary pictures expire so much earlier."""
         with writing(self.stack.cluster.engine) as connection:
             connection.execute(
                 update(images)
@@ -128,7 +128,7 @@ def test_lists_do_not_show_a_picture_without_a_face(harness: Harness, face: Path
 
 
 def test_an_enrolled_picture_stays(harness: Harness, face: Path) -> None:
-    """Enrolment takes the row over: one picture, one object, one id in both tongues."""
+    """Enrolment takes the row over: one picture, one object, one id in both dialects."""
     image_id = harness.sent(face)
     enrolled = harness.b.enrol(base64_of(face), description="mine")
     assert (harness.ends(), len(harness.objects())) == ([None], 1)

@@ -20,7 +20,7 @@ pytestmark = ONE_DATABASE
 
 BOTH = {"image_one_auto_rotate": "true", "image_two_auto_rotate": "true"}
 
-# What brings a picture into the state that each EXIF orientation undoes.
+# The turn that each EXIF orientation undoes.
 STORED = {
     1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,

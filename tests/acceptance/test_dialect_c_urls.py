@@ -21,7 +21,7 @@ DEADLINE_S = 2.0
 
 
 class Site:
-    """A web server on this machine; ``pages`` are what it has, by path."""
+    """A web server on this machine; ``pages`` are its pages, by path."""
 
     def __init__(self, pages: dict[str, bytes]) -> None:
         site = self
@@ -53,7 +53,7 @@ class Site:
         handler.send_response(200 if page is not None else 404)
         handler.send_header("Content-Length", str(len(page or b"")))
         handler.end_headers()
-        with contextlib.suppress(ConnectionError):  # who has seen enough goes away
+        with contextlib.suppress(ConnectionError):  # a client that has read enough leaves
             handler.wfile.write(page or b"")
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ def site(test_data: Path) -> Iterator[Site]:
     site.close()
 
 
-# A key frame of 16 x 16 pixels: what a header reader needs of it.
+# A key frame of 16 x 16 pixels: the part that a header reader needs.
 WEBP = b"\x30\x01\x00\x9d\x01\x2a\x10\x00\x10\x00" + bytes(14)
 
 
@@ -103,7 +103,7 @@ def c(fetching: Stack) -> LinkfaceClient:
 
 
 def test_pictures_by_url(c: LinkfaceClient, site: Site, photos: Path) -> None:
-    """In every combination; what was fetched is stored as what was uploaded is."""
+    """In every combination; fetched pictures are stored like uploaded ones."""
     sent = c.compare(photos / "obama.jpg", photos / "obama-1080p.jpg")
     one, two = sent["image_one"]["image_one_id"], sent["image_two"]["image_two_id"]
     urls = {"image_one_url": site.url("/moved"), "image_two_url": site.url("/same")}

@@ -183,7 +183,7 @@ def test_a_facedb_holds_its_own(
     assert [hit["name"] for hit in client.search(obama, facedb=staff)] == ["Barack"]
     assert client.search(biden, facedb=staff) == []
     assert client.search(obama, facedb=guests) == []
-    # Without one the whole gallery is searched; what names none is added to "default".
+    # Without one the whole gallery is searched; a face that names none joins "default".
     assert [hit["name"] for hit in client.search(obama)] == ["Barack"]
     assert client.search(obama, facedb="default") == []
     assert [hit["name"] for hit in client.search(biden, facedb="default")] == ["Joe"]

@@ -1,4 +1,4 @@
-"""A client written from document e alone gets what the document promises."""
+"""A client written from document e alone gets the answers that the document promises."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def refused(response: requests.Response, client: Face2Client, code: int) -> str:
     return str(check_envelope(response, client.credentials.app_id, code)["msg"])
 
 
-# What is right -----------------------------------------------------------------
+# Valid requests -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sign_type", ["SHA256", "SM2"])

@@ -1,5 +1,5 @@
-"""Real faces, some of them under wrong names: what a search of their batch finds, and what
-it takes for a finding that is none."""
+"""Real faces, some of them under wrong names: the findings of a search of their batch, and
+its false findings."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A service whose applications are encrypted at rest: it answers as any other, and what it
-leaves on disks and in Redis tells nothing; less still once the key is destroyed."""
+"""A service whose applications are encrypted at rest: it answers as any other, and its
+data on disks and in Redis reveal nothing; less still once the key is destroyed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_it_answers_and_leaves_nothing_to_read(sealed: Stack, photos: Path) -> N
 
 
 def readable(stack: Stack, needles: dict[str, bytes]) -> list[tuple[str, str]]:
-    """What of it stands in clear in a file of the service or in Redis."""
+    """The needles that stand unencrypted in a file of the service or in Redis."""
     places = {
         str(path): path.read_bytes()
         for path in stack.cluster.folder.rglob("*") if path.is_file()
@@ -101,7 +101,7 @@ def test_a_destroyed_key_takes_all_with_it_in_seconds(sealed: Stack, obama: str)
     sealed.cluster.command("secrets", "destroy-tenant-key", name, "--yes")
 
     assert a.call("GET", "singleface", Fid=fid).json()["msg_code"] != 1
-    # Let in again, it has nothing: no process serves from what it knew.
+    # Enabled again, it has nothing: no process serves from its cache.
     sealed.tenants.set_disabled(a.credentials.tenant_id, False)
     time.sleep(FORGOTTEN_S)
     for call in (("POST", "face"), ("GET", "match")):

@@ -161,7 +161,7 @@ def test_one_picture_has_one_record(harness: Harness) -> None:
     (there,) = harness.faces.collections(harness.cluster.tenant, face.id)
     assert there.key == "default"
     assert face.image_id == default_image_id(picture)
-    # The worker of a refused job puts away what it stored just behind the job's end.
+    # The worker of a refused job deletes its objects just after the job's end.
     until = time.monotonic() + READY_S
     while len(kinds := harness.stored()) > 2 and time.monotonic() < until:
         harness.trash.empty()

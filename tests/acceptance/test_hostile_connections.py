@@ -1,5 +1,5 @@
-"""What the open network sends to a running shim: every dialect answers in its envelope,
-and others are served meanwhile."""
+"""Hostile traffic from the open network against a running shim: every dialect answers
+in its envelope, and others are served meanwhile."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_wrong_kinds_of_bodies(url: str, letter: str, kind: str) -> None:
 @pytest.mark.parametrize("letter", LARGE)
 def test_leave_to_send_is_given_and_refused(url: str, letter: str) -> None:
     expect = {"Expect": "100-continue"}
-    with connect(url) as connection:  # granted, and then what was sent is refused
+    with connect(url) as connection:  # granted, and then the body is refused
         connection.send(b"")
         refused(letter, connection.request(*LARGE[letter], expect, b"{}"))
     answer = ask(url, *LARGE[letter], {**expect, "Content-Length": str(50 * MB)})
@@ -221,7 +221,7 @@ def test_others_are_served_meanwhile(idle_stack: Stack) -> None:
 
 
 def test_bodies_without_end_do_not_keep_others_out(idle_stack: Stack) -> None:
-    """Ten unfinished bodies fill what bodies may hold; the process stays small."""
+    """Ten unfinished bodies fill the memory for bodies; the process stays small."""
     assert idle_stack.shim is not None
     process = psutil.Process(idle_stack.shim.pid)
     before = process.memory_info().rss

@@ -1,5 +1,5 @@
-"""Odd paths, queries and headers: no answer is an error of the service's, says what it
-should not, or writes into the log."""
+"""Odd paths, queries and headers: no answer is an error of the service, reveals
+internals, or forges a line of the log."""
 
 from __future__ import annotations
 

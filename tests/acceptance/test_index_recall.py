@@ -1,4 +1,4 @@
-"""What a search finds is what exact search finds: real faces, and people drawn like them."""
+"""A search finds the same as exact search: real faces, and vectors drawn like them."""
 
 from __future__ import annotations
 

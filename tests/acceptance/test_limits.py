@@ -23,7 +23,7 @@ pytestmark = ONE_DATABASE
 
 SERIAL = itertools.count()
 
-# How long what was counted in memory may take to be written down.
+# The longest time until counts in memory are written to the database.
 TIMEOUT_S = 120.0
 
 ONE_IN_A_LONG_TIME = Limit(per_second=0.001, burst=1)
@@ -65,7 +65,7 @@ def face(photos: Path) -> bytes:
 def used(
     stack: Stack, caller: Caller, expected: dict[str, tuple[int, int, int, int]]
 ) -> None:
-    """Until (charged, free, refunded, refused) of today is what is expected."""
+    """Wait until today's (charged, free, refunded, refused) are as expected."""
     store, until = UsageStore(stack.cluster.engine), time.monotonic() + TIMEOUT_S
     while True:
         today = [day_of(time.time() - 60), day_of(time.time())]
@@ -150,7 +150,7 @@ def test_a_closed_operation(idle_stack: Stack, make: Make, face: bytes, letter: 
 def test_a_restricted_credential(
     idle_stack: Stack, make: Make, face: bytes, letter: str
 ) -> None:
-    """What one credential may not, another one of the same application may."""
+    """A restriction of one credential leaves the application's other credentials alone."""
     caller, tenants = make(letter), idle_stack.tenants
     tenant = caller.credentials.tenant_id
     for entry in tenants.credentials.entries(tenant):
@@ -205,7 +205,7 @@ def test_records_alone_are_limited_too(idle_stack: Stack, make: Make, letter: st
 
 
 def test_renaming_is_an_operation_of_its_own(idle_stack: Stack, make: Make) -> None:
-    """Of document a's one path only the parameters tell what is asked."""
+    """On document a's single path only the parameters tell the operation."""
     credentials = make("a").credentials
     client = ApidClient(idle_stack, credentials)
     idle_stack.tenants.set_permissions(credentials.tenant_id, ALLOW_ALL.deny("rename"))
@@ -213,7 +213,7 @@ def test_renaming_is_an_operation_of_its_own(idle_stack: Stack, make: Make) -> N
     assert client.code("PUT", "face", Fid=1, Fimg="x") == 7
 
 
-# What is not counted twice, or not at all --------------------------------------------
+# Calls that are not counted twice, or not at all --------------------------------------------
 
 
 @pytest.mark.parametrize("letter", LETTERS)

@@ -61,7 +61,7 @@ def test_submits_are_refused_and_accepted_jobs_finish(
     s3_stack.start_upkeep()
     refuse_soon(s3_stack, faces)
     s3_stack.wait_for_health(status="unavailable", media="away")
-    # What was accepted before is kept, and polls go on.
+    # Jobs accepted before are kept, and polls go on.
     wait_for_tries(s3_stack, accepted)
     assert client.poll(accepted[0]).status_code == 202
 

@@ -18,7 +18,8 @@ class Tongues:
         self.d = SearchClient(stack, self.a.credentials)
 
     def match(self, fid: int, picture: str) -> object:
-        """What a says of a picture and a face: true, false, or its code when it is gone."""
+        """The answer of document a to a picture and a face: true, false, or its code when the
+        face is gone."""
         answer = checked(self.a.call("POST", "match", Fid=fid, Fimg=picture))
         return answer["match"] if answer["msg_code"] == 1 else answer["msg_code"]
 

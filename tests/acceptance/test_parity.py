@@ -1,4 +1,4 @@
-"""The service's stages find what insightface's own ``FaceAnalysis`` finds."""
+"""The service's stages find the same as insightface's own ``FaceAnalysis``."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_no_request_with_a_live_secret_fails(loaded: tuple[Stack, list[str]]) ->
 
 
 def small_picture() -> bytes:
-    """No worker decodes it: what counts is who sends it."""
+    """No worker decodes it: only its sender matters."""
     encoded, picture = cv2.imencode(".jpg", np.full((300, 300, 3), 128, np.uint8))
     assert encoded
     return picture.tobytes()

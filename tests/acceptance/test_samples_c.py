@@ -69,7 +69,7 @@ def test_curl(c: LinkfaceClient, files: Files) -> None:
 
 
 def test_libcurl_from_cpp(c: LinkfaceClient, files: Files) -> None:
-    """``curl_formadd`` writes what ``-F`` writes, the credentials first."""
+    """``curl_formadd`` writes the same as ``-F``, the credentials first."""
     known = [f"{name}={value}" for name, value in c.known.items()]
     parts = [*known, f"image_one_file=@{files[0]}", f"image_two_file=@{files[1]}"]
     check(curl(f"{c.url}{PATH}", *(word for part in parts for word in ("-F", part))))

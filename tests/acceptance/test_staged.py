@@ -1,4 +1,4 @@
-"""Each stage on worker processes of its own gives what one fused worker gives."""
+"""Each stage on worker processes of its own gives the same results as one fused worker."""
 
 from __future__ import annotations
 

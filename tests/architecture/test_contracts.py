@@ -34,7 +34,7 @@ NAMED = re.compile(r"\*?`([^`]+)`\*?")
 
 @dataclass(frozen=True)
 class Document:
-    """What a document's rows must name; ``later`` is what is not served yet."""
+    """The names that a document's rows must have; ``later`` are those not served yet."""
 
     endpoints: tuple[Endpoint, ...]
     codes: Iterable[object]

@@ -1,4 +1,4 @@
-"""What a new stage costs: a copy of the source gets a stage of face attributes, by the recipe
+"""The cost of a new stage: a copy of the source gets a stage of face attributes, by the recipe
 of docs/architecture.md, and runs a job through it. The files that it touches are counted."""
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ WEIGHTS_AND_PICTURES = re.compile(
     re.IGNORECASE,
 )
 
-# Homes of machines and of package mirrors: what is written here runs anywhere.
+# Homes of machines and of package mirrors: this repository runs anywhere.
 MACHINE = re.compile(
     r"(?<![\w.$~}-])/(?:work|root|farm|home|Users)/[a-z]"
     r"|pypi\.org/simple|files\.pythonhosted|--(?:extra-)?index-url|--trusted-host",

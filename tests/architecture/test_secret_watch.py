@@ -1,4 +1,4 @@
-"""The search for secrets finds what is planted."""
+"""The search for secrets finds planted ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytest_plugins = ["pytester"]
 
 @pytest.fixture
 def watch() -> Watch:
-    """One of this test's own: what it plants is no find of the run."""
+    """A watch of this test's own: its planted secrets do not fail the run."""
     return Watch()
 
 

@@ -1,4 +1,4 @@
-"""``docs/security.md`` names what is there: code, tests and settings that keep its word."""
+"""``docs/security.md`` names code, tests and settings that exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.config.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 
-# What stands in backquotes, which a line break may cut.
+# The names in backquotes, which a line break may cut.
 NAMED = {re.sub(r"\s+", "", named) for named in re.findall(r"`([^`]+)`", PAGE)}
 FOLDERS = ("tests/", "api_shim/", "pipeline/", "workers/", "infra/")
 

@@ -1,4 +1,4 @@
-"""What the same pictures cost without a service: the baselines of the benchmarks.
+"""The cost of the same pictures without a service: the baselines of the benchmarks.
 
     python -m tests.benchmarks.baselines analysis PHOTOS --repeat 5
     python -m tests.benchmarks.baselines direct PHOTOS --repeat 5

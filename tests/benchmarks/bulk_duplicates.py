@@ -1,4 +1,4 @@
-"""What the search of a batch for duplicate people finds and costs.
+"""The findings and the cost of the search of a batch for duplicate people.
 
     python -m tests.benchmarks.bulk_duplicates --aligned ../shared/faces/lfw_aligned --real
     python -m tests.benchmarks.bulk_duplicates --aligned ../shared/faces/lfw_aligned \\

@@ -1,4 +1,4 @@
-"""What people who wait notice of a bulk enrolment, and small tenants of large ones.
+"""The effect of a bulk enrolment on waiting clients, and of large tenants on small ones.
 
     python -m tests.benchmarks.bulk_fairness --rounds 3
     python -m tests.benchmarks.bulk_fairness --only tenants --small 1000 --large 10000
@@ -7,8 +7,8 @@
 time, `/v1/searchface` of the application that is enrolled, while nothing else happens
 and while `faceline enroll` saturates the machine; in turn, round after round. `tenants`:
 two applications enrol a small and a large source, begun together: how much of the large
-one is done when the small one is. Prints a JSON object. Two workers serve the people who
-wait, two the bulk.
+one is done when the small one is. Prints a JSON object. Two workers serve the waiting
+clients, two the bulk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LIMIT_S = 1800.0
 
 
 class Caller:
-    """One person who waits for each answer; milliseconds by operation."""
+    """One client that waits for each answer; milliseconds by operation."""
 
     def __init__(self, harness: Harness, photo: Path, pace_s: float) -> None:
         credentials = harness.stack.credentials

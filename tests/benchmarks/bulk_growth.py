@@ -69,7 +69,7 @@ def _model(harness: Harness) -> VectorModel:
 
 
 def fill_queue(harness: Harness, count: int) -> None:
-    """``count`` jobs, with their messages, at a stage that nobody serves."""
+    """``count`` jobs, with their messages, at a stage that no worker serves."""
     tenant = harness.stack.add_tenant("waiting").tenant_id
     ids = [f"{number:032x}" for number in range(count)]
     _insert_all(harness, jobs, [_job(tenant, "features", Stage.DECODE, each) for each in ids])
@@ -117,7 +117,7 @@ def _job(tenant: int, operation: str, stage: Stage, job_id: str) -> dict[str, An
 
 
 def _copy_message(harness: Harness, stage: Stage, count: int) -> None:
-    """Lengthen a queue by messages that nobody will get to read."""
+    """Lengthen a queue by messages that no worker will read."""
     client, queue = redis.Redis.from_url(harness.stack.redis.url), queue_name(stage)
     message = client.lindex(queue, 0)
     assert isinstance(message, bytes)
@@ -148,8 +148,8 @@ def cpu_s(harness: Harness) -> dict[str, float]:
 def cost_of(harness: Harness, source: Path) -> tuple[int, dict[str, float]]:
     """(items, processor seconds by part) of one command, from its first item to the end of
     the last, the index's to follow included; seconds by the clock of the same (`wall`), and
-    with the start of the command (`whole`). What it takes to start, and to search
-    the batch for duplicate people when it is done (`after`), is paid once a batch."""
+    with the start of the command (`whole`). The start, and the search of the
+    batch for duplicate people when it is done (`after`), are paid once a batch."""
     started = time.monotonic()
     earlier, cli = harness.batch(), harness.enrol(source)
     while (batch := harness.batch()) in ("", earlier) or not harness.counts(batch)[0]["items"]:

@@ -39,7 +39,7 @@ YARDSTICKS = {"i": "analysis-both", "ii": "analysis", "iii": "bare"}
 SMALL, LARGE = (250, 250), (1632, 1224)
 # Chunks enough that every worker has loaded its models before anything is measured.
 WARM = 256
-# What (iv) must reach, times each baseline.
+# The speed that (iv) must reach, in multiples of each baseline.
 WANTED = {"small": {"i": 3.5, "ii": 2.7, "iii": 1.6}, "large": {"i": 3.0, "iii": 1.4}}
 
 
@@ -101,7 +101,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 source = folder / f"{name}-{turn}"
                 write_photos(source, originals, count if turn else WARM, size, options.seed + turn)
                 ways = ["iv", *(YARDSTICKS if turn else ())]
-                # Who goes first changes, so that nobody always finds a warm machine.
+                # The order alternates, so that no way always finds a warm machine.
                 for way in ways if turn % 2 else reversed(ways):
                     began = time.monotonic()
                     once = (

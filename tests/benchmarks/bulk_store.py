@@ -1,4 +1,4 @@
-"""What recording a photo costs: the transactions of a bulk enrolment alone.
+"""The cost of recording a photo: the transactions of a bulk enrolment alone.
 
     python -m tests.benchmarks.bulk_store --sizes 1000,10000,100000
 

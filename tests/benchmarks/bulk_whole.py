@@ -169,7 +169,7 @@ def _again(harness: Harness, source: Path, counts: dict[str, int]) -> float:
 
 
 def stored_bytes(harness: Harness, enrolled: int) -> dict[str, int]:
-    """What an enrolled photo takes in the database, as picture and as cut-out face."""
+    """The bytes of an enrolled photo in the database, as picture and as cut-out face."""
     cluster, tenant = harness.stack.cluster, harness.stack.credentials.tenant_id
     with reading(cluster.engine) as connection:
         pages, size = (

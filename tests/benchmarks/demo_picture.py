@@ -41,7 +41,7 @@ def drawing(envelope: dict[str, Any]) -> str:
         f"<style>{STYLE}</style>",
         f'<rect width="{width + TEXT_WIDTH}" height="{height}" fill="#fff"/>',
         f'<rect width="{width}" height="{height}" fill="#eef2f5"/>',
-        # Whoever stands higher in the photo stands behind.
+        # A person higher in the photo stands behind.
         *(_figure(box) for box in sorted(boxes, key=lambda box: box[2])),
         *_frames(boxes),
         *_lines(envelope),

@@ -4,10 +4,10 @@
 
 First: of a large face that scores high at 128, does 640 ever score higher? That is what
 `EarlyExit` in pipeline/sessions/scrfd_steps.py says of the detector of `edge`. Asked of
-portraits made from the test pictures and, of people whom nobody looked at when the line was
-drawn, from the aligned crops. Then: how far embeddings move from those of both sizes when
-others are looked at, or a JPEG is decoded at half its size (the whole picture, 1632 x 1224).
-Prints a JSON object.
+portraits made from the test pictures and from the aligned crops, whose people were not used
+to draw the line. Then: how far embeddings move from those of both sizes
+when others are looked at, or a JPEG is decoded at half its size (the whole picture,
+1632 x 1224). Prints a JSON object.
 """
 
 from __future__ import annotations

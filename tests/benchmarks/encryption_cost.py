@@ -1,4 +1,4 @@
-"""What encryption at rest costs: enrolling, reading an index in from the gallery and from a
+"""The cost of encryption at rest: enrolling, reading an index in from the gallery and from a
 snapshot, with and without.
 
     python -m tests.benchmarks.encryption_cost --faces 5000

@@ -36,7 +36,7 @@ SEARCHES = 300
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What ``count`` enrolments in a row took, in seconds; ``cpu`` by process."""
+    """The seconds of ``count`` enrolments in a row; ``cpu`` by process."""
 
     count: int
     faces: int

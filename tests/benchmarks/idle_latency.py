@@ -1,5 +1,5 @@
-"""What one idle client waits for a held `features` call, beside the same computation
-in process.
+"""The latency of a held `features` call from one idle client, beside the same
+computation in process.
 
     python -m tests.benchmarks.idle_latency --photos ../shared/faces/photos --calls 100
 

@@ -1,10 +1,10 @@
-"""What a face costs in the memory of an index process.
+"""The memory of a face in an index process.
 
     python -m tests.benchmarks.index_memory --faces 100000 --engines flat,codes
 
 Fills a gallery in SQL and opens its view in a process of its own, once from SQL and once
 from a snapshot, as an index process does at its start: the growth of that process's
-resident memory, by the faces. Beside it what the view itself reckons, by which
+resident memory, by the faces. Beside it the view's own estimate, by which
 FACELINE_INDEX_MEMORY_MB is kept.
 """
 

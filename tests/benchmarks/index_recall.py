@@ -234,7 +234,7 @@ REAL_HEAD = (
 def apart(
     engine: Engine, count: int, probe_count: int, real: Vectors, choice: EngineChoice
 ) -> tuple[str, str]:
-    """``measure`` in a process of its own, whose memory nobody else has used."""
+    """``measure`` in a fresh process, so that its memory counts nothing else."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:
         return process.submit(measure, engine, count, probe_count, real, choice).result()

@@ -1,4 +1,4 @@
-"""What watching a clip costs: beside a plain loop over the same models, in the same run.
+"""The cost of watching a clip: beside a plain loop over the same models, in the same run.
 
     python -m tests.benchmarks.living_cost
 

@@ -4,7 +4,7 @@
 
 Three signs. *Lids*: they close faster than they open (Sforza et al. 2008, Ophthalmic and
 Physiological Optics 28: by 40 to 47 % in all subjects; voluntary blinks close in 78 ms, SD
-10). What that is worth at a camera's rate is simulated, for people who are all alike and
+10). The value of this sign at a camera's rate is simulated, for people who are all alike and
 for people who differ; and measured on the one blink of the live video, at full rate.
 *Inherited compression*: the quality of the first encoder's frames goes up and down like a
 saw, of which a second encoding leaves traces. The skewness of the steps of sharpness in
@@ -40,7 +40,7 @@ LIMITS = (0.0, 0.1, 0.2, 0.3)
 
 Floats = NDArray[np.float64]
 
-# What records first: (codec, options, bits a second).
+# The first encoders: (codec, options, bits a second).
 ENCODERS: dict[str, tuple[str, dict[str, str], int]] = {
     "x264 medium, CRF 23": ("libx264", {"crf": "23", "preset": "medium"}, 0),
     "x264 ultrafast, CRF 28": ("libx264", {"crf": "28", "preset": "ultrafast"}, 0),

@@ -44,7 +44,7 @@ SAMPLE_S = 0.1
 WORKER_GROWTH = 400 * MB
 DECODER_GROWTH = Settings.model_fields["decode_memory_mb"].default * MB
 
-# What document e answers to a picture: found, too large, no picture, no face.
+# The codes of document e for a picture: found, too large, no picture, no face.
 CODES = {0, 9002, 9902, 9903}
 
 

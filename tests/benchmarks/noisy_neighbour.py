@@ -1,11 +1,11 @@
-"""What a tenant that hammers at ten times its limit costs another tenant.
+"""The effect of a tenant that calls at ten times its limit on another tenant.
 
     python -m tests.benchmarks.noisy_neighbour --photos ../shared/faces/photos --rounds 5
 
 B calls `locate` (document e, held) at a steady pace, alone and while A sends the same
 photo to every dialect in turn from a process of its own, at ten times A's rate; the two
 phases in turn in one run, so that both see the same machine. Prints B's p50 and p99 in
-milliseconds of all rounds together, the ratio of the p99s, and what A was answered.
+milliseconds of all rounds together, the ratio of the p99s, and the answers that A got.
 """
 
 from __future__ import annotations

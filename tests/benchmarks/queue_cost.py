@@ -1,4 +1,4 @@
-"""What the queue costs: the same photos without a service, fused and staged.
+"""The cost of the queue: the same photos without a service, fused and staged.
 
     python -m tests.benchmarks.queue_cost --photos ../shared/faces/photos --rounds 3
 
@@ -59,7 +59,7 @@ def service(groups: Sequence[tuple[str, int]], paths: Sequence[Path], jobs: int)
     """Worker groups (stages, processes) that find ``jobs`` features jobs waiting.
 
     The queue is filled first and never runs dry: from the time that the first
-    ``WARM_JOBS`` (at most half of them) are done to the end nobody waits for a submitter.
+    ``WARM_JOBS`` (at most half of them) are done to the end no worker waits for a submitter.
     """
     defaults = {
         name: Settings.model_fields[name].default

@@ -1,10 +1,10 @@
-"""What decoding in a sandbox costs, against decoding in the worker's own process.
+"""The cost of decoding in a sandbox, against decoding in the worker's own process.
 
     python -m tests.benchmarks.sandbox_cost --photos ../shared/faces/photos --rounds 200
 
 The same JPEG at 250 x 250 pixels and at two megapixels, with and without a sandbox in
 turn, picture by picture, so that a machine whose speed drifts drifts for both. Decoding
-alone, and with what a fused worker does besides: finding faces and embedding the largest.
+alone, and with the other work of a fused worker: finding faces and embedding the largest.
 Medians; the ratio is the median of the ratios picture by picture. CPU is that of this
 process, its fork server and its decoder together.
 """

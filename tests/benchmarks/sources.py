@@ -1,4 +1,4 @@
-"""What reading a source of 100,000 tiny pictures takes, and sources damaged at random.
+"""The cost of reading a source of 100,000 tiny pictures, and sources damaged at random.
 
     python -m tests.benchmarks.sources --items 100000
     python -m tests.benchmarks.sources --damaged 3400

@@ -1,9 +1,9 @@
-"""What reading a source into a batch costs, and storing many objects at once.
+"""The cost of reading a source into a batch, and of storing many objects at once.
 
     python -m tests.benchmarks.submitting
     python -m tests.benchmarks.submitting --database postgresql --store minio
 
-Prints processor time and time of an item, of the submitter alone (nobody works at its
+Prints processor time and time of an item, of the submitter alone (no worker serves its
 chunks), for a fresh source and for one that is read again; and the same of single puts
 and of puts of 32 together.
 """

@@ -1,4 +1,4 @@
-"""What passes the gate, and what it costs to be refused."""
+"""Admission of requests, and the cost of a refusal."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_what_fails_gives_its_call_back(
 
     with pytest.raises(type(error)):
         fail()
-    # What never was charged need not be given back.
+    # A call that was not charged needs no refund.
     expected = {"show": counts} if scarce or counts.free else {}
     assert used(gate) == expected
     gate.usage.check(caller.id, "show", limited(caller, daily=1).limits)

@@ -333,7 +333,7 @@ def test_groups_that_are_in_use(b: Caller, gallery: TenantGallery) -> None:
     assert b.ask("DELETE", "/api/faceGroups/1", {"deleteAllFace": 1}) == {}
 
 
-# Who asks ----------------------------------------------------------------------
+# Callers ----------------------------------------------------------------------
 
 
 def test_two_tenants_never_see_each_other(

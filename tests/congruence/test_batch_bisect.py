@@ -163,7 +163,7 @@ def test_a_cancelled_batch_is_not_split(harness: Harness) -> None:
 
 
 def test_two_bisectors_at_once_split_once(harness: Harness) -> None:
-    """What one bisector has found may have been split by the other already."""
+    """A chunk that one bisector has found may have been split by the other already."""
     batch, (job,) = harness.feed(4, chunk=4)
     harness.fail(job, FaceError())
     ((_, found),) = harness.splitter._ended_jobs()

@@ -1,4 +1,4 @@
-"""What the same command brings once its batch is forgotten: everything is there already."""
+"""The same command again, once its batch is forgotten: everything is there already."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ NAMES = tuple("abcdefg")
 
 
 def test_nothing_is_enrolled_twice_after_the_retention(harness: BatchHarness) -> None:
-    """What is enrolled becomes a duplicate by its hash, without a job or an object; what
-    was refused is looked at again, and who was erased is unknown by now."""
+    """An enrolled picture becomes a duplicate by its hash, without a job or an object; a
+    rejected one is examined again, and an erased person is unknown by now."""
     source = Listed([*words(*NAMES), ("text", b"no picture")])
     first = harness.read(source)
     harness.work(unfit=["b"])

@@ -1,5 +1,5 @@
 """Batches whose submitters stop and die, whose faces are erased, and that are cancelled and
-taken up again, in an order of chance: what must hold does, after every step."""
+continued, in random order: the invariants hold after every step."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class History:
         self.order.append(f"x{len(self.order)}")
         self.content[self.order[-1]] = self.chance.choice(self.pictures)
 
-    # -- what must hold -------------------------------------------------------------
+    # -- invariants -------------------------------------------------------------
 
     def enrolled(self) -> list[tuple[int, str]]:
         """(face, hash of its picture)."""

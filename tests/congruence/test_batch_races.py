@@ -1,5 +1,5 @@
 """Chunks that end, are split and are cancelled, and faces that are deleted, all at once:
-nobody waits for ever, and every item has one end. On both databases."""
+no deadlock, and every item ends once. On both databases."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Fray:
         self.until = time.monotonic() + WITHIN_S
 
     def fight(self, *turns: Callable[[random.Random], None]) -> None:
-        """Each takes turns in a thread of its own; what one raises is raised here."""
+        """Runs each in a thread of its own; an exception of one is raised here."""
 
         def take_turns(number: int) -> None:
             chance = random.Random(number)
@@ -97,7 +97,7 @@ class Fray:
 
 
 def check(harness: Harness, batch: Batch) -> Counter[ItemState]:
-    """The counters are what the rows say."""
+    """The counters agree with the rows."""
     found = harness.store.get(None, batch.id)
     states = Counter(item.state for item in harness.items(batch))
     assert (found.items, found.waiting) == (PICTURES, 0)
@@ -138,7 +138,7 @@ def test_a_batch_is_cancelled_under_its_workers(harness: Harness) -> None:
 
 
 def consistent(harness: Harness) -> None:
-    """One record of each picture; the store holds what rows name."""
+    """One record of each picture; the store holds the objects that rows name."""
     gallery = harness.gallery
     assert gallery.numbers() == list(range(1, gallery.log.latest(gallery.tenant) + 1))
     assert gallery.named() <= gallery.objects()

@@ -36,7 +36,7 @@ def searched(harness: BatchHarness, batch: Batch) -> None:
 def test_a_batch_that_was_done_before_is_not_settled(
     harness: BatchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same command reads its source again, and waits for what is new in it."""
+    """The same command reads its source again, and waits for the new items in it."""
     monkeypatch.setattr(batch_watch, "POLL_S", 0.0)
     batch = harness.read(Listed(words("a")))
     harness.work()
@@ -55,10 +55,10 @@ def test_a_batch_that_was_done_before_is_not_settled(
     harness.submitter().run(batch, watched)
     monkeypatch.setattr(batch_watch, "POLL_S", 60.0)
     feeding.done = True
-    assert not settled()  # what it saw last is of before
+    assert not settled()  # its last look was earlier
     monkeypatch.setattr(batch_watch, "POLL_S", 0.0)
     assert not settled()
     harness.work()
-    assert not settled()  # the search is of what there was before
+    assert not settled()  # the search covers only the earlier items
     searched(harness, batch)
     assert settled()

@@ -301,7 +301,7 @@ def test_pictures_are_held_a_few_at_a_time(
 
 
 def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> None:
-    """What one try discards must not belong to the other."""
+    """The objects that one try discards must not belong to the other."""
     harness.feed("ann 1")
     claim = harness.queue.take(harness.job())
     context = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)

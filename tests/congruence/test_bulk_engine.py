@@ -1,4 +1,4 @@
-"""Bulk enrolment finds in many pictures what a single enrolment finds in each."""
+"""Bulk enrolment finds the same in many pictures as a single enrolment in each."""
 
 from __future__ import annotations
 

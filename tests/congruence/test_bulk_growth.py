@@ -1,7 +1,7 @@
-"""What a chunk of a batch costs the database does not grow with the gallery and the batch.
+"""The database cost of a chunk does not grow with the gallery and the batch.
 
-Counted in instructions of SQLite's machine, so that no clock decides. That PostgreSQL is
-as frugal is for `tests.benchmarks.bulk_store` to show: its planner knows the tables.
+Counted in instructions of SQLite's machine, so that no clock decides. `tests.benchmarks.bulk_store`
+shows the same for PostgreSQL, whose planner knows the tables.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def counted(path: Path) -> Iterator[tuple[Engine, Callable[[], int]]]:
 
 
 def costs(path: Path, count: int) -> dict[str, int]:
-    """What looking up, adding and ending chunks costs with ``count`` faces and items."""
+    """The cost of looking up, adding and ending chunks with ``count`` faces and items."""
     path.mkdir()
     with counted(path / "faceline.db") as (engine, total):
         bulk_store.fill(engine, count)

@@ -1,4 +1,4 @@
-"""The change log, and what happens to a gallery as a whole, on both databases."""
+"""The change log, and changes to a gallery as a whole, on both databases."""
 
 from __future__ import annotations
 
@@ -218,18 +218,18 @@ def test_a_deleted_tenant_leaves_nothing(
 
     with reading(engine) as connection:
         for table in METADATA.tables.values():
-            # Of a credential, of nobody; what is stored late is looked for.
+            # Rows of a credential, or of no tenant; late objects are looked for.
             if table.name in ("former_secrets", "peppers", "discarded"):
                 continue
             left = select(func.count()).select_from(table)
-            if table.name not in ("job_faces", "findings"):  # and nobody else has any
+            if table.name not in ("job_faces", "findings"):  # only this tenant has any
                 column = table.c["id" if table.name == "tenants" else "tenant_id"]
                 left = left.where(column == gallery.tenant)
             assert connection.execute(left).scalar_one() == 0, table.name
     assert gallery.objects() == set()
     assert other.faces.by_id(other.tenant, theirs.id) == theirs
 
-    # Somebody reads a batch of it, and has stored a picture just before he is told.
+    # A submitter reads a batch of it, and stores a picture just before it is told.
     gallery.media.put(f"t{gallery.tenant}/images/late/" + "0" * 64, b"late")
     trash = Trash(engine, gallery.media, gallery.clock)
     assert (trash.empty(), trash.delete_left_of_tenants()) == (0, 1)
@@ -241,7 +241,7 @@ def test_a_deleted_tenant_leaves_nothing(
         delete_tenant(engine, gallery.media, gallery.tenant, gallery.clock)
 
 
-# What is left over ----------------------------------------------------------------
+# Leftovers ----------------------------------------------------------------
 
 
 def test_a_store_that_is_away_loses_no_deletion(

@@ -205,7 +205,7 @@ def _is_gone(staffed: TenantGallery) -> None:
 def test_every_way_is_in_the_log(
     staffed: TenantGallery, both: Both, way: CollectionDeletion
 ) -> None:
-    """Who replays the log knows what is there, whichever way was taken."""
+    """Replaying the log gives the present state, whichever operation changed it."""
     before = staffed.log.latest(staffed.tenant)
     view = staffed.state()
     staffed.groups.delete(staffed.tenant, "staff", way)

@@ -1,4 +1,4 @@
-"""What ``sessions.base`` promises of contours and live scores, held by each pack."""
+"""Each pack keeps the promises of ``sessions.base`` about contours and live scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encryption at rest: what is stored of a tenant with a key, and what is left without it."""
+"""Encryption at rest: the stored data of a tenant with a key, and after the key is gone."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def tenant(harness: Harness) -> int:
 
 
 def leaks(harness: Harness, tenant: int, vector: Embedding) -> list[str]:
-    """What of a picture, its hash, its face, its vector or a result can be read."""
+    """The parts of a picture, its hash, face, vector and result that can be read."""
     stored, rows = harness.all_bytes(), harness.rows(tenant)
     return [
         *(name for name, part in (
@@ -252,7 +252,7 @@ def test_destroying_the_key_destroys_the_data(
 def _copy_without_its_key(
     harness: Harness, folder: Path, tenant: int, face: int, job: str, picture: str
 ) -> None:
-    """What somebody has who kept the database and the media of before, without its keys."""
+    """Check that an old copy of the database and the media is unreadable without its keys."""
     engine = open_engine(f"sqlite:///{folder / 'copy.db'}", durable=False)
     with writing(engine) as connection:
         connection.execute(data_keys.update().values(wrapped=None, state="destroyed"))
@@ -305,7 +305,7 @@ def test_a_tenant_is_deleted_with_its_key(harness: Harness, tenant: int) -> None
     assert harness.all_bytes() == b""
 
 
-# Encrypting what is there ---------------------------------------------------------
+# Encrypting existing data ---------------------------------------------------------
 
 
 def test_a_tenant_is_encrypted_while_it_works(harness: Harness) -> None:

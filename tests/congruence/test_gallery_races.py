@@ -32,7 +32,7 @@ ROUNDS = 12
 
 
 def together(*works: Callable[[], object]) -> list[object]:
-    """What each returned, or the error it raised; all begin at once. None may find the
+    """Start all at once; the result of each, or the error it raised. None may find the
     database unavailable."""
     gate = threading.Barrier(len(works))
 
@@ -50,7 +50,7 @@ def together(*works: Callable[[], object]) -> list[object]:
 
 
 def consistent(gallery: TenantGallery) -> None:
-    """The log has no gap, and the store holds what rows name and what is to be deleted."""
+    """The log has no gap, and the store holds the objects that rows name or list for deletion."""
     assert gallery.numbers() == list(range(1, gallery.log.latest(gallery.tenant) + 1))
     assert gallery.named() <= gallery.objects()
     assert gallery.waiting().isdisjoint(gallery.named())
@@ -134,7 +134,7 @@ def test_enrolment_against_clearing(gallery: TenantGallery) -> None:
     assert (gallery.named(), gallery.state()) == (set(), {})
 
 
-def test_deletion_in_two_tongues_deletes_once(gallery: TenantGallery) -> None:
+def test_deletion_in_two_dialects_deletes_once(gallery: TenantGallery) -> None:
     for number in range(ROUNDS):
         face = gallery.add(f"picture {number}")
         results = together(
@@ -150,7 +150,7 @@ def test_deletion_in_two_tongues_deletes_once(gallery: TenantGallery) -> None:
 
 
 def test_a_message_delivered_twice_enrols_once(gallery: TenantGallery, queue: Queue) -> None:
-    """Two workers with one job: who has lost the claim changes nothing."""
+    """Two workers with one job: the one that has lost the claim changes nothing."""
     job = queue.add()
     slow = queue.take(job)
     queue.clock.forward(3600)

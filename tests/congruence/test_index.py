@@ -208,7 +208,7 @@ def test_equal_vectors_share_a_row_and_all_are_named(index: FlatIndex) -> None:
     assert labels_of(index.search(vectors[:1], 401)) == [twins]
     assert labels_of(index.search(vectors[:1], 3)) == [[1, 1000, 1001]]
     assert labels_of(index.search(vectors[:1], 2, {1})) == [[1001, 1003]]
-    # nobody else is crowded out
+    # no other face is crowded out
     assert [labels[0] for labels in labels_of(index.search(vectors, 1))] == list(range(1, 501))
 
     index.remove([1, *range(1001, 1400)])

@@ -1,4 +1,4 @@
-"""A view over the real gallery, on both databases: what it holds is what is there."""
+"""A view over the real gallery, on both databases: it holds exactly the gallery's faces."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_tenants_see_their_own(
 
 
 class SlowStore(DirectoryStore):
-    """Lets nobody read snapshots of one tenant until it is told to."""
+    """Blocks reads of one tenant's snapshots until ``open`` is set."""
 
     def __init__(self, store: DirectoryStore, tenant: int) -> None:
         super().__init__(store._root)
@@ -95,7 +95,7 @@ def test_tenants_do_not_wait_for_each_other(gallery: TenantGallery, other: Tenan
 
 
 class BrokenLog(ChangeLog):
-    """Fails for one tenant, as often as it is told to."""
+    """Fails for one tenant, a set number of times."""
 
     def __init__(self, engine: Engine, tenant: int) -> None:
         super().__init__(engine)
@@ -144,7 +144,7 @@ def narrow(gallery: TenantGallery, clock: Clock) -> TenantViews:
 def test_two_galleries_with_room_for_one(
     narrow: TenantViews, gallery: TenantGallery, other: TenantGallery
 ) -> None:
-    """Whoever comes is searched in what was committed before, and the other makes room."""
+    """A search sees all changes committed before it, and evicts the other gallery."""
     for number in range(4):
         for each in (gallery, other):
             each.clock.forward(1)
@@ -192,7 +192,7 @@ def test_snapshots_of_who_was_let_go_are_purged(
 def test_galleries_that_nobody_searches_get_snapshots(
     narrow: TenantViews, gallery: TenantGallery, other: TenantGallery
 ) -> None:
-    """Whoever searches in one of them some day finds it quickly."""
+    """A later search in one of them loads it quickly."""
     other.add("one")
     search(narrow, other, "one")
     for number, counts in enumerate(([3], [6, 3])):

@@ -1,4 +1,4 @@
-"""What jobs that have ended say of a face goes with the face, on both databases."""
+"""Deleting a face deletes it from the results of ended jobs, on both databases."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def search(queue: Queue, *hits: FaceRecord) -> Job:
 
 
 def erased(queue: Queue, job: Job) -> bool:
-    """Whether nothing is left but that there was a job, and what a poll is answered."""
+    """Whether only the job's existence and the answer to a poll are left."""
     now = queue.see(job)
     if now.state is JobState.DONE and now.error_code == FaceNotFound.code:
         assert (now.params, now.media, now.result) == ({}, (), None)
@@ -120,7 +120,7 @@ def test_a_job_without_a_result_keeps_no_parameters(
         "fails": "no_face", "cancelled": "job_cancelled", "crashes": "job_crashed"
     }[end]
     with pytest.raises(JobNotFound):
-        queue.retry(job.id, "decode")  # it no longer knows what was asked
+        queue.retry(job.id, "decode")  # its parameters are erased
 
 
 def test_a_job_that_ends_after_the_face_is_answered_without_it(
@@ -147,7 +147,7 @@ def test_a_job_that_is_repeated_is_noted_anew(gallery: TenantGallery, queue: Que
 
 
 def test_deleting_while_searches_end(gallery: TenantGallery, queue: Queue) -> None:
-    """Whoever is first: no job speaks of a face that is gone."""
+    """In either order, no job names a face that is gone."""
     for number in range(ROUNDS):
         people = [gallery.add(f"{name} {number}") for name in ("ann", "bob", "cid")]
         labels = [gallery.label(face) for face in people]

@@ -23,7 +23,7 @@ Answer = TypeVar("Answer")
 
 
 def race(work: Callable[[int], Answer]) -> list[Answer]:
-    """What ``work`` answers in ``AT_ONCE`` threads that start together."""
+    """The results of ``work`` in ``AT_ONCE`` threads that start together."""
     barrier = threading.Barrier(AT_ONCE)
 
     def run(number: int) -> Answer:
@@ -143,7 +143,7 @@ def test_processes_share_the_jobs_without_overlap(queue: Queue, database_url: st
 
 
 def _work_off(url: str, ids: list[str]) -> list[str]:
-    """Claim and finish what is to be had; the ids of it."""
+    """Claim and finish all jobs available; their ids."""
     engine = open_engine(url, durable=False)
     store = JobStore(engine)
     mine = []

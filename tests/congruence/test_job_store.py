@@ -383,14 +383,14 @@ def test_give_back_ends_when_it_took_too_long(
 
 
 def test_who_has_his_share_lets_others_go_first(engine: Engine, queue: Queue) -> None:
-    """Only what is older counts, so that of a tenant's jobs some always run."""
+    """Only older jobs count, so that some of a tenant's jobs always run."""
     jobs = [queue.add(stage="fetch") for _ in range(4)]
     held = [queue.take(job).job for job in jobs[:3]]
-    assert not queue.read.exceeds_share(held[2], 2)  # nobody else waits
+    assert not queue.read.exceeds_share(held[2], 2)  # no other tenant waits
     other = add_tenant(engine, "other")
     waiting, _ = queue.submit(new_job(other, stage="fetch"))
     assert [queue.read.exceeds_share(job, 2) for job in held] == [False, False, True]
     assert not queue.read.exceeds_share(held[2], 3)
     assert queue.read.exceeds_share(queue.take(jobs[3]).job, 3)
     assert not queue.read.exceeds_share(queue.take(waiting).job, 1)
-    assert not queue.read.exceeds_share(held[2], 2)  # nobody else waits any more
+    assert not queue.read.exceeds_share(held[2], 2)  # no other tenant waits any more

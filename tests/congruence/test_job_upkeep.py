@@ -1,4 +1,4 @@
-"""What the reconciler and the operator do to jobs, on SQLite and on PostgreSQL."""
+"""Changes to jobs by the reconciler and the operator, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The migrations make what ``schema.py`` describes, on both databases."""
+"""The migrations make the schema that ``schema.py`` describes, on both databases."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _upgraded(url: str) -> str | None:
 
 
 def test_a_draft_of_the_present_schema_is_empty(tmp_path: Path) -> None:
-    """What a developer runs after a change to ``schema.py`` works."""
+    """The command that drafts a migration after a change to ``schema.py`` works."""
     folder = tmp_path / "migrations"
     shutil.copytree(migrate.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     migrate.draft("Nothing new", folder)

@@ -1,4 +1,4 @@
-"""What ``sessions.base`` promises of every pack, held by each kind of pack."""
+"""Each kind of pack keeps the promises of ``sessions.base``."""
 
 from __future__ import annotations
 

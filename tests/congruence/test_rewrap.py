@@ -1,4 +1,4 @@
-"""Rotation of the master key: what is sealed moves over, what is recognised stays."""
+"""Rotation of the master key: encrypted values are rewrapped, fingerprints stay."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_interrupted_run_is_ended_by_another(
     tenant = old.create("tenant")
     issued = [old.credentials.issue(tenant.id, SIGNING) for _ in range(5)]
     monkeypatch.setattr("pipeline.encryption.rewrap.PAGE_ROWS", 2)
-    with writing(engine) as connection:  # of a key that nobody has
+    with writing(engine) as connection:  # of a key that is not configured
         connection.execute(
             update(credentials).where(credentials.c.public_id == issued[3].public_id)
             .values(secret=Vault(os.urandom(KEY_BYTES)).encrypt("x", issued[3].public_id))

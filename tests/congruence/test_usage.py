@@ -137,7 +137,7 @@ def test_a_replay_is_refused_and_free(queue: Queue, usage: UsageStore) -> None:
     assert used(usage) == {job.operation: (1, 0, 0, 0)}
 
 
-# What it cost in the end -----------------------------------------------------------
+# Final costs -----------------------------------------------------------
 
 
 def end(queue: Queue, error: FaceError | None, **values: Any) -> Job:
@@ -251,7 +251,7 @@ def test_a_quota_is_exact_with_many_at_once(
 def test_charges_and_refunds_at_once_add_up(
     queue: Queue, usage: UsageStore, database_url: str
 ) -> None:
-    """Jobs of two operations begin and end at the same time: nobody waits for ever."""
+    """Jobs of two operations begin and end at the same time without a deadlock."""
     engine = open_engine(database_url, durable=False)
     store = Queue(engine, queue.tenant, queue.clock)
 

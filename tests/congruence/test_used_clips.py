@@ -161,7 +161,7 @@ def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
             found = copies[0](connection)
             judged.set()
             assert begun.wait(60)
-            time.sleep(0.2)  # time for the other to miss what is not committed yet
+            time.sleep(0.2)  # time for the other to miss the uncommitted row
             return found
 
     def second() -> JsonObject | None:
@@ -180,7 +180,7 @@ def test_of_two_copies_at_once_one_is_taken(memory: Memory) -> None:
 def conclusion(
     memory: Memory, sha256: str, play: MotionSignature
 ) -> Callable[[Connection], JsonObject | None]:
-    """What ends the job of a clip that was found to be real."""
+    """The effect that ends the job of a clip that was found to be real."""
     living = {"face_id": memory.face, "action": 2, "threshold": 0.6}
     job = SimpleNamespace(tenant_id=memory.tenant, params=living)
     analysis = ClipAnalysis({"real": True, "reasons": []}, sha256, play.to_bytes(), 0)

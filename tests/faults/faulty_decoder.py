@@ -1,7 +1,7 @@
-"""Decoders with a fault: what ``faulty_worker`` has its sandbox run instead.
+"""Decoders with a fault, which the sandbox of ``faulty_worker`` runs.
 
-What happens over a picture that contains ``MARK`` is in the function's name; the others
-are decoded as ever.
+The function's name tells the fault on a picture that contains ``MARK``; other pictures are
+decoded as usual.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A worker with a fault: ``python -m tests.faults.faulty_worker``, for tests only.
 
-``FAULT`` names what happens over a picture that contains ``MARK``; a fault called
+``FAULT`` names the fault on a picture that contains ``MARK``; a fault called
 ``..._once`` happens the first time only, which ``FAULT_FILE`` remembers. The product
 has no hooks for this: functions are replaced from here before the worker starts.
 """

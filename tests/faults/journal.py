@@ -1,4 +1,4 @@
-"""What must hold after any fault, checked against a journal in the database.
+"""Invariants after any fault, checked against a journal in the database.
 
 Triggers fill the journal, which therefore records every change of every job's state.
 """

@@ -1,4 +1,4 @@
-"""What a gallery holds after any fault."""
+"""Invariants of a gallery after any fault."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.cluster import Cluster
 
 
 def check_one_record_each(cluster: Cluster, enrolled: set[str]) -> None:
-    """Of each picture (``enrolled`` are their hashes) one row of every kind; what killed
-    workers left behind goes with the sweep, and nothing else does."""
+    """Of each picture (``enrolled`` are their hashes) one row of every kind; the sweep
+    deletes leftovers of killed workers, and nothing else."""
     Trash(cluster.engine, cluster.media).empty()
     with reading(cluster.engine) as connection:
         shas = list(connection.execute(select(images.c.sha256)).scalars())

@@ -17,7 +17,7 @@ def test_a_search_that_hangs(
 ) -> None:
     picture = (test_data / "photos" / "biden.jpg").read_bytes()
     fault = {"FAULT": "hang_deaf_once", "FAULT_FILE": str(tmp_path / "f"), "FAULT_PLACE": "search"}
-    # With this lease nobody but the process itself can end the job.
+    # With this lease only the process itself can end the job.
     cluster = make_cluster(detection_sizes="640", lease_s=600.0, job_time_limit_s=2.0)
     with (
         cluster.upkeep(), cluster.worker(concurrency=1),

@@ -1,5 +1,5 @@
-"""An index process killed at any moment: whoever opens the view next has exactly the
-gallery's faces, and never one that was deleted."""
+"""An index process killed at any moment: the next one has exactly the gallery's faces in
+its view, and never one that was deleted."""
 
 from __future__ import annotations
 

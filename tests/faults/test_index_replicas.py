@@ -1,5 +1,5 @@
-"""Two index processes, one truth: what a request has changed, the next one sees, whoever
-answers it; and what a killed one had in its hands is answered by the other."""
+"""Two index processes, one truth: a request sees the changes of the one before, whichever
+process answers it, and one process answers the requests of the other when that is killed."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_a_snapshot_of_another_model_is_refused(
     with pytest.raises(SnapshotUnusable):
         load_snapshot(stored.records[0], model, stored.store, stored.choice)
 
-    # and when it says that it is of ours
+    # and when it claims to be of this model
     stored.rewrite(
         stored.records[0], pack=model.pack, model_sha256=model.sha256, dimension=model.dimension
     )

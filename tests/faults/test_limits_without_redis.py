@@ -10,7 +10,7 @@ from tests.stack import Stack
 
 
 def test_limits_hold_and_nobody_waits(tmp_path: Path, edge_models: Path, test_data: Path) -> None:
-    """What no limit refuses is accepted; rates are kept by the process, quotas in SQL."""
+    """Calls within the limits are accepted; rates are kept by the process, quotas in SQL."""
     face = (test_data / "photos" / "obama.jpg").read_bytes()
     with Stack(tmp_path, edge_models, hold_s=0.0) as stack:
         stack.start_shim()

@@ -74,7 +74,7 @@ class Group:
         self._process = self._start()
 
     def _start(self) -> Process:
-        # What the jobs need: a new group is there the sooner.
+        # Only the stages that the jobs need: a new group starts sooner.
         return self._cluster.worker("decode,detect")
 
     def kill(self, meanwhile: Callable[[], None] = lambda: None) -> None:
@@ -179,7 +179,7 @@ def test_workers_and_redis_killed(
             wait_messages(cluster, 100)
             restart()
 
-        # Once with a backlog that is lost, once under the hands of the workers.
+        # Once with a backlog that is lost, once while the workers run.
         faults = [(JOBS // 3, lambda: group.kill(restart_full)), (JOBS // 2, restart)]
         accepted = strike(cluster, tiny_pictures, [*kills(group, seed=3), *faults])
         check_nothing_lost(journal, accepted)

@@ -1,4 +1,4 @@
-"""A job that kills whoever works on it ends by itself, and harms no other."""
+"""A job that kills its workers ends by itself, and harms no other."""
 
 from __future__ import annotations
 

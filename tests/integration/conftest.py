@@ -32,7 +32,7 @@ ALL = frozenset(PLANS["verify"].stages)
 
 
 class Script:
-    """What each stage does when it is run; by default it adds its size to the context."""
+    """The behaviour of each stage; by default it adds its size to the context."""
 
     def __init__(self) -> None:
         self.ran: list[Stage] = []

@@ -37,7 +37,7 @@ def test_each_explains_its_options(
 
 @pytest.mark.timeout(600)
 def test_one_runs_in_its_smallest_size(test_data: Path, edge_models: Path, tmp_path: Path) -> None:
-    """What the queue costs, with eight jobs: models, workers, Redis and the baselines."""
+    """The cost of the queue, with eight jobs: models, workers, Redis and the baselines."""
     for name in ("obama.jpg", "biden.jpg"):
         shutil.copy(test_data / "photos" / name, tmp_path / name)
     done = subprocess.run(

@@ -146,7 +146,7 @@ def test_a_full_redis_is_an_unavailable_broker(
 
 
 def timed(call: Callable[[], bool]) -> bool:
-    """What ``call()`` says, within the promised time."""
+    """The result of ``call()``, within the promised time."""
     start = time.monotonic()
     answer = call()
     assert time.monotonic() - start < BOUND_S

@@ -1,4 +1,4 @@
-"""``faceline doctor``: it finds what is missing and says what to do."""
+"""``faceline doctor``: it finds missing prerequisites and gives advice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.infra.conftest import Faceline
 
 
 def findings(faceline: Faceline) -> dict[str, dict[str, str]]:
-    """What `doctor --json` finds, by name; the last of each name."""
+    """The findings of `doctor --json`, by name; the last of each name."""
     report: dict[str, Any] = json.loads(faceline("doctor", "--json").out)
     return {check["name"]: check for check in report["checks"]}
 

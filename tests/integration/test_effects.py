@@ -1,4 +1,4 @@
-"""Jobs that end with an effect: what became of it is what became of the job."""
+"""Jobs that end with an effect: the effect and the end of the job succeed or fail together."""
 
 from __future__ import annotations
 

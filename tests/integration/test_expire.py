@@ -1,4 +1,4 @@
-"""What is past its time goes, and nothing else."""
+"""Expired jobs and uploads are removed, and nothing else."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def canary(redirector: PictureServer) -> Iterator[Canary]:
 
 @dataclass
 class NameServer:
-    """Says of a name what its target scripts, and what the system says of others."""
+    """Answers a name of the target by its script, and other names like the system."""
 
     target: Target
     asked: dict[str, int] = field(default_factory=dict)
@@ -145,7 +145,7 @@ def test_with_the_check_off_the_fetcher_gets_there(
 def test_an_address_of_this_machine_is_refused_even_if_it_is_public(
     canary: Canary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine of the internet has one: what listens there may trust the machine."""
+    """A server on the internet has one, and its local services may trust the machine."""
     monkeypatch.setattr("pipeline.fetching.addresses.is_public", lambda address: True)
     canary.visits()
     for host in ("127.0.0.1", "[::1]", "0.0.0.0", "[::]"):

@@ -1,4 +1,4 @@
-"""What upkeep does for galleries: nothing that was deleted stays in a store."""
+"""Upkeep of galleries: nothing that was deleted stays in a store."""
 
 from __future__ import annotations
 

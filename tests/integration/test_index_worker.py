@@ -1,4 +1,4 @@
-"""The process that holds the galleries: its start, its end, and what it refuses."""
+"""The process that holds the galleries: its start, its end, and its refusals."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_it_serves_no_other_stage(cluster: Cluster) -> None:
 
 @pytest.mark.heavy
 def test_every_stage_on_workers_of_its_own(cluster: Cluster, photo: bytes) -> None:
-    """What an enrolment and a search carry comes through Redis whole."""
+    """The contexts of an enrolment and a search come through Redis whole."""
     faces = FaceStore(cluster.engine, cluster.media)
     with (
         cluster.upkeep(), cluster.worker("decode", 1), cluster.worker("detect", 1),

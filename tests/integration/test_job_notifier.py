@@ -29,7 +29,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def hears(room: JobWaiters, notifier: JobNotifier) -> None:
-    """Whether an end that is announced wakes who waits for it, and nobody else."""
+    """Check that an announced end wakes the waiter for that job, and no other."""
     with room.watch("a") as event, room.watch("b") as other:
         deadline = time.monotonic() + TIMEOUT_S
         while not event.is_set():

@@ -1,5 +1,5 @@
 """A real S3 server that is stopped, frozen, cut off or wrong: every call ends in time,
-with an error of ours, and the store works again when the server does."""
+with an error of the service, and the store works again when the server does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.servers import MinioServer
 DATA = bytes(range(256)) * 4000  # 1 MB
 KEY = f"t1/x/{hashlib.sha256(DATA).hexdigest()}"
 
-# Seconds. What a submit may take with the store away (acceptance A10).
+# Seconds: the limit on a submission with the store away (acceptance A10).
 BOUND_S = 30.0
 
 CALLS: dict[str, Callable[[MediaStore], object]] = {
@@ -203,7 +203,7 @@ def _vendor_errors() -> list[type[Exception]]:
 def test_nothing_of_the_vendors_passes(kind: type[Exception]) -> None:
     error = kind.__new__(kind)
     for name in ("code", "expected", "length", "partial"):
-        # what their own str() needs, without the constructors' arguments
+        # their own str() needs these; the constructors' arguments are unknown
         with contextlib.suppress(AttributeError):
             object.__setattr__(error, name, 0)
     with pytest.raises(FaceError) as caught, map_minio_errors():

@@ -66,7 +66,7 @@ def wipe(server: RedisServer) -> None:
 def test_jobs_that_nobody_fetches_for_end(
     queue: Queue, reconciler: Reconciler, redis_server: RedisServer
 ) -> None:
-    """Where fetching is switched off; whoever waits for them is told, others are left."""
+    """Fetching is switched off. Waiting clients are told; other jobs are left."""
     waiting, other = queue.add(stage="fetch"), queue.add(stage="decode")
     running = queue.take(queue.add(stage="fetch"))
     with (
@@ -139,8 +139,8 @@ def add_many(engine: Engine, queue: Queue, count: int) -> None:
 def test_an_idle_worker_before_a_long_backlog_is_no_storm(
     engine: Engine, queue: Queue, clock: Clock, dispatcher: Dispatcher, reconciler: Reconciler
 ) -> None:
-    """10,000 jobs wait, some of their messages are in the hands of workers that do
-    nothing with them: that many are sent too much, once, and not again."""
+    """10,000 jobs wait, some of their messages are held by workers that do not
+    serve them. Only so many messages are sent in excess, once, and not again."""
     add_many(engine, queue, 10_000)
     ids = queue.upkeep.stale_messages("decode", -1, 10_000)
     assert len(dispatcher.publish_all(ids[4:])) == 9_996
@@ -231,7 +231,7 @@ def test_several_reconcilers_at_once(
 
 
 class Rounds:
-    """Does what a list says, once a round, and stops the loop after it."""
+    """Runs one step of a list each round, and stops the loop after the last."""
 
     def __init__(self, stop: threading.Event, plan: list[Exception | None]) -> None:
         self.count = 0

@@ -124,7 +124,7 @@ def test_who_crowds_others_waits(
 def test_media_of_others_are_not_taken(
     queue: Queue, runtime: Runtime, script: Script, forged: list[str]
 ) -> None:
-    """What lies in Redis may be forged: it must not lead to another's pictures."""
+    """Data in Redis may be forged: they must not lead to another's pictures."""
     job = add_fetching(queue, runtime, script)
     run_job(message_of(job), replace(runtime, served=frozenset({Stage.FETCH})))
     runtime.intermediates.put(job.id, Stage.DECODE, JobContext(media=forged))

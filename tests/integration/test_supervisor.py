@@ -1,4 +1,4 @@
-"""The supervisor: it restarts what dies, and leaves nothing behind however it goes."""
+"""The supervisor: it restarts processes that die, and leaves none behind however it ends."""
 
 from __future__ import annotations
 

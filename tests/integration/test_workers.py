@@ -148,7 +148,7 @@ def test_processes_are_renewed(make_cluster: MakeCluster, photo: bytes) -> None:
 def test_junk_in_the_queue_harms_nobody(
     make_cluster: MakeCluster, redis_server: RedisServer, photo: bytes
 ) -> None:
-    """What is no message of ours is put aside; the next message is served."""
+    """A foreign message is put aside; the next message is served."""
     cluster = make_cluster()
     with cluster.upkeep(), cluster.worker("decode,detect", 1) as worker:
         cluster.wait([cluster.submit("locate", photo)])

@@ -1,4 +1,4 @@
-"""The live video, the models of the `edge` pack, and what they see in a clip."""
+"""The live video, the models of the `edge` pack, and their observations of a clip."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def judge(edge_pack: Pack) -> DecisionPolicy:
 
 @pytest.fixture(scope="session")
 def watch(models: LivenessModels) -> Watch:
-    """What is seen in a clip's bytes."""
+    """A function that observes the frames of a clip's bytes."""
 
     def watch_clip(data: bytes, limits: ClipLimits | None = None) -> list[FrameObservation]:
         return list(FaceTracker(models).track(decode_frames(data, limits or ClipLimits())))
@@ -51,10 +51,10 @@ def watch(models: LivenessModels) -> Watch:
 
 @pytest.fixture(scope="session")
 def whole(material: Material, watch: Watch) -> list[FrameObservation]:
-    """What is seen in the live video, as it is."""
+    """The observations of the live video, unchanged."""
     return watch((material.videos / "mouth_open.mp4").read_bytes())
 
 
 def between(seen: list[FrameObservation], first: int, last: int) -> list[FrameObservation]:
-    """What was seen in the frames from ``first`` on, without ``last``."""
+    """The observations of the frames from ``first`` up to ``last``, exclusive."""
     return [one for one in seen if first <= one.index < last]

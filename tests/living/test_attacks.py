@@ -19,7 +19,7 @@ from tests.clips import encoded
 from tests.living.conftest import Watch, between
 from tests.living_clips import ATTACKS, Material, attack, on_canvas, read
 
-# What gives each kind away; "reversed" needs the original (test_fingerprint).
+# The reasons that reveal each kind; "reversed" needs the original (test_fingerprint).
 GIVEN_AWAY = {
     "still held": {LivenessReason.NO_ACTION},
     "still shaken": {LivenessReason.NO_ACTION},
@@ -53,7 +53,7 @@ def test_an_attack_is_not_real(
 def test_noise_gives_a_still_no_life(
     material: Material, watch: Watch, judge: DecisionPolicy
 ) -> None:
-    """Eyes pressed shut look new, and the points jitter; what is around them stays."""
+    """Eyes pressed shut look new, and the points jitter; the surroundings stay."""
     clip = attack("pressed", 8, material)
     verdict = judge.decide(watch(clip.data), LivenessAction(clip.action))
 
@@ -62,7 +62,7 @@ def test_noise_gives_a_still_no_life(
 
 
 def beside(picture: Picture, other: Picture) -> Picture:
-    """The frame with somebody else's face in its right third."""
+    """The frame with another person's face in its right third."""
     changed = picture.copy()
     changed[60:300, 430:630] = cv2.resize(other, (200, 240))
     return changed
@@ -108,5 +108,5 @@ def test_match_by_the_rule_of_36(
         assert judge.decide(seen, LivenessAction.BLINK, sight.embedding).match is matches
         assert judge.decide(seen, LivenessAction.BLINK, other.embedding).match is False
     assert judge.decide(long, LivenessAction.BLINK).match is None
-    # A hair's breadth: nobody is nearer than nothing.
+    # No distance is below zero.
     assert judge.decide(long, LivenessAction.BLINK, sight.embedding, 0.0).match is False

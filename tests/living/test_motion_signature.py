@@ -91,7 +91,7 @@ def test_other_plays_of_one_session(whole: list[FrameObservation]) -> None:
 
 
 def test_the_same_eyes_or_mouth_alone(whole: list[FrameObservation]) -> None:
-    """Somebody blinks just as before: what else the face does tells it apart."""
+    """A person blinks just as before: the rest of the face differs."""
     played = MotionSignature.from_observations(between(whole, *BLINK)).motion
     other = MotionSignature.from_observations(between(whole, 230, 280)).motion[: len(played)]
     half = COLUMNS // 2

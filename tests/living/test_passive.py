@@ -1,4 +1,4 @@
-"""The passive score of single pictures, in what cameras and networks make of them."""
+"""The passive score of single pictures, as cameras and networks deliver them."""
 
 from __future__ import annotations
 

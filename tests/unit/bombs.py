@@ -2,7 +2,7 @@
 
 ``REFUSED`` must be refused by their structure, ``HOLLOW`` announce pixels within the
 limits that they do not bring, as decoding shows, and ``DEFUSED`` show the drawn face when
-what makes them bombs is left away. All are made here, from nothing.
+the dangerous parts are removed. All are generated here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.unit.writers import TiffEntry, tiff_file
 
 MB = 1024 * 1024
 PNG = b"\x89PNG\r\n\x1a\n"
-# Pixels a side of what is just within the limits.
+# Pixels a side of a picture just within the limits.
 SIDE = 6_000
 
 
@@ -149,7 +149,7 @@ def tiff_of_crumbs() -> bytes:
 
 
 def tiff_loop(*, drawn: bool) -> bytes:
-    """Pages that follow each other for ever."""
+    """Pages that follow each other without end."""
     grey = np.asarray(image("L")).astype(np.int64)[:, :, None]
     data = bytearray(writers.tiff(grey, 8, 1))
     (first,) = struct.unpack_from("<I", data, 4)
@@ -263,7 +263,7 @@ HOLLOW: dict[str, Callable[[], bytes]] = {
     ),
 }
 
-# What a decoder goes through with: it costs what a whole picture of its size does.
+# Bombs that a decoder accepts: each costs as much as a whole picture of its size.
 GRANTED: dict[str, Callable[[], bytes]] = {"jpeg of restarts": jpeg_of_restarts}
 
 DEFUSED: dict[str, Callable[[], bytes]] = {

@@ -1,4 +1,4 @@
-"""Functions that a sandbox is asked to run in tests: what hostile bytes could do."""
+"""Functions that a sandbox runs in tests: the possible effects of hostile bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.types import JsonObject
 
 
 def echo(data: bytes, options: JsonObject) -> Decoded:
-    """The bytes, and what else there is: kinds, shapes, nothing at all."""
+    """The bytes, with other values: kinds, shapes, nothing at all."""
     flat = np.frombuffer(data, np.uint8)
     grid = np.arange(12, dtype=np.float32).reshape(3, 4)
     return Decoded([flat, grid.T, np.zeros((0, 3), np.int64)], {"options": options})
@@ -47,7 +47,7 @@ def crash_if_used(data: bytes, options: JsonObject, _seen: list[int] = []) -> De
 
 
 def hang(data: bytes, options: JsonObject) -> Decoded:
-    """Use the processor for ever."""
+    """Use the processor without end."""
     while True:
         pass
 
@@ -78,17 +78,17 @@ def chatter(data: bytes, options: JsonObject) -> Decoded:
 
 
 def refuse(data: bytes, options: JsonObject) -> Decoded:
-    """What a decoder says of bytes that it does not know."""
+    """The error of a decoder on bytes that it does not know."""
     raise NotAPicture("Not today.")
 
 
 def fail(data: bytes, options: JsonObject) -> Decoded:
-    """A fault of ours."""
+    """A fault of the service."""
     raise ZeroDivisionError("nobody foresaw this")
 
 
 def escape(data: bytes, options: JsonObject) -> Decoded:
-    """Try everything that a taken-over process would; what came of each. ``worker`` is
+    """Try everything that a taken-over process would; the result of each. ``worker`` is
     the number of a process of the same user, ``file`` one that could be written."""
     worker = options["worker"]
     attempts: dict[str, Callable[[], object]] = {
@@ -114,7 +114,7 @@ def _outcome(attempt: Callable[[], object]) -> str:
 
 
 def surroundings(data: bytes, options: JsonObject) -> Decoded:
-    """The names in the environment, and what is still open."""
+    """The names in the environment, and the open descriptors."""
     there = [number for number in range(256) if _is_open(number)]
     return Decoded([], {"environment": sorted(os.environ), "open": there})
 

@@ -45,7 +45,7 @@ ARCHIVE = archive({"det_500m.onnx": DETECTOR, "w600k_mbf.onnx": RECOGNIZER})
 
 
 def release(data: bytes) -> Release:
-    """What the catalogue would say of an archive with these bytes."""
+    """The entry of the catalogue for an archive with these bytes."""
     return Release("buffalo_sc.zip", len(data), sha256(data))
 
 

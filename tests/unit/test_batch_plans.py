@@ -1,4 +1,4 @@
-"""No step of a batch reads all of it: its millionth item costs what the first did."""
+"""No step of a batch reads all of it: its millionth item costs no more than the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes and what two of them share."""
+"""Boxes and the overlap of two."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_another_decoder_goes_on_where_one_was(sandbox: Sandbox) -> None:
     assert [*first, *(frame.index for frame in reading)] == list(range(3 * FRAMES_PER_CALL))
 
 
-# What is no clip ---------------------------------------------------------------
+# Files that are no clip ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data", [
@@ -249,7 +249,7 @@ def test_too_many_bytes() -> None:
 
 
 def resized(avi: bytes, width: int, height: int) -> bytes:
-    """An AVI whose headers state another size; its frames are what they were."""
+    """An AVI whose headers state another size; its frames are unchanged."""
     changed = bytearray(avi)
     struct.pack_into("<II", changed, avi.index(b"avih") + 8 + 32, width, height)
     struct.pack_into("<II", changed, avi.index(b"strf") + 8 + 4, width, height)

@@ -1,4 +1,4 @@
-"""Bombs are refused by what their containers say, before a decoder sees a byte of them."""
+"""Bombs are refused by their container headers, before a decoder sees a byte of them."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_meets_no_decoder(bomb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = BOMBS[bomb]()
-    monkeypatch.setattr(av, "open", None)  # nobody opens it
+    monkeypatch.setattr(av, "open", None)  # it must not be opened
 
     for refusing in (
         lambda: check_clip(data, LIMITS),

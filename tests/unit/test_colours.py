@@ -1,6 +1,6 @@
 """Colours of every kind of file come out right, or the file is refused: never wrong ones.
 
-Files are written here or by Pillow, and compared with what was put into them.
+Files are written here or by Pillow, and compared with their known content.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def over_white(colours: Samples, alpha: Samples) -> Samples:
 
 
 def odd_palette(bits: int) -> tuple[Samples, Samples, Samples]:
-    """(indexes, the palette as (colours, 3) in RGB, what they show in BGR)."""
+    """(indexes, the palette as (colours, 3) in RGB, the picture in BGR)."""
     ramp = np.arange(1 << bits) * 255 // ((1 << bits) - 1)
     palette = np.stack([255 - ramp, ramp, ramp // 2], axis=1)
     indexes = shrunk(GREY, bits)

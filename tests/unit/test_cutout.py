@@ -1,4 +1,4 @@
-"""Cutouts: what is around a face, and no larger than it need be."""
+"""Cutouts: a face with its surroundings, and no larger than necessary."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def decode_mutations(count: int) -> None:
 
 
 def peak_of(code: str) -> tuple[str, float]:
-    """What the code prints in a process of its own, and that process's peak in MB."""
+    """The output of the code in a process of its own, and that process's peak in MB."""
     program = (
         "import resource\n" + code
         + "\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"

@@ -1,4 +1,4 @@
-"""What the detector of bulk enrolment is shown: to the bit what insightface shows it."""
+"""The input of bulk enrolment's detector: to the bit the one that insightface gives it."""
 
 from __future__ import annotations
 

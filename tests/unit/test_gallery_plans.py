@@ -1,5 +1,5 @@
 """No operation on a gallery reads a table from end to end: the ten-thousandth enrolment
-costs what the first did."""
+costs no more than the first."""
 
 from __future__ import annotations
 

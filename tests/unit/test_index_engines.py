@@ -1,4 +1,4 @@
-"""What the engines do by themselves: choosing, coding, and keeping hnswlib on its leash."""
+"""The engines by themselves: choosing, coding, and the limits of hnswlib."""
 
 from __future__ import annotations
 

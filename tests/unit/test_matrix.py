@@ -1,4 +1,4 @@
-"""The operation ``matrix`` in a worker's hands: decoding, finding faces, its end."""
+"""The operation ``matrix`` in a worker: decoding, finding faces, its end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LIMITS = PictureLimits(max_bytes=1_000_000, min_side=9, max_side=4000, max_pixel
 
 @dataclass
 class Tools:
-    """What the stages of the operation ask for."""
+    """The resources that the stages of the operation ask for."""
 
     objects: dict[str, bytes]
     faces: list[DetectedFace] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The message's form: what goes in comes out, and nothing else comes in."""
+"""The message's form: it decodes to its own content, and anything else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters travel as JSON beside what is the dialect's own; cut-outs show the face."""
+"""Parameters travel as JSON beside the dialect's own keys; cut-outs show the face."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a face is: what the measures follow, and what they must not follow."""
+"""The quality of a face: the influences on each measure, and those that must have none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOOD = Quality(
     size=120, blur=80, brightness=130, contrast=40, yaw=3, pitch=-4, roll=1, score=0.9
 )
 
-# What the five points of a frontal head project to, in units of the eyes' distance.
+# The five points of a frontal head, in units of the eyes' distance.
 HEAD = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.545, -0.68], [-0.423, 1.016, -0.145], [0.423, 1.016, -0.145]]
 )

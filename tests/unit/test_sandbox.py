@@ -154,7 +154,7 @@ def test_who_has_grown_is_replaced() -> None:
         pid = pid_of(sandbox)
         sandbox.run(work("eat"), b"", {"bytes": 300 * MB}, output_bytes=300 * MB)
         assert pid_of(sandbox) != pid
-        # The arena has given back what only that one needed.
+        # The arena has given back the memory that only that one needed.
         assert psutil.Process(pid_of(sandbox)).memory_info().rss < 150 * MB
 
 

@@ -39,7 +39,7 @@ def fetch(behaviour: Behaviour, directory: Path) -> Path:
 
 
 def assert_installed(directory: Path) -> None:
-    """The pack is there whole, is what the registry finds, and nothing else is left."""
+    """The pack is complete, the registry finds it, and nothing else is left."""
     info = registry.choose(Settings(models=str(directory), pack=PACK))
     verify(info)
     assert info.path == directory / PACK

@@ -1,4 +1,4 @@
-"""Which packs are found, which one is chosen, and what is said when none is."""
+"""The packs found, the one chosen, and the error when there is none."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ CPU = "CPUExecutionProvider"
 
 
 def model(directory: Path, outputs: int = 1) -> Path:
-    """An ONNX file that hands its input on."""
+    """An ONNX file that returns its input."""
     from onnx import TensorProto, helper, save
 
     def value(name: str) -> Any:

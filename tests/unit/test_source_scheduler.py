@@ -26,7 +26,7 @@ def batch(name: str, tenant: int = 1) -> Batch:
 
 
 class Reader:
-    """Reads until it is told to go on; ``error`` ends it instead."""
+    """Reads until the test lets it end; ``error`` ends it instead."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -52,14 +52,14 @@ class Harness:
         )
 
     def note(self, batch: Batch, error: FaceError) -> None:
-        """As the store would: what failed is not due for a while."""
+        """As the store would: a failed source is not due for a while."""
         self.noted.append((batch.id, error.code))
         self.found = [each for each in self.found if each.id != batch.id]
         if isinstance(error, DatabaseUnavailable):
             raise error
 
     def round(self) -> set[str]:
-        """What is begun by a round."""
+        """The sources that a round starts reading."""
         before = len(self.reader.begun)
         self.scheduler.round()
         running = [thread for _, thread in self.scheduler._running.values()]

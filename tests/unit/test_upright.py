@@ -41,8 +41,8 @@ def turned(picture: Picture, degrees: int) -> Picture:
 
 @dataclass
 class Seer:
-    """A detector that sees what it is told to, by where the white corner of the picture
-    stands: 0 is top left, and on clockwise."""
+    """A detector with scripted faces, by the position of the picture's white corner: 0 is top
+    left, then clockwise."""
 
     faces: dict[int, list[DetectedFace]]
     looks: list[tuple[int, ...]] = field(default_factory=list)
@@ -90,7 +90,7 @@ def test_a_face_that_is_surely_upright_ends_the_search() -> None:
 
 
 def test_turns_that_come_close_are_looked_at_again() -> None:
-    """With a margin around; what is far behind is not."""
+    """With a margin around; turns far behind are not."""
 
     class SecondSight(Seer):
         def detect(self, picture: Picture) -> list[DetectedFace]:

@@ -1,4 +1,4 @@
-"""Secrets at rest: what is sealed opens, what was changed does not."""
+"""Secrets at rest: encrypted values decrypt, altered ones do not."""
 
 from __future__ import annotations
 

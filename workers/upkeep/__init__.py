@@ -1,1 +1,1 @@
-"""Upkeep: what was lost is sent again, what is old is removed."""
+"""Upkeep: resends lost messages and removes old data."""

@@ -1,4 +1,4 @@
-"""Removing what is past its retention: ended jobs, used signatures, uploaded pictures, usage
+"""Removes data past their retention: ended jobs, used signatures, uploaded pictures, usage
 counts, used clips, idle batches."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dialect a: what the service asks of document a."""
+"""Dialect a: the service's interface to document a."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Document a's requests: parameters in a form, a JSON body or the query, with any method.
 
-Check order: the parameters (9), the application (3), its key (2), what it may do (11, 10),
-the face that is named (7), the pictures' encoding and headers (4), a clip's (8). What only
-the pixels show (4 and 8 again, 5, 6) is for the job to find.
+Check order: the parameters (9), the application (3), its key (2), its permissions and limits
+(11, 10), the face that is named (7), the pictures' encoding and headers (4), a clip's (8). The job
+finds the errors that only the pixels show (4 and 8 again, 5, 6).
 """
 
 from __future__ import annotations

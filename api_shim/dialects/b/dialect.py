@@ -1,4 +1,4 @@
-"""Dialect b: what the service asks of document b."""
+"""Dialect b: the service's interface to document b."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ GROUP_UNKNOWN = "GROUP_ID_NOT_EXIST"
 @dataclass(frozen=True, slots=True)
 class Answer:
     """How an error looks: its code, its message, the HTTP status, and whether the
-    message goes on to say what exactly is wrong."""
+    message also tells the details."""
 
     code: int
     message: str
@@ -182,7 +182,7 @@ def groups(listed: Sequence[tuple[Collection, int]]) -> Reply:
 
 
 def binding_report(named: Sequence[str], report: BindingReport) -> Reply:
-    """2.5 and 2.6: what became of each group that was named."""
+    """2.5 and 2.6: the outcome for each group that was named."""
     failed = [key for key in named if key not in report.done]
     return success(
         {

@@ -1,6 +1,6 @@
 """Document b's requests: fields of the JSON body, of the path and of the query.
 
-Check order: who asks and what the application may do (104906, 104905), then the fields in
+Check order: the credentials and the application's permissions (104906, 104905), then the fields in
 the order of the document.
 """
 
@@ -50,7 +50,7 @@ Paths = Mapping[str, str]
 
 
 def _face_token(paths: Paths) -> str:
-    """The face that the path names. Raises ``FaceNotFound`` for what no face can have."""
+    """The face that the path names. Raises ``FaceNotFound`` for a token that no face can have."""
     if not is_printable(paths["face_token"]):
         raise FaceNotFound
     return paths["face_token"]

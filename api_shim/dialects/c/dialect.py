@@ -1,4 +1,4 @@
-"""Dialect c: what the service asks of document c."""
+"""Dialect c: the service's interface to document c."""
 
 from __future__ import annotations
 

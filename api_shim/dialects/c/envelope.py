@@ -1,4 +1,4 @@
-"""Dialect c's answers: a ``status`` with its HTTP status, and what it is about."""
+"""Dialect c's answers: a ``status`` with its HTTP status, and the picture that it is about."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 or JSON.
 
 Check order: the encoding of the parameters, the credentials (401), each picture's
-parameters, the stored pictures that are named, the headers of the files. What only the
-pixels show, and what must be fetched, is for the job to find.
+parameters, the stored pictures that are named, the headers of the files. The job
+finds the errors of fetching, and those that only the pixels show.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dialect d: what the service asks of document d."""
+"""Dialect d: the service's interface to document d."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ STATUSES: dict[str, SearchStatus] = {
     errors.IdempotencyConflict.code: SearchStatus.INVALID_REQUEST,
 }
 
-# Cosines are sums of float32: what is 100 but for their rounding is 100.
+# Cosines are sums of float32: a score that is 100 but for their rounding is 100.
 ROUNDING = 1e-4
 
 
@@ -83,8 +83,8 @@ def answer(status: SearchStatus, message: Any = None, http: int = 200) -> Reply:
 
 
 def refusal(error: Exception) -> Reply:
-    """A request that became no job: 401 without the right key, 403 and 429 for what is not
-    allowed or no more, 503 when it may be repeated."""
+    """A request that became no job: 401 without the right key, 403 without permission, 429
+    above a limit, 503 when it may be repeated."""
     known = error if isinstance(error, FaceError) else FaceError()
     status = STATUSES.get(known.code, SearchStatus.FAIL)
     # The document has no words for parameters that are wrong or a limit that is used up.

@@ -33,13 +33,13 @@ class PersonIdField(TextField):
 
 
 def check_person_id(person_id: str) -> None:
-    """Raises ``PersonNotFound`` for what no person is called."""
+    """Raises ``PersonNotFound`` for an id that no person can have."""
     if re.fullmatch(_PERSON_ID, person_id) is None:
         raise PersonNotFound
 
 
 IMG = Base64Field("img", "JPEG, PNG or BMP of at most 2 MB.")
-# Letters and digits of ASCII: what every database and every client agrees upon.
+# Letters and digits of ASCII: every database and every client treats them alike.
 NAME = TextField(
     "name", "At most 128 letters and digits; ID0, ID1, ... without one.", required=False,
     pattern="[0-9A-Za-z]{1,128}", rule="has at most 128 characters, letters and digits",

@@ -1,8 +1,8 @@
 """Document d's requests.
 
-Check order: the key (401), what its application may do (403, 429), the parameters in the
-order of the document, the picture's encoding, size and format. What only the pixels show
-is for the job to find.
+Check order: the key (401), its application's permissions and limits (403, 429), the parameters in
+the order of the document, the picture's encoding, size and format. The job finds the errors
+that only the pixels show.
 """
 
 from __future__ import annotations

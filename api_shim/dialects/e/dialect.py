@@ -1,4 +1,4 @@
-"""Dialect e: what the service asks of document e."""
+"""Dialect e: the service's interface to document e."""
 
 from __future__ import annotations
 

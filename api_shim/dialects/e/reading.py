@@ -1,8 +1,8 @@
 """Document e's requests.
 
-Check order: the parameters around ``data`` (9801), the time (9802), who signed (9800) and
-what the application may do (9905, 9904), then the fields of ``data`` in the order of the
-document.
+Check order: the parameters around ``data`` (9801), the time (9802), the signature (9800),
+the application's permissions and limits (9905, 9904), then the fields of ``data`` in the order of
+the document.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_signed_query(query: str) -> signing.SignedParameters | None:
     fields = parsing.read_form(query.encode())
     if "signData" not in fields:
         return None
-    # How long to wait is no part of what is signed.
+    # The signature does not cover the time to wait.
     fields.pop("wait", None)
     return signing.read_parameters({**fields, **_typed(fields)})
 

@@ -1,4 +1,4 @@
-"""Prints what the search of a batch for duplicate people has found."""
+"""Prints the findings of a batch's search for duplicate people."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class RateMeter:
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def record(self, done: int) -> None:
-        """``done`` is everything done so far. What was done before the first call does not
+        """``done`` is everything done so far. Items done before the first call do not
         count."""
         now = self.clock()
         samples = self._samples

@@ -50,7 +50,7 @@ def show_summary(batch: Batch, reasons: Reasons) -> None:
 def show_batch(
     batch: Batch, reasons: Reasons, app: str, waits_for: WaitingReason | None = None
 ) -> None:
-    """Print all that is known of a batch; ``waits_for`` is what it waits for."""
+    """Print all data of a batch; ``waits_for`` is the reason for which it waits."""
     failure = failure_of(batch)
     retry_at = waits_for.retry_at if waits_for else None
     print_table(

@@ -248,7 +248,7 @@ def _cancelled_text(batch: Batch) -> str:
 
 
 def _with_advice(batch: Batch, error: Exception) -> Exception:
-    """The error that ended reading, with what to do about it."""
+    """The error that ended reading, with advice."""
     if isinstance(error, BatchCancelled):
         return BatchCancelled(_cancelled_text(batch))
     if isinstance(error, BatchNotFound | TenantNotFound):

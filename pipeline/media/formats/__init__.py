@@ -1,4 +1,4 @@
-"""One module per picture format: reads the header, and strips what a decoder need not see.
+"""One module per picture format: reads the header, and strips parts that a decoder does not need.
 
 These modules read structure only; they decode no pixels and allocate no more than the file's
 size. Every ``read`` takes hostile bytes: it raises ``struct.error`` for a truncated file,

@@ -68,7 +68,7 @@ class TiffPage:
     def beyond_opencv(self) -> bool:
         """Whether Pillow must decode it, because OpenCV fails or is wrong: OpenCV multiplies
         colours by their alpha, misreads some tiles, and accepts truncated packed data.
-        ``read`` rejects what Pillow gets wrong."""
+        ``read`` rejects files that Pillow gets wrong."""
         deep_cmyk = self.photometric == CMYK and self.bits == 16
         packed = self.compression not in (PLAIN, JPEG)
         return bool(self.extra) or self.tiled or packed or self.bits in (2, 4) or deep_cmyk

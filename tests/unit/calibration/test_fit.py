@@ -60,7 +60,7 @@ def test_the_table_of_a_known_distribution(seed: int) -> None:
     table = fit_people(*people(2_000, 2, seed), SOURCE)
     for fmr in (1e-1, 1e-2, 1e-3, 1e-4):
         assert table.cosine_at(fmr) == pytest.approx(exact_cosine_at(fmr), abs=0.003)
-    # Beyond what was counted the model speaks.
+    # Beyond the counted pairs the model extrapolates.
     assert table.cosine_at(1e-6) == pytest.approx(exact_cosine_at(1e-6), abs=0.015)
     assert table.true_match_rate > 0.99
     assert table.impostor_pairs == 4_000 * 3_999 // 2 - 2_000

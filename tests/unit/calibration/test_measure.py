@@ -44,7 +44,7 @@ class Everything:
 
 
 class ByColour:
-    """An embedder for which the middle pixel is who somebody is."""
+    """An embedder that takes the middle pixel for the person's identity."""
 
     dimension = DIMENSION
 

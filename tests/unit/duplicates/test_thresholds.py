@@ -1,4 +1,4 @@
-"""What counts as the same person, by how many pairs are compared; which names count."""
+"""The threshold for the same person, by how many pairs are compared; which names count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A listener where nobody may ever connect, and a client that checks nothing."""
+"""A listener that must never be connected to, and a client that checks nothing."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class Canary:
 
 
 def careless_fetch(url: str, look_up: LookUp, redirects: int = 4) -> None:
-    """What is written without thinking of strangers: it follows redirects, believes
-    credentials, decodes, and looks names up once to check and once to connect."""
+    """A fetch without any care: it follows redirects, believes credentials, decodes, and
+    looks names up once to check and once to connect."""
     with suppress(OSError, ValueError, IndexError):
         parts = urlsplit(url.strip().replace("\\", "/"))
         host = unquote(parts.hostname or "")

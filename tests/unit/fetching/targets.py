@@ -21,7 +21,7 @@ Answers = list[list[str]]
 
 @dataclass(frozen=True)
 class Target:
-    """``names`` are what name servers say of a name: the first time, the second, ... and
+    """``names`` are the answers of name servers for a name: the first time, the second, ... and
     the last from then on. ``redirects`` are by their paths on the public server."""
 
     url: str
@@ -107,7 +107,7 @@ NAMES = named(
     name_that_gets_worse=[["127.0.0.1"], [PUBLIC]],
 )
 
-# The first answer passes the check; whoever asks again to connect gets the second.
+# The first answer passes the check; a second look-up to connect gets the second.
 REBINDING = {
     "rebinding": Target("{public}/", {"b.example": [[REDIRECTOR], ["127.0.0.1"]]}),
     "rebinding to IPv6": Target("{public}/", {"b.example": [[REDIRECTOR], ["::1"]]}),
@@ -139,7 +139,7 @@ REDIRECTS = redirected(
     ),
 }
 
-# Addresses that are no canary's; what is refused is never connected to.
+# Addresses of no canary; a refused one is never connected to.
 NEIGHBOURS = spelled(
     "169.254.169.254", "169.254.0.23", "100.100.100.200", "168.63.129.16", "192.0.0.192",
     "10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "198.18.0.1", "224.0.0.1",

@@ -112,7 +112,7 @@ def at_random(seed: int, count: int) -> Iterator[Address]:
 
 
 def test_never_wider_than_the_standard_library() -> None:
-    """It is no substitute; but what it calls private is."""
+    """The standard library is no substitute, but its private addresses are refused."""
     narrower = 0
     for address in at_random(4, 3000):
         if is_public(address):

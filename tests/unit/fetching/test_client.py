@@ -282,7 +282,7 @@ SEEDS = (
 
 
 def test_mutated_responses() -> None:
-    """Whatever a server sends, what comes out is a body, a place to go or a failure."""
+    """Any response gives a body, a redirect or a failure."""
     chosen = random.Random(3)
     outcomes = set[type]()
     for _ in range(MUTATED):

@@ -1,4 +1,4 @@
-"""Reading URLs: what is taken, what is refused, and that both hold for any text."""
+"""Reading URLs: those accepted, those refused, and the same for any text."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_reading_again_changes_nothing() -> None:
 
 
 def test_any_text() -> None:
-    """Nothing but ``Refused`` comes out; what is taken is in its plain form."""
+    """Raises only ``FetchRefused``; accepted URLs are in their plain form."""
     chosen = random.Random(7)
     alphabet = "http://::@@..[]%%\\\t\n #?&012x7fa1-_é。１℀\u200d\u00ad\x00ß①中"
     for _ in range(TEXTS):

@@ -1,4 +1,4 @@
-"""Snapshots of a view: read, written, and rid of what was deleted."""
+"""Snapshots of a view: read, written, and purged of deleted faces."""
 
 from __future__ import annotations
 

@@ -135,6 +135,6 @@ def test_a_terminal_has_a_bar(width: int) -> None:
     assert "400,000 of 1,000,000 items" in text.getvalue()
     assert "waits: a worker" in text.getvalue()
     assert "\x1b[2J" not in text.getvalue()
-    # The bar takes what the words leave.
+    # The bar takes the width that the words leave.
     assert all(cell_len(Text.from_ansi(line).plain) <= width for line in
                text.getvalue().splitlines())

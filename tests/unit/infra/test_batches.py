@@ -1,4 +1,4 @@
-"""``faceline batches``: what the operator sees."""
+"""``faceline batches``: its output for the operator."""
 
 from __future__ import annotations
 

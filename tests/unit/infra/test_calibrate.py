@@ -1,4 +1,4 @@
-"""``faceline calibrate``: what it asks for, and that it writes what the service reads."""
+"""``faceline calibrate``: its input, and a table that the service can read."""
 
 from __future__ import annotations
 

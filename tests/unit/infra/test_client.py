@@ -1,4 +1,4 @@
-"""The command's own caller: its credentials, its curl line, what it says when it cannot."""
+"""The command's own caller: its credentials, its curl line, its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faceline enroll --dry-run``: what the operator sees."""
+"""``faceline enroll --dry-run``: its output for the operator."""
 
 from __future__ import annotations
 

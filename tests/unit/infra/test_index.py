@@ -49,7 +49,7 @@ def test_status_tells_what_snapshots_lack(shop: TenantGallery, faceline: Facelin
 def test_verify_finds_a_label_too_many(shop: TenantGallery, faceline: Faceline) -> None:
     faceline("index", "rebuild")
     assert faceline("index", "verify").code == 0
-    # What no operation does: a vector goes without a word in the log.
+    # No operation does this: a vector goes without an entry in the log.
     with writing(shop.engine) as connection:
         connection.execute(delete(vectors).where(vectors.c.label == 2))
     found = faceline("index", "verify", "shop")

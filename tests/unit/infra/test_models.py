@@ -1,4 +1,4 @@
-"""``faceline models``: what is here, under which licence, and whether it is whole."""
+"""``faceline models``: the installed packs, their licences, and whether they are complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``faceline settings``: what counts, without secrets."""
+"""``faceline settings``: the effective settings, without secrets."""
 
 from __future__ import annotations
 

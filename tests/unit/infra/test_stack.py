@@ -1,4 +1,4 @@
-"""What the embedded stack looks at before it starts."""
+"""The checks of the embedded stack before it starts."""
 
 from __future__ import annotations
 

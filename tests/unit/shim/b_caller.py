@@ -45,7 +45,7 @@ class Caller:
         self.key = tenants.credentials.issue(tenant, API_KEY).secret
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> JobRequest | Reply:
-        """What becomes of a request; errors as their replies."""
+        """The outcome of a request; errors as their replies."""
         endpoint, values = self._endpoint(method, path.partition("?")[0])
         content = b"" if body is None else json.dumps(body).encode()
         call = Call(

@@ -20,8 +20,8 @@ from tests.unit.shim.test_protocol import TIMEOUT_S, connected, listening
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
-# What two readers of one stream of bytes may cut into requests in two ways, and what is
-# no HTTP/1.1 at all.
+# Bytes that two readers may cut into requests in two ways, and bytes that are not HTTP/1.1
+# at all.
 MALFORMED = {
     "both lengths": POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "both, the other way": CHUNKED[:-2] + b"Content-Length: 4\r\n\r\n0\r\n\r\n",
@@ -70,7 +70,7 @@ async def whole(reader: asyncio.StreamReader) -> bytes:
 def test_malformed_requests_are_refused_once(case: str) -> None:
     async def scene() -> bytes:
         async with asyncio.timeout(TIMEOUT_S), connected() as (reader, writer):
-            # What a second reader of the bytes might take for a request of its own.
+            # Bytes that a second reader might take for another request.
             writer.write(MALFORMED[case] + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
             return await whole(reader)
 

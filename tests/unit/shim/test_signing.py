@@ -1,4 +1,4 @@
-"""Dialect e's signatures, by the document's own example and by what clients send."""
+"""Dialect e's signatures, by the document's own example and by clients' requests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A sixth document is one folder, and one line in the registry.
 
-The folder is written into a temporary package here; the package's name is what the line
-in ``api_shim.dialects.registry.PACKAGES`` would say. No other file changes.
+The folder is written into a temporary package here; the package's name stands for the
+line in ``api_shim.dialects.registry.PACKAGES``. No other file changes.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class Client:
         return asyncio.run(send())
 
     def finish(self, job_id: str, result: dict[str, Any]) -> None:
-        """Do what a worker does."""
+        """End the job as a worker does."""
         jobs = self.service.jobs
         job = jobs.read.find(job_id)
         assert job is not None

@@ -29,7 +29,7 @@ SPKI_HEAD = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d0342000
 
 
 def openssl(*arguments: str | Path) -> str:
-    """What the openssl command prints; skips where it has no SM2."""
+    """The output of the openssl command; skips where it has no SM2."""
     try:
         done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
     except FileNotFoundError:

@@ -30,7 +30,7 @@ def picture(number: int = 0) -> bytes:
 def taken(
     source: PictureSource, limits: PictureLimits = LIMITS
 ) -> Iterator[PictureItem | RefusedItem]:
-    """What becomes of every item, each read before the next is asked for."""
+    """The outcome of every item, each read before the next is asked for."""
     for item in source.items():
         yield inspect_item(item, limits) if isinstance(item, Item) else item
 
@@ -44,7 +44,7 @@ def outcomes(source: PictureSource, limits: PictureLimits = LIMITS) -> list[tupl
 
 
 def member(name: str, data: bytes = b"", **values: object) -> tuple[tarfile.TarInfo, bytes]:
-    """A member of a tar; ``values`` replace what its header says."""
+    """A member of a tar; ``values`` replace fields of its header."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     for key, value in values.items():
@@ -73,7 +73,7 @@ def zipped(path: Path, members: Iterable[tuple[str | zipfile.ZipInfo, bytes]]) -
 
 
 def patched(path: Path, name: bytes, offset: int, value: bytes) -> None:
-    """Overwrite, in both of the zip's headers of ``name``, what stands ``offset`` bytes
+    """Overwrite, in both of the zip's headers of ``name``, the field ``offset`` bytes
     into the local one (the directory has it two bytes further on)."""
     data = bytearray(path.read_bytes())
     for magic, length, shift in ((b"PK\x03\x04", 30, 0), (b"PK\x01\x02", 46, 2)):

@@ -75,8 +75,8 @@ class Fray:
         if chance.random() < 0.15:
             queue.fail(claim, FaceError(), [])
             return
-        carry = inspect_chunk(PLAN, claim.job, JobContext(), self.harness.tools)
-        ended = finish_bulk(claim.job, carry, self.harness.tools)
+        context = inspect_chunk(PLAN, claim.job, JobContext(), self.harness.tools)
+        ended = finish_bulk(claim.job, context, self.harness.tools)
         queue.finish(claim, ended.result, [], ended.effect)
 
     def split(self, chance: random.Random) -> None:

@@ -112,8 +112,8 @@ class Harness:
     def run(self) -> Job:
         """Carry the only waiting job out."""
         claim = self.queue.take(self.job())
-        carry = inspect_chunk(PLAN, claim.job, JobContext(), self.tools)
-        ended = finish_bulk(claim.job, carry, self.tools)
+        context = inspect_chunk(PLAN, claim.job, JobContext(), self.tools)
+        ended = finish_bulk(claim.job, context, self.tools)
         assert self.queue.finish(claim, ended.result, [], ended.effect)
         return self.queue.see(claim.job)
 
@@ -224,8 +224,8 @@ def test_a_batch_that_is_cancelled_meanwhile_is_left_as_it_is(harness: Harness) 
     """The worker of a chunk has lost its job."""
     batch = harness.feed("ann 1", "bob 1")
     claim = harness.queue.take(harness.job())
-    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
-    ended = finish_bulk(claim.job, carry, harness.tools)
+    context = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, context, harness.tools)
     harness.store.cancel(None, batch.id, harness.queue)
     assert not harness.queue.finish(claim, ended.result, [], ended.effect)
     assert harness.gallery.count() == 0
@@ -236,8 +236,8 @@ def test_items_that_ended_meanwhile_are_left_out(harness: Harness) -> None:
     """The batch is cancelled between its row and its jobs."""
     batch = harness.feed("ann 1", "bob 1")
     claim = harness.queue.take(harness.job())
-    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
-    ended = finish_bulk(claim.job, carry, harness.tools)
+    context = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, context, harness.tools)
     harness.store.cancel(None, batch.id, cast(Any, SimpleNamespace(cancel=lambda *_: None)))
     assert harness.queue.finish(claim, ended.result, [], ended.effect)
     assert harness.gallery.count() == 0
@@ -256,12 +256,12 @@ def test_another_pack_changes_nothing(harness: Harness) -> None:
     harness.gallery.add("eve")
     batch = harness.feed("ann 1", "nobody 0")
     claim = harness.queue.take(harness.job())
-    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    context = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
     with writing(harness.gallery.engine) as connection:
         connection.execute(update(vectors).values(pack="other"))
     with pytest.raises(PackMismatch):
         inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
-    ended = finish_bulk(claim.job, carry, harness.tools)
+    ended = finish_bulk(claim.job, context, harness.tools)
     with pytest.raises(PackMismatch):
         harness.queue.finish(claim, ended.result, [], ended.effect)
     assert {state for state, _ in harness.states(batch)} == {"waiting"}
@@ -304,9 +304,9 @@ def test_two_tries_of_one_job_store_objects_of_their_own(harness: Harness) -> No
     """The objects that one try discards must not belong to the other."""
     harness.feed("ann 1")
     claim = harness.queue.take(harness.job())
-    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
-    first = finish_bulk(claim.job, carry, harness.tools).stored
-    second = finish_bulk(replace(claim.job, fence=2), carry, harness.tools).stored
+    context = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    first = finish_bulk(claim.job, context, harness.tools).stored
+    second = finish_bulk(replace(claim.job, fence=2), context, harness.tools).stored
     assert not set(first) & set(second)
     with reading(harness.gallery.engine) as connection:
         assert not connection.execute(select(discarded.c.media_key)).all()
@@ -328,8 +328,8 @@ def test_the_waiting_reason_of_a_deferred_chunk(harness: Harness) -> None:
 def test_a_picture_that_was_encrypted_meanwhile_is_read_again(harness: Harness) -> None:
     batch = harness.feed("ann 1", "nobody 0")
     claim = harness.queue.take(harness.job())
-    carry = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
-    ended = finish_bulk(claim.job, carry, harness.tools)
+    context = inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+    ended = finish_bulk(claim.job, context, harness.tools)
     with writing(harness.gallery.engine) as connection:
         connection.execute(update(batch_items).values(media_key="t1/images/other"))
     assert harness.queue.finish(claim, ended.result, [], ended.effect)

@@ -41,18 +41,18 @@ class Script:
         self.media: list[str] = []
 
     def run_stage(
-        self, stage: Stage, plan: Any, job: Job, carry: JobContext, tools: Any
+        self, stage: Stage, plan: Any, job: Job, context: JobContext, resources: Any
     ) -> JobContext:
         self.ran.append(stage)
-        self.seen.append(carry.media_of(job))
+        self.seen.append(context.media_of(job))
         if stage is Stage.FETCH:
-            return replace(carry, media=self.media)
+            return replace(context, media=self.media)
         if act := self.acts.get(stage):
             act(job)
-        return replace(carry, sizes=[*carry.sizes, (len(carry.sizes), 1)])
+        return replace(context, sizes=[*context.sizes, (len(context.sizes), 1)])
 
-    def conclude(self, plan: Any, job: Job, carry: JobContext, tools: Any) -> JobOutcome:
-        return JobOutcome({"sizes": carry.sizes})
+    def finish(self, plan: Any, job: Job, context: JobContext, resources: Any) -> JobOutcome:
+        return JobOutcome({"sizes": context.sizes})
 
 
 def raising(error: Exception) -> Callable[[Job], None]:
@@ -62,7 +62,7 @@ def raising(error: Exception) -> Callable[[Job], None]:
     return act
 
 
-def ring(job: Job) -> StageMessage:
+def message_of(job: Job) -> StageMessage:
     return StageMessage(1, job.id, job.stage)
 
 
@@ -70,7 +70,7 @@ def ring(job: Job) -> StageMessage:
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
     monkeypatch.setattr(run_job, "run_stage", script.run_stage)
-    monkeypatch.setattr(run_job, "finish", script.conclude)
+    monkeypatch.setattr(run_job, "finish", script.finish)
     return script
 
 

@@ -59,11 +59,11 @@ def test_messages_of_every_priority_are_counted(
 
 
 def test_many_threads_share_a_dispatcher(dispatcher: Dispatcher) -> None:
-    def ring() -> None:
+    def publish() -> None:
         for _ in range(25):
             assert dispatcher.publish(JOB, "decode")
 
-    threads = [threading.Thread(target=ring) for _ in range(16)]
+    threads = [threading.Thread(target=publish) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -87,22 +87,22 @@ def test_a_frozen_redis_does_not_hold_the_caller(
     notifier = JobNotifier(settings)
     assert dispatcher.publish(JOB, "decode")
     assert notifier.publish(JOB)
-    bells: list[Callable[[], bool]] = [
+    calls: list[Callable[[], bool]] = [
         lambda: dispatcher.publish(JOB, "decode"), lambda: notifier.publish(JOB),
     ]
     redis_server.freeze()
     try:
-        for bell in bells:
-            assert not timed(bell)
+        for call in calls:
+            assert not timed(call)
             # Known to be away: the next callers do not wait at all.
             start = time.monotonic()
-            assert not any(bell() for _ in range(100))
+            assert not any(call() for _ in range(100))
             # Each would wait for a second, and longer for a connection.
             assert time.monotonic() - start < BOUND_S
     finally:
         redis_server.thaw()
     until = time.monotonic() + TIMEOUT_S
-    while not all(bell() for bell in bells):
+    while not all(call() for call in calls):
         assert time.monotonic() < until
         time.sleep(0.1)
     notifier.close()
@@ -145,10 +145,10 @@ def test_a_full_redis_is_an_unavailable_broker(
         assert dispatcher.publish(JOB, "decode")
 
 
-def timed(bell: Callable[[], bool]) -> bool:
-    """The result of ``bell()``, within the promised time."""
+def timed(call: Callable[[], bool]) -> bool:
+    """The result of ``call()``, within the promised time."""
     start = time.monotonic()
-    answer = bell()
+    answer = call()
     assert time.monotonic() - start < BOUND_S
     return answer
 

@@ -29,7 +29,7 @@ from pipeline.operations import PLANS
 from pipeline.types import JsonObject
 from tests.job_factory import Queue, new_job
 from tests.servers import RedisServer
-from workers import run_job as fusion
+from workers import run_job as run_job_module
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
 from workers.job_notifier import JobNotifier
@@ -74,16 +74,18 @@ def run(
 ) -> Callable[..., Job]:
     """Carry out an enrolment whose effect is the given one, with an object stored for it."""
 
-    def carry(stage: Any, plan: Any, job: Job, carry: JobContext, tools: Any) -> JobContext:
-        return carry
+    def pass_on(
+        stage: Any, plan: Any, job: Job, context: JobContext, resources: Any
+    ) -> JobContext:
+        return context
 
     def run(effect: Effect, operation: str = "enrol") -> Job:
-        def conclude(plan: Any, job: Job, carry: JobContext, tools: Any) -> JobOutcome:
+        def finish(plan: Any, job: Job, context: JobContext, resources: Any) -> JobOutcome:
             media.put(KEY, DATA)
             return JobOutcome({"from": "stages"}, effect, (KEY,))
 
-        monkeypatch.setattr(fusion, "run_stage", carry)
-        monkeypatch.setattr(fusion, "finish", conclude)
+        monkeypatch.setattr(run_job_module, "run_stage", pass_on)
+        monkeypatch.setattr(run_job_module, "finish", finish)
         stage = PLANS[operation].stages[0]
         job, _ = queue.submit(new_job(queue.tenant, operation=operation, stage=stage))
         run_job(StageMessage(1, job.id, job.stage), runtime)
@@ -181,7 +183,7 @@ def test_a_chunk_is_patient_with_all_but_its_pictures(
     def stage(*arguments: Any) -> JobContext:
         raise error
 
-    monkeypatch.setattr(fusion, "run_stage", stage)
+    monkeypatch.setattr(run_job_module, "run_stage", stage)
     job, _ = queue.submit(new_job(queue.tenant, operation="bulk", stage="bulk"))
     run_job(StageMessage(1, job.id, job.stage), runtime)
     for _ in range(3):

@@ -39,7 +39,7 @@ def intermediates(redis_server: RedisServer) -> Iterator[Intermediates]:
 
 
 def carry_of(size: int) -> JobContext:
-    """A carry with about ``size`` bytes of pixels."""
+    """A context with about ``size`` bytes of pixels."""
     side = int((size / 3) ** 0.5)
     return JobContext(pictures=[np.full((side, side, 3), 7, np.uint8)], sizes=[(side, side)])
 

@@ -39,7 +39,7 @@ PAGE_ROWS = 200
 class EncryptedCounts:
     """How much of each kind a run has encrypted: ``clips`` are used clips, ``items`` those
     of batches. ``snapshots`` were discarded, so that the index writes new ones; ``missing``
-    objects are not in the store; ``uploads`` stay as they are and go with their jobs."""
+    objects are not in the store; ``uploads`` stay as they are and are deleted with their jobs."""
 
     pictures: int
     cutouts: int

@@ -130,7 +130,7 @@ class Plan:
     looks, and ``cut_faces`` pictures. ``auto_rotate`` lists the pictures whose upright turn
     is found from their faces; ``fetched_limits`` hold for fetched pictures. With ``clip`` the
     one picture is a clip. A job with ``retry_forever`` waits for as long as anything but its
-    pictures hinders it: a store that is away, a pack that is not the gallery's. ``adapt``
+    pictures prevents it: a store that is away, a pack that is not the gallery's. ``adapt``
     gives the plan for the parameters of one job.
     """
 

@@ -1,4 +1,4 @@
-"""Work that is done again and again, whatever went wrong the last time."""
+"""Work that is repeated, also after a failure."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ DONE_CHANNEL = REDIS_PREFIX + "done"
 
 
 def rate_bucket(tenant_id: int, operation: str) -> str:
-    """How much of a tenant's rate is used. The braces keep a tenant's keys on one node of a
+    """The key of a tenant's rate bucket. The braces keep a tenant's keys on one node of a
     cluster."""
     return f"{REDIS_PREFIX}rate:{{{tenant_id}}}:{operation}"
 

@@ -85,7 +85,7 @@ def unpack(data: bytes) -> JobContext:
     are decoded when they are asked for.
 
     Raises ``IntermediateLost`` when they are not what ``pack`` makes: the job then
-    starts over and makes them anew.
+    starts over and computes them again.
     """
     try:
         flat = _DECODER.decode(data)

@@ -72,8 +72,8 @@ class Dispatcher:
         return sent
 
     def depth(self, stage: str) -> int:
-        """How many messages lie in the queue of ``stage``, those not counted that
-        workers have taken and not answered for. Raises ``BrokerUnavailable``."""
+        """How many messages are in the queue of ``stage``, without those that workers have
+        taken and not acknowledged. Raises ``BrokerUnavailable``."""
         with self._producer() as producer:
             queue = self._app.amqp.queues[queue_name(stage)](producer.channel)
             return int(queue.queue_declare().message_count)

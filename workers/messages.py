@@ -25,10 +25,10 @@ def encode(job_id: str, stage: str) -> dict[str, Any]:
 
 
 def decode(message: Any) -> StageMessage:
-    """Raises ``InvalidParameter`` for another version or anything that is no message.
+    """Raises ``InvalidParameter`` for another version or anything that is not a message.
 
-    A refused message loses nothing: the job stands in SQL and its message is sent again, so
-    that during an upgrade a worker of the right version gets it.
+    A refused message loses nothing: the job is in SQL and its message is sent again, so that
+    a worker of the right version gets it during an upgrade.
     """
     try:
         decoded = msgspec.convert(message, StageMessage)

@@ -20,6 +20,6 @@ class _QuickReapPool(AsynPool):  # type: ignore[misc]  # celery has no types
 
 
 class ProcessPool(TaskPool):  # type: ignore[misc]  # celery has no types
-    """``prefork`` that looks at its processes more often."""
+    """Celery's ``prefork`` pool, which checks its processes more often."""
 
     Pool = _QuickReapPool

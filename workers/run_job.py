@@ -60,7 +60,7 @@ _UNKNOWN = Plan("unknown", ())
 
 
 def run_job(message: StageMessage, runtime: Runtime) -> None:
-    """Answer a message: nothing happens when the job is not to be run, or not any more.
+    """Run the job of a message, unless it has ended or another worker runs it.
 
     Raises ``DatabaseUnavailable`` when the job cannot be claimed; its message is sent again
     later.

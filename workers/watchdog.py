@@ -1,8 +1,8 @@
 """The time limit of an index process, which has no parent that could end it.
 
 Elsewhere a signal interrupts a job that takes too long; here that would leave a view of a
-gallery half changed. Instead another thread ends the job as timed out and starts the
-process anew: it reads its galleries and goes on with the next search.
+gallery half changed. Instead another thread ends the job as timed out and restarts the
+process, which reads its galleries and continues with the next search.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class RequestShape:
-    """Where the fields of a request stand: in the query, and in the body by media type."""
+    """The places of a request's fields: the query, and the body by media type."""
 
     query: tuple[RequestField[Any], ...] = ()
     body: Mapping[str, tuple[RequestField[Any], ...]] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class Dialect(ABC):
         raise NotImplementedError
 
     def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
-        """Where the fields of a request stand, for OpenAPI: in the query with GET, in a
+        """The places of a request's fields, for OpenAPI: the query with GET, a
         JSON body with other methods, unless the document says otherwise."""
         if method == "GET":
             return RequestShape(query=endpoint.takes)

@@ -12,8 +12,8 @@ from pipeline.errors import BadEncoding, InvalidParameter, MediaTooLarge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base64Field(RequestField[str]):
-    """A picture or a clip in Base64, left encoded: some documents look at their records
-    before they look at a picture."""
+    """A picture or a clip in Base64, left encoded: some documents check their records
+    before they check a picture."""
 
     default: str = ""
     media: Literal["picture", "clip"] = "picture"

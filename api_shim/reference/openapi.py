@@ -116,7 +116,7 @@ def describe(dialects: Iterable[Dialect]) -> Schema:
 
 
 class _Components:
-    """Collects the schemas that have a title, so that each stands once."""
+    """Collects the schemas that have a title, so that each appears once."""
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}

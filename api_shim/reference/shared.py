@@ -20,5 +20,5 @@ TENANT_SECURITY: Security = [{"key": []}, {"basic": []}]
 
 
 def path_parameter(name: str) -> Schema:
-    """A parameter that stands in the path."""
+    """A parameter in the path."""
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}

@@ -80,7 +80,7 @@ def living(
 
 
 def _write(plot: Path, drawing: Picture) -> None:
-    """Writes a PNG, whatever the name of the file."""
+    """Writes a PNG, even if the file's name has another ending."""
     done, data = cv2.imencode(".png", drawing)
     assert done, "PNG takes any three-channel picture"
     try:

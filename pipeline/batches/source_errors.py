@@ -37,8 +37,8 @@ def source_error_of(batch: Batch) -> SourceError | None:
 
 
 def is_due(batch: Batch, now: float) -> bool:
-    """Whether the pause after the last failure is over. A pause that is too long is of a
-    clock that was set back."""
+    """Whether the pause after the last failure is over. A pause that is too long
+    means that the clock was set back."""
     error = source_error_of(batch)
     return error is None or not now < (error.retry_at or 0.0) <= now + MAX_RETRY_PAUSE_S
 

@@ -44,7 +44,7 @@ ROUNDING = 1e-5  # the rounding error of a float32 sum of 512 products
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceSet:
     """Faces to compare, each array with one entry for each face. ``labels`` increase;
-    ``image_refs`` tell on which image a face is; ``from_batch`` marks those of the batch."""
+    ``image_refs`` are the images of the faces; ``from_batch`` marks those of the batch."""
 
     vectors: Vectors
     labels: NDArray[np.int64]

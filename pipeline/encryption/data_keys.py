@@ -25,7 +25,7 @@ CACHE_S = 2.0
 
 
 class KeyState(StrEnum):
-    """Of a tenant with a key."""
+    """The state of a tenant's key."""
 
     CONVERTING = "converting"
     """New data are encrypted, older ones not all of them yet."""

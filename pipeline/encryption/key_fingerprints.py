@@ -2,7 +2,7 @@
 
 A fingerprint is an HMAC with the pepper, a random value that the database holds encrypted
 under the master key. The pepper outlives a change of the master key, as fingerprints cannot
-be computed anew.
+be computed again.
 """
 
 from __future__ import annotations

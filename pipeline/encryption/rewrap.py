@@ -1,4 +1,4 @@
-"""Encrypting every stored secret anew under the current master key.
+"""Encrypts every stored secret again under the current master key.
 
 Works in small transactions and updates a row only if it still holds the value read, so that
 the service goes on meanwhile and an interrupted run is completed by another.

@@ -223,7 +223,7 @@ def _faces(
     counts: Counter[str],
 ) -> Iterator[NewFace]:
     """``counts`` numbers objects of equal bytes: each face has an object of its own, and
-    all lie beside each other, which spares a directory for each."""
+    all share a directory."""
     # The fence makes the objects those of one try: another one cannot discard them.
     owner = f"{job.id}.{job.fence}"
     faces = zip(

@@ -41,7 +41,7 @@ class JobContext:
 
     ``media`` are the keys of all pictures once some were fetched, else it is empty.
     ``sizes`` are (width, height) of the upright pictures; ``pictures`` is empty once no
-    stage needs the pixels any more. ``faces`` stand largest first. ``face_details`` are
+    stage needs the pixels any more. ``faces`` are sorted, largest first. ``face_details`` are
     the members that results give each chosen face, the first of ``faces``, by name: ``quality``,
     ``liveness``. ``crops`` are the faces to embed, ``embeddings`` have shape (crops,
     dimension), and ``model`` made them. ``values`` are the operation's own, by the name of

@@ -291,8 +291,8 @@ def _leading(rows: FaceRows) -> FaceRows:
 
 
 def _leads(rows: FaceRows) -> NDArray[np.bool_]:
-    """Which faces are the first of their picture: enrolled together, largest first, they
-    stand together."""
+    """Which faces are the first of their picture. The faces of a picture follow each other,
+    largest first."""
     leads = np.ones(len(rows), bool)
     leads[1:] = rows.image_refs[1:] != rows.image_refs[:-1]
     return leads

@@ -128,8 +128,8 @@ def check_model(connection: Connection, tenant_id: int, model: VectorModel) -> N
 
 @dataclass(slots=True, eq=False)
 class _Placement:
-    """Where a picture of the request belongs: its image, which it may have added, and the
-    image's faces that are its own. ``new_faces`` are indices into the request's faces."""
+    """The image of a picture of the request, which the picture may have added, and the
+    image's faces that come from it. ``new_faces`` are indices into the request's faces."""
 
     request: EnrolmentRequest
     collections: list[Collection]

@@ -149,8 +149,8 @@ class EnrolmentResult:
 
 @dataclass(frozen=True, slots=True)
 class BindingReport:
-    """Of the collections that a face was to be put into or taken out of: those that exist
-    (``done``), and those that do not, each in the order of the request."""
+    """The collections to which a face was to be added, or from which to be removed: those that
+    exist (``done``), and those that do not, each in the order of the request."""
 
     done: tuple[str, ...]
     unknown: tuple[str, ...]

@@ -33,7 +33,7 @@ ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 class NewJob:
     """A job as the web side accepts it.
 
-    ``params`` is the intent's neutral form (JSON); ``media`` the keys of its
+    ``params`` is the request's neutral form (JSON); ``media`` the keys of its
     pictures in order; ``digest`` tells two requests under one idempotency key apart;
     ``once`` is the digest of a signed request that may be accepted only once, until
     ``once_until`` (epoch seconds). With ``limits`` the job is charged to its tenant, within

@@ -81,8 +81,8 @@ class JobReader:
     def position(self, job: Job) -> int:
         """How many jobs wait before this one at its stage; 0 when it is next or running.
 
-        From ``EXACT_POSITION`` on it is an estimate that is rather too high: the jobs
-        that were accepted since the first that waits.
+        From ``EXACT_POSITION`` on it is an upper estimate: the jobs accepted since the
+        first that waits.
         """
         if job.state is not JobState.QUEUED:
             return 0

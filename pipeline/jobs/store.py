@@ -1,6 +1,6 @@
 """Jobs in SQL: the queue of record.
 
-The broker may lose, repeat or delay its messages. The state of a job stands here, and every
+The broker may lose, repeat or delay its messages. The state of a job is kept here, and every
 change is one conditional UPDATE.
 """
 

@@ -1,7 +1,7 @@
 """The cost of a call, by how it ended.
 
-A call that tells something about faces is charged. One whose input was unusable is free, and
-one that fails through the service is refunded. A dialect may call operations free.
+A call with a result about faces is charged. One with unusable input is free, and one that the
+service fails is refunded. A dialect may call operations free.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Bringing jobs and messages back in line: the broker may lose any message and a worker may
-die at any moment, but every job stands in SQL."""
+"""Reconciles jobs and messages: the broker may lose any message and a worker may die at any
+moment, but every job is in SQL."""
 
 from __future__ import annotations
 

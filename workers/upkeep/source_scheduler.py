@@ -1,4 +1,4 @@
-"""Reading the sources of unattended batches, which came over HTTP.
+"""Reads the sources of unattended batches, which came over HTTP.
 
 This runs beside the rounds of upkeep: a bucket that hangs delays no reconciler. Each source
 has a thread, so that a long one delays no short one. The reader holds the batch's lease: of

@@ -55,7 +55,7 @@ def read_parameters(call: Call, takes: Iterable[RequestField[Any]] = ()) -> Valu
 
 
 def _raw(call: Call) -> Mapping[str, Any]:
-    """Every parameter by name. Raises ``InvalidParameter``, also for a name that stands
+    """Every parameter by name. Raises ``InvalidParameter``, also for a name that is
     both in the body and in the query."""
     query = parsing.read_form(call.query.encode())
     body: Mapping[str, Any] = {}

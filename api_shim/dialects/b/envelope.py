@@ -271,7 +271,7 @@ def _detected(picture: JsonObject) -> JsonObject:
 
 
 def _shown(job: Job, result: JsonObject) -> list[JsonObject]:
-    """The best hits above the score of a group in which they were looked for."""
+    """The best hits above the score of a searched group."""
     searched = set(job.params["collections"])
     passed = [
         hit

@@ -1,4 +1,4 @@
-"""``faceline enroll --dry-run``: shows what a source would bring. Nothing is stored or
+"""``faceline enroll --dry-run``: shows the items of a source. Nothing is stored or
 decoded."""
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def show_dry_run(
     source: PictureSource, settings: Settings, *, collection: str, report_to: Path | None,
     json: bool,
 ) -> None:
-    """Read ``source`` to its end and show what it would bring."""
+    """Read ``source`` to its end and show its items."""
     totals = _run(source, settings, collection, report_to)
     if json:
         print_json(_summary(source, totals))

@@ -42,7 +42,7 @@ def missing(what: str) -> NoReturn:
 
 
 def models_directory() -> Path:
-    """Where the `edge` pack is looked for."""
+    """The directory that is searched for the `edge` pack."""
     return Path(os.environ.get("FACELINE_MODELS") or _SHARED / "models")
 
 

@@ -54,7 +54,7 @@ class ApidClient(ContractClient):
         return self.send(method, f"/api/{path}", data={**known, **fields})
 
     def code(self, method: str, path: str, **fields: Any) -> int:
-        """The ``msg_code`` of a refusal, in which nothing else stands."""
+        """The ``msg_code`` of a refusal, which must hold nothing else."""
         response = self.call(method, path, **fields)
         answer: Json = checked(response)
         assert set(answer) == {"msg_code"}, answer

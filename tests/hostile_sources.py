@@ -2,7 +2,7 @@
 
 Each maker returns the items that have to be reported: (name in the source, outcome),
 where the outcome is ``enrolled``, ``duplicate`` or why it is rejected. ``faces`` are
-pictures with a face, two at least; ``tiny`` members of a few bytes each stand between.
+pictures with a face, two at least; ``tiny`` members of a few bytes each are between them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def hostile_folder(path: Path, faces: Sequence[bytes], tiny: int) -> Expected:
 
 
 def hostile_tar(path: Path, faces: Sequence[bytes], tiny: int) -> Expected:
-    """A tar.gz that leads out, lies, doubles itself and is cut off at its end."""
+    """A tar.gz with paths to the outside, wrong headers and repeated names, and truncated."""
     members = [
         (member("../up.jpg", faces[0]), "unsafe_name"),
         (member("/abs.jpg", faces[0]), "unsafe_name"),

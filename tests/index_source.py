@@ -164,7 +164,7 @@ def _entry(row: tuple[int, bytes, str]) -> IndexEntry:
 def unit_vectors(
     count: int, dimension: int = MODEL.dimension, seed: int = 1, lean: float = 0.0
 ) -> NDArray[np.float32]:
-    """Random rows of unit length; with ``lean`` they lie to one side, as dlib's do."""
+    """Random rows of unit length; with ``lean`` they point to one side, like dlib's."""
     draw = np.random.default_rng(seed)
     rows = draw.standard_normal((count, dimension)).astype(np.float32)
     rows[:, 0] += lean * np.sqrt(dimension)

@@ -20,7 +20,7 @@ ATTEMPTS = 3
 
 
 class Clock:
-    """A clock that stands still until it is moved. Epoch seconds."""
+    """A clock that advances only when a test moves it. Epoch seconds."""
 
     def __init__(self, now: float = START) -> None:
         self.now = now

@@ -1,6 +1,6 @@
 """The OpenAPI document that the service serves, and the reviewed copy of it.
 
-``python -m tests.openapi_snapshot`` (``make openapi``) writes the copy anew.
+``python -m tests.openapi_snapshot`` (``make openapi``) rewrites the copy.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A web server on loopback that stands in for the internet, as well-behaved or as bad as
-a test wants it.
+"""A web server on loopback that stands in for the internet, as well-behaved or as faulty
+as a test needs.
 
     def test_one_picture(pictures: PictureServer) -> None:
         url = pictures.serve("/a.jpg", body(jpeg))

@@ -1,4 +1,4 @@
-"""Where the programs of real servers are: on PATH, in a wheel, among Go's, or built."""
+"""Finds the programs of real servers: on PATH, in a wheel, among Go's, or built."""
 
 from __future__ import annotations
 

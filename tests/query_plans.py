@@ -1,4 +1,4 @@
-"""How SQLite goes about statements: none may read a whole table."""
+"""SQLite's query plans: no statement may read a whole table."""
 
 from __future__ import annotations
 

@@ -68,11 +68,11 @@ class Connection:
                 return Answer(status, headers, self._read.read(int(headers["content-length"])))
 
     def has_answer(self) -> bool:
-        """Whether something has come to be read; to ask is to wait for nothing."""
+        """Whether data can be read; returns at once."""
         return bool(select.select([self._socket], [], [], 0)[0])
 
     def ended(self) -> bool:
-        """Whether the other side has closed, with nothing more to say."""
+        """Whether the server has closed the connection without more data."""
         try:
             return self._read.read(1) == b""
         except ConnectionError:

@@ -61,7 +61,7 @@ T = TypeVar("T")
 
 
 class Watch:
-    """Secrets, and where they are looked for."""
+    """Secrets, and the places that are searched for them."""
 
     def __init__(self) -> None:
         self._needles: dict[bytes, str] = {}
@@ -103,7 +103,7 @@ class Watch:
     # -- looking ------------------------------------------------------------------
 
     def leaks(self, data: bytes) -> set[str]:
-        """The secrets that stand in ``data``."""
+        """The secrets in ``data``."""
         found: set[str] = set()
         if not len(self._words):
             return found
@@ -114,7 +114,7 @@ class Watch:
         return found
 
     def _alike(self, view: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-        """Where something begins as a secret does: the place, and the first word."""
+        """The places at which a secret's first word occurs, and that word."""
         if len(view) < WORD:
             return
         windows = np.lib.stride_tricks.sliding_window_view(view, WORD)

@@ -41,7 +41,7 @@ def bulk_tools(pack: Pack, settings: Settings, sandbox: Any = None) -> BulkResou
 
 
 def alone(data: bytes, wanted: FaceSelection, tools: BulkResources) -> Alone:
-    """As ``pipeline.execution.mapped_run_errors`` goes through the stages."""
+    """Run the stages in the order of a single enrolment."""
     try:
         picture = decode(data, tools.limits)
     except BadInput as error:

@@ -45,7 +45,7 @@ def varied(folder: Path, count: int, seed: int, longest: int = 1600) -> Iterator
 
 
 def encoded(page: Pixels, chance: Chance) -> bytes:
-    """In some format; a JPEG now and then with an EXIF turn."""
+    """The picture in a random format; some JPEGs have an EXIF turn."""
     name = FORMATS[chance.integers(len(FORMATS))]
     options = [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(30, 96))] if name == ".jpg" else []
     data = cv2.imencode(name, page, options)[1].tobytes()
@@ -130,7 +130,7 @@ def lost(page: Pixels, chance: Chance, others: list[Pixels], crops: list[Path]) 
 
 
 def portrait(page: Pixels, chance: Chance, others: list[Pixels], crops: list[Path]) -> Pixels:
-    """Of some shape, moved and turned a little, another light."""
+    """A portrait of random shape, slightly moved and turned, in other light."""
     height, width = page.shape[:2]
     longer = int(chance.choice([250, 480, 800, 1600]))
     shape = chance.choice([1.0, 4 / 3, 3 / 4])

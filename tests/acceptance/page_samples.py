@@ -1,4 +1,4 @@
-"""The samples of docs/api.md, run as they stand there."""
+"""The samples of docs/api.md, run as printed."""
 
 from __future__ import annotations
 

@@ -119,8 +119,8 @@ def test_the_shipped_table_is_what_these_faces_give(
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_wrong_labels_hardly_move_the_table(edge_faces: Labelled, seed: int) -> None:
-    """One in a hundred people stands under two names, one in a hundred pictures under
-    somebody else's: the worst kind of wrong, since it looks like false matches."""
+    """One in a hundred people has two names, one in a hundred pictures another person's: the
+    worst kind of error, since it looks like false matches."""
     vectors, labels = edge_faces
     chance = np.random.default_rng(seed)
     wrong = labels.astype("U100")

@@ -161,7 +161,7 @@ def test_nothing_is_left(stack: Stack, obama: str, way: str) -> None:
 
 
 def check_jobs(harness: Harness) -> None:
-    """Jobs tell nothing of the face any more, and say so in their own dialects."""
+    """Jobs no longer name the face, and say so in their own dialects."""
     face = harness.face
     told = harness.told()
     rows = json.dumps([dict(row._mapping) for row in told])

@@ -45,7 +45,7 @@ class Harness:
         return False
 
     def ends(self) -> list[float | None]:
-        """When each stored picture goes."""
+        """The expiry of each stored picture."""
         with reading(self.stack.cluster.engine) as connection:
             mine = images.c.tenant_id == self.tenant
             return list(connection.execute(select(images.c.expires_at).where(mine)).scalars())
@@ -152,7 +152,7 @@ def test_an_enrolment_through_a_keeps_the_picture(harness: Harness, face: Path) 
 
 
 def test_a_callers_own_id_is_another_picture(harness: Harness, face: Path) -> None:
-    """It stays beside the one that goes."""
+    """It stays when the other expires."""
     image_id = harness.sent(face)
     enrolled = harness.b.enrol(base64_of(face), imageMd5="my-own-name")
     assert sorted(end is None for end in harness.ends()) == [False, True]

@@ -1,4 +1,4 @@
-"""Dialect c finds faces in pictures that lie on their side or stand on their head."""
+"""Dialect c finds faces in pictures that are turned by 90 or 180 degrees."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_four_turns_are_one_person(c: LinkfaceClient, rotated: list[Path]) -> No
 def test_a_picture_is_taken_as_it_is_unless_asked(
     c: LinkfaceClient, rotated: list[Path]
 ) -> None:
-    """On its head a face is found where there is none, or in another shape."""
+    """In an inverted picture a face is found where there is none, or in another shape."""
     upright, _, on_its_head, _ = rotated
     response = c.call(upright, on_its_head, image_two_auto_rotate="false")
     answer = response.json()

@@ -31,7 +31,7 @@ FORGOTTEN_S = CACHE_S + 8.0
 def sealed(
     tmp_path_factory: pytest.TempPathFactory, edge_models: Path
 ) -> Iterator[Stack]:
-    """Stages on workers of their own, so that intermediate values lie in Redis."""
+    """Stages on workers of their own, so that intermediate values are in Redis."""
     folder = tmp_path_factory.mktemp("sealed")
     with Stack(folder, edge_models, encrypt_at_rest=True, intermediate_s=600) as stack:
         stack.start_index()

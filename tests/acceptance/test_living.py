@@ -138,7 +138,7 @@ def test_livenessScore_of_document_b(stack: Stack, test_data: Path) -> None:
 
 
 def test_a_clip_is_taken_once(client: ApidClient, material: Material) -> None:
-    """The same file, and the same play encoded anew, smaller, backwards, or a second and a
+    """The same file, and the same motion re-encoded, scaled down, reversed, or a second and a
     half of it; but not another clip of the same person in the same room."""
     face = client.enrol(base64_of(jpeg(material.live(60, 61)[0])))
     play = material.live(66, 190)

@@ -26,7 +26,7 @@ TIMEOUT_S = 90.0
 def s3_stack(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], minio_server: MinioServer
 ) -> Iterator[Stack]:
-    """A service whose media lie in MinIO."""
+    """A service with its media in MinIO."""
     with Stack(
         tmp_path, edge_models, **new_database,
         media_url=f"{minio_server.url}/faces", media_access_key=minio_server.access_key,
@@ -101,7 +101,7 @@ def refuse_soon(stack: Stack, faces: list[str]) -> None:
 
 
 def wait_for_tries(stack: Stack, job_ids: list[str]) -> None:
-    """Until a worker has tried some of the jobs and given them back."""
+    """Wait until a worker has tried some of the jobs and given them back."""
     until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
         jobs = [stack.jobs.read.find(job_id) for job_id in job_ids]

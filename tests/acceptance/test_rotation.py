@@ -78,7 +78,7 @@ class Load:
             thread.join()
 
     def go_on(self) -> None:
-        """Until each client has made some more calls."""
+        """Wait until each client has made some more calls."""
         before, until = Counter(self.calls), time.monotonic() + STEP_S
         while any(self.calls[name] < before[name] + CALLS for name in [*LETTERS, "SM2"]):
             assert time.monotonic() < until, (before, self.calls, self.failures[:3])

@@ -1,4 +1,4 @@
-"""The samples of docs/api.md for documents a and d run as they stand there."""
+"""The samples of docs/api.md for documents a and d run as printed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.stack import Stack
 
 @pytest.fixture
 def environment(stack: Stack) -> dict[str, str]:
-    """For an application of its own."""
+    """The environment of the samples, with an application of their own."""
     credentials = stack.add_tenant(f"sample {os.urandom(4).hex()}")
     return environment_of(
         stack, FACE_APID=credentials.apid, FACE_KVALUE=credentials.kvalue,

@@ -1,4 +1,4 @@
-"""The samples of docs/api.md for document b run as they stand there."""
+"""The samples of docs/api.md for document b run as printed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.stack import Stack
 
 
 def environment(stack: Stack, photo: Path) -> dict[str, str]:
-    """For an application of its own."""
+    """The environment of the samples, with an application of their own."""
     tenant = stack.add_tenant(f"sample {os.urandom(4).hex()}")
     return environment_of(stack, PHOTO=photo, FACE_API_KEY=tenant.api_key)
 

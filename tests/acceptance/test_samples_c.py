@@ -1,5 +1,5 @@
 """The samples of document c run with another host and other credentials, and those of
-docs/api.md as they stand.
+docs/api.md as printed.
 
 Samples in languages that are not installed (Java, PHP, Ruby, C++) are replaced by the bytes
 that their libraries send.

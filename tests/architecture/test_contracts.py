@@ -83,7 +83,7 @@ def rows(letter: str) -> list[tuple[str, str]]:
 
 def proofs(cell: str) -> Iterator[tuple[Path, str]]:
     """(file, function) of every test that a cell names; a name without a file is in the
-    file before it, and a file without a name stands for all in it."""
+    file before it, and a file without a name means all its tests."""
     file = None
     for named in re.findall("`([^`]+)`", cell):
         before, _, test = named.rpartition("::")

@@ -5,7 +5,7 @@
 
 `gallery`: galleries of so many made-up faces, written into SQL with their change log and
 read by an index process, into which `faceline enroll` brings photos. `queue`: the same
-into empty galleries while so many jobs of another stage wait, whose worker is not there.
+into empty galleries while so many jobs of another stage wait, which no worker serves.
 `backlog`: so many one-photo jobs of a bulk enrolment wait, and the workers do some of
 them. The sizes take turns, round after round, in one run: a machine whose speed drifts
 drifts for all. Cost is processor time an item of the command, workers, index and Redis;

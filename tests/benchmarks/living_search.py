@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.living_search --used 1000 10000
 
-The plays are made up: smooth random ways of two to six seconds, in a SQLite file.
+The motions are generated: smooth random paths of two to six seconds, in a SQLite file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _searched(folder: Path, count: int) -> tuple[float, int]:
     """Seconds of processor time of a search that finds nothing, and the bytes of
-    all plays."""
+    all motions."""
     chance = np.random.default_rng(7)
     engine = open_engine(f"sqlite:///{folder}/used.db")
     METADATA.create_all(engine, tables=[tenants, faces, used_clips])

@@ -79,7 +79,7 @@ class Harness:
             record_outcomes(connection, locked, [outcome], self.clock())
 
     def encrypt(self) -> int:
-        """How many items it were."""
+        """Encrypt the batches; the number of items."""
         begin_encrypting(self.engine, self.vault, self.tenant, self.clock())
         self.reopen()
         return self.convert()

@@ -146,7 +146,7 @@ def test_what_a_pack_cannot_serve(edge_pack: Pack, dlib_pack: Pack) -> None:
 
 @pytest.mark.parametrize(("scheme", "count"), [(POINTS_68, 68), (POINTS_106, 106)])
 def test_schemes_name_points_that_exist(scheme: object, count: int) -> None:
-    """Each slit's points are its own; none lies beyond the model's."""
+    """No two apertures share a point, and every index is within the model's points."""
     assert scheme in (POINTS_68, POINTS_106)
     chosen = POINTS_68 if count == 68 else POINTS_106
     slits = (*chosen.eyes, chosen.mouth)

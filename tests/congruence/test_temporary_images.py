@@ -43,7 +43,7 @@ def keep(gallery: TenantGallery, picture: str, image_id: str | None = None) -> s
 
 
 def rows(gallery: TenantGallery) -> dict[str, float | None]:
-    """When each picture goes."""
+    """The expiry of each picture."""
     with reading(gallery.engine) as connection:
         found = connection.execute(
             select(images.c.image_id, images.c.expires_at)

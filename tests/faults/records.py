@@ -15,7 +15,7 @@ from tests.cluster import Cluster
 
 
 def check_one_record_each(cluster: Cluster, enrolled: set[str]) -> None:
-    """Of each picture (``enrolled`` are their hashes) one row of every kind; the sweep
+    """Each picture (``enrolled`` are their hashes) has one row of every kind; the sweep
     deletes leftovers of killed workers, and nothing else."""
     Trash(cluster.engine, cluster.media).empty()
     with reading(cluster.engine) as connection:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.heavy
 
 
 def wait_done(cluster: Cluster, count: int) -> None:
-    """As the shim does: a database that is away is asked again."""
+    """Wait for a job; asks again while the database is away, like the shim."""
     until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
         with contextlib.suppress(DatabaseUnavailable):

@@ -28,7 +28,7 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
 
 
 def wait_for_another(worker: Process, former: int) -> None:
-    """Until the worker has another process than ``former``."""
+    """Wait until the worker has another process than ``former``."""
     until = time.monotonic() + TIMEOUT_S
     while former in (now := worker.children()) or not now:
         assert time.monotonic() < until, worker.log.read_text()[-3000:]

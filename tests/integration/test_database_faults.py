@@ -1,4 +1,4 @@
-"""A database that goes away, comes back, is busy or stands still: the caller gets a
+"""A database that goes away, comes back, is busy or hangs: the caller gets a
 retryable error in time, nothing is half done, and the same store works afterwards."""
 
 from __future__ import annotations

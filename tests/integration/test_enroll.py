@@ -105,7 +105,7 @@ def test_interrupted_killed_and_repeated(operator: LocalService, source: Path) -
 
 
 def check_gallery(operator: LocalService) -> None:
-    """One record of each picture, whatever was killed."""
+    """One record of each picture, whichever process was killed."""
     engine = open_engine(f"sqlite:///{operator.data_dir / 'faceline.db'}")
     with reading(engine) as connection:
         for table in (faces, images, bindings):

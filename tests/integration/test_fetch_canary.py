@@ -156,7 +156,7 @@ def test_an_address_of_this_machine_is_refused_even_if_it_is_public(
 
 
 def test_ports(canary: Canary) -> None:
-    """Only those that the operator named, whatever the address."""
+    """Only ports that the operator named are allowed, for every address."""
     policy = AddressPolicy(allow=(ipaddress.ip_network("0.0.0.0/0"),))
     fetcher = WebFetcher(Connector(policy), FetchLimits(100, 5.0, frozenset({80, 443})))
     canary.visits()

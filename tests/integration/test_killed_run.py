@@ -1,4 +1,4 @@
-"""A test run that is killed leaves no process behind, whatever it had started."""
+"""A test run that is killed leaves no process behind."""
 
 from __future__ import annotations
 

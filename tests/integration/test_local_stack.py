@@ -86,7 +86,7 @@ def call_by_command(up: LocalService) -> None:
 
 
 def call_by_shell(up: LocalService) -> None:
-    """The line that stands on the screen, pasted into a shell."""
+    """Run the printed line in a shell."""
     if shutil.which("curl") is None:
         return
     (line,) = re.findall(r"^P=.*$", up.said(), re.MULTILINE)

@@ -90,7 +90,7 @@ def test_a_job_without_urls_is_not_fetched(
 def test_who_crowds_others_waits(
     engine: Engine, queue: Queue, runtime: Runtime, script: Script
 ) -> None:
-    """His older jobs run, another tenant's picture waits: it goes first."""
+    """The tenant's older jobs run and another tenant's picture waits: that one goes first."""
     running = [add_fetching(queue, runtime, script) for _ in range(runtime.settings.fetch_share)]
     for job in running:
         queue.take(job)

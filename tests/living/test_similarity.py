@@ -1,4 +1,4 @@
-"""How alike two plays are: shifts, and that none is worth more than its rows."""
+"""The similarity of two motions: shifts, and the weight of their common rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are small to send and dear to open, each under its name.
+"""Files that are small to send and expensive to open, each under its name.
 
 ``REFUSED`` must be refused by their structure, ``HOLLOW`` announce pixels within the
 limits that they do not bring, as decoding shows, and ``DEFUSED`` show the drawn face when

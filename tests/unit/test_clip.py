@@ -198,7 +198,7 @@ def test_a_clip_by_its_first_bytes_only(start: bytes) -> None:
 
 
 def test_an_external_reference_is_not_followed() -> None:
-    """A MOV track may lie in another file (`dref`/`alis`, `url `)."""
+    """A MOV track may be in another file (`dref`/`alis`, `url `)."""
     data = encoded(moving(5), kind="mov")
     place = data.index(b"url ", data.index(b"dref"))
     elsewhere = b"/etc/hostname\0"

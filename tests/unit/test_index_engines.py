@@ -116,7 +116,7 @@ def test_the_shortest_are_chosen_with_their_ties() -> None:
 
 
 def test_codes_learn_where_the_vectors_lie() -> None:
-    """A gallery that begins with one face: the mean is taken anew as it grows."""
+    """A gallery that begins with one face: the mean is recomputed as it grows."""
     vectors = unit_vectors(4000, DIMENSION, lean=3.0)
     index = CodesIndex(VectorRows(DIMENSION), short_list=40)
     for start in (0, 1, 3, 10, 100, 2000):

@@ -1,4 +1,4 @@
-"""Fetching a pack from a server that breaks off, lies, or has nothing."""
+"""Fetching a pack from a server that breaks off, sends wrong bytes, or has nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sources the feeder of upkeep begins to read, and when again."""
+"""The sources that the scheduler starts reading, and their retries."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def png(
     samples: Samples, bits: int, colour: int, *, interlaced: bool = False,
     chunks: Sequence[tuple[bytes, bytes]] = (),
 ) -> bytes:
-    """A PNG of colour type ``colour``; ``chunks`` stand before the pixels."""
+    """A PNG of colour type ``colour``; ``chunks`` precede the pixels."""
     height, width = samples.shape[:2]
     parts = [samples]
     if interlaced:
@@ -156,7 +156,7 @@ def gif(
     background: int = 0, control: bytes = b"", blocks: bytes = b"",
 ) -> bytes:
     """A GIF of ``frames`` (a plane of indexes, its left and top), each after ``control``;
-    the palette has 2 to 256 colours. ``blocks`` stand before the first."""
+    the palette has 2 to 256 colours. ``blocks`` precede the first."""
     size = max((len(palette) // 3 - 1).bit_length(), 1)
     head = struct.pack("<6sHHBBB", b"GIF89a", *screen, 0x80 | size - 1, background, 0)
     table = palette.ljust(3 << size, b"\0")

@@ -67,7 +67,7 @@ def test_the_table_of_a_known_distribution(seed: int) -> None:
 
 
 def test_one_percent_of_people_swapped() -> None:
-    """Half of the pictures of each of 20 people stand under a second name."""
+    """Half of the pictures of each of 20 people have a second name."""
     vectors, labels = people(2_000, 4)
     clean = fit_people(vectors, labels, SOURCE)
     wrong = [

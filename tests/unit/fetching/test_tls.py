@@ -1,4 +1,4 @@
-"""TLS: checked against the name, whatever address was connected to."""
+"""TLS: checked against the name, for every address."""
 
 from __future__ import annotations
 

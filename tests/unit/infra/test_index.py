@@ -1,4 +1,4 @@
-"""``faceline index``: an operator sees the state, checks it and makes it anew."""
+"""``faceline index``: an operator sees the state, checks it and rebuilds it."""
 
 from __future__ import annotations
 

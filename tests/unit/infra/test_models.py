@@ -14,7 +14,7 @@ from tests.unit.infra.conftest import Faceline
 
 @pytest.fixture(scope="session")
 def models_home() -> Path:
-    """Where packs really are; looked up before a test changes its environment."""
+    """The real directory of packs; looked up before a test changes its environment."""
     return models_directory()
 
 

@@ -1,4 +1,4 @@
-"""Dialect a's parameters, wherever they stand."""
+"""Dialect a's parameters, in every place of a request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, its answer is one that the OpenAPI document describes."""
+"""Every error has an answer that the OpenAPI document describes."""
 
 from __future__ import annotations
 

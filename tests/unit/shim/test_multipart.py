@@ -219,8 +219,8 @@ ATTACKS: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_work_is_bounded(attack: str) -> None:
-    """Most bytes are passed over by searches: the lines of Python that 12 MB of the worst
-    cost are a fiftieth of a line a byte, whatever they are."""
+    """Searches skip most bytes: the worst 12 MB cost at most a fiftieth of a line of Python
+    a byte."""
     assert _lines_run(ATTACKS[attack](12_000_000)) < 240_000
 
 

@@ -1,4 +1,4 @@
-"""How many connections a process keeps, by the files that it may open."""
+"""The number of connections that a process keeps, by the files that it may open."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.unit.sources.makers import outcomes, picture, taken
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where manifests lie, with two pictures."""
+    """A folder for manifests, with two pictures."""
     place = tmp_path / "source"
     (place / "photos").mkdir(parents=True)
     (place / "photos" / "1.png").write_bytes(picture(1))

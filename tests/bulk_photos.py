@@ -42,9 +42,9 @@ class Kind(StrEnum):
     """The kind of a file. All but the first four are rejected."""
 
     PHOTO = "photo"  # one face, enough for any gate
-    COMPANY = "company"  # a second, smaller face of somebody else
+    COMPANY = "company"  # a second, smaller face of another person
     RENAMED = "renamed"  # the person has another name in most other pictures
-    MISNAMED = "misnamed"  # another person's name stands there
+    MISNAMED = "misnamed"  # it has another person's name
     COPY = "copy"  # the bytes of an earlier file
     NO_FACE = "no_face"
     TEXT = "text"

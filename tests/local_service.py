@@ -67,7 +67,7 @@ class LocalService:
         return found
 
     def _is_mine(self, process: psutil.Process) -> bool:
-        # redis-server writes its title over its environment; it stands in its directory.
+        # redis-server overwrites its environment with its title; its directory identifies it.
         return (
             process.environ().get("FACELINE_DATA_DIR") == str(self.data_dir)
             or Path(process.cwd()) == self.data_dir / "redis"

@@ -255,7 +255,7 @@ def pytest_runtest_makereport(
         return
     for title, text in report.sections:
         if not title.endswith(report.when):
-            continue  # told with an earlier phase
+            continue  # reported with an earlier phase
         found = WATCH.leaks(text.encode(errors="replace"))
         if found:
             report.outcome = "failed"

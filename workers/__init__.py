@@ -1,1 +1,1 @@
-"""The queue: Celery only rings the bell, jobs live in SQL."""
+"""The queue: Celery only notifies workers, jobs are kept in SQL."""

@@ -115,6 +115,6 @@ def _map_broker_errors(connection: Connection) -> Iterator[None]:
     try:
         yield
     except broken as error:
-        # Whatever state it is in: the next caller connects anew.
+        # Its state is unknown: the next caller opens a new connection.
         connection.collect(socket_timeout=0.1)
         raise BrokerUnavailable(f"The message broker does not answer: {error}") from error

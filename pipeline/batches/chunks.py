@@ -70,7 +70,7 @@ def lock_items(
     """Those of a chunk's items that still wait, by number; empty when the batch is gone.
 
     Locks the batch's row until the transaction ends. The effect of a chunk calls this first
-    after ``gallery.change_log.lock_tenant``.
+    after ``gallery.writer.lock_tenant``.
     """
     if lock_batch(connection, batch_id) is None:
         return []

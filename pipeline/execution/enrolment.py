@@ -28,7 +28,7 @@ class FaceCutouts(msgspec.Struct, frozen=True):
 
 
 def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
-    """Raises ``MediaUnavailable``; the effect raises as ``gallery.enrol``."""
+    """Raises ``MediaUnavailable``; the effect raises as ``gallery.enrolment.enrol``."""
     asked = EnrolParams.from_json(job.params)
     image = store_picture(
         job, job.media[0], resources, image_id=asked.image_id, description=asked.description

@@ -159,7 +159,7 @@ class JobUpkeep:
             .limit(limit).with_for_update(skip_locked=True)
         )
         with writing(self._engine) as connection:
-            # Chosen first: inside the DELETE, PostgreSQL may choose anew for every row,
+            # Chosen first: inside the DELETE, PostgreSQL may choose again for every row,
             # skip the rows that it has locked itself, and remove more than the limit.
             chosen = connection.execute(old).scalars().all()
             removed = connection.execute(jobs.delete().where(jobs.c.seq.in_(chosen))).rowcount

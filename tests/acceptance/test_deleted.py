@@ -181,7 +181,7 @@ NO_SUCH_FACE: dict[str, Callable[[requests.Response], bool]] = {
 
 
 def check_searches(harness: Harness) -> None:
-    """Neither by its likeness nor by any of its names."""
+    """Neither by its similarity nor by any of its names."""
     assert harness.d.search(harness.picture) == []
     assert harness.b.found(harness.picture, "default") == []
     assert harness.a.faces() == []

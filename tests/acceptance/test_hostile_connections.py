@@ -274,7 +274,7 @@ def test_one_connection_too_many(idle_stack: Stack) -> None:
             assert time.monotonic() < until
             time.sleep(0.1)
         silent = [crowd.enter_context(connect(url)) for _ in range(30)]
-        assert ask(url, "GET", "/health").status == 200  # the silent give way
+        assert ask(url, "GET", "/health").status == 200  # silent connections are closed
         assert silent[0].ended()
         for _ in range(8):
             busy = crowd.enter_context(connect(url))

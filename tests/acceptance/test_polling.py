@@ -149,7 +149,7 @@ def test_an_idempotency_key_returns_the_first_job(stack: Stack, picture: Json) -
     key = uuid.uuid4().hex
     first = client.call("locate", picture, Idempotency_Key=key)
     assert first.json()["code"] == 0
-    # Signed anew at another second, or the very same request: both get the first answer.
+    # Signed again at another second, or the very same request: both get the first answer.
     later = client.signed(picture, timestamp=int(time.time()) - 1)
     again = client.send("locate", later, Idempotency_Key=key)
     twice = client.send("locate", later, Idempotency_Key=key)

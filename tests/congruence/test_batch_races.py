@@ -26,7 +26,7 @@ from tests.congruence.test_bulk_chunks import PLAN, Harness, look
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import ATTEMPTS, Queue
 
-PICTURES = 40  # of each batch; half of them stand in both
+PICTURES = 40  # of each batch; half of them are in both
 CHUNK = 4
 WITHIN_S = 60.0
 
@@ -63,7 +63,7 @@ class Fray:
         return all(self.harness.store.get(None, batch.id).ended for batch in self.batches)
 
     def work(self, chance: random.Random) -> None:
-        """Carry out a chunk that waits, or fail over it."""
+        """Carry out a chunk that waits, or fail its job."""
         queue = self.harness.queue
         waiting = queue.read.recent(state=JobState.QUEUED, limit=1000)
         if not waiting:

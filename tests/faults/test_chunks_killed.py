@@ -24,7 +24,7 @@ from tests.waiting import TIMEOUT_S
 FAULTY = "tests.faults.faulty_worker"
 
 PEOPLE = 80
-AGAIN = 10  # pictures that stand in the batch a second time
+AGAIN = 10  # pictures that are in the batch a second time
 KILLS = 3
 
 

@@ -20,7 +20,7 @@ from workers.job_notifier import JobNotifier
 
 JOB = "ab" * 16
 
-# The promise is two seconds; a busy machine may take one more to run us at all.
+# The promise is two seconds; a busy machine may start the test a second late.
 # Seconds for one call: far above the two or so that it takes, because other work may hold the
 # machine, and far below the minutes that the client libraries would wait.
 BOUND_S = 20.0

@@ -1,4 +1,4 @@
-"""Calls of dialect b without a server: a request in, its intent or its reply out."""
+"""Calls of dialect b without a server: a request in, its job request or its reply out."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_requests_on_one_connection() -> None:
 )
 def test_an_endless_head_is_cut(start: bytes, more: bytes) -> None:
     async def talk(streams: Streams) -> None:
-        # A client that goes on sending may miss the got: the connection is closed by then.
+        # A client that keeps sending may miss the answer: the connection is closed by then.
         got = await answer(streams, start, *[more] * 100_000)
         assert got in (b"", b'{"code":"bad_request","message":"The request\'s head is too long."}')
 

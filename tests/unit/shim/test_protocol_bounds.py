@@ -211,7 +211,7 @@ def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         async with asyncio.timeout(TIMEOUT_S), listening(app) as address:
             reader, writer = await asyncio.open_connection(*address, limit=1000)
             writer.write(POST + b"\r\n")
-            # Both sides run in one loop: three looks were had by then, however slow it is.
+            # Both sides run in one loop: three checks were made by then, even on a slow machine.
             await asyncio.sleep(2.0)
             assert len(await whole(reader)) < 20_000_000
             writer.close()

@@ -90,7 +90,7 @@ def test_an_open_quote_swallows_no_more_than_a_cell(folder: Path) -> None:
 
     assert isinstance(found[0], RefusedItem)
     assert found[0].source_name == "m.csv:2"
-    assert len(found) > 5000  # the reader goes on behind the longest cell there is
+    assert len(found) > 5000  # the reader continues behind the longest possible cell
 
 
 def test_json_lines(folder: Path) -> None:

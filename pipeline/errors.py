@@ -183,7 +183,7 @@ class NotPermitted(RequestRefused):
 
 
 class LimitReached(RequestRefused):
-    """The application has used up a limit."""
+    """The application has used up what it may use."""
 
     def __init__(self, message: str | None = None, *, retry_after_s: float = 1.0) -> None:
         """``retry_after_s``: seconds until the same call may pass, without other calls."""

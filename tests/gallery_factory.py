@@ -165,7 +165,7 @@ class TenantGallery:
             )
 
     def state(self) -> dict[int, tuple[int, frozenset[int]]]:
-        """What an index must know: the face and the collections of each label."""
+        """The state that an index must have: the face and the collections of each label."""
         with reading(self.engine) as connection:
             rows = connection.execute(
                 select(vectors.c.label, vectors.c.face_id)

@@ -25,7 +25,7 @@ class BatchProblem(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class BatchDelay(BatchProblem, kw_only=True, forbid_unknown_fields=True):
-    """The reason for which a batch waits."""
+    """What a batch waits for."""
 
     retry_at: Annotated[float | None, _about("Unix seconds, if that is known.")]
 
@@ -60,7 +60,7 @@ class ListedBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ShownBatch(ListedBatch, kw_only=True, forbid_unknown_fields=True):
-    """A batch and the reason for which it waits."""
+    """A batch and what it waits for."""
 
     waits_for: BatchDelay | None
 

@@ -62,8 +62,8 @@ def check_collection(key: str) -> None:
 
 
 class ListedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One object of a list: its ``key`` below the application's folder, and the
-    application's data about it. Without a name the key gives it, as a path does in a folder."""
+    """One object of a list: its ``key`` below the application's folder, and what the
+    application says of it. Without a name the key gives it, as a path does in a folder."""
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY)]
     name: _Name = ""

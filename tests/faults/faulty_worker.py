@@ -114,7 +114,7 @@ def fault_in_search() -> None:
 def fault_in_decoder() -> None:
     """The process that decodes strikes, and not the worker."""
     work = f"{faulty_decoder.MODULE}:{os.environ['FAULT']}"
-    vars(decode_stage)["WORK"] = work
+    vars(decode_stage)["DECODE_FUNCTION"] = work
     vars(workers.runtime)["DECODERS"] = (work,)
 
 

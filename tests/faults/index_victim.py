@@ -25,13 +25,13 @@ from pipeline.media.directory import DirectoryStore
 from tests.index_source import TENANT, FileGallery
 
 HOOKS: dict[str, tuple[Any, str]] = {
-    "add": (VectorRows, "_place"),
+    "add": (VectorRows, "_assign_row"),
     "delete": (VectorRows, "_clear"),
     "rebuild": (FileGallery, "all_entries"),
     "upload": (DirectoryStore, "put"),
     "placed": (DirectoryStore, "_place"),
     "record": (FileGallery, "record_snapshot"),
-    "swap": (view_module, "discard"),
+    "swap": (view_module, "discard_snapshots"),
     "discard": (DirectoryStore, "delete"),
 }
 

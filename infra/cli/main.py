@@ -33,7 +33,7 @@ COMMANDS = {
     "settings": ("settings", "settings"),
     "usage": ("usage", "usage"),
     "apps": ("apps", "app"),
-    "batches": ("batches.commands", "app"),
+    "batches": ("batch_commands", "app"),
     "gallery": ("gallery", "app"),
     "index": ("index", "app"),
     "jobs": ("jobs", "app"),

@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import update
 
-from infra.cli.batches import watch as batch_watch
-from infra.cli.batches.watch import BatchWatch
+from infra.cli.enroll import watch as batch_watch
 from infra.cli.enroll.read_source import TrackedSource
+from infra.cli.enroll.watch import BatchWatch
 from pipeline.batches.duplicate_search import SearchProgress
 from pipeline.batches.model import Batch
 from pipeline.database.engine import writing

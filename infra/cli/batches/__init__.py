@@ -1,1 +1,1 @@
-"""`faceline batches`: listing, showing and ending batches, and their progress."""
+"""How batches are shown: progress, summary, findings and report of batches."""

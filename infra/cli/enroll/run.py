@@ -14,9 +14,7 @@ from infra.cli.batches.duplicates import show_findings
 from infra.cli.batches.progress import progress_display
 from infra.cli.batches.stores import BatchStores, choose_tenant, using_stores
 from infra.cli.batches.summary import batch_json, show_summary, write_report
-from infra.cli.batches.watch import BatchWatch
 from infra.cli.console import err, print_json, print_notice
-from infra.cli.enroll.command import EnrolRequest
 from infra.cli.enroll.read_source import (
     ReaderThread,
     RetryLimits,
@@ -24,6 +22,8 @@ from infra.cli.enroll.read_source import (
     local_criteria,
     open_reader,
 )
+from infra.cli.enroll.request import EnrolRequest
+from infra.cli.enroll.watch import BatchWatch
 from infra.cli.reports import ReportNotWritten
 from infra.cli.stop_signals import StopRequest
 from infra.local.deployment import Deployment, open_deployment

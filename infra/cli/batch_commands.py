@@ -13,7 +13,7 @@ from infra.cli.batches.duplicates import show_findings
 from infra.cli.batches.stores import BatchStores, open_stores
 from infra.cli.batches.summary import batch_json, show_batch, show_list, write_report
 from infra.cli.console import print_json, print_notice
-from infra.cli.enroll.command import EnrolRequest
+from infra.cli.enroll.request import EnrolRequest
 from infra.cli.reports import csv_writer, json_writer
 from pipeline.batches.duplicate_search import list_findings, restart_failed
 from pipeline.batches.model import Batch

@@ -22,7 +22,7 @@ Schema = dict[str, Any]
 
 Raw = Mapping[str, Any]
 """What a client sent, by name: texts of a form or a query, files, or JSON values (numbers
-as ``wire.JsonNumber``)."""
+as ``parsing.JsonNumber``)."""
 
 Cargo = Literal["text", "picture", "clip"]
 """What the body of a request must have room for."""

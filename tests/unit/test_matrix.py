@@ -74,8 +74,8 @@ def job(*media: str, fetch: list[str | None] | None = None) -> Job:
     return replace(done("matrix", {}), params=params, media=media)
 
 
-def run(stage: Stage, which: Job, carry: JobContext, tools: Tools) -> JobContext:
-    return run_stage(stage, PLAN, which, carry, tools)  # type: ignore[arg-type]
+def run(stage: Stage, which: Job, context: JobContext, tools: Tools) -> JobContext:
+    return run_stage(stage, PLAN, which, context, tools)  # type: ignore[arg-type]
 
 
 def test_a_stored_picture_that_was_deleted_meanwhile() -> None:

@@ -60,7 +60,7 @@ LEFT_TOP = "left_top"
 def answer(
     app_id: str, code: int, data: Mapping[str, Any], request_id: str, at: float, status: int = 200
 ) -> Reply:
-    """The envelope around ``data`` (with its ``msg``), sealed at epoch second ``at``."""
+    """The envelope around ``data`` (with its ``msg``) and the timestamp ``at`` (epoch seconds)."""
     envelope = {
         "appId": app_id,
         "code": code,

@@ -63,9 +63,9 @@ def call(body: Any) -> Call:
 
 
 def test_an_enrolment() -> None:
-    intent = enrol(ENROL)
-    assert (intent.tenant, intent.operation, intent.pictures) == (TENANT, "enrol", (FILE,))
-    assert intent.params == {
+    request = enrol(ENROL)
+    assert (request.tenant, request.operation, request.pictures) == (TENANT, "enrol", (FILE,))
+    assert request.params == {
         "faces": "largest", "gate": True, "image_id": None, "description": "8.png", "name": "",
         "unnamed": "empty", "gender": "", "collections": (), "exists": "refuse",
     }
@@ -119,9 +119,9 @@ def test_wrong_pictures(read: Callable[[Any], JobRequest], body: JsonObject, nam
 
 
 def test_a_comparison() -> None:
-    intent = compare(COMPARE)
-    assert (intent.operation, intent.pictures) == ("compare", (FILE, FILE))
-    assert intent.params == {"liveness": False}
+    request = compare(COMPARE)
+    assert (request.operation, request.pictures) == ("compare", (FILE, FILE))
+    assert request.params == {"liveness": False}
 
 
 def test_liveness_is_asked_for() -> None:
@@ -139,9 +139,9 @@ def test_liveness_is_a_flag(value: Any) -> None:
 
 
 def test_a_search() -> None:
-    intent = search(SEARCH)
-    assert (intent.operation, intent.pictures) == ("search", (FILE,))
-    assert intent.params == {
+    request = search(SEARCH)
+    assert (request.operation, request.pictures) == ("search", (FILE,))
+    assert request.params == {
         "collections": ("group1", "group2"), "k": 100, "embedding": False, "liveness": False,
         "number": 0, "top": 5,
     }

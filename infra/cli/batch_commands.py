@@ -10,7 +10,7 @@ import typer
 
 from infra.cli.arguments import Json
 from infra.cli.batches.duplicates import show_findings
-from infra.cli.batches.stores import BatchStores, open_stores
+from infra.cli.batches.stores import BatchStores
 from infra.cli.batches.summary import batch_json, show_batch, show_list, write_report
 from infra.cli.console import print_json, print_notice
 from infra.cli.enroll.request import EnrolRequest
@@ -19,7 +19,6 @@ from pipeline.batches.duplicate_search import list_findings, restart_failed
 from pipeline.batches.model import Batch
 from pipeline.batches.report import COLUMNS, report_rows
 from pipeline.batches.store import BatchStore
-from pipeline.config.settings import load_settings
 from pipeline.errors import BatchNotFound
 from pipeline.jobs.store import JobStore
 
@@ -33,10 +32,6 @@ MAX_FINDINGS, MAX_JSON_FINDINGS = 100, 25_000  # in a table, in JSON
 RECENT_BATCHES = 1000  # among which the beginning of an id is looked up
 
 
-def _open() -> BatchStores:
-    return open_stores(load_settings())
-
-
 def _tenant_name(stores: BatchStores, batch: Batch) -> str:
     return stores.tenants.get(batch.tenant_id).name
 
@@ -48,7 +43,7 @@ def list_batches(
     json: Json = False,
 ) -> None:
     """The newest batches, newest first."""
-    stores = _open()
+    stores = BatchStores()
     chosen = None if tenant is None else stores.tenants.by_name(tenant).id
     page = stores.batches.page(chosen, limit=limit)
     names = {each.id: each.name for each in stores.tenants.all()}
@@ -63,7 +58,7 @@ def list_batches(
 @app.command()
 def show(batch_id: BatchId, json: Json = False) -> None:
     """One batch: its progress, the reasons of rejected items, people with two names."""
-    stores = _open()
+    stores = BatchStores()
     batch = find_batch(stores.batches, batch_id)
     reasons = stores.batches.reason_counts(batch.id)
     waits_for = stores.batches.waiting_reason(batch)
@@ -89,7 +84,7 @@ def retry(
     json: Json = False,
 ) -> None:
     """Read rejected and cancelled items again and enrol those that can be enrolled now."""
-    stores = _open()
+    stores = BatchStores()
     batch = find_batch(stores.batches, batch_id)
     count = stores.batches.retry(None, batch.id, reasons=reason or None)
     print_notice(f"{count} items will be read again.")
@@ -110,7 +105,7 @@ def retry(
 @app.command()
 def cancel(batch_id: BatchId) -> None:
     """End a batch: waiting items are cancelled, enrolled ones stay."""
-    stores = _open()
+    stores = BatchStores()
     batch = find_batch(stores.batches, batch_id)
     ended = stores.batches.cancel(None, batch.id, JobStore(stores.engine))
     if batch.ended:
@@ -133,7 +128,7 @@ def report(
     ] = "csv",
 ) -> None:
     """A line for every item: outcome, reason, ids."""
-    stores = _open()
+    stores = BatchStores()
     batch = find_batch(stores.batches, batch_id)
     if to is not None:
         write_report(stores, batch, to)
@@ -150,7 +145,7 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove the record of a batch; what it enrolled stays. Its source then counts as new."""
-    stores = _open()
+    stores = BatchStores()
     batch = find_batch(stores.batches, batch_id)
     if not yes:
         typer.confirm(f"Forget {batch.source} with {batch.items} items?", abort=True, err=True)

@@ -51,10 +51,11 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
 
 
 class Stores:
-    """The configured stores, each opened when it is first used."""
+    """The stores of a deployment, each opened when it is first used. Without ``settings``
+    the configured ones."""
 
-    def __init__(self) -> None:
-        self.settings = load_settings()
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or load_settings()
         self.engine = open_database(self.settings)
 
     @cached_property

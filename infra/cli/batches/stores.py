@@ -4,48 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from sqlalchemy import Engine
-
-from infra.cli.database import open_database
+from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
-from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
-from pipeline.encryption.data_keys import open_keys
-from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError, TenantNotFound
 from pipeline.gallery.collections import CollectionStore
-from pipeline.media.base import MediaStore
-from pipeline.media.open import open_media
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStores:
-    settings: Settings
-    engine: Engine
-    media: MediaStore
-    tenants: TenantStore
-    batches: BatchStore
-    collections: CollectionStore
+class BatchStores(Stores):
+    """The stores, and those of batches and collections, which are open from the start.
+    Raises ``ConfigurationError``, ``DatabaseUnavailable``."""
 
-
-def open_stores(settings: Settings) -> BatchStores:
-    """Raises ``ConfigurationError``, ``DatabaseUnavailable``."""
-    engine = open_database(settings)
-    keys = open_keys(settings, engine)
-    media = open_media(settings, keys)
-    return BatchStores(
-        settings, engine, media, TenantStore(engine, open_vault(settings)),
-        BatchStore(engine, keys=keys), CollectionStore(engine, media),
-    )
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self.batches = BatchStore(self.engine, keys=self.keys)
+        self.collections = CollectionStore(self.engine, self.media)
 
 
 @contextmanager
 def using_stores(settings: Settings) -> Iterator[BatchStores]:
     """The stores; they are closed at the end."""
-    stores = open_stores(settings)
+    stores = BatchStores(settings)
     try:
         yield stores
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.cli.batches.stores import BatchStores, choose_tenant, open_stores
+from infra.cli.batches.stores import BatchStores, choose_tenant
 from infra.cli.console import out
 from infra.cli.enroll.run import collection_creator
 from pipeline.batches.model import Batch, BatchOptions, ItemState, NewItem
@@ -27,7 +27,7 @@ from tests.unit.infra.conftest import Faceline
 
 @pytest.fixture
 def stores(data_dir: Path) -> BatchStores:
-    return open_stores(load_settings())
+    return BatchStores(load_settings())
 
 
 def rejected(number: int, reason: str) -> NewItem:

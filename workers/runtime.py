@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -29,10 +29,12 @@ from pipeline.sessions import registry
 from pipeline.sessions.absent_pack import absent_pack
 from pipeline.sessions.base import Pack
 from pipeline.stages import clip, decode, quality
+from workers.company import Company
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
 from workers.job_notifier import JobNotifier
 from workers.leases import Leases
+from workers.running_notes import RunningNotes
 
 # The functions that decode media from outside, each in the sandbox.
 DECODERS = (decode.DECODE_FUNCTION, clip.DECODE_FUNCTION)
@@ -43,7 +45,8 @@ WARM_SIDE = 256
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """``name`` is this process's own: when it dies, the claims under this name are released."""
+    """``name`` is this process's own: when it dies, the claims under this name are released.
+    ``company`` takes jobs along that are run together; None: each runs alone."""
 
     name: str
     settings: Settings
@@ -54,6 +57,8 @@ class Runtime:
     intermediates: Intermediates
     dispatcher: Dispatcher
     notifier: JobNotifier
+    company: Company | None = None
+    notes: RunningNotes = field(default_factory=RunningNotes)
 
 
 def worker_name(group: str, pid: int) -> str:
@@ -65,9 +70,11 @@ def worker_name(group: str, pid: int) -> str:
     return f"{socket.gethostname()[:64]}.{group}:{pid}"
 
 
-def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Runtime:
+def open_runtime(
+    settings: Settings, group: str, served: frozenset[Stage], notes: RunningNotes | None = None
+) -> Runtime:
     """Everything this process needs, with its models loaded and run once, so that the
-    first job is no slower than the others.
+    first job is no slower than the others. ``notes`` are those that a parent reads.
 
     Raises what the pack raises when it cannot be used, and ``ConfigurationError``.
     """
@@ -80,6 +87,7 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
     engine = open_engine(settings.sql_url, durable=False)
     keys = open_keys(settings, engine)
     store = JobStore(engine, keys=keys)
+    dispatcher = Dispatcher(settings)
     return Runtime(
         name=worker_name(group, os.getpid()),
         settings=settings,
@@ -88,8 +96,10 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
         store=store,
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
-        dispatcher=Dispatcher(settings),
+        dispatcher=dispatcher,
         notifier=JobNotifier(settings),
+        company=Company(settings, served, dispatcher),
+        notes=notes or RunningNotes(),
     )
 
 

@@ -35,6 +35,7 @@ from workers.index_upkeep import IndexUpkeep
 from workers.logs import setup_logging
 from workers.pool import ProcessPool
 from workers.queues import queue_name
+from workers.running_notes import RunningNotes
 from workers.runtime import needs_models
 from workers.tasks.request import StageTask
 from workers.tasks.stage import register
@@ -62,8 +63,10 @@ def run_worker(settings: Settings) -> int:
     signals.setup_logging.connect(lambda **_: setup_logging(settings), weak=False)
     if Stage.INDEX in served:
         return _run_index(app, settings, group)
-    _attach_crash_recovery(app, CrashRecovery(settings, group, Dispatcher(settings, app)))
-    broken = _prepare_processes(settings, group)
+    notes = RunningNotes()
+    recovery = CrashRecovery(settings, group, Dispatcher(settings, app), notes)
+    _attach_crash_recovery(app, recovery)
+    broken = _prepare_processes(settings, group, notes)
     # "auto" heeds a container's share of the cores. A worker that only fetches waits for
     # foreign servers and needs no core.
     own = "auto" if needs_models(served) else settings.fetch_concurrency
@@ -139,7 +142,7 @@ def _attach_crash_recovery(app: Celery, crash_recovery: CrashRecovery) -> None:
             task.crash_recovery = crash_recovery
 
 
-def _prepare_processes(settings: Settings, group: str) -> Any:
+def _prepare_processes(settings: Settings, group: str, notes: RunningNotes) -> Any:
     """Have each process open its runtime when it starts; the flag that is raised when
     one cannot."""
     broken = Value("b", 0)
@@ -148,9 +151,9 @@ def _prepare_processes(settings: Settings, group: str) -> Any:
     def open_up(**_: Any) -> None:
         try:
             if served_stages(settings) == {Stage.BULK}:
-                process.start_on_first_job(settings, group)
+                process.start_on_first_job(settings, group, notes)
             else:
-                process.start(settings, group)
+                process.start(settings, group, notes)
         except Exception as error:
             # A process without a runtime must not take messages, and the next process would
             # fail in the same way: the worker ends and logs why.

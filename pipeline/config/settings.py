@@ -158,7 +158,10 @@ class Settings(BaseSettings):
     job_time_limit_s: float = Field(60.0, ge=1)
     """Seconds after which a running job ends as timed out."""
     jobs_per_process: int = Field(10_000, ge=0)
-    """Jobs after which a worker process is replaced; 0: never."""
+    """Times that a worker process takes jobs before it is replaced; 0: never."""
+    jobs_together: int = Field(8, ge=1, le=64)
+    """Jobs on pictures that a worker process runs together at most when they wait; 1: each
+    alone."""
     retry_for_s: float = Field(900.0, gt=0)
     """Seconds for which a job is retried while its stores are away."""
     max_waiting: int = Field(200_000, ge=1)

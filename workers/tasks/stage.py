@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import Celery
@@ -12,9 +13,11 @@ from pipeline.errors import DatabaseUnavailable, InvalidParameter
 from pipeline.operations import Stage
 from workers import process
 from workers.app import GRACE_S
-from workers.messages import decode
+from workers.messages import StageMessage, decode
 from workers.queues import queue_name
 from workers.run_job import run_job
+from workers.run_together import run_together
+from workers.runtime import Runtime
 from workers.tasks.request import StageTask
 
 logger = logging.getLogger(__name__)
@@ -39,6 +42,23 @@ def run(message: Any) -> None:
     try:
         decoded = decode(message)
         with process.runtime_for_job() as runtime:
-            run_job(decoded, runtime)
+            _run(decoded, runtime)
     except (InvalidParameter, DatabaseUnavailable) as error:
         logger.warning("A message was rejected: %s", error, extra={"action": "message_rejected"})
+
+
+def _run(message: StageMessage, runtime: Runtime) -> None:
+    """Run the job of ``message`` and others that wait at its stage."""
+    company = runtime.company
+    if company is None:
+        run_job(message, runtime)
+        return
+    others = company.take(message.stage)
+    start, jobs = time.monotonic(), 1
+    try:
+        if others:
+            jobs = run_together(message, others, runtime)
+        else:
+            run_job(message, runtime)
+    finally:
+        company.note(message.stage, jobs, time.monotonic() - start)

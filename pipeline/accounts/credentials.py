@@ -134,10 +134,7 @@ class CredentialStore:
             self._check_expired(kind, public_id, secret)
             raise TenantNotFound("no such application")
         row, tenant = found
-        kept = [row["secret"]]
-        if row["former_secret"] is not None:
-            kept.append(row["former_secret"])
-        if not self._fingerprints.matches(secret, kept):
+        if not self._fingerprints.matches(secret, [kept for kept, _ in _secrets(row)]):
             raise BadCredentials("wrong key")
         return tenant
 
@@ -154,16 +151,11 @@ class CredentialStore:
         if found is None:
             return None
         row, tenant = found
-        stored = [(row["secret"], row["sm2_public_key"])]
-        if row["former_secret"] is not None:
-            stored.append((row["former_secret"], row["former_sm2_public_key"]))
-        return SigningCredential(
-            tenant, public_id,
-            tuple(
-                SharedSecret(self._vault.decrypt_text(secret, public_id), public_key)
-                for secret, public_key in stored
-            ),
+        secrets = tuple(
+            SharedSecret(self._vault.decrypt_text(secret, public_id), public_key)
+            for secret, public_key in _secrets(row)
         )
+        return SigningCredential(tenant, public_id, secrets)
 
     def _find(self, kind: CredentialKind, public_id: str) -> tuple[RowMapping, Tenant] | None:
         if PUBLIC_ID.fullmatch(public_id) is None:
@@ -297,6 +289,12 @@ def _select_live(kind: str, public_id: str, now: float) -> Select[*tuple[Any, ..
     ).outerjoin(former_secrets, former).where(
         credentials.c.kind == kind, credentials.c.public_id == public_id, _live(now)
     )
+
+
+def _secrets(row: RowMapping) -> list[tuple[bytes, str | None]]:
+    """The secrets of a live credential, the newest first, each with its SM2 public key."""
+    former = (row["former_secret"], row["former_sm2_public_key"])
+    return [(row["secret"], row["sm2_public_key"]), *([former] if former[0] is not None else [])]
 
 
 def _own(

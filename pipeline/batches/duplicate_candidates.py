@@ -28,7 +28,7 @@ from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, faces, vectors
 from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.gallery.enrolment import check_model
-from pipeline.gallery.vectors import VALUE_BYTES, read_vector
+from pipeline.gallery.rows import VALUE_BYTES, read_vector
 from pipeline.types import VectorModel
 
 PAGE_ROWS = 4096  # faces read with one query: 8 MB of vectors of 512 numbers

@@ -15,8 +15,8 @@ from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.batches.rows import IN_BATCH, SET_ITEM
 from pipeline.database.schema import batch_items, faces
 from pipeline.encryption.data_key import DataKey
-from pipeline.gallery.batch_items import ERASED
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
+from pipeline.gallery.erase import ERASED
 from pipeline.gallery.writer import GalleryWriter
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.statements import INSERT, accepted_job, new_row

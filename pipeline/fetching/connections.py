@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from pipeline.fetching.addresses import Address, AddressPolicy
-from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import FetchRefused, FetchTimedOut
+from pipeline.fetching.base import Deadline, FetchRefused, FetchTimedOut
 from pipeline.fetching.resolver import Resolver
 from pipeline.fetching.urls import FetchTarget
 

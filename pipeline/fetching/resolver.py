@@ -9,8 +9,7 @@ import threading
 from collections.abc import Callable
 
 from pipeline.fetching.addresses import Address
-from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import FetchRefused, FetchTimedOut
+from pipeline.fetching.base import Deadline, FetchRefused, FetchTimedOut
 
 LookUp = Callable[[str], list[Address]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, select, update
@@ -9,10 +10,9 @@ from sqlalchemy import Connection, Row, delete, exists, select, update
 from pipeline.database.schema import faces, images, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import FaceNotFound
-from pipeline.gallery.batch_items import erase_item_details
 from pipeline.gallery.collections import log_face_changes
 from pipeline.gallery.enrolment import check_model, check_vector
-from pipeline.gallery.erase import erase_faceless_images
+from pipeline.gallery.erase import erase_faceless_images, erase_item_details
 from pipeline.gallery.known_images import KnownImages
 from pipeline.gallery.records import (
     EnrolmentRequest,
@@ -21,8 +21,13 @@ from pipeline.gallery.records import (
     NewImage,
     faces_by_id,
 )
-from pipeline.gallery.rows import face_columns, image_columns, new_image_row, vector_row
-from pipeline.gallery.statements import INSERT_IMAGE, INSERT_VECTOR
+from pipeline.gallery.rows import (
+    INSERT_IMAGE,
+    INSERT_VECTOR,
+    face_columns,
+    new_image_row,
+    vector_row,
+)
 from pipeline.gallery.trash import discard, reclaim
 from pipeline.gallery.writer import GalleryWriter, lock_tenant
 from pipeline.types import VectorModel
@@ -68,7 +73,9 @@ def _move_to_image(
     target, is_new = KnownImages(writer, [request]).place(request)
     others = exists().where(faces.c.image_ref == old.image_ref, faces.c.id != old.id)
     if is_new and not connection.execute(select(others)).scalar_one():
-        values = image_columns(image, target.image_id)
+        # The description is the image's, not the file's.
+        values = {**asdict(image), "image_id": target.image_id}
+        del values["description"]
         connection.execute(update(images).where(images.c.id == old.image_ref).values(**values))
         erase_item_details(connection, [old.image_ref], now)
         discard(connection, tenant_id, old.media_key, now)

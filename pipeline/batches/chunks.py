@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, select
@@ -37,22 +38,22 @@ _WAITING_ITEMS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
 class ChunkReader:
     """Reads chunks. Raises ``DatabaseUnavailable``."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    engine: Engine
 
     def check_model(self, tenant_id: int, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when vectors of ``model`` cannot be enrolled."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             check_model(connection, tenant_id, model)
 
     def read(self, params: JsonObject) -> tuple[BatchOptions, list[BatchItem]]:
         """How the chunk is enrolled, and its waiting items by number: none when the batch
         is gone."""
         batch_id, numbers = chunk_of(params)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             batch = find_batch(connection, batch_id)
             if batch is None:
                 return BatchOptions(), []

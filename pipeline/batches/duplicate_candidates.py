@@ -107,14 +107,6 @@ class FaceRows:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchSize:
-    """How many faces a batch has enrolled, and how many others the gallery has."""
-
-    batch_faces: int
-    other_faces: int
-
-
-@dataclass(frozen=True, slots=True)
 class RepeatedImage:
     """An item that repeats an enrolled picture: the item's name and the enrolled face's."""
 
@@ -138,29 +130,30 @@ class DuplicateSearchConfig:
     time_slice_s: float = TIME_SLICE_S
 
 
+@dataclass(frozen=True, slots=True)
 class CandidateReader:
     """Reads for the search of a batch. Every method may raise ``DatabaseUnavailable``, and
     those that read vectors ``DecryptionFailed``."""
 
-    def __init__(self, engine: Engine, keys: KeySource) -> None:
-        self._engine = engine
-        self._keys = keys
+    engine: Engine
+    keys: KeySource
 
     def batch(self, batch_id: str) -> Batch | None:
         """The batch; None when it is gone."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return find_batch(connection, batch_id)
 
-    def search_size(self, batch: Batch) -> SearchSize:
+    def search_size(self, batch: Batch) -> tuple[int, int]:
+        """How many faces a batch has enrolled, and how many others the gallery has."""
         parameters = {"batch": batch.id, "tenant": batch.tenant_id}
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             own = int(connection.execute(_COUNT_OWN, parameters).scalar_one())
             total = connection.execute(_COUNT_ALL, parameters).scalar_one()
-        return SearchSize(own, max(total - own, 0))
+        return own, max(total - own, 0)
 
     def check_model(self, batch: Batch, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when the gallery's vectors are of another model."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             check_model(connection, batch.tenant_id, model)
 
     def batch_faces(self, batch: Batch, after: int, limit: int) -> tuple[FaceRows, int]:
@@ -169,7 +162,7 @@ class CandidateReader:
         parts: list[FaceRows] = []
         count, last = 0, 0
         while count < limit:
-            with reading(self._engine) as connection:
+            with reading(self.engine) as connection:
                 parameters = {"batch": batch.id, "after": last or after, "limit": PAGE_ROWS}
                 items = connection.execute(_ITEMS, parameters).all()
                 refs = [row.image_ref for row in items if row.image_ref is not None]
@@ -185,7 +178,7 @@ class CandidateReader:
         """The next faces of the gallery past the label ``after``, those of the batch only
         past the label ``first``; and the last label that was read, 0 when there are no
         more."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             parameters = {"tenant": batch.tenant_id, "after": after, "limit": PAGE_ROWS}
             labels = connection.execute(_LABELS, parameters).all()
             ids = [row.face_id for row in labels]
@@ -204,7 +197,7 @@ class CandidateReader:
         for start in range(0, len(wanted), NAMES_PER_STATEMENT):
             some = wanted[start : start + NAMES_PER_STATEMENT]
             for group, limit in self._name_groups(batch, some):
-                with reading(self._engine) as connection:
+                with reading(self.engine) as connection:
                     parameters = {"tenant": batch.tenant_id, "names": group, "limit": limit}
                     found = connection.execute(_FACES_BY_NAME, parameters).all()
                     rows = self._rows(connection, batch, found)
@@ -213,7 +206,7 @@ class CandidateReader:
     def _name_groups(self, batch: Batch, names: list[str]) -> Iterator[tuple[list[str], int]]:
         """Names with several faces, in groups that are read with one query, each with the
         number of faces to read."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             parameters = {"tenant": batch.tenant_id, "names": names}
             counts = [tuple(row) for row in connection.execute(_COUNT_BY_NAME, parameters)]
         group: list[str] = []
@@ -233,7 +226,7 @@ class CandidateReader:
     def repeated_images(self, batch: Batch, after: int) -> tuple[list[RepeatedImage], int]:
         """Items past the number ``after`` that repeat an enrolled picture and have a name,
         and the number of the last item that was read, 0 when there are no more."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(_REPEATED, {"batch": batch.id, "after": after}).all()
             wanted = sorted({row.face_id for row in rows if row.face_id is not None})
             found = _rows_with(connection, _FACES, faces.c.id, wanted)
@@ -248,7 +241,7 @@ class CandidateReader:
         self, connection: Connection, batch: Batch, found: Sequence[Row[*tuple[Any, ...]]]
     ) -> FaceRows:
         """Faces with their vectors, in the order of ``found``."""
-        key = self._keys.data_key(batch.tenant_id)
+        key = self.keys.data_key(batch.tenant_id)
         ids = [row.id for row in found]
         stored = {
             row.face_id: row

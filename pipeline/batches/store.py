@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, null, select, update
+from sqlalchemy import Connection, Engine, Executable, bindparam, func, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.batches import lifecycle, source_errors
@@ -272,11 +272,7 @@ class BatchStore:
         Raises ``BatchBusy`` while another submitter holds it, ``BatchNotFound``,
         ``BatchCancelled``.
         """
-        now = self._clock()
-        parameters = {"batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s}
-        with writing(self._engine) as connection:
-            row = connection.execute(_ACQUIRE, parameters).one_or_none()
-        return batch_from_row(row) if row is not None else self._raise_lost(batch_id)
+        return self._lease(_ACQUIRE, batch_id, submitter, lease_s)
 
     def renew(
         self, batch_id: str, submitter: str, lease_s: float, position: float | None = None
@@ -284,18 +280,20 @@ class BatchStore:
         """Renew the submitter's lease and record how much it has read (0 to 1). Raises
         ``BatchBusy`` when the submitter has lost the batch, ``BatchNotFound``,
         ``BatchCancelled``."""
-        now = self._clock()
-        parameters = {
-            "batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s,
-            "part": position,
-        }
-        with writing(self._engine) as connection:
-            row = connection.execute(_RENEW, parameters).one_or_none()
-        return batch_from_row(row) if row is not None else self._raise_lost(batch_id)
+        return self._lease(_RENEW, batch_id, submitter, lease_s, part=position)
 
-    def _raise_lost(self, batch_id: str) -> Batch:
-        batch = self.get(None, batch_id)
-        if batch.state in STOPPED:
+    def _lease(
+        self, statement: Executable, batch_id: str, submitter: str, lease_s: float,
+        **values: float | None,
+    ) -> Batch:
+        now = self._clock()
+        values |= {"now": now, "until": now + lease_s}
+        parameters = {"batch": batch_id, "holder": submitter, **values}
+        with writing(self._engine) as connection:
+            row = connection.execute(statement, parameters).one_or_none()
+        if row is not None:
+            return batch_from_row(row)
+        if self.get(None, batch_id).state in STOPPED:
             raise BatchCancelled
         raise BatchBusy
 

@@ -177,7 +177,9 @@ class _SourceRun:
         self._next += seen is None
         if not self._page:
             self._page_started_at = time.monotonic()
-        result = _with_default_collection(result, self.batch.options.collection)
+        if not result.about.collection:
+            about = replace(result.about, collection=self.batch.options.collection)
+            result = replace(result, about=about)
         self._page.append(_ReadItem(number, unique_name, _storable(result)))
         if isinstance(result, PictureItem):
             self._page_bytes += len(result.data)
@@ -281,15 +283,6 @@ def _refusal_record(read: _ReadItem, refused: RefusedItem) -> NewItem:
         read.number, refused.source_name, refused.about, ItemState.REJECTED,
         reason=str(refused.reason), detail=refused.detail, unique_name=read.unique_name,
     )
-
-
-def _with_default_collection(
-    result: PictureItem | RefusedItem, collection: str
-) -> PictureItem | RefusedItem:
-    """The result, in ``collection`` where the source names none."""
-    if result.about.collection or not collection:
-        return result
-    return replace(result, about=replace(result.about, collection=collection))
 
 
 def _storable(result: PictureItem | RefusedItem) -> PictureItem | RefusedItem:

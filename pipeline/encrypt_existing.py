@@ -88,9 +88,7 @@ class EncryptExisting:
         )
 
     def _items(self) -> int:
-        encryption = ItemEncryption(
-            self.engine, self.media, self.tenant_id, self.key, self.clock
-        )
+        encryption = ItemEncryption(self.engine, self.media, self.tenant_id, self.key, self.clock)
         try:
             return encryption.run()
         finally:

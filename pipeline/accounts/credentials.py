@@ -35,12 +35,7 @@ from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
-from pipeline.errors import (
-    BadCredentials,
-    CredentialExpired,
-    CredentialNotFound,
-    TenantNotFound,
-)
+from pipeline.errors import BadCredentials, CredentialExpired, CredentialNotFound, TenantNotFound
 from pipeline.metering.limits import Permissions, permissions_from_json
 
 PUBLIC_ID = re.compile("[A-Za-z0-9_-]{1,64}")

@@ -86,9 +86,7 @@ def _source_blocker(connection: Connection, batch: Batch, now: float) -> Waiting
     if is_read:
         return None
     if how_to_resume:
-        return WaitingReason(
-            INTERRUPTED, f"Its source was not read to its end. {how_to_resume}"
-        )
+        return WaitingReason(INTERRUPTED, f"Its source was not read to its end. {how_to_resume}")
     if now - batch.updated_at < START_GRACE_S:
         return None
     if batch.submitter is not None:
@@ -126,9 +124,7 @@ def _search_blocker(batch: Batch, now: float) -> WaitingReason | None:
 def _job_blocker(connection: Connection, batch: Batch, now: float) -> WaitingReason | None:
     """Why no worker runs the jobs of the batch."""
     unfinished = _unfinished_jobs(connection, batch)
-    deferred = [
-        job for job in unfinished if job.error is not None and job.state == JobState.QUEUED
-    ]
+    deferred = [job for job in unfinished if job.error is not None and job.state == JobState.QUEUED]
     if deferred:
         return _deferral(deferred)
     if not unfinished or any(job.state == JobState.RUNNING for job in unfinished):

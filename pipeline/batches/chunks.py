@@ -31,9 +31,7 @@ _DISCARDED = (ItemState.REJECTED, ItemState.CANCELLED)
 
 _WAITING_ITEMS = (
     select(*ITEM_COLUMNS)
-    .where(
-        IN_BATCH, IS_WAITING, batch_items.c.number.in_(bindparam("numbers", expanding=True))
-    )
+    .where(IN_BATCH, IS_WAITING, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
     .order_by(batch_items.c.number)
 )
 
@@ -65,9 +63,7 @@ def chunk_of(params: JsonObject) -> tuple[str, Sequence[int]]:
     return params["batch"], params["items"]
 
 
-def lock_items(
-    connection: Connection, batch_id: str, numbers: Sequence[int]
-) -> list[WaitingItem]:
+def lock_items(connection: Connection, batch_id: str, numbers: Sequence[int]) -> list[WaitingItem]:
     """Those of a chunk's items that still wait, by number; empty when the batch is gone.
 
     Locks the batch's row until the transaction ends. The effect of a chunk calls this first

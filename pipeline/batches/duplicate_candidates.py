@@ -49,9 +49,7 @@ _BATCH: BindParameter[str] = bindparam("batch")
 _AFTER: BindParameter[int] = bindparam("after")
 _LIMIT: BindParameter[int] = bindparam("limit")
 
-_IS_ENROLLED = (
-    batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value
-)
+_IS_ENROLLED = (batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value)
 
 # Each statement reads one table: after a million rows were inserted, the plan that a database
 # chooses for a join may take seconds for each page.
@@ -69,9 +67,7 @@ _LABELS = (
 )
 _OWN_IMAGES = select(batch_items.c.image_ref).where(*_IS_ENROLLED)
 _FACES = select(faces.c.id, faces.c.image_ref, faces.c.name)
-_HAS_NAME = (
-    faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True))
-)
+_HAS_NAME = (faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True)))
 _FACES_BY_NAME = _FACES.where(*_HAS_NAME).order_by(faces.c.name, faces.c.id).limit(_LIMIT)
 _COUNT_BY_NAME = (
     select(faces.c.name, func.count().label("count"))
@@ -185,9 +181,7 @@ class CandidateReader:
             found = _rows_with(connection, _FACES, faces.c.id, ids)
             own = _images_of_batch(connection, batch, found)
             earlier = {row.face_id for row in labels if row.label <= first}
-            found = [
-                row for row in found if row.id not in earlier or row.image_ref not in own
-            ]
+            found = [row for row in found if row.id not in earlier or row.image_ref not in own]
             rows = self._rows(connection, batch, found)
         return _by_label(rows), labels[-1].label if labels else 0
 

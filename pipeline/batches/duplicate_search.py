@@ -225,9 +225,7 @@ def restart_failed(engine: Engine, batch_id: str) -> bool:
         search = None if batch is None else search_of(batch)
         if search is None or search.state != "failed":
             return False
-        connection.execute(
-            update(batches).where(batches.c.id == batch_id).values(findings=None)
-        )
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(findings=None))
         return True
 
 

@@ -52,9 +52,7 @@ class ItemState(StrEnum):
     CANCELLED = "cancelled"
 
 
-OUTCOMES = (
-    ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED, ItemState.CANCELLED
-)
+OUTCOMES = (ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED, ItemState.CANCELLED)
 
 
 class BatchOptions(Params, frozen=True, kw_only=True):

@@ -69,9 +69,7 @@ _ENROLLED_IMAGES = (
     .group_by(images.c.sha256, images.c.id)
     .order_by(images.c.id.desc())
 )
-_REJECTED_BEFORE = select(
-    batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail
-).where(
+_REJECTED_BEFORE = select(batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail).where(
     batch_items.c.tenant_id == bindparam("tenant"),
     batch_items.c.sha256.in_(bindparam("hashes", expanding=True)),
     batch_items.c.criteria.is_not(None), batch_items.c.criteria == bindparam("criteria"),
@@ -117,9 +115,7 @@ class KnownItems:
             return {}
         key = self.keys.data_key(batch.tenant_id)
         # Items recorded before the tenant had a key are found by their unkeyed hash.
-        hashes = {
-            name_hash(batch.id, name, each): name for each in {key, None} for name in names
-        }
+        hashes = {name_hash(batch.id, name, each): name for each in {key, None} for name in names}
         parameters = {"batch": batch.id, "hashes": list(hashes)}
         with reading(self.engine) as connection:
             rows = connection.execute(_BY_NAME_HASH, parameters).all()

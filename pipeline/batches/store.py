@@ -92,9 +92,7 @@ _ACQUIRE = (
 )
 _RENEW = (
     update(batches)
-    .where(
-        batches.c.id == BATCH_ID, _IS_SUBMITTER, batches.c.state == BatchState.READING.value
-    )
+    .where(batches.c.id == BATCH_ID, _IS_SUBMITTER, batches.c.state == BatchState.READING.value)
     .values(
         submitter_until=bindparam("until"), updated_at=bindparam("now"),
         position=func.coalesce(bindparam("part"), batches.c.position),
@@ -153,9 +151,7 @@ class BatchStore:
             raise BatchNotFound
         return batch
 
-    def page(
-        self, tenant_id: int | None = None, *, offset: int = 0, limit: int = 50
-    ) -> BatchPage:
+    def page(self, tenant_id: int | None = None, *, offset: int = 0, limit: int = 50) -> BatchPage:
         """Batches, newest first."""
         conditions = () if tenant_id is None else (batches.c.tenant_id == tenant_id,)
         query = (
@@ -344,9 +340,7 @@ class BatchStore:
         ``give_up_after_s``: it is tried again for so long and then ends as failed. A batch
         that is gone or has ended stays as it is."""
         with writing(self._engine) as connection:
-            left = source_errors.record(
-                connection, batch_id, error, self._clock(), give_up_after_s
-            )
+            left = source_errors.record(connection, batch_id, error, self._clock(), give_up_after_s)
         _cancel_jobs(jobs, left)
 
     def finish_reading(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
@@ -397,9 +391,7 @@ class BatchStore:
             count = lifecycle.ITEMS_PER_TRANSACTION
             while count == lifecycle.ITEMS_PER_TRANSACTION:
                 with writing(self._engine) as connection:
-                    count = lifecycle.retry(
-                        connection, batch.id, state, reasons, self._clock()
-                    )
+                    count = lifecycle.retry(connection, batch.id, state, reasons, self._clock())
                 changed += count
         return changed
 
@@ -440,9 +432,7 @@ def _lock_leased(connection: Connection, batch_id: str, submitter: str) -> Batch
     return batch
 
 
-def _retried_numbers(
-    connection: Connection, batch: Batch, items: Sequence[NewItem]
-) -> set[int]:
+def _retried_numbers(connection: Connection, batch: Batch, items: Sequence[NewItem]) -> set[int]:
     """The numbers of the items that are read again. Raises ``BatchBusy`` unless the others
     are the next ones of the batch."""
     old = [item.number for item in items if item.number <= batch.items]

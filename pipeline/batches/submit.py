@@ -148,9 +148,7 @@ class _SourceRun:
             self._flush(min(self._limits.chunk_size, LAST_CHUNK_ITEMS))
         except _Stopped:
             return
-        self.batch = self._batches.finish_reading(
-            self.batch.id, self._name, self.batch.items
-        )
+        self.batch = self._batches.finish_reading(self.batch.id, self._name, self.batch.items)
 
     def _check_stop(self) -> None:
         """Raises ``_Stopped`` when asked to stop; else renews the lease when it is time."""
@@ -223,9 +221,7 @@ class _SourceRun:
             self._check_stop()
             time.sleep(POLL_S)
 
-    def _records(
-        self, page: Sequence[_ReadItem]
-    ) -> tuple[list[NewItem], list[tuple[str, bytes]]]:
+    def _records(self, page: Sequence[_ReadItem]) -> tuple[list[NewItem], list[tuple[str, bytes]]]:
         """The items of the page to record, and the objects to store."""
         tenant = self.batch.tenant_id
         names = {
@@ -272,9 +268,7 @@ def _picture_record(
             image_ref=known.image_ref, face_id=known.face_id, faces=known.faces,
         )
     if known.reason:
-        return replace(
-            item, state=ItemState.REJECTED, reason=known.reason, detail=known.detail
-        )
+        return replace(item, state=ItemState.REJECTED, reason=known.reason, detail=known.detail)
     return item
 
 

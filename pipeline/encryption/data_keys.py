@@ -172,9 +172,7 @@ def restore_keys(engine: Engine, vault: Vault, saved: Iterable[SavedKey]) -> int
     with writing(engine, durable=True) as connection:
         for key in saved:
             vault.decrypt(key.wrapped, data_key_owner(key.tenant_id))
-            row = connection.execute(
-                _FIND.where(tenants.c.id == key.tenant_id)
-            ).one_or_none()
+            row = connection.execute(_FIND.where(tenants.c.id == key.tenant_id)).one_or_none()
             if row is None or row.wrapped is not None:
                 continue  # deleted before the backup was made, or present
             values: dict[str, object] = {"wrapped": key.wrapped, "state": key.state}

@@ -97,9 +97,7 @@ class ChangeLog:
         for page in walk(read, lambda entry: entry.label, PAGE_ROWS, 0):
             yield from page
 
-    def _read(
-        self, tenant_id: int, query: Select[int, int, int, bytes]
-    ) -> list[IndexEntry]:
+    def _read(self, tenant_id: int, query: Select[int, int, int, bytes]) -> list[IndexEntry]:
         key = self.keys.data_key(tenant_id)
         with reading(self.engine) as connection:
             rows = connection.execute(query.where(vectors.c.tenant_id == tenant_id)).all()

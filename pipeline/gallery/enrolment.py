@@ -19,21 +19,10 @@ from sqlalchemy import Connection, bindparam, exists, select
 
 from pipeline.database.schema import faces, vectors
 from pipeline.encryption.data_key import DataKey
-from pipeline.errors import (
-    BadVector,
-    CollectionNotFound,
-    FaceError,
-    FaceExists,
-    PackMismatch,
-)
+from pipeline.errors import BadVector, CollectionNotFound, FaceError, FaceExists, PackMismatch
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
 from pipeline.gallery.known_images import KnownFace, KnownImage, KnownImages
-from pipeline.gallery.records import (
-    Collection,
-    EnrolmentRequest,
-    EnrolmentResult,
-    faces_by_id,
-)
+from pipeline.gallery.records import Collection, EnrolmentRequest, EnrolmentResult, faces_by_id
 from pipeline.gallery.rows import (
     INSERT_FACE,
     INSERT_IMAGE,

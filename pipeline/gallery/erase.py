@@ -46,9 +46,7 @@ def erase_faces(
     return erased
 
 
-def _erase(
-    writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_images: bool
-) -> int:
+def _erase(writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_images: bool) -> int:
     connection = writer.connection
     mine = faces.c.tenant_id == writer.tenant_id
     chosen = connection.execute(
@@ -71,9 +69,7 @@ def _erase(
     return len(ids)
 
 
-def _keep_last_face_ids(
-    writer: GalleryWriter, face_ids: list[int], image_refs: list[int]
-) -> None:
+def _keep_last_face_ids(writer: GalleryWriter, face_ids: list[int], image_refs: list[int]) -> None:
     """Record, in images that lose their last face, the id of that face."""
     of_image = faces.c.image_ref == images.c.id
     stays = exists().where(of_image, faces.c.id.not_in(face_ids))
@@ -83,9 +79,7 @@ def _keep_last_face_ids(
     )
 
 
-def erase_faceless_images(
-    writer: GalleryWriter, chosen: ColumnElement[bool], now: float
-) -> None:
+def erase_faceless_images(writer: GalleryWriter, chosen: ColumnElement[bool], now: float) -> None:
     """Delete those of the chosen images that have no face."""
     connection = writer.connection
     faceless = (

@@ -112,9 +112,7 @@ def store_temporarily(
     lock_tenant(connection, tenant_id)
     reclaim(connection, [image.media_key])
     # A caller may have chosen, for another picture, the id that these bytes give.
-    candidates = (
-        image.image_id, hex_spelling(image.image_id), image.sha256[:32], uuid.uuid4().hex
-    )
+    candidates = (image.image_id, hex_spelling(image.image_id), image.sha256[:32], uuid.uuid4().hex)
     rows = connection.execute(
         select(
             images.c.id, images.c.image_id, images.c.sha256, images.c.media_key,

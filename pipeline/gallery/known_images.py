@@ -59,9 +59,7 @@ class KnownImage:
         if self.temporary:
             values |= {"expires_at": None, "description": image.description}
         if values:
-            writer.connection.execute(
-                update(images).where(images.c.id == self.id).values(**values)
-            )
+            writer.connection.execute(update(images).where(images.c.id == self.id).values(**values))
         self.faceless = self.temporary = False
 
 

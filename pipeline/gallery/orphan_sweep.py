@@ -74,9 +74,7 @@ class OrphanSweep:
     def _rows(self, column: Column[str], tenant_id: int) -> Iterator[tuple[str, float]]:
         """The key and the time of every row, read in pages."""
         table = column.table
-        query = select(column, table.c.created_at, table.c.id).where(
-            table.c.tenant_id == tenant_id
-        )
+        query = select(column, table.c.created_at, table.c.id).where(table.c.tenant_id == tenant_id)
         for rows in read_pages(self.engine, query, table.c.id, PAGE_ROWS):
             yield from ((row[0], row[1]) for row in rows)
 

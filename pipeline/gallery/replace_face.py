@@ -14,13 +14,7 @@ from pipeline.gallery.collections import log_face_changes
 from pipeline.gallery.enrolment import check_model, check_vector
 from pipeline.gallery.erase import erase_faceless_images, erase_item_details
 from pipeline.gallery.known_images import KnownImages
-from pipeline.gallery.records import (
-    EnrolmentRequest,
-    FaceRecord,
-    NewFace,
-    NewImage,
-    faces_by_id,
-)
+from pipeline.gallery.records import EnrolmentRequest, FaceRecord, NewFace, NewImage, faces_by_id
 from pipeline.gallery.rows import (
     INSERT_IMAGE,
     INSERT_VECTOR,
@@ -93,9 +87,7 @@ def _move_to_image(
 
 def _stored_face(connection: Connection, tenant_id: int, face_id: int) -> Row[*tuple[Any, ...]]:
     row = connection.execute(
-        select(
-            faces.c.id, faces.c.image_ref, faces.c.face_key, images.c.sha256, images.c.media_key
-        )
+        select(faces.c.id, faces.c.image_ref, faces.c.face_key, images.c.sha256, images.c.media_key)
         .join(images, images.c.id == faces.c.image_ref)
         .where(faces.c.tenant_id == tenant_id, faces.c.id == face_id)
     ).one_or_none()

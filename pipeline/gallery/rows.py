@@ -37,13 +37,9 @@ def insert_all(
     return list(connection.execute(statement, given).scalars())
 
 
-def new_image_row(
-    tenant_id: int, image: NewImage, image_id: str, now: float
-) -> dict[str, Any]:
+def new_image_row(tenant_id: int, image: NewImage, image_id: str, now: float) -> dict[str, Any]:
     """The row of an image that is not stored yet."""
-    return {
-        **asdict(image), "image_id": image_id, "tenant_id": tenant_id, "created_at": now
-    }
+    return {**asdict(image), "image_id": image_id, "tenant_id": tenant_id, "created_at": now}
 
 
 def face_columns(face: NewFace) -> dict[str, Any]:

@@ -53,9 +53,7 @@ def discard_tenant(connection: Connection, tenant_id: int, now: float) -> None:
     discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), now)
 
 
-def discard_many(
-    connection: Connection, tenant_id: int, keys: Sequence[str], now: float
-) -> None:
+def discard_many(connection: Connection, tenant_id: int, keys: Sequence[str], now: float) -> None:
     """``discard`` each of ``keys``."""
     if keys:
         connection.execute(
@@ -64,9 +62,7 @@ def discard_many(
         )
 
 
-def discard_selected(
-    connection: Connection, tenant_id: int, keys: Select[str], now: float
-) -> None:
+def discard_selected(connection: Connection, tenant_id: int, keys: Select[str], now: float) -> None:
     """``discard`` each key of a query."""
     chosen = keys.subquery()
     connection.execute(

@@ -74,9 +74,7 @@ def _best(curves: list[Curve]) -> float:
     return float(np.sqrt(upper * lower).max(initial=0.0))
 
 
-def _sums(
-    play: Motion, start: NDArray[np.int64], stop: NDArray[np.int64]
-) -> tuple[Motion, Curve]:
+def _sums(play: Motion, start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[Motion, Curve]:
     """For each range of rows: the sum of every column, and the sum of all squares."""
     sums = np.vstack([np.zeros(play.shape[1]), np.cumsum(play, axis=0)])
     squares = np.concatenate([[0.0], np.cumsum((play**2).sum(axis=1))])

@@ -177,9 +177,7 @@ class UsageStore:
         """Raises ``QuotaExceeded`` when the quota leaves no call of ``operation``."""
         now = self._clock()
         day = day_of(now)
-        values = {
-            "tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day),
-        }
+        values = {"tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day)}
         with reading(self._engine) as connection:
             rows = connection.execute(SELECT_COUNTERS, values)
             counters = {(row.period, row.operation): row.charged for row in rows}
@@ -198,9 +196,7 @@ class UsageStore:
                 for key, counts in in_order:
                     self.add({key: counts})
 
-    def report(
-        self, periods: Iterable[str], tenant_id: int | None = None
-    ) -> list[UsageRow]:
+    def report(self, periods: Iterable[str], tenant_id: int | None = None) -> list[UsageRow]:
         """The counts of ``periods`` (days or months), by tenant, period and operation,
         without totals."""
         query = (

@@ -99,9 +99,7 @@ class ArchiveUsage:
         names."""
         parts = inner_path(name)
         if not self._names.add("/".join(parts)):
-            raise ItemRefused(
-                RefusalReason.DUPLICATE_NAME, "an earlier member has this name"
-            )
+            raise ItemRefused(RefusalReason.DUPLICATE_NAME, "an earlier member has this name")
         return parts
 
     def add_unpacked(self, size: int) -> None:

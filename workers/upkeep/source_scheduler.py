@@ -67,9 +67,7 @@ class SourceScheduler:
 
     def round(self) -> None:
         """Start as many reads as there is room for. Raises ``DatabaseUnavailable``."""
-        self._running = {
-            id_: found for id_, found in self._running.items() if found[1].is_alive()
-        }
+        self._running = {id_: found for id_, found in self._running.items() if found[1].is_alive()}
         if len(self._running) < MAX_SOURCES:
             self._start(self.due_sources())
 

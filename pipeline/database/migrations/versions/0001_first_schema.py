@@ -38,9 +38,7 @@ def _tenant_id(**options: Any) -> sa.Column[int]:
 
 
 def _partial_index(where: str, name: str, *columns: str) -> sa.Index:
-    return sa.Index(
-        name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
-    )
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def upgrade() -> None:
@@ -345,9 +343,7 @@ def upgrade() -> None:
 # SQLite's planner, without statistics, takes a tenant or a batch to have ten rows and scans
 # all of them where an index finds the few that are asked for. ANALYZE would record the sizes
 # of the day it runs, usually before the gallery has grown. PostgreSQL gathers its own.
-GROWING_TABLES = (
-    "images", "faces", "vectors", "changes", "bindings", "batch_items",
-)
+GROWING_TABLES = ("images", "faces", "vectors", "changes", "bindings", "batch_items")
 ASSUMED_ROWS = 1_000_000
 # Rows that share a value of a column; of other columns hardly two rows share one.
 ROWS_PER_VALUE = {

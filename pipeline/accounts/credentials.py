@@ -209,8 +209,7 @@ class CredentialStore:
         self._change(tenant_id, public_id, permissions=kept)
 
     def expire(self, tenant_id: int, public_id: str, at: float | None) -> None:
-        """Let a credential expire at an epoch second, or never. Raises
-        ``CredentialNotFound``."""
+        """Let a credential expire at an epoch second, or never. Raises ``CredentialNotFound``."""
         self._change(tenant_id, public_id, expires_at=at)
 
     def _change(self, tenant_id: int, public_id: str, **values: object) -> None:

@@ -87,9 +87,8 @@ _REPEATED = (
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRows:
     """Faces by label (in ``faces_by_name``, those of one name after another). Each array and
-    ``names`` have one entry for each face. ``vectors`` have shape (count, dimension),
-    float32; ``image_refs`` are ``images.id``; ``from_batch`` marks the faces that the batch
-    has enrolled."""
+    ``names`` have one entry for each face. ``vectors`` have shape (count, dimension), float32;
+    ``image_refs`` are ``images.id``; ``from_batch`` marks the faces that the batch has enrolled."""
 
     labels: NDArray[np.int64]
     face_ids: NDArray[np.int64]
@@ -114,11 +113,10 @@ class RepeatedImage:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSearchConfig:
-    """The settings of a batch's search, besides the calibration table. ``false_findings``: how
-    many pairs of strangers a batch may report as one person. ``apart_fmr``: the rate at
-    which strangers pass as faces of one name. ``time_slice_s``: seconds of work after which
-    a job ends and the next one continues; the search holds up others for so long, and loses
-    so much when a worker dies."""
+    """The settings of a batch's search, besides the calibration table. ``false_findings``: how many
+    pairs of strangers a batch may report as one person. ``apart_fmr``: the rate at which strangers
+    pass as faces of one name. ``time_slice_s``: seconds of work after which a job ends and the next
+    one continues; the search holds up others for so long, and loses so much when a worker dies."""
 
     candidates: CandidateReader
     false_findings: float = 1.0
@@ -171,9 +169,8 @@ class CandidateReader:
         return _by_label(_concatenated(parts)), last
 
     def gallery_faces(self, batch: Batch, after: int, first: int) -> tuple[FaceRows, int]:
-        """The next faces of the gallery past the label ``after``, those of the batch only
-        past the label ``first``; and the last label that was read, 0 when there are no
-        more."""
+        """The next faces of the gallery past the label ``after``, those of the batch only past the
+        label ``first``; and the last label that was read, 0 when there are no more."""
         with reading(self.engine) as connection:
             parameters = {"tenant": batch.tenant_id, "after": after, "limit": PAGE_ROWS}
             labels = connection.execute(_LABELS, parameters).all()

@@ -353,9 +353,8 @@ class Finding:
 def list_findings(
     engine: Engine, batch_id: str, *, kind: FindingKind | None = None, limit: int = 100
 ) -> list[Finding]:
-    """The findings of a batch by kind, strongest first. Findings of the same two names are
-    merged; two names that have become one since are left out. Raises
-    ``DatabaseUnavailable``."""
+    """The findings of a batch by kind, strongest first. Findings of the same two names are merged;
+    two names that have become one since are left out. Raises ``DatabaseUnavailable``."""
     chosen = [findings.c.batch_id == batch_id]
     if kind is not None:
         chosen.append(findings.c.kind == kind.value)

@@ -20,8 +20,7 @@ _OPEN_STATES = (ItemState.WAITING.value, ItemState.AGAIN.value)
 
 
 def reject_missing(connection: Connection, batch: Batch) -> int:
-    """Reject the items that were to be read again and are no longer in the source; how
-    many."""
+    """Reject the items that were to be read again and are no longer in the source; how many."""
     return connection.execute(
         update(batch_items)
         .where(batch_items.c.batch_id == batch.id, batch_items.c.state == ItemState.AGAIN.value)

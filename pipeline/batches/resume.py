@@ -93,8 +93,7 @@ def _hash(text: str, key: DataKey | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class KnownItems:
-    """Looks up items and pictures. Methods raise ``DatabaseUnavailable`` and
-    ``TenantNotFound``."""
+    """Looks up items and pictures. Methods raise ``DatabaseUnavailable`` and ``TenantNotFound``."""
 
     engine: Engine
     keys: KeySource
@@ -159,9 +158,8 @@ def _known_item(row: Row[*tuple[Any, ...]]) -> KnownItem:
 
 
 class ItemNames:
-    """Gives every entry of a source a unique name, the same each time the source is read
-    from its beginning: its source name, which is unique except for some refusals. Those
-    get a number."""
+    """Gives every entry of a source a unique name, the same each time the source is read from its
+    beginning: its source name, which is unique except for some refusals. Those get a number."""
 
     def __init__(self) -> None:
         self._once = NameSet()

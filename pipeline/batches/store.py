@@ -344,9 +344,8 @@ class BatchStore:
         _cancel_jobs(jobs, left)
 
     def finish_reading(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
-        """Record that the source was read to its end. Items that were to be read again and
-        did not come are rejected; the batch is done when no item waits. Raises as
-        ``renew``."""
+        """Record that the source was read to its end. Items that were to be read again and did not
+        come are rejected; the batch is done when no item waits. Raises as ``renew``."""
         now = self._clock()
         with writing(self._engine, durable=True) as connection:
             batch = _lock_leased(connection, batch_id, submitter)

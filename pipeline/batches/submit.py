@@ -206,8 +206,7 @@ class _SourceRun:
         try:
             added = self._batches.add(self.batch, self._name, items, chunk_size=chunk_size)
         except (Conflict, NotFound, MediaUnavailable):
-            # Nothing was recorded, and only this run knows the objects: their keys have its
-            # name.
+            # Nothing was recorded, and only this run knows the objects: their keys have its name.
             with suppress(Unavailable):
                 for key, _ in objects:
                     self._submitter.media.delete(key)

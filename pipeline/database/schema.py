@@ -431,8 +431,7 @@ batch_items = Table(
     _counter("size"),
     Column("width", Integer, nullable=False, server_default=text("0")),
     Column("height", Integer, nullable=False, server_default=text("0")),
-    # "again" (to be read once more), "waiting", "enrolled", "duplicate", "rejected",
-    # "cancelled"
+    # "again" (to be read once more), "waiting", "enrolled", "duplicate", "rejected", "cancelled"
     Column("state", String(16), nullable=False),
     Column("reason", String(32), nullable=True),
     Column("detail", Text, nullable=True),

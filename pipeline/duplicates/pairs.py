@@ -172,6 +172,5 @@ def choose_axes(vectors: Vectors, cosine: float) -> NDArray[np.float32] | None:
 
 
 def _share_reaching(vectors: Vectors, cosine: float) -> float:
-    """The share of all pairs, a vector with itself included, whose product reaches the
-    cosine."""
+    """The share of all pairs, a vector with itself included, whose product reaches the cosine."""
     return float(np.mean(vectors @ vectors.T >= cosine))

@@ -117,8 +117,7 @@ def _family(address: Address) -> socket.AddressFamily:
 
 
 def _is_own(address: Address) -> bool:
-    """Whether an address belongs to this machine: the kernel routes such an address from
-    itself."""
+    """Whether an address belongs to this machine: the kernel routes such an address from itself."""
     if address.is_unspecified:
         return True
     with closing(socket.socket(_family(address), socket.SOCK_DGRAM)) as probe:

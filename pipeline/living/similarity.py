@@ -1,9 +1,8 @@
 """Similarity of two facial motions, at the best shift, direction and mirroring.
 
-Two openings of one mouth look alike, and so do two blinks: most of the change in a face
-comes from the action. The remaining change tells motions apart. The directions of largest
-variance are therefore weighted down, and the upper and the lower half of the face must
-match independently.
+Two openings of one mouth look alike, and so do two blinks: most of the change in a face comes from
+the action. The remaining change tells motions apart. The directions of largest variance are
+therefore weighted down, and the upper and the lower half of the face must match independently.
 """
 
 from __future__ import annotations

@@ -117,8 +117,7 @@ def charge(
 def settle(
     connection: Connection, tenant_id: int, operation: str, day: str | None, cost: Cost
 ) -> None:
-    """Count a call that was charged on ``day`` (None: it was not charged) by its final
-    cost."""
+    """Count a call that was charged on ``day`` (None: it was not charged) by its final cost."""
     if day is None or cost is Cost.CHARGED:
         return
     freed = Counts(charged=-1, free=int(cost is Cost.FREE), refunded=int(cost is Cost.REFUNDED))

@@ -78,8 +78,7 @@ class ListedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 def import_location(settings: Settings, tenant_id: int) -> BucketLocation:
     """The folder of an application in the bucket that applications import from.
 
-    Raises ``ConfigurationError`` when there is none, or when the media store uses the same
-    bucket.
+    Raises ``ConfigurationError`` when there is none, or when the media store uses the same bucket.
     """
     if not settings.import_url:
         raise ConfigurationError("no bucket to import from is configured (FACELINE_IMPORT_URL)")

@@ -35,7 +35,6 @@ def test_each_explains_its_options(
     assert "usage:" in capsys.readouterr().out
 
 
-@pytest.mark.timeout(600)
 def test_one_runs_in_its_smallest_size(test_data: Path, edge_models: Path, tmp_path: Path) -> None:
     """The cost of the queue, with eight jobs: models, workers, Redis and the baselines."""
     for name in ("obama.jpg", "biden.jpg"):

@@ -25,7 +25,7 @@ STAGES = frozenset({Stage.DECODE, Stage.DETECT, Stage.EMBED, Stage.INDEX})
 # the jobs that are run with its own.
 TOGETHER_S = 0.15
 
-# Seconds after which jobs that were taken along and have not begun are given back.
+# Seconds after which jobs that were taken along and have not started are given back.
 PATIENCE_S = 1.0
 
 # A process that waited for longer before this job would have got any other that was there.

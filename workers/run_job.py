@@ -84,8 +84,9 @@ def run_job(message: StageMessage, runtime: Runtime) -> None:
 class JobRun:
     """One claim's way through the stages, from ``stage`` on. ``trace`` lists the stages run here.
 
-    ``verdict`` is how the way ends: an outcome, the stage whose workers go on, or an error. The
-    media of the claim's job are those of its row until the rest is fetched, then all.
+    ``context`` is the input of the stage ``next``; None before the start. ``verdict`` is how
+    the way ends: an outcome, the stage whose workers go on, or an error. The media of the
+    claim's job are those of its row until the rest is fetched, then all.
     """
 
     claim: Claim
@@ -93,6 +94,8 @@ class JobRun:
     stage: Stage
     runtime: Runtime
     trace: list[JsonObject] = field(default_factory=list)
+    context: JobContext | None = None
+    next: Stage | None = None
     verdict: JobOutcome | Stage | FaceError | None = None
 
     @classmethod
@@ -100,10 +103,11 @@ class JobRun:
         plan = PLANS.get(claim.job.operation, _UNKNOWN)
         return cls(claim, plan, Stage(claim.job.stage), runtime)
 
-    def advance(self) -> None:
-        """Run the stages up to a verdict, which the job's row does not know yet."""
+    def advance(self, before: Stage | None = None) -> None:
+        """Run the stages up to a verdict, which the job's row does not know yet, or up to the
+        stage ``before``, which is not run."""
         try:
-            self.verdict = self._run_stages()
+            self.verdict = self._run_stages(before)
         except SoftTimeLimitExceeded:
             self.verdict = JobTimedOut()
         except FaceError as error:
@@ -132,7 +136,24 @@ class JobRun:
     def first(self) -> Stage:
         return self.plan.first_stage(self.claim.job.params)
 
-    def _run_stages(self) -> JobOutcome | Stage:
+    def _run_stages(self, before: Stage | None) -> JobOutcome | Stage | None:
+        if self.context is None:
+            self._check_may_run()
+            self.context, self.next = self._load_context(), self.stage
+        while self.next is not None:
+            if self.next is not self.stage and self.next not in self.runtime.served:
+                # Before the row says so: a job that waits at a stage has its input there.
+                self.runtime.intermediates.put(
+                    self.claim.id, self.next, self.context, self._data_key()
+                )
+                return self.next
+            if self.next is before:
+                return None
+            self.context = self._run_stage(self.next, self.context)
+            self.next = self.plan.next_stage(self.next)
+        return finish(self.plan, self.claim.job, self.context, self.runtime.resources)
+
+    def _check_may_run(self) -> None:
         if self.plan is _UNKNOWN:
             # The web side is newer than this worker; the operator sees it at the first job.
             raise FaceError(f"no worker here knows {self.claim.job.operation!r}")
@@ -140,16 +161,11 @@ class JobRun:
             self.claim.job, self.runtime.settings.fetch_share
         ):
             raise Overloaded("Pictures of others are fetched first.")
-        context = self._load_context()
-        stage: Stage | None = self.stage
-        while stage is not None:
-            context = self._run_stage(stage, context)
-            stage = self.plan.next_stage(stage)
-            if stage is not None and stage not in self.runtime.served:
-                # Before the row says so: a job that waits at a stage has its input there.
-                self.runtime.intermediates.put(self.claim.id, stage, context, self._data_key())
-                return stage
-        return finish(self.plan, self.claim.job, context, self.runtime.resources)
+
+    def passed(self, stage: Stage, context: JobContext, at: float, seconds: float) -> None:
+        """Note that ``stage`` was run for this job, in its share of ``seconds``."""
+        self._note(stage, at, seconds)
+        self.context, self.next = context, self.plan.next_stage(stage)
 
     def _load_context(self) -> JobContext:
         """The context that the earlier stages have computed, here or elsewhere."""
@@ -168,19 +184,19 @@ class JobRun:
         return context
 
     def _run_stage(self, stage: Stage, context: JobContext) -> JobContext:
-        at = time.time()
-        start = time.perf_counter()
+        at, start = time.time(), time.perf_counter()
         context = run_stage(stage, self.plan, self.claim.job, context, self.runtime.resources)
         self._keep_media_of(context)
+        self._note(stage, at, time.perf_counter() - start)
+        return context
+
+    def _note(self, stage: Stage, at: float, seconds: float) -> None:
         self.trace.append(
             {
-                "stage": stage.value,
-                "worker": self.runtime.name,
-                "ms": round((time.perf_counter() - start) * 1000, 2),
-                "at": round(at, 3),
+                "stage": stage.value, "worker": self.runtime.name,
+                "ms": round(seconds * 1000, 2), "at": round(at, 3),
             }
         )
-        return context
 
     def _keep_media_of(self, context: JobContext) -> None:
         """Fetched pictures are removed when uploaded ones are."""

@@ -6,9 +6,9 @@ not end, harms no other: those that were claimed beside it go back.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from pipeline.errors import FaceError, JobTimedOut
 from pipeline.execution.context import JobOutcome
-from pipeline.jobs.model import Claim
+from pipeline.execution.pictures import embed_faces_together
 from pipeline.jobs.together import JobEnd
 from pipeline.operations import Stage
 from workers.company import PATIENCE_S, give_back
@@ -25,6 +25,8 @@ from workers.run_job import JobRun, write_patiently
 from workers.runtime import Runtime
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 def run_together(message: StageMessage, others: Sequence[str], runtime: Runtime) -> int:
@@ -69,28 +71,60 @@ class _Together:
     def _advance(self) -> None:
         """Bring each job to its verdict. When one takes long, those that have none are given
         back."""
-        until = time.monotonic() + PATIENCE_S
-        # The time limit is one for all: once it is over, a moment is left to write the ends.
-        with suppress(SoftTimeLimitExceeded):
+        until, charged = time.monotonic() + PATIENCE_S, False
+        try:
             for run in self.runs:
-                with self._noted(run.claim):
-                    run.advance()
-                if isinstance(run.verdict, JobTimedOut) or time.monotonic() > until:
-                    break
+                if not self._timed_out() and time.monotonic() < until:
+                    self._advance_one(run, Stage.EMBED)
+            if not self._timed_out():
+                self._embed()
+            for run in self.runs:
+                if run.context is not None and run.verdict is None and not self._timed_out():
+                    self._advance_one(run, None)
+        except SoftTimeLimitExceeded:
+            # Not over one of them alone: whichever it was, they run alone from now on.
+            charged = True
         left = [run.claim for run in self.runs if run.verdict is None]
         if left:
             store, dispatcher = self.runtime.store, self.runtime.dispatcher
-            self._write(lambda: give_back(left, store, dispatcher))
+            self._write(lambda: give_back(left, store, dispatcher, charged=charged))
 
-    @contextmanager
-    def _noted(self, claim: Claim) -> Iterator[None]:
-        """Whoever survives this process knows that it runs this job inside."""
-        self.runtime.leases.running(claim)
-        self.runtime.notes.write(claim.id)
+    def _timed_out(self) -> bool:
+        """Whether the time limit, one for all, is over: a moment is left to write the ends."""
+        return any(isinstance(run.verdict, JobTimedOut) for run in self.runs)
+
+    def _advance_one(self, run: JobRun, before: Stage | None) -> None:
+        """Advance ``run``; whoever survives this process knows that it runs this job."""
+        self.runtime.leases.running(run.claim)
+        self.runtime.notes.write(run.claim.id)
         try:
-            yield
+            run.advance(before)
         finally:
             self.runtime.notes.write("")
+
+    def _embed(self) -> None:
+        """Embed the faces of all jobs in full batches."""
+        runs, contexts = [], []
+        for run in self.runs:
+            waits = run.verdict is None and run.next is Stage.EMBED
+            if waits and run.context is not None and run.context.crops:
+                runs.append(run)
+                contexts.append(run.context)
+        if len(runs) < 2:
+            return
+        at, start = time.time(), time.perf_counter()
+        try:
+            embedded = embed_faces_together(contexts, self.runtime.resources)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:  # noqa: BLE001 - each meets its own error when it is run alone
+            logger.warning(
+                "Faces are embedded job by job: %s", error, extra={"action": "embed_apart"}
+            )
+            return
+        share_s = (time.perf_counter() - start) / len(runs)
+        for run, context in zip(runs, embedded, strict=True):
+            run.passed(Stage.EMBED, context, at, share_s)
 
     def _write(self, change: Callable[[], T]) -> T:
         """As ``write_patiently``; the time limit, which strikes once, does not undo the work."""

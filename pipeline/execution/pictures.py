@@ -5,7 +5,7 @@ They know no operation: its plan controls them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -88,10 +88,22 @@ def find_and_measure_faces(
 
 def embed_faces(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """An embedding of each crop."""
-    return replace(
-        context, crops=[], embeddings=embed_together(context.crops, resources),
-        model=model_of(resources.pack),
-    )
+    return embed_faces_together([context], resources)[0]
+
+
+def embed_faces_together(
+    contexts: Sequence[JobContext], resources: Resources
+) -> list[JobContext]:
+    """An embedding of each crop of several jobs."""
+    pictures = [crops for context in contexts for crops in context.crops]
+    embeddings = iter(embed_together(pictures, resources))
+    model = model_of(resources.pack)
+    return [
+        replace(
+            context, crops=[], embeddings=[next(embeddings) for _ in context.crops], model=model
+        )
+        for context in contexts
+    ]
 
 
 @contextmanager

@@ -9,21 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from celery import Celery
 from kombu.connection import Connection
-from kombu.exceptions import ContentDisallowed, DecodeError, KombuError
+from kombu.exceptions import KombuError
 from kombu.messaging import Producer
-from kombu.serialization import prepare_accept_content
 from kombu.utils.uuid import uuid
 
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
-from pipeline.errors import BrokerUnavailable, InvalidParameter
+from pipeline.errors import BrokerUnavailable
 from pipeline.jobs.model import Job
 from workers.app import make_app
-from workers.messages import decode, encode
+from workers.messages import encode
 from workers.queues import queue_name
 
 logger = logging.getLogger(__name__)
@@ -31,11 +29,6 @@ logger = logging.getLogger(__name__)
 # Seconds without another try after a failure: while the broker is away, one caller
 # a second waits for it and the others go on.
 RETRY_AFTER_S = 1.0
-
-# What kombu raises for bytes that are no message.
-_JUNK = (ValueError, TypeError, KeyError, AttributeError)
-
-_ACCEPTED = prepare_accept_content(["json"])
 
 
 class Dispatcher:
@@ -78,28 +71,6 @@ class Dispatcher:
             sent.append(job.id)
         return sent
 
-    def take(self, stage: str, most: int, share: int) -> list[str]:
-        """Take messages out of the queue of ``stage``: at most ``most``, and one of ``share``
-        that are there. The ids of their jobs; whoever takes them runs the jobs, or sends the
-        messages again. Empty when the broker does not answer."""
-        if self._breaker.is_open():
-            return []
-        name, taken = queue_name(stage), list[str]()
-        try:
-            with self._producer() as producer:
-                channel = producer.channel
-                waiting = self._app.amqp.queues[name](channel).queue_declare().message_count
-                for _ in range(min(most, int(waiting) // share)):
-                    job_id = _take_one(channel, stage)
-                    if job_id is not None:
-                        taken.append(job_id)
-        except BrokerUnavailable as error:
-            self._breaker.record_failure()
-            logger.warning(
-                "Could not look for waiting jobs: %s", error, extra={"action": "take_failed"}
-            )
-        return taken
-
     def depth(self, stage: str) -> int:
         """How many messages are in the queue of ``stage``, without those that workers have
         taken and not acknowledged. Raises ``BrokerUnavailable``."""
@@ -136,22 +107,6 @@ class Dispatcher:
                 yield producer
         except KombuError as error:
             raise BrokerUnavailable(f"No connection to the broker is free: {error}") from error
-
-
-def _take_one(channel: Any, stage: str) -> str | None:
-    """The job of a message taken from the queue of ``stage``; None when there is none, or
-    it is no message of ``Dispatcher``."""
-    try:
-        message = channel.basic_get(queue_name(stage), no_ack=True)
-        if message is None:
-            return None
-        message.accept = _ACCEPTED
-        (body, *_), *_ = message.decode()
-        found = decode(body)
-    except (DecodeError, ContentDisallowed, InvalidParameter, *_JUNK) as error:
-        logger.warning("A message was rejected: %s", error, extra={"action": "message_rejected"})
-        return None
-    return found.job if found.stage == stage else None
 
 
 @contextmanager

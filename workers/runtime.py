@@ -87,7 +87,6 @@ def open_runtime(
     engine = open_engine(settings.sql_url, durable=False)
     keys = open_keys(settings, engine)
     store = JobStore(engine, keys=keys)
-    dispatcher = Dispatcher(settings)
     return Runtime(
         name=worker_name(group, os.getpid()),
         settings=settings,
@@ -96,9 +95,9 @@ def open_runtime(
         store=store,
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
-        dispatcher=dispatcher,
+        dispatcher=Dispatcher(settings),
         notifier=JobNotifier(settings),
-        company=Company(settings, served, dispatcher),
+        company=Company(settings, served),
         notes=notes or RunningNotes(),
     )
 

@@ -89,7 +89,7 @@ class JobsTogether:
             if len(seqs) < len(others):
                 alone = list(connection.execute(SUSPECT_AMONG, free).scalars())
         # RETURNING gives rows in no order.
-        place = {job_id: number for number, job_id in enumerate(ids)}
+        place = {job_id: number for number, job_id in enumerate([first, *others])}
         return sorted(map(_claim, rows), key=lambda claim: place[claim.id]), alone
 
     def end(self, ends: Sequence[JobEnd]) -> list[bool | Exception]:

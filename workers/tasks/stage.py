@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from celery import Celery
@@ -54,11 +53,8 @@ def _run(message: StageMessage, runtime: Runtime) -> None:
         run_job(message, runtime)
         return
     others = company.take(message.stage)
-    start, jobs = time.monotonic(), 1
-    try:
+    with company.measure(message.stage) as jobs:
         if others:
-            jobs = run_together(message, others, runtime)
+            jobs.append(run_together(message, others, runtime))
         else:
             run_job(message, runtime)
-    finally:
-        company.note(message.stage, jobs, time.monotonic() - start)

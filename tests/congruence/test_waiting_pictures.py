@@ -43,11 +43,12 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import EnrolParams, ReplaceParams
+from pipeline.storage_keys import HOUR_S
 from pipeline.types import Box, DetectedFace, JsonObject
 from tests.gallery_factory import MODEL, vector_of
 from tests.job_factory import LEASE_S, Clock
 from tests.servers import MinioServer
-from workers.upkeep.expire import HOUR_S, Expiry
+from workers.upkeep.expire import Expiry
 
 SIZE = (60, 40)
 CUTOUT = b"a face cut out"
@@ -106,7 +107,7 @@ class Harness:
         assert claim is not None
         landmarks = np.zeros((5, 2), np.float32)
         context = JobContext(
-            sizes=[SIZE], faces=[[DetectedFace(Box(1, 2, 30, 31), 0.9, landmarks, "points")]],
+            sizes=[SIZE], faces=[[DetectedFace(Box(1, 2, 30, 31), 0.9, landmarks, "arcface5")]],
             face_details={"quality": [[{"score": 1.0}]]},
             embeddings=[vector_of(job.id)[None]], model=MODEL,
         ).add(FaceCutouts([[CUTOUT]]))

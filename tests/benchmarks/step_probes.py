@@ -29,7 +29,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``target`` is ``module:function`` or ``module:Class.method``."""
+    """``target`` is ``module:function`` or ``module:Class.method``. Steps of one name are
+    counted together."""
 
     name: str
     target: str
@@ -41,17 +42,19 @@ class Step:
 
 STEPS = (
     Step("read, authenticate", "api_shim.submit:DialectRoute._accept_or_refuse"),
-    Step("header of the picture", "api_shim.accept_job:JobAcceptance._check_pictures"),
+    Step("header of the picture", "pipeline.media.pictures:inspect"),
     Step("accept", "api_shim.accept_job:JobAcceptance.accept"),
     Step("store the picture", "pipeline.media.directory:DirectoryStore.put"),
+    Step("store the picture", "pipeline.media.directory:DirectoryStore.put_many"),
     Step("record the job", "pipeline.jobs.store:JobStore.submit"),
     Step("send a message", "workers.dispatch:Dispatcher.publish"),
     Step("read the job", "pipeline.jobs.reader:JobReader.find"),
     Step("render", "api_shim.dialects.e.envelope:outcome"),
     Step("claim", "pipeline.jobs.store:JobStore.claim"),
-    Step("fetch the picture", "pipeline.media.directory:DirectoryStore.get"),
-    Step("decode", "pipeline.stages.decode:decode"),
+    Step("fetch the picture", "pipeline.media.rows:RowReadingStore.get"),
+    Step("decode", "pipeline.stages.decode:decode_inspected"),
     Step("detect", "pipeline.stages.detect:detect"),
+    Step("detect", "pipeline.stages.detect:detect_largest"),
     Step("quality", "pipeline.stages.quality:measure"),
     Step("align", "pipeline.stages.align:align_faces"),
     Step("embed", "pipeline.stages.embed:embed"),
@@ -62,7 +65,8 @@ STEPS = (
 )
 
 _SLOT = 3  # calls, processor time, time; nanoseconds
-_SIZE = 8 * _SLOT * len(STEPS)
+_NAMES = tuple(dict.fromkeys(step.name for step in STEPS))
+_SIZE = 8 * _SLOT * len(_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,8 @@ def read(folder: Path) -> dict[int, dict[str, Count]]:
     for path in folder.glob("*.steps"):
         slots = memoryview(path.read_bytes()).cast("q")
         found[int(path.stem)] = {
-            step.name: Count(slots[at], slots[at + 1] / 1e9, slots[at + 2] / 1e9)
-            for at, step in zip(range(0, len(slots), _SLOT), STEPS, strict=True)
+            name: Count(slots[at], slots[at + 1] / 1e9, slots[at + 2] / 1e9)
+            for at, name in zip(range(0, len(slots), _SLOT), _NAMES, strict=True)
         }
     return found
 
@@ -162,29 +166,27 @@ class _ProbingFinder(MetaPathFinder):
         return spec
 
     def _wrap(self, module: ModuleType) -> None:
-        for number, step in enumerate(STEPS):
-            if step.module == module.__name__:
-                holder, name = _place(step, module)
+        for step in STEPS:
+            if step.module == module.__name__ and (place := _place(step, module)) is not None:
+                holder, name = place
+                number = _NAMES.index(step.name)
                 setattr(holder, name, self._counter.measured(getattr(holder, name), number))
 
 
-def _place(step: Step, module: ModuleType) -> tuple[Any, str]:
-    """What holds the step's function, and its name there. Raises ``AttributeError``."""
+def _place(step: Step, module: ModuleType) -> tuple[Any, str] | None:
+    """What holds the step's function, and its name there."""
     *holders, name = step.target.split(":")[1].split(".")
-    place: Any = functools.reduce(getattr, holders, module)
-    getattr(place, name)
-    return place, name
+    place: Any = functools.reduce(lambda of, each: getattr(of, each, None), holders, module)
+    return (place, name) if hasattr(place, name) else None
 
 
 def missing() -> list[str]:
-    """The targets that are not there (any more)."""
-    found = []
-    for step in STEPS:
-        try:
-            _place(step, importlib.import_module(step.module))
-        except (ImportError, AttributeError):
-            found.append(step.target)
-    return found
+    """The targets that are not there any more: their time counts as their caller's."""
+    return [
+        step.target for step in STEPS
+        if importlib.util.find_spec(step.module) is None
+        or _place(step, importlib.import_module(step.module)) is None
+    ]
 
 
 def by_process(

@@ -79,7 +79,6 @@ def test_the_steps_of_a_held_call_are_counted(
         cwd=ROOT, capture_output=True, text=True, check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "no step" not in done.stderr
     for step in ("record the job", "claim", "end the job", "detect"):
         assert f"| | {step} |" in done.stdout
     spent = json.loads(bars.read_text())

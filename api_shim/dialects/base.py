@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from api_shim.body import BodyKind
 from api_shim.dialects.answers import JSON, AnswerField, Responses
 from api_shim.dialects.fields import RequestField
 from api_shim.record_actions import RecordRequest
@@ -27,6 +28,8 @@ from pipeline.media.pictures import PictureLimits
 from pipeline.operations import PLANS
 
 FORM = "application/x-www-form-urlencoded"
+
+GET, POST, PUT, DELETE = (frozenset({method}) for method in ("GET", "POST", "PUT", "DELETE"))
 
 Security = list[dict[str, list[str]]]
 
@@ -60,14 +63,9 @@ class Endpoint:
     gives: tuple[AnswerField, ...] = ()
 
     @property
-    def pictures(self) -> bool:
-        """Whether a body carries pictures: only then is a large one read."""
-        return any(row.carries != "text" for row in self.takes)
-
-    @property
-    def clip(self) -> bool:
-        """Whether a body carries a clip: only then is the largest one read."""
-        return any(row.carries == "clip" for row in self.takes)
+    def body_kind(self) -> BodyKind:
+        """What a body may carry; a larger one is not read."""
+        return max((row.carries for row in self.takes), default=BodyKind.PLAIN)
 
     @property
     def is_job(self) -> bool:

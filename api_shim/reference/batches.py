@@ -28,9 +28,7 @@ _, SCHEMAS = msgspec.json.schema_components(
     (BatchRequest, RetryRequest, BatchesQuery, ItemsQuery, *_ANSWERS),
     ref_template="#/components/schemas/{name}",
 )
-SCHEMAS["BatchRequest"]["allOf"] = [
-    {"oneOf": [{"required": ["items"]}, {"required": ["prefix"]}]}
-]
+SCHEMAS["BatchRequest"]["allOf"] = [{"oneOf": [{"required": ["items"]}, {"required": ["prefix"]}]}]
 
 
 def _schema(kind: type[msgspec.Struct]) -> Schema:

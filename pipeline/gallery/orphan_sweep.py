@@ -1,8 +1,9 @@
 """Permanent objects without a row, and rows without their object.
 
-A worker stores the media of an enrolment before the transaction that enrols. When it dies in
-between, or has lost its job to another worker, the objects stay behind; so do those of a
-batch whose submitter dies before it records their items.
+The media of an enrolment are stored before the transaction that enrols: the picture when its
+job is accepted, or with the faces at its end. When a process dies in between, or has lost its
+job to another worker, the objects stay behind; so do those of a batch whose submitter dies
+before it records their items.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import Column, Engine, select
 from pipeline import storage_keys
 from pipeline.database.engine import reading
 from pipeline.database.keyset import read_pages
-from pipeline.database.schema import batch_items, batches, faces, images
+from pipeline.database.schema import batch_items, batches, faces, images, job_pictures
 from pipeline.media.base import MediaStore
 
 # Seconds that an object without a row is left alone: no job takes as long from storing
@@ -63,34 +64,42 @@ class OrphanSweep:
                 if hash(item.key) not in named and item.modified < limit:
                     orphans.append(item.key)
             deleted += self._delete(column, tenant_id, orphans)
-            lost = named - found
-            if lost:
-                missing += self._still_named(column, tenant_id, lost)
+            if lost := named - found:
+                # Read again: rows may have been deleted or changed meanwhile.
+                missing += [
+                    key for key, _ in self._rows(column, tenant_id)
+                    if hash(key) in lost and not self.media.exists(key)
+                ]
         return SweepResult(deleted, tuple(missing))
 
     def _rows(self, column: Column[str], tenant_id: int) -> Iterator[tuple[str, float]]:
         """The key and the time of every row, read in pages."""
         table = column.table
-        query = select(column, table.c.created_at, table.c.id).where(
-            table.c.tenant_id == tenant_id
-        )
+        query = select(column, table.c.created_at, table.c.id).where(table.c.tenant_id == tenant_id)
         for rows in read_pages(self.engine, query, table.c.id, PAGE_ROWS):
-            for row in rows:
-                yield row[0], row[1]
+            yield from ((row[0], row[1]) for row in rows)
 
     def _delete(self, column: Column[str], tenant_id: int, orphans: Iterable[str]) -> int:
         """Delete those objects that no row names, not even a fresh one."""
         doomed = set(orphans)
         if doomed:
-            # Items of batches first: an object that one of them gives up is then named by
-            # its image.
-            doomed.difference_update(self._waiting(tenant_id))
+            # Those that wait first: an object that one of them gives up is then named by its
+            # image.
+            doomed.difference_update(self._of_items(tenant_id))
+            doomed.difference_update(self._of_jobs(tenant_id))
             doomed.difference_update(key for key, _ in self._rows(column, tenant_id))
         for key in doomed:
             self.media.delete(key)
         return len(doomed)
 
-    def _waiting(self, tenant_id: int) -> list[str]:
+    def _of_jobs(self, tenant_id: int) -> list[str]:
+        """The pictures of enrolments that wait, run, or may be repeated."""
+        key = job_pictures.c.media_key
+        query = select(key).where(key.startswith(storage_keys.tenant_prefix(tenant_id)))
+        with reading(self.engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def _of_items(self, tenant_id: int) -> list[str]:
         """The objects of batches' items that wait: bounded by the jobs in flight."""
         query = (
             select(batch_items.c.media_key)
@@ -102,11 +111,3 @@ class OrphanSweep:
         )
         with reading(self.engine) as connection:
             return [key for key in connection.execute(query).scalars() if key is not None]
-
-    def _still_named(self, column: Column[str], tenant_id: int, lost: set[int]) -> list[str]:
-        """Those of the missing objects whose rows were not deleted or changed meanwhile."""
-        return [
-            key
-            for key, _ in self._rows(column, tenant_id)
-            if hash(key) in lost and not self.media.exists(key)
-        ]

@@ -176,7 +176,9 @@ class _ProbingFinder(MetaPathFinder):
 def _place(step: Step, module: ModuleType) -> tuple[Any, str] | None:
     """What holds the step's function, and its name there."""
     *holders, name = step.target.split(":")[1].split(".")
-    place: Any = functools.reduce(lambda of, each: getattr(of, each, None), holders, module)
+    place: Any = module
+    for holder in holders:
+        place = getattr(place, holder, None)
     return (place, name) if hasattr(place, name) else None
 
 

@@ -31,10 +31,10 @@ _ENTRY_BYTES, _FACE_BYTES = 1000, 2000
 
 
 class AnalysisKey(NamedTuple):
-    """``sha256`` is that of the picture's file (32 bytes)."""
+    """``sha256`` is that of the picture's file (hex)."""
 
     tenant_id: int
-    sha256: bytes
+    sha256: str
     options: AnalysisOptions
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,9 @@ from pipeline.execution.fetch import was_fetched
 from pipeline.execution.results import model_of, quality_json
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits, inspect
-from pipeline.operations import FetchedPictureLimits, Plan
+from pipeline.operations import KEEPING, FetchedPictureLimits, Plan
 from pipeline.stages.decode import decode
-from pipeline.storage_keys import is_encrypted, is_transient
+from pipeline.storage_keys import is_encrypted, is_upload, media_hash
 from pipeline.types import Picture
 
 # In the place of a picture whose result is known.
@@ -44,7 +43,7 @@ def decode_pictures(plan: Plan, job: Job, context: JobContext, resources: Resour
     for index, key in enumerate(media):
         with _naming_picture(index):
             data = _read(plan, job, index, key, resources)
-            slot = _slot(plan, job, index, key, data, resources)
+            slot = _slot(plan, job, index, key, resources)
             cached.append(slot)
             # The next decoding overwrites a borrowed picture: there is none in this job.
             last = index == len(media) - 1
@@ -61,7 +60,7 @@ def _read(plan: Plan, job: Job, index: int, key: str, resources: Resources) -> b
     try:
         data = resources.media.get(key)
     except MediaNotFound as error:
-        if is_transient(key):
+        if is_upload(key) or plan.operation in KEEPING:
             raise
         raise ImageNotFound from error
     if plan.fetched_limits is not None and was_fetched(job, index):
@@ -70,14 +69,12 @@ def _read(plan: Plan, job: Job, index: int, key: str, resources: Resources) -> b
     return data
 
 
-def _slot(
-    plan: Plan, job: Job, index: int, key: str, data: bytes, resources: Resources
-) -> CachedPicture:
-    """What this process keeps of a picture."""
+def _slot(plan: Plan, job: Job, index: int, key: str, resources: Resources) -> CachedPicture:
+    """What this process keeps of a picture, by the hash that the store compared."""
     options = plan.analysis_of(index)
     if resources.results is None or options.score_liveness or is_encrypted(key):
         return CachedPicture()
-    kept_as = AnalysisKey(job.tenant_id, sha256(data).digest(), options)
+    kept_as = AnalysisKey(job.tenant_id, media_hash(key), options)
     return CachedPicture(kept_as, resources.results.get(kept_as))
 
 

@@ -20,13 +20,12 @@ from pipeline.execution.registry import run_stage
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import PLANS, CompareParams, EnrolParams, Stage
 from pipeline.stages.decode import decode
-from pipeline.storage_keys import ENCRYPTED_SUFFIX
+from pipeline.storage_keys import ENCRYPTED_SUFFIX, plain_name
 from pipeline.types import AnalysisOptions, Box, DetectedFace, Embedding, Picture
 from tests.unit.pictures import encoded, image
 from tests.unit.shim.rows import done
 
 POINTS = np.array([[20, 30], [40, 30], [30, 40], [22, 50], [38, 50]], np.float32)
-SENT = "t{tenant}/transient/2026010100/x/" + "0" * 64
 LIMITS = PictureLimits(max_bytes=1_000_000, min_side=9, max_side=4000, max_pixels=10**7)
 QUALITY_LIMITS: Any = SimpleNamespace(
     min_size=0, min_blur=0, min_brightness=0, max_brightness=255, min_contrast=0,
@@ -39,7 +38,7 @@ ANALYSIS = (Stage.DECODE, Stage.DETECT, Stage.EMBED)
 
 
 def key(number: int, tenant: int = 1) -> AnalysisKey:
-    return AnalysisKey(tenant, bytes([number]) * 32, AnalysisOptions())
+    return AnalysisKey(tenant, f"{number:064}", AnalysisOptions())
 
 
 def analysis(cutout: int = 0) -> KeptAnalysis:
@@ -171,8 +170,8 @@ class Worker:
         params: dict[str, Any] | None = None,
     ) -> JobContext:
         media = []
-        for number, data in enumerate(files):
-            name = SENT.format(tenant=tenant)[:-1] + str(number)
+        for data in files:
+            name = f"t{tenant}/transient/2026010100/x/{plain_name(data)}"
             name += ENCRYPTED_SUFFIX if encrypted else ""
             self.objects[name] = data
             media.append(name)

@@ -150,11 +150,12 @@ class EncryptExisting:
     # -- objects --------------------------------------------------------------------------
 
     def _objects(self, table: Table, column: Column[str]) -> int:
+        done = 0
         plain = ~column.endswith(storage_keys.ENCRYPTED_SUFFIX)
-        return sum(
-            self._object(table, column, ref, old)
-            for rows in self._pages(table, plain, column) for ref, old in rows
-        )
+        for rows in self._pages(table, plain, column):
+            for ref, old in rows:
+                done += self._object(table, column, ref, old)
+        return done
 
     def _object(self, table: Table, column: Column[str], ref: int, old: str) -> int:
         fresh = self._encrypted_copy(old)

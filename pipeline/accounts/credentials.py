@@ -173,10 +173,8 @@ class CredentialStore:
         if PUBLIC_ID.fullmatch(public_id) is None:
             return
         expired = select(credentials.c.secret).where(
-            credentials.c.kind == kind.name,
-            credentials.c.public_id == public_id,
-            credentials.c.disabled.is_(False),
-            credentials.c.expires_at <= self._clock(),
+            credentials.c.kind == kind.name, credentials.c.public_id == public_id,
+            credentials.c.disabled.is_(False), credentials.c.expires_at <= self._clock(),
         )
         with reading(self._engine) as connection:
             kept = connection.execute(expired).scalar_one_or_none()
@@ -277,8 +275,7 @@ def _select_live(kind: str, public_id: str, now: float) -> Select[*tuple[Any, ..
     """The live credential of a public id, with its former secret while that is accepted."""
     former = (former_secrets.c.credential_id == credentials.c.id) & (former_secrets.c.until > now)
     return select(
-        *credentials.c,
-        former_secrets.c.secret.label("former_secret"),
+        *credentials.c, former_secrets.c.secret.label("former_secret"),
         former_secrets.c.sm2_public_key.label("former_sm2_public_key"),
     ).outerjoin(former_secrets, former).where(
         credentials.c.kind == kind, credentials.c.public_id == public_id, _live(now)

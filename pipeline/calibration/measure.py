@@ -133,9 +133,7 @@ def _crops(paths: Iterable[Path], pack: Pack, *, aligned: bool) -> Iterator[tupl
             log.info(
                 "A picture is skipped: %s", error.message,
                 extra={
-                    "action": "calibration_picture_skipped",
-                    "file": path.name,
-                    "code": error.code,
+                    "action": "calibration_picture_skipped", "file": path.name, "code": error.code,
                 },
             )
 
@@ -177,11 +175,6 @@ def _truth(row: Mapping[str, str]) -> bool:
 
 def _source(pack: Pack, found: EmbeddedPictures, origin: str, people: int = 0) -> CalibrationSource:
     return CalibrationSource(
-        pack=pack.info.name,
-        model=pack.info.recognition_model,
-        dimension=pack.info.dimension,
-        origin=origin,
-        people=people,
-        faces=len(found.vectors),
-        left_out=found.left_out,
+        pack=pack.info.name, model=pack.info.recognition_model, dimension=pack.info.dimension,
+        origin=origin, people=people, faces=len(found.vectors), left_out=found.left_out,
     )

@@ -105,11 +105,11 @@ class Trash:
                 self._forget([prefix])
         return cleared
 
-    def try_empty(self, tenant_id: int, *, limit: int = 1000) -> None:
+    def try_empty(self, tenant_id: int) -> None:
         """``empty`` for a caller whose own work is done: objects that cannot be deleted now
         are left to upkeep."""
         try:
-            self.empty(tenant_id, limit=limit)
+            self.empty(tenant_id, limit=1000)
         except Unavailable as error:
             logger.warning(
                 "Discarded objects wait for the store", exc_info=error,

@@ -25,7 +25,7 @@ from api_shim.record_actions import ShownFace, ShownImage
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.errors import FaceError
-from pipeline.gallery.records import BindingReport, Collection, FacePage, ListedFace
+from pipeline.gallery.records import Collection, FacePage, ListedFace
 from pipeline.jobs.model import Job, JobState
 from pipeline.types import Box, JsonObject
 
@@ -181,13 +181,13 @@ def groups(listed: Sequence[tuple[Collection, int]]) -> Reply:
     return success({"faceGroupList": rows})
 
 
-def binding_report(named: Sequence[str], report: BindingReport) -> Reply:
+def binding_report(named: Sequence[str], done: Sequence[str]) -> Reply:
     """2.5 and 2.6: the outcome for each group that was named."""
-    failed = [key for key in named if key not in report.done]
+    failed = [key for key in named if key not in done]
     return success(
         {
             "totalCnt": len(named),
-            "successCnt": len(report.done),
+            "successCnt": len(done),
             "failCnt": len(failed),
             "failInfo": [{"groupId": key, "errorMsg": GROUP_UNKNOWN} for key in failed],
         }

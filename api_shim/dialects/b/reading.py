@@ -20,7 +20,6 @@ from api_shim.service import RecordStores
 from pipeline.accounts.model import Tenant
 from pipeline.errors import CollectionNotFound, FaceNotFound, ImageNotFound, InvalidParameter
 from pipeline.gallery.collections import CollectionStore
-from pipeline.gallery.records import BindingReport
 from pipeline.identifiers import is_collection_key, is_printable
 from pipeline.operations import MAX_HITS, CompareParams, EnrolParams, SearchParams
 
@@ -166,7 +165,7 @@ def _unbind(tenant: Tenant, values: Values, paths: Paths) -> DialectRequest:
 
 
 def _rebind(
-    change: Callable[[CollectionStore, int, str, Sequence[str]], BindingReport],
+    change: Callable[[CollectionStore, int, str, Sequence[str]], list[str]],
     tenant: Tenant, values: Values, paths: Paths,
 ) -> DialectRequest:
     """Bind or unbind, and report on every group that is named: an id that no group can
@@ -176,7 +175,7 @@ def _rebind(
     return RecordRequest(
         tenant,
         lambda records, tenant_id: change(records.collections, tenant_id, face_token, possible),
-        lambda report: envelope.binding_report(named, report),
+        lambda done: envelope.binding_report(named, done),
     )
 
 

@@ -106,8 +106,6 @@ class EncryptExisting:
             self._count_uploads(),
         )
 
-    # -- items of batches -----------------------------------------------------------------
-
     def _items(self) -> int:
         """Replace the hashes of items, and encrypt the pictures of those that wait."""
         with reading(self.engine) as connection:
@@ -146,8 +144,6 @@ class EncryptExisting:
             )
         with writing(self.engine) as connection:
             return connection.execute(replaced).rowcount
-
-    # -- objects --------------------------------------------------------------------------
 
     def _objects(self, table: Table, column: Column[str]) -> int:
         done = 0
@@ -190,8 +186,6 @@ class EncryptExisting:
             elif not connection.execute(select(exists().where(named))).scalar_one():
                 discard(connection, self.tenant_id, fresh, self.clock())
         return changed
-
-    # -- values in rows -------------------------------------------------------------------
 
     def _vectors(self) -> int:
         done = 0

@@ -41,8 +41,6 @@ class ChangeLog:
     keys: KeySource = field(default_factory=NoKeys)
     """Decrypt the vectors of tenants whose data are encrypted."""
 
-    # -- changes ------------------------------------------------------------------
-
     def latest(self, tenant_id: int) -> int:
         with reading(self.engine) as connection:
             return last_number(connection, tenant_id)
@@ -72,8 +70,6 @@ class ChangeLog:
                 page = changes.c.number.between(first, min(end, first + PAGE_ROWS - 1))
                 pruned += connection.execute(delete(changes).where(mine, page)).rowcount
         return pruned
-
-    # -- labels -------------------------------------------------------------------
 
     def entries(self, tenant_id: int, labels: Sequence[int]) -> list[IndexEntry]:
         found: list[IndexEntry] = []
@@ -107,8 +103,6 @@ class ChangeLog:
     def vector_model(self, tenant_id: int) -> VectorModel | None:
         with reading(self.engine) as connection:
             return last_model(connection, tenant_id)
-
-    # -- snapshots ----------------------------------------------------------------
 
     def record_snapshot(self, record: SnapshotRecord) -> SnapshotRecord:
         """Store ``record`` (with ``id`` 0) and return it with its id. Raises

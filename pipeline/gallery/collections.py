@@ -63,8 +63,6 @@ class CollectionStore:
     media: MediaStore
     clock: Callable[[], float] = time.time
 
-    # -- reading ------------------------------------------------------------------
-
     def all(self, tenant_id: int) -> list[tuple[Collection, int]]:
         """Every collection with the number of its faces, oldest first."""
         size = (
@@ -104,8 +102,6 @@ class CollectionStore:
                 .order_by(faces.c.id)
             )
             return FacePage(total, tuple(ListedFace(*row) for row in rows))
-
-    # -- creating and changing ----------------------------------------------------
 
     def create(
         self, tenant_id: int, key: str, name: str, type: str = "",  # noqa: A002
@@ -148,8 +144,6 @@ class CollectionStore:
                 connection.execute(update(collections).where(this).values(**values))
             return collection_from_row(connection.execute(SELECT_COLLECTIONS.where(this)).one())
 
-    # -- binding ------------------------------------------------------------------
-
     def bind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> list[str]:
         """Put a face into those of the collections that exist, and return these. Raises
         ``FaceNotFound``."""
@@ -180,8 +174,6 @@ class CollectionStore:
             if change(writer, [each.id for each in found.values()], face_id):
                 log_face_changes(writer, [face_id])
         return [key for key in keys if key in found]
-
-    # -- deleting -----------------------------------------------------------------
 
     def delete(self, tenant_id: int, key: str, mode: CollectionDeletion) -> None:
         """Raises ``CollectionNotFound``, and ``CollectionInUse`` for the default collection

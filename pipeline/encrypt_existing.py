@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -31,7 +32,16 @@ from pipeline.batches.model import ItemState
 from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.database.engine import purge_deleted_data, reading, writing
 from pipeline.database.keyset import read_pages
-from pipeline.database.schema import batch_items, batches, faces, images, jobs, used_clips, vectors
+from pipeline.database.schema import (
+    batch_items,
+    batches,
+    faces,
+    images,
+    job_pictures,
+    jobs,
+    used_clips,
+    vectors,
+)
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.change_log import ChangeLog
@@ -244,7 +254,13 @@ class EncryptExisting:
 
     def _count_uploads(self) -> int:
         uploads = self.media.walk(storage_keys.transient_prefix(self.tenant_id))
-        return sum(not storage_keys.is_encrypted(stored.key) for stored in uploads)
+        keys = {stored.key for stored in uploads}
+        waiting = select(jobs.c.media).where(
+            jobs.c.seq.in_(select(job_pictures.c.job_seq)), jobs.c.tenant_id == self.tenant_id
+        )
+        with reading(self.engine) as connection:
+            keys.update(chain.from_iterable(connection.execute(waiting).scalars()))
+        return sum(not storage_keys.is_encrypted(key) for key in keys)
 
     def _pages(
         self, table: Table, chosen: ColumnElement[bool], *columns: Column[Any]

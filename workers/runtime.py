@@ -96,7 +96,7 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
 def _resources(
     settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource
 ) -> Resources:
-    media = open_media(settings, keys)
+    media = open_media(settings, keys, engine)
     shared = Resources(
         media=media,
         pack=pack,

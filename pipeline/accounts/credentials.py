@@ -52,8 +52,6 @@ class CredentialStore:
         self._fingerprints = KeyFingerprints(engine, vault)
         self._clock = clock
 
-    # -- issuing ------------------------------------------------------------------
-
     def issue(
         self, tenant_id: int, kind: CredentialKind, sm2_public_key: str | None = None
     ) -> IssuedCredential:
@@ -116,8 +114,6 @@ class CredentialStore:
             return self._vault.encrypt(issued.secret, issued.public_id)
         return self._fingerprints.fingerprint(issued.secret)
 
-    # -- authenticating -----------------------------------------------------------
-
     def authenticate(self, kind: CredentialKind, public_id: str, secret: str) -> Tenant:
         """The tenant of a credential whose secret is stored as a fingerprint.
 
@@ -169,17 +165,13 @@ class CredentialStore:
         if PUBLIC_ID.fullmatch(public_id) is None:
             return
         expired = select(credentials.c.secret).where(
-            credentials.c.kind == kind.name,
-            credentials.c.public_id == public_id,
-            credentials.c.disabled.is_(False),
-            credentials.c.expires_at <= self._clock(),
+            credentials.c.kind == kind.name, credentials.c.public_id == public_id,
+            credentials.c.disabled.is_(False), credentials.c.expires_at <= self._clock(),
         )
         with reading(self._engine) as connection:
             kept = connection.execute(expired).scalar_one_or_none()
         if kept is not None and self._fingerprints.matches(secret, [kept]):
             raise CredentialExpired
-
-    # -- ending and restricting ---------------------------------------------------
 
     def revoke(self, tenant_id: int, kind: str, *, keep: str | None = None) -> int:
         """Disable a tenant's credentials of one kind, all but the public id ``keep``, and
@@ -227,17 +219,13 @@ class CredentialStore:
         longer = or_(credentials.c.expires_at.is_(None), credentials.c.expires_at > until)
         return connection.execute(ending.where(longer).values(expires_at=until)).rowcount
 
-    # -- listing ------------------------------------------------------------------
-
     def public_ids(self, tenant_id: int) -> list[tuple[str, str]]:
         """(kind, public id) of a tenant's live credentials, oldest first."""
-        query = (
-            select(credentials.c.kind, credentials.c.public_id)
-            .where(credentials.c.tenant_id == tenant_id, _live(self._clock()))
-            .order_by(credentials.c.id)
-        )
-        with reading(self._engine) as connection:
-            return [(row.kind, row.public_id) for row in connection.execute(query)]
+        now = self._clock()
+        return [
+            (entry.kind, entry.public_id) for entry in self.entries(tenant_id)
+            if entry.expires_at is None or entry.expires_at > now
+        ]
 
     def entries(self, tenant_id: int) -> list[CredentialEntry]:
         """A tenant's credentials that are not disabled, also expired ones, oldest first."""

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from api_shim.asgi import POLL_AFTER_S, call_from_scope, json_reply, log_failure, to_response
-from api_shim.body import BodyKind, Disconnected
+from api_shim.body import Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.preferences import Preferences, read_preferences
 from api_shim.protocol import check_connection_slot
@@ -28,11 +28,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AcceptedJob:
-    """A job that this request ``created``, or an earlier one that it asks for again. It holds
+    """A job of this request, or an earlier one that it asks for again. It holds
     no pictures, so that waiting for the job costs no memory."""
 
     job: Job
-    created: bool
     preferences: Preferences
 
 
@@ -57,11 +56,11 @@ class DialectRoute:
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
         endpoint = self._endpoints[call.method]
-        kind = BodyKind.of(pictures=endpoint.pictures, clip=endpoint.clip)
         try:
             check_connection_slot(scope)
             return await self._service.intake.run(
-                call, receive, kind, self._accept_or_refuse, self._dialect.caller_parameter
+                call, receive, endpoint.body_kind, self._accept_or_refuse,
+                self._dialect.caller_parameter,
             )
         except FaceError as error:
             return self._refuse(error, call)
@@ -88,14 +87,15 @@ class DialectRoute:
                 free=request.operation in dialect.free_actions,
             )
             admission.mark_as_job()
-        return AcceptedJob(job, created, read_preferences(call.headers.get("prefer", "")))
+        if created:
+            # The worker need not wait until the event loop has time for this request.
+            self._service.publish_job(job)
+        return AcceptedJob(job, read_preferences(call.headers.get("prefer", "")))
 
     async def _answer(self, accepted: AcceptedJob, receive: Receive) -> Reply:
         """The job's envelope, or 202 if the job does not end in time."""
         job, preferences = accepted.job, accepted.preferences
         with self._service.waiters.watch(job.id) as ended:
-            if accepted.created:
-                self._service.publish_job(job)
             if preferences.respond_async:
                 return job_reply(202, job, headers={"Preference-Applied": "respond-async"})
             hold_s = self._service.settings.hold_s

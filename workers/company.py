@@ -16,8 +16,8 @@ from pipeline.config.settings import Settings
 from pipeline.jobs.model import Claim
 from pipeline.jobs.store import JobStore
 from pipeline.operations import Stage
-from workers.connection import is_redis
 from workers.dispatch import Dispatcher
+from workers.redis_queues import is_one_redis
 from workers.waiting_messages import WaitingMessages
 
 # The stages of pictures: short jobs, and much alike. Clips, downloads and chunks of batches run
@@ -53,7 +53,7 @@ class Company:
         processes = settings.concurrency or len(os.sched_getaffinity(0))
         self._share = 1 if alone else max(2, processes)
         # Other brokers keep their messages for Celery.
-        self._messages = WaitingMessages(settings) if is_redis(settings.broker_url) else None
+        self._messages = WaitingMessages(settings) if is_one_redis(settings) else None
         self._duration_s: dict[str, float] = {}
         self._ended_at = float("-inf")
 

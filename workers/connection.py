@@ -13,18 +13,13 @@ from redis.retry import Retry
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 
 
-def is_redis(url: str) -> bool:
-    """Whether ``open_redis`` takes the URL."""
-    return url.startswith(("redis://", "rediss://", "unix://"))
-
-
 def open_redis(url: str, timeout_s: float) -> Redis:
     """A client whose calls take at most about twice ``timeout_s`` (connect, answer).
 
     Nothing is sent yet. The client is thread-safe. Make it after a fork.
     Raises ``ConfigurationError`` when the URL is no Redis.
     """
-    if not is_redis(url):
+    if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigurationError(
             "FACELINE_REDIS_URL must name a Redis when the broker is another kind of server"
         )

@@ -15,17 +15,14 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import (
-    BadInput,
     BrokerUnavailable,
     ConfigurationError,
-    Conflict,
     DatabaseUnavailable,
     DecryptionFailed,
     FaceError,
     IntermediateLost,
     JobTimedOut,
     MediaUnavailable,
-    NotFound,
     Overloaded,
     PackError,
     TenantNotFound,
@@ -33,7 +30,8 @@ from pipeline.errors import (
 from pipeline.execution.context import JobContext, JobOutcome
 from pipeline.execution.registry import finish, run_stage
 from pipeline.jobs.model import Claim
-from pipeline.operations import PLANS, Plan, Stage
+from pipeline.jobs.pictures import PICTURE_ERRORS
+from pipeline.operations import KEEPING, PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
 from pipeline.types import JsonObject
 from workers.messages import StageMessage
@@ -322,8 +320,10 @@ class JobRun:
         if error is None:
             self._discard_input()
         # An operator may retry any other failure, which needs the pictures.
-        if error is None or isinstance(error, BadInput | Conflict | NotFound):
+        if error is None or isinstance(error, PICTURE_ERRORS):
             self._discard_uploads()
+        if isinstance(error, PICTURE_ERRORS) and self.plan.operation in KEEPING:
+            self.runtime.resources.trash.try_empty(self.claim.job.tenant_id)
 
     def _discard_input(self) -> None:
         if self.stage is not self.first:

@@ -107,7 +107,7 @@ class _Together:
         runs, contexts = [], []
         for run in self.runs:
             waits = run.verdict is None and run.next is Stage.EMBED
-            if waits and run.context is not None and run.context.crops:
+            if waits and run.context is not None and any(run.context.crops):
                 runs.append(run)
                 contexts.append(run.context)
         if len(runs) < 2:

@@ -1,6 +1,6 @@
 """Taking further messages of a stage out of its queue, past Celery.
 
-One call to Redis looks and takes; Celery's consumer needs some ten times as long for a message.
+One call to Redis looks and takes; Celery's consumer needs some fifty times as long for a message.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ change is one conditional UPDATE.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -32,6 +31,15 @@ from pipeline.errors import (
 from pipeline.jobs.backlog import Backlog
 from pipeline.jobs.ending import ended, error_json, queued, settle
 from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob
+from pipeline.jobs.pictures import (
+    PICTURE_ERRORS,
+    are_there,
+    deletes_objects,
+    drop_pictures,
+    forget_pictures,
+    store_pictures,
+    waiting,
+)
 from pipeline.jobs.reader import JOB_ID, JobReader
 from pipeline.jobs.results import encrypt_result
 from pipeline.jobs.statements import (
@@ -56,6 +64,10 @@ from pipeline.types import JsonObject
 
 MAX_KEY_CHARS = 255  # the column of the schema
 
+# Waiting jobs above which pictures wait in the media store: a backlog of hours must not blow
+# up the database, whose file does not shrink.
+CROWD = 1000
+
 
 class JobStore:
     """Accepting, running and ending jobs. ``read`` answers questions about them, ``upkeep``
@@ -76,6 +88,7 @@ class JobStore:
         self._keys = keys or NoKeys()
         self.together = JobsTogether(engine, clock, self._keys)
         self._backlog = Backlog(engine, clock)
+        self._crowd = Backlog(engine, clock)
 
     # -- the web side -------------------------------------------------------------
 
@@ -94,10 +107,11 @@ class JobStore:
                 raise Overloaded
             return earlier, False
         now = self._clock()
-        values = new_row(new, uuid.uuid4().hex, now)
+        values = new_row(new, now)
         try:
             with writing(self._engine) as connection:
                 seq = connection.execute(INSERT, values).scalar_one()
+                store_pictures(connection, seq, new.pictures)
                 if new.once is not None:
                     connection.execute(
                         INSERT_SIGNATURE,
@@ -112,7 +126,12 @@ class JobStore:
         except IntegrityError as error:
             return self._collided(new, error), False
         self._backlog.added_one()
+        self._crowd.added_one()
         return accepted_job(new, seq, values), True
+
+    def is_crowded(self) -> bool:
+        """Whether so many jobs wait that pictures should not wait in their rows."""
+        return self._crowd.reaches(CROWD)
 
     def _collided(self, new: NewJob, error: IntegrityError) -> Job:
         """Find the unique key that collided. The idempotency key goes first: it means a
@@ -194,7 +213,7 @@ class JobStore:
         claim was lost meanwhile: then nothing has changed."""
         return self._change(
             claim, effect, cost_of_success(claim.job.operation, free=claim.job.free),
-            durable=effect is not None or bool(claim.job.media),
+            durable=effect is not None or deletes_objects(claim.job),
             **ended(claim, JobState.DONE, trace, self._clock()),
             result=self._encrypted(claim, result), error_code=None, error=None,
         )
@@ -202,7 +221,8 @@ class JobStore:
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
         """End a job with an error; False when the claim was lost meanwhile."""
         return self._change(
-            claim, None, cost_of_error(error.code), durable=bool(claim.job.media),
+            claim, None, cost_of_error(error.code), durable=deletes_objects(claim.job),
+            drop=isinstance(error, PICTURE_ERRORS),
             **ended(claim, JobState.FAILED, trace, self._clock()),
             error_code=error.code, error=error_json(error),
         )
@@ -233,14 +253,18 @@ class JobStore:
 
     def _change(
         self, claim: Claim, effect: Effect | None = None, cost: Cost = Cost.CHARGED, /, *,
-        durable: bool = False, **values: Any,
+        durable: bool = False, drop: bool = False, **values: Any,
     ) -> bool:
         # A lost write is done again. ``durable`` are those that must not be lost: effects,
-        # which others may have seen, and ends of jobs whose pictures are deleted with them.
+        # which others may have seen, and ends of jobs whose objects are deleted with them.
         with writing(self._engine, durable=durable) as connection:
             changed = connection.execute(HELD, {**hold(claim), **values})
             if changed.rowcount != 1:
                 return False
+            if drop and waiting(claim.job):
+                drop_pictures(connection, [claim.job.seq], self._clock())
+            elif values["state"] == JobState.DONE.value:
+                forget_pictures(connection, claim.job)
             late = None if effect is None else effect(connection)
             if late is not None:
                 connection.execute(
@@ -256,7 +280,7 @@ class JobStore:
 
     def retry(self, job_id: str, stage: str) -> Job:
         """Queue a failed or cancelled job again from ``stage``. Raises ``JobNotFound``
-        when there is no such job or it did not fail."""
+        when there is no such job, it did not fail, or its pictures are gone."""
         with writing(self._engine) as connection:
             row = connection.execute(
                 update(jobs)
@@ -273,5 +297,7 @@ class JobStore:
             if row is None:
                 raise JobNotFound("No failed or cancelled job that can be repeated has this id.")
             job = job_of(row)
+            if not are_there(connection, job):
+                raise JobNotFound("The job's pictures have been deleted; it cannot be repeated.")
             clear_job_faces(connection, job.seq)
         return job

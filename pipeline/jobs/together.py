@@ -19,6 +19,13 @@ from pipeline.encryption.data_key import KeySource
 from pipeline.errors import DatabaseUnavailable, FaceError
 from pipeline.jobs.ending import ended, failure, queued, settle_costs
 from pipeline.jobs.model import Claim, Effect, JobState
+from pipeline.jobs.pictures import (
+    PICTURE_ERRORS,
+    deletes_objects,
+    drop_pictures,
+    forget_pictures,
+    waiting,
+)
 from pipeline.jobs.results import encrypt_result
 from pipeline.jobs.statements import (
     CLAIM,
@@ -95,7 +102,7 @@ class JobsTogether:
     def end(self, ends: Sequence[JobEnd]) -> list[bool | Exception]:
         """End each job with its effect. For each True; False when its claim was lost; or the
         error of its effect, and then only this job is unchanged."""
-        durable = any(end.effect is not None or end.claim.job.media for end in ends)
+        durable = any(end.effect is not None or deletes_objects(end.claim.job) for end in ends)
         outcomes: dict[str, bool | Exception] = {}
         results: dict[str, JsonObject | None] = {}
         with writing(self._engine, durable=durable) as connection:
@@ -117,6 +124,12 @@ class JobsTogether:
             ]
             if rows:
                 connection.execute(HELD, rows)
+            unused = [
+                end.claim.job.seq for end in written
+                if isinstance(end.error, PICTURE_ERRORS) and waiting(end.claim.job)
+            ]
+            if unused:
+                drop_pictures(connection, unused, now)
             for end in written:
                 job = end.claim.job
                 record_job_faces(connection, job.seq, job.params, results[end.claim.id], now)
@@ -194,7 +207,10 @@ def _lock(connection: Connection, claims: Sequence[Claim]) -> set[str]:
 def _result(connection: Connection, end: JobEnd) -> JsonObject | None:
     """The result of a job, its effect done. A failing effect changes nothing."""
     if end.effect is None:
+        if end.error is None:
+            forget_pictures(connection, end.claim.job)
         return end.result
     with map_sql_errors(), connection.begin_nested():
+        forget_pictures(connection, end.claim.job)
         late = end.effect(connection)
     return end.result if late is None else late

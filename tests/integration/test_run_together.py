@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -469,10 +470,10 @@ def test_junk_among_the_messages(runtime: Runtime, messages: WaitingMessages) ->
     with open_redis(runtime.settings.broker_url, 5.0) as client:
         message = client.lpop("faceline.decode")
         assert message is not None
+        parts = json.loads(message)
         junk = [
             b"\xff\x00", b"{", b"[]", b"{}", b"null", b'{"body": 7}',
-            message.replace(b'"body": "', b'"body": "AAAA'),
-            message.replace(b'"body": "', b'"body": "%'),
+            *(json.dumps({**parts, "body": body}) for body in ("AAAA" + parts["body"], "%", "")),
         ]
         client.lpush("faceline.decode", *junk, message)
     assert messages.take("decode", 20, 1) == [first, second]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Engine,
     RowMapping,
-    Select,
+    bindparam,
     delete,
     insert,
     or_,
@@ -151,17 +151,13 @@ class CredentialStore:
     def _find(self, kind: CredentialKind, public_id: str) -> tuple[RowMapping, Tenant] | None:
         if PUBLIC_ID.fullmatch(public_id) is None:
             return None  # a stranger's text, which not every database stores
-        query = _select_live(kind.name, public_id, self._clock())
+        values = {"kind": kind.name, "public_id": public_id, "now": self._clock()}
         with reading(self._engine) as connection:
-            row = connection.execute(query).mappings().one_or_none()
-            if row is None:
-                return None
-            owner = connection.execute(
-                select(*tenants.c).where(
-                    tenants.c.id == row["tenant_id"], tenants.c.disabled.is_(False)
-                )
-            ).mappings().one_or_none()
-        return None if owner is None else (row, tenant_from_row(owner, row["permissions"]))
+            row = connection.execute(_FIND_WITH_TENANT, values).mappings().one_or_none()
+        if row is None:
+            return None
+        owner = {column.name: row[_OWNER + column.name] for column in tenants.c}
+        return row, tenant_from_row(owner, row["permissions"])
 
     def _check_expired(self, kind: CredentialKind, public_id: str, secret: str) -> None:
         """Raises ``CredentialExpired`` for the right secret only: no other caller learns of the
@@ -256,20 +252,37 @@ def _fresh(kind: CredentialKind) -> IssuedCredential:
     return IssuedCredential(kind.new_id(secret), secret)
 
 
-def _live(now: float) -> ColumnElement[bool]:
+def _live(now: float | BindParameter[float]) -> ColumnElement[bool]:
     later = or_(credentials.c.expires_at.is_(None), credentials.c.expires_at > now)
     return credentials.c.disabled.is_(False) & later
 
 
-def _select_live(kind: str, public_id: str, now: float) -> Select[*tuple[Any, ...]]:
-    """The live credential of a public id, with its former secret while that is accepted."""
-    former = (former_secrets.c.credential_id == credentials.c.id) & (former_secrets.c.until > now)
-    return select(
-        *credentials.c, former_secrets.c.secret.label("former_secret"),
+# The live credential of a public id, with its former secret while that is accepted. Built
+# once: every request asks.
+_FIND = (
+    select(
+        *credentials.c,
+        former_secrets.c.secret.label("former_secret"),
         former_secrets.c.sm2_public_key.label("former_sm2_public_key"),
-    ).outerjoin(former_secrets, former).where(
-        credentials.c.kind == kind, credentials.c.public_id == public_id, _live(now)
     )
+    .outerjoin(
+        former_secrets,
+        (former_secrets.c.credential_id == credentials.c.id)
+        & (former_secrets.c.until > bindparam("now")),
+    )
+    .where(
+        credentials.c.kind == bindparam("kind"),
+        credentials.c.public_id == bindparam("public_id"), _live(bindparam("now")),
+    )
+)
+
+# The same with the columns of its tenant, which is not disabled, under this prefix.
+_OWNER = "owner_"
+_FIND_WITH_TENANT = (
+    _FIND.add_columns(*(column.label(_OWNER + column.name) for column in tenants.c))
+    .join(tenants, tenants.c.id == credentials.c.tenant_id)
+    .where(tenants.c.disabled.is_(False))
+)
 
 
 def _secrets(row: RowMapping) -> list[tuple[bytes, str | None]]:
@@ -281,8 +294,9 @@ def _secrets(row: RowMapping) -> list[tuple[bytes, str | None]]:
 def _own(
     connection: Connection, tenant_id: int, kind: str, public_id: str, now: float
 ) -> RowMapping:
-    own = _select_live(kind, public_id, now).where(credentials.c.tenant_id == tenant_id)
-    row = connection.execute(own).mappings().one_or_none()
+    own = _FIND.where(credentials.c.tenant_id == tenant_id)
+    values = {"kind": kind, "public_id": public_id, "now": now}
+    row = connection.execute(own, values).mappings().one_or_none()
     if row is None:
         raise CredentialNotFound
     return row

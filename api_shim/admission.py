@@ -19,15 +19,9 @@ from typing import Self
 
 from api_shim.rate_limiter import RateLimiter
 from api_shim.requests import Call
+from pipeline import errors
 from pipeline.accounts.model import Tenant
-from pipeline.errors import (
-    DatabaseUnavailable,
-    FaceError,
-    InvalidParameter,
-    LimitReached,
-    NotPermitted,
-    RateLimited,
-)
+from pipeline.errors import FaceError
 from pipeline.jobs.store import JobStore
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
 from pipeline.metering.limits import limits_for
@@ -78,7 +72,7 @@ class AdmissionControl:
             return
         try:
             self.usage.add(counted)
-        except DatabaseUnavailable:
+        except errors.DatabaseUnavailable:
             with self._lock:
                 for key, counts in counted.items():
                     self._pending[key] = self._pending.get(key, Counts()).plus(counts)
@@ -93,7 +87,7 @@ class AdmissionControl:
         self._flusher.close(CLOSE_S)
         try:
             self.flush()
-        except DatabaseUnavailable as error:
+        except errors.DatabaseUnavailable as error:
             logger.warning(
                 "The last usage counts are lost: %s", error, extra={"action": "usage_lost"}
             )
@@ -123,14 +117,14 @@ class Admission:
         self._tenant = tenant
         self._operation = operation or self._operation
         if not tenant.permits(self._operation):
-            raise NotPermitted(f"The application may not use {self._operation}.")
+            raise errors.NotPermitted(f"The application may not use {self._operation}.")
         limits = limits_for(tenant.limits, self._operation)
         if not limits or self._is_repeat(tenant):
             return
         rates = [(name, limit) for name, limit in limits if limit.per_second is not None]
         wait_s = self._control.rate_limiter.take(tenant.id, rates) if rates else 0.0
         if wait_s > 0:
-            raise RateLimited(retry_after_s=wait_s)
+            raise errors.RateLimited(retry_after_s=wait_s)
         self._enforce_quota(tenant)
 
     def mark_as_job(self) -> None:
@@ -146,7 +140,7 @@ class Admission:
     ) -> None:
         if self._tenant is None or self._is_job:
             return
-        if isinstance(error, (LimitReached, NotPermitted)):
+        if isinstance(error, (errors.LimitReached, errors.NotPermitted)):
             self._control.count(self._tenant.id, self._operation, Counts(refused=1))
         else:
             self._count(self._tenant, self._cost(error))
@@ -157,7 +151,7 @@ class Admission:
             return False
         try:
             key = self._call.idempotency_key
-        except InvalidParameter:
+        except errors.InvalidParameter:
             return False
         read = self._control.jobs.read
         return key is not None and read.by_idempotency_key(tenant.id, key) is not None
@@ -180,7 +174,7 @@ class Admission:
     def _count(self, tenant: Tenant, cost: Cost) -> None:
         if self._charged_on is not None:
             # Without the database the request itself has failed, too.
-            with suppress(DatabaseUnavailable):
+            with suppress(errors.DatabaseUnavailable):
                 self._control.usage.settle(tenant.id, self._operation, self._charged_on, cost)
         elif cost is not Cost.REFUNDED:
             counts = Counts(charged=1) if cost is Cost.CHARGED else Counts(free=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from api_shim.dialects.fields import Schema
@@ -42,8 +42,7 @@ LOCATION = _header("Location", "Where to ask.")
 @dataclass(frozen=True, slots=True)
 class AnswerField:
     """A member of an answer. ``inside`` are all the members of an object, or of every
-    object in a list; ``title`` names that object. ``limits`` are further keywords of its
-    schema."""
+    object in a list; ``title`` names that object."""
 
     name: str
     kind: AnswerKind = "string"
@@ -51,7 +50,6 @@ class AnswerField:
     required: bool = True
     inside: tuple[AnswerField, ...] | None = None
     title: str = ""
-    limits: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:
@@ -60,7 +58,7 @@ class AnswerField:
             inner = answer_schema(self.title, self.inside)
             known = {"type": "array", "items": inner} if self.kind == "objects" else inner
         about = {"description": self.about} if self.about else {}
-        return {**known, **self.limits, **about}
+        return {**known, **about}
 
 
 def optional(

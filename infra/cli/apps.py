@@ -39,7 +39,7 @@ def create(
     stores = Stores()
     tenants = stores.tenants
     tenant = tenants.create(name, encrypted=stores.settings.encrypt_at_rest)
-    _show(name, issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
+    _show(name, _issue(sm2, sm2_public_key, partial(tenants.credentials.issue, tenant.id)), json)
 
 
 @app.command("list")
@@ -113,14 +113,6 @@ def disable(
     print_notice(f"{name} is {'active again' if undo else 'disabled'}.")
 
 
-def issue(
-    tenants: TenantStore, tenant: Tenant, *, sm2: bool = False, sm2_public_key: str | None = None
-) -> Credentials:
-    """Issue one credential of each kind; with ``sm2`` a key pair is made, of which only
-    the public key is stored."""
-    return _issue(sm2, sm2_public_key, partial(tenants.credentials.issue, tenant.id))
-
-
 def renew(
     tenants: TenantStore, tenant: Tenant, keep_s: float, *, sm2: bool = False,
     sm2_public_key: str | None = None,
@@ -145,6 +137,8 @@ def _issue(
     sm2: bool, sm2_public_key: str | None,
     issue_one: Callable[[CredentialKind, str | None], IssuedCredential],
 ) -> Credentials:
+    """One credential of each kind; with ``sm2`` a key pair is made, of which only the public key
+    is stored."""
     private, public = generate_key_pair() if sm2 else ("", sm2_public_key)
     issued = {kind: issue_one(kind, public if kind is SIGNING else None) for kind in KINDS}
     return Credentials.of(issued, sm2_private_key=private, sm2_public_key=public or "")

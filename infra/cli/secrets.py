@@ -109,10 +109,7 @@ def _new_key(path: Path | None) -> bytes:
 
 def _rewrap_until_done(engine: Engine, vault: Vault) -> int:
     """Repeat until nothing is left: processes may have encrypted under the former key."""
-    done = rewrap_all(engine, vault)
-    while more := rewrap_all(engine, vault):
-        done += more
-    return done
+    return sum(iter(lambda: rewrap_all(engine, vault), 0))
 
 
 def _count_outdated(engine: Engine, vault: Vault) -> int:

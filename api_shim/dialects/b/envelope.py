@@ -142,8 +142,9 @@ def groups(listed: Sequence[tuple[Collection, int]]) -> Reply:
     return success({"faceGroupList": rows})
 
 
-def binding_report(named: Sequence[str], report: BindingReport) -> Reply:
+def binding_report(outcome: tuple[Sequence[str], BindingReport]) -> Reply:
     """2.5 and 2.6: the outcome for each group that was named."""
+    named, report = outcome
     failed = [key for key in named if key not in report.done]
     return success({
         "totalCnt": len(named), "successCnt": len(report.done), "failCnt": len(failed),

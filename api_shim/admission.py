@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -94,20 +95,18 @@ class AdmissionControl:
         self.rate_limiter.close()
 
 
+@dataclass(slots=True)
 class Admission:
     """The admission of one request: a context manager that counts the request by its
     outcome when it exits."""
 
-    def __init__(
-        self, control: AdmissionControl, operation: str, call: Call, free: frozenset[str]
-    ) -> None:
-        self._control = control
-        self._operation = operation
-        self._call = call
-        self._free = free
-        self._tenant: Tenant | None = None
-        self._charged_on: str | None = None
-        self._is_job = False
+    _control: AdmissionControl
+    _operation: str
+    _call: Call
+    _free: frozenset[str]
+    _tenant: Tenant | None = None
+    _charged_on: str | None = None
+    _is_job: bool = False
 
     def admit(self, tenant: Tenant, operation: str | None = None) -> None:
         """Admit ``tenant``. ``operation`` replaces the one that the path determined.
@@ -157,8 +156,7 @@ class Admission:
         return key is not None and read.by_idempotency_key(tenant.id, key) is not None
 
     def _enforce_quota(self, tenant: Tenant) -> None:
-        free = self._operation in FREE_OPERATIONS
-        if free or not has_quota(tenant.limits, self._operation):
+        if self._operation in FREE_OPERATIONS or not has_quota(tenant.limits, self._operation):
             return
         usage = self._control.usage
         if self._operation in PLANS:

@@ -33,9 +33,7 @@ T = TypeVar("T")
 MAX_INTEGER = 10**18 - 1
 
 # A number as text or JSON may write it: with a digit before or behind the point.
-_DECIMAL = re.compile(
-    r"[+-]?([0-9]{1,18}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?"
-)
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +240,7 @@ class TextListField(RequestField[tuple[str, ...]]):
             raise self.wrong(f"{self.name} has more than {self.most} items")
         for text in value:
             parsing.encode_utf8(text)
-        if self.item is not None:
-            for text in value:
+            if self.item is not None:
                 self.item.read({self.item.name: text})
         return tuple(dict.fromkeys(value))
 

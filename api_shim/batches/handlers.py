@@ -91,7 +91,8 @@ class BatchHandlers:
             admission.admit(tenant)
             self._require_imports(tenant)
             request = requests.read_batch(call.body)
-            self._check_collections(tenant, request)
+            named = {request.collection, *(item.collection for item in request.items or ())}
+            self._service.records.collections.resolve(tenant.id, sorted(named - {""}))
             batch, created = self._open(tenant, request, call.idempotency_key)
         headers = {"Location": replies.batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
         return json_reply(202 if created else 200, self._shown(batch), headers)
@@ -162,10 +163,6 @@ class BatchHandlers:
 
     def _require_imports(self, tenant: Tenant) -> None:
         import_location(self._service.settings, tenant.id)
-
-    def _check_collections(self, tenant: Tenant, request: BatchRequest) -> None:
-        named = {request.collection, *(item.collection for item in request.items or ())}
-        self._service.records.collections.resolve(tenant.id, sorted(named - {""}))
 
     def _get_batch(self, call: Call, tenant: Tenant) -> Batch:
         batch_id = call.path_values["batch_id"]

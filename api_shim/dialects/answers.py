@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from api_shim.dialects.fields import Schema
@@ -61,12 +62,8 @@ class AnswerField:
         return {**known, **about}
 
 
-def optional(
-    name: str, kind: AnswerKind = "string", about: str = "",
-    inside: tuple[AnswerField, ...] | None = None, title: str = "",
-) -> AnswerField:
-    """A member that not every answer has."""
-    return AnswerField(name, kind, about, required=False, inside=inside, title=title)
+optional = partial(AnswerField, required=False)
+"""A member that not every answer has."""
 
 
 def answer_schema(title: str, members: Iterable[AnswerField], **values: Any) -> Schema:
@@ -96,10 +93,8 @@ def respond(about: str, *shapes: Schema, headers: Mapping[str, Any] | None = Non
     }
 
 
-def respond_later(about: str, *shapes: Schema) -> Schema:
-    """A response to a request that may be sent again after a while."""
-    return respond(about, *shapes, headers=RETRY_AFTER)
-
+respond_later = partial(respond, headers=RETRY_AFTER)
+"""A response to a request that may be sent again after a while."""
 
 _REFUSALS = {
     400: "The request cannot be used.", 401: "The credentials are missing or wrong.",

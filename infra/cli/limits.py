@@ -26,8 +26,7 @@ DAY_S = 24 * 3600.0
 NONE = "none"
 
 Operations = Annotated[
-    list[str] | None,
-    typer.Argument(help="Operations, as `faceline apps operations` lists them."),
+    list[str] | None, typer.Argument(help="Operations, as `faceline apps operations` lists them.")
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Every operation.")]
 Credential = Annotated[

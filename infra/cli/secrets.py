@@ -114,12 +114,8 @@ def _rewrap_until_done(engine: Engine, vault: Vault) -> int:
 
 def _count_outdated(engine: Engine, vault: Vault) -> int:
     """How many values are encrypted under another key than the current one."""
-    current = vault.key_ids()[0]
-    return sum(
-        count
-        for counts in count_by_key(engine, vault).values()
-        for key, count in counts.items() if key != current
-    )
+    found = count_by_key(engine, vault).values()
+    return sum(counts.total() - counts[vault.key_ids()[0]] for counts in found)
 
 
 @app.command()

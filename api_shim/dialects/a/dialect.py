@@ -149,10 +149,6 @@ def _enrol(asked: _Asked) -> DialectRequest:
     return asked.job("enrol", params, asked.values[FIMG])
 
 
-def _locate(asked: _Asked) -> DialectRequest:
-    return asked.job("locate", operations.LocateParams(face_required=True), asked.values[FIMG])
-
-
 def _match(asked: _Asked) -> DialectRequest:
     params = operations.MatchParams(face_id=asked.values[FID])
     threshold = asked.values[fields.THRESHOLD]
@@ -186,5 +182,8 @@ _BUILDERS: dict[str, Callable[[_Asked], DialectRequest]] = {
     "list": _list, "enrol": _enrol, "change": _change, "similarity": _similarity,
     "delete": lambda asked: asked.on_face(FaceStore.delete),
     "show": lambda asked: asked.on_face(FaceStore.by_id),
-    "locate": _locate, "match": _match, "living": _living,
+    "locate": lambda asked: asked.job(
+        "locate", operations.LocateParams(face_required=True), asked.values[FIMG]
+    ),
+    "match": _match, "living": _living,
 }

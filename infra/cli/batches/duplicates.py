@@ -89,10 +89,8 @@ def _summary_text(search: SearchProgress, listed: int, batch: Batch) -> str:
     )
     noun = "finding" if total == 1 else "findings"
     done = f"{search.refused} items were rejected" if search.refused else "Nothing was changed"
-    return f"{searched}: {total} {noun}, {chance_text(search)}{more}. {done}; please review them."
-
-
-def chance_text(search: SearchProgress) -> str:
-    """How many findings to expect if all pairs were strangers."""
     expected = f"{search.false_findings:.1g}" if search.false_findings >= 0.05 else "none"
-    return f"of which {expected} is expected by chance"
+    return (
+        f"{searched}: {total} {noun}, of which {expected} is expected by chance{more}. "
+        f"{done}; please review them."
+    )

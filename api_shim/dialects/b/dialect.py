@@ -25,7 +25,7 @@ from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
 from pipeline.gallery.collections import CollectionStore
-from pipeline.gallery.records import BindingReport, FacePage
+from pipeline.gallery.records import FacePage
 from pipeline.identifiers import is_collection_key, is_printable
 from pipeline.jobs.model import Job
 from pipeline.operations import MAX_HITS, CompareParams, EnrolParams, SearchParams
@@ -163,14 +163,14 @@ def _list_members(asked: _Action) -> FacePage:
 
 
 def _rebind(
-    change: Callable[[CollectionStore, int, str, Sequence[str]], BindingReport], asked: _Action
-) -> tuple[Sequence[str], BindingReport]:
-    """Bind or unbind, and report on every group that is named: an id that no group can
-    have is an unknown group, not a malformed request."""
+    change: Callable[[CollectionStore, int, str, Sequence[str]], list[str]], asked: _Action
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Bind or unbind; returns the groups that were named, and those of them that were changed:
+    an id that no group can have is an unknown group, not a malformed request."""
     named = asked.values[fields.FACE_GROUP_LIST]
     possible = tuple(filter(is_collection_key, named))
-    report = change(asked.records.collections, asked.tenant_id, asked.named("face_token"), possible)
-    return named, report
+    done = change(asked.records.collections, asked.tenant_id, asked.named("face_token"), possible)
+    return named, done
 
 
 def _done(_: object) -> Reply:

@@ -18,6 +18,9 @@ from infra.local.stack import LocalStack
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import FaceError
 
+# Seconds between two looks at whether a batch has work; deaths and signals are noticed at once.
+IDLE_S = 1.0
+
 
 def up(
     demo: Annotated[
@@ -54,7 +57,7 @@ def _serve(stack: LocalStack, stop: StopRequest, *, demo: bool, once: bool) -> N
     """Supervises the stack while the demonstration runs as a client."""
     if not demo:
         print_line(f"Serving at {stack.url} . Ctrl-C stops everything.")
-        stack.supervisor.watch(stop.requested.is_set)
+        stack.supervisor.watch(stop.requested.is_set, IDLE_S)
         return
     show = _Demonstration(stack.settings, stack.url)
     show.start()
@@ -65,7 +68,7 @@ def _serve(stack: LocalStack, stop: StopRequest, *, demo: bool, once: bool) -> N
         raise show.error or DemoFailed()
     if not once:
         _invite(stack, show.credentials)
-        stack.supervisor.watch(stop.requested.is_set)
+        stack.supervisor.watch(stop.requested.is_set, IDLE_S)
 
 
 class _Demonstration(threading.Thread):

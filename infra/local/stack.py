@@ -1,4 +1,4 @@
-"""The embedded stack: starts redis-server, upkeep, workers and shim together."""
+"""The embedded stack: starts redis-server, index and upkeep, workers and shim together."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from infra.local.on_demand import OnDemand
 from infra.local.private_files import make_data_dir, write_private
 from infra.local.processes import ManagedCommand, Supervisor, log_tail
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
@@ -23,8 +24,9 @@ from pipeline.config.storage import DataDirectory
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
 from pipeline.encryption.vault import open_vault
-from pipeline.errors import ConfigurationError, FaceError
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError
 from pipeline.fetching.open import open_fetcher
+from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import FUSED_STAGES, Stage
 from pipeline.sessions import registry
 
@@ -33,18 +35,22 @@ START_S = 60.0
 
 # Seconds that each process may take to stop: a worker finishes its current job.
 GRACE_S = {
-    "shim": 15.0, "worker": 30.0, "bulk": 30.0, "fetch": 30.0, "index": 15.0, "upkeep": 15.0,
-    "redis": 10.0,
+    "shim": 15.0, "worker": 30.0, "bulk": 30.0, "fetch": 30.0, "upkeep": 15.0, "redis": 10.0,
 }
 
 PROCESSES = {
-    "upkeep": ("upkeep",),
-    "index": ("worker", "--stages", Stage.INDEX.value),
+    "upkeep": ("upkeep", "--index"),
     "worker": ("worker", "--stages", ",".join(FUSED_STAGES)),
-    "bulk": ("worker", "--stages", Stage.BULK.value),
     "fetch": ("worker", "--stages", Stage.FETCH.value),
     "shim": ("serve",),
 }
+
+BULK = ("worker", "--stages", Stage.BULK.value)
+"""The worker of batches, which runs while there are any."""
+
+# Linux ends the children of a process that dies, because they ask for it. Elsewhere the
+# orphan killer does.
+ENDS_WHOLE = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,8 @@ class LocalStack:
     """``with LocalStack(settings, say, stopping) as stack: stack.supervisor.watch(...)``.
 
     ``say`` receives progress messages; ``stopping`` aborts the start; ``processes`` are the
-    processes to start, by name. Entering raises ``ConfigurationError``, ``PackMissing``,
+    processes to start, by name; a worker of batches that is not among them runs while a batch
+    has work. Entering raises ``ConfigurationError``, ``PackMissing``,
     ``StackNotStarted``; leaving stops every process. Without a shim ``url`` stays empty.
     """
 
@@ -73,6 +80,7 @@ class LocalStack:
         processes: Mapping[str, tuple[str, ...]] = PROCESSES,
     ) -> None:
         self.settings = settings
+        self._engine = open_engine(settings.sql_url)
         self.redis_url = ""
         self.supervisor = Supervisor(say)
         self._say = say
@@ -109,15 +117,32 @@ class LocalStack:
         self._start_redis(redis)
         env = self._environment(redis, port, pack.name)
         for name, words in self._processes.items():
-            argv = [sys.executable, "-m", "infra.cli", *words]
             if name == "fetch":
                 if not self.settings.fetch_urls:
                     continue
-                argv += ["--concurrency", str(self.settings.fetch_concurrency)]
-            self.supervisor.start(ManagedCommand(name, argv, env, self.log(name), GRACE_S[name]))
+                words = (*words, "--concurrency", str(self.settings.fetch_concurrency))
+            self.supervisor.start(self._command(name, words, env))
+        if "bulk" not in self._processes:
+            bulk = self._command("bulk", BULK, env)
+            on_demand = OnDemand(
+                self.supervisor, bulk, self._batches_have_work, self.settings.bulk_idle_s
+            )
+            self.supervisor.looks.append(on_demand.look)
         if self.url:
             self._wait_for_shim()
         self._write_state(redis)
+
+    def _command(
+        self, name: str, words: tuple[str, ...], env: Mapping[str, str]
+    ) -> ManagedCommand:
+        argv = [sys.executable, "-m", "infra.cli", *words]
+        return ManagedCommand(name, argv, env, self.log(name), GRACE_S[name], ENDS_WHOLE)
+
+    def _batches_have_work(self) -> bool | None:
+        try:
+            return JobUpkeep(self._engine).has_unfinished(Stage.BULK)
+        except DatabaseUnavailable:
+            return None
 
     def _port(self) -> int:
         """The port of the shim; sets ``url``."""
@@ -131,16 +156,14 @@ class LocalStack:
         return self._data.log(name)
 
     def _prepare_data(self) -> None:
-        engine = open_engine(self.settings.sql_url)
-        upgrade(engine)
-        engine.dispose()
+        upgrade(self._engine)
         open_vault(self.settings)
 
     def _start_redis(self, redis: LocalRedis) -> None:
         log = self.log("redis")
         argv = [str(redis.program), str(redis.config)]
         self.supervisor.start(
-            ManagedCommand("redis", argv, dict(os.environ), log, GRACE_S["redis"])
+            ManagedCommand("redis", argv, dict(os.environ), log, GRACE_S["redis"], ENDS_WHOLE)
         )
         wait_for_redis(redis, log, lambda: not self._stopping())
 
@@ -176,6 +199,7 @@ class LocalStack:
 
     def _close(self) -> None:
         self.supervisor.stop()
+        self._engine.dispose()
         if self._lock is not None:
             self._data.stack_state.unlink(missing_ok=True)
             self._lock.close()

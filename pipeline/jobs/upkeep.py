@@ -28,6 +28,13 @@ class JobUpkeep:
         self._engine = engine
         self._clock = clock
 
+    def has_unfinished(self, stage: str) -> bool:
+        """Whether jobs wait or run at ``stage``."""
+        with reading(self._engine) as connection:
+            return connection.execute(
+                select(jobs.c.seq).where(UNFINISHED, jobs.c.stage == stage).limit(1)
+            ).first() is not None
+
     def count_waiting(self, stage: str) -> int:
         """How many jobs wait for a worker at ``stage``, pauses included."""
         with reading(self._engine) as connection:

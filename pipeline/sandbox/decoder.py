@@ -6,7 +6,7 @@ import mmap
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -50,7 +50,7 @@ class _OutOfSpace(Exception):
 
 
 def serve(
-    channel: int, arena: mmap.mmap, functions: dict[str, DecodeFunction], rules: DecoderRules
+    channel: int, arena: mmap.mmap, functions: Mapping[str, DecodeFunction], rules: DecoderRules
 ) -> None:
     """Runs tasks until the worker closes the channel or this decoder is due for replacement."""
     old = _peak_bytes() + rules.growth_bytes

@@ -46,6 +46,7 @@ class JobWaiters:
         self._url = settings.wake_url
         self._find_ended = find_ended
         self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watched = asyncio.Event()
         self._released = False
         self.connected = False
 
@@ -56,6 +57,7 @@ class JobWaiters:
         if self._released:
             event.set()
         self._watchers.setdefault(job_id, set()).add(event)
+        self._watched.set()
         try:
             yield event
         finally:
@@ -63,6 +65,8 @@ class JobWaiters:
             watchers.discard(event)
             if not watchers:
                 del self._watchers[job_id]
+            if not self._watchers:
+                self._watched.clear()
 
     def wake(self, job_id: str) -> None:
         """Wake the requests that wait for one job."""
@@ -83,9 +87,8 @@ class JobWaiters:
 
     async def _poll_forever(self) -> None:
         while True:
+            await self._watched.wait()
             await asyncio.sleep(POLL_INTERVAL_S)
-            if not self._watchers:
-                continue
             # While the database is away, no request can be answered anyway.
             with suppress(FaceError):
                 for job_id in await self._find_ended(list(self._watchers)):

@@ -25,7 +25,7 @@ from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import Stage
 from pipeline.sandbox.processes import ForkServer
-from pipeline.sandbox.sandbox import Sandbox, open_sandbox
+from pipeline.sandbox.sandbox import Sandbox, open_fork_server, open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.absent_pack import absent_pack
 from pipeline.sessions.base import Pack
@@ -125,6 +125,12 @@ def _sandbox(
     if sandbox is not None and served & {Stage.DECODE, Stage.BULK}:
         sandbox.start()
     return sandbox
+
+
+def open_shared_fork_server(settings: Settings) -> ForkServer | None:
+    """The fork server of a worker group, which its parent starts before its processes. Raises
+    ``DecoderUnavailable``."""
+    return open_fork_server(settings, DECODERS)
 
 
 def needs_models(served: frozenset[Stage]) -> bool:

@@ -29,7 +29,6 @@ from pipeline.fetching.open import open_fetcher
 from pipeline.operations import Stage
 from pipeline.sandbox.confinement import die_with
 from pipeline.sandbox.processes import ForkServer
-from pipeline.sandbox.sandbox import open_fork_server
 from pipeline.sessions import registry
 from workers import process
 from workers.app import make_app, served_stages
@@ -40,7 +39,7 @@ from workers.index_upkeep import IndexUpkeep
 from workers.logs import setup_logging
 from workers.pool import ProcessPool
 from workers.queues import queue_name
-from workers.runtime import DECODERS, needs_models
+from workers.runtime import needs_models, open_shared_fork_server
 from workers.tasks.request import StageTask
 from workers.tasks.stage import register
 from workers.upkeep import loop as upkeep
@@ -74,7 +73,7 @@ def run_worker(settings: Settings) -> int:
     _attach_crash_recovery(app, CrashRecovery(settings, group, Dispatcher(settings, app)))
     # Processes that load their models at their first job have a fork server of their own,
     # which goes with them.
-    fork_server = open_fork_server(settings, DECODERS) if Stage.DECODE in served else None
+    fork_server = open_shared_fork_server(settings) if Stage.DECODE in served else None
     try:
         broken = _prepare_processes(settings, group, fork_server)
         # "auto" heeds a container's share of the cores. A worker that only fetches waits for

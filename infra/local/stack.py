@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from urllib.parse import urlsplit
 
 from infra.local.on_demand import OnDemand
 from infra.local.private_files import make_data_dir, write_private
@@ -25,7 +27,6 @@ from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError
-from pipeline.fetching.open import open_fetcher
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import FUSED_STAGES, Stage
 from pipeline.sessions import registry
@@ -107,14 +108,18 @@ class LocalStack:
     def _start(self) -> None:
         # Checks the configuration before starting anything.
         pack = registry.choose(self.settings)
-        open_fetcher(self.settings)
+        if self.settings.fetch_urls:
+            from pipeline.fetching.open import open_fetcher  # 90 ms of imports
+
+            open_fetcher(self.settings)
         self._lock = take_lock(self._data.root)
         port = self._port() if "shim" in self._processes else self.settings.port
         redis = prepare_redis(self._data.redis)
-        self._prepare_data()
-        self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
         self.log("redis").parent.mkdir(exist_ok=True)
         self._start_redis(redis)
+        self._prepare_data()
+        self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
+        wait_for_redis(redis, self.log("redis"), lambda: not self._stopping())
         env = self._environment(redis, port, pack.name)
         for name, words in self._processes.items():
             if name == "fetch":
@@ -160,12 +165,12 @@ class LocalStack:
         open_vault(self.settings)
 
     def _start_redis(self, redis: LocalRedis) -> None:
-        log = self.log("redis")
         argv = [str(redis.program), str(redis.config)]
         self.supervisor.start(
-            ManagedCommand("redis", argv, dict(os.environ), log, GRACE_S["redis"], ENDS_WHOLE)
+            ManagedCommand(
+                "redis", argv, dict(os.environ), self.log("redis"), GRACE_S["redis"], ENDS_WHOLE
+            )
         )
-        wait_for_redis(redis, log, lambda: not self._stopping())
 
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
         return {
@@ -262,13 +267,15 @@ def require_free(host: str, port: int) -> None:
 
 
 def shim_answers(url: str) -> bool:
-    """Whether a shim answers at ``url``."""
-    import requests  # slow to import, and not needed by an enrolment
-
-    with contextlib.suppress(requests.RequestException), requests.Session() as session:
-        session.trust_env = False  # no proxy: the stack is on this machine
-        return session.get(f"{url}/health", timeout=2).status_code < 600
-    return False
+    """Whether a shim answers at ``url``, which is on this machine."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=2)
+    try:
+        with contextlib.closing(connection):
+            connection.request("GET", "/health")
+            return connection.getresponse().status < 600
+    except (OSError, HTTPException):
+        return False
 
 
 def _reachable(host: str) -> str:

@@ -28,7 +28,8 @@ from pipeline.types import JsonObject
 DecodeFunction = Callable[[bytes, JsonObject], Decoded]
 """A decoding function of the bytes and the worker's options. It raises ``BadInput`` for
 invalid bytes. It cannot open files or connections, start threads, or import modules that
-the fork server had not imported."""
+the fork server had not imported; ``prepare_decoder()`` of its module, if there is one, imports
+what else it needs."""
 
 # Wall-clock limit in units of the limit on processor time: the cores are shared.
 WALL_CLOCK_FACTOR = 4.0

@@ -143,8 +143,11 @@ def main(hub_number: int, rules: DecoderRules) -> None:
 
 
 def _import_function(name: str) -> DecodeFunction:
-    module, _, function = name.partition(":")
-    found: DecodeFunction = getattr(import_module(module), function)
+    """The function, after its module has prepared this process for it."""
+    module_name, _, function = name.partition(":")
+    module = import_module(module_name)
+    getattr(module, "prepare_decoder", lambda: None)()
+    found: DecodeFunction = getattr(module, function)
     return found
 
 

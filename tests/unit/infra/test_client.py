@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.up import curl_line
+from infra.cli.demonstration import curl_line
 from infra.local.client import (
     Credentials,
     base64_file,

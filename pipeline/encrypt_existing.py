@@ -22,9 +22,9 @@ from pipeline.database.schema import faces, images, jobs, used_clips, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.change_log import ChangeLog
+from pipeline.gallery.rows import VALUE_BYTES, vector_label
 from pipeline.gallery.trash import Trash, discard, discard_unless_named, reclaim
 from pipeline.gallery.used_clips import UsedClip, is_encrypted_signature, stored_clip
-from pipeline.gallery.vectors import VALUE_BYTES, vector_label
 from pipeline.gallery.writer import lock_tenant
 from pipeline.index import snapshots
 from pipeline.jobs.results import ENCRYPTED, encrypt_result
@@ -88,9 +88,7 @@ class EncryptExisting:
         )
 
     def _items(self) -> int:
-        encryption = ItemEncryption(
-            self.engine, self.media, self.tenant_id, self.key, self.clock
-        )
+        encryption = ItemEncryption(self.engine, self.media, self.tenant_id, self.key, self.clock)
         try:
             return encryption.run()
         finally:

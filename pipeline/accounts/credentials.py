@@ -35,12 +35,7 @@ from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
-from pipeline.errors import (
-    BadCredentials,
-    CredentialExpired,
-    CredentialNotFound,
-    TenantNotFound,
-)
+from pipeline.errors import BadCredentials, CredentialExpired, CredentialNotFound, TenantNotFound
 from pipeline.metering.limits import Permissions, permissions_from_json
 
 PUBLIC_ID = re.compile("[A-Za-z0-9_-]{1,64}")
@@ -134,10 +129,7 @@ class CredentialStore:
             self._check_expired(kind, public_id, secret)
             raise TenantNotFound("no such application")
         row, tenant = found
-        kept = [row["secret"]]
-        if row["former_secret"] is not None:
-            kept.append(row["former_secret"])
-        if not self._fingerprints.matches(secret, kept):
+        if not self._fingerprints.matches(secret, [kept for kept, _ in _secrets(row)]):
             raise BadCredentials("wrong key")
         return tenant
 
@@ -154,16 +146,11 @@ class CredentialStore:
         if found is None:
             return None
         row, tenant = found
-        stored = [(row["secret"], row["sm2_public_key"])]
-        if row["former_secret"] is not None:
-            stored.append((row["former_secret"], row["former_sm2_public_key"]))
-        return SigningCredential(
-            tenant, public_id,
-            tuple(
-                SharedSecret(self._vault.decrypt_text(secret, public_id), public_key)
-                for secret, public_key in stored
-            ),
+        secrets = tuple(
+            SharedSecret(self._vault.decrypt_text(secret, public_id), public_key)
+            for secret, public_key in _secrets(row)
         )
+        return SigningCredential(tenant, public_id, secrets)
 
     def _find(self, kind: CredentialKind, public_id: str) -> tuple[RowMapping, Tenant] | None:
         if PUBLIC_ID.fullmatch(public_id) is None:
@@ -222,8 +209,7 @@ class CredentialStore:
         self._change(tenant_id, public_id, permissions=kept)
 
     def expire(self, tenant_id: int, public_id: str, at: float | None) -> None:
-        """Let a credential expire at an epoch second, or never. Raises
-        ``CredentialNotFound``."""
+        """Let a credential expire at an epoch second, or never. Raises ``CredentialNotFound``."""
         self._change(tenant_id, public_id, expires_at=at)
 
     def _change(self, tenant_id: int, public_id: str, **values: object) -> None:
@@ -297,6 +283,12 @@ def _select_live(kind: str, public_id: str, now: float) -> Select[*tuple[Any, ..
     ).outerjoin(former_secrets, former).where(
         credentials.c.kind == kind, credentials.c.public_id == public_id, _live(now)
     )
+
+
+def _secrets(row: RowMapping) -> list[tuple[bytes, str | None]]:
+    """The secrets of a live credential, the newest first, each with its SM2 public key."""
+    former = (row["former_secret"], row["former_sm2_public_key"])
+    return [(row["secret"], row["sm2_public_key"]), *([former] if former[0] is not None else [])]
 
 
 def _own(

@@ -9,14 +9,7 @@ from sqlalchemy import Engine, Table, delete, select, update
 
 from pipeline import storage_keys
 from pipeline.database.engine import writing
-from pipeline.database.schema import (
-    changes,
-    discarded,
-    jobs,
-    signed_requests,
-    snapshots,
-    tenants,
-)
+from pipeline.database.schema import changes, discarded, jobs, signed_requests, snapshots, tenants
 from pipeline.encryption.data_keys import destroy_key
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.trash import discard_tenant

@@ -16,10 +16,9 @@ FIRST_NUMBER, LAST_NUMBER = 100_000_000, 999_999_999
 
 @dataclass(frozen=True, slots=True)
 class CredentialKind:
-    """``name`` is stored with every credential of the kind; ``new_id`` makes a public id for
-    a fresh secret. The secret is stored encrypted when it is ``readable`` (to verify
-    signatures), otherwise as a fingerprint. With ``id_in_secret`` a rotation changes the id,
-    too."""
+    """``name`` is stored with every credential of the kind; ``new_id`` makes a public id for a
+    fresh secret. The secret is stored encrypted when it is ``readable`` (to verify signatures),
+    otherwise as a fingerprint. With ``id_in_secret`` a rotation changes the id, too."""
 
     name: str
     new_secret: Callable[[], str]

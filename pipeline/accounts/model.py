@@ -79,9 +79,7 @@ class CredentialEntry:
 def tenant_from_row(row: RowMapping, restricted: JsonObject | None = None) -> Tenant:
     """The tenant in a row of ``tenants``, for a caller whose credential has the permissions
     ``restricted``."""
-    permissions = [
-        permissions_from_json(row["permissions"]), permissions_from_json(restricted)
-    ]
+    permissions = [permissions_from_json(row["permissions"]), permissions_from_json(restricted)]
     return Tenant(
         id=row["id"], name=row["name"], settings=row["settings"], disabled=row["disabled"],
         limits=limits_from_json(row["limits"]),

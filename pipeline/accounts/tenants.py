@@ -72,18 +72,12 @@ class TenantStore:
         """Raises ``TenantNotFound``."""
         self._update(tenant_id, disabled=disabled)
 
-    def set_settings(self, tenant_id: int, settings: TenantSettings) -> None:
-        """Raises ``TenantNotFound``."""
-        self._update(tenant_id, settings=settings)
-
     def set_limits(self, tenant_id: int, limits: Limits) -> None:
-        """Set the tenant's limits, from its next request on. Raises
-        ``TenantNotFound``."""
+        """Set the tenant's limits, from its next request on. Raises ``TenantNotFound``."""
         self._update(tenant_id, limits=limits_to_json(limits) or None)
 
     def set_permissions(self, tenant_id: int, permissions: Permissions) -> None:
-        """Set the tenant's permissions, from its next request on. Raises
-        ``TenantNotFound``."""
+        """Set the tenant's permissions, from its next request on. Raises ``TenantNotFound``."""
         self._update(tenant_id, permissions=msgspec.to_builtins(permissions) or None)
 
     def _find(self, condition: ColumnElement[bool]) -> Tenant:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, exists, select, update
+from sqlalchemy import Connection, Engine, exists, select, update
 
 from pipeline.batches.chunks import lock_items, record_outcomes
 from pipeline.batches.insert import queue_chunk
@@ -28,7 +27,7 @@ from pipeline.batches.rows import IS_WAITING, find_batch
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, batches, jobs
 from pipeline.errors import JobCrashed
-from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.model import ENDED, Job, JobState
 from pipeline.jobs.statements import UNFINISHED
 
 logger = logging.getLogger(__name__)
@@ -82,7 +81,9 @@ class ChunkBisector:
             if each.item.job_id == job_id
         ]
         batch = find_batch(connection, batch_id)
-        if not locked or batch is None or (job is not None and not _has_ended(job)):
+        if not locked or batch is None:
+            return []
+        if job is not None and JobState(job.state) not in ENDED:
             return []
         if job is not None and job.state == JobState.CANCELLED:
             self._end_items(connection, locked, ItemState.CANCELLED)
@@ -129,7 +130,3 @@ class ChunkBisector:
                    "count": len(items), "job": items[0].job_id},
         )
         return new
-
-
-def _has_ended(job: Row[*tuple[Any, ...]]) -> bool:
-    return job.state not in (JobState.QUEUED, JobState.RUNNING)

@@ -86,9 +86,7 @@ def _source_blocker(connection: Connection, batch: Batch, now: float) -> Waiting
     if is_read:
         return None
     if how_to_resume:
-        return WaitingReason(
-            INTERRUPTED, f"Its source was not read to its end. {how_to_resume}"
-        )
+        return WaitingReason(INTERRUPTED, f"Its source was not read to its end. {how_to_resume}")
     if now - batch.updated_at < START_GRACE_S:
         return None
     if batch.submitter is not None:
@@ -97,7 +95,8 @@ def _source_blocker(connection: Connection, batch: Batch, now: float) -> Waiting
             "store of the bucket does not answer, or `faceline upkeep` has died. It continues "
             "once the store answers or upkeep runs.",
         )
-    others = [each for each in _being_read(connection, now) if each.options.unattended]
+    being_read = map(batch_from_row, connection.execute(_BEING_READ, {"now": now}))
+    others = [each for each in being_read if each.options.unattended]
     own = sum(each.tenant_id == batch.tenant_id for each in others)
     if len(others) >= MAX_SOURCES or own >= MAX_SOURCES_PER_TENANT:
         return WaitingReason(
@@ -108,10 +107,6 @@ def _source_blocker(connection: Connection, batch: Batch, now: float) -> Waiting
         NO_UPKEEP, "Its source is not being read: `faceline upkeep` does not run, or runs "
         "without FACELINE_IMPORT_URL.",
     )
-
-
-def _being_read(connection: Connection, now: float) -> list[Batch]:
-    return [batch_from_row(row) for row in connection.execute(_BEING_READ, {"now": now})]
 
 
 def _search_blocker(batch: Batch, now: float) -> WaitingReason | None:
@@ -129,9 +124,7 @@ def _search_blocker(batch: Batch, now: float) -> WaitingReason | None:
 def _job_blocker(connection: Connection, batch: Batch, now: float) -> WaitingReason | None:
     """Why no worker runs the jobs of the batch."""
     unfinished = _unfinished_jobs(connection, batch)
-    deferred = [
-        job for job in unfinished if job.error is not None and job.state == JobState.QUEUED
-    ]
+    deferred = [job for job in unfinished if job.error is not None and job.state == JobState.QUEUED]
     if deferred:
         return _deferral(deferred)
     if not unfinished or any(job.state == JobState.RUNNING for job in unfinished):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, select
@@ -30,29 +31,27 @@ _DISCARDED = (ItemState.REJECTED, ItemState.CANCELLED)
 
 _WAITING_ITEMS = (
     select(*ITEM_COLUMNS)
-    .where(
-        IN_BATCH, IS_WAITING, batch_items.c.number.in_(bindparam("numbers", expanding=True))
-    )
+    .where(IN_BATCH, IS_WAITING, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
     .order_by(batch_items.c.number)
 )
 
 
+@dataclass(frozen=True, slots=True)
 class ChunkReader:
     """Reads chunks. Raises ``DatabaseUnavailable``."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    engine: Engine
 
     def check_model(self, tenant_id: int, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when vectors of ``model`` cannot be enrolled."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             check_model(connection, tenant_id, model)
 
     def read(self, params: JsonObject) -> tuple[BatchOptions, list[BatchItem]]:
         """How the chunk is enrolled, and its waiting items by number: none when the batch
         is gone."""
         batch_id, numbers = chunk_of(params)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             batch = find_batch(connection, batch_id)
             if batch is None:
                 return BatchOptions(), []
@@ -64,9 +63,7 @@ def chunk_of(params: JsonObject) -> tuple[str, Sequence[int]]:
     return params["batch"], params["items"]
 
 
-def lock_items(
-    connection: Connection, batch_id: str, numbers: Sequence[int]
-) -> list[WaitingItem]:
+def lock_items(connection: Connection, batch_id: str, numbers: Sequence[int]) -> list[WaitingItem]:
     """Those of a chunk's items that still wait, by number; empty when the batch is gone.
 
     Locks the batch's row until the transaction ends. The effect of a chunk calls this first

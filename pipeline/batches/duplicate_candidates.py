@@ -28,7 +28,7 @@ from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, faces, vectors
 from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.gallery.enrolment import check_model
-from pipeline.gallery.vectors import VALUE_BYTES, read_vector
+from pipeline.gallery.rows import VALUE_BYTES, read_vector
 from pipeline.types import VectorModel
 
 PAGE_ROWS = 4096  # faces read with one query: 8 MB of vectors of 512 numbers
@@ -49,9 +49,7 @@ _BATCH: BindParameter[str] = bindparam("batch")
 _AFTER: BindParameter[int] = bindparam("after")
 _LIMIT: BindParameter[int] = bindparam("limit")
 
-_IS_ENROLLED = (
-    batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value
-)
+_IS_ENROLLED = (batch_items.c.batch_id == _BATCH, batch_items.c.state == ItemState.ENROLLED.value)
 
 # Each statement reads one table: after a million rows were inserted, the plan that a database
 # chooses for a join may take seconds for each page.
@@ -69,9 +67,7 @@ _LABELS = (
 )
 _OWN_IMAGES = select(batch_items.c.image_ref).where(*_IS_ENROLLED)
 _FACES = select(faces.c.id, faces.c.image_ref, faces.c.name)
-_HAS_NAME = (
-    faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True))
-)
+_HAS_NAME = (faces.c.tenant_id == _TENANT, faces.c.name.in_(bindparam("names", expanding=True)))
 _FACES_BY_NAME = _FACES.where(*_HAS_NAME).order_by(faces.c.name, faces.c.id).limit(_LIMIT)
 _COUNT_BY_NAME = (
     select(faces.c.name, func.count().label("count"))
@@ -91,9 +87,8 @@ _REPEATED = (
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRows:
     """Faces by label (in ``faces_by_name``, those of one name after another). Each array and
-    ``names`` have one entry for each face. ``vectors`` have shape (count, dimension),
-    float32; ``image_refs`` are ``images.id``; ``from_batch`` marks the faces that the batch
-    has enrolled."""
+    ``names`` have one entry for each face. ``vectors`` have shape (count, dimension), float32;
+    ``image_refs`` are ``images.id``; ``from_batch`` marks the faces that the batch has enrolled."""
 
     labels: NDArray[np.int64]
     face_ids: NDArray[np.int64]
@@ -104,14 +99,6 @@ class FaceRows:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSize:
-    """How many faces a batch has enrolled, and how many others the gallery has."""
-
-    batch_faces: int
-    other_faces: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +113,10 @@ class RepeatedImage:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateSearchConfig:
-    """The settings of a batch's search, besides the calibration table. ``false_findings``: how
-    many pairs of strangers a batch may report as one person. ``apart_fmr``: the rate at
-    which strangers pass as faces of one name. ``time_slice_s``: seconds of work after which
-    a job ends and the next one continues; the search holds up others for so long, and loses
-    so much when a worker dies."""
+    """The settings of a batch's search, besides the calibration table. ``false_findings``: how many
+    pairs of strangers a batch may report as one person. ``apart_fmr``: the rate at which strangers
+    pass as faces of one name. ``time_slice_s``: seconds of work after which a job ends and the next
+    one continues; the search holds up others for so long, and loses so much when a worker dies."""
 
     candidates: CandidateReader
     false_findings: float = 1.0
@@ -138,29 +124,30 @@ class DuplicateSearchConfig:
     time_slice_s: float = TIME_SLICE_S
 
 
+@dataclass(frozen=True, slots=True)
 class CandidateReader:
     """Reads for the search of a batch. Every method may raise ``DatabaseUnavailable``, and
     those that read vectors ``DecryptionFailed``."""
 
-    def __init__(self, engine: Engine, keys: KeySource) -> None:
-        self._engine = engine
-        self._keys = keys
+    engine: Engine
+    keys: KeySource
 
     def batch(self, batch_id: str) -> Batch | None:
         """The batch; None when it is gone."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return find_batch(connection, batch_id)
 
-    def search_size(self, batch: Batch) -> SearchSize:
+    def search_size(self, batch: Batch) -> tuple[int, int]:
+        """How many faces a batch has enrolled, and how many others the gallery has."""
         parameters = {"batch": batch.id, "tenant": batch.tenant_id}
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             own = int(connection.execute(_COUNT_OWN, parameters).scalar_one())
             total = connection.execute(_COUNT_ALL, parameters).scalar_one()
-        return SearchSize(own, max(total - own, 0))
+        return own, max(total - own, 0)
 
     def check_model(self, batch: Batch, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when the gallery's vectors are of another model."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             check_model(connection, batch.tenant_id, model)
 
     def batch_faces(self, batch: Batch, after: int, limit: int) -> tuple[FaceRows, int]:
@@ -169,7 +156,7 @@ class CandidateReader:
         parts: list[FaceRows] = []
         count, last = 0, 0
         while count < limit:
-            with reading(self._engine) as connection:
+            with reading(self.engine) as connection:
                 parameters = {"batch": batch.id, "after": last or after, "limit": PAGE_ROWS}
                 items = connection.execute(_ITEMS, parameters).all()
                 refs = [row.image_ref for row in items if row.image_ref is not None]
@@ -182,19 +169,16 @@ class CandidateReader:
         return _by_label(_concatenated(parts)), last
 
     def gallery_faces(self, batch: Batch, after: int, first: int) -> tuple[FaceRows, int]:
-        """The next faces of the gallery past the label ``after``, those of the batch only
-        past the label ``first``; and the last label that was read, 0 when there are no
-        more."""
-        with reading(self._engine) as connection:
+        """The next faces of the gallery past the label ``after``, those of the batch only past the
+        label ``first``; and the last label that was read, 0 when there are no more."""
+        with reading(self.engine) as connection:
             parameters = {"tenant": batch.tenant_id, "after": after, "limit": PAGE_ROWS}
             labels = connection.execute(_LABELS, parameters).all()
             ids = [row.face_id for row in labels]
             found = _rows_with(connection, _FACES, faces.c.id, ids)
             own = _images_of_batch(connection, batch, found)
             earlier = {row.face_id for row in labels if row.label <= first}
-            found = [
-                row for row in found if row.id not in earlier or row.image_ref not in own
-            ]
+            found = [row for row in found if row.id not in earlier or row.image_ref not in own]
             rows = self._rows(connection, batch, found)
         return _by_label(rows), labels[-1].label if labels else 0
 
@@ -204,7 +188,7 @@ class CandidateReader:
         for start in range(0, len(wanted), NAMES_PER_STATEMENT):
             some = wanted[start : start + NAMES_PER_STATEMENT]
             for group, limit in self._name_groups(batch, some):
-                with reading(self._engine) as connection:
+                with reading(self.engine) as connection:
                     parameters = {"tenant": batch.tenant_id, "names": group, "limit": limit}
                     found = connection.execute(_FACES_BY_NAME, parameters).all()
                     rows = self._rows(connection, batch, found)
@@ -213,7 +197,7 @@ class CandidateReader:
     def _name_groups(self, batch: Batch, names: list[str]) -> Iterator[tuple[list[str], int]]:
         """Names with several faces, in groups that are read with one query, each with the
         number of faces to read."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             parameters = {"tenant": batch.tenant_id, "names": names}
             counts = [tuple(row) for row in connection.execute(_COUNT_BY_NAME, parameters)]
         group: list[str] = []
@@ -233,7 +217,7 @@ class CandidateReader:
     def repeated_images(self, batch: Batch, after: int) -> tuple[list[RepeatedImage], int]:
         """Items past the number ``after`` that repeat an enrolled picture and have a name,
         and the number of the last item that was read, 0 when there are no more."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(_REPEATED, {"batch": batch.id, "after": after}).all()
             wanted = sorted({row.face_id for row in rows if row.face_id is not None})
             found = _rows_with(connection, _FACES, faces.c.id, wanted)
@@ -248,7 +232,7 @@ class CandidateReader:
         self, connection: Connection, batch: Batch, found: Sequence[Row[*tuple[Any, ...]]]
     ) -> FaceRows:
         """Faces with their vectors, in the order of ``found``."""
-        key = self._keys.data_key(batch.tenant_id)
+        key = self.keys.data_key(batch.tenant_id)
         ids = [row.id for row in found]
         stored = {
             row.face_id: row

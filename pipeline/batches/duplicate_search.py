@@ -225,9 +225,7 @@ def restart_failed(engine: Engine, batch_id: str) -> bool:
         search = None if batch is None else search_of(batch)
         if search is None or search.state != "failed":
             return False
-        connection.execute(
-            update(batches).where(batches.c.id == batch_id).values(findings=None)
-        )
+        connection.execute(update(batches).where(batches.c.id == batch_id).values(findings=None))
         return True
 
 
@@ -355,9 +353,8 @@ class Finding:
 def list_findings(
     engine: Engine, batch_id: str, *, kind: FindingKind | None = None, limit: int = 100
 ) -> list[Finding]:
-    """The findings of a batch by kind, strongest first. Findings of the same two names are
-    merged; two names that have become one since are left out. Raises
-    ``DatabaseUnavailable``."""
+    """The findings of a batch by kind, strongest first. Findings of the same two names are merged;
+    two names that have become one since are left out. Raises ``DatabaseUnavailable``."""
     chosen = [findings.c.batch_id == batch_id]
     if kind is not None:
         chosen.append(findings.c.kind == kind.value)

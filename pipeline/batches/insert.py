@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
@@ -15,8 +15,8 @@ from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.batches.rows import IN_BATCH, SET_ITEM
 from pipeline.database.schema import batch_items, faces
 from pipeline.encryption.data_key import DataKey
-from pipeline.gallery.batch_items import ERASED
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
+from pipeline.gallery.erase import ERASED
 from pipeline.gallery.writer import GalleryWriter
 from pipeline.jobs.model import Job, NewJob
 from pipeline.jobs.statements import INSERT, accepted_job, new_row
@@ -148,13 +148,10 @@ class ItemInsertion:
             self.connection.execute(SET_ITEM, old)
 
     def _values(self, item: NewItem, job_id: str | None, erased: bool) -> dict[str, Any]:
-        about = item.about
         values = {
             "picture_hash": picture_hash(self.batch.id, item.sha256, self.key)
             if item.sha256 else None,
-            "source_name": item.source_name, "name": about.name,
-            "collection": about.collection, "external_id": about.external_id,
-            "description": about.description, "sha256": item.sha256 or None,
+            "source_name": item.source_name, **asdict(item.about), "sha256": item.sha256 or None,
             "media_key": item.media_key or None, "size": item.size, "width": item.width,
             "height": item.height, "state": item.state.value, "reason": item.reason or None,
             "detail": item.detail or None, "original": item.original,

@@ -20,13 +20,10 @@ _OPEN_STATES = (ItemState.WAITING.value, ItemState.AGAIN.value)
 
 
 def reject_missing(connection: Connection, batch: Batch) -> int:
-    """Reject the items that were to be read again and are no longer in the source; how
-    many."""
+    """Reject the items that were to be read again and are no longer in the source; how many."""
     return connection.execute(
         update(batch_items)
-        .where(
-            batch_items.c.batch_id == batch.id, batch_items.c.state == ItemState.AGAIN.value
-        )
+        .where(batch_items.c.batch_id == batch.id, batch_items.c.state == ItemState.AGAIN.value)
         .values(state=ItemState.REJECTED.value, reason=NOT_IN_SOURCE)
     ).rowcount
 
@@ -95,9 +92,7 @@ def retry(
     if not numbers:
         return 0
     # With the duplicates: one of them may be the only one still in the source.
-    duplicates = connection.execute(
-        DUPLICATES_OF, {"batch": batch_id, "numbers": numbers}
-    ).all()
+    duplicates = connection.execute(DUPLICATES_OF, {"batch": batch_id, "numbers": numbers}).all()
     retried = [*numbers, *(row.number for row in duplicates)]
     connection.execute(
         update(batch_items)
@@ -120,10 +115,7 @@ def close(connection: Connection, batch_id: str, now: float) -> None:
     batch = _locked(connection, batch_id)
     waiting = connection.execute(
         select(batch_items.c.number)
-        .where(
-            batch_items.c.batch_id == batch_id,
-            batch_items.c.state == ItemState.WAITING.value,
-        )
+        .where(batch_items.c.batch_id == batch_id, batch_items.c.state == ItemState.WAITING.value)
         .limit(1)
     ).first()
     if waiting is not None or (batch.submitter is not None and batch.submitter_until >= now):
@@ -143,9 +135,7 @@ def remove(engine: Engine, batch_id: str) -> None:
                 connection.execute(delete(batches).where(batches.c.id == batch_id))
                 return
             last = first + ITEMS_PER_TRANSACTION
-            connection.execute(
-                delete(batch_items).where(in_batch, batch_items.c.number < last)
-            )
+            connection.execute(delete(batch_items).where(in_batch, batch_items.c.number < last))
 
 
 def expired(engine: Engine, now: float, older_than_s: float, limit: int) -> list[str]:

@@ -52,9 +52,7 @@ class ItemState(StrEnum):
     CANCELLED = "cancelled"
 
 
-OUTCOMES = (
-    ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED, ItemState.CANCELLED
-)
+OUTCOMES = (ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED, ItemState.CANCELLED)
 
 
 class BatchOptions(Params, frozen=True, kw_only=True):
@@ -162,13 +160,12 @@ class BatchItem:
 class NewItem:
     """An item that a submitter has read and checked.
 
-    ``number``: the batch's next, or that of an item that is retried. ``unique_name``: the
-    name by which it is found again; empty: its ``source_name``. ``state``: ``waiting`` with
-    its picture stored under ``media_key``; ``duplicate`` of the item ``original`` or of the
-    enrolled image ``image_ref`` (either may be None); ``rejected`` for ``reason``.
-    ``sha256`` is what ``storage_keys.media_hash`` returns for the picture's key (for
-    encrypted tenants not a hash of its bytes), empty when it was not read. ``criteria``: as
-    in ``ItemOutcome``.
+    ``number``: the batch's next, or that of an item that is retried. ``unique_name``: the name by
+    which it is found again; empty: its ``source_name``. ``state``: ``waiting`` with its picture
+    stored under ``media_key``; ``duplicate`` of the item ``original`` or of the enrolled image
+    ``image_ref`` (either may be None); ``rejected`` for ``reason``. ``sha256`` is what
+    ``storage_keys.media_hash`` returns for the picture's key (for encrypted tenants not a hash of
+    its bytes), empty when it was not read. ``criteria``: as in ``ItemOutcome``.
     """
 
     number: int

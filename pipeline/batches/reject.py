@@ -29,9 +29,7 @@ def reject_faces(
     transaction has locked the gallery (``writer``), then the batch."""
     rejected: Counter[ItemState] = Counter()
     for start in range(0, len(face_ids), FACES_PER_STATEMENT):
-        rejected += _reject_block(
-            writer, batch, face_ids[start : start + FACES_PER_STATEMENT], now
-        )
+        rejected += _reject_block(writer, batch, face_ids[start : start + FACES_PER_STATEMENT], now)
     return rejected
 
 

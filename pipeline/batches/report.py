@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 from sqlalchemy import Engine, select
 
@@ -34,12 +35,10 @@ def report_rows(engine: Engine, batches: BatchStore, batch_id: str) -> Report:
 
 
 def _row(item: BatchItem, face_token: str, image_id: str) -> Mapping[str, object]:
-    about = item.about
     return {
         "number": item.number, "source_name": item.source_name, "outcome": item.state.value,
         "reason": item.reason, "detail": item.detail, "original": item.original or None,
-        "name": about.name, "collection": about.collection, "external_id": about.external_id,
-        "description": about.description, "face_id": item.face_id, "face_token": face_token,
+        **asdict(item.about), "face_id": item.face_id, "face_token": face_token,
         "image_id": image_id, "faces": item.faces, "sha256": item.sha256, "size": item.size,
         "width": item.width, "height": item.height, "deleted": item.erased_at is not None,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, Row, bindparam, func, select
@@ -68,9 +69,7 @@ _ENROLLED_IMAGES = (
     .group_by(images.c.sha256, images.c.id)
     .order_by(images.c.id.desc())
 )
-_REJECTED_BEFORE = select(
-    batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail
-).where(
+_REJECTED_BEFORE = select(batch_items.c.sha256, batch_items.c.reason, batch_items.c.detail).where(
     batch_items.c.tenant_id == bindparam("tenant"),
     batch_items.c.sha256.in_(bindparam("hashes", expanding=True)),
     batch_items.c.criteria.is_not(None), batch_items.c.criteria == bindparam("criteria"),
@@ -92,21 +91,20 @@ def _hash(text: str, key: DataKey | None) -> bytes:
     return bytes.fromhex(digest(text) if key is None else key.keyed_hash(text))[:HASH_BYTES]
 
 
+@dataclass(frozen=True, slots=True)
 class KnownItems:
-    """Looks up items and pictures. Methods raise ``DatabaseUnavailable`` and
-    ``TenantNotFound``."""
+    """Looks up items and pictures. Methods raise ``DatabaseUnavailable`` and ``TenantNotFound``."""
 
-    def __init__(self, engine: Engine, keys: KeySource) -> None:
-        self._engine = engine
-        self._keys = keys
+    engine: Engine
+    keys: KeySource
 
     def name_hash(self, batch: Batch, name: str) -> bytes:
-        return name_hash(batch.id, name, self._keys.data_key(batch.tenant_id))
+        return name_hash(batch.id, name, self.keys.data_key(batch.tenant_id))
 
     def after(self, batch: Batch, number: int, limit: int) -> list[tuple[bytes, KnownItem]]:
         """The items past ``number`` in their order, each with the hash of its name."""
         parameters = {"batch": batch.id, "after": number, "last": batch.items, "limit": limit}
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(_NAME_HASHES, parameters).all()
         return [(bytes(row.name_hash), _known_item(row)) for row in rows]
 
@@ -114,13 +112,11 @@ class KnownItems:
         """Those of the names (at most some hundreds) that are items of the batch."""
         if not names:
             return {}
-        key = self._keys.data_key(batch.tenant_id)
+        key = self.keys.data_key(batch.tenant_id)
         # Items recorded before the tenant had a key are found by their unkeyed hash.
-        hashes = {
-            name_hash(batch.id, name, each): name for each in {key, None} for name in names
-        }
+        hashes = {name_hash(batch.id, name, each): name for each in {key, None} for name in names}
         parameters = {"batch": batch.id, "hashes": list(hashes)}
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(_BY_NAME_HASH, parameters).all()
         return {hashes[bytes(row.name_hash)]: _known_item(row) for row in rows}
 
@@ -132,11 +128,11 @@ class KnownItems:
         earlier rejections do not count."""
         if not sha256s:
             return {}
-        key = self._keys.data_key(batch.tenant_id)
+        key = self.keys.data_key(batch.tenant_id)
         hashes = {picture_hash(batch.id, sha256, key): sha256 for sha256 in sha256s}
         parameters = {"tenant": batch.tenant_id, "hashes": list(sha256s)}
         known: dict[str, KnownPicture] = {}
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             if criteria:
                 rejected = {**parameters, "criteria": criteria}
                 for row in connection.execute(_REJECTED_BEFORE, rejected):
@@ -162,9 +158,8 @@ def _known_item(row: Row[*tuple[Any, ...]]) -> KnownItem:
 
 
 class ItemNames:
-    """Gives every entry of a source a unique name, the same each time the source is read
-    from its beginning: its source name, which is unique except for some refusals. Those
-    get a number."""
+    """Gives every entry of a source a unique name, the same each time the source is read from its
+    beginning: its source name, which is unique except for some refusals. Those get a number."""
 
     def __init__(self) -> None:
         self._once = NameSet()

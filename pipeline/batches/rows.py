@@ -7,14 +7,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, case, select, update
 
-from pipeline.batches.model import (
-    STOPPED,
-    Batch,
-    BatchItem,
-    BatchOptions,
-    BatchState,
-    ItemState,
-)
+from pipeline.batches.model import STOPPED, Batch, BatchItem, BatchOptions, BatchState, ItemState
 from pipeline.database.schema import batch_items, batches
 from pipeline.sources.base import About
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, null, select, update
+from sqlalchemy import Connection, Engine, Executable, bindparam, func, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.batches import lifecycle, source_errors
@@ -92,9 +92,7 @@ _ACQUIRE = (
 )
 _RENEW = (
     update(batches)
-    .where(
-        batches.c.id == BATCH_ID, _IS_SUBMITTER, batches.c.state == BatchState.READING.value
-    )
+    .where(batches.c.id == BATCH_ID, _IS_SUBMITTER, batches.c.state == BatchState.READING.value)
     .values(
         submitter_until=bindparam("until"), updated_at=bindparam("now"),
         position=func.coalesce(bindparam("part"), batches.c.position),
@@ -153,9 +151,7 @@ class BatchStore:
             raise BatchNotFound
         return batch
 
-    def page(
-        self, tenant_id: int | None = None, *, offset: int = 0, limit: int = 50
-    ) -> BatchPage:
+    def page(self, tenant_id: int | None = None, *, offset: int = 0, limit: int = 50) -> BatchPage:
         """Batches, newest first."""
         conditions = () if tenant_id is None else (batches.c.tenant_id == tenant_id,)
         query = (
@@ -272,11 +268,7 @@ class BatchStore:
         Raises ``BatchBusy`` while another submitter holds it, ``BatchNotFound``,
         ``BatchCancelled``.
         """
-        now = self._clock()
-        parameters = {"batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s}
-        with writing(self._engine) as connection:
-            row = connection.execute(_ACQUIRE, parameters).one_or_none()
-        return batch_from_row(row) if row is not None else self._raise_lost(batch_id)
+        return self._lease(_ACQUIRE, batch_id, submitter, lease_s)
 
     def renew(
         self, batch_id: str, submitter: str, lease_s: float, position: float | None = None
@@ -284,18 +276,20 @@ class BatchStore:
         """Renew the submitter's lease and record how much it has read (0 to 1). Raises
         ``BatchBusy`` when the submitter has lost the batch, ``BatchNotFound``,
         ``BatchCancelled``."""
-        now = self._clock()
-        parameters = {
-            "batch": batch_id, "holder": submitter, "now": now, "until": now + lease_s,
-            "part": position,
-        }
-        with writing(self._engine) as connection:
-            row = connection.execute(_RENEW, parameters).one_or_none()
-        return batch_from_row(row) if row is not None else self._raise_lost(batch_id)
+        return self._lease(_RENEW, batch_id, submitter, lease_s, part=position)
 
-    def _raise_lost(self, batch_id: str) -> Batch:
-        batch = self.get(None, batch_id)
-        if batch.state in STOPPED:
+    def _lease(
+        self, statement: Executable, batch_id: str, submitter: str, lease_s: float,
+        **values: float | None,
+    ) -> Batch:
+        now = self._clock()
+        values |= {"now": now, "until": now + lease_s}
+        parameters = {"batch": batch_id, "holder": submitter, **values}
+        with writing(self._engine) as connection:
+            row = connection.execute(statement, parameters).one_or_none()
+        if row is not None:
+            return batch_from_row(row)
+        if self.get(None, batch_id).state in STOPPED:
             raise BatchCancelled
         raise BatchBusy
 
@@ -346,15 +340,12 @@ class BatchStore:
         ``give_up_after_s``: it is tried again for so long and then ends as failed. A batch
         that is gone or has ended stays as it is."""
         with writing(self._engine) as connection:
-            left = source_errors.record(
-                connection, batch_id, error, self._clock(), give_up_after_s
-            )
+            left = source_errors.record(connection, batch_id, error, self._clock(), give_up_after_s)
         _cancel_jobs(jobs, left)
 
     def finish_reading(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
-        """Record that the source was read to its end. Items that were to be read again and
-        did not come are rejected; the batch is done when no item waits. Raises as
-        ``renew``."""
+        """Record that the source was read to its end. Items that were to be read again and did not
+        come are rejected; the batch is done when no item waits. Raises as ``renew``."""
         now = self._clock()
         with writing(self._engine, durable=True) as connection:
             batch = _lock_leased(connection, batch_id, submitter)
@@ -399,9 +390,7 @@ class BatchStore:
             count = lifecycle.ITEMS_PER_TRANSACTION
             while count == lifecycle.ITEMS_PER_TRANSACTION:
                 with writing(self._engine) as connection:
-                    count = lifecycle.retry(
-                        connection, batch.id, state, reasons, self._clock()
-                    )
+                    count = lifecycle.retry(connection, batch.id, state, reasons, self._clock())
                 changed += count
         return changed
 
@@ -442,9 +431,7 @@ def _lock_leased(connection: Connection, batch_id: str, submitter: str) -> Batch
     return batch
 
 
-def _retried_numbers(
-    connection: Connection, batch: Batch, items: Sequence[NewItem]
-) -> set[int]:
+def _retried_numbers(connection: Connection, batch: Batch, items: Sequence[NewItem]) -> set[int]:
     """The numbers of the items that are read again. Raises ``BatchBusy`` unless the others
     are the next ones of the batch."""
     old = [item.number for item in items if item.number <= batch.items]

@@ -148,9 +148,7 @@ class _SourceRun:
             self._flush(min(self._limits.chunk_size, LAST_CHUNK_ITEMS))
         except _Stopped:
             return
-        self.batch = self._batches.finish_reading(
-            self.batch.id, self._name, self.batch.items
-        )
+        self.batch = self._batches.finish_reading(self.batch.id, self._name, self.batch.items)
 
     def _check_stop(self) -> None:
         """Raises ``_Stopped`` when asked to stop; else renews the lease when it is time."""
@@ -177,7 +175,9 @@ class _SourceRun:
         self._next += seen is None
         if not self._page:
             self._page_started_at = time.monotonic()
-        result = _with_default_collection(result, self.batch.options.collection)
+        if not result.about.collection:
+            about = replace(result.about, collection=self.batch.options.collection)
+            result = replace(result, about=about)
         self._page.append(_ReadItem(number, unique_name, _storable(result)))
         if isinstance(result, PictureItem):
             self._page_bytes += len(result.data)
@@ -206,8 +206,7 @@ class _SourceRun:
         try:
             added = self._batches.add(self.batch, self._name, items, chunk_size=chunk_size)
         except (Conflict, NotFound, MediaUnavailable):
-            # Nothing was recorded, and only this run knows the objects: their keys have its
-            # name.
+            # Nothing was recorded, and only this run knows the objects: their keys have its name.
             with suppress(Unavailable):
                 for key, _ in objects:
                     self._submitter.media.delete(key)
@@ -221,9 +220,7 @@ class _SourceRun:
             self._check_stop()
             time.sleep(POLL_S)
 
-    def _records(
-        self, page: Sequence[_ReadItem]
-    ) -> tuple[list[NewItem], list[tuple[str, bytes]]]:
+    def _records(self, page: Sequence[_ReadItem]) -> tuple[list[NewItem], list[tuple[str, bytes]]]:
         """The items of the page to record, and the objects to store."""
         tenant = self.batch.tenant_id
         names = {
@@ -270,9 +267,7 @@ def _picture_record(
             image_ref=known.image_ref, face_id=known.face_id, faces=known.faces,
         )
     if known.reason:
-        return replace(
-            item, state=ItemState.REJECTED, reason=known.reason, detail=known.detail
-        )
+        return replace(item, state=ItemState.REJECTED, reason=known.reason, detail=known.detail)
     return item
 
 
@@ -281,15 +276,6 @@ def _refusal_record(read: _ReadItem, refused: RefusedItem) -> NewItem:
         read.number, refused.source_name, refused.about, ItemState.REJECTED,
         reason=str(refused.reason), detail=refused.detail, unique_name=read.unique_name,
     )
-
-
-def _with_default_collection(
-    result: PictureItem | RefusedItem, collection: str
-) -> PictureItem | RefusedItem:
-    """The result, in ``collection`` where the source names none."""
-    if result.about.collection or not collection:
-        return result
-    return replace(result, about=replace(result.about, collection=collection))
 
 
 def _storable(result: PictureItem | RefusedItem) -> PictureItem | RefusedItem:

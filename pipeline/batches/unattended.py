@@ -52,9 +52,7 @@ class UnattendedSources:
         ``InvalidParameter``, ``MediaUnavailable``."""
         layout, tenant = batch.options.layout, batch.tenant_id
         if batch.source.startswith(PREFIX):
-            return prefix_source(
-                self.settings, tenant, batch.source.removeprefix(PREFIX), layout
-            )
+            return prefix_source(self.settings, tenant, batch.source.removeprefix(PREFIX), layout)
         try:
             listed = decode_list(self.media.get(list_key(batch)))
         except MediaNotFound:  # the list was read to its end: only retried items are left

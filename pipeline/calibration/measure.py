@@ -74,10 +74,9 @@ def calibrate_pairs(
     """Calibrates a pack with a CSV file with the columns ``a``, ``b`` (pictures relative to
     ``root``) and ``same`` (1 or 0).
 
-    Most lists of pairs are too short for low rates. When the pictures lie in one folder per
-    person (``same`` is 1 exactly for pictures of one folder), all pictures of different
-    folders form pairs. Skips pairs with a picture without a usable face. Raises as
-    ``calibrate_folder`` does.
+    Most lists of pairs are too short for low rates. When the pictures lie in one folder per person
+    (``same`` is 1 exactly for pictures of one folder), all pictures of different folders form
+    pairs. Skips pairs with a picture without a usable face. Raises as ``calibrate_folder`` does.
     """
     pairs = list(_read_pairs(table))
     names = sorted({name for a, b, _ in pairs for name in (a, b)})

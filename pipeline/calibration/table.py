@@ -1,9 +1,8 @@
 """Calibration tables: from a cosine to its false-match rate, confidence and distance.
 
 The false-match rate (FMR, ISO/IEC 19795-1) is the share of pairs of different people whose
-similarity is at least as high. Cosines of two recognition models cannot be compared, but
-their false-match rates can. Every score of the service derives from the rate, by one table
-per model.
+similarity is at least as high. Cosines of two recognition models cannot be compared, but their
+false-match rates can. Every score of the service derives from the rate, by one table per model.
 """
 
 from __future__ import annotations

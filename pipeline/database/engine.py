@@ -46,9 +46,8 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
     """An engine for ``url``. Open it in the process that uses it: connections do not
     survive a fork.
 
-    With ``durable`` a commit waits until it is on disk, as is needed before a promise to a
-    client. Without, a later durable commit takes it along: a worker's lost write only
-    repeats a job.
+    With ``durable`` a commit waits until it is on disk, as is needed before a promise to a client.
+    Without, a later durable commit takes it along: a worker's lost write only repeats a job.
 
     Raises ``ConfigurationError`` for a URL of another database.
     """
@@ -118,8 +117,7 @@ def map_sql_errors() -> Iterator[None]:
 
 
 def _translated(error: Exception) -> FaceError:
-    # A NUL in a text, half of a surrogate pair, a number out of range, NaN: a retry will not
-    # help.
+    # A NUL in a text, half of a surrogate pair, a number out of range, NaN: a retry will not help.
     unstorable = isinstance(error, (DataError, UnicodeEncodeError)) or (
         isinstance(error, StatementError) and not isinstance(error, DBAPIError)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -13,32 +14,50 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
     text,
 )
 
-from pipeline.database.batch_tables import batch_items as batch_items
-from pipeline.database.batch_tables import batches as batches
-from pipeline.database.batch_tables import findings as findings
-from pipeline.database.metadata import METADATA as METADATA
-from pipeline.database.metadata import BigId, Json
 from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES
 
-_ZERO = text("0")
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite assigns keys by itself only if their type is INTEGER.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+# Text, on PostgreSQL, too: no query searches in it, and JSONB refuses \u0000, reorders keys
+# and costs more to write.
+Json = JSON(none_as_null=True)
+
+_KEY_PART: dict[str, Any] = {"primary_key": True, "autoincrement": False}
 
 
-def _reference(name: str, target: str, **options: Any) -> Column[int]:
+def _reference(name: str, target: str, *, nullable: bool = False, **options: Any) -> Column[int]:
     """A column that refers to a row and is deleted with it."""
-    return Column(name, BigId, ForeignKey(target, ondelete="CASCADE"), nullable=False, **options)
+    return Column(name, BigId, ForeignKey(target, ondelete="CASCADE"), nullable=nullable, **options)
 
 
 def _tenant_id(**options: Any) -> Column[int]:
     return _reference("tenant_id", "tenants.id", **options)
 
 
-_KEY_PART: dict[str, Any] = {"primary_key": True, "autoincrement": False}
+def _batch_id(**options: Any) -> Column[str]:
+    batch = ForeignKey("batches.id", ondelete="CASCADE")
+    return Column("batch_id", String(32), batch, nullable=False, **options)
+
+
+def _counter(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
 
 
 def _partial_index(name: str, where: str, *columns: str) -> Index:
@@ -56,9 +75,9 @@ tenants = Table(
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", Float, nullable=False),
     # The last number of the tenant's change log.
-    Column("log_number", BigInteger, nullable=False, server_default=_ZERO),
+    _counter("log_number"),
     # The next N of the names ID0, ID1, ... that faces without a name get.
-    Column("unnamed", BigInteger, nullable=False, server_default=_ZERO),
+    _counter("unnamed"),
     # The tenant's limits and permissions (pipeline/metering); null: everything.
     Column("limits", Json, nullable=True),
     Column("permissions", Json, nullable=True),
@@ -115,10 +134,7 @@ usage = Table(
     Column("period", String(10), primary_key=True),
     # "*": all operations together.
     Column("operation", String(32), primary_key=True),
-    Column("charged", BigInteger, nullable=False, server_default=_ZERO),
-    Column("free", BigInteger, nullable=False, server_default=_ZERO),
-    Column("refunded", BigInteger, nullable=False, server_default=_ZERO),
-    Column("refused", BigInteger, nullable=False, server_default=_ZERO),
+    *map(_counter, ("charged", "free", "refunded", "refused")),
     sqlite_with_rowid=False,
 )
 """Counted calls; quotas limit those that are charged."""
@@ -358,3 +374,106 @@ used_clips = Table(
     Index(None, "tenant_id", "sha256"),
 )
 """Clips that proved a live person once, so that none is accepted twice."""
+
+# Batches -------------------------------------------------------------------------------
+
+batches = Table(
+    "batches",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    _tenant_id(),
+    # By which the same command finds its batch: a hash of the source and the options.
+    Column("fingerprint", String(64), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("options", Json, nullable=False),
+    # "reading", "working" (the source was read to its end), "done", "cancelled", "failed"
+    Column("state", String(16), nullable=False),
+    # The number of items, and of those in each state: changed together with the items.
+    *map(_counter, ("items", "waiting", "enrolled", "duplicate", "rejected", "cancelled")),
+    # Whether the source was read to its end, how many items it has (if it tells), and the
+    # share of it that was read, 0 to 1.
+    Column("exhausted", Boolean, nullable=False, default=False),
+    Column("total", BigInteger, nullable=True),
+    Column("position", Float, nullable=True),
+    # The progress of the search for duplicate people (pipeline/batches/duplicate_search.py).
+    Column("findings", Json, nullable=True),
+    # Why the source could not be read, until it can (pipeline/batches/source_errors.py).
+    Column("source_error", Json, nullable=True),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("finished_at", Float, nullable=True),
+    # The process that reads the source, and the end of its lease.
+    Column("submitter", String(128), nullable=True),
+    Column("submitter_until", Float, nullable=False, server_default=text("0")),
+    UniqueConstraint("tenant_id", "fingerprint"),
+)
+
+batch_items = Table(
+    "batch_items",
+    METADATA,
+    _batch_id(primary_key=True),
+    Column("number", BigInteger, **_KEY_PART),
+    # The batch's tenant: the batch is deleted with the tenant.
+    Column("tenant_id", BigInteger, nullable=False),
+    # By which an item and a picture are recognised when everything else about them was
+    # erased: 16 bytes of a hash that is different in each batch.
+    Column("name_hash", LargeBinary, nullable=False),
+    Column("picture_hash", LargeBinary, nullable=True),
+    # The source's data; null once the person was erased.
+    Column("source_name", Text, nullable=True),
+    Column("name", String(255), nullable=True),
+    Column("collection", String(MAX_COLLECTION_KEY_BYTES), nullable=True),
+    Column("external_id", String(255), nullable=True),
+    Column("description", String(255), nullable=True),
+    Column("sha256", String(64), nullable=True),
+    # The item's object while it waits; then it belongs to the image, or is discarded.
+    Column("media_key", String(512), nullable=True),
+    _counter("size"),
+    Column("width", Integer, nullable=False, server_default=text("0")),
+    Column("height", Integer, nullable=False, server_default=text("0")),
+    # "again" (to be read once more), "waiting", "enrolled", "duplicate", "rejected", "cancelled"
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32), nullable=True),
+    Column("detail", Text, nullable=True),
+    # The number of the item with the same bytes.
+    Column("original", BigInteger, nullable=True),
+    # No foreign keys: erasing a face updates them (gallery/erase.py).
+    Column("image_ref", BigInteger, nullable=True),
+    Column("face_id", BigInteger, nullable=True),
+    Column("faces", Integer, nullable=False, server_default=text("0")),
+    Column("job_id", String(32), nullable=True),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    # The fingerprint of the pack and settings that rejected it and would do so again.
+    Column("criteria", String(64), nullable=True),
+    Column("erased_at", Float, nullable=True),
+    UniqueConstraint("batch_id", "name_hash"),
+    Index(None, "batch_id", "picture_hash"),
+    Index("ix_batch_items_state", "batch_id", "state", "number"),
+    _partial_index("ix_batch_items_criteria", "criteria IS NOT NULL", "tenant_id", "sha256"),
+    _partial_index("ix_batch_items_image_ref", "image_ref IS NOT NULL", "image_ref"),
+    _partial_index("ix_batch_items_original", "original IS NOT NULL", "batch_id", "original"),
+    sqlite_with_rowid=False,
+)
+"""The items of the sources of batches."""
+
+findings = Table(
+    "findings",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    _batch_id(),
+    # pipeline/batches/duplicate_search.py
+    Column("kind", String(16), nullable=False),
+    # No names: they are read from the faces. Deleting either face deletes the finding.
+    _reference("face_id", "faces.id"),
+    _reference("other_id", "faces.id", nullable=True),
+    # The item that repeats the picture of the face.
+    Column("number", BigInteger, nullable=True),
+    Column("cosine", Float, nullable=True),
+    # How many pairs or faces the finding stands for.
+    Column("count", BigInteger, nullable=False),
+    Index(None, "batch_id", "kind", "id"),
+    Index(None, "face_id"),
+    Index(None, "other_id"),
+    sqlite_autoincrement=True,
+)
+"""People with two names, and names with two people, found in batches."""

@@ -56,12 +56,6 @@ class FaceSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, chosen: NDArray[np.bool_] | slice) -> FaceSet:
-        return FaceSet(
-            self.vectors[chosen], self.labels[chosen], self.face_ids[chosen],
-            self.image_refs[chosen], self.names[chosen], self.from_batch[chosen],
-        )
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
@@ -79,14 +73,8 @@ class PairSearch:
     def __init__(self, held: FaceSet, cosine: float) -> None:
         self._held = held
         self._cosine = np.float32(cosine)
-        self._axes = _choose_axes(held.vectors, cosine)
-        self._short = None if self._axes is None else _shorten(held.vectors, self._axes)
-
-    @property
-    def short_dimension(self) -> int:
-        """How many numbers of a pair are multiplied before it is compared in full."""
-        short = self._held.vectors if self._short is None else self._short
-        return int(short.shape[1])
+        self._axes = choose_axes(held.vectors, cosine)
+        self._short = self._shortened(held)
 
     def pairs(self, others: FaceSet) -> Iterator[Pairs]:
         """The pairs of a held face and one of ``others`` that may be one person: at the
@@ -94,9 +82,7 @@ class PairSearch:
         batch comes once, with the later one among ``others``."""
         if not len(others):
             return
-        short = others.vectors
-        if self._axes is not None:
-            short = _shorten(others.vectors, self._axes)
+        short = self._shortened(others)
         for start in range(0, len(others), TILE_COLUMNS):
             columns = slice(start, min(start + TILE_COLUMNS, len(others)))
             for first in range(0, len(self._held), TILE_ROWS):
@@ -107,6 +93,9 @@ class PairSearch:
                 if found is not None:
                     yield found
 
+    def _shortened(self, faces: FaceSet) -> Vectors:
+        return faces.vectors if self._axes is None else _shorten(faces.vectors, self._axes)
+
     def _is_repeated(self, others: FaceSet, first: int, columns: slice) -> bool:
         """Whether none of ``others`` is later than the held faces from ``first`` on."""
         last = others.labels[columns.stop - 1]
@@ -115,8 +104,7 @@ class PairSearch:
     def _pairs_in_tile(
         self, others: FaceSet, short: Vectors, held: slice, other: slice
     ) -> Pairs | None:
-        own = self._held.vectors if self._short is None else self._short
-        bounds = own[held] @ short[other].T
+        bounds = self._short[held] @ short[other].T
         # Most tiles have no pair, and the maximum is the fastest test for that.
         if bounds.max() < self._cosine - ROUNDING:
             return None
@@ -164,7 +152,7 @@ def _shorten(vectors: Vectors, axes: NDArray[np.float32]) -> Vectors:
     return np.hstack([first, np.sqrt(np.maximum(rest, 0))[:, None]])
 
 
-def _choose_axes(vectors: Vectors, cosine: float) -> NDArray[np.float32] | None:
+def choose_axes(vectors: Vectors, cosine: float) -> NDArray[np.float32] | None:
     """The axes of the short vectors, shape (dimension, numbers); None when short vectors
     would save nothing."""
     sample = vectors[:: max(len(vectors) // SAMPLE_VECTORS, 1)][:SAMPLE_VECTORS]
@@ -184,6 +172,5 @@ def _choose_axes(vectors: Vectors, cosine: float) -> NDArray[np.float32] | None:
 
 
 def _share_reaching(vectors: Vectors, cosine: float) -> float:
-    """The share of all pairs, a vector with itself included, whose product reaches the
-    cosine."""
+    """The share of all pairs, a vector with itself included, whose product reaches the cosine."""
     return float(np.mean(vectors @ vectors.T >= cosine))

@@ -36,13 +36,12 @@ def thresholds_for(
 ) -> Thresholds:
     """The thresholds for so many ``pairs``.
 
-    If all pairs were strangers, ``false_findings`` of them would be found: the rate is that
-    number divided by the pairs, and at most ``MAX_FMR``. Below the end of the table (1e-6)
-    its last straight line is extrapolated. That is conservative: the table is made from a
-    tail ``cosine = a + b * (-log10 FMR)^p`` with p <= 1 (``pipeline/calibration/fit.py``),
-    which bends down from the line, so fewer strangers reach a cosine on the line than the
-    line says. The tail does not model twins and families, who are more similar than
-    strangers.
+    If all pairs were strangers, ``false_findings`` of them would be found: the rate is that number
+    divided by the pairs, and at most ``MAX_FMR``. Below the end of the table (1e-6) its last
+    straight line is extrapolated. That is conservative: the table is made from a tail ``cosine = a
+    + b * (-log10 FMR)^p`` with p <= 1 (``pipeline/calibration/fit.py``), which bends down from the
+    line, so fewer strangers reach a cosine on the line than the line says. The tail does not model
+    twins and families, who are more similar than strangers.
     """
     rate = min(MAX_FMR, false_findings / max(pairs, 1))
     return Thresholds(

@@ -13,7 +13,6 @@ from pipeline.encryption.hashing import derive_key
 from pipeline.errors import DecryptionFailed
 
 NONCE_BYTES = 12  # the size AES-GCM is defined for (NIST SP 800-38D)
-TAG_BYTES = 16
 
 
 class DataKey:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.config.settings import Settings
@@ -59,12 +59,7 @@ class TenantKeys:
             until, key = self._cache.get(tenant_id, (0.0, None))
         if until > now:
             return key
-        try:
-            key = self._read(tenant_id)
-        except TenantNotFound:
-            with self._lock:
-                self._cache.pop(tenant_id, None)
-            raise
+        key = self._read(tenant_id)
         with self._lock:
             self._cache[tenant_id] = (now + CACHE_S, key)
         return key
@@ -74,9 +69,8 @@ class TenantKeys:
             row = connection.execute(_FIND.where(tenants.c.id == tenant_id)).one_or_none()
         if row is None or row.state == KeyState.DESTROYED:
             raise TenantNotFound
-        return None if row.state is None else self._unwrap(tenant_id, row)
-
-    def _unwrap(self, tenant_id: int, row: Row[bytes, str]) -> DataKey:
+        if row.state is None:
+            return None
         if self._vault is None:
             self._vault = self._open_vault()
         return DataKey(tenant_id, self._vault.decrypt(row.wrapped, data_key_owner(tenant_id)))
@@ -178,9 +172,7 @@ def restore_keys(engine: Engine, vault: Vault, saved: Iterable[SavedKey]) -> int
     with writing(engine, durable=True) as connection:
         for key in saved:
             vault.decrypt(key.wrapped, data_key_owner(key.tenant_id))
-            row = connection.execute(
-                _FIND.where(tenants.c.id == key.tenant_id)
-            ).one_or_none()
+            row = connection.execute(_FIND.where(tenants.c.id == key.tenant_id)).one_or_none()
             if row is None or row.wrapped is not None:
                 continue  # deleted before the backup was made, or present
             values: dict[str, object] = {"wrapped": key.wrapped, "state": key.state}

@@ -23,8 +23,7 @@ def fingerprint(pepper: bytes, secret: str) -> bytes:
 
 
 def digest(*parts: str | bytes) -> str:
-    """SHA-256 (hex) over the parts and their lengths, so that no two lists of parts share
-    one."""
+    """SHA-256 (hex) over the parts and their lengths, so that no two lists of parts share one."""
     state = hashlib.sha256()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part

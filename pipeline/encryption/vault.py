@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, field
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,14 +22,6 @@ _ID_BYTES = 8
 _HEADER_BYTES = len(_MARK) + _ID_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class _MasterKey:
-    """One master key; its ``id`` reveals nothing about it."""
-
-    id: bytes
-    cipher: AESGCM = field(repr=False)
-
-
 class Vault:
     """Encrypts and decrypts under the keys of a keyring; thread-safe. Every method may raise
     ``ConfigurationError`` for keys that cannot be read."""
@@ -39,14 +31,15 @@ class Vault:
         self._ring = FixedKeys(keys) if isinstance(keys, bytes) else keys
         self._lock = threading.Lock()
         self._raw: tuple[bytes, ...] = ()
-        self._keys: tuple[_MasterKey, ...] = ()
-        self._current_keys()
+        self._ciphers: dict[bytes, AESGCM] = {}
+        self._current_ciphers()
 
     def encrypt(self, secret: str | bytes, owner: str) -> bytes:
         """``secret`` encrypted with AES-256-GCM; it decrypts for the same ``owner`` only."""
-        key, nonce = self._current_keys()[0], os.urandom(NONCE_BYTES)
+        key_id, cipher = next(iter(self._current_ciphers().items()))
         plain = secret.encode() if isinstance(secret, str) else secret
-        return _MARK + key.id + nonce + key.cipher.encrypt(nonce, plain, owner.encode())
+        nonce = os.urandom(NONCE_BYTES)
+        return _MARK + key_id + nonce + cipher.encrypt(nonce, plain, owner.encode())
 
     def decrypt_text(self, encrypted: bytes, owner: str) -> str:
         """Like ``decrypt``, for a secret that is text."""
@@ -59,15 +52,11 @@ class Vault:
         """The secret of ``owner``. Raises ``ConfigurationError`` when no known key fits."""
         # Checking the keyring costs one look at a file; another process may have encrypted
         # under a key that is new in it.
-        header, body = encrypted[:_HEADER_BYTES], encrypted[_HEADER_BYTES:]
-        for key in self._current_keys():
-            if header == _MARK + key.id:
-                try:
-                    return key.cipher.decrypt(
-                        body[:NONCE_BYTES], body[NONCE_BYTES:], owner.encode()
-                    )
-                except (InvalidTag, ValueError):
-                    break
+        cipher = self._current_ciphers().get(encrypted[len(_MARK) : _HEADER_BYTES])
+        if cipher is not None and encrypted.startswith(_MARK):
+            body = encrypted[_HEADER_BYTES:]
+            with suppress(InvalidTag, ValueError):
+                return cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], owner.encode())
         raise ConfigurationError(
             "a stored secret was encrypted under another master key; set FACELINE_MASTER_KEY, "
             "or FACELINE_MASTER_KEYS_OLD beside it, to the key it was made with"
@@ -83,20 +72,21 @@ class Vault:
 
     def key_ids(self) -> list[str]:
         """The ids (hex) of the known keys, the current one first."""
-        return [key.id.hex() for key in self._current_keys()]
+        return [key_id.hex() for key_id in self._current_ciphers()]
 
-    def _current_keys(self) -> tuple[_MasterKey, ...]:
+    def _current_ciphers(self) -> dict[bytes, AESGCM]:
+        """The ciphers of the known keys by id, which reveals nothing about its key; the
+        current one first."""
         raw = self._ring.keys()
         with self._lock:
             if raw != self._raw:
-                self._keys, self._raw = tuple(_master_key(key) for key in raw), raw
-            return self._keys
-
-
-def _master_key(key: bytes) -> _MasterKey:
-    return _MasterKey(
-        derive_key(key, b"faceline key id", _ID_BYTES), AESGCM(derive_key(key, b"faceline seal"))
-    )
+                self._raw = raw
+                self._ciphers = {
+                    derive_key(key, b"faceline key id", _ID_BYTES):
+                    AESGCM(derive_key(key, b"faceline seal"))
+                    for key in raw
+                }
+            return self._ciphers
 
 
 def open_vault(settings: Settings) -> Vault:

@@ -137,16 +137,16 @@ class _DuplicateSearchRun:
     def _begin(self) -> None:
         """Count the faces to compare, and choose the thresholds."""
         self._add_repeated_images()
-        size = self.config.candidates.search_size(self.batch)
-        self._advance(begun=True, faces=size.batch_faces, rest=size.other_faces)
+        batch_faces, other_faces = self.config.candidates.search_size(self.batch)
+        self._advance(begun=True, faces=batch_faces, rest=other_faces)
         table = self.resources.calibration
-        if not size.batch_faces:
+        if not batch_faces:
             return
         self.config.candidates.check_model(self.batch, model_of(self.resources.pack))
         if table is None:
             self._advance(reason="uncalibrated")
             return
-        pairs = count_pairs(size.batch_faces, size.other_faces)
+        pairs = count_pairs(batch_faces, other_faces)
         limits = thresholds_for(
             pairs, table, self.config.false_findings, self.config.apart_fmr
         )

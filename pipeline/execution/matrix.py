@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from pipeline import storage_keys
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import base_result, require_calibration, store_picture
-from pipeline.gallery.temporary_images import store_temporarily
+from pipeline.gallery.images import store_temporarily
 from pipeline.jobs.model import Job
 from pipeline.operations import MatrixParams
 from pipeline.types import JsonObject

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import h11
 
 from pipeline.errors import DownloadRefused, DownloadTimedOut, MediaTooLarge
+from pipeline.fetching.base import Deadline, FetchRefused, FetchTimedOut, FetchTooLarge, refused_as
 from pipeline.fetching.connections import Connector, mapped_errors
-from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import FetchRefused, FetchTimedOut, FetchTooLarge
 from pipeline.fetching.urls import FetchTarget, follow_redirect, read_url
 
 LOG = logging.getLogger(__name__)
@@ -122,7 +121,7 @@ class _HttpExchange:
                 self._send(target)
                 head = self._head()
                 if head.status_code in REDIRECTS:
-                    return _text(_only(head, b"location"))
+                    return _location(head)
                 _check_head(head, max_bytes)
                 return self._body(max_bytes)
             except h11.ProtocolError as error:
@@ -182,15 +181,9 @@ def _values(head: h11.Response, name: bytes) -> list[bytes]:
     return [value.strip().lower() for key, value in head.headers if key == name]
 
 
-def _only(head: h11.Response, name: bytes) -> bytes:
-    found = [value for key, value in head.headers if key == name]
+def _location(head: h11.Response) -> str:
+    found = [value for key, value in head.headers if key == b"location"]
     if len(found) != 1:
-        raise FetchRefused(f"{len(found)} headers {name.decode()}")
-    return found[0]
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise FetchRefused("a redirect that is not UTF-8") from error
+        raise FetchRefused(f"{len(found)} headers location")
+    with refused_as("a redirect that is not UTF-8"):
+        return found[0].decode()

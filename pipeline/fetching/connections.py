@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from pipeline.fetching.addresses import Address, AddressPolicy
-from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import FetchRefused, FetchTimedOut
+from pipeline.fetching.base import Deadline, FetchRefused, FetchTimedOut
 from pipeline.fetching.resolver import Resolver
 from pipeline.fetching.urls import FetchTarget
 
@@ -118,8 +117,7 @@ def _family(address: Address) -> socket.AddressFamily:
 
 
 def _is_own(address: Address) -> bool:
-    """Whether an address belongs to this machine: the kernel routes such an address from
-    itself."""
+    """Whether an address belongs to this machine: the kernel routes such an address from itself."""
     if address.is_unspecified:
         return True
     with closing(socket.socket(_family(address), socket.SOCK_DGRAM)) as probe:

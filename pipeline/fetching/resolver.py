@@ -9,8 +9,7 @@ import threading
 from collections.abc import Callable
 
 from pipeline.fetching.addresses import Address
-from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import FetchRefused, FetchTimedOut
+from pipeline.fetching.base import Deadline, FetchRefused, FetchTimedOut
 
 LookUp = Callable[[str], list[Address]]
 
@@ -20,8 +19,7 @@ MAX_LOOKUPS = 8
 
 
 def look_up(host: str) -> list[Address]:
-    """The addresses from the system's resolver, best first. Raises ``OSError``,
-    ``ValueError``."""
+    """The addresses from the system's resolver, best first. Raises ``OSError``, ``ValueError``."""
     answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(answer[4][0]) for answer in answers))
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import idna
 
-from pipeline.fetching.failures import FetchRefused
+from pipeline.fetching.base import FetchRefused, refused_as
 
 # Longest URL in characters; servers rarely accept more.
 MAX_URL_CHARS = 4096
@@ -64,10 +64,8 @@ def read_url(url: str, ports: Collection[int]) -> FetchTarget:
         raise FetchRefused("an empty or a very long URL")
     if _FORBIDDEN.search(url):
         raise FetchRefused("a character that a URL cannot have")
-    try:
+    with refused_as("no URL"):
         parts = urlsplit(url)
-    except ValueError as error:
-        raise FetchRefused("no URL") from error
     if parts.scheme not in DEFAULT_PORTS:
         raise FetchRefused("a scheme other than http and https")
     host, port = _split_authority(parts.netloc, DEFAULT_PORTS[parts.scheme])
@@ -83,10 +81,8 @@ def follow_redirect(target: FetchTarget, location: str, ports: Collection[int]) 
     """The target of a redirect from ``target``. Raises ``FetchRefused``."""
     if _FORBIDDEN.search(location):
         raise FetchRefused("a redirect with a character that a URL cannot have")
-    try:
+    with refused_as("a redirect to no URL"):
         joined = urljoin(target.url, location)
-    except ValueError as error:
-        raise FetchRefused("a redirect to no URL") from error
     redirected = read_url(joined, ports)
     if target.secure and not redirected.secure:
         raise FetchRefused("a redirect from https to http")
@@ -101,7 +97,8 @@ def read_host(host: str) -> str:
     name = _ascii(host).removesuffix(".")
     labels = name.split(".")
     if _NUMBER.fullmatch(labels[-1]):
-        return _read_ipv4(name)
+        with refused_as("an odd spelling of an address"):
+            return str(ipaddress.IPv4Address(name))
     if len(name) > 253 or not all(map(_LABEL.fullmatch, labels)):
         raise FetchRefused("no host name")
     return name
@@ -123,24 +120,13 @@ def _ascii(host: str) -> str:
     the checks."""
     if host.isascii():
         return host.lower()
-    try:
+    with refused_as("no host name"):
         return idna.encode(host, uts46=True).decode("ascii").lower()
-    except UnicodeError as error:
-        raise FetchRefused("no host name") from error
-
-
-def _read_ipv4(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(text))
-    except ValueError as error:
-        raise FetchRefused("an odd spelling of an address") from error
 
 
 def _read_ipv6(text: str) -> str:
-    try:
+    with refused_as("no IPv6 address"):
         address = ipaddress.IPv6Address(text)
-    except ValueError as error:
-        raise FetchRefused("no IPv6 address") from error
     if address.scope_id is not None:
         raise FetchRefused("an address of one link")
     return str(address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +13,7 @@ from pipeline.database.keyset import walk
 from pipeline.database.schema import bindings, changes, collections, snapshots, vectors
 from pipeline.encryption.data_key import DataKey, KeySource, NoKeys
 from pipeline.errors import TenantNotFound
-from pipeline.gallery.vectors import read_vector
+from pipeline.gallery.rows import read_vector
 from pipeline.gallery.writer import last_model, last_number
 from pipeline.types import IndexEntry, SnapshotRecord, VectorModel
 
@@ -28,6 +28,7 @@ _SELECT_ENTRIES = select(
 ).order_by(vectors.c.label)
 
 
+@dataclass(frozen=True, slots=True)
 class ChangeLog:
     """A ``ChangeSource``: the log, the present state of labels, the snapshots.
 
@@ -36,16 +37,15 @@ class ChangeLog:
     the log was removed. It starts again from a newer snapshot or from ``all_entries``.
     """
 
-    def __init__(self, engine: Engine, keys: KeySource | None = None) -> None:
-        """``keys`` decrypt the vectors of tenants whose data are encrypted."""
-        self._engine = engine
-        self._keys = keys or NoKeys()
+    engine: Engine
+    keys: KeySource = field(default_factory=NoKeys)
+    """Decrypt the vectors of tenants whose data are encrypted."""
 
     # -- changes ------------------------------------------------------------------
 
     def latest(self, tenant_id: int) -> int:
         """The number of the tenant's last change; 0 before the first."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return last_number(connection, tenant_id)
 
     def changed(self, tenant_id: int, after: int, limit: int) -> list[tuple[int, int]]:
@@ -55,7 +55,7 @@ class ChangeLog:
             .where(changes.c.tenant_id == tenant_id, changes.c.number > after)
             .order_by(changes.c.number).limit(limit)
         )
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return [(row.number, row.label) for row in connection.execute(query)]
 
     def prune(self, tenant_id: int) -> int:
@@ -67,7 +67,7 @@ class ChangeLog:
         mine = changes.c.tenant_id == tenant_id
         pruned = 0
         while end > 0:
-            with writing(self._engine) as connection:
+            with writing(self.engine) as connection:
                 first = connection.execute(select(func.min(changes.c.number)).where(mine)).scalar()
                 if first is None or first > end:
                     break
@@ -97,11 +97,9 @@ class ChangeLog:
         for page in walk(read, lambda entry: entry.label, PAGE_ROWS, 0):
             yield from page
 
-    def _read(
-        self, tenant_id: int, query: Select[int, int, int, bytes]
-    ) -> list[IndexEntry]:
-        key = self._keys.data_key(tenant_id)
-        with reading(self._engine) as connection:
+    def _read(self, tenant_id: int, query: Select[int, int, int, bytes]) -> list[IndexEntry]:
+        key = self.keys.data_key(tenant_id)
+        with reading(self.engine) as connection:
             rows = connection.execute(query.where(vectors.c.tenant_id == tenant_id)).all()
             bound = _collections_by_face(connection, [row.face_id for row in rows])
         return [_entry(row, bound.get(row.face_id, []), key) for row in rows]
@@ -109,12 +107,12 @@ class ChangeLog:
     def live_collections(self, tenant_id: int) -> frozenset[int]:
         """The ids of the tenant's collections."""
         query = select(collections.c.id).where(collections.c.tenant_id == tenant_id)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return frozenset(connection.execute(query).scalars())
 
     def vector_model(self, tenant_id: int) -> VectorModel | None:
         """The model of the gallery's vectors; None while nothing is enrolled."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return last_model(connection, tenant_id)
 
     # -- snapshots ----------------------------------------------------------------
@@ -124,7 +122,7 @@ class ChangeLog:
         ``TenantNotFound`` when the tenant was deleted meanwhile."""
         values = {name: value for name, value in asdict(record).items() if name != "id"}
         try:
-            with writing(self._engine) as connection:
+            with writing(self.engine) as connection:
                 made = connection.execute(
                     insert(snapshots).values(**values).returning(snapshots.c.id)
                 ).scalar_one()
@@ -138,13 +136,13 @@ class ChangeLog:
             select(*snapshots.c).where(snapshots.c.tenant_id == tenant_id)
             .order_by(snapshots.c.number.desc(), snapshots.c.id.desc())
         )
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return [SnapshotRecord(**row) for row in connection.execute(query).mappings()]
 
     def discard_snapshot(self, record: SnapshotRecord) -> None:
         """Remove the record of a snapshot, if it is still there. The caller deletes its
         objects afterwards."""
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             connection.execute(delete(snapshots).where(snapshots.c.id == record.id))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from sqlalchemy import Connection, Engine, Text, cast, delete, exists, func, insert, select, update
@@ -54,15 +55,13 @@ class CollectionDeletion(Enum):
     """The collection, the faces that are in no other, and their images."""
 
 
+@dataclass(frozen=True, slots=True)
 class CollectionStore:
     """The collections of every tenant. ``clock`` gives epoch seconds."""
 
-    def __init__(
-        self, engine: Engine, media: MediaStore, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._engine = engine
-        self._trash = Trash(engine, media, clock)
-        self._clock = clock
+    engine: Engine
+    media: MediaStore
+    clock: Callable[[], float] = time.time
 
     # -- reading ------------------------------------------------------------------
 
@@ -76,7 +75,7 @@ class CollectionStore:
             SELECT_COLLECTIONS.add_columns(size).where(collections.c.tenant_id == tenant_id)
             .order_by(collections.c.id)
         )
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return [(collection_from_row(row), row.size) for row in connection.execute(query)]
 
     def get(self, tenant_id: int, key: str) -> Collection:
@@ -85,12 +84,12 @@ class CollectionStore:
 
     def resolve(self, tenant_id: int, keys: Sequence[str]) -> list[Collection]:
         """The named collections, in order and each once. Raises ``CollectionNotFound``."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return resolve_collections(connection, tenant_id, keys)
 
     def faces(self, tenant_id: int, key: str, offset: int, limit: int) -> FacePage:
         """A page of a collection's faces, newest last. Raises ``CollectionNotFound``."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             collection = _resolve(connection, tenant_id, key)
             inside = bindings.c.collection_id == collection.id
             total = connection.execute(select(func.count()).where(inside)).scalar_one()
@@ -114,7 +113,7 @@ class CollectionStore:
     ) -> Collection:
         """Raises ``CollectionExists``, ``CollectionNameTaken``, ``CollectionLimit``,
         ``TenantNotFound``."""
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             lock_tenant(connection, tenant_id)
             present = connection.execute(
                 SELECT_COLLECTIONS.where(collections.c.tenant_id == tenant_id)
@@ -125,15 +124,7 @@ class CollectionStore:
                 raise CollectionNameTaken
             if len(present) >= MAX_COLLECTIONS:
                 raise CollectionLimit
-            made = connection.execute(
-                insert(collections)
-                .values(
-                    tenant_id=tenant_id, key=key, type=type, name=name, score=score,
-                    created_at=self._clock(),
-                )
-                .returning(collections.c.id)
-            ).scalar_one()
-        return Collection(made, key, type, name, score)
+            return _insert(connection, tenant_id, self.clock(), key, type, name, score)
 
     def update(
         self, tenant_id: int, key: str, *, name: str | None = None,
@@ -141,10 +132,14 @@ class CollectionStore:
     ) -> Collection:
         """Change the values that are not None. Raises ``CollectionNotFound``,
         ``CollectionNameTaken``."""
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             lock_tenant(connection, tenant_id)
             collection = _resolve(connection, tenant_id, key)
-            if name and _name_taken(connection, tenant_id, name, collection):
+            other = exists().where(
+                collections.c.tenant_id == tenant_id, collections.c.name == name,
+                collections.c.id != collection.id,
+            )
+            if name and connection.execute(select(other)).scalar_one():
                 raise CollectionNameTaken
             given = {"name": name, "type": type, "score": score}
             values = {column: value for column, value in given.items() if value is not None}
@@ -157,7 +152,10 @@ class CollectionStore:
 
     def bind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> BindingReport:
         """Put a face into collections. Raises ``FaceNotFound``."""
-        return self._rebind(tenant_id, face_token, keys, _bind_face)
+        return self._rebind(
+            tenant_id, face_token, keys,
+            lambda writer, ids, face: bool(bind_pairs(writer, [(each, face) for each in ids])),
+        )
 
     def unbind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> BindingReport:
         """Take a face out of collections. Raises ``FaceNotFound``."""
@@ -167,7 +165,7 @@ class CollectionStore:
         self, tenant_id: int, face_token: str, keys: Sequence[str],
         change: Callable[[GalleryWriter, list[int], int], bool],
     ) -> BindingReport:
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             writer = lock_tenant(connection, tenant_id)
             face_id = connection.execute(
                 select(faces.c.id).where(
@@ -189,8 +187,8 @@ class CollectionStore:
     def delete(self, tenant_id: int, key: str, mode: CollectionDeletion) -> None:
         """Raises ``CollectionNotFound``, and ``CollectionInUse`` for the default collection
         and for one that a queued or running job names."""
-        now = self._clock()
-        with writing(self._engine) as connection:
+        now = self.clock()
+        with writing(self.engine) as connection:
             writer = lock_tenant(connection, tenant_id)
             collection = _resolve(connection, tenant_id, key)
             stays = mode is CollectionDeletion.CONTENT_ONLY
@@ -209,20 +207,11 @@ class CollectionStore:
                 # The index needs no notice: searches name existing collections only, and an
                 # id is never used again.
                 connection.execute(delete(collections).where(collections.c.id == collection.id))
-        self._trash.try_empty(tenant_id)
+        Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
 
 
 def _resolve(connection: Connection, tenant_id: int, key: str) -> Collection:
     return resolve_collections(connection, tenant_id, [key])[0]
-
-
-def _name_taken(connection: Connection, tenant_id: int, name: str, except_: Collection) -> bool:
-    other = exists().where(
-        collections.c.tenant_id == tenant_id,
-        collections.c.name == name,
-        collections.c.id != except_.id,
-    )
-    return bool(connection.execute(select(other)).scalar_one())
 
 
 def _check_unused(connection: Connection, tenant_id: int, collection: Collection) -> None:
@@ -254,10 +243,6 @@ def _inside(
     return list(connection.execute(query.order_by(bindings.c.face_id)).scalars())
 
 
-def _bind_face(writer: GalleryWriter, collection_ids: list[int], face_id: int) -> bool:
-    return bool(bind_pairs(writer, [(each, face_id) for each in collection_ids]))
-
-
 def _unbind_face(writer: GalleryWriter, collection_ids: list[int], face_id: int) -> bool:
     removed = writer.connection.execute(
         delete(bindings).where(
@@ -272,11 +257,17 @@ def _unbind_face(writer: GalleryWriter, collection_ids: list[int], face_id: int)
 
 def create_default_collection(connection: Connection, tenant_id: int, now: float) -> None:
     """Give a new tenant the collection that every tenant has."""
-    connection.execute(
-        insert(collections).values(
-            tenant_id=tenant_id, key=DEFAULT_COLLECTION, type="", name="", score=DEFAULT_SCORE,
-            created_at=now,
-        )
+    _insert(connection, tenant_id, now, DEFAULT_COLLECTION)
+
+
+def _insert(
+    connection: Connection, tenant_id: int, now: float, key: str, type: str = "",  # noqa: A002
+    name: str = "", score: float = DEFAULT_SCORE,
+) -> Collection:
+    values = {"key": key, "type": type, "name": name, "score": score}
+    inserted = insert(collections).values(tenant_id=tenant_id, created_at=now, **values)
+    return collection_from_row(
+        connection.execute(inserted.returning(*SELECT_COLLECTIONS.selected_columns)).one()
     )
 
 

@@ -15,35 +15,25 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, exists, select
 
+from pipeline.database.schema import faces, vectors
 from pipeline.encryption.data_key import DataKey
-from pipeline.errors import (
-    BadVector,
-    CollectionNotFound,
-    FaceError,
-    FaceExists,
-    PackMismatch,
-)
+from pipeline.errors import BadVector, CollectionNotFound, FaceError, FaceExists, PackMismatch
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
 from pipeline.gallery.known_images import KnownFace, KnownImage, KnownImages
-from pipeline.gallery.records import (
-    Collection,
-    EnrolmentRequest,
-    EnrolmentResult,
-    faces_by_id,
-)
-from pipeline.gallery.rows import face_columns, new_image_row, vector_row
-from pipeline.gallery.statements import (
+from pipeline.gallery.records import Collection, EnrolmentRequest, EnrolmentResult, faces_by_id
+from pipeline.gallery.rows import (
     INSERT_FACE,
     INSERT_IMAGE,
     INSERT_VECTOR,
-    NAME_TAKEN,
-    SELECT_FACES_OF_IMAGES,
+    face_columns,
     insert_all,
+    new_image_row,
+    read_vector,
+    vector_row,
 )
 from pipeline.gallery.trash import discard_many, reclaim
-from pipeline.gallery.vectors import read_vector
 from pipeline.gallery.writer import GalleryWriter, last_model, lock_tenant
 from pipeline.types import Embedding, VectorModel
 
@@ -54,6 +44,17 @@ LENGTH_TOLERANCE = 1e-3
 
 # One face, embedded twice by one model from one picture, differs by rounding alone.
 SAME_FACE_COSINE = 0.999
+
+_NAME_TAKEN = select(
+    exists().where(faces.c.tenant_id == bindparam("tenant"), faces.c.name == bindparam("name"))
+)
+
+_SELECT_FACES_OF_IMAGES = (
+    select(faces.c.image_ref, vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
+    .join(faces, faces.c.id == vectors.c.face_id)
+    .where(faces.c.image_ref.in_(bindparam("images", expanding=True)))
+    .order_by(faces.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class _Enrolment:
         stored = {each.image.id: each.image for each in placements if each.image.id}
         if stored:
             rows = self._writer.connection.execute(
-                SELECT_FACES_OF_IMAGES, {"images": list(stored)}
+                _SELECT_FACES_OF_IMAGES, {"images": list(stored)}
             )
             for row in rows:
                 vector = read_vector(row.vector, row.face_id, row.dimension, self._writer.key)
@@ -265,5 +266,5 @@ def _default_name(writer: GalleryWriter) -> str:
     while True:
         name = f"ID{writer.next_default_name()}"
         values = {"tenant": writer.tenant_id, "name": name}
-        if not writer.connection.execute(NAME_TAKEN, values).scalar_one():
+        if not writer.connection.execute(_NAME_TAKEN, values).scalar_one():
             return name

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Table, delete, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
 
 from pipeline.database.job_faces import erase_results_about
-from pipeline.database.schema import bindings, faces, images, vectors
-from pipeline.gallery.batch_items import erase_item_details
+from pipeline.database.schema import batch_items, bindings, faces, images, vectors
 from pipeline.gallery.trash import discard_selected
 from pipeline.gallery.writer import GalleryWriter
 
 # Faces of one round of statements, which keeps below the database's limits on parameters
 # and on the time of a statement.
 BLOCK = 2000
+
+ERASED = dict.fromkeys(
+    ("source_name", "name", "collection", "external_id", "description", "sha256", "detail",
+     "image_ref", "face_id")
+)
 
 
 def erase_faces(
@@ -33,9 +46,7 @@ def erase_faces(
     return erased
 
 
-def _erase(
-    writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_images: bool
-) -> int:
+def _erase(writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_images: bool) -> int:
     connection = writer.connection
     mine = faces.c.tenant_id == writer.tenant_id
     chosen = connection.execute(
@@ -58,9 +69,7 @@ def _erase(
     return len(ids)
 
 
-def _keep_last_face_ids(
-    writer: GalleryWriter, face_ids: list[int], image_refs: list[int]
-) -> None:
+def _keep_last_face_ids(writer: GalleryWriter, face_ids: list[int], image_refs: list[int]) -> None:
     """Record, in images that lose their last face, the id of that face."""
     of_image = faces.c.image_ref == images.c.id
     stays = exists().where(of_image, faces.c.id.not_in(face_ids))
@@ -70,9 +79,7 @@ def _keep_last_face_ids(
     )
 
 
-def erase_faceless_images(
-    writer: GalleryWriter, chosen: ColumnElement[bool], now: float
-) -> None:
+def erase_faceless_images(writer: GalleryWriter, chosen: ColumnElement[bool], now: float) -> None:
     """Delete those of the chosen images that have no face."""
     connection = writer.connection
     faceless = (
@@ -86,29 +93,39 @@ def erase_faceless_images(
     connection.execute(delete(images).where(*faceless))
 
 
-@dataclass(frozen=True, slots=True)
-class GalleryExtent:
-    """The last face and the last image of a gallery at some moment."""
+def erase_item_details(
+    connection: Connection, image_refs: Sequence[int] | Select[int], now: float
+) -> None:
+    """Erase the data of batch items about these images (``images.id``), in the transaction
+    that deletes a face of them.
 
-    face: int
-    image: int
+    An item does not record which of several faces its name belongs to, so that the first
+    deletion erases all of it. Numbers, outcomes and hashes stay: by the hashes a later run
+    over the source skips the item.
+    """
+    connection.execute(
+        update(batch_items)
+        .where(batch_items.c.image_ref.in_(image_refs))
+        .values(**ERASED, width=0, height=0, size=0, erased_at=now)
+    )
 
 
-def gallery_extent(writer: GalleryWriter) -> GalleryExtent:
-    """The gallery's present extent; later faces are beyond it."""
-    return GalleryExtent(_last(writer, faces), _last(writer, images))
+def gallery_extent(writer: GalleryWriter) -> tuple[int, int]:
+    """The ids of the gallery's last face and last image; later ones are beyond it."""
+    return _last(writer, faces), _last(writer, images)
 
 
 def erase_within(
-    writer: GalleryWriter, within: GalleryExtent, now: float, limit: int
+    writer: GalleryWriter, extent: tuple[int, int], now: float, limit: int
 ) -> tuple[int, bool]:
     """Delete up to ``limit`` faces with their images, or, once there are none, images without
     a face. Returns how many faces that were, and whether nothing is left."""
-    chosen = _ids(writer, faces, within.face, limit)
+    last_face, last_image = extent
+    chosen = _ids(writer, faces, last_face, limit)
     erase_faces(writer, chosen, now, keep_images=False)
     if len(chosen) == limit:
         return limit, False
-    faceless = _ids(writer, images, within.image, limit)
+    faceless = _ids(writer, images, last_image, limit)
     for start in range(0, len(faceless), BLOCK):
         erase_faceless_images(writer, images.c.id.in_(faceless[start : start + BLOCK]), now)
     return len(chosen), len(faceless) < limit

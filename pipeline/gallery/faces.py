@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces, images, vectors
 from pipeline.encryption.data_key import KeySource, NoKeys
-from pipeline.errors import FaceNotFound, PersonNotFound
+from pipeline.errors import FaceError, FaceNotFound, PersonNotFound
 from pipeline.gallery.collections import collections_of
 from pipeline.gallery.erase import erase_faces
 from pipeline.gallery.records import (
@@ -33,8 +34,8 @@ from pipeline.gallery.records import (
     ListedFace,
     face_from_row,
 )
+from pipeline.gallery.rows import read_vector
 from pipeline.gallery.trash import Trash
-from pipeline.gallery.vectors import read_vector
 from pipeline.gallery.writer import lock_tenant
 from pipeline.media.base import MediaStore
 from pipeline.types import Embedding, VectorModel
@@ -42,6 +43,7 @@ from pipeline.types import Embedding, VectorModel
 _SELECT_LISTED = select(*LISTED_COLUMNS).join(images, images.c.id == faces.c.image_ref)
 
 
+@dataclass(frozen=True, slots=True)
 class FaceStore:
     """The faces of every tenant. ``clock`` gives epoch seconds.
 
@@ -49,14 +51,10 @@ class FaceStore:
     one transaction; then it deletes the objects.
     """
 
-    def __init__(
-        self, engine: Engine, media: MediaStore, clock: Callable[[], float] = time.time,
-        keys: KeySource | None = None,
-    ) -> None:
-        self._engine = engine
-        self._keys = keys or NoKeys()
-        self._trash = Trash(engine, media, clock)
-        self._clock = clock
+    engine: Engine
+    media: MediaStore
+    clock: Callable[[], float] = time.time
+    keys: KeySource = field(default_factory=NoKeys)
 
     # -- one face -----------------------------------------------------------------
 
@@ -70,14 +68,11 @@ class FaceStore:
 
     def by_person(self, tenant_id: int, person_id: str) -> FaceRecord:
         """Raises ``PersonNotFound``."""
-        try:
-            return self._one(tenant_id, faces.c.person_id == person_id)
-        except FaceNotFound as error:
-            raise PersonNotFound from error
+        return self._one(tenant_id, faces.c.person_id == person_id, PersonNotFound)
 
     def collections(self, tenant_id: int, face_id: int) -> list[Collection]:
         """The collections that a face is in, oldest first."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return collections_of(connection, tenant_id, [face_id]).get(face_id, [])
 
     def vector(self, tenant_id: int, face_id: int) -> tuple[Embedding, VectorModel]:
@@ -85,22 +80,25 @@ class FaceStore:
         query = select(
             vectors.c.vector, vectors.c.pack, vectors.c.model_sha256, vectors.c.dimension
         ).where(vectors.c.tenant_id == tenant_id, vectors.c.face_id == face_id)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             raise FaceNotFound
-        key = self._keys.data_key(tenant_id)
+        key = self.keys.data_key(tenant_id)
         model = VectorModel(row.pack, row.model_sha256, row.dimension)
         return read_vector(row.vector, face_id, row.dimension, key), model
 
-    def _one(self, tenant_id: int, condition: ColumnElement[bool]) -> FaceRecord:
-        with reading(self._engine) as connection:
-            return _face(connection, tenant_id, condition)
+    def _one(
+        self, tenant_id: int, condition: ColumnElement[bool],
+        missing: type[FaceError] = FaceNotFound,
+    ) -> FaceRecord:
+        with reading(self.engine) as connection:
+            return _face(connection, tenant_id, condition, missing)
 
     def rename(self, tenant_id: int, face_id: int, name: str) -> FaceRecord:
         """Raises ``FaceNotFound``."""
         this = faces.c.id == face_id
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             connection.execute(
                 update(faces).where(faces.c.tenant_id == tenant_id, this).values(name=name)
             )
@@ -114,7 +112,7 @@ class FaceStore:
             _SELECT_LISTED.where(faces.c.tenant_id == tenant_id, faces.c.id > face_id)
             .order_by(faces.c.id).limit(limit)
         )
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return [ListedFace(*row) for row in connection.execute(query)]
 
     def page(self, tenant_id: int, offset: int, limit: int) -> FacePage:
@@ -125,7 +123,7 @@ class FaceStore:
                 images.c.tenant_id == tenant_id, images.c.former_face_id.is_not(None)
             ),
         )
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             total = sum(
                 connection.execute(select(func.count()).select_from(part.subquery())).scalar_one()
                 for part in mine
@@ -145,36 +143,36 @@ class FaceStore:
     def delete(self, tenant_id: int, face_id: int) -> FaceRecord:
         """Delete a face, and its image when it has no other; returns its record. Raises
         ``FaceNotFound``."""
-        return self._delete(tenant_id, faces.c.id == face_id, keep_images=False)
+        return self._delete(tenant_id, faces.c.id == face_id)
 
     def delete_person(self, tenant_id: int, person_id: str) -> FaceRecord:
         """``delete`` by person id. Raises ``PersonNotFound``."""
-        try:
-            return self._delete(tenant_id, faces.c.person_id == person_id, keep_images=False)
-        except FaceNotFound as error:
-            raise PersonNotFound from error
+        return self._delete(tenant_id, faces.c.person_id == person_id, PersonNotFound)
 
     def delete_token(self, tenant_id: int, face_token: str) -> FaceRecord:
         """Delete a face and keep its image with its description. Raises ``FaceNotFound``."""
         return self._delete(tenant_id, faces.c.face_token == face_token, keep_images=True)
 
     def _delete(
-        self, tenant_id: int, condition: ColumnElement[bool], *, keep_images: bool
+        self, tenant_id: int, condition: ColumnElement[bool],
+        missing: type[FaceError] = FaceNotFound, *, keep_images: bool = False,
     ) -> FaceRecord:
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             writer = lock_tenant(connection, tenant_id)
-            face = _face(connection, tenant_id, condition)
-            erase_faces(writer, [face.id], self._clock(), keep_images=keep_images)
-        self._trash.try_empty(tenant_id)
+            face = _face(connection, tenant_id, condition, missing)
+            erase_faces(writer, [face.id], self.clock(), keep_images=keep_images)
+        Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
         return face
 
 
-def _face(connection: Connection, tenant_id: int, condition: ColumnElement[bool]) -> FaceRecord:
-    row = connection.execute(
-        SELECT_FACES.where(faces.c.tenant_id == tenant_id, condition)
-    ).one_or_none()
+def _face(
+    connection: Connection, tenant_id: int, condition: ColumnElement[bool],
+    missing: type[FaceError] = FaceNotFound,
+) -> FaceRecord:
+    query = SELECT_FACES.where(faces.c.tenant_id == tenant_id, condition)
+    row = connection.execute(query).one_or_none()
     if row is None:
-        raise FaceNotFound
+        raise missing
     return face_from_row(row)
 
 

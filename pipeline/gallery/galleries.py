@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, Table, exists, func, select
 
@@ -20,7 +21,6 @@ from pipeline.gallery.records import (
     GalleryStats,
     StoredImage,
     face_from_row,
-    image_from_row,
 )
 from pipeline.gallery.trash import Trash
 from pipeline.gallery.writer import last_model, last_number, lock_tenant
@@ -33,20 +33,18 @@ PAGE_ROWS = 500
 BLOCK = 10_000
 
 
+@dataclass(frozen=True, slots=True)
 class GalleryStore:
     """The galleries of all tenants. ``clock`` gives epoch seconds."""
 
-    def __init__(
-        self, engine: Engine, media: MediaStore, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._engine = engine
-        self._trash = Trash(engine, media, clock)
-        self._clock = clock
+    engine: Engine
+    media: MediaStore
+    clock: Callable[[], float] = time.time
 
     def stats(self, tenant_id: int) -> GalleryStats:
         """The size of a gallery. Counts rows, which takes a second for a million."""
         size = select(func.coalesce(func.sum(images.c.size), 0))
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return GalleryStats(
                 images=_count(connection, images, tenant_id),
                 faces=_count(connection, faces, tenant_id),
@@ -64,7 +62,7 @@ class GalleryStore:
 
         def read(last: int) -> list[tuple[FaceRecord, list[Collection]]]:
             query = SELECT_FACES.where(faces.c.tenant_id == tenant_id, faces.c.id > last)
-            with reading(self._engine) as connection:
+            with reading(self.engine) as connection:
                 rows = connection.execute(query.order_by(faces.c.id).limit(PAGE_ROWS)).all()
                 bound = collections_of(connection, tenant_id, [row.id for row in rows])
             return [(face_from_row(row), bound.get(row.id, [])) for row in rows]
@@ -77,8 +75,8 @@ class GalleryStore:
         query = select(*IMAGE_COLUMNS).where(
             images.c.tenant_id == tenant_id, ~exists().where(faces.c.image_ref == images.c.id)
         )
-        for rows in read_pages(self._engine, query, images.c.id, PAGE_ROWS):
-            yield from map(image_from_row, rows)
+        for rows in read_pages(self.engine, query, images.c.id, PAGE_ROWS):
+            yield from (StoredImage(*row) for row in rows)
 
     def clear(self, tenant_id: int) -> int:
         """Delete every face and every image that is there at the beginning; collections
@@ -89,12 +87,12 @@ class GalleryStore:
         """
         erased, within, done = 0, None, False
         while not done:
-            with writing(self._engine) as connection:
+            with writing(self.engine) as connection:
                 writer = lock_tenant(connection, tenant_id)
                 within = within or gallery_extent(writer)
-                count, done = erase_within(writer, within, self._clock(), BLOCK)
+                count, done = erase_within(writer, within, self.clock(), BLOCK)
             erased += count
-        self._trash.try_empty(tenant_id)
+        Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
         return erased
 
 

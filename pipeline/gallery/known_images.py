@@ -6,18 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import BindParameter, bindparam, select, update
 
 from pipeline.database.schema import images
 from pipeline.errors import FaceExists
 from pipeline.gallery.records import EnrolmentRequest, NewImage
-from pipeline.gallery.statements import SELECT_SAME_IMAGES, SELECT_TAKEN_IDS
 from pipeline.gallery.writer import GalleryWriter
 from pipeline.types import Embedding
 
 # Images with the same bytes under different ids: exact duplicates of a vector crowd out its
 # neighbours in a graph index.
 MAX_COPIES = 16
+
+_TENANT: BindParameter[int] = bindparam("tenant")
+_SELECT_SAME_IMAGES = (
+    select(
+        images.c.id, images.c.sha256, images.c.image_id, images.c.media_key,
+        images.c.former_face_id, images.c.expires_at,
+    )
+    .where(images.c.tenant_id == _TENANT, images.c.sha256.in_(bindparam("hashes", expanding=True)))
+    .order_by(images.c.id)
+)
+
+_SELECT_TAKEN_IDS = select(images.c.image_id).where(
+    images.c.tenant_id == _TENANT, images.c.image_id.in_(bindparam("ids", expanding=True))
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -46,9 +59,7 @@ class KnownImage:
         if self.temporary:
             values |= {"expires_at": None, "description": image.description}
         if values:
-            writer.connection.execute(
-                update(images).where(images.c.id == self.id).values(**values)
-            )
+            writer.connection.execute(update(images).where(images.c.id == self.id).values(**values))
         self.faceless = self.temporary = False
 
 
@@ -104,7 +115,7 @@ def _same_images(
     hashes = [each.image.sha256 for each in requests]
     found: dict[str, list[KnownImage]] = {}
     for row in writer.connection.execute(
-        SELECT_SAME_IMAGES, {"tenant": writer.tenant_id, "hashes": hashes}
+        _SELECT_SAME_IMAGES, {"tenant": writer.tenant_id, "hashes": hashes}
     ):
         image = KnownImage(
             row.image_id, row.media_key, row.id, faceless=row.former_face_id is not None,
@@ -119,5 +130,5 @@ def _taken_ids(writer: GalleryWriter, new: Sequence[NewImage]) -> set[str]:
     if not new:
         return set()
     ids = [name for image in new for name in (image.image_id, image.sha256)]
-    rows = writer.connection.execute(SELECT_TAKEN_IDS, {"tenant": writer.tenant_id, "ids": ids})
+    rows = writer.connection.execute(_SELECT_TAKEN_IDS, {"tenant": writer.tenant_id, "ids": ids})
     return set(rows.scalars())

@@ -63,20 +63,20 @@ class OrphanSweep:
                 if hash(item.key) not in named and item.modified < limit:
                     orphans.append(item.key)
             deleted += self._delete(column, tenant_id, orphans)
-            lost = named - found
-            if lost:
-                missing += self._still_named(column, tenant_id, lost)
+            if lost := named - found:
+                # Read again: rows may have been deleted or changed meanwhile.
+                missing += [
+                    key for key, _ in self._rows(column, tenant_id)
+                    if hash(key) in lost and not self.media.exists(key)
+                ]
         return SweepResult(deleted, tuple(missing))
 
     def _rows(self, column: Column[str], tenant_id: int) -> Iterator[tuple[str, float]]:
         """The key and the time of every row, read in pages."""
         table = column.table
-        query = select(column, table.c.created_at, table.c.id).where(
-            table.c.tenant_id == tenant_id
-        )
+        query = select(column, table.c.created_at, table.c.id).where(table.c.tenant_id == tenant_id)
         for rows in read_pages(self.engine, query, table.c.id, PAGE_ROWS):
-            for row in rows:
-                yield row[0], row[1]
+            yield from ((row[0], row[1]) for row in rows)
 
     def _delete(self, column: Column[str], tenant_id: int, orphans: Iterable[str]) -> int:
         """Delete those objects that no row names, not even a fresh one."""
@@ -102,11 +102,3 @@ class OrphanSweep:
         )
         with reading(self.engine) as connection:
             return [key for key in connection.execute(query).scalars() if key is not None]
-
-    def _still_named(self, column: Column[str], tenant_id: int, lost: set[int]) -> list[str]:
-        """Those of the missing objects whose rows were not deleted or changed meanwhile."""
-        return [
-            key
-            for key, _ in self._rows(column, tenant_id)
-            if hash(key) in lost and not self.media.exists(key)
-        ]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Column, Connection, Row, Table, bindparam, select
 
 from pipeline.database.schema import collections, faces, images
 from pipeline.types import Box, Embedding, JsonObject, VectorModel
@@ -167,38 +167,27 @@ class GalleryStats:
     bindings: int
     bytes: int
     last_change: int
-    model: VectorModel | None = field(default=None)
+    model: VectorModel | None = None
 
 
-FACE_COLUMNS = (
-    faces.c.id, faces.c.person_id, faces.c.face_token, faces.c.name, faces.c.gender,
-    faces.c.box, faces.c.landmarks, faces.c.score, faces.c.quality, faces.c.face_key,
-    faces.c.created_at, images.c.image_id, images.c.description,
+def _columns(record: type, *tables: Table) -> list[Column[Any]]:
+    """The column of each field of a record, from the first of the tables that has it."""
+    names = [field.name for field in fields(record)]
+    return [next(table.c[name] for table in tables if name in table.c) for name in names]
+
+
+SELECT_FACES = select(*_columns(FaceRecord, faces, images)).join(
+    images, images.c.id == faces.c.image_ref
 )
-_FACE_FIELDS = tuple(column.key for column in FACE_COLUMNS)
-SELECT_FACES = select(*FACE_COLUMNS).join(images, images.c.id == faces.c.image_ref)
 _SELECT_FACES_BY_ID = SELECT_FACES.where(faces.c.id.in_(bindparam("ids", expanding=True)))
-
-LISTED_COLUMNS = (
-    faces.c.id, images.c.image_id, faces.c.face_token, images.c.description, faces.c.name,
-    faces.c.gender,
-)
-
-SELECT_COLLECTIONS = select(
-    collections.c.id, collections.c.key, collections.c.type, collections.c.name,
-    collections.c.score,
-)
-
-IMAGE_COLUMNS = (
-    images.c.id, images.c.image_id, images.c.sha256, images.c.media_key, images.c.size,
-    images.c.width, images.c.height, images.c.format, images.c.description,
-    images.c.created_at,
-)
+LISTED_COLUMNS = _columns(ListedFace, faces, images)
+SELECT_COLLECTIONS = select(*_columns(Collection, collections))
+IMAGE_COLUMNS = _columns(StoredImage, images)
 
 
 def face_from_row(row: Row[*tuple[Any, ...]]) -> FaceRecord:
     """The face in a row of ``SELECT_FACES``, with or without further columns."""
-    values = {name: row._mapping[name] for name in _FACE_FIELDS}
+    values = {field.name: row._mapping[field.name] for field in fields(FaceRecord)}
     return FaceRecord(**{**values, "box": Box(*values["box"])})
 
 
@@ -212,11 +201,6 @@ def faces_by_id(connection: Connection, ids: Sequence[int]) -> tuple[FaceRecord,
 def collection_from_row(row: Row[*tuple[Any, ...]]) -> Collection:
     """The collection in a row of ``SELECT_COLLECTIONS``, with or without further columns."""
     return Collection(row.id, row.key, row.type, row.name, row.score)
-
-
-def image_from_row(row: Row[*tuple[Any, ...]]) -> StoredImage:
-    """The image in a row of ``IMAGE_COLUMNS``."""
-    return StoredImage(*row)
 
 
 def box_json(box: Box) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, select, update
@@ -9,20 +10,18 @@ from sqlalchemy import Connection, Row, delete, exists, select, update
 from pipeline.database.schema import faces, images, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import FaceNotFound
-from pipeline.gallery.batch_items import erase_item_details
 from pipeline.gallery.collections import log_face_changes
 from pipeline.gallery.enrolment import check_model, check_vector
-from pipeline.gallery.erase import erase_faceless_images
+from pipeline.gallery.erase import erase_faceless_images, erase_item_details
 from pipeline.gallery.known_images import KnownImages
-from pipeline.gallery.records import (
-    EnrolmentRequest,
-    FaceRecord,
-    NewFace,
-    NewImage,
-    faces_by_id,
+from pipeline.gallery.records import EnrolmentRequest, FaceRecord, NewFace, NewImage, faces_by_id
+from pipeline.gallery.rows import (
+    INSERT_IMAGE,
+    INSERT_VECTOR,
+    face_columns,
+    new_image_row,
+    vector_row,
 )
-from pipeline.gallery.rows import face_columns, image_columns, new_image_row, vector_row
-from pipeline.gallery.statements import INSERT_IMAGE, INSERT_VECTOR
 from pipeline.gallery.trash import discard, reclaim
 from pipeline.gallery.writer import GalleryWriter, lock_tenant
 from pipeline.types import VectorModel
@@ -68,7 +67,9 @@ def _move_to_image(
     target, is_new = KnownImages(writer, [request]).place(request)
     others = exists().where(faces.c.image_ref == old.image_ref, faces.c.id != old.id)
     if is_new and not connection.execute(select(others)).scalar_one():
-        values = image_columns(image, target.image_id)
+        # The description is the image's, not the file's.
+        values = {**asdict(image), "image_id": target.image_id}
+        del values["description"]
         connection.execute(update(images).where(images.c.id == old.image_ref).values(**values))
         erase_item_details(connection, [old.image_ref], now)
         discard(connection, tenant_id, old.media_key, now)
@@ -86,9 +87,7 @@ def _move_to_image(
 
 def _stored_face(connection: Connection, tenant_id: int, face_id: int) -> Row[*tuple[Any, ...]]:
     row = connection.execute(
-        select(
-            faces.c.id, faces.c.image_ref, faces.c.face_key, images.c.sha256, images.c.media_key
-        )
+        select(faces.c.id, faces.c.image_ref, faces.c.face_key, images.c.sha256, images.c.media_key)
         .join(images, images.c.id == faces.c.image_ref)
         .where(faces.c.tenant_id == tenant_id, faces.c.id == face_id)
     ).one_or_none()

@@ -1,32 +1,45 @@
-"""The rows that an enrolment writes."""
+"""Rows of images, faces and vectors: how they are written, and vectors read."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+from sqlalchemy import Connection, insert
+from sqlalchemy.sql.dml import ReturningInsert
+
+from pipeline.database.schema import faces, images, vectors
+from pipeline.encryption.data_key import DataKey
+from pipeline.errors import DecryptionFailed
 from pipeline.gallery.records import NewFace, NewImage, box_json
-from pipeline.gallery.vectors import stored_vector
 from pipeline.gallery.writer import GalleryWriter
 from pipeline.types import Embedding, VectorModel
 
+VALUE_BYTES = 4  # of a float32
 
-def new_image_row(
-    tenant_id: int, image: NewImage, image_id: str, now: float
-) -> dict[str, Any]:
+# For one row or many; the ids come in the order of the rows.
+INSERT_IMAGE = insert(images).returning(images.c.id, sort_by_parameter_order=True)
+INSERT_FACE = insert(faces).returning(faces.c.id, sort_by_parameter_order=True)
+INSERT_VECTOR = insert(vectors).returning(vectors.c.label, sort_by_parameter_order=True)
+
+
+def insert_all(
+    connection: Connection, statement: ReturningInsert[int],
+    rows: Sequence[Mapping[str, Any]],
+) -> list[int]:
+    """Insert ``rows``; returns what the statement returns for each, in order."""
+    if not rows:
+        return []
+    # A single row spares SQLAlchemy the search for batches.
+    given = rows[0] if len(rows) == 1 else rows
+    return list(connection.execute(statement, given).scalars())
+
+
+def new_image_row(tenant_id: int, image: NewImage, image_id: str, now: float) -> dict[str, Any]:
     """The row of an image that is not stored yet."""
-    return {
-        "tenant_id": tenant_id, "description": image.description, "created_at": now,
-        **image_columns(image, image_id),
-    }
-
-
-def image_columns(image: NewImage, image_id: str) -> dict[str, Any]:
-    """The columns that depend on the file."""
-    return {
-        "image_id": image_id, "sha256": image.sha256, "media_key": image.media_key,
-        "size": image.size, "width": image.width, "height": image.height,
-        "format": image.format,
-    }
+    return {**asdict(image), "image_id": image_id, "tenant_id": tenant_id, "created_at": now}
 
 
 def face_columns(face: NewFace) -> dict[str, Any]:
@@ -46,3 +59,24 @@ def vector_row(
         "model_sha256": model.sha256, "dimension": model.dimension,
         "vector": stored_vector(vector, face_id, writer.key), "created_at": now,
     }
+
+
+def read_vector(data: bytes, face_id: int, dimension: int, key: DataKey | None) -> Embedding:
+    """A stored vector of ``dimension`` numbers, read-only. One that is longer than its
+    numbers is encrypted. Raises ``DecryptionFailed``."""
+    if len(data) != VALUE_BYTES * dimension:
+        if key is None:
+            raise DecryptionFailed("a vector is encrypted and its tenant has no key")
+        data = key.decrypt(data, vector_label(face_id))
+    return np.frombuffer(data, dtype="<f4")
+
+
+def stored_vector(vector: Embedding, face_id: int, key: DataKey | None) -> bytes:
+    """A vector as it is stored: float32, little-endian, encrypted with a ``key``."""
+    data = vector.astype("<f4").tobytes()
+    return data if key is None else key.encrypt(data, vector_label(face_id))
+
+
+def vector_label(face_id: int) -> str:
+    """The label that an encrypted vector is bound to."""
+    return f"vector {face_id}"

@@ -9,14 +9,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, Exists, Select, delete, insert, literal, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Exists,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+)
 
 from pipeline import storage_keys
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import discarded
 from pipeline.errors import Unavailable
-from pipeline.gallery.statements import RECLAIM
 from pipeline.media.base import MediaStore
 
 logger = logging.getLogger(__name__)
@@ -26,6 +36,8 @@ BLOCK = 200
 
 # Seconds for which upkeep goes on looking for objects of a deleted tenant.
 DELETED_TENANT_WATCH_S = 24 * 3600.0
+
+_RECLAIM = delete(discarded).where(discarded.c.media_key.in_(bindparam("keys", expanding=True)))
 
 # A row that names all keys of a tenant by their prefix.
 _IS_TENANT_PREFIX = discarded.c.media_key.like("%/")
@@ -41,9 +53,7 @@ def discard_tenant(connection: Connection, tenant_id: int, now: float) -> None:
     discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), now)
 
 
-def discard_many(
-    connection: Connection, tenant_id: int, keys: Sequence[str], now: float
-) -> None:
+def discard_many(connection: Connection, tenant_id: int, keys: Sequence[str], now: float) -> None:
     """``discard`` each of ``keys``."""
     if keys:
         connection.execute(
@@ -52,9 +62,7 @@ def discard_many(
         )
 
 
-def discard_selected(
-    connection: Connection, tenant_id: int, keys: Select[str], now: float
-) -> None:
+def discard_selected(connection: Connection, tenant_id: int, keys: Select[str], now: float) -> None:
     """``discard`` each key of a query."""
     chosen = keys.subquery()
     connection.execute(
@@ -77,18 +85,16 @@ def discard_unless_named(
 def reclaim(connection: Connection, keys: Sequence[str]) -> None:
     """Keep discarded objects that a row names again: an operator has let a failed job run
     once more."""
-    connection.execute(RECLAIM, {"keys": list(keys)})
+    connection.execute(_RECLAIM, {"keys": list(keys)})
 
 
+@dataclass(frozen=True, slots=True)
 class Trash:
     """Deletes discarded objects. Several processes may do so at once."""
 
-    def __init__(
-        self, engine: Engine, media: MediaStore, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._engine = engine
-        self._media = media
-        self._clock = clock
+    engine: Engine
+    media: MediaStore
+    clock: Callable[[], float] = time.time
 
     def empty(self, tenant_id: int | None = None, *, limit: int = 1_000_000) -> int:
         """Delete up to ``limit`` objects of one tenant, or of all; returns how many.
@@ -100,7 +106,7 @@ class Trash:
         while emptied < limit:
             some = self._some(tenant_id, min(BLOCK, limit - emptied))
             for key in some:
-                self._media.delete(key)
+                self.media.delete(key)
             if some:
                 self._forget(some)
             emptied += len(some)
@@ -113,14 +119,14 @@ class Trash:
         objects. A tenant is watched until no process can be working for it any more. Raises
         like ``empty``."""
         query = select(discarded.c.media_key, discarded.c.discarded_at).where(_IS_TENANT_PREFIX)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             tenants = connection.execute(query).all()
         cleared = 0
         for prefix, deleted_at in tenants:
-            for item in self._media.walk(prefix):
-                self._media.delete(item.key)
+            for item in self.media.walk(prefix):
+                self.media.delete(item.key)
                 cleared += 1
-            if deleted_at < self._clock() - DELETED_TENANT_WATCH_S:
+            if deleted_at < self.clock() - DELETED_TENANT_WATCH_S:
                 self._forget([prefix])
         return cleared
 
@@ -138,8 +144,8 @@ class Trash:
     def discard_now(self, tenant_id: int, stored: Iterable[str]) -> None:
         """Discard objects that were stored for a job without an effect. The job's end is in
         the database, so that no other holder of the job can have used them."""
-        with writing(self._engine) as connection:
-            discard_many(connection, tenant_id, list(stored), self._clock())
+        with writing(self.engine) as connection:
+            discard_many(connection, tenant_id, list(stored), self.clock())
         self.try_empty(tenant_id)
 
     def _forget(self, gone: list[str]) -> None:
@@ -148,12 +154,12 @@ class Trash:
             select(discarded.c.media_key).where(discarded.c.media_key.in_(gone))
             .with_for_update(skip_locked=True)
         )
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             connection.execute(delete(discarded).where(discarded.c.media_key.in_(free)))
 
     def _some(self, tenant_id: int | None, limit: int) -> list[str]:
         query = select(discarded.c.media_key).where(~_IS_TENANT_PREFIX).limit(limit)
         if tenant_id is not None:
             query = query.where(discarded.c.tenant_id == tenant_id)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return list(connection.execute(query).scalars())

@@ -115,8 +115,7 @@ def was_used(
 def record_used_clip(
     connection: Connection, tenant_id: int, used: UsedClip, now: float, key: DataKey | None
 ) -> None:
-    """Record a clip for a face, with which it is deleted; does nothing when the face is
-    gone."""
+    """Record a clip for a face, with which it is deleted; does nothing when the face is gone."""
     sha256, signature = stored_clip(used, key)
     columns = ("tenant_id", "face_id", "sha256", "motion_signature", "used_at")
     row = select(

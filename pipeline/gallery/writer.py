@@ -5,18 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, func, insert, literal, select
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
-from pipeline.database.schema import changes, tenants
+from pipeline.database.schema import changes, tenants, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import TenantNotFound
-from pipeline.gallery.statements import (
-    INSERT_CHANGE,
-    LOCK_TENANT,
-    SELECT_LAST_MODEL,
-    UPDATE_TENANT,
-)
 from pipeline.types import VectorModel
+
+# Built once: building a statement costs as much as running it.
+_TENANT: BindParameter[int] = bindparam("tenant")
+_LOCK_TENANT = (
+    select(tenants.c.log_number, tenants.c.unnamed)
+    .where(tenants.c.id == _TENANT)
+    # FOR NO KEY UPDATE: rows that refer to the tenant, above all jobs, may be added meanwhile.
+    .with_for_update(key_share=True)
+)
+
+# Executed with the columns to set beside the tenant.
+_UPDATE_TENANT = update(tenants).where(tenants.c.id == _TENANT)
+
+_SELECT_LAST_MODEL = (
+    select(vectors.c.pack, vectors.c.model_sha256, vectors.c.dimension)
+    .where(vectors.c.tenant_id == _TENANT)
+    .order_by(vectors.c.label.desc()).limit(1)
+)
 
 
 @dataclass(slots=True)
@@ -41,7 +63,7 @@ class GalleryWriter:
             for place, label in enumerate(labels, 1)
         ]
         if rows:
-            self.connection.execute(INSERT_CHANGE, rows)
+            self.connection.execute(insert(changes), rows)
             self._advance(len(rows))
 
     def log_changes_of(self, labels: Select[int]) -> None:
@@ -70,7 +92,7 @@ class GalleryWriter:
         return self.unnamed - 1
 
     def _update(self, **values: int) -> None:
-        self.connection.execute(UPDATE_TENANT, {"tenant": self.tenant_id, **values})
+        self.connection.execute(_UPDATE_TENANT, {"tenant": self.tenant_id, **values})
 
 
 def lock_tenant(
@@ -78,7 +100,7 @@ def lock_tenant(
 ) -> GalleryWriter:
     """Lock a tenant's gallery, once the present holder's transaction has ended.
     ``connection`` is in a transaction that writes. Raises ``TenantNotFound``."""
-    row = connection.execute(LOCK_TENANT, {"tenant": tenant_id}).one_or_none()
+    row = connection.execute(_LOCK_TENANT, {"tenant": tenant_id}).one_or_none()
     if row is None:
         raise TenantNotFound
     return GalleryWriter(connection, tenant_id, row.log_number, row.unnamed, key)
@@ -94,5 +116,5 @@ def last_number(connection: Connection, tenant_id: int) -> int:
 
 def last_model(connection: Connection, tenant_id: int) -> VectorModel | None:
     """The model of the tenant's vectors; None while there are none."""
-    row = connection.execute(SELECT_LAST_MODEL, {"tenant": tenant_id}).one_or_none()
+    row = connection.execute(_SELECT_LAST_MODEL, {"tenant": tenant_id}).one_or_none()
     return None if row is None else VectorModel(row.pack, row.model_sha256, row.dimension)

@@ -60,9 +60,7 @@ def novelty(
     first, last = _mean(before), _mean(after)
     shown, ended = (_cut(kept, centre, window, 0) for kept in (moment, last))
     alike = _best(first, ended, centre, window, (1.0,))
-    explained = max(
-        _best(rest, shown, centre, window, window.stretches) for rest in (first, last)
-    )
+    explained = max(_best(rest, shown, centre, window, window.stretches) for rest in (first, last))
     return Novelty(alike - explained, alike)
 
 
@@ -78,9 +76,7 @@ def _mean(kept: Sequence[GreyImage]) -> Patch:
     return np.asarray(np.mean(np.stack(kept).astype(np.float32), axis=0), dtype=np.float32)
 
 
-def _cut(
-    kept: GreyImage | Patch, centre: tuple[float, float], window: Window, reach: int
-) -> Patch:
+def _cut(kept: GreyImage | Patch, centre: tuple[float, float], window: Window, reach: int) -> Patch:
     """The window, ``reach`` pixels wider on each side. Outside the face the edge repeats."""
     across, down = window.across + reach, window.down + reach
     matrix = np.array([[1.0, 0.0, across - centre[0]], [0.0, 1.0, down - centre[1]]])

@@ -35,9 +35,8 @@ _SHORTEST_S, _FEWEST = 0.6, 5
 # Longest gap in seconds without a face.
 _LONGEST_GAP_S = 0.6
 
-# Lowest correlation of the thumbnails of consecutive frames without a cut, and the longest
-# step of a face between frames that are no further apart than the given seconds, in widths
-# of the face.
+# Lowest correlation of the thumbnails of consecutive frames without a cut, and the longest step of
+# a face between frames that are no further apart than the given seconds, in widths of the face.
 _SAME_SCENE, _LONGEST_STEP, _STEP_WITHIN_S = 0.5, 0.75, 0.25
 
 # A head that moves less than this between frames, jitter included, is a picture; in widths

@@ -1,5 +1,4 @@
-"""Recognises a clip that was used before: re-encoded, scaled, cropped, mirrored, reversed or
-cut.
+"""Recognises a clip that was used before: re-encoded, scaled, cropped, mirrored, reversed or cut.
 
 Single pictures do not suffice: the next genuine clip may show the same person in the same
 room and light. The signature therefore describes how the whole face changes over time, not
@@ -42,11 +41,10 @@ _UNITS = 16.0  # stored units per unit of a row
 # and as a share of the shorter clip.
 _FEWEST, _STRETCH, _SHARE = 12, 15, 0.6
 
-# Similarity above which a clip is a copy, by the rows of the shorter clip: short clips are
-# more alike by chance. Different clips of one person within seconds reach 0.34, and 0.44
-# where a clip of one second holds a single motion of the mouth or one clip is warped frame
-# by frame to follow the other. Copies reach 0.53 and more unless they are filmed badly as
-# well (docs/benchmarks.md).
+# Similarity above which a clip is a copy, by the rows of the shorter clip: short clips are more
+# alike by chance. Different clips of one person within seconds reach 0.34, and 0.44 where a clip of
+# one second holds a single motion of the mouth or one clip is warped frame by frame to follow the
+# other. Copies reach 0.53 and more unless they are filmed badly as well (docs/benchmarks.md).
 _ROWS, _SAME = (12.0, 15.0, 30.0), (0.54, 0.48, 0.46)
 
 _MARK = b"play\x02\xff"  # precedes the rows, with the version of the format

@@ -1,9 +1,8 @@
 """Similarity of two facial motions, at the best shift, direction and mirroring.
 
-Two openings of one mouth look alike, and so do two blinks: most of the change in a face
-comes from the action. The remaining change tells motions apart. The directions of largest
-variance are therefore weighted down, and the upper and the lower half of the face must
-match independently.
+Two openings of one mouth look alike, and so do two blinks: most of the change in a face comes from
+the action. The remaining change tells motions apart. The directions of largest variance are
+therefore weighted down, and the upper and the lower half of the face must match independently.
 """
 
 from __future__ import annotations
@@ -74,9 +73,7 @@ def _best(curves: list[Curve]) -> float:
     return float(np.sqrt(upper * lower).max(initial=0.0))
 
 
-def _sums(
-    play: Motion, start: NDArray[np.int64], stop: NDArray[np.int64]
-) -> tuple[Motion, Curve]:
+def _sums(play: Motion, start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[Motion, Curve]:
     """For each range of rows: the sum of every column, and the sum of all squares."""
     sums = np.vstack([np.zeros(play.shape[1]), np.cumsum(play, axis=0)])
     squares = np.concatenate([[0.0], np.cumsum((play**2).sum(axis=1))])

@@ -48,8 +48,7 @@ _COUNTED_SIZE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class LivenessModels:
-    """The models that tracking needs. ``scorer`` is None when the pack has no anti-spoof
-    models."""
+    """The models that tracking needs. ``scorer`` is None when the pack has no anti-spoof models."""
 
     detector: Detector
     contour_model: ContourModel
@@ -212,8 +211,7 @@ def observe_clip(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _TrackedFace:
-    """A face as last detected, with its rigid points at that time, and its current
-    contours."""
+    """A face as last detected, with its rigid points at that time, and its current contours."""
 
     face: DetectedFace
     firm: ContourPoints

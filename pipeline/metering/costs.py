@@ -23,9 +23,7 @@ class Cost(StrEnum):
 # Errors that are answers about the faces in a picture, or in the gallery.
 CHARGED_ERRORS = frozenset(
     kind.code
-    for kind in (
-        errors.NoFace, errors.ManyFaces, errors.BadQuality, errors.FaceExists,
-    )
+    for kind in (errors.NoFace, errors.ManyFaces, errors.BadQuality, errors.FaceExists)
 )
 
 

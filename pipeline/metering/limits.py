@@ -43,8 +43,6 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 Limits = Mapping[str, Limit]
 """By operation; ``ALL_OPERATIONS`` is the entry for all of them together."""
 
-NO_LIMITS: Limits = {}
-
 
 def limits_from_json(kept: JsonObject | None) -> Limits:
     """Limits as stored in a tenant's row."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 import calendar
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
+from operator import add
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
 from sqlalchemy.exc import IntegrityError
@@ -63,16 +64,10 @@ class Counts:
     refused: int = 0
 
     def plus(self, other: Counts) -> Counts:
-        return Counts(
-            self.charged + other.charged, self.free + other.free,
-            self.refunded + other.refunded, self.refused + other.refused,
-        )
+        return Counts(*map(add, astuple(self), astuple(other)))
 
     def values(self) -> dict[str, int]:
-        return {
-            "charged": self.charged, "free": self.free,
-            "refunded": self.refunded, "refused": self.refused,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +117,7 @@ def charge(
 def settle(
     connection: Connection, tenant_id: int, operation: str, day: str | None, cost: Cost
 ) -> None:
-    """Count a call that was charged on ``day`` (None: it was not charged) by its final
-    cost."""
+    """Count a call that was charged on ``day`` (None: it was not charged) by its final cost."""
     if day is None or cost is Cost.CHARGED:
         return
     freed = Counts(charged=-1, free=int(cost is Cost.FREE), refunded=int(cost is Cost.REFUNDED))
@@ -132,8 +126,7 @@ def settle(
 
 def has_quota(limits: Limits, operation: str) -> bool:
     """Whether a quota applies to ``operation``."""
-    return any(quota is not None for _, limit in limits_for(limits, operation)
-               for quota in limit.quotas)
+    return any(limit.quotas != (None, None) for _, limit in limits_for(limits, operation))
 
 
 def _check(counters: Counters, operation: str, limits: Limits, now: float, *, room: int) -> None:
@@ -183,9 +176,7 @@ class UsageStore:
         """Raises ``QuotaExceeded`` when the quota leaves no call of ``operation``."""
         now = self._clock()
         day = day_of(now)
-        values = {
-            "tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day),
-        }
+        values = {"tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day)}
         with reading(self._engine) as connection:
             rows = connection.execute(SELECT_COUNTERS, values)
             counters = {(row.period, row.operation): row.charged for row in rows}
@@ -204,9 +195,7 @@ class UsageStore:
                 for key, counts in in_order:
                     self.add({key: counts})
 
-    def report(
-        self, periods: Iterable[str], tenant_id: int | None = None
-    ) -> list[UsageRow]:
+    def report(self, periods: Iterable[str], tenant_id: int | None = None) -> list[UsageRow]:
         """The counts of ``periods`` (days or months), by tenant, period and operation,
         without totals."""
         query = (

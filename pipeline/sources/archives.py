@@ -95,13 +95,10 @@ class ArchiveUsage:
             )
 
     def member_path(self, name: str) -> tuple[str, ...]:
-        """The parts of a member's path. Raises ``ItemRefused`` for unsafe and repeated
-        names."""
+        """The parts of a member's path. Raises ``ItemRefused`` for unsafe and repeated names."""
         parts = inner_path(name)
         if not self._names.add("/".join(parts)):
-            raise ItemRefused(
-                RefusalReason.DUPLICATE_NAME, "an earlier member has this name"
-            )
+            raise ItemRefused(RefusalReason.DUPLICATE_NAME, "an earlier member has this name")
         return parts
 
     def add_unpacked(self, size: int) -> None:

@@ -213,9 +213,16 @@ class BucketSource:
 
 @contextmanager
 def _map_errors(bucket: str) -> Iterator[None]:
+    """Translate the errors that concern the whole bucket."""
     try:
-        with map_minio_errors(), _map_fatal(bucket):
-            yield
+        with map_minio_errors():
+            try:
+                yield
+            except S3Error as error:
+                if error.code not in FATAL_CODES:
+                    raise
+                message = FATAL_CODES[error.code].format(bucket=bucket, code=error.code)
+                raise InvalidParameter(message) from error
     except MediaUnavailable as error:
         cause = getattr(error.__cause__, "reason", None) or error.__cause__
         if cause is None:
@@ -225,14 +232,3 @@ def _map_errors(bucket: str) -> Iterator[None]:
         raise MediaUnavailable(
             f"The store of the bucket {bucket} does not answer: {reason}."
         ) from error
-
-
-@contextmanager
-def _map_fatal(bucket: str) -> Iterator[None]:
-    try:
-        yield
-    except S3Error as error:
-        if error.code in FATAL_CODES:
-            message = FATAL_CODES[error.code].format(bucket=bucket, code=error.code)
-            raise InvalidParameter(message) from error
-        raise

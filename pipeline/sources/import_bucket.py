@@ -81,8 +81,7 @@ class ListedItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 def import_location(settings: Settings, tenant_id: int) -> BucketLocation:
     """The folder of an application in the bucket that applications import from.
 
-    Raises ``ConfigurationError`` when there is none, or when the media store uses the same
-    bucket.
+    Raises ``ConfigurationError`` when there is none, or when the media store uses the same bucket.
     """
     from pipeline.sources.bucket import parse_location
 
@@ -90,23 +89,17 @@ def import_location(settings: Settings, tenant_id: int) -> BucketLocation:
         raise ConfigurationError("no bucket to import from is configured (FACELINE_IMPORT_URL)")
     try:
         location = parse_location(settings.import_url)
-        media = _media_bucket(settings)
+        media = settings.media_location
+        is_same = media.startswith("s3") and parse_location(media).bucket == location.bucket
     except InvalidParameter as error:
         raise ConfigurationError(f"FACELINE_IMPORT_URL: {error.message}") from error
     # Only names are compared: one server has many addresses.
-    if media is not None and media.bucket == location.bucket:
+    if is_same:
         raise ConfigurationError(
             "FACELINE_IMPORT_URL names the bucket of the media store; imports need their own"
         )
     folder = location.prefix.strip("/")
     return replace(location, prefix=f"{folder}/t{tenant_id}/" if folder else f"t{tenant_id}/")
-
-
-def _media_bucket(settings: Settings) -> BucketLocation | None:
-    from pipeline.sources.bucket import parse_location
-
-    location = settings.media_location
-    return parse_location(location) if location.startswith("s3") else None
 
 
 def prefix_source(settings: Settings, tenant_id: int, prefix: str, layout: Layout) -> PictureSource:

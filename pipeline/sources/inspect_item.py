@@ -38,9 +38,7 @@ def inspect_item(item: Item, limits: PictureLimits) -> PictureItem | RefusedItem
         return refused.as_item(item.source_name, item.about)
     except BadInput as error:
         return RefusedItem(item.source_name, error.code, error.message, item.about)
-    return PictureItem(
-        item.source_name, item.about, data, hashlib.sha256(data).hexdigest(), header
-    )
+    return PictureItem(item.source_name, item.about, data, hashlib.sha256(data).hexdigest(), header)
 
 
 def _inspect(data: bytes, limits: PictureLimits) -> PictureHeader:

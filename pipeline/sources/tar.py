@@ -12,7 +12,6 @@ import lzma
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.sources.archives import (
@@ -50,20 +49,11 @@ class TarSource(ArchiveSource):
         while (member := _next_member(stream, self._options.encoding)) is not None:
             self._position = stream.position()
             usage.count_member()
-            body = _MemberBody(stream, member.info.size)
-            if not member.info.isdir():
+            body = _MemberBody(stream, member.size)
+            if not member.isdir():
                 yield self._member(member.name, _problem(member), usage, body.read)
             body.skip()
         self._position = stream.position()
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A member's header, with the values of the extended headers before it."""
-
-    info: tarfile.TarInfo
-    name: str
-    sparse: bool
 
 
 class _UnpackedStream:
@@ -117,8 +107,9 @@ class _MemberBody:
             self._left -= len(self._stream.read_exactly(min(BLOCK_BYTES, self._left)))
 
 
-def _next_member(stream: _UnpackedStream, encoding: str | None) -> _Member | None:
-    """The next member's header; None at the end mark of the archive."""
+def _next_member(stream: _UnpackedStream, encoding: str | None) -> tarfile.TarInfo | None:
+    """The next member's header, with the values of the extended headers before it; None at
+    the end mark of the archive."""
     name: str | None = None
     pax: dict[str, bytes] = {}
     while True:
@@ -140,7 +131,7 @@ def _next_member(stream: _UnpackedStream, encoding: str | None) -> _Member | Non
 
 def _with_extensions(
     info: tarfile.TarInfo, name: str | None, pax: dict[str, bytes], encoding: str | None
-) -> _Member:
+) -> tarfile.TarInfo:
     if "path" in pax:
         name = decode_name(pax["path"], encoding)
     if "size" in pax:
@@ -151,10 +142,10 @@ def _with_extensions(
         info.size = 0  # a link or a device has no bytes, whatever its header says
     if name is None:
         name = decode_name(info.name.encode("utf-8", "surrogateescape"), encoding)
-    sparse = info.type == tarfile.GNUTYPE_SPARSE or any(
-        key.startswith("GNU.sparse") for key in pax
-    )
-    return _Member(info, name, sparse)
+    info.name = name
+    if any(key.startswith("GNU.sparse") for key in pax):
+        info.type = tarfile.GNUTYPE_SPARSE
+    return info
 
 
 def _pax_records(text: bytes) -> dict[str, bytes]:
@@ -170,13 +161,13 @@ def _pax_records(text: bytes) -> dict[str, bytes]:
     return found
 
 
-def _problem(member: _Member) -> ItemRefused | None:
+def _problem(member: tarfile.TarInfo) -> ItemRefused | None:
     """Why the member cannot be read as a file; None when it can."""
-    if member.info.type in LINKS:
+    if member.type in LINKS:
         return ItemRefused(RefusalReason.LINK, "links are not followed")
-    if member.sparse:
+    if member.type == tarfile.GNUTYPE_SPARSE:
         return ItemRefused(RefusalReason.UNSUPPORTED, "a sparse member")
-    if member.info.type not in REGULAR:
+    if member.type not in REGULAR:
         return ItemRefused(
             RefusalReason.NOT_A_FILE, "a device, a pipe or an unknown kind of member"
         )

@@ -29,11 +29,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pipeline.types import Picture
 from tests.benchmarks.baselines import photos
 from tests.benchmarks.bulk_growth import DEFAULTS
 from tests.benchmarks.bulk_throughput import enrolled
 from tests.bulk_harness import Harness, open_harness
 from tests.conftest import models_directory
+from tests.photos import read
 
 YARDSTICKS = {"i": "analysis-both", "ii": "analysis", "iii": "bare"}
 SMALL, LARGE = (250, 250), (1632, 1224)
@@ -43,28 +45,34 @@ WARM = 256
 WANTED = {"small": {"i": 3.5, "ii": 2.7, "iii": 1.6}, "large": {"i": 3.0, "iii": 1.4}}
 
 
+def varied_photo(
+    picture: Picture, size: tuple[int, int], chance: np.random.Generator
+) -> bytes:
+    """Another photo of the same face as a JPEG of ``size``: turned, scaled and lit a little.
+    The margins of one of another shape than the original reflect it."""
+    width, height = size
+    rows, columns = picture.shape[:2]
+    scale = min(width / columns, height / rows) * chance.uniform(0.95, 1.15)
+    matrix = cv2.getRotationMatrix2D((columns / 2, rows / 2), chance.normal(0, 3), scale)
+    matrix[:, 2] += [(width - columns) / 2, (height - rows) / 2]
+    page = cv2.warpAffine(
+        picture, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
+    page = cv2.convertScaleAbs(page, alpha=chance.uniform(0.85, 1.15))
+    quality = int(chance.integers(85, 95))
+    return cv2.imencode(".jpg", page, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
 def write_photos(
     folder: Path, originals: Sequence[Path], count: int, size: tuple[int, int], seed: int
 ) -> None:
-    """``count`` different files: FOLDER/PERSON/NUMBER.jpg. The margins of those of another
-    shape than the original reflect it."""
+    """``count`` different files: FOLDER/PERSON/NUMBER.jpg."""
     chance = np.random.default_rng(seed)
-    width, height = size
     for number in range(count):
         path = originals[number % len(originals)]
-        picture = cv2.imread(str(path))
-        assert picture is not None
-        rows, columns = picture.shape[:2]
-        scale = min(width / columns, height / rows) * chance.uniform(0.95, 1.15)
-        matrix = cv2.getRotationMatrix2D((columns / 2, rows / 2), chance.normal(0, 3), scale)
-        matrix[:, 2] += [(width - columns) / 2, (height - rows) / 2]
-        page = cv2.warpAffine(
-            picture, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
-        )
-        page = cv2.convertScaleAbs(page, alpha=chance.uniform(0.85, 1.15))
         target = folder / path.parent.name / f"{number:05d}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(target), page, [cv2.IMWRITE_JPEG_QUALITY, int(chance.integers(85, 95))])
+        target.write_bytes(varied_photo(read(path), size, chance))
 
 
 def baseline(kind: str, folder: Path) -> dict[str, float]:

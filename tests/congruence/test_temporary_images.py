@@ -15,7 +15,7 @@ from pipeline.database.engine import reading, writing
 from pipeline.database.schema import images
 from pipeline.errors import FaceExists, ImageNotFound, TenantNotFound
 from pipeline.gallery.image_ids import default_image_id, hex_spelling, spellings
-from pipeline.gallery.temporary_images import store_temporarily
+from pipeline.gallery.images import store_temporarily
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock, add_tenant
 

@@ -59,8 +59,6 @@ def test_an_unknown_tenant(store: TenantStore) -> None:
         store.by_name("nobody")
     with pytest.raises(TenantNotFound):
         store.set_disabled(NOBODY, True)
-    with pytest.raises(TenantNotFound):
-        store.set_settings(NOBODY, {})
     assert store.credentials.revoke(NOBODY, SIGNING.name) == 0
     assert store.credentials.public_ids(NOBODY) == []
 
@@ -258,7 +256,6 @@ def test_another_master_key_says_so(store: TenantStore, engine: Engine) -> None:
         other.credentials.signing(issued.public_id)
 
 
-def test_settings_are_replaced(store: TenantStore) -> None:
+def test_settings_are_kept(store: TenantStore) -> None:
     tenant = store.create("tenant", {"a": 1})
-    store.set_settings(tenant.id, {"b": 2})
-    assert store.get(tenant.id).settings == {"b": 2}
+    assert store.get(tenant.id).settings == {"a": 1}

@@ -61,7 +61,6 @@ def found(job: Job) -> list[int]:
     return [hit["id"] for hit in job.result["hits"]]
 
 
-@pytest.mark.timeout(600)
 def test_read_your_writes(cluster: Cluster, pictures: list[bytes]) -> None:
     """A face is found by the search right after its enrolment, by none after its deletion."""
     faces = FaceStore(cluster.engine, cluster.media)

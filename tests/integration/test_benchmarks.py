@@ -1,4 +1,4 @@
-"""Benchmarks do not rot: each explains its options, and one runs whole in its smallest size."""
+"""Benchmarks do not rot: each explains its options, and some run whole in their smallest size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Parts of benchmarks, which take no arguments.
-PARTS = {"chart", "demo_picture", "face_like"}
+PARTS = {"chart", "demo_picture", "face_like", "load_client"}
 
 NAMES = sorted(
     path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py") if path.stem != "__init__"
@@ -35,7 +35,6 @@ def test_each_explains_its_options(
     assert "usage:" in capsys.readouterr().out
 
 
-@pytest.mark.timeout(600)
 def test_one_runs_in_its_smallest_size(test_data: Path, edge_models: Path, tmp_path: Path) -> None:
     """The cost of the queue, with eight jobs: models, workers, Redis and the baselines."""
     for name in ("obama.jpg", "biden.jpg"):
@@ -48,3 +47,19 @@ def test_one_runs_in_its_smallest_size(test_data: Path, edge_models: Path, tmp_p
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| (")]
     assert len(rows) == 4, done.stdout
+
+
+@pytest.mark.timeout(600)
+def test_two_services_are_compared_in_the_smallest_size(
+    test_data: Path, edge_models: Path
+) -> None:
+    """The loop and `faceline up`, each under load."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.side_by_side", "--photos", test_data / "photos",
+         "--rounds", "1", "--seconds", "1", "--small", "16", "--faces", "500",
+         "--only", "detect,embed,enrol,search", "--sizes", "250"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for case in ("detect, 250", "embed, 250", "enrol, 250", "search, among 500"):
+        assert done.stdout.count(f"| {case} |") == 2, done.stdout

@@ -10,9 +10,8 @@ from sqlalchemy import Engine
 from pipeline import storage_keys
 from pipeline.config.settings import Settings
 from pipeline.database.engine import writing
-from pipeline.gallery.images import ImageStore
+from pipeline.gallery.images import ImageStore, store_temporarily
 from pipeline.gallery.orphan_sweep import GRACE_S
-from pipeline.gallery.temporary_images import store_temporarily
 from pipeline.gallery.trash import Trash
 from pipeline.index.options import ViewOptions
 from pipeline.index.tenant_view import TenantView

@@ -67,9 +67,7 @@ class Reconciler:
         """
         lost = self.jobs.count_due(stage) - self.dispatcher.depth(stage)
         while lost > 0:
-            jobs = self.jobs.stale_messages(
-                stage, self.settings.resend_after_s, min(lost, CHUNK)
-            )
+            jobs = self.jobs.stale_messages(stage, self.settings.resend_after_s, min(lost, CHUNK))
             if not jobs:
                 return
             republish(self.jobs, self.dispatcher, jobs)

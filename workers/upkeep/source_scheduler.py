@@ -14,12 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from pipeline.batches.blockers import MAX_SOURCES, MAX_SOURCES_PER_TENANT
 from pipeline.batches.model import Batch
 from pipeline.batches.store import BatchStore
-from pipeline.batches.submit import Submitter
 from pipeline.batches.unattended import UnattendedSources
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
@@ -45,25 +43,15 @@ CHECK_EVERY_S = 2.0  # between two looks for unread sources
 STOP_S = 10.0  # for the end of running reads
 
 
-class ReadSource(Protocol):
-    """Reads a batch's source; ``stopping`` tells when to stop."""
-
-    def __call__(self, batch: Batch, stopping: Callable[[], bool]) -> None: ...
-
-
-class RecordError(Protocol):
-    """Records why a batch's source could not be read, and when to try again."""
-
-    def __call__(self, batch: Batch, error: FaceError) -> None: ...
-
-
 @dataclass(slots=True)
 class SourceScheduler:
-    """Starts reading sources that are due; ``due_sources`` lists their batches, oldest first."""
+    """Starts reading sources that are due; ``due_sources`` lists their batches, oldest first.
+    ``read`` reads a batch's source until the function that it is given returns true;
+    ``record_error`` records why that failed, and when to try again."""
 
     due_sources: Callable[[], Sequence[Batch]]
-    read: ReadSource
-    record_error: RecordError
+    read: Callable[[Batch, Callable[[], bool]], object]
+    record_error: Callable[[Batch, FaceError], object]
     stop: threading.Event
     clock: Callable[[], float] = time.monotonic
     _running: dict[str, tuple[int, threading.Thread]] = field(default_factory=dict)
@@ -79,9 +67,7 @@ class SourceScheduler:
 
     def round(self) -> None:
         """Start as many reads as there is room for. Raises ``DatabaseUnavailable``."""
-        self._running = {
-            id_: found for id_, found in self._running.items() if found[1].is_alive()
-        }
+        self._running = {id_: found for id_, found in self._running.items() if found[1].is_alive()}
         if len(self._running) < MAX_SOURCES:
             self._start(self.due_sources())
 
@@ -126,19 +112,6 @@ class SourceScheduler:
             self.record_error(batch, error)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReader:
-    """Reads a batch's source to its end."""
-
-    opener: UnattendedSources
-    submitter: Submitter
-
-    def __call__(self, batch: Batch, stopping: Callable[[], bool]) -> None:
-        after = self.submitter.run(batch, self.opener.open(batch), stopping)
-        if after.exhausted:
-            self.opener.close(batch)
-
-
 def read_unattended_sources(settings: Settings, stop: threading.Event) -> None:
     """Read unattended sources until ``stop`` is set, where a bucket to import from is
     configured. Opens all that it needs: no other part of upkeep waits for it."""
@@ -153,12 +126,14 @@ def read_unattended_sources(settings: Settings, stop: threading.Event) -> None:
         media = open_media(settings, tenant_keys)
         batches, jobs = BatchStore(engine, keys=tenant_keys), JobStore(engine)
         patience_s = settings.import_patience_h * HOUR_S
+        sources = UnattendedSources(settings, media, batches)
+        submitter = open_submitter(settings, batches, media, dispatcher)
+
+        def read(batch: Batch, stopping: Callable[[], bool]) -> None:
+            if submitter.run(batch, sources.open(batch), stopping).exhausted:
+                sources.close(batch)
 
         def record_error(batch: Batch, error: FaceError) -> None:
             batches.record_source_error(batch.id, error, jobs, patience_s)
 
-        reader = SourceReader(
-            UnattendedSources(settings, media, batches),
-            open_submitter(settings, batches, media, dispatcher),
-        )
-        SourceScheduler(batches.due_sources, reader, record_error, stop).run()
+        SourceScheduler(batches.due_sources, read, record_error, stop).run()

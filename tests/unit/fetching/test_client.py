@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.errors import DownloadRefused, DownloadTimedOut, MediaTooLarge
 from pipeline.fetching.addresses import Address, AddressPolicy
+from pipeline.fetching.base import Deadline, FetchRefused, FetchTooLarge
 from pipeline.fetching.client import (
     MAX_HEAD_BYTES,
     MAX_INTERIM_RESPONSES,
@@ -23,8 +24,6 @@ from pipeline.fetching.client import (
     _HttpExchange,
 )
 from pipeline.fetching.connections import Connector
-from pipeline.fetching.deadline import Deadline
-from pipeline.fetching.failures import FetchRefused, FetchTooLarge
 from pipeline.fetching.resolver import Resolver
 from pipeline.fetching.urls import FetchTarget
 from tests.picture_server import (

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.fetching.failures import FetchRefused
+from pipeline.fetching.base import FetchRefused
 from pipeline.fetching.open import open_fetcher
 from pipeline.fetching.urls import MAX_URL_CHARS, FetchTarget, follow_redirect, read_host, read_url
 from tests.unit.fetching.targets import ALL

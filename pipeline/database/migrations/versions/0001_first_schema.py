@@ -15,6 +15,7 @@ depends_on = None
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON(none_as_null=True)
 ZERO = sa.text("0")
+KEY_PART: dict[str, Any] = {"primary_key": True, "autoincrement": False}
 
 TABLES = (
     "discarded", "peppers", "signed_requests", "tenants", "batches", "changes", "collections",
@@ -23,15 +24,21 @@ TABLES = (
 )
 
 
+def _required(kind: Any, *names: str, **options: Any) -> list[sa.Column[Any]]:
+    return [sa.Column(name, kind, nullable=False, **options) for name in names]
+
+
+def _reference(name: str, target: str, **options: Any) -> sa.Column[int]:
+    row = sa.ForeignKey(target, ondelete="CASCADE")
+    return sa.Column(name, BIG_ID, row, **{"nullable": False, **options})
+
+
 def _tenant_id(**options: Any) -> sa.Column[int]:
-    owner = sa.ForeignKey("tenants.id", ondelete="CASCADE")
-    return sa.Column("tenant_id", BIG_ID, owner, nullable=False, **options)
+    return _reference("tenant_id", "tenants.id", **options)
 
 
 def _partial_index(where: str, name: str, *columns: str) -> sa.Index:
-    return sa.Index(
-        name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where)
-    )
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def upgrade() -> None:
@@ -44,13 +51,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "peppers",
-        sa.Column("id", BIG_ID, primary_key=True, autoincrement=False),
+        sa.Column("id", BIG_ID, **KEY_PART),
         sa.Column("encrypted", sa.LargeBinary, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
     )
     op.create_table(
         "signed_requests",
-        sa.Column("tenant_id", BIG_ID, primary_key=True, autoincrement=False),
+        sa.Column("tenant_id", BIG_ID, **KEY_PART),
         sa.Column("digest", sa.String(64), primary_key=True),
         sa.Column("expires_at", sa.Float, nullable=False),
         sa.Index("ix_signed_requests_expires_at", "expires_at"),
@@ -62,8 +69,7 @@ def upgrade() -> None:
         sa.Column("settings", JSON, nullable=False),
         sa.Column("disabled", sa.Boolean, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
-        sa.Column("log_number", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("unnamed", sa.BigInteger, nullable=False, server_default=ZERO),
+        *_required(sa.BigInteger, "log_number", "unnamed", server_default=ZERO),
         sa.Column("limits", JSON),
         sa.Column("permissions", JSON),
         sa.UniqueConstraint("name"),
@@ -77,19 +83,16 @@ def upgrade() -> None:
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("options", JSON, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("items", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("waiting", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("enrolled", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("duplicate", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("rejected", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("cancelled", sa.BigInteger, nullable=False, server_default=ZERO),
+        *_required(
+            sa.BigInteger, "items", "waiting", "enrolled", "duplicate", "rejected", "cancelled",
+            server_default=ZERO,
+        ),
         sa.Column("exhausted", sa.Boolean, nullable=False),
         sa.Column("total", sa.BigInteger),
         sa.Column("position", sa.Float),
         sa.Column("findings", JSON),
         sa.Column("source_error", JSON),
-        sa.Column("created_at", sa.Float, nullable=False),
-        sa.Column("updated_at", sa.Float, nullable=False),
+        *_required(sa.Float, "created_at", "updated_at"),
         sa.Column("finished_at", sa.Float),
         sa.Column("submitter", sa.String(128)),
         sa.Column("submitter_until", sa.Float, nullable=False, server_default=ZERO),
@@ -97,8 +100,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "changes",
-        _tenant_id(primary_key=True, autoincrement=False),
-        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        _tenant_id(**KEY_PART),
+        sa.Column("number", sa.BigInteger, **KEY_PART),
         sa.Column("label", sa.BigInteger, nullable=False),
         sqlite_with_rowid=False,
     )
@@ -107,10 +110,8 @@ def upgrade() -> None:
         sa.Column("id", BIG_ID, primary_key=True),
         _tenant_id(),
         sa.Column("key", sa.String(32), nullable=False),
-        sa.Column("type", sa.String(128), nullable=False),
-        sa.Column("name", sa.String(128), nullable=False),
-        sa.Column("score", sa.Float, nullable=False),
-        sa.Column("created_at", sa.Float, nullable=False),
+        *_required(sa.String(128), "type", "name"),
+        *_required(sa.Float, "score", "created_at"),
         sa.UniqueConstraint("tenant_id", "key"),
         sqlite_autoincrement=True,
     )
@@ -133,7 +134,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "data_keys",
-        _tenant_id(primary_key=True, autoincrement=False),
+        _tenant_id(**KEY_PART),
         sa.Column("wrapped", sa.LargeBinary),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
@@ -142,12 +143,10 @@ def upgrade() -> None:
         "images",
         sa.Column("id", BIG_ID, primary_key=True),
         _tenant_id(),
-        sa.Column("image_id", sa.String(64), nullable=False),
-        sa.Column("sha256", sa.String(64), nullable=False),
+        *_required(sa.String(64), "image_id", "sha256"),
         sa.Column("media_key", sa.String(512), nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
-        sa.Column("width", sa.Integer, nullable=False),
-        sa.Column("height", sa.Integer, nullable=False),
+        *_required(sa.Integer, "width", "height"),
         sa.Column("format", sa.String(16), nullable=False),
         sa.Column("description", sa.String(255), nullable=False),
         sa.Column("former_face_id", sa.BigInteger),
@@ -169,16 +168,11 @@ def upgrade() -> None:
         _tenant_id(),
         sa.Column("operation", sa.String(32), nullable=False),
         sa.Column("dialect", sa.String(8), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("stage", sa.String(16), nullable=False),
-        sa.Column("params", JSON, nullable=False),
-        sa.Column("media", JSON, nullable=False),
-        sa.Column("request_id", sa.String(64), nullable=False),
-        sa.Column("digest", sa.String(64), nullable=False),
+        *_required(sa.String(16), "state", "stage"),
+        *_required(JSON, "params", "media"),
+        *_required(sa.String(64), "request_id", "digest"),
         sa.Column("idempotency_key", sa.String(255)),
-        sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("messages", sa.Integer, nullable=False),
-        sa.Column("fence", sa.Integer, nullable=False),
+        *_required(sa.Integer, "attempts", "messages", "fence"),
         sa.Column("lease_until", sa.Float),
         sa.Column("worker", sa.String(128)),
         sa.Column("not_before", sa.Float, nullable=False),
@@ -186,8 +180,7 @@ def upgrade() -> None:
         sa.Column("result", JSON),
         sa.Column("error_code", sa.String(32)),
         sa.Column("error", JSON),
-        sa.Column("created_at", sa.Float, nullable=False),
-        sa.Column("published_at", sa.Float, nullable=False),
+        *_required(sa.Float, "created_at", "published_at"),
         sa.Column("started_at", sa.Float),
         sa.Column("finished_at", sa.Float),
         sa.Column("charged_on", sa.String(10)),
@@ -209,29 +202,24 @@ def upgrade() -> None:
         sa.Column("engine", sa.String(16), nullable=False),
         sa.Column("media_key", sa.String(512), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
-        sa.Column("size", sa.BigInteger, nullable=False),
-        sa.Column("count", sa.BigInteger, nullable=False),
-        sa.Column("number", sa.BigInteger, nullable=False),
+        *_required(sa.BigInteger, "size", "count", "number"),
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Index("ix_snapshots_tenant_id_number", "tenant_id", "number"),
         sqlite_autoincrement=True,
     )
     op.create_table(
         "usage",
-        _tenant_id(primary_key=True, autoincrement=False),
+        _tenant_id(**KEY_PART),
         sa.Column("period", sa.String(10), primary_key=True),
         sa.Column("operation", sa.String(32), primary_key=True),
-        sa.Column("charged", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("free", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("refunded", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("refused", sa.BigInteger, nullable=False, server_default=ZERO),
+        *_required(sa.BigInteger, "charged", "free", "refunded", "refused", server_default=ZERO),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "batch_items",
         sa.Column("batch_id", sa.String(32), sa.ForeignKey("batches.id", ondelete="CASCADE"),
                   primary_key=True),
-        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("number", sa.BigInteger, **KEY_PART),
         sa.Column("tenant_id", sa.BigInteger, nullable=False),
         sa.Column("name_hash", sa.LargeBinary, nullable=False),
         sa.Column("picture_hash", sa.LargeBinary),
@@ -243,8 +231,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(64)),
         sa.Column("media_key", sa.String(512)),
         sa.Column("size", sa.BigInteger, nullable=False, server_default=ZERO),
-        sa.Column("width", sa.Integer, nullable=False, server_default=ZERO),
-        sa.Column("height", sa.Integer, nullable=False, server_default=ZERO),
+        *_required(sa.Integer, "width", "height", server_default=ZERO),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("reason", sa.String(32)),
         sa.Column("detail", sa.Text),
@@ -268,14 +255,12 @@ def upgrade() -> None:
         "faces",
         sa.Column("id", BIG_ID, primary_key=True),
         _tenant_id(),
-        sa.Column("image_ref", BIG_ID, sa.ForeignKey("images.id", ondelete="CASCADE"),
-                  nullable=False),
+        _reference("image_ref", "images.id"),
         sa.Column("person_id", sa.String(36), nullable=False),
         sa.Column("face_token", sa.String(24), nullable=False),
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("gender", sa.String(64), nullable=False),
-        sa.Column("box", JSON, nullable=False),
-        sa.Column("landmarks", JSON, nullable=False),
+        *_required(JSON, "box", "landmarks"),
         sa.Column("score", sa.Float, nullable=False),
         sa.Column("quality", JSON, nullable=False),
         sa.Column("face_key", sa.String(512), nullable=False),
@@ -289,18 +274,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "former_secrets",
-        sa.Column("credential_id", BIG_ID, sa.ForeignKey("credentials.id", ondelete="CASCADE"),
-                  primary_key=True, autoincrement=False),
+        _reference("credential_id", "credentials.id", **KEY_PART),
         sa.Column("secret", sa.LargeBinary, nullable=False),
         sa.Column("sm2_public_key", sa.String(130)),
         sa.Column("until", sa.Float, nullable=False),
     )
     op.create_table(
         "bindings",
-        sa.Column("collection_id", BIG_ID, sa.ForeignKey("collections.id", ondelete="CASCADE"),
-                  primary_key=True, autoincrement=False),
-        sa.Column("face_id", BIG_ID, sa.ForeignKey("faces.id", ondelete="CASCADE"),
-                  primary_key=True, autoincrement=False),
+        _reference("collection_id", "collections.id", **KEY_PART),
+        _reference("face_id", "faces.id", **KEY_PART),
         _tenant_id(),
         sa.Index("ix_bindings_face_id", "face_id"),
         sa.Index("ix_bindings_tenant_id", "tenant_id"),
@@ -312,8 +294,8 @@ def upgrade() -> None:
         sa.Column("batch_id", sa.String(32), sa.ForeignKey("batches.id", ondelete="CASCADE"),
                   nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("face_id", BIG_ID, sa.ForeignKey("faces.id", ondelete="CASCADE"), nullable=False),
-        sa.Column("other_id", BIG_ID, sa.ForeignKey("faces.id", ondelete="CASCADE")),
+        _reference("face_id", "faces.id"),
+        _reference("other_id", "faces.id", nullable=True),
         sa.Column("number", sa.BigInteger),
         sa.Column("cosine", sa.Float),
         sa.Column("count", sa.BigInteger, nullable=False),
@@ -324,10 +306,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "job_faces",
-        sa.Column("face_id", BIG_ID, sa.ForeignKey("faces.id", ondelete="CASCADE"),
-                  primary_key=True, autoincrement=False),
-        sa.Column("job_seq", BIG_ID, sa.ForeignKey("jobs.seq", ondelete="CASCADE"),
-                  primary_key=True, autoincrement=False),
+        _reference("face_id", "faces.id", **KEY_PART),
+        _reference("job_seq", "jobs.seq", **KEY_PART),
         sa.Index("ix_job_faces_job_seq", "job_seq"),
         sqlite_with_rowid=False,
     )
@@ -335,7 +315,7 @@ def upgrade() -> None:
         "used_clips",
         sa.Column("id", BIG_ID, primary_key=True),
         _tenant_id(),
-        sa.Column("face_id", BIG_ID, sa.ForeignKey("faces.id", ondelete="CASCADE"), nullable=False),
+        _reference("face_id", "faces.id"),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("motion_signature", sa.LargeBinary, nullable=False),
         sa.Column("used_at", sa.Float, nullable=False),
@@ -347,9 +327,8 @@ def upgrade() -> None:
         "vectors",
         sa.Column("label", BIG_ID, primary_key=True),
         _tenant_id(),
-        sa.Column("face_id", BIG_ID, sa.ForeignKey("faces.id", ondelete="CASCADE"), nullable=False),
-        sa.Column("pack", sa.String(64), nullable=False),
-        sa.Column("model_sha256", sa.String(64), nullable=False),
+        _reference("face_id", "faces.id"),
+        *_required(sa.String(64), "pack", "model_sha256"),
         sa.Column("dimension", sa.Integer, nullable=False),
         sa.Column("vector", sa.LargeBinary, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
@@ -364,9 +343,7 @@ def upgrade() -> None:
 # SQLite's planner, without statistics, takes a tenant or a batch to have ten rows and scans
 # all of them where an index finds the few that are asked for. ANALYZE would record the sizes
 # of the day it runs, usually before the gallery has grown. PostgreSQL gathers its own.
-GROWING_TABLES = (
-    "images", "faces", "vectors", "changes", "bindings", "batch_items",
-)
+GROWING_TABLES = ("images", "faces", "vectors", "changes", "bindings", "batch_items")
 ASSUMED_ROWS = 1_000_000
 # Rows that share a value of a column; of other columns hardly two rows share one.
 ROWS_PER_VALUE = {

@@ -29,6 +29,7 @@ from pipeline.sandbox.sandbox import Sandbox, open_fork_server, open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.absent_pack import absent_pack
 from pipeline.sessions.base import Pack
+from pipeline.sessions.pack_on_demand import pack_on_demand
 from pipeline.stages import clip, decode, quality
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
@@ -78,7 +79,10 @@ def open_runtime(
     # One process a core: threads inside one would fight over it.
     cv2.setNumThreads(1)
     pack = absent_pack()
-    if needs_models(served):
+    if served == {Stage.INDEX}:
+        # It runs models only when Redis has lost what other workers computed.
+        pack = pack_on_demand(registry.choose(settings), settings)
+    elif needs_models(served):
         pack = registry.load(registry.choose(settings), settings)
         warm(pack, served)
     engine = open_engine(settings.sql_url, durable=False)

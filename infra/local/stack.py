@@ -31,8 +31,10 @@ from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import FUSED_STAGES, Stage
 from pipeline.sessions import registry
 
-# Seconds within which the shim must answer after its start.
-START_S = 60.0
+# Seconds within which the shim must answer after its start, on a machine with other work; and
+# for one answer.
+START_S = 180.0
+ANSWER_S = 10.0
 
 # Seconds that each process may take to stop: a worker finishes its current job.
 GRACE_S = {
@@ -174,6 +176,9 @@ class LocalStack:
 
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
         return {
+            # The threads of a process share two heaps: each holds what the largest task of any
+            # of its threads needed.
+            "MALLOC_ARENA_MAX": "2",
             **os.environ,
             "FACELINE_DATA_DIR": str(self._data.root),
             "FACELINE_BROKER_URL": redis.url,
@@ -269,7 +274,7 @@ def require_free(host: str, port: int) -> None:
 def shim_answers(url: str) -> bool:
     """Whether a shim answers at ``url``, which is on this machine."""
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=2)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_S)
     try:
         with contextlib.closing(connection):
             connection.request("GET", "/health")

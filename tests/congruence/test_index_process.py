@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Engine
@@ -105,14 +106,23 @@ def test_a_search_does_not_wait_long_for_its_gallery(
     assert written is not None
     store = SlowStore(gallery.media, gallery.tenant)
     views = TenantViews(gallery.log, store, ViewOptions(open_wait_s=0.2))
-    with pytest.raises(IndexBehind):
-        search(views, gallery, "one")
-    assert search(views, other, "one") == [other.label(there)]
-    with pytest.raises(IndexBehind):
-        search(views, gallery, "one")
-    store.open.set()
+    try:
+        for _ in range(2):
+            with pytest.raises(IndexBehind):
+                search(views, gallery, "one")
+            eventually(lambda: other.tenant in views.held or put_back(views, other), "it is read")
+            assert search(views, other, "one") == [other.label(there)]
+    finally:
+        store.open.set()
     eventually(lambda: gallery.tenant in views.held, "the gallery is read")
     assert search(views, gallery, "one") == [gallery.label(face)]
+
+
+def put_back(views: TenantViews, gallery: TenantGallery) -> bool:
+    """Asks for a gallery that may not be read yet; always False."""
+    with suppress(IndexBehind):
+        search(views, gallery, "one")
+    return False
 
 
 class UnreadableLog(ChangeLog):

@@ -10,15 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Engine, Row, Table, exists, func, select, true, update
 
 from pipeline import storage_keys
 from pipeline.batches.encrypt import ItemEncryption
-from pipeline.database.engine import purge_deleted_data, writing
+from pipeline.database.engine import purge_deleted_data, reading, writing
 from pipeline.database.keyset import read_pages
-from pipeline.database.schema import faces, images, jobs, used_clips, vectors
+from pipeline.database.schema import faces, images, job_pictures, jobs, used_clips, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.change_log import ChangeLog
@@ -182,7 +183,13 @@ class EncryptExisting:
 
     def _count_uploads(self) -> int:
         uploads = self.media.walk(storage_keys.transient_prefix(self.tenant_id))
-        return sum(not storage_keys.is_encrypted(stored.key) for stored in uploads)
+        keys = {stored.key for stored in uploads}
+        waiting = select(jobs.c.media).where(
+            jobs.c.seq.in_(select(job_pictures.c.job_seq)), jobs.c.tenant_id == self.tenant_id
+        )
+        with reading(self.engine) as connection:
+            keys.update(chain.from_iterable(connection.execute(waiting).scalars()))
+        return sum(not storage_keys.is_encrypted(key) for key in keys)
 
     def _pages(
         self, table: Table, chosen: ColumnElement[bool], *columns: Column[Any]

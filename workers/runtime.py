@@ -105,7 +105,7 @@ def _resources(
     settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource,
     fork_server: ForkServer | None,
 ) -> Resources:
-    media = open_media(settings, keys)
+    media = open_media(settings, keys, engine)
     shared = Resources(
         media=media,
         pack=pack,

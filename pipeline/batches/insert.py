@@ -53,7 +53,7 @@ def queue_job(
         tenant_id=batch.tenant_id, operation=plan.operation, dialect="", stage=Stage.BULK.value,
         params={"batch": batch.id, **params}, media=(), request_id=uuid.uuid4().hex, digest="",
     )
-    values = {**new_row(new, uuid.uuid4().hex, now), **columns}
+    values = {**new_row(new, now), **columns}
     return accepted_job(new, connection.execute(INSERT, values).scalar_one(), values)
 
 

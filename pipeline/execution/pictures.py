@@ -17,9 +17,9 @@ from pipeline.execution.fetch import was_fetched
 from pipeline.execution.results import model_of, quality_json
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits, inspect
-from pipeline.operations import FetchedPictureLimits, Plan
+from pipeline.operations import KEEPING, FetchedPictureLimits, Plan
 from pipeline.stages.decode import decode
-from pipeline.storage_keys import is_transient
+from pipeline.storage_keys import is_upload
 from pipeline.types import Picture
 
 
@@ -44,7 +44,7 @@ def _picture(plan: Plan, job: Job, index: int, key: str, resources: Resources) -
     try:
         data = resources.media.get(key)
     except MediaNotFound as error:
-        if is_transient(key):
+        if is_upload(key) or plan.operation in KEEPING:
             raise
         raise ImageNotFound from error
     if plan.fetched_limits is not None and was_fetched(job, index):

@@ -27,7 +27,8 @@ from typing import Any
 import psutil
 import requests
 
-from infra.local.client import Credentials, FaceClient, ServiceUnreachable, base64_file
+from infra.local.client import FaceClient, ServiceUnreachable, base64_file
+from infra.local.credentials import Credentials
 from infra.local.demo import demo_photo
 from pipeline.accounts.kinds import API_KEY, SIGNING
 from pipeline.accounts.tenants import TenantStore

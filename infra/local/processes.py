@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 from pipeline.errors import ConfigurationError
 
@@ -37,18 +37,22 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ManagedCommand:
-    """A process to keep alive. ``grace_s`` is the time that it may take to stop.
+    """A process to keep alive. ``grace_s`` is the time that it may take to stop."""
 
-    ``ends_whole``: its descendants end when it does, however it ends, so that nothing but the
-    end of the supervisor need reach it.
-    """
+    ends_whole: ClassVar[bool] = False
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
     log: Path
     grace_s: float = 10.0
-    ends_whole: bool = False
+
+
+class WholeCommand(ManagedCommand):
+    """A process whose descendants end when it does, however it ends: the orphan killer need not
+    know it."""
+
+    ends_whole = True
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from infra.local.on_demand import OnDemand
 from infra.local.private_files import make_data_dir, write_private
-from infra.local.processes import ManagedCommand, Supervisor, log_tail
+from infra.local.processes import ManagedCommand, Supervisor, WholeCommand, log_tail
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
 from pipeline.config.settings import Settings
 from pipeline.config.storage import DataDirectory
@@ -53,7 +53,7 @@ BULK = ("worker", "--stages", Stage.BULK.value)
 
 # Linux ends the children of a process that dies, because they ask for it. Elsewhere the
 # orphan killer does.
-ENDS_WHOLE = sys.platform == "linux"
+COMMAND = WholeCommand if sys.platform == "linux" else ManagedCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class LocalStack:
         self, name: str, words: tuple[str, ...], env: Mapping[str, str]
     ) -> ManagedCommand:
         argv = [sys.executable, "-m", "infra.cli", *words]
-        return ManagedCommand(name, argv, env, self.log(name), GRACE_S[name], ENDS_WHOLE)
+        return COMMAND(name, argv, env, self.log(name), GRACE_S[name])
 
     def _batches_have_work(self) -> bool | None:
         try:
@@ -169,9 +169,7 @@ class LocalStack:
     def _start_redis(self, redis: LocalRedis) -> None:
         argv = [str(redis.program), str(redis.config)]
         self.supervisor.start(
-            ManagedCommand(
-                "redis", argv, dict(os.environ), self.log("redis"), GRACE_S["redis"], ENDS_WHOLE
-            )
+            COMMAND("redis", argv, dict(os.environ), self.log("redis"), GRACE_S["redis"])
         )
 
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:

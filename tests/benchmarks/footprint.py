@@ -177,7 +177,7 @@ def measure(found: Installation, settle_s: float, idle_s: float) -> dict[str, An
     before = {pid: cpu_s([pid]) for pid in commands}
     result["start_cpu_s"] = round(sum(before.values()), 1)
     time.sleep(idle_s)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "pss_mb": round(pss_mb(pid)), "idle_ms_per_s": round(1000 * used / idle_s, 2),
             "start_cpu_s": round(before[pid], 1), "command": _short(command),

@@ -4,7 +4,7 @@ of the names in the batch."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
@@ -25,6 +25,7 @@ from sqlalchemy import (
 from pipeline.batches.model import Batch, ItemState
 from pipeline.batches.rows import find_batch
 from pipeline.database.engine import reading
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, faces, vectors
 from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.gallery.enrolment import check_model
@@ -86,19 +87,22 @@ _REPEATED = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRows:
-    """Faces by label (in ``faces_by_name``, those of one name after another). Each array and
-    ``names`` have one entry for each face. ``vectors`` have shape (count, dimension), float32;
-    ``image_refs`` are ``images.id``; ``from_batch`` marks the faces that the batch has enrolled."""
+    """Faces by label (in ``faces_by_name``, those of one name after another). Each array has one
+    entry for each face; ``vectors`` have shape (count, dimension), float32. ``image_refs`` are
+    ``images.id``; ``from_batch`` marks the faces that the batch has enrolled."""
 
     labels: NDArray[np.int64]
     face_ids: NDArray[np.int64]
     image_refs: NDArray[np.int64]
-    names: list[str]
+    names: NDArray[np.object_]
     from_batch: NDArray[np.bool_]
     vectors: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def columns(self) -> list[NDArray[Any]]:
+        return [getattr(self, field.name) for field in fields(self)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +188,7 @@ class CandidateReader:
 
     def faces_by_name(self, batch: Batch, names: Sequence[str]) -> Iterator[FaceRows]:
         """The faces of each name that has several, one name after another."""
-        wanted = sorted(set(names))
-        for start in range(0, len(wanted), NAMES_PER_STATEMENT):
-            some = wanted[start : start + NAMES_PER_STATEMENT]
+        for some in blocks(sorted(set(names)), NAMES_PER_STATEMENT):
             for group, limit in self._name_groups(batch, some):
                 with reading(self.engine) as connection:
                     parameters = {"tenant": batch.tenant_id, "names": group, "limit": limit}
@@ -194,7 +196,7 @@ class CandidateReader:
                     rows = self._rows(connection, batch, found)
                 yield from _split_by_name(rows)
 
-    def _name_groups(self, batch: Batch, names: list[str]) -> Iterator[tuple[list[str], int]]:
+    def _name_groups(self, batch: Batch, names: Sequence[str]) -> Iterator[tuple[list[str], int]]:
         """Names with several faces, in groups that are read with one query, each with the
         number of faces to read."""
         with reading(self.engine) as connection:
@@ -245,7 +247,7 @@ class CandidateReader:
             np.array([row.label for row in vector_rows], np.int64),
             np.array([row.id for row in kept], np.int64),
             np.array([row.image_ref for row in kept], np.int64),
-            [row.name for row in kept],
+            np.array([row.name for row in kept], np.object_),
             np.array([row.image_ref in own for row in kept], bool),
             _vectors(vector_rows, key),
         )
@@ -278,10 +280,8 @@ def _rows_with(
         value = attrgetter(column.key)
         return [row for row in rows if value(row) in wanted]
     found: list[Row[*tuple[Any, ...]]] = []
-    ordered = sorted(wanted)
-    for start in range(0, len(ordered), IDS_PER_STATEMENT):
-        some = query.where(column.in_(ordered[start : start + IDS_PER_STATEMENT]))
-        found += connection.execute(some, parameters or {}).all()
+    for some in blocks(sorted(wanted), IDS_PER_STATEMENT):
+        found += connection.execute(query.where(column.in_(some)), parameters or {}).all()
     return found
 
 
@@ -301,23 +301,13 @@ def _by_label(rows: FaceRows) -> FaceRows:
 
 def select_rows(rows: FaceRows, indices: NDArray[np.int64]) -> FaceRows:
     """The rows at these indices."""
-    return FaceRows(
-        rows.labels[indices], rows.face_ids[indices], rows.image_refs[indices],
-        [rows.names[index] for index in indices.tolist()], rows.from_batch[indices],
-        rows.vectors[indices],
-    )
+    return FaceRows(*(column[indices] for column in rows.columns()))
 
 
 def _concatenated(parts: Sequence[FaceRows]) -> FaceRows:
     full = [part for part in parts if len(part)] or list(parts[:1])
-    return FaceRows(
-        np.concatenate([part.labels for part in full]),
-        np.concatenate([part.face_ids for part in full]),
-        np.concatenate([part.image_refs for part in full]),
-        [name for part in full for name in part.names],
-        np.concatenate([part.from_batch for part in full]),
-        np.concatenate([part.vectors for part in full]),
-    )
+    columns = zip(*(part.columns() for part in full), strict=True)
+    return FaceRows(*map(np.concatenate, columns))
 
 
 def _split_by_name(rows: FaceRows) -> Iterator[FaceRows]:

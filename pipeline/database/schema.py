@@ -211,9 +211,9 @@ jobs = Table(
 job_pictures = Table(
     "job_pictures",
     METADATA,
-    _reference("job_seq", "jobs.seq", primary_key=True, autoincrement=False),
+    _reference("job_seq", "jobs.seq", **_KEY_PART),
     # The picture's place among those of its job.
-    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("position", Integer, **_KEY_PART),
     # The bytes of a small picture, encrypted for a tenant with a data key.
     Column("data", LargeBinary, nullable=True),
     # The object of a picture that the job's end gives a row in ``images``.

@@ -23,7 +23,6 @@ from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
 from pipeline.gallery.collections import CollectionStore
-from pipeline.gallery.records import BindingReport
 from pipeline.identifiers import is_collection_key, is_printable
 from pipeline.jobs.model import Job
 from pipeline.operations import MAX_HITS, CompareParams, EnrolParams, SearchParams
@@ -197,7 +196,7 @@ def _list_members(tenant: Tenant, values: Values, paths: Paths) -> DialectReques
 
 
 def _rebind(
-    change: Callable[[CollectionStore, int, str, Sequence[str]], BindingReport],
+    change: Callable[[CollectionStore, int, str, Sequence[str]], list[str]],
     tenant: Tenant, values: Values, paths: Paths,
 ) -> DialectRequest:
     """Bind or unbind, and report on every group that is named: an id that no group can
@@ -207,7 +206,7 @@ def _rebind(
     return RecordRequest(
         tenant,
         lambda records, tenant_id: change(records.collections, tenant_id, face_token, possible),
-        lambda report: envelope.binding_report(named, report),
+        lambda done: envelope.binding_report(named, done),
     )
 
 

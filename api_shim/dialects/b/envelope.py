@@ -17,7 +17,7 @@ from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
 from api_shim.record_actions import ShownFace, ShownImage
 from api_shim.requests import Reply
 from pipeline import errors
-from pipeline.gallery.records import BindingReport, Collection, FacePage, ListedFace
+from pipeline.gallery.records import Collection, FacePage, ListedFace
 from pipeline.jobs.model import Job, JobState
 from pipeline.types import Box, JsonObject
 
@@ -142,11 +142,11 @@ def groups(listed: Sequence[tuple[Collection, int]]) -> Reply:
     return success({"faceGroupList": rows})
 
 
-def binding_report(named: Sequence[str], report: BindingReport) -> Reply:
+def binding_report(named: Sequence[str], done: Sequence[str]) -> Reply:
     """2.5 and 2.6: the outcome for each group that was named."""
-    failed = [key for key in named if key not in report.done]
+    failed = [key for key in named if key not in done]
     return success({
-        "totalCnt": len(named), "successCnt": len(report.done), "failCnt": len(failed),
+        "totalCnt": len(named), "successCnt": len(done), "failCnt": len(failed),
         "failInfo": [{"groupId": key, "errorMsg": GROUP_UNKNOWN} for key in failed],
     })
 

@@ -314,9 +314,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "job_pictures",
-        sa.Column("job_seq", BIG_ID, sa.ForeignKey("jobs.seq", ondelete="CASCADE"),
-                  primary_key=True, autoincrement=False),
-        sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+        _reference("job_seq", "jobs.seq", **KEY_PART),
+        sa.Column("position", sa.Integer, **KEY_PART),
         sa.Column("data", sa.LargeBinary),
         sa.Column("media_key", sa.String(512)),
     )

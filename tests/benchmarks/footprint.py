@@ -5,7 +5,7 @@ processor time while nobody asks.
 
 Fills the galleries straight into SQL, starts the service once so that the index writes its
 snapshots, and again to measure: the seconds until the first `locate` is answered and until
-each gallery has answered its first search; then, a minute after the start, the processes,
+each gallery has answered its first search; then, a minute after that, the processes,
 their memory (PSS) and the processor time that they take in a minute without requests.
 Prints a JSON object. Wall times need a machine that does nothing else.
 """
@@ -169,7 +169,7 @@ def measure(found: Installation, settle_s: float, idle_s: float) -> dict[str, An
         wait(lambda tenant=tenant: found.searched(tenant), "a search is answered")  # type: ignore[misc]
         searches[str(size)] = round(time.monotonic() - began, 2)
     result["first_search_s"] = searches
-    time.sleep(max(began + settle_s - time.monotonic(), 0.0))
+    time.sleep(settle_s)
     up = psutil.Process(process.pid)
     commands = found.service.processes() | {
         each.pid: " ".join(each.cmdline()) for each in up.children(recursive=True)
@@ -204,7 +204,7 @@ def _short(command: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--galleries", default="1000,20000,100000", help="faces of each")
-    parser.add_argument("--settle", type=float, default=60.0, help="seconds after the start")
+    parser.add_argument("--settle", type=float, default=60.0, help="seconds after the last answer")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds without requests")
     parser.add_argument("--starts", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="kept, with its galleries, for further runs")

@@ -20,6 +20,7 @@ from billiard.pool import EX_RECYCLE
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.periodic import Ticker
+from pipeline.sandbox.processes import ForkServer
 from workers.app import served_stages
 from workers.running_notes import RunningNotes
 from workers.runtime import Runtime, open_runtime
@@ -32,11 +33,11 @@ CHECK_EVERY_S = 1.0
 
 @dataclass(slots=True)
 class _Process:
-    """``pending`` are the arguments to open the runtime with at the first job; ``busy`` is held
-    during a job."""
+    """``pending`` are the settings and worker group to open the runtime with at the first
+    job; ``busy`` is held during a job."""
 
     runtime: Runtime | None = None
-    pending: tuple[Settings, str, RunningNotes] | None = None
+    pending: tuple[Settings, str] | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
     last_job_at: float = 0.0
 
@@ -44,22 +45,26 @@ class _Process:
 _process = _Process()
 
 
-def start(settings: Settings, group: str, notes: RunningNotes | None = None) -> None:
+def start(
+    settings: Settings, group: str, fork_server: ForkServer | None = None,
+    notes: RunningNotes | None = None,
+) -> None:
     """Open the runtime. Raises as ``open_runtime``."""
-    _process.runtime = open_runtime(settings, group, served_stages(settings), notes)
+    served = served_stages(settings)
+    _process.runtime = open_runtime(settings, group, served, fork_server, notes)
 
 
-def start_on_first_job(settings: Settings, group: str, notes: RunningNotes) -> None:
+def start_on_first_job(settings: Settings, group: str) -> None:
     """Open the runtime when a job asks for it."""
-    _process.pending = settings, group, notes
+    _process.pending = settings, group
 
 
 def runtime() -> Runtime:
     """This process's runtime, opened now if it is pending. Raises as ``open_runtime``, and
     ``ConfigurationError`` in a process that is no worker."""
     if _process.runtime is None and _process.pending is not None:
-        settings, group, notes = _process.pending
-        start(settings, group, notes)
+        settings, group = _process.pending
+        start(settings, group)
         idle_s = settings.bulk_idle_s
         if idle_s > 0:
             Ticker("idle_exit", min(CHECK_EVERY_S, idle_s), partial(_exit_if_idle, idle_s)).start()

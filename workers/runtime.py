@@ -25,10 +25,12 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import Stage
-from pipeline.sandbox.sandbox import Sandbox, open_sandbox
+from pipeline.sandbox.processes import ForkServer
+from pipeline.sandbox.sandbox import Sandbox, open_fork_server, open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.absent_pack import absent_pack
 from pipeline.sessions.base import Pack
+from pipeline.sessions.pack_on_demand import pack_on_demand
 from pipeline.stages import clip, decode, quality
 from workers.company import Company
 from workers.dispatch import Dispatcher
@@ -75,17 +77,22 @@ def worker_name(group: str, pid: int) -> str:
 
 
 def open_runtime(
-    settings: Settings, group: str, served: frozenset[Stage], notes: RunningNotes | None = None
+    settings: Settings, group: str, served: frozenset[Stage],
+    fork_server: ForkServer | None = None, notes: RunningNotes | None = None,
 ) -> Runtime:
     """Everything this process needs, with its models loaded and run once, so that the
-    first job is no slower than the others. ``notes`` are those that a parent reads.
+    first job is no slower than the others. ``fork_server`` is that of the worker group;
+    ``notes`` are those that its parent reads.
 
     Raises what the pack raises when it cannot be used, and ``ConfigurationError``.
     """
     # One process a core: threads inside one would fight over it.
     cv2.setNumThreads(1)
     pack = absent_pack()
-    if needs_models(served):
+    if served == {Stage.INDEX}:
+        # It runs models only when Redis has lost what other workers computed.
+        pack = pack_on_demand(registry.choose(settings), settings)
+    elif needs_models(served):
         pack = registry.load(registry.choose(settings), settings)
         warm(pack, served)
     engine = open_engine(settings.sql_url, durable=False)
@@ -95,7 +102,7 @@ def open_runtime(
         name=worker_name(group, os.getpid()),
         settings=settings,
         served=served,
-        resources=_resources(settings, served, engine, pack, keys),
+        resources=_resources(settings, served, engine, pack, keys, fork_server),
         store=store,
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
@@ -107,7 +114,8 @@ def open_runtime(
 
 
 def _resources(
-    settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource
+    settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource,
+    fork_server: ForkServer | None,
 ) -> Resources:
     media = open_media(settings, keys, engine)
     shared = Resources(
@@ -118,20 +126,28 @@ def _resources(
         calibration=_calibration(settings, pack) if needs_models(served) else None,
         gallery=FaceStore(engine, media, keys=keys),
         trash=Trash(engine, media),
-        sandbox=_sandbox(settings, served),
+        sandbox=_sandbox(settings, served, fork_server),
         keys=keys,
         results=AnalysisCache.from_settings(settings) if served >= ANALYSIS else None,
     )
     return open_stages(served, settings, engine, shared)
 
 
-def _sandbox(settings: Settings, served: frozenset[Stage]) -> Sandbox | None:
+def _sandbox(
+    settings: Settings, served: frozenset[Stage], fork_server: ForkServer | None
+) -> Sandbox | None:
     """Started now in a worker that decodes every picture; another one starts it when
     pictures decoded elsewhere got lost."""
-    sandbox = open_sandbox(settings, DECODERS)
+    sandbox = open_sandbox(settings, DECODERS, fork_server)
     if sandbox is not None and served & {Stage.DECODE, Stage.BULK}:
         sandbox.start()
     return sandbox
+
+
+def open_shared_fork_server(settings: Settings) -> ForkServer | None:
+    """The fork server of a worker group, which its parent starts before its processes. Raises
+    ``DecoderUnavailable``."""
+    return open_fork_server(settings, DECODERS)
 
 
 def needs_models(served: frozenset[Stage]) -> bool:

@@ -20,6 +20,7 @@ from billiard.pool import EX_RECYCLE
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.periodic import Ticker
+from pipeline.sandbox.processes import ForkServer
 from workers.app import served_stages
 from workers.runtime import Runtime, open_runtime
 
@@ -43,9 +44,9 @@ class _Process:
 _process = _Process()
 
 
-def start(settings: Settings, group: str) -> None:
+def start(settings: Settings, group: str, fork_server: ForkServer | None = None) -> None:
     """Open the runtime. Raises as ``open_runtime``."""
-    _process.runtime = open_runtime(settings, group, served_stages(settings))
+    _process.runtime = open_runtime(settings, group, served_stages(settings), fork_server)
 
 
 def start_on_first_job(settings: Settings, group: str) -> None:

@@ -18,6 +18,8 @@ from pipeline.jobs.pictures import drop_pictures
 from pipeline.jobs.statements import COLUMNS, PAUSED, QUEUED, RUNNING, UNFINISHED, job_of
 from pipeline.metering.costs import cost_of_error
 
+_STAGES_WITH_WAITING = select(jobs.c.stage).where(QUEUED).distinct()
+
 
 class JobUpkeep:
     """The reconciler's side of the job rows. ``clock`` gives epoch seconds.
@@ -28,6 +30,18 @@ class JobUpkeep:
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._clock = clock
+
+    def has_unfinished(self, stage: str) -> bool:
+        """Whether jobs wait or run at ``stage``."""
+        with reading(self._engine) as connection:
+            return connection.execute(
+                select(jobs.c.seq).where(UNFINISHED, jobs.c.stage == stage).limit(1)
+            ).first() is not None
+
+    def stages_with_waiting(self) -> list[str]:
+        """The stages at which jobs wait for a worker, pauses included."""
+        with reading(self._engine) as connection:
+            return list(connection.execute(_STAGES_WITH_WAITING).scalars())
 
     def count_waiting(self, stage: str) -> int:
         """How many jobs wait for a worker at ``stage``, pauses included."""
@@ -89,6 +103,9 @@ class JobUpkeep:
         of all that ``worker``, known to be dead, held."""
         now = self._clock()
         dead = jobs.c.lease_until < now if worker is None else jobs.c.worker == worker
+        with reading(self._engine) as connection:  # most rounds find none, and write nothing
+            if connection.execute(select(jobs.c.seq).where(RUNNING, dead).limit(1)).first() is None:
+                return [], []
         with writing(self._engine) as connection:
             rows = connection.execute(
                 select(jobs.c.id, jobs.c.attempts)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from typing import Annotated, Any
 
 import typer
 
 from infra.cli.database import open_database
+from infra.cli.stop_signals import StopRequest
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import DatabaseUnavailable
 from workers.logs import setup_logging
@@ -47,10 +46,9 @@ def upkeep() -> None:
     """Run the reconciler and the expiry. Every installation needs one; two do no harm."""
     from workers.upkeep.loop import run
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    run(_settings(), stop)
+    stop = StopRequest()
+    with stop.handle_signals():
+        run(_settings(), stop.requested)
 
 
 def _settings(**options: Any) -> Settings:

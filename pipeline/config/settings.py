@@ -181,8 +181,8 @@ class Settings(BaseSettings):
     """Hours for which the pictures of failed jobs are kept; other pictures are deleted with
     their job, unless they are enrolled."""
     row_picture_kb: int = Field(300, ge=0)
-    """Kilobytes up to which a picture waits for its job in the database and not in the media
-    store, while fewer than 1,000 jobs wait; 0: none does."""
+    """Kilobytes up to which a picture that is not to be enrolled waits for its job in the
+    database and not in the media store, while fewer than 1,000 jobs wait; 0: none does."""
     image_lifetime_d: float = Field(30.0, gt=0)
     """Days for which pictures sent to document c keep their id after they were last sent;
     enrolled pictures stay."""

@@ -1,5 +1,5 @@
 """Pictures that wait in the database for the end of their job: small ones with their bytes,
-and the keys of larger ones that are to be enrolled. They change in the transactions that
+and the keys of those to be enrolled. They change in the transactions that
 accept and end the job, so that neither can be there without the other."""
 
 from __future__ import annotations

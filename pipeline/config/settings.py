@@ -158,7 +158,10 @@ class Settings(BaseSettings):
     job_time_limit_s: float = Field(60.0, ge=1)
     """Seconds after which a running job ends as timed out."""
     jobs_per_process: int = Field(10_000, ge=0)
-    """Jobs after which a worker process is replaced; 0: never."""
+    """Times that a worker process takes jobs before it is replaced; 0: never."""
+    jobs_together: int = Field(8, ge=1, le=64)
+    """Jobs on pictures that a worker process runs together at most when they wait; 1: each
+    alone."""
     result_cache_mb: int = Field(8, ge=0)
     """Memory in megabytes in which a worker process keeps the faces of the last pictures, so that
     the same picture is not analysed twice; 0: it keeps none. Never liveness, nor anything of

@@ -64,7 +64,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from pipeline.types import JsonObject
+from pipeline.types import ALL_FACES, AnalysisOptions, JsonObject
 
 # The operations of dialects on records alone. Beside the operations on pictures (``PLANS``) these
 # are the names under which limits, permissions and usage are kept.
@@ -122,28 +122,18 @@ class FetchedPictureLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Plan:
     """How an operation is carried out.
 
-    ``embed_faces`` is how many faces of a picture are embedded at most, 0 for none. With
-    ``face_required`` a picture without a face ends the job; ``max_faces`` is how many a
-    picture may have, 0 for any number. ``dimension`` is the length of embedding that the
-    answer promises, None for any. Of the embedded faces, ``measure_quality`` wants the
-    quality, ``quality_gate`` that it passes the limits, ``score_liveness`` how live each
-    looks, and ``cut_faces`` pictures. ``auto_rotate`` lists the pictures whose upright turn
-    is found from their faces; ``fetched_limits`` hold for fetched pictures. With ``clip`` the
-    one picture is a clip. A job with ``retry_forever`` waits for as long as anything but its
-    pictures prevents it: a store that is away, a pack that is not the gallery's. ``adapt``
-    gives the plan for the parameters of one job.
+    ``analysis`` is what is wanted of the faces of each picture; ``auto_rotate`` lists the
+    pictures whose upright turn is found from them. ``dimension`` is the length of embedding
+    that the answer promises, None for any. ``fetched_limits`` hold for fetched pictures. With
+    ``clip`` the one picture is a clip. A job with ``retry_forever`` waits for as long as
+    anything but its pictures prevents it: a store that is away, a pack that is not the
+    gallery's. ``adapt`` gives the plan for the parameters of one job.
     """
 
     operation: str
     stages: tuple[Stage, ...]
-    embed_faces: int = 0
-    face_required: bool = False
-    max_faces: int = 0
+    analysis: AnalysisOptions = ALL_FACES
     dimension: int | None = None
-    measure_quality: bool = False
-    quality_gate: bool = False
-    score_liveness: bool = False
-    cut_faces: bool = False
     auto_rotate: tuple[bool, ...] = ()
     fetched_limits: FetchedPictureLimits | None = None
     clip: bool = False
@@ -153,6 +143,12 @@ class Plan:
     def for_params(self, params: JsonObject) -> Plan:
         """The plan as the parameters of one job want it."""
         return self if self.adapt is None else self.adapt(self, params)
+
+    def analysis_of(self, picture: int) -> AnalysisOptions:
+        """What is wanted of the picture at this index."""
+        if not self.auto_rotate:
+            return self.analysis
+        return replace(self.analysis, auto_rotate=self.auto_rotate[picture])
 
     def first_stage(self, params: JsonObject) -> Stage:
         """Where a job with these parameters begins: at fetching only when one of its
@@ -177,19 +173,29 @@ _SEARCHING = (*_EMBEDDING, Stage.INDEX)
 
 
 class LocateParams(Params, frozen=True, kw_only=True):
-    """``face_required``: a picture without a face is ``NoFace``."""
+    """``find``: all faces, or the largest only. ``face_required``: a picture without a face is
+    ``NoFace``."""
 
+    find: Literal["all", "largest"] = "all"
     face_required: bool = False
 
 
 def _adapt_locate(plan: Plan, params: JsonObject) -> Plan:
-    return replace(plan, face_required=LocateParams.from_json(params).face_required)
+    asked = LocateParams.from_json(params)
+    return replace(
+        plan, analysis=AnalysisOptions(find=asked.find, face_required=asked.face_required)
+    )
 
+
+# Of an answer that mentions no other face than the largest, and of one for which a second face
+# is an error.
+_LARGEST = AnalysisOptions(find="largest", face_required=True, embed_faces=1)
+_ONLY = AnalysisOptions(face_required=True, max_faces=1, embed_faces=1)
 
 LOCATE = Plan("locate", _LOCATING, adapt=_adapt_locate)
-VERIFY = Plan("verify", _EMBEDDING, embed_faces=1, face_required=True)
-FEATURES = Plan("features", _EMBEDDING, embed_faces=1, face_required=True, dimension=512)
-SIMILARITY = Plan("similarity", _EMBEDDING, embed_faces=1, face_required=True, max_faces=1)
+VERIFY = Plan("verify", _EMBEDDING, _LARGEST)
+FEATURES = Plan("features", _EMBEDDING, _LARGEST, dimension=512)
+SIMILARITY = Plan("similarity", _EMBEDDING, _ONLY)
 
 
 class CompareParams(Params, frozen=True, kw_only=True):
@@ -199,12 +205,12 @@ class CompareParams(Params, frozen=True, kw_only=True):
 
 
 def _adapt_liveness(plan: Plan, params: JsonObject) -> Plan:
-    return replace(plan, score_liveness=CompareParams.from_json(params).liveness)
+    wanted = CompareParams.from_json(params).liveness
+    return replace(plan, analysis=replace(plan.analysis, score_liveness=wanted))
 
 
 COMPARE = Plan(
-    "compare", _EMBEDDING, embed_faces=1, face_required=True, measure_quality=True,
-    adapt=_adapt_liveness,
+    "compare", _EMBEDDING, replace(_LARGEST, measure_quality=True), adapt=_adapt_liveness
 )
 
 
@@ -214,7 +220,7 @@ class MatchParams(Params, frozen=True, kw_only=True):
     face_id: int
 
 
-MATCH = Plan("match", _EMBEDDING, embed_faces=1, face_required=True, max_faces=1)
+MATCH = Plan("match", _EMBEDDING, _ONLY)
 
 
 class MatrixParams(Params, frozen=True, kw_only=True):
@@ -236,8 +242,8 @@ def _adapt_matrix(plan: Plan, params: JsonObject) -> Plan:
 
 
 MATRIX = Plan(
-    "matrix", (Stage.FETCH, *_EMBEDDING), embed_faces=4, face_required=True, max_faces=4,
-    adapt=_adapt_matrix,
+    "matrix", (Stage.FETCH, *_EMBEDDING),
+    AnalysisOptions(face_required=True, max_faces=4, embed_faces=4), adapt=_adapt_matrix,
 )
 
 # Galleries -------------------------------------------------------------------------
@@ -272,18 +278,24 @@ class EnrolParams(Params, frozen=True, kw_only=True):
     exists: Literal["return", "refuse"] = "return"
 
 
-def _adapt_enrol(plan: Plan, params: JsonObject) -> Plan:
-    asked = EnrolParams.from_json(params)
-    return replace(
-        plan, quality_gate=asked.gate, max_faces=1 if asked.faces == "one" else 0,
-        embed_faces=MAX_ENROLLED_FACES if asked.faces == "all" else 1,
+def enrolment_analysis(
+    faces: Literal["one", "largest", "all"], *, gate: bool = False
+) -> AnalysisOptions:
+    """What an enrolment wants of a picture; see ``EnrolParams``."""
+    return AnalysisOptions(
+        find="largest" if faces == "largest" else "all", face_required=True,
+        max_faces=1 if faces == "one" else 0,
+        embed_faces=MAX_ENROLLED_FACES if faces == "all" else 1,
+        measure_quality=True, quality_gate=gate, cut_faces=True,
     )
 
 
-ENROL = Plan(
-    "enrol", _EMBEDDING, embed_faces=1, face_required=True, measure_quality=True,
-    cut_faces=True, adapt=_adapt_enrol,
-)
+def _adapt_enrol(plan: Plan, params: JsonObject) -> Plan:
+    asked = EnrolParams.from_json(params)
+    return replace(plan, analysis=enrolment_analysis(asked.faces, gate=asked.gate))
+
+
+ENROL = Plan("enrol", _EMBEDDING, enrolment_analysis("one"), adapt=_adapt_enrol)
 
 
 class ReplaceParams(Params, frozen=True, kw_only=True):
@@ -294,10 +306,7 @@ class ReplaceParams(Params, frozen=True, kw_only=True):
     name: str | None = None
 
 
-REPLACE = Plan(
-    "replace", _EMBEDDING, embed_faces=1, face_required=True, max_faces=1,
-    measure_quality=True, cut_faces=True,
-)
+REPLACE = Plan("replace", _EMBEDDING, enrolment_analysis("one"))
 
 
 class SearchParams(Params, frozen=True, kw_only=True):
@@ -317,8 +326,7 @@ class SearchParams(Params, frozen=True, kw_only=True):
 
 
 SEARCH = Plan(
-    "search", _SEARCHING, embed_faces=1, face_required=True, measure_quality=True,
-    adapt=_adapt_liveness,
+    "search", _SEARCHING, replace(_LARGEST, measure_quality=True), adapt=_adapt_liveness
 )
 
 # Clips -----------------------------------------------------------------------------

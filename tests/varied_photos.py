@@ -16,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.config.settings import Settings
+from pipeline.media.pictures import PictureLimits
+from pipeline.stages.decode import decode
+
 Pixels = NDArray[Any]
 Chance = np.random.Generator
 
@@ -148,3 +152,9 @@ def portrait(page: Pixels, chance: Chance, others: list[Pixels], crops: list[Pat
 CHANGES: tuple[Callable[[Pixels, Chance, list[Pixels], list[Path]], Pixels], ...] = (
     as_it_is, scaled, turned, cut_off, together, worse, lost, portrait, portrait, portrait,
 )
+
+
+def decoded_photos(folder: Path, count: int, seed: int, longest: int) -> list[NDArray[np.uint8]]:
+    """The pixels of ``varied``."""
+    limits = PictureLimits.from_settings(Settings())
+    return [decode(data, limits) for data in varied(folder, count, seed, longest)]

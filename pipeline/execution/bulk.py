@@ -12,11 +12,11 @@ from functools import partial
 from sqlalchemy import Connection, Engine
 
 from pipeline import storage_keys
+from pipeline.analysis.criteria import criteria_fingerprint
+from pipeline.analysis.engine import AnalysedPicture, PictureRequest, analyse_pictures
 from pipeline.batches.chunks import ChunkReader, chunk_of, lock_items, record_outcomes
 from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
 from pipeline.batches.model import SAME_PICTURE, BatchItem, BatchOptions, ItemOutcome, ItemState
-from pipeline.bulk.criteria import criteria_fingerprint
-from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection, analyse_pictures
 from pipeline.config.settings import Settings
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound
 from pipeline.execution.context import JobContext, JobOutcome, Resources
@@ -27,8 +27,8 @@ from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
 from pipeline.gallery.trash import discard_many
 from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.model import Job
-from pipeline.operations import DUPLICATE_SEARCH, Plan
-from pipeline.types import JsonObject, VectorModel
+from pipeline.operations import DUPLICATE_SEARCH, Plan, enrolment_analysis
+from pipeline.types import AnalysisOptions, JsonObject, VectorModel
 
 # Bytes of pictures that are held at a time, beyond the one that reaches them.
 HELD_BYTES = 64 * 1024 * 1024
@@ -40,10 +40,10 @@ READERS = 4
 @dataclass(frozen=True, slots=True)
 class ChunkResources:
     """``criteria`` gives the fingerprint of everything that decides whether a picture can be
-    enrolled (``bulk.criteria``)."""
+    enrolled (``analysis.criteria``)."""
 
     chunks: ChunkReader
-    criteria: Callable[[FaceSelection], str]
+    criteria: Callable[[AnalysisOptions], str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +64,8 @@ class InspectedChunk:
     items: list[InspectedItem]
 
     @property
-    def selection(self) -> FaceSelection:
-        return _selection(self.options)
+    def analysis(self) -> AnalysisOptions:
+        return _analysis(self.options)
 
 
 def open_bulk(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
@@ -82,7 +82,7 @@ def open_bulk(settings: Settings, engine: Engine, resources: Resources) -> Itera
 
 def inspect_chunk(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """Analyse the pictures of a chunk; a duplicate search has none. Raises ``PackMismatch``,
-    ``MediaUnavailable``, and what ``bulk.engine.analyse_pictures`` raises."""
+    ``MediaUnavailable``, and what ``analyse_pictures`` raises."""
     if plan is DUPLICATE_SEARCH:
         return context
     chunks = resources.get(ChunkResources).chunks
@@ -91,12 +91,9 @@ def inspect_chunk(plan: Plan, job: Job, context: JobContext, resources: Resource
     # another pack.
     chunks.check_model(job.tenant_id, model)
     options, items = chunks.read(job.params)
-    bulk_resources = BulkResources(
-        resources.pack, resources.limits, resources.quality_limits, resources.sandbox
-    )
     inspected: list[InspectedItem] = []
     for group in _groups(items):
-        inspected += _inspect_group(group, _selection(options), bulk_resources, resources)
+        inspected += _inspect_group(group, _analysis(options), resources)
     return replace(context, model=model).add(InspectedChunk(options, inspected))
 
 
@@ -104,7 +101,7 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
     """Raises ``MediaUnavailable``; the effect ``PackMismatch``, ``TenantNotFound``."""
     assert context.model is not None
     chunk = context.get(InspectedChunk)
-    criteria = resources.get(ChunkResources).criteria(chunk.selection)
+    criteria = resources.get(ChunkResources).criteria(chunk.analysis)
     images = _store_faces(job, chunk.items, context.model, resources)
     batch_id, numbers = chunk_of(job.params)
 
@@ -133,8 +130,8 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
 _ENDS = (ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED)
 
 
-def _selection(options: BatchOptions) -> FaceSelection:
-    return FaceSelection(options.faces, options.gate)
+def _analysis(options: BatchOptions) -> AnalysisOptions:
+    return enrolment_analysis(options.faces, gate=options.gate)
 
 
 # Analysing ---------------------------------------------------------------------
@@ -153,14 +150,13 @@ def _groups(items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
 
 
 def _inspect_group(
-    group: Sequence[BatchItem], selection: FaceSelection, bulk_resources: BulkResources,
-    resources: Resources,
+    group: Sequence[BatchItem], options: AnalysisOptions, resources: Resources
 ) -> list[InspectedItem]:
     """One answer an item, in order."""
     with ThreadPoolExecutor(READERS) as readers:
         read = list(readers.map(partial(_read, resources), group))
-    pictures = [data for data in read if isinstance(data, bytes)]
-    analyses = iter(analyse_pictures(pictures, selection, bulk_resources))
+    pictures = [PictureRequest(data, options) for data in read if isinstance(data, bytes)]
+    analyses = iter(analyse_pictures(pictures, resources))
     return [
         InspectedItem(item, next(analyses), default_image_id(data)) if isinstance(data, bytes)
         else InspectedItem(item, data)
@@ -203,7 +199,8 @@ def _store_faces(
         if isinstance(each.analysis, FaceError):
             continue
         faces = tuple(_faces(job, each.item, each.analysis, resources, counts))
-        objects |= zip((face.face_key for face in faces), each.analysis.cutouts, strict=True)
+        cutouts = each.analysis.examined.cutouts
+        objects |= zip((face.face_key for face in faces), cutouts, strict=True)
         images.append(_FoundImage(each.item.number, _image(each, each.analysis), model, faces))
     resources.media.put_many(list(objects.items()))
     return images
@@ -213,7 +210,8 @@ def _image(inspected: InspectedItem, analysis: AnalysedPicture) -> NewImage:
     item = inspected.item
     return NewImage(
         image_id=inspected.image_id, sha256=item.sha256, media_key=item.media_key,
-        size=item.size, width=analysis.width, height=analysis.height, format=analysis.format,
+        size=item.size, width=analysis.examined.width, height=analysis.examined.height,
+        format=analysis.header.format,
         description=item.about.description,
     )
 
@@ -226,8 +224,9 @@ def _faces(
     all share a directory."""
     # The fence makes the objects those of one try: another one cannot discard them.
     owner = f"{job.id}.{job.fence}"
-    faces = zip(
-        analysis.faces, analysis.cutouts, analysis.qualities, analysis.embeddings, strict=True
+    examined = analysis.examined
+    faces = zip(  # others may have been found, too
+        examined.faces, examined.cutouts, examined.qualities, analysis.embeddings, strict=False
     )
     for face, jpeg, quality, embedding in faces:
         name = resources.media.name(job.tenant_id, jpeg)

@@ -5,41 +5,22 @@ They know no operation: its plan controls them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
 
-import numpy as np
-
-from pipeline.errors import (
-    BadQuality,
-    FaceError,
-    ImageNotFound,
-    ManyFaces,
-    MediaNotFound,
-    NoFace,
-    TaskUnsupported,
-)
-from pipeline.execution.context import JobContext, Resources
+from pipeline.analysis.engine import embed_together, examine
+from pipeline.errors import FaceError, ImageNotFound, MediaNotFound, TaskUnsupported
+from pipeline.execution.context import FaceDetail, JobContext, Resources
 from pipeline.execution.enrolment import FaceCutouts
 from pipeline.execution.fetch import was_fetched
 from pipeline.execution.results import model_of, quality_json
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits, inspect
 from pipeline.operations import FetchedPictureLimits, Plan
-from pipeline.sessions.base import Detector
-from pipeline.stages.align import align_faces
-from pipeline.stages.cutout import cut_out
 from pipeline.stages.decode import decode
-from pipeline.stages.detect import detect, largest_first
-from pipeline.stages.embed import embed
-from pipeline.stages.quality import first_failure, measure
-from pipeline.stages.upright import upright
 from pipeline.storage_keys import is_transient
-from pipeline.types import DetectedFace, Picture, Quality, QualityLimits
-
-T = TypeVar("T")
+from pipeline.types import Picture
 
 
 def decode_pictures(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
@@ -54,7 +35,8 @@ def decode_pictures(plan: Plan, job: Job, context: JobContext, resources: Resour
     for index, key in enumerate(context.media_of(job)):
         with _naming_picture(index):
             pictures.append(_picture(plan, job, index, key, resources))
-    return replace(context, pictures=pictures, sizes=_sizes(pictures))
+    sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures]
+    return replace(context, pictures=pictures, sizes=sizes)
 
 
 def _picture(plan: Plan, job: Job, index: int, key: str, resources: Resources) -> Picture:
@@ -79,93 +61,36 @@ def _narrowed(limits: PictureLimits, fetched: FetchedPictureLimits) -> PictureLi
     )
 
 
-def _sizes(pictures: list[Picture]) -> list[tuple[int, int]]:
-    return [(picture.shape[1], picture.shape[0]) for picture in pictures]
-
-
 def find_and_measure_faces(
     plan: Plan, job: Job, context: JobContext, resources: Resources
 ) -> JobContext:
     """Find the faces, and of the chosen ones (the largest) whatever the plan wants: their
-    quality, their liveness, cutouts, aligned crops for embedding."""
-    context = _find_faces(plan, context, resources.pack.detector())
-    for index, found in enumerate(context.faces):
-        if plan.face_required and not found:
-            raise NoFace(picture=index)
-        if 0 < plan.max_faces < len(found):
-            raise ManyFaces(picture=index)
-    pictures = context.pictures
-    chosen = [found[: plan.embed_faces] for found in context.faces]
-    details = dict(context.face_details)
-    if plan.measure_quality:
-        qualities = _qualities(plan, pictures, chosen, resources.quality_limits)
-        details["quality"] = [[quality_json(each) for each in some] for some in qualities]
-    if plan.cut_faces:
-        cutouts = _for_each_face(pictures, chosen, lambda pixels, face: cut_out(pixels, face.box))
-        context = context.add(FaceCutouts(cutouts))
-    if plan.score_liveness:
-        scorer = resources.pack.spoof_scorer()
-        details["liveness"] = _for_each_face(
-            pictures, chosen, lambda pixels, face: round(scorer.score(pixels, face.box), 4)
-        )
-    if plan.embed_faces:
-        embedder = resources.pack.embedder()
-        crops = [
-            align_faces(pixels, some, embedder)
-            for pixels, some in zip(pictures, chosen, strict=True)
-        ]
-        context = replace(context, crops=crops)
-    # The crops are all that embedding needs: pixels need not cross to its machine.
-    return replace(context, pictures=[], face_details=details)
-
-
-def _find_faces(plan: Plan, context: JobContext, detector: Detector) -> JobContext:
-    """The faces of every picture, largest first. Pictures of ``plan.auto_rotate`` are turned
-    so that their faces stand upright."""
-    turns = plan.auto_rotate or (False,) * len(context.pictures)
-    pictures, faces = [], []
-    for picture, turn in zip(context.pictures, turns, strict=True):
-        turned, found = (
-            upright(picture, detector) if turn else (picture, detect(picture, detector))
-        )
-        pictures.append(turned)
-        faces.append(largest_first(found))
-    return replace(context, pictures=pictures, sizes=_sizes(pictures), faces=faces)
-
-
-def _qualities(
-    plan: Plan, pictures: list[Picture], chosen: list[list[DetectedFace]], limits: QualityLimits
-) -> list[list[Quality]]:
-    """Raises ``BadQuality`` where the plan has a quality gate."""
-    measured = _for_each_face(pictures, chosen, measure)
-    if plan.quality_gate:
-        for index, qualities in enumerate(measured):
-            reasons = (first_failure(quality, limits) for quality in qualities)
-            reason = next(filter(None, reasons), None)
-            if reason is not None:
-                raise BadQuality(reason, picture=index)
-    return measured
-
-
-def _for_each_face(
-    pictures: list[Picture], chosen: list[list[DetectedFace]],
-    measure_face: Callable[[Picture, DetectedFace], T],
-) -> list[list[T]]:
-    """The results of ``measure_face`` for each chosen face; errors name the picture."""
-    measured = []
-    for index, (picture, some) in enumerate(zip(pictures, chosen, strict=True)):
+    quality, their liveness, cutouts, aligned crops for embedding. Raises what ``examine``
+    raises."""
+    examined = []
+    for index, picture in enumerate(context.pictures):
         with _naming_picture(index):
-            measured.append([measure_face(picture, face) for face in some])
-    return measured
+            examined.append(examine(picture, plan.analysis_of(index), resources))
+    details: dict[str, list[list[FaceDetail]]] = dict(context.face_details)
+    if plan.analysis.measure_quality:
+        details["quality"] = [[*map(quality_json, each.qualities)] for each in examined]
+    if plan.analysis.score_liveness:
+        details["liveness"] = [[*each.liveness] for each in examined]
+    if plan.analysis.cut_faces:
+        context = context.add(FaceCutouts([each.cutouts for each in examined]))
+    # The crops are all that embedding needs: pixels need not cross to its machine.
+    return replace(
+        context, pictures=[], sizes=[(each.width, each.height) for each in examined],
+        faces=[each.faces for each in examined], face_details=details,
+        crops=[each.crops for each in examined] if plan.analysis.embed_faces else [],
+    )
 
 
 def embed_faces(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """An embedding of each crop."""
-    crops = [crop for some in context.crops for crop in some]
-    vectors = embed(crops, resources.pack.embedder())
-    ends = np.cumsum([len(some) for some in context.crops])[:-1]
     return replace(
-        context, crops=[], embeddings=np.split(vectors, ends), model=model_of(resources.pack)
+        context, crops=[], embeddings=embed_together(context.crops, resources),
+        model=model_of(resources.pack),
     )
 
 

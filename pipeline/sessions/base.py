@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,88 +73,11 @@ class Detector(Protocol):
     """Detects faces."""
 
     def detect(self, picture: Picture) -> list[DetectedFace]:
-        """The faces of one picture, in no particular order."""
+        """All faces of one picture, in no particular order."""
         ...
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BoxCandidates:
-    """The boxes of a detector before non-maximum suppression: ``boxes``, shape (n, 4), left,
-    top, right, bottom; ``scores`` (n,), 0 to 1; ``points`` (n, 5, 2), x then y; all float32.
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    points: NDArray[np.float32]
-
-    @classmethod
-    def empty(cls) -> Self:
-        return cls(*(np.zeros(shape, np.float32) for shape in ((0, 4), (0,), (0, 5, 2))))
-
-    @classmethod
-    def concatenate(cls, several: Sequence[BoxCandidates]) -> Self:
-        """The concatenation of several candidates, in order."""
-        if not several:
-            return cls.empty()
-        return cls(
-            np.concatenate([each.boxes for each in several]),
-            np.concatenate([each.scores for each in several]),
-            np.concatenate([each.points for each in several]),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class EarlyExit:
-    """When a detector can stop after its first input size: a face with this score has no
-    better box at any other size. The score is ``score`` for faces of at least ``share`` of
-    the picture's longer side, and rises by ``slope`` for smaller ones."""
-
-    score: float
-    share: float
-    slope: float
-
-    def score_for(self, share: float) -> float:
-        return self.score + self.slope * max(self.share - share, 0.0)
-
-
-class SteppedDetector(Protocol):
-    """A detector whose steps can be run one by one."""
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Sides in pixels of the detector's square inputs."""
-        ...
-
-    @property
-    def threshold(self) -> float:
-        """Lowest score that counts as a face."""
-        ...
-
-    @property
-    def early_exit(self) -> EarlyExit | None:
-        """None when it was not measured for this detector and its sizes."""
-        ...
-
-    def candidates(
-        self, picture: Picture, threshold: float, *, large_only: bool = False
-    ) -> BoxCandidates:
-        """The boxes that score at least ``threshold``. The longer side of ``picture`` is a
-        multiple of 32 pixels; the input is a black square of that side with the picture in
-        its upper left corner. ``large_only`` skips the finest grid, which finds no face of
-        more than 100 pixels."""
-        ...
-
-    def choose(self, candidates: BoxCandidates) -> BoxCandidates:
-        """The box with the highest score of each face, best first."""
-        ...
-
-
-@runtime_checkable
-class HasSteps(Protocol):
-    """A pack whose detector may support single steps."""
-
-    def step_detector(self) -> SteppedDetector | None:
-        """None when the detector does not support single steps."""
+    def detect_largest(self, picture: Picture) -> DetectedFace | None:
+        """The largest of these faces; None without any. It may cost less than all of them."""
         ...
 
 

@@ -66,6 +66,9 @@ class HogDetector:
         rgb = _rgb(picture)
         return [DetectedFace(box, score, self._points(rgb, box), "dlib5") for box, score in found]
 
+    def detect_largest(self, picture: Picture) -> DetectedFace | None:
+        return max(self.detect(picture), key=lambda face: face.box.area, default=None)
+
     def _look(self, picture: Picture, scale: float, edge: int) -> list[tuple[Box, float]]:
         """Boxes in pixels of ``picture``, found after scaling it and repeating its edge
         ``edge`` times outwards."""

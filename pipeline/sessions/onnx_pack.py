@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 from insightface.model_zoo.arcface_onnx import ArcFaceONNX
-from insightface.model_zoo.scrfd import SCRFD
 from numpy.typing import NDArray
 
 from pipeline.config.settings import Settings
@@ -24,57 +22,14 @@ from pipeline.sessions.base import (
     PackFile,
     PackInfo,
     SpoofScorer,
-    SteppedDetector,
 )
 from pipeline.sessions.capabilities import unsupported_error
 from pipeline.sessions.checksums import check_file
 from pipeline.sessions.contour_models import MeshContourModel, Points106ContourModel
 from pipeline.sessions.runtime import check_providers, mapped_run_errors, open_session
-from pipeline.sessions.scrfd_steps import ScrfdSteps
+from pipeline.sessions.scrfd import open_detector
 from pipeline.sessions.vectors import unit_rows
-from pipeline.types import Box, Crop, DetectedFace, Picture, Points
-
-_SCRFD_OUTPUTS = (9, 15)
-"""Scores, boxes and five points for three or five strides."""
-
-
-class ScrfdDetector:
-    """SCRFD (Guo et al., 2021) at one or more input sizes. insightface merges the results:
-    the box with the higher score of a face stays."""
-
-    def __init__(self, path: Path, settings: Settings) -> None:
-        session = open_session(path, settings)
-        if len(session.get_outputs()) not in _SCRFD_OUTPUTS:
-            raise PackDamaged(f"{path} is no SCRFD detector with five points.")
-        # Separate sessions per input size gain nothing on a CPU while the memory arena is on
-        # (20.5 ms against 20.1) and take 25 MB more.
-        self._model = SCRFD(model_file=str(path), session=session, static_shape_sessions=False)
-        self._path = path
-        self._sizes = [(size, size) for size in settings.detector_sizes]
-        self._threshold = settings.detection_threshold
-
-    def detect(self, picture: Picture) -> list[DetectedFace]:
-        picture = _widen(picture, min(min(size) for size in self._sizes))
-        with mapped_run_errors(self._path):
-            boxes, landmarks = self._model.detect(
-                picture, input_size=self._sizes, det_thresh=self._threshold
-            )
-        return [
-            DetectedFace(Box(*(float(side) for side in row[:4])), float(row[4]), points, "arcface5")
-            for row, points in zip(boxes, landmarks, strict=True)
-        ]
-
-
-def _widen(picture: Picture, size: int) -> Picture:
-    """Pads a very narrow picture with black below or to the right, so that its short side
-    does not vanish when its long side is scaled to ``size``."""
-    height, width = picture.shape[:2]
-    least = max(height, width) // size + 1
-    if min(height, width) >= least:
-        return picture
-    bottom, right = max(least - height, 0), max(least - width, 0)
-    wide = cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-    return wide.astype(np.uint8, copy=False)
+from pipeline.types import Crop, Picture, Points
 
 
 class ArcFaceEmbedder:
@@ -117,17 +72,13 @@ class OnnxPack:
         self.info = info
         self._settings = settings
         self.detector = cache(self._open_detector)
-        self.step_detector = cache(self._open_step_detector)
         self.embedder = cache(self._open_embedder)
         self.contour_model = cache(self._open_contour_model)
         self.spoof_scorer = cache(self._open_spoof_scorer)
 
     def _open_detector(self) -> Detector:
-        return ScrfdDetector(self._checked(ModelTask.DETECTION), self._settings)
-
-    def _open_step_detector(self) -> SteppedDetector | None:
-        sha256 = self._files(ModelTask.DETECTION)[0].sha256
-        return ScrfdSteps.open(self._checked(ModelTask.DETECTION), self._settings, sha256)
+        path = self._checked(ModelTask.DETECTION)
+        return open_detector(path, self._settings, self._files(ModelTask.DETECTION)[0].sha256)
 
     def _open_embedder(self) -> Embedder:
         return ArcFaceEmbedder(self._checked(ModelTask.RECOGNITION), self._settings)

@@ -10,6 +10,7 @@ equal those of the whole network except for rounding.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +24,7 @@ from onnx import helper, numpy_helper
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged
-from pipeline.sessions.base import BoxCandidates, EarlyExit
+from pipeline.sessions.candidates import BoxCandidates
 from pipeline.sessions.runtime import mapped_run_errors, open_session
 from pipeline.types import Picture
 
@@ -32,19 +33,6 @@ _STRIDES = (8, 16, 32)
 # Input of the network: (pixel - MEAN) / SPREAD, in RGB.
 _MEAN, _SPREAD = 127.5, 128.0
 _BLACK = -_MEAN / _SPREAD
-
-# Intersection over union above which two boxes belong to one face (insightface's value).
-_SAME = 0.4
-
-# Detectors by checksum, at the default sizes. Measured on generated portraits
-# (tests/benchmarks/detector_sizes.py): the score at 640 stayed below by 0.01.
-_MEASURED_SIZES = (128, 640)
-_UNBEATEN = {
-    # det_500m
-    "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a": EarlyExit(
-        score=0.865, share=0.48, slope=0.35
-    ),
-}
 
 # Nodes between a convolution and an output that change no value.
 _PASSING = frozenset({"Reshape", "Transpose"})
@@ -137,12 +125,22 @@ class _InputBuffer:
         return self._values
 
 
+class _Buffers(threading.local):
+    """The inputs of one thread, by size."""
+
+    def __init__(self) -> None:
+        self.by_size: dict[int, _InputBuffer] = {}
+
+
 class ScrfdSteps:
-    """See ``base.SteppedDetector``. For one thread at a time."""
+    """See ``scrfd.ScrfdNetwork``. Threads may share it."""
+
+    fixed_size = None
 
     @classmethod
-    def open(cls, path: Path, settings: Settings, sha256: str) -> Self | None:
-        """Opens a model file; None when the network has another structure."""
+    def open(cls, path: Path, settings: Settings) -> Self | None:
+        """Opens a model file; None when the network has another structure. Raises
+        ``PackDamaged``, ``ProviderUnavailable``."""
         try:
             model = onnx.load(str(path))
             heads = _heads(model.graph)
@@ -150,54 +148,26 @@ class ScrfdSteps:
             return None
         except (DecodeError, OSError, ValueError) as error:
             raise PackDamaged(f"{path} is no ONNX model: {error}") from error
-        return cls(path, model, heads, settings, _UNBEATEN.get(sha256))
+        return cls(path, model, heads, settings)
 
-    def __init__(
-        self, path: Path, model: Any, heads: list[_Head], settings: Settings,
-        unbeaten: EarlyExit | None,
-    ) -> None:
-        """Raises ``PackDamaged``, ``ProviderUnavailable``."""
-        self.sizes = settings.detector_sizes
-        self.threshold = settings.detection_threshold
-        self.early_exit = unbeaten if self.sizes == _MEASURED_SIZES else None
+    def __init__(self, path: Path, model: Any, heads: list[_Head], settings: Settings) -> None:
         self._path = path
         self._all = _TruncatedNetwork(path, settings, model, heads)
         self._large = _TruncatedNetwork(path, settings, model, heads[1:])
-        self._pages: dict[int, _InputBuffer] = {}
+        self._buffers = _Buffers()
 
     def candidates(
         self, picture: Picture, threshold: float, *, large_only: bool = False
     ) -> BoxCandidates:
         ending = self._large if large_only else self._all
         size = max(picture.shape[:2])
-        page = self._pages.get(size)
-        if page is None:
-            page = self._pages[size] = _InputBuffer(size)
+        buffers = self._buffers.by_size
+        if size not in buffers:
+            buffers[size] = _InputBuffer(size)
         with mapped_run_errors(self._path):
-            fields = ending.run(page.fill(picture))
+            fields = ending.run(buffers[size].fill(picture))
         least = math.log(threshold / (1.0 - threshold))
         return BoxCandidates.concatenate([_found(head, fields, least) for head in ending.heads])
-
-    def choose(self, candidates: BoxCandidates) -> BoxCandidates:
-        left = np.argsort(-candidates.scores, kind="stable")
-        chosen: list[int] = []
-        while len(left):
-            chosen.append(int(left[0]))
-            others = left[1:]
-            left = others[overlap(candidates.boxes[left[0]], candidates.boxes[others]) <= _SAME]
-        return BoxCandidates(
-            candidates.boxes[chosen], candidates.scores[chosen], candidates.points[chosen]
-        )
-
-
-def overlap(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of ``box``, shape (4,), with each of ``boxes``, shape (n, 4);
-    shape (n,). Boxes count one pixel wider, as in insightface."""
-    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]) + 1
-    common = np.maximum(sides, 0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1)
-    both: NDArray[np.float32] = common / ((box[2:] - box[:2] + 1).prod() + areas - common)
-    return both
 
 
 def _found(head: _Head, fields: dict[str, NDArray[np.float32]], least: float) -> BoxCandidates:

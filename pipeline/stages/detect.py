@@ -13,6 +13,12 @@ def detect(picture: Picture, detector: Detector) -> list[DetectedFace]:
     return largest_first(detector.detect(picture))
 
 
+def detect_largest(picture: Picture, detector: Detector) -> list[DetectedFace]:
+    """A list of the largest face of one picture; empty without any."""
+    face = detector.detect_largest(picture)
+    return [] if face is None else [face]
+
+
 def largest_first(faces: Iterable[DetectedFace]) -> list[DetectedFace]:
     """Sorts faces in the order of every list of faces: largest box first."""
     return sorted(faces, key=lambda face: face.box.area, reverse=True)

@@ -76,7 +76,7 @@ EDITS = {
         ),
         (
             "PLANS = {\n",
-            ('ATTRIBUTES = Plan("attributes", (*_LOCATING, Stage.ATTRIBUTES), embed_faces=1)\n\n'
+            ('ATTRIBUTES = Plan("attributes", (*_LOCATING, Stage.ATTRIBUTES), _ONLY)\n\n'
             "PLANS = {\n"),
         ),
         ("        LIVING, BULK,", "        ATTRIBUTES, LIVING, BULK,"),

@@ -24,25 +24,22 @@ from typing import Any
 import psutil
 
 import workers.single_threaded_blas  # noqa: F401  # before numpy
-from pipeline.bulk import engine
-from pipeline.bulk.detection import BulkDetector
-from pipeline.bulk.engine import BulkResources, FaceSelection, analyse_pictures
-from pipeline.operations import Stage
-from pipeline.sandbox.sandbox import open_sandbox
+from pipeline.analysis import engine
+from pipeline.analysis.engine import PictureRequest, analyse_pictures
+from pipeline.operations import Stage, enrolment_analysis
 from pipeline.sessions.scrfd_steps import ScrfdSteps
-from pipeline.stages import decode
+from tests.analysis_tools import AnalysisTools, sandboxed
 from tests.benchmarks.baselines import photos
 from tests.benchmarks.bulk_speed import LARGE, SMALL, write_photos
 from tests.bulk_photos import Recipe, write
 from tests.conftest import load_edge, settings_of_edge
-from tests.single_path import bulk_tools
 from workers.runtime import warm
 
 CHUNK = 32
 
 STAGES: tuple[tuple[Any, str, str], ...] = (
     (engine, "inspect", "header"), (engine, "decode_inspected", "handing over"),
-    (BulkDetector, "largest_face", "finding"), (ScrfdSteps, "candidates", "detector"),
+    (engine, "detect_largest", "finding"), (ScrfdSteps, "candidates", "detector"),
     (engine, "measure", "quality"), (engine, "cut_out", "cutout"),
     (engine, "align_faces", "crop"), (engine, "embed", "embedding"),
 )
@@ -68,14 +65,16 @@ class Meter:
 
 
 def measured(
-    data: list[bytes], tools: BulkResources, rounds: int, meter: Meter
+    data: list[bytes], tools: AnalysisTools, rounds: int, meter: Meter
 ) -> dict[str, float]:
     found: dict[str, list[float]] = {}
+    options = enrolment_analysis("largest")
     for turn in range(rounds + 1):
         meter.seconds.clear()
         decoder, began = _of_children(), time.process_time()
         for start in range(0, len(data), CHUNK):
-            analyse_pictures(data[start : start + CHUNK], FaceSelection(), tools)
+            chunk = data[start : start + CHUNK]
+            analyse_pictures([PictureRequest(each, options) for each in chunk], tools)
         whole = time.process_time() - began
         spent = {**meter.seconds, "worker": whole, "decoder": _of_children() - decoder}
         for label, seconds in spent.items():
@@ -109,10 +108,7 @@ def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), options)
-        sandbox = open_sandbox(settings, [decode.DECODE_FUNCTION])
-        assert sandbox is not None, "pictures are decoded without one here"
-        with sandbox:
-            tools = bulk_tools(pack, settings, sandbox)
+        with sandboxed(pack, settings) as tools:
             for kind in ("small", "mixed", "large"):
                 files = sorted(path for path in Path(folder, kind).rglob("*") if path.is_file())
                 found[kind] = measured(

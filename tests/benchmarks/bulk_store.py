@@ -27,10 +27,10 @@ import numpy as np
 from sqlalchemy import Engine, insert, update
 
 from pipeline import storage_keys
+from pipeline.analysis.engine import AnalysedPicture, ExaminedPicture
 from pipeline.batches.chunks import ChunkReader
 from pipeline.batches.model import Batch, BatchItem, BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.bulk.engine import AnalysedPicture
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import batch_items, batches, tenants
@@ -38,6 +38,7 @@ from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.bulk import InspectedChunk, InspectedItem, finish_bulk
 from pipeline.execution.context import JobContext, Resources
 from pipeline.media.directory import DirectoryStore
+from pipeline.media.pictures import PictureHeader
 from pipeline.sources.base import About
 from pipeline.types import Box, DetectedFace, Quality, VectorModel
 from tests.servers import PostgresServer
@@ -128,7 +129,10 @@ def _carry(items: list[BatchItem], draw: np.random.Generator) -> JobContext:
     inspected = [
         InspectedItem(
             item,
-            AnalysedPicture(250, 250, "jpeg", 1, [face], [QUALITY], [CUTOUT], unit[None]),
+            AnalysedPicture(
+                PictureHeader("jpeg", 250, 250, 1),
+                ExaminedPicture(250, 250, [face], [QUALITY], [CUTOUT], [], []), unit[None],
+            ),
             f"id{item.sha256}"[:64],
         )
         for item, unit in zip(items, units, strict=True)

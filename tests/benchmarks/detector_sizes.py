@@ -3,7 +3,7 @@
     python -m tests.benchmarks.detector_sizes --portraits 2000 --photos 60
 
 First: does 640 ever score a large face higher that scores high at 128? `EarlyExit` in
-pipeline/sessions/scrfd_steps.py assumes that it does not with the detector of `edge`. Tried on
+pipeline/sessions/scrfd.py assumes that it does not with the detector of `edge`. Tried on
 portraits made from the test pictures and from the aligned crops, whose people were not used
 to draw the line. Then: how far embeddings move from those of both sizes with other sizes, or
 with a JPEG decoded at half its size (the whole picture, 1632 x 1224). Prints a JSON object.
@@ -21,10 +21,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.bulk.detection import detect_at_size, faces_of, side_share
-from pipeline.sessions.base import BoxCandidates, HasSteps, Pack, SteppedDetector
+from pipeline.sessions.base import Pack
+from pipeline.sessions.candidates import BoxCandidates
+from pipeline.sessions.scrfd import ScrfdDetector, detect_in, faces_of, inputs_for, side_share
 from pipeline.stages.align import align_faces
-from pipeline.stages.detect import detect
+from pipeline.stages.detect import detect, largest_first
 from pipeline.stages.embed import embed
 from pipeline.types import DetectedFace, Embedding, Picture
 from tests.benchmarks.baselines import photos
@@ -56,24 +57,25 @@ def portraits(folder: Path, count: int, seed: int) -> Iterator[Picture]:
         yield np.ascontiguousarray(portrait(page, chance, pictures, crops), np.uint8)
 
 
-def found(picture: Picture, sizes: Sequence[int], steps: SteppedDetector) -> list[DetectedFace]:
-    each = [detect_at_size(picture, size, steps, steps.threshold) for size in sizes]
-    return faces_of(steps.choose(BoxCandidates.concatenate(each)))
+def found(picture: Picture, sizes: Sequence[int], detector: ScrfdDetector) -> list[DetectedFace]:
+    inputs = inputs_for(picture.shape[1], picture.shape[0], sizes)
+    each = [detect_in(picture, one, detector.network, detector.threshold) for one in inputs]
+    return largest_first(faces_of(BoxCandidates.concatenate(each).best()))
 
 
-def beaten(folder: Path, options: argparse.Namespace, steps: SteppedDetector) -> dict[str, Any]:
+def beaten(folder: Path, options: argparse.Namespace, detector: ScrfdDetector) -> dict[str, Any]:
     """Of the faces beyond the line: how many, and by how much 640 scored more."""
-    assert steps.early_exit is not None
+    assert detector.early_exit is not None
     beyond, excess = 0, []
     for picture in portraits(folder, options.portraits, options.seed):
-        first = found(picture, steps.sizes[:1], steps)[:1]
+        first = found(picture, detector.sizes[:1], detector)[:1]
         if not first:
             continue
         face, share = first[0], side_share(first[0].box, picture)
-        if face.score < steps.early_exit.score_for(share):
+        if face.score < detector.early_exit.score_for(share):
             continue
         beyond += 1
-        others = found(picture, steps.sizes[1:], steps)
+        others = found(picture, detector.sizes[1:], detector)
         excess += [
             other.score - face.score for other in others if other.box.overlap(face.box) > SAME
         ]
@@ -84,7 +86,9 @@ def beaten(folder: Path, options: argparse.Namespace, steps: SteppedDetector) ->
     }
 
 
-def moved(folder: Path, options: argparse.Namespace, pack: Pack, steps: SteppedDetector) -> Any:
+def moved(
+    folder: Path, options: argparse.Namespace, pack: Pack, detector: ScrfdDetector
+) -> Any:
     """Cosines to the embedding of both sizes, for each way."""
     cosines: dict[str, list[float]] = {way: [] for way in WAYS}
     sources = [path for path in photos(folder / "photos") if path.parent != folder / "photos"]
@@ -94,10 +98,10 @@ def moved(folder: Path, options: argparse.Namespace, pack: Pack, steps: SteppedD
             data = np.frombuffer(path.read_bytes(), np.uint8)
             full = decoded(data, cv2.IMREAD_COLOR)
             half = decoded(data, cv2.IMREAD_REDUCED_COLOR_2)
-            expected = embedding(full, detect(full, pack.detector()), pack)
+            expected = embedding(full, detect(full, detector), pack)
             for way, (sizes, reduced) in WAYS.items():
                 picture = half if reduced else full
-                seen = embedding(picture, found(picture, sizes, steps), pack)
+                seen = embedding(picture, found(picture, sizes, detector), pack)
                 cosines[way].append(float(expected @ seen))
     return {
         way: {
@@ -131,12 +135,11 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     pack = load_edge()
-    assert isinstance(pack, HasSteps)
-    steps = pack.step_detector()
-    assert steps is not None
+    detector = pack.detector()
+    assert isinstance(detector, ScrfdDetector)
     print(json.dumps({
-        "unbeaten": beaten(options.faces, options, steps),
-        "moved": moved(options.faces, options, pack, steps),
+        "unbeaten": beaten(options.faces, options, detector),
+        "moved": moved(options.faces, options, pack, detector),
     }, indent=1))
 
 

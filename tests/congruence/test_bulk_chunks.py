@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import select, update
 
 from pipeline import storage_keys
+from pipeline.analysis.engine import AnalysedPicture, ExaminedPicture, PictureRequest
 from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.chunks import ChunkReader
 from pipeline.batches.model import Batch, BatchItem, BatchOptions, BatchState, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.bulk.engine import AnalysedPicture, BulkResources, FaceSelection
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded, vectors
 from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
@@ -25,9 +25,10 @@ from pipeline.execution import bulk
 from pipeline.execution.bulk import ChunkResources, finish_bulk, inspect_chunk
 from pipeline.execution.context import JobContext, Resources
 from pipeline.jobs.model import Job, JobState
+from pipeline.media.pictures import PictureHeader
 from pipeline.operations import PLANS
 from pipeline.sources.base import About
-from pipeline.types import Box, DetectedFace, Quality
+from pipeline.types import AnalysisOptions, Box, DetectedFace, Quality
 from tests.gallery_factory import MODEL, TenantGallery, vector_of
 from tests.job_factory import LEASE_S, Queue
 
@@ -36,26 +37,28 @@ QUALITY = Quality(80.0, 40.5, 120.0, 30.0, -5.0, 3.0, 1.0, 0.5)
 
 
 def look(
-    pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+    requests: Sequence[PictureRequest], resources: Resources
 ) -> list[AnalysedPicture | FaceError]:
     """A picture is a word and how many faces there are on it (``ann 2``)."""
-    return [_seen(data.decode(), wanted) for data in pictures]
+    return [_seen(each.data.decode(), each.options) for each in requests]
 
 
-def _seen(text: str, wanted: FaceSelection) -> AnalysedPicture | FaceError:
+def _seen(text: str, wanted: AnalysisOptions) -> AnalysedPicture | FaceError:
     word, count = text.split()
-    if word == "blurred" and wanted.gate:
+    if word == "blurred" and wanted.quality_gate:
         return BadQuality("blur")
     if count == "0":
         return NoFace()
-    places = range(int(count) if wanted.faces == "all" else 1)
+    places = range(min(int(count), wanted.embed_faces))
     points = np.zeros((5, 2), np.float32)
+    face = DetectedFace(Box(1, 2, 30, 40), 0.9, points, "arcface5")
     return AnalysedPicture(
-        width=200, height=100, format="jpeg", face_count=int(count),
-        faces=[DetectedFace(Box(1, 2, 30, 40), 0.9, points, "arcface5") for _ in places],
-        qualities=[QUALITY for _ in places],
-        cutouts=[f"{word} {place}".encode() for place in places],
-        embeddings=np.stack([vector_of(f"{word}-{place}") for place in places]),
+        PictureHeader("jpeg", 200, 100, 1),
+        ExaminedPicture(
+            width=200, height=100, faces=[face] * int(count), qualities=[QUALITY for _ in places],
+            cutouts=[f"{word} {place}".encode() for place in places], liveness=[], crops=[],
+        ),
+        np.stack([vector_of(f"{word}-{place}") for place in places]),
     )
 
 
@@ -75,7 +78,7 @@ class Harness:
             gallery=gallery.faces, trash=cast(Any, None),
             own={
                 ChunkResources: ChunkResources(
-                    ChunkReader(gallery.engine), lambda selection: f"under {selection.faces}"
+                    ChunkReader(gallery.engine), lambda options: f"under {options.find}"
                 )
             },
         )
@@ -197,10 +200,12 @@ def test_equal_face_pictures_are_objects_of_their_own(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def same(
-        pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+        requests: Sequence[PictureRequest], resources: Resources
     ) -> list[AnalysedPicture]:
-        seen = [each for each in look(pictures, wanted, tools) if isinstance(each, AnalysedPicture)]
-        return [replace(each, cutouts=[b"the same"]) for each in seen]
+        seen = [each for each in look(requests, resources) if isinstance(each, AnalysedPicture)]
+        return [
+            replace(each, examined=replace(each.examined, cutouts=[b"the same"])) for each in seen
+        ]
 
     monkeypatch.setattr(bulk, "analyse_pictures", same)
     harness.feed("ann 1", "bob 1")
@@ -287,10 +292,10 @@ def test_pictures_are_held_a_few_at_a_time(
     sizes = []
 
     def counting(
-        pictures: Sequence[bytes], wanted: FaceSelection, tools: BulkResources
+        requests: Sequence[PictureRequest], resources: Resources
     ) -> list[AnalysedPicture | FaceError]:
-        sizes.append(len(pictures))
-        return look(pictures, wanted, tools)
+        sizes.append(len(requests))
+        return look(requests, resources)
 
     monkeypatch.setattr(bulk, "analyse_pictures", counting)
     monkeypatch.setattr(bulk, "HELD_BYTES", 12)

@@ -13,7 +13,8 @@ from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged, PackError, ProviderUnavailable, TaskUnsupported
 from pipeline.sessions import registry, runtime
 from pipeline.sessions.base import ModelTask, Pack, PackFile, PackInfo
-from pipeline.sessions.onnx_pack import ArcFaceEmbedder, ScrfdDetector
+from pipeline.sessions.onnx_pack import ArcFaceEmbedder
+from pipeline.sessions.scrfd import WholeScrfd, open_detector
 from tests.unit.sessions_release import sha256
 
 CPU = "CPUExecutionProvider"
@@ -89,12 +90,16 @@ def test_threads_are_ours(tmp_path: Path, spinning: bool) -> None:
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == expected
 
 
-def test_the_detector_runs_on_our_session_alone(edge_pack: Pack) -> None:
+def test_a_whole_network_runs_on_our_session_alone(
+    edge_pack: Pack, edge_settings: Settings
+) -> None:
     """insightface would make sessions of its own for each size."""
-    detector = edge_pack.detector()
-    assert isinstance(detector, ScrfdDetector)
-    sessions = detector._model.resolution_sessions.values()
-    assert {id(session) for session in sessions} <= {id(detector._model.session)}
+    path = next(edge_pack.info.path / each.name for each in edge_pack.info.files
+                if each.task is ModelTask.DETECTION)
+    network = WholeScrfd(path, edge_settings)
+    network.candidates(np.zeros((32, 64, 3), np.uint8), 0.5)
+    sessions = network.model.resolution_sessions.values()
+    assert {id(session) for session in sessions} == {id(network.model.session)}
 
 
 @pytest.mark.parametrize("data", [b"", b"this is no model" * 100])
@@ -108,7 +113,7 @@ def test_a_file_that_is_no_model(tmp_path: Path, data: bytes) -> None:
 
 def test_a_model_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(PackDamaged, match="no SCRFD"):
-        ScrfdDetector(model(tmp_path), Settings())
+        open_detector(model(tmp_path), Settings(), "")
     with pytest.raises(PackDamaged, match="no recognition model"):
         ArcFaceEmbedder(model(tmp_path, outputs=2), Settings())
 

@@ -52,6 +52,9 @@ class Seer:
         corners = picture[0, 0], picture[0, -1], picture[-1, -1], picture[-1, 0]
         return self.faces.get(90 * int(np.argmax([corner.sum() for corner in corners])), [])
 
+    def detect_largest(self, picture: Picture) -> DetectedFace | None:
+        raise AssertionError("every face counts")
+
 
 def marked(width: int = 80, height: int = 60) -> Picture:
     """Black, with a white corner at the top left."""

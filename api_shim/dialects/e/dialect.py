@@ -21,6 +21,7 @@ from pipeline.encryption.hashing import digest
 from pipeline.errors import BadSignature, InvalidParameter
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
+from pipeline.operations import LocateParams
 from pipeline.types import JsonObject
 
 
@@ -48,7 +49,8 @@ class Face2(Dialect):
         values = read_fields(endpoint.takes, signed.data)
         params: JsonObject = {"app_id": signed.app_id}
         if MAX_FACE_NUM in endpoint.takes:
-            params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
+            count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
+            params |= LocateParams(find="largest" if count == 1 else "all").to_json()
             params["locations"] = _locations_order(tenant)
         return JobRequest(
             tenant=tenant,

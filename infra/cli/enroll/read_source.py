@@ -9,9 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from infra.cli.batches.stores import BatchStores
+from pipeline.analysis.criteria import criteria_fingerprint
 from pipeline.batches.model import Batch
-from pipeline.bulk.criteria import criteria_fingerprint
-from pipeline.bulk.engine import FaceSelection
 from pipeline.errors import (
     BatchBusy,
     BatchCancelled,
@@ -20,6 +19,7 @@ from pipeline.errors import (
     FaceError,
 )
 from pipeline.jobs.store import JobStore
+from pipeline.operations import enrolment_analysis
 from pipeline.sessions import registry
 from pipeline.sources.base import Item, PictureSource, RefusedItem
 from workers.batch_submitter import open_submitter
@@ -93,8 +93,8 @@ def open_reader(
 def local_criteria(stores: BatchStores, batch: Batch) -> str:
     """The fingerprint of what the workers of this machine accept for a batch. Raises
     ``PackMissing``."""
-    selection = FaceSelection(batch.options.faces, batch.options.gate)
-    return criteria_fingerprint(registry.choose(stores.settings), stores.settings, selection)
+    options = enrolment_analysis(batch.options.faces, gate=batch.options.gate)
+    return criteria_fingerprint(registry.choose(stores.settings), stores.settings, options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,9 @@ class Everything:
         small = DetectedFace(Box(0, 0, 4, 4), 1.0, points + 1, "dlib5")
         return [small, DetectedFace(Box(0, 0, width, height), 0.5, points, "dlib5")]
 
+    def detect_largest(self, picture: Picture) -> DetectedFace | None:
+        return self.detect(picture)[1]
+
 
 class ByColour:
     """An embedder that takes the middle pixel for the person's identity."""

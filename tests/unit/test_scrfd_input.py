@@ -1,4 +1,4 @@
-"""The input of bulk enrolment's detector: to the bit the one that insightface gives it."""
+"""The input of the detector: to the bit the one that insightface gives it."""
 
 from __future__ import annotations
 

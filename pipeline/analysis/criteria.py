@@ -3,26 +3,26 @@ rejected again."""
 
 from __future__ import annotations
 
-from pipeline.bulk.engine import FaceSelection
 from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
 from pipeline.media.pictures import PictureLimits
 from pipeline.sessions.base import PackInfo
 from pipeline.stages.quality import quality_limits
+from pipeline.types import AnalysisOptions
 
 # Incremented when a version judges pictures differently from the previous one.
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 
-def criteria_fingerprint(info: PackInfo, settings: Settings, selection: FaceSelection) -> str:
+def criteria_fingerprint(info: PackInfo, settings: Settings, options: AnalysisOptions) -> str:
     """The fingerprint (64 hex digits) of everything that decides whether a picture's faces
-    are enrolled: the models, the settings, the selection."""
+    are enrolled: the models, the settings, the options."""
     return digest(
         str(RULES_VERSION), info.name, *sorted(file.sha256 for file in info.files),
         settings.detection_sizes, repr(settings.detection_threshold),
         repr(_limits_key(PictureLimits.from_settings(settings))), repr(quality_limits(settings)),
         repr(settings.decode_memory_mb), repr(settings.decode_limit_s),
-        selection.faces, repr(selection.gate),
+        repr(options),
     )
 
 

@@ -1,0 +1,1 @@
+"""Analysing pictures: finding, checking and embedding their faces."""

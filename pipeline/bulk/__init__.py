@@ -1,1 +1,0 @@
-"""Detecting, checking and embedding the faces of many pictures at once."""

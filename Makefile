@@ -29,7 +29,7 @@ check: dev  ## lint, types, and the layers of imports
 
 bench: dev  ## what the queue costs, and what one idle client waits (PHOTOS=folder)
 	.venv/bin/python -m tests.benchmarks.queue_cost --photos $(PHOTOS)
-	.venv/bin/python -m tests.benchmarks.idle_latency --photos $(PHOTOS)
+	.venv/bin/python -m tests.benchmarks.held_call_cost --photos $(PHOTOS)
 
 settings: runtime  ## write docs/settings.md from the settings
 	.venv/bin/faceline settings --markdown > docs/settings.md

@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -23,13 +24,29 @@ from pipeline.errors import (
     ReplayedRequest,
 )
 from pipeline.gallery.change_log import ChangeLog
-from pipeline.jobs.model import Job, NewJob
+from pipeline.gallery.kept_picture import KeptPicture
+from pipeline.jobs.model import Job, NewJob, WaitingPicture
 from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.clips import ClipLimits, check_clip
-from pipeline.media.pictures import PictureLimits, inspect
-from pipeline.operations import PLANS, Stage
+from pipeline.media.pictures import PictureHeader, PictureLimits, inspect
+from pipeline.operations import KEEPING, PLANS, Stage
 from pipeline.types import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """An uploaded picture with its header, or a clip."""
+
+    data: bytes
+    header: PictureHeader | None = None
+    sha256: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha256", hashlib.sha256(self.data).digest())
+
+
+_Uploads = dict[int, _Upload]
 
 # Seconds for which a media store that did not answer is not asked again.
 MEDIA_PAUSE_S = 0.5
@@ -54,29 +71,35 @@ class JobAcceptance:
         idempotency_key: str | None, *, free: bool = False,
     ) -> tuple[Job, bool]:
         """(the new job, True), or (the earlier job, False) under the same idempotency key.
-        Uploads are in the media store before the job is recorded. A ``free`` job costs
+        Large uploads are in the media store before the job is recorded, small ones are recorded
+        with it. A ``free`` job costs
         nothing when it succeeds.
 
         Raises ``FaceError``: a picture is not acceptable, a store is away, the request is a
         replay, a limit is reached.
         """
-        self._check_pictures(request, limits)
-        content = _content_digest(request, dialect)
+        uploads = self._inspect(request, limits)
+        content = _content_digest(request, uploads, dialect)
         if idempotency_key is not None:
             earlier = self._jobs.read.by_idempotency_key(request.tenant.id, idempotency_key)
             if earlier is not None:
                 if earlier.digest != content:
                     raise IdempotencyConflict
                 return earlier, False
-        media = self._store_pictures(request)
-        params = self._params(request)
+        job_id = uuid.uuid4().hex
+        places = self._place(request, uploads, job_id)
+        stored = self._store(uploads, places)
+        params = self._params(request, uploads)
         new = NewJob(
+            id=job_id,
             tenant_id=request.tenant.id,
             operation=request.operation,
             dialect=dialect,
             stage=PLANS[request.operation].first_stage(params),
             params=params,
-            media=media,
+            media=tuple(places.get(index, _known_key(picture))
+                        for index, picture in enumerate(request.pictures)),
+            pictures=self._waiting(request, uploads, places),
             request_id=request_id,
             digest=content,
             idempotency_key=idempotency_key,
@@ -88,80 +111,123 @@ class JobAcceptance:
         try:
             job, created = self._jobs.submit(new, max_waiting=self._settings.max_waiting)
         except (ReplayedRequest, IdempotencyConflict, Overloaded, QuotaExceeded):
-            self._delete_uploads(media)
+            self._delete(stored)
             raise
         if not created:
-            self._delete_uploads(media)
+            self._delete(stored)
         return job, created
 
-    def _check_pictures(self, request: JobRequest, limits: PictureLimits) -> None:
+    def _inspect(self, request: JobRequest, limits: PictureLimits) -> _Uploads:
+        """The uploads among the pictures of a request, by their index."""
+        uploads: _Uploads = {}
         for index, picture in enumerate(request.pictures):
             if not isinstance(picture, bytes):
                 continue
             try:
                 if PLANS[request.operation].clip:
                     check_clip(picture, ClipLimits(max_bytes=self._settings.max_clip_bytes))
+                    uploads[index] = _Upload(picture)
                 else:
-                    inspect(picture, limits)
+                    uploads[index] = _Upload(picture, inspect(picture, limits))
             except FaceError as error:
                 error.picture = index if len(request.pictures) > 1 else None
                 raise
+        return uploads
 
-    def _store_pictures(self, request: JobRequest) -> tuple[str, ...]:
-        """The media key of each picture: a new one for an upload, "" for a picture that is
-        still to be fetched. While the store is known to be away, requests fail at once instead
-        of waiting in a queue for the same error."""
+    def _place(self, request: JobRequest, uploads: _Uploads, job_id: str) -> dict[int, str]:
+        """The media key of each upload: in the job's row when it is small, else under the key
+        that stays when it is to be kept, else under one that is deleted with the job."""
+        tenant, now = request.tenant.id, self._clock()
+        places = {}
+        for index, upload in uploads.items():
+            name = self._media.name_of(tenant, upload.sha256.hex())
+            if self._fits_row(upload):
+                places[index] = storage_keys.row_media(tenant, job_id, index, name)
+            elif request.operation in KEEPING:
+                places[index] = storage_keys.image_media(tenant, job_id, name)
+            else:
+                places[index] = storage_keys.transient_media(tenant, job_id, name, now)
+        return places
+
+    def _fits_row(self, upload: _Upload) -> bool:
+        small = len(upload.data) <= self._settings.row_picture_kb * 1000
+        return small and not self._jobs.is_crowded()
+
+    def _store(self, uploads: _Uploads, places: dict[int, str]) -> list[str]:
+        """Store the uploads that do not wait in the job's row; returns their keys. While the
+        store is known to be away, requests fail at once instead of waiting in a queue for the
+        same error."""
+        objects = [
+            (key, uploads[index].data)
+            for index, key in places.items() if not storage_keys.is_in_row(key)
+        ]
+        if not objects:
+            return []
         if self._media_breaker.is_open():
             raise MediaUnavailable
-        now, owner = self._clock(), uuid.uuid4().hex
         try:
-            media = tuple(self._store(request.tenant.id, owner, now, p) for p in request.pictures)
+            self._media.put_many(objects)
         except MediaUnavailable:
             self._media_breaker.record_failure()
             raise
         self._media_breaker.record_success()
-        return media
+        return [key for key, _ in objects]
 
-    def _store(self, tenant_id: int, owner: str, now: float, picture: SentPicture) -> str:
-        match picture:
-            case bytes():
-                name = self._media.name(tenant_id, picture)
-                key = storage_keys.transient_media(tenant_id, owner, name, now)
-                self._media.put(key, picture)
-                return key
-            case StoredPicture(key):
-                return key
-            case RemotePicture():
-                return ""
+    def _waiting(
+        self, request: JobRequest, uploads: _Uploads, places: dict[int, str]
+    ) -> tuple[WaitingPicture, ...]:
+        """The pictures that are recorded with the job."""
+        waiting = []
+        for index, key in places.items():
+            if storage_keys.is_in_row(key):
+                data = self._media.stored_form(key, uploads[index].data)
+                waiting.append(WaitingPicture(index, data=data))
+            elif request.operation in KEEPING:
+                waiting.append(WaitingPicture(index, key=key))
+        return tuple(waiting)
 
-    def _params(self, request: JobRequest) -> JsonObject:
-        """The job's parameters, with the number of the tenant's last change, which a search
-        must include, and the URLs, which the fetching stage needs."""
+    def _params(self, request: JobRequest, uploads: _Uploads) -> JsonObject:
+        """The job's parameters, with what only this side knows: the number of the tenant's last
+        change, which a search must include; the URLs, for the fetching stage; what a gallery
+        records of a picture that it keeps."""
         params = request.params
         if Stage.INDEX in PLANS[request.operation].stages:
             params = {**params, "number": self._changes.latest(request.tenant.id)}
+        if request.operation in KEEPING:
+            header = uploads[0].header
+            assert header is not None
+            params = KeptPicture.read(uploads[0].data, header).added_to(params)
         urls = [p.url if isinstance(p, RemotePicture) else None for p in request.pictures]
         return {**params, "fetch": urls} if any(urls) else params
 
-    def _delete_uploads(self, media: Collection[str]) -> None:
+    def _delete(self, stored: Collection[str]) -> None:
         """Delete the uploads of a request that became no job."""
-        with suppress(MediaUnavailable):  # then they expire
-            for key in filter(storage_keys.is_transient, media):
+        # Otherwise they expire, or the sweep finds them.
+        with suppress(MediaUnavailable):
+            for key in stored:
                 self._media.delete(key)
 
 
-def _content_digest(request: JobRequest, dialect: str) -> str:
+def _content_digest(request: JobRequest, uploads: _Uploads, dialect: str) -> str:
     """Equal for requests that count as the same under one idempotency key."""
     params = msgspec.json.encode(request.params, order="deterministic")
-    return digest(dialect, request.operation, params, *map(_picture_identity, request.pictures))
+    identities = [
+        uploads[index].sha256 if index in uploads else _identity(picture)
+        for index, picture in enumerate(request.pictures)
+    ]
+    return digest(dialect, request.operation, params, *identities)
 
 
-def _picture_identity(picture: SentPicture) -> bytes:
-    """32 bytes, equal for equal pictures."""
+def _identity(picture: SentPicture) -> bytes:
+    """32 bytes, equal for equal pictures that are not sent themselves."""
     match picture:
-        case bytes():
-            return hashlib.sha256(picture).digest()
         case StoredPicture(key):
             return hashlib.sha256(b"stored " + key.encode()).digest()
         case RemotePicture(url):
             return hashlib.sha256(b"url " + url.encode()).digest()
+    raise TypeError(picture)
+
+
+def _known_key(picture: SentPicture) -> str:
+    """The media key of a picture that is not sent: "" when it is still to be fetched."""
+    return picture.key if isinstance(picture, StoredPicture) else ""

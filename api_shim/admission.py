@@ -59,9 +59,7 @@ class AdmissionControl:
         self._lock = threading.Lock()
         self._flusher = Ticker("usage", FLUSH_INTERVAL_S, self.flush)
 
-    def begin(
-        self, operation: str, call: Call, free: frozenset[str] = frozenset()
-    ) -> Admission:
+    def begin(self, operation: str, call: Call, free: frozenset[str] = frozenset()) -> Admission:
         """The admission of a request for ``operation``, before the caller is known. The
         operations in ``free`` cost nothing when they succeed."""
         return Admission(self, operation, call, free)

@@ -24,7 +24,8 @@ from pipeline.config.settings import Settings
 
 
 class Shim:
-    """The ASGI application."""
+    """The web side as an ASGI application; create it in the process that serves. Raises
+    ``ConfigurationError``."""
 
     def __init__(self, settings: Settings, dialects: Sequence[str] = PACKAGES) -> None:
         self._service = Service(settings)
@@ -56,14 +57,6 @@ class Shim:
             self._service.close()
 
 
-def make_app(settings: Settings) -> Shim:
-    """The web side with these settings; create it in the process that serves.
-
-    Raises ``ConfigurationError``.
-    """
-    return Shim(settings)
-
-
 def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
     documented: dict[str, DialectRoute] = {}
     for dialect in dialects.values():
@@ -91,8 +84,7 @@ class _NotFound:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         dialect = next((self._roots[root] for root in self._roots if path.startswith(root)), None)
-        if dialect is None:
-            reply = problem(404, "not_found", "There is nothing at this path.")
-        else:
+        reply = problem(404, "not_found", "There is nothing at this path.")
+        if dialect is not None:
             reply = dialect.render_not_found(call_from_scope(scope))
         await to_response(reply)(scope, receive, send)

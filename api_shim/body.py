@@ -14,8 +14,8 @@ from collections.abc import (
     MutableMapping,
 )
 from contextlib import asynccontextmanager, contextmanager
-from enum import Enum
-from typing import Any, Self
+from enum import IntEnum
+from typing import Any
 
 from pipeline.errors import FaceError, InvalidParameter, MediaTooLarge, Overloaded
 
@@ -41,16 +41,12 @@ MAX_BODY_S = 60.0
 EVICTABLE_AFTER_S = 5.0
 
 
-class BodyKind(Enum):
-    """The contents that a body may carry; each kind has its own size limit."""
+class BodyKind(IntEnum):
+    """The contents that a body may carry, the smallest first; each kind has its own size limit."""
 
-    PLAIN = "plain"
-    PICTURES = "pictures"
-    CLIP = "clip"
-
-    @classmethod
-    def of(cls, *, pictures: bool, clip: bool) -> Self:
-        return cls("clip" if clip else "pictures" if pictures else "plain")
+    PLAIN = 0
+    PICTURES = 1
+    CLIP = 2
 
 
 class Disconnected(Exception):
@@ -175,9 +171,8 @@ class BodyReader:
             del self._by_caller[caller]
 
     def _limit_for(self, body_kind: BodyKind) -> int:
-        if body_kind is BodyKind.CLIP:
-            return self._clip_limit
-        return min(MAX_PLAIN_BYTES, self._limit) if body_kind is BodyKind.PLAIN else self._limit
+        plain = min(MAX_PLAIN_BYTES, self._limit)
+        return (plain, self._limit, self._clip_limit)[body_kind]
 
     def _too_large(self, body_kind: BodyKind) -> FaceError:
         kind = InvalidParameter if body_kind is BodyKind.PLAIN else MediaTooLarge

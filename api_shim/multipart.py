@@ -60,9 +60,7 @@ class Form:
     files: dict[str, bytes] = field(repr=False)
 
 
-def read_multipart(
-    body: bytes, content_type: str, always_files: Collection[str] = ()
-) -> Form:
+def read_multipart(body: bytes, content_type: str, always_files: Collection[str] = ()) -> Form:
     """The form in ``body``, whose ``Content-Type`` header is ``content_type``.
 
     A part with a file name is a file, as is a part whose name is in ``always_files``. A file

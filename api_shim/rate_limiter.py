@@ -123,6 +123,4 @@ class LocalRateLimiter:
 
     def _forget(self, now: float) -> None:
         if len(self._full_at) >= MAX_LOCAL_BUCKETS:
-            self._full_at = {
-                bucket: full for bucket, full in self._full_at.items() if full > now
-            }
+            self._full_at = {bucket: full for bucket, full in self._full_at.items() if full > now}

@@ -8,7 +8,7 @@ import socket
 
 import uvicorn
 
-from api_shim.app import Shim, make_app
+from api_shim.app import Shim
 from api_shim.protocol import ConnectionSlots, bounded_protocol
 from pipeline.config.settings import Settings
 
@@ -41,7 +41,7 @@ class ReleasingServer(uvicorn.Server):
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ConfigurationError``."""
-    shim = make_app(settings)
+    shim = Shim(settings)
     config = uvicorn.Config(
         shim,
         host=settings.host,

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from api_shim.asgi import POLL_AFTER_S, call_from_scope, json_reply, log_failure, to_response
-from api_shim.body import BodyKind, Disconnected
+from api_shim.body import Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.preferences import Preferences, read_preferences
 from api_shim.protocol import check_connection_slot
@@ -57,11 +57,11 @@ class DialectRoute:
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
         endpoint = self._endpoints[call.method]
-        kind = BodyKind.of(pictures=endpoint.pictures, clip=endpoint.clip)
         try:
             check_connection_slot(scope)
             return await self._service.intake.run(
-                call, receive, kind, self._accept_or_refuse, self._dialect.caller_parameter
+                call, receive, endpoint.body_kind, self._accept_or_refuse,
+                self._dialect.caller_parameter,
             )
         except FaceError as error:
             return self._refuse(error, call)

@@ -10,20 +10,43 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Engine, Row, Table, exists, func, select, true, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Engine,
+    Row,
+    Table,
+    Update,
+    exists,
+    func,
+    select,
+    true,
+    update,
+)
 
 from pipeline import storage_keys
-from pipeline.batches.encrypt import ItemEncryption
-from pipeline.database.engine import purge_deleted_data, writing
+from pipeline.batches.model import ItemState
+from pipeline.batches.resume import name_hash, picture_hash
+from pipeline.database.engine import purge_deleted_data, reading, writing
 from pipeline.database.keyset import read_pages
-from pipeline.database.schema import faces, images, jobs, used_clips, vectors
+from pipeline.database.schema import (
+    batch_items,
+    batches,
+    faces,
+    images,
+    job_pictures,
+    jobs,
+    used_clips,
+    vectors,
+)
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import MediaNotFound
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.rows import VALUE_BYTES, vector_label
-from pipeline.gallery.trash import Trash, discard, discard_unless_named, reclaim
+from pipeline.gallery.trash import Trash, discard, reclaim
 from pipeline.gallery.used_clips import UsedClip, is_encrypted_signature, stored_clip
 from pipeline.gallery.writer import lock_tenant
 from pipeline.index import snapshots
@@ -33,6 +56,11 @@ from pipeline.media.encrypted import rewrite_object
 
 # Rows of one transaction.
 PAGE_ROWS = 200
+
+_ITEMS = select(
+    batch_items.c.batch_id, batch_items.c.number, batch_items.c.name_hash,
+    batch_items.c.source_name, batch_items.c.sha256, batch_items.c.media_key, batch_items.c.state,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +90,8 @@ class EncryptedCounts:
 
 @dataclass(slots=True)
 class EncryptExisting:
-    """Encrypts a tenant's data under ``key``. ``clock`` gives epoch seconds."""
+    """Encrypts a tenant's data under ``key``, which every process has. ``clock`` gives epoch
+    seconds."""
 
     engine: Engine
     media: MediaStore
@@ -88,11 +117,43 @@ class EncryptExisting:
         )
 
     def _items(self) -> int:
-        encryption = ItemEncryption(self.engine, self.media, self.tenant_id, self.key, self.clock)
-        try:
-            return encryption.run()
-        finally:
-            self.missing += encryption.missing
+        """Replace the hashes of items, and encrypt the pictures of those that wait."""
+        with reading(self.engine) as connection:
+            query = select(batches.c.id).where(batches.c.tenant_id == self.tenant_id)
+            ids = list(connection.execute(query).scalars())
+        return sum(
+            self._item(row)
+            for batch_id in ids
+            for page in read_pages(
+                self.engine, _ITEMS.where(batch_items.c.batch_id == batch_id),
+                batch_items.c.number, PAGE_ROWS,
+            )
+            for row in page
+            # An erased item has no name to make another hash from; it is found by either hash.
+            if row.source_name is not None
+            and bytes(row.name_hash) == name_hash(batch_id, row.source_name, None)
+        )
+
+    def _item(self, row: Row[*tuple[Any, ...]]) -> int:
+        mine = batch_items.c.batch_id == row.batch_id
+        sha256 = None if row.sha256 is None else self.key.keyed_hash(row.sha256)
+        replaced = update(batch_items).where(
+            mine, batch_items.c.number == row.number, batch_items.c.state == row.state,
+            batch_items.c.source_name == row.source_name,
+        ).values(
+            name_hash=name_hash(row.batch_id, row.source_name, self.key),
+            picture_hash=sha256 and picture_hash(row.batch_id, sha256, self.key), sha256=sha256,
+        )
+        fresh = None
+        if row.state == ItemState.WAITING and row.media_key is not None:
+            fresh = self._encrypted_copy(row.media_key)
+        if fresh is not None and fresh != row.media_key:
+            named = mine & (batch_items.c.media_key == fresh)
+            return self._replace_object(
+                replaced.values(media_key=fresh), row.media_key, fresh, named
+            )
+        with writing(self.engine) as connection:
+            return connection.execute(replaced).rowcount
 
     def _objects(self, table: Table, column: Column[str]) -> int:
         done = 0
@@ -103,27 +164,38 @@ class EncryptExisting:
         return done
 
     def _object(self, table: Table, column: Column[str], ref: int, old: str) -> int:
-        try:
-            fresh = rewrite_object(self.media, self.tenant_id, old)
-        except MediaNotFound:
-            self.missing += 1
+        fresh = self._encrypted_copy(old)
+        if fresh is None:
             return 0
         values = {column: fresh}
         if table is images:
             values[images.c.sha256] = storage_keys.media_hash(fresh)
+        replaced = update(table).where(table.c.id == ref, column == old).values(values)
+        return self._replace_object(replaced, old, fresh, column == fresh)
+
+    def _encrypted_copy(self, old: str) -> str | None:
+        """The key of the encrypted copy of an object; None when there is no object."""
+        try:
+            return rewrite_object(self.media, self.tenant_id, old)
+        except MediaNotFound:
+            self.missing += 1
+            return None
+
+    def _replace_object(
+        self, replaced: Update, old: str, fresh: str, named: ColumnElement[bool]
+    ) -> int:
+        """Update a row that names ``old`` so that it names ``fresh``; discard the object that
+        no row names then. ``named`` chooses the rows that name ``fresh``."""
         with writing(self.engine) as connection:
             reclaim(connection, [fresh])
-            changed = connection.execute(
-                update(table).where(table.c.id == ref, column == old).values(values)
-            )
-            if changed.rowcount:
+            changed = connection.execute(replaced).rowcount
+            if changed:
                 discard(connection, self.tenant_id, old, self.clock())
-            else:
-                # The row was changed or deleted meanwhile, and the old object discarded with
-                # it; or another run was first, and the new object is that run's.
-                named = exists().where(column == fresh)
-                discard_unless_named(connection, self.tenant_id, fresh, named, self.clock())
-        return changed.rowcount
+            # Else the row was changed or deleted meanwhile, and the old object discarded with
+            # it; or another run was first, and the new object is that run's.
+            elif not connection.execute(select(exists().where(named))).scalar_one():
+                discard(connection, self.tenant_id, fresh, self.clock())
+        return changed
 
     def _vectors(self) -> int:
         done = 0
@@ -182,7 +254,13 @@ class EncryptExisting:
 
     def _count_uploads(self) -> int:
         uploads = self.media.walk(storage_keys.transient_prefix(self.tenant_id))
-        return sum(not storage_keys.is_encrypted(stored.key) for stored in uploads)
+        keys = {stored.key for stored in uploads}
+        waiting = select(jobs.c.media).where(
+            jobs.c.seq.in_(select(job_pictures.c.job_seq)), jobs.c.tenant_id == self.tenant_id
+        )
+        with reading(self.engine) as connection:
+            keys.update(chain.from_iterable(connection.execute(waiting).scalars()))
+        return sum(not storage_keys.is_encrypted(key) for key in keys)
 
     def _pages(
         self, table: Table, chosen: ColumnElement[bool], *columns: Column[Any]

@@ -354,6 +354,9 @@ BULK = Plan("bulk", (Stage.BULK,), retry_forever=True)
 # A time slice of the duplicate search of a finished batch, by the same workers.
 DUPLICATE_SEARCH = Plan("duplicate_search", (Stage.BULK,), retry_forever=True)
 
+# Operations whose one picture a gallery keeps.
+KEEPING = frozenset({"enrol", "replace"})
+
 PLANS = {
     plan.operation: plan
     for plan in (

@@ -27,8 +27,30 @@ def transient_prefix(tenant_id: int) -> str:
 
 
 def is_transient(key: str) -> bool:
-    """Whether a media key is that of an upload."""
+    """Whether a media key is that of an object that is deleted with its job."""
     return key.split("/")[1:2] == ["transient"]
+
+
+def row_media(tenant_id: int, job_id: str, position: int, name: str) -> str:
+    """The key of a small upload, the ``position``-th picture of its job, whose bytes wait in
+    the database with the job and not in the media store."""
+    return f"t{tenant_id}/rows/{job_id}/{position}/{name}"
+
+
+def is_in_row(key: str) -> bool:
+    """Whether a media key is that of a picture in the database."""
+    return key.split("/")[1:2] == ["rows"]
+
+
+def row_of(key: str) -> tuple[str, int]:
+    """The job's id and the position in the key of a picture in the database."""
+    _, _, job_id, position, _ = key.split("/")
+    return job_id, int(position)
+
+
+def is_upload(key: str) -> bool:
+    """Whether a media key is that of a picture which is deleted with its job."""
+    return is_transient(key) or is_in_row(key)
 
 
 def is_transient_of(key: str, tenant_id: int, owner: str) -> bool:
@@ -42,7 +64,7 @@ def transient_hour(key: str) -> str:
 
 
 def image_media(tenant_id: int, owner: str, name: str) -> str:
-    """The key of a stored picture. ``owner`` (the id of the job that stores it) makes the
+    """The key of a stored picture. ``owner`` (the id of the job that brings it) makes the
     object that of one row: deleting it cannot affect another row with the same picture."""
     return f"{images_prefix(tenant_id)}{owner}/{name}"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from api_shim.app import make_app
+from api_shim.app import Shim
 from pipeline.config.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "unit" / "shim" / "openapi.json"
@@ -28,7 +28,7 @@ _WIDTH = 100
 def served_document(folder: Path) -> dict[str, Any]:
     """The answer to ``GET /openapi.json``. No server is needed: the application is called
     in this process, with a database in ``folder``."""
-    app = make_app(Settings(data_dir=folder))
+    app = Shim(Settings(data_dir=folder))
 
     async def fetch() -> httpx.Response:
         transport = httpx.ASGITransport(app)

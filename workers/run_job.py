@@ -14,17 +14,14 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import (
-    BadInput,
     BrokerUnavailable,
     ConfigurationError,
-    Conflict,
     DatabaseUnavailable,
     DecryptionFailed,
     FaceError,
     IntermediateLost,
     JobTimedOut,
     MediaUnavailable,
-    NotFound,
     Overloaded,
     PackError,
     TenantNotFound,
@@ -32,7 +29,8 @@ from pipeline.errors import (
 from pipeline.execution.context import JobContext, JobOutcome
 from pipeline.execution.registry import finish, run_stage
 from pipeline.jobs.model import Claim
-from pipeline.operations import PLANS, Plan, Stage
+from pipeline.jobs.store import PICTURE_ERRORS
+from pipeline.operations import KEEPING, PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
 from pipeline.types import JsonObject
 from workers.messages import StageMessage
@@ -219,9 +217,11 @@ class _JobRun:
         held = self._write(lambda: self.runtime.store.fail(self.claim, error, self.trace))
         if held:
             self.runtime.notifier.publish(self.claim.id)
-            if isinstance(error, BadInput | Conflict | NotFound):
+            if isinstance(error, PICTURE_ERRORS):
                 # An operator may retry any other failure, which needs the pictures.
                 self._discard_uploads()
+                if self.plan.operation in KEEPING:
+                    self.runtime.resources.trash.try_empty(self.claim.job.tenant_id)
         return held
 
     def _end_with_error(self, error: FaceError) -> None:

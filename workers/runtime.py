@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from sqlalchemy import Engine
 
+from pipeline.analysis.result_cache import AnalysisCache
 from pipeline.calibration.table import Calibration, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
@@ -36,6 +37,9 @@ from workers.leases import Leases
 
 # The functions that decode media from outside, each in the sandbox.
 DECODERS = (decode.DECODE_FUNCTION, clip.DECODE_FUNCTION)
+
+# The stages that together analyse a picture.
+ANALYSIS = {Stage.DECODE, Stage.DETECT, Stage.EMBED}
 
 # Side in pixels of the blank picture that warms the detector up.
 WARM_SIDE = 256
@@ -96,7 +100,7 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
 def _resources(
     settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource
 ) -> Resources:
-    media = open_media(settings, keys)
+    media = open_media(settings, keys, engine)
     shared = Resources(
         media=media,
         pack=pack,
@@ -107,6 +111,7 @@ def _resources(
         trash=Trash(engine, media),
         sandbox=_sandbox(settings, served),
         keys=keys,
+        results=AnalysisCache.from_settings(settings) if served >= ANALYSIS else None,
     )
     return open_stages(served, settings, engine, shared)
 

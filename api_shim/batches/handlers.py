@@ -13,26 +13,8 @@ from typing import Any
 from starlette.types import Receive
 
 from api_shim.asgi import POLL_AFTER_S, json_reply
-from api_shim.batches.replies import (
-    BatchDelay,
-    BatchList,
-    BatchWithReasons,
-    ListedBatch,
-    RetriedBatch,
-    ShownBatch,
-    batch_href,
-    batch_values,
-    item_list,
-    reason_counts,
-)
-from api_shim.batches.requests import (
-    BatchesQuery,
-    BatchRequest,
-    ItemsQuery,
-    read_batch,
-    read_query,
-    read_retry,
-)
+from api_shim.batches import replies, requests
+from api_shim.batches.requests import BatchRequest
 from api_shim.body import BodyKind
 from api_shim.job_access import authenticate_by_header
 from api_shim.requests import Call, Reply
@@ -109,35 +91,32 @@ class BatchHandlers:
         with self._service.admission.begin(OPERATION, call) as admission:
             admission.admit(tenant)
             self._require_imports(tenant)
-            request = read_batch(call.body)
+            request = requests.read_batch(call.body)
             self._check_collections(tenant, request)
             batch, created = self._open(tenant, request, call.idempotency_key)
-        headers = {"Location": batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
+        headers = {"Location": replies.batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
         return json_reply(202 if created else 200, self._shown(batch), headers)
 
     def list(self, call: Call, tenant: Tenant) -> Reply:
-        query = read_query(call.query, BatchesQuery)
+        query = requests.read_query(call.query, requests.BatchesQuery)
         page = self._batches.page(tenant.id, offset=query.offset, limit=query.limit)
-        listed = [ListedBatch(**batch_values(batch)) for batch in page.batches]
-        return json_reply(200, BatchList(total=page.total, batches=listed))
+        listed = [replies.ListedBatch(**replies.batch_values(batch)) for batch in page.batches]
+        return json_reply(200, replies.BatchList(total=page.total, batches=listed))
 
     def show(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
-        findings, reasons = None, Counter[tuple[ItemState, str]]()
-        if batch.ended:
-            findings = self._batches.findings(batch.id, MAX_FINDINGS)
-            reasons = self._reasons(batch)
+        findings = self._batches.findings(batch.id, MAX_FINDINGS) if batch.ended else None
+        reasons = replies.reason_counts(self._reasons(batch) if batch.ended else {})
         values = self._values(batch, findings)
-        return json_reply(200, BatchWithReasons(**values, reasons=reason_counts(reasons)))
+        return json_reply(200, replies.BatchWithReasons(**values, reasons=reasons))
 
     def items(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
-        query = read_query(call.query, ItemsQuery)
+        query = requests.read_query(call.query, requests.ItemsQuery)
         found = self._batches.items(
-            batch.id, after=query.after, limit=query.limit, state=query.state,
-            reason=query.reason,
+            batch.id, after=query.after, limit=query.limit, state=query.state, reason=query.reason
         )
-        return json_reply(200, item_list(found, query.limit))
+        return json_reply(200, replies.item_list(found, query.limit))
 
     def cancel(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
@@ -151,16 +130,14 @@ class BatchHandlers:
                 "The source of this batch is read by the operator, who can run it again."
             )
         self._require_imports(tenant)
-        request = read_retry(call.body)
+        request = requests.read_retry(call.body)
         count = self._batches.retry(
             tenant.id, batch.id, states=request.item_states, reasons=request.reasons
         )
         retried = self._batches.get(tenant.id, batch.id)
-        return json_reply(200, RetriedBatch(**self._values(retried), retried=count))
+        return json_reply(200, replies.RetriedBatch(**self._values(retried), retried=count))
 
-    def _open(
-        self, tenant: Tenant, request: BatchRequest, key: str | None
-    ) -> tuple[Batch, bool]:
+    def _open(self, tenant: Tenant, request: BatchRequest, key: str | None) -> tuple[Batch, bool]:
         """(the new batch, True), or (the earlier batch, False) under the same key. Raises
         ``IdempotencyConflict`` if the earlier request differs."""
         fingerprint = digest("batch", str(tenant.id), key or uuid.uuid4().hex)
@@ -197,17 +174,15 @@ class BatchHandlers:
             raise errors.BatchNotFound
         return self._batches.get(tenant.id, batch_id)
 
-    def _shown(self, batch: Batch) -> ShownBatch:
-        return ShownBatch(**self._values(batch))
+    def _shown(self, batch: Batch) -> replies.ShownBatch:
+        return replies.ShownBatch(**self._values(batch))
 
-    def _values(
-        self, batch: Batch, findings: Sequence[Finding] | None = None
-    ) -> dict[str, Any]:
+    def _values(self, batch: Batch, findings: Sequence[Finding] | None = None) -> dict[str, Any]:
         """The members of ``ShownBatch``."""
         waits_for = self._batches.waiting_reason(batch)
         return {
-            **batch_values(batch, findings),
-            "waits_for": None if waits_for is None else BatchDelay(**waits_for.to_json()),
+            **replies.batch_values(batch, findings),
+            "waits_for": None if waits_for is None else replies.BatchDelay(**waits_for.to_json()),
         }
 
     def _reasons(self, batch: Batch) -> Reasons:

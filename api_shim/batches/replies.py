@@ -48,10 +48,8 @@ class ListedBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     position: Annotated[float | None, _about("How much of the source is read, 0 to 1.")]
     findings: Annotated[
         Any,  # a JSON object or None
-        msgspec.Meta(
-            description="The search for duplicates.",
-            extra_json_schema={"type": ["object", "null"]},
-        ),
+        msgspec.Meta(description="The search for duplicates.",
+                     extra_json_schema={"type": ["object", "null"]}),
     ]
     error: BatchProblem | None
     created_at: Annotated[float, _about("Unix seconds.")]
@@ -128,9 +126,7 @@ def batch_values(batch: Batch, findings: Sequence[Finding] | None = None) -> dic
     failure = failure_of(batch)
     prefix = batch.source.removeprefix(PREFIX) if batch.source.startswith(PREFIX) else None
     return {
-        "batch_id": batch.id,
-        "href": batch_href(batch),
-        "status": batch.state,
+        "batch_id": batch.id, "href": batch_href(batch), "status": batch.state,
         "prefix": prefix if batch.options.unattended else None,
         "findings": _findings_json(batch, findings),
         "error": None if failure is None else BatchProblem(**failure),
@@ -156,10 +152,10 @@ def _findings_json(batch: Batch, found: Sequence[Finding] | None) -> dict[str, A
 
 def reason_counts(reasons: Mapping[tuple[ItemState, str], int]) -> list[ReasonCount]:
     """The most frequent first."""
+    ordered = sorted(reasons.items(), key=lambda pair: -pair[1])
     return [
         ReasonCount(status=state, reason=reason, items=count)
-        for (state, reason), count in sorted(reasons.items(), key=lambda pair: -pair[1])
-        if reason
+        for (state, reason), count in ordered if reason
     ]
 
 
@@ -169,23 +165,13 @@ def item_list(items: Sequence[BatchItem], limit: int) -> ItemList:
 
 
 def _shown_item(item: BatchItem) -> ShownItem:
+    own = ("number", "source_name", "size", "width", "height", "face_id", "faces")
+    about = ("name", "collection", "external_id", "description")
     return ShownItem(
-        number=item.number,
-        source_name=item.source_name,
-        status=item.state,
-        reason=item.reason or None,
-        detail=item.detail or None,
-        original=item.original or None,
-        name=item.about.name,
-        collection=item.about.collection,
-        external_id=item.about.external_id,
-        description=item.about.description,
-        size=item.size,
-        width=item.width,
-        height=item.height,
-        face_id=item.face_id,
-        faces=item.faces,
-        deleted=item.erased_at is not None,
+        **{name: getattr(item, name) for name in own},
+        **{name: getattr(item.about, name) for name in about},
+        status=item.state, reason=item.reason or None, detail=item.detail or None,
+        original=item.original or None, deleted=item.erased_at is not None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,23 +29,14 @@ _SCHEMAS: dict[AnswerKind, Schema] = {
 Responses = dict[str, Schema]
 """The responses of an operation, by HTTP status."""
 
-REQUEST_ID: Schema = {
-    "X-Request-Id": {
-        "description": "The service's name for the request.", "required": True,
-        "schema": {"type": "string"},
-    }
-}
-RETRY_AFTER: Schema = {
-    "Retry-After": {
-        "description": "Seconds after which to ask again.", "required": True,
-        "schema": {"type": "string"},
-    }
-}
-LOCATION: Schema = {
-    "Location": {
-        "description": "Where to ask.", "required": True, "schema": {"type": "string"}
-    }
-}
+
+def _header(name: str, about: str) -> Schema:
+    return {name: {"description": about, "required": True, "schema": {"type": "string"}}}
+
+
+REQUEST_ID = _header("X-Request-Id", "The service's name for the request.")
+RETRY_AFTER = _header("Retry-After", "Seconds after which to ask again.")
+LOCATION = _header("Location", "Where to ask.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +71,21 @@ def optional(
     return AnswerField(name, kind, about, required=False, inside=inside, title=title)
 
 
-def answer_schema(title: str, members: Iterable[AnswerField]) -> Schema:
-    """The JSON object with these members and no other. With a ``title`` it becomes a
-    schema of that name in the components of the OpenAPI document."""
+def answer_schema(title: str, members: Iterable[AnswerField], **values: Any) -> Schema:
+    """The JSON object with these members and no other, some of them with an exact value or a
+    choice of ``values`` (a set). With a ``title`` it becomes a schema of that name in the
+    components of the OpenAPI document."""
     rows = list(members)
-    schema: Schema = {
-        "type": "object", "properties": {row.name: row.schema for row in rows},
-        "additionalProperties": False,
-    }
+    properties = {row.name: row.schema for row in rows}
+    for name, value in values.items():
+        exact = {"enum": sorted(value)} if isinstance(value, Set) else {"const": value}
+        properties[name] = {**properties[name], **exact}
     required = [row.name for row in rows if row.required]
     return {
-        **({"title": title} if title else {}), **schema,
+        **({"title": title} if title else {}),
+        "type": "object", "properties": properties, "additionalProperties": False,
         **({"required": required} if required else {}),
     }
-
-
-def with_values(schema: Schema, **members: Any) -> Schema:
-    """``schema`` with exact values for some members, or a choice of them (a set)."""
-    limited = {
-        name: {"enum": sorted(value)} if isinstance(value, (set, frozenset)) else {"const": value}
-        for name, value in members.items()
-    }
-    properties = {
-        name: {**member, **limited.get(name, {})} for name, member in schema["properties"].items()
-    }
-    return {**schema, "properties": properties}
 
 
 def respond(about: str, *shapes: Schema, headers: Mapping[str, Any] | None = None) -> Schema:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
-from api_shim.asgi import problem
+from api_shim.body import BodyKind
 from api_shim.dialects.answers import JSON, AnswerField, Responses
 from api_shim.dialects.fields import RequestField
 from api_shim.record_actions import RecordRequest
@@ -22,12 +22,14 @@ from api_shim.service import RecordStores
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
-from pipeline.errors import BadCredentials
+from pipeline.errors import BadCredentials, InvalidParameter
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import PLANS
 
 FORM = "application/x-www-form-urlencoded"
+
+GET, POST, PUT, DELETE = (frozenset({method}) for method in ("GET", "POST", "PUT", "DELETE"))
 
 Security = list[dict[str, list[str]]]
 
@@ -61,14 +63,9 @@ class Endpoint:
     gives: tuple[AnswerField, ...] = ()
 
     @property
-    def pictures(self) -> bool:
-        """Whether a body carries pictures: only then is a large one read."""
-        return any(row.carries != "text" for row in self.takes)
-
-    @property
-    def clip(self) -> bool:
-        """Whether a body carries a clip: only then is the largest one read."""
-        return any(row.carries == "clip" for row in self.takes)
+    def body_kind(self) -> BodyKind:
+        """What a body may carry; a larger one is not read."""
+        return max((row.carries for row in self.takes), default=BodyKind.PLAIN)
 
     @property
     def is_job(self) -> bool:
@@ -112,6 +109,10 @@ class Dialect(ABC):
     limits: PictureLimits
     """What pictures it takes, by their headers."""
 
+    def __init__(self, settings: Settings, records: RecordStores) -> None:
+        self.limits = PictureLimits.from_settings(settings)
+        self._tenants = records.tenants
+
     @abstractmethod
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         """Authenticate, ``admit`` and parse: a job to do, or an action on records. Runs
@@ -141,12 +142,11 @@ class Dialect(ABC):
         the body could not be read; any other exception than ``FaceError`` is an
         internal error."""
 
-    def render_wrong_method(self, call: Call, allowed: str) -> Reply:  # noqa: ARG002
+    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
         """The answer, status 405, to a method that the path does not take; ``allowed``
         is the value of its ``Allow``."""
-        return problem(
-            405, "method_not_allowed", "The path does not take this method.", {"Allow": allowed}
-        )
+        reply = self.render_error(InvalidParameter(f"the method must be {allowed}"), call)
+        return replace(reply, status=405, headers={"Allow": allowed})
 
     def render_not_found(self, call: Call) -> Reply:
         """The answer to a path under ``root`` that is not there."""
@@ -171,21 +171,6 @@ def authenticate_api_key(call: Call, tenants: TenantStore) -> Tenant:
     if tenant is None:
         raise BadCredentials("check X-API-Key")
     return tenant
-
-
-class DialectFactory(Protocol):
-    """The class of a dialect, which its package offers as ``DIALECT``."""
-
-    @property
-    def letter(self) -> str: ...
-
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]: ...
-
-    @property
-    def free_actions(self) -> frozenset[str]: ...
-
-    def __call__(self, settings: Settings, records: RecordStores) -> Dialect: ...
 
 
 def schema_name(letter: str, endpoint: Endpoint, suffix: str) -> str:

@@ -12,9 +12,10 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from api_shim import parsing
+from api_shim.body import BodyKind
 from pipeline.errors import FaceError, InvalidParameter, MissingParameter
 from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, TEXT_END, is_printable, utf8_pattern
 
@@ -23,9 +24,6 @@ Schema = dict[str, Any]
 Raw = Mapping[str, Any]
 """What a client sent, by name: texts of a form or a query, files, or JSON values (numbers
 as ``parsing.JsonNumber``)."""
-
-Cargo = Literal["text", "picture", "clip"]
-"""What the body of a request must have room for."""
 
 ErrorKind = Callable[[str], FaceError]
 
@@ -41,7 +39,8 @@ _DECIMAL = re.compile(r"[+-]?[0-9]{0,18}(\.[0-9]{0,32})?([eE][+-]?[0-9]{1,3})?")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestField(Generic[T]):
     """One parameter of a request. ``default`` stands for an optional one that is absent;
-    ``missing`` and ``wrong`` make the errors of the dialect."""
+    ``missing`` and ``wrong`` make the errors of the dialect; ``carries`` is what the body of a
+    request must have room for."""
 
     name: str = field(kw_only=False)
     about: str = field(default="", kw_only=False)
@@ -50,6 +49,7 @@ class RequestField(Generic[T]):
     example: Any = None
     missing: ErrorKind = MissingParameter
     wrong: ErrorKind = InvalidParameter
+    carries: BodyKind = BodyKind.PLAIN
 
     def read(self, raw: Raw) -> T:
         """The value. Raises ``missing``, ``wrong``."""
@@ -71,10 +71,6 @@ class RequestField(Generic[T]):
     def describe(self) -> Schema:
         """The JSON schema of the value, without the members common to all fields."""
         raise NotImplementedError
-
-    @property
-    def carries(self) -> Cargo:
-        return "text"
 
     @property
     def schema(self) -> Schema:
@@ -157,9 +153,7 @@ class TextField(RequestField[str]):
 
 def collection_key_field(name: str, about: str, **options: Any) -> TextField:
     """The key of a collection, which every dialect limits alike."""
-    return TextField(
-        name, about, max_bytes=MAX_COLLECTION_KEY_BYTES, printable=True, **options
-    )
+    return TextField(name, about, max_bytes=MAX_COLLECTION_KEY_BYTES, printable=True, **options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +178,7 @@ class IntegerField(RequestField[int]):
         return number
 
     def describe(self) -> Schema:
-        return {
-            "type": "integer", "format": "int64", "minimum": self.least, "maximum": self.most
-        }
+        return {"type": "integer", "format": "int64", "minimum": self.least, "maximum": self.most}
 
     @property
     def _is_open(self) -> bool:
@@ -204,9 +196,7 @@ class NumberField(RequestField[float]):
         text = value.text if isinstance(value, parsing.JsonNumber) else value
         number = _as_float(text) if isinstance(text, str) else math.nan
         if not self.least <= number <= self.most:
-            raise self.wrong(
-                f"{self.name} must be a number from {self.least:g} to {self.most:g}"
-            )
+            raise self.wrong(f"{self.name} must be a number from {self.least:g} to {self.most:g}")
         return number
 
     def describe(self) -> Schema:
@@ -283,6 +273,7 @@ class ObjectField(RequestField["Values"]):
 
     inside: tuple[RequestField[Any], ...]
     title: str
+    carries: BodyKind = BodyKind.PICTURES
 
     def parse(self, value: Any) -> Values:
         if not isinstance(value, dict):
@@ -291,10 +282,6 @@ class ObjectField(RequestField["Values"]):
 
     def describe(self) -> Schema:
         return object_schema(self.title, self.inside)
-
-    @property
-    def carries(self) -> Cargo:
-        return "picture"
 
 
 class Values:

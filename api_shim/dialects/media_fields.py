@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from api_shim import parsing
-from api_shim.dialects.fields import Cargo, ErrorKind, RequestField, Schema
+from api_shim.body import BodyKind
+from api_shim.dialects.fields import ErrorKind, RequestField, Schema
 from pipeline.errors import BadEncoding, InvalidParameter, MediaTooLarge
 
 
@@ -16,7 +17,7 @@ class Base64Field(RequestField[str]):
     before they check a picture."""
 
     default: str = ""
-    media: Literal["picture", "clip"] = "picture"
+    carries: BodyKind = BodyKind.PICTURES
 
     def parse(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -26,10 +27,6 @@ class Base64Field(RequestField[str]):
     def describe(self) -> Schema:
         least = {"minLength": 1} if self.required else {}
         return {"type": "string", "contentEncoding": "base64", **least}
-
-    @property
-    def carries(self) -> Cargo:
-        return self.media
 
 
 def decode_media(text: str) -> bytes:
@@ -42,6 +39,7 @@ class PictureField(RequestField[bytes]):
     """A picture in Base64, decoded. ``max_chars`` bounds the Base64 itself, without a
     ``data:`` head and white space."""
 
+    carries: BodyKind = BodyKind.PICTURES
     max_chars: int | None = None
     not_a_string: ErrorKind = InvalidParameter
     too_long: ErrorKind = MediaTooLarge
@@ -63,16 +61,13 @@ class PictureField(RequestField[bytes]):
         most = {} if self.max_chars is None else {"maxLength": self.max_chars}
         return {"type": "string", "contentEncoding": "base64", "minLength": 1, **most}
 
-    @property
-    def carries(self) -> Cargo:
-        return "picture"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileField(RequestField[bytes]):
     """A file of a ``multipart/form-data`` body."""
 
     default: bytes = b""
+    carries: BodyKind = BodyKind.PICTURES
 
     def is_empty(self, value: Any) -> bool:  # noqa: ARG002  # an empty file is a file
         return False
@@ -84,7 +79,3 @@ class FileField(RequestField[bytes]):
 
     def describe(self) -> Schema:
         return {"type": "string", "format": "binary"}
-
-    @property
-    def carries(self) -> Cargo:
-        return "picture"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Sequence
 
-from api_shim.dialects.base import Dialect, DialectFactory
+from api_shim.dialects.base import Dialect
 from api_shim.service import RecordStores
 from pipeline.config.settings import Settings
 
@@ -19,7 +19,7 @@ PACKAGES = (
 """Packages with a dialect's class under the name ``DIALECT``."""
 
 
-def load_dialects(packages: Iterable[str] = PACKAGES) -> list[DialectFactory]:
+def load_dialects(packages: Iterable[str] = PACKAGES) -> list[type[Dialect]]:
     """The classes of the dialects. Raises ``ImportError``."""
     return [importlib.import_module(package).DIALECT for package in packages]
 

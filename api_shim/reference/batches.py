@@ -16,15 +16,9 @@ from api_shim.batches.replies import (
     ShownBatch,
 )
 from api_shim.batches.requests import BatchesQuery, BatchRequest, ItemsQuery, RetryRequest
-from api_shim.dialects.answers import (
-    JSON,
-    LOCATION,
-    RETRY_AFTER,
-    respond,
-    respond_later,
-)
+from api_shim.dialects.answers import JSON, LOCATION, RETRY_AFTER, refuse, respond
 from api_shim.dialects.fields import Schema
-from api_shim.reference.shared import PROBLEM, TENANT_SECURITY, path_parameter
+from api_shim.reference.shared import PROBLEM, operation, path_parameter
 
 TAG = "batches"
 
@@ -34,9 +28,7 @@ _, SCHEMAS = msgspec.json.schema_components(
     (BatchRequest, RetryRequest, BatchesQuery, ItemsQuery, *_ANSWERS),
     ref_template="#/components/schemas/{name}",
 )
-SCHEMAS["BatchRequest"]["allOf"] = [
-    {"oneOf": [{"required": ["items"]}, {"required": ["prefix"]}]}
-]
+SCHEMAS["BatchRequest"]["allOf"] = [{"oneOf": [{"required": ["items"]}, {"required": ["prefix"]}]}]
 
 
 def _schema(kind: type[msgspec.Struct]) -> Schema:
@@ -45,24 +37,17 @@ def _schema(kind: type[msgspec.Struct]) -> Schema:
 
 _BATCH = _schema(ShownBatch)
 _NO_BATCH = respond("No such batch, or another application's.", PROBLEM)
-_WRONG = respond("The request cannot be used.", PROBLEM)
-_COMMON = {
-    "401": respond("The credentials are missing or wrong.", PROBLEM),
-    "503": respond_later("The service is busy or a store is away.", PROBLEM),
-}
+_WRONG = refuse(400, PROBLEM)
 _ID = path_parameter("batch_id")
 
 
-def _path(
+def _operation(
     operation_id: str, summary: str, responses: Schema, *parameters: Schema, **more: Any
 ) -> Schema:
-    described: Schema = {
-        "operationId": operation_id, "tags": [TAG], "summary": summary, **more
-    }
     if parameters:
-        described["parameters"] = list(parameters)
-    answers = dict(sorted({**_COMMON, **responses}.items()))
-    return {**described, "security": TENANT_SECURITY, "responses": answers}
+        more["parameters"] = list(parameters)
+    refused = {str(status): refuse(status, PROBLEM) for status in (401, 503)}
+    return operation(TAG, operation_id, summary, {**refused, **responses}, **more)
 
 
 def _query(kind: type[msgspec.Struct]) -> Iterator[Schema]:
@@ -81,11 +66,11 @@ _BEGUN = {**LOCATION, **RETRY_AFTER}
 
 PATHS: dict[str, Schema] = {
     "/batches": {
-        "get": _path(
+        "get": _operation(
             "list_batches", "The application's batches, newest first.",
             {"200": respond("A page.", _schema(BatchList)), "400": _WRONG}, *_query(BatchesQuery),
         ),
-        "post": _path(
+        "post": _operation(
             "start_batch", "Enrol pictures of the bucket that applications import from.",
             {
                 "200": respond("The batch of this Idempotency-Key.", _BATCH, headers=_BEGUN),
@@ -93,33 +78,33 @@ PATHS: dict[str, Schema] = {
                 "400": _WRONG, "403": respond("Switched off, or not allowed.", PROBLEM),
                 "409": respond("The Idempotency-Key was used for another.", PROBLEM),
                 "413": respond("The body is too large.", PROBLEM),
-                "429": respond_later("A limit is reached.", PROBLEM),
+                "429": refuse(429, PROBLEM),
             },
             {"$ref": "#/components/parameters/IdempotencyKey"},
             requestBody=_body(BatchRequest, required=True),
         ),
     },
     "/batches/{batch_id}": {
-        "get": _path(
+        "get": _operation(
             "get_batch", "How far a batch is.",
             {"200": respond("So far.", _schema(BatchWithReasons)), "404": _NO_BATCH}, _ID,
         ),
     },
     "/batches/{batch_id}/items": {
-        "get": _path(
+        "get": _operation(
             "list_batch_items", "What became of its items, by number.",
             {"200": respond("A page.", _schema(ItemList)), "400": _WRONG, "404": _NO_BATCH},
             _ID, *_query(ItemsQuery),
         ),
     },
     "/batches/{batch_id}/cancel": {
-        "post": _path(
+        "post": _operation(
             "cancel_batch", "End a batch; what is enrolled stays.",
             {"200": respond("It has ended.", _BATCH), "400": _WRONG, "404": _NO_BATCH}, _ID,
         ),
     },
     "/batches/{batch_id}/retry": {
-        "post": _path(
+        "post": _operation(
             "retry_batch", "Try again what was rejected or cancelled.",
             {
                 "200": respond("How many.", _schema(RetriedBatch)), "400": _WRONG,

@@ -6,25 +6,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from api_shim.dialects.answers import (
-    JSON,
-    LOCATION,
-    REQUEST_ID,
-    RETRY_AFTER,
-    AnswerField,
-    answer_schema,
-    respond,
-    respond_later,
-)
-from api_shim.dialects.base import Dialect, Endpoint, schema_name
+from api_shim.dialects import answers
+from api_shim.dialects.answers import AnswerField, answer_schema, refuse, respond, respond_later
+from api_shim.dialects.base import FORM, Dialect, Endpoint, schema_name
 from api_shim.dialects.fields import RequestField, Schema, object_schema
-from api_shim.reference import batches
-from api_shim.reference.shared import (
-    PROBLEM,
-    SECURITY_SCHEMES,
-    TENANT_SECURITY,
-    path_parameter,
-)
+from api_shim.multipart import MULTIPART
+from api_shim.reference import batches, shared
+from api_shim.reference.shared import PROBLEM, path_parameter
 from pipeline.jobs.store import MAX_KEY_CHARS
 
 VERSION = "0.1"  # of what is described here
@@ -35,10 +23,7 @@ SERVICE_TAG = "service"
 _IN_PATH = re.compile(r"\{(\w+)\}")
 
 # The name of a media type within a schema's name, where a request has several.
-_MEDIA_NAMES = {
-    JSON: "Json", "application/x-www-form-urlencoded": "Form",
-    "multipart/form-data": "Multipart",
-}
+_MEDIA_NAMES = {answers.JSON: "Json", FORM: "Form", MULTIPART: "Multipart"}
 
 _PARAMETERS: Schema = {
     "Prefer": {
@@ -51,8 +36,7 @@ _PARAMETERS: Schema = {
         "name": "Idempotency-Key", "in": "header", "required": False,
         "description": "The same key with the same request returns the first job's answer.",
         "schema": {
-            "type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS,
-            "pattern": "^[ -~]*$",
+            "type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[ -~]*$"
         },
     },
 }
@@ -71,11 +55,12 @@ _HEALTH = answer_schema(
 _ANY: Schema = {"type": "object"}
 
 ACCEPTED = respond(
-    "A job; ask for it at Location.", JOB, headers={**LOCATION, **RETRY_AFTER}
+    "A job; ask for it at Location.", JOB, headers={**answers.LOCATION, **answers.RETRY_AFTER}
 )
 
-_NO_JOB = respond("No such job, or another application's.", PROBLEM)
-_NOT_NOW = respond_later("The service is busy or a store is away.", PROBLEM)
+_NO_JOB = {
+    "404": respond("No such job, or another application's.", PROBLEM), "503": refuse(503, PROBLEM)
+}
 _JOB_ID = path_parameter("job_id")
 
 
@@ -108,9 +93,9 @@ def describe(dialects: Iterable[Dialect]) -> Schema:
         "paths": components.extract(everything),
         "components": {
             "schemas": {**batches.SCHEMAS, **dict(sorted(components.schemas.items()))},
-            "headers": {**REQUEST_ID, **LOCATION, **RETRY_AFTER},
+            "headers": {**answers.REQUEST_ID, **answers.LOCATION, **answers.RETRY_AFTER},
             "parameters": _PARAMETERS,
-            "securitySchemes": SECURITY_SCHEMES,
+            "securitySchemes": shared.SECURITY_SCHEMES,
         },
     }
 
@@ -149,23 +134,16 @@ def _operation(dialect: Dialect, endpoint: Endpoint, method: str) -> Schema:
         *(_query_parameter(row) for row in shape.query),
         *(_JOB_HEADERS if endpoint.is_job else []),
     ]
-    responses = dialect.responses(endpoint)
-    if endpoint.is_job:
-        responses = {**responses, "202": ACCEPTED}
-    return {
-        "operationId": _operation_id(dialect.letter, endpoint, method),
-        "tags": [dialect.letter],
-        "summary": endpoint.summary,
+    name = f"{dialect.letter}_{endpoint.action}"
+    return shared.operation(
+        dialect.letter,
+        name if len(endpoint.methods) == 1 else f"{name}_{method.lower()}",
+        endpoint.summary,
+        {**dialect.responses(endpoint), **({"202": ACCEPTED} if endpoint.is_job else {})},
+        dialect.security,
         **({"parameters": parameters} if parameters else {}),
         **_request_body(dialect.letter, endpoint, shape.body),
-        "security": dialect.security,
-        "responses": dict(sorted(responses.items())),
-    }
-
-
-def _operation_id(letter: str, endpoint: Endpoint, method: str) -> str:
-    name = f"{letter}_{endpoint.action}"
-    return name if len(endpoint.methods) == 1 else f"{name}_{method.lower()}"
+    )
 
 
 def _query_parameter(row: RequestField[Any]) -> Schema:
@@ -189,9 +167,7 @@ def _request_body(
 def _statuses(paths: Mapping[str, Schema]) -> list[str]:
     """Every status that an operation of a document can answer with."""
     return sorted({
-        status
-        for methods in paths.values()
-        for operation in methods.values()
+        status for methods in paths.values() for operation in methods.values()
         for status in operation["responses"]
     })
 
@@ -213,54 +189,38 @@ def _common(answered: Collection[str]) -> dict[str, Schema]:
     }
     return {
         "/jobs/{job_id}": {
-            "get": {
-                "operationId": "get_job",
-                "tags": [JOBS_TAG],
-                "summary": "A job: 202 while it waits or runs, then its answer.",
-                "parameters": [_JOB_ID, wait],
-                "security": TENANT_SECURITY,
-                "responses": dict(sorted({
-                    **polled, "202": respond_later("Not ended.", PROGRESS),
+            "get": shared.operation(
+                JOBS_TAG, "get_job", "A job: 202 while it waits or runs, then its answer.",
+                {
+                    **polled, **_NO_JOB, "202": respond_later("Not ended.", PROGRESS),
                     "400": respond("A wrong parameter, or the answer of the job.", _ANY),
-                    "404": _NO_JOB, "503": _NOT_NOW,
-                }.items())),
-            },
-            "delete": {
-                "operationId": "cancel_job",
-                "tags": [JOBS_TAG],
-                "summary": "Cancel a job.",
-                "parameters": [_JOB_ID],
-                "security": TENANT_SECURITY,
-                "responses": {
-                    "200": respond("Cancelled.", JOB), "404": _NO_JOB,
-                    "409": respond("It has ended.", ENDED), "503": _NOT_NOW,
                 },
-            },
+                parameters=[_JOB_ID, wait],
+            ),
+            "delete": shared.operation(
+                JOBS_TAG, "cancel_job", "Cancel a job.",
+                {
+                    **_NO_JOB, "200": respond("Cancelled.", JOB),
+                    "409": respond("It has ended.", ENDED),
+                },
+                parameters=[_JOB_ID],
+            ),
         },
         "/jobs/{job_id}/evidence": {
-            "get": {
-                "operationId": "get_job_evidence",
-                "tags": [JOBS_TAG],
-                "summary": "What the verdict on a clip rests on.",
-                "parameters": [_JOB_ID],
-                "security": TENANT_SECURITY,
-                "responses": {
-                    "200": respond("The measurements.", _ANY),
-                    "202": respond_later("Not ended.", PROGRESS), "404": _NO_JOB,
-                    "503": _NOT_NOW,
+            "get": shared.operation(
+                JOBS_TAG, "get_job_evidence", "What the verdict on a clip rests on.",
+                {
+                    **_NO_JOB, "200": respond("The measurements.", _ANY),
+                    "202": respond_later("Not ended.", PROGRESS),
                 },
-            },
+                parameters=[_JOB_ID],
+            ),
         },
         "/health": {
-            "get": {
-                "operationId": "get_health",
-                "tags": [SERVICE_TAG],
-                "summary": "Whether requests can be taken.",
-                "security": [],
-                "responses": {
-                    "200": respond("They can.", _HEALTH),
-                    "503": respond("They cannot.", _HEALTH),
-                },
-            },
+            "get": shared.operation(
+                SERVICE_TAG, "get_health", "Whether requests can be taken.",
+                {"200": respond("They can.", _HEALTH), "503": respond("They cannot.", _HEALTH)},
+                security=[],
+            ),
         },
     }

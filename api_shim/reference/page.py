@@ -7,15 +7,15 @@ import hashlib
 from collections.abc import Iterable
 from html import escape
 
-import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
-from api_shim.asgi import method_not_allowed, to_response
+from api_shim.asgi import json_reply
 from api_shim.dialects.answers import good_schema
 from api_shim.dialects.base import Dialect
 from api_shim.dialects.fields import Schema
 from api_shim.reference.openapi import describe, operations
-from api_shim.requests import Reply
+from api_shim.requests import Call, Reply
+from api_shim.resource import Resource
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
 code{background:#eee;color:#111;padding:0 .3em}td,th{text-align:left;padding:.1em 1em .1em 0}
@@ -37,31 +37,19 @@ _POLICY = (
 )
 
 
-class Reference:
-    """Answers with one thing made beforehand, as an ASGI application."""
-
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = self._reply
-        if scope["method"] not in ("GET", "HEAD"):
-            reply = method_not_allowed("GET, HEAD")
-        await to_response(reply)(scope, receive, send)
-
-
-def references(dialects: Iterable[Dialect]) -> dict[str, Reference]:
+def references(dialects: Iterable[Dialect]) -> dict[str, Resource]:
     """The applications by their paths."""
     document = describe(dialects)
-    return {
-        "/openapi.json": Reference(Reply(200, msgspec.json.encode(document))),
-        "/docs": Reference(
-            Reply(
-                200, page(document).encode(), "text/html; charset=utf-8",
-                {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
-            )
-        ),
-    }
+    headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
+    html = Reply(200, page(document).encode(), "text/html; charset=utf-8", headers)
+    return {"/openapi.json": _constant(json_reply(200, document)), "/docs": _constant(html)}
+
+
+def _constant(reply: Reply) -> Resource:
+    async def give(_call: Call, _receive: Receive) -> Reply:
+        return reply
+
+    return Resource(GET=give)
 
 
 def page(document: Schema) -> str:

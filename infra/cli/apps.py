@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -14,13 +13,8 @@ from infra.cli import limits
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
-from pipeline.accounts.kinds import (
-    API_KEY,
-    ID_AND_SECRET,
-    NUMBER_AND_KEY,
-    SIGNING,
-    CredentialKind,
-)
+from infra.local.credentials import KINDS, Credentials
+from pipeline.accounts.kinds import SIGNING, CredentialKind
 from pipeline.accounts.model import IssuedCredential, Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.errors import InvalidParameter
@@ -36,44 +30,6 @@ Sm2PublicKey = Annotated[
 ]
 
 
-# The names of the id and the secret of each kind: (JSON member, label). The id of
-# an API key is part of the key.
-NAMES = (
-    (SIGNING, ("app_id", "appId"), ("app_secret", "appSecret")),
-    (API_KEY, None, ("api_key", "X-API-Key")),
-    (NUMBER_AND_KEY, ("apid", "Apid"), ("kvalue", "Kvalue")),
-    (ID_AND_SECRET, ("api_id", "api_id"), ("api_secret", "api_secret")),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedCredentials:
-    """Fresh credentials of an application; the secrets cannot be shown again."""
-
-    name: str
-    by_kind: Mapping[CredentialKind, IssuedCredential] = field(repr=False)
-    sm2_private_key: str | None = field(repr=False)
-    sm2_public_key: str | None
-
-    def rows(self) -> list[tuple[str, str]]:
-        """(label, value) in the order of ``NAMES``."""
-        return [(label, value) for _, label, value in self._values()]
-
-    def json(self) -> dict[str, str | int]:
-        values = {member: value for member, _, value in self._values()}
-        return {"name": self.name, **values, "apid": int(values["apid"])}
-
-    def _values(self) -> Iterator[tuple[str, str, str]]:
-        for kind, of_id, of_secret in NAMES:
-            if of_id is not None:
-                yield *of_id, self.by_kind[kind].public_id
-            yield *of_secret, self.by_kind[kind].secret
-        if self.sm2_private_key:
-            yield "sm2_private_key", "SM2 private key", self.sm2_private_key
-        if self.sm2_public_key:
-            yield "sm2_public_key", "SM2 public key", self.sm2_public_key
-
-
 @app.command()
 def create(
     name: AppName, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
@@ -83,7 +39,7 @@ def create(
     stores = Stores()
     tenants = stores.tenants
     tenant = tenants.create(name, encrypted=stores.settings.encrypt_at_rest)
-    _show(issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
+    _show(name, issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
 
 
 @app.command("list")
@@ -92,30 +48,20 @@ def list_apps(json: Json = False) -> None:
     tenants = Stores().tenants
     found = [(tenant, tenants.credentials.public_ids(tenant.id)) for tenant in tenants.all()]
     if json:
-        print_json(
-            [
-                {
-                    "name": tenant.name,
-                    "number": tenant.id,
-                    "disabled": tenant.disabled,
-                    "credentials": [{"kind": kind, "id": public} for kind, public in ids],
-                }
-                for tenant, ids in found
-            ]
-        )
+        print_json([
+            {
+                "name": tenant.name, "number": tenant.id, "disabled": tenant.disabled,
+                "credentials": [{"kind": kind, "id": public} for kind, public in ids],
+            }
+            for tenant, ids in found
+        ])
         return
-    labels = [of_id[1] if of_id else f"{of_secret[1]} begins" for _, of_id, of_secret in NAMES]
     print_table(
-        ("name", "number", "state", *labels),
+        ("name", "number", "state", *KINDS.values()),
         (
             (
-                tenant.name,
-                tenant.id,
-                "disabled" if tenant.disabled else "active",
-                *(
-                    "\n".join(public for kind, public in ids if kind == each.name)
-                    for each, *_ in NAMES
-                ),
+                tenant.name, tenant.id, "disabled" if tenant.disabled else "active",
+                *("\n".join(public for kind, public in ids if kind == each.name) for each in KINDS),
             )
             for tenant, ids in found
         ),
@@ -148,7 +94,7 @@ def rotate(
         return
     hours = 0.0 if now else keep
     key = sm2_public_key if sm2 or sm2_public_key else _newest_sm2_key(tenants, tenant)
-    _show(renew(tenants, tenant, hours * 3600, sm2=sm2, sm2_public_key=key), json)
+    _show(name, renew(tenants, tenant, hours * 3600, sm2=sm2, sm2_public_key=key), json)
     if hours:
         print_notice(f"The old secrets work for {hours:g} hours more; end that with: "
             f"faceline apps rotate {name} --finish")
@@ -169,16 +115,16 @@ def disable(
 
 def issue(
     tenants: TenantStore, tenant: Tenant, *, sm2: bool = False, sm2_public_key: str | None = None
-) -> IssuedCredentials:
+) -> Credentials:
     """Issue one credential of each kind; with ``sm2`` a key pair is made, of which only
     the public key is stored."""
-    return _issue(tenant, sm2, sm2_public_key, partial(tenants.credentials.issue, tenant.id))
+    return _issue(sm2, sm2_public_key, partial(tenants.credentials.issue, tenant.id))
 
 
 def renew(
     tenants: TenantStore, tenant: Tenant, keep_s: float, *, sm2: bool = False,
     sm2_public_key: str | None = None,
-) -> IssuedCredentials:
+) -> Credentials:
     """New secrets for the newest credential of each kind, and a credential of each kind that
     the application does not have. Former secrets and older credentials end in ``keep_s``
     seconds."""
@@ -192,18 +138,16 @@ def renew(
             return store.issue(tenant.id, kind, sm2_public_key)
         return store.rotate(tenant.id, kind, newest[kind.name], keep_s, sm2_public_key)
 
-    return _issue(tenant, sm2, sm2_public_key, renewed)
+    return _issue(sm2, sm2_public_key, renewed)
 
 
 def _issue(
-    tenant: Tenant, sm2: bool, sm2_public_key: str | None,
+    sm2: bool, sm2_public_key: str | None,
     issue_one: Callable[[CredentialKind, str | None], IssuedCredential],
-) -> IssuedCredentials:
-    private, public = generate_key_pair() if sm2 else (None, sm2_public_key)
-    issued = {
-        kind: issue_one(kind, public if kind is SIGNING else None) for kind, *_ in NAMES
-    }
-    return IssuedCredentials(tenant.name, issued, private, public)
+) -> Credentials:
+    private, public = generate_key_pair() if sm2 else ("", sm2_public_key)
+    issued = {kind: issue_one(kind, public if kind is SIGNING else None) for kind in KINDS}
+    return Credentials.of(issued, sm2_private_key=private, sm2_public_key=public or "")
 
 
 def retire_old(tenants: TenantStore, tenant: Tenant) -> int:
@@ -227,12 +171,11 @@ def _newest_sm2_key(tenants: TenantStore, tenant: Tenant) -> str | None:
     return None if credential is None else credential.secrets[0].sm2_public_key
 
 
-def _show(issued: IssuedCredentials, json: bool) -> None:
+def _show(name: str, issued: Credentials, json: bool) -> None:
     if json:
-        print_json(issued.json())
+        print_json({"name": name, **issued.members()})
         return
-    for label, value in issued.rows():
-        typer.echo(f"{label:<16} {value}")
+    typer.echo("\n".join(issued.lines()))
     print_notice("Keep the secrets now: they are not shown again.")
 
 

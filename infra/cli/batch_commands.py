@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from infra.cli.arguments import Json
+from infra.cli.arguments import RECENT, Json, Limit, Yes, only_match
 from infra.cli.batches.duplicates import show_findings
 from infra.cli.batches.stores import BatchStores
 from infra.cli.batches.summary import batch_json, show_batch, show_list, write_report
@@ -18,7 +18,6 @@ from infra.cli.reports import csv_writer, json_writer
 from pipeline.batches.duplicate_search import list_findings, restart_failed
 from pipeline.batches.model import Batch
 from pipeline.batches.report import COLUMNS, report_rows
-from pipeline.batches.store import BatchStore
 from pipeline.errors import BatchNotFound
 from pipeline.jobs.store import JobStore
 
@@ -26,22 +25,21 @@ app = typer.Typer(help="Batches: whole sources and what became of them.", no_arg
 
 BatchId = Annotated[str, typer.Argument(help="The batch's id, or the beginning of it.")]
 Tenant = Annotated[str | None, typer.Option(help="Only batches of this application.")]
-
 MAX_FINDINGS, MAX_JSON_FINDINGS = 100, 25_000  # in a table, in JSON
 
-RECENT_BATCHES = 1000  # among which the beginning of an id is looked up
 
-
-def _tenant_name(stores: BatchStores, batch: Batch) -> str:
-    return stores.tenants.get(batch.tenant_id).name
+def _find(beginning: str) -> tuple[BatchStores, Batch]:
+    """The stores, and the batch with this id, or the only recent one whose id begins with it.
+    Raises ``BatchNotFound``."""
+    stores = BatchStores()
+    if exact := stores.batches.find(beginning):
+        return stores, exact
+    recent = stores.batches.page(limit=RECENT).batches
+    return stores, only_match(beginning, recent, "batch", BatchNotFound)
 
 
 @app.command("list")
-def list_batches(
-    tenant: Tenant = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
-    json: Json = False,
-) -> None:
+def list_batches(tenant: Tenant = None, limit: Limit = 20, json: Json = False) -> None:
     """The newest batches, newest first."""
     stores = BatchStores()
     chosen = None if tenant is None else stores.tenants.by_name(tenant).id
@@ -58,19 +56,19 @@ def list_batches(
 @app.command()
 def show(batch_id: BatchId, json: Json = False) -> None:
     """One batch: its progress, the reasons of rejected items, people with two names."""
-    stores = BatchStores()
-    batch = find_batch(stores.batches, batch_id)
+    stores, batch = _find(batch_id)
     reasons = stores.batches.reason_counts(batch.id)
     waits_for = stores.batches.waiting_reason(batch)
+    name = stores.tenants.get(batch.tenant_id).name
     if json:
         found = list_findings(stores.engine, batch.id, limit=MAX_JSON_FINDINGS)
         print_json({
-            **batch_json(batch, _tenant_name(stores, batch), reasons),
+            **batch_json(batch, name, reasons),
             "waits_for": None if waits_for is None else waits_for.to_json(),
             "findings": [each.to_json() for each in found],
         })
     else:
-        show_batch(batch, reasons, _tenant_name(stores, batch), waits_for)
+        show_batch(batch, reasons, name, waits_for)
         show_findings(stores.engine, batch, MAX_FINDINGS)
 
 
@@ -84,8 +82,7 @@ def retry(
     json: Json = False,
 ) -> None:
     """Read rejected and cancelled items again and enrol those that can be enrolled now."""
-    stores = BatchStores()
-    batch = find_batch(stores.batches, batch_id)
+    stores, batch = _find(batch_id)
     count = stores.batches.retry(None, batch.id, reasons=reason or None)
     print_notice(f"{count} items will be read again.")
     if batch.options.unattended and not stores.batches.get(None, batch.id).ended:
@@ -97,16 +94,14 @@ def retry(
     if is_open and not batch.options.unattended:
         from infra.cli.enroll.run import resume  # imports Celery and OpenCV
 
-        resume(
-            EnrolRequest(stores.settings, batch.source, batch.options, wait=wait, json=json), batch
-        )
+        asked = EnrolRequest(stores.settings, batch.source, batch.options, wait=wait, json=json)
+        resume(asked, batch)
 
 
 @app.command()
 def cancel(batch_id: BatchId) -> None:
     """End a batch: waiting items are cancelled, enrolled ones stay."""
-    stores = BatchStores()
-    batch = find_batch(stores.batches, batch_id)
+    stores, batch = _find(batch_id)
     ended = stores.batches.cancel(None, batch.id, JobStore(stores.engine))
     if batch.ended:
         print_notice(f"Batch {batch.id} had already ended: it is {batch.state.value}.")
@@ -128,8 +123,7 @@ def report(
     ] = "csv",
 ) -> None:
     """A line for every item: outcome, reason, ids."""
-    stores = BatchStores()
-    batch = find_batch(stores.batches, batch_id)
+    stores, batch = _find(batch_id)
     if to is not None:
         write_report(stores, batch, to)
         print_notice(f"{batch.items} items are in {to}.")
@@ -140,28 +134,10 @@ def report(
 
 
 @app.command()
-def forget(
-    batch_id: BatchId,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
+def forget(batch_id: BatchId, yes: Yes = False) -> None:
     """Remove the record of a batch; what it enrolled stays. Its source then counts as new."""
-    stores = BatchStores()
-    batch = find_batch(stores.batches, batch_id)
+    stores, batch = _find(batch_id)
     if not yes:
         typer.confirm(f"Forget {batch.source} with {batch.items} items?", abort=True, err=True)
     stores.batches.forget(None, batch.id)
     print_notice(f"Batch {batch.id} is forgotten.")
-
-
-def find_batch(batches: BatchStore, beginning: str) -> Batch:
-    """The batch with this id, or the only recent one whose id begins with it. Raises
-    ``BatchNotFound``."""
-    exact = batches.find(beginning)
-    if exact is not None:
-        return exact
-    found = [batch for batch in batches.page(limit=RECENT_BATCHES).batches
-             if batch.id.startswith(beginning)]
-    if len(found) == 1:
-        return found[0]
-    many = f"{len(found)} recent batches have an id" if found else "no batch has an id"
-    raise BatchNotFound(f"{many} that begins with {beginning!r}")

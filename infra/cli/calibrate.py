@@ -9,12 +9,11 @@ import typer
 
 from infra.cli.console import err, print_notice, print_table
 from infra.cli.progress import count_bar
-from pipeline.calibration.measure import Progress, calibrate_folder, calibrate_pairs
+from pipeline.calibration.measure import calibrate_folder, calibrate_pairs
 from pipeline.calibration.table import Calibration, save_table, table_to_json
 from pipeline.config.settings import load_settings
 from pipeline.errors import InvalidParameter
 from pipeline.sessions import registry
-from pipeline.sessions.base import Pack
 
 # False-match rates in the printed table.
 SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -53,7 +52,11 @@ def calibrate(
     info = registry.choose(settings)
     loaded = registry.load(info, settings)
     with count_bar("pictures", err) as progress:
-        table = _fit(folder, pairs, root, loaded, progress, aligned=aligned)
+        if folder is not None:
+            table = calibrate_folder(folder, loaded, progress, aligned=aligned)
+        else:
+            assert pairs is not None
+            table = calibrate_pairs(pairs, root or pairs.parent, loaded, progress, aligned=aligned)
     if out is None:
         written = save_table(table, settings.data_dir)
     else:
@@ -61,16 +64,6 @@ def calibrate(
         out.write_text(table_to_json(table), encoding="utf-8")
     _show(table)
     print_notice(f"Written to {written}. Workers read it when they start.")
-
-
-def _fit(
-    folder: Path | None, pairs: Path | None, root: Path | None, pack: Pack,
-    progress: Progress, *, aligned: bool,
-) -> Calibration:
-    if folder is not None:
-        return calibrate_folder(folder, pack, progress, aligned=aligned)
-    assert pairs is not None
-    return calibrate_pairs(pairs, root or pairs.parent, pack, progress, aligned=aligned)
 
 
 def _show(table: Calibration) -> None:

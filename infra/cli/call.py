@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli.console import print_json
-from infra.local.client import Credentials, FaceClient, base64_file, load_credentials
+from infra.local.client import FaceClient, base64_file
+from infra.local.credentials import Credentials, load_credentials
 from infra.local.stack import running_stack
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import ConfigurationError, InvalidParameter
@@ -57,9 +58,7 @@ def _data(operation: CallOperation, photos: list[Path], faces: int) -> dict[str,
     return data
 
 
-def _credentials(
-    settings: Settings, app_id: str | None, app_secret: str | None
-) -> Credentials:
+def _credentials(settings: Settings, app_id: str | None, app_secret: str | None) -> Credentials:
     if app_id and app_secret:
         return Credentials(app_id, app_secret)
     if app_id or app_secret:

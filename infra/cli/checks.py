@@ -65,22 +65,22 @@ def run_checks(settings: Settings) -> list[Check]:
     """Runs every check of this machine and its configuration. The only change is a probe file
     in the media store, which is removed."""
     running = running_stack(settings.data_dir)
-    subjects: list[tuple[str, Callable[[], Iterator[Check]]]] = [
-        ("python", check_python),
-        ("opencv", check_opencv),
-        ("pack", lambda: check_pack(settings)),
-        ("providers", lambda: check_providers(settings)),
-        ("stack", lambda: check_stack(settings, running)),
-        ("redis", lambda: check_redis(settings, running)),
-        ("database", lambda: check_database(settings)),
-        ("media", lambda: check_media(settings)),
-        ("secrets", lambda: check_secrets(settings)),
-        ("decoding", lambda: check_decoding(settings)),
-        ("fetching", lambda: check_fetching(settings)),
-        ("importing", lambda: check_importing(settings)),
-        ("disk", lambda: check_disk(settings)),
-    ]
-    return [check for name, look in subjects for check in _looked(name, look)]
+    subjects: dict[str, Callable[[], Iterator[Check]]] = {
+        "python": check_python,
+        "opencv": check_opencv,
+        "pack": lambda: check_pack(settings),
+        "providers": lambda: check_providers(settings),
+        "stack": lambda: check_stack(settings, running),
+        "redis": lambda: check_redis(settings, running),
+        "database": lambda: check_database(settings),
+        "media": lambda: check_media(settings),
+        "secrets": lambda: check_secrets(settings),
+        "decoding": lambda: check_decoding(settings),
+        "fetching": lambda: check_fetching(settings),
+        "importing": lambda: check_importing(settings),
+        "disk": lambda: check_disk(settings),
+    }
+    return [check for name, look in subjects.items() for check in _looked(name, look)]
 
 
 def _looked(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
@@ -108,12 +108,9 @@ def check_python() -> Iterator[Check]:
 
 def check_opencv() -> Iterator[Check]:
     """OpenCV: two distributions would overwrite each other's ``cv2``."""
+    names = {str(found.metadata["Name"]).lower() for found in metadata.distributions()}
     installed = [
-        f"{name} {metadata.version(name)}"
-        for name in sorted(
-            {str(found.metadata["Name"]).lower() for found in metadata.distributions()}
-        )
-        if name.startswith("opencv")
+        f"{name} {metadata.version(name)}" for name in sorted(names) if name.startswith("opencv")
     ]
     yield _tested(
         "opencv", len(installed) == 1, ", ".join(installed) or "not installed",
@@ -130,9 +127,8 @@ def check_pack(settings: Settings) -> Iterator[Check]:
         f"{info.name} ({settings.pack}), {info.dimension} numbers, {tasks}, in {info.path}",
     )
     if without := unserved_operations(info):
-        yield Check(
-            "not served", CheckStatus.NOTE, "the pack has no model for " + "; ".join(without)
-        )
+        absent = "the pack has no model for " + "; ".join(without)
+        yield Check("not served", CheckStatus.NOTE, absent)
     yield Check("licence", CheckStatus.NOTE, licence_notice(info))
     verify(info)
     yield Check("files", CheckStatus.GOOD, f"{len(info.files)} files have the stated SHA-256")
@@ -189,10 +185,8 @@ def check_redis(settings: Settings, running: RunningStack | None) -> Iterator[Ch
             policy = redis.info("memory").get("maxmemory_policy", "?")
             appending = redis.info("persistence").get("aof_enabled")
     except (RedisError, OSError, ValueError) as error:
-        yield Check(
-            "redis", CheckStatus.BAD, f"does not answer: {error}",
-            f"start it, or correct {variable('broker_url')} / {variable('redis_url')}",
-        )
+        advice = f"start it, or correct {variable('broker_url')} / {variable('redis_url')}"
+        yield Check("redis", CheckStatus.BAD, f"does not answer: {error}", advice)
         return
     yield Check("redis", CheckStatus.GOOD, f"answers, version {version}")
     if policy != "noeviction":
@@ -210,12 +204,8 @@ def check_redis(settings: Settings, running: RunningStack | None) -> Iterator[Ch
 def check_database(settings: Settings) -> Iterator[Check]:
     """The database and the revision of its tables."""
     if not settings.database_url and not settings.data.database.exists():
-        yield Check(
-            "database",
-            CheckStatus.NOTE,
-            "not created yet",
-            "`faceline up` or `faceline init` creates it",
-        )
+        advice = "`faceline up` or `faceline init` creates it"
+        yield Check("database", CheckStatus.NOTE, "not created yet", advice)
         return
     engine = open_engine(settings.sql_url)
     try:
@@ -268,10 +258,8 @@ def check_secrets(settings: Settings) -> Iterator[Check]:
     known = f"{path or 'from the environment'}{f', {former} former' if former else ''}"
     yield Check("master key", CheckStatus.GOOD, known)
     if path is not None and path.stat().st_mode & 0o077:
-        yield Check(
-            "master key", CheckStatus.NOTE, "other users on this machine can read it",
-            f"chmod 600 {path}",
-        )
+        found = "other users on this machine can read it"
+        yield Check("master key", CheckStatus.NOTE, found, f"chmod 600 {path}")
 
 
 def check_decoding(settings: Settings) -> Iterator[Check]:
@@ -315,8 +303,7 @@ def check_importing(settings: Settings) -> Iterator[Check]:
     from pipeline.sources.bucket import Bucket  # minio-py costs 90 ms at import
     from pipeline.sources.import_bucket import import_location
 
-    for _ in Bucket(import_location(settings, 0), settings).walk():
-        break
+    next(iter(Bucket(import_location(settings, 0), settings).walk()), None)
     yield Check("importing", CheckStatus.GOOD, f"applications import from {settings.import_url}")
 
 

@@ -25,7 +25,7 @@ err = Console(stderr=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table; cells are printed literally, without markup."""
+    """Prints a table; cells are printed literally, without markup, and None as an empty one."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -71,4 +71,4 @@ def printable(text: str) -> str:
 
 
 def _escape(cell: object) -> str:
-    return printable(str(cell)).replace("[", r"\[")
+    return "" if cell is None else printable(str(cell)).replace("[", r"\[")

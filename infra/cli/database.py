@@ -14,7 +14,8 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
 from pipeline.encryption.data_keys import TenantKeys, open_keys
-from pipeline.encryption.vault import open_vault
+from pipeline.encryption.keyring import FixedKeys, KeyFile, open_keyring
+from pipeline.encryption.vault import Vault
 from pipeline.errors import ConfigurationError
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
@@ -23,10 +24,9 @@ from pipeline.media.open import open_media
 def init() -> None:
     """Prepare the database's tables and the media store."""
     settings = load_settings()
-    engine = open_database(settings, migrate=True)
-    engine.dispose()
+    open_database(settings, migrate=True).dispose()
     print_notice("The database has the tables that this version needs.")
-    prepare_media(settings)
+    open_media(settings).ping()  # creates a missing bucket or directory
     print_notice("The media store can be used.")
 
 
@@ -59,8 +59,16 @@ class Stores:
         self.engine = open_database(self.settings)
 
     @cached_property
+    def keyring(self) -> FixedKeys | KeyFile:
+        return open_keyring(self.settings)
+
+    @cached_property
+    def vault(self) -> Vault:
+        return Vault(self.keyring)
+
+    @cached_property
     def tenants(self) -> TenantStore:
-        return TenantStore(self.engine, open_vault(self.settings))
+        return TenantStore(self.engine, self.vault)
 
     def chosen_tenants(self, name: str | None) -> list[Tenant]:
         """The named application; without a name all of them."""
@@ -73,8 +81,3 @@ class Stores:
     @cached_property
     def media(self) -> MediaStore:
         return open_media(self.settings, self.keys)
-
-
-def prepare_media(settings: Settings) -> None:
-    """Create the bucket or the directory of the media store if it is missing."""
-    open_media(settings).ping()

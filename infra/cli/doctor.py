@@ -16,9 +16,7 @@ MARKS = {
 }
 
 
-def doctor(
-    json: Json = False,
-) -> None:
+def doctor(json: Json = False) -> None:
     """Check everything that the service needs; exit code 1 when something is wrong."""
     checks = run_checks(load_settings())
     bad = [check for check in checks if check.status is CheckStatus.BAD]

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import base64
 import json as jsonlib
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-from infra.cli.arguments import AppName, Json
+from infra.cli.arguments import AppName, Json, OptionalAppName, Yes
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
+from infra.cli.reports import open_output
 from pipeline.accounts import deletion
 from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceNotFound, InvalidParameter
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.records import Collection, FaceRecord, StoredImage, box_json
+from pipeline.gallery.records import Collection, FaceRecord, box_json
 
-app = typer.Typer(
-    help="Galleries: size, export, deletion.", no_args_is_help=True
-)
-
+app = typer.Typer(help="Galleries: size, export, deletion.", no_args_is_help=True)
 
 
 @app.command()
-def stats(
-    name: Annotated[
-        str | None, typer.Argument(help="An application; without one: all.")
-    ] = None,
-    json: Json = False,
-) -> None:
+def stats(name: OptionalAppName = None, json: Json = False) -> None:
     """Count faces, pictures, collections and bytes."""
     stores = Stores()
     galleries = GalleryStore(stores.engine, stores.media)
@@ -51,11 +43,8 @@ def stats(
 def _counted(tenant: Tenant, galleries: GalleryStore) -> dict[str, Any]:
     size = galleries.stats(tenant.id)
     return {
-        "app": tenant.name,
-        "faces": size.faces,
-        "images": size.images,
-        "collections": size.collections,
-        "bindings": size.bindings,
+        "app": tenant.name, "faces": size.faces, "images": size.images,
+        "collections": size.collections, "bindings": size.bindings,
         "megabytes": round(size.bytes / 1e6, 1),
         "changes": size.last_change,
         "pack": size.model.pack if size.model else "",
@@ -76,7 +65,7 @@ def export(
     stores = Stores()
     tenant = stores.tenants.by_name(name)
     count = 0
-    with _output(to) as stream:
+    with nullcontext(sys.stdout) if to is None else open_output(to) as stream:
         for line in _lines(tenant, stores, embeddings):
             stream.write(jsonlib.dumps(line, ensure_ascii=False) + "\n")
             count += 1
@@ -97,30 +86,20 @@ def _lines(tenant: Tenant, stores: Stores, embeddings: bool) -> Iterator[dict[st
             line["embedding"] = base64.b64encode(vector.tobytes()).decode()
         yield line
     for image in galleries.faceless_images(tenant.id):
-        yield _image_line(image)
+        yield {
+            "image_id": image.image_id, "description": image.description,
+            "created_at": _iso(image.created_at),
+        }
 
 
 def _face_line(face: FaceRecord, collections: list[Collection]) -> dict[str, Any]:
+    same_names = (
+        "id", "person_id", "face_token", "image_id", "name", "gender", "description", "quality"
+    )
     return {
-        "id": face.id,
-        "person_id": face.person_id,
-        "face_token": face.face_token,
-        "image_id": face.image_id,
-        "name": face.name,
-        "gender": face.gender,
-        "description": face.description,
+        **{name: getattr(face, name) for name in same_names},
         "collections": [each.key for each in collections],
-        "box": box_json(face.box),
-        "quality": face.quality,
-        "created_at": _iso(face.created_at),
-    }
-
-
-def _image_line(image: StoredImage) -> dict[str, Any]:
-    return {
-        "image_id": image.image_id,
-        "description": image.description,
-        "created_at": _iso(image.created_at),
+        "box": box_json(face.box), "created_at": _iso(face.created_at),
     }
 
 
@@ -128,25 +107,8 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-@contextmanager
-def _output(to: Path | None) -> Iterator[TextIO]:
-    if to is None:
-        yield sys.stdout
-        return
-    try:
-        # Readable by this user only: it holds names, and perhaps vectors.
-        descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            yield stream
-    except OSError as error:
-        raise InvalidParameter(f"{to} cannot be written: {error.strerror}") from error
-
-
 @app.command("delete-tenant")
-def delete_tenant(
-    name: AppName,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
+def delete_tenant(name: AppName, yes: Yes = False) -> None:
     """Delete an application: credentials, jobs, faces, pictures. This cannot be undone."""
     stores = Stores()
     tenant = stores.tenants.by_name(name)

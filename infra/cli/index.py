@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from infra.cli.arguments import Json
+from infra.cli.arguments import Json, OptionalAppName
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
@@ -18,21 +18,17 @@ from pipeline.index.verify import IndexDifference
 
 app = typer.Typer(help="Indexes: state, check, new snapshots.", no_args_is_help=True)
 
-Name = Annotated[str | None, typer.Argument(help="An application; without one: all.")]
-
 SHOWN = 5  # differing labels that are printed
 
 
 def _view(tenant: Tenant, stores: Stores) -> TenantView:
     """A new view, loaded as an index process would."""
-    log = ChangeLog(stores.engine, stores.keys)
-    return TenantView(
-        tenant.id, log, stores.media, ViewOptions.from_settings(stores.settings)
-    )
+    log, options = ChangeLog(stores.engine, stores.keys), ViewOptions.from_settings(stores.settings)
+    return TenantView(tenant.id, log, stores.media, options)
 
 
 @app.command()
-def status(name: Name = None, json: Json = False) -> None:
+def status(name: OptionalAppName = None, json: Json = False) -> None:
     """Show the galleries, their change logs and their snapshots."""
     stores = Stores()
     rows = [_state(tenant, stores) for tenant in stores.chosen_tenants(name)]
@@ -40,24 +36,15 @@ def status(name: Name = None, json: Json = False) -> None:
         print_json(rows)
         return
     columns = ("app", "faces", "pack", "changes", "snapshot", "behind", "engine", "written")
-    print_table(
-        columns,
-        (
-            (
-                *("" if row[column] is None else row[column] for column in columns[:-1]),
-                local_time(row["written"]),
-            )
-            for row in rows
-        ),
-    )
+    shown = [{**row, "written": local_time(row["written"])} for row in rows]
+    print_table(columns, ([row[column] for column in columns] for row in shown))
 
 
 def _state(tenant: Tenant, stores: Stores) -> dict[str, Any]:
     stats = GalleryStore(stores.engine, stores.media).stats(tenant.id)
     newest = next(iter(ChangeLog(stores.engine).snapshots(tenant.id)), None)
     return {
-        "app": tenant.name,
-        "faces": stats.faces,
+        "app": tenant.name, "faces": stats.faces,
         "pack": stats.model.pack if stats.model else None,
         "changes": stats.last_change,
         "snapshot": newest.number if newest else None,
@@ -68,7 +55,7 @@ def _state(tenant: Tenant, stores: Stores) -> dict[str, Any]:
 
 
 @app.command()
-def verify(name: Name = None) -> None:
+def verify(name: OptionalAppName = None) -> None:
     """Load the newest snapshot and the log as an index process does, and compare every vector
     with the database. Exit code 1 when they differ."""
     stores = Stores()
@@ -87,18 +74,15 @@ def verify(name: Name = None) -> None:
 def _told(found: IndexDifference) -> str:
     if not found:
         return " equal the database"
-    kinds = (
-        ("missing", found.missing), ("too many", found.extra), ("altered", found.altered)
-    )
+    kinds = {"missing": found.missing, "too many": found.extra, "altered": found.altered}
     return "".join(
         f"; {len(labels)} {what}, the first: {', '.join(map(str, labels[:SHOWN]))}"
-        for what, labels in kinds
-        if labels
+        for what, labels in kinds.items() if labels
     )
 
 
 @app.command()
-def rebuild(name: Name = None) -> None:
+def rebuild(name: OptionalAppName = None) -> None:
     """Build indexes from the database and write snapshots, which index processes load at their
     next start."""
     stores = Stores()
@@ -106,9 +90,7 @@ def rebuild(name: Name = None) -> None:
         view = _view(tenant, stores)
         number = view.rebuild()
         record = view.snapshot()
-        if record is None:
-            print_notice(f"{tenant.name}: nothing is enrolled.")
-        else:
-            print_notice(
-                f"{tenant.name}: {record.count} vectors up to change {number} ({record.engine})."
-            )
+        told = "nothing is enrolled" if record is None else (
+            f"{record.count} vectors up to change {number} ({record.engine})"
+        )
+        print_notice(f"{tenant.name}: {told}.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli.arguments import Json
+from infra.cli.arguments import RECENT, Json, Limit, only_match
 from infra.cli.console import local_time, out, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.errors import JobNotFound
@@ -27,7 +27,7 @@ def list_jobs(
     application: Annotated[
         str | None, typer.Option("--app", help="Only jobs of this application.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    limit: Limit = 20,
     json: Json = False,
 ) -> None:
     """List the newest jobs, newest first."""
@@ -78,8 +78,8 @@ def show(
             ("accepted", local_time(job.created_at)),
             ("ended", local_time(job.finished_at)),
             ("tries", f"{job.attempts}, messages: {job.messages}"),
-            ("worker", job.worker or ""),
-            ("error", (job.error or {}).get("message", "")),
+            ("worker", job.worker),
+            ("error", (job.error or {}).get("message")),
         ),
     )
     out.print()
@@ -100,19 +100,10 @@ def retry(job_id: JobId) -> None:
 
 
 def find_job(store: JobStore, beginning: str) -> Job:
-    """The job with this id, or the only recent job whose id starts with it.
-
-    Raises ``JobNotFound``.
-    """
+    """The job with this id, or the only recent job whose id starts with it. Raises
+    ``JobNotFound``."""
     exact = store.read.find(beginning)
-    if exact is not None:
-        return exact
-    found = [job for job in store.read.recent(limit=1000) if job.id.startswith(beginning)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise JobNotFound(f"{len(found)} recent jobs have an id that starts with {beginning!r}")
-    raise JobNotFound(f"no job has the id {beginning!r}")
+    return exact or only_match(beginning, store.read.recent(limit=RECENT), "job", JobNotFound)
 
 
 def job_json(job: Job, *, result: bool = False) -> dict[str, Any]:

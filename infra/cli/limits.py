@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -36,6 +36,7 @@ Operations = Annotated[
     list[str] | None,
     typer.Argument(help="Operations, as `faceline apps operations` lists them."),
 ]
+Everything = Annotated[bool, typer.Option("--all", help="Every operation.")]
 Credential = Annotated[
     str | None,
     typer.Option(
@@ -56,9 +57,7 @@ def limits(
     burst: Annotated[
         str | None, typer.Option(help="Requests at once; `none`: as many as in a second.")
     ] = None,
-    daily: Annotated[
-        str | None, typer.Option(help="Charged calls a day (UTC), or `none`.")
-    ] = None,
+    daily: Annotated[str | None, typer.Option(help="Charged calls a day (UTC), or `none`.")] = None,
     monthly: Annotated[
         str | None, typer.Option(help="Charged calls a month (UTC), or `none`.")
     ] = None,
@@ -67,15 +66,17 @@ def limits(
     """Set an application's limits, or show them. A limit applies from the next request on."""
     stores = Stores()
     tenant = stores.tenants.by_name(name)
-    changed = {
-        "per_second": _read("per-second", per_second, float, 0.001),
-        "burst": _read("burst", burst, int, 1),
-        "daily": _read("daily", daily, int, 0),
-        "monthly": _read("monthly", monthly, int, 0),
+    options: tuple[tuple[str, str | None, type[float], float], ...] = (
+        ("per_second", per_second, float, 0.001), ("burst", burst, int, 1),
+        ("daily", daily, int, 0), ("monthly", monthly, int, 0),
+    )
+    given = {
+        field: _number(field, text, kind, least)
+        for field, text, kind, least in options if text is not None
     }
-    given = {field: value for field, value in changed.items() if value is not _KEEP}
     if given:
-        _check(operation, ALL_OPERATIONS)
+        if operation != ALL_OPERATIONS:
+            _check(operation)
         limit = msgspec.structs.replace(tenant.limits.get(operation, Limit()), **given)
         stores.tenants.set_limits(tenant.id, {**tenant.limits, operation: limit})
         print_notice(f"The limits of {name} are changed.")
@@ -92,8 +93,7 @@ def operations(json: Json = False) -> None:
 
 
 def allow(
-    name: AppName, chosen: Operations = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
+    name: AppName, chosen: Operations = None, everything: Everything = False,
     credential: Credential = None,
 ) -> None:
     """Permit operations to an application."""
@@ -101,8 +101,7 @@ def allow(
 
 
 def deny(
-    name: AppName, chosen: Operations = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every operation.")] = False,
+    name: AppName, chosen: Operations = None, everything: Everything = False,
     credential: Credential = None,
 ) -> None:
     """Deny operations to an application."""
@@ -113,7 +112,9 @@ def expire(
     name: AppName,
     credential: Credential = None,
     moment: Annotated[
-        str | None, typer.Option("--at", help="When: 2027-01-31 or 2027-01-31T12:00 (UTC).")
+        datetime | None,
+        typer.Option("--at", parser=datetime.fromisoformat, metavar="TIME",
+                     help="When: 2027-01-31 or 2027-01-31T12:00 (UTC)."),
     ] = None,
     days: Annotated[float | None, typer.Option("--in-days", help="In so many days.")] = None,
     never: Annotated[bool, typer.Option("--never", help="No more.")] = False,
@@ -121,7 +122,9 @@ def expire(
     """Set when an application's credentials, or one of them, expire."""
     if [moment is not None, days is not None, never].count(True) != 1:
         raise InvalidParameter("choose one of --at, --in-days and --never")
-    until = None if never else time.time() + days * DAY_S if days is not None else _moment(moment)
+    until = None if days is None else time.time() + days * DAY_S
+    if moment is not None:
+        until = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     stores = Stores()
     tenant = stores.tenants.by_name(name)
     ids = [credential] if credential else [
@@ -153,9 +156,7 @@ def _permit(
     print_notice(f"{credential or name} may use {_words(then)}.")
 
 
-def _permissions(
-    tenants: TenantStore, tenant: Tenant, credential: str | None
-) -> Permissions:
+def _permissions(tenants: TenantStore, tenant: Tenant, credential: str | None) -> Permissions:
     """The permissions of the tenant, or of one of its credentials."""
     if credential is None:
         return tenant.permissions[0] if tenant.permissions else ALLOW_ALL
@@ -165,36 +166,31 @@ def _permissions(
 
 def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
     kept = _permissions(stores.tenants, tenant, None)
+    entries = stores.tenants.credentials.entries(tenant.id)
     if json:
-        print_json(
-            {
-                "name": tenant.name, "disabled": tenant.disabled,
-                "limits": limits_to_json(tenant.limits), "operations": msgspec.to_builtins(kept),
-                "credentials": _credentials(stores.tenants, tenant),
-            }
-        )
+        print_json({
+            "name": tenant.name, "disabled": tenant.disabled,
+            "limits": limits_to_json(tenant.limits), "operations": msgspec.to_builtins(kept),
+            "credentials": [
+                {
+                    "kind": entry.kind, "id": entry.public_id, "expires_at": entry.expires_at,
+                    "operations": msgspec.to_builtins(entry.permissions),
+                }
+                for entry in entries
+            ],
+        })
         return
     print_table(
         ("operation", "per second", "burst", "daily", "used today", "monthly", "used this month"),
         _rows(UsageStore(stores.engine), tenant.id, tenant.limits),
     )
     print_notice(f"{tenant.name} may use {_words(kept)}.")
-    for entry in stores.tenants.credentials.entries(tenant.id):
+    for entry in entries:
         if entry.permissions != ALLOW_ALL or entry.expires_at is not None:
             ends = f"; it expires at {local_time(entry.expires_at)}" if entry.expires_at else ""
             print_notice(
                 f"{entry.kind} {entry.public_id} may use {_words(entry.permissions)}{ends}."
             )
-
-
-def _credentials(tenants: TenantStore, tenant: Tenant) -> list[dict[str, Any]]:
-    return [
-        {
-            "kind": entry.kind, "id": entry.public_id, "expires_at": entry.expires_at,
-            "operations": msgspec.to_builtins(entry.permissions),
-        }
-        for entry in tenants.credentials.entries(tenant.id)
-    ]
 
 
 def _rows(usage: UsageStore, tenant_id: int, chosen: Limits) -> list[list[object]]:
@@ -227,13 +223,8 @@ def _words(permissions: Permissions) -> str:
     return "everything"
 
 
-_KEEP = object()
-
-
-def _read(option: str, text: str | None, kind: type[float], least: float) -> object:
-    """The number of an option; None for ``none``, ``_KEEP`` when it was not given."""
-    if text is None:
-        return _KEEP
+def _number(field: str, text: str, kind: type[float], least: float) -> float | None:
+    """The number of an option; None for ``none``."""
     if text == NONE:
         return None
     try:
@@ -241,20 +232,13 @@ def _read(option: str, text: str | None, kind: type[float], least: float) -> obj
     except ValueError:
         value = -1.0
     if not least <= value < 10**15:
+        option = field.replace("_", "-")
         raise InvalidParameter(f"--{option} takes a number of at least {least:g}, or none")
     return value
 
 
-def _moment(text: str | None) -> float:
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError as error:
-        raise InvalidParameter(f"--at takes a time such as 2027-01-31T12:00, not {text}") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _check(operation: str, *more: str) -> None:
-    if operation not in (*_known(), *more):
+def _check(operation: str) -> None:
+    if operation not in _known():
         raise InvalidParameter(
             f"there is no operation {operation!r}; `faceline apps operations` lists them"
         )

@@ -25,9 +25,7 @@ _PANELS: tuple[tuple[str, float, tuple[tuple[Value, tuple[int, int, int]], ...]]
     )),
     ("eyes, of rest", 1.5, ((lambda one: one.openness, _BLACK),)),
     ("mouth", 0.8, ((lambda one: one.mouth, _BLUE),)),
-    ("distance: same,", 1.0, (
-        (lambda one: one.identity, _BLUE), (lambda one: one.distance, _RED),
-    )),
+    ("distance: same,", 1.0, ((lambda one: one.identity, _BLUE), (lambda one: one.distance, _RED))),
     ("passive", 1.0, ((lambda one: one.passive, _GREEN),)),
 )
 _SECOND_LINES = {"distance: same,": "enrolled (red)", "lids": "left, right (red)"}

@@ -22,9 +22,7 @@ app = typer.Typer(help="Model packs: list, download, verify.", no_args_is_help=T
 
 
 @app.command("list")
-def list_packs(
-    json: Json = False,
-) -> None:
+def list_packs(json: Json = False) -> None:
     """List the packs found, best first; `*` marks the one in use."""
     settings = load_settings()
     found = registry.available(settings)
@@ -36,11 +34,8 @@ def list_packs(
         ("", "pack", "tasks", "numbers", "where"),
         (
             (
-                "*" if info.name == chosen else "",
-                info.name,
-                ", ".join(sorted(info.tasks)),
-                info.dimension or "",
-                info.path,
+                "*" if info.name == chosen else "", info.name, ", ".join(sorted(info.tasks)),
+                info.dimension or "", info.path,
             )
             for info in found
         ),
@@ -90,10 +85,7 @@ def verify(
 def pack_json(info: PackInfo) -> dict[str, object]:
     """A pack as JSON."""
     return {
-        "name": info.name,
-        "kind": info.kind,
-        "path": str(info.path),
-        "tasks": sorted(info.tasks),
-        "dimension": info.dimension,
+        "name": info.name, "kind": info.kind, "path": str(info.path),
+        "tasks": sorted(info.tasks), "dimension": info.dimension,
         "licence": licence_notice(info),
     }

@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from infra.local.private_files import private_file
 from pipeline.errors import FaceError, InvalidParameter
 
 # A spreadsheet evaluates a cell that starts with one of these as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Write = Callable[[Mapping[str, object]], None]
+MakeWriter = Callable[[TextIO, Sequence[str]], Write]
+
+
+class ReportNotWritten(FaceError):
+    """The file cannot be written."""
 
 
 @contextmanager
@@ -27,41 +32,33 @@ def open_report(path: Path | None, columns: Sequence[str]) -> Iterator[Write]:
     if path is None:
         yield lambda _: None
         return
-    make = writer_for(path)
-    descriptor, part = _new_file(path)
+    make = check_target(path)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+        with private_file(path) as stream:
             yield make(stream, columns)
-        part.replace(path)
     except OSError as error:
         raise ReportNotWritten(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
-class ReportNotWritten(FaceError):
-    """The file cannot be written."""
-
-
-def _new_file(path: Path) -> tuple[int, Path]:
-    """Opens a new file beside ``path`` that only this user can read, because it holds names.
-    Raises ``InvalidParameter``."""
+@contextmanager
+def open_output(path: Path) -> Iterator[TextIO]:
+    """A file that only this user can read, and that is replaced only when the block has ended
+    well. Raises ``InvalidParameter``."""
     try:
-        descriptor, part = tempfile.mkstemp(
-            prefix=f".{path.name[:50]}.", dir=path.absolute().parent
-        )
+        with private_file(path) as stream:
+            yield stream
     except OSError as error:
         raise InvalidParameter(f"{path} cannot be written: {error.strerror}") from error
-    return descriptor, Path(part)
 
 
-def check_target(path: Path) -> None:
-    """Checks that a report can be written there. Raises ``InvalidParameter``."""
-    writer_for(path)
+def check_target(path: Path) -> MakeWriter:
+    """The writer for the suffix of ``path``, where a report can be written. Raises
+    ``InvalidParameter``."""
+    make = {".csv": csv_writer, ".jsonl": json_writer}.get(path.suffix.lower())
+    if make is None:
+        raise InvalidParameter(f"{path} must end in .csv or .jsonl")
     check_place(path)
-    descriptor, part = _new_file(path)
-    os.close(descriptor)
-    part.unlink()
+    return make
 
 
 def check_place(path: Path) -> None:
@@ -73,15 +70,6 @@ def check_place(path: Path) -> None:
         raise InvalidParameter(
             f"{path} cannot be written: its folder does not exist or is not writable"
         )
-
-
-def writer_for(path: Path) -> Callable[[TextIO, Sequence[str]], Write]:
-    """The writer for the suffix of ``path``. Raises ``InvalidParameter``."""
-    makers = {".csv": csv_writer, ".jsonl": json_writer}
-    make = makers.get(path.suffix.lower())
-    if make is None:
-        raise InvalidParameter(f"{path} must end in .csv or .jsonl")
-    return make
 
 
 def csv_writer(stream: TextIO, columns: Sequence[str]) -> Write:

@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from infra.cli.console import print_notice
-from infra.cli.database import open_database
+from infra.cli.database import Stores
+from infra.cli.reports import open_output
 from pipeline.config.settings import load_settings
 from pipeline.database.engine import open_engine
 from pipeline.encryption.data_keys import SavedKey, remove_keys, restore_keys, saved_keys
-from pipeline.encryption.vault import open_vault
 from pipeline.errors import InvalidParameter
 
 File = Annotated[Path, typer.Argument(help="The file of keys.")]
@@ -25,7 +24,7 @@ File = Annotated[Path, typer.Argument(help="The file of keys.")]
 def save(file: File) -> None:
     """Save the data keys of all applications, encrypted under the master key, in a file. Keep
     only the newest file, apart from other backups."""
-    kept = saved_keys(open_database(load_settings()))
+    kept = saved_keys(Stores().engine)
     lines = [
         {
             "tenant": key.tenant_id, "key": base64.b64encode(key.wrapped).decode(),
@@ -33,31 +32,22 @@ def save(file: File) -> None:
         }
         for key in kept
     ]
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.writelines(json.dumps(line) + "\n" for line in lines)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(file)
-    except OSError as error:
-        raise InvalidParameter(f"{file} cannot be written: {error.strerror}") from error
+    with open_output(file) as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in lines)
     print_notice(f"{len(kept)} keys are saved.")
 
 
 def load(file: File) -> None:
     """Load saved keys into a database that was restored without them, before the service
     starts."""
-    settings = load_settings()
-    engine = open_database(settings)
+    stores = Stores()
     try:
         saved = [_read(line) for line in file.read_text().splitlines()]
     except OSError as error:
         raise InvalidParameter(f"{file} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidParameter(f"{file} is not a file of keys") from error
-    print_notice(f"{restore_keys(engine, open_vault(settings), saved)} keys are restored.")
+    print_notice(f"{restore_keys(stores.engine, stores.vault, saved)} keys are restored.")
 
 
 def _read(line: str) -> SavedKey:
@@ -68,15 +58,12 @@ def _read(line: str) -> SavedKey:
     )
 
 
-def strip(
-    copy: Annotated[Path, typer.Argument(help="A copy of the SQLite database.")],
-) -> None:
+def strip(copy: Annotated[Path, typer.Argument(help="A copy of the SQLite database.")]) -> None:
     """Remove the data keys from a copy of the database that is kept as a backup."""
-    settings = load_settings()
     if not copy.is_file():
         raise InvalidParameter(f"there is no file {copy}")
     url = f"sqlite:///{copy.absolute()}"
-    if settings.sql_url == url:
+    if load_settings().sql_url == url:
         raise InvalidParameter("that is the database itself: give a copy of it")
     engine = open_engine(url)
     try:

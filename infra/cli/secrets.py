@@ -13,31 +13,20 @@ import typer
 from sqlalchemy import Engine
 
 from infra.cli import saved_keys
-from infra.cli.arguments import AppName, Json
+from infra.cli.arguments import AppName, Json, Yes
 from infra.cli.console import print_json, print_notice, print_table
-from infra.cli.database import Stores, open_database
-from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import Settings, load_settings
+from infra.cli.database import Stores
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
-from pipeline.encryption.data_keys import (
-    CACHE_S,
-    begin_encrypting,
-    destroy_key,
-    finish_encrypting,
-    key_states,
-    open_keys,
-)
-from pipeline.encryption.keyring import KEY_BYTES, KeyFile, decode_key, encode_key, open_keyring
+from pipeline.encryption import data_keys
+from pipeline.encryption.keyring import KEY_BYTES, KeyFile, decode_key, encode_key
 from pipeline.encryption.rewrap import count_by_key, rewrap_all
 from pipeline.encryption.vault import Vault
 from pipeline.errors import InvalidParameter
-from pipeline.media.open import open_media
 
 app = typer.Typer(help="The master key, and encryption at rest.", no_args_is_help=True)
 app.command("save-keys")(saved_keys.save)
 app.command("load-keys")(saved_keys.load)
 app.command("strip-keys")(saved_keys.strip)
-
 
 # Runs over a tenant's data until one finds nothing more to encrypt.
 MOST_RUNS = 20
@@ -53,36 +42,25 @@ def new_key() -> None:
 def status(json: Json = False) -> None:
     """How many secrets are encrypted under which master key, and which applications are
     encrypted at rest."""
-    settings = load_settings()
-    engine = open_database(settings)
-    vault = Vault(open_keyring(settings))
-    found, known = count_by_key(engine, vault), vault.key_ids()
-    names = {tenant.id: tenant.name for tenant in TenantStore(engine, vault).all()}
+    stores = Stores()
+    found, known = count_by_key(stores.engine, stores.vault), stores.vault.key_ids()
+    names = {tenant.id: tenant.name for tenant in stores.tenants.all()}
     encrypted = {
         names[tenant_id]: state.value
-        for tenant_id, state in key_states(engine).items() if tenant_id in names
+        for tenant_id, state in data_keys.key_states(stores.engine).items() if tenant_id in names
     }
     if json:
         print_json({"keys": known, "secrets": found, "encrypted": encrypted})
         return
+    strange = {key for counts in found.values() for key in counts}.difference(known)
+    roles = dict.fromkeys(known, "former") | dict.fromkeys(sorted(strange), "unknown")
+    roles[known[0]] = "current"
     print_table(
         ("key", "known as", *found),
-        ((key, _role(key, known), *(counts[key] for counts in found.values()))
-         for key in _all_keys(found, known)),
+        ((key, role, *(counts[key] for counts in found.values())) for key, role in roles.items()),
     )
     for name, state in encrypted.items():
         print_notice(f"{name}: encryption at rest is {state}.")
-
-
-def _all_keys(found: dict[str, Counter[str]], known: list[str]) -> list[str]:
-    strange = {key for counts in found.values() for key in counts}.difference(known)
-    return [*known, *sorted(strange)]
-
-
-def _role(key: str, known: list[str]) -> str:
-    if key not in known:
-        return "unknown"
-    return "current" if key == known[0] else "former"
 
 
 @app.command()
@@ -98,10 +76,8 @@ def rotate(
     keys are in the environment, set the new one as `FACELINE_MASTER_KEY` of every process,
     and the former ones as `FACELINE_MASTER_KEYS_OLD`, before you run this.
     """
-    settings = load_settings()
-    engine = open_database(settings)
-    ring = open_keyring(settings)
-    vault = Vault(ring)
+    stores = Stores()
+    engine, ring, vault = stores.engine, stores.keyring, stores.vault
     if isinstance(ring, KeyFile):
         if _count_outdated(engine, vault):
             print_notice("An earlier rotation was interrupted: this completes it, with no new key.")
@@ -153,14 +129,11 @@ def _count_outdated(engine: Engine, vault: Vault) -> int:
 def retire() -> None:
     """Remove the former master keys from the key file. Secrets in backups that are encrypted
     under one of them become unreadable."""
-    settings = load_settings()
-    engine = open_database(settings)
-    ring = open_keyring(settings)
+    stores = Stores()
+    ring = stores.keyring
     if not isinstance(ring, KeyFile):
         raise InvalidParameter("the keys are in the environment: remove them there")
-    vault = Vault(ring)
-    done = _rewrap_until_done(engine, vault)
-    if done:
+    if done := _rewrap_until_done(stores.engine, stores.vault):
         print_notice(f"{done} values were encrypted anew first.")
     print_notice(f"{ring.remove_former()} former keys are removed.")
 
@@ -169,16 +142,14 @@ def retire() -> None:
 def encrypt_tenant(name: AppName) -> None:
     """Encrypt what is stored of an application, while the service runs. Repeat it after an
     interruption."""
-    settings = load_settings()
-    engine = open_database(settings)
-    vault = Vault(open_keyring(settings))
-    tenant = TenantStore(engine, vault).by_name(name)
-    begin_encrypting(engine, vault, tenant.id, time.time())
+    stores = Stores()
+    tenant, engine = stores.tenants.by_name(name), stores.engine
+    data_keys.begin_encrypting(engine, stores.vault, tenant.id, time.time())
     # By then every process knows the key.
-    time.sleep(2 * CACHE_S)
+    time.sleep(2 * data_keys.CACHE_S)
     total: Counter[str] = Counter()
     for _ in range(MOST_RUNS):
-        done = _encrypt_once(settings, engine, tenant.id)
+        done = _encrypt_once(stores, tenant.id)
         total.update(pictures=done.pictures, cutouts=done.cutouts, vectors=done.vectors,
                      results=done.results)
         total["used clips"] += done.clips
@@ -187,7 +158,7 @@ def encrypt_tenant(name: AppName) -> None:
             break
     else:
         raise InvalidParameter("some data are not encrypted yet: run it again")
-    finish_encrypting(engine, tenant.id)
+    data_keys.finish_encrypting(engine, tenant.id)
     print_notice(
         ", ".join(f"{count} {what}" for what, count in total.items()) + " are encrypted now."
     )
@@ -199,26 +170,22 @@ def encrypt_tenant(name: AppName) -> None:
         print_notice("The tables hold replaced values until VACUUM FULL rewrites them.")
 
 
-def _encrypt_once(settings: Settings, engine: Engine, tenant_id: int) -> EncryptedCounts:
-    tenant_keys = open_keys(settings, engine)
-    key = tenant_keys.data_key(tenant_id)
+def _encrypt_once(stores: Stores, tenant_id: int) -> EncryptedCounts:
+    key = stores.keys.data_key(tenant_id)
     if key is None:
         raise InvalidParameter("the application has no key")
-    return EncryptExisting(engine, open_media(settings, tenant_keys), tenant_id, key).run()
+    return EncryptExisting(stores.engine, stores.media, tenant_id, key).run()
 
 
 @app.command("destroy-tenant-key")
-def destroy_tenant_key(
-    name: AppName,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
+def destroy_tenant_key(name: AppName, yes: Yes = False) -> None:
     """Destroy the key of an application that is encrypted at rest, and with it its data. This
     cannot be undone."""
     stores = Stores()
     tenant = stores.tenants.by_name(name)
     if not yes and typer.prompt("Type the application's name to destroy its data") != name:
         raise InvalidParameter("that is not its name; nothing was destroyed")
-    if not destroy_key(stores.engine, tenant.id):
+    if not data_keys.destroy_key(stores.engine, tenant.id):
         raise InvalidParameter(
             f"{name} is not encrypted at rest: use faceline gallery delete-tenant"
         )

@@ -12,7 +12,8 @@ import typer
 
 from infra.cli.console import print_line
 from infra.cli.stop_signals import StopRequest
-from infra.local.client import Credentials, FaceClient
+from infra.local.client import FaceClient
+from infra.local.credentials import Credentials
 from infra.local.demo import DemoFailed, demo_credentials, demo_photo, run_demo
 from infra.local.stack import LocalStack
 from pipeline.config.settings import Settings, load_settings
@@ -89,21 +90,14 @@ class _Demonstration(threading.Thread):
 
 def _invite(stack: LocalStack, credentials: Credentials) -> None:
     photo = demo_photo()
-    print_line(
-        f"\nServing at {stack.url}\n"
-        f"  appId      {credentials.app_id}\n"
-        f"  appSecret  {credentials.app_secret}\n"
-        f"  X-API-Key  {credentials.api_key}\n"
-        f"  Apid       {credentials.apid}\n"
-        f"  Kvalue     {credentials.kvalue}\n"
-        f"  api_id     {credentials.api_id}\n"
-        f"  api_secret {credentials.api_secret}\n"
-        "\nTry it with your own photo, in another terminal:\n"
-        f"\n{_command(stack.settings)} call locate {shlex.quote(str(photo))}\n"
-        "\nor with nothing but a shell (the signature is made anew at each call):\n"
-        f"\n{curl_line(stack.url, credentials, photo)}\n"
-        "\nCtrl-C stops everything."
-    )
+    print_line("\n".join([
+        f"\nServing at {stack.url}", *(f"  {line}" for line in credentials.lines()),
+        "\nTry it with your own photo, in another terminal:",
+        f"\n{_command(stack.settings)} call locate {shlex.quote(str(photo))}",
+        "\nor with nothing but a shell (the signature is made anew at each call):",
+        f"\n{curl_line(stack.url, credentials, photo)}",
+        "\nCtrl-C stops everything.",
+    ]))
 
 
 def _command(settings: Settings) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import reduce
 from typing import Annotated
 
 import typer
@@ -12,22 +13,18 @@ from infra.cli.arguments import Json
 from infra.cli.console import print_json, print_table
 from infra.cli.database import Stores
 from pipeline.errors import InvalidParameter
-from pipeline.metering.usage import Counts, UsageRow, UsageStore, day_of
+from pipeline.metering.usage import Counts, UsageStore, day_of
 
 DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 MONTH = re.compile("[0-9]{4}-[0-9]{2}")
 
 
 def usage(
-    tenant: Annotated[
-        str | None, typer.Option(help="Only of this application.")
-    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only of this application.")] = None,
     day: Annotated[
         str | None, typer.Option(help="A day (UTC, YYYY-MM-DD); without one: today.")
     ] = None,
-    month: Annotated[
-        str | None, typer.Option(help="Every day of a month (UTC, YYYY-MM).")
-    ] = None,
+    month: Annotated[str | None, typer.Option(help="Every day of a month (UTC, YYYY-MM).")] = None,
     sums: Annotated[
         bool, typer.Option("--sums", help="With --month: the month's sums, no days.")
     ] = False,
@@ -41,16 +38,22 @@ def usage(
     periods = _periods(store, day, month, sums)
     rows = store.report(periods, tenants.by_name(tenant).id if tenant else None)
     if json:
-        print_json([_json(names, row) for row in rows])
+        print_json([
+            {
+                "application": names.get(row.tenant_id, ""), "period": row.period,
+                "operation": row.operation, **row.counts.values(),
+            }
+            for row in rows
+        ])
         return
-    total = Counts()
-    for row in rows:
-        total = total.plus(row.counts)
-    cells = [[names.get(row.tenant_id, ""), row.period, row.operation, *_numbers(row.counts)]
-             for row in rows]
+    cells = [
+        [names.get(row.tenant_id, ""), row.period, row.operation, *row.counts.values().values()]
+        for row in rows
+    ]
+    total = reduce(Counts.plus, (row.counts for row in rows), Counts())
     print_table(
-        ("application", "month" if sums else "day", "operation", *Counts().values()),
-        [*cells, ["all", "", "", *_numbers(total)]],
+        ("application", "month" if sums else "day", "operation", *total.values()),
+        [*cells, ["all", "", "", *total.values().values()]],
     )
 
 
@@ -66,14 +69,3 @@ def _periods(store: UsageStore, day: str | None, month: str | None, sums: bool) 
     if MONTH.fullmatch(month) is None:
         raise InvalidParameter("--month takes a month such as 2027-01")
     return [month] if sums else store.days(month)
-
-
-def _numbers(counts: Counts) -> list[int]:
-    return list(counts.values().values())
-
-
-def _json(names: dict[int, str], row: UsageRow) -> dict[str, str | int]:
-    return {
-        "application": names.get(row.tenant_id, ""), "period": row.period,
-        "operation": row.operation, **row.counts.values(),
-    }

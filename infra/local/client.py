@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from api_shim.dialects.e.signing import sha256_signature, string_to_sign
-from infra.local.private_files import write_private
+from infra.local.credentials import Credentials
 from pipeline.errors import ConfigurationError, FaceError
 
 Envelope = dict[str, Any]
@@ -24,35 +22,6 @@ CALL_S = 40.0
 
 class ServiceUnreachable(FaceError):
     """The service does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The credentials of an application."""
-
-    app_id: str
-    app_secret: str = field(repr=False)
-    api_key: str = field(default="", repr=False)
-    apid: int = 0
-    kvalue: str = field(default="", repr=False)
-    api_id: str = ""
-    api_secret: str = field(default="", repr=False)
-
-
-def save_credentials(path: Path, credentials: Credentials) -> None:
-    """Saves credentials in a file that only this user can read."""
-    write_private(path, json.dumps(asdict(credentials), indent=2) + "\n")
-
-
-def load_credentials(path: Path) -> Credentials | None:
-    """The credentials in a file; None without a file. Raises ``ConfigurationError`` for any
-    other contents."""
-    try:
-        return Credentials(**json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"{path} holds no credentials ({error}); remove it") from error
 
 
 class FaceClient:

@@ -12,15 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.local.client import (
-    Credentials,
-    Envelope,
-    FaceClient,
-    base64_file,
-    load_credentials,
-    save_credentials,
-)
-from pipeline.accounts.kinds import API_KEY, ID_AND_SECRET, NUMBER_AND_KEY, SIGNING
+from infra.local.client import Envelope, FaceClient, base64_file
+from infra.local.credentials import KINDS, Credentials, load_credentials, save_credentials
+from pipeline.accounts.kinds import ID_AND_SECRET, NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
@@ -63,9 +57,11 @@ def demo_credentials(settings: Settings) -> Credentials:
         kept = load_credentials(path)
         if kept is not None and _live(tenants, kept):
             return kept
-        fresh = _issue(tenants, _tenant(tenants, settings))
+        tenant = _tenant(tenants, settings)
+        issued = {kind: tenants.credentials.issue(tenant.id, kind) for kind in KINDS}
     finally:
         engine.dispose()
+    fresh = Credentials.of(issued)
     save_credentials(path, fresh)
     return fresh
 
@@ -122,17 +118,6 @@ def _tenant(tenants: TenantStore, settings: Settings) -> Tenant:
         return tenants.by_name(TENANT)
     except TenantNotFound:
         return tenants.create(TENANT, encrypted=settings.encrypt_at_rest)
-
-
-def _issue(tenants: TenantStore, tenant: Tenant) -> Credentials:
-    signing, api_key, number, pair = (
-        tenants.credentials.issue(tenant.id, kind)
-        for kind in (SIGNING, API_KEY, NUMBER_AND_KEY, ID_AND_SECRET)
-    )
-    return Credentials(
-        signing.public_id, signing.secret, api_key.secret, int(number.public_id),
-        number.secret, pair.public_id, pair.secret,
-    )
 
 
 def _live(tenants: TenantStore, kept: Credentials) -> bool:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[TextIO]:
+    """A text file with mode 0600 that takes the place of ``path`` once the block has ended well:
+    a reader sees the old file or the whole new one. Raises ``OSError``."""
+    folder = path.absolute().parent
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes ``text`` with mode 0600, atomically: a reader sees the old file or the new one."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    """Writes ``text`` as a ``private_file``."""
+    with private_file(path) as file:
         file.write(text)
-    fresh.replace(path)
 
 
 def make_data_dir(path: Path) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Engine,
     RowMapping,
-    Select,
+    bindparam,
     delete,
     insert,
     or_,
@@ -51,8 +51,6 @@ class CredentialStore:
         self._vault = vault
         self._fingerprints = KeyFingerprints(engine, vault)
         self._clock = clock
-
-    # -- issuing ------------------------------------------------------------------
 
     def issue(
         self, tenant_id: int, kind: CredentialKind, sm2_public_key: str | None = None
@@ -116,8 +114,6 @@ class CredentialStore:
             return self._vault.encrypt(issued.secret, issued.public_id)
         return self._fingerprints.fingerprint(issued.secret)
 
-    # -- authenticating -----------------------------------------------------------
-
     def authenticate(self, kind: CredentialKind, public_id: str, secret: str) -> Tenant:
         """The tenant of a credential whose secret is stored as a fingerprint.
 
@@ -155,17 +151,13 @@ class CredentialStore:
     def _find(self, kind: CredentialKind, public_id: str) -> tuple[RowMapping, Tenant] | None:
         if PUBLIC_ID.fullmatch(public_id) is None:
             return None  # a stranger's text, which not every database stores
-        query = _select_live(kind.name, public_id, self._clock())
+        values = {"kind": kind.name, "public_id": public_id, "now": self._clock()}
         with reading(self._engine) as connection:
-            row = connection.execute(query).mappings().one_or_none()
-            if row is None:
-                return None
-            owner = connection.execute(
-                select(*tenants.c).where(
-                    tenants.c.id == row["tenant_id"], tenants.c.disabled.is_(False)
-                )
-            ).mappings().one_or_none()
-        return None if owner is None else (row, tenant_from_row(owner, row["permissions"]))
+            row = connection.execute(_FIND_WITH_TENANT, values).mappings().one_or_none()
+        if row is None:
+            return None
+        owner = {column.name: row[_OWNER + column.name] for column in tenants.c}
+        return row, tenant_from_row(owner, row["permissions"])
 
     def _check_expired(self, kind: CredentialKind, public_id: str, secret: str) -> None:
         """Raises ``CredentialExpired`` for the right secret only: no other caller learns of the
@@ -173,17 +165,13 @@ class CredentialStore:
         if PUBLIC_ID.fullmatch(public_id) is None:
             return
         expired = select(credentials.c.secret).where(
-            credentials.c.kind == kind.name,
-            credentials.c.public_id == public_id,
-            credentials.c.disabled.is_(False),
-            credentials.c.expires_at <= self._clock(),
+            credentials.c.kind == kind.name, credentials.c.public_id == public_id,
+            credentials.c.disabled.is_(False), credentials.c.expires_at <= self._clock(),
         )
         with reading(self._engine) as connection:
             kept = connection.execute(expired).scalar_one_or_none()
         if kept is not None and self._fingerprints.matches(secret, [kept]):
             raise CredentialExpired
-
-    # -- ending and restricting ---------------------------------------------------
 
     def revoke(self, tenant_id: int, kind: str, *, keep: str | None = None) -> int:
         """Disable a tenant's credentials of one kind, all but the public id ``keep``, and
@@ -231,17 +219,13 @@ class CredentialStore:
         longer = or_(credentials.c.expires_at.is_(None), credentials.c.expires_at > until)
         return connection.execute(ending.where(longer).values(expires_at=until)).rowcount
 
-    # -- listing ------------------------------------------------------------------
-
     def public_ids(self, tenant_id: int) -> list[tuple[str, str]]:
         """(kind, public id) of a tenant's live credentials, oldest first."""
-        query = (
-            select(credentials.c.kind, credentials.c.public_id)
-            .where(credentials.c.tenant_id == tenant_id, _live(self._clock()))
-            .order_by(credentials.c.id)
-        )
-        with reading(self._engine) as connection:
-            return [(row.kind, row.public_id) for row in connection.execute(query)]
+        now = self._clock()
+        return [
+            (entry.kind, entry.public_id) for entry in self.entries(tenant_id)
+            if entry.expires_at is None or entry.expires_at > now
+        ]
 
     def entries(self, tenant_id: int) -> list[CredentialEntry]:
         """A tenant's credentials that are not disabled, also expired ones, oldest first."""
@@ -268,21 +252,37 @@ def _fresh(kind: CredentialKind) -> IssuedCredential:
     return IssuedCredential(kind.new_id(secret), secret)
 
 
-def _live(now: float) -> ColumnElement[bool]:
+def _live(now: float | BindParameter[float]) -> ColumnElement[bool]:
     later = or_(credentials.c.expires_at.is_(None), credentials.c.expires_at > now)
     return credentials.c.disabled.is_(False) & later
 
 
-def _select_live(kind: str, public_id: str, now: float) -> Select[*tuple[Any, ...]]:
-    """The live credential of a public id, with its former secret while that is accepted."""
-    former = (former_secrets.c.credential_id == credentials.c.id) & (former_secrets.c.until > now)
-    return select(
+# The live credential of a public id, with its former secret while that is accepted. Built
+# once: every request asks.
+_FIND = (
+    select(
         *credentials.c,
         former_secrets.c.secret.label("former_secret"),
         former_secrets.c.sm2_public_key.label("former_sm2_public_key"),
-    ).outerjoin(former_secrets, former).where(
-        credentials.c.kind == kind, credentials.c.public_id == public_id, _live(now)
     )
+    .outerjoin(
+        former_secrets,
+        (former_secrets.c.credential_id == credentials.c.id)
+        & (former_secrets.c.until > bindparam("now")),
+    )
+    .where(
+        credentials.c.kind == bindparam("kind"),
+        credentials.c.public_id == bindparam("public_id"), _live(bindparam("now")),
+    )
+)
+
+# The same with the columns of its tenant, which is not disabled, under this prefix.
+_OWNER = "owner_"
+_FIND_WITH_TENANT = (
+    _FIND.add_columns(*(column.label(_OWNER + column.name) for column in tenants.c))
+    .join(tenants, tenants.c.id == credentials.c.tenant_id)
+    .where(tenants.c.disabled.is_(False))
+)
 
 
 def _secrets(row: RowMapping) -> list[tuple[bytes, str | None]]:
@@ -294,8 +294,9 @@ def _secrets(row: RowMapping) -> list[tuple[bytes, str | None]]:
 def _own(
     connection: Connection, tenant_id: int, kind: str, public_id: str, now: float
 ) -> RowMapping:
-    own = _select_live(kind, public_id, now).where(credentials.c.tenant_id == tenant_id)
-    row = connection.execute(own).mappings().one_or_none()
+    own = _FIND.where(credentials.c.tenant_id == tenant_id)
+    values = {"kind": kind, "public_id": public_id, "now": now}
+    row = connection.execute(own, values).mappings().one_or_none()
     if row is None:
         raise CredentialNotFound
     return row

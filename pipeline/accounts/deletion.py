@@ -12,7 +12,7 @@ from pipeline.database.engine import writing
 from pipeline.database.schema import changes, discarded, jobs, signed_requests, snapshots, tenants
 from pipeline.encryption.data_keys import destroy_key
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.trash import discard_tenant
+from pipeline.gallery.trash import discard
 from pipeline.media.base import MediaStore
 
 # Rows deleted in one transaction.
@@ -41,7 +41,7 @@ def delete_tenant(
     with writing(engine) as connection:
         connection.execute(delete(tenants).where(this))
         # A process that does not know yet may still store something for the tenant.
-        discard_tenant(connection, tenant_id, clock())
+        discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), clock())
     _delete_objects(media, tenant_id)
 
 

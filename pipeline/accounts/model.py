@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from sqlalchemy import RowMapping
 
 from pipeline.metering.limits import (
     ALLOW_ALL,
@@ -76,7 +75,7 @@ class CredentialEntry:
     permissions: Permissions
 
 
-def tenant_from_row(row: RowMapping, restricted: JsonObject | None = None) -> Tenant:
+def tenant_from_row(row: Mapping[Any, Any], restricted: JsonObject | None = None) -> Tenant:
     """The tenant in a row of ``tenants``, for a caller whose credential has the permissions
     ``restricted``."""
     permissions = [permissions_from_json(row["permissions"]), permissions_from_json(restricted)]

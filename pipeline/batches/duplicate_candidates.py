@@ -25,6 +25,7 @@ from sqlalchemy import (
 from pipeline.batches.model import Batch, ItemState
 from pipeline.batches.rows import find_batch
 from pipeline.database.engine import reading
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, faces, vectors
 from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.gallery.enrolment import check_model
@@ -184,9 +185,7 @@ class CandidateReader:
 
     def faces_by_name(self, batch: Batch, names: Sequence[str]) -> Iterator[FaceRows]:
         """The faces of each name that has several, one name after another."""
-        wanted = sorted(set(names))
-        for start in range(0, len(wanted), NAMES_PER_STATEMENT):
-            some = wanted[start : start + NAMES_PER_STATEMENT]
+        for some in blocks(sorted(set(names)), NAMES_PER_STATEMENT):
             for group, limit in self._name_groups(batch, some):
                 with reading(self.engine) as connection:
                     parameters = {"tenant": batch.tenant_id, "names": group, "limit": limit}
@@ -194,7 +193,7 @@ class CandidateReader:
                     rows = self._rows(connection, batch, found)
                 yield from _split_by_name(rows)
 
-    def _name_groups(self, batch: Batch, names: list[str]) -> Iterator[tuple[list[str], int]]:
+    def _name_groups(self, batch: Batch, names: Sequence[str]) -> Iterator[tuple[list[str], int]]:
         """Names with several faces, in groups that are read with one query, each with the
         number of faces to read."""
         with reading(self.engine) as connection:
@@ -244,10 +243,8 @@ class CandidateReader:
         return FaceRows(
             np.array([row.label for row in vector_rows], np.int64),
             np.array([row.id for row in kept], np.int64),
-            np.array([row.image_ref for row in kept], np.int64),
-            [row.name for row in kept],
-            np.array([row.image_ref in own for row in kept], bool),
-            _vectors(vector_rows, key),
+            np.array([row.image_ref for row in kept], np.int64), [row.name for row in kept],
+            np.array([row.image_ref in own for row in kept], bool), _vectors(vector_rows, key),
         )
 
 
@@ -278,10 +275,8 @@ def _rows_with(
         value = attrgetter(column.key)
         return [row for row in rows if value(row) in wanted]
     found: list[Row[*tuple[Any, ...]]] = []
-    ordered = sorted(wanted)
-    for start in range(0, len(ordered), IDS_PER_STATEMENT):
-        some = query.where(column.in_(ordered[start : start + IDS_PER_STATEMENT]))
-        found += connection.execute(some, parameters or {}).all()
+    for some in blocks(sorted(wanted), IDS_PER_STATEMENT):
+        found += connection.execute(query.where(column.in_(some)), parameters or {}).all()
     return found
 
 

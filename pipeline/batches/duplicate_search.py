@@ -22,6 +22,7 @@ from pipeline.batches.insert import queue_job
 from pipeline.batches.model import Batch, BatchState, ItemState
 from pipeline.batches.rows import lock_batch
 from pipeline.database.engine import reading, writing
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, batches, faces, findings, images, jobs
 from pipeline.jobs.model import ENDED, Job, JobState
 from pipeline.operations import DUPLICATE_SEARCH, Params
@@ -284,7 +285,7 @@ def _existing_faces(connection: Connection, new: Sequence[NewFinding]) -> set[in
     """Those of the faces that exist, locked against deletion until the transaction ends."""
     wanted = sorted({id_ for each in new for id_ in (each.face_id, each.other_id) if id_})
     existing: set[int] = set()
-    for some in _blocks(wanted):
+    for some in blocks(wanted, IDS_PER_STATEMENT):
         existing.update(
             connection.execute(
                 select(faces.c.id).where(faces.c.id.in_(some))
@@ -292,10 +293,6 @@ def _existing_faces(connection: Connection, new: Sequence[NewFinding]) -> set[in
             ).scalars()
         )
     return existing
-
-
-def _blocks(ids: Sequence[int]) -> list[Sequence[int]]:
-    return [ids[at : at + IDS_PER_STATEMENT] for at in range(0, len(ids), IDS_PER_STATEMENT)]
 
 
 def _columns(new: NewFinding) -> dict[str, Any]:
@@ -350,16 +347,12 @@ class Finding:
         }
 
 
-def list_findings(
-    engine: Engine, batch_id: str, *, kind: FindingKind | None = None, limit: int = 100
-) -> list[Finding]:
+def list_findings(engine: Engine, batch_id: str, *, limit: int = 100) -> list[Finding]:
     """The findings of a batch by kind, strongest first. Findings of the same two names are merged;
     two names that have become one since are left out. Raises ``DatabaseUnavailable``."""
-    chosen = [findings.c.batch_id == batch_id]
-    if kind is not None:
-        chosen.append(findings.c.kind == kind.value)
+    query = select(findings).where(findings.c.batch_id == batch_id).order_by(findings.c.id)
     with reading(engine) as connection:
-        rows = connection.execute(select(findings).where(*chosen).order_by(findings.c.id)).all()
+        rows = connection.execute(query).all()
         ids = {row.face_id for row in rows} | {row.other_id for row in rows}
         by_id = _faces_by_id(connection, batch_id, sorted(id_ for id_ in ids if id_))
         numbers = [row.number for row in rows if row.number]
@@ -397,10 +390,10 @@ def _sort_key(finding: Finding) -> tuple[str, float]:
     return finding.kind.value, -strength(finding.kind, finding.cosine)
 
 
-def notes_by_item(engine: Engine, batch_id: str, limit: int = 25_000) -> dict[int, str]:
+def notes_by_item(engine: Engine, batch_id: str) -> dict[int, str]:
     """The findings about each item of a batch as text, by item number."""
     notes: dict[int, list[str]] = defaultdict(list)
-    for found in list_findings(engine, batch_id, limit=limit):
+    for found in list_findings(engine, batch_id, limit=len(FindingKind) * MAX_LISTED):
         if found.kind is FindingKind.SAME_PICTURE:
             if found.repeated_by is not None:
                 notes[found.repeated_by.number].append(f"same_picture as of {found.face.name!r}")
@@ -439,7 +432,7 @@ def _faces_by_id(connection: Connection, batch_id: str, ids: list[int]) -> dict[
     )
     return {
         row.id: FoundFace(*row)
-        for some in _blocks(ids)
+        for some in blocks(ids, IDS_PER_STATEMENT)
         for row in connection.execute(query.where(faces.c.id.in_(some)))
     }
 
@@ -455,6 +448,6 @@ def _items_by_number(
         row.number: FoundFace(
             row.face_id or 0, row.name or "", "", row.number, row.source_name or ""
         )
-        for some in _blocks(numbers)
+        for some in blocks(numbers, IDS_PER_STATEMENT)
         for row in connection.execute(query.where(batch_items.c.number.in_(some)))
     }

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from pipeline.batches.model import Batch, ItemState, NewItem
 from pipeline.batches.resume import name_hash, picture_hash
 from pipeline.batches.rows import IN_BATCH, SET_ITEM
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, faces
 from pipeline.encryption.data_key import DataKey
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
@@ -53,7 +54,7 @@ def queue_job(
         tenant_id=batch.tenant_id, operation=plan.operation, dialect="", stage=Stage.BULK.value,
         params={"batch": batch.id, **params}, media=(), request_id=uuid.uuid4().hex, digest="",
     )
-    values = {**new_row(new, uuid.uuid4().hex, now), **columns}
+    values = {**new_row(new, now), **columns}
     return accepted_job(new, connection.execute(INSERT, values).scalar_one(), values)
 
 
@@ -116,8 +117,7 @@ class ItemInsertion:
         """Jobs for the waiting items, and the id of each item's job."""
         waiting = [item.number for item in items if item.state is ItemState.WAITING]
         jobs, job_ids = [], {}
-        for start in range(0, len(waiting), chunk_size):
-            numbers = waiting[start : start + chunk_size]
+        for numbers in blocks(waiting, chunk_size):
             job = queue_chunk(self.connection, self.batch, numbers, self.now)
             jobs.append(job)
             job_ids.update(dict.fromkeys(numbers, job.id))
@@ -168,6 +168,5 @@ def counter_changes(items: Iterable[NewItem], retried: set[int]) -> dict[str, in
     return {
         "more_items": counts.total() - len(retried),
         "more_waiting": counts[ItemState.WAITING] - len(retried),
-        "more_duplicate": counts[ItemState.DUPLICATE],
-        "more_rejected": counts[ItemState.REJECTED],
+        "more_duplicate": counts[ItemState.DUPLICATE], "more_rejected": counts[ItemState.REJECTED],
     }

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from pipeline.batches.model import Batch, ItemState
 from pipeline.batches.rows import change_counters
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, faces
 from pipeline.gallery.erase import erase_faces
 from pipeline.gallery.writer import GalleryWriter
@@ -28,8 +29,8 @@ def reject_faces(
     that brought them; how many of them were enrolled and how many duplicates. The
     transaction has locked the gallery (``writer``), then the batch."""
     rejected: Counter[ItemState] = Counter()
-    for start in range(0, len(face_ids), FACES_PER_STATEMENT):
-        rejected += _reject_block(writer, batch, face_ids[start : start + FACES_PER_STATEMENT], now)
+    for block in blocks(face_ids, FACES_PER_STATEMENT):
+        rejected += _reject_block(writer, batch, block, now)
     return rejected
 
 

@@ -142,11 +142,8 @@ def _fit_counts(impostor: Counts, genuine: Counts, source: CalibrationSource) ->
     rounded = [(round(float(x), 5), float(y)) for x, y in zip(cosines, KNOTS, strict=True)]
     try:
         return Calibration(
-            **asdict(source),
-            knots=tuple(rounded),
-            impostor_pairs=pairs,
-            suspects=pairs - int(clean.sum()),
-            measured_to=float(f"{10**measured_to:.2g}"),
+            **asdict(source), knots=tuple(rounded), impostor_pairs=pairs,
+            suspects=pairs - int(clean.sum()), measured_to=float(f"{10**measured_to:.2g}"),
             true_match_rate=round(_share_above(genuine, threshold), 5),
         )
     except ConfigurationError as error:

@@ -16,6 +16,7 @@ from pipeline.calibration.table import Calibration
 from pipeline.errors import BadInput, InvalidParameter, NoFace
 from pipeline.media.pictures import SMALLEST_SIDE, PictureLimits
 from pipeline.sessions.base import Pack
+from pipeline.sources.path_source import report_unreadable
 from pipeline.stages.align import align_faces
 from pipeline.stages.decode import decode
 from pipeline.stages.detect import detect_largest
@@ -126,25 +127,17 @@ def embed_files(
 
 def _crops(paths: Iterable[Path], pack: Pack, *, aligned: bool) -> Iterator[tuple[Path, Crop]]:
     for path in paths:
-        data = _read(path)
+        with report_unreadable(path):
+            data = path.read_bytes()
         try:
             yield path, _crop(decode(data, OPERATOR_LIMITS), pack, aligned=aligned)
         except BadInput as error:
             log.info(
                 "A picture is skipped: %s", error.message,
                 extra={
-                    "action": "calibration_picture_skipped",
-                    "file": path.name,
-                    "code": error.code,
+                    "action": "calibration_picture_skipped", "file": path.name, "code": error.code,
                 },
             )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidParameter(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _crop(picture: Picture, pack: Pack, *, aligned: bool) -> Crop:
@@ -177,11 +170,6 @@ def _truth(row: Mapping[str, str]) -> bool:
 
 def _source(pack: Pack, found: EmbeddedPictures, origin: str, people: int = 0) -> CalibrationSource:
     return CalibrationSource(
-        pack=pack.info.name,
-        model=pack.info.recognition_model,
-        dimension=pack.info.dimension,
-        origin=origin,
-        people=people,
-        faces=len(found.vectors),
-        left_out=found.left_out,
+        pack=pack.info.name, model=pack.info.recognition_model, dimension=pack.info.dimension,
+        origin=origin, people=people, faces=len(found.vectors), left_out=found.left_out,
     )

@@ -165,6 +165,12 @@ class Settings(BaseSettings):
     """Seconds after which a running job ends as timed out."""
     jobs_per_process: int = Field(10_000, ge=0)
     """Jobs after which a worker process is replaced; 0: never."""
+    result_cache_mb: int = Field(8, ge=0)
+    """Memory in megabytes in which a worker process keeps the faces of the last pictures, so that
+    the same picture is not analysed twice; 0: it keeps none. Never liveness, nor anything of
+    an encrypted application."""
+    result_cache_s: float = Field(60.0, gt=0)
+    """Seconds for which they are kept."""
     retry_for_s: float = Field(900.0, gt=0)
     """Seconds for which a job is retried while its stores are away."""
     max_waiting: int = Field(200_000, ge=1)
@@ -180,6 +186,9 @@ class Settings(BaseSettings):
     media_retention_h: float = Field(2.0, ge=1)
     """Hours for which the pictures of failed jobs are kept; other pictures are deleted with
     their job, unless they are enrolled."""
+    row_picture_kb: int = Field(300, ge=0)
+    """Kilobytes up to which a picture waits for its job in the database and not in the media
+    store, while fewer than 1,000 jobs wait; 0: none does."""
     image_lifetime_d: float = Field(30.0, gt=0)
     """Days for which pictures sent to document c keep their id after they were last sent;
     enrolled pictures stay."""

@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from pipeline.database.sqlite import open_sqlite, truncate_log, write_lock
+from pipeline.database.sqlite import open_sqlite, truncate_log, write_turn
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError, InvalidParameter
 
 POOL_SIZE = 8
@@ -82,7 +82,7 @@ def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
     value that the database cannot store."""
     with (
         map_sql_errors(),
-        write_lock(engine) if engine.dialect.name == "sqlite" else nullcontext(),
+        write_turn(engine, durable=durable) if engine.dialect.name == "sqlite" else nullcontext(),
         engine.connect().execution_options(writes=True, durable=durable) as connection,
         connection.begin(),
     ):

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import faces, job_faces, jobs
 from pipeline.errors import FaceNotFound
 
@@ -66,8 +67,8 @@ def erase_results_about(connection: Connection, face_ids: Sequence[int], now: fl
         select(jobs.c.seq).where(jobs.c.seq.in_(of_them), search).order_by(jobs.c.seq)
     ).scalars().all()
     gone = set(face_ids)
-    for start in range(0, len(searches), BLOCK):
-        _remove_hits(connection, searches[start : start + BLOCK], gone, now)
+    for block in blocks(searches, BLOCK):
+        _remove_hits(connection, block, gone, now)
     # Last: a transaction that removes a job locks it before its rows here.
     connection.execute(delete(job_faces).where(job_faces.c.face_id.in_(face_ids)))
 

@@ -1,4 +1,4 @@
-"""Keyset pagination: reading many rows in pages, each in a transaction of its own.
+"""Many rows in parts. Keyset pagination: reading in pages, each in a transaction of its own.
 
 A page begins after the key of the last row of the page before, so that it costs an index
 lookup however far the reading has come, and no transaction stays open while the caller works.
@@ -16,6 +16,11 @@ from pipeline.database.engine import reading
 Item = TypeVar("Item")
 Key = TypeVar("Key")
 Columns = TypeVarTuple("Columns")
+
+
+def blocks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """The items in parts of ``size``, as many as one statement takes."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def walk(

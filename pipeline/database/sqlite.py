@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,20 +28,77 @@ BUSY_S = 10.0
 TRY_S = (0.0005, 0.002)
 
 
-# One lock per engine: the threads of a process do not compete for the file.
-_WRITE_LOCKS: WeakKeyDictionary[Engine, threading.Lock] = WeakKeyDictionary()
+class _CommitLog:
+    """The write-ahead log of a database, synced to the disk once for all threads that wait
+    for their commits. Another process that checkpoints it has synced it before."""
+
+    def __init__(self, database: str) -> None:
+        self._path = f"{database}-wal"
+        self._folder = str(Path(database).parent)
+        self._counting, self._syncing = threading.Lock(), threading.Lock()
+        self._commits = self._synced = 0
+        self._inode = 0
+
+    def sync(self) -> None:
+        """Return when the commits before this call are on the disk. Raises
+        ``sqlite3.OperationalError``."""
+        with self._counting:
+            self._commits += 1
+            mine = self._commits
+        with self._syncing:
+            if self._synced >= mine:
+                return
+            upto = self._commits
+            try:
+                self._sync_file()
+            except FileNotFoundError:
+                pass  # the last connection has moved it into the database
+            except OSError as error:
+                raise sqlite3.OperationalError(f"the log cannot be synced: {error}") from error
+            self._synced = upto
+
+    def _sync_file(self) -> None:
+        file = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fdatasync(file)
+            inode = os.fstat(file).st_ino
+        finally:
+            os.close(file)
+        if inode != self._inode:  # a new log: its name must be on the disk, too
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            self._inode = inode
+
+
+@dataclass(frozen=True, slots=True)
+class _Writers:
+    """The turns of an engine's threads, which do not compete for the file."""
+
+    log: _CommitLog
+    durable: bool
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_WRITERS: WeakKeyDictionary[Engine, _Writers] = WeakKeyDictionary()
 
 
 @contextmanager
-def write_lock(engine: Engine) -> Iterator[None]:
-    """Let the calling thread write. Raises ``sqlite3.OperationalError``."""
-    lock = _WRITE_LOCKS[engine]
-    if not lock.acquire(timeout=BUSY_S):
+def write_turn(engine: Engine, *, durable: bool) -> Iterator[None]:
+    """Let the calling thread write; wait for the disk when this or the engine is ``durable``.
+    The others write meanwhile: a sync takes ten times as long as a transaction. Raises
+    ``sqlite3.OperationalError``."""
+    writers = _WRITERS[engine]
+    if not writers.lock.acquire(timeout=BUSY_S):
         raise sqlite3.OperationalError("database is locked by another thread")
     try:
         yield
     finally:
-        lock.release()
+        writers.lock.release()
+    if durable or writers.durable:
+        writers.log.sync()
 
 
 def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
@@ -50,7 +109,7 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
         connect_args={"timeout": BUSY_S, "check_same_thread": False, "isolation_level": None},
         **options,
     )
-    _WRITE_LOCKS[engine] = threading.Lock()
+    _WRITERS[engine] = _Writers(_CommitLog(url.database or ""), durable)
 
     @event.listens_for(engine, "do_connect")
     def make_room(*_: Any) -> None:
@@ -61,6 +120,8 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
+        # A commit does not wait for the disk under the write lock: ``write_turn`` does, after it.
+        connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
         # Deleted data, above all vectors, are overwritten in the file.
         connection.execute("PRAGMA secure_delete=ON")
@@ -70,10 +131,7 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
         # A transaction that reads first and writes later fails at once beside another
         # writer, and cannot wait; so one that will write starts as a writer.
         driver: Any = connection.connection.dbapi_connection
-        options = connection.get_execution_options()
-        if options.get("writes", False):
-            waits = durable or options.get("durable", False)
-            driver.execute(f"PRAGMA synchronous={'FULL' if waits else 'NORMAL'}")
+        if connection.get_execution_options().get("writes", False):
             _begin_writing(driver)
         else:
             driver.execute("BEGIN")

@@ -56,7 +56,6 @@ class KeySource(Protocol):
         Raises ``TenantNotFound`` when there is no such tenant or its key was destroyed,
         ``DatabaseUnavailable``, ``ConfigurationError``.
         """
-        ...
 
 
 class NoKeys:

@@ -15,7 +15,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
@@ -23,14 +22,6 @@ from pipeline.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 KEY_BYTES = 32
-
-
-class Keyring(Protocol):
-    """A source of master keys."""
-
-    def keys(self) -> tuple[bytes, ...]:
-        """The current key, then the former ones. Raises ``ConfigurationError``."""
-        ...
 
 
 class FixedKeys:
@@ -43,6 +34,7 @@ class FixedKeys:
         self._keys = keys
 
     def keys(self) -> tuple[bytes, ...]:
+        """The current key, then the former ones."""
         return self._keys
 
 
@@ -58,6 +50,7 @@ class KeyFile:
         self._keys: tuple[bytes, ...] = ()
 
     def keys(self) -> tuple[bytes, ...]:
+        """The current key, then the former ones. Raises ``ConfigurationError``."""
         try:
             self._reload()
         except ConfigurationError as error:

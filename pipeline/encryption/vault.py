@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pipeline.config.settings import Settings
 from pipeline.encryption.data_key import NONCE_BYTES
 from pipeline.encryption.hashing import derive_key
-from pipeline.encryption.keyring import FixedKeys, Keyring, open_keyring
+from pipeline.encryption.keyring import FixedKeys, KeyFile, open_keyring
 from pipeline.errors import ConfigurationError
 
 # An encrypted value is this, the id of its master key, a nonce and the ciphertext.
@@ -26,7 +26,7 @@ class Vault:
     """Encrypts and decrypts under the keys of a keyring; thread-safe. Every method may raise
     ``ConfigurationError`` for keys that cannot be read."""
 
-    def __init__(self, keys: bytes | Keyring) -> None:
+    def __init__(self, keys: bytes | FixedKeys | KeyFile) -> None:
         """``keys`` may be a single master key (32 bytes)."""
         self._ring = FixedKeys(keys) if isinstance(keys, bytes) else keys
         self._lock = threading.Lock()

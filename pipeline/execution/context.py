@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.analysis.engine import ExaminedPicture
+from pipeline.analysis.result_cache import AnalysisCache, AnalysisKey, KeptAnalysis
 from pipeline.calibration.table import Calibration
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import IntermediateLost, TaskUnsupported
@@ -31,6 +33,16 @@ from pipeline.types import Crop, DetectedFace, JsonObject, Picture, QualityLimit
 
 T = TypeVar("T")
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedPicture:
+    """The ``key`` under which the result for a picture is kept, None when it is not to be
+    kept; the result, once it is ``known``; and what was ``examined`` in this job."""
+
+    key: AnalysisKey | None = None
+    known: KeptAnalysis | None = None
+    examined: ExaminedPicture | None = None
+
+
 FaceDetail = float | dict[str, float]
 """What a result says of one face under one name, as JSON."""
 
@@ -45,7 +57,8 @@ class JobContext:
     the members that results give each chosen face, the first of ``faces``, by name: ``quality``,
     ``liveness``. ``crops`` are the faces to embed, ``embeddings`` have shape (crops,
     dimension), and ``model`` made them. ``values`` are the operation's own, by the name of
-    their type; those that cross to another worker are msgspec structs.
+    their type; those that cross to another worker are msgspec structs. ``cached`` says what the
+    process keeps of the pictures; it is empty where none is kept, and crosses to no other.
     """
 
     media: list[str] = field(default_factory=list)
@@ -57,6 +70,7 @@ class JobContext:
     embeddings: list[NDArray[np.float32]] = field(default_factory=list)
     model: VectorModel | None = None
     values: dict[str, object] = field(default_factory=dict)
+    cached: list[CachedPicture] = field(default_factory=list)
 
     def add(self, value: object) -> JobContext:
         """This context with the operation's own ``value``."""
@@ -97,7 +111,8 @@ class Resources:
 
     ``calibration`` is the pack's table, None when it has none. Media are decoded in
     ``sandbox``; None decodes them in this process. ``keys`` are those of tenants whose data
-    are encrypted. ``own`` holds the resources of single stages, by type, on workers that serve
+    are encrypted. ``results`` of the last pictures are kept only where this process decodes,
+    detects and embeds. ``own`` holds the resources of single stages, by type, on workers that serve
     these stages (``registry.STAGES`` opens it).
     """
 
@@ -110,6 +125,7 @@ class Resources:
     trash: Trash
     sandbox: Sandbox | None = None
     keys: KeySource = field(default_factory=NoKeys)
+    results: AnalysisCache | None = None
     own: Mapping[type, object] = field(default_factory=dict)
 
     def get(self, kind: type[T]) -> T:

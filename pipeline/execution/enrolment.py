@@ -1,5 +1,5 @@
-"""The ends of jobs that change a gallery. Media are stored here, before the transaction that
-ends the job and gives them rows."""
+"""The ends of jobs that change a gallery. Media that are not in the store yet are stored here,
+together, before the transaction that ends the job and gives them rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from sqlalchemy import Connection
 from pipeline import storage_keys
 from pipeline.errors import PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
-from pipeline.execution.results import base_result, enrolled_face_json, new_face, store_picture
+from pipeline.execution.results import (
+    PermanentPicture,
+    base_result,
+    enrolled_face_json,
+    new_face,
+    permanent_picture,
+)
 from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.records import EnrolmentRequest, NewFace
 from pipeline.gallery.replace_face import replace_face
+from pipeline.gallery.trash import discard
 from pipeline.jobs.model import Job
 from pipeline.operations import EnrolParams, ReplaceParams
 from pipeline.types import JsonObject, VectorModel
@@ -30,17 +37,21 @@ class FaceCutouts(msgspec.Struct, frozen=True):
 def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     """Raises ``MediaUnavailable``; the effect raises as ``gallery.enrolment.enrol``."""
     asked = EnrolParams.from_json(job.params)
-    image = store_picture(
+    picture = permanent_picture(
         job, job.media[0], resources, image_id=asked.image_id, description=asked.description
     )
-    faces = _store_faces(job, context, resources, name=_name(job, asked), gender=asked.gender)
+    faces, cutouts = _faces(job, context, resources, name=_name(job, asked), gender=asked.gender)
+    objects = (*picture.objects, *cutouts)
+    resources.media.put_many(objects)
     request = EnrolmentRequest(
-        image, faces, _model(context), asked.collections, must_be_new=asked.exists == "refuse"
+        picture.image, faces, _model(context), asked.collections,
+        must_be_new=asked.exists == "refuse",
     )
 
     def effect(connection: Connection) -> JsonObject:
         key = resources.keys.data_key(job.tenant_id)
         enrolled = enrol(connection, job.tenant_id, request, time.time(), key)
+        _discard_left(connection, job, picture)
         first = enrolled.faces[0]
         return {
             **base_result(context, resources),
@@ -49,33 +60,42 @@ def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutc
             "faces": [enrolled_face_json(face) for face in enrolled.faces],
         }
 
-    return JobOutcome({}, effect, (image.media_key, *(face.face_key for face in faces)))
+    return JobOutcome({}, effect, tuple(stored for stored, _ in objects))
 
 
 def finish_replace(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     """Raises ``MediaUnavailable``; the effect raises as ``gallery.replace_face``."""
     asked = ReplaceParams.from_json(job.params)
-    image = store_picture(job, job.media[0], resources)
-    (face,) = _store_faces(job, context, resources, name=asked.name, gender="")
+    picture = permanent_picture(job, job.media[0], resources)
+    (face,), cutouts = _faces(job, context, resources, name=asked.name, gender="")
+    objects = (*picture.objects, *cutouts)
+    resources.media.put_many(objects)
 
     def effect(connection: Connection) -> JsonObject:
         changed = replace_face(
-            connection, job.tenant_id, asked.face_id, image, face, _model(context), time.time(),
-            resources.keys.data_key(job.tenant_id),
+            connection, job.tenant_id, asked.face_id, picture.image, face, _model(context),
+            time.time(), resources.keys.data_key(job.tenant_id),
         )
+        _discard_left(connection, job, picture)
         return {
             **base_result(context, resources), "image_id": changed.image_id,
             "face": enrolled_face_json(changed),
         }
 
-    return JobOutcome({}, effect, (image.media_key, face.face_key))
+    return JobOutcome({}, effect, tuple(stored for stored, _ in objects))
 
 
-def _store_faces(
+def _discard_left(connection: Connection, job: Job, picture: PermanentPicture) -> None:
+    if picture.left is not None:
+        discard(connection, job.tenant_id, picture.left, time.time())
+
+
+def _faces(
     job: Job, context: JobContext, resources: Resources, *, name: str | None, gender: str
-) -> tuple[NewFace, ...]:
-    """The embedded faces of the job's only picture; ``faces`` has those left out, too."""
-    stored = []
+) -> tuple[tuple[NewFace, ...], list[tuple[str, bytes]]]:
+    """The embedded faces of the job's only picture, and the objects (key, JPEG) to store for
+    them; ``context.faces`` has the faces left out, too."""
+    faces, cutouts = [], []
     chosen = zip(
         context.faces[0], context.get(FaceCutouts).jpegs[0], context.face_details["quality"][0],
         context.embeddings[0], strict=False,
@@ -85,9 +105,9 @@ def _store_faces(
         key = storage_keys.face_media(
             job.tenant_id, job.id, number, resources.media.name(job.tenant_id, jpeg)
         )
-        resources.media.put(key, jpeg)
-        stored.append(new_face(face, quality, embedding, key=key, name=name, gender=gender))
-    return tuple(stored)
+        cutouts.append((key, jpeg))
+        faces.append(new_face(face, quality, embedding, key=key, name=name, gender=gender))
+    return tuple(faces), cutouts
 
 
 def _name(job: Job, asked: EnrolParams) -> str | None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from pipeline import storage_keys
 from pipeline.execution.context import JobContext, JobOutcome, Resources
-from pipeline.execution.results import base_result, require_calibration, store_picture
+from pipeline.execution.results import base_result, permanent_picture, require_calibration
 from pipeline.gallery.images import store_temporarily
 from pipeline.jobs.model import Job
 from pipeline.operations import MatrixParams
@@ -25,9 +25,13 @@ def finish_matrix(job: Job, context: JobContext, resources: Resources) -> JobOut
     confidences = [[table.confidence(cosine) for cosine in row] for row in cosines]
     sent = {
         index: key
-        for index, key in enumerate(context.media_of(job)) if storage_keys.is_transient(key)
+        for index, key in enumerate(context.media_of(job)) if storage_keys.is_upload(key)
     }
-    images = {key: store_picture(job, key, resources) for key in sent.values()}
+    pictures = {key: permanent_picture(job, key, resources) for key in sent.values()}
+    images = {key: picture.image for key, picture in pictures.items()}
+    resources.media.put_many(
+        [each for picture in pictures.values() for each in picture.objects]
+    )
     lifetime_s = MatrixParams.from_json(job.params).lifetime_s
 
     def effect(connection: Connection) -> JsonObject:

@@ -3,7 +3,7 @@ that leave the gallery as it is."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from pipeline import storage_keys
 from pipeline.calibration.table import Calibration
 from pipeline.errors import PackMismatch, Uncalibrated
 from pipeline.execution.context import JobContext, JobOutcome, Resources
-from pipeline.gallery.image_ids import default_image_id
+from pipeline.gallery.kept_picture import KeptPicture
 from pipeline.gallery.records import FaceRecord, NewFace, NewImage, box_json
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import inspect
@@ -62,23 +62,41 @@ def new_face(
     )
 
 
-def store_picture(
+@dataclass(frozen=True, slots=True)
+class PermanentPicture:
+    """A picture for a gallery: the ``objects`` (key, bytes) still to be stored for it, none
+    where it lies under its key, and the key that it leaves, if any."""
+
+    image: NewImage
+    objects: tuple[tuple[str, bytes], ...] = ()
+    left: str | None = None
+
+
+def permanent_picture(
     job: Job, key: str, resources: Resources, *, image_id: str | None = None,
     description: str = "",
-) -> NewImage:
-    """An uploaded picture stored once more, under a permanent key of its own. Raises
-    ``MediaUnavailable``."""
-    data = resources.media.get(key)
-    header = inspect(data, resources.limits)
-    width, height = header.upright_size
-    name = resources.media.name(job.tenant_id, data)
-    stored = storage_keys.image_media(job.tenant_id, job.id, name)
-    resources.media.put(stored, data)
-    return NewImage(
-        image_id=image_id or default_image_id(data), sha256=storage_keys.media_hash(stored),
-        media_key=stored, size=len(data), width=width, height=height, format=header.format,
+) -> PermanentPicture:
+    """The uploaded picture ``key`` of a job as a gallery keeps it: under its key, unless that
+    is one for a while, or its tenant's data are encrypted by now. Raises ``MediaUnavailable``."""
+    stays = not storage_keys.is_upload(key)
+    encrypted = resources.keys.data_key(job.tenant_id) is not None
+    kept = KeptPicture.of_params(job.params)
+    objects: tuple[tuple[str, bytes], ...] = ()
+    left = None
+    if kept is None or not stays or encrypted != storage_keys.is_encrypted(key):
+        data = resources.media.get(key)
+        kept = kept or KeptPicture.read(data, inspect(data, resources.limits))
+        name = resources.media.name(job.tenant_id, data)
+        permanent = storage_keys.image_media(job.tenant_id, job.id, name)
+        if permanent != key:
+            objects, left = ((permanent, data),), key if stays else None
+            key = permanent
+    image = NewImage(
+        image_id=image_id or kept.image_id, sha256=storage_keys.media_hash(key), media_key=key,
+        size=kept.size, width=kept.width, height=kept.height, format=kept.format,
         description=description,
     )
+    return PermanentPicture(image, objects, left)
 
 
 def enrolled_face_json(face: FaceRecord) -> JsonObject:

@@ -17,7 +17,6 @@ class Fetcher(Protocol):
         Raises ``MediaTooLarge``, ``DownloadTimedOut``, and ``DownloadRefused`` for every
         other failure: the client does not learn the reason.
         """
-        ...
 
 
 # Why a download failed: for the log, never for the client.

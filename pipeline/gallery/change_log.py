@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, se
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
-from pipeline.database.keyset import walk
+from pipeline.database.keyset import blocks, walk
 from pipeline.database.schema import bindings, changes, collections, snapshots, vectors
 from pipeline.encryption.data_key import DataKey, KeySource, NoKeys
 from pipeline.errors import TenantNotFound
@@ -30,7 +30,7 @@ _SELECT_ENTRIES = select(
 
 @dataclass(frozen=True, slots=True)
 class ChangeLog:
-    """A ``ChangeSource``: the log, the present state of labels, the snapshots.
+    """A ``ChangeSource`` (``pipeline/index/base.py``), which documents the methods.
 
     The numbers of a tenant have no gaps. A reader that receives a number that does not
     follow its own, or none although ``latest`` is higher, was away so long that its part of
@@ -41,15 +41,11 @@ class ChangeLog:
     keys: KeySource = field(default_factory=NoKeys)
     """Decrypt the vectors of tenants whose data are encrypted."""
 
-    # -- changes ------------------------------------------------------------------
-
     def latest(self, tenant_id: int) -> int:
-        """The number of the tenant's last change; 0 before the first."""
         with reading(self.engine) as connection:
             return last_number(connection, tenant_id)
 
     def changed(self, tenant_id: int, after: int, limit: int) -> list[tuple[int, int]]:
-        """(number, label) of the changes past ``after``, in order, at most ``limit``."""
         query = (
             select(changes.c.number, changes.c.label)
             .where(changes.c.tenant_id == tenant_id, changes.c.number > after)
@@ -75,14 +71,9 @@ class ChangeLog:
                 pruned += connection.execute(delete(changes).where(mine, page)).rowcount
         return pruned
 
-    # -- labels -------------------------------------------------------------------
-
     def entries(self, tenant_id: int, labels: Sequence[int]) -> list[IndexEntry]:
-        """The present state of those ``labels`` that still exist, in rising order."""
         found: list[IndexEntry] = []
-        wanted = sorted(set(labels))
-        for start in range(0, len(wanted), PAGE_ROWS):
-            page = wanted[start : start + PAGE_ROWS]
+        for page in blocks(sorted(set(labels)), PAGE_ROWS):
             found += self._read(tenant_id, _SELECT_ENTRIES.where(vectors.c.label.in_(page)))
         return found
 
@@ -105,17 +96,13 @@ class ChangeLog:
         return [_entry(row, bound.get(row.face_id, []), key) for row in rows]
 
     def live_collections(self, tenant_id: int) -> frozenset[int]:
-        """The ids of the tenant's collections."""
         query = select(collections.c.id).where(collections.c.tenant_id == tenant_id)
         with reading(self.engine) as connection:
             return frozenset(connection.execute(query).scalars())
 
     def vector_model(self, tenant_id: int) -> VectorModel | None:
-        """The model of the gallery's vectors; None while nothing is enrolled."""
         with reading(self.engine) as connection:
             return last_model(connection, tenant_id)
-
-    # -- snapshots ----------------------------------------------------------------
 
     def record_snapshot(self, record: SnapshotRecord) -> SnapshotRecord:
         """Store ``record`` (with ``id`` 0) and return it with its id. Raises
@@ -131,7 +118,6 @@ class ChangeLog:
         return replace(record, id=made)
 
     def snapshots(self, tenant_id: int) -> list[SnapshotRecord]:
-        """The recorded snapshots, the highest number first, among equals the last written."""
         query = (
             select(*snapshots.c).where(snapshots.c.tenant_id == tenant_id)
             .order_by(snapshots.c.number.desc(), snapshots.c.id.desc())
@@ -140,8 +126,6 @@ class ChangeLog:
             return [SnapshotRecord(**row) for row in connection.execute(query).mappings()]
 
     def discard_snapshot(self, record: SnapshotRecord) -> None:
-        """Remove the record of a snapshot, if it is still there. The caller deletes its
-        objects afterwards."""
         with writing(self.engine) as connection:
             connection.execute(delete(snapshots).where(snapshots.c.id == record.id))
 

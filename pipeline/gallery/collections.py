@@ -10,6 +10,7 @@ from enum import Enum, auto
 from sqlalchemy import Connection, Engine, Text, cast, delete, exists, func, insert, select, update
 
 from pipeline.database.engine import reading, writing
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import bindings, collections, faces, images, jobs, vectors
 from pipeline.errors import (
     CollectionExists,
@@ -25,7 +26,6 @@ from pipeline.gallery.records import (
     DEFAULT_SCORE,
     LISTED_COLUMNS,
     SELECT_COLLECTIONS,
-    BindingReport,
     Collection,
     FacePage,
     ListedFace,
@@ -62,8 +62,6 @@ class CollectionStore:
     engine: Engine
     media: MediaStore
     clock: Callable[[], float] = time.time
-
-    # -- reading ------------------------------------------------------------------
 
     def all(self, tenant_id: int) -> list[tuple[Collection, int]]:
         """Every collection with the number of its faces, oldest first."""
@@ -104,8 +102,6 @@ class CollectionStore:
                 .order_by(faces.c.id)
             )
             return FacePage(total, tuple(ListedFace(*row) for row in rows))
-
-    # -- creating and changing ----------------------------------------------------
 
     def create(
         self, tenant_id: int, key: str, name: str, type: str = "",  # noqa: A002
@@ -148,23 +144,23 @@ class CollectionStore:
                 connection.execute(update(collections).where(this).values(**values))
             return collection_from_row(connection.execute(SELECT_COLLECTIONS.where(this)).one())
 
-    # -- binding ------------------------------------------------------------------
-
-    def bind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> BindingReport:
-        """Put a face into collections. Raises ``FaceNotFound``."""
+    def bind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> list[str]:
+        """Put a face into those of the collections that exist, and return these. Raises
+        ``FaceNotFound``."""
         return self._rebind(
             tenant_id, face_token, keys,
             lambda writer, ids, face: bool(bind_pairs(writer, [(each, face) for each in ids])),
         )
 
-    def unbind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> BindingReport:
-        """Take a face out of collections. Raises ``FaceNotFound``."""
+    def unbind(self, tenant_id: int, face_token: str, keys: Sequence[str]) -> list[str]:
+        """Take a face out of those of the collections that exist, and return these. Raises
+        ``FaceNotFound``."""
         return self._rebind(tenant_id, face_token, keys, _unbind_face)
 
     def _rebind(
         self, tenant_id: int, face_token: str, keys: Sequence[str],
         change: Callable[[GalleryWriter, list[int], int], bool],
-    ) -> BindingReport:
+    ) -> list[str]:
         with writing(self.engine) as connection:
             writer = lock_tenant(connection, tenant_id)
             face_id = connection.execute(
@@ -177,12 +173,7 @@ class CollectionStore:
             found = find_collections(connection, tenant_id, keys)
             if change(writer, [each.id for each in found.values()], face_id):
                 log_face_changes(writer, [face_id])
-        return BindingReport(
-            done=tuple(key for key in keys if key in found),
-            unknown=tuple(key for key in keys if key not in found),
-        )
-
-    # -- deleting -----------------------------------------------------------------
+        return [key for key in keys if key in found]
 
     def delete(self, tenant_id: int, key: str, mode: CollectionDeletion) -> None:
         """Raises ``CollectionNotFound``, and ``CollectionInUse`` for the default collection
@@ -219,8 +210,7 @@ def _check_unused(connection: Connection, tenant_id: int, collection: Collection
         raise CollectionInUse
     rows = connection.execute(
         select(jobs.c.params).where(
-            jobs.c.state.in_(("queued", "running")),
-            jobs.c.tenant_id == tenant_id,
+            jobs.c.state.in_(("queued", "running")), jobs.c.tenant_id == tenant_id,
             cast(jobs.c.params, Text).contains('"collections"'),
         )
     )
@@ -331,9 +321,7 @@ def _bound(
 
 def log_face_changes(writer: GalleryWriter, face_ids: Iterable[int]) -> None:
     """Log a change of these faces' data in the index."""
-    chosen = sorted(set(face_ids))
-    for start in range(0, len(chosen), BLOCK):
-        block = chosen[start : start + BLOCK]
+    for block in blocks(sorted(set(face_ids)), BLOCK):
         writer.log_changes_of(select(vectors.c.label).where(vectors.c.face_id.in_(block)))
 
 

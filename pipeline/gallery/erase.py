@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 from pipeline.database.job_faces import erase_results_about
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, bindings, faces, images, vectors
 from pipeline.gallery.trash import discard_selected
 from pipeline.gallery.writer import GalleryWriter
@@ -40,10 +41,7 @@ def erase_faces(
     An image that loses its last face is deleted, or with ``keep_images`` stays and is listed
     under the id of that face.
     """
-    erased = 0
-    for start in range(0, len(face_ids), BLOCK):
-        erased += _erase(writer, face_ids[start : start + BLOCK], now, keep_images)
-    return erased
+    return sum(_erase(writer, block, now, keep_images) for block in blocks(face_ids, BLOCK))
 
 
 def _erase(writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_images: bool) -> int:
@@ -83,8 +81,7 @@ def erase_faceless_images(writer: GalleryWriter, chosen: ColumnElement[bool], no
     """Delete those of the chosen images that have no face."""
     connection = writer.connection
     faceless = (
-        images.c.tenant_id == writer.tenant_id,
-        chosen,
+        images.c.tenant_id == writer.tenant_id, chosen,
         ~exists().where(faces.c.image_ref == images.c.id),
     )
     keys = select(images.c.media_key).where(*faceless)
@@ -126,8 +123,8 @@ def erase_within(
     if len(chosen) == limit:
         return limit, False
     faceless = _ids(writer, images, last_image, limit)
-    for start in range(0, len(faceless), BLOCK):
-        erase_faceless_images(writer, images.c.id.in_(faceless[start : start + BLOCK]), now)
+    for block in blocks(faceless, BLOCK):
+        erase_faceless_images(writer, images.c.id.in_(block), now)
     return len(chosen), len(faceless) < limit
 
 

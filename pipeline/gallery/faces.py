@@ -56,8 +56,6 @@ class FaceStore:
     clock: Callable[[], float] = time.time
     keys: KeySource = field(default_factory=NoKeys)
 
-    # -- one face -----------------------------------------------------------------
-
     def by_id(self, tenant_id: int, face_id: int) -> FaceRecord:
         """Raises ``FaceNotFound``."""
         return self._one(tenant_id, faces.c.id == face_id)
@@ -104,8 +102,6 @@ class FaceStore:
             )
             return _face(connection, tenant_id, this)
 
-    # -- lists --------------------------------------------------------------------
-
     def after(self, tenant_id: int, face_id: int, limit: int) -> list[ListedFace]:
         """Up to ``limit`` faces with an id above ``face_id``, in order of id."""
         query = (
@@ -137,8 +133,6 @@ class FaceStore:
         items = {row[0]: ListedFace(*row) for row in rows}
         # An item that was deleted between the two statements is left out.
         return FacePage(total, tuple(items[face_id] for face_id in ids if face_id in items))
-
-    # -- deleting -----------------------------------------------------------------
 
     def delete(self, tenant_id: int, face_id: int) -> FaceRecord:
         """Delete a face, and its image when it has no other; returns its record. Raises

@@ -1,8 +1,9 @@
 """Permanent objects without a row, and rows without their object.
 
-A worker stores the media of an enrolment before the transaction that enrols. When it dies in
-between, or has lost its job to another worker, the objects stay behind; so do those of a
-batch whose submitter dies before it records their items.
+The media of an enrolment are stored before the transaction that enrols: the picture when its
+job is accepted, or with the faces at its end. When a process dies in between, or has lost its
+job to another worker, the objects stay behind; so do those of a batch whose submitter dies
+before it records their items.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import Column, Engine, select
 from pipeline import storage_keys
 from pipeline.database.engine import reading
 from pipeline.database.keyset import read_pages
-from pipeline.database.schema import batch_items, batches, faces, images
+from pipeline.database.schema import batch_items, batches, faces, images, job_pictures
 from pipeline.media.base import MediaStore
 
 # Seconds that an object without a row is left alone: no job takes as long from storing
@@ -82,15 +83,23 @@ class OrphanSweep:
         """Delete those objects that no row names, not even a fresh one."""
         doomed = set(orphans)
         if doomed:
-            # Items of batches first: an object that one of them gives up is then named by
-            # its image.
-            doomed.difference_update(self._waiting(tenant_id))
+            # Those that wait first: an object that one of them gives up is then named by its
+            # image.
+            doomed.difference_update(self._of_items(tenant_id))
+            doomed.difference_update(self._of_jobs(tenant_id))
             doomed.difference_update(key for key, _ in self._rows(column, tenant_id))
         for key in doomed:
             self.media.delete(key)
         return len(doomed)
 
-    def _waiting(self, tenant_id: int) -> list[str]:
+    def _of_jobs(self, tenant_id: int) -> list[str]:
+        """The pictures of enrolments that wait, run, or may be repeated."""
+        key = job_pictures.c.media_key
+        query = select(key).where(key.startswith(storage_keys.tenant_prefix(tenant_id)))
+        with reading(self.engine) as connection:
+            return list(connection.execute(query).scalars())
+
+    def _of_items(self, tenant_id: int) -> list[str]:
         """The objects of batches' items that wait: bounded by the jobs in flight."""
         query = (
             select(batch_items.c.media_key)

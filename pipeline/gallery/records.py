@@ -148,15 +148,6 @@ class EnrolmentResult:
 
 
 @dataclass(frozen=True, slots=True)
-class BindingReport:
-    """The collections to which a face was to be added, or from which to be removed: those that
-    exist (``done``), and those that do not, each in the order of the request."""
-
-    done: tuple[str, ...]
-    unknown: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class GalleryStats:
     """The size of a gallery. ``bytes`` are those of the stored pictures, without the cut-out
     faces; ``last_change`` is the last number of the change log."""

@@ -11,19 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Exists,
-    Select,
-    bindparam,
-    delete,
-    insert,
-    literal,
-    select,
-)
+from sqlalchemy import Connection, Engine, Select, bindparam, delete, insert, literal, select
 
-from pipeline import storage_keys
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import discarded
 from pipeline.errors import Unavailable
@@ -39,18 +28,13 @@ DELETED_TENANT_WATCH_S = 24 * 3600.0
 
 _RECLAIM = delete(discarded).where(discarded.c.media_key.in_(bindparam("keys", expanding=True)))
 
-# A row that names all keys of a tenant by their prefix.
+# A row that names all keys of a tenant, also those stored later, by their prefix.
 _IS_TENANT_PREFIX = discarded.c.media_key.like("%/")
 
 
 def discard(connection: Connection, tenant_id: int, key: str, now: float) -> None:
     """Note that no row names the object ``key`` any more."""
     discard_many(connection, tenant_id, [key], now)
-
-
-def discard_tenant(connection: Connection, tenant_id: int, now: float) -> None:
-    """Note that every object of a tenant is to be deleted, also those stored later."""
-    discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), now)
 
 
 def discard_many(connection: Connection, tenant_id: int, keys: Sequence[str], now: float) -> None:
@@ -71,15 +55,6 @@ def discard_selected(connection: Connection, tenant_id: int, keys: Select[str], 
             select(chosen.c[0], literal(tenant_id), literal(now)),
         )
     )
-
-
-def discard_unless_named(
-    connection: Connection, tenant_id: int, key: str, named: Exists, now: float
-) -> None:
-    """``discard`` an object that was stored for a row which has changed meanwhile, unless
-    ``named`` finds a row of another run that names the same object."""
-    if not connection.execute(select(named)).scalar_one():
-        discard(connection, tenant_id, key, now)
 
 
 def reclaim(connection: Connection, keys: Sequence[str]) -> None:
@@ -130,11 +105,11 @@ class Trash:
                 self._forget([prefix])
         return cleared
 
-    def try_empty(self, tenant_id: int, *, limit: int = 1000) -> None:
+    def try_empty(self, tenant_id: int) -> None:
         """``empty`` for a caller whose own work is done: objects that cannot be deleted now
         are left to upkeep."""
         try:
-            self.empty(tenant_id, limit=limit)
+            self.empty(tenant_id, limit=1000)
         except Unavailable as error:
             logger.warning(
                 "Discarded objects wait for the store", exc_info=error,

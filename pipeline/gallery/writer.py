@@ -34,6 +34,8 @@ _LOCK_TENANT = (
 # Executed with the columns to set beside the tenant.
 _UPDATE_TENANT = update(tenants).where(tenants.c.id == _TENANT)
 
+_LAST_NUMBER = select(tenants.c.log_number).where(tenants.c.id == bindparam("tenant"))
+
 _SELECT_LAST_MODEL = (
     select(vectors.c.pack, vectors.c.model_sha256, vectors.c.dimension)
     .where(vectors.c.tenant_id == _TENANT)
@@ -108,10 +110,7 @@ def lock_tenant(
 
 def last_number(connection: Connection, tenant_id: int) -> int:
     """The number of the tenant's last change; 0 before the first, and for no tenant."""
-    number = connection.execute(
-        select(tenants.c.log_number).where(tenants.c.id == tenant_id)
-    ).scalar_one_or_none()
-    return number or 0
+    return connection.execute(_LAST_NUMBER, {"tenant": tenant_id}).scalar_one_or_none() or 0
 
 
 def last_model(connection: Connection, tenant_id: int) -> VectorModel | None:

@@ -37,38 +37,29 @@ class ChangeSource(Protocol):
 
     def latest(self, tenant_id: int) -> int:
         """The number of the tenant's last change; 0 when there is none."""
-        ...
 
     def changed(self, tenant_id: int, after: int, limit: int) -> list[tuple[int, int]]:
         """(number, label) of the changes after the number ``after``, in order, at most
         ``limit``."""
-        ...
 
     def entries(self, tenant_id: int, labels: Sequence[int]) -> list[IndexEntry]:
         """The current state of those ``labels`` that still exist."""
-        ...
 
     def all_entries(self, tenant_id: int) -> Iterator[IndexEntry]:
         """Every entry of the tenant in order of its label, read in pages."""
-        ...
 
     def live_collections(self, tenant_id: int) -> frozenset[int]:
         """The ids of the tenant's collections."""
-        ...
 
     def vector_model(self, tenant_id: int) -> VectorModel | None:
         """The model that computed the gallery's vectors; None for an empty gallery."""
-        ...
 
     def record_snapshot(self, record: SnapshotRecord) -> SnapshotRecord:
         """Insert ``record`` (with ``id`` 0) as the newest snapshot; returns it with its id."""
-        ...
 
     def snapshots(self, tenant_id: int) -> list[SnapshotRecord]:
         """The recorded snapshots, by falling number, then by falling time of writing."""
-        ...
 
     def discard_snapshot(self, record: SnapshotRecord) -> None:
         """Delete the record of a snapshot, if it exists. The caller deletes its objects
         afterwards."""
-        ...

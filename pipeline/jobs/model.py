@@ -11,7 +11,8 @@ fence changes nothing, because its writer has lost the job.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipeline.metering.limits import Limits
@@ -30,14 +31,24 @@ ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingPicture:
+    """A picture of a job at ``position`` that is recorded with the job: its bytes as they are
+    stored, or the key of its object."""
+
+    position: int
+    data: bytes | None = field(default=None, repr=False)
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job as the web side accepts it.
 
     ``params`` is the request's neutral form (JSON); ``media`` the keys of its
-    pictures in order; ``digest`` tells two requests under one idempotency key apart;
-    ``once`` is the digest of a signed request that may be accepted only once, until
-    ``once_until`` (epoch seconds). With ``limits`` the job is charged to its tenant, within
-    these quotas; without, it costs nothing.
+    pictures in order; ``pictures`` those that are recorded with the job; ``digest`` tells two
+    requests under one idempotency key apart; ``once`` is the digest of a signed request that
+    may be accepted only once, until ``once_until`` (epoch seconds). With ``limits`` the job is
+    charged to its tenant, within these quotas; without, it costs nothing.
     """
 
     tenant_id: int
@@ -53,6 +64,8 @@ class NewJob:
     once_until: float = 0.0
     limits: Limits | None = None
     free: bool = False
+    pictures: tuple[WaitingPicture, ...] = ()
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True, slots=True)

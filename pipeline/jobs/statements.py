@@ -117,10 +117,10 @@ def job_of(row: Row[Any]) -> Job:
     return Job(*values)
 
 
-def new_row(new: NewJob, job_id: str, now: float) -> dict[str, Any]:
+def new_row(new: NewJob, now: float) -> dict[str, Any]:
     """The columns of an accepted job, which waits for its first stage."""
     return {
-        "id": job_id,
+        "id": new.id,
         "tenant_id": new.tenant_id,
         "operation": new.operation,
         "dialect": new.dialect,

@@ -7,7 +7,6 @@ change is one conditional UPDATE.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,12 +18,15 @@ from pipeline.database.job_faces import clear_job_faces
 from pipeline.database.schema import jobs
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import (
+    BadInput,
+    Conflict,
     FaceError,
     IdempotencyConflict,
     InvalidParameter,
     JobCancelled,
     JobNotFound,
     JobTimedOut,
+    NotFound,
     Overloaded,
     ReplayedRequest,
     TenantNotFound,
@@ -32,6 +34,13 @@ from pipeline.errors import (
 from pipeline.jobs.backlog import Backlog
 from pipeline.jobs.ending import error_json, settle
 from pipeline.jobs.model import Claim, Job, JobState, NewJob
+from pipeline.jobs.pictures import (
+    are_there,
+    drop_pictures,
+    forget_pictures,
+    store_pictures,
+    waiting,
+)
 from pipeline.jobs.reader import JOB_ID, JobReader
 from pipeline.jobs.results import encrypt_result
 from pipeline.jobs.statements import (
@@ -50,6 +59,7 @@ from pipeline.jobs.statements import (
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.metering.usage import charge
+from pipeline.storage_keys import is_in_row
 from pipeline.types import JsonObject
 
 Effect = Callable[[Connection], JsonObject | None]
@@ -57,6 +67,13 @@ Effect = Callable[[Connection], JsonObject | None]
 that it returns, if any, is the job's result: it has ids that only the change creates."""
 
 MAX_KEY_CHARS = 255  # the column of the schema
+
+# Waiting jobs above which pictures wait in the media store: a backlog of hours must not blow
+# up the database, whose file does not shrink.
+CROWD = 1000
+
+PICTURE_ERRORS = (BadInput, Conflict, NotFound)
+"""Errors that a repetition of the job would meet again: its pictures are deleted with it."""
 
 
 class JobStore:
@@ -76,6 +93,7 @@ class JobStore:
         self._clock = clock
         self._keys = keys or NoKeys()
         self._backlog = Backlog(engine, clock)
+        self._crowd = Backlog(engine, clock)
 
     # -- the web side -------------------------------------------------------------
 
@@ -94,10 +112,11 @@ class JobStore:
                 raise Overloaded
             return earlier, False
         now = self._clock()
-        values = new_row(new, uuid.uuid4().hex, now)
+        values = new_row(new, now)
         try:
             with writing(self._engine) as connection:
                 seq = connection.execute(INSERT, values).scalar_one()
+                store_pictures(connection, seq, new.pictures)
                 if new.once is not None:
                     connection.execute(
                         INSERT_SIGNATURE,
@@ -112,7 +131,12 @@ class JobStore:
         except IntegrityError as error:
             return self._collided(new, error), False
         self._backlog.added_one()
+        self._crowd.added_one()
         return accepted_job(new, seq, values), True
+
+    def is_crowded(self) -> bool:
+        """Whether so many jobs wait that pictures should not wait in their rows."""
+        return self._crowd.reaches(CROWD)
 
     def _collided(self, new: NewJob, error: IntegrityError) -> Job:
         """Find the unique key that collided. The idempotency key goes first: it means a
@@ -194,7 +218,7 @@ class JobStore:
         claim was lost meanwhile: then nothing has changed."""
         return self._change(
             claim, effect, cost_of_success(claim.job.operation, free=claim.job.free),
-            durable=effect is not None or bool(claim.job.media),
+            durable=effect is not None or _deletes_objects(claim.job),
             **self._ended(claim, JobState.DONE, trace), result=self._encrypted(claim, result),
             error_code=None, error=None,
         )
@@ -202,8 +226,8 @@ class JobStore:
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
         """End a job with an error; False when the claim was lost meanwhile."""
         return self._change(
-            claim, None, cost_of_error(error.code), durable=bool(claim.job.media),
-            **self._ended(claim, JobState.FAILED, trace),
+            claim, None, cost_of_error(error.code), durable=_deletes_objects(claim.job),
+            drop=isinstance(error, PICTURE_ERRORS), **self._ended(claim, JobState.FAILED, trace),
             error_code=error.code, error=error_json(error),
         )
 
@@ -248,14 +272,18 @@ class JobStore:
 
     def _change(
         self, claim: Claim, effect: Effect | None = None, cost: Cost = Cost.CHARGED, /, *,
-        durable: bool = False, **values: Any,
+        durable: bool = False, drop: bool = False, **values: Any,
     ) -> bool:
         # A lost write is done again. ``durable`` are those that must not be lost: effects,
-        # which others may have seen, and ends of jobs whose pictures are deleted with them.
+        # which others may have seen, and ends of jobs whose objects are deleted with them.
         with writing(self._engine, durable=durable) as connection:
             changed = connection.execute(HELD, {**_hold(claim), **values})
             if changed.rowcount != 1:
                 return False
+            if drop and waiting(claim.job):
+                drop_pictures(connection, [claim.job.seq], self._clock())
+            elif values["state"] == JobState.DONE.value:
+                forget_pictures(connection, claim.job)
             late = None if effect is None else effect(connection)
             if late is not None:
                 connection.execute(
@@ -271,7 +299,7 @@ class JobStore:
 
     def retry(self, job_id: str, stage: str) -> Job:
         """Queue a failed or cancelled job again from ``stage``. Raises ``JobNotFound``
-        when there is no such job or it did not fail."""
+        when there is no such job, it did not fail, or its pictures are gone."""
         with writing(self._engine) as connection:
             row = connection.execute(
                 update(jobs)
@@ -288,8 +316,15 @@ class JobStore:
             if row is None:
                 raise JobNotFound("No failed or cancelled job that can be repeated has this id.")
             job = job_of(row)
+            if not are_there(connection, job):
+                raise JobNotFound("The job's pictures have been deleted; it cannot be repeated.")
             clear_job_faces(connection, job.seq)
         return job
+
+
+def _deletes_objects(job: Job) -> bool:
+    """Whether the end of a job is followed by the deletion of objects from the media store."""
+    return any(key and not is_in_row(key) for key in job.media)
 
 
 def _hold(claim: Claim) -> dict[str, Any]:

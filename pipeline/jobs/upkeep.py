@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, func, select, update
 
 from pipeline.database.engine import reading, writing
-from pipeline.database.schema import jobs, signed_requests
+from pipeline.database.schema import job_pictures, jobs, signed_requests
 from pipeline.errors import FaceError, JobCrashed
 from pipeline.jobs.ending import failure, settle_all
 from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.pictures import drop_pictures
 from pipeline.jobs.statements import COLUMNS, PAUSED, QUEUED, RUNNING, UNFINISHED, job_of
 from pipeline.metering.costs import cost_of_error
 
@@ -162,12 +163,37 @@ class JobUpkeep:
             # Chosen first: inside the DELETE, PostgreSQL may choose again for every row,
             # skip the rows that it has locked itself, and remove more than the limit.
             chosen = connection.execute(old).scalars().all()
+            drop_pictures(connection, chosen, now)
             removed = connection.execute(jobs.delete().where(jobs.c.seq.in_(chosen))).rowcount
         with writing(self._engine) as connection:
             connection.execute(
                 signed_requests.delete().where(signed_requests.c.expires_at < now)
             )
         return removed
+
+    def drop_pictures(self, older_than_s: float, limit: int = 1000) -> int:
+        """Delete the pictures, in rows or to be enrolled, of at most ``limit`` jobs that ended
+        so long ago without using them; the number of jobs."""
+        before = self._clock() - older_than_s
+        # Few pictures wait and many jobs have ended: the sum keeps SQLite from going through
+        # the index of the latter.
+        theirs = (
+            select(job_pictures.c.job_seq).join(jobs, jobs.c.seq == job_pictures.c.job_seq)
+            .where(jobs.c.finished_at + 0.0 < before).limit(limit)
+        )
+        with reading(self._engine) as connection:
+            found = set(connection.execute(theirs).scalars())
+        if not found:
+            return 0
+        # An operator may be repeating one of them.
+        still = (
+            select(jobs.c.seq).where(jobs.c.seq.in_(found), jobs.c.finished_at < before)
+            .with_for_update(skip_locked=True)
+        )
+        with writing(self._engine) as connection:
+            chosen = connection.execute(still).scalars().all()
+            drop_pictures(connection, chosen, self._clock())
+        return len(chosen)
 
     def _many(self, query: Select[Any]) -> list[Job]:
         with reading(self._engine) as connection:

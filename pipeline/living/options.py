@@ -12,20 +12,19 @@ from pipeline.media.clips import ClipLimits
 @dataclass(frozen=True, slots=True)
 class LivingOptions:
     """``max_bytes``: largest clip. ``rate``: frames per second that are analysed.
-    ``passive_at_least``: lowest passive score (0 to 1) of a live clip. ``refuse_replays``:
-    whether to reject a clip that was used in the last ``remember_days``."""
+    ``passive_at_least``: lowest passive score (0 to 1) of a live clip. ``remember_days``: for
+    which a used clip is known."""
 
     max_bytes: int = ClipLimits().max_bytes
     rate: float = ClipLimits().rate
     passive_at_least: float = 0.5
-    refuse_replays: bool = True
     remember_days: float = 90.0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         return cls(
             settings.max_clip_bytes, settings.living_rate, settings.living_min_score / 100,
-            settings.living_refuse_replays, settings.living_remember_d,
+            settings.living_remember_d,
         )
 
     def limits(self, least_rate: float = 0.0) -> ClipLimits:

@@ -35,7 +35,6 @@ class ClipSeries:
     openness: Curve
     eyes: NDArray[np.float64]
     mouth_ratio: Curve
-    residual: Curve
     faces: tuple[FaceSighting, ...]
 
     @classmethod
@@ -57,7 +56,6 @@ class ClipSeries:
             openness=_weighted(eyes, widths),
             eyes=eyes,
             mouth_ratio=np.array([face.mouth_ratio for face in faces], dtype=np.float64),
-            residual=np.array([face.residual for face in faces], dtype=np.float64),
             faces=faces,
         )
 

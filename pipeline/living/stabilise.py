@@ -51,20 +51,14 @@ class ReferenceFrame:
         """The affine map from the face of another frame to this frame of reference."""
         source = np.hstack([contours.rigid, np.ones((len(contours.rigid), 1))])
         solved = np.linalg.lstsq(source, self.rigid_points, rcond=None)[0]
-        left = source @ solved - self.rigid_points
-        return Alignment(
-            matrix=np.ascontiguousarray(solved.T),
-            residual=float(np.sqrt((left**2).sum(axis=1).mean())) / EYES_APART,
-        )
+        return Alignment(np.ascontiguousarray(solved.T))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
-    """``matrix``, shape (2, 3), maps the picture to the stabilised face. ``residual`` is the
-    error of the rigid points after the map, in units of the distance between the eyes."""
+    """``matrix``, shape (2, 3), maps the picture to the stabilised face."""
 
     matrix: NDArray[np.float64]
-    residual: float
 
     @property
     def scale(self) -> float:

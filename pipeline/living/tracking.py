@@ -72,8 +72,7 @@ class FaceSighting:
 
     ``head_pose``: centre (x, y) and spread of the rigid points in pixels, and their tilt in
     radians. ``lid_ratios`` (left, right) and ``mouth_ratio`` are without the head's motion;
-    ``eye_widths`` (pixels) say how visible each eye is. ``residual`` is what an affine motion
-    does not explain, in units of the distance between the eyes. ``stabilised`` is the face
+    ``eye_widths`` (pixels) say how visible each eye is. ``stabilised`` is the face
     in the frame of reference, where ``mouth_centre`` lies. ``passive`` is 0 to 1, None in
     frames that were not scored.
     """
@@ -84,7 +83,6 @@ class FaceSighting:
     eye_widths: tuple[float, float]
     mouth_ratio: float
     mouth_centre: tuple[float, float]
-    residual: float
     stabilised: GreyImage
     embedding: Embedding
     passive: float | None
@@ -185,7 +183,6 @@ class FaceTracker:
             eye_widths=(_width(left.corners), _width(right.corners)),
             mouth_ratio=placed.aperture_ratio(contours.mouth),
             mouth_centre=placed.centre_of(contours.mouth),
-            residual=placed.residual,
             stabilised=placed.warp(frame.picture),
             embedding=embedder.embed([crop])[0],
             passive=self._passive(frame, face.box),

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.errors import DecryptionFailed, MediaCorrupt
-from pipeline.media.base import MediaStore, StoredObject
+from pipeline.media.base import MediaStore, WrappingStore
 from pipeline.storage_keys import ENCRYPTED_SUFFIX, is_encrypted, tenant_of
 
 
-class EncryptedStore(MediaStore):
-    """A ``MediaStore`` on top of another one. The key of an encrypted object says so;
-    objects stored before their tenant had a data key stay readable.
+class EncryptedStore(WrappingStore):
+    """The key of an encrypted object says so; objects stored before their tenant had a data
+    key stay readable.
 
     Methods that need a data key also raise ``TenantNotFound`` when the tenant is deleted or
     its data key destroyed, and ``DatabaseUnavailable``.
     """
 
     def __init__(self, inner: MediaStore, keys: KeySource) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._keys = keys
 
     def name_of(self, tenant_id: int, sha256: str) -> str:
@@ -27,12 +27,12 @@ class EncryptedStore(MediaStore):
         return sha256 if key is None else key.keyed_hash(sha256) + ENCRYPTED_SUFFIX
 
     def put(self, key: str, data: bytes) -> None:
-        self._inner.put(key, self._stored(key, data))
+        self._inner.put(key, self.stored_form(key, data))
 
     def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
-        self._inner.put_many([(key, self._stored(key, data)) for key, data in pairs])
+        self._inner.put_many([(key, self.stored_form(key, data)) for key, data in pairs])
 
-    def _stored(self, key: str, data: bytes) -> bytes:
+    def stored_form(self, key: str, data: bytes) -> bytes:
         return self._key(key).encrypt(data, key) if is_encrypted(key) else data
 
     def get(self, key: str) -> bytes:
@@ -43,18 +43,6 @@ class EncryptedStore(MediaStore):
             return self._key(key).decrypt(stored, key)
         except DecryptionFailed as error:
             raise MediaCorrupt(f"{key}: it cannot be decrypted") from error
-
-    def exists(self, key: str) -> bool:
-        return self._inner.exists(key)
-
-    def delete(self, key: str) -> None:
-        self._inner.delete(key)
-
-    def walk(self, prefix: str) -> Iterator[StoredObject]:
-        return self._inner.walk(prefix)
-
-    def ping(self) -> None:
-        self._inner.ping()
 
     def _key(self, key: str) -> DataKey:
         found = self._keys.data_key(tenant_of(key))

@@ -5,23 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy import Engine
+
 from pipeline.config.settings import Settings
 from pipeline.encryption.data_key import KeySource
 from pipeline.errors import ConfigurationError
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.media.encrypted import EncryptedStore
+from pipeline.media.rows import RowReadingStore
 
 AWS_ENDPOINT = "s3.amazonaws.com"
 
 
-def open_media(settings: Settings, keys: KeySource | None = None) -> MediaStore:
+def open_media(
+    settings: Settings, keys: KeySource | None = None, engine: Engine | None = None
+) -> MediaStore:
     """The media store of these settings, which connects at its first use. With the tenants'
-    ``keys`` it reads and writes encrypted objects, too.
+    ``keys`` it reads and writes encrypted objects, too; with an ``engine`` it reads the
+    pictures that wait in that database.
 
     Open it after a fork: connections do not survive one. Raises ``ConfigurationError``.
     """
     store = _open_plain(settings)
+    if engine is not None:
+        store = RowReadingStore(store, engine)
     return store if keys is None else EncryptedStore(store, keys)
 
 

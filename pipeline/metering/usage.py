@@ -154,30 +154,30 @@ def _month_left(now: float) -> float:
     return (days - at.tm_mday + 1) * DAY_S - now % DAY_S
 
 
+@dataclass(frozen=True, slots=True)
 class UsageStore:
     """Counts in transactions of its own, and reports. ``clock`` gives epoch seconds. All
     methods raise ``DatabaseUnavailable``."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
-        self._engine = engine
-        self._clock = clock
+    engine: Engine
+    clock: Callable[[], float] = time.time
 
     def charge(self, tenant_id: int, operation: str, limits: Limits) -> str:
         """Count one call that is not a job; returns the day. Raises ``QuotaExceeded``."""
-        with writing(self._engine) as connection:
-            return charge(connection, tenant_id, operation, limits, self._clock())
+        with writing(self.engine) as connection:
+            return charge(connection, tenant_id, operation, limits, self.clock())
 
     def settle(self, tenant_id: int, operation: str, day: str, cost: Cost) -> None:
         """Count a charged call by its final cost."""
-        with writing(self._engine) as connection:
+        with writing(self.engine) as connection:
             settle(connection, tenant_id, operation, day, cost)
 
     def check(self, tenant_id: int, operation: str, limits: Limits) -> None:
         """Raises ``QuotaExceeded`` when the quota leaves no call of ``operation``."""
-        now = self._clock()
+        now = self.clock()
         day = day_of(now)
         values = {"tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day)}
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             rows = connection.execute(SELECT_COUNTERS, values)
             counters = {(row.period, row.operation): row.charged for row in rows}
         _check(counters, operation, limits, now, room=1)
@@ -187,7 +187,7 @@ class UsageStore:
         tenant are dropped."""
         in_order = sorted(counted.items(), key=lambda item: item[0])
         try:
-            with writing(self._engine) as connection:
+            with writing(self.engine) as connection:
                 for (tenant_id, operation, day), counts in in_order:
                     count(connection, tenant_id, operation, day, counts)
         except IntegrityError:
@@ -205,7 +205,7 @@ class UsageStore:
         )
         if tenant_id is not None:
             query = query.where(usage.c.tenant_id == tenant_id)
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return [
                 UsageRow(
                     row.tenant_id, row.period, row.operation,
@@ -221,16 +221,15 @@ class UsageStore:
             .where(usage.c.period.like(f"{month}-%"), usage.c.operation == ALL_OPERATIONS)
             .order_by(usage.c.period)
         )
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             return list(connection.execute(query).scalars())
 
     def purge(self, kept_days: float) -> int:
         """Delete the counts of days, and of whole months, that ended more than ``kept_days``
         ago; returns how many rows."""
-        last = day_of(self._clock() - kept_days * DAY_S)
+        last = day_of(self.clock() - kept_days * DAY_S)
         past_day = (func.length(usage.c.period) == len(last)) & (usage.c.period < last)
-        past_month = (func.length(usage.c.period) == len(month_of(last))) & (
-            usage.c.period < month_of(last)
-        )
-        with writing(self._engine) as connection:
+        month = month_of(last)
+        past_month = (func.length(usage.c.period) == len(month)) & (usage.c.period < month)
+        with writing(self.engine) as connection:
             return connection.execute(delete(usage).where(past_day | past_month)).rowcount

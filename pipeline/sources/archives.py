@@ -68,13 +68,8 @@ class ArchiveOptions:
     limits: ArchiveLimits = ArchiveLimits()
 
 
-class ArchiveLimitExceeded(Exception):
+class ArchiveLimitExceeded(ItemRefused):
     """The archive exceeds a limit and is read no further."""
-
-    def __init__(self, reason: RefusalReason, detail: str) -> None:
-        self.reason = reason
-        self.detail = detail
-        super().__init__(detail)
 
 
 class ArchiveUsage:

@@ -92,17 +92,14 @@ class PictureSource(Protocol):
     @property
     def location(self) -> str:
         """Where the source is, as text for people."""
-        ...
 
     def items(self) -> Iterator[Item | RefusedItem]:
         """Every entry, lazily. Entries that cannot be accepted come as ``RefusedItem``:
         nothing is skipped silently, and a problem with one entry does not end the
         iteration. Raises ``FaceError`` only when the whole source cannot be used."""
-        ...
 
     def position(self) -> tuple[int, int]:
         """(part done, whole) in any unit; the whole is 0 when it is not known."""
-        ...
 
 
 class ReadableStream(Protocol):

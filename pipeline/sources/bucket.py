@@ -110,10 +110,8 @@ class Bucket:
             region=settings.media_region,
             secure=location.secure,
             http_client=urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S),
-                retries=RETRY,
-                cert_reqs="CERT_REQUIRED",
-                ca_certs=certifi.where(),
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S), retries=RETRY,
+                cert_reqs="CERT_REQUIRED", ca_certs=certifi.where(),
             ),
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import InvalidParameter
 from pipeline.sources.base import Item, ItemRefused, RefusalReason, RefusedItem
 from pipeline.sources.names import Layout, about_from_path, printable
-from pipeline.sources.path_source import PathSource
+from pipeline.sources.path_source import PathSource, report_unreadable
 from pipeline.sources.safe_open import file_kind, open_directory, open_root, read_file
 
 MAX_DEPTH = 32  # nested folders; each one stays open while it is read
@@ -28,10 +28,8 @@ class FolderSource(PathSource):
 
     def items(self) -> Iterator[Item | RefusedItem]:
         with open_root(self._path) as descriptor:
-            try:
+            with report_unreadable(self._path):
                 names = _sorted_names(descriptor)
-            except ItemRefused as refused:
-                raise InvalidParameter(f"{self.location} cannot be read") from refused
             for number, name in enumerate(names):
                 self._position = (number, len(names))
                 yield from self._entry((name,), descriptor)
@@ -41,7 +39,8 @@ class FolderSource(PathSource):
         """One entry of the open ``directory``, with everything below it."""
         source_name = printable("/".join(parts))
         try:
-            mode = _mode(parts[-1], directory)
+            with _refuse_unreadable():
+                mode = os.stat(parts[-1], dir_fd=directory, follow_symlinks=False).st_mode
             if stat.S_ISDIR(mode):
                 yield from self._subfolder(parts, directory)
             elif stat.S_ISREG(mode):
@@ -59,21 +58,21 @@ class FolderSource(PathSource):
             raise ItemRefused(RefusalReason.TOO_DEEP, f"more than {MAX_DEPTH} folders deep")
         descriptor = open_directory(parts[-1], directory)
         try:
-            for name in _sorted_names(descriptor):
+            with _refuse_unreadable():
+                names = _sorted_names(descriptor)
+            for name in names:
                 yield from self._entry((*parts, name), descriptor)
         finally:
             os.close(descriptor)
 
 
 def _sorted_names(descriptor: int) -> list[str]:
-    try:
-        return sorted(os.listdir(descriptor), key=os.fsencode)
-    except OSError as error:
-        raise ItemRefused(RefusalReason.UNREADABLE, error.strerror or "") from error
+    return sorted(os.listdir(descriptor), key=os.fsencode)
 
 
-def _mode(name: str, directory: int) -> int:
+@contextmanager
+def _refuse_unreadable() -> Iterator[None]:
     try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        yield
     except OSError as error:
         raise ItemRefused(RefusalReason.UNREADABLE, error.strerror or "") from error

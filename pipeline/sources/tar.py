@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from pipeline.sources.archives import (
-    ArchiveLimitExceeded,
     ArchiveSource,
     ArchiveUsage,
     archive_kind,
@@ -93,11 +92,8 @@ class _MemberBody:
         """As ``Item.read``."""
         if self._size > limit:
             raise too_large(limit)
-        try:
-            with refuse_damage():
-                body = self._stream.read_exactly(self._size)
-        except ArchiveLimitExceeded as error:
-            raise ItemRefused(error.reason, error.detail) from error
+        with refuse_damage():
+            body = self._stream.read_exactly(self._size)
         self._left -= len(body)
         return body
 

@@ -39,23 +39,25 @@ WHITE = 255
 DECODE_FUNCTION = "pipeline.stages.decode:decode_here"
 
 
-def decode(data: bytes, limits: PictureLimits, sandbox: Sandbox | None = None) -> Picture:
+def decode(
+    data: bytes, limits: PictureLimits, sandbox: Sandbox | None = None, *, borrow: bool = False
+) -> Picture:
     """The upright picture in ``data``: BGR, uint8, shape (height, width, 3).
 
     GIF and WebP give their first frame, TIFF its first page. 16-bit samples keep their upper
     byte. Colour profiles and bytes after the picture's end are ignored. Without a
-    ``sandbox`` it decodes in this process, which is only for the operator's own pictures.
-    Raises as ``inspect`` does, and ``PictureCorrupt`` when the pixels are truncated or
-    damaged, or cost more than their size explains.
+    ``sandbox`` it decodes in this process, which is only for the operator's own pictures. A
+    borrowed picture lies in the sandbox's memory and is valid until its next task. Raises as
+    ``inspect`` does, and ``PictureCorrupt`` when the pixels are truncated or damaged, or cost
+    more than their size explains.
     """
-    return decode_inspected(data, inspect(data, limits), sandbox)
+    return decode_inspected(data, inspect(data, limits), sandbox, borrow=borrow)
 
 
 def decode_inspected(
     data: bytes, header: PictureHeader, sandbox: Sandbox | None = None, *, borrow: bool = False
 ) -> Picture:
-    """As ``decode``, for a file with an inspected ``header``. A borrowed picture lies in the
-    sandbox's memory and is valid until its next task."""
+    """As ``decode``, for a file with an inspected ``header``."""
     if sandbox is None:
         return _decode(data, header)
     width, height = header.upright_size

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from pipeline import storage_keys
+from pipeline.database.engine import reading
+from pipeline.database.schema import job_pictures, jobs
 from pipeline.metering.limits import ALL_OPERATIONS, ALLOW_ALL, ALLOW_NONE, Limit
 from pipeline.metering.usage import UsageStore, day_of
 from tests.contract_clients import ApidClient, SearchClient, checked
@@ -82,8 +85,12 @@ def used(
 
 
 def uploads(stack: Stack, caller: Caller) -> int:
-    prefix = storage_keys.transient_prefix(caller.credentials.tenant_id)
-    return sum(1 for _ in stack.cluster.media.walk(prefix))
+    tenant = caller.credentials.tenant_id
+    waiting = select(job_pictures).join(jobs).where(jobs.c.tenant_id == tenant)
+    with reading(stack.cluster.engine) as connection:
+        rows = connection.execute(waiting).all()
+    stored = stack.cluster.media.walk(storage_keys.tenant_prefix(tenant))
+    return len(rows) + sum(1 for _ in stored)
 
 
 # Refusals ------------------------------------------------------------------------

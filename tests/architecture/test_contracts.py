@@ -19,8 +19,8 @@ from api_shim.dialects.b.dialect import FacesAndGroups
 from api_shim.dialects.base import Endpoint
 from api_shim.dialects.c import envelope as c_envelope
 from api_shim.dialects.c.dialect import Linkface
+from api_shim.dialects.d import envelope as d_envelope
 from api_shim.dialects.d.dialect import FaceSearch
-from api_shim.dialects.d.envelope import SearchStatus
 from api_shim.dialects.e import envelope as e_envelope
 from api_shim.dialects.e.dialect import Face2
 from api_shim.dialects.registry import load_dialects
@@ -62,8 +62,8 @@ DOCUMENTS = {
             *(answer.code for answer in b_envelope.ANSWERS.values()),
         },
     ),
-    "c": Document(Linkface.endpoints, c_envelope.CompareStatus),
-    "d": Document(FaceSearch.endpoints, SearchStatus),
+    "c": Document(Linkface.endpoints, {each.name for each in c_envelope.EVERY_STATUS}),
+    "d": Document(FaceSearch.endpoints, {each.name for each in d_envelope.EVERY_STATUS}),
     "e": Document(
         Face2.endpoints, {e_envelope.SUCCESS, e_envelope.INTERNAL, *e_envelope.CODES.values()}
     ),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api_shim.dialects.base import DialectFactory
+from api_shim.dialects.base import Dialect
 from api_shim.dialects.registry import load_dialects
 from pipeline import errors
 from pipeline.errors import FaceError
@@ -24,7 +24,7 @@ def kinds(root: type[FaceError] = FaceError) -> Iterator[type[FaceError]]:
 
 
 @pytest.mark.parametrize("dialect", load_dialects())
-def test_every_path_has_an_operation_that_can_be_limited(dialect: DialectFactory) -> None:
+def test_every_path_has_an_operation_that_can_be_limited(dialect: type[Dialect]) -> None:
     actions = {endpoint.action for endpoint in dialect.endpoints}
     assert actions <= {*PLANS, *RECORD_OPERATIONS}
 

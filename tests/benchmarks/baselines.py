@@ -82,7 +82,7 @@ def direct_loop() -> Loop:
     from pipeline.sessions import registry
     from pipeline.stages.align import align_faces
     from pipeline.stages.decode import decode
-    from pipeline.stages.detect import detect
+    from pipeline.stages.detect import detect_largest
     from pipeline.stages.embed import embed
 
     cv2.setNumThreads(1)
@@ -92,7 +92,7 @@ def direct_loop() -> Loop:
 
     def one(path: Path) -> int:
         picture = decode(path.read_bytes(), limits)
-        faces = detect(picture, pack.detector())[:1]
+        faces = detect_largest(picture, pack.detector())
         return len(embed(align_faces(picture, faces, pack.embedder()), pack.embedder()))
 
     return lambda paths: sum(one(path) for path in paths)

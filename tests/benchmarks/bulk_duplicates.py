@@ -55,7 +55,7 @@ def new_gallery(folder: Path, table: Calibration) -> Gallery:
 
 
 def findings_of(engine: Engine, batch_id: str, kind: FindingKind) -> list[Finding]:
-    return list_findings(engine, batch_id, kind=kind, limit=100_000)
+    return [each for each in list_findings(engine, batch_id, limit=100_000) if each.kind is kind]
 
 
 # Real faces ----------------------------------------------------------------------------

@@ -10,7 +10,13 @@ from pathlib import Path
 
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 64, 120, 40, 48
-COLOURS = ("#1f6fb2", "#c8462c", "#2e8b57", "#8e5bb5", "#b8860b", "#555555")
+COLOURS = (
+    "#1f6fb2", "#c8462c", "#2e8b57", "#8e5bb5", "#b8860b", "#555555", "#17a2b8", "#d081b0",
+    "#a5c84a", "#9c6b4e", "#e0a030",
+)
+
+BAR = 34  # of a bar and the space below it
+LEFT_OF_BARS = 140
 
 MOST = 200  # points of a line that are drawn: every so many-th of more
 
@@ -71,6 +77,47 @@ def line_chart(title: str, across: Axis, up: Axis, lines: Mapping[str, Points]) 
     for number, (name, points) in enumerate(lines.items()):
         parts += _line(name, points, x, y, number)
     return "\n".join([*parts, "</svg>", ""])
+
+
+def bar_chart(title: str, unit: str, bars: Mapping[str, Mapping[str, float]]) -> str:
+    """An SVG with a bar for each name, divided into its parts in the order of their first
+    mention; below it the parts with their values in the last bar."""
+    parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
+    colours = {part: COLOURS[n % len(COLOURS)] for n, part in enumerate(parts)}
+    bottom = TOP + BAR * len(bars)
+    axis = _scale(Axis(unit), [sum(bar.values()) for bar in bars.values()], LEFT_OF_BARS,
+                  WIDTH - BAR)
+    height = bottom + 44 + 18 * ((len(parts) + 2) // 3)
+    drawn = [
+        (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+        f'font-family="sans-serif" font-size="12">'),
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        _text(WIDTH / 2, 18, title, size=14),
+    ]
+    for value in axis.ticks():
+        place = axis.at(value)
+        drawn.append(f'<path d="M{place:.1f} {TOP - 8}V{bottom}" stroke="#dddddd" fill="none"/>')
+        drawn.append(_text(place, bottom + 16, _number(value)))
+    for row, (name, bar) in enumerate(bars.items()):
+        top, through = TOP + BAR * row, 0.0
+        drawn.append(_text(LEFT_OF_BARS - 8, top + 16, name, anchor="end"))
+        for part, value in bar.items():
+            left = axis.at(through)
+            through += value
+            drawn.append(
+                f'<rect x="{left:.1f}" y="{top}" width="{axis.at(through) - left:.1f}" '
+                f'height="{BAR - 10}" fill="{colours[part]}"/>'
+            )
+        drawn.append(_text(axis.at(through) + 4, top + 16, f"{through:.1f}", anchor="start"))
+    last = list(bars.values())[-1]
+    for number, part in enumerate(parts):
+        left, top = 24 + 232 * (number % 3), bottom + 36 + 18 * (number // 3)
+        drawn.append(
+            f'<rect x="{left}" y="{top - 9}" width="10" height="10" fill="{colours[part]}"/>'
+        )
+        drawn.append(_text(left + 16, top, f"{part} {last.get(part, 0.0):.1f}", anchor="start"))
+    drawn.append(_text(WIDTH - BAR, bottom + 16, unit))
+    return "\n".join([*drawn, "</svg>", ""])
 
 
 def save(path: Path | None, svg: str) -> None:

@@ -188,11 +188,16 @@ def _answers(url: str) -> bool:
 
 
 class Faceline:
-    """An installed `faceline` whose application has ``faces`` faces."""
+    """An installed `faceline` whose application has ``faces`` faces; its processes have the
+    variables of ``environment``, too."""
 
-    def __init__(self, folder: Path, faces: int) -> None:
+    def __init__(
+        self, folder: Path, faces: int, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._service = LocalService(folder, models_directory(), port=0, concurrency=0,
                                      pack="edge", hold_s=READY_S)
+        self._service.environment |= environment or {}
+        self.data_dir = self._service.data_dir
         made = self._service.faceline("apps", "create", "benchmark", "--json")
         assert made.returncode == 0, made.stderr
         self._known = json.loads(made.stdout)

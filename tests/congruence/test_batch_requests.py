@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api_shim.app import Shim, make_app
+from api_shim.app import Shim
 from pipeline.accounts.kinds import API_KEY
 from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.model import Batch, BatchOptions, ItemState, NewItem
@@ -34,7 +34,7 @@ class Web:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.app: Shim = make_app(settings)
+        self.app = Shim(settings)
         service = self.app._service
         self.batches: BatchStore = service.batches
         self.tenants = TenantStore(service._engine, open_vault(settings))

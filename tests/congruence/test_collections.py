@@ -18,7 +18,7 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.gallery.collections import MAX_COLLECTIONS, CollectionDeletion
-from pipeline.gallery.records import BindingReport, FaceRecord
+from pipeline.gallery.records import FaceRecord
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
 
@@ -81,19 +81,19 @@ def test_binding_reports_each_collection(staffed: TenantGallery) -> None:
     face = staffed.add("ann")
     keys = ["nowhere", "staff", "elsewhere", "default"]
     report = staffed.groups.bind(staffed.tenant, face.face_token, keys)
-    assert report == BindingReport(("staff", "default"), ("nowhere", "elsewhere"))
+    assert report == ["staff", "default"]
     assert staffed.groups_of(face) == ["default", "staff"]
     assert staffed.log.latest(staffed.tenant) == 2
     assert staffed.groups.bind(staffed.tenant, face.face_token, keys) == report
     assert staffed.log.latest(staffed.tenant) == 2, "bound already"
 
     report = staffed.groups.unbind(staffed.tenant, face.face_token, ["staff", "nowhere"])
-    assert report == BindingReport(("staff",), ("nowhere",))
+    assert report == ["staff"]
     assert staffed.groups_of(face) == ["default"]
     assert staffed.log.latest(staffed.tenant) == 3
     staffed.groups.unbind(staffed.tenant, face.face_token, ["staff", "nowhere"])
     assert staffed.log.latest(staffed.tenant) == 3
-    assert staffed.groups.bind(staffed.tenant, face.face_token, []) == BindingReport((), ())
+    assert staffed.groups.bind(staffed.tenant, face.face_token, []) == []
     for change in (staffed.groups.bind, staffed.groups.unbind):
         with pytest.raises(FaceNotFound):
             change(staffed.tenant, "x" * 24, ["staff"])
@@ -123,7 +123,7 @@ def test_collections_belong_to_their_tenant(staffed: TenantGallery, engine: Engi
     other = staffed.other(add_tenant(engine, "other"))
     assert len(other.groups.all(other.tenant)) == 1
     face = other.add("ann")
-    assert other.groups.bind(other.tenant, face.face_token, ["staff"]).unknown == ("staff",)
+    assert other.groups.bind(other.tenant, face.face_token, ["staff"]) == []
     for attempt in (
         lambda: other.groups.delete(other.tenant, "staff", CollectionDeletion.WITH_ALL_FACES),
         lambda: other.groups.faces(other.tenant, "staff", 0, 5),

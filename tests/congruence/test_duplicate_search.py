@@ -159,7 +159,7 @@ class Harness:
     def found(self, kind: FindingKind) -> list[tuple[str, str, int]]:
         return [
             (each.face.name, "" if each.other is None else each.other.name, each.count)
-            for each in list_findings(self.engine, self.batch.id, kind=kind)
+            for each in list_findings(self.engine, self.batch.id) if each.kind is kind
         ]
 
     def rows(self) -> int:

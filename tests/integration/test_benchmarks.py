@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Parts of benchmarks, which take no arguments.
-PARTS = {"chart", "demo_picture", "face_like", "load_client"}
+PARTS = {"chart", "demo_picture", "face_like", "load_client", "step_probes"}
 
 NAMES = sorted(
     path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py") if path.stem != "__init__"
@@ -63,3 +64,24 @@ def test_two_services_are_compared_in_the_smallest_size(
     assert done.returncode == 0, done.stderr
     for case in ("detect, 250", "embed, 250", "enrol, 250", "search, among 500"):
         assert done.stdout.count(f"| {case} |") == 2, done.stdout
+
+
+@pytest.mark.timeout(600)
+def test_the_steps_of_a_held_call_are_counted(
+    test_data: Path, edge_models: Path, tmp_path: Path
+) -> None:
+    """`faceline up` with probes in its processes, and the plot of two labels."""
+    bars, plot = tmp_path / "bars.json", tmp_path / "plot.svg"
+    bars.write_text('{"earlier": {"detect": 20.0}}')
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.held_call_cost", "--photos",
+         test_data / "photos", "--calls", "6", "--label", "here", "--keep", bars, "--plot", plot],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for step in ("record the job", "claim", "end the job", "detect"):
+        assert f"| | {step} |" in done.stdout
+    spent = json.loads(bars.read_text())
+    assert list(spent) == ["earlier", "here"]
+    assert spent["here"]["job rows"] > 0
+    assert "earlier" in plot.read_text()

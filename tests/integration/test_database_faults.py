@@ -3,17 +3,20 @@ retryable error in time, nothing is half done, and the same store works afterwar
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, text, update
 
 from pipeline.database import migrate, postgres, sqlite
 from pipeline.database.engine import open_engine, reading, writing
+from pipeline.database.schema import jobs
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, InvalidParameter
 from tests.job_factory import Clock, Queue, add_tenant, new_job
 from tests.servers import PostgresServer
@@ -207,16 +210,85 @@ DURABLE = [(True, False), (False, True), (False, False)]  # the engine, the tran
 
 @pytest.mark.parametrize(("always", "now"), DURABLE)
 def test_sqlite_writes_ahead_and_durably_when_asked(
-    tmp_path: Path, always: bool, now: bool
+    tmp_path: Path, always: bool, now: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path / 'faceline.db'}", durable=always)
-    for asked in (now, False):
+    synced: list[str] = []
+
+    def sync(file: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{file}").readlink()))
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    monkeypatch.setattr(os, "fsync", sync)
+    path = tmp_path / "faceline.db"
+    engine = open_engine(f"sqlite:///{path}", durable=always)
+    queue = _queue(engine)
+    for asked in (now, False, now):
+        synced.clear()
         with writing(engine, durable=asked) as connection:
             pragmas = [
                 connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
                 for name in ("journal_mode", "synchronous", "foreign_keys")
             ]
-        assert pragmas == ["wal", 2 if always or asked else 1, 1]
+            connection.execute(update(jobs).values(fence=1))
+            assert synced == []
+        assert pragmas == ["wal", 1, 1]
+        assert [name for name in synced if name != str(tmp_path)] == (
+            [f"{path}-wal"] if always or asked else []
+        )
+    assert queue.add().seq == 1
+    engine.dispose()
+
+
+def test_sqlite_syncs_once_for_all_that_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync covers the commits before it began, and no others."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'faceline.db'}")
+    queue = _queue(engine)
+    other = sqlite3.connect(tmp_path / "faceline.db", check_same_thread=False)
+    durable = [0]
+    syncs = [0]
+
+    def sync(_file: int) -> None:
+        syncs[0] += 1
+        committed = other.execute("SELECT count(*) FROM jobs").fetchone()[0]
+        time.sleep(0.02)
+        durable[0] = committed
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    late: list[int] = []
+
+    def add() -> None:
+        for _ in range(10):
+            job = queue.add()
+            if job.seq > durable[0]:
+                late.append(job.seq)
+
+    threads = [threading.Thread(target=add) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert late == []
+    assert durable[0] == 80
+    assert syncs[0] < 60
+    engine.dispose()
+
+
+def test_sqlite_says_when_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'faceline.db'}")
+    queue = _queue(engine)
+
+    def fail(_file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", fail)
+        with pytest.raises(DatabaseUnavailable, match="synced"):
+            queue.add()
+    assert queue.add().seq > 0
     engine.dispose()
 
 

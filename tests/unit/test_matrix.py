@@ -41,6 +41,7 @@ class Tools:
     faces: list[DetectedFace] = field(default_factory=list)
     limits: PictureLimits = LIMITS
     sandbox: None = None
+    results: None = None
 
     @property
     def media(self) -> Tools:

@@ -35,6 +35,8 @@ class Expiry:
 
     def round(self) -> None:
         """Remove old jobs and uploads. Raises ``DatabaseUnavailable``, ``MediaUnavailable``."""
+        while self.jobs.drop_pictures(self.settings.media_retention_h * HOUR_S, CHUNK) == CHUNK:
+            pass
         while self.jobs.purge(self.settings.job_retention_h * HOUR_S, CHUNK) == CHUNK:
             pass
         self.expire_media()

@@ -1,39 +1,45 @@
-"""Dialect a: the service's interface to document a."""
+"""Reads the requests of document a: parameters in a form, a JSON body or the query, with any
+method.
+
+Check order: the parameters (9), the application (3), its key (2), its permissions and limits
+(11, 10), the face that is named (7), the pictures' encoding and headers (4), a clip's (8). The job
+finds the errors that only the pixels show (4 and 8 again, 5, 6).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from api_shim import parsing
-from api_shim.dialects.a import envelope
-from api_shim.dialects.a.fields import (
-    APID,
-    CREDENTIALS,
-    ENDPOINTS,
-    FID,
-    KVALUE,
-    LIVING_PATH,
-    NEW_FIMG,
-)
-from api_shim.dialects.a.reading import ApplicationRequest, build_request, read_parameters
+from api_shim.asgi import method_not_allowed
+from api_shim.dialects import base
+from api_shim.dialects.a import envelope, fields
+from api_shim.dialects.a.fields import CREDENTIALS, FID, FIMG
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import (
-    FORM,
-    IN_PARAMETERS,
-    Dialect,
-    DialectRequest,
-    Endpoint,
-    RequestShape,
-)
-from api_shim.dialects.fields import Values
-from api_shim.requests import AdmissionCheck, Call, Reply
+from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.fields import RequestField, Values, read_fields
+from api_shim.dialects.media_fields import decode_media
+from api_shim.record_actions import RecordRequest, list_faces
+from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
+from pipeline import operations
 from pipeline.accounts.kinds import NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
-from pipeline.errors import ClipOutOfRange, MediaTooLarge
+from pipeline.errors import (
+    BadEncoding,
+    ClipCorrupt,
+    ClipOutOfRange,
+    InvalidParameter,
+    MediaTooLarge,
+    PictureOutOfRange,
+)
+from pipeline.gallery.faces import FaceStore
+from pipeline.gallery.records import FaceRecord
 from pipeline.jobs.model import Job
-from pipeline.media.pictures import PictureLimits
+from pipeline.media.pictures import PictureLimits, inspect
 
 
 class ApidFace(Dialect):
@@ -41,52 +47,151 @@ class ApidFace(Dialect):
 
     letter = "a"
     title = "Apid and Kvalue"
-    endpoints = ENDPOINTS
-    security = IN_PARAMETERS
+    endpoints = fields.ENDPOINTS
+    security = base.IN_PARAMETERS
     caller_parameter = "Apid"
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
-        self.limits = PictureLimits.from_settings(settings)
-        self._tenants = records.tenants
+        super().__init__(settings, records)
         self._faces = records.faces
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         values = read_parameters(call, endpoint.takes)
         tenant = self._authenticate(values)
-        renaming = endpoint.operation == "change" and not values[NEW_FIMG]
+        renaming = endpoint.operation == "change" and not values[fields.NEW_FIMG]
         admit(tenant, "rename" if renaming else None)
         if FID in endpoint.takes and endpoint.is_job:
             self._faces.by_id(tenant.id, values[FID])  # 7 comes before 4
-        return build_request(
-            ApplicationRequest(endpoint, tenant, values[APID], values, self.limits)
-        )
+        return _BUILDERS[endpoint.operation](_Asked(tenant, values, self.limits))
 
     def identify(self, call: Call, job_id: str) -> Tenant | None:
         """The tenant of ``Apid`` and ``Kvalue`` in the query."""
-        if APID.name not in parsing.read_form(call.query.encode()):
+        if fields.APID.name not in parsing.read_form(call.query.encode()):
             return None
-        values = read_parameters(call)
-        return self._authenticate(values)
+        return self._authenticate(read_parameters(call))
 
     def _authenticate(self, values: Values) -> Tenant:
         return self._tenants.credentials.authenticate(
-            NUMBER_AND_KEY, str(values[APID]), values[KVALUE]
+            NUMBER_AND_KEY, str(values[fields.APID]), values[fields.KVALUE]
         )
 
     def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:
         return envelope.outcome(job)
 
     def render_error(self, error: Exception, call: Call) -> Reply:
-        if call.path == LIVING_PATH and isinstance(error, MediaTooLarge):
+        if call.path == fields.LIVING_PATH and isinstance(error, MediaTooLarge):
             return envelope.refusal(ClipOutOfRange(error.message))
         return envelope.refusal(error)
 
+    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
+        return method_not_allowed(allowed)  # no documented code fits
+
     def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
-        fields = (*CREDENTIALS, *endpoint.takes)
+        takes = (*CREDENTIALS, *endpoint.takes)
         # A form is taken with GET and DELETE as well, but OpenAPI has no words for that.
         if method in ("GET", "DELETE"):
-            return RequestShape(query=fields)
-        return RequestShape(body={FORM: fields, JSON: fields})
+            return RequestShape(query=takes)
+        return RequestShape(body={FORM: takes, JSON: takes})
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
+
+
+def read_parameters(call: Call, takes: Iterable[RequestField[Any]] = ()) -> Values:
+    """The credentials, and the parameters in ``takes``. Raises ``MissingParameter``, and
+    ``InvalidParameter``, also for a name that is both in the body and in the query."""
+    query = parsing.read_form(call.query.encode())
+    body: Mapping[str, Any] = {}
+    if call.body:
+        read = parsing.read_form if call.media_type == FORM else parsing.read_object
+        body = read(call.body)
+    if query.keys() & body.keys():
+        raise InvalidParameter("a parameter stands both in the query and in the body")
+    return read_fields((*CREDENTIALS, *takes), {**query, **body})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a known application asks for."""
+
+    tenant: Tenant
+    values: Values
+    limits: PictureLimits
+
+    def job(
+        self, operation: str, params: operations.Params | None, *encoded: str, **own: float
+    ) -> JobRequest:
+        """A job on pictures or a clip in Base64. Raises ``BadEncoding``."""
+        asked = {**({} if params is None else params.to_json()), **own}
+        return JobRequest(self.tenant, operation, asked, tuple(map(decode_media, encoded)))
+
+    def on_face(self, action: Callable[[FaceStore, int, int], FaceRecord]) -> DialectRequest:
+        """An action on the face ``Fid``: ``action`` takes the tenant's id and the face's."""
+        face_id = self.values[FID]
+        return RecordRequest(
+            self.tenant, lambda records, tenant_id: action(records.faces, tenant_id, face_id),
+            envelope.face,
+        )
+
+
+def _list(asked: _Asked) -> DialectRequest:
+    apid = asked.values[fields.APID]
+    return RecordRequest(asked.tenant, list_faces, lambda faces: envelope.faces(faces, apid))
+
+
+def _change(asked: _Asked) -> DialectRequest:
+    """A new picture is a job; a new name alone, or nothing new, is not."""
+    name = asked.values[fields.NEW_FNAME]
+    if picture := asked.values[fields.NEW_FIMG]:
+        params = operations.ReplaceParams(face_id=asked.values[FID], name=name or None)
+        return asked.job("replace", params, picture)
+    if not name:
+        return asked.on_face(FaceStore.by_id)
+    return asked.on_face(lambda faces, tenant_id, face_id: faces.rename(tenant_id, face_id, name))
+
+
+def _enrol(asked: _Asked) -> DialectRequest:
+    name = asked.values[fields.FNAME] or None
+    params = operations.EnrolParams(faces="one", name=name, unnamed="time")
+    return asked.job("enrol", params, asked.values[FIMG])
+
+
+def _locate(asked: _Asked) -> DialectRequest:
+    return asked.job("locate", operations.LocateParams(face_required=True), asked.values[FIMG])
+
+
+def _match(asked: _Asked) -> DialectRequest:
+    params = operations.MatchParams(face_id=asked.values[FID])
+    threshold = asked.values[fields.THRESHOLD]
+    return asked.job("match", params, asked.values[FIMG], threshold=threshold)
+
+
+def _living(asked: _Asked) -> DialectRequest:
+    action: Literal[1, 2] = 1 if asked.values[fields.ACTION] == 1 else 2
+    params = operations.LivingParams(
+        face_id=asked.values[FID], action=action, threshold=asked.values[fields.THRESHOLD]
+    )
+    try:
+        return asked.job("living", params, asked.values[fields.FVIDEO])
+    except BadEncoding as error:
+        raise ClipCorrupt("Fvideo is not Base64.") from error
+
+
+def _similarity(asked: _Asked) -> DialectRequest:
+    job = asked.job("similarity", None, *asked.values[fields.NUMBERED])
+    headers = [
+        inspect(picture, asked.limits) for picture in job.pictures if isinstance(picture, bytes)
+    ]
+    # A worker holds the pixels of them all at once: no more than two pictures of the
+    # largest size have.
+    if sum(header.width * header.height for header in headers) > 2 * asked.limits.max_pixels:
+        raise PictureOutOfRange("the pictures have too many pixels together")
+    return job
+
+
+_BUILDERS: dict[str, Callable[[_Asked], DialectRequest]] = {
+    "list": _list, "enrol": _enrol, "change": _change, "similarity": _similarity,
+    "delete": lambda asked: asked.on_face(FaceStore.delete),
+    "show": lambda asked: asked.on_face(FaceStore.by_id),
+    "locate": _locate, "match": _match, "living": _living,
+}

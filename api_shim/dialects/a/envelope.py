@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from api_shim.dialects.answers import (
-    AnswerField,
-    Responses,
-    answer_schema,
-    refuse,
-    respond,
-    with_values,
-)
+from api_shim.dialects.answers import AnswerField, Responses, answer_schema, refuse, respond
 from api_shim.dialects.base import Endpoint, schema_name
-from api_shim.dialects.error_messages import retry_headers
+from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
 from api_shim.requests import Reply
 from pipeline import errors
-from pipeline.errors import FaceError
 from pipeline.gallery.records import FaceRecord, ListedFace
 from pipeline.jobs.model import Job, JobState
 from pipeline.types import Box, JsonObject
 
 SUCCESS = 1
-INVALID = 9
-LIMITED = 10
 INTERNAL = 99
 
-# By the neutral code of an error. 1 to 8 are documented.
-CODES: dict[str, int] = {
-    errors.BadCredentials.code: 2,
-    errors.TenantNotFound.code: 3,
-    errors.CredentialExpired.code: 3,
-    errors.BadEncoding.code: 4,
-    errors.MediaTooLarge.code: 4,
-    errors.NotAPicture.code: 4,
-    errors.FormatNotAccepted.code: 4,
-    errors.PictureCorrupt.code: 4,
-    errors.PictureOutOfRange.code: 4,
-    errors.NoFace.code: 5,
-    errors.ManyFaces.code: 6,
-    errors.FaceNotFound.code: 7,
-    errors.ClipCorrupt.code: 8,
-    errors.ClipOutOfRange.code: 8,
-    errors.MissingParameter.code: INVALID,
-    errors.InvalidParameter.code: INVALID,
-    errors.IdempotencyConflict.code: INVALID,
-    errors.LimitReached.code: LIMITED,
-    errors.RateLimited.code: LIMITED,
-    errors.QuotaExceeded.code: LIMITED,
-    errors.Overloaded.code: LIMITED,
-    errors.NotPermitted.code: 11,
-}
+# 1 to 8 are documented.
+CODES = by_neutral_code({
+    2: [errors.BadCredentials],
+    3: [errors.TenantNotFound, errors.CredentialExpired],
+    4: [
+        errors.BadEncoding, errors.MediaTooLarge, errors.NotAPicture, errors.FormatNotAccepted,
+        errors.PictureCorrupt, errors.PictureOutOfRange,
+    ],
+    5: [errors.NoFace],
+    6: [errors.ManyFaces],
+    7: [errors.FaceNotFound],
+    8: [errors.ClipCorrupt, errors.ClipOutOfRange],
+    9: [errors.MissingParameter, errors.InvalidParameter, errors.IdempotencyConflict],
+    10: [errors.LimitReached, errors.RateLimited, errors.QuotaExceeded, errors.Overloaded],
+    11: [errors.NotPermitted],
+})
 
 
 def answer(fields: JsonObject) -> Reply:
@@ -61,14 +41,9 @@ def answer(fields: JsonObject) -> Reply:
     return Reply(200, msgspec.json.encode({"msg_code": SUCCESS, **fields}))
 
 
-def face(face_id: int, name: str) -> Reply:
-    """One face."""
-    return answer(_face(face_id, name))
-
-
-def face_record(record: FaceRecord) -> Reply:
+def face(record: FaceRecord) -> Reply:
     """One face of the gallery."""
-    return face(record.id, record.name)
+    return answer({"Fid": record.id, "Fname": record.name})
 
 
 def faces(portions: Iterable[list[ListedFace]], apid: int) -> Reply:
@@ -84,38 +59,22 @@ def faces(portions: Iterable[list[ListedFace]], apid: int) -> Reply:
 
 
 def refusal(error: Exception) -> Reply:
-    """The answer of a request that became no job; 503 when it may be repeated."""
-    code = error.code if isinstance(error, FaceError) else FaceError.code
-    reply = _failure(code)
-    away = isinstance(error, errors.Unavailable)
-    return Reply(503 if away else 200, reply.body, headers=retry_headers(error))
+    """The answer of a request that became no job."""
+    return refused(_failure(Failure.of(error)), error)
 
 
 def outcome(job: Job) -> Reply:
     """The answer of a job that has ended."""
     if job.state is JobState.DONE and job.result is not None:
         return answer(_RESULTS[job.operation](job, job.result))
-    return _failure(job.error_code or FaceError.code)
+    return _failure(Failure.of_job(job))
 
 
-def _failure(name: str) -> Reply:
-    return Reply(200, msgspec.json.encode({"msg_code": CODES.get(name, INTERNAL)}))
+def _failure(failure: Failure) -> Reply:
+    return Reply(200, msgspec.json.encode({"msg_code": CODES.get(failure.code, INTERNAL)}))
 
 
-def _face(face_id: int, name: str) -> dict[str, Any]:
-    return {"Fid": face_id, "Fname": name}
-
-
-def _enrolled(job: Job, result: JsonObject) -> JsonObject:
-    enrolled = result["faces"][0]
-    return _face(enrolled["id"], enrolled["name"])
-
-
-def _replaced(job: Job, result: JsonObject) -> JsonObject:
-    return _face(result["face"]["id"], result["face"]["name"])
-
-
-def _located(job: Job, result: JsonObject) -> JsonObject:
+def _located(_job: Job, result: JsonObject) -> JsonObject:
     picture = result["pictures"][0]
     boxes = [
         Box(*found["box"]).clipped_to(picture["width"], picture["height"])
@@ -124,25 +83,17 @@ def _located(job: Job, result: JsonObject) -> JsonObject:
     return {"location": [[top, right, bottom, left] for left, top, right, bottom in boxes]}
 
 
-def _matched(job: Job, result: JsonObject) -> JsonObject:
-    return {"match": result["distance"] < job.params["threshold"]}
+def _face(face: JsonObject) -> JsonObject:
+    return {"Fid": face["id"], "Fname": face["name"]}
 
 
-def _watched(job: Job, result: JsonObject) -> JsonObject:
-    return {"match": bool(result["match"]), "real": result["real"]}
-
-
-def _similar(job: Job, result: JsonObject) -> JsonObject:
-    return {"similarity": result["confidences"]}
-
-
-_RESULTS = {
-    "enrol": _enrolled,
-    "replace": _replaced,
+_RESULTS: dict[str, Callable[[Job, JsonObject], JsonObject]] = {
+    "enrol": lambda _, result: _face(result["faces"][0]),
+    "replace": lambda _, result: _face(result["face"]),
     "locate": _located,
-    "match": _matched,
-    "living": _watched,
-    "similarity": _similar,
+    "match": lambda job, result: {"match": result["distance"] < job.params["threshold"]},
+    "living": lambda _, result: {"match": bool(result["match"]), "real": result["real"]},
+    "similarity": lambda _, result: {"similarity": result["confidences"]},
 }
 
 
@@ -150,9 +101,8 @@ def responses(endpoint: Endpoint) -> Responses:
     """The documented answers of an operation."""
     code = AnswerField("msg_code", "integer")
     title = schema_name("a", endpoint, "Answer")
-    good = with_values(answer_schema(title, (code, *endpoint.gives)), msg_code=SUCCESS)
-    codes = {*CODES.values(), INTERNAL}
-    failed = with_values(answer_schema("AFailure", (code,)), msg_code=codes)
+    good = answer_schema(title, (code, *endpoint.gives), msg_code=SUCCESS)
+    failed = answer_schema("AFailure", (code,), msg_code={*CODES.values(), INTERNAL})
     return {
         "200": respond("Success, or a failure by its msg_code.", good, failed),
         "503": refuse(503, failed),

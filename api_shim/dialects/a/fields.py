@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from api_shim.body import BodyKind
 from api_shim.dialects.answers import AnswerField
-from api_shim.dialects.base import Endpoint
+from api_shim.dialects.base import DELETE, GET, POST, PUT, Endpoint
 from api_shim.dialects.fields import (
-    Cargo,
     IntegerField,
     NumberField,
     Raw,
@@ -34,6 +34,8 @@ _PICTURE = Base64Field("Fimg1").schema
 class NumberedPictures(RequestField[tuple[str, ...]]):
     """``Fimg1`` to ``Fimgn``, from 1 without a gap, in Base64."""
 
+    carries: BodyKind = BodyKind.PICTURES
+
     def read(self, raw: Raw) -> tuple[str, ...]:
         numbers = sorted(int(match[1]) for match in map(_NUMBERED.fullmatch, raw) if match)
         expected = list(range(1, len(numbers) + 1))
@@ -42,10 +44,6 @@ class NumberedPictures(RequestField[tuple[str, ...]]):
                 f"Fimg1 to Fimgn must start at 1 without a gap, with n from 2 to {MAX_PICTURES}"
             )
         return tuple(Base64Field(f"Fimg{number}").read(raw) for number in numbers)
-
-    @property
-    def carries(self) -> Cargo:
-        return "picture"
 
     @property
     def object_members(self) -> Schema:
@@ -76,7 +74,7 @@ NEW_FNAME = TextField(
 )
 NUMBERED = NumberedPictures("Fimg")
 FVIDEO = Base64Field(
-    "Fvideo", "MP4, WebM, AVI or MOV; at most 20 MB and 30 s.", media="clip"
+    "Fvideo", "MP4, WebM, AVI or MOV; at most 20 MB and 30 s.", carries=BodyKind.CLIP
 )
 ACTION = IntegerField(
     "Action", "1: blink; 2: open the mouth.", required=False, default=1, least=1, most=2,
@@ -90,7 +88,7 @@ _FACE = (AnswerField("Fid", "integer"), AnswerField("Fname"))
 
 ENDPOINTS = (
     Endpoint(
-        "/api/face", frozenset({"GET"}), "list", "list", "Every face of the application.",
+        "/api/face", GET, "list", "list", "Every face of the application.",
         gives=(
             AnswerField(
                 "faces", "objects", inside=(*_FACE, AnswerField("Apid", "integer")),
@@ -99,43 +97,35 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/api/face", frozenset({"POST"}), "enrol", "enrol", "Enrol the one face of a picture.",
+        "/api/face", POST, "enrol", "enrol", "Enrol the one face of a picture.",
         takes=(FNAME, FIMG), gives=_FACE,
     ),
     Endpoint(
-        "/api/face", frozenset({"PUT"}), "change", "replace",
+        "/api/face", PUT, "change", "replace",
         "Give a face another picture, another name, or both.",
         takes=(FID, NEW_FNAME, NEW_FIMG), gives=_FACE,
     ),
+    Endpoint("/api/face", DELETE, "delete", "delete", "Delete a face.", takes=(FID,), gives=_FACE),
+    Endpoint("/api/singleface", GET, "show", "show", "One face.", takes=(FID,), gives=_FACE),
     Endpoint(
-        "/api/face", frozenset({"DELETE"}), "delete", "delete", "Delete a face.",
-        takes=(FID,), gives=_FACE,
-    ),
-    Endpoint(
-        "/api/singleface", frozenset({"GET"}), "show", "show", "One face.",
-        takes=(FID,), gives=_FACE,
-    ),
-    Endpoint(
-        "/api/similarity", frozenset({"POST"}), "similarity", "similarity",
+        "/api/similarity", POST, "similarity", "similarity",
         "How like the first picture each of the others is.",
         takes=(NUMBERED,),
-        gives=(
-            AnswerField("similarity", "numbers", "0 to 1, one less than there are pictures."),
-        ),
+        gives=(AnswerField("similarity", "numbers", "0 to 1, one less than there are pictures."),),
     ),
     Endpoint(
-        "/api/detection", frozenset({"POST"}), "locate", "locate", "Every face in a picture.",
+        "/api/detection", POST, "locate", "locate", "Every face in a picture.",
         takes=(FIMG,),
         gives=(AnswerField("location", "boxes", "[top, right, bottom, left], largest first."),),
     ),
     # The document's sample says GET; a picture belongs into a POST.
     Endpoint(
-        "/api/match", frozenset({"GET", "POST"}), "match", "match",
+        "/api/match", GET | POST, "match", "match",
         "Compare a picture with an enrolled face.",
         takes=(FID, THRESHOLD, FIMG), gives=(AnswerField("match", "boolean"),),
     ),
     Endpoint(
-        LIVING_PATH, frozenset({"POST"}), "living", "living",
+        LIVING_PATH, POST, "living", "living",
         "Whether a clip shows the action, by the living person who is enrolled.",
         takes=(FID, THRESHOLD, ACTION, FVIDEO),
         gives=(AnswerField("match", "boolean"), AnswerField("real", "boolean")),

@@ -10,22 +10,14 @@ from typing import Any
 
 import msgspec
 
-from api_shim.dialects.answers import (
-    AnswerField,
-    Responses,
-    answer_schema,
-    refuse,
-    respond,
-    with_values,
-)
+from api_shim.dialects.answers import AnswerField, Responses, answer_schema, refuse, respond
 from api_shim.dialects.b.fields import MAX_SHOWN_HITS
 from api_shim.dialects.base import Endpoint, schema_name
-from api_shim.dialects.error_messages import internal_message, retry_headers
+from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
 from api_shim.record_actions import ShownFace, ShownImage
 from api_shim.requests import Reply
 from pipeline import errors
-from pipeline.errors import FaceError
-from pipeline.gallery.records import BindingReport, Collection, FacePage, ListedFace
+from pipeline.gallery.records import Collection, FacePage, ListedFace
 from pipeline.jobs.model import Job, JobState
 from pipeline.types import Box, JsonObject
 
@@ -44,38 +36,34 @@ class Answer:
 
 
 INTERNAL = Answer(104999, "INTERNAL_ERROR", 500, explained=True)
-_ARGUMENT = Answer(104900, "INVALID_ARGUMENT", explained=True)
-_FORMAT = Answer(104901, "IMAGE_FORMAT_INVALID", explained=True)
-_SIZE = Answer(104902, "IMAGE_SIZE_INVALID", explained=True)
 
-# By the neutral code of an error. Those from 104900 on are not in the document.
-ANSWERS: dict[str, Answer] = {
-    errors.NoFace.code: Answer(104200, "FACE_NOT_FOUND"),
-    errors.BadQuality.code: Answer(104201, "BAD_QUALITY"),
-    errors.FaceExists.code: Answer(104204, "FACE_ALREADY_EXIST"),
-    errors.CollectionNameTaken.code: Answer(104300, "GROUP_NAME_CONFLICT"),
-    errors.CollectionLimit.code: Answer(104302, "GROUP_OVER_LIMIT"),
-    errors.CollectionInUse.code: Answer(104304, "GROUP_BEUSED"),
-    errors.CollectionExists.code: Answer(104310, "GROUP_ID_CONFLICT"),
-    errors.CollectionNotFound.code: Answer(104311, GROUP_UNKNOWN),
-    errors.MissingParameter.code: _ARGUMENT,
-    errors.InvalidParameter.code: _ARGUMENT,
-    errors.IdempotencyConflict.code: _ARGUMENT,
-    errors.BadEncoding.code: _FORMAT,
-    errors.NotAPicture.code: _FORMAT,
-    errors.FormatNotAccepted.code: _FORMAT,
-    errors.PictureCorrupt.code: _FORMAT,
-    errors.MediaTooLarge.code: _SIZE,
-    errors.PictureOutOfRange.code: _SIZE,
-    errors.FaceNotFound.code: Answer(104903, "FACE_TOKEN_NOT_EXIST"),
-    errors.ImageNotFound.code: Answer(104904, "IMAGE_ID_NOT_EXIST"),
-    errors.RateLimited.code: Answer(104905, "RATE_LIMITED", 429),
-    errors.QuotaExceeded.code: Answer(104905, "RATE_LIMITED", 429),
-    errors.Overloaded.code: Answer(104905, "RATE_LIMITED", 503),
-    errors.BadCredentials.code: Answer(104906, "UNAUTHORIZED", 401),
-    errors.CredentialExpired.code: Answer(104906, "UNAUTHORIZED", 401),
-    errors.NotPermitted.code: Answer(104906, "UNAUTHORIZED", 401),
-}
+# Those from 104900 on are not in the document.
+ANSWERS = by_neutral_code({
+    Answer(104200, "FACE_NOT_FOUND"): [errors.NoFace],
+    Answer(104201, "BAD_QUALITY"): [errors.BadQuality],
+    Answer(104204, "FACE_ALREADY_EXIST"): [errors.FaceExists],
+    Answer(104300, "GROUP_NAME_CONFLICT"): [errors.CollectionNameTaken],
+    Answer(104302, "GROUP_OVER_LIMIT"): [errors.CollectionLimit],
+    Answer(104304, "GROUP_BEUSED"): [errors.CollectionInUse],
+    Answer(104310, "GROUP_ID_CONFLICT"): [errors.CollectionExists],
+    Answer(104311, GROUP_UNKNOWN): [errors.CollectionNotFound],
+    Answer(104900, "INVALID_ARGUMENT", explained=True): [
+        errors.MissingParameter, errors.InvalidParameter, errors.IdempotencyConflict,
+    ],
+    Answer(104901, "IMAGE_FORMAT_INVALID", explained=True): [
+        errors.BadEncoding, errors.NotAPicture, errors.FormatNotAccepted, errors.PictureCorrupt,
+    ],
+    Answer(104902, "IMAGE_SIZE_INVALID", explained=True): [
+        errors.MediaTooLarge, errors.PictureOutOfRange,
+    ],
+    Answer(104903, "FACE_TOKEN_NOT_EXIST"): [errors.FaceNotFound],
+    Answer(104904, "IMAGE_ID_NOT_EXIST"): [errors.ImageNotFound],
+    Answer(104905, "RATE_LIMITED", 429): [errors.RateLimited, errors.QuotaExceeded],
+    Answer(104905, "RATE_LIMITED", 503): [errors.Overloaded],
+    Answer(104906, "UNAUTHORIZED", 401): [
+        errors.BadCredentials, errors.CredentialExpired, errors.NotPermitted,
+    ],
+})
 
 
 def success(data: Mapping[str, Any]) -> Reply:
@@ -83,44 +71,24 @@ def success(data: Mapping[str, Any]) -> Reply:
 
 
 def refusal(error: Exception) -> Reply:
-    """The envelope of a request that became no job; with ``Retry-After`` when it may be
-    repeated as it is."""
-    if not isinstance(error, FaceError):
-        return _explained(INTERNAL, "Internal error.")
-    reply = failure(error.code, error.message, error.reason, error.picture)
-    status = 503 if isinstance(error, errors.Unavailable) else reply.status
-    return Reply(status, reply.body, headers=retry_headers(error))
-
-
-def wrong_method(allowed: str) -> Reply:
-    """405, which the document does not have."""
-    reply = _explained(_ARGUMENT, f"the method must be {allowed}")
-    return Reply(405, reply.body, headers={"Allow": allowed})
-
-
-def failure(name: str, message: str, reason: str | None, picture: int | None) -> Reply:
-    """The envelope of an error; ``picture`` is the one at fault where there are two."""
-    if name not in ANSWERS:
-        return _explained(INTERNAL, internal_message(name, message))
-    answer = ANSWERS[name]
-    if answer.explained:
-        return _explained(answer, message if picture is None else f"image{picture + 1}: {message}")
-    said = answer.message if reason is None else f"{answer.message}:{reason}"
-    return _reply(answer.status, answer.code, said, {})
+    """The envelope of a request that became no job."""
+    return refused(_failure(Failure.of(error)), error)
 
 
 def outcome(job: Job, attached: Mapping[str, bytes]) -> Reply:
     """The envelope of a job that has ended."""
     if job.state is JobState.DONE and job.result is not None:
         return success(_RESULTS[job.operation](job, job.result, attached))
-    error = job.error or {}
-    several = len(job.media) > 1
-    return failure(
-        job.error_code or FaceError.code,
-        str(error.get("message", "")),
-        error.get("reason"),
-        error.get("picture") if several else None,
-    )
+    return _failure(Failure.of_job(job))
+
+
+def _failure(failure: Failure) -> Reply:
+    answer = ANSWERS.get(failure.code, INTERNAL)
+    detail = failure.reason
+    if answer.explained:
+        detail = failure.internal_message if answer is INTERNAL else failure.named_message
+    said = answer.message if detail is None else f"{answer.message}:{detail}"
+    return _reply(answer.status, answer.code, said, {})
 
 
 def attachments(job: Job) -> tuple[str, ...]:
@@ -148,17 +116,13 @@ def member_page(page: FacePage) -> Reply:
 def shown_face(shown: ShownFace) -> Reply:
     """1.5."""
     face = shown.face
-    return success(
-        {
-            "imageId": face.image_id,
-            "description": face.description,
-            "name": face.name,
-            "gender": face.gender,
-            "rect": _rectangle(face.box, shown.width, shown.height),
-            "faceGroupList": [{"groupId": each.key} for each in shown.collections],
-            "image": _base64(shown.cutout),
-        }
-    )
+    return success({
+        "imageId": face.image_id, "description": face.description,
+        "name": face.name, "gender": face.gender,
+        "rect": _rectangle(face.box, shown.width, shown.height),
+        "faceGroupList": [{"groupId": each.key} for each in shown.collections],
+        "image": _base64(shown.cutout),
+    })
 
 
 def shown_image(shown: ShownImage) -> Reply:
@@ -170,38 +134,28 @@ def groups(listed: Sequence[tuple[Collection, int]]) -> Reply:
     """2.1."""
     rows = [
         {
-            "groupId": each.key,
-            "groupType": each.type,
-            "groupScore": round(each.score),
-            "groupName": each.name,
-            "groupFaces": faces,
+            "groupId": each.key, "groupType": each.type, "groupScore": round(each.score),
+            "groupName": each.name, "groupFaces": faces,
         }
         for each, faces in listed
     ]
     return success({"faceGroupList": rows})
 
 
-def binding_report(named: Sequence[str], report: BindingReport) -> Reply:
+def binding_report(named: Sequence[str], done: Sequence[str]) -> Reply:
     """2.5 and 2.6: the outcome for each group that was named."""
-    failed = [key for key in named if key not in report.done]
-    return success(
-        {
-            "totalCnt": len(named),
-            "successCnt": len(report.done),
-            "failCnt": len(failed),
-            "failInfo": [{"groupId": key, "errorMsg": GROUP_UNKNOWN} for key in failed],
-        }
-    )
+    failed = [key for key in named if key not in done]
+    return success({
+        "totalCnt": len(named), "successCnt": len(done), "failCnt": len(failed),
+        "failInfo": [{"groupId": key, "errorMsg": GROUP_UNKNOWN} for key in failed],
+    })
 
 
 def _item(face: ListedFace) -> JsonObject:
     """An item of a list, without the spellings that differ from list to list."""
     return {
-        "imageId": face.image_id,
-        "faceToken": face.face_token,
-        "description": face.description,
-        "name": face.name,
-        "gender": face.gender,
+        "imageId": face.image_id, "faceToken": face.face_token,
+        "description": face.description, "name": face.name, "gender": face.gender,
     }
 
 
@@ -209,10 +163,6 @@ def _rectangle(box: Box, width: int, height: int) -> dict[str, int]:
     """A box in whole pixels inside its picture."""
     sides = zip(("left", "top", "right", "bottom"), box.clipped_to(width, height), strict=True)
     return dict(sides)
-
-
-def _explained(answer: Answer, words: str) -> Reply:
-    return _reply(answer.status, answer.code, f"{answer.message}:{words}", {})
 
 
 def _reply(status: int, code: int, message: str, data: Mapping[str, Any]) -> Reply:
@@ -225,9 +175,7 @@ def _reply(status: int, code: int, message: str, data: Mapping[str, Any]) -> Rep
 def _enrolled(_job: Job, result: JsonObject, _: Mapping[str, bytes]) -> JsonObject:
     (face,), picture = result["faces"], result["pictures"][0]
     return {
-        "id": face["id"],
-        "imageId": face["image_id"],
-        "faceToken": face["face_token"],
+        "id": face["id"], "imageId": face["image_id"], "faceToken": face["face_token"],
         "rect": _rectangle(Box(*face["box"]), picture["width"], picture["height"]),
     }
 
@@ -250,10 +198,7 @@ def _searched(job: Job, result: JsonObject, attached: Mapping[str, bytes]) -> Js
         found["feature"] = _base64(struct.pack(f"<{len(vector)}f", *vector))
     hits = [_hit(hit, attached) for hit in _shown(job, result)]
     hits += [{}] * (MAX_SHOWN_HITS - len(hits))
-    return {
-        "detectionResult": found,
-        **{f"top{place}": hit for place, hit in enumerate(hits, 1)},
-    }
+    return {"detectionResult": found, **{f"top{place}": hit for place, hit in enumerate(hits, 1)}}
 
 
 def _detected(picture: JsonObject) -> JsonObject:
@@ -274,9 +219,7 @@ def _shown(job: Job, result: JsonObject) -> list[JsonObject]:
     """The best hits above the score of a searched group."""
     searched = set(job.params["collections"])
     passed = [
-        hit
-        for hit in result["hits"]
-        if any(
+        hit for hit in result["hits"] if any(
             group["key"] in searched and 100 * hit["confidence"] > group["score"]
             for group in hit["collections"]
         )
@@ -308,19 +251,17 @@ def responses(endpoint: Endpoint) -> Responses:
         "data", "object", inside=endpoint.gives,
         title=schema_name("b", endpoint, "Data") if endpoint.gives else "BNothing",
     )
-    good = answer_schema(schema_name("b", endpoint, "Answer"), (*said, data))
-    codes: dict[int, set[int]] = {500: {INTERNAL.code}}
+    good = answer_schema(schema_name("b", endpoint, "Answer"), (*said, data), code=0)
+    # 503: also while a store is away; the client may come back.
+    codes = {500: {INTERNAL.code}, 503: {INTERNAL.code}}
     for answer in ANSWERS.values():
         codes.setdefault(answer.status, set()).add(answer.code)
-    # While a store is away: the client may come back.
-    codes.setdefault(503, set()).add(INTERNAL.code)
-    nothing = AnswerField("data", "object", inside=(), title="BNothing")
+    members = (*said, AnswerField("data", "object", inside=(), title="BNothing"))
+    failed = {
+        status: answer_schema(f"BFailure{status}", members, code=codes[status])
+        for status in sorted(codes)
+    }
     return {
-        "200": respond("Done.", with_values(good, code=0)),
-        **{
-            str(status): refuse(status, with_values(
-                answer_schema(f"BFailure{status}", (*said, nothing)), code=codes[status]
-            ))
-            for status in sorted(codes)
-        },
+        "200": respond("Done.", good),
+        **{str(status): refuse(status, schema) for status, schema in failed.items()},
     }

@@ -4,7 +4,7 @@ bytes in UTF-8, as the document has them."""
 from __future__ import annotations
 
 from api_shim.dialects.answers import AnswerField, optional
-from api_shim.dialects.base import Endpoint
+from api_shim.dialects.base import DELETE, GET, POST, PUT, Endpoint
 from api_shim.dialects.fields import (
     BooleanField,
     IntegerField,
@@ -98,19 +98,11 @@ _WITH_LIVENESS = "With the livenessScore of each face."
 COMPARE_LIVENESS = BooleanField("livenessEnabled", _WITH_LIVENESS)
 GROUPS = TextListField(
     "group", "Ids of groups.", most=MAX_NAMED_GROUPS,
-    item=collection_key_field(
-        "groupId", "", missing=CollectionNotFound, wrong=CollectionNotFound
-    ),
+    item=collection_key_field("groupId", "", missing=CollectionNotFound, wrong=CollectionNotFound),
 )
-TOP_N = IntegerField(
-    "topN", required=False, default=MAX_SHOWN_HITS, least=1, most=MAX_SHOWN_HITS
-)
-SEARCH_LIVENESS = BooleanField(
-    "livenessEnabled", _WITH_LIVENESS, required=False, default=False
-)
-FEATURE_UPLOAD = BooleanField(
-    "featureUpload", "With the vector.", required=False, default=False
-)
+TOP_N = IntegerField("topN", required=False, default=MAX_SHOWN_HITS, least=1, most=MAX_SHOWN_HITS)
+SEARCH_LIVENESS = BooleanField("livenessEnabled", _WITH_LIVENESS, required=False, default=False)
+FEATURE_UPLOAD = BooleanField("featureUpload", "With the vector.", required=False, default=False)
 
 # Answers ----------------------------------------------------------------------------
 
@@ -141,8 +133,7 @@ _HIT = (
 
 ENDPOINTS = (
     Endpoint(
-        "/api/faces", frozenset({"POST"}), "1.1", "enrol",
-        "1.1 Enrol the largest face of a picture.",
+        "/api/faces", POST, "1.1", "enrol", "1.1 Enrol the largest face of a picture.",
         takes=(IMAGE, IMAGE_ID, DESCRIPTION, NAME, GENDER),
         gives=(
             AnswerField("id", "integer"), AnswerField("imageId"), AnswerField("faceToken"),
@@ -150,7 +141,7 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/api/faces", frozenset({"GET"}), "1.2", "list", "1.2 A page of the faces, newest last.",
+        "/api/faces", GET, "1.2", "list", "1.2 A page of the faces, newest last.",
         takes=(PAGE_OFFSET, PAGE_SIZE),
         gives=(
             AnswerField("totalFaces", "integer"),
@@ -163,19 +154,19 @@ ENDPOINTS = (
     ),
     # Before 1.3, whose path fits as well.
     Endpoint(
-        "/api/faces/facesLib", frozenset({"DELETE"}), "1.6 facesLib", "clear",
+        "/api/faces/facesLib", DELETE, "1.6 facesLib", "clear",
         "1.6 Delete every face and every picture.",
     ),
     Endpoint(
-        "/api/faces/{face_token}", frozenset({"DELETE"}), "1.3", "delete",
+        "/api/faces/{face_token}", DELETE, "1.3", "delete",
         "1.3 Delete a face and keep its picture.",
     ),
     Endpoint(
-        "/api/faces/image/{image_id:path}", frozenset({"DELETE"}), "1.4", "delete_image",
+        "/api/faces/image/{image_id:path}", DELETE, "1.4", "delete_image",
         "1.4 Delete a picture with its face.",
     ),
     Endpoint(
-        "/api/faces/faceToken/{face_token}", frozenset({"GET"}), "1.5", "show", "1.5 One face.",
+        "/api/faces/faceToken/{face_token}", GET, "1.5", "show", "1.5 One face.",
         gives=(
             AnswerField("imageId"), AnswerField("description"), AnswerField("name"),
             AnswerField("gender"),
@@ -185,12 +176,12 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/api/faces/image/{image_id:path}", frozenset({"GET"}), "1.6 image", "image",
+        "/api/faces/image/{image_id:path}", GET, "1.6 image", "image",
         "1.6 A picture as it was enrolled.",
         gives=(AnswerField("image", "base64"), AnswerField("faceToken", "strings")),
     ),
     Endpoint(
-        "/api/faceGroups", frozenset({"GET"}), "2.1", "groups", "2.1 Every group.",
+        "/api/faceGroups", GET, "2.1", "groups", "2.1 Every group.",
         gives=(
             AnswerField("faceGroupList", "objects", title="BGroup", inside=(
                 AnswerField("groupId"), AnswerField("groupType"),
@@ -200,28 +191,28 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/api/faceGroups", frozenset({"POST"}), "2.2", "create_group", "2.2 Make a group.",
+        "/api/faceGroups", POST, "2.2", "create_group", "2.2 Make a group.",
         takes=(NEW_GROUP_ID, GROUP_NAME, GROUP_TYPE, GROUP_SCORE),
     ),
     Endpoint(
-        "/api/faceGroups", frozenset({"PUT"}), "2.7", "change_group", "2.7 Change a group.",
+        "/api/faceGroups", PUT, "2.7", "change_group", "2.7 Change a group.",
         takes=(GROUP_ID, NEXT_GROUP_NAME, GROUP_TYPE, NEXT_GROUP_SCORE),
     ),
     # Before 2.3 and 2.4, whose paths fit as well.
     Endpoint(
-        "/api/faceGroups/binding/{face_token}", frozenset({"POST"}), "2.5", "bind",
+        "/api/faceGroups/binding/{face_token}", POST, "2.5", "bind",
         "2.5 Put a face into groups.", takes=(FACE_GROUP_LIST,), gives=_REPORT,
     ),
     Endpoint(
-        "/api/faceGroups/unbind/{face_token}", frozenset({"DELETE"}), "2.6", "unbind",
+        "/api/faceGroups/unbind/{face_token}", DELETE, "2.6", "unbind",
         "2.6 Take a face out of groups.", takes=(FACE_GROUP_LIST,), gives=_REPORT,
     ),
     Endpoint(
-        "/api/faceGroups/{group_id:path}", frozenset({"DELETE"}), "2.3", "delete_group",
+        "/api/faceGroups/{group_id:path}", DELETE, "2.3", "delete_group",
         "2.3 Delete or empty a group.", takes=(DELETE_ALL_FACE,),
     ),
     Endpoint(
-        "/api/faceGroups/{group_id:path}", frozenset({"GET"}), "2.4", "group",
+        "/api/faceGroups/{group_id:path}", GET, "2.4", "group",
         "2.4 A page of a group's faces.", takes=(GROUP_PAGE_OFFSET, GROUP_PAGE_SIZE),
         gives=(
             AnswerField("totalFaces", "integer"),
@@ -232,7 +223,7 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/api/face/compare", frozenset({"POST"}), "3.1", "compare",
+        "/api/face/compare", POST, "3.1", "compare",
         "3.1 Compare the largest faces of two pictures.",
         takes=(IMAGE_1, IMAGE_2, COMPARE_LIVENESS),
         gives=(
@@ -247,7 +238,7 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/api/face/search", frozenset({"POST"}), "3.2", "search",
+        "/api/face/search", POST, "3.2", "search",
         "3.2 Find the faces like the largest in a picture.",
         takes=(IMAGE, GROUPS, TOP_N, SEARCH_LIVENESS, FEATURE_UPLOAD),
         gives=(

@@ -1,40 +1,25 @@
-"""Dialect c: the service's interface to document c."""
+"""Reads the requests of document c: parameters in the query, a form with files, a URL-encoded form
+or JSON.
+
+Check order: the encoding of the parameters, the credentials (401), each picture's
+parameters, the stored pictures that are named, the headers of the files. The job
+finds the errors of fetching, and those that only the pixels show.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from api_shim import parsing
+from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import (
-    FORM,
-    IN_PARAMETERS,
-    Dialect,
-    DialectRequest,
-    Endpoint,
-    RequestShape,
-)
-from api_shim.dialects.c import envelope
-from api_shim.dialects.c.fields import (
-    API_ID,
-    API_SECRET,
-    AUTO_ROTATES,
-    CREDENTIALS,
-    ENDPOINTS,
-    FORMATS,
-    IMAGES,
-    MAX_BYTES,
-    MAX_SIDE,
-    ROOT,
-    SOURCES,
-    TAKES_WITHOUT_FILES,
-    NamedPicture,
-    PictureSource,
-)
-from api_shim.dialects.c.reading import read_raw
+from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.c import envelope, fields
+from api_shim.dialects.c.fields import IMAGES, SOURCES
 from api_shim.dialects.fields import Raw, read_fields
-from api_shim.multipart import MULTIPART
+from api_shim.multipart import MULTIPART, read_multipart
 from api_shim.requests import (
     AdmissionCheck,
     Call,
@@ -48,9 +33,8 @@ from api_shim.service import RecordStores
 from pipeline.accounts.kinds import ID_AND_SECRET
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
-from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter, TenantNotFound
+from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter, NotUtf8, TenantNotFound
 from pipeline.jobs.model import Job
-from pipeline.media.pictures import PictureLimits
 from pipeline.operations import FetchedPictureLimits, MatrixParams
 
 DAY_S = 24 * 3600.0
@@ -61,20 +45,19 @@ class Linkface(Dialect):
 
     letter = "c"
     title = "Compare the faces of two images"
-    endpoints = ENDPOINTS
-    security = IN_PARAMETERS
+    endpoints = fields.ENDPOINTS
+    security = base.IN_PARAMETERS
     caller_parameter = "api_id"
-    root = ROOT
+    root = fields.ROOT
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
-        general = PictureLimits.from_settings(settings)
+        super().__init__(settings, records)
         self.limits = replace(
-            general, max_bytes=min(MAX_BYTES, general.max_bytes),
-            max_side=min(MAX_SIDE, general.max_side), formats=FORMATS,
+            self.limits, max_bytes=min(fields.MAX_BYTES, self.limits.max_bytes),
+            max_side=min(fields.MAX_SIDE, self.limits.max_side), formats=fields.FORMATS,
         )
         self._fetches = settings.fetch_urls
         self._lifetime_s = settings.image_lifetime_d * DAY_S
-        self._tenants = records.tenants
         self._images = records.images
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
@@ -86,30 +69,28 @@ class Linkface(Dialect):
             max_bytes=self.limits.max_bytes, max_side=self.limits.max_side,
             formats=tuple(sorted(self.limits.formats)),
         )
-        auto_rotate = tuple(values[each] for each in AUTO_ROTATES)
+        auto_rotate = tuple(values[each] for each in fields.AUTO_ROTATES)
         asked = MatrixParams(auto_rotate=auto_rotate, lifetime_s=self._lifetime_s, bounds=bounds)
-        pictures = tuple(
-            self._picture(tenant, values[each], each.index) for each in SOURCES
-        )
+        pictures = tuple(self._picture(tenant, values[each], each.index) for each in SOURCES)
         return JobRequest(tenant, "matrix", asked.to_json(), pictures)
 
     def identify(self, call: Call, job_id: str) -> Tenant | None:
         """The tenant of ``api_id`` and ``api_secret`` in the query."""
         raw = parsing.read_form(call.query.encode())
-        return self._authenticate(raw) if API_ID.name in raw else None
+        return self._authenticate(raw) if fields.API_ID.name in raw else None
 
     def _authenticate(self, raw: Raw) -> Tenant:
-        values = read_fields(CREDENTIALS, raw)
+        values = read_fields(fields.CREDENTIALS, raw)
         try:
             return self._tenants.credentials.authenticate(
-                ID_AND_SECRET, values[API_ID], values[API_SECRET]
+                ID_AND_SECRET, values[fields.API_ID], values[fields.API_SECRET]
             )
         except TenantNotFound as error:
             raise BadCredentials("wrong api_id or api_secret") from error
 
-    def _picture(self, tenant: Tenant, source: PictureSource, index: int) -> SentPicture:
+    def _picture(self, tenant: Tenant, source: fields.PictureSource, index: int) -> SentPicture:
         match source:
-            case NamedPicture(named):
+            case fields.NamedPicture(named):
                 try:
                     return StoredPicture(self._images.by_any_spelling(tenant.id, named).media_key)
                 except ImageNotFound as error:
@@ -130,18 +111,44 @@ class Linkface(Dialect):
     def render_error(self, error: Exception, call: Call) -> Reply:
         return envelope.refusal(error, call.request_id)
 
-    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
-        return envelope.wrong_method(call.request_id, allowed)
-
     def render_not_found(self, call: Call) -> Reply:
         return envelope.not_found(call.request_id)
 
     def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
-        without_files = (*CREDENTIALS, *TAKES_WITHOUT_FILES)
+        without_files = (*fields.CREDENTIALS, *fields.TAKES_WITHOUT_FILES)
         return RequestShape(body={
-            MULTIPART: (*CREDENTIALS, *endpoint.takes),
+            MULTIPART: (*fields.CREDENTIALS, *endpoint.takes),
             FORM: without_files, JSON: without_files,
         })
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
+
+
+def read_raw(call: Call) -> Raw:
+    """Every parameter; files as bytes. Raises ``NotUtf8``, and ``InvalidParameter`` when
+    the body is none of the four, or when body and query give a name two values."""
+    query = parsing.read_form(call.query.encode())
+    body = _read_body(call)
+    for name in query.keys() & body.keys():
+        if query[name] != body[name]:
+            raise InvalidParameter(f"{name} stands both in the query and in the body")
+    return {**query, **body}
+
+
+def _read_body(call: Call) -> Mapping[str, Any]:
+    if call.media_type == MULTIPART:
+        files = [f"{image}_file" for image in IMAGES]
+        form = read_multipart(call.body, call.headers.get("content-type", ""), files)
+        return {**form.fields, **form.files}
+    if not call.body:
+        return {}
+    if call.media_type == JSON:
+        try:
+            call.body.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise NotUtf8("the JSON is not UTF-8") from error
+        return parsing.read_object(call.body)
+    if call.media_type == FORM:
+        return parsing.read_form(call.body)
+    raise InvalidParameter(f"the body must be a form ({MULTIPART} or {FORM}) or JSON")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from api_shim.body import BodyKind
 from api_shim.dialects.answers import AnswerField, optional
-from api_shim.dialects.base import Endpoint
-from api_shim.dialects.fields import BooleanField, Cargo, Raw, RequestField, Schema, TextField
+from api_shim.dialects.base import POST, Endpoint
+from api_shim.dialects.fields import BooleanField, Raw, RequestField, Schema, TextField
 from api_shim.dialects.media_fields import FileField
 from api_shim.requests import RemotePicture
 from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter
@@ -49,6 +50,7 @@ class SourceField(RequestField[PictureSource]):
 
     index: int
     files: bool = True
+    carries: BodyKind = BodyKind.PICTURES
 
     def read(self, raw: Raw) -> PictureSource:
         found = [source for source in self._sources(raw) if source is not None]
@@ -92,10 +94,6 @@ class SourceField(RequestField[PictureSource]):
         )
 
     @property
-    def carries(self) -> Cargo:
-        return "picture"
-
-    @property
     def object_members(self) -> Schema:
         ways = self._ways if self.files else self._ways[1:]
         return {
@@ -128,7 +126,7 @@ TAKES_WITHOUT_FILES: tuple[RequestField[Any], ...] = (
 )
 
 COMPARE = Endpoint(
-    f"{ROOT}compare_faces_in_two_images", frozenset({"POST"}), "compare", "matrix",
+    f"{ROOT}compare_faces_in_two_images", POST, "compare", "matrix",
     "Compare up to four faces of a picture with up to four of another.",
     takes=(*SOURCES, *AUTO_ROTATES),
     gives=(

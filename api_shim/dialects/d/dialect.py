@@ -1,31 +1,33 @@
-"""Dialect d: the service's interface to document d."""
+"""Reads the requests of document d.
+
+Check order: the key (401), its application's permissions and limits (403, 429), the parameters in
+the order of the document, the picture's encoding, size and format. The job finds the errors
+that only the pixels show.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from api_shim import parsing
+from api_shim.dialects import base
 from api_shim.dialects.answers import Responses
-from api_shim.dialects.base import (
-    FORM,
-    Dialect,
-    DialectRequest,
-    Endpoint,
-    RequestShape,
-    authenticate_api_key,
-)
-from api_shim.dialects.d import envelope
-from api_shim.dialects.d.envelope import SearchStatus
-from api_shim.dialects.d.fields import ENDPOINTS, FACEDB, FORMATS, MAX_BYTES
-from api_shim.dialects.d.reading import build_request
-from api_shim.dialects.fields import read_fields
-from api_shim.requests import AdmissionCheck, Call, Reply
+from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint
+from api_shim.dialects.d import envelope, fields
+from api_shim.dialects.d.fields import FACEDB, IMG
+from api_shim.dialects.fields import Values, read_fields
+from api_shim.dialects.media_fields import decode_media
+from api_shim.record_actions import RecordRequest, delete_person
+from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
+from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import InvalidParameter
+from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.jobs.model import Job
-from pipeline.media.pictures import PictureLimits
+from pipeline.operations import EnrolParams, SearchParams
 
 
 class FaceSearch(Dialect):
@@ -33,26 +35,24 @@ class FaceSearch(Dialect):
 
     letter = "d"
     title = "Face search"
-    endpoints = ENDPOINTS
+    endpoints = fields.ENDPOINTS
     free_actions = frozenset({"enrol"})
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
-        general = PictureLimits.from_settings(settings)
-        self.limits = replace(
-            general, max_bytes=min(MAX_BYTES, general.max_bytes), formats=FORMATS
-        )
-        self._tenants = records.tenants
+        super().__init__(settings, records)
+        max_bytes = min(fields.MAX_BYTES, self.limits.max_bytes)
+        self.limits = replace(self.limits, max_bytes=max_bytes, formats=fields.FORMATS)
         self._collections = records.collections
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
-        tenant = authenticate_api_key(call, self._tenants)
+        tenant = base.authenticate_api_key(call, self._tenants)
         admit(tenant)
         if call.media_type != FORM:
             raise InvalidParameter(f"the body must be a form ({FORM})")
         values = read_fields(endpoint.takes, parsing.read_form(call.body))
         if values[FACEDB]:
             self._collections.get(tenant.id, values[FACEDB])
-        return build_request(endpoint.operation, tenant, values)
+        return _build_request(endpoint.operation, tenant, values)
 
     def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:
         return envelope.outcome(job)
@@ -60,12 +60,29 @@ class FaceSearch(Dialect):
     def render_error(self, error: Exception, call: Call) -> Reply:
         return envelope.refusal(error)
 
-    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
-        reply = envelope.answer(SearchStatus.INVALID_REQUEST, "the method must be POST", 405)
-        return Reply(reply.status, reply.body, headers={"Allow": allowed})
-
-    def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
-        return RequestShape(body={FORM: endpoint.takes})
+    def shape(self, endpoint: Endpoint, method: str) -> base.RequestShape:
+        return base.RequestShape(body={FORM: endpoint.takes})
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
+
+
+def _build_request(operation: str, tenant: Tenant, values: Values) -> DialectRequest:
+    """The job or the action that a request asks for. Raises ``BadEncoding``,
+    ``PersonNotFound``."""
+    facedb = values[FACEDB]
+    if operation == "addface":
+        return JobRequest(tenant, "enrol", EnrolParams(
+            faces="all", name=values[fields.NAME] or None, unnamed="number",
+            collections=(facedb or DEFAULT_COLLECTION,),
+        ).to_json(), (decode_media(values[IMG]),))
+    if operation == "searchface":
+        return JobRequest(tenant, "search", SearchParams(
+            collections=(facedb,) if facedb else None, k=fields.MAX_HITS
+        ).to_json(), (decode_media(values[IMG]),))
+    fields.check_person_id(values[fields.PERSON_ID])
+    person_id = values[fields.PERSON_ID].lower()
+    return RecordRequest(
+        tenant, partial(delete_person, person_id=person_id, collection=facedb),
+        lambda _: envelope.answer(envelope.OK),
+    )

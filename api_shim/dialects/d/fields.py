@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from api_shim.dialects.answers import AnswerField
-from api_shim.dialects.base import Endpoint
+from api_shim.dialects.base import POST, Endpoint
 from api_shim.dialects.fields import Schema, TextField, collection_key_field
 from api_shim.dialects.media_fields import Base64Field
 from pipeline.errors import CollectionNotFound, PersonNotFound
@@ -50,17 +50,17 @@ FACEDB = collection_key_field(
 )
 PERSON_ID = PersonIdField("person_id", "As addface and searchface give it.")
 
-_POST = frozenset({"POST"})
+POST = POST
 _PERSON = (AnswerField("name"), AnswerField("person_id"))
 
 ENDPOINTS = (
     Endpoint(
-        "/v1/addface", _POST, "addface", "enrol", "Add every face in a picture.",
+        "/v1/addface", POST, "addface", "enrol", "Add every face in a picture.",
         takes=(IMG, NAME, FACEDB),
         gives=(AnswerField("message", "objects", inside=_PERSON, title="DPerson"),),
     ),
     Endpoint(
-        "/v1/searchface", _POST, "searchface", "search",
+        "/v1/searchface", POST, "searchface", "search",
         "Find who is like the largest face in a picture.",
         takes=(IMG, FACEDB),
         gives=(
@@ -74,7 +74,7 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/v1/delface", _POST, "delface", "delete", "Delete a face.",
+        "/v1/delface", POST, "delface", "delete", "Delete a face.",
         takes=(PERSON_ID, FACEDB), gives=(AnswerField("message"),),
     ),
 )

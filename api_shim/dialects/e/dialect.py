@@ -1,16 +1,22 @@
-"""Dialect e: the service's interface to document e."""
+"""Reads the requests of document e.
+
+Check order: the parameters around ``data`` (9801), the time (9802), the signature (9800),
+the application's permissions and limits (9905, 9904), then the fields of ``data`` in the order of
+the document.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from api_shim import parsing
+from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import IN_PARAMETERS, Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint
 from api_shim.dialects.e import envelope, signing
 from api_shim.dialects.e.fields import ENDPOINTS, MAX_FACE_NUM, MAX_FACES, signed_fields
-from api_shim.dialects.e.reading import find_app_id, read_signed, read_signed_query
 from api_shim.dialects.fields import read_fields
 from api_shim.dialects.media_fields import PictureField
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
@@ -20,7 +26,6 @@ from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
 from pipeline.errors import BadSignature, InvalidParameter
 from pipeline.jobs.model import Job
-from pipeline.media.pictures import PictureLimits
 from pipeline.operations import LocateParams
 from pipeline.types import JsonObject
 
@@ -31,19 +36,18 @@ class Face2(Dialect):
     letter = "e"
     title = "Face2, signed"
     endpoints = ENDPOINTS
-    security = IN_PARAMETERS
+    security = base.IN_PARAMETERS
     caller_parameter = "appId"
 
     def __init__(
         self, settings: Settings, records: RecordStores, clock: Callable[[], float] = time.time
     ) -> None:
-        self.limits = PictureLimits.from_settings(settings)
+        super().__init__(settings, records)
         self._window_s = settings.signature_window_s
-        self._tenants = records.tenants
         self._clock = clock
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
-        signed = read_signed(call)
+        signed = signing.read_parameters(_parameters(call))
         tenant = self._authenticate(signed).tenant
         admit(tenant)
         values = read_fields(endpoint.takes, signed.data)
@@ -53,12 +57,8 @@ class Face2(Dialect):
             params |= LocateParams(find="largest" if count == 1 else "all").to_json()
             params["locations"] = _locations_order(tenant)
         return JobRequest(
-            tenant=tenant,
-            operation=endpoint.action,
-            params=params,
-            pictures=tuple(
-                values[each] for each in endpoint.takes if isinstance(each, PictureField)
-            ),
+            tenant, endpoint.action, params,
+            tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),
             # The signature does not cover the path: the same picture may be sent to two
             # operations within one second.
             once=digest(endpoint.operation, parsing.encode_utf8(signed.signed)),
@@ -78,9 +78,11 @@ class Face2(Dialect):
     def identify(self, call: Call, job_id: str) -> Tenant | None:
         """The tenant that signed the query parameters, with ``data={"job_id": ID}``. A
         poll changes nothing, so the same one may be sent again inside the window."""
-        signed = read_signed_query(call.query)
-        if signed is None:
+        query = parsing.read_form(call.query.encode())
+        if "signData" not in query:
             return None
+        query.pop("wait", None)  # the signature does not cover the time to wait
+        signed = signing.read_parameters(_typed(query))
         if signed.data.get("job_id") != job_id:
             raise BadSignature
         return self._authenticate(signed).tenant
@@ -89,17 +91,10 @@ class Face2(Dialect):
         return envelope.outcome(job)
 
     def render_error(self, error: Exception, call: Call) -> Reply:
-        return envelope.refusal(find_app_id(call), error, call.request_id, self._clock())
+        return envelope.refusal(_find_app_id(call), error, call.request_id, self._clock())
 
-    def render_wrong_method(self, call: Call, allowed: str) -> Reply:
-        code, message = envelope.explain(InvalidParameter("the method must be POST"))
-        reply = envelope.answer(
-            "", code, {"msg": message}, call.request_id, self._clock(), status=405
-        )
-        return Reply(reply.status, reply.body, headers={"Allow": allowed})
-
-    def shape(self, endpoint: Endpoint, method: str) -> RequestShape:
-        return RequestShape(body={JSON: signed_fields(endpoint)})
+    def shape(self, endpoint: Endpoint, method: str) -> base.RequestShape:
+        return base.RequestShape(body={JSON: signed_fields(endpoint)})
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
@@ -108,3 +103,30 @@ class Face2(Dialect):
 def _locations_order(tenant: Tenant) -> str:
     chosen = tenant.settings.get("e_locations")
     return envelope.LEFT_TOP if chosen == envelope.LEFT_TOP else "top_right"
+
+
+def _find_app_id(call: Call) -> str:
+    """The appId to echo in an error, as far as one can be made out."""
+    try:
+        app_id = _parameters(call).get("appId")
+    except InvalidParameter:
+        return ""
+    return app_id if isinstance(app_id, str) and signing.is_app_id(app_id) else ""
+
+
+def _parameters(call: Call) -> Mapping[str, Any]:
+    """The parameters around ``data``, from JSON or from a form in which ``data`` is
+    JSON text. Raises ``InvalidParameter``."""
+    if call.media_type != FORM:
+        return parsing.read_object(call.body)
+    return _typed(parsing.read_form(call.body))
+
+
+def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
+    """A form or a query with ``timestamp`` and ``data`` in their own types."""
+    typed: dict[str, Any] = {**fields}
+    if "timestamp" in fields:
+        typed["timestamp"] = parsing.JsonNumber(fields["timestamp"])
+    if "data" in fields:
+        typed["data"] = parsing.read_object(parsing.encode_utf8(fields["data"]))
+    return typed

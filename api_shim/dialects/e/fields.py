@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from api_shim.dialects.answers import AnswerField
-from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.base import POST, Endpoint, schema_name
 from api_shim.dialects.fields import IntegerField, ObjectField, RequestField, TextField
 from api_shim.dialects.media_fields import PictureField
-from pipeline.errors import BadEncoding, MissingParameter
+from pipeline.errors import BadEncoding, InvalidParameter, MissingParameter
 
 # The document: the Base64 text, not the file, has at most 2 MB.
 MAX_BASE64_CHARS = 2 * 1024 * 1024
@@ -29,11 +30,9 @@ MAX_FACE_NUM = IntegerField(
     least=1, wrong=MissingParameter,
 )
 
-_POST = frozenset({"POST"})
-
 ENDPOINTS = (
     Endpoint(
-        "/face2/locate", _POST, "locate", "locate", "The faces in a picture.",
+        "/face2/locate", POST, "locate", "locate", "The faces in a picture.",
         takes=(IMAGE, MAX_FACE_NUM),
         gives=(
             AnswerField("face_num", "integer"),
@@ -41,7 +40,7 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/face2/verify", _POST, "verify", "verify", "Whether two pictures show the same person.",
+        "/face2/verify", POST, "verify", "verify", "Whether two pictures show the same person.",
         takes=(IMAGE_1, IMAGE_2),
         gives=(
             AnswerField("is_match", "boolean"),
@@ -49,23 +48,26 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/face2/features", _POST, "features", "features", "The largest face as a vector.",
+        "/face2/features", POST, "features", "features", "The largest face as a vector.",
         takes=(IMAGE,),
         gives=(AnswerField("features", "numbers", "512 numbers of unit length."),),
     ),
 )
 
 
+# Whatever is wrong with the parameters around ``data`` has one code.
+_TEXT = partial(TextField, missing=InvalidParameter)
+
+APP_ID = _TEXT("appId", "The application.")
+SIGN_TYPE = _TEXT("signType", choices=("SHA256", "SM2"))
+SIGN_DATA = _TEXT("signData", "The signature.")
+TIMESTAMP = IntegerField("timestamp", "Unix seconds.", missing=InvalidParameter)
+SIGNED: tuple[RequestField[Any], ...] = (
+    APP_ID, _TEXT("version"), SIGN_TYPE, SIGN_DATA, _TEXT("encType", choices=("plain",)), TIMESTAMP,
+)
+
+
 def signed_fields(endpoint: Endpoint) -> tuple[RequestField[Any], ...]:
     """The parameters of a request, with those of the operation in ``data``."""
-    return (
-        TextField("appId", "The application."),
-        TextField("version"),
-        TextField("signType", choices=("SHA256", "SM2")),
-        TextField("signData", "The signature."),
-        TextField("encType", choices=("plain",)),
-        IntegerField("timestamp", "Unix seconds."),
-        ObjectField(
-            "data", inside=endpoint.takes, title=schema_name("e", endpoint, "Input")
-        ),
-    )
+    title = schema_name("e", endpoint, "Input")
+    return (*SIGNED, ObjectField("data", inside=endpoint.takes, title=title))

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from api_shim.auth import sm2
-from api_shim.parsing import JsonNumber, canonical, encode_utf8
+from api_shim.dialects.e import fields
+from api_shim.dialects.fields import Raw, read_fields
+from api_shim.parsing import canonical, encode_utf8
 from pipeline.accounts.model import SharedSecret, SigningCredential
 from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
 
 UNSIGNED = frozenset({"signData", "encData", "extra"})
-SIGN_TYPES = frozenset({"SHA256", "SM2"})
 
 # Different parameters could join to the same string with = and &. Names of these characters
 # only, and `data` as JSON, make the string unambiguous.
@@ -42,36 +43,17 @@ class SignedParameters:
     signed: str
 
 
-def read_parameters(parameters: Mapping[str, Any]) -> SignedParameters:
+def read_parameters(parameters: Raw) -> SignedParameters:
     """Raises ``InvalidParameter`` naming the first parameter that is missing or wrong."""
-    timestamp = parameters.get("timestamp")
-    seconds = timestamp.as_int() if isinstance(timestamp, JsonNumber) else None
-    if seconds is None:
-        raise InvalidParameter("timestamp must be an integer, unix seconds")
+    values = read_fields(fields.SIGNED, parameters)
     data = parameters.get("data")
     if not isinstance(data, dict):
         raise InvalidParameter("data must be a JSON object")
-    _text(parameters, "version")
-    sign_type = _text(parameters, "signType")
-    if sign_type not in SIGN_TYPES:
-        raise InvalidParameter("signType must be SHA256 or SM2")
-    if _text(parameters, "encType") != "plain":
-        raise InvalidParameter("encType must be plain")
     return SignedParameters(
-        app_id=_text(parameters, "appId"),
-        sign_type=sign_type,
-        signature=_text(parameters, "signData"),
-        timestamp=seconds,
-        data=data,
-        signed=string_to_sign(parameters),
+        app_id=values[fields.APP_ID], sign_type=values[fields.SIGN_TYPE],
+        signature=values[fields.SIGN_DATA], timestamp=values[fields.TIMESTAMP],
+        data=data, signed=string_to_sign(parameters),
     )
-
-
-def _text(parameters: Mapping[str, Any], name: str) -> str:
-    value = parameters.get(name)
-    if not isinstance(value, str) or not value:
-        raise InvalidParameter(f"{name} must be a string")
-    return value
 
 
 def string_to_sign(parameters: Mapping[str, Any]) -> str:
@@ -95,9 +77,7 @@ def is_app_id(text: str) -> bool:
 def check_timestamp(timestamp: int, now: float, window_s: float) -> None:
     """Raises ``StaleRequest``."""
     if abs(now - timestamp) > window_s:
-        raise StaleRequest(
-            f"timestamp is more than {window_s:.0f} s away from the server's clock"
-        )
+        raise StaleRequest(f"timestamp is more than {window_s:.0f} s away from the server's clock")
 
 
 def check_signature(request: SignedParameters, credential: SigningCredential | None) -> None:

@@ -94,9 +94,7 @@ def _summary_text(search: SearchProgress, listed: int, batch: Batch) -> str:
         f"; `faceline batches show {batch.id[:8]} --json` lists more"
     )
     noun = "finding" if total == 1 else "findings"
-    done = (
-        f"{search.refused} items were rejected" if search.refused else "Nothing was changed"
-    )
+    done = f"{search.refused} items were rejected" if search.refused else "Nothing was changed"
     return f"{searched}: {total} {noun}, {chance_text(search)}{more}. {done}; please review them."
 
 

@@ -107,9 +107,7 @@ def estimate_total(items: int, done: int, whole: int) -> int | None:
 
 
 @contextmanager
-def progress_display(
-    console: Console, print_text: Callable[[str], None]
-) -> Iterator[ShowProgress]:
+def progress_display(console: Console, print_text: Callable[[str], None]) -> Iterator[ShowProgress]:
     """The function that shows progress; it may be called as often as is convenient.
     ``print_text`` prints a line where ``console`` is not a terminal."""
     meter = RateMeter()

@@ -74,9 +74,7 @@ class DryRunTotals:
                 self.names.add(row["name"])
 
 
-def dry_run(
-    source: PictureSource, limits: PictureLimits, collection: str = ""
-) -> Iterator[Row]:
+def dry_run(source: PictureSource, limits: PictureLimits, collection: str = "") -> Iterator[Row]:
     """The row of every item of ``source``, in its order. ``collection`` is used where the
     source names none. Keeps 16 bytes of each picture's hash in memory."""
     numbers: dict[bytes, int] = {}

@@ -69,9 +69,7 @@ def open_reader(
 ) -> Iterator[ReadSource]:
     """The function that reads ``source`` into ``batch``; ``criteria`` as in ``Submitter``."""
     dispatcher = Dispatcher(stores.settings)
-    submitter = open_submitter(
-        stores.settings, stores.batches, stores.media, dispatcher, criteria
-    )
+    submitter = open_submitter(stores.settings, stores.batches, stores.media, dispatcher, criteria)
 
     def read(stopping: Callable[[], bool]) -> None:
         try:

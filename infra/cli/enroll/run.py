@@ -62,9 +62,7 @@ def enrol(request: EnrolRequest) -> None:
     with _running_stack(request) as (place, stop), using_stores(place.settings) as stores:
         tenant = choose_tenant(stores, request.tenant, create=not request.settings.database_url)
         fingerprint = fingerprint_of(tenant.id, request.source, request.options)
-        batch, is_new = stores.batches.open(
-            tenant.id, fingerprint, request.source, request.options
-        )
+        batch, is_new = stores.batches.open(tenant.id, fingerprint, request.source, request.options)
         print_notice(f"{'Batch' if is_new else 'Continuing batch'} {batch.id} of {tenant.name!r}")
         _EnrolmentRun(request, place, stores, tenant, stop).run_batch(batch)
 

@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 from infra.cli.up import curl_line
-from infra.local.client import (
-    Credentials,
-    base64_file,
-    load_credentials,
-    save_credentials,
-)
+from infra.local.client import base64_file
+from infra.local.credentials import Credentials, load_credentials, save_credentials
 from pipeline.errors import ConfigurationError
 from tests.unit.infra.conftest import Faceline
 

@@ -21,7 +21,7 @@ from tests.unit.infra.conftest import Faceline
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.cli.secrets.CACHE_S", 0.0)
+    monkeypatch.setattr("pipeline.encryption.data_keys.CACHE_S", 0.0)
 
 
 def said(faceline: Faceline, *arguments: str) -> str:

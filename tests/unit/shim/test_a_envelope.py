@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -55,7 +58,8 @@ def test_similarities() -> None:
 def test_a_face(operation: str, result: JsonObject) -> None:
     expected = {"msg_code": 1, "Fid": 20, "Fname": "name"}
     assert read(a_envelope.outcome(done(operation, result))) == expected
-    assert read(a_envelope.face(20, "name")) == expected
+    record: Any = SimpleNamespace(id=20, name="name")
+    assert read(a_envelope.face(record)) == expected
 
 
 @pytest.mark.parametrize("portions", [[], [[]], [[1]], [[1, 2], [3]], [[1], [], [2]]])

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from api_shim.dialects.a.dialect import read_parameters
 from api_shim.dialects.a.fields import (
     ACTION,
     APID,
@@ -21,7 +22,6 @@ from api_shim.dialects.a.fields import (
     NUMBERED,
     THRESHOLD,
 )
-from api_shim.dialects.a.reading import read_parameters
 from api_shim.dialects.fields import RequestField, Values
 from api_shim.requests import Call
 from pipeline.errors import InvalidParameter, MissingParameter

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
+from unittest.mock import MagicMock
 
 import jsonschema_rs
 import pytest
@@ -14,9 +16,10 @@ from api_shim.dialects.b import envelope as b_envelope
 from api_shim.dialects.c import envelope as c_envelope
 from api_shim.dialects.d import envelope as d_envelope
 from api_shim.dialects.e import envelope as e_envelope
-from api_shim.dialects.registry import load_dialects
-from api_shim.requests import Reply
+from api_shim.dialects.registry import load_dialects, make_dialects
+from api_shim.requests import Call, Reply
 from pipeline import errors
+from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job
 from tests.unit.shim.rows import cancelled, every_error, failed
@@ -78,3 +81,16 @@ def test_jobs_that_failed(letter: str) -> None:
         job = failed(type(error))
         check(letter, OUTCOMES[letter](replace(job, error={**(job.error or {}), "picture": 0})))
     check(letter, OUTCOMES[letter](cancelled()))
+
+
+@pytest.mark.parametrize(
+    ("letter", "code"),
+    [("b", "104900"), ("c", "INVALID_ARGUMENT"), ("d", "INVALID_REQUEST"), ("e", "9801")],
+)
+def test_a_wrong_method(letter: str, code: str) -> None:
+    records: Any = MagicMock()
+    dialect = make_dialects(Settings(), records)[letter]
+    reply = dialect.render_wrong_method(Call("PUT", "/", "", {}, b"", REQUEST), "GET, POST")
+    assert (reply.status, reply.headers) == (405, {"Allow": "GET, POST"})
+    assert code in reply.body.decode()
+    assert "the method must be GET, POST" in reply.body.decode()

@@ -195,9 +195,3 @@ def test_refusals(error: Exception, status: int, code: int, again: bool) -> None
     assert (answer["code"], answer["data"]) == (code, EMPTY)
     assert "secret" not in answer["msg"]
     assert "10.0.0.1" not in answer["msg"]
-
-
-def test_a_wrong_method() -> None:
-    reply = b_envelope.wrong_method("GET, POST")
-    assert (reply.status, reply.headers["Allow"]) == (405, "GET, POST")
-    assert envelope(reply)["code"] == 104900

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from api_shim.dialects.b.dialect import build_request
 from api_shim.dialects.b.fields import ENDPOINTS, LIMITS
-from api_shim.dialects.b.reading import build_request
 from api_shim.requests import Call, JobRequest
 from pipeline.accounts.model import Tenant
 from pipeline.errors import (

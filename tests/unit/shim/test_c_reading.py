@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from api_shim.dialects.c.dialect import read_raw
 from api_shim.dialects.c.fields import (
     API_ID,
     API_SECRET,
@@ -13,7 +14,6 @@ from api_shim.dialects.c.fields import (
     NamedPicture,
     PictureSource,
 )
-from api_shim.dialects.c.reading import read_raw
 from api_shim.dialects.fields import Raw, read_fields
 from api_shim.requests import Call, RemotePicture
 from pipeline.errors import FaceError, ImageNotFound, InvalidParameter, NotUtf8

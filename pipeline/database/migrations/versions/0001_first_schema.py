@@ -20,7 +20,8 @@ KEY_PART: dict[str, Any] = {"primary_key": True, "autoincrement": False}
 TABLES = (
     "discarded", "peppers", "signed_requests", "tenants", "batches", "changes", "collections",
     "credentials", "data_keys", "images", "jobs", "snapshots", "usage", "batch_items", "faces",
-    "former_secrets", "bindings", "findings", "job_faces", "used_clips", "vectors",
+    "former_secrets", "bindings", "findings", "job_faces", "job_pictures", "used_clips",
+    "vectors",
 )
 
 
@@ -310,6 +311,13 @@ def upgrade() -> None:
         _reference("job_seq", "jobs.seq", **KEY_PART),
         sa.Index("ix_job_faces_job_seq", "job_seq"),
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "job_pictures",
+        _reference("job_seq", "jobs.seq", **KEY_PART),
+        sa.Column("position", sa.Integer, **KEY_PART),
+        sa.Column("data", sa.LargeBinary),
+        sa.Column("media_key", sa.String(512)),
     )
     op.create_table(
         "used_clips",

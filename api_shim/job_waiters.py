@@ -35,6 +35,10 @@ RECONNECT_AFTER_S = 1.0
 PING_AFTER_S = 10.0
 SILENCE_LIMIT_S = 25.0
 
+# Seconds for which a notification is remembered, for the request whose job was quicker than the
+# event loop.
+REMEMBER_S = 1.0
+
 FindEnded = Callable[[Collection[str]], Awaitable[set[str]]]
 """Returns the ids of those jobs that have ended."""
 
@@ -46,14 +50,18 @@ class JobWaiters:
         self._url = settings.wake_url
         self._find_ended = find_ended
         self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._unheard: dict[str, float] = {}  # when a job nobody waited for may have ended
         self._released = False
         self.connected = False
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set once the job may have ended. The caller then reads the job."""
+        """An event that is set once the job may have ended, also if that was just before. The
+        caller then reads the job."""
         event = asyncio.Event()
-        if self._released:
+        unheard = self._unheard.pop(job_id, None)
+        just_before = unheard is not None and unheard > time.monotonic() - REMEMBER_S
+        if self._released or just_before:
             event.set()
         self._watchers.setdefault(job_id, set()).add(event)
         try:
@@ -65,9 +73,14 @@ class JobWaiters:
                 del self._watchers[job_id]
 
     def wake(self, job_id: str) -> None:
-        """Wake the requests that wait for one job."""
+        """Wake the requests that wait for one job, or else the one that is about to."""
         for event in self._watchers.get(job_id, ()):
             event.set()
+        if job_id not in self._watchers:
+            now = time.monotonic()
+            self._unheard[job_id] = now
+            while self._unheard[oldest := next(iter(self._unheard))] < now - REMEMBER_S:
+                del self._unheard[oldest]
 
     def release_all(self) -> None:
         """Wake all requests, now and from now on, because the process stops."""

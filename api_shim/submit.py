@@ -28,11 +28,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AcceptedJob:
-    """A job that this request ``created``, or an earlier one that it asks for again. It holds
+    """A job of this request, or an earlier one that it asks for again. It holds
     no pictures, so that waiting for the job costs no memory."""
 
     job: Job
-    created: bool
     preferences: Preferences
 
 
@@ -88,14 +87,15 @@ class DialectRoute:
                 free=request.operation in dialect.free_actions,
             )
             admission.mark_as_job()
-        return AcceptedJob(job, created, read_preferences(call.headers.get("prefer", "")))
+        if created:
+            # The worker need not wait until the event loop has time for this request.
+            self._service.publish_job(job)
+        return AcceptedJob(job, read_preferences(call.headers.get("prefer", "")))
 
     async def _answer(self, accepted: AcceptedJob, receive: Receive) -> Reply:
         """The job's envelope, or 202 if the job does not end in time."""
         job, preferences = accepted.job, accepted.preferences
         with self._service.waiters.watch(job.id) as ended:
-            if accepted.created:
-                self._service.publish_job(job)
             if preferences.respond_async:
                 return job_reply(202, job, headers={"Preference-Applied": "respond-async"})
             hold_s = self._service.settings.hold_s

@@ -38,9 +38,8 @@
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
 
-``code`` is the neutral name that a job row stores and a dialect translates. ``retryable``
-errors may not recur when the same call is repeated later. The docstring of a class is its
-default message.
+``code`` is the neutral name that a job row stores and a dialect translates. ``retryable`` errors
+may not recur when the same call is repeated later. The docstring of a class is its default message.
 """
 
 from __future__ import annotations

@@ -50,9 +50,7 @@ class PeriodicTask:
             self.failing = FaceError.code
         else:
             if self.failing:
-                logger.info(
-                    "A periodic task works again", extra={"action": f"{self.name}_resumed"}
-                )
+                logger.info("A periodic task works again", extra={"action": f"{self.name}_resumed"})
             self.failing = ""
 
 

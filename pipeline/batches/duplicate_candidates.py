@@ -4,7 +4,7 @@ of the names in the batch."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
@@ -87,19 +87,22 @@ _REPEATED = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRows:
-    """Faces by label (in ``faces_by_name``, those of one name after another). Each array and
-    ``names`` have one entry for each face. ``vectors`` have shape (count, dimension), float32;
-    ``image_refs`` are ``images.id``; ``from_batch`` marks the faces that the batch has enrolled."""
+    """Faces by label (in ``faces_by_name``, those of one name after another). Each array has one
+    entry for each face; ``vectors`` have shape (count, dimension), float32. ``image_refs`` are
+    ``images.id``; ``from_batch`` marks the faces that the batch has enrolled."""
 
     labels: NDArray[np.int64]
     face_ids: NDArray[np.int64]
     image_refs: NDArray[np.int64]
-    names: list[str]
+    names: NDArray[np.object_]
     from_batch: NDArray[np.bool_]
     vectors: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def columns(self) -> list[NDArray[Any]]:
+        return [getattr(self, field.name) for field in fields(self)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +246,10 @@ class CandidateReader:
         return FaceRows(
             np.array([row.label for row in vector_rows], np.int64),
             np.array([row.id for row in kept], np.int64),
-            np.array([row.image_ref for row in kept], np.int64), [row.name for row in kept],
-            np.array([row.image_ref in own for row in kept], bool), _vectors(vector_rows, key),
+            np.array([row.image_ref for row in kept], np.int64),
+            np.array([row.name for row in kept], np.object_),
+            np.array([row.image_ref in own for row in kept], bool),
+            _vectors(vector_rows, key),
         )
 
 
@@ -296,23 +301,13 @@ def _by_label(rows: FaceRows) -> FaceRows:
 
 def select_rows(rows: FaceRows, indices: NDArray[np.int64]) -> FaceRows:
     """The rows at these indices."""
-    return FaceRows(
-        rows.labels[indices], rows.face_ids[indices], rows.image_refs[indices],
-        [rows.names[index] for index in indices.tolist()], rows.from_batch[indices],
-        rows.vectors[indices],
-    )
+    return FaceRows(*(column[indices] for column in rows.columns()))
 
 
 def _concatenated(parts: Sequence[FaceRows]) -> FaceRows:
     full = [part for part in parts if len(part)] or list(parts[:1])
-    return FaceRows(
-        np.concatenate([part.labels for part in full]),
-        np.concatenate([part.face_ids for part in full]),
-        np.concatenate([part.image_refs for part in full]),
-        [name for part in full for name in part.names],
-        np.concatenate([part.from_batch for part in full]),
-        np.concatenate([part.vectors for part in full]),
-    )
+    columns = zip(*(part.columns() for part in full), strict=True)
+    return FaceRows(*map(np.concatenate, columns))
 
 
 def _split_by_name(rows: FaceRows) -> Iterator[FaceRows]:

@@ -278,7 +278,7 @@ class _DuplicateSearchRun:
 
 def _face_set(rows: FaceRows) -> FaceSet:
     """Faces to compare. The name of a picture is that of its largest face."""
-    names = name_numbers(rows.names)
+    names = name_numbers(rows.names.tolist())
     names[~_leads(rows)] = UNNAMED
     return FaceSet(
         rows.vectors, rows.labels, rows.face_ids, rows.image_refs, names, rows.from_batch

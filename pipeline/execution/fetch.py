@@ -13,7 +13,7 @@ from pipeline import storage_keys
 from pipeline.config.settings import Settings
 from pipeline.errors import DownloadRefused, FaceError
 from pipeline.execution.context import JobContext, Resources
-from pipeline.fetching.base import Fetcher
+from pipeline.fetching.client import WebFetcher
 from pipeline.fetching.open import open_fetcher
 from pipeline.jobs.model import Job
 from pipeline.operations import Plan
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class FetchResources:
     """``fetcher`` is None where fetching is switched off."""
 
-    fetcher: Fetcher | None
+    fetcher: WebFetcher | None
 
 
 def open_fetch(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
@@ -35,7 +35,7 @@ def open_fetch(settings: Settings, engine: Engine, resources: Resources) -> Iter
 def fetch_pictures(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """The keys of all pictures of a job, those that had to be fetched stored.
 
-    Raises ``MediaUnavailable``, and what ``Fetcher.fetch`` raises with the index of the
+    Raises ``MediaUnavailable``, and what ``WebFetcher.fetch`` raises with the index of the
     picture; then nothing has been stored.
     """
     fetcher = resources.get(FetchResources).fetcher
@@ -61,7 +61,7 @@ def was_fetched(job: Job, index: int) -> bool:
     return bool(urls and urls[index])
 
 
-def _fetch(url: str, index: int, job: Job, fetcher: Fetcher) -> bytes:
+def _fetch(url: str, index: int, job: Job, fetcher: WebFetcher) -> bytes:
     try:
         return fetcher.fetch(url)
     except FaceError as error:

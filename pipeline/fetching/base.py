@@ -1,25 +1,10 @@
-"""The interface of picture downloads, their failures, and their time limit."""
+"""Why a download failed, for the log and never for the client; and its time limit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
-
-
-class Fetcher(Protocol):
-    """Downloads from untrusted URLs."""
-
-    def fetch(self, url: str) -> bytes:
-        """The whole body at ``url``.
-
-        Raises ``MediaTooLarge``, ``DownloadTimedOut``, and ``DownloadRefused`` for every
-        other failure: the client does not learn the reason.
-        """
-
-
-# Why a download failed: for the log, never for the client.
 
 
 class FetchRefused(Exception):

@@ -58,15 +58,16 @@ class FetchLimits:
 
 
 class WebFetcher:
-    """A ``Fetcher`` for the internet; thread-safe."""
+    """Downloads from untrusted URLs; thread-safe."""
 
     def __init__(self, connector: Connector, limits: FetchLimits) -> None:
         self._connector = connector
         self._limits = limits
 
     def fetch(self, url: str) -> bytes:
-        """See ``Fetcher``. The log has the reason and the host, but not the rest of the URL,
-        which may hold secrets."""
+        """The whole body at ``url``. Raises ``MediaTooLarge``, ``DownloadTimedOut``, and
+        ``DownloadRefused`` for every other failure. The client does not learn the reason; the
+        log has it and the host, but not the rest of the URL, which may hold secrets."""
         try:
             return self._follow(url, Deadline(self._limits.deadline_s))
         except FetchRefused as reason:

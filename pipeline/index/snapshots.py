@@ -1,10 +1,9 @@
 """Stores indexes as snapshots, and checks them completely before use.
 
-A snapshot is a JSON manifest and the arrays it lists, cut into parts. The key of every
-object ends with its SHA-256, or with a name derived from it when it is encrypted. A
-snapshot exists when its row is in the database, which also holds the hash of the manifest.
-Nothing is overwritten: a writer that dies leaves objects without a reference, which
-``delete_orphans`` removes.
+A snapshot is a JSON manifest and the arrays it lists, cut into parts. The key of every object ends
+with its SHA-256, or with a name derived from it when it is encrypted. A snapshot exists when its
+row is in the database, which also holds the hash of the manifest. Nothing is overwritten: a writer
+that dies leaves objects without a reference, which ``delete_orphans`` removes.
 """
 
 from __future__ import annotations

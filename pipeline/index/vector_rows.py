@@ -1,8 +1,7 @@
 """The rows of an index: vectors, labels and collections in parallel arrays.
 
-Vectors that are equal bit for bit share one row with several labels. Otherwise a client
-that enrols one picture again and again would crowd all other faces out of graphs and short
-lists.
+Vectors that are equal bit for bit share one row with several labels. Otherwise a client that enrols
+one picture again and again would crowd all other faces out of graphs and short lists.
 """
 
 from __future__ import annotations
@@ -127,8 +126,7 @@ class VectorRows:
         return freed
 
     def reserve(self) -> None:
-        """Grow a full array now, outside of any request: copying a million rows takes a
-        second."""
+        """Grow a full array now, outside of any request: copying a million rows takes a second."""
         if self.end == self.capacity:
             self._grow()
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -180,3 +184,28 @@ def test_wrong_settings_are_named() -> None:
         JobNotifier(Settings(broker_url="amqp://localhost"))
     with pytest.raises(ConfigurationError, match="polish"):
         make_app(Settings(stages="decode,polish"))
+
+
+def test_redis_gets_the_message_that_kombu_would_send(
+    dispatcher: Dispatcher, settings: Settings, redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But for random ids, and the position of the body's own spaces."""
+    assert dispatcher.publish(JOB, "decode")
+    monkeypatch.setattr(dispatcher, "_redis", None)
+    assert dispatcher.publish(JOB, "decode")
+    with open_redis(redis_server.url, 1.0) as client:
+        ours, theirs = (read_message(client.rpop("faceline.decode")) for _ in range(2))
+    assert ours == theirs
+    assert ours["body"][0] == [{"v": 1, "job": JOB, "stage": "decode"}]
+
+
+def read_message(data: object) -> dict[str, Any]:
+    """A message with its body read, and without the ids that differ each time."""
+    assert isinstance(data, bytes)
+    message: dict[str, Any] = json.loads(data)
+    message["body"] = json.loads(base64.b64decode(message["body"]))
+    ids = [message["headers"].pop(name) for name in ("id", "root_id")]
+    ids += [message["properties"].pop(name) for name in ("correlation_id", "delivery_tag")]
+    assert all(uuid.UUID(each) for each in ids)
+    return message

@@ -26,8 +26,36 @@ def test_only_who_waits_for_a_job_is_woken() -> None:
         room.wake("a")
         room.wake("unknown")
         assert (first.is_set(), second.is_set(), other.is_set()) == (True, True, False)
-    with room.watch("a") as later:
-        assert not later.is_set()
+
+
+def test_an_end_just_before_the_wait_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = JobWaiters(SETTINGS, none_ended)
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    for job in "ab":
+        room.wake(job)
+    assert waits(room, "a") == [False, True]  # once: the job may still run
+    now += job_waiters.REMEMBER_S + 0.1
+    room.wake("c")
+    assert waits(room, "b") == [True, True]
+    assert list(room._unheard) == ["c"]
+
+
+def test_an_end_that_was_heard_is_forgotten() -> None:
+    room = JobWaiters(SETTINGS, none_ended)
+    with room.watch("a") as event:
+        room.wake("a")
+        assert event.is_set()
+    assert waits(room, "a") == [True, True]
+
+
+def waits(room: JobWaiters, job: str) -> list[bool]:
+    """Whether two requests for a job, one after the other, have to wait."""
+    found = []
+    for _ in range(2):
+        with room.watch(job) as event:
+            found.append(not event.is_set())
+    return found
 
 
 def test_release_wakes_everybody_for_good() -> None:

@@ -72,8 +72,8 @@ class Settings(BaseSettings):
     # a loss of accuracy where both find a face.
     detection_sizes: str = "128,640"
     """Input sizes of SCRFD in pixels, to which the longer side of a picture is scaled and whose
-    results are merged; each a multiple of 32. They find faces of a thirtieth of the largest
-    size; smaller ones are searched for as smallest_face says."""
+    results are merged; each a multiple of 32. 640 misses faces below about 1/32 of the longer
+    side; smallest_face says which of these are searched for."""
     smallest_face: int = Field(24, ge=0)
     """Width in pixels of the smallest face that SCRFD finds in a picture of any size where all
     faces are wanted, or where detection_sizes show none; half of it takes four times as long.

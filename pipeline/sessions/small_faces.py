@@ -69,6 +69,11 @@ _BESIDE = 0.2
 _MAX_PIXELS = 120_000_000
 
 
+# Candidates that are kept after each pass, those with the highest scores: comparing them with
+# each other takes a second.
+_MAX_CANDIDATES = 5000
+
+
 class WindowNetwork(Protocol):
     """A network that takes inputs of any shape."""
 
@@ -215,10 +220,14 @@ def _widths(candidates: BoxCandidates) -> NDArray[np.float32]:
 def _eligible(
     candidates: BoxCandidates, known: NDArray[np.float32], max_width: float
 ) -> BoxCandidates:
-    """Those of at most ``max_width`` pixels that are no known face."""
+    """Those of at most ``max_width`` pixels that are no known face, at most
+    ``_MAX_CANDIDATES`` (more only when several score the same)."""
     kept = _widths(candidates) <= max_width
     for box in known:
         kept &= overlap(box, candidates.boxes) <= _SAME
+    if np.count_nonzero(kept) > _MAX_CANDIDATES:
+        scores = np.where(kept, candidates.scores, 0)
+        kept &= scores >= np.partition(scores, -_MAX_CANDIDATES)[-_MAX_CANDIDATES]
     return candidates.where(kept)
 
 

@@ -71,8 +71,8 @@ class JobAcceptance:
         idempotency_key: str | None, *, free: bool = False,
     ) -> tuple[Job, bool]:
         """(the new job, True), or (the earlier job, False) under the same idempotency key.
-        Large uploads are in the media store before the job is recorded, small ones are recorded
-        with it. A ``free`` job costs
+        Large uploads, and those to be kept, are in the media store before the job is recorded;
+        others are recorded with it. A ``free`` job costs
         nothing when it succeeds.
 
         Raises ``FaceError``: a picture is not acceptable, a store is away, the request is a
@@ -135,16 +135,16 @@ class JobAcceptance:
         return uploads
 
     def _place(self, request: JobRequest, uploads: _Uploads, job_id: str) -> dict[int, str]:
-        """The media key of each upload: in the job's row when it is small, else under the key
-        that stays when it is to be kept, else under one that is deleted with the job."""
+        """The media key of each upload: the one that stays if the picture is to be kept, else
+        one in the job's row if it is small, else one that is deleted with the job."""
         tenant, now = request.tenant.id, self._clock()
         places = {}
         for index, upload in uploads.items():
             name = self._media.name_of(tenant, upload.sha256.hex())
-            if self._fits_row(upload):
-                places[index] = storage_keys.row_media(tenant, job_id, index, name)
-            elif request.operation in KEEPING:
+            if request.operation in KEEPING:
                 places[index] = storage_keys.image_media(tenant, job_id, name)
+            elif self._fits_row(upload):
+                places[index] = storage_keys.row_media(tenant, job_id, index, name)
             else:
                 places[index] = storage_keys.transient_media(tenant, job_id, name, now)
         return places

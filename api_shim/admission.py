@@ -14,20 +14,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from api_shim.rate_limiter import RateLimiter
 from api_shim.requests import Call
+from pipeline import errors
 from pipeline.accounts.model import Tenant
-from pipeline.errors import (
-    DatabaseUnavailable,
-    FaceError,
-    InvalidParameter,
-    LimitReached,
-    NotPermitted,
-    RateLimited,
-)
+from pipeline.errors import FaceError
 from pipeline.jobs.store import JobStore
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
 from pipeline.metering.limits import limits_for
@@ -78,7 +73,7 @@ class AdmissionControl:
             return
         try:
             self.usage.add(counted)
-        except DatabaseUnavailable:
+        except errors.DatabaseUnavailable:
             with self._lock:
                 for key, counts in counted.items():
                     self._pending[key] = self._pending.get(key, Counts()).plus(counts)
@@ -93,27 +88,25 @@ class AdmissionControl:
         self._flusher.close(CLOSE_S)
         try:
             self.flush()
-        except DatabaseUnavailable as error:
+        except errors.DatabaseUnavailable as error:
             logger.warning(
                 "The last usage counts are lost: %s", error, extra={"action": "usage_lost"}
             )
         self.rate_limiter.close()
 
 
+@dataclass(slots=True)
 class Admission:
     """The admission of one request: a context manager that counts the request by its
     outcome when it exits."""
 
-    def __init__(
-        self, control: AdmissionControl, operation: str, call: Call, free: frozenset[str]
-    ) -> None:
-        self._control = control
-        self._operation = operation
-        self._call = call
-        self._free = free
-        self._tenant: Tenant | None = None
-        self._charged_on: str | None = None
-        self._is_job = False
+    _control: AdmissionControl
+    _operation: str
+    _call: Call
+    _free: frozenset[str]
+    _tenant: Tenant | None = None
+    _charged_on: str | None = None
+    _is_job: bool = False
 
     def admit(self, tenant: Tenant, operation: str | None = None) -> None:
         """Admit ``tenant``. ``operation`` replaces the one that the path determined.
@@ -123,14 +116,14 @@ class Admission:
         self._tenant = tenant
         self._operation = operation or self._operation
         if not tenant.permits(self._operation):
-            raise NotPermitted(f"The application may not use {self._operation}.")
+            raise errors.NotPermitted(f"The application may not use {self._operation}.")
         limits = limits_for(tenant.limits, self._operation)
         if not limits or self._is_repeat(tenant):
             return
         rates = [(name, limit) for name, limit in limits if limit.per_second is not None]
         wait_s = self._control.rate_limiter.take(tenant.id, rates) if rates else 0.0
         if wait_s > 0:
-            raise RateLimited(retry_after_s=wait_s)
+            raise errors.RateLimited(retry_after_s=wait_s)
         self._enforce_quota(tenant)
 
     def mark_as_job(self) -> None:
@@ -146,7 +139,7 @@ class Admission:
     ) -> None:
         if self._tenant is None or self._is_job:
             return
-        if isinstance(error, (LimitReached, NotPermitted)):
+        if isinstance(error, (errors.LimitReached, errors.NotPermitted)):
             self._control.count(self._tenant.id, self._operation, Counts(refused=1))
         else:
             self._count(self._tenant, self._cost(error))
@@ -157,14 +150,13 @@ class Admission:
             return False
         try:
             key = self._call.idempotency_key
-        except InvalidParameter:
+        except errors.InvalidParameter:
             return False
         read = self._control.jobs.read
         return key is not None and read.by_idempotency_key(tenant.id, key) is not None
 
     def _enforce_quota(self, tenant: Tenant) -> None:
-        free = self._operation in FREE_OPERATIONS
-        if free or not has_quota(tenant.limits, self._operation):
+        if self._operation in FREE_OPERATIONS or not has_quota(tenant.limits, self._operation):
             return
         usage = self._control.usage
         if self._operation in PLANS:
@@ -180,7 +172,7 @@ class Admission:
     def _count(self, tenant: Tenant, cost: Cost) -> None:
         if self._charged_on is not None:
             # Without the database the request itself has failed, too.
-            with suppress(DatabaseUnavailable):
+            with suppress(errors.DatabaseUnavailable):
                 self._control.usage.settle(tenant.id, self._operation, self._charged_on, cost)
         elif cost is not Cost.REFUNDED:
             counts = Counts(charged=1) if cost is Cost.CHARGED else Counts(free=1)

@@ -114,8 +114,5 @@ class RequestIds:
 
 
 def _client_request_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            text: str = value.decode("latin-1")
-            return text if _SAFE_ID.fullmatch(text) else None
-    return None
+    text: str = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    return text if _SAFE_ID.fullmatch(text) else None

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Iterator,
-    Mapping,
-    MutableMapping,
-)
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
-from typing import Any
+
+from starlette.types import Receive
 
 from pipeline.errors import FaceError, InvalidParameter, MediaTooLarge, Overloaded
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 # Bytes of all bodies that one process holds at a time. A request above it is answered 503.
 MAX_BUFFERED_BYTES = 128 * 1024 * 1024

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import cached_property
 
 from starlette.types import Receive, Scope, Send
 
@@ -38,7 +39,6 @@ class Health:
         self._lock = asyncio.Lock()
         self._reply: Reply | None = None
         self._made_at = 0.0
-        self._pack: JsonObject | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -52,18 +52,19 @@ class Health:
 
     async def _check(self) -> Reply:
         waiting: dict[str, int] = {}
-        database, broker, media = await asyncio.gather(
-            self._is_reachable(lambda: waiting.update(self._count_waiting())),
-            self._is_reachable(lambda: self._service.dispatcher.depth(Stage.DECODE)),
-            self._is_reachable(self._service.media.ping),
-        )
-        usable = database and media
+        reads = self._service.threads.reads
+        asked = {
+            "database": lambda: waiting.update(self._count_waiting()),
+            "broker": lambda: self._service.dispatcher.depth(Stage.DECODE),
+            "media": self._service.media.ping,
+        }
+        answers = await asyncio.gather(*map(self._is_reachable, asked.values()))
+        parts = dict(zip(asked, answers, strict=True))
+        usable = parts["database"] and parts["media"]
         content = {
-            "status": ("ok" if broker else "degraded") if usable else "unavailable",
-            "pack": await in_thread(self._service.threads.reads, self._describe_pack),
-            "database": _state_word(database),
-            "broker": _state_word(broker),
-            "media": _state_word(media),
+            "status": ("ok" if parts["broker"] else "degraded") if usable else "unavailable",
+            "pack": await in_thread(reads, lambda: self._pack),
+            **{name: "ok" if reachable else "away" for name, reachable in parts.items()},
             "waiting": waiting,
         }
         return json_reply(200 if usable else 503, content)
@@ -80,28 +81,19 @@ class Health:
     def _count_waiting(self) -> dict[str, int]:
         return {stage.value: self._service.jobs.upkeep.count_waiting(stage) for stage in Stage}
 
-    def _describe_pack(self) -> JsonObject:
-        if self._pack is None:
-            self._pack = _pack_of(self._service)
-        return self._pack
-
-
-def _pack_of(service: Service) -> JsonObject:
-    """The pack by the shim's own settings. On a machine without the models only its name is
-    known."""
-    settings = service.settings
-    try:
-        info = registry.choose(settings)
-        table = load_table(info.name, settings.data_dir, info.recognition_model)
-    except (PackError, ConfigurationError):
-        return {"name": settings.pack, "calibration": "unknown"}
-    return {
-        "name": info.name,
-        "calibration": "calibrated" if table else "uncalibrated",
-        "tasks": sorted(info.tasks),
-        "cannot_serve": list(unserved_operations(info)),
-    }
-
-
-def _state_word(reachable: bool) -> str:
-    return "ok" if reachable else "away"
+    @cached_property
+    def _pack(self) -> JsonObject:
+        """The pack by the shim's own settings. On a machine without the models only its name is
+        known."""
+        settings = self._service.settings
+        try:
+            info = registry.choose(settings)
+            table = load_table(info.name, settings.data_dir, info.recognition_model)
+        except (PackError, ConfigurationError):
+            return {"name": settings.pack, "calibration": "unknown"}
+        return {
+            "name": info.name,
+            "calibration": "calibrated" if table else "uncalibrated",
+            "tasks": sorted(info.tasks),
+            "cannot_serve": list(unserved_operations(info)),
+        }

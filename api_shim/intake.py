@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
 
 from starlette.types import Receive
 
 from api_shim.body import BodyKind, BodyReader
-from api_shim.per_caller_limit import PerCallerLimit, claimed_caller
 from api_shim.requests import Call
 from api_shim.thread_pools import INTAKE_THREADS, in_thread
 from pipeline.config.settings import Settings
@@ -19,6 +22,38 @@ from pipeline.config.settings import Settings
 MAX_INTAKE_PER_CALLER = INTAKE_THREADS - 2
 
 T = TypeVar("T")
+
+KEY_PREFIX_CHARS = 12  # of an API key: the part that is not secret
+
+
+class PerCallerLimit:
+    """Lets at most ``limit`` requests of one caller run at a time; further ones wait in
+    order. Use it from one event loop only."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._callers: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def slot(self, caller: str) -> AsyncIterator[None]:
+        semaphore = self._callers.get(caller)
+        if semaphore is None:
+            semaphore = self._callers[caller] = asyncio.Semaphore(self._limit)
+        async with semaphore:
+            yield
+
+
+def claimed_caller(call: Call, parameter: str = "") -> str:
+    """The caller that a request claims to come from by its API key or the ``parameter`` of its
+    query; else the client's address. The claim is not verified."""
+    key = call.headers.get("x-api-key")
+    if key:
+        return f"key {key[:KEY_PREFIX_CHARS]}"
+    with suppress(ValueError):  # too many parameters
+        name = dict(parse_qsl(call.query, max_num_fields=100)).get(parameter)
+        if name is not None:
+            return f"{parameter} {name}"
+    return f"at {call.client_host}" if call.client_host else ""
 
 
 class Intake:

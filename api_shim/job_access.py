@@ -46,10 +46,8 @@ def authenticate_by_header(call: Call, tenants: TenantStore) -> Tenant | None:
 
 def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:
     key = call.headers.get("x-api-key", "")
-    return (
-        tenants.credentials.by_api_key(key)
-        if key.isascii() and key.isprintable() and key else None
-    )
+    is_key = key and key.isascii() and key.isprintable()
+    return tenants.credentials.by_api_key(key) if is_key else None
 
 
 def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:

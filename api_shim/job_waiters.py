@@ -50,6 +50,7 @@ class JobWaiters:
         self._url = settings.wake_url
         self._find_ended = find_ended
         self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watched = asyncio.Event()
         self._unheard: dict[str, float] = {}  # when a job nobody waited for may have ended
         self._released = False
         self.connected = False
@@ -64,6 +65,7 @@ class JobWaiters:
         if self._released or just_before:
             event.set()
         self._watchers.setdefault(job_id, set()).add(event)
+        self._watched.set()
         try:
             yield event
         finally:
@@ -71,6 +73,8 @@ class JobWaiters:
             watchers.discard(event)
             if not watchers:
                 del self._watchers[job_id]
+            if not self._watchers:
+                self._watched.clear()
 
     def wake(self, job_id: str) -> None:
         """Wake the requests that wait for one job, or else the one that is about to."""
@@ -96,9 +100,8 @@ class JobWaiters:
 
     async def _poll_forever(self) -> None:
         while True:
+            await self._watched.wait()
             await asyncio.sleep(POLL_INTERVAL_S)
-            if not self._watchers:
-                continue
             # While the database is away, no request can be answered anyway.
             with suppress(FaceError):
                 for job_id in await self._find_ended(list(self._watchers)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -125,16 +124,12 @@ def canonical(value: Any) -> str:
         case JsonNumber(text):
             return text
         case dict():
-            return "{" + ",".join(_members(value)) + "}"
+            names = {json.dumps(name, ensure_ascii=False): value[name] for name in sorted(value)}
+            return "{" + ",".join(f"{name}:{canonical(one)}" for name, one in names.items()) + "}"
         case list():
             return "[" + ",".join(canonical(item) for item in value) + "]"
         case _:
             return json.dumps(value, ensure_ascii=False)
-
-
-def _members(value: Mapping[str, Any]) -> Iterable[str]:
-    for name in sorted(value):
-        yield f"{json.dumps(name, ensure_ascii=False)}:{canonical(value[name])}"
 
 
 def read_form(body: bytes) -> dict[str, str]:

@@ -105,7 +105,7 @@ class LocalRateLimiter:
         self._lock = threading.Lock()
 
     def take(self, tenant_id: int, limits: RateLimits) -> float:
-        """As ``Rates.take``."""
+        """As ``RateLimiter.take``."""
         with self._lock:
             now = self._clock()
             wait, filled = 0.0, {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,18 @@ from pipeline.accounts.model import Tenant
 from pipeline.errors import InvalidParameter
 from pipeline.jobs.store import MAX_KEY_CHARS
 from pipeline.types import JsonObject
+
+# `wait` of the header Prefer, whose preferences are in lower case by then.
+_WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?")
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The ``Prefer`` header (RFC 7240), as far as this service supports it. ``respond_async``:
+    answer 202 at once. ``wait_s``: hold the response no longer."""
+
+    respond_async: bool = False
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +106,16 @@ class Reply:
     body: bytes
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_preferences(header: str) -> Preferences:
+    """Unknown preferences are ignored, as the RFC requires."""
+    respond_async, wait_s = False, None
+    for part in header.split(","):
+        preference = part.partition(";")[0].strip().lower()
+        waiting = _WAIT.fullmatch(preference)
+        if preference == "respond-async":
+            respond_async = True
+        elif waiting and wait_s is None:
+            wait_s = float(waiting[1])
+    return Preferences(respond_async, wait_s)

@@ -7,14 +7,7 @@ from contextlib import suppress
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.asgi import (
-    POLL_AFTER_S,
-    call_from_scope,
-    log_failure,
-    method_not_allowed,
-    problem,
-    to_response,
-)
+from api_shim import asgi
 from api_shim.body import Disconnected
 from api_shim.dialects.error_messages import retry_headers
 from api_shim.protocol import check_connection_slot
@@ -55,20 +48,20 @@ class Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(Disconnected):
             reply = await self._reply(scope, receive)
-            await to_response(reply)(scope, receive, send)
+            await asgi.to_response(reply)(scope, receive, send)
 
     async def _reply(self, scope: Scope, receive: Receive) -> Reply:
-        call = call_from_scope(scope)
+        call = asgi.call_from_scope(scope)
         handler = self._handlers.get("GET" if call.method == "HEAD" else call.method)
         if handler is None:
-            return method_not_allowed(self._allowed)
+            return asgi.method_not_allowed(self._allowed)
         try:
             check_connection_slot(scope)
             return await handler(call, receive)
         except Disconnected:
             raise
         except Exception as error:  # noqa: BLE001  # the one place where errors become replies
-            log_failure(error, call)
+            asgi.log_failure(error, call)
             return error_reply(error)
 
 
@@ -76,9 +69,9 @@ def error_reply(error: Exception) -> Reply:
     """The reply to an error. An error without a status is an internal one, of which the
     client learns nothing."""
     if isinstance(error, errors.Unavailable):
-        headers = {"Retry-After": str(POLL_AFTER_S)}
-        return problem(503, error.code, type(error)().message, headers)
+        headers = {"Retry-After": str(asgi.POLL_AFTER_S)}
+        return asgi.problem(503, error.code, type(error)().message, headers)
     for kind, status in STATUSES.items():
         if isinstance(error, kind):
-            return problem(status, error.code, error.message, retry_headers(error))
-    return problem(500, FaceError.code, "Internal error.")
+            return asgi.problem(status, error.code, error.message, retry_headers(error))
+    return asgi.problem(500, FaceError.code, "Internal error.")

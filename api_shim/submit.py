@@ -14,10 +14,9 @@ from starlette.types import Receive, Scope, Send
 from api_shim.asgi import POLL_AFTER_S, call_from_scope, json_reply, log_failure, to_response
 from api_shim.body import Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
-from api_shim.preferences import Preferences, read_preferences
 from api_shim.protocol import check_connection_slot
 from api_shim.record_actions import RecordRequest
-from api_shim.requests import Call, Reply
+from api_shim.requests import Call, Preferences, Reply, read_preferences
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
 from pipeline.errors import FaceError

@@ -58,12 +58,14 @@ class PeriodicTask:
 class Ticker:
     """A daemon thread that does ``work`` every ``every_s`` seconds until it is closed.
 
-    The first call comes ``every_s`` after ``start()``. The thread dies with its process.
+    The first call comes ``every_s`` after ``start()``, or immediately when ``at_once`` is set.
+    The thread dies with its process.
     """
 
     name: str
     every_s: float
     work: Callable[[], object]
+    at_once: bool = False
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread = field(init=False)
 
@@ -85,5 +87,7 @@ class Ticker:
 
     def _run(self) -> None:
         task = PeriodicTask(self.name, self.work)
+        if self.at_once:
+            task.attempt()
         while not self._stop.wait(self.every_s):
             task.attempt()

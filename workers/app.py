@@ -14,6 +14,10 @@ from workers.queues import queue_name
 SOCKET_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 1.0
 
+# Seconds that a worker waits at Redis for a message before it asks again. Redis answers at
+# once when one comes; a worker that stops waits for the answer.
+MESSAGE_WAIT_S = 2
+
 # Seconds between the soft time limit of a job and the kill of its process: long enough to
 # write the job's end.
 GRACE_S = 15
@@ -100,6 +104,7 @@ def _broker(settings: Settings) -> dict[str, object]:
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
             "socket_keepalive": True,
             "health_check_interval": 10,
+            "polling_interval": MESSAGE_WAIT_S,
         }
     return {
         "broker_transport_options": options,

@@ -6,7 +6,7 @@ from pipeline.accounts.tenants import readable_tenant_ids
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.index.tenant_views import TenantViews
-from pipeline.periodic import PeriodicTask, Ticker
+from pipeline.periodic import Ticker
 
 # Seconds that the end of the process waits for a round: one that writes the snapshot of a
 # large gallery takes longer, and a snapshot that is cut off does no harm.
@@ -14,16 +14,15 @@ STOP_S = 5.0
 
 
 class IndexUpkeep:
-    """Rounds over the views of all tenants, in a thread of its own."""
+    """Rounds over the views of all tenants, in a thread of its own. The first one reads every
+    gallery; searches do not wait for it."""
 
     def __init__(self, settings: Settings, views: TenantViews) -> None:
         self._engine = open_engine(settings.sql_url, durable=False)
         self._views = views
-        self._ticker = Ticker("index_upkeep", settings.index_round_s, self.round)
+        self._ticker = Ticker("index_upkeep", settings.index_round_s, self.round, at_once=True)
 
     def start(self) -> None:
-        """Read every gallery, then go on in the background."""
-        PeriodicTask("index_upkeep", self.round).attempt()
         self._ticker.start()
 
     def round(self) -> None:

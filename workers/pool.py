@@ -1,25 +1,28 @@
-"""Celery's pool of processes, made to notice a dead process within half a second."""
+"""Celery's pool of processes, made to notice a dead process at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+from typing import Any
 
 from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.prefork import TaskPool
 
-# Seconds between two looks at the processes. A pipe that closes tells Celery of a death a
-# moment before the process can be waited for: then Celery finds all processes alive and
-# looks again after five seconds, for which the dead process's job and place stay idle.
-CHECK_EVERY_S = 0.5
-
 
 class _QuickReapPool(AsynPool):  # type: ignore[misc]  # celery has no types
-    @property
-    def timers(self) -> dict[Callable[[], None], float]:
-        return {self.maintain_pool: CHECK_EVERY_S}
+    """Celery watches a pipe that closes a moment before a dead process can be waited for: it
+    then finds all processes alive and looks again after five seconds, for which the dead
+    process's job and place stay idle. This pool watches the process itself."""
+
+    def _track_child_process(self, proc: Any, hub: Any) -> None:
+        if getattr(proc, "_sentinel_poll", None) is None:
+            with contextlib.suppress(OSError):  # an old kernel: Celery's own way
+                proc._sentinel_poll = os.pidfd_open(proc.pid)
+        super()._track_child_process(proc, hub)
 
 
 class ProcessPool(TaskPool):  # type: ignore[misc]  # celery has no types
-    """Celery's ``prefork`` pool, which checks its processes more often."""
+    """Celery's ``prefork`` pool, which notices a dead process at once."""
 
     Pool = _QuickReapPool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -25,15 +25,19 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import Stage
-from pipeline.sandbox.sandbox import Sandbox, open_sandbox
+from pipeline.sandbox.processes import ForkServer
+from pipeline.sandbox.sandbox import Sandbox, open_fork_server, open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.absent_pack import absent_pack
 from pipeline.sessions.base import Pack
+from pipeline.sessions.pack_on_demand import pack_on_demand
 from pipeline.stages import clip, decode, quality
+from workers.company import Company
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
 from workers.job_notifier import JobNotifier
 from workers.leases import Leases
+from workers.running_notes import RunningNotes
 
 # The functions that decode media from outside, each in the sandbox.
 DECODERS = (decode.DECODE_FUNCTION, clip.DECODE_FUNCTION)
@@ -47,7 +51,8 @@ WARM_SIDE = 256
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """``name`` is this process's own: when it dies, the claims under this name are released."""
+    """``name`` is this process's own: when it dies, the claims under this name are released.
+    ``company`` takes jobs along that are run together; None: each runs alone."""
 
     name: str
     settings: Settings
@@ -58,6 +63,8 @@ class Runtime:
     intermediates: Intermediates
     dispatcher: Dispatcher
     notifier: JobNotifier
+    company: Company | None = None
+    notes: RunningNotes = field(default_factory=RunningNotes)
 
 
 def worker_name(group: str, pid: int) -> str:
@@ -69,16 +76,23 @@ def worker_name(group: str, pid: int) -> str:
     return f"{socket.gethostname()[:64]}.{group}:{pid}"
 
 
-def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Runtime:
+def open_runtime(
+    settings: Settings, group: str, served: frozenset[Stage],
+    fork_server: ForkServer | None = None, notes: RunningNotes | None = None,
+) -> Runtime:
     """Everything this process needs, with its models loaded and run once, so that the
-    first job is no slower than the others.
+    first job is no slower than the others. ``fork_server`` is that of the worker group;
+    ``notes`` are those that its parent reads.
 
     Raises what the pack raises when it cannot be used, and ``ConfigurationError``.
     """
     # One process a core: threads inside one would fight over it.
     cv2.setNumThreads(1)
     pack = absent_pack()
-    if needs_models(served):
+    if served == {Stage.INDEX}:
+        # It runs models only when Redis has lost what other workers computed.
+        pack = pack_on_demand(registry.choose(settings), settings)
+    elif needs_models(served):
         pack = registry.load(registry.choose(settings), settings)
         warm(pack, served)
     engine = open_engine(settings.sql_url, durable=False)
@@ -88,17 +102,20 @@ def open_runtime(settings: Settings, group: str, served: frozenset[Stage]) -> Ru
         name=worker_name(group, os.getpid()),
         settings=settings,
         served=served,
-        resources=_resources(settings, served, engine, pack, keys),
+        resources=_resources(settings, served, engine, pack, keys, fork_server),
         store=store,
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
         dispatcher=Dispatcher(settings),
         notifier=JobNotifier(settings),
+        company=Company(settings, served),
+        notes=notes or RunningNotes(),
     )
 
 
 def _resources(
-    settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource
+    settings: Settings, served: frozenset[Stage], engine: Engine, pack: Pack, keys: KeySource,
+    fork_server: ForkServer | None,
 ) -> Resources:
     media = open_media(settings, keys, engine)
     shared = Resources(
@@ -109,20 +126,28 @@ def _resources(
         calibration=_calibration(settings, pack) if needs_models(served) else None,
         gallery=FaceStore(engine, media, keys=keys),
         trash=Trash(engine, media),
-        sandbox=_sandbox(settings, served),
+        sandbox=_sandbox(settings, served, fork_server),
         keys=keys,
         results=AnalysisCache.from_settings(settings) if served >= ANALYSIS else None,
     )
     return open_stages(served, settings, engine, shared)
 
 
-def _sandbox(settings: Settings, served: frozenset[Stage]) -> Sandbox | None:
+def _sandbox(
+    settings: Settings, served: frozenset[Stage], fork_server: ForkServer | None
+) -> Sandbox | None:
     """Started now in a worker that decodes every picture; another one starts it when
     pictures decoded elsewhere got lost."""
-    sandbox = open_sandbox(settings, DECODERS)
+    sandbox = open_sandbox(settings, DECODERS, fork_server)
     if sandbox is not None and served & {Stage.DECODE, Stage.BULK}:
         sandbox.start()
     return sandbox
+
+
+def open_shared_fork_server(settings: Settings) -> ForkServer | None:
+    """The fork server of a worker group, which its parent starts before its processes. Raises
+    ``DecoderUnavailable``."""
+    return open_fork_server(settings, DECODERS)
 
 
 def needs_models(served: frozenset[Stage]) -> bool:

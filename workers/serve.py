@@ -10,6 +10,8 @@ import logging
 import os
 import secrets
 import signal
+import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +27,8 @@ from pipeline.errors import ConfigurationError, FaceError
 from pipeline.execution.search import SearchResources
 from pipeline.fetching.open import open_fetcher
 from pipeline.operations import Stage
+from pipeline.sandbox.confinement import die_with
+from pipeline.sandbox.processes import ForkServer
 from pipeline.sessions import registry
 from workers import process
 from workers.app import make_app, served_stages
@@ -35,12 +39,17 @@ from workers.index_upkeep import IndexUpkeep
 from workers.logs import setup_logging
 from workers.pool import ProcessPool
 from workers.queues import queue_name
-from workers.runtime import needs_models
+from workers.running_notes import RunningNotes
+from workers.runtime import needs_models, open_shared_fork_server
 from workers.tasks.request import StageTask
 from workers.tasks.stage import register
+from workers.upkeep import loop as upkeep
 from workers.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
+
+# Seconds that the end of the process waits for a round of upkeep.
+UPKEEP_STOP_S = 10.0
 
 
 def run_worker(settings: Settings) -> int:
@@ -62,13 +71,48 @@ def run_worker(settings: Settings) -> int:
     signals.setup_logging.connect(lambda **_: setup_logging(settings), weak=False)
     if Stage.INDEX in served:
         return _run_index(app, settings, group)
-    _attach_crash_recovery(app, CrashRecovery(settings, group, Dispatcher(settings, app)))
-    broken = _prepare_processes(settings, group)
-    # "auto" heeds a container's share of the cores. A worker that only fetches waits for
-    # foreign servers and needs no core.
-    own = "auto" if needs_models(served) else settings.fetch_concurrency
-    code = _consume(app, settings, group, ProcessPool, settings.concurrency or own)
+    notes = RunningNotes()
+    recovery = CrashRecovery(settings, group, Dispatcher(settings, app), notes)
+    _attach_crash_recovery(app, recovery)
+    # Processes that load their models at their first job have a fork server of their own,
+    # which goes with them.
+    fork_server = open_shared_fork_server(settings) if Stage.DECODE in served else None
+    try:
+        broken = _prepare_processes(settings, group, fork_server, notes)
+        # "auto" heeds a container's share of the cores. A worker that only fetches waits for
+        # foreign servers and needs no core.
+        own = "auto" if needs_models(served) else settings.fetch_concurrency
+        code = _consume(app, settings, group, ProcessPool, settings.concurrency or own)
+    finally:
+        if fork_server is not None:
+            fork_server.end()
     return 1 if broken.value else code
+
+
+def run_index_and_upkeep(settings: Settings) -> int:
+    """Serve the stage `index`, which the settings name, and run upkeep, until SIGTERM; the exit
+    code. Neither waits for the other: upkeep has a thread of its own, and a search that hangs
+    restarts the process. Raises as ``run_worker``."""
+    stop = threading.Event()
+    died = threading.Event()
+
+    def run_upkeep() -> None:
+        try:
+            upkeep.run(settings, stop)
+        except Exception:
+            # A process without upkeep must end, so that another one starts.
+            logger.critical("Upkeep ended", exc_info=True, extra={"action": "upkeep_failed"})
+            died.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=run_upkeep, name="upkeep", daemon=True)
+    thread.start()
+    try:
+        code = run_worker(settings)
+    finally:
+        stop.set()
+        thread.join(UPKEEP_STOP_S)
+    return 1 if died.is_set() else code
 
 
 def _check(settings: Settings, served: frozenset[Stage]) -> None:
@@ -88,14 +132,14 @@ def _check(settings: Settings, served: frozenset[Stage]) -> None:
 def _run_index(app: Celery, settings: Settings, group: str) -> int:
     process.start(settings, group)
     views = process.runtime().resources.get(SearchResources).views
-    upkeep, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
-    upkeep.start()
+    following, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
+    following.start()
     watchdog.start()
     try:
         return _consume(app, settings, group, TaskPool, 1)
     finally:
         watchdog.close()
-        upkeep.close()
+        following.close()
 
 
 def _consume(
@@ -139,18 +183,22 @@ def _attach_crash_recovery(app: Celery, crash_recovery: CrashRecovery) -> None:
             task.crash_recovery = crash_recovery
 
 
-def _prepare_processes(settings: Settings, group: str) -> Any:
+def _prepare_processes(
+    settings: Settings, group: str, fork_server: ForkServer | None, notes: RunningNotes
+) -> Any:
     """Have each process open its runtime when it starts; the flag that is raised when
     one cannot."""
     broken = Value("b", 0)
     parent = os.getpid()
 
     def open_up(**_: Any) -> None:
+        if sys.platform == "linux":
+            die_with(parent)
         try:
             if served_stages(settings) == {Stage.BULK}:
                 process.start_on_first_job(settings, group)
             else:
-                process.start(settings, group)
+                process.start(settings, group, fork_server, notes)
         except Exception as error:
             # A process without a runtime must not take messages, and the next process would
             # fail in the same way: the worker ends and logs why.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from starlette.types import Receive
@@ -77,8 +76,8 @@ class BatchHandlers:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._batches = service.batches
-        self._reasons_cache: dict[tuple[str, float], Reasons] = {}
-        self._lock = threading.Lock()
+        # Counting a million items takes seconds, and pollers ask repeatedly.
+        self._reasons = lru_cache(MAX_CACHED_REASONS)(self._count_reasons)
 
     def run(self, action: Action, call: Call) -> Reply:
         """Authenticate, then act. Raises ``BadCredentials``."""
@@ -92,7 +91,8 @@ class BatchHandlers:
             admission.admit(tenant)
             self._require_imports(tenant)
             request = requests.read_batch(call.body)
-            self._check_collections(tenant, request)
+            named = {request.collection, *(item.collection for item in request.items or ())}
+            self._service.records.collections.resolve(tenant.id, sorted(named - {""}))
             batch, created = self._open(tenant, request, call.idempotency_key)
         headers = {"Location": replies.batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
         return json_reply(202 if created else 200, self._shown(batch), headers)
@@ -106,8 +106,8 @@ class BatchHandlers:
     def show(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
         findings = self._batches.findings(batch.id, MAX_FINDINGS) if batch.ended else None
-        reasons = replies.reason_counts(self._reasons(batch) if batch.ended else {})
-        values = self._values(batch, findings)
+        counted = self._reasons(batch.id, batch.updated_at) if batch.ended else Reasons()
+        reasons, values = replies.reason_counts(counted), self._values(batch, findings)
         return json_reply(200, replies.BatchWithReasons(**values, reasons=reasons))
 
     def items(self, call: Call, tenant: Tenant) -> Reply:
@@ -164,10 +164,6 @@ class BatchHandlers:
     def _require_imports(self, tenant: Tenant) -> None:
         import_location(self._service.settings, tenant.id)
 
-    def _check_collections(self, tenant: Tenant, request: BatchRequest) -> None:
-        named = {request.collection, *(item.collection for item in request.items or ())}
-        self._service.records.collections.resolve(tenant.id, sorted(named - {""}))
-
     def _get_batch(self, call: Call, tenant: Tenant) -> Batch:
         batch_id = call.path_values["batch_id"]
         if _ID.fullmatch(batch_id) is None:
@@ -185,15 +181,5 @@ class BatchHandlers:
             "waits_for": None if waits_for is None else replies.BatchDelay(**waits_for.to_json()),
         }
 
-    def _reasons(self, batch: Batch) -> Reasons:
-        """Cached: counting a million items takes seconds, and pollers ask repeatedly."""
-        cache_key = (batch.id, batch.updated_at)
-        with self._lock:
-            known = self._reasons_cache.get(cache_key)
-        if known is None:
-            known = self._batches.reason_counts(batch.id)
-            with self._lock:
-                while len(self._reasons_cache) >= MAX_CACHED_REASONS:
-                    del self._reasons_cache[next(iter(self._reasons_cache))]
-                self._reasons_cache[cache_key] = known
-        return known
+    def _count_reasons(self, batch_id: str, _updated_at: float) -> Reasons:
+        return self._batches.reason_counts(batch_id)

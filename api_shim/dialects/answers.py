@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from api_shim.dialects.fields import Schema
@@ -42,8 +43,7 @@ LOCATION = _header("Location", "Where to ask.")
 @dataclass(frozen=True, slots=True)
 class AnswerField:
     """A member of an answer. ``inside`` are all the members of an object, or of every
-    object in a list; ``title`` names that object. ``limits`` are further keywords of its
-    schema."""
+    object in a list; ``title`` names that object."""
 
     name: str
     kind: AnswerKind = "string"
@@ -51,7 +51,6 @@ class AnswerField:
     required: bool = True
     inside: tuple[AnswerField, ...] | None = None
     title: str = ""
-    limits: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:
@@ -60,15 +59,11 @@ class AnswerField:
             inner = answer_schema(self.title, self.inside)
             known = {"type": "array", "items": inner} if self.kind == "objects" else inner
         about = {"description": self.about} if self.about else {}
-        return {**known, **self.limits, **about}
+        return {**known, **about}
 
 
-def optional(
-    name: str, kind: AnswerKind = "string", about: str = "",
-    inside: tuple[AnswerField, ...] | None = None, title: str = "",
-) -> AnswerField:
-    """A member that not every answer has."""
-    return AnswerField(name, kind, about, required=False, inside=inside, title=title)
+optional = partial(AnswerField, required=False)
+"""A member that not every answer has."""
 
 
 def answer_schema(title: str, members: Iterable[AnswerField], **values: Any) -> Schema:
@@ -98,10 +93,8 @@ def respond(about: str, *shapes: Schema, headers: Mapping[str, Any] | None = Non
     }
 
 
-def respond_later(about: str, *shapes: Schema) -> Schema:
-    """A response to a request that may be sent again after a while."""
-    return respond(about, *shapes, headers=RETRY_AFTER)
-
+respond_later = partial(respond, headers=RETRY_AFTER)
+"""A response to a request that may be sent again after a while."""
 
 _REFUSALS = {
     400: "The request cannot be used.", 401: "The credentials are missing or wrong.",

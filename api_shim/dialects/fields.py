@@ -32,8 +32,8 @@ T = TypeVar("T")
 # The largest integer that is read: 18 digits fit 64 bits in every language.
 MAX_INTEGER = 10**18 - 1
 
-# A number as text or JSON may write it.
-_DECIMAL = re.compile(r"[+-]?[0-9]{0,18}(\.[0-9]{0,32})?([eE][+-]?[0-9]{1,3})?")
+# A number as text or JSON may write it: with a digit before or behind the point.
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,32})?|\.[0-9]{1,32})([eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,6 @@ class RequestField(Generic[T]):
     about: str = field(default="", kw_only=False)
     required: bool = True
     default: T = cast("T", None)  # noqa: RUF009  # no value: a required field has none
-    example: Any = None
     missing: ErrorKind = MissingParameter
     wrong: ErrorKind = InvalidParameter
     carries: BodyKind = BodyKind.PLAIN
@@ -80,8 +79,6 @@ class RequestField(Generic[T]):
             schema["description"] = self.about
         if not self.required and isinstance(self.default, (int, float, str)) and self.default != "":
             schema["default"] = self.default
-        if self.example is not None:
-            schema["examples"] = [self.example]
         return schema
 
     @property
@@ -119,7 +116,8 @@ class TextField(RequestField[str]):
             raise self.wrong(f"{self.name} must be {' or '.join(self.choices)}")
         if self.pattern is not None and re.fullmatch(self.pattern, value) is None:
             raise self.wrong(f"{self.name} {self.rule}")
-        if self._is_limited and "\0" in value:
+        is_limited = self.max_bytes is not None or self.max_chars is not None
+        if is_limited and "\0" in value:
             raise self.wrong(f"{self.name} has a NUL")
         if self.printable and not is_printable(value):
             raise self.wrong(f"{self.name} has characters that cannot be printed")
@@ -146,10 +144,6 @@ class TextField(RequestField[str]):
             schema["not"] = {"pattern": f"^(?:{'|'.join(map(re.escape, self.reserved))})"}
         return schema
 
-    @property
-    def _is_limited(self) -> bool:
-        return self.max_bytes is not None or self.max_chars is not None
-
 
 def collection_key_field(name: str, about: str, **options: Any) -> TextField:
     """The key of a collection, which every dialect limits alike."""
@@ -173,16 +167,13 @@ class IntegerField(RequestField[int]):
             value = parsing.JsonNumber(value)
         number = value.as_int() if isinstance(value, parsing.JsonNumber) else None
         if number is None or not self.least <= number <= self.most:
-            bounds = "" if self._is_open else f" from {self.least} to {self.most}"
+            is_open = (self.least, self.most) == (-MAX_INTEGER, MAX_INTEGER)
+            bounds = "" if is_open else f" from {self.least} to {self.most}"
             raise self.wrong(f"{self.name} must be an integer{bounds}")
         return number
 
     def describe(self) -> Schema:
         return {"type": "integer", "format": "int64", "minimum": self.least, "maximum": self.most}
-
-    @property
-    def _is_open(self) -> bool:
-        return (self.least, self.most) == (-MAX_INTEGER, MAX_INTEGER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,22 +185,14 @@ class NumberField(RequestField[float]):
 
     def parse(self, value: Any) -> float:
         text = value.text if isinstance(value, parsing.JsonNumber) else value
-        number = _as_float(text) if isinstance(text, str) else math.nan
+        is_number = isinstance(text, str) and _DECIMAL.fullmatch(text)
+        number = float(text) if is_number else math.nan
         if not self.least <= number <= self.most:
             raise self.wrong(f"{self.name} must be a number from {self.least:g} to {self.most:g}")
         return number
 
     def describe(self) -> Schema:
         return {"type": "number", "minimum": self.least, "maximum": self.most}
-
-
-def _as_float(text: str) -> float:
-    if _DECIMAL.fullmatch(text) is None:
-        return math.nan
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan  # "." or "e5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,8 +240,7 @@ class TextListField(RequestField[tuple[str, ...]]):
             raise self.wrong(f"{self.name} has more than {self.most} items")
         for text in value:
             parsing.encode_utf8(text)
-        if self.item is not None:
-            for text in value:
+            if self.item is not None:
                 self.item.read({self.item.name: text})
         return tuple(dict.fromkeys(value))
 

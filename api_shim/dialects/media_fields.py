@@ -42,7 +42,6 @@ class PictureField(RequestField[bytes]):
     carries: BodyKind = BodyKind.PICTURES
     max_chars: int | None = None
     not_a_string: ErrorKind = InvalidParameter
-    too_long: ErrorKind = MediaTooLarge
 
     def parse(self, value: Any) -> bytes:
         if not isinstance(value, str):
@@ -51,7 +50,7 @@ class PictureField(RequestField[bytes]):
         if not text:
             raise self.missing(f"{self.name} is empty")
         if self.max_chars is not None and len(text) > self.max_chars:
-            raise self.too_long(f"{self.name} has more than {self.max_chars} characters of Base64")
+            raise MediaTooLarge(f"{self.name} has more than {self.max_chars} characters of Base64")
         try:
             return parsing.decode_base64(text)
         except BadEncoding as error:

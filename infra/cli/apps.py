@@ -25,8 +25,7 @@ KEEP_H = 168.0  # a week: long enough to bring new secrets to every client
 
 Sm2 = Annotated[bool, typer.Option("--sm2", help="Make an SM2 key pair for signatures.")]
 Sm2PublicKey = Annotated[
-    str | None,
-    typer.Option(help="The caller's own SM2 public key: 128 hex digits, x then y."),
+    str | None, typer.Option(help="The caller's own SM2 public key: 128 hex digits, x then y.")
 ]
 
 
@@ -39,7 +38,7 @@ def create(
     stores = Stores()
     tenants = stores.tenants
     tenant = tenants.create(name, encrypted=stores.settings.encrypt_at_rest)
-    _show(name, issue(tenants, tenant, sm2=sm2, sm2_public_key=sm2_public_key), json)
+    _show(name, _issue(sm2, sm2_public_key, partial(tenants.credentials.issue, tenant.id)), json)
 
 
 @app.command("list")
@@ -90,7 +89,9 @@ def rotate(
     tenants = Stores().tenants
     tenant = tenants.by_name(name)
     if finish:
-        print_notice(f"{retire_old(tenants, tenant)} old secrets of {name} are ended.")
+        store, newest = tenants.credentials, dict(tenants.credentials.public_ids(tenant.id))
+        ended = sum(store.revoke(tenant.id, kind, keep=public) for kind, public in newest.items())
+        print_notice(f"{ended} old secrets of {name} are ended.")
         return
     hours = 0.0 if now else keep
     key = sm2_public_key if sm2 or sm2_public_key else _newest_sm2_key(tenants, tenant)
@@ -104,21 +105,12 @@ def rotate(
 
 @app.command()
 def disable(
-    name: AppName,
-    undo: Annotated[bool, typer.Option("--undo", help="Let it call again.")] = False,
+    name: AppName, undo: Annotated[bool, typer.Option("--undo", help="Let it call again.")] = False
 ) -> None:
     """Refuse every call of an application; its data stays."""
     tenants = Stores().tenants
     tenants.set_disabled(tenants.by_name(name).id, not undo)
     print_notice(f"{name} is {'active again' if undo else 'disabled'}.")
-
-
-def issue(
-    tenants: TenantStore, tenant: Tenant, *, sm2: bool = False, sm2_public_key: str | None = None
-) -> Credentials:
-    """Issue one credential of each kind; with ``sm2`` a key pair is made, of which only
-    the public key is stored."""
-    return _issue(sm2, sm2_public_key, partial(tenants.credentials.issue, tenant.id))
 
 
 def renew(
@@ -145,16 +137,11 @@ def _issue(
     sm2: bool, sm2_public_key: str | None,
     issue_one: Callable[[CredentialKind, str | None], IssuedCredential],
 ) -> Credentials:
+    """One credential of each kind; with ``sm2`` a key pair is made, of which only the public key
+    is stored."""
     private, public = generate_key_pair() if sm2 else ("", sm2_public_key)
     issued = {kind: issue_one(kind, public if kind is SIGNING else None) for kind in KINDS}
     return Credentials.of(issued, sm2_private_key=private, sm2_public_key=public or "")
-
-
-def retire_old(tenants: TenantStore, tenant: Tenant) -> int:
-    """End all but the newest live secret of each kind; returns how many."""
-    store = tenants.credentials
-    newest = dict(store.public_ids(tenant.id))
-    return sum(store.revoke(tenant.id, kind, keep=public) for kind, public in newest.items())
 
 
 def _check_key(sm2: bool, sm2_public_key: str | None) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,11 +14,7 @@ from infra.local.stack import running_stack
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import ConfigurationError, InvalidParameter
 
-
-class CallOperation(StrEnum):
-    LOCATE = "locate"
-    VERIFY = "verify"
-    FEATURES = "features"
+CallOperation = Literal["locate", "verify", "features"]
 
 
 def call(
@@ -47,15 +42,11 @@ def call(
 
 
 def _data(operation: CallOperation, photos: list[Path], faces: int) -> dict[str, Any]:
-    wanted = 2 if operation is CallOperation.VERIFY else 1
-    if len(photos) != wanted:
-        raise InvalidParameter(f"{operation} takes {wanted} photo{'s' * (wanted - 1)}")
-    if operation is CallOperation.VERIFY:
-        return {"image1": base64_file(photos[0]), "image2": base64_file(photos[1])}
-    data: dict[str, Any] = {"image": base64_file(photos[0])}
-    if operation is CallOperation.LOCATE:
-        data["max_face_num"] = faces
-    return data
+    names = ["image1", "image2"] if operation == "verify" else ["image"]
+    if len(photos) != len(names):
+        raise InvalidParameter(f"{operation} takes {len(names)} photo{'s' * (len(names) - 1)}")
+    pictures = dict(zip(names, map(base64_file, photos), strict=True))
+    return {**pictures, "max_face_num": faces} if operation == "locate" else pictures
 
 
 def _credentials(settings: Settings, app_id: str | None, app_secret: str | None) -> Credentials:

@@ -17,15 +17,8 @@ from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.errors import InvalidParameter
-from pipeline.metering.limits import (
-    ALL_OPERATIONS,
-    ALLOW_ALL,
-    ALLOW_NONE,
-    Limit,
-    Limits,
-    Permissions,
-    limits_to_json,
-)
+from pipeline.metering import limits as metering
+from pipeline.metering.limits import ALL_OPERATIONS, ALLOW_ALL, Limit, Permissions
 from pipeline.metering.usage import UsageStore, day_of, month_of
 from pipeline.operations import PLANS, RECORD_OPERATIONS, Stage
 
@@ -33,8 +26,7 @@ DAY_S = 24 * 3600.0
 NONE = "none"
 
 Operations = Annotated[
-    list[str] | None,
-    typer.Argument(help="Operations, as `faceline apps operations` lists them."),
+    list[str] | None, typer.Argument(help="Operations, as `faceline apps operations` lists them.")
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Every operation.")]
 Credential = Annotated[
@@ -105,7 +97,7 @@ def deny(
     credential: Credential = None,
 ) -> None:
     """Deny operations to an application."""
-    _permit(name, chosen, everything, credential, Permissions.deny, ALLOW_NONE)
+    _permit(name, chosen, everything, credential, Permissions.deny, metering.ALLOW_NONE)
 
 
 def expire(
@@ -170,7 +162,8 @@ def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
     if json:
         print_json({
             "name": tenant.name, "disabled": tenant.disabled,
-            "limits": limits_to_json(tenant.limits), "operations": msgspec.to_builtins(kept),
+            "limits": metering.limits_to_json(tenant.limits),
+            "operations": msgspec.to_builtins(kept),
             "credentials": [
                 {
                     "kind": entry.kind, "id": entry.public_id, "expires_at": entry.expires_at,
@@ -193,7 +186,7 @@ def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
             )
 
 
-def _rows(usage: UsageStore, tenant_id: int, chosen: Limits) -> list[list[object]]:
+def _rows(usage: UsageStore, tenant_id: int, chosen: metering.Limits) -> list[list[object]]:
     day = day_of(time.time())
     used: dict[tuple[str, str], int] = {}
     for row in usage.report([day, month_of(day)], tenant_id):

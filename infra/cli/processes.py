@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from typing import Annotated, Any
 
 import typer
 
 from infra.cli.database import open_database
+from infra.cli.stop_signals import StopRequest
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import DatabaseUnavailable
+from pipeline.operations import Stage
 from workers.logs import setup_logging
 
 logger = logging.getLogger(__name__)
@@ -43,14 +43,21 @@ def worker(
     raise typer.Exit(run_worker(_settings(stages=stages, concurrency=concurrency)))
 
 
-def upkeep() -> None:
+def upkeep(
+    index: Annotated[
+        bool, typer.Option("--index", help="Serve the stage `index` in the same process.")
+    ] = False,
+) -> None:
     """Run the reconciler and the expiry. Every installation needs one; two do no harm."""
+    if index:
+        from workers.serve import run_index_and_upkeep
+
+        raise typer.Exit(run_index_and_upkeep(_settings(stages=Stage.INDEX.value)))
     from workers.upkeep.loop import run
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    run(_settings(), stop)
+    stop = StopRequest()
+    with stop.handle_signals():
+        run(_settings(), stop.requested)
 
 
 def _settings(**options: Any) -> Settings:

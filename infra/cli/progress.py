@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import progress as rich
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+
+
+def _bar(console: Console, *columns: rich.ProgressColumn) -> rich.Progress:
+    return rich.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager
 def count_bar(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
     """A progress bar; yields its update function (items done, total)."""
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
-    ) as progress:
+    text = rich.TextColumn("{task.description}")
+    columns = (text, rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeRemainingColumn())
+    with _bar(console, *columns) as progress:
         bar = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
@@ -33,11 +27,9 @@ def count_bar(what: str, console: Console) -> Iterator[Callable[[int, int], None
 def text_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar with text; yields its update function (text, part done, whole). The whole
     is 0 while it is unknown."""
-    with Progress(
-        BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=console, transient=True, disable=not console.is_terminal,
-    ) as progress:
+    part = rich.TextColumn("{task.percentage:>3.0f}%")
+    text = rich.TextColumn("{task.description}", markup=False)
+    with _bar(console, rich.BarColumn(), part, rich.TimeRemainingColumn(), text) as progress:
         bar = progress.add_task("", total=None)
         yield lambda text, done, whole: progress.update(
             bar, description=text, completed=done, total=whole or None
@@ -47,10 +39,10 @@ def text_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 @contextmanager
 def download_bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """One progress bar per file; yields their update function (file name, bytes done, size)."""
-    bars: dict[str, TaskID] = {}
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal,
+    bars: dict[str, rich.TaskID] = {}
+    with _bar(
+        console, rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn(),
+        rich.TransferSpeedColumn(), rich.TimeRemainingColumn(),
     ) as progress:
 
         def update(name: str, done: int, size: int) -> None:

@@ -109,20 +109,13 @@ def _new_key(path: Path | None) -> bytes:
 
 def _rewrap_until_done(engine: Engine, vault: Vault) -> int:
     """Repeat until nothing is left: processes may have encrypted under the former key."""
-    done = rewrap_all(engine, vault)
-    while more := rewrap_all(engine, vault):
-        done += more
-    return done
+    return sum(iter(lambda: rewrap_all(engine, vault), 0))
 
 
 def _count_outdated(engine: Engine, vault: Vault) -> int:
     """How many values are encrypted under another key than the current one."""
-    current = vault.key_ids()[0]
-    return sum(
-        count
-        for counts in count_by_key(engine, vault).values()
-        for key, count in counts.items() if key != current
-    )
+    found = count_by_key(engine, vault).values()
+    return sum(counts.total() - counts[vault.key_ids()[0]] for counts in found)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.stack import PROCESSES, LocalStack, RunningStack, is_taken, running_stack
+from infra.local.stack import BULK, LocalStack, RunningStack, is_taken, running_stack
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, InvalidParameter
 from pipeline.operations import Stage
@@ -21,7 +21,7 @@ STACK_WAIT_S = 60.0  # for a stack that starts or stops
 STACK_CHECK_S = 2.0
 
 # The processes that enrol whole sources; there is no API meanwhile.
-BULK_PROCESSES = {name: PROCESSES[name] for name in ("upkeep", "bulk")}
+BULK_PROCESSES: dict[str, tuple[str, ...]] = {"upkeep": ("upkeep",), "bulk": BULK}
 
 Until = Callable[[], bool]
 

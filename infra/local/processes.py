@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 from pipeline.errors import ConfigurationError
 
@@ -38,11 +39,20 @@ POLL_S = 0.1
 class ManagedCommand:
     """A process to keep alive. ``grace_s`` is the time that it may take to stop."""
 
+    ends_whole: ClassVar[bool] = False
+
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
     log: Path
     grace_s: float = 10.0
+
+
+class WholeCommand(ManagedCommand):
+    """A process whose descendants end when it does, however it ends: the orphan killer need not
+    know it."""
+
+    ends_whole = True
 
 
 @dataclass(slots=True)
@@ -59,11 +69,13 @@ class _ManagedProcess:
 class Supervisor:
     """Keeps processes alive, in the order of their start.
 
-    ``report`` receives a message for each death and restart. Use it from the main thread
-    only: the kernel ties a child to the thread that started it.
+    ``report`` receives a message for each death and restart; ``looks`` are called in each
+    round of ``watch``. Use it from the main thread only: the kernel ties a child to the
+    thread that started it, and signals reach it there.
     """
 
     report: Callable[[str], None]
+    looks: list[Callable[[], None]] = field(default_factory=list)
     _children: dict[str, _ManagedProcess] = field(default_factory=dict)
     _orphan_killer: subprocess.Popen[bytes] | None = None
 
@@ -75,16 +87,29 @@ class Supervisor:
     def pid(self, name: str) -> int:
         return self._children[name].process.pid
 
-    def watch(self, until: Callable[[], bool]) -> None:
-        """Restart dead processes until ``until()`` is true.
+    def running(self, name: str) -> bool:
+        """Whether the process is kept alive."""
+        return name in self._children
+
+    def watch(self, until: Callable[[], bool], every_s: float = POLL_S) -> None:
+        """Restart dead processes until ``until()`` is true. Looks at all of them, and calls
+        ``until``, every ``every_s`` seconds, and at once after a death or a signal.
 
         Raises ``ConfigurationError`` when a process repeatedly exits at its start.
         """
-        while not until():
-            for child in self._children.values():
-                self._supervise(child)
-            self._revive_orphan_killer()
-            time.sleep(POLL_S)
+        with _signals_readable() as signalled:
+            while not until():
+                for child in self._children.values():
+                    self._supervise(child)
+                self._revive_orphan_killer()
+                for look in self.looks:
+                    look()
+                if select.select([signalled], [], [], self._pause_s(every_s))[0]:
+                    os.read(signalled, 4096)
+
+    def end(self, name: str) -> None:
+        """Stop one process."""
+        self._end(self._children.pop(name))
 
     def stop(self) -> None:
         """Stop all processes, the last started first; kills those that are slow."""
@@ -95,6 +120,11 @@ class Supervisor:
             with contextlib.suppress(BrokenPipeError):
                 self._orphan_killer.stdin.close()
             self._orphan_killer.wait()
+
+    def _pause_s(self, longest_s: float) -> float:
+        """Seconds until the next process is to be started."""
+        due = [child.restart_at for child in self._children.values() if child.restart_at]
+        return max(min([longest_s, *(at - time.monotonic() for at in due)]), 0.0)
 
     def _supervise(self, child: _ManagedProcess) -> None:
         now = time.monotonic()
@@ -108,7 +138,7 @@ class Supervisor:
             _rotate(child.command.log)
             return
         # Its children must not run beside those of its successor.
-        self._kill_group(child.process.pid)
+        self._kill_group(child)
         healthy = now - child.started > HEALTHY_S
         child.proven |= healthy
         child.deaths = 1 if healthy else child.deaths + 1
@@ -129,18 +159,21 @@ class Supervisor:
                 process.wait(child.command.grace_s)
             except subprocess.TimeoutExpired:
                 self.report(f"{child.command.name} did not stop in time and is killed")
-        self._kill_group(process.pid)
+        self._kill_group(child)
         process.wait()
 
-    def _kill_group(self, group: int) -> None:
+    def _kill_group(self, child: _ManagedProcess) -> None:
+        group = child.process.pid
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-        self._tell_orphan_killer(f"-{group}\n")
+        if not child.command.ends_whole:
+            self._tell_orphan_killer(f"-{group}\n")
 
     def _spawn(self, command: ManagedCommand) -> subprocess.Popen[bytes]:
-        # Before the process: otherwise its group could be orphaned if this process is killed
-        # in between.
-        self._open_orphan_killer()
+        if not command.ends_whole:
+            # Before the process: otherwise its group could be orphaned if this process is
+            # killed in between.
+            self._open_orphan_killer()
         launcher = [sys.executable, "-I", "-S", str(HERE / "die_with_parent.py"), str(os.getpid())]
         with command.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
@@ -151,7 +184,8 @@ class Supervisor:
                 stderr=log,
                 process_group=0,
             )
-        self._tell_orphan_killer(f"+{process.pid}\n")
+        if not command.ends_whole:
+            self._tell_orphan_killer(f"+{process.pid}\n")
         return process
 
     # The orphan killer ----------------------------------------------------------
@@ -160,7 +194,8 @@ class Supervisor:
         if self._orphan_killer is not None and self._orphan_killer.poll() is not None:
             self._orphan_killer = None
             for child in self._children.values():
-                self._tell_orphan_killer(f"+{child.process.pid}\n")
+                if not child.command.ends_whole:
+                    self._tell_orphan_killer(f"+{child.process.pid}\n")
 
     def _open_orphan_killer(self) -> IO[bytes]:
         """The input of the orphan killer, which is started if necessary."""
@@ -182,6 +217,23 @@ class Supervisor:
         with contextlib.suppress(BrokenPipeError):
             killer.write(line.encode())
             killer.flush()
+
+
+@contextlib.contextmanager
+def _signals_readable() -> Iterator[int]:
+    """A descriptor that is readable after a signal that has a handler, and after the death of
+    a child."""
+    readable, written = os.pipe()
+    os.set_blocking(written, False)
+    former_handler = signal.signal(signal.SIGCHLD, lambda *_: None)
+    former = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    try:
+        yield readable
+    finally:
+        signal.set_wakeup_fd(former)
+        signal.signal(signal.SIGCHLD, former_handler)
+        os.close(readable)
+        os.close(written)
 
 
 def log_tail(log: Path, lines: int = 12) -> str:

@@ -1,4 +1,4 @@
-"""The embedded stack: starts redis-server, upkeep, workers and shim together."""
+"""The embedded stack: starts redis-server, index and upkeep, workers and shim together."""
 
 from __future__ import annotations
 
@@ -11,40 +11,49 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from urllib.parse import urlsplit
 
+from infra.local.on_demand import OnDemand
 from infra.local.private_files import make_data_dir, write_private
-from infra.local.processes import ManagedCommand, Supervisor, log_tail
+from infra.local.processes import ManagedCommand, Supervisor, WholeCommand, log_tail
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
 from pipeline.config.settings import Settings
 from pipeline.config.storage import DataDirectory
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
 from pipeline.encryption.vault import open_vault
-from pipeline.errors import ConfigurationError, FaceError
-from pipeline.fetching.open import open_fetcher
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError
+from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import FUSED_STAGES, Stage
 from pipeline.sessions import registry
 
-# Seconds within which the shim must answer after its start.
-START_S = 60.0
+# Seconds within which the shim must answer after its start, on a machine with other work; and
+# for one answer.
+START_S = 180.0
+ANSWER_S = 10.0
 
 # Seconds that each process may take to stop: a worker finishes its current job.
 GRACE_S = {
-    "shim": 15.0, "worker": 30.0, "bulk": 30.0, "fetch": 30.0, "index": 15.0, "upkeep": 15.0,
-    "redis": 10.0,
+    "shim": 15.0, "worker": 30.0, "bulk": 30.0, "fetch": 30.0, "upkeep": 15.0, "redis": 10.0,
 }
 
 PROCESSES = {
-    "upkeep": ("upkeep",),
-    "index": ("worker", "--stages", Stage.INDEX.value),
+    "upkeep": ("upkeep", "--index"),
     "worker": ("worker", "--stages", ",".join(FUSED_STAGES)),
-    "bulk": ("worker", "--stages", Stage.BULK.value),
     "fetch": ("worker", "--stages", Stage.FETCH.value),
     "shim": ("serve",),
 }
+
+BULK = ("worker", "--stages", Stage.BULK.value)
+"""The worker of batches, which runs while there are any."""
+
+# Linux ends the children of a process that dies, because they ask for it. Elsewhere the
+# orphan killer does.
+COMMAND = WholeCommand if sys.platform == "linux" else ManagedCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,8 @@ class LocalStack:
     """``with LocalStack(settings, say, stopping) as stack: stack.supervisor.watch(...)``.
 
     ``say`` receives progress messages; ``stopping`` aborts the start; ``processes`` are the
-    processes to start, by name. Entering raises ``ConfigurationError``, ``PackMissing``,
+    processes to start, by name; a worker of batches that is not among them runs while a batch
+    has work. Entering raises ``ConfigurationError``, ``PackMissing``,
     ``StackNotStarted``; leaving stops every process. Without a shim ``url`` stays empty.
     """
 
@@ -73,6 +83,7 @@ class LocalStack:
         processes: Mapping[str, tuple[str, ...]] = PROCESSES,
     ) -> None:
         self.settings = settings
+        self._engine = open_engine(settings.sql_url)
         self.redis_url = ""
         self.supervisor = Supervisor(say)
         self._say = say
@@ -99,25 +110,46 @@ class LocalStack:
     def _start(self) -> None:
         # Checks the configuration before starting anything.
         pack = registry.choose(self.settings)
-        open_fetcher(self.settings)
+        if self.settings.fetch_urls:
+            from pipeline.fetching.open import open_fetcher  # 90 ms of imports
+
+            open_fetcher(self.settings)
         self._lock = take_lock(self._data.root)
         port = self._port() if "shim" in self._processes else self.settings.port
         redis = prepare_redis(self._data.redis)
-        self._prepare_data()
-        self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
         self.log("redis").parent.mkdir(exist_ok=True)
         self._start_redis(redis)
+        self._prepare_data()
+        self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
+        wait_for_redis(redis, self.log("redis"), lambda: not self._stopping())
         env = self._environment(redis, port, pack.name)
         for name, words in self._processes.items():
-            argv = [sys.executable, "-m", "infra.cli", *words]
             if name == "fetch":
                 if not self.settings.fetch_urls:
                     continue
-                argv += ["--concurrency", str(self.settings.fetch_concurrency)]
-            self.supervisor.start(ManagedCommand(name, argv, env, self.log(name), GRACE_S[name]))
+                words = (*words, "--concurrency", str(self.settings.fetch_concurrency))
+            self.supervisor.start(self._command(name, words, env))
+        if "bulk" not in self._processes:
+            bulk = self._command("bulk", BULK, env)
+            on_demand = OnDemand(
+                self.supervisor, bulk, self._batches_have_work, self.settings.bulk_idle_s
+            )
+            self.supervisor.looks.append(on_demand.look)
         if self.url:
             self._wait_for_shim()
         self._write_state(redis)
+
+    def _command(
+        self, name: str, words: tuple[str, ...], env: Mapping[str, str]
+    ) -> ManagedCommand:
+        argv = [sys.executable, "-m", "infra.cli", *words]
+        return COMMAND(name, argv, env, self.log(name), GRACE_S[name])
+
+    def _batches_have_work(self) -> bool | None:
+        try:
+            return JobUpkeep(self._engine).has_unfinished(Stage.BULK)
+        except DatabaseUnavailable:
+            return None
 
     def _port(self) -> int:
         """The port of the shim; sets ``url``."""
@@ -131,21 +163,20 @@ class LocalStack:
         return self._data.log(name)
 
     def _prepare_data(self) -> None:
-        engine = open_engine(self.settings.sql_url)
-        upgrade(engine)
-        engine.dispose()
+        upgrade(self._engine)
         open_vault(self.settings)
 
     def _start_redis(self, redis: LocalRedis) -> None:
-        log = self.log("redis")
         argv = [str(redis.program), str(redis.config)]
         self.supervisor.start(
-            ManagedCommand("redis", argv, dict(os.environ), log, GRACE_S["redis"])
+            COMMAND("redis", argv, dict(os.environ), self.log("redis"), GRACE_S["redis"])
         )
-        wait_for_redis(redis, log, lambda: not self._stopping())
 
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
         return {
+            # The threads of a process share two heaps: each holds what the largest task of any
+            # of its threads needed.
+            "MALLOC_ARENA_MAX": "2",
             **os.environ,
             "FACELINE_DATA_DIR": str(self._data.root),
             "FACELINE_BROKER_URL": redis.url,
@@ -176,6 +207,7 @@ class LocalStack:
 
     def _close(self) -> None:
         self.supervisor.stop()
+        self._engine.dispose()
         if self._lock is not None:
             self._data.stack_state.unlink(missing_ok=True)
             self._lock.close()
@@ -238,13 +270,15 @@ def require_free(host: str, port: int) -> None:
 
 
 def shim_answers(url: str) -> bool:
-    """Whether a shim answers at ``url``."""
-    import requests  # slow to import, and not needed by an enrolment
-
-    with contextlib.suppress(requests.RequestException), requests.Session() as session:
-        session.trust_env = False  # no proxy: the stack is on this machine
-        return session.get(f"{url}/health", timeout=2).status_code < 600
-    return False
+    """Whether a shim answers at ``url``, which is on this machine."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_S)
+    try:
+        with contextlib.closing(connection):
+            connection.request("GET", "/health")
+            return connection.getresponse().status < 600
+    except (OSError, HTTPException):
+        return False
 
 
 def _reachable(host: str) -> str:

@@ -164,7 +164,10 @@ class Settings(BaseSettings):
     job_time_limit_s: float = Field(60.0, ge=1)
     """Seconds after which a running job ends as timed out."""
     jobs_per_process: int = Field(10_000, ge=0)
-    """Jobs after which a worker process is replaced; 0: never."""
+    """Times that a worker process takes jobs before it is replaced; 0: never."""
+    jobs_together: int = Field(8, ge=1, le=64)
+    """Jobs on pictures that a worker process runs together at most when they wait; 1: each
+    alone."""
     result_cache_mb: int = Field(8, ge=0)
     """Memory in megabytes in which a worker process keeps the faces of the last pictures, so that
     the same picture is not analysed twice; 0: it keeps none. Never liveness, nor anything of
@@ -187,8 +190,8 @@ class Settings(BaseSettings):
     """Hours for which the pictures of failed jobs are kept; other pictures are deleted with
     their job, unless they are enrolled."""
     row_picture_kb: int = Field(300, ge=0)
-    """Kilobytes up to which a picture waits for its job in the database and not in the media
-    store, while fewer than 1,000 jobs wait; 0: none does."""
+    """Kilobytes up to which a picture that is not to be enrolled waits for its job in the
+    database and not in the media store, while fewer than 1,000 jobs wait; 0: none does."""
     image_lifetime_d: float = Field(30.0, gt=0)
     """Days for which pictures sent to document c keep their id after they were last sent;
     enrolled pictures stay."""

@@ -216,11 +216,11 @@ job_pictures = Table(
     Column("position", Integer, **_KEY_PART),
     # The bytes of a small picture, encrypted for a tenant with a data key.
     Column("data", LargeBinary, nullable=True),
-    # The object of a picture that the job's end gives a row in ``images``.
+    # The object of a picture to which the job's end gives a row in ``images``.
     Column("media_key", String(512), nullable=True),
 )
 """Pictures that wait for the end of their job, and go with it: small ones in the row itself,
-larger ones that are to be enrolled under the key of the media store that stays theirs."""
+those to be enrolled under the key of the media store that stays theirs."""
 
 job_faces = Table(
     "job_faces",

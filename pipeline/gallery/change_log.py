@@ -28,7 +28,7 @@ _SELECT_ENTRIES = select(
 ).order_by(vectors.c.label)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChangeLog:
     """A ``ChangeSource`` (``pipeline/index/base.py``), which documents the methods.
 

@@ -16,6 +16,7 @@ from pipeline.index.canary import RecallCanary
 from pipeline.index.flat import FlatIndex
 from pipeline.index.lock import ReadersWriterLock
 from pipeline.index.options import ViewOptions
+from pipeline.index.pace import Pace
 from pipeline.index.snapshots import (
     ORPHAN_AGE_S,
     copy_index,
@@ -50,7 +51,10 @@ class TenantView:
     def __init__(
         self, tenant_id: int, source: ChangeSource, store: MediaStore,
         options: ViewOptions | None = None, clock: Callable[[], float] = time.time,
+        pace: Pace | None = None,
     ) -> None:
+        """``pace`` is that of reading the whole gallery."""
+        self._pace = pace or Pace(1.0)
         self._tenant_id = tenant_id
         self._source = source
         self._store = store
@@ -197,9 +201,11 @@ class TenantView:
             return None, None, number
         rows = VectorRows(model.dimension)
         entries = self._source.all_entries(self._tenant_id)
+        self._pace.begin()
         while portion := list(islice(entries, BATCH_SIZE)):
             self._ensure_slots(rows, portion)
             rows.upsert(self._valid(portion, model))
+            self._pace.rest()
         return self._options.engine_choice.build(rows), model, number
 
     def _apply(self, changes: Sequence[tuple[int, int]]) -> bool:

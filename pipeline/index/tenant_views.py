@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from pipeline.errors import FaceError, TenantNotFound
+from pipeline.errors import FaceError, IndexBehind, TenantNotFound
 from pipeline.index.base import ChangeSource, Hit
 from pipeline.index.options import ViewOptions
+from pipeline.index.pace import Pace
 from pipeline.index.tenant_view import TenantView
 from pipeline.media.base import MediaStore
 from pipeline.types import Embedding
@@ -20,7 +22,8 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _TenantSlot:
-    """The slot of one tenant's view, open or not.
+    """The slot of one tenant's view, open or not. ``pace`` is that of the reading in
+    progress, ``awaited`` the view that searches wait for.
 
     ``used`` is the time of the last search. After an eviction ``seen`` is the last number
     that the view had applied, and ``removed_at`` is since when a snapshot may hold a deleted
@@ -28,6 +31,8 @@ class _TenantSlot:
     """
 
     opening: threading.Lock = field(default_factory=threading.Lock)
+    awaited: Future[TenantView] | None = None
+    pace: Pace | None = None
     view: TenantView | None = None
     used: float = 0.0
     seen: int = -1
@@ -76,8 +81,11 @@ class TenantViews:
         with slot.opening:
             view = slot.view
             if view is None:
+                slot.pace = Pace(self._options.reading_share)
+                if slot.awaited is not None:
+                    slot.pace.hurry()
                 view = TenantView(
-                    tenant_id, self._source, self._store, self._options, self._clock
+                    tenant_id, self._source, self._store, self._options, self._clock, slot.pace
                 )
                 view.open(slot.removed_at)
                 slot.view = view
@@ -91,15 +99,47 @@ class TenantViews:
 
         The search sees every change committed before the call, because it asks for the
         gallery's current number. Raises ``IndexBehind`` when the gallery does not have the
-        change ``at_least`` yet.
+        change ``at_least`` yet, or is still being read.
         """
         seen = max(at_least, self._source.latest(tenant_id))
         slot = self._slot(tenant_id)
         opens, slot.used = slot.view is None, self._clock()
-        found = self.view(tenant_id).search(probe[None, :], k, collections, seen)[0]
+        view = self._awaited_view(tenant_id, slot)
+        found = view.search(probe[None, :], k, collections, seen)[0]
         if opens:
             self._evict_to_limit()
         return found
+
+    def _awaited_view(self, tenant_id: int, slot: _TenantSlot) -> TenantView:
+        """The tenant's view, which is opened without regard to others that are being read.
+        Raises ``IndexBehind`` when that takes longer than a search may."""
+        wait_s = self._options.open_wait_s
+        if slot.view is not None or not wait_s:
+            return self.view(tenant_id)
+        with self._lock:
+            awaited = slot.awaited
+            if awaited is None:
+                awaited = slot.awaited = Future()
+                threading.Thread(
+                    target=self._open, args=(tenant_id, slot, awaited), name="open_view",
+                    daemon=True,
+                ).start()
+        if slot.pace is not None:
+            slot.pace.hurry()
+        try:
+            return awaited.result(wait_s)
+        except TimeoutError:
+            raise IndexBehind("The gallery is still being read.") from None
+
+    def _open(self, tenant_id: int, slot: _TenantSlot, awaited: Future[TenantView]) -> None:
+        try:
+            view = self.view(tenant_id)
+        except BaseException as error:  # noqa: BLE001  # the searches raise it
+            slot.awaited = None
+            awaited.set_exception(error)
+        else:
+            slot.awaited = None
+            awaited.set_result(view)
 
     def maintain(self, tenants: Sequence[int]) -> None:
         """Run one maintenance round: open the views of ``tenants`` within the memory limit,

@@ -6,7 +6,7 @@ import mmap
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,7 +28,8 @@ from pipeline.types import JsonObject
 DecodeFunction = Callable[[bytes, JsonObject], Decoded]
 """A decoding function of the bytes and the worker's options. It raises ``BadInput`` for
 invalid bytes. It cannot open files or connections, start threads, or import modules that
-the fork server had not imported."""
+the fork server had not imported; ``prepare_decoder()`` of its module, if there is one, imports
+what else it needs."""
 
 # Wall-clock limit in units of the limit on processor time: the cores are shared.
 WALL_CLOCK_FACTOR = 4.0
@@ -50,7 +51,7 @@ class _OutOfSpace(Exception):
 
 
 def serve(
-    channel: int, arena: mmap.mmap, functions: dict[str, DecodeFunction], rules: DecoderRules
+    channel: int, arena: mmap.mmap, functions: Mapping[str, DecodeFunction], rules: DecoderRules
 ) -> None:
     """Runs tasks until the worker closes the channel or this decoder is due for replacement."""
     old = _peak_bytes() + rules.growth_bytes

@@ -1,4 +1,4 @@
-"""The processes of a sandbox: one fork server and its current decoder."""
+"""The processes of sandboxes: fork servers, and the decoder that one forks for a process."""
 
 from __future__ import annotations
 
@@ -35,17 +35,58 @@ _FIXED = {
 }
 
 
+class ForkServer:
+    """A process that forks decoders for this process and for those that it forks. It ends
+    with this process."""
+
+    def __init__(self, rules: DecoderRules, environment: Mapping[str, str]) -> None:
+        """Raises ``DecoderUnavailable`` when the process cannot be started."""
+        self._hub, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        program = [sys.executable, "-m", "pipeline.sandbox.fork_server"]
+        said = msgspec.json.encode(rules).decode()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  # a program of ours
+                [*program, str(os.getpid()), str(theirs.fileno()), said],
+                env={**_clean_environment(), **environment}, cwd="/",
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._hub.close()
+            raise DecoderUnavailable from error
+        finally:
+            theirs.close()
+
+    def introduce(self, control: socket.socket, arena: int) -> None:
+        """Hand over the control socket and the arena of the calling process. Raises
+        ``OSError`` when the fork server is gone."""
+        socket.send_fds(self._hub, [b"+"], [control.fileno(), arena])
+
+    def end(self) -> None:
+        """End it and its decoders. Only the process that started it calls this."""
+        self._hub.close()
+        self._process.kill()
+        self._process.wait()
+
+
 class DecoderProcesses:
-    """``channel`` is the current decoder's, None without one. ``last_status`` is the exit
+    """The decoder of this process, forked by ``shared``, the fork server of a worker group, or
+    by one of its own without that or when that is gone.
+
+    ``channel`` is the current decoder's, None without one. ``last_status`` is the exit
     status of the previous decoder (``os.waitpid``)."""
 
-    def __init__(self, rules: DecoderRules, arena: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, rules: DecoderRules, arena: int, environment: Mapping[str, str],
+        shared: ForkServer | None = None,
+    ) -> None:
         self.channel: socket.socket | None = None
         self.last_status: int | None = None
         self._rules = rules
         self._arena = arena
         self._environment = environment
-        self._fork_server: subprocess.Popen[bytes] | None = None
+        self._shared = shared
+        self._own: ForkServer | None = None
         self._control: socket.socket | None = None
 
     def start(self) -> socket.socket:
@@ -56,9 +97,10 @@ class DecoderProcesses:
         self.drop()
         for _ in range(2):  # the fork server may have died meanwhile
             try:
-                self.channel = self._ask(self._control or self._start_fork_server())
+                self.channel = self._ask(self._control or self._connect())
             except (OSError, ValueError, msgspec.MsgspecError):
                 self.end()
+                self._shared = None
             except BaseException:
                 # Also after a signal: a late reply must not be taken for the next one.
                 self.end()
@@ -74,15 +116,14 @@ class DecoderProcesses:
             self.channel = None
 
     def end(self) -> None:
-        """End all processes; a decoder dies with its fork server."""
+        """End the decoder, and the fork server if it is this process's own."""
         self.drop()
         if self._control is not None:
             self._control.close()
             self._control = None
-        if self._fork_server is not None:
-            self._fork_server.kill()
-            self._fork_server.wait()
-            self._fork_server = None
+        if self._own is not None:
+            self._own.end()
+            self._own = None
 
     def _ask(self, control: socket.socket) -> socket.socket:
         control.send(b"+")
@@ -99,28 +140,21 @@ class DecoderProcesses:
             raise DecoderUnavailable(f"A decoder cannot be locked in: {said[:200]!r}.")
         return channel
 
-    def _start_fork_server(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control = ours
-        numbers = (theirs.fileno(), self._arena)
-        rules = msgspec.json.encode(self._rules).decode()
-        program = [sys.executable, "-m", "pipeline.sandbox.fork_server"]
-        try:
-            self._fork_server = subprocess.Popen(  # noqa: S603  # a program of ours
-                [*program, str(os.getpid()), *map(str, numbers), rules],
-                env=self._clean_environment(), cwd="/", pass_fds=numbers,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-            )
-        except OSError as error:
-            raise DecoderUnavailable from error
-        finally:
-            theirs.close()
-        return ours
+    def _connect(self) -> socket.socket:
+        """A control socket that a fork server holds the other end of."""
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            server = self._shared
+            if server is None:
+                server = self._own = ForkServer(self._rules, self._environment)
+            server.introduce(theirs, self._arena)
+        return self._control
 
-    def _clean_environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in _KEPT_NAMES if name in os.environ}
-        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-        return {**kept, **_FIXED, "PYTHONPATH": path, **self._environment}
+
+def _clean_environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_NAMES if name in os.environ}
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    return {**kept, **_FIXED, "PYTHONPATH": path}
 
 
 def readable(channel: socket.socket, within_s: float) -> bool:

@@ -5,10 +5,12 @@
         "pipeline.stages.decode:decode_here", data, options, output_bytes=3 * width * height
     )
 
-Each worker has a *fork server* with a clean environment. It forks *decoders*, which are
-confined (``confinement``) before they read a byte. Input and arrays are in the *arena*, memory
-shared by worker and decoder. A picture that crashes its decoder, or takes too long or too
-much memory, costs that decoder; the worker gets a ``BadInput`` and continues.
+A *fork server* with a clean environment forks *decoders*, which are confined
+(``confinement``) before they read a byte. The processes of a worker group share one
+(``open_fork_server``); a decoder serves one of them. Input and arrays are in the *arena*,
+memory shared by a process and its decoder. A picture that crashes its decoder, or takes too
+long or too much memory, costs that decoder; the worker gets a ``BadInput`` and continues.
+A decoder without work ends, and the next task has another one within milliseconds.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -29,10 +32,11 @@ import msgspec
 
 from pipeline.config.settings import Settings
 from pipeline.errors import BadInput, DecoderUnavailable, FaceError, PictureCorrupt
+from pipeline.periodic import Ticker
 from pipeline.sandbox import messages
 from pipeline.sandbox.decoder import WALL_CLOCK_FACTOR, DecoderRules
 from pipeline.sandbox.messages import Decoded, DecodeFailure, DecodeTask, Reply
-from pipeline.sandbox.processes import DecoderProcesses, readable
+from pipeline.sandbox.processes import DecoderProcesses, ForkServer, readable
 
 LOG = logging.getLogger(__name__)
 
@@ -44,6 +48,8 @@ SLACK_S = 5.0
 KEPT_BYTES = 16 * MB
 # A decoder is replaced after so many tasks or so much growth, before leaks add up.
 TASKS, GROWTH_BYTES = 2_000, 256 * MB
+# Seconds without a task after which a decoder ends, and seconds between two looks.
+IDLE_S, CHECK_EVERY_S = 30.0, 10.0
 
 # Characters of a decoder's error message that are kept.
 MAX_TEXT = 300
@@ -84,24 +90,27 @@ class Sandbox:
 
     def __init__(
         self, functions: Sequence[str], limits: SandboxLimits, *, tasks: int = TASKS,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None, shared: ForkServer | None = None,
     ) -> None:
         """``functions`` are those that it may run, as ``module:function``: each takes
-        ``(data, options)`` and returns ``Decoded``."""
+        ``(data, options)`` and returns ``Decoded``. ``shared`` is a fork server for the same
+        functions and limits."""
         self.limits = limits
         self._lock = threading.Lock()
         self._served = 0
+        self._used_at = 0.0
+        self._ticker: Ticker | None = None
         self._lent_bytes = 0
         self._arena_file = os.memfd_create("faceline-arena", os.MFD_CLOEXEC)
         os.ftruncate(self._arena_file, _aligned(limits.input_bytes) + _aligned(limits.output_bytes))
         self._arena = mmap.mmap(self._arena_file, 0)
         rules = DecoderRules(tuple(functions), limits.memory_bytes, tasks, GROWTH_BYTES)
-        self._processes = DecoderProcesses(rules, self._arena_file, environment or {})
+        self._processes = DecoderProcesses(rules, self._arena_file, environment or {}, shared)
 
     def start(self) -> None:
         """Start the decoder now, ahead of the first task. Raises ``DecoderUnavailable``."""
         with self._lock:
-            self._processes.start()
+            self._start_decoder()
 
     def run(
         self, function: str, data: bytes, options: Mapping[str, Any], *, output_bytes: int,
@@ -128,12 +137,17 @@ class Sandbox:
                 reply = self._attempt_twice(task, data)
             except DecoderDied as death:
                 raise failure(f"Decoding failed: {death.description}.") from death
+            finally:
+                self._used_at = time.monotonic()
             return self._read_result(task, reply, failure, borrow=borrow)
 
     def close(self) -> None:
         """End the processes. The sandbox can be used again."""
         with self._lock:
             self._processes.end()
+            if self._ticker is not None:
+                self._ticker.stop()
+                self._ticker = None
 
     def __enter__(self) -> Self:
         return self
@@ -210,7 +224,20 @@ class Sandbox:
 
     def _start_decoder(self) -> socket.socket:
         self._served = 0
+        self._used_at = time.monotonic()
+        if self._ticker is None:
+            self._ticker = Ticker("idle_decoder", CHECK_EVERY_S, self._end_if_idle)
+            self._ticker.start()
         return self._processes.start()
+
+    def _end_if_idle(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if time.monotonic() - self._used_at > IDLE_S:
+                self._processes.drop()
+        finally:
+            self._lock.release()
 
     def _read_result(
         self, task: DecodeTask, reply: Reply, failure: type[BadInput], *, borrow: bool
@@ -238,8 +265,11 @@ class Sandbox:
         self._lent_bytes = 0
 
 
-def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None:
-    """The sandbox of the settings, not started yet; None when it is switched off."""
+def open_sandbox(
+    settings: Settings, functions: Sequence[str], shared: ForkServer | None = None
+) -> Sandbox | None:
+    """The sandbox of the settings, not started yet; None when it is switched off. ``shared``
+    comes from ``open_fork_server`` with the same arguments."""
     if not settings.decode_sandbox:
         return None
     if sys.platform != "linux":
@@ -249,9 +279,24 @@ def open_sandbox(settings: Settings, functions: Sequence[str]) -> Sandbox | None
         )
         return None
     return Sandbox(
-        functions, SandboxLimits.from_settings(settings),
-        environment={"OPENCV_IO_MAX_IMAGE_PIXELS": str(settings.max_pixels)},
+        functions, SandboxLimits.from_settings(settings), environment=_environment(settings),
+        shared=shared,
     )
+
+
+def open_fork_server(settings: Settings, functions: Sequence[str]) -> ForkServer | None:
+    """A fork server for the sandboxes of processes that this one forks; None where there are
+    no sandboxes. Raises ``DecoderUnavailable``."""
+    if not settings.decode_sandbox or sys.platform != "linux":
+        return None
+    rules = DecoderRules(
+        tuple(functions), SandboxLimits.from_settings(settings).memory_bytes, TASKS, GROWTH_BYTES
+    )
+    return ForkServer(rules, _environment(settings))
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {"OPENCV_IO_MAX_IMAGE_PIXELS": str(settings.max_pixels)}
 
 
 def _error(reply: DecodeFailure, failure: type[BadInput]) -> FaceError:

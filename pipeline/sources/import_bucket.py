@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -26,7 +26,6 @@ from pipeline.sources.base import (
     RefusalReason,
     RefusedItem,
 )
-from pipeline.sources.bucket import Bucket, BucketLocation, BucketSource, parse_location
 from pipeline.sources.names import (
     MAX_NAME,
     Layout,
@@ -37,6 +36,10 @@ from pipeline.sources.names import (
     printable,
 )
 from pipeline.sources.rows import MAX_TEXT
+
+if TYPE_CHECKING:
+    # minio-py costs 90 ms and 15 MB, which a service without such a bucket saves.
+    from pipeline.sources.bucket import BucketLocation
 
 MAX_LIST_ITEMS = 100_000  # some 10 MB of JSON; a prefix can name more objects
 
@@ -80,6 +83,8 @@ def import_location(settings: Settings, tenant_id: int) -> BucketLocation:
 
     Raises ``ConfigurationError`` when there is none, or when the media store uses the same bucket.
     """
+    from pipeline.sources.bucket import parse_location
+
     if not settings.import_url:
         raise ConfigurationError("no bucket to import from is configured (FACELINE_IMPORT_URL)")
     try:
@@ -101,6 +106,8 @@ def prefix_source(settings: Settings, tenant_id: int, prefix: str, layout: Layou
     """Every object below a prefix of the application's folder, named relative to the folder
     as in a list. Raises ``InvalidParameter`` for a prefix that leads out of the folder,
     ``ConfigurationError``."""
+    from pipeline.sources.bucket import Bucket, BucketSource
+
     location = import_location(settings, tenant_id)
     below = replace(location, prefix=location.prefix + check_prefix(prefix))
     return BucketSource(Bucket(below, settings), layout, relative_to=location.prefix)
@@ -126,6 +133,8 @@ class ListedSource:
         self, settings: Settings, tenant_id: int, listed: list[ListedItem],
         layout: Layout = "auto",
     ) -> None:
+        from pipeline.sources.bucket import Bucket
+
         self._location = import_location(settings, tenant_id)
         self._bucket = Bucket(self._location, settings)
         self._listed = listed

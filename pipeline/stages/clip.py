@@ -17,16 +17,10 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import av
-import av.subtitles.stream  # av imports it late, which a sandbox does not let it
 import cv2
 import numpy as np
-from av.container import InputContainer
-from av.sidedata.sidedata import Type as SideDataType
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from pipeline.errors import ClipCorrupt, ClipOutOfRange
 from pipeline.media.clip_headers import ClipFormat
@@ -40,6 +34,12 @@ from pipeline.media.clips import (
 from pipeline.sandbox.messages import Decoded
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.types import JsonObject, Picture
+
+if TYPE_CHECKING:
+    # PyAV takes 150 ms and 30 MB; only the process that decodes needs it.
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 _DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 
@@ -155,6 +155,13 @@ def _checked_part(
     return found, over is not False or not found
 
 
+def prepare_decoder() -> None:
+    """Import what ``decode_part`` needs, before the sandbox forbids it."""
+    import av
+    import av.subtitles.stream  # noqa: F401  # av imports it late
+    from av.sidedata import sidedata  # noqa: F401
+
+
 def decode_part(data: bytes, options: JsonObject) -> Decoded:
     """The next frames of a clip, inside the sandbox. Without ``data`` it continues the current
     clip; the metadata says ``lost`` when this decoder is not at that place of it."""
@@ -209,6 +216,8 @@ def _refuse(*_: object, **__: object) -> NoReturn:
 
 
 def _opened(data: bytes, demuxer: str, limits: ClipLimits) -> InputContainer:
+    import av
+
     return av.open(
         io.BytesIO(data),
         mode="r",
@@ -246,6 +255,8 @@ def _checked_stream(container: InputContainer, limits: ClipLimits) -> VideoStrea
 
 def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
     """The longest duration that the container states; 0 when it states none."""
+    import av
+
     whole = container.duration / av.time_base if container.duration else 0.0
     if stream.duration and stream.time_base:
         return max(whole, float(stream.duration * stream.time_base))
@@ -259,6 +270,8 @@ def _decoded(
     container: InputContainer, stream: VideoStream, limits: ClipLimits, budget: _TimeBudget
 ) -> Iterator[VideoFrame]:
     """Every frame in presentation order. Skips packets without a frame."""
+    import av
+
     count = bad = 0
     for packet in _packets(container, stream):
         budget.check()
@@ -280,6 +293,8 @@ def _decoded(
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
     """The stream's packets, including the empty packet that flushes the decoder. Ends where a
     truncated file ends."""
+    import av
+
     packets = container.demux(stream)
     while True:
         try:
@@ -345,6 +360,8 @@ def _upright(frame: VideoFrame, limits: ClipLimits) -> Picture:
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     """The directions of a step to the right and of a step down after rotation: (x, y, x, y),
     each -1, 0 or 1. Other angles count as the nearest right angle."""
+    from av.sidedata.sidedata import Type as SideDataType
+
     attached: Any = frame.side_data
     matrix = attached.get(SideDataType.DISPLAYMATRIX)
     if matrix is None or matrix.buffer_size < _MATRIX_BYTES:
@@ -366,6 +383,8 @@ def _turned(pixels: Picture, steps: tuple[int, int, int, int]) -> Picture:
 @contextmanager
 def _clip_errors() -> Iterator[None]:
     """Translates FFmpeg's errors into ``ClipCorrupt``."""
+    import av
+
     try:
         yield
     except (av.FFmpegError, ValueError, MemoryError, OverflowError, struct.error) as error:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Engine
@@ -16,8 +17,10 @@ from pipeline.gallery.change_log import ChangeLog
 from pipeline.index.options import ViewOptions
 from pipeline.index.tenant_views import TenantViews
 from pipeline.media.directory import DirectoryStore
+from pipeline.types import VectorModel
 from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Clock, add_tenant
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -92,6 +95,57 @@ def test_tenants_do_not_wait_for_each_other(gallery: TenantGallery, other: Tenan
         assert not any(each.done() for each in slow)
         store.open.set()
         assert [each.result(30) for each in slow] == [[gallery.label(face)]] * 2
+
+
+def test_a_search_does_not_wait_long_for_its_gallery(
+    gallery: TenantGallery, other: TenantGallery
+) -> None:
+    """While a gallery is read, searches of others are answered, and its own are put back."""
+    face, there = gallery.add("one"), other.add("one")
+    written = TenantViews(gallery.log, gallery.media, ViewOptions()).view(gallery.tenant).snapshot()
+    assert written is not None
+    store = SlowStore(gallery.media, gallery.tenant)
+    views = TenantViews(gallery.log, store, ViewOptions(open_wait_s=0.2))
+    try:
+        for _ in range(2):
+            with pytest.raises(IndexBehind):
+                search(views, gallery, "one")
+            eventually(lambda: other.tenant in views.held or put_back(views, other), "it is read")
+            assert search(views, other, "one") == [other.label(there)]
+    finally:
+        store.open.set()
+    eventually(lambda: gallery.tenant in views.held, "the gallery is read")
+    assert search(views, gallery, "one") == [gallery.label(face)]
+
+
+def put_back(views: TenantViews, gallery: TenantGallery) -> bool:
+    """Asks for a gallery that may not be read yet; always False."""
+    with suppress(IndexBehind):
+        search(views, gallery, "one")
+    return False
+
+
+class UnreadableLog(ChangeLog):
+    """A gallery that cannot be read while ``broken`` is set."""
+
+    broken = True
+
+    def vector_model(self, tenant_id: int) -> VectorModel | None:
+        if self.broken:
+            raise MediaUnavailable
+        return super().vector_model(tenant_id)
+
+
+def test_an_error_of_reading_a_gallery_reaches_the_search(
+    engine: Engine, gallery: TenantGallery
+) -> None:
+    gallery.add("one")
+    log = UnreadableLog(engine)
+    views = TenantViews(log, gallery.media, ViewOptions(open_wait_s=30.0))
+    with pytest.raises(MediaUnavailable):
+        search(views, gallery, "one")
+    log.broken = False
+    assert len(search(views, gallery, "one")) == 1
 
 
 class BrokenLog(ChangeLog):

@@ -82,10 +82,10 @@ def strike() -> None:
 def fault_in_decode() -> None:
     healthy: Callable[..., Any] = vars(pictures)["decode"]
 
-    def decode(data: bytes, *rest: Any) -> Any:
+    def decode(data: bytes, *rest: Any, **named: Any) -> Any:
         if MARK in data:
             strike()
-        return healthy(data, *rest)
+        return healthy(data, *rest, **named)
 
     vars(pictures)["decode"] = decode
 

@@ -22,7 +22,16 @@ from pipeline.errors import (
     PictureCorrupt,
 )
 from pipeline.sandbox import processes
-from pipeline.sandbox.sandbox import Sandbox, SandboxLimits, open_sandbox
+from pipeline.sandbox.decoder import DecoderRules
+from pipeline.sandbox.processes import ForkServer
+from pipeline.sandbox.sandbox import (
+    GROWTH_BYTES,
+    TASKS,
+    Sandbox,
+    SandboxLimits,
+    open_fork_server,
+    open_sandbox,
+)
 from tests.unit import sandbox_works
 from tests.waiting import eventually
 
@@ -271,7 +280,56 @@ def test_a_closed_sandbox_can_be_used_again() -> None:
         assert pid_of(sandbox) != first
 
 
+@pytest.fixture
+def shared() -> Iterator[ForkServer]:
+    server = ForkServer(DecoderRules(WORKS, BOUNDS.memory_bytes, TASKS, GROWTH_BYTES), {})
+    yield server
+    server.end()
+
+
+def test_processes_of_a_group_share_a_fork_server_and_nothing_else(shared: ForkServer) -> None:
+    with (
+        Sandbox(WORKS, BOUNDS, shared=shared) as one,
+        Sandbox(WORKS, BOUNDS, shared=shared) as other,
+    ):
+        first, second = pid_of(one), pid_of(other)
+        assert first != second
+        assert fork_server_of(first) == fork_server_of(second)
+        for pid in (first, second):
+            maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+            assert len([line for line in maps if "faceline-arena" in line]) == 1
+        with pytest.raises(PictureCorrupt):
+            one.run(work("crash"), b"", {}, output_bytes=0)
+        assert pid_of(other) == second
+        third = pid_of(one)
+        one.close()
+        wait_until_gone(third)
+        assert pid_of(other) == second
+
+
+def test_who_loses_the_shared_fork_server_has_one_of_its_own(shared: ForkServer) -> None:
+    with Sandbox(WORKS, BOUNDS, shared=shared) as sandbox:
+        pid = pid_of(sandbox)
+        former = fork_server_of(pid)
+        os.kill(former, signal.SIGKILL)
+        wait_until_gone(pid)
+        assert fork_server_of(pid_of(sandbox)) != former
+
+
+def test_a_decoder_without_work_ends(
+    monkeypatch: pytest.MonkeyPatch, shared: ForkServer
+) -> None:
+    monkeypatch.setattr("pipeline.sandbox.sandbox.IDLE_S", 0.2)
+    monkeypatch.setattr("pipeline.sandbox.sandbox.CHECK_EVERY_S", 0.05)
+    with Sandbox(WORKS, BOUNDS, shared=shared) as sandbox:
+        pid = pid_of(sandbox)
+        # The fork server has taken its exit status: it is no zombie, either.
+        eventually(lambda: not psutil.pid_exists(pid), "an idle decoder ends")
+        assert pid_of(sandbox) != pid
+
+
 def test_settings_decide() -> None:
+    assert open_fork_server(Settings(decode_sandbox=False), WORKS) is None
     assert open_sandbox(Settings(decode_sandbox=False), WORKS) is None
     opened = open_sandbox(Settings(decode_memory_mb=77, decode_limit_s=3.0), WORKS)
     assert opened is not None

@@ -17,6 +17,7 @@ from pipeline.sessions import catalogue, registry
 from pipeline.sessions.base import ModelTask, PackInfo
 from pipeline.sessions.catalogue import licence_notice
 from pipeline.sessions.checksums import check_file, verify
+from pipeline.sessions.pack_on_demand import pack_on_demand
 from tests.unit.sessions_release import sha256
 
 MODELS = {"det.onnx": b"detector", "rec.onnx": b"recognizer"}
@@ -211,3 +212,24 @@ def test_licences_are_said(tmp_path: Path, small_pack: PackInfo) -> None:
     assert "300-W" in licence_notice(
         PackInfo("dlib", "dlib", tmp_path, catalogue.DLIB_FILES, 128, "dlib5")
     )
+
+
+def test_a_pack_on_demand_is_loaded_at_its_first_model(
+    small_pack: PackInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+
+    class Loaded:
+        def detector(self) -> str:
+            return "detector"
+
+    def load(info: PackInfo, _: Settings) -> Any:
+        loads.append(info.name)
+        return Loaded()
+
+    monkeypatch.setattr(registry, "load", load)
+    pack: Any = pack_on_demand(small_pack, Settings())
+    assert pack.info is small_pack
+    assert loads == []
+    assert [pack.detector(), pack.detector()] == ["detector"] * 2
+    assert loads == [small_pack.name]

@@ -36,6 +36,10 @@ TRASH_EVERY_S = 20.0
 PURGE_EVERY_S = 300.0
 SWEEP_EVERY_S = 6 * 3600.0
 
+# Seconds from the start to the first of the rounds that read everything: not while others
+# start and read their galleries.
+FIRST_SWEEP_S = 600.0
+
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Run all periodic tasks until ``stop`` is set. Several processes may do so at once."""
@@ -67,6 +71,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
         expiry = Expiry(settings, jobs, engine, media)
         bisector = ChunkBisector(engine, time.time, settings.max_attempts)
         searches, trash = DuplicateSearches(engine), Trash(engine, media)
+        swept_at = time.monotonic() + FIRST_SWEEP_S
         yield [
             PeriodicTask("reconcile", Reconciler(settings, jobs, dispatcher, notifier).round),
             PeriodicTask("batches", lambda: republish(jobs, dispatcher, bisector.round())),
@@ -80,5 +85,5 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             PeriodicTask("deleted", trash.delete_left_of_tenants, PURGE_EVERY_S),
             PeriodicTask("purge", galleries.purge_snapshots, PURGE_EVERY_S),
             PeriodicTask("lists", galleries.sweep_lists, PURGE_EVERY_S),
-            PeriodicTask("sweep", galleries.sweep, SWEEP_EVERY_S),
+            PeriodicTask("sweep", galleries.sweep, SWEEP_EVERY_S, due_at=swept_at),
         ]

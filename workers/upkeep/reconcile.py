@@ -29,9 +29,10 @@ class Reconciler:
     def round(self) -> None:
         """Once over everything. Raises ``DatabaseUnavailable``, ``BrokerUnavailable``."""
         self.release_dead()
-        if not self.settings.fetch_urls:
-            self.end_unfetched()
-        for stage in Stage:
+        waiting = self.jobs.stages_with_waiting()
+        for stage in [each for each in Stage if each in waiting]:
+            if stage is Stage.FETCH and not self.settings.fetch_urls:
+                self.end_unfetched()
             self.end_pauses(stage)
             self.send_lost(stage)
 

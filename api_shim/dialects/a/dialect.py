@@ -24,18 +24,11 @@ from api_shim.dialects.media_fields import decode_media
 from api_shim.record_actions import RecordRequest, list_faces
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
-from pipeline import operations
+from pipeline import errors, operations
 from pipeline.accounts.kinds import NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
-from pipeline.errors import (
-    BadEncoding,
-    ClipCorrupt,
-    ClipOutOfRange,
-    InvalidParameter,
-    MediaTooLarge,
-    PictureOutOfRange,
-)
+from pipeline.errors import InvalidParameter
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.records import FaceRecord
 from pipeline.jobs.model import Job
@@ -79,8 +72,8 @@ class ApidFace(Dialect):
         return envelope.outcome(job)
 
     def render_error(self, error: Exception, call: Call) -> Reply:
-        if call.path == fields.LIVING_PATH and isinstance(error, MediaTooLarge):
-            return envelope.refusal(ClipOutOfRange(error.message))
+        if call.path == fields.LIVING_PATH and isinstance(error, errors.MediaTooLarge):
+            return envelope.refusal(errors.ClipOutOfRange(error.message))
         return envelope.refusal(error)
 
     def render_wrong_method(self, call: Call, allowed: str) -> Reply:
@@ -156,10 +149,6 @@ def _enrol(asked: _Asked) -> DialectRequest:
     return asked.job("enrol", params, asked.values[FIMG])
 
 
-def _locate(asked: _Asked) -> DialectRequest:
-    return asked.job("locate", operations.LocateParams(face_required=True), asked.values[FIMG])
-
-
 def _match(asked: _Asked) -> DialectRequest:
     params = operations.MatchParams(face_id=asked.values[FID])
     threshold = asked.values[fields.THRESHOLD]
@@ -173,8 +162,8 @@ def _living(asked: _Asked) -> DialectRequest:
     )
     try:
         return asked.job("living", params, asked.values[fields.FVIDEO])
-    except BadEncoding as error:
-        raise ClipCorrupt("Fvideo is not Base64.") from error
+    except errors.BadEncoding as error:
+        raise errors.ClipCorrupt("Fvideo is not Base64.") from error
 
 
 def _similarity(asked: _Asked) -> DialectRequest:
@@ -185,7 +174,7 @@ def _similarity(asked: _Asked) -> DialectRequest:
     # A worker holds the pixels of them all at once: no more than two pictures of the
     # largest size have.
     if sum(header.width * header.height for header in headers) > 2 * asked.limits.max_pixels:
-        raise PictureOutOfRange("the pictures have too many pixels together")
+        raise errors.PictureOutOfRange("the pictures have too many pixels together")
     return job
 
 
@@ -193,5 +182,8 @@ _BUILDERS: dict[str, Callable[[_Asked], DialectRequest]] = {
     "list": _list, "enrol": _enrol, "change": _change, "similarity": _similarity,
     "delete": lambda asked: asked.on_face(FaceStore.delete),
     "show": lambda asked: asked.on_face(FaceStore.by_id),
-    "locate": _locate, "match": _match, "living": _living,
+    "locate": lambda asked: asked.job(
+        "locate", operations.LocateParams(face_required=True), asked.values[FIMG]
+    ),
+    "match": _match, "living": _living,
 }

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from api_shim import parsing
 from api_shim.dialects.answers import Responses
@@ -23,6 +25,7 @@ from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
 from pipeline.gallery.collections import CollectionStore
+from pipeline.gallery.records import FacePage
 from pipeline.identifiers import is_collection_key, is_printable
 from pipeline.jobs.model import Job
 from pipeline.operations import MAX_HITS, CompareParams, EnrolParams, SearchParams
@@ -87,7 +90,14 @@ class FacesAndGroups(Dialect):
 def build_request(endpoint: Endpoint, tenant: Tenant, call: Call) -> DialectRequest:
     """The job or the action that a request asks for. Raises ``FaceError``."""
     values = read_fields(endpoint.takes, _raw(call)) if endpoint.takes else Values({}, ())
-    return _BUILDERS[endpoint.operation](tenant, values, call.path_values)
+    if endpoint.is_job:
+        return _JOBS[endpoint.operation](tenant, values)
+    action, answer = _ACTIONS[endpoint.operation]
+    return RecordRequest(
+        tenant,
+        lambda records, tenant_id: action(_Action(records, tenant_id, values, call.path_values)),
+        answer,
+    )
 
 
 def _raw(call: Call) -> Raw:
@@ -97,27 +107,101 @@ def _raw(call: Call) -> Raw:
     return {name: parsing.JsonNumber(value) for name, value in query.items()}
 
 
-Paths = Mapping[str, str]
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """An action on the records of a tenant, with the values of its fields and of its path."""
+
+    records: RecordStores
+    tenant_id: int
+    values: Values
+    path: Mapping[str, str]
+
+    def named(self, name: str) -> str:
+        """What the path names. Raises ``NotFound`` for a text that can name nothing."""
+        is_possible, unknown = _NAMES[name]
+        if not is_possible(self.path[name]):
+            raise unknown
+        return self.path[name]
 
 
-def _named(
-    name: str, is_possible: Callable[[str], bool], unknown: type[FaceError], paths: Paths
-) -> str:
-    """What the path names. Raises ``unknown`` for a text that names nothing at all."""
-    if not is_possible(paths[name]):
-        raise unknown
-    return paths[name]
+_NAMES: dict[str, tuple[Callable[[str], bool], type[FaceError]]] = {
+    "face_token": (is_printable, errors.FaceNotFound),
+    "image_id": (is_printable, errors.ImageNotFound),
+    "group_id": (is_collection_key, errors.CollectionNotFound),
+}
 
 
-_face_token = partial(_named, "face_token", is_printable, errors.FaceNotFound)
-_image_id = partial(_named, "image_id", is_printable, errors.ImageNotFound)
-_group_id = partial(_named, "group_id", is_collection_key, errors.CollectionNotFound)
+def _create_group(asked: _Action) -> None:
+    values = asked.values
+    asked.records.collections.create(
+        asked.tenant_id, values[fields.NEW_GROUP_ID], name=values[fields.GROUP_NAME],
+        type=values[fields.GROUP_TYPE], score=values[fields.GROUP_SCORE],
+    )
 
 
-# 1: faces ---------------------------------------------------------------------------
+def _update_group(asked: _Action) -> None:
+    values = asked.values
+    asked.records.collections.update(
+        asked.tenant_id, values[fields.GROUP_ID], name=values.given(fields.NEXT_GROUP_NAME),
+        type=values.given(fields.GROUP_TYPE), score=values.given(fields.NEXT_GROUP_SCORE),
+    )
 
 
-def _enrol(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
+def _delete_group(asked: _Action) -> None:
+    mode = fields.DELETIONS[asked.values[fields.DELETE_ALL_FACE]]
+    asked.records.collections.delete(asked.tenant_id, asked.named("group_id"), mode)
+
+
+def _list_faces(asked: _Action) -> FacePage:
+    offset, size = asked.values[fields.PAGE_OFFSET], asked.values[fields.PAGE_SIZE]
+    return asked.records.faces.page(asked.tenant_id, offset, size)
+
+
+def _list_members(asked: _Action) -> FacePage:
+    offset, size = asked.values[fields.GROUP_PAGE_OFFSET], asked.values[fields.GROUP_PAGE_SIZE]
+    return asked.records.collections.faces(asked.tenant_id, asked.named("group_id"), offset, size)
+
+
+def _rebind(
+    change: Callable[[CollectionStore, int, str, Sequence[str]], list[str]], asked: _Action
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Bind or unbind; returns the groups that were named, and those of them that were changed:
+    an id that no group can have is an unknown group, not a malformed request."""
+    named = asked.values[fields.FACE_GROUP_LIST]
+    possible = tuple(filter(is_collection_key, named))
+    done = change(asked.records.collections, asked.tenant_id, asked.named("face_token"), possible)
+    return named, done
+
+
+def _done(_: object) -> Reply:
+    return envelope.success({})
+
+
+# By the sections of the document: what is done, and how its result is answered.
+_ACTIONS: dict[str, tuple[Callable[[_Action], Any], Callable[[Any], Reply]]] = {
+    "1.2": (_list_faces, envelope.face_page),
+    "1.3": (lambda it: it.records.faces.delete_token(it.tenant_id, it.named("face_token")), _done),
+    "1.4": (lambda it: it.records.images.delete(it.tenant_id, it.named("image_id")), _done),
+    "1.5": (
+        lambda it: show_face(it.records, it.tenant_id, it.named("face_token")),
+        envelope.shown_face,
+    ),
+    "1.6 image": (
+        lambda it: show_image(it.records, it.tenant_id, it.named("image_id")),
+        envelope.shown_image,
+    ),
+    "1.6 facesLib": (lambda it: it.records.galleries.clear(it.tenant_id), _done),
+    "2.1": (lambda it: it.records.collections.all(it.tenant_id), envelope.groups),
+    "2.2": (_create_group, _done),
+    "2.3": (_delete_group, _done),
+    "2.4": (_list_members, envelope.member_page),
+    "2.5": (partial(_rebind, CollectionStore.bind), envelope.binding_report),
+    "2.6": (partial(_rebind, CollectionStore.unbind), envelope.binding_report),
+    "2.7": (_update_group, _done),
+}
+
+
+def _enrol(tenant: Tenant, values: Values) -> JobRequest:
     asked = EnrolParams(
         faces="largest", gate=True, exists="refuse", image_id=values[fields.IMAGE_ID] or None,
         description=values[fields.DESCRIPTION], name=values[fields.NAME],
@@ -126,104 +210,13 @@ def _enrol(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
     return JobRequest(tenant, "enrol", asked.to_json(), (values[fields.IMAGE],))
 
 
-def _list(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
-    offset, size = values[fields.PAGE_OFFSET], values[fields.PAGE_SIZE]
-    return RecordRequest(
-        tenant, lambda records, tenant_id: records.faces.page(tenant_id, offset, size),
-        envelope.face_page,
-    )
-
-
-def _show(tenant: Tenant, _: Values, paths: Paths) -> DialectRequest:
-    action = partial(show_face, face_token=_face_token(paths))
-    return RecordRequest(tenant, action, envelope.shown_face)
-
-
-def _show_image(tenant: Tenant, _: Values, paths: Paths) -> DialectRequest:
-    action = partial(show_image, image_id=_image_id(paths))
-    return RecordRequest(tenant, action, envelope.shown_image)
-
-
-def _delete_face(tenant: Tenant, _: Values, paths: Paths) -> DialectRequest:
-    face_token = _face_token(paths)
-    return _done(
-        tenant, lambda records, tenant_id: records.faces.delete_token(tenant_id, face_token)
-    )
-
-
-def _delete_image(tenant: Tenant, _: Values, paths: Paths) -> DialectRequest:
-    image_id = _image_id(paths)
-    return _done(tenant, lambda records, tenant_id: records.images.delete(tenant_id, image_id))
-
-
-# 2: groups --------------------------------------------------------------------------
-
-
-def _list_groups(tenant: Tenant, _: Values, __: Paths) -> DialectRequest:
-    return RecordRequest(
-        tenant, lambda records, tenant_id: records.collections.all(tenant_id), envelope.groups
-    )
-
-
-def _create_group(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
-    return _done(tenant, lambda records, tenant_id: records.collections.create(
-        tenant_id, values[fields.NEW_GROUP_ID], name=values[fields.GROUP_NAME],
-        type=values[fields.GROUP_TYPE], score=values[fields.GROUP_SCORE],
-    ))
-
-
-def _update_group(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
-    return _done(tenant, lambda records, tenant_id: records.collections.update(
-        tenant_id, values[fields.GROUP_ID], name=values.given(fields.NEXT_GROUP_NAME),
-        type=values.given(fields.GROUP_TYPE), score=values.given(fields.NEXT_GROUP_SCORE),
-    ))
-
-
-def _delete_group(tenant: Tenant, values: Values, paths: Paths) -> DialectRequest:
-    mode, key = fields.DELETIONS[values[fields.DELETE_ALL_FACE]], _group_id(paths)
-    return _done(
-        tenant, lambda records, tenant_id: records.collections.delete(tenant_id, key, mode)
-    )
-
-
-def _list_members(tenant: Tenant, values: Values, paths: Paths) -> DialectRequest:
-    key = _group_id(paths)
-    offset, size = values[fields.GROUP_PAGE_OFFSET], values[fields.GROUP_PAGE_SIZE]
-    return RecordRequest(
-        tenant, lambda records, tenant_id: records.collections.faces(tenant_id, key, offset, size),
-        envelope.member_page,
-    )
-
-
-def _rebind(
-    change: Callable[[CollectionStore, int, str, Sequence[str]], list[str]],
-    tenant: Tenant, values: Values, paths: Paths,
-) -> DialectRequest:
-    """Bind or unbind, and report on every group that is named: an id that no group can
-    have is an unknown group, not a malformed request."""
-    named, face_token = values[fields.FACE_GROUP_LIST], _face_token(paths)
-    possible = tuple(filter(is_collection_key, named))
-    return RecordRequest(
-        tenant,
-        lambda records, tenant_id: change(records.collections, tenant_id, face_token, possible),
-        lambda done: envelope.binding_report(named, done),
-    )
-
-
-def _done(tenant: Tenant, action: Callable[[RecordStores, int], object]) -> DialectRequest:
-    return RecordRequest(tenant, action, lambda _: envelope.success({}))
-
-
-# 3: pictures ------------------------------------------------------------------------
-
-
-def _compare(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
+def _compare(tenant: Tenant, values: Values) -> JobRequest:
     asked = CompareParams(liveness=values[fields.COMPARE_LIVENESS]).to_json()
     pictures = (values[fields.IMAGE_1], values[fields.IMAGE_2])
     return JobRequest(tenant, "compare", asked, pictures)
 
 
-def _search(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
+def _search(tenant: Tenant, values: Values) -> JobRequest:
     groups, shown = values[fields.GROUPS], values[fields.TOP_N]
     asked = SearchParams(
         collections=groups,
@@ -234,14 +227,4 @@ def _search(tenant: Tenant, values: Values, _: Paths) -> DialectRequest:
     return JobRequest(tenant, "search", {**asked, "top": shown}, (values[fields.IMAGE],))
 
 
-_BUILDERS: dict[str, Callable[[Tenant, Values, Paths], DialectRequest]] = {
-    "1.1": _enrol, "1.2": _list, "1.3": _delete_face, "1.4": _delete_image, "1.5": _show,
-    "1.6 image": _show_image,
-    "1.6 facesLib": lambda tenant, _, __: _done(
-        tenant, lambda records, tenant_id: records.galleries.clear(tenant_id)
-    ),
-    "2.1": _list_groups, "2.2": _create_group, "2.3": _delete_group, "2.4": _list_members,
-    "2.5": partial(_rebind, CollectionStore.bind), "2.6": partial(_rebind, CollectionStore.unbind),
-    "2.7": _update_group,
-    "3.1": _compare, "3.2": _search,
-}
+_JOBS = {"1.1": _enrol, "3.1": _compare, "3.2": _search}

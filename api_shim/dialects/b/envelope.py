@@ -142,8 +142,10 @@ def groups(listed: Sequence[tuple[Collection, int]]) -> Reply:
     return success({"faceGroupList": rows})
 
 
-def binding_report(named: Sequence[str], done: Sequence[str]) -> Reply:
-    """2.5 and 2.6: the outcome for each group that was named."""
+def binding_report(outcome: tuple[Sequence[str], Sequence[str]]) -> Reply:
+    """2.5 and 2.6: the outcome for each group that was named, of which those in the second list
+    were changed."""
+    named, done = outcome
     failed = [key for key in named if key not in done]
     return success({
         "totalCnt": len(named), "successCnt": len(done), "failCnt": len(failed),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -53,27 +52,22 @@ class SourceField(RequestField[PictureSource]):
     carries: BodyKind = BodyKind.PICTURES
 
     def read(self, raw: Raw) -> PictureSource:
-        found = [source for source in self._sources(raw) if source is not None]
+        file, url, named = self._ways
+        sent = {way.name: raw.get(way.name) for way in self._ways}
+        found: list[PictureSource] = [part for part in sent.values() if isinstance(part, bytes)]
+        texts = {name: part for name, part in sent.items() if not isinstance(part, bytes)}
+        if texts.get(file.name):
+            file.read(texts)  # raises: a file is no text
+        if text := url.read(texts):
+            found.append(RemotePicture(text))
+        if text := named.read(texts):
+            found.append(NamedPicture(text))
         if len(found) != 1:
             raise InvalidParameter(
                 f"give exactly one of {self.name}_file, {self.name}_url and {self.name}_id",
                 picture=self.index,
             )
         return found[0]
-
-    def _sources(self, raw: Raw) -> Iterator[PictureSource | None]:
-        file, url, named = self._ways
-        for way in self._ways:
-            if isinstance(value := raw.get(way.name), bytes):
-                yield value
-        if raw.get(file.name) and not isinstance(raw[file.name], bytes):
-            yield file.read(raw)  # raises: a file is no text
-        if not isinstance(raw.get(url.name), bytes):
-            text = url.read(raw)
-            yield RemotePicture(text) if text else None
-        if not isinstance(raw.get(named.name), bytes):
-            text = named.read(raw)
-            yield NamedPicture(text) if text else None
 
     @property
     def _ways(self) -> tuple[FileField, TextField, TextField]:
@@ -97,13 +91,12 @@ class SourceField(RequestField[PictureSource]):
     def object_members(self) -> Schema:
         ways = self._ways if self.files else self._ways[1:]
         return {
-            "properties": {way.name: {**way.schema, **_not_empty(way)} for way in ways},
+            "properties": {
+                way.name: {**way.schema, **({"minLength": 1} if isinstance(way, TextField) else {})}
+                for way in ways
+            },
             "allOf": [{"oneOf": [{"required": [way.name]} for way in ways]}],
         }
-
-
-def _not_empty(way: RequestField[Any]) -> Schema:
-    return {"minLength": 1} if isinstance(way, TextField) else {}
 
 
 API_ID = TextField("api_id", "The application.", missing=BadCredentials)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -84,10 +85,6 @@ def outcome(job: Job) -> Reply:
     return answer(STATUSES.get(job.error_code or "", FAIL))
 
 
-def _enrolled(result: JsonObject) -> Reply:
-    return answer(OK, [_person(face) for face in result["faces"]])
-
-
 def _found(result: JsonObject) -> Reply:
     hits = [{"confidence": _percent(hit["confidence"]), **_person(hit)} for hit in result["hits"]]
     similar = [hit for hit in hits if hit["confidence"] > LEAST_CONFIDENCE]
@@ -102,7 +99,10 @@ def _percent(value: float) -> int:
     return min(math.floor(100 * value + ROUNDING), 100)
 
 
-_RESULTS = {"enrol": _enrolled, "search": _found}
+_RESULTS: dict[str, Callable[[JsonObject], Reply]] = {
+    "enrol": lambda result: answer(OK, [_person(face) for face in result["faces"]]),
+    "search": _found,
+}
 
 
 def responses(endpoint: Endpoint) -> Responses:

@@ -55,7 +55,8 @@ class Face2(Dialect):
         if MAX_FACE_NUM in endpoint.takes:
             count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
             params |= LocateParams(find="largest" if count == 1 else "all").to_json()
-            params["locations"] = _locations_order(tenant)
+            is_left_top = tenant.settings.get("e_locations") == envelope.LEFT_TOP
+            params["locations"] = envelope.LEFT_TOP if is_left_top else "top_right"
         return JobRequest(
             tenant, endpoint.action, params,
             tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),
@@ -98,11 +99,6 @@ class Face2(Dialect):
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
-
-
-def _locations_order(tenant: Tenant) -> str:
-    chosen = tenant.settings.get("e_locations")
-    return envelope.LEFT_TOP if chosen == envelope.LEFT_TOP else "top_right"
 
 
 def _find_app_id(call: Call) -> str:

@@ -90,14 +90,11 @@ def _located(job: Job, result: JsonObject) -> JsonObject:
     return {"face_num": len(rows), "locations": rows}
 
 
-def _verified(job: Job, result: JsonObject) -> JsonObject:
-    distance = result["distance"]
-    return {"is_match": distance < MATCH_DISTANCE, "score": distance}
-
-
 _RESULTS: dict[str, Callable[[Job, JsonObject], JsonObject]] = {
     "locate": _located,
-    "verify": _verified,
+    "verify": lambda _, result: {
+        "is_match": result["distance"] < MATCH_DISTANCE, "score": result["distance"]
+    },
     "features": lambda _, result: {"features": result["embedding"]},
 }
 

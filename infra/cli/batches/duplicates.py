@@ -6,14 +6,8 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from infra.cli.console import out, print_notice, print_table, printable, shortened
-from pipeline.batches.duplicate_search import (
-    Finding,
-    FindingKind,
-    FoundFace,
-    SearchProgress,
-    list_findings,
-    search_of,
-)
+from pipeline.batches import duplicate_search
+from pipeline.batches.duplicate_search import Finding, FindingKind, FoundFace, SearchProgress
 from pipeline.batches.model import Batch
 
 WIDE = 120  # columns of a terminal; below, findings are printed as lines
@@ -30,13 +24,13 @@ LABELS = {
 
 def show_findings(engine: Engine, batch: Batch, limit: int) -> None:
     """Print at most ``limit`` findings, and how they were found."""
-    search = search_of(batch)
+    search = duplicate_search.search_of(batch)
     if search is None:
         return
     if search.state != "done":
         print_notice(_unfinished_text(search))
         return
-    found = list_findings(engine, batch.id, limit=limit)
+    found = duplicate_search.list_findings(engine, batch.id, limit=limit)
     if found and out.width < WIDE:
         out.print()
         for each in found:
@@ -95,10 +89,8 @@ def _summary_text(search: SearchProgress, listed: int, batch: Batch) -> str:
     )
     noun = "finding" if total == 1 else "findings"
     done = f"{search.refused} items were rejected" if search.refused else "Nothing was changed"
-    return f"{searched}: {total} {noun}, {chance_text(search)}{more}. {done}; please review them."
-
-
-def chance_text(search: SearchProgress) -> str:
-    """How many findings to expect if all pairs were strangers."""
     expected = f"{search.false_findings:.1g}" if search.false_findings >= 0.05 else "none"
-    return f"of which {expected} is expected by chance"
+    return (
+        f"{searched}: {total} {noun}, of which {expected} is expected by chance{more}. "
+        f"{done}; please review them."
+    )

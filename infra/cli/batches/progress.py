@@ -143,7 +143,7 @@ class _PlainProgress:
         ):
             self.print_text(
                 f"{progress_text(view)}{rate_text(view, self.meter)}: "
-                f"{outcomes_text(view)}{waiting_text(view)}"
+                f"{outcomes_text(view)}" + (f"; waits: {view.waits_for}" if view.waits_for else "")
             )
             self._last = now, view
 
@@ -173,10 +173,6 @@ def outcomes_text(view: ProgressView) -> str:
     counts = [f"{count:,} {outcome}" for outcome, count in view.counts.items()
               if count or outcome in ("enrolled", "duplicate", "rejected")]
     return ", ".join([*counts, f"{view.waiting:,} in work"])
-
-
-def waiting_text(view: ProgressView) -> str:
-    return f"; waits: {view.waits_for}" if view.waits_for else ""
 
 
 def _rendered(view: ProgressView, meter: RateMeter, width: int) -> Group:

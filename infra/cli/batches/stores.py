@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
 from pipeline.batches.store import BatchStore
@@ -22,15 +19,8 @@ class BatchStores(Stores):
         self.batches = BatchStore(self.engine, keys=self.keys)
         self.collections = CollectionStore(self.engine, self.media)
 
-
-@contextmanager
-def using_stores(settings: Settings) -> Iterator[BatchStores]:
-    """The stores; they are closed at the end."""
-    stores = BatchStores(settings)
-    try:
-        yield stores
-    finally:
-        stores.engine.dispose()
+    def close(self) -> None:
+        self.engine.dispose()
 
 
 def choose_tenant(stores: BatchStores, name: str | None, *, create: bool) -> Tenant:

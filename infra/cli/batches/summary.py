@@ -109,18 +109,14 @@ def batch_json(batch: Batch, app: str, reasons: Reasons | None = None) -> dict[s
         "batch": batch.id, "app": app, "source": batch.source,
         "options": batch.options.to_json(), "state": batch.state.value,
         "items": batch.items, "waiting": batch.waiting, **counts_of(batch),
-        **({} if reasons is None else {"reasons": _reasons_json(reasons)}),
+        **({} if reasons is None else {"reasons": [
+            {"outcome": state.value, "reason": reason, "items": count}
+            for (state, reason), count in reasons.most_common() if reason
+        ]}),
         "error": failure_of(batch),
         "search": None if search is None else search.public_json(),
         **{name: getattr(batch, name) for name in same_names},
     }
-
-
-def _reasons_json(reasons: Reasons) -> list[dict[str, Any]]:
-    return [
-        {"outcome": state.value, "reason": reason, "items": count}
-        for (state, reason), count in reasons.most_common() if reason
-    ]
 
 
 def counts_of(batch: Batch) -> Mapping[str, int]:
@@ -139,9 +135,8 @@ def state_text(batch: Batch) -> str:
 
 def duration_text(batch: Batch) -> str:
     """The time from the beginning of a batch to its end; empty while it has not ended."""
-    if batch.finished_at is None:
-        return ""
-    return format_duration(batch.finished_at - batch.created_at)
+    ended = batch.finished_at
+    return "" if ended is None else format_duration(ended - batch.created_at)
 
 
 def write_report(stores: BatchStores, batch: Batch, to: Path) -> None:

@@ -88,9 +88,8 @@ def dry_run(source: PictureSource, limits: PictureLimits, collection: str = "") 
         }
         result = item if isinstance(item, RefusedItem) else inspect_item(item, limits)
         if isinstance(result, RefusedItem):
-            outcome, row["reason"], row["detail"] = (
-                ExpectedOutcome.REJECTED, str(result.reason), result.detail
-            )
+            outcome = ExpectedOutcome.REJECTED
+            row["reason"], row["detail"] = str(result.reason), result.detail
         else:
             outcome = ExpectedOutcome.ENROL
             row["sha256"], row["size"] = result.sha256, len(result.data)
@@ -107,36 +106,25 @@ def show_dry_run(
     json: bool,
 ) -> None:
     """Read ``source`` to its end and show its items."""
-    totals = _run(source, settings, collection, report_to)
-    if json:
-        print_json(_summary(source, totals))
-    else:
-        _show(totals)
-
-
-def _run(
-    source: PictureSource, settings: Settings, collection: str, to: Path | None
-) -> DryRunTotals:
     totals = DryRunTotals()
     limits = PictureLimits.from_settings(settings)
     shown_at = 0.0
-    with open_report(to, COLUMNS) as write, text_bar(err) as progress:
+    with open_report(report_to, COLUMNS) as write, text_bar(err) as progress:
         for row in dry_run(source, limits, collection):
             totals.add(row)
             write(row)
             if time.monotonic() > shown_at + REFRESH_S:
                 shown_at = time.monotonic()
                 progress(_counts_text(totals), *source.position())
-    return totals
+    if json:
+        print_json(_summary(source, totals))
+    else:
+        _show(totals)
 
 
 def _counts_text(totals: DryRunTotals) -> str:
-    counts = totals.outcomes
-    return (
-        f"{totals.items} items: {counts[ExpectedOutcome.ENROL]} to enrol, "
-        f"{counts[ExpectedOutcome.DUPLICATE]} duplicate, "
-        f"{counts[ExpectedOutcome.REJECTED]} rejected"
-    )
+    enrolled, duplicate, rejected = (totals.outcomes[outcome] for outcome in ExpectedOutcome)
+    return f"{totals.items} items: {enrolled} to enrol, {duplicate} duplicate, {rejected} rejected"
 
 
 def _summary(source: PictureSource, totals: DryRunTotals) -> dict[str, Any]:
@@ -153,9 +141,7 @@ def _summary(source: PictureSource, totals: DryRunTotals) -> dict[str, Any]:
 
 
 def _show(totals: DryRunTotals) -> None:
-    rows: list[tuple[object, object]] = [
-        (LABELS[outcome], totals.outcomes[outcome]) for outcome in ExpectedOutcome
-    ]
+    rows = [(label, totals.outcomes[outcome]) for outcome, label in LABELS.items()]
     rows += [(f"  {reason}", count) for reason, count in totals.reasons.most_common()]
     print_table(("outcome", "items"), [*rows, ("all", totals.items)])
     collections = ", ".join(name or "none" for name, _ in totals.collections.most_common(10))

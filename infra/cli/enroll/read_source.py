@@ -9,15 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from infra.cli.batches.stores import BatchStores
+from pipeline import errors
 from pipeline.analysis.criteria import criteria_fingerprint
 from pipeline.batches.model import Batch
-from pipeline.errors import (
-    BatchBusy,
-    BatchCancelled,
-    BatchNotFound,
-    DatabaseUnavailable,
-    FaceError,
-)
+from pipeline.errors import FaceError
 from pipeline.jobs.store import JobStore
 from pipeline.operations import enrolment_analysis
 from pipeline.sessions import registry
@@ -74,11 +69,11 @@ def open_reader(
     def read(stopping: Callable[[], bool]) -> None:
         try:
             submitter.run(batch, source, stopping)
-        except (BatchBusy, BatchCancelled, BatchNotFound):
+        except (errors.BatchBusy, errors.BatchCancelled, errors.BatchNotFound):
             raise
         except FaceError as error:
             # Recorded for `faceline batches show`, which may run elsewhere.
-            with suppress(DatabaseUnavailable):
+            with suppress(errors.DatabaseUnavailable):
                 stores.batches.record_source_error(batch.id, error, JobStore(stores.engine))
             raise
 
@@ -153,6 +148,6 @@ class ReaderThread(threading.Thread):
 
     def _limit_s(self, error: FaceError) -> float:
         """For how many seconds an error is retried."""
-        if isinstance(error, BatchBusy):
+        if isinstance(error, errors.BatchBusy):
             return self._limits.busy_s
         return self._limits.away_s if error.retryable else -1.0

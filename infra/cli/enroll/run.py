@@ -5,45 +5,28 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 import typer
 
 from infra.cli.batches.duplicates import show_findings
 from infra.cli.batches.progress import progress_display
-from infra.cli.batches.stores import BatchStores, choose_tenant, using_stores
+from infra.cli.batches.stores import BatchStores, choose_tenant
 from infra.cli.batches.summary import batch_json, show_summary, write_report
 from infra.cli.console import err, print_json, print_notice
-from infra.cli.enroll.read_source import (
-    ReaderThread,
-    RetryLimits,
-    TrackedSource,
-    local_criteria,
-    open_reader,
-)
+from infra.cli.enroll import read_source
 from infra.cli.enroll.request import EnrolRequest
 from infra.cli.enroll.watch import BatchWatch
 from infra.cli.reports import ReportNotWritten
 from infra.cli.stop_signals import StopRequest
 from infra.local.deployment import Deployment, open_deployment
+from pipeline import errors
 from pipeline.accounts.model import Tenant
 from pipeline.batches.duplicate_search import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.database.engine import reading
-from pipeline.errors import (
-    BatchBusy,
-    BatchCancelled,
-    BatchNotFound,
-    CollectionExists,
-    CollectionLimit,
-    CollectionNotFound,
-    DatabaseUnavailable,
-    FaceError,
-    InvalidParameter,
-    PackMismatch,
-    TenantNotFound,
-)
+from pipeline.errors import FaceError
 from pipeline.gallery.writer import last_model
 from pipeline.identifiers import is_collection_key
 from pipeline.sessions import registry
@@ -58,8 +41,7 @@ INTERRUPTED = 130  # the exit code that shells use
 def enrol(request: EnrolRequest) -> None:
     """Enrol a source, or continue where the same command was interrupted. Raises
     ``typer.Exit`` when it is interrupted, and ``FaceError``."""
-    request.check()
-    with _running_stack(request) as (place, stop), using_stores(place.settings) as stores:
+    with _opened(request) as (place, stores, stop):
         tenant = choose_tenant(stores, request.tenant, create=not request.settings.database_url)
         fingerprint = fingerprint_of(tenant.id, request.source, request.options)
         batch, is_new = stores.batches.open(tenant.id, fingerprint, request.source, request.options)
@@ -70,22 +52,24 @@ def enrol(request: EnrolRequest) -> None:
 def resume(request: EnrolRequest, batch: Batch) -> None:
     """Read a batch's source once more, for the items that are to be read again. Raises as
     ``enrol``."""
-    request.check()
-    with _running_stack(request) as (place, stop), using_stores(place.settings) as stores:
+    with _opened(request) as (place, stores, stop):
         tenant = stores.tenants.get(batch.tenant_id)
         _EnrolmentRun(request, place, stores, tenant, stop).run_batch(batch)
 
 
 @contextmanager
-def _running_stack(request: EnrolRequest) -> Iterator[tuple[Deployment, StopRequest]]:
+def _opened(request: EnrolRequest) -> Iterator[tuple[Deployment, BatchStores, StopRequest]]:
+    """What an enrolment runs on, once the request is found to be right."""
+    request.check()
     stop = StopRequest()
     stopping = stop.requested.is_set
     try:
         with (
             stop.handle_signals(),
             open_deployment(request.settings, print_notice, stopping, own=request.wait) as place,
+            closing(BatchStores(place.settings)) as stores,
         ):
-            yield place, stop
+            yield place, stores, stop
     except FaceError:
         # Errors that stopping causes are not reported.
         if not stopping():
@@ -101,7 +85,7 @@ def check_pack(stores: BatchStores, tenant: Tenant) -> None:
     with reading(stores.engine) as connection:
         model = last_model(connection, tenant.id)
     if model is not None and model.pack != pack.name:
-        raise PackMismatch(
+        raise errors.PackMismatch(
             f"The gallery of {tenant.name!r} was made with the pack {model.pack!r}, but "
             f"{pack.name!r} is served. Serve {model.pack!r} with FACELINE_PACK, or enrol for "
             "another application"
@@ -120,11 +104,11 @@ def collection_creator(
         if not create or key in existing or not is_collection_key(key):
             return
         existing.add(key)
-        with suppress(CollectionExists, CollectionLimit):  # the items have the reason
+        with suppress(errors.CollectionExists, errors.CollectionLimit):  # the items have the reason
             stores.collections.create(tenant.id, key, name="")
 
     if default and default not in existing and not create:
-        raise CollectionNotFound(
+        raise errors.CollectionNotFound(
             f"{tenant.name!r} has no collection {default!r}: --create-collections creates it. "
             f"There are: {', '.join(sorted(existing)[:10])}"
         )
@@ -154,20 +138,20 @@ class _EnrolmentRun:
         else:
             self._report_result(after)
 
-    def _read_source(self, batch: Batch) -> tuple[ReaderThread, BatchWatch]:
+    def _read_source(self, batch: Batch) -> tuple[read_source.ReaderThread, BatchWatch]:
         """Read the source into the batch, and watch until the batch has ended."""
         stores, settings = self.stores, self.deployment.settings
         criteria = ""
         if self.deployment.own:
             check_pack(stores, self.tenant)
-            criteria = local_criteria(stores, batch)
-        source = TrackedSource(self.request.open_source(settings), collection_creator(
+            criteria = read_source.local_criteria(stores, batch)
+        source = read_source.TrackedSource(self.request.open_source(settings), collection_creator(
             stores, self.tenant, batch.options.collection,
             create=self.request.create_collections,
         ))
-        limits = RetryLimits(settings.retry_for_s, 4 * settings.lease_s)
-        with open_reader(stores, batch, source, criteria=criteria) as read:
-            reader = ReaderThread(read, limits)
+        limits = read_source.RetryLimits(settings.retry_for_s, 4 * settings.lease_s)
+        with read_source.open_reader(stores, batch, source, criteria=criteria) as read:
+            reader = read_source.ReaderThread(read, limits)
             watch = BatchWatch(stores.engine, stores.batches, batch, reader, source)
             reader.start()
             try:
@@ -177,7 +161,7 @@ class _EnrolmentRun:
                 reader.join()
         return reader, watch
 
-    def _watch(self, watch: BatchWatch, reader: ReaderThread) -> None:
+    def _watch(self, watch: BatchWatch, reader: read_source.ReaderThread) -> None:
         def until() -> bool:
             show(watch.look())
             if self.stop.requested.is_set() or reader.error is not None:
@@ -187,14 +171,14 @@ class _EnrolmentRun:
         try:
             with progress_display(err, print_notice) as show:
                 self.deployment.watch(until)
-        except BatchNotFound as error:
-            raise BatchNotFound(BATCH_GONE) from error
+        except errors.BatchNotFound as error:
+            raise errors.BatchNotFound(BATCH_GONE) from error
 
     # -- the result -------------------------------------------------------------------
 
     def _explain_how_to_resume(self, watch: BatchWatch) -> None:
         batch = watch.batch
-        with suppress(DatabaseUnavailable):
+        with suppress(errors.DatabaseUnavailable):
             batch = self.stores.batches.get(None, batch.id)
         print_notice(
             f"\nStopped: {batch.items - batch.waiting} items have their outcome so far. The same "
@@ -210,7 +194,7 @@ class _EnrolmentRun:
         try:
             if report_to is not None:
                 write_report(self.stores, batch, report_to)
-        except (InvalidParameter, ReportNotWritten) as error:
+        except (errors.InvalidParameter, ReportNotWritten) as error:
             raise ReportNotWritten(
                 f"{error.message}. Everything else is done: `faceline batches report "
                 f"{batch.id[:8]} --to FILE` writes the report"
@@ -225,7 +209,7 @@ class _EnrolmentRun:
                 f"faceline batches report {batch.id[:8]} --to FILE.csv"
             )
         if batch.state in STOPPED:
-            raise BatchCancelled(_cancelled_text(batch))
+            raise errors.BatchCancelled(_cancelled_text(batch))
 
     def _summarize(self, batch: Batch) -> None:
         reasons = self.stores.batches.reason_counts(batch.id)
@@ -247,12 +231,12 @@ def _cancelled_text(batch: Batch) -> str:
 
 def _with_advice(batch: Batch, error: Exception) -> Exception:
     """The error that ended reading, with advice."""
-    if isinstance(error, BatchCancelled):
-        return BatchCancelled(_cancelled_text(batch))
-    if isinstance(error, BatchNotFound | TenantNotFound):
-        return BatchNotFound(BATCH_GONE)
-    if isinstance(error, BatchBusy):
-        return BatchBusy(
+    if isinstance(error, errors.BatchCancelled):
+        return errors.BatchCancelled(_cancelled_text(batch))
+    if isinstance(error, errors.BatchNotFound | errors.TenantNotFound):
+        return errors.BatchNotFound(BATCH_GONE)
+    if isinstance(error, errors.BatchBusy):
+        return errors.BatchBusy(
             "another command reads this source: "
             f"`faceline batches show {batch.id[:8]}` shows its progress"
         )

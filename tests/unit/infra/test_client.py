@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.up import curl_line
+from infra.cli.demonstration import curl_line
 from infra.local.client import base64_file
 from infra.local.credentials import Credentials, load_credentials, save_credentials
 from pipeline.errors import ConfigurationError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from api_shim.per_caller_limit import PerCallerLimit, claimed_caller
+from api_shim.intake import PerCallerLimit, claimed_caller
 from api_shim.requests import Call
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api_shim.preferences import Preferences, read_preferences
+from api_shim.requests import Preferences, read_preferences
 
 
 @pytest.mark.parametrize(

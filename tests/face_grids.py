@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -138,7 +139,7 @@ def faceless(width: int, height: int, chance: np.random.Generator) -> dict[str, 
         centre = tuple(int(each) for each in chance.integers(0, (width, height)))
         radius = int(chance.integers(3, 40))
         cv2.circle(dots, centre, radius, chance.integers(0, 256, 3).tolist(), -1)
-    made: dict[str, NDArray[np.float64] | NDArray[np.uint8]] = {
+    made: dict[str, NDArray[Any]] = {
         "sky": sky, "noise": fine, "soft noise": np.asarray(cv2.GaussianBlur(fine, (0, 0), 2)),
         "grass": np.asarray(grass), "text": page, "windows": windows, "dots": dots,
         "blotches": soft_background(width, height, chance),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,13 +13,14 @@ import pytest
 from sqlalchemy import Connection, Engine, select
 
 from pipeline.database.engine import reading, writing
-from pipeline.database.schema import discarded
+from pipeline.database.schema import discarded, job_pictures
 from pipeline.errors import DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
 from pipeline.gallery.trash import discard
 from pipeline.gallery.writer import lock_tenant
-from pipeline.jobs.model import Claim, Job, JobState
+from pipeline.jobs.model import Claim, Job, JobState, WaitingPicture
 from pipeline.jobs.together import JobEnd
 from pipeline.metering.usage import UsageStore, day_of, month_of
+from pipeline.storage_keys import row_media
 from pipeline.types import JsonObject
 from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue, add_tenant, new_job
 
@@ -267,6 +269,33 @@ def test_costs_are_settled_once_a_job(queue: Queue, engine: Engine, clock: Clock
     month = usage.report([month_of(day_of(clock()))])
     found = {row.tenant_id: (row.counts.charged, row.counts.refunded) for row in month}
     assert found == {queue.tenant: (1, 2), other: (0, 1)}
+
+
+def test_pictures_in_rows_go_with_the_jobs_that_used_them(queue: Queue, engine: Engine) -> None:
+    def failing(connection: Connection) -> JsonObject:
+        raise FaceExists
+
+    jobs = [add_with_picture(queue) for _ in range(5)]
+    done, effective, undone, unusable, faulty = claim_all(queue, jobs)
+    queue.together.end(
+        [
+            JobEnd(done, [], result={}),
+            JobEnd(effective, [], result={}, effect=noting(queue, "t1/a")),
+            JobEnd(undone, [], result={}, effect=failing),
+            JobEnd(unusable, [], error=NoFace()),
+            JobEnd(faulty, [], error=MediaUnavailable()),
+        ]
+    )
+    with reading(engine) as connection:
+        left = set(connection.execute(select(job_pictures.c.job_seq)).scalars())
+    # One may be run again, and the other still runs.
+    assert left == {undone.job.seq, faulty.job.seq}
+
+
+def add_with_picture(queue: Queue) -> Job:
+    job_id = uuid.uuid4().hex
+    key = row_media(queue.tenant, job_id, 0, "0" * 64)
+    return queue.add(id=job_id, media=(key,), pictures=(WaitingPicture(0, data=b"bytes"),))
 
 
 def test_hand_over_and_release_count_no_attempt(queue: Queue) -> None:

@@ -190,7 +190,7 @@ def _adapt_locate(plan: Plan, params: JsonObject) -> Plan:
 # Of an answer that mentions no other face than the largest, and of one for which a second face
 # is an error.
 _LARGEST = AnalysisOptions(find="largest", face_required=True, embed_faces=1)
-_ONLY = AnalysisOptions(face_required=True, max_faces=1, embed_faces=1)
+_ONLY = AnalysisOptions(find="main", face_required=True, max_faces=1, embed_faces=1)
 
 LOCATE = Plan("locate", _LOCATING, adapt=_adapt_locate)
 VERIFY = Plan("verify", _EMBEDDING, _LARGEST)
@@ -243,7 +243,8 @@ def _adapt_matrix(plan: Plan, params: JsonObject) -> Plan:
 
 MATRIX = Plan(
     "matrix", (Stage.FETCH, *_EMBEDDING),
-    AnalysisOptions(face_required=True, max_faces=4, embed_faces=4), adapt=_adapt_matrix,
+    AnalysisOptions(find="main", face_required=True, max_faces=4, embed_faces=4),
+    adapt=_adapt_matrix,
 )
 
 # Galleries -------------------------------------------------------------------------
@@ -282,8 +283,9 @@ def enrolment_analysis(
     faces: Literal["one", "largest", "all"], *, gate: bool = False
 ) -> AnalysisOptions:
     """What an enrolment wants of a picture; see ``EnrolParams``."""
+    find: Literal["all", "main", "largest"] = "main" if faces == "one" else faces
     return AnalysisOptions(
-        find="largest" if faces == "largest" else "all", face_required=True,
+        find=find, face_required=True,
         max_faces=1 if faces == "one" else 0,
         embed_faces=MAX_ENROLLED_FACES if faces == "all" else 1,
         measure_quality=True, quality_gate=gate, cut_faces=True,

@@ -132,16 +132,17 @@ class QualityLimits:
 class AnalysisOptions:
     """What is wanted of the faces of a picture.
 
-    ``find``: ``all`` of them, or the ``largest``, which costs less; others are then not
-    listed. With ``face_required`` a picture without a face is refused; ``max_faces`` is how
+    ``find``: ``all`` of them; the ``main`` ones, without those that are small beside a large
+    picture unless there are no others; or the ``largest``, which costs least; others are then
+    not listed. With ``face_required`` a picture without a face is refused; ``max_faces`` is how
     many a picture may have, 0 for any number. ``embed_faces`` is how many of the largest faces
     are embedded at most, 0 for none. Of these faces ``measure_quality`` wants the quality,
     ``quality_gate`` that it passes the limits, ``score_liveness`` how live each looks, and
     ``cut_faces`` pictures. With ``auto_rotate`` the upright turn of the picture is found from
-    its faces, all of which are then found.
+    its faces; these are then the main ones.
     """
 
-    find: Literal["all", "largest"] = "all"
+    find: Literal["all", "main", "largest"] = "all"
     face_required: bool = False
     max_faces: int = 0
     embed_faces: int = 0

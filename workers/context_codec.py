@@ -33,9 +33,7 @@ class _EncodedFace(msgspec.Struct, array_like=True, frozen=True):
     scheme: LandmarkScheme
 
 
-class _EncodedContext(
-    msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True
-):
+class _EncodedContext(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     v: Literal[5]
     media: list[str]
     sizes: list[tuple[int, int]]

@@ -13,6 +13,7 @@ from pipeline.jobs.model import Job
 from pipeline.jobs.upkeep import JobUpkeep
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
+from workers.running_notes import RunningNotes
 from workers.runtime import worker_name
 
 logger = logging.getLogger(__name__)
@@ -24,10 +25,13 @@ class CrashRecovery:
     The reconciler finds the jobs that it misses when their leases run out.
     """
 
-    def __init__(self, settings: Settings, group: str, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, settings: Settings, group: str, dispatcher: Dispatcher, notes: RunningNotes
+    ) -> None:
         self._settings = settings
         self._group = group
         self._dispatcher = dispatcher
+        self._notes = notes
 
     def release_jobs_of(self, pid: int) -> None:
         """Release the jobs of the process ``pid`` of this group, which is dead or about to be."""
@@ -37,7 +41,9 @@ class CrashRecovery:
         notifier = JobNotifier(self._settings)
         try:
             upkeep = JobUpkeep(engine)
-            back, ended = upkeep.release_dead(self._settings.max_attempts, worker=name)
+            back, ended = upkeep.release_dead(
+                self._settings.max_attempts, worker=name, culprit=self._notes.of(pid)
+            )
             republish(upkeep, self._dispatcher, back)
             notify_crashed(notifier, ended)
         except (DatabaseUnavailable, BrokerUnavailable) as error:

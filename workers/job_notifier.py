@@ -6,6 +6,8 @@ Nothing depends on it but latency: those processes also look into the database.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
@@ -32,16 +34,28 @@ class JobNotifier:
 
     def publish(self, job_id: str) -> bool:
         """Say that a job has ended; False when Redis does not answer."""
+        return self._send([job_id], partial(self._redis.publish, DONE_CHANNEL, job_id))
+
+    def publish_all(self, ids: Sequence[str]) -> bool:
+        """Say that jobs have ended, at once."""
+        if not ids:
+            return True
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.publish(DONE_CHANNEL, job_id)
+        return self._send(ids, pipeline.execute)
+
+    def _send(self, ids: Sequence[str], send: Callable[[], object]) -> bool:
         if self._breaker.is_open():
             return False
         try:
             with map_redis_errors():
-                self._redis.publish(DONE_CHANNEL, job_id)
+                send()
         except BrokerUnavailable as error:
             self._breaker.record_failure()
             logger.warning(
                 "Could not publish that a job has ended: %s", error,
-                extra={"action": "notify_failed", "job": job_id},
+                extra={"action": "notify_failed", "job": ids[0]},
             )
             return False
         return True

@@ -21,27 +21,39 @@ class Leases:
     def __init__(self, store: JobStore, lease_s: float) -> None:
         self._store = store
         self._lease_s = lease_s
-        self._held: dict[str, tuple[Claim, float]] = {}
+        self._held: dict[str, Claim] = {}
+        self._running: tuple[Claim, float] | None = None
         # A third: one renewal may be late or lost without the claim being lost.
         self._ticker = Ticker("renew_leases", lease_s / 3, self._renew)
         self._ticker.start()
 
     @contextmanager
-    def held(self, claim: Claim) -> Iterator[None]:
-        """Keep ``claim`` alive inside."""
-        self._held[claim.id] = claim, time.monotonic()
+    def held(self, *claims: Claim) -> Iterator[None]:
+        """Keep the claims alive inside; the first is run first."""
+        self._held.update({claim.id: claim for claim in claims})
+        self.running(claims[0])
         try:
             yield
         finally:
-            del self._held[claim.id]
+            for claim in claims:
+                del self._held[claim.id]
+            self._running = None
 
-    def held_for(self, seconds: float) -> Claim | None:
-        """A claim that has been held for longer than that."""
-        before = time.monotonic() - seconds
-        return next((claim for claim, since in list(self._held.values()) if since < before), None)
+    def running(self, claim: Claim) -> None:
+        """Note that of the claims held ``claim`` is run from now on."""
+        self._running = claim, time.monotonic()
+
+    def run_for(self, seconds: float) -> Claim | None:
+        """The claim that is run, if it has been for longer than that."""
+        running = self._running
+        return running[0] if running and running[1] < time.monotonic() - seconds else None
+
+    def others(self, claim: Claim) -> list[Claim]:
+        """The claims held beside ``claim``."""
+        return [other for other in list(self._held.values()) if other.id != claim.id]
 
     def close(self) -> None:
         self._ticker.close()
 
     def _renew(self) -> None:
-        self._store.renew([claim for claim, _ in list(self._held.values())], self._lease_s)
+        self._store.renew(list(self._held.values()), self._lease_s)

@@ -22,6 +22,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.periodic import Ticker
 from pipeline.sandbox.processes import ForkServer
 from workers.app import served_stages
+from workers.running_notes import RunningNotes
 from workers.runtime import Runtime, open_runtime
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,13 @@ class _Process:
 _process = _Process()
 
 
-def start(settings: Settings, group: str, fork_server: ForkServer | None = None) -> None:
+def start(
+    settings: Settings, group: str, fork_server: ForkServer | None = None,
+    notes: RunningNotes | None = None,
+) -> None:
     """Open the runtime. Raises as ``open_runtime``."""
-    _process.runtime = open_runtime(settings, group, served_stages(settings), fork_server)
+    served = served_stages(settings)
+    _process.runtime = open_runtime(settings, group, served, fork_server, notes)
 
 
 def start_on_first_job(settings: Settings, group: str) -> None:

@@ -60,7 +60,9 @@ class RedisQueues:
 
 def redis_queues(settings: Settings, timeout_s: float) -> RedisQueues | None:
     """None where the broker is no single Redis."""
-    url = settings.broker_url
-    if not url.startswith(_SCHEMES) or ";" in url:
-        return None
-    return RedisQueues(url, timeout_s)
+    return RedisQueues(settings.broker_url, timeout_s) if is_one_redis(settings) else None
+
+
+def is_one_redis(settings: Settings) -> bool:
+    """Whether the broker is a single Redis."""
+    return settings.broker_url.startswith(_SCHEMES) and ";" not in settings.broker_url

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -29,12 +30,14 @@ from pipeline.errors import (
 from pipeline.execution.context import JobContext, JobOutcome
 from pipeline.execution.registry import finish, run_stage
 from pipeline.jobs.model import Claim
-from pipeline.jobs.store import PICTURE_ERRORS
+from pipeline.jobs.pictures import PICTURE_ERRORS
 from pipeline.operations import KEEPING, PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
 from pipeline.types import JsonObject
 from workers.messages import StageMessage
 from workers.runtime import Runtime
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -69,16 +72,19 @@ def run_job(message: StageMessage, runtime: Runtime) -> None:
     )
     if claim is None:
         return
-    plan = PLANS.get(claim.job.operation, _UNKNOWN)
     with runtime.leases.held(claim):
-        _JobRun(claim, plan, Stage(claim.job.stage), runtime).run()
+        run = JobRun.of(claim, runtime)
+        run.advance()
+        run.end()
 
 
 @dataclass(slots=True)
-class _JobRun:
+class JobRun:
     """One claim's way through the stages, from ``stage`` on. ``trace`` lists the stages run here.
 
-    The media of the claim's job are those of its row until the rest is fetched, then all.
+    ``context`` is the input of the stage ``next``; None before the start. ``verdict`` is how
+    the way ends: an outcome, the stage whose workers go on, or an error. The media of the
+    claim's job are those of its row until the rest is fetched, then all.
     """
 
     claim: Claim
@@ -86,31 +92,66 @@ class _JobRun:
     stage: Stage
     runtime: Runtime
     trace: list[JsonObject] = field(default_factory=list)
+    context: JobContext | None = None
+    next: Stage | None = None
+    verdict: JobOutcome | Stage | FaceError | None = None
 
-    def run(self) -> None:
+    @classmethod
+    def of(cls, claim: Claim, runtime: Runtime) -> JobRun:
+        plan = PLANS.get(claim.job.operation, _UNKNOWN)
+        return cls(claim, plan, Stage(claim.job.stage), runtime)
+
+    def advance(self, before: Stage | None = None) -> None:
+        """Run the stages up to a verdict, which the job's row does not know yet, or up to the
+        stage ``before``, which is not run."""
         try:
-            outcome = self._run_stages()
+            self.verdict = self._run_stages(before)
         except SoftTimeLimitExceeded:
-            self._fail(JobTimedOut())
+            self.verdict = JobTimedOut()
         except FaceError as error:
-            self._end_with_error(error)
+            self.verdict = error
         except Exception:
             # The one place that meets bugs of a stage: one ends this job, and the worker
             # goes on with the next.
             logger.exception(
                 "A stage failed", extra={"action": "stage_failed", "job": self.claim.id}
             )
-            self._fail(FaceError())
-        else:
-            if outcome is not None:
+            self.verdict = FaceError()
+
+    def end(self) -> None:
+        """End the job by its verdict, or let it wait."""
+        match self.verdict:
+            case JobOutcome() as outcome:
                 self._end_with_outcome(outcome)
+            case Stage() as stage:
+                self._hand_over(stage)
+            case FaceError() as error if self.fails_by(error):
+                self._fail(error)
+            case FaceError() as error:
+                self._wait_because(error)
 
     @property
-    def _first(self) -> Stage:
+    def first(self) -> Stage:
         return self.plan.first_stage(self.claim.job.params)
 
-    def _run_stages(self) -> JobOutcome | None:
-        """How the job ends; None when it was handed over."""
+    def _run_stages(self, before: Stage | None) -> JobOutcome | Stage | None:
+        if self.context is None:
+            self._check_may_run()
+            self.context, self.next = self._load_context(), self.stage
+        while self.next is not None:
+            if self.next is not self.stage and self.next not in self.runtime.served:
+                # Before the row says so: a job that waits at a stage has its input there.
+                self.runtime.intermediates.put(
+                    self.claim.id, self.next, self.context, self._data_key()
+                )
+                return self.next
+            if self.next is before:
+                return None
+            self.context = self._run_stage(self.next, self.context)
+            self.next = self.plan.next_stage(self.next)
+        return finish(self.plan, self.claim.job, self.context, self.runtime.resources)
+
+    def _check_may_run(self) -> None:
         if self.plan is _UNKNOWN:
             # The web side is newer than this worker; the operator sees it at the first job.
             raise FaceError(f"no worker here knows {self.claim.job.operation!r}")
@@ -118,19 +159,15 @@ class _JobRun:
             self.claim.job, self.runtime.settings.fetch_share
         ):
             raise Overloaded("Pictures of others are fetched first.")
-        context = self._load_context()
-        stage: Stage | None = self.stage
-        while stage is not None:
-            context = self._run_stage(stage, context)
-            stage = self.plan.next_stage(stage)
-            if stage is not None and stage not in self.runtime.served:
-                self._hand_over(stage, context)
-                return None
-        return finish(self.plan, self.claim.job, context, self.runtime.resources)
+
+    def passed(self, stage: Stage, context: JobContext, at: float, seconds: float) -> None:
+        """Note that ``stage`` was run for this job, in its share of ``seconds``."""
+        self._note(stage, at, seconds)
+        self.context, self.next = context, self.plan.next_stage(stage)
 
     def _load_context(self) -> JobContext:
         """The context that the earlier stages have computed, here or elsewhere."""
-        if self.stage is self._first:
+        if self.stage is self.first:
             return JobContext()
         context, complete = self.runtime.intermediates.get(
             self.claim.id, self.stage, self._data_key()
@@ -145,19 +182,19 @@ class _JobRun:
         return context
 
     def _run_stage(self, stage: Stage, context: JobContext) -> JobContext:
-        at = time.time()
-        start = time.perf_counter()
+        at, start = time.time(), time.perf_counter()
         context = run_stage(stage, self.plan, self.claim.job, context, self.runtime.resources)
         self._keep_media_of(context)
+        self._note(stage, at, time.perf_counter() - start)
+        return context
+
+    def _note(self, stage: Stage, at: float, seconds: float) -> None:
         self.trace.append(
             {
-                "stage": stage.value,
-                "worker": self.runtime.name,
-                "ms": round((time.perf_counter() - start) * 1000, 2),
-                "at": round(at, 3),
+                "stage": stage.value, "worker": self.runtime.name,
+                "ms": round(seconds * 1000, 2), "at": round(at, 3),
             }
         )
-        return context
 
     def _keep_media_of(self, context: JobContext) -> None:
         """Fetched pictures are removed when uploaded ones are."""
@@ -169,13 +206,15 @@ class _JobRun:
 
     # -- how a claim ends -----------------------------------------------------------
 
-    def _hand_over(self, stage: Stage, context: JobContext) -> None:
-        # In this order: a job that waits at a stage has its input there.
-        self.runtime.intermediates.put(self.claim.id, stage, context, self._data_key())
+    def _hand_over(self, stage: Stage) -> None:
         store = self.runtime.store
         if self._write(lambda: store.hand_over(self.claim, stage, self.trace)):
-            self.runtime.dispatcher.publish(self.claim.id, stage)
-            self._discard_input()
+            self.handed_over(stage)
+
+    def handed_over(self, stage: Stage) -> None:
+        """Do what follows once the row says that the job waits at ``stage``."""
+        self.runtime.dispatcher.publish(self.claim.id, stage)
+        self._discard_input()
 
     def _end_with_outcome(self, outcome: JobOutcome) -> None:
         store, effect = self.runtime.store, outcome.effect
@@ -185,27 +224,27 @@ class _JobRun:
             )
         except DatabaseUnavailable:
             raise
-        except FaceError as error:
-            self._end_with_failed_effect(outcome, error)
-            return
-        except Exception:
-            logger.exception(
-                "The end of a job failed", extra={"action": "effect_failed", "job": self.claim.id}
-            )
-            self._end_with_failed_effect(outcome, FaceError())
+        except Exception as error:  # noqa: BLE001 - the job ends with it
+            self.effect_failed(outcome, error)
             return
         if held:
             if effect is not None:
                 # Deleted objects are gone before the client sees the answer.
                 self.runtime.resources.trash.try_empty(self.claim.job.tenant_id)
             self.runtime.notifier.publish(self.claim.id)
-            self._discard_input()
-            self._discard_uploads()
+            self.discard_media()
 
-    def _end_with_failed_effect(self, outcome: JobOutcome, error: FaceError) -> None:
+    def effect_failed(self, outcome: JobOutcome, error: Exception) -> None:
         """End a job whose effect failed, or let it wait; discard the objects stored for it."""
+        if not isinstance(error, FaceError):
+            logger.error(
+                "The end of a job failed", exc_info=error,
+                extra={"action": "effect_failed", "job": self.claim.id},
+            )
+            error = FaceError()
+        self.verdict = error
         if self._waits_for_operator(error):
-            held = self._retry_later(error, self._first, self._pause_s())
+            held = self._retry_later(error, self.first, self._pause_s())
         else:
             held = self._fail(error)
         if held:
@@ -217,22 +256,20 @@ class _JobRun:
         held = self._write(lambda: self.runtime.store.fail(self.claim, error, self.trace))
         if held:
             self.runtime.notifier.publish(self.claim.id)
-            if isinstance(error, PICTURE_ERRORS):
-                # An operator may retry any other failure, which needs the pictures.
-                self._discard_uploads()
-                if self.plan.operation in KEEPING:
-                    self.runtime.resources.trash.try_empty(self.claim.job.tenant_id)
+            self.discard_media()
         return held
 
-    def _end_with_error(self, error: FaceError) -> None:
-        """Let a job whose stage raised ``error`` wait, or end it."""
+    def fails_by(self, error: FaceError) -> bool:
+        """Whether an error of a stage ends the job; otherwise it waits."""
+        waits = isinstance(error, IntermediateLost) or error.retryable
+        return not waits and not self._waits_for_operator(error)
+
+    def _wait_because(self, error: FaceError) -> None:
         if isinstance(error, IntermediateLost):
             pause_s = 0.0 if self.claim.job.messages < QUICK_CLAIMS else self._pause_s()
-            self._retry_later(error, self._first, pause_s)
-        elif error.retryable or self._waits_for_operator(error):
-            self._retry_later(error, self.stage, self._pause_s())
+            self._retry_later(error, self.first, pause_s)
         else:
-            self._fail(error)
+            self._retry_later(error, self.stage, self._pause_s())
 
     def _waits_for_operator(self, error: FaceError) -> bool:
         """Whether the job outlasts ``error``, which does not pass by itself."""
@@ -264,29 +301,32 @@ class _JobRun:
         return min(max(tried_s / 2, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
 
     def _write(self, change: Callable[[], bool]) -> bool:
-        """Write the end of the claim; False when it was lost meanwhile.
+        """Write the end of the claim; False when it was lost meanwhile."""
+        held = write_patiently(change, self.runtime.settings.lease_s)
+        if not held:
+            self.lost()
+        return held
 
-        The work is done, so this waits for a database that is away for as long as the
-        claim lasts; after that another worker takes the job.
-        """
-        until = time.monotonic() + self.runtime.settings.lease_s
-        while True:
-            try:
-                held = change()
-            except DatabaseUnavailable:
-                if time.monotonic() + END_PAUSE_S > until:
-                    raise
-                time.sleep(END_PAUSE_S)
-                continue
-            if not held:
-                logger.info(
-                    "A claim was lost before its job ended",
-                    extra={"action": "claim_lost", "job": self.claim.id},
-                )
-            return held
+    def lost(self) -> None:
+        """Note that the claim was lost: another worker ends the job, or somebody has."""
+        logger.info(
+            "A claim was lost before its job ended",
+            extra={"action": "claim_lost", "job": self.claim.id},
+        )
+
+    def discard_media(self) -> None:
+        """Discard what an ended job leaves behind."""
+        error = self.verdict if isinstance(self.verdict, FaceError) else None
+        if error is None:
+            self._discard_input()
+        # An operator may retry any other failure, which needs the pictures.
+        if error is None or isinstance(error, PICTURE_ERRORS):
+            self._discard_uploads()
+        if isinstance(error, PICTURE_ERRORS) and self.plan.operation in KEEPING:
+            self.runtime.resources.trash.try_empty(self.claim.job.tenant_id)
 
     def _discard_input(self) -> None:
-        if self.stage is not self._first:
+        if self.stage is not self.first:
             with contextlib.suppress(BrokerUnavailable):  # then it expires
                 self.runtime.intermediates.discard(self.claim.id, self.stage)
 
@@ -295,3 +335,19 @@ class _JobRun:
         with contextlib.suppress(MediaUnavailable):  # then they expire
             for key in filter(is_transient, self.claim.job.media):
                 self.runtime.resources.media.delete(key)
+
+
+def write_patiently(change: Callable[[], T], lease_s: float) -> T:
+    """The result of ``change``, which writes how claimed jobs end.
+
+    The work is done, so this waits for a database that is away for as long as the
+    claims last; after that other workers take the jobs.
+    """
+    until = time.monotonic() + lease_s
+    while True:
+        try:
+            return change()
+        except DatabaseUnavailable:
+            if time.monotonic() + END_PAUSE_S > until:
+                raise
+            time.sleep(END_PAUSE_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -32,10 +32,12 @@ from pipeline.sessions.absent_pack import absent_pack
 from pipeline.sessions.base import Pack
 from pipeline.sessions.pack_on_demand import pack_on_demand
 from pipeline.stages import clip, decode, quality
+from workers.company import Company
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
 from workers.job_notifier import JobNotifier
 from workers.leases import Leases
+from workers.running_notes import RunningNotes
 
 # The functions that decode media from outside, each in the sandbox.
 DECODERS = (decode.DECODE_FUNCTION, clip.DECODE_FUNCTION)
@@ -49,7 +51,8 @@ WARM_SIDE = 256
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """``name`` is this process's own: when it dies, the claims under this name are released."""
+    """``name`` is this process's own: when it dies, the claims under this name are released.
+    ``company`` takes jobs along that are run together; None: each runs alone."""
 
     name: str
     settings: Settings
@@ -60,6 +63,8 @@ class Runtime:
     intermediates: Intermediates
     dispatcher: Dispatcher
     notifier: JobNotifier
+    company: Company | None = None
+    notes: RunningNotes = field(default_factory=RunningNotes)
 
 
 def worker_name(group: str, pid: int) -> str:
@@ -73,10 +78,11 @@ def worker_name(group: str, pid: int) -> str:
 
 def open_runtime(
     settings: Settings, group: str, served: frozenset[Stage],
-    fork_server: ForkServer | None = None,
+    fork_server: ForkServer | None = None, notes: RunningNotes | None = None,
 ) -> Runtime:
     """Everything this process needs, with its models loaded and run once, so that the
-    first job is no slower than the others. ``fork_server`` is that of the worker group.
+    first job is no slower than the others. ``fork_server`` is that of the worker group;
+    ``notes`` are those that its parent reads.
 
     Raises what the pack raises when it cannot be used, and ``ConfigurationError``.
     """
@@ -102,6 +108,8 @@ def open_runtime(
         intermediates=Intermediates(settings),
         dispatcher=Dispatcher(settings),
         notifier=JobNotifier(settings),
+        company=Company(settings, served),
+        notes=notes or RunningNotes(),
     )
 
 

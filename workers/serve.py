@@ -39,6 +39,7 @@ from workers.index_upkeep import IndexUpkeep
 from workers.logs import setup_logging
 from workers.pool import ProcessPool
 from workers.queues import queue_name
+from workers.running_notes import RunningNotes
 from workers.runtime import needs_models, open_shared_fork_server
 from workers.tasks.request import StageTask
 from workers.tasks.stage import register
@@ -70,12 +71,14 @@ def run_worker(settings: Settings) -> int:
     signals.setup_logging.connect(lambda **_: setup_logging(settings), weak=False)
     if Stage.INDEX in served:
         return _run_index(app, settings, group)
-    _attach_crash_recovery(app, CrashRecovery(settings, group, Dispatcher(settings, app)))
+    notes = RunningNotes()
+    recovery = CrashRecovery(settings, group, Dispatcher(settings, app), notes)
+    _attach_crash_recovery(app, recovery)
     # Processes that load their models at their first job have a fork server of their own,
     # which goes with them.
     fork_server = open_shared_fork_server(settings) if Stage.DECODE in served else None
     try:
-        broken = _prepare_processes(settings, group, fork_server)
+        broken = _prepare_processes(settings, group, fork_server, notes)
         # "auto" heeds a container's share of the cores. A worker that only fetches waits for
         # foreign servers and needs no core.
         own = "auto" if needs_models(served) else settings.fetch_concurrency
@@ -181,7 +184,7 @@ def _attach_crash_recovery(app: Celery, crash_recovery: CrashRecovery) -> None:
 
 
 def _prepare_processes(
-    settings: Settings, group: str, fork_server: ForkServer | None
+    settings: Settings, group: str, fork_server: ForkServer | None, notes: RunningNotes
 ) -> Any:
     """Have each process open its runtime when it starts; the flag that is raised when
     one cannot."""
@@ -195,7 +198,7 @@ def _prepare_processes(
             if served_stages(settings) == {Stage.BULK}:
                 process.start_on_first_job(settings, group)
             else:
-                process.start(settings, group, fork_server)
+                process.start(settings, group, fork_server, notes)
         except Exception as error:
             # A process without a runtime must not take messages, and the next process would
             # fail in the same way: the worker ends and logs why.

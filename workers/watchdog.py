@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pipeline.errors import DatabaseUnavailable, JobTimedOut
 from pipeline.jobs.model import Claim
 from pipeline.periodic import Ticker
+from workers.company import give_back
 from workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Watchdog:
         self._ticker.close()
 
     def _check(self) -> None:
-        late = self._runtime.leases.held_for(self._runtime.settings.job_time_limit_s)
+        late = self._runtime.leases.run_for(self._runtime.settings.job_time_limit_s)
         if late is not None:
             self._ticker.stop()
             self._end(late)
@@ -57,6 +58,8 @@ class Watchdog:
         try:
             if self._runtime.store.fail(claim, JobTimedOut(), []):
                 self._runtime.notifier.publish(claim.id)
+            others = self._runtime.leases.others(claim)
+            give_back(others, self._runtime.store, self._runtime.dispatcher)
         except DatabaseUnavailable:
             pass  # the lease runs out, and the job is tried again
         self._replace()

@@ -8,13 +8,7 @@ from typing import Any
 
 import msgspec
 
-from api_shim.batches.replies import (
-    BatchList,
-    BatchWithReasons,
-    ItemList,
-    RetriedBatch,
-    ShownBatch,
-)
+from api_shim.batches.replies import BatchList, BatchWithReasons, ItemList, RetriedBatch, ShownBatch
 from api_shim.batches.requests import BatchesQuery, BatchRequest, ItemsQuery, RetryRequest
 from api_shim.dialects.answers import JSON, LOCATION, RETRY_AFTER, refuse, respond
 from api_shim.dialects.fields import Schema

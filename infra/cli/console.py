@@ -60,9 +60,7 @@ def shortened(text: str, most: int = 48) -> str:
 
 def local_time(moment: float | None) -> str:
     """Epoch seconds as local time; empty for None."""
-    if moment is None:
-        return ""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    return "" if moment is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
 def printable(text: str) -> str:

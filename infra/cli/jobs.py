@@ -142,6 +142,5 @@ def _state(job: Job) -> str:
 
 
 def _took(job: Job) -> str:
-    if job.finished_at is None:
-        return ""
-    return f"{(job.finished_at - job.created_at) * 1000:.0f} ms"
+    ended = job.finished_at
+    return "" if ended is None else f"{(ended - job.created_at) * 1000:.0f} ms"

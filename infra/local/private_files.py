@@ -13,7 +13,12 @@ from typing import TextIO
 @contextmanager
 def private_file(path: Path) -> Iterator[TextIO]:
     """A text file with mode 0600 that takes the place of ``path`` once the block has ended well:
-    a reader sees the old file or the whole new one. Raises ``OSError``."""
+    a reader sees the old file or the whole new one. A pipe or a device, such as
+    ``/dev/stdout``, is written to and stays. Raises ``OSError``."""
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        return
     folder = path.absolute().parent
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=folder)
     try:

@@ -19,7 +19,7 @@ def criteria_fingerprint(info: PackInfo, settings: Settings, options: AnalysisOp
     are enrolled: the models, the settings, the options."""
     return digest(
         str(RULES_VERSION), info.name, *sorted(file.sha256 for file in info.files),
-        settings.detection_sizes, repr(settings.detection_threshold),
+        settings.detection_sizes, repr(settings.detection_threshold), repr(settings.smallest_face),
         repr(_limits_key(PictureLimits.from_settings(settings))), repr(quality_limits(settings)),
         repr(settings.decode_memory_mb), repr(settings.decode_limit_s),
         repr(options),

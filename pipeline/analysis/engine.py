@@ -23,7 +23,7 @@ from pipeline.sessions.base import Pack
 from pipeline.stages.align import align_faces
 from pipeline.stages.cutout import cut_out
 from pipeline.stages.decode import decode_inspected
-from pipeline.stages.detect import detect, detect_largest, largest_first
+from pipeline.stages.detect import detect, detect_largest, detect_main, largest_first
 from pipeline.stages.embed import embed
 from pipeline.stages.quality import first_failure, measure
 from pipeline.stages.upright import upright
@@ -184,9 +184,8 @@ def _find(
     if options.auto_rotate:
         rotated, faces = upright(picture, detector)
         return rotated, largest_first(faces)
-    if options.find == "largest":
-        return picture, detect_largest(picture, detector)
-    return picture, detect(picture, detector)
+    look = {"all": detect, "main": detect_main, "largest": detect_largest}[options.find]
+    return picture, look(picture, detector)
 
 
 def _check_quality(qualities: Sequence[Quality], limits: QualityLimits) -> None:

@@ -19,7 +19,7 @@ from pipeline.sessions.base import Pack
 from pipeline.sources.path_source import report_unreadable
 from pipeline.stages.align import align_faces
 from pipeline.stages.decode import decode
-from pipeline.stages.detect import detect
+from pipeline.stages.detect import detect_largest
 from pipeline.stages.embed import embed
 from pipeline.types import Crop, Picture
 
@@ -145,7 +145,7 @@ def _crop(picture: Picture, pack: Pack, *, aligned: bool) -> Crop:
         raise InvalidParameter("an aligned crop is square")
     if aligned and pack.info.scheme == "arcface5":
         return picture
-    faces = detect(picture, pack.detector())
+    faces = detect_largest(picture, pack.detector())
     if not faces:
         raise NoFace
     return align_faces(picture, faces[:1], pack.embedder())[0]

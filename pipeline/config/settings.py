@@ -71,7 +71,13 @@ class Settings(BaseSettings):
     # them for 1.3 ms more (256: 4 ms; 320: 6 ms, and three false faces in 77 photos) without
     # a loss of accuracy where both find a face.
     detection_sizes: str = "128,640"
-    """Input sizes of SCRFD in pixels, whose results are merged; each a multiple of 32."""
+    """Input sizes of SCRFD in pixels, to which the longer side of a picture is scaled and whose
+    results are merged; each a multiple of 32. 640 misses faces below about 1/32 of the longer
+    side; smallest_face says which of these are searched for."""
+    smallest_face: int = Field(24, ge=0)
+    """Width in pixels of the smallest face that SCRFD finds in a picture of any size where all
+    faces are wanted, or where detection_sizes show none; half of it takes four times as long.
+    12 or more; 0: only what detection_sizes show."""
     detection_threshold: float = Field(0.5, gt=0, lt=1)
     """Lowest SCRFD score that counts as a face."""
 
@@ -158,7 +164,10 @@ class Settings(BaseSettings):
     job_time_limit_s: float = Field(60.0, ge=1)
     """Seconds after which a running job ends as timed out."""
     jobs_per_process: int = Field(10_000, ge=0)
-    """Jobs after which a worker process is replaced; 0: never."""
+    """Times that a worker process takes jobs before it is replaced; 0: never."""
+    jobs_together: int = Field(8, ge=1, le=64)
+    """Jobs on pictures that a worker process runs together at most when they wait; 1: each
+    alone."""
     result_cache_mb: int = Field(8, ge=0)
     """Memory in megabytes in which a worker process keeps the faces of the last pictures, so that
     the same picture is not analysed twice; 0: it keeps none. Never liveness, nor anything of
@@ -286,6 +295,8 @@ class Settings(BaseSettings):
         for size in self.detector_sizes:
             if size < 32 or size % 32:
                 raise ValueError("detection_sizes must be multiples of 32")
+        if 0 < self.smallest_face < 12:
+            raise ValueError("smallest_face must be 0, or at least 12")
         return self
 
     @property

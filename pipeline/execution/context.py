@@ -22,8 +22,7 @@ from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import IntermediateLost, TaskUnsupported
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.trash import Trash
-from pipeline.jobs.model import Job
-from pipeline.jobs.store import Effect
+from pipeline.jobs.model import Effect, Job
 from pipeline.media.base import MediaStore
 from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import Sandbox

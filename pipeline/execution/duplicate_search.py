@@ -147,9 +147,7 @@ class _DuplicateSearchRun:
             self._advance(reason="uncalibrated")
             return
         pairs = count_pairs(batch_faces, other_faces)
-        limits = thresholds_for(
-            pairs, table, self.config.false_findings, self.config.apart_fmr
-        )
+        limits = thresholds_for(pairs, table, self.config.false_findings, self.config.apart_fmr)
         self._advance(
             same=limits.same, same_fmr=limits.same_fmr, apart=limits.apart,
             apart_fmr=limits.apart_fmr, false_findings=limits.same_fmr * pairs,
@@ -201,10 +199,7 @@ class _DuplicateSearchRun:
         rest = len(held) * int(np.count_nonzero(~others.from_batch))
         compared = self.progress.compared + rest + int(earlier.sum())
         pairs = max(count_pairs(self.progress.faces, self.progress.rest), 1)
-        self._advance(
-            compared=compared, against=last,
-            through=min(round(compared / pairs, 4), 1.0),
-        )
+        self._advance(compared=compared, against=last, through=min(round(compared / pairs, 4), 1.0))
 
     def _keep_pairs(self, held: FaceSet, others: FaceSet, pairs: Pairs) -> None:
         """Keep the closest pair of two names, and of a face without a name; count all."""

@@ -71,9 +71,7 @@ def analyse_clip(plan: Plan, job: Job, context: JobContext, resources: Resources
     enrolled = _enrolled_vector(job, asked.face_id, resources)
     data = resources.media.get(context.media_of(job)[0])
     observations = observe_clip(data, pack, own.options, resources.sandbox)
-    verdict = policy.decide(
-        observations, LivenessAction(asked.action), enrolled, asked.threshold
-    )
+    verdict = policy.decide(observations, LivenessAction(asked.action), enrolled, asked.threshold)
     signature = MotionSignature.from_observations(observations).to_bytes()
     clip = UsedClip(asked.face_id, sha256(data).hexdigest(), signature)
     last = 0

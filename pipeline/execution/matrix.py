@@ -29,9 +29,7 @@ def finish_matrix(job: Job, context: JobContext, resources: Resources) -> JobOut
     }
     pictures = {key: permanent_picture(job, key, resources) for key in sent.values()}
     images = {key: picture.image for key, picture in pictures.items()}
-    resources.media.put_many(
-        [each for picture in pictures.values() for each in picture.objects]
-    )
+    resources.media.put_many([each for picture in pictures.values() for each in picture.objects])
     lifetime_s = MatrixParams.from_json(job.params).lifetime_s
 
     def effect(connection: Connection) -> JsonObject:

@@ -132,7 +132,24 @@ def _examine(
 
 def embed_faces(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """An embedding of each crop."""
-    embeddings = embed_together(context.crops, resources)
+    return embed_faces_together([context], resources)[0]
+
+
+def embed_faces_together(
+    contexts: Sequence[JobContext], resources: Resources
+) -> list[JobContext]:
+    """An embedding of each crop of several jobs."""
+    pictures = [crops for context in contexts for crops in context.crops]
+    embedded = iter(embed_together(pictures, resources))
+    return [
+        _with_embeddings(context, [next(embedded) for _ in context.crops], resources)
+        for context in contexts
+    ]
+
+
+def _with_embeddings(
+    context: JobContext, embeddings: list[NDArray[np.float32]], resources: Resources
+) -> JobContext:
     for index, slot in enumerate(context.cached):
         if slot.known is not None:
             embeddings[index] = slot.known.embeddings

@@ -74,9 +74,7 @@ def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources
     return context.add(SearchHits(hits))
 
 
-def _check_model(
-    job: Job, context: JobContext, resources: Resources, views: TenantViews
-) -> None:
+def _check_model(job: Job, context: JobContext, resources: Resources, views: TenantViews) -> None:
     """Vectors of two models cannot be compared: those of the probe, of the gallery and
     of the calibration table must come from one."""
     here = model_of(resources.pack)

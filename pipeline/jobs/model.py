@@ -12,11 +12,18 @@ fence changes nothing, because its writer has lost the job.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sqlalchemy import Connection
+
 from pipeline.metering.limits import Limits
 from pipeline.types import JsonObject
+
+Effect = Callable[[Connection], JsonObject | None]
+"""What a job changes besides its own row, in the transaction that ends it. The JSON object
+that it returns, if any, is the job's result: it has ids that only the change creates."""
 
 
 class JobState(StrEnum):

@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select
 
 from pipeline.database.schema import discarded, job_pictures, jobs
+from pipeline.errors import BadInput, Conflict, NotFound
 from pipeline.jobs.model import Job, WaitingPicture
 from pipeline.operations import KEEPING
 from pipeline.storage_keys import is_in_row, is_upload
+
+PICTURE_ERRORS = (BadInput, Conflict, NotFound)
+"""Errors that a repetition of the job would meet again: its pictures are deleted with it."""
 
 _INSERT = insert(job_pictures)
 _DELETE = delete(job_pictures).where(job_pictures.c.job_seq == bindparam("job"))
@@ -22,6 +26,11 @@ def waiting(job: Job) -> int:
     """How many pictures of a job wait in the database until it ends."""
     keeps = job.operation in KEEPING
     return sum(is_in_row(key) or (keeps and not is_upload(key)) for key in job.media)
+
+
+def deletes_objects(job: Job) -> bool:
+    """Whether the end of a job is followed by the deletion of objects from the media store."""
+    return any(key and not is_in_row(key) for key in job.media)
 
 
 def store_pictures(

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from pipeline.database.schema import jobs, signed_requests
-from pipeline.jobs.model import ENDED, Job, JobState, NewJob
+from pipeline.jobs.model import ENDED, Claim, Job, JobState, NewJob
 from pipeline.metering.usage import day_of
 
 COLUMNS = [jobs.c[field.name] for field in fields(Job)]
@@ -59,6 +59,16 @@ FIND_BY_KEY = select(*COLUMNS).where(
 
 # One conditional UPDATE: of two that claim at once the second finds the row running
 # (PostgreSQL looks at the condition again after it has waited for the row).
+_CLAIMED = {
+    "state": JobState.RUNNING.value,
+    "attempts": jobs.c.attempts + 1,
+    "messages": jobs.c.messages + 1,
+    "fence": jobs.c.fence + 1,
+    "lease_until": bindparam("until"),
+    "worker": bindparam("holder"),
+    "started_at": func.coalesce(jobs.c.started_at, bindparam("now")),
+}
+
 CLAIM = (
     update(jobs)
     .where(
@@ -70,22 +80,43 @@ CLAIM = (
         or_(QUEUED, and_(RUNNING, jobs.c.lease_until < bindparam("now"),
                          jobs.c.attempts < bindparam("most"))),
     )
-    .values(
-        state=JobState.RUNNING.value,
-        attempts=jobs.c.attempts + 1,
-        messages=jobs.c.messages + 1,
-        fence=jobs.c.fence + 1,
-        lease_until=bindparam("until"),
-        worker=bindparam("holder"),
-        started_at=func.coalesce(jobs.c.started_at, bindparam("now")),
-    )
+    .values(**_CLAIMED)
     .returning(*COLUMNS)
 )
+
+# Several at once: the free ones among some jobs are locked, then claimed. Those that another
+# transaction has locked are being claimed or cancelled there.
+_WAITING_AMONG = and_(
+    jobs.c.id.in_(bindparam("ids", expanding=True)), QUEUED,
+    jobs.c.stage == bindparam("at_stage"), jobs.c.not_before <= bindparam("now"),
+)
+FREE_AMONG = (
+    select(jobs.c.seq).where(_WAITING_AMONG, jobs.c.attempts == 0)
+    .order_by(jobs.c.id).with_for_update(skip_locked=True)
+)
+CLAIM_FREE = (
+    update(jobs).where(jobs.c.seq.in_(bindparam("seqs", expanding=True)))
+    .values(**_CLAIMED).returning(*COLUMNS)
+)
+SUSPECT_AMONG = select(jobs.c.id).where(_WAITING_AMONG, jobs.c.attempts > 0)
 
 # The row that a claim still holds; run with the columns to set beside these two names.
 HELD = update(jobs).where(
     jobs.c.id == bindparam("held_job"), RUNNING, jobs.c.fence == bindparam("held_fence")
 )
+
+# The rows of several claims, locked.
+HELD_AMONG = (
+    select(jobs.c.id, jobs.c.fence)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), RUNNING)
+    .order_by(jobs.c.id).with_for_update()
+)
+
+
+def hold(claim: Claim) -> dict[str, Any]:
+    """The parameters of ``HELD``."""
+    return {"held_job": claim.id, "held_fence": claim.fence}
+
 
 CANCEL = (
     update(jobs)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Engine, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import reading, writing
@@ -18,24 +18,23 @@ from pipeline.database.job_faces import clear_job_faces
 from pipeline.database.schema import jobs
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import (
-    BadInput,
-    Conflict,
     FaceError,
     IdempotencyConflict,
     InvalidParameter,
     JobCancelled,
     JobNotFound,
     JobTimedOut,
-    NotFound,
     Overloaded,
     ReplayedRequest,
     TenantNotFound,
 )
 from pipeline.jobs.backlog import Backlog
-from pipeline.jobs.ending import error_json, settle
-from pipeline.jobs.model import Claim, Job, JobState, NewJob
+from pipeline.jobs.ending import ended, error_json, queued, settle
+from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob
 from pipeline.jobs.pictures import (
+    PICTURE_ERRORS,
     are_there,
+    deletes_objects,
     drop_pictures,
     forget_pictures,
     store_pictures,
@@ -53,18 +52,15 @@ from pipeline.jobs.statements import (
     INSERT_SIGNATURE,
     RETRIABLE,
     accepted_job,
+    hold,
     job_of,
     new_row,
 )
+from pipeline.jobs.together import JobsTogether
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.metering.usage import charge
-from pipeline.storage_keys import is_in_row
 from pipeline.types import JsonObject
-
-Effect = Callable[[Connection], JsonObject | None]
-"""What a job changes besides its own row, in the transaction that ends it. The JSON object
-that it returns, if any, is the job's result: it has ids that only the change creates."""
 
 MAX_KEY_CHARS = 255  # the column of the schema
 
@@ -72,13 +68,11 @@ MAX_KEY_CHARS = 255  # the column of the schema
 # up the database, whose file does not shrink.
 CROWD = 1000
 
-PICTURE_ERRORS = (BadInput, Conflict, NotFound)
-"""Errors that a repetition of the job would meet again: its pictures are deleted with it."""
-
 
 class JobStore:
     """Accepting, running and ending jobs. ``read`` answers questions about them, ``upkeep``
-    is the reconciler's side. ``clock`` gives epoch seconds.
+    is the reconciler's side, ``together`` changes several at once. ``clock`` gives epoch
+    seconds.
 
     All methods raise ``DatabaseUnavailable``.
     """
@@ -92,6 +86,7 @@ class JobStore:
         self._engine = engine
         self._clock = clock
         self._keys = keys or NoKeys()
+        self.together = JobsTogether(engine, clock, self._keys)
         self._backlog = Backlog(engine, clock)
         self._crowd = Backlog(engine, clock)
 
@@ -209,7 +204,7 @@ class JobStore:
         until = self._clock() + lease_s
         with writing(self._engine) as connection:
             for claim in held:
-                connection.execute(HELD, {**_hold(claim), "lease_until": until})
+                connection.execute(HELD, {**hold(claim), "lease_until": until})
 
     def finish(
         self, claim: Claim, result: JsonObject, trace: Sequence[JsonObject], effect: Effect | None
@@ -218,23 +213,24 @@ class JobStore:
         claim was lost meanwhile: then nothing has changed."""
         return self._change(
             claim, effect, cost_of_success(claim.job.operation, free=claim.job.free),
-            durable=effect is not None or _deletes_objects(claim.job),
-            **self._ended(claim, JobState.DONE, trace), result=self._encrypted(claim, result),
-            error_code=None, error=None,
+            durable=effect is not None or deletes_objects(claim.job),
+            **ended(claim, JobState.DONE, trace, self._clock()),
+            result=self._encrypted(claim, result), error_code=None, error=None,
         )
 
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
         """End a job with an error; False when the claim was lost meanwhile."""
         return self._change(
-            claim, None, cost_of_error(error.code), durable=_deletes_objects(claim.job),
-            drop=isinstance(error, PICTURE_ERRORS), **self._ended(claim, JobState.FAILED, trace),
+            claim, None, cost_of_error(error.code), durable=deletes_objects(claim.job),
+            drop=isinstance(error, PICTURE_ERRORS),
+            **ended(claim, JobState.FAILED, trace, self._clock()),
             error_code=error.code, error=error_json(error),
         )
 
     def hand_over(self, claim: Claim, stage: str, trace: Sequence[JsonObject]) -> bool:
         """Leave a job to the workers of ``stage``; the attempt does not count."""
         return self._change(
-            claim, **self._queued(claim, stage), trace=[*claim.job.trace, *trace]
+            claim, **queued(claim, stage, self._clock()), trace=[*claim.job.trace, *trace]
         )
 
     def retry_later(
@@ -249,26 +245,11 @@ class JobStore:
             return self.fail(claim, error if error.retryable else JobTimedOut(), [])
         return self._change(
             claim,
-            **self._queued(claim, stage), not_before=now + pause_s, error=error_json(error),
+            **queued(claim, stage, now), not_before=now + pause_s, error=error_json(error),
         )
 
     def _encrypted(self, claim: Claim, result: JsonObject) -> JsonObject:
         return encrypt_result(result, claim.id, self._keys.data_key(claim.job.tenant_id))
-
-    def _ended(
-        self, claim: Claim, state: JobState, trace: Sequence[JsonObject]
-    ) -> dict[str, Any]:
-        return {
-            "state": state.value, "lease_until": None, "finished_at": self._clock(),
-            "trace": [*claim.job.trace, *trace],
-        }
-
-    def _queued(self, claim: Claim, stage: str) -> dict[str, Any]:
-        return {
-            "state": JobState.QUEUED.value, "stage": stage, "lease_until": None, "worker": None,
-            # No other claim changes the count while this one is held.
-            "attempts": claim.job.attempts - 1, "published_at": self._clock(),
-        }
 
     def _change(
         self, claim: Claim, effect: Effect | None = None, cost: Cost = Cost.CHARGED, /, *,
@@ -277,7 +258,7 @@ class JobStore:
         # A lost write is done again. ``durable`` are those that must not be lost: effects,
         # which others may have seen, and ends of jobs whose objects are deleted with them.
         with writing(self._engine, durable=durable) as connection:
-            changed = connection.execute(HELD, {**_hold(claim), **values})
+            changed = connection.execute(HELD, {**hold(claim), **values})
             if changed.rowcount != 1:
                 return False
             if drop and waiting(claim.job):
@@ -320,12 +301,3 @@ class JobStore:
                 raise JobNotFound("The job's pictures have been deleted; it cannot be repeated.")
             clear_job_faces(connection, job.seq)
         return job
-
-
-def _deletes_objects(job: Job) -> bool:
-    """Whether the end of a job is followed by the deletion of objects from the media store."""
-    return any(key and not is_in_row(key) for key in job.media)
-
-
-def _hold(claim: Claim) -> dict[str, Any]:
-    return {"held_job": claim.id, "held_fence": claim.fence}

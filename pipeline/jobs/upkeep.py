@@ -97,10 +97,15 @@ class JobUpkeep:
             ).scalar_one_or_none()
 
     def release_dead(
-        self, max_attempts: int, *, worker: str | None = None, limit: int = 500
+        self, max_attempts: int, *, worker: str | None = None, culprit: str | None = None,
+        limit: int = 500,
     ) -> tuple[list[Job], list[Job]]:
         """(jobs put back, jobs ended as crashed) of those whose lease has run out, or
-        of all that ``worker``, known to be dead, held."""
+        of all that ``worker``, known to be dead, held.
+
+        It may have held several. The attempt counts for ``culprit``, the one that it ran when
+        it died; for all of them where that is unknown.
+        """
         now = self._clock()
         dead = jobs.c.lease_until < now if worker is None else jobs.c.worker == worker
         with reading(self._engine) as connection:  # most rounds find none, and write nothing
@@ -112,16 +117,19 @@ class JobUpkeep:
                 .where(RUNNING, dead)
                 .order_by(jobs.c.seq).limit(limit).with_for_update(skip_locked=True)
             ).all()
-            crashed = [row.id for row in rows if row.attempts >= max_attempts]
-            back = [row.id for row in rows if row.attempts < max_attempts]
+            known = any(row.id == culprit for row in rows)
+            innocent = [row.id for row in rows if known and row.id != culprit]
+            guilty = [row for row in rows if not known or row.id == culprit]
+            crashed = [row.id for row in guilty if row.attempts >= max_attempts]
+            back = [row.id for row in guilty if row.attempts < max_attempts]
             error = JobCrashed()
             ended = self._set(connection, crashed, **failure(error, now))
             settle_all(connection, ended, cost_of_error(error.code), self._clock())
             # published_at 0: the message died with the worker and is sent again at once
-            returned = self._set(
-                connection, back, state=JobState.QUEUED.value, published_at=0.0
-            )
-        return returned, ended
+            again = {"state": JobState.QUEUED.value, "published_at": 0.0}
+            returned = self._set(connection, back, **again)
+            returned += self._set(connection, innocent, **again, attempts=jobs.c.attempts - 1)
+        return sorted(returned, key=lambda job: job.seq), ended
 
     def _set(self, connection: Connection, ids: list[str], **values: Any) -> list[Job]:
         if not ids:

@@ -206,9 +206,7 @@ class MinioStore(MediaStore):
                 raise
 
 
-def _bundles(
-    pairs: Sequence[tuple[str, bytes]]
-) -> Iterator[list[tuple[str, bytes]]]:
+def _bundles(pairs: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
     """Groups small objects into bundles of a few megabytes; large ones stay single."""
     bundle: list[tuple[str, bytes]] = []
     size = 0

@@ -115,12 +115,16 @@ def charge(
 
 
 def settle(
-    connection: Connection, tenant_id: int, operation: str, day: str | None, cost: Cost
+    connection: Connection, tenant_id: int, operation: str, day: str | None, cost: Cost,
+    calls: int = 1,
 ) -> None:
-    """Count a call that was charged on ``day`` (None: it was not charged) by its final cost."""
+    """Count ``calls`` that were charged on ``day`` (None: they were not charged) by their
+    final cost."""
     if day is None or cost is Cost.CHARGED:
         return
-    freed = Counts(charged=-1, free=int(cost is Cost.FREE), refunded=int(cost is Cost.REFUNDED))
+    freed = Counts(
+        charged=-calls, free=calls * (cost is Cost.FREE), refunded=calls * (cost is Cost.REFUNDED)
+    )
     count(connection, tenant_id, operation, day, freed)
 
 

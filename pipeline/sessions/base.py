@@ -73,11 +73,16 @@ class Detector(Protocol):
     """Detects faces."""
 
     def detect(self, picture: Picture) -> list[DetectedFace]:
-        """All faces of one picture, in no particular order."""
+        """The faces of one picture that are not small beside it, in no particular order."""
         ...
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         """The largest of these faces; None without any. It may cost less than all of them."""
+        ...
+
+    def detect_small(self, picture: Picture, known: Sequence[DetectedFace]) -> list[DetectedFace]:
+        """The small faces of a large picture besides those that are ``known``, in no particular
+        order. Costs more than ``detect``; empty when the detector finds no others."""
         ...
 
 

@@ -39,7 +39,10 @@ class BoxCandidates:
 
     def above(self, threshold: float) -> BoxCandidates:
         """Those that score at least ``threshold``."""
-        kept = self.scores >= threshold
+        return self.where(self.scores >= threshold)
+
+    def where(self, kept: NDArray[np.bool_]) -> BoxCandidates:
+        """Those whose entry in ``kept``, shape (n,), is true."""
         return BoxCandidates(self.boxes[kept], self.scores[kept], self.points[kept])
 
     def best(self) -> BoxCandidates:

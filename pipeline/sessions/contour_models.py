@@ -53,9 +53,7 @@ class MeshContourModel:
             self._lids(picture, points[list(corners)], mirrored=index == 1)
             for index, corners in enumerate(MESH_EYES)
         )
-        return Contours(
-            (left, right), MESH_MOUTH.of(points), points[list(MESH_RIGID)], presence
-        )
+        return Contours((left, right), MESH_MOUTH.of(points), points[list(MESH_RIGID)], presence)
 
     def _points(self, picture: Picture, face: DetectedFace) -> tuple[ContourPoints, float]:
         side = _FACE_CROP * max(face.box.width, face.box.height)
@@ -72,9 +70,7 @@ class MeshContourModel:
         is mirrored."""
         along = corners[1] - corners[0]
         side = _EYE_CROP * max(float(np.hypot(*along)), 1.0)
-        matrix = _square(
-            corners.mean(axis=0), side, math.atan2(along[1], along[0]), _EYE_SIDE
-        )
+        matrix = _square(corners.mean(axis=0), side, math.atan2(along[1], along[0]), _EYE_SIDE)
         if mirrored:
             matrix = np.array([[-matrix[0, 0], -matrix[0, 1], _EYE_SIDE - matrix[0, 2]], matrix[1]])
         with mapped_run_errors(self._eye):

@@ -69,6 +69,11 @@ class HogDetector:
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         return max(self.detect(picture), key=lambda face: face.box.area, default=None)
 
+    def detect_small(
+        self, picture: Picture, known: Sequence[DetectedFace]  # noqa: ARG002
+    ) -> list[DetectedFace]:
+        return []
+
     def _look(self, picture: Picture, scale: float, edge: int) -> list[tuple[Box, float]]:
         """Boxes in pixels of ``picture``, found after scaling it and repeating its edge
         ``edge`` times outwards."""

@@ -22,6 +22,7 @@ from pipeline.errors import PackDamaged
 from pipeline.sessions.candidates import BoxCandidates
 from pipeline.sessions.runtime import mapped_run_errors, open_session
 from pipeline.sessions.scrfd_steps import ScrfdSteps
+from pipeline.sessions.small_faces import SmallFaceSearch, WindowNetwork
 from pipeline.types import Box, DetectedFace, Picture
 
 # Scores, boxes and five points for three or five strides.
@@ -65,7 +66,7 @@ _UNBEATEN = {
 }
 
 
-class ScrfdNetwork(Protocol):
+class ScrfdNetwork(WindowNetwork, Protocol):
     """A network of the kind SCRFD."""
 
     @property
@@ -113,6 +114,11 @@ class ScrfdDetector:
         self.sizes = settings.detector_sizes if fixed is None else (fixed,)
         self.threshold = settings.detection_threshold
         self.early_exit = early_exit
+        # A network of a fixed size takes no windows.
+        self._small_faces = SmallFaceSearch(
+            network, max(self.sizes), settings.smallest_face if fixed is None else 0,
+            self.threshold,
+        )
 
     def detect(self, picture: Picture) -> list[DetectedFace]:
         picture, inputs = self._inputs(picture)
@@ -134,6 +140,14 @@ class ScrfdDetector:
             for each in others
         ]
         return _largest(faces_of(BoxCandidates.concatenate([sure, *finer]).best()))
+
+    def detect_small(
+        self, picture: Picture, known: Sequence[DetectedFace]
+    ) -> list[DetectedFace]:
+        boxes = [(box.left, box.top, box.right, box.bottom) for box in (each.box for each in known)]
+        return faces_of(
+            self._small_faces.search(picture, np.array(boxes, np.float32).reshape(-1, 4))
+        )
 
     def _inputs(self, picture: Picture) -> tuple[Picture, list[DetectorInput]]:
         picture = _widen(picture, min(self.sizes))
@@ -169,12 +183,23 @@ class WholeScrfd:
     ) -> BoxCandidates:
         height, width = picture.shape[:2]
         size = max(height, width)
-        canvas = np.zeros((size, size, 3), np.uint8)
-        canvas[:height, :width] = picture
+        return self._run(_on_black(picture, size, size), threshold)
+
+    def window_candidates(self, picture: Picture, threshold: float) -> BoxCandidates:
+        height, width = (32 * math.ceil(side / 32) for side in picture.shape[:2])
+        return self._run(_on_black(picture, height, width), threshold)
+
+    def _run(self, canvas: Picture, threshold: float) -> BoxCandidates:
         with mapped_run_errors(self._path):
             found = self.model.forward(canvas, threshold)
         scores, boxes, points = (np.concatenate(each).astype(np.float32) for each in found)
         return BoxCandidates(boxes, scores.ravel(), points)
+
+
+def _on_black(picture: Picture, height: int, width: int) -> Picture:
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[: picture.shape[0], : picture.shape[1]] = picture
+    return canvas
 
 
 # One input ---------------------------------------------------------------------

@@ -105,7 +105,7 @@ class _TruncatedNetwork:
 
 
 class _InputBuffer:
-    """A reusable input of one size; the area outside the picture is black."""
+    """A reusable square input of one size; the area outside the picture is black."""
 
     def __init__(self, size: int) -> None:
         self._values = np.full((1, 3, size, size), _BLACK, np.float32)
@@ -117,19 +117,46 @@ class _InputBuffer:
         if height < self._height or width < self._width:
             self._values[:] = _BLACK
         self._height, self._width = height, width
-        for colour, plane in zip(reversed(cv2.split(picture)), self._values[0], strict=True):
-            # A weighted sum with weight 0: the fastest conversion from bytes to floats.
-            cv2.addWeighted(
-                colour, 1 / _SPREAD, colour, 0.0, _BLACK, plane[:height, :width], cv2.CV_32F
-            )
+        _write(picture, self._values)
         return self._values
 
 
+class _WindowBuffer:
+    """Reusable memory for inputs of any shape."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.float32)
+
+    def fill(self, picture: Picture) -> NDArray[np.float32]:
+        """An input with ``picture``, black on the right and below up to multiples of the coarsest
+        stride; valid until the next call."""
+        height, width = (_STRIDES[-1] * -(-side // _STRIDES[-1]) for side in picture.shape[:2])
+        if self._memory.size < 3 * height * width:
+            self._memory = np.empty(3 * height * width, np.float32)
+        values = self._memory[: 3 * height * width].reshape(1, 3, height, width)
+        values[:, :, picture.shape[0] :] = _BLACK
+        values[:, :, :, picture.shape[1] :] = _BLACK
+        _write(picture, values)
+        return values
+
+
+def _write(picture: Picture, values: NDArray[np.float32]) -> None:
+    """Writes ``picture`` into the upper left corner of an input of shape (1, 3, height, width).
+    """
+    height, width = picture.shape[:2]
+    for colour, plane in zip(reversed(cv2.split(picture)), values[0], strict=True):
+        # A weighted sum with weight 0: the fastest conversion from bytes to floats.
+        cv2.addWeighted(
+            colour, 1 / _SPREAD, colour, 0.0, _BLACK, plane[:height, :width], cv2.CV_32F
+        )
+
+
 class _Buffers(threading.local):
-    """The inputs of one thread, by size."""
+    """The inputs of one thread: squares by size, and windows."""
 
     def __init__(self) -> None:
         self.by_size: dict[int, _InputBuffer] = {}
+        self.window = _WindowBuffer()
 
 
 class ScrfdSteps:
@@ -164,8 +191,16 @@ class ScrfdSteps:
         buffers = self._buffers.by_size
         if size not in buffers:
             buffers[size] = _InputBuffer(size)
+        return self._run(ending, buffers[size].fill(picture), threshold)
+
+    def window_candidates(self, picture: Picture, threshold: float) -> BoxCandidates:
+        return self._run(self._all, self._buffers.window.fill(picture), threshold)
+
+    def _run(
+        self, ending: _TruncatedNetwork, blob: NDArray[np.float32], threshold: float
+    ) -> BoxCandidates:
         with mapped_run_errors(self._path):
-            fields = ending.run(buffers[size].fill(picture))
+            fields = ending.run(blob)
         least = math.log(threshold / (1.0 - threshold))
         return BoxCandidates.concatenate([_found(head, fields, least) for head in ending.heads])
 

@@ -14,12 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from pipeline.sources.archives import (
-    ArchiveSource,
-    ArchiveUsage,
-    archive_kind,
-    refuse_damage,
-)
+from pipeline.sources.archives import ArchiveSource, ArchiveUsage, archive_kind, refuse_damage
 from pipeline.sources.base import (
     BLOCK_BYTES,
     Item,

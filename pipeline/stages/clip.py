@@ -24,13 +24,7 @@ import numpy as np
 
 from pipeline.errors import ClipCorrupt, ClipOutOfRange
 from pipeline.media.clip_headers import ClipFormat
-from pipeline.media.clips import (
-    ROUNDING_S,
-    ClipLimits,
-    check_clip,
-    check_length,
-    check_size,
-)
+from pipeline.media.clips import ROUNDING_S, ClipLimits, check_clip, check_length, check_size
 from pipeline.sandbox.messages import Decoded
 from pipeline.sandbox.sandbox import Sandbox
 from pipeline.types import JsonObject, Picture

@@ -50,6 +50,10 @@ class CountingNetwork:
         self.inputs += 1
         return self._network.candidates(picture, threshold, large_only=large_only)
 
+    def window_candidates(self, picture: Picture, threshold: float) -> BoxCandidates:
+        self.inputs += 1
+        return self._network.window_candidates(picture, threshold)
+
 
 def counting(detector: ScrfdDetector) -> tuple[ScrfdDetector, CountingNetwork]:
     """The detector, with a network that counts."""

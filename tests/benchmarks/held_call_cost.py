@@ -54,6 +54,7 @@ GROUPS = {
     "record the job": "job rows", "read the job": "job rows", "claim": "job rows",
     "end the job": "job rows",
     "send a message": "messages", "wake the waiting": "messages",
+    "look for company": "messages",
     "decode": "decode", "detect": "detect", "embed": "embed", "align": "quality, crop",
     "quality": "quality, crop",
 }

@@ -60,6 +60,7 @@ STEPS = (
     Step("embed", "pipeline.stages.embed:embed"),
     Step("run the job", "workers.run_job:run_job"),
     Step("end the job", "pipeline.jobs.store:JobStore.finish"),
+    Step("look for company", "workers.company:Company.take"),
     Step("wake the waiting", "workers.job_notifier:JobNotifier.publish"),
     Step("delete the picture", "pipeline.media.directory:DirectoryStore.delete"),
 )

@@ -24,7 +24,7 @@ from pipeline.gallery.collections import CollectionDeletion
 from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import EnrolmentRequest, EnrolmentResult
-from pipeline.jobs.store import Effect
+from pipeline.jobs.model import Effect
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
 

@@ -50,7 +50,6 @@ def test_one_runs_in_its_smallest_size(test_data: Path, edge_models: Path, tmp_p
     assert len(rows) == 4, done.stdout
 
 
-@pytest.mark.timeout(600)
 def test_two_services_are_compared_in_the_smallest_size(
     test_data: Path, edge_models: Path
 ) -> None:
@@ -66,7 +65,6 @@ def test_two_services_are_compared_in_the_smallest_size(
         assert done.stdout.count(f"| {case} |") == 2, done.stdout
 
 
-@pytest.mark.timeout(600)
 def test_the_steps_of_a_held_call_are_counted(
     test_data: Path, edge_models: Path, tmp_path: Path
 ) -> None:

@@ -22,8 +22,7 @@ from pipeline.errors import (
 )
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.gallery.trash import Trash, discard
-from pipeline.jobs.model import Job, JobState
-from pipeline.jobs.store import Effect
+from pipeline.jobs.model import Effect, Job, JobState
 from pipeline.media.directory import DirectoryStore
 from pipeline.operations import PLANS
 from pipeline.types import JsonObject

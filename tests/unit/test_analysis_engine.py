@@ -34,6 +34,8 @@ from tests.varied_photos import varied
 PHOTOS, LONGEST = 24, 800
 SEED = 2026
 
+BLANK = cv2.imencode(".png", np.full((200, 200, 3), 90, np.uint8))[1].tobytes()
+
 LARGEST = enrolment_analysis("largest")
 OPTIONS = [
     enrolment_analysis("largest", gate=True), enrolment_analysis("one"), enrolment_analysis("all"),
@@ -76,7 +78,8 @@ def test_many_pictures_have_the_answers_of_each_alone(
 ) -> None:
     """With options of all kinds side by side, decoded in a sandbox or here."""
     mixed = [
-        PictureRequest(data, OPTIONS[number % len(OPTIONS)]) for number, data in enumerate(files)
+        PictureRequest(data, OPTIONS[number % len(OPTIONS)])
+        for number, data in enumerate([*files, BLANK, *files[:4]])
     ]
 
     with sandboxed(tools.pack, edge_settings) as confined:
@@ -133,7 +136,6 @@ def test_stages_on_machines_of_their_own_have_the_same_answers(
 
 
 def test_a_bad_picture_costs_only_its_own_answer(files: list[bytes], tools: AnalysisTools) -> None:
-    blank = cv2.imencode(".png", np.full((200, 200, 3), 90, np.uint8))[1].tobytes()
     good = next(
         data
         for data in files
@@ -141,7 +143,7 @@ def test_a_bad_picture_costs_only_its_own_answer(files: list[bytes], tools: Anal
     )
 
     answers = analyse_pictures(
-        requests([b"", good, blank, good[:200], b"GIF89a", good], LARGEST), tools
+        requests([b"", good, BLANK, good[:200], b"GIF89a", good], LARGEST), tools
     )
 
     codes = [each.code if isinstance(each, FaceError) else "analysed" for each in answers]

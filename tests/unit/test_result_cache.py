@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -137,6 +138,9 @@ class Models:
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         return next(iter(self.detect(picture)), None)
+
+    def detect_small(self, picture: Picture, known: Sequence[DetectedFace]) -> list[DetectedFace]:
+        return []
 
     def align(self, picture: Picture, landmarks: Any) -> Picture:
         return picture[:2, :2]

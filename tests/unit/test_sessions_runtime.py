@@ -152,3 +152,9 @@ def test_a_run_that_fails_is_a_pack_error(tmp_path: Path) -> None:
         runtime.mapped_run_errors(Path("model.onnx")),
     ):
         session.run(None, {"in": np.zeros((1, 2), dtype=np.float32)})
+
+
+def test_sessions_share_one_arena(tmp_path: Path) -> None:
+    options = runtime.open_session(model(tmp_path), Settings()).get_session_options()
+    assert options.get_session_config_entry("session.use_env_allocators") == "1"
+    assert not options.enable_mem_pattern

@@ -12,9 +12,11 @@ from pipeline.errors import DatabaseUnavailable, InvalidParameter
 from pipeline.operations import Stage
 from workers import process
 from workers.app import GRACE_S
-from workers.messages import decode
+from workers.messages import StageMessage, decode
 from workers.queues import queue_name
 from workers.run_job import run_job
+from workers.run_together import run_together
+from workers.runtime import Runtime
 from workers.tasks.request import StageTask
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,20 @@ def run(message: Any) -> None:
     try:
         decoded = decode(message)
         with process.runtime_for_job() as runtime:
-            run_job(decoded, runtime)
+            _run(decoded, runtime)
     except (InvalidParameter, DatabaseUnavailable) as error:
         logger.warning("A message was rejected: %s", error, extra={"action": "message_rejected"})
+
+
+def _run(message: StageMessage, runtime: Runtime) -> None:
+    """Run the job of ``message`` and others that wait at its stage."""
+    company = runtime.company
+    if company is None:
+        run_job(message, runtime)
+        return
+    others = company.take(message.stage)
+    with company.measure(message.stage) as jobs:
+        if others:
+            jobs.append(run_together(message, others, runtime))
+        else:
+            run_job(message, runtime)

@@ -9,14 +9,7 @@ from typing import Any
 from api_shim.body import BodyKind
 from api_shim.dialects.answers import AnswerField
 from api_shim.dialects.base import DELETE, GET, POST, PUT, Endpoint
-from api_shim.dialects.fields import (
-    IntegerField,
-    NumberField,
-    Raw,
-    RequestField,
-    Schema,
-    TextField,
-)
+from api_shim.dialects.fields import IntegerField, NumberField, Raw, RequestField, Schema, TextField
 from api_shim.dialects.media_fields import Base64Field
 from pipeline.errors import InvalidParameter
 

@@ -135,9 +135,8 @@ def state_text(batch: Batch) -> str:
 
 def duration_text(batch: Batch) -> str:
     """The time from the beginning of a batch to its end; empty while it has not ended."""
-    if batch.finished_at is None:
-        return ""
-    return format_duration(batch.finished_at - batch.created_at)
+    ended = batch.finished_at
+    return "" if ended is None else format_duration(ended - batch.created_at)
 
 
 def write_report(stores: BatchStores, batch: Batch, to: Path) -> None:

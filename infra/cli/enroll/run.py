@@ -15,13 +15,7 @@ from infra.cli.batches.progress import progress_display
 from infra.cli.batches.stores import BatchStores, choose_tenant
 from infra.cli.batches.summary import batch_json, show_summary, write_report
 from infra.cli.console import err, print_json, print_notice
-from infra.cli.enroll.read_source import (
-    ReaderThread,
-    RetryLimits,
-    TrackedSource,
-    local_criteria,
-    open_reader,
-)
+from infra.cli.enroll import read_source
 from infra.cli.enroll.request import EnrolRequest
 from infra.cli.enroll.watch import BatchWatch
 from infra.cli.reports import ReportNotWritten
@@ -144,20 +138,20 @@ class _EnrolmentRun:
         else:
             self._report_result(after)
 
-    def _read_source(self, batch: Batch) -> tuple[ReaderThread, BatchWatch]:
+    def _read_source(self, batch: Batch) -> tuple[read_source.ReaderThread, BatchWatch]:
         """Read the source into the batch, and watch until the batch has ended."""
         stores, settings = self.stores, self.deployment.settings
         criteria = ""
         if self.deployment.own:
             check_pack(stores, self.tenant)
-            criteria = local_criteria(stores, batch)
-        source = TrackedSource(self.request.open_source(settings), collection_creator(
+            criteria = read_source.local_criteria(stores, batch)
+        source = read_source.TrackedSource(self.request.open_source(settings), collection_creator(
             stores, self.tenant, batch.options.collection,
             create=self.request.create_collections,
         ))
-        limits = RetryLimits(settings.retry_for_s, 4 * settings.lease_s)
-        with open_reader(stores, batch, source, criteria=criteria) as read:
-            reader = ReaderThread(read, limits)
+        limits = read_source.RetryLimits(settings.retry_for_s, 4 * settings.lease_s)
+        with read_source.open_reader(stores, batch, source, criteria=criteria) as read:
+            reader = read_source.ReaderThread(read, limits)
             watch = BatchWatch(stores.engine, stores.batches, batch, reader, source)
             reader.start()
             try:
@@ -167,7 +161,7 @@ class _EnrolmentRun:
                 reader.join()
         return reader, watch
 
-    def _watch(self, watch: BatchWatch, reader: ReaderThread) -> None:
+    def _watch(self, watch: BatchWatch, reader: read_source.ReaderThread) -> None:
         def until() -> bool:
             show(watch.look())
             if self.stop.requested.is_set() or reader.error is not None:

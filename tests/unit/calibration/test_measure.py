@@ -43,7 +43,10 @@ class Everything:
         return [small, DetectedFace(Box(0, 0, width, height), 0.5, points, "dlib5")]
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
-        return self.detect(picture)[1]
+        return max(self.detect(picture), key=lambda face: face.box.area, default=None)
+
+    def detect_small(self, picture: Picture, known: Sequence[DetectedFace]) -> list[DetectedFace]:
+        return []
 
 
 class ByColour:

@@ -1,0 +1,183 @@
+"""Carries out several jobs of a stage together: one transaction claims them and one ends them.
+
+Each ends by its own verdict, as if it had run alone. A job that kills the process, or does
+not end, harms no other: those that were claimed beside it go back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from pipeline.errors import FaceError, JobTimedOut
+from pipeline.execution.context import JobOutcome
+from pipeline.execution.pictures import embed_faces_together
+from pipeline.jobs.together import JobEnd
+from pipeline.operations import Stage
+from workers.company import PATIENCE_S, give_back
+from workers.messages import StageMessage
+from workers.run_job import JobRun, write_patiently
+from workers.runtime import Runtime
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+def run_together(message: StageMessage, others: Sequence[str], runtime: Runtime) -> int:
+    """Run the job of a message and the jobs ``others`` at its stage, whose messages have been
+    taken; the number of jobs that were run.
+
+    Raises ``DatabaseUnavailable`` when they cannot be claimed; their messages are sent again
+    later.
+    """
+    settings = runtime.settings
+    claims, alone = runtime.store.together.claim(
+        [message.job, *others], message.stage, runtime.name, settings.lease_s,
+        settings.max_attempts,
+    )
+    for job_id in alone:
+        runtime.dispatcher.publish(job_id, message.stage)
+    if claims:
+        with runtime.leases.held(*claims):
+            _Together([JobRun.of(claim, runtime) for claim in claims], runtime).run()
+    return len(claims)
+
+
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """Jobs that one process has claimed at one stage."""
+
+    runs: list[JobRun]
+    runtime: Runtime
+
+    def run(self) -> None:
+        self._advance()
+        ended = [run for run in self.runs if run.verdict is not None]
+        for run in ended:
+            for step in run.trace:
+                step["together"] = len(ended)
+        self._end([run for run in ended if self._ends(run)])
+        self._hand_over([run for run in ended if isinstance(run.verdict, Stage)])
+        for run in ended:
+            if isinstance(run.verdict, FaceError) and not run.fails_by(run.verdict):
+                run.end()
+
+    def _advance(self) -> None:
+        """Bring each job to its verdict. When one takes long, those that have none are given
+        back."""
+        until, charged = time.monotonic() + PATIENCE_S, False
+        try:
+            for run in self.runs:
+                if not self._timed_out() and time.monotonic() < until:
+                    self._advance_one(run, Stage.EMBED)
+            if not self._timed_out():
+                self._embed()
+            for run in self.runs:
+                if run.context is not None and run.verdict is None and not self._timed_out():
+                    self._advance_one(run, None)
+        except SoftTimeLimitExceeded:
+            # Not over one of them alone: whichever it was, they run alone from now on.
+            charged = True
+        left = [run.claim for run in self.runs if run.verdict is None]
+        if left:
+            store, dispatcher = self.runtime.store, self.runtime.dispatcher
+            self._write(lambda: give_back(left, store, dispatcher, charged=charged))
+
+    def _timed_out(self) -> bool:
+        """Whether the time limit, one for all, is over: a moment is left to write the ends."""
+        return any(isinstance(run.verdict, JobTimedOut) for run in self.runs)
+
+    def _advance_one(self, run: JobRun, before: Stage | None) -> None:
+        """Advance ``run``; whoever survives this process knows that it runs this job."""
+        self.runtime.leases.running(run.claim)
+        self.runtime.notes.write(run.claim.id)
+        try:
+            run.advance(before)
+        finally:
+            self.runtime.notes.write("")
+
+    def _embed(self) -> None:
+        """Embed the faces of all jobs in full batches."""
+        runs, contexts = [], []
+        for run in self.runs:
+            waits = run.verdict is None and run.next is Stage.EMBED
+            if waits and run.context is not None and any(run.context.crops):
+                runs.append(run)
+                contexts.append(run.context)
+        if len(runs) < 2:
+            return
+        at, start = time.time(), time.perf_counter()
+        try:
+            embedded = embed_faces_together(contexts, self.runtime.resources)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:  # noqa: BLE001 - each meets its own error when it is run alone
+            logger.warning(
+                "Faces are embedded job by job: %s", error, extra={"action": "embed_apart"}
+            )
+            return
+        share_s = (time.perf_counter() - start) / len(runs)
+        for run, context in zip(runs, embedded, strict=True):
+            run.passed(Stage.EMBED, context, at, share_s)
+
+    def _write(self, change: Callable[[], T]) -> T:
+        """As ``write_patiently``; the time limit, which strikes once, does not undo the work."""
+        try:
+            return write_patiently(change, self.runtime.settings.lease_s)
+        except SoftTimeLimitExceeded:
+            return write_patiently(change, self.runtime.settings.lease_s)
+
+    def _ends(self, run: JobRun) -> bool:
+        return isinstance(run.verdict, JobOutcome) or (
+            isinstance(run.verdict, FaceError) and run.fails_by(run.verdict)
+        )
+
+    def _end(self, runs: Sequence[JobRun]) -> None:
+        if not runs:
+            return
+        ends = [_end_of(run) for run in runs]
+        store = self.runtime.store.together
+        outcomes = self._write(lambda: store.end(ends))
+        written = [run for run, outcome in zip(runs, outcomes, strict=True) if outcome is True]
+        with_effect = {
+            end.claim.job.tenant_id
+            for end, outcome in zip(ends, outcomes, strict=True)
+            if outcome is True and end.effect is not None
+        }
+        # Deleted objects are gone before the client sees the answer.
+        for tenant_id in sorted(with_effect):
+            self.runtime.resources.trash.try_empty(tenant_id)
+        self.runtime.notifier.publish_all([run.claim.id for run in written])
+        for run in written:
+            run.discard_media()
+        for run, outcome in zip(runs, outcomes, strict=True):
+            if outcome is False:
+                run.lost()
+            elif isinstance(outcome, Exception):
+                assert isinstance(run.verdict, JobOutcome)
+                run.effect_failed(run.verdict, outcome)
+
+    def _hand_over(self, runs: Sequence[JobRun]) -> None:
+        if not runs:
+            return
+        handed = [(run.claim, str(run.verdict), run.trace) for run in runs]
+        store = self.runtime.store.together
+        for run, held in zip(runs, self._write(lambda: store.hand_over(handed)), strict=True):
+            if held:
+                assert isinstance(run.verdict, Stage)
+                run.handed_over(run.verdict)
+            else:
+                run.lost()
+
+
+def _end_of(run: JobRun) -> JobEnd:
+    if isinstance(run.verdict, JobOutcome):
+        return JobEnd(run.claim, run.trace, run.verdict.result, run.verdict.effect)
+    assert isinstance(run.verdict, FaceError)
+    return JobEnd(run.claim, run.trace, error=run.verdict)

@@ -13,7 +13,7 @@ from pipeline.config.settings import load_settings
 from pipeline.errors import FaceError
 
 # Seconds between two looks at whether a batch has work; deaths and signals are noticed at once.
-IDLE_S = 1.0
+IDLE_S = 2.0
 
 
 def up(

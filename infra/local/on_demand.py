@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from infra.local.processes import ManagedCommand, Supervisor
 
-CHECK_EVERY_S = 1.0
+# Seconds between two looks for work: a batch takes minutes.
+CHECK_EVERY_S = 2.0
 
 
 @dataclass(slots=True)

@@ -81,7 +81,7 @@ def test_a_database_that_does_not_answer_changes_nothing(
     assert runs(on_demand, clock, 10 * IDLE_S)
 
 
-def test_it_looks_once_a_second(on_demand: OnDemand, work: Work, clock: Clock) -> None:
+def test_it_looks_seldom(on_demand: OnDemand, work: Work, clock: Clock) -> None:
     for _ in range(10):
         runs(on_demand, clock, CHECK_EVERY_S / 10)
     assert work.asked <= 2

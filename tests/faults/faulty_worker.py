@@ -20,6 +20,7 @@ import workers.app
 import workers.dispatch
 import workers.runtime
 import workers.serve
+from pipeline.analysis.engine import PictureRequest
 from pipeline.execution import bulk, pictures
 from pipeline.index.tenant_views import TenantViews
 from pipeline.stages import decode as decode_stage
@@ -93,10 +94,10 @@ def fault_in_decode() -> None:
 def fault_in_bulk() -> None:
     healthy: Callable[..., Any] = vars(bulk)["analyse_pictures"]
 
-    def analyse_pictures(pictures: Sequence[bytes], *rest: Any) -> Any:
-        if any(MARK in data for data in pictures):
+    def analyse_pictures(requests: Sequence[PictureRequest], *rest: Any) -> Any:
+        if any(MARK in request.data for request in requests):
             strike()
-        return healthy(pictures, *rest)
+        return healthy(requests, *rest)
 
     vars(bulk)["analyse_pictures"] = analyse_pictures
 
@@ -119,13 +120,14 @@ def fault_in_decoder() -> None:
 
 
 def fault_after_the_end() -> None:
-    """Strike between the commit of a job's end and everything after it."""
+    """Strike between the commit of the end of jobs and everything after it."""
 
-    def publish(self: JobNotifier, job_id: str) -> bool:
+    def publish(*arguments: Any) -> bool:
         strike()
         return True
 
-    setattr(JobNotifier, "publish", publish)  # noqa: B010  # mypy forbids the assignment
+    for name in ("publish", "publish_all"):
+        setattr(JobNotifier, name, publish)
 
 
 def short_visibility() -> None:

@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tests.benchmarks.accuracy_by_size import Impostors, Seen
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,3 +86,41 @@ def test_the_steps_of_a_held_call_are_counted(
     assert list(spent) == ["earlier", "here"]
     assert spent["here"]["job rows"] > 0
     assert "earlier" in plot.read_text()
+
+
+def test_accuracy_is_compared_in_the_smallest_size(test_data: Path, edge_models: Path) -> None:
+    """The engine and `FaceAnalysis` on the same pictures of three people; no face is lost."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.accuracy_by_size", "--faces", test_data,
+         "--sizes", "250,640", "--people", "3,2", "--photos", "2"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("32 impostor pairs, "), done.stdout
+    for row in ("| 250 | 3, 6, 3 |", "| 640 | 2, 4, 2 |"):
+        assert row in done.stdout, done.stdout
+    lost = [
+        line.split("|")[-2].split(",")[1].strip()
+        for line in done.stdout.splitlines() if line.startswith(("| 250, ", "| 640, "))
+    ]
+    assert lost == ["0"] * 4, done.stdout
+
+
+def test_the_threshold_accepts_its_share_of_impostors() -> None:
+    """Also when people count several times or not at all; faceless photos match nothing."""
+    chance = np.random.default_rng(1)
+    vectors = chance.standard_normal((60, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    seen = [Seen(None if n % 20 == 0 else row, found=True) for n, row in enumerate(vectors)]
+    people = np.repeat(np.arange(20), 3)
+    impostors = Impostors(seen, people, 0.01)
+    assert impostors.pairs == 60 * 57 / 2
+    for weights in (np.ones(20, np.int64), chance.integers(0, 3, 20)):
+        threshold = impostors.threshold(weights)
+        scores = [
+            -1.0 if n % 20 == 0 or m % 20 == 0 else float(vectors[n] @ vectors[m])
+            for n in range(60) for m in range(n)
+            if people[n] != people[m] for _ in range(weights[people[n]] * weights[people[m]])
+        ]
+        assert np.mean(np.array(scores) > threshold + 1e-6) <= 0.01
+        assert np.mean(np.array(scores) >= threshold - 1e-6) > 0.01

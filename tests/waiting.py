@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 # Seconds for anything on a machine that is busy with other tests.
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 
 
 def eventually(

@@ -17,10 +17,10 @@ from tests.bulk_harness import (
     wrong_outcomes,
 )
 from tests.bulk_photos import Recipe, write
+from tests.waiting import TIMEOUT_S
 
 PHOTOS = 70  # `tests.benchmarks.bulk_whole` has 10,000
 SMALL, LARGE = 16, 160
-WITHIN_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +67,13 @@ def test_applications_take_turns(harness: Harness, tmp_path: Path, test_data: Pa
             time.sleep(0.02)
         large = ended(harness, ids["large"])
         running["large"].kill()
-        running["small"].wait(WITHIN_S)
+        running["small"].wait(TIMEOUT_S)
 
     assert large < LARGE / 4
 
 
 def await_items(harness: Harness, tenant: int, count: int) -> None:
-    until = time.monotonic() + WITHIN_S
+    until = time.monotonic() + TIMEOUT_S
     while harness.counts(harness.batch(tenant))[0]["items"] < count:
         assert time.monotonic() < until, harness.stack.cluster.logs()
         time.sleep(0.05)

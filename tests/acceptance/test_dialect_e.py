@@ -26,7 +26,6 @@ pytestmark = [
 ]
 
 
-
 @pytest.fixture
 def client(stack: Stack) -> Face2Client:
     return stack.client()

@@ -21,13 +21,11 @@ from tests.contract_clients import ApidClient, SearchClient, checked
 from tests.databases import ONE_DATABASE
 from tests.dialect_callers import LETTERS, Caller
 from tests.stack import Stack
+from tests.waiting import TIMEOUT_S
 
 pytestmark = ONE_DATABASE
 
 SERIAL = itertools.count()
-
-# The longest time until counts in memory are written to the database.
-TIMEOUT_S = 120.0
 
 ONE_IN_A_LONG_TIME = Limit(per_second=0.001, burst=1)
 

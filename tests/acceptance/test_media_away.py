@@ -15,11 +15,10 @@ from tests.databases import ONE_DATABASE
 from tests.face2_client import Face2Client, base64_of
 from tests.servers import MinioServer
 from tests.stack import Stack
+from tests.waiting import TIMEOUT_S
 
 # Seconds within which a request is refused.
 SOON_S = 5.0
-
-TIMEOUT_S = 90.0
 
 
 @pytest.fixture

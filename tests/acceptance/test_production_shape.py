@@ -12,8 +12,7 @@ import pytest
 from tests.face2_client import base64_of
 from tests.servers import MinioServer, PostgresServer
 from tests.stack import Stack
-
-TIMEOUT_S = 120.0
+from tests.waiting import TIMEOUT_S
 
 
 @pytest.fixture

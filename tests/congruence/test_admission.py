@@ -212,7 +212,7 @@ def test_what_was_counted_outlives_an_outage(
         with visit(gate, "list") as passing:
             passing.admit(caller)
         with monkeypatch.context() as patch:
-            patch.setattr(gate.usage, "add", away)
+            patch.setattr(type(gate.usage), "add", away)
             with pytest.raises(DatabaseUnavailable):
                 gate.flush()
     assert used(gate) == {"list": Counts(charged=2)}

@@ -25,10 +25,10 @@ from pipeline.jobs.model import JobState
 from tests.congruence.test_bulk_chunks import PLAN, Harness, look
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import ATTEMPTS, Queue
+from tests.waiting import TIMEOUT_S
 
 PICTURES = 40  # of each batch; half of them are in both
 CHUNK = 4
-WITHIN_S = 60.0
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ class Fray:
         self.harness = harness
         self.batches = batches
         self.splitter = ChunkBisector(harness.gallery.engine, harness.queue.clock, ATTEMPTS)
-        self.until = time.monotonic() + WITHIN_S
+        self.until = time.monotonic() + TIMEOUT_S
 
     def fight(self, *turns: Callable[[random.Random], None]) -> None:
         """Runs each in a thread of its own; an exception of one is raised here."""

@@ -13,10 +13,9 @@ from tests.batch_feeder import Feeder
 from tests.cluster import Cluster
 from tests.databases import ONE_DATABASE
 from tests.stack import MakeCluster
+from tests.waiting import TIMEOUT_S
 
 pytestmark = ONE_DATABASE
-
-WITHIN_S = 120.0
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def cluster(make_cluster: MakeCluster) -> Cluster:
 
 
 def searched(cluster: Cluster, feeder: Feeder, batch: Batch) -> SearchProgress:
-    until = time.monotonic() + WITHIN_S
+    until = time.monotonic() + TIMEOUT_S
     while True:
         search = search_of(feeder.store.get(None, batch.id))
         if search is not None and search.state != "searching":

@@ -15,10 +15,9 @@ from pipeline.operations import FetchedPictureLimits, MatrixParams, Stage
 from tests.cluster import Cluster, Process, open_cluster
 from tests.picture_server import PictureServer, body, status
 from tests.servers import RedisServer
+from tests.waiting import TIMEOUT_S
 
 MakeCluster = Callable[..., Cluster]
-
-WITHIN_S = 120.0
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def submit(cluster: Cluster, *urls: str, tenant: int | None = None) -> str:
 
 
 def eventually(cluster: Cluster, job_id: str, condition: Callable[[Job], bool]) -> Job:
-    until = time.monotonic() + WITHIN_S
+    until = time.monotonic() + TIMEOUT_S
     while not condition(job := cluster.job(job_id)):
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.02)
@@ -87,7 +86,7 @@ def test_it_fetches_and_hands_over_and_loads_no_model(
 def test_it_does_not_start_where_fetching_is_off(make_cluster: MakeCluster) -> None:
     cluster = make_cluster()
     with cluster.worker("fetch", 1) as worker:
-        until = time.monotonic() + WITHIN_S
+        until = time.monotonic() + TIMEOUT_S
         while worker.alive:
             assert time.monotonic() < until
             time.sleep(0.02)

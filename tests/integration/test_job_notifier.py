@@ -12,9 +12,8 @@ from api_shim import job_waiters
 from api_shim.job_waiters import JobWaiters
 from pipeline.config.settings import Settings
 from tests.servers import RedisServer
+from tests.waiting import TIMEOUT_S
 from workers.job_notifier import JobNotifier
-
-TIMEOUT_S = 120.0
 
 
 async def none_ended(_: Collection[str]) -> set[str]:

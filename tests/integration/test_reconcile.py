@@ -30,6 +30,7 @@ from workers.upkeep.reconcile import Reconciler
 
 RESEND_S = 5.0
 
+
 @pytest.fixture
 def settings(redis_server: RedisServer) -> Settings:
     return Settings(

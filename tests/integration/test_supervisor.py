@@ -15,9 +15,7 @@ import pytest
 from infra.local.processes import MAX_EARLY_DEATHS, ManagedCommand, Supervisor
 from pipeline.errors import ConfigurationError
 from tests.processes import start
-from tests.waiting import eventually
-
-TIMEOUT_S = 120.0
+from tests.waiting import TIMEOUT_S, eventually
 
 # A process with a child of its own, both in one group, that says their ids.
 FAMILY = """

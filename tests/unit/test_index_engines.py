@@ -17,7 +17,7 @@ from pipeline.index.engine_choice import Engine, EngineChoice
 from pipeline.index.flat import BLOCK_PROBES, BLOCK_ROWS, FlatIndex
 from pipeline.index.hnsw import HnswIndex, HnswParameters
 from pipeline.index.lock import ReadersWriterLock
-from pipeline.index.options import ViewOptions
+from pipeline.index.options import LONGEST_WAIT_S, READING_SHARE, ViewOptions
 from pipeline.index.vector_rows import FIRST_CAPACITY, VectorRows
 from pipeline.types import IndexEntry
 from tests.conftest import missing
@@ -63,12 +63,16 @@ def test_the_settings_arrive() -> None:
         index_engine="hnsw", index_exact_limit=5, index_short_list=6, index_threads=2,
         index_garbage_share=0.5, index_snapshot_changes=7, index_canary_every=8,
         purge_after_s=9, hnsw_links=10, hnsw_build_width=11, hnsw_search_width=12,
+        job_time_limit_s=4,
     )
     assert ViewOptions.from_settings(settings) == ViewOptions(
         engine_choice=EngineChoice("hnsw", 5, 6, HnswParameters(10, 11, 12, 2)), garbage_share=0.5,
-        snapshot_changes=7, purge_after_s=9.0, canary_every=8,
+        snapshot_changes=7, purge_after_s=9.0, canary_every=8, reading_share=READING_SHARE,
+        open_wait_s=2.0,
     )
-    assert ViewOptions.from_settings(Settings()) == ViewOptions()
+    assert ViewOptions.from_settings(Settings()) == ViewOptions(
+        reading_share=READING_SHARE, open_wait_s=LONGEST_WAIT_S
+    )
 
 
 def test_blocks_leave_no_seam() -> None:

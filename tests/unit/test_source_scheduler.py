@@ -11,9 +11,8 @@ import pytest
 from pipeline.batches.blockers import MAX_SOURCES, MAX_SOURCES_PER_TENANT
 from pipeline.batches.model import Batch, BatchOptions, BatchState
 from pipeline.errors import BatchBusy, DatabaseUnavailable, FaceError, MediaUnavailable
+from tests.waiting import TIMEOUT_S
 from workers.upkeep.source_scheduler import SourceScheduler
-
-TIMEOUT_S = 120.0
 
 
 def batch(name: str, tenant: int = 1) -> Batch:

@@ -144,7 +144,6 @@ def test_a_report_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     path.write_text("of yesterday")
 
-
     def fill() -> None:
         with open_report(path, ["a"]) as write:
             write({"a": 1})

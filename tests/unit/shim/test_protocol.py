@@ -15,8 +15,8 @@ from uvicorn.server import ServerState
 
 from api_shim import protocol
 from api_shim.protocol import MAX_HEAD_BYTES, ConnectionSlots, bounded_protocol
+from tests.waiting import TIMEOUT_S
 
-TIMEOUT_S = 120.0
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 from api_shim import protocol
 from api_shim.protocol import MAX_HEADERS, MAX_PIPELINED, ConnectionSlots, check_connection_slot
 from pipeline.errors import Overloaded
-from tests.unit.shim.test_protocol import TIMEOUT_S, connected, listening
+from tests.unit.shim.test_protocol import connected, listening
+from tests.waiting import TIMEOUT_S
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"

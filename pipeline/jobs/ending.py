@@ -13,7 +13,7 @@ from pipeline.database.job_faces import record_job_faces
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Claim, Job, JobState
 from pipeline.metering import usage
-from pipeline.metering.costs import Cost
+from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.types import JsonObject
 
 
@@ -27,15 +27,17 @@ def settle(
 
 
 def settle_all(
-    connection: Connection, ended: Iterable[Job], cost: Cost, now: float
+    connection: Connection, ended: Sequence[Job], cost: Cost, now: float
 ) -> None:
-    """Settle jobs in one order, so that no two transactions wait for each other."""
-    for job in sorted(ended, key=lambda job: (job.tenant_id, job.charged_on or "")):
-        settle(connection, job, cost, now)
+    """Settle several jobs that end alike and without a result."""
+    for job in ended:
+        record_job_faces(connection, job.seq, job.params, None, now)
+    settle_costs(connection, [(job, cost) for job in ended])
 
 
 def settle_costs(connection: Connection, ended: Iterable[tuple[Job, Cost]]) -> None:
-    """Settle the costs of jobs, in one order and with one statement for those alike."""
+    """Settle the costs of jobs, with one statement for those alike and in one order, so that no
+    two transactions wait for each other."""
     alike = Counter(
         (job.tenant_id, job.charged_on, job.operation, cost)
         for job, cost in ended if job.charged_on is not None
@@ -44,13 +46,21 @@ def settle_costs(connection: Connection, ended: Iterable[tuple[Job, Cost]]) -> N
         usage.settle(connection, tenant_id, operation, day, cost, calls)
 
 
+def cost_of(job: Job, error: FaceError | None = None) -> Cost:
+    """The cost of a job that ends with ``error``, or well."""
+    if error is not None:
+        return cost_of_error(error.code)
+    return cost_of_success(job.operation, free=job.free)
+
+
 def ended(
-    claim: Claim, state: JobState, trace: Sequence[JsonObject], now: float
+    claim: Claim, trace: Sequence[JsonObject], now: float, error: FaceError | None = None
 ) -> dict[str, Any]:
-    """The columns of a claimed job that ends."""
+    """The columns of a claimed job that ends with ``error``, or well; without its result."""
+    how = {"state": JobState.DONE.value, "error_code": None, "error": None, "finished_at": now}
     return {
-        "state": state.value, "lease_until": None, "finished_at": now,
-        "trace": [*claim.job.trace, *trace],
+        **(how if error is None else failure(error, now)),
+        "lease_until": None, "trace": [*claim.job.trace, *trace],
     }
 
 

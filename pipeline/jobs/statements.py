@@ -57,8 +57,6 @@ FIND_BY_KEY = select(*COLUMNS).where(
     jobs.c.tenant_id == bindparam("tenant"), jobs.c.idempotency_key == bindparam("key")
 )
 
-# One conditional UPDATE: of two that claim at once the second finds the row running
-# (PostgreSQL looks at the condition again after it has waited for the row).
 _CLAIMED = {
     "state": JobState.RUNNING.value,
     "attempts": jobs.c.attempts + 1,
@@ -69,6 +67,8 @@ _CLAIMED = {
     "started_at": func.coalesce(jobs.c.started_at, bindparam("now")),
 }
 
+# One conditional UPDATE: of two that claim at once the second finds the row running
+# (PostgreSQL looks at the condition again after it has waited for the row).
 CLAIM = (
     update(jobs)
     .where(

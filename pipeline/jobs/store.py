@@ -29,7 +29,7 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.jobs.backlog import Backlog
-from pipeline.jobs.ending import ended, error_json, queued, settle
+from pipeline.jobs.ending import cost_of, ended, error_json, queued, settle
 from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob
 from pipeline.jobs.pictures import (
     PICTURE_ERRORS,
@@ -44,7 +44,6 @@ from pipeline.jobs.reader import JOB_ID, JobReader
 from pipeline.jobs.results import encrypt_result
 from pipeline.jobs.statements import (
     CANCEL,
-    CLAIM,
     COLUMNS,
     FIND_SIGNATURE,
     HELD,
@@ -58,7 +57,7 @@ from pipeline.jobs.statements import (
 )
 from pipeline.jobs.together import JobsTogether
 from pipeline.jobs.upkeep import JobUpkeep
-from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
+from pipeline.metering.costs import Cost
 from pipeline.metering.usage import charge
 from pipeline.types import JsonObject
 
@@ -170,7 +169,8 @@ class JobStore:
                 },
             ).one_or_none()
             if row is not None:
-                settle(connection, job_of(row), cost_of_error(error.code), self._clock())
+                job = job_of(row)
+                settle(connection, job, cost_of(job, error), self._clock())
         return self.read.get(tenant_id, job_id), row is not None
 
     # -- the worker's side --------------------------------------------------------
@@ -182,19 +182,8 @@ class JobStore:
         is at another stage, pauses, is held by a living worker, or by a dead one at its last
         attempt.
         """
-        now = self._clock()
-        with writing(self._engine) as connection:
-            row = connection.execute(
-                CLAIM,
-                {
-                    "job": job_id, "at_stage": stage, "now": now, "until": now + lease_s,
-                    "holder": worker, "most": max_attempts,
-                },
-            ).one_or_none()
-        if row is None:
-            return None
-        job = job_of(row)
-        return Claim(job=job, fence=job.fence)
+        claims, _ = self.together.claim([job_id], stage, worker, lease_s, max_attempts)
+        return claims[0] if claims else None
 
     def renew(self, claims: Iterable[Claim], lease_s: float) -> None:
         """Extend the leases of these claims."""
@@ -212,19 +201,17 @@ class JobStore:
         """End a job with its result and its effect in one transaction; False when the
         claim was lost meanwhile: then nothing has changed."""
         return self._change(
-            claim, effect, cost_of_success(claim.job.operation, free=claim.job.free),
+            claim, effect, cost_of(claim.job),
             durable=effect is not None or deletes_objects(claim.job),
-            **ended(claim, JobState.DONE, trace, self._clock()),
-            result=self._encrypted(claim, result), error_code=None, error=None,
+            **ended(claim, trace, self._clock()), result=self._encrypted(claim, result),
         )
 
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
         """End a job with an error; False when the claim was lost meanwhile."""
         return self._change(
-            claim, None, cost_of_error(error.code), durable=deletes_objects(claim.job),
+            claim, None, cost_of(claim.job, error), durable=deletes_objects(claim.job),
             drop=isinstance(error, PICTURE_ERRORS),
-            **ended(claim, JobState.FAILED, trace, self._clock()),
-            error_code=error.code, error=error_json(error),
+            **ended(claim, trace, self._clock(), error),
         )
 
     def hand_over(self, claim: Claim, stage: str, trace: Sequence[JsonObject]) -> bool:

@@ -17,8 +17,8 @@ from pipeline.database.engine import map_sql_errors, writing
 from pipeline.database.job_faces import record_job_faces
 from pipeline.encryption.data_key import KeySource
 from pipeline.errors import DatabaseUnavailable, FaceError
-from pipeline.jobs.ending import ended, failure, queued, settle_costs
-from pipeline.jobs.model import Claim, Effect, JobState
+from pipeline.jobs.ending import cost_of, ended, queued, settle_costs
+from pipeline.jobs.model import Claim, Effect
 from pipeline.jobs.pictures import (
     PICTURE_ERRORS,
     deletes_objects,
@@ -37,7 +37,6 @@ from pipeline.jobs.statements import (
     hold,
     job_of,
 )
-from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.types import JsonObject
 
 
@@ -51,13 +50,6 @@ class JobEnd:
     result: JsonObject | None = None
     effect: Effect | None = None
     error: FaceError | None = None
-
-    @property
-    def cost(self) -> Cost:
-        if self.error is not None:
-            return cost_of_error(self.error.code)
-        job = self.claim.job
-        return cost_of_success(job.operation, free=job.free)
 
 
 class JobsTogether:
@@ -76,7 +68,7 @@ class JobsTogether:
     ) -> tuple[list[Claim], list[str]]:
         """(claims, ids of jobs that must run alone) of the jobs ``ids`` at ``stage``.
 
-        The first id is claimed as by ``JobStore.claim``. The others join it only if nothing
+        The first id is claimed as ``JobStore.claim`` says. The others join it only if nothing
         ever went wrong while they ran: a job whose worker died runs alone from then on, so
         that it is charged for no other's death, and no other for its own.
         """
@@ -86,8 +78,8 @@ class JobsTogether:
         with writing(self._engine) as connection:
             values = {"job": first, "at_stage": stage, "most": max_attempts, **taken}
             rows = list(connection.execute(CLAIM, values))
-            if rows and rows[0].attempts > 1:
-                return [_claim(rows[0])], others
+            if not others or (rows and rows[0].attempts > 1):
+                return [_claim(row) for row in rows], others
             free = {"ids": others, "at_stage": stage, "now": now}
             seqs = list(connection.execute(FREE_AMONG, free).scalars())
             if seqs:
@@ -133,7 +125,10 @@ class JobsTogether:
             for end in written:
                 job = end.claim.job
                 record_job_faces(connection, job.seq, job.params, results[end.claim.id], now)
-            settle_costs(connection, [(end.claim.job, end.cost) for end in written])
+            settle_costs(
+                connection,
+                [(end.claim.job, cost_of(end.claim.job, end.error)) for end in written],
+            )
         return [outcomes[end.claim.id] for end in ends]
 
     def hand_over(
@@ -180,16 +175,10 @@ class JobsTogether:
     ) -> dict[str, Any]:
         """The same columns for every end: they are written by one statement."""
         job = end.claim.job
-        if end.error is not None:
-            return {
-                **ended(end.claim, JobState.FAILED, end.trace, now), **failure(end.error, now),
-                "result": None,
-            }
-        assert result is not None
-        return {
-            **ended(end.claim, JobState.DONE, end.trace, now), "error_code": None, "error": None,
-            "result": encrypt_result(result, job.id, self._keys.data_key(job.tenant_id)),
-        }
+        assert result is not None or end.error is not None
+        if result is not None:
+            result = encrypt_result(result, job.id, self._keys.data_key(job.tenant_id))
+        return {**ended(end.claim, end.trace, now, end.error), "result": result}
 
 
 def _claim(row: Any) -> Claim:

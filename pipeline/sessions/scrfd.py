@@ -1,7 +1,7 @@
 """SCRFD (Guo et al., 2021) on the inputs that a picture needs.
 
-A picture is scaled to one or more inputs; the boxes of all inputs are merged. Whoever needs the
-largest face only is spared the other inputs once the first one has found it for certain.
+A picture is scaled to one or more input sizes; the boxes of all sizes are merged. The search for
+the largest face ends once the first size has found it for certain.
 """
 
 from __future__ import annotations
@@ -84,24 +84,6 @@ class ScrfdNetwork(WindowNetwork, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DetectorInput:
-    """The region of a picture, in whole pixels, whose longer side is scaled to ``size``
-    pixels."""
-
-    size: int
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-
-def inputs_for(width: int, height: int, sizes: Sequence[int]) -> list[DetectorInput]:
-    """The inputs that find all faces of a picture, coarsest first. The first is the whole
-    picture."""
-    return [DetectorInput(size, 0, 0, width, height) for size in sizes]
-
-
 class ScrfdDetector:
     """See ``base.Detector``. Threads may share it."""
 
@@ -121,23 +103,24 @@ class ScrfdDetector:
         )
 
     def detect(self, picture: Picture) -> list[DetectedFace]:
-        picture, inputs = self._inputs(picture)
-        found = [detect_in(picture, each, self.network, self.threshold) for each in inputs]
+        picture = _widen(picture, min(self.sizes))
+        found = [
+            detect_at_size(picture, size, self.network, self.threshold) for size in self.sizes
+        ]
         return faces_of(BoxCandidates.concatenate(found).best())
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
-        picture, (first, *others) = self._inputs(picture)
         if self.early_exit is None or _is_narrow(picture):
             return _largest(self.detect(picture))
-        coarse = detect_in(picture, first, self.network, MIN_COARSE_SCORE)
+        coarse = detect_at_size(picture, self.sizes[0], self.network, MIN_COARSE_SCORE)
         sure = coarse.above(self.threshold)
         face = _largest(faces_of(sure.best()))
         if face is not None and _is_certain(face, picture, coarse, self.early_exit):
             return face
         large = face is not None and side_share(face.box, picture) >= LARGE_FACE_SHARE
         finer = [
-            detect_in(picture, each, self.network, self.threshold, large_only=large)
-            for each in others
+            detect_at_size(picture, size, self.network, self.threshold, large_only=large)
+            for size in self.sizes[1:]
         ]
         return _largest(faces_of(BoxCandidates.concatenate([sure, *finer]).best()))
 
@@ -148,10 +131,6 @@ class ScrfdDetector:
         return faces_of(
             self._small_faces.search(picture, np.array(boxes, np.float32).reshape(-1, 4))
         )
-
-    def _inputs(self, picture: Picture) -> tuple[Picture, list[DetectorInput]]:
-        picture = _widen(picture, min(self.sizes))
-        return picture, inputs_for(picture.shape[1], picture.shape[0], self.sizes)
 
 
 def open_detector(path: Path, settings: Settings, sha256: str) -> ScrfdDetector:
@@ -202,28 +181,24 @@ def _on_black(picture: Picture, height: int, width: int) -> Picture:
     return canvas
 
 
-# One input ---------------------------------------------------------------------
+# One size ----------------------------------------------------------------------
 
 
-def detect_in(
-    picture: Picture, wanted: DetectorInput, network: ScrfdNetwork, threshold: float, *,
+def detect_at_size(
+    picture: Picture, size: int, network: ScrfdNetwork, threshold: float, *,
     large_only: bool = False,
 ) -> BoxCandidates:
-    """The candidates of one input, in pixels of ``picture``.
+    """The candidates, in pixels of ``picture``, after scaling its longer side to ``size`` pixels.
 
     As in insightface the rest of the square is black, below or to the right. The network sees
     it, too: without it embeddings differ by 0.03."""
-    part = picture[wanted.top : wanted.bottom, wanted.left : wanted.right]
-    height, width = part.shape[:2]
-    ratio, size = height / width, wanted.size
+    height, width = picture.shape[:2]
+    ratio = height / width
     new_width, new_height = (size, int(size * ratio)) if ratio <= 1 else (int(size / ratio), size)
-    small = np.asarray(cv2.resize(part, (new_width, new_height)), np.uint8)
+    small = np.asarray(cv2.resize(picture, (new_width, new_height)), np.uint8)
     found = network.candidates(small, threshold, large_only=large_only)
     scale = np.float32(new_height / height)
-    corner = np.array([wanted.left, wanted.top], np.float32)
-    return BoxCandidates(
-        found.boxes / scale + np.tile(corner, 2), found.scores, found.points / scale + corner
-    )
+    return BoxCandidates(found.boxes / scale, found.scores, found.points / scale)
 
 
 def faces_of(chosen: BoxCandidates) -> list[DetectedFace]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from pipeline.sessions.base import Pack
 from pipeline.sessions.candidates import BoxCandidates
-from pipeline.sessions.scrfd import ScrfdDetector, detect_in, faces_of, inputs_for, side_share
+from pipeline.sessions.scrfd import ScrfdDetector, detect_at_size, faces_of, side_share
 from pipeline.stages.align import align_faces
 from pipeline.stages.detect import detect, largest_first
 from pipeline.stages.embed import embed
@@ -58,8 +58,9 @@ def portraits(folder: Path, count: int, seed: int) -> Iterator[Picture]:
 
 
 def found(picture: Picture, sizes: Sequence[int], detector: ScrfdDetector) -> list[DetectedFace]:
-    inputs = inputs_for(picture.shape[1], picture.shape[0], sizes)
-    each = [detect_in(picture, one, detector.network, detector.threshold) for one in inputs]
+    each = [
+        detect_at_size(picture, size, detector.network, detector.threshold) for size in sizes
+    ]
     return largest_first(faces_of(BoxCandidates.concatenate(each).best()))
 
 

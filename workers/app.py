@@ -8,6 +8,7 @@ from kombu.entity import Queue
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.operations import FUSED_STAGES, Stage
+from workers.connection import REDIS_SCHEMES
 from workers.queues import queue_name
 
 # Seconds for one call to the broker, and for connecting to it.
@@ -93,7 +94,7 @@ def _broker(settings: Settings) -> dict[str, object]:
         # Also bounds connecting, which kombu would retry without end.
         "max_retries": 0, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 0.2,
     }
-    if settings.broker_url.startswith(("redis://", "rediss://", "unix://", "redis+socket://")):
+    if settings.broker_url.startswith((*REDIS_SCHEMES, "redis+socket://")):
         options |= {
             # Kombu can keep a copy of each message until it is acknowledged and restore it
             # after a long time. It still loses some when a worker is killed, and the copies

@@ -12,6 +12,8 @@ from redis.retry import Retry
 
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
 
 def open_redis(url: str, timeout_s: float) -> Redis:
     """A client whose calls take at most about twice ``timeout_s`` (connect, answer).
@@ -19,7 +21,7 @@ def open_redis(url: str, timeout_s: float) -> Redis:
     Nothing is sent yet. The client is thread-safe. Make it after a fork.
     Raises ``ConfigurationError`` when the URL is no Redis.
     """
-    if not url.startswith(("redis://", "rediss://", "unix://")):
+    if not url.startswith(REDIS_SCHEMES):
         raise ConfigurationError(
             "FACELINE_REDIS_URL must name a Redis when the broker is another kind of server"
         )

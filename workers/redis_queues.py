@@ -15,11 +15,8 @@ import msgspec
 from redis import Redis
 
 from pipeline.config.settings import Settings
-from workers.connection import map_redis_errors, open_redis
+from workers.connection import REDIS_SCHEMES, map_redis_errors, open_redis
 from workers.queues import queue_name
-
-# Kombu also knows lists of servers, separated by ";".
-_SCHEMES = ("redis://", "rediss://", "unix://")
 
 _PERSISTENT = 2
 
@@ -64,5 +61,6 @@ def redis_queues(settings: Settings, timeout_s: float) -> RedisQueues | None:
 
 
 def is_one_redis(settings: Settings) -> bool:
-    """Whether the broker is a single Redis."""
-    return settings.broker_url.startswith(_SCHEMES) and ";" not in settings.broker_url
+    """Whether the broker is a single Redis: kombu also knows lists of servers, separated by
+    ";"."""
+    return settings.broker_url.startswith(REDIS_SCHEMES) and ";" not in settings.broker_url

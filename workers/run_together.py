@@ -94,7 +94,7 @@ class _Together:
         return any(isinstance(run.verdict, JobTimedOut) for run in self.runs)
 
     def _advance_one(self, run: JobRun, before: Stage | None) -> None:
-        """Advance ``run``; whoever survives this process knows that it runs this job."""
+        """Advance ``run``, noting for the watchdog and the parent process that it runs."""
         self.runtime.leases.running(run.claim)
         self.runtime.notes.write(run.claim.id)
         try:

@@ -51,8 +51,8 @@ class WaitingMessages:
 
     def take(self, stage: str, most: int, share: int) -> list[str]:
         """The ids of the jobs whose messages are taken: at most ``most``, and one in ``share``
-        of those that wait at ``stage``. Whoever takes them runs the jobs or sends the messages
-        again. Empty when Redis does not answer."""
+        of those that wait at ``stage``. The caller runs the jobs or sends the messages again.
+        Empty when Redis does not answer."""
         if self._breaker.is_open():
             return []
         try:

@@ -1,8 +1,8 @@
 """Kills the process groups of a supervisor that dies without cleaning up.
 
-Run as a script with a pipe as stdin: a line ``+PGID`` adds a group, ``-PGID`` removes it. The
-pipe ends when the supervisor is gone for any reason; then the remaining groups are killed.
-That reaches processes that the kernel's own signal
+Run as a script with a pipe as stdin; its arguments are the groups that run already. A line
+``+PGID`` adds a group, ``-PGID`` removes it. The pipe ends when the supervisor is gone for any
+reason; then the remaining groups are killed. That reaches processes that the kernel's own signal
 (``die_with_parent.py``) does not: the children of children.
 """
 
@@ -13,7 +13,7 @@ import sys
 
 
 def main() -> None:
-    groups: set[int] = set()
+    groups = set(map(int, sys.argv[1:]))
     for line in sys.stdin:
         group = int(line[1:])
         if line.startswith("+"):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import IO
 
 from pipeline.errors import ConfigurationError
 
@@ -37,22 +37,16 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ManagedCommand:
-    """A process to keep alive. ``grace_s`` is the time that it may take to stop."""
-
-    ends_whole: ClassVar[bool] = False
+    """A process to keep alive. ``grace_s`` is the time that it may take to stop. With
+    ``ends_whole`` its descendants end when it does, however it ends: the orphan killer need
+    not know it."""
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
     log: Path
     grace_s: float = 10.0
-
-
-class WholeCommand(ManagedCommand):
-    """A process whose descendants end when it does, however it ends: the orphan killer need not
-    know it."""
-
-    ends_whole = True
+    ends_whole: bool = False
 
 
 @dataclass(slots=True)
@@ -193,16 +187,18 @@ class Supervisor:
     def _revive_orphan_killer(self) -> None:
         if self._orphan_killer is not None and self._orphan_killer.poll() is not None:
             self._orphan_killer = None
-            for child in self._children.values():
-                if not child.command.ends_whole:
-                    self._tell_orphan_killer(f"+{child.process.pid}\n")
+            self._open_orphan_killer()
 
     def _open_orphan_killer(self) -> IO[bytes]:
         """The input of the orphan killer, which is started if necessary."""
         if self._orphan_killer is None:
+            groups = [
+                str(child.process.pid) for child in self._children.values()
+                if not child.command.ends_whole and child.restart_at is None
+            ]
             # Its own session: signals to the supervisor's group or terminal must not reach it.
             self._orphan_killer = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", str(HERE / "orphan_killer.py")],
+                [sys.executable, "-I", "-S", str(HERE / "orphan_killer.py"), *groups],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from infra.local.on_demand import OnDemand
 from infra.local.private_files import make_data_dir, write_private
-from infra.local.processes import ManagedCommand, Supervisor, WholeCommand, log_tail
+from infra.local.processes import ManagedCommand, Supervisor, log_tail
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
 from pipeline.config.settings import Settings
 from pipeline.config.storage import DataDirectory
@@ -53,7 +53,7 @@ BULK = ("worker", "--stages", Stage.BULK.value)
 
 # Linux ends the children of a process that dies, because they ask for it. Elsewhere the
 # orphan killer does.
-COMMAND = WholeCommand if sys.platform == "linux" else ManagedCommand
+ENDS_WHOLE = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,12 @@ class LocalStack:
     def _command(
         self, name: str, words: tuple[str, ...], env: Mapping[str, str]
     ) -> ManagedCommand:
-        argv = [sys.executable, "-m", "infra.cli", *words]
-        return COMMAND(name, argv, env, self.log(name), GRACE_S[name])
+        return self._managed(name, [sys.executable, "-m", "infra.cli", *words], env)
+
+    def _managed(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str]
+    ) -> ManagedCommand:
+        return ManagedCommand(name, argv, env, self.log(name), GRACE_S[name], ENDS_WHOLE)
 
     def _batches_have_work(self) -> bool | None:
         try:
@@ -168,9 +172,7 @@ class LocalStack:
 
     def _start_redis(self, redis: LocalRedis) -> None:
         argv = [str(redis.program), str(redis.config)]
-        self.supervisor.start(
-            COMMAND("redis", argv, dict(os.environ), self.log("redis"), GRACE_S["redis"])
-        )
+        self.supervisor.start(self._managed("redis", argv, dict(os.environ)))
 
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
         return {

@@ -104,7 +104,7 @@ class Sandbox:
         self._arena_file = os.memfd_create("faceline-arena", os.MFD_CLOEXEC)
         os.ftruncate(self._arena_file, _aligned(limits.input_bytes) + _aligned(limits.output_bytes))
         self._arena = mmap.mmap(self._arena_file, 0)
-        rules = DecoderRules(tuple(functions), limits.memory_bytes, tasks, GROWTH_BYTES)
+        rules = _rules(functions, limits, tasks)
         self._processes = DecoderProcesses(rules, self._arena_file, environment or {}, shared)
 
     def start(self) -> None:
@@ -289,10 +289,12 @@ def open_fork_server(settings: Settings, functions: Sequence[str]) -> ForkServer
     no sandboxes. Raises ``DecoderUnavailable``."""
     if not settings.decode_sandbox or sys.platform != "linux":
         return None
-    rules = DecoderRules(
-        tuple(functions), SandboxLimits.from_settings(settings).memory_bytes, TASKS, GROWTH_BYTES
-    )
+    rules = _rules(functions, SandboxLimits.from_settings(settings), TASKS)
     return ForkServer(rules, _environment(settings))
+
+
+def _rules(functions: Sequence[str], limits: SandboxLimits, tasks: int) -> DecoderRules:
+    return DecoderRules(tuple(functions), limits.memory_bytes, tasks, GROWTH_BYTES)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

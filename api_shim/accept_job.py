@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -33,23 +33,20 @@ from pipeline.media.pictures import PictureHeader, PictureLimits, inspect
 from pipeline.operations import KEEPING, PLANS, Stage
 from pipeline.types import JsonObject
 
+# Seconds for which a media store that did not answer is not asked again.
+MEDIA_PAUSE_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class _Upload:
-    """An uploaded picture with its header, or a clip."""
+    """An uploaded picture with its header, or a clip, which has none here."""
 
     data: bytes
-    header: PictureHeader | None = None
-    sha256: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sha256", hashlib.sha256(self.data).digest())
+    sha256: bytes
+    header: PictureHeader | None
 
 
 _Uploads = dict[int, _Upload]
-
-# Seconds for which a media store that did not answer is not asked again.
-MEDIA_PAUSE_S = 0.5
 
 
 class JobAcceptance:
@@ -72,8 +69,7 @@ class JobAcceptance:
     ) -> tuple[Job, bool]:
         """(the new job, True), or (the earlier job, False) under the same idempotency key.
         Large uploads, and those to be kept, are in the media store before the job is recorded;
-        others are recorded with it. A ``free`` job costs
-        nothing when it succeeds.
+        others are recorded with it. A ``free`` job costs nothing when it succeeds.
 
         Raises ``FaceError``: a picture is not acceptable, a store is away, the request is a
         replay, a limit is reached.
@@ -123,15 +119,16 @@ class JobAcceptance:
         for index, picture in enumerate(request.pictures):
             if not isinstance(picture, bytes):
                 continue
+            header = None
             try:
                 if PLANS[request.operation].clip:
                     check_clip(picture, ClipLimits(max_bytes=self._settings.max_clip_bytes))
-                    uploads[index] = _Upload(picture)
                 else:
-                    uploads[index] = _Upload(picture, inspect(picture, limits))
+                    header = inspect(picture, limits)
             except FaceError as error:
                 error.picture = index if len(request.pictures) > 1 else None
                 raise
+            uploads[index] = _Upload(picture, hashlib.sha256(picture).digest(), header)
         return uploads
 
     def _place(self, request: JobRequest, uploads: _Uploads, job_id: str) -> dict[int, str]:

@@ -15,11 +15,9 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -38,7 +36,7 @@ from pipeline.gallery.change_log import ChangeLog
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits
-from tests.servers import MinioServer, PostgresServer
+from tests.benchmarks.stores import add_store_options, stores
 
 SIZES_KB = (15, 60, 300)
 
@@ -48,25 +46,6 @@ def picture(kilobytes: int) -> bytes:
     pixels = np.random.default_rng(1).integers(0, 255, (250, 250, 3), dtype=np.uint8)
     body = cv2.imencode(".jpg", cv2.GaussianBlur(pixels, (0, 0), 3))[1].tobytes()
     return body + os.urandom(max(0, kilobytes * 1000 - len(body)))
-
-
-@contextmanager
-def stores(arguments: argparse.Namespace) -> Iterator[Settings]:
-    """Settings of a fresh database and media store."""
-    with ExitStack() as stack:
-        values: dict[str, object] = {
-            "data_dir": stack.enter_context(tempfile.TemporaryDirectory())
-        }
-        if arguments.database == "postgresql":
-            server = stack.enter_context(PostgresServer())
-            values["database_url"] = stack.enter_context(server.database())
-        if arguments.store == "minio":
-            minio = stack.enter_context(MinioServer())
-            values |= {
-                "media_url": f"{minio.url}/bucket-{uuid.uuid4().hex}",
-                "media_access_key": minio.access_key, "media_secret_key": minio.secret_key,
-            }
-        yield Settings.model_validate(values)
 
 
 class Service:
@@ -116,8 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--store", choices=("directory", "minio"), default="directory")
+    add_store_options(parser)
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()

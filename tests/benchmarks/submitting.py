@@ -11,13 +11,12 @@ and of puts of 32 together.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import resource
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,32 +34,13 @@ from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits
 from pipeline.sources.folder import FolderSource
+from tests.benchmarks.stores import add_store_options, stores
 from tests.job_factory import add_tenant
-from tests.servers import MinioServer, PostgresServer
 
 SIZES = ((250, 60, 3000), (1500, 30, 500))  # pixels a side, JPEG quality, pictures
 ROUND = 32
 
 Pairs = Sequence[tuple[str, bytes]]
-
-
-@contextlib.contextmanager
-def stores(arguments: argparse.Namespace) -> Iterator[Settings]:
-    """Settings of a fresh database and media store."""
-    with contextlib.ExitStack() as stack:
-        values: dict[str, object] = {
-            "data_dir": stack.enter_context(tempfile.TemporaryDirectory())
-        }
-        if arguments.database == "postgresql":
-            server = stack.enter_context(PostgresServer())
-            values["database_url"] = stack.enter_context(server.database())
-        if arguments.store == "minio":
-            minio = stack.enter_context(MinioServer())
-            values |= {
-                "media_url": f"{minio.url}/bucket-{uuid.uuid4().hex}",
-                "media_access_key": minio.access_key, "media_secret_key": minio.secret_key,
-            }
-        yield Settings.model_validate(values)
 
 
 def pictures(folder: Path, side: int, quality: int, count: int) -> int:
@@ -132,8 +112,7 @@ def _all(work: Callable[[Pairs], None], rounds: Sequence[Pairs]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
-    parser.add_argument("--store", choices=("directory", "minio"), default="directory")
+    add_store_options(parser)
     arguments = parser.parse_args()
     for side, quality, count in SIZES:
         with stores(arguments) as settings:

@@ -18,7 +18,7 @@ from tests.benchmarks.accuracy_by_size import Impostors, Seen
 ROOT = Path(__file__).resolve().parents[2]
 
 # Parts of benchmarks, which take no arguments.
-PARTS = {"chart", "demo_picture", "face_like", "load_client", "step_probes"}
+PARTS = {"chart", "demo_picture", "face_like", "load_client", "step_probes", "stores"}
 
 NAMES = sorted(
     path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py") if path.stem != "__init__"

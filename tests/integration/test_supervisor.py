@@ -49,9 +49,9 @@ def supervisor(told: list[str]) -> Iterator[Supervisor]:
     supervisor.stop()
 
 
-def family(tmp_path: Path, **options: float) -> ManagedCommand:
+def family(tmp_path: Path) -> ManagedCommand:
     argv = [sys.executable, "-c", FAMILY, str(tmp_path / "pids")]
-    return ManagedCommand("family", argv, dict(os.environ), tmp_path / "family.log", **options)
+    return ManagedCommand("family", argv, dict(os.environ), tmp_path / "family.log")
 
 
 def pids(tmp_path: Path) -> list[int]:

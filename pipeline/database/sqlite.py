@@ -119,7 +119,9 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        # Of several processes that open a new database, each waits for the others' locks on it,
+        # and SQLite refuses at once where waiting could be for ever.
+        _patiently(connection, "PRAGMA journal_mode=WAL")
         # A commit does not wait for the disk under the write lock: ``write_turn`` does, after it.
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -132,20 +134,22 @@ def open_sqlite(url: URL, durable: bool, **options: Any) -> Engine:
         # writer, and cannot wait; so one that will write starts as a writer.
         driver: Any = connection.connection.dbapi_connection
         if connection.get_execution_options().get("writes", False):
-            _begin_writing(driver)
+            _patiently(driver, "BEGIN IMMEDIATE")
         else:
             driver.execute("BEGIN")
 
     return engine
 
 
-def _begin_writing(driver: sqlite3.Connection) -> None:
+def _patiently(driver: sqlite3.Connection, statement: str) -> None:
+    """Execute ``statement``, which needs a lock, with short pauses while another holds it.
+    Raises ``sqlite3.OperationalError`` after ``BUSY_S``."""
     deadline = time.monotonic() + BUSY_S
     driver.execute("PRAGMA busy_timeout=0")
     try:
         while True:
             try:
-                driver.execute("BEGIN IMMEDIATE")
+                driver.execute(statement)
             except sqlite3.OperationalError as error:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > deadline:

@@ -177,6 +177,20 @@ def test_sqlite_waits_for_the_other_writer(
     engine.dispose()
 
 
+def test_sqlite_waits_for_another_process_that_creates_the_database(tmp_path: Path) -> None:
+    """Two processes that start at once both create the file and both set its journal mode."""
+    path = tmp_path / "faceline.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.3, other.execute, ["COMMIT"])
+    end.start()
+    engine = open_engine(f"sqlite:///{path}")
+    assert migrate.revision(engine) is None
+    engine.dispose()
+    end.join()
+    other.close()
+
+
 def test_sqlite_does_not_wait_for_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,7 +73,8 @@ class FaceSighting:
     ``head_pose``: centre (x, y) and spread of the rigid points in pixels, and their tilt in
     radians. ``lid_ratios`` (left, right) and ``mouth_ratio`` are without the head's motion;
     ``eye_widths`` (pixels) say how visible each eye is. ``stabilised`` is the face
-    in the frame of reference, where ``mouth_centre`` lies. ``passive`` is 0 to 1, None in
+    in the frame of reference, where ``mouth_centre`` lies, and ``surroundings`` a wider part of the
+    frame, moved with it. ``passive`` is 0 to 1, None in
     frames that were not scored.
     """
 
@@ -84,6 +85,7 @@ class FaceSighting:
     mouth_ratio: float
     mouth_centre: tuple[float, float]
     stabilised: GreyImage
+    surroundings: GreyImage
     embedding: Embedding
     passive: float | None
 
@@ -184,6 +186,7 @@ class FaceTracker:
             mouth_ratio=placed.aperture_ratio(contours.mouth),
             mouth_centre=placed.centre_of(contours.mouth),
             stabilised=placed.warp(frame.picture),
+            surroundings=placed.warp_surroundings(frame.picture),
             embedding=embedder.embed([crop])[0],
             passive=self._passive(frame, face.box),
         )

@@ -85,7 +85,9 @@ class Alignment:
         """The face with what is around it, in grey, at half the scale and with the centre of the
         stabilised face; shape (WIDE_SIDE, WIDE_SIDE)."""
         middle = (WIDE_SIDE - WIDE_SCALE * FACE_SIDE) / 2
-        return _warp(picture, WIDE_SCALE * self.matrix + [[0, 0, middle], [0, 0, middle]], WIDE_SIDE)
+        matrix = WIDE_SCALE * self.matrix
+        matrix[:, 2] += middle
+        return _warp(picture, matrix, WIDE_SIDE)
 
 
 def _warp(picture: Picture, matrix: NDArray[np.float64], side: int) -> GreyImage:

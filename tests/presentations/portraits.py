@@ -47,13 +47,6 @@ class Portrait:
         """The centre of the rigid points, in pixels, shape (2,)."""
         return np.asarray(self.contours.rigid.mean(axis=0))
 
-    def moved(self, matrix: Affine, picture: Picture) -> Portrait:
-        """The portrait in ``picture``, in which everything is moved by ``matrix``."""
-        one, other = (eye.transformed(matrix) for eye in self.contours.eyes)
-        rigid = self.contours.rigid @ matrix[:, :2].T + matrix[:, 2]
-        mouth = self.contours.mouth.transformed(matrix)
-        return Portrait(picture, Contours((one, other), mouth, rigid, self.contours.presence))
-
 
 @dataclass(slots=True)
 class Faces:

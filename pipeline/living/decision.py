@@ -12,9 +12,8 @@ import numpy as np
 from pipeline.errors import ManyFaces, NoFace
 from pipeline.living.appearance import correlation
 from pipeline.living.events import FacialEvent, blinks, openings
-from pipeline.living.loop_detection import has_loop, has_repeated_action
+from pipeline.living.loop_detection import has_loop
 from pipeline.living.series import ClipSeries
-from pipeline.living.stabilise import GreyImage
 from pipeline.living.tracking import FrameObservation
 from pipeline.living.verdict import (
     ActionEvent,
@@ -79,7 +78,7 @@ class DecisionPolicy:
         passive = _passive(series)
         reasons = [
             *_action_reasons(series, found, action, _region_unchanged(observations)),
-            *_clip_reasons(observations, series, found),
+            *_clip_reasons(observations, series),
             *self._person_reasons(identity, passive),
         ]
         distances = None if enrolled is None else self._distances(series, enrolled)
@@ -181,11 +180,9 @@ def _region_unchanged(observations: Sequence[FrameObservation]) -> bool:
 
 
 def _clip_reasons(
-    observations: Sequence[FrameObservation], series: ClipSeries,
-    found: dict[LivenessAction, list[FacialEvent]],
+    observations: Sequence[FrameObservation], series: ClipSeries
 ) -> Iterator[LivenessReason]:
-    again = any(has_repeated_action(_stabilised_faces(series, events)) for events in found.values())
-    if again or has_loop(series.times.tolist(), series.faces):
+    if has_loop(series.times.tolist(), series.faces):
         yield LivenessReason.LOOP
     if _has_cut(observations):
         yield LivenessReason.CUT
@@ -193,19 +190,6 @@ def _clip_reasons(
         yield LivenessReason.INTERRUPTED
     if sum((one.face_count or 0) > 1 for one in observations) >= 2:
         yield LivenessReason.SECOND_FACE
-
-
-def _stabilised_faces(
-    series: ClipSeries, events: Sequence[FacialEvent]
-) -> list[tuple[GreyImage, GreyImage, GreyImage]]:
-    """The stabilised face before, at the peak of and after each genuine event."""
-    return [
-        (
-            series.faces[event.start].stabilised, series.faces[event.peak].stabilised,
-            series.faces[event.end].stabilised,
-        )
-        for event in events if event.genuine
-    ]
 
 
 def _has_cut(observations: Sequence[FrameObservation]) -> bool:

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.living.loop_detection import measurement_jitter
-
 Motion = NDArray[np.float64]
 """Changes of a face, one row per tick, shape (n, 2k). The first k columns describe the upper
 half of the face."""
 
 Curve = NDArray[np.float64]
+
+# The smallest assumed jitter of a column.
+_LEAST_JITTER = 0.05
 
 # A direction with variance v (in units of the jitter) has the weight 1 / (v + noise) ** power.
 # Power 0 would leave most of the weight to the action, 0.5 would whiten noise and signal alike.
@@ -45,7 +46,7 @@ def _either_way(one: Motion, other: Motion, mirror: Curve, least: int) -> float:
     for turned in (other, other * mirror):
         halves = [
             _weighed(first, last)
-            for first, last in zip(_halves(one), _halves(turned), strict=True)
+            for first, last in zip(halves_of(one), halves_of(turned), strict=True)
         ]
         for step in (1, -1):
             curves = [similarity_by_shift(first, last[::step], least) for first, last in halves]
@@ -93,10 +94,25 @@ def _products(one: Motion, other: Motion) -> Curve:
 
 def _weighed(one: Motion, other: Motion) -> tuple[Motion, Motion]:
     jitter = np.maximum(measurement_jitter(one), measurement_jitter(other))
-    first, last = one / jitter, other / jitter
-    amounts, directions = np.linalg.eigh((_spread(first) + _spread(last)) / 2)
-    weights = directions / (np.maximum(amounts, 0.0) + _NOISE) ** _POWER
-    return first @ weights, last @ weights
+    return whitened(one / jitter, other / jitter, _POWER, _NOISE)
+
+
+def measurement_jitter(play: Motion) -> Curve:
+    """The measurement noise of each column, from second differences, which cancel motion."""
+    if len(play) < 4:
+        return np.ones(play.shape[1])
+    steps = np.median(np.abs(np.diff(play, 2, axis=0)), axis=0)
+    return np.asarray(np.maximum(1.4826 * steps / np.sqrt(6), _LEAST_JITTER), np.float64)
+
+
+def whitened(
+    one: Motion, other: Motion, power: float, noise: float
+) -> tuple[Motion, Motion]:
+    """Both motions along their common directions of variance, of which each has the weight
+    1 / (variance + noise) ** power."""
+    amounts, directions = np.linalg.eigh((_spread(one) + _spread(other)) / 2)
+    weights = directions / (np.maximum(amounts, 0.0) + noise) ** power
+    return one @ weights, other @ weights
 
 
 def _spread(play: Motion) -> NDArray[np.float64]:
@@ -104,7 +120,8 @@ def _spread(play: Motion) -> NDArray[np.float64]:
     return np.asarray(around.T @ around / len(play), np.float64)
 
 
-def _halves(play: Motion) -> Iterator[Motion]:
+def halves_of(play: Motion) -> Iterator[Motion]:
+    """The columns of the upper and of the lower half of the face."""
     middle = play.shape[1] // 2
     yield play[:, :middle]
     yield play[:, middle:]

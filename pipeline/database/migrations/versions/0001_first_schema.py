@@ -20,8 +20,8 @@ KEY_PART: dict[str, Any] = {"primary_key": True, "autoincrement": False}
 TABLES = (
     "discarded", "peppers", "signed_requests", "tenants", "batches", "changes", "collections",
     "credentials", "data_keys", "images", "jobs", "snapshots", "usage", "batch_items", "faces",
-    "former_secrets", "bindings", "findings", "job_faces", "job_pictures", "used_clips",
-    "vectors",
+    "former_secrets", "bindings", "challenges", "findings", "job_faces", "job_pictures",
+    "used_clips", "vectors",
 )
 
 
@@ -318,6 +318,19 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer, **KEY_PART),
         sa.Column("data", sa.LargeBinary),
         sa.Column("media_key", sa.String(512)),
+    )
+    op.create_table(
+        "challenges",
+        sa.Column("digest", sa.String(64), primary_key=True),
+        _tenant_id(),
+        _reference("face_id", "faces.id"),
+        sa.Column("actions", JSON, nullable=False),
+        sa.Column("mirrored", sa.Boolean, nullable=False),
+        sa.Column("expires_at", sa.Float, nullable=False),
+        sa.Column("job_id", sa.String(32)),
+        sa.Index("ix_challenges_tenant_id", "tenant_id"),
+        sa.Index("ix_challenges_face_id", "face_id"),
+        sa.Index("ix_challenges_expires_at", "expires_at"),
     )
     op.create_table(
         "used_clips",

@@ -21,7 +21,7 @@ from pipeline.living.challenge import RequestedOrder
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.options import LivingOptions
 from pipeline.living.tracking import observe_clip
-from pipeline.living.verdict import LivenessAction, LivenessVerdict
+from pipeline.living.verdict import ASKED_ALONE, LivenessAction, LivenessVerdict
 from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions import registry
@@ -32,12 +32,9 @@ from pipeline.stages.decode import decode
 from pipeline.stages.detect import detect
 from pipeline.types import Embedding, Picture
 
-# The actions that are asked for alone.
-_ALONE = (LivenessAction.BLINK, LivenessAction.MOUTH)
-
 
 def _action(
-    text: str, known: Iterable[LivenessAction] = _ALONE, option: str = "--action"
+    text: str, known: Iterable[LivenessAction] = ASKED_ALONE, option: str = "--action"
 ) -> LivenessAction:
     """Parses an action by its name or number."""
     named = {str(int(action)): action for action in known}

@@ -17,6 +17,10 @@ class LivenessAction(IntEnum):
     NOD = 5
 
 
+ASKED_ALONE = (LivenessAction.BLINK, LivenessAction.MOUTH)
+"""The actions that a clip without a challenge may be asked for."""
+
+
 class LivenessReason(StrEnum):
     """Why a clip is not accepted as live."""
 

@@ -61,6 +61,10 @@ def issuer(engine: Engine, tmp_path: Path, clock: Clock) -> Issuer:
     return Issuer(harness, ChallengeStore(engine, clock), tenant, *faces)
 
 
+def _refused(issuer: Issuer, challenge: str, _: int) -> str | None:
+    return issuer.refusal(challenge)
+
+
 def test_a_challenge_is_found_by_its_tenant_for_its_face(issuer: Issuer) -> None:
     plain, mirrored = issuer.issue(), issuer.issue(mirrored=True)
     assert plain != mirrored
@@ -107,7 +111,7 @@ def test_a_refused_job_leaves_nothing(issuer: Issuer) -> None:
 def test_of_many_jobs_at_once_one_takes_it(issuer: Issuer) -> None:
     for _ in range(10):
         challenge = issuer.issue()
-        reasons = race(lambda _, challenge=challenge: issuer.refusal(challenge))
+        reasons = race(partial(_refused, issuer, challenge))
         assert sorted(map(str, reasons)) == ["None", *["used"] * (AT_ONCE - 1)]
 
 

@@ -13,6 +13,7 @@ from pipeline.living.challenge import RequestedOrder, order_reasons, typical_fac
 from pipeline.living.events import FacialEvent
 from pipeline.living.head_motion import HeadCurves, HeadMotion, nods, turns
 from pipeline.living.random_order import random_order
+from pipeline.living.series import Curve
 from pipeline.living.verdict import LivenessAction, LivenessReason
 
 BLINK, MOUTH, LEFT, RIGHT, NOD = LivenessAction
@@ -27,11 +28,13 @@ def curves(yaw: Way, pitch: Way = ((0, 0),), *, noise: float = 0.7) -> HeadCurve
     length = max(yaw[-1][0], pitch[-1][0])
     times = np.arange(0, length, 1 / RATE)
     chance = np.random.default_rng(3)
-    drawn = (
-        np.interp(times, *zip(*way, strict=True)) + chance.normal(0, noise, len(times))
-        for way in (yaw, pitch)
-    )
-    return HeadCurves(times, *drawn, np.ones(len(times), bool))
+
+    def drawn(way: Way) -> Curve:
+        moments, angles = np.array(way, dtype=np.float64).T
+        curve = np.interp(times, moments, angles) + chance.normal(0, noise, len(times))
+        return np.asarray(curve, dtype=np.float64)
+
+    return HeadCurves(times, drawn(yaw), drawn(pitch), np.ones(len(times), np.bool_))
 
 
 def kinds(found: Sequence[HeadMotion]) -> list[LivenessAction]:

@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import math
 import tempfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,13 +26,13 @@ from pathlib import Path
 
 import cv2
 
-from pipeline.calibration.table import load_table
 from pipeline.errors import FaceError
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.tracking import FrameObservation, LivenessModels
 from pipeline.living.verdict import LivenessAction
 from pipeline.sessions.base import Pack
 from tests.conftest import load_edge, models_directory
+from tests.living_clips import judge_of
 from tests.presentations.observations import ObservationCache
 from tests.presentations.people import Material
 from tests.presentations.recipes import BLINK, KINDS, Recipe, recipe
@@ -50,9 +51,10 @@ class Presentation:
 
     @property
     def name(self) -> str:
-        """Its identity: with the seed, one name has one content."""
+        """Its identity: all that was drawn for it."""
         if isinstance(self.made, Recipe):
-            return f"{self.made.name} seed {self.made.seed}"
+            drawn = zlib.crc32(repr(self.made).encode())
+            return f"{self.made.name} seed {self.made.seed} {drawn:08x}"
         return f"{self.made.clip.name} {self.made.first}-{self.made.last}"
 
     @property
@@ -131,10 +133,7 @@ class Bench:
 
 def policy() -> DecisionPolicy:
     """The policy with the distances of the `edge` pack."""
-    info = load_edge().info
-    table = load_table(info.name, model=info.recognition_model)
-    assert table is not None
-    return DecisionPolicy(table.distance)
+    return judge_of(load_edge())
 
 
 def decided(judge: DecisionPolicy, bench: Bench, one: Presentation) -> Outcome:

@@ -74,8 +74,8 @@ class FaceSighting:
     radians. ``yaw`` and ``pitch`` in degrees, positive for a face turned to the picture's right
     and for one that looks down. ``lid_ratios`` (left, right) and ``mouth_ratio`` are without
     the head's motion; ``eye_widths`` (pixels) say how visible each eye is. ``stabilised`` is
-    the face in the frame of reference, where ``mouth_centre`` lies. ``passive`` is 0 to 1, None
-    in frames that were not scored.
+    the face in the frame of reference, where ``mouth_centre`` lies, and ``surroundings`` a wider
+    part of the frame, moved with it. ``passive`` is 0 to 1, None in frames that were not scored.
     """
 
     box: Box
@@ -87,6 +87,7 @@ class FaceSighting:
     mouth_ratio: float
     mouth_centre: tuple[float, float]
     stabilised: GreyImage
+    surroundings: GreyImage
     embedding: Embedding
     passive: float | None
 
@@ -190,6 +191,7 @@ class FaceTracker:
             mouth_ratio=placed.aperture_ratio(contours.mouth),
             mouth_centre=placed.centre_of(contours.mouth),
             stabilised=placed.warp(frame.picture),
+            surroundings=placed.warp_surroundings(frame.picture),
             embedding=embedder.embed([crop])[0],
             passive=self._passive(frame, face.box),
         )

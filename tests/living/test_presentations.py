@@ -143,12 +143,12 @@ def test_genuine_clips_hold_their_action_in_the_middle(material: Material) -> No
     found = genuine_clips(material)
     windows = [one for one in found if not one.whole]
     assert len(windows) == sum(
-        len(clip.blinks) + len(clip.openings) for clip in clips.values() if not clip.replay
+        len(clip.blinks) + len(clip.plain_openings) for clip in clips.values() if not clip.replay
     )
     for one in windows:
         assert 0 <= one.first < one.last <= one.clip.frames
         assert one.last - one.first == min(round(2.5 * one.clip.rate), one.clip.frames)
-        moments = one.clip.blinks if one.action == BLINK else one.clip.openings
+        moments = one.clip.blinks if one.action == BLINK else one.clip.plain_openings
         assert any(one.first <= moment.peak < one.last for moment in moments)
     assert all((one.last - one.first) / one.clip.rate < 30 for one in found)
     assert {one.clip.person for one in found} <= {clip.person for clip in clips.values()}

@@ -41,6 +41,11 @@ class LiveClip:
         return OPENINGS.get(self.name, ())
 
     @property
+    def plain_openings(self) -> tuple[Moment, ...]:
+        """Those that a person makes who is asked to open the mouth."""
+        return tuple(one for one in self.openings if one.peak in PLAIN.get(self.name, ()))
+
+    @property
     def rests(self) -> tuple[int, ...]:
         return RESTS.get(self.name, ())
 
@@ -60,7 +65,7 @@ MAN = "mouth_open"
 # Files that show the person of another file.
 SAME_PERSON = {"p06": "p05"}
 
-# Openings of the mouth: the lips part, the jaw goes down, and the inner mouth shows.
+# Openings of the mouth: the lips part and the inner mouth or the teeth show.
 OPENINGS: dict[str, tuple[Moment, ...]] = {
     MAN: (Moment(82, 90, 98), Moment(132, 150, 177), Moment(225, 250, 271)),
     "p02": (Moment(19, 34, 67),),
@@ -72,6 +77,12 @@ OPENINGS: dict[str, tuple[Moment, ...]] = {
         Moment(50, 54, 60), Moment(228, 234, 240), Moment(308, 324, 330), Moment(346, 351, 364),
         Moment(498, 508, 518),
     ),
+}
+
+# The fullest frames of those openings that begin with closed lips and part the teeth.
+PLAIN: dict[str, tuple[int, ...]] = {
+    MAN: (90, 150, 250), "p04": (10, 75, 100, 356), "p05": (121, 190), "p06": (123,),
+    "p10": (312,), "p11": (54, 234),
 }
 
 # Frames that face the camera with open eyes and closed lips.

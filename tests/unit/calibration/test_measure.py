@@ -18,6 +18,7 @@ from pipeline.sessions.base import (
     ModelTask,
     PackFile,
     PackInfo,
+    SmallFaces,
     SpoofScorer,
 )
 from pipeline.types import Box, Crop, DetectedFace, LandmarkScheme, Picture, Points
@@ -33,7 +34,9 @@ class Everything:
     def __init__(self) -> None:
         self.seen: list[tuple[int, ...]] = []
 
-    def detect(self, picture: Picture) -> list[DetectedFace]:
+    def detect(
+        self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+    ) -> list[DetectedFace]:
         self.seen.append(picture.shape)
         if picture.max() < 20:
             return []
@@ -44,9 +47,6 @@ class Everything:
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         return max(self.detect(picture), key=lambda face: face.box.area, default=None)
-
-    def detect_small(self, picture: Picture, known: Sequence[DetectedFace]) -> list[DetectedFace]:
-        return []
 
 
 class ByColour:

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from pipeline import storage_keys
 from pipeline.batches.model import ItemState
 from pipeline.batches.resume import name_hash, picture_hash
-from pipeline.database.engine import purge_deleted_data, reading, writing
+from pipeline.database.engine import purge_deleted_data, read_values, reading, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import (
     batch_items,
@@ -258,8 +258,7 @@ class EncryptExisting:
         waiting = select(jobs.c.media).where(
             jobs.c.seq.in_(select(job_pictures.c.job_seq)), jobs.c.tenant_id == self.tenant_id
         )
-        with reading(self.engine) as connection:
-            keys.update(chain.from_iterable(connection.execute(waiting).scalars()))
+        keys.update(chain.from_iterable(read_values(self.engine, waiting)))
         return sum(not storage_keys.is_encrypted(key) for key in keys)
 
     def _pages(

@@ -16,7 +16,7 @@ from infra.local.redis_server import find_redis_server
 from infra.local.stack import RunningStack, running_stack
 from pipeline.calibration.table import load_table
 from pipeline.config.settings import Settings
-from pipeline.database.engine import open_engine, reading
+from pipeline.database.engine import open_engine, read_rows
 from pipeline.database.migrate import head, revision
 from pipeline.database.schema import tenants
 from pipeline.encryption.keyring import KeyFile, open_keyring
@@ -228,8 +228,7 @@ def check_database(settings: Settings) -> Iterator[Check]:
 def _mismatched_galleries(engine: Engine, settings: Settings) -> dict[str, str]:
     """The packs of the galleries that the current pack cannot search, by tenant."""
     served = registry.choose(settings)
-    with reading(engine) as connection:
-        rows = connection.execute(select(tenants.c.id, tenants.c.name)).all()
+    rows = read_rows(engine, select(tenants.c.id, tenants.c.name))
     models = {row.name: ChangeLog(engine).vector_model(row.id) for row in rows}
     return {
         name: model.pack

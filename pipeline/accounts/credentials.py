@@ -31,7 +31,7 @@ from pipeline.accounts.model import (
     Tenant,
     tenant_from_row,
 )
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, read_values, reading, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
@@ -168,9 +168,8 @@ class CredentialStore:
             credentials.c.kind == kind.name, credentials.c.public_id == public_id,
             credentials.c.disabled.is_(False), credentials.c.expires_at <= self._clock(),
         )
-        with reading(self._engine) as connection:
-            kept = connection.execute(expired).scalar_one_or_none()
-        if kept is not None and self._fingerprints.matches(secret, [kept]):
+        kept = read_values(self._engine, expired)
+        if kept and self._fingerprints.matches(secret, kept):
             raise CredentialExpired
 
     def revoke(self, tenant_id: int, kind: str, *, keep: str | None = None) -> int:
@@ -231,14 +230,13 @@ class CredentialStore:
         """A tenant's credentials that are not disabled, also expired ones, oldest first."""
         mine = (credentials.c.tenant_id == tenant_id) & credentials.c.disabled.is_(False)
         query = select(credentials).where(mine).order_by(credentials.c.id)
-        with reading(self._engine) as connection:
-            return [
-                CredentialEntry(
-                    row.kind, row.public_id, row.expires_at,
-                    permissions_from_json(row.permissions),
-                )
-                for row in connection.execute(query)
-            ]
+        return [
+            CredentialEntry(
+                row.kind, row.public_id, row.expires_at,
+                permissions_from_json(row.permissions),
+            )
+            for row in read_rows(self._engine, query)
+        ]
 
     def _require_tenant(self, tenant_id: int) -> None:
         with reading(self._engine) as connection:

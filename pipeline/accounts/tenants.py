@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.accounts.credentials import CredentialStore
 from pipeline.accounts.model import Tenant, TenantSettings, tenant_from_row
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_values, reading, writing
 from pipeline.database.schema import data_keys, tenants
 from pipeline.encryption.data_keys import KeyState, add_key
 from pipeline.encryption.vault import Vault
@@ -99,8 +99,7 @@ class TenantStore:
 
 def tenant_ids(engine: Engine) -> list[int]:
     """The id of every tenant."""
-    with reading(engine) as connection:
-        return list(connection.execute(select(tenants.c.id).order_by(tenants.c.id)).scalars())
+    return read_values(engine, select(tenants.c.id).order_by(tenants.c.id))
 
 
 def readable_tenant_ids(engine: Engine) -> list[int]:
@@ -111,5 +110,4 @@ def readable_tenant_ids(engine: Engine) -> list[int]:
         .outerjoin(data_keys, data_keys.c.tenant_id == tenants.c.id)
         .where(readable).order_by(tenants.c.id)
     )
-    with reading(engine) as connection:
-        return list(connection.execute(query).scalars())
+    return read_values(engine, query)

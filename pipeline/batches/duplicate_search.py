@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, u
 from pipeline.batches.insert import queue_job
 from pipeline.batches.model import Batch, BatchState, ItemState
 from pipeline.batches.rows import lock_batch
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_row, read_rows, reading, writing
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, batches, faces, findings, images, jobs
 from pipeline.jobs.model import ENDED, Job, JobState
@@ -161,11 +161,11 @@ class DuplicateSearches:
         """
         started = []
         for batch_id in self._candidates():
-            with reading(self._engine) as connection:
-                row = connection.execute(
-                    select(batches.c.findings, batches.c.enrolled, batches.c.duplicate)
-                    .where(batches.c.id == batch_id)
-                ).one_or_none()
+            row = read_row(
+                self._engine,
+                select(batches.c.findings, batches.c.enrolled, batches.c.duplicate)
+                .where(batches.c.id == batch_id),
+            )
             if row is None:
                 continue
             search = None if row.findings is None else SearchProgress.from_json(row.findings)
@@ -182,8 +182,7 @@ class DuplicateSearches:
         query = select(
             batches.c.id, batches.c.enrolled, batches.c.duplicate, batches.c.findings.is_(None)
         ).where(batches.c.state == BatchState.DONE.value)
-        with reading(self._engine) as connection:
-            done = [tuple(row) for row in connection.execute(query)]
+        done = [tuple(row) for row in read_rows(self._engine, query)]
         self._over &= {row[:3] for row in done}
         return [row[0] for row in done if row[3] or row[:3] not in self._over]
 
@@ -207,8 +206,7 @@ class DuplicateSearches:
     def _check(self, batch_id: str, search: SearchProgress) -> None:
         """Record that a search has failed when its job ended and the search did not."""
         query = select(jobs.c.state, jobs.c.error_code).where(jobs.c.id == search.job)
-        with reading(self._engine) as connection:
-            row = connection.execute(query).one_or_none()
+        row = read_row(self._engine, query)
         if row is not None and JobState(row.state) not in ENDED:
             return
         reason = "job_lost" if row is None else row.error_code or row.state

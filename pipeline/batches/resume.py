@@ -15,7 +15,7 @@ from sqlalchemy import Engine, Row, bindparam, func, select
 
 from pipeline.batches.model import Batch, ItemState, KnownItem, KnownPicture
 from pipeline.batches.rows import IN_BATCH
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_rows, reading
 from pipeline.database.schema import batch_items, faces, images
 from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.encryption.hashing import digest
@@ -104,8 +104,7 @@ class KnownItems:
     def after(self, batch: Batch, number: int, limit: int) -> list[tuple[bytes, KnownItem]]:
         """The items past ``number`` in their order, each with the hash of its name."""
         parameters = {"batch": batch.id, "after": number, "last": batch.items, "limit": limit}
-        with reading(self.engine) as connection:
-            rows = connection.execute(_NAME_HASHES, parameters).all()
+        rows = read_rows(self.engine, _NAME_HASHES, parameters)
         return [(bytes(row.name_hash), _known_item(row)) for row in rows]
 
     def by_name(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
@@ -116,8 +115,7 @@ class KnownItems:
         # Items recorded before the tenant had a key are found by their unkeyed hash.
         hashes = {name_hash(batch.id, name, each): name for each in {key, None} for name in names}
         parameters = {"batch": batch.id, "hashes": list(hashes)}
-        with reading(self.engine) as connection:
-            rows = connection.execute(_BY_NAME_HASH, parameters).all()
+        rows = read_rows(self.engine, _BY_NAME_HASH, parameters)
         return {hashes[bytes(row.name_hash)]: _known_item(row) for row in rows}
 
     def pictures(

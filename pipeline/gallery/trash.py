@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, Select, bindparam, delete, insert, literal, select
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, read_values, writing
 from pipeline.database.schema import discarded
 from pipeline.errors import Unavailable
 from pipeline.media.base import MediaStore
@@ -94,8 +94,7 @@ class Trash:
         objects. A tenant is watched until no process can be working for it any more. Raises
         like ``empty``."""
         query = select(discarded.c.media_key, discarded.c.discarded_at).where(_IS_TENANT_PREFIX)
-        with reading(self.engine) as connection:
-            tenants = connection.execute(query).all()
+        tenants = read_rows(self.engine, query)
         cleared = 0
         for prefix, deleted_at in tenants:
             for item in self.media.walk(prefix):
@@ -136,5 +135,4 @@ class Trash:
         query = select(discarded.c.media_key).where(~_IS_TENANT_PREFIX).limit(limit)
         if tenant_id is not None:
             query = query.where(discarded.c.tenant_id == tenant_id)
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
+        return read_values(self.engine, query)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_row, read_rows, reading
 from pipeline.database.schema import jobs
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import JobNotFound
@@ -126,17 +126,12 @@ class JobReader:
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(
-                select(jobs.c.state, func.count()).group_by(jobs.c.state)
-            ).all()
+        rows = read_rows(self._engine, select(jobs.c.state, func.count()).group_by(jobs.c.state))
         return {str(state): int(count) for state, count in rows}
 
     def _one(self, query: Select[Any], **values: object) -> Job | None:
-        with reading(self._engine) as connection:
-            row = connection.execute(query, values).one_or_none()
+        row = read_row(self._engine, query, values)
         return None if row is None else decrypt_result(job_of(row), self._keys)
 
     def _many(self, query: Select[Any]) -> list[Job]:
-        with reading(self._engine) as connection:
-            return [job_of(row) for row in connection.execute(query)]
+        return [job_of(row) for row in read_rows(self._engine, query)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, func, select, update
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, read_values, reading, writing
 from pipeline.database.schema import job_pictures, jobs, signed_requests
 from pipeline.errors import FaceError, JobCrashed
 from pipeline.jobs.ending import failure, settle_all
@@ -40,8 +40,7 @@ class JobUpkeep:
 
     def stages_with_waiting(self) -> list[str]:
         """The stages at which jobs wait for a worker, pauses included."""
-        with reading(self._engine) as connection:
-            return list(connection.execute(_STAGES_WITH_WAITING).scalars())
+        return read_values(self._engine, _STAGES_WITH_WAITING)
 
     def count_waiting(self, stage: str) -> int:
         """How many jobs wait for a worker at ``stage``, pauses included."""
@@ -91,10 +90,8 @@ class JobUpkeep:
     def oldest_unfinished(self) -> float | None:
         """When the oldest job that has not ended was accepted."""
         first = select(func.min(jobs.c.seq)).where(UNFINISHED).scalar_subquery()
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(jobs.c.created_at).where(jobs.c.seq == first)
-            ).scalar_one_or_none()
+        oldest = read_values(self._engine, select(jobs.c.created_at).where(jobs.c.seq == first))
+        return oldest[0] if oldest else None
 
     def release_dead(
         self, max_attempts: int, *, worker: str | None = None, culprit: str | None = None,
@@ -206,8 +203,7 @@ class JobUpkeep:
             select(job_pictures.c.job_seq).join(jobs, jobs.c.seq == job_pictures.c.job_seq)
             .where(jobs.c.finished_at + 0.0 < before).limit(limit)
         )
-        with reading(self._engine) as connection:
-            found = set(connection.execute(theirs).scalars())
+        found = set(read_values(self._engine, theirs))
         if not found:
             return 0
         # An operator may be repeating one of them.
@@ -221,5 +217,4 @@ class JobUpkeep:
         return len(chosen)
 
     def _many(self, query: Select[Any]) -> list[Job]:
-        with reading(self._engine) as connection:
-            return [job_of(row) for row in connection.execute(query)]
+        return [job_of(row) for row in read_rows(self._engine, query)]

@@ -17,7 +17,7 @@ from operator import add
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, read_values, reading, writing
 from pipeline.database.schema import usage
 from pipeline.errors import QuotaExceeded
 from pipeline.metering.costs import Cost
@@ -209,14 +209,13 @@ class UsageStore:
         )
         if tenant_id is not None:
             query = query.where(usage.c.tenant_id == tenant_id)
-        with reading(self.engine) as connection:
-            return [
-                UsageRow(
-                    row.tenant_id, row.period, row.operation,
-                    Counts(row.charged, row.free, row.refunded, row.refused),
-                )
-                for row in connection.execute(query)
-            ]
+        return [
+            UsageRow(
+                row.tenant_id, row.period, row.operation,
+                Counts(row.charged, row.free, row.refunded, row.refused),
+            )
+            for row in read_rows(self.engine, query)
+        ]
 
     def days(self, month: str) -> list[str]:
         """The days of a month (``YYYY-MM``) with any count."""
@@ -225,8 +224,7 @@ class UsageStore:
             .where(usage.c.period.like(f"{month}-%"), usage.c.operation == ALL_OPERATIONS)
             .order_by(usage.c.period)
         )
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
+        return read_values(self.engine, query)
 
     def purge(self, kept_days: float) -> int:
         """Delete the counts of days, and of whole months, that ended more than ``kept_days``

@@ -50,7 +50,7 @@ STEPS = (
     Step("send a message", "workers.dispatch:Dispatcher.publish"),
     Step("read the job", "pipeline.jobs.reader:JobReader.find"),
     Step("render", "api_shim.dialects.e.envelope:outcome"),
-    Step("claim", "pipeline.jobs.store:JobStore.claim"),
+    Step("claim", "pipeline.jobs.together:JobsTogether.claim"),
     Step("fetch the picture", "pipeline.media.rows:RowReadingStore.get"),
     Step("decode", "pipeline.stages.decode:decode_inspected"),
     Step("detect", "pipeline.stages.detect:detect"),
@@ -58,10 +58,10 @@ STEPS = (
     Step("quality", "pipeline.stages.quality:measure"),
     Step("align", "pipeline.stages.align:align_faces"),
     Step("embed", "pipeline.stages.embed:embed"),
-    Step("run the job", "workers.run_job:run_job"),
-    Step("end the job", "pipeline.jobs.store:JobStore.finish"),
+    Step("run the job", "workers.run_together:run_jobs"),
+    Step("end the job", "pipeline.jobs.together:JobsTogether.end"),
     Step("look for company", "workers.company:Company.take"),
-    Step("wake the waiting", "workers.job_notifier:JobNotifier.publish"),
+    Step("wake the waiting", "workers.job_notifier:JobNotifier.publish_all"),
     Step("delete the picture", "pipeline.media.directory:DirectoryStore.delete"),
 )
 

@@ -270,7 +270,7 @@ def test_a_job_that_its_picture_ends_takes_it_along(
     job = harness.accept(operation, picture(1))
     harness.fail(job, NoFace())
     if operation == "verify" and not rows:
-        assert harness.kinds() == ["transient"]  # ``run_job`` deletes it
+        assert harness.kinds() == ["transient"]  # ``JobRun`` deletes it
         return
     assert harness.leaves_nothing()
     with pytest.raises(JobNotFound, match="pictures"):

@@ -176,7 +176,7 @@ class SmallFaceSearch:
         return 0 < self._smallest * self._usual_scale(picture) < RELIABLE_WIDTH
 
     def _usual_scale(self, picture: Picture) -> float:
-        return self._usual_size / max(picture.shape[:2])
+        return float(self._usual_size / max(picture.shape[:2]))
 
     def search(
         self, picture: Picture, usual: BoxCandidates, known: NDArray[np.float32]

@@ -42,8 +42,8 @@ class Everything:
             return []
         height, width = picture.shape[:2]
         points = np.zeros((5, 2), np.float32)
-        small = DetectedFace(Box(0, 0, 4, 4), 1.0, points + 1, "dlib5")
-        return [small, DetectedFace(Box(0, 0, width, height), 0.5, points, "dlib5")]
+        second = DetectedFace(Box(0, 0, 4, 4), 1.0, points + 1, "dlib5")
+        return [second, DetectedFace(Box(0, 0, width, height), 0.5, points, "dlib5")]
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         return max(self.detect(picture), key=lambda face: face.box.area, default=None)

@@ -25,7 +25,8 @@ from pipeline.media.clips import ClipLimits
 from pipeline.stages.clip import decode_frames
 from tests.clips import at_rate, encoded
 from tests.conftest import load_edge
-from tests.living_clips import Material, judge_of
+from tests.living_clips import judge_of
+from tests.presentations.people import Material
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 ROUNDS = 3

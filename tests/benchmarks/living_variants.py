@@ -18,8 +18,9 @@ from pipeline.living.verdict import ASKED_ALONE
 from pipeline.media.clips import ClipLimits
 from pipeline.stages.clip import decode_frames
 from tests.conftest import load_edge
-from tests.living_clips import Material, judge_of
+from tests.living_clips import judge_of
 from tests.living_variants import PARTS, VARIANTS
+from tests.presentations.people import Material
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

@@ -20,8 +20,8 @@ from pipeline.stages.clip import decode_frames
 from pipeline.types import Crop, Picture, Points
 from tests.clips import encoded
 from tests.living.conftest import Watch, between
-from tests.living_clips import Material
 from tests.living_variants import PARTS, VARIANTS
+from tests.presentations.people import Material
 
 # Each variant with the blink, which is the hardest to see, and with one of the other parts;
 # all of them with all parts: tests.benchmarks.living_variants.

@@ -15,14 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.living.motion_signature import motion_of
-from pipeline.living.similarity import (
-    Curve,
-    Motion,
-    halves_of,
-    measurement_jitter,
-    whitened,
-)
-from pipeline.living.tracking import FaceSighting
+from pipeline.living.similarity import Curve, Motion, halves_of, measurement_jitter, whitened
+from pipeline.living.stabilise import GreyImage
 
 # Fewest frames in which a loop is looked for, and the ticks per second of the comparison: a
 # period need not be a whole number of analysed frames.
@@ -37,10 +31,11 @@ _SHARE, _LEAST_S, _MOST_S = 0.45, 0.8, 2.5
 # Directions are weighted to a variance of 1 (in units of the jitter), those below the noise less.
 _POWER, _NOISE = 0.5, 1.0
 
-# The lowest similarity of a repeated part, and the largest difference of its values (in units of
-# the jitter) for a similarity of 1. Chosen with six people: loops of them have 0.47 and more and a
-# difference of up to 2.0 for 1, a head that nods in time 0.50 and 2.4 (docs/benchmarks.md).
-_ALIKE, _APART = 0.45, 2.0
+# The similarity from which a part repeats; the lowest one where its values are the same as well,
+# and their largest difference (in units of the jitter) for a similarity of 1. Chosen with four
+# people: no live window of theirs exceeds 0.52. A head that nods in time reaches 0.50 with a
+# difference of 2.4 for 1; their loops have 0.47 and more, and at most 2.0 (docs/benchmarks.md).
+_REPEATED, _ALIKE, _APART = 0.6, 0.45, 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,12 +63,12 @@ class _Pairing:
         )
 
 
-def has_loop(times: Sequence[float], faces: Sequence[FaceSighting]) -> bool:
-    """Whether about half of the clip or more repeats, forwards or reversed. ``times`` are the
-    seconds of the frames with a face, ``faces`` what they show."""
+def has_loop(times: Sequence[float], faces: Sequence[GreyImage]) -> bool:
+    """Whether about half of the clip repeats, forwards or reversed. ``times`` are the seconds of
+    the frames with a face, ``faces`` the stabilised faces."""
     if len(faces) < _FEWEST or times[-1] - times[0] < _LEAST_S + _PERIOD_S:
         return False
-    rows = motion_of([face.stabilised for face in faces])
+    rows = motion_of(faces)
     rows = rows / measurement_jitter(rows)
     ticks = np.arange(times[0], times[-1] + 1e-9, 1 / _RATE)
     halves = [
@@ -87,7 +82,7 @@ def has_loop(times: Sequence[float], faces: Sequence[FaceSighting]) -> bool:
         alike, one, other = max(_closest(halves, step, stretch), default=(0.0, 0, 0))
         apart = values[one : one + stretch] - values[::step][other : other + stretch]
         apart = np.sqrt(((apart - apart.mean(axis=0)) ** 2).mean() / 2)
-        if alike >= _ALIKE and apart <= _APART * alike:
+        if alike >= _REPEATED or (alike >= _ALIKE and apart <= _APART * alike):
             return True
     return False
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import cv2
 
+from pipeline.calibration.passive import passive_calibration
 from pipeline.calibration.table import load_table
 from pipeline.errors import FaceError
 from pipeline.living.decision import DecisionPolicy
@@ -130,11 +131,11 @@ class Bench:
 
 
 def policy() -> DecisionPolicy:
-    """The policy with the distances of the `edge` pack."""
+    """The policy with the distances and the passive calibration of the `edge` pack."""
     info = load_edge().info
     table = load_table(info.name, model=info.recognition_model)
     assert table is not None
-    return DecisionPolicy(table.distance)
+    return DecisionPolicy(table.distance, passive_score=passive_calibration(info).score)
 
 
 def decided(judge: DecisionPolicy, bench: Bench, one: Presentation) -> Outcome:

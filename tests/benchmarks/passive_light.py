@@ -61,7 +61,7 @@ def samples(pack: Pack, material: Material, each: int, each_spoof: int) -> Itera
     for clip in material.clips().values():
         count = each_spoof if clip.replay else each
         wanted = set(np.linspace(0, clip.frames - 1, count + 1).astype(int).tolist()[:-1])
-        limits = ClipLimits(max_seconds=60.0, rate=60.0, side=_SIDE)
+        limits = ClipLimits(max_seconds=60.0, work_seconds=3_600.0, rate=60.0, side=_SIDE)
         for frame in decode_frames(clip.path.read_bytes(), limits):
             faces = detect_largest(frame.picture, pack.detector()) if frame.index in wanted else []
             if faces:

@@ -79,7 +79,7 @@ def clips(pack: Pack, material: Material) -> Iterator[Scored]:
     models = LivenessModels(
         pack.detector(), pack.contour_model(), NoEmbedder(), pack.spoof_scorer()
     )
-    limits = ClipLimits(max_seconds=60.0)
+    limits = ClipLimits(max_seconds=60.0, work_seconds=3_600.0)
     for clip in material.clips().values():
         seen = FaceTracker(models).track(decode_frames(clip.path.read_bytes(), limits))
         found = [

@@ -13,7 +13,8 @@ from pipeline.calibration.passive import passive_calibration
 from pipeline.sessions.base import Pack
 from pipeline.stages.detect import detect
 from pipeline.types import Picture
-from tests.living_clips import lit, read
+from tests.presentations.cameras import lit
+from tests.presentations.portraits import read
 
 
 def compressed(picture: Picture) -> Picture:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -128,10 +129,9 @@ def nods(curves: HeadCurves) -> list[HeadMotion]:
 def _between(facing: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     """The first and the last frame of each stretch between two facing frames, these included;
     the last stretch may end with the clip."""
-    places = np.flatnonzero(facing)
-    for place, following in zip(places, [*places[1:], len(facing)], strict=True):
+    for place, following in pairwise([*np.flatnonzero(facing).tolist(), len(facing)]):
         if following > place + 1:
-            yield int(place), min(int(following), len(facing) - 1)
+            yield place, min(following, len(facing) - 1)
 
 
 def _median(curve: Curve, among: NDArray[np.bool_], otherwise: float) -> float:

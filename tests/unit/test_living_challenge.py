@@ -82,10 +82,11 @@ def test_from_one_side_straight_to_the_other() -> None:
 @pytest.mark.parametrize("yaw", [
     [(0, 0), (1, 12), (2, -12), (3, 12), (4, 0)],
     [(0, 40), (1, 40), (2, 0), (4, 0)],
+    [(0, 40), (4, 40)],
     [(0, 0), (4, 0)],
 ])  # fmt: skip
 def test_what_is_no_turn(yaw: Way) -> None:
-    """Small motions, a head that was turned from the start, rest."""
+    """Small motions, a head that was turned from the start or throughout, rest."""
     assert turns(curves(yaw)) == []
 
 

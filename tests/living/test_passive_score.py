@@ -22,7 +22,8 @@ from pipeline.living.verdict import LivenessAction, LivenessReason
 from pipeline.types import Box
 from tests.clips import encoded
 from tests.living.conftest import Watch
-from tests.living_clips import Material, noisy
+from tests.presentations.cameras import noisy
+from tests.presentations.people import Material
 
 
 def sighting(score: float | None, light: int) -> FaceSighting:

@@ -128,10 +128,7 @@ def _waiting_items(
 def _values(batch_id: str, outcome: ItemOutcome) -> dict[str, Any]:
     return {
         "batch": batch_id, "which": outcome.number, "state": outcome.state.value,
-        "reason": outcome.reason or None, "detail": outcome.detail or None,
-        "original": outcome.original, "image_ref": outcome.image_ref,
-        "face_id": outcome.face_id, "faces": outcome.faces, "criteria": outcome.criteria,
-        "media_key": None,
+        **outcome.columns(), "criteria": outcome.criteria, "media_key": None,
     }
 
 

@@ -95,10 +95,12 @@ def read_row(
         return connection.execute(query, parameters).one_or_none()
 
 
-def read_values(engine: Engine, query: Select[Value]) -> list[Value]:
+def read_values(
+    engine: Engine, query: Select[Value], parameters: Parameters = None
+) -> list[Value]:
     """The values of a query's one column. Raises as ``read_rows``."""
     with reading(engine) as connection:
-        return list(connection.execute(query).scalars())
+        return list(connection.execute(query, parameters).scalars())
 
 
 @contextmanager

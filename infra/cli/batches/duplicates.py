@@ -54,7 +54,7 @@ def _finding_text(found: Finding) -> str:
 
 
 def _row(found: Finding) -> tuple[object, ...]:
-    other = found.repeated_by or found.other
+    other = found.again or found.other
     alike = "" if found.cosine is None else f"{found.cosine:.2f}"
     return (
         LABELS[found.kind], shortened(found.face.name), _location(found.face),

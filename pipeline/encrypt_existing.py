@@ -30,7 +30,7 @@ from sqlalchemy import (
 from pipeline import storage_keys
 from pipeline.batches.model import ItemState
 from pipeline.batches.resume import name_hash, picture_hash
-from pipeline.database.engine import purge_deleted_data, read_values, writing
+from pipeline.database.engine import change_rows, purge_deleted_data, read_values, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import (
     batch_items,
@@ -150,8 +150,7 @@ class EncryptExisting:
             return self._replace_object(
                 replaced.values(media_key=fresh), row.media_key, fresh, named
             )
-        with writing(self.engine) as connection:
-            return connection.execute(replaced).rowcount
+        return change_rows(self.engine, replaced)
 
     def _objects(self, table: Table, column: Column[str]) -> int:
         done = 0

@@ -31,7 +31,7 @@ from pipeline.accounts.model import (
     Tenant,
     tenant_from_row,
 )
-from pipeline.database.engine import read_rows, read_values, reading, writing
+from pipeline.database.engine import change_rows, read_rows, read_values, reading, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
@@ -65,8 +65,7 @@ class CredentialStore:
                 "sm2_public_key": sm2_public_key, "disabled": False, "created_at": self._clock(),
             }
             try:
-                with writing(self._engine) as connection:
-                    connection.execute(insert(credentials).values(**row))
+                change_rows(self._engine, insert(credentials).values(**row))
             except IntegrityError:
                 self._require_tenant(tenant_id)  # the tenant is there: the id was taken
             else:
@@ -201,11 +200,8 @@ class CredentialStore:
 
     def _change(self, tenant_id: int, public_id: str, **values: object) -> None:
         own = (credentials.c.tenant_id == tenant_id) & (credentials.c.public_id == public_id)
-        with writing(self._engine) as connection:
-            changed = connection.execute(
-                update(credentials).where(own, credentials.c.disabled.is_(False)).values(**values)
-            ).rowcount
-        if changed != 1:
+        live = update(credentials).where(own, credentials.c.disabled.is_(False))
+        if change_rows(self._engine, live.values(**values)) != 1:
             raise CredentialNotFound
 
     def _end(self, connection: Connection, chosen: ColumnElement[bool], keep_s: float) -> int:
@@ -239,10 +235,8 @@ class CredentialStore:
         ]
 
     def _require_tenant(self, tenant_id: int) -> None:
-        with reading(self._engine) as connection:
-            found = connection.execute(select(tenants.c.id).where(tenants.c.id == tenant_id))
-            if found.one_or_none() is None:
-                raise TenantNotFound
+        if not read_values(self._engine, select(tenants.c.id).where(tenants.c.id == tenant_id)):
+            raise TenantNotFound
 
 
 def _fresh(kind: CredentialKind) -> IssuedCredential:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.accounts.credentials import CredentialStore
 from pipeline.accounts.model import Tenant, TenantSettings, tenant_from_row
-from pipeline.database.engine import read_values, reading, writing
+from pipeline.database.engine import change_rows, read_values, reading, writing
 from pipeline.database.schema import data_keys, tenants
 from pipeline.encryption.data_keys import KeyState, add_key
 from pipeline.encryption.vault import Vault
@@ -89,11 +89,8 @@ class TenantStore:
         return tenant_from_row(row)
 
     def _update(self, tenant_id: int, **values: object) -> None:
-        with writing(self._engine) as connection:
-            changed = connection.execute(
-                update(tenants).where(tenants.c.id == tenant_id).values(**values)
-            ).rowcount
-        if changed != 1:
+        changed = update(tenants).where(tenants.c.id == tenant_id).values(**values)
+        if change_rows(self._engine, changed) != 1:
             raise TenantNotFound
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Select, Table, text
+from sqlalchemy import Connection, Engine, Row, Select, Table, UpdateBase, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -115,6 +115,13 @@ def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+def change_rows(engine: Engine, change: UpdateBase, *, durable: bool = False) -> int:
+    """Carry out one change in a transaction of its own; how many rows it changed. Raises as
+    ``writing``."""
+    with writing(engine, durable=durable) as connection:
+        return connection.execute(change).rowcount
 
 
 def purge_deleted_data(engine: Engine, *vacuum: Table) -> None:

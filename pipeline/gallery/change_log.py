@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import read_rows, read_values, reading, writing
+from pipeline.database.engine import change_rows, read_rows, read_values, reading, writing
 from pipeline.database.keyset import blocks, walk
 from pipeline.database.schema import bindings, changes, collections, snapshots, vectors
 from pipeline.encryption.data_key import DataKey, KeySource, NoKeys
@@ -124,8 +124,7 @@ class ChangeLog:
             return [SnapshotRecord(**row) for row in connection.execute(query).mappings()]
 
     def discard_snapshot(self, record: SnapshotRecord) -> None:
-        with writing(self.engine) as connection:
-            connection.execute(delete(snapshots).where(snapshots.c.id == record.id))
+        change_rows(self.engine, delete(snapshots).where(snapshots.c.id == record.id))
 
 
 def _entry(

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 
-from pipeline.database.engine import read_rows, read_values, writing
+from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import job_pictures, jobs, signed_requests
 from pipeline.errors import FaceError, JobCrashed
 from pipeline.jobs.ending import failure, settle_all
@@ -169,10 +169,9 @@ class JobUpkeep:
             chosen = connection.execute(old).scalars().all()
             drop_pictures(connection, chosen, now)
             removed = connection.execute(jobs.delete().where(jobs.c.seq.in_(chosen))).rowcount
-        with writing(self._engine) as connection:
-            connection.execute(
-                signed_requests.delete().where(signed_requests.c.expires_at < now)
-            )
+        change_rows(
+            self._engine, signed_requests.delete().where(signed_requests.c.expires_at < now)
+        )
         return removed
 
     def drop_pictures(self, older_than_s: float, limit: int = 1000) -> int:

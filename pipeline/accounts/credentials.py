@@ -31,7 +31,7 @@ from pipeline.accounts.model import (
     Tenant,
     tenant_from_row,
 )
-from pipeline.database.engine import change_rows, read_rows, read_values, reading, writing
+from pipeline.database.engine import change_rows, read_row, read_rows, read_values, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
@@ -151,10 +151,10 @@ class CredentialStore:
         if PUBLIC_ID.fullmatch(public_id) is None:
             return None  # a stranger's text, which not every database stores
         values = {"kind": kind.name, "public_id": public_id, "now": self._clock()}
-        with reading(self._engine) as connection:
-            row = connection.execute(_FIND_WITH_TENANT, values).mappings().one_or_none()
-        if row is None:
+        found = read_row(self._engine, _FIND_WITH_TENANT, values)
+        if found is None:
             return None
+        row = found._mapping
         owner = {column.name: row[_OWNER + column.name] for column in tenants.c}
         return row, tenant_from_row(owner, row["permissions"])
 

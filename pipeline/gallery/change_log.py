@@ -120,8 +120,7 @@ class ChangeLog:
             select(*snapshots.c).where(snapshots.c.tenant_id == tenant_id)
             .order_by(snapshots.c.number.desc(), snapshots.c.id.desc())
         )
-        with reading(self.engine) as connection:
-            return [SnapshotRecord(**row) for row in connection.execute(query).mappings()]
+        return [SnapshotRecord(**row._mapping) for row in read_rows(self.engine, query)]
 
     def discard_snapshot(self, record: SnapshotRecord) -> None:
         change_rows(self.engine, delete(snapshots).where(snapshots.c.id == record.id))

@@ -126,7 +126,7 @@ class JobStore:
         earlier = self._earlier(new)
         if earlier is not None:
             return earlier
-        if self._replayed(new):
+        if read_values(self._engine, FIND_SIGNATURE, {"tenant": new.tenant_id, "once": new.once}):
             raise ReplayedRequest from error
         raise TenantNotFound from error
 
@@ -137,10 +137,6 @@ class JobStore:
         if earlier is not None and earlier.digest != new.digest:
             raise IdempotencyConflict
         return earlier
-
-    def _replayed(self, new: NewJob) -> bool:
-        values = {"tenant": new.tenant_id, "once": new.once}
-        return bool(read_values(self._engine, FIND_SIGNATURE, values))
 
     def cancel(self, tenant_id: int, job_id: str) -> tuple[Job, bool]:
         """(job, whether this call ended it). Raises ``JobNotFound``."""

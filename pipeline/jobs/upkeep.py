@@ -18,8 +18,6 @@ from pipeline.jobs.pictures import drop_pictures
 from pipeline.jobs.statements import COLUMNS, PAUSED, QUEUED, RUNNING, UNFINISHED, job_of
 from pipeline.metering.costs import cost_of_error
 
-_STAGES_WITH_WAITING = select(jobs.c.stage).where(QUEUED).distinct()
-
 
 class JobUpkeep:
     """The reconciler's side of the job rows. ``clock`` gives epoch seconds.
@@ -38,7 +36,7 @@ class JobUpkeep:
 
     def stages_with_waiting(self) -> list[str]:
         """The stages at which jobs wait for a worker, pauses included."""
-        return read_values(self._engine, _STAGES_WITH_WAITING)
+        return read_values(self._engine, select(jobs.c.stage).where(QUEUED).distinct())
 
     def count_waiting(self, stage: str) -> int:
         """How many jobs wait for a worker at ``stage``, pauses included."""

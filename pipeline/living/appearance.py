@@ -7,7 +7,7 @@ before the event explains those during it, while before and after are alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,9 @@ failed or the frame is blurred."""
 @dataclass(frozen=True, slots=True)
 class Novelty:
     """``new``: the share of the event's pixels that neither rest state explains, less what
-    the rest states do not explain of each other, about -0.2 to 1. ``alike``: the
-    correlation of the two rest states, -1 to 1."""
+    the frames of a rest state do not explain of each other, about -0.2 to 1. ``alike``: the
+    correlation of the frames of a rest state, -1 to 1. It counts one rest state, because head
+    and gaze may move from the first to the second."""
 
     new: float
     alike: float
@@ -58,10 +59,26 @@ def novelty(
     rest state. Correlation ignores brightness and contrast. Pictures that only moved or
     were deformed give 0."""
     first, last = _mean(before), _mean(after)
-    shown, ended = (_cut(kept, centre, window, 0) for kept in (moment, last))
-    alike = _best(first, ended, centre, window, (1.0,))
+    shown = _cut(moment, centre, window, 0)
+    alike = max(
+        _best(_mean(others), _cut(nearest, centre, window, 0), centre, window, (1.0,))
+        for others, nearest in _rest_pairs(before, after)
+    )
     explained = max(_best(rest, shown, centre, window, window.stretches) for rest in (first, last))
     return Novelty(alike - explained, alike)
+
+
+def _rest_pairs(
+    before: Sequence[GreyImage], after: Sequence[GreyImage]
+) -> Iterator[tuple[Sequence[GreyImage], GreyImage]]:
+    """The frames of each rest state without the nearest to the event, and that one. Where both
+    states are a single frame: the two."""
+    if len(before) > 1:
+        yield before[:-1], before[-1]
+    if len(after) > 1:
+        yield after[1:], after[0]
+    if len(before) == len(after) == 1:
+        yield before, after[0]
 
 
 def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -148,8 +148,11 @@ def _action_reasons(
     if not any(event.genuine for event in found[action]):
         other = LivenessAction.MOUTH if action is LivenessAction.BLINK else LivenessAction.BLINK
         acted = any(event.genuine for event in found[other])
-        yield LivenessReason.WRONG_ACTION if acted else LivenessReason.NO_ACTION
-        if not still and not acted and any(found[action]):
+        yield (
+            LivenessReason.WRONG_ACTION if acted
+            else LivenessReason.UNCLEAR_ACTION if found[action] else LivenessReason.NO_ACTION
+        )
+        if not still and any(event.motion and event.motion.is_picture for event in found[action]):
             yield LivenessReason.MOVED_PHOTO
     if still:
         yield LivenessReason.STILL

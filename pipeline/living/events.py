@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.living.appearance import EYE, MOUTH, NOSE, Window, novelty
+from pipeline.living.nonrigid import FEWEST_FRAMES, NonrigidMotion, nonrigid_motion
 from pipeline.living.series import ClipSeries, Curve
 from pipeline.living.stabilise import EYE_LINE, EYES_APART, FACE_SIDE, GreyImage
 
@@ -32,9 +33,13 @@ _SHARE_CLOSED = 0.45
 _ABOVE_JITTER = 4.0
 
 # Smallest novelty of an event; see ``novelty``. For a blink the product of depth and
-# novelty, each in units of a faint blink, must reach 1 as well.
-_NEW_EYE, _NEW_MOUTH = 0.05, 0.08
-_FAINT_DEPTH, _FAINT_NEW = 0.3, 0.08
+# novelty, each in units of a faint blink, must reach LEAST_PRODUCT as well.
+_NEW_EYE, _NEW_MOUTH = 0.01, 0.08
+_FAINT_DEPTH, _FAINT_NEW, _LEAST_PRODUCT = 0.3, 0.08, 0.75
+
+# Frames of rest: the lids are at least so open and the lips at most so much wider than closed, also
+# in the frames next to them; and how far from an event they are looked for, in seconds.
+_REST_LIDS, _REST_LIPS, _REST_MARGIN, _REST_WITHIN_S = 0.85, 0.1, 2, 1.25
 
 # Correlation of the frames before and after, below which the event cannot be judged.
 _ALIKE = 0.6
@@ -52,6 +57,8 @@ class FacialEvent:
 
     ``start``, ``peak`` and ``end`` count the frames with a face. ``depth`` is the change of
     the ratio (for lids in units of the rest ratio); ``novelty`` the share of new pixels.
+    ``performed``: lids or lips do act. ``motion`` is that of the face around such an event, None
+    where too little is seen of it, and ``live`` whether only a live face moves like this.
     """
 
     start: int
@@ -59,14 +66,22 @@ class FacialEvent:
     end: int
     depth: float
     novelty: float
-    genuine: bool
+    performed: bool
+    motion: NonrigidMotion | None = None
+    live: bool = False
+
+    @property
+    def genuine(self) -> bool:
+        """Whether a live face acts."""
+        return self.performed and self.live
 
 
 def blinks(series: ClipSeries) -> list[FacialEvent]:
     """The blinks of a clip, in order. Those with ``genuine`` false look like a blink, but show
-    no new pixels or only one closed eye."""
+    no new pixels, only one closed eye, or a face that moves as a picture does."""
     dips = _excursions(series.openness, 1.0, series.openness < _SHUT, _RECOVERED)
-    return [_judged_blink(series, *dip) for dip in dips]
+    lids_rest = _at_rest(series.openness < _REST_LIDS)
+    return [_with_motion(series, _judged_blink(series, *dip), lids_rest) for dip in dips]
 
 
 def openings(series: ClipSeries) -> list[FacialEvent]:
@@ -76,7 +91,42 @@ def openings(series: ClipSeries) -> list[FacialEvent]:
         return []
     rest = _rest_of_mouth(curve)
     peaks = _excursions(-curve, -rest, curve >= rest + _OPEN, _CLOSED)
-    return [_judged_opening(series, *peak) for peak in peaks]
+    lids_rest = _at_rest(series.openness < _REST_LIDS)
+    lips_rest = _at_rest(curve > rest + _REST_LIPS)
+    return [
+        _with_motion(series, _judged_opening(series, *peak), lids_rest, lips_rest)
+        for peak in peaks
+    ]
+
+
+def _at_rest(acting: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of each frame, whether neither it nor its neighbours are ``acting``."""
+    near = np.convolve(acting, np.ones(2 * _REST_MARGIN + 1), "same")
+    return np.asarray(near < 0.5, np.bool_)
+
+
+def _with_motion(
+    series: ClipSeries, event: FacialEvent, lids_rest: NDArray[np.bool_],
+    lips_rest: NDArray[np.bool_] | None = None,
+) -> FacialEvent:
+    """The event with the motion of the face around it, if it is one that lids or lips perform.
+    ``lids_rest`` and, for an event of the mouth, ``lips_rest`` tell the frames of rest."""
+    if not event.performed:
+        return event
+    near = lids_rest & (np.abs(series.times - series.times[event.peak]) <= _REST_WITHIN_S)
+    frames = np.flatnonzero(near if lips_rest is None else near & lips_rest)
+    speaking = lips_rest is not None and len(frames) <= FEWEST_FRAMES
+    if speaking:
+        frames = np.flatnonzero(near)
+    if len(frames) <= FEWEST_FRAMES:
+        return event
+    before = frames[frames < event.peak]
+    reference = int(before[-1] if len(before) else frames[0])
+    motion = nonrigid_motion(
+        [series.faces[frame] for frame in frames if frame != reference],
+        series.faces[reference], series.faces[event.peak], speaking,
+    )
+    return replace(event, motion=motion, live=motion.is_live(lips_rest is not None))
 
 
 def _jitter(curve: Curve) -> float:
@@ -132,7 +182,7 @@ def _judged_blink(series: ClipSeries, start: int, lowest: int, end: int) -> Faci
     new = _new_eyes(series, start, lowest, end)
     true = (
         both and lasted <= _LONGEST_BLINK_S and new >= _NEW_EYE
-        and depth / _FAINT_DEPTH * new / _FAINT_NEW >= 1.0
+        and depth / _FAINT_DEPTH * new / _FAINT_NEW >= _LEAST_PRODUCT
         and depth >= _ABOVE_JITTER * _jitter(series.openness)
     )
     return FacialEvent(start, lowest, end, depth, new, true)

@@ -18,6 +18,7 @@ class LivenessReason(StrEnum):
 
     TOO_SHORT = "too_short"
     NO_ACTION = "no_action"
+    UNCLEAR_ACTION = "unclear_action"
     WRONG_ACTION = "wrong_action"
     STILL = "still"
     MOVED_PHOTO = "moved_photo"

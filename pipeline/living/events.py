@@ -12,6 +12,7 @@ from pipeline.living.appearance import EYE, MOUTH, NOSE, Window, novelty
 from pipeline.living.nonrigid import FEWEST_FRAMES, NonrigidMotion, nonrigid_motion
 from pipeline.living.series import ClipSeries, Curve
 from pipeline.living.stabilise import EYE_LINE, EYES_APART, FACE_SIDE, GreyImage
+from pipeline.living.tracking import FaceSighting
 
 # A blink: the lids fall below SHUT of their rest ratio and recover RECOVERED of the fall in
 # time. Spontaneous and voluntary blinks last 0.1 to 0.5 s (Stern et al., 1984); one second
@@ -31,6 +32,7 @@ _SHARE_CLOSED = 0.45
 
 # Smallest depth of an event, in units of the clip's own jitter from frame to frame.
 _ABOVE_JITTER = 4.0
+_ABOVE_JITTER_OF_LIPS = 3.0
 
 # Smallest novelty of an event; see ``novelty``. For a blink the product of depth and
 # novelty, each in units of a faint blink, must reach LEAST_PRODUCT as well.
@@ -38,8 +40,8 @@ _NEW_EYE, _NEW_MOUTH = 0.01, 0.08
 _FAINT_DEPTH, _FAINT_NEW, _LEAST_PRODUCT = 0.3, 0.08, 0.75
 
 # Frames of rest: the lids are at least so open and the lips at most so much wider than closed, also
-# in the frames next to them; and how far from an event they are looked for, in seconds.
-_REST_LIDS, _REST_LIPS, _REST_MARGIN, _REST_WITHIN_S = 0.85, 0.1, 2, 1.25
+# in the frames around them, in seconds; and how far from an event they are looked for, in seconds.
+_REST_LIDS, _REST_LIPS, _REST_MARGIN_S, _REST_WITHIN_S = 0.85, 0.1, 0.14, 1.25
 
 # Correlation of the frames before and after, below which the event cannot be judged.
 _ALIKE = 0.6
@@ -80,7 +82,7 @@ def blinks(series: ClipSeries) -> list[FacialEvent]:
     """The blinks of a clip, in order. Those with ``genuine`` false look like a blink, but show
     no new pixels, only one closed eye, or a face that moves as a picture does."""
     dips = _excursions(series.openness, 1.0, series.openness < _SHUT, _RECOVERED)
-    lids_rest = _at_rest(series.openness < _REST_LIDS)
+    lids_rest = _at_rest(series, series.openness < _REST_LIDS)
     return [_with_motion(series, _judged_blink(series, *dip), lids_rest) for dip in dips]
 
 
@@ -91,18 +93,19 @@ def openings(series: ClipSeries) -> list[FacialEvent]:
         return []
     rest = _rest_of_mouth(curve)
     peaks = _excursions(-curve, -rest, curve >= rest + _OPEN, _CLOSED)
-    lids_rest = _at_rest(series.openness < _REST_LIDS)
-    lips_rest = _at_rest(curve > rest + _REST_LIPS)
+    lids_rest = _at_rest(series, series.openness < _REST_LIDS)
+    lips_rest = _at_rest(series, curve > rest + _REST_LIPS)
     return [
         _with_motion(series, _judged_opening(series, *peak), lids_rest, lips_rest)
         for peak in peaks
     ]
 
 
-def _at_rest(acting: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Of each frame, whether neither it nor its neighbours are ``acting``."""
-    near = np.convolve(acting, np.ones(2 * _REST_MARGIN + 1), "same")
-    return np.asarray(near < 0.5, np.bool_)
+def _at_rest(series: ClipSeries, acting: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of each frame, whether neither it nor those around it are ``acting``."""
+    moments = series.times[acting]
+    near = np.abs(series.times[:, None] - moments) <= _REST_MARGIN_S
+    return np.asarray(~near.any(axis=1), np.bool_)
 
 
 def _with_motion(
@@ -124,7 +127,8 @@ def _with_motion(
     reference = int(before[-1] if len(before) else frames[0])
     motion = nonrigid_motion(
         [series.faces[frame] for frame in frames if frame != reference],
-        series.faces[reference], series.faces[event.peak], speaking,
+        series.faces[reference], series.faces[event.peak],
+        [] if lips_rest is None else _open_mouth(series, event), speaking,
     )
     return replace(event, motion=motion, live=motion.is_live(lips_rest is not None))
 
@@ -222,6 +226,16 @@ def _around(series: ClipSeries, start: int, end: int) -> tuple[list[GreyImage], 
 # Mouth -------------------------------------------------------------------------
 
 
+def _open_mouth(series: ClipSeries, event: FacialEvent) -> list[FaceSighting]:
+    """The faces of an opening in which the mouth is at least half as wide as at its peak, without
+    the peak."""
+    half = series.mouth_ratio[event.peak] - event.depth / 2
+    return [
+        series.faces[frame] for frame in range(event.start + 1, event.end)
+        if series.mouth_ratio[frame] >= half and frame != event.peak
+    ]
+
+
 def _rest_of_mouth(curve: Curve) -> float:
     """The ratio of the closed lips; assumes that they are closed in a tenth of the clip."""
     return float(np.quantile(curve, 0.1))
@@ -239,6 +253,6 @@ def _judged_opening(series: ClipSeries, start: int, highest: int, end: int) -> F
         and new >= _NEW_MOUTH
         and max(series.mouth_ratio[start], series.mouth_ratio[end])
         <= _SHARE_CLOSED * face.mouth_ratio
-        and depth >= _ABOVE_JITTER * _jitter(series.mouth_ratio)
+        and depth >= _ABOVE_JITTER_OF_LIPS * _jitter(series.mouth_ratio)
     )
     return FacialEvent(start, highest, end, depth, new, true)

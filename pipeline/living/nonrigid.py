@@ -41,6 +41,8 @@ _LIVELY_SHARE = 0.8
 FEWEST_FRAMES = 5
 """Fewest frames, besides the reference, in which motion is measured."""
 
+_FEWEST_OPEN = 3
+
 # Motion of eyes, face and mouth (their geometric mean, in pixels) that only a live face shows.
 # Pictures that were moved, bent, tilted and filmed reach it in one of a hundred clips.
 _LIVELY = 0.55
@@ -49,12 +51,14 @@ _LIVELY = 0.55
 _GAZE = 1.2
 
 # A calm head: how far it moves at most, and what its eyes move at least: in pixels, in units of
-# the nose's motion, and of their own noise.
-_CALM_HEAD, _CALM_EYES, _CALM_TO_NOSE, _CALM_TO_NOISE = 0.03, 0.11, 1.75, 1.6
+# the motion of nose and face, and of their own noise.
+_CALM_HEAD, _CALM_EYES, _CALM_TO_SKIN, _CALM_TO_NOISE = 0.03, 0.11, 1.7, 1.6
 
 # Motion at the peak of an action in the parts that it does not move by itself (geometric mean, in
-# pixels): a jaw that falls takes cheeks, nose and brows along.
-_COUPLED = 0.6
+# pixels): a jaw that falls takes cheeks, nose and brows along. Motion of an open mouth, in pixels:
+# no one holds it still, as a picture does. How far the head moves at most: two pictures do not
+# fit each other on a head that moves.
+_COUPLED, _OPEN_LIPS, _JAW_HEAD = 0.6, 0.45, 0.05
 
 # Motion of eyes and nose (geometric mean, in pixels) that only the live face of a speaker shows.
 _SPEAKING = 0.8
@@ -69,8 +73,9 @@ class NonrigidMotion:
     eyes and mouth, of ``eyes``, ``mouth`` and ``nose``, and ``noise``, the change of the eyes from
     frame to frame. ``head``: how far the head moves, turns in the picture and comes nearer, in
     units of the spread of its rigid points. ``coupled``: motion at an action's peak in the parts
-    that it does not move by itself. ``speaking``: the lips act in most frames, so that they are
-    among the frames of rest, and ``face`` and ``mouth`` prove nothing.
+    that it does not move by itself, and ``lips`` that of the mouth while it is open. ``speaking``:
+    the lips act in most frames, so that they are among the frames of rest, and ``face`` and
+    ``mouth`` prove nothing.
     """
 
     face: float
@@ -80,6 +85,7 @@ class NonrigidMotion:
     noise: float
     head: float
     coupled: float
+    lips: float = 0.0
     speaking: bool = False
 
     @property
@@ -91,13 +97,14 @@ class NonrigidMotion:
         """Whether only a live face moves like this. ``with_mouth``: the action is of the mouth."""
         if self.speaking:
             return float(np.sqrt(self.eyes * self.nose)) >= _SPEAKING
-        calm = self.head <= _CALM_HEAD and (
-            self.eyes >= max(
-                _CALM_EYES, _CALM_TO_NOSE * self.nose, _CALM_TO_NOISE * self.noise
-            )
-            or (with_mouth and self.coupled >= _COUPLED)
+        calm_eyes = self.head <= _CALM_HEAD and self.eyes >= max(
+            _CALM_EYES, _CALM_TO_SKIN * max(self.nose, self.face), _CALM_TO_NOISE * self.noise
         )
-        return calm or self.lively >= _LIVELY or self.eyes >= _GAZE
+        jaw = (
+            with_mouth and self.head <= _JAW_HEAD
+            and self.coupled >= _COUPLED and self.lips >= _OPEN_LIPS
+        )
+        return calm_eyes or jaw or self.lively >= _LIVELY or self.eyes >= _GAZE
 
     @property
     def is_picture(self) -> bool:
@@ -107,10 +114,11 @@ class NonrigidMotion:
 
 def nonrigid_motion(
     rest: Sequence[FaceSighting], reference: FaceSighting, peak: FaceSighting,
-    speaking: bool = False,
+    open_mouth: Sequence[FaceSighting] = (), speaking: bool = False,
 ) -> NonrigidMotion:
     """The motion in the frames ``rest``, in which neither lids nor lips act (lips do when
-    ``speaking``), against ``reference``, one of rest, too; and that of ``peak``."""
+    ``speaking``), against ``reference``, one of rest, too; that of ``peak``; and that of the frames
+    ``open_mouth`` against ``peak``."""
     regions = _FaceRegions.of(reference)
     frames = [regions.cells(face.stabilised) for face in rest]
     face, eyes, mouth, nose = (
@@ -126,8 +134,17 @@ def nonrigid_motion(
         noise=_noise(np.stack([frame[1] for frame in frames]), regions.weights[1]),
         head=_head_motion(rest, reference),
         coupled=float(np.prod(parts)) ** (1 / len(parts)),
+        lips=_lips_motion(open_mouth, peak),
         speaking=speaking,
     )
+
+
+def _lips_motion(open_mouth: Sequence[FaceSighting], peak: FaceSighting) -> float:
+    if len(open_mouth) < _FEWEST_OPEN:
+        return 0.0
+    regions = _FaceRegions.of(peak)
+    mouth = np.stack([regions.cells(face.stabilised)[2] for face in open_mouth])
+    return _slow(mouth, regions.weights[2])
 
 
 def _slow(cells: NDArray[np.float64], weights: Weights) -> float:

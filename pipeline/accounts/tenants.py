@@ -72,6 +72,10 @@ class TenantStore:
         """Raises ``TenantNotFound``."""
         self._update(tenant_id, disabled=disabled)
 
+    def set_settings(self, tenant_id: int, settings: TenantSettings) -> None:
+        """Set the tenant's settings, from its next request on. Raises ``TenantNotFound``."""
+        self._update(tenant_id, settings=settings)
+
     def set_limits(self, tenant_id: int, limits: Limits) -> None:
         """Set the tenant's limits, from its next request on. Raises ``TenantNotFound``."""
         self._update(tenant_id, limits=limits_to_json(limits) or None)

@@ -244,6 +244,8 @@ class Settings(BaseSettings):
     same face in any encoding."""
     living_remember_d: float = Field(90.0, gt=0)
     """Days for which an accepted clip is remembered."""
+    living_challenge_s: float = Field(60.0, ge=5, le=3600)
+    """Seconds for which a challenge can be used; its clip must have arrived by then."""
 
     # Quality limits of a face where the document asks for a check at enrolment. Nearly all
     # photos that people take of each other pass.

@@ -224,6 +224,22 @@ job_pictures = Table(
 """Pictures that wait for the end of their job, and go with it: small ones in the row itself,
 those to be enrolled under the key of the media store that stays theirs."""
 
+challenges = Table(
+    "challenges",
+    METADATA,
+    # Of the challenge's id, which only the client has.
+    Column("digest", String(64), primary_key=True),
+    _tenant_id(index=True),
+    _reference("face_id", "faces.id", index=True),
+    # The actions by their numbers (pipeline/living/verdict.py), in order.
+    Column("actions", Json, nullable=False),
+    Column("mirrored", Boolean, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    # The job that has taken it; null while it is free.
+    Column("job_id", String(32), nullable=True),
+)
+"""Challenges of liveness clips, each for one job."""
+
 job_faces = Table(
     "job_faces",
     METADATA,

@@ -28,6 +28,7 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.jobs.backlog import Backlog
+from pipeline.jobs.challenges import take_challenge
 from pipeline.jobs.ending import cost_of, error_json, queued, settle_all
 from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob
 from pipeline.jobs.pictures import are_there, store_pictures
@@ -83,8 +84,9 @@ class JobStore:
         """Record a job; (job, True), or (the earlier job, False) when the idempotency
         key is known.
 
-        Raises ``ReplayedRequest``, ``IdempotencyConflict``, ``Overloaded``, ``QuotaExceeded``,
-        ``InvalidParameter`` for an idempotency key that is too long, ``TenantNotFound``.
+        Raises ``ReplayedRequest``, ``IdempotencyConflict``, ``ChallengeUnusable``,
+        ``Overloaded``, ``QuotaExceeded``, ``InvalidParameter`` for an idempotency key that is
+        too long, ``TenantNotFound``.
         """
         if len(new.idempotency_key or "") > MAX_KEY_CHARS:
             raise InvalidParameter(f"an Idempotency-Key has at most {MAX_KEY_CHARS} characters")
@@ -107,6 +109,8 @@ class JobStore:
                             "expires_at": new.once_until,
                         },
                     )
+                if new.challenge is not None:
+                    take_challenge(connection, new.challenge, new.id, now)
                 # Last: until the commit, others of this tenant wait for these rows.
                 if new.limits is not None:
                     charge(connection, new.tenant_id, new.operation, new.limits, now)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Select, func, select, update
 from pipeline.database.engine import read_rows, read_values, reading, writing
 from pipeline.database.schema import job_pictures, jobs, signed_requests
 from pipeline.errors import FaceError, JobCrashed
+from pipeline.jobs.challenges import forget_challenges
 from pipeline.jobs.ending import failure, settle_all
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.pictures import drop_pictures
@@ -174,8 +175,8 @@ class JobUpkeep:
             )
 
     def purge(self, older_than_s: float, limit: int = 1000) -> int:
-        """Remove jobs that ended at least ``older_than_s`` ago and signatures that can
-        no longer be replayed; the number of jobs removed."""
+        """Remove jobs that ended at least ``older_than_s`` ago, signatures that can
+        no longer be replayed and past challenges; the number of jobs removed."""
         now = self._clock()
         old = (
             select(jobs.c.seq).where(jobs.c.finished_at < now - older_than_s)
@@ -191,6 +192,7 @@ class JobUpkeep:
             connection.execute(
                 signed_requests.delete().where(signed_requests.c.expires_at < now)
             )
+            forget_challenges(connection, now)
         return removed
 
     def drop_pictures(self, older_than_s: float, limit: int = 1000) -> int:

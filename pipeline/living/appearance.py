@@ -15,12 +15,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.living.stabilise import GreyImage
+from pipeline.living.stabilise import (
+    EYE_LINE,
+    EYES_APART,
+    FACE_SIDE,
+    WIDE_SCALE,
+    WIDE_SIDE,
+    GreyImage,
+)
 
 Patch = NDArray[np.float32]
 
 _REACH = 3
 """Largest error of the contours between two frames, in pixels of the stabilised face."""
+
+
+# A picture was put in when it differs from before and after by more than these multiples of what
+# they differ, and the change from frame to frame leaps by more than these of the usual one. Two
+# pictures that differ by less than the third number are the same.
+_INSERTED, _LEAP, _SAME_SCENE = 2.5, 2.0, 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,39 @@ def novelty(
     )
     explained = max(_best(rest, shown, centre, window, window.stretches) for rest in (first, last))
     return Novelty(alike - explained, alike)
+
+
+def is_inserted(
+    before: GreyImage, shown: GreyImage, after: GreyImage, leap: float, usual: float
+) -> bool:
+    """Whether ``shown`` is a picture that was put between ``before`` and ``after``: these are alike
+    where it differs from both, in the ``surroundings`` and in all of the face but the eyes.
+    ``leap``: the smaller of the largest changes from frame to frame before and after ``shown``;
+    ``usual``: the usual such change."""
+    apart = min(scene_change(before, shown), scene_change(shown, after))
+    passed = max(scene_change(before, after), _SAME_SCENE)
+    return apart > _INSERTED * passed and leap > _LEAP * usual
+
+
+def scene_change(one: GreyImage, other: GreyImage) -> float:
+    """How much two pictures of a face's surroundings differ outside the eyes, 0 (not at all) to
+    2, whatever their brightness and contrast."""
+    return 1 - correlation(*(
+        cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.5)[_NO_EYES]
+        for picture in (one, other)
+    ))
+
+
+def _without_eyes() -> NDArray[np.bool_]:
+    down, across = np.mgrid[0:WIDE_SIDE, 0:WIDE_SIDE]
+    x, y = WIDE_SCALE * EYES_APART / 2, WIDE_SIDE / 2 - WIDE_SCALE * (FACE_SIDE / 2 - EYE_LINE)
+    outside = np.ones((WIDE_SIDE, WIDE_SIDE), np.bool_)
+    for centre in (WIDE_SIDE / 2 - x, WIDE_SIDE / 2 + x):
+        outside &= ((across - centre) / 13) ** 2 + ((down - y) / 9) ** 2 > 1
+    return outside
+
+
+_NO_EYES = _without_eyes()
 
 
 def _rest_pairs(

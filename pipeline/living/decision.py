@@ -11,7 +11,9 @@ import numpy as np
 
 from pipeline.errors import ManyFaces, NoFace
 from pipeline.living.appearance import correlation
+from pipeline.living.challenge import RequestedOrder, head_motions, order_reasons, typical_face
 from pipeline.living.events import FacialEvent, blinks, openings
+from pipeline.living.head_motion import HeadMotion
 from pipeline.living.loop_detection import has_loop, has_repeated_action
 from pipeline.living.series import ClipSeries
 from pipeline.living.stabilise import GreyImage
@@ -63,22 +65,24 @@ class DecisionPolicy:
     passive_at_least: float = 0.5
 
     def decide(
-        self, observations: Sequence[FrameObservation], action: LivenessAction,
+        self, observations: Sequence[FrameObservation], asked: LivenessAction | RequestedOrder,
         enrolled: Embedding | None = None, threshold: float = 0.6,
     ) -> LivenessVerdict:
-        """The verdict on a clip. A frame shows the ``enrolled`` face when its distance is
-        below ``threshold``.
+        """The verdict on a clip that should show one action, or those of a challenge. A frame
+        shows the ``enrolled`` face when its distance is below ``threshold``.
 
         Raises ``NoFace`` when no frame has a face, ``ManyFaces`` when most have several.
         """
         _check_faces(observations)
         series = ClipSeries.from_observations(observations)
         found = {LivenessAction.BLINK: blinks(series), LivenessAction.MOUTH: openings(series)}
-        person = _person(series, found[action])
+        action, order = (None, asked) if isinstance(asked, RequestedOrder) else (asked, None)
+        heads = [] if order is None else head_motions(series, mirrored=order.mirrored)
+        person = _person(series, [] if action is None else found[action])
         identity = self._distances(series, person)
         passive = _passive(series)
         reasons = [
-            *_action_reasons(series, found, action, _region_unchanged(observations)),
+            *_action_reasons(series, found, asked, heads, _region_unchanged(observations)),
             *_clip_reasons(observations, series, found),
             *self._person_reasons(identity, passive),
         ]
@@ -91,8 +95,9 @@ class DecisionPolicy:
             ),
             reasons=tuple(reasons),
             passive=passive,
-            happenings=tuple(_happenings(found, series, observations)),
+            happenings=tuple(_happenings(found, heads, series, observations)),
             timeline=_timeline(observations, series, identity, distances),
+            order=() if order is None else order.actions,
         )
 
     def _distances(self, series: ClipSeries, embedding: Embedding) -> np.ndarray:
@@ -119,13 +124,12 @@ def _check_faces(observations: Sequence[FrameObservation]) -> None:
 
 
 def _person(series: ClipSeries, events: Sequence[FacialEvent]) -> Embedding:
-    """The person of the clip: the mean face during the action; without an action the face
-    most similar to all others."""
+    """The person of the clip: the mean face during the action; without one the typical face of
+    the clip."""
     event = next((event for event in events if event.genuine), None)
     rows = np.stack([face.embedding for face in series.faces])
     if event is None:
-        cosines = rows @ rows.T
-        return np.asarray(rows[int(np.median(cosines, axis=1).argmax())])
+        return typical_face(rows)
     mean = rows[event.start : event.end + 1].mean(axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), dtype=np.float32)
 
@@ -139,20 +143,23 @@ def _passive(series: ClipSeries) -> float | None:
 
 
 def _action_reasons(
-    series: ClipSeries, found: dict[LivenessAction, list[FacialEvent]], action: LivenessAction,
-    region_unchanged: bool,
+    series: ClipSeries, found: dict[LivenessAction, list[FacialEvent]],
+    asked: LivenessAction | RequestedOrder, heads: Sequence[HeadMotion], region_unchanged: bool,
 ) -> Iterator[LivenessReason]:
     if series.times[-1] - series.times[0] < _SHORTEST_S or len(series.times) < _FEWEST:
         yield LivenessReason.TOO_SHORT
     still = region_unchanged or _head_unmoved(series)
-    if not any(event.genuine for event in found[action]):
-        other = LivenessAction.MOUTH if action is LivenessAction.BLINK else LivenessAction.BLINK
+    if isinstance(asked, RequestedOrder):
+        yield from order_reasons(asked, found, heads)
+    elif not any(event.genuine for event in found[asked]):
+        other = LivenessAction.MOUTH if asked is LivenessAction.BLINK else LivenessAction.BLINK
         acted = any(event.genuine for event in found[other])
         yield (
             LivenessReason.WRONG_ACTION if acted
-            else LivenessReason.UNCLEAR_ACTION if found[action] else LivenessReason.NO_ACTION
+            else LivenessReason.UNCLEAR_ACTION if found[asked] else LivenessReason.NO_ACTION
         )
-        if not still and any(event.motion and event.motion.is_picture for event in found[action]):
+        moved = any(event.motion and event.motion.is_picture for event in found[asked])
+        if moved and not still and not acted:
             yield LivenessReason.MOVED_PHOTO
     if still:
         yield LivenessReason.STILL
@@ -190,7 +197,8 @@ def _clip_reasons(
     again = any(has_repeated_action(_stabilised_faces(series, events)) for events in found.values())
     if again or has_loop(series.times.tolist(), series.faces):
         yield LivenessReason.LOOP
-    if _has_cut(observations):
+    inserted = any(event.inserted for events in found.values() for event in events)
+    if inserted or _has_cut(observations):
         yield LivenessReason.CUT
     if len(series.times) > 1 and float(np.diff(series.times).max()) > _LONGEST_GAP_S:
         yield LivenessReason.INTERRUPTED
@@ -254,16 +262,19 @@ def _matches(near: np.ndarray, weights: np.ndarray) -> bool:
 
 
 def _happenings(
-    found: dict[LivenessAction, list[FacialEvent]], series: ClipSeries,
-    observations: Sequence[FrameObservation],
+    found: dict[LivenessAction, list[FacialEvent]], heads: Sequence[HeadMotion],
+    series: ClipSeries, observations: Sequence[FrameObservation],
 ) -> Iterator[ActionEvent]:
+    def frames(event: FacialEvent | HeadMotion) -> tuple[int, int, int]:
+        places = series.observation_indices[[event.start, event.peak, event.end]]
+        start, peak, end = (observations[place].index for place in places)
+        return start, peak, end
+
     for action, events in found.items():
         for event in events:
-            start, peak, end = (
-                observations[series.observation_indices[place]].index
-                for place in (event.start, event.peak, event.end)
-            )
-            yield ActionEvent(action, start, peak, end, event.depth, event.novelty, event.genuine)
+            yield ActionEvent(action, *frames(event), event.depth, event.novelty, event.genuine)
+    for head in heads:
+        yield ActionEvent(head.action, *frames(head), head.angle, None, head.genuine)
 
 
 def _timeline(
@@ -285,5 +296,7 @@ def _timeline(
             identity=float(identity[number]),
             distance=None if distances is None else float(distances[number]),
             passive=one.face.passive,
+            yaw=one.face.yaw,
+            pitch=one.face.pitch,
         ))
     return tuple(moments)

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.living.appearance import EYE, MOUTH, NOSE, Window, novelty
+from pipeline.living.appearance import (
+    EYE,
+    MOUTH,
+    NOSE,
+    Window,
+    is_inserted,
+    novelty,
+    scene_change,
+)
 from pipeline.living.nonrigid import FEWEST_FRAMES, NonrigidMotion, nonrigid_motion
 from pipeline.living.series import ClipSeries, Curve
 from pipeline.living.stabilise import EYE_LINE, EYES_APART, FACE_SIDE, GreyImage
@@ -61,6 +69,7 @@ class FacialEvent:
     the ratio (for lids in units of the rest ratio); ``novelty`` the share of new pixels.
     ``performed``: lids or lips do act. ``motion`` is that of the face around such an event, None
     where too little is seen of it, and ``live`` whether only a live face moves like this.
+    ``inserted``: the frames of the event are a picture that was put into the clip.
     """
 
     start: int
@@ -71,11 +80,12 @@ class FacialEvent:
     performed: bool
     motion: NonrigidMotion | None = None
     live: bool = False
+    inserted: bool = False
 
     @property
     def genuine(self) -> bool:
         """Whether a live face acts."""
-        return self.performed and self.live
+        return self.performed and self.live and not self.inserted
 
 
 def blinks(series: ClipSeries) -> list[FacialEvent]:
@@ -130,7 +140,27 @@ def _with_motion(
         series.faces[reference], series.faces[event.peak],
         [] if lips_rest is None else _open_mouth(series, event), speaking,
     )
-    return replace(event, motion=motion, live=motion.is_live(lips_rest is not None))
+    return replace(
+        event, motion=motion, live=motion.is_live(lips_rest is not None),
+        inserted=_is_inserted(series, event),
+    )
+
+
+def _is_inserted(series: ClipSeries, event: FacialEvent) -> bool:
+    near = np.flatnonzero(np.abs(series.times - series.times[event.peak]) <= _REST_WITHIN_S)
+    scenes = {int(frame): series.faces[frame].surroundings for frame in near}
+    first, last = max(event.start, int(near[0])), min(event.end, int(near[-1]))
+    changes = {
+        frame: scene_change(scenes[frame], scenes[frame + 1]) for frame in list(scenes)[:-1]
+    }
+    leap = min(
+        max(changes[frame] for frame in range(first, event.peak)),
+        max(changes[frame] for frame in range(event.peak, last)),
+    )
+    return is_inserted(
+        scenes[first], scenes[event.peak], scenes[last], leap,
+        float(np.median(list(changes.values()))),
+    )
 
 
 def _jitter(curve: Curve) -> float:

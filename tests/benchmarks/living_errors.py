@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import math
 import tempfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,17 +26,18 @@ from pathlib import Path
 
 import cv2
 
-from pipeline.calibration.table import load_table
 from pipeline.errors import FaceError
 from pipeline.living.decision import DecisionPolicy
+from pipeline.living.motion_signature import MotionSignature
 from pipeline.living.tracking import FrameObservation, LivenessModels
 from pipeline.living.verdict import LivenessAction
 from pipeline.sessions.base import Pack
 from tests.conftest import load_edge, models_directory
+from tests.living_clips import judge_of
 from tests.presentations.observations import ObservationCache
 from tests.presentations.people import Material
 from tests.presentations.recipes import BLINK, KINDS, Recipe, recipe
-from tests.presentations.studio import Genuine, Studio, genuine_clips
+from tests.presentations.studio import WINDOW_S, Genuine, Studio, genuine_clips
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -50,9 +52,10 @@ class Presentation:
 
     @property
     def name(self) -> str:
-        """Its identity: with the seed, one name has one content."""
+        """Its identity: all that was drawn for it."""
         if isinstance(self.made, Recipe):
-            return f"{self.made.name} seed {self.made.seed}"
+            drawn = zlib.crc32(repr(self.made).encode())
+            return f"{self.made.name} seed {self.made.seed} {drawn:08x}"
         return f"{self.made.clip.name} {self.made.first}-{self.made.last}"
 
     @property
@@ -69,15 +72,23 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was decided on a presentation: ``real``, and the reasons or the error's code."""
+    """What was decided on a presentation: ``real``, and the reasons or the error's code.
+    ``copy``: taken for a copy of a used clip, where a reversed clip's original was used, or all
+    windows of a genuine clip's file that do not overlap with it."""
 
     presentation: Presentation
     real: bool
     reasons: tuple[str, ...]
+    copy: bool = False
 
     @property
     def wrong(self) -> bool:
         return self.real != self.presentation.live
+
+    @property
+    def wrong_with_used(self) -> bool:
+        """Wrong where the clips that ``copy`` speaks of were used."""
+        return (self.real and not self.copy) != self.presentation.live
 
 
 def presentations(
@@ -122,6 +133,16 @@ class Bench:
     def observations(self, one: Presentation) -> list[FrameObservation]:
         return self.cache.observations(one.name, self._maker(one), self.models)
 
+    @lru_cache(maxsize=64)  # noqa: B019
+    def signature(self, one: Presentation) -> MotionSignature:
+        """The motion of a presentation, by which a used clip is known."""
+        return MotionSignature.from_observations(self.observations(one))
+
+    def copied(self, one: Presentation) -> bool:
+        """Whether a presentation is taken for a copy of one of the clips that were used."""
+        used = [Presentation(clip) for clip in _used_with(one.made, self.material)]
+        return any(self.signature(one).matches(self.signature(clip)) for clip in used)
+
     def _maker(self, one: Presentation) -> Callable[[], bytes]:
         made = one.made
         if isinstance(made, Genuine):
@@ -129,12 +150,23 @@ class Bench:
         return lambda: self.studio().attack(made)
 
 
+def _used_with(made: Recipe | Genuine, material: Material) -> list[Genuine]:
+    """The used clips of ``Outcome.copy``."""
+    if isinstance(made, Recipe):
+        if made.manipulation != "reversed":
+            return []
+        clip = material.clips()[made.subject.clip or ""]
+        return [Genuine(clip, made.action, *clip.window(made.subject.frame, WINDOW_S))]
+    return [
+        one for one in genuine_clips(material)
+        if one.clip.name == made.clip.name and not one.whole and not made.whole
+        and (one.last <= made.first or made.last <= one.first)
+    ]
+
+
 def policy() -> DecisionPolicy:
     """The policy with the distances of the `edge` pack."""
-    info = load_edge().info
-    table = load_table(info.name, model=info.recognition_model)
-    assert table is not None
-    return DecisionPolicy(table.distance)
+    return judge_of(load_edge())
 
 
 def decided(judge: DecisionPolicy, bench: Bench, one: Presentation) -> Outcome:
@@ -143,7 +175,8 @@ def decided(judge: DecisionPolicy, bench: Bench, one: Presentation) -> Outcome:
         verdict = judge.decide(bench.observations(one), LivenessAction(one.made.action))
     except FaceError as error:
         return Outcome(one, False, (error.code,))
-    return Outcome(one, verdict.real, tuple(str(reason) for reason in verdict.reasons))
+    reasons = tuple(str(reason) for reason in verdict.reasons)
+    return Outcome(one, verdict.real, reasons, verdict.real and bench.copied(one))
 
 
 # Several processes -------------------------------------------------------------
@@ -186,11 +219,11 @@ def interval(wrong: int, count: int) -> tuple[float, float]:
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def table(title: str, rows: Iterable[tuple[str, Outcome]]) -> list[str]:
+def table(title: str, rows: Iterable[tuple[str, bool]]) -> list[str]:
     """The lines of a table: clips, wrong ones, and their share with its interval, by row."""
     counts: dict[str, list[bool]] = defaultdict(list)
-    for name, outcome in rows:
-        counts[name].append(outcome.wrong)
+    for name, wrong in rows:
+        counts[name].append(wrong)
     lines = [f"| {title} | clips | wrong | rate | 95 % interval |", "|---|---|---|---|---|"]
     for name, found in counts.items():
         low, high = interval(sum(found), len(found))
@@ -204,30 +237,37 @@ def table(title: str, rows: Iterable[tuple[str, Outcome]]) -> list[str]:
 def report(found: Sequence[Outcome]) -> list[str]:
     """All tables."""
     live = [one for one in found if one.presentation.live]
-    attacks = [
-        (one, one.presentation.made) for one in found if isinstance(one.presentation.made, Recipe)
-    ]
     windows = [one for one in live if "whole" not in one.presentation.kind]
+    attacks = [
+        (one.presentation.made, one) for one in found if isinstance(one.presentation.made, Recipe)
+    ]
+    cuts: dict[str, Callable[[Recipe], str]] = {
+        "variant": lambda made: f"{made.manipulation}, {made.variant}" if made.variant else "",
+        "motion": lambda made: made.motion,
+        "source": lambda made: made.source,
+        "person shown": lambda made: made.people[0],
+    }
     tables = [
-        table("BPCER", ((one.presentation.kind, one) for one in live)),
+        table("BPCER", [
+            *((one.presentation.kind, one.wrong) for one in live),
+            *((f"{one.presentation.kind}, others used before", one.wrong_with_used)
+              for one in windows),
+        ]),
         table("BPCER by person and action", sorted(
-            ((f"{one.presentation.made.people[0]}, {one.presentation.kind}", one)
-             for one in windows), key=lambda row: row[0],
+            (f"{one.presentation.made.people[0]}, {one.presentation.kind}", one.wrong)
+            for one in windows
         )),
-        table("APCER", ((made.kind, one) for one, made in attacks)),
-        table("APCER by variant", sorted(
-            ((f"{made.manipulation}, {made.variant}", one)
-             for one, made in attacks if made.variant), key=lambda row: row[0],
-        )),
-        table("APCER by motion", sorted(
-            ((made.motion, one) for one, made in attacks), key=lambda row: row[0],
-        )),
-        table("APCER by source", sorted(
-            ((made.source, one) for one, made in attacks), key=lambda row: row[0],
-        )),
-        table("APCER by person shown", sorted(
-            ((made.people[0], one) for one, made in attacks), key=lambda row: row[0],
-        )),
+        table("APCER", [
+            *((made.kind, one.wrong) for made, one in attacks),
+            *((f"{made.kind}, original used before", one.wrong_with_used)
+              for made, one in attacks if made.manipulation == "reversed"),
+        ]),
+        *(
+            table(f"APCER by {name}", sorted(
+                (value(made), one.wrong) for made, one in attacks if value(made)
+            ))
+            for name, value in cuts.items()
+        ),
     ]
     return [line for lines in tables if len(lines) > 2 for line in ("", *lines)]
 

@@ -38,6 +38,7 @@ from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.trash import Trash
 from pipeline.jobs import store as job_store
+from pipeline.jobs.challenges import ChallengeStore
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
@@ -83,7 +84,8 @@ class Harness:
             pack=SimpleNamespace(info=SimpleNamespace(name="edge")),
         ))
         self.acceptance = JobAcceptance(
-            settings, self.jobs, self.media, ChangeLog(self.engine), self.clock
+            settings, self.jobs, self.media, ChangeLog(self.engine),
+            ChallengeStore(self.engine, self.clock), self.clock,
         )
 
     def in_rows(self, rows: bool) -> None:

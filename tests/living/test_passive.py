@@ -12,7 +12,8 @@ import pytest
 from pipeline.sessions.base import Pack
 from pipeline.stages.detect import detect
 from pipeline.types import Picture
-from tests.living_clips import lit, read
+from tests.presentations.cameras import lit
+from tests.presentations.portraits import read
 
 
 def compressed(picture: Picture) -> Picture:

@@ -229,13 +229,15 @@ def _cut(stage: Set) -> Play:
     live, stranger = _around_action(stage, 1.4), stage.recipe.donor
     assert stranger is not None
     assert stranger.photo is not None
-    photo = stage.faces.of_photo(stranger.photo)
+    photo = stage.faces.of_photo(stranger.photo).picture
     height, width = live[0].shape[:2]
-    other = cv2.resize(photo.picture, (round(photo.picture.shape[1] * height / 480), height))
-    left = (other.shape[1] - width) / 2
-    matrix = np.array([[1.0, 0, -left], [0, 1.0, 0]])
+    scale = max(height / photo.shape[0], width / photo.shape[1])
+    left, top = ((scale * side - size) / 2 for side, size in zip(
+        photo.shape[1::-1], (width, height), strict=True
+    ))
+    matrix = np.array([[scale, 0, -left], [0, scale, -top]])
     placed = np.asarray(cv2.warpAffine(
-        other, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101
+        photo, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     ), np.uint8)
     still = [placed] * round(0.8 * stage.recipe.camera.rate)
     variant = stage.recipe.variant

@@ -1,7 +1,7 @@
 """Observations of clips, kept on disk: tracking takes a second or two, a decision milliseconds.
 
-A kept observation belongs to one clip and to the source of everything that its values depend on:
-the generator and the tracking with its models. A change of a comment keeps it.
+A kept observation belongs to a recipe and to the source of everything else that its values depend
+on: the generator and the tracking with its models. A change of a comment keeps it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,20 @@ from pipeline.stages.clip import decode_frames
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# What the pixels of a clip depend on, and what is observed in them.
-_CLIP_SOURCES = ("tests/presentations/*.py", "tests/clips.py")
+# What the pixels of a clip depend on, beside its recipe; and what is observed in them.
+_CLIP_SOURCES = (
+    "tests/clips.py",
+    *(f"tests/presentations/{name}.py" for name in (
+        "cameras", "courses", "edits", "manipulations", "media", "motions", "portraits", "studio",
+    )),
+)
 _TRACKING_SOURCES = (
-    "pipeline/living/tracking.py", "pipeline/living/stabilise.py", "pipeline/sessions/*.py",
-    "pipeline/stages/clip.py", "pipeline/stages/detect.py", "pipeline/types.py",
+    "pipeline/types.py", "pipeline/stages/clip.py",
+    *(f"pipeline/living/{name}.py" for name in ("stabilise", "tracking")),
+    *(f"pipeline/sessions/{name}.py" for name in (
+        "alignment", "antispoof", "contour_models", "contours", "onnx_pack", "scrfd",
+        "scrfd_steps", "small_faces",
+    )),
 )
 
 
@@ -79,13 +88,11 @@ def _write(path: Path, data: bytes) -> None:
 
 
 @lru_cache(maxsize=4)
-def _digest(patterns: tuple[str, ...]) -> str:
+def _digest(sources: tuple[str, ...]) -> str:
     """The hash of what modules say, without comments and docstrings."""
     found = hashlib.sha256()
-    for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
-        if path == Path(__file__).resolve():
-            continue
-        tree = ast.parse(path.read_text())
+    for name in sources:
+        tree = ast.parse((ROOT / name).read_text())
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
             if isinstance(body, list):
@@ -113,12 +120,19 @@ def packed(observations: list[FrameObservation]) -> bytes:
     arrays = {name: np.stack(group) for name, group in groups.items()}
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("values.json", text)
+        archive.writestr(_entry("values.json"), text)
         for name, array in arrays.items():
             raw = io.BytesIO()
             np.save(raw, array, allow_pickle=False)
-            archive.writestr(f"{name}.npy", raw.getvalue())
+            archive.writestr(_entry(f"{name}.npy"), raw.getvalue())
     return file.getvalue()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """An entry of an archive, without the time at which it is made."""
+    entry = zipfile.ZipInfo(name)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
 
 
 def unpacked(data: bytes) -> list[FrameObservation]:

@@ -41,6 +41,11 @@ class LiveClip:
         return OPENINGS.get(self.name, ())
 
     @property
+    def plain_openings(self) -> tuple[Moment, ...]:
+        """Those that a person makes who is asked to open the mouth."""
+        return tuple(one for one in self.openings if one.peak in PLAIN.get(self.name, ()))
+
+    @property
     def rests(self) -> tuple[int, ...]:
         return RESTS.get(self.name, ())
 
@@ -60,7 +65,7 @@ MAN = "mouth_open"
 # Files that show the person of another file.
 SAME_PERSON = {"p06": "p05"}
 
-# Openings of the mouth: the lips part, the jaw goes down, and the inner mouth shows.
+# Openings of the mouth: the lips part and the inner mouth or the teeth show.
 OPENINGS: dict[str, tuple[Moment, ...]] = {
     MAN: (Moment(82, 90, 98), Moment(132, 150, 177), Moment(225, 250, 271)),
     "p02": (Moment(19, 34, 67),),
@@ -74,10 +79,16 @@ OPENINGS: dict[str, tuple[Moment, ...]] = {
     ),
 }
 
+# The fullest frames of those openings that begin with closed lips and part the teeth.
+PLAIN: dict[str, tuple[int, ...]] = {
+    MAN: (90, 150, 250), "p04": (10, 75, 100, 356), "p05": (121, 190), "p06": (123,),
+    "p10": (312,), "p11": (54, 234),
+}
+
 # Frames that face the camera with open eyes and closed lips.
 RESTS: dict[str, tuple[int, ...]] = {
     MAN: (10, 60, 72),
-    "p01": (20, 60, 150),
+    "p01": (20, 60, 125),
     "p02": (2, 10),
     "p03": (0, 60),
     "p04": (0, 90),
@@ -96,15 +107,17 @@ RESTS: dict[str, tuple[int, ...]] = {
 # Heads that turn with closed lips: files that show nothing else.
 TURNING = ("p09", "p14")
 
-# Files in which one action is to be had without the other: blinks with closed lips, openings with
-# open eyes.
-BLINKING_ALONE = (MAN, "p01", "p07", "p08")
-OPENING_ALONE = (MAN, "p10")
+# Where one action is to be had without the other: the action that is not seen, the file, and the
+# peak of the other one. Blinks with closed lips, openings with open eyes.
+ALONE: tuple[tuple[int, str, int], ...] = (
+    (1, MAN, 90), (1, MAN, 150), (1, MAN, 250), (1, "p10", 312),
+    (2, MAN, 39), (2, "p01", 42), (2, "p01", 112), (2, "p01", 221), (2, "p08", 42),
+)
 
 # Windows without a blink (1), or without an opening of the mouth (2): action, file, first and last
 # frame.
 STEADY: tuple[tuple[int, str, int, int], ...] = (
-    (1, MAN, 45, 110), (1, "p01", 120, 185), (1, "p02", 0, 58), (1, "p03", 56, 134),
+    (1, MAN, 45, 110), (1, "p01", 48, 80), (1, "p02", 0, 58), (1, "p03", 56, 134),
     (1, "p03", 206, 284), (1, "p04", 140, 214), (1, "p04", 240, 322),
     (2, MAN, 0, 79), (2, MAN, 180, 222), (2, "p10", 180, 250), (2, "p11", 0, 49),
 )
@@ -134,9 +147,9 @@ class Material:
     def beside(cls, faces: Path) -> Material:
         return cls(faces, faces.parent / "videos")
 
-    def man(self, first: int, last: int) -> list[Picture]:
+    def live(self, first: int, last: int) -> list[Picture]:
         """Frames of the video of the man who opens his mouth."""
-        return list(pictures_of(self.videos / f"{MAN}.mp4", first, last))
+        return list(_frames_of(self.videos / f"{MAN}.mp4")[first:last])
 
     def photos(self) -> dict[str, list[Path]]:
         """Press photographs by person, in order of names."""
@@ -150,6 +163,11 @@ class Material:
     def clips(self) -> dict[str, LiveClip]:
         """The clips by name, in order of names."""
         return _clips(self.videos)
+
+
+@lru_cache(maxsize=1)
+def _frames_of(video: Path) -> tuple[Picture, ...]:
+    return tuple(pictures_of(video))
 
 
 @lru_cache(maxsize=2)

@@ -67,7 +67,7 @@ class Faces:
     def of_photo(self, path: Path) -> Portrait:
         """The face of a photograph and what is around it, ``_HEIGHT`` pixels high."""
         if (path,) not in self._known:
-            whole = _read(path)
+            whole = read(path)
             box = self._largest(whole).box
             parts = [_around(whole, box, size) for size in _AROUND]
             alone = [part for part in parts if len(self.detector.detect(part)) == 1]
@@ -122,7 +122,8 @@ def frames(clip: LiveClip, first: int, last: int) -> Sequence[Picture]:
     return tuple(pictures_of(clip.path, max(first, 0), last))
 
 
-def _read(path: Path) -> Picture:
+def read(path: Path) -> Picture:
+    """A picture file as BGR."""
     picture = cv2.imread(str(path))
     assert picture is not None, path
     return np.asarray(picture, dtype=np.uint8)

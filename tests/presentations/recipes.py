@@ -27,9 +27,8 @@ from tests.presentations.cameras import (
 from tests.presentations.media import LIVE, PRESS, PRINT, SCREEN
 from tests.presentations.motions import MOTIONS, OF_A_HEAD, UNMOVED
 from tests.presentations.people import (
-    BLINKING_ALONE,
+    ALONE,
     MOVING,
-    OPENING_ALONE,
     STEADY,
     TURNING,
     LiveClip,
@@ -216,9 +215,9 @@ def _cast(
         window = Moment(first, moment.peak, last)
         return Subject(clips[name].person, clip=name, moment=window), None
     if cast == OTHER_CLIP:
-        alone = [(BLINK, one) for one in OPENING_ALONE] + [(MOUTH, one) for one in BLINKING_ALONE]
-        name = draw(f"subject {action}", [one for wanted, one in alone if wanted == action])
-        return _acting(clips[name], BLINK + MOUTH - action, draw), None
+        alone = [one for one in ALONE if one[0] == action]
+        _, name, peak = draw(f"subject {action}", alone)
+        return Subject(clips[name].person, clip=name, frame=peak), None
     if cast in (ACTING_CLIP, TWO_PEOPLE):
         stranger = _photo(material, draw) if cast == TWO_PEOPLE else None
         return _acting(_by_person(acting, draw, f"subject {action}"), action, draw), stranger

@@ -121,13 +121,13 @@ WINDOW_S, LONGEST_S = 2.5, 29.5
 
 
 def genuine_clips(material: Material) -> list[Genuine]:
-    """A window around every plain blink and every opening of the mouth, and the whole clips that
-    hold one."""
+    """A window around every plain blink and every plain opening of the mouth, and the whole clips
+    that hold one."""
     found = []
     for clip in material.clips().values():
         if clip.replay:
             continue
-        for action, moments in ((BLINK, clip.blinks), (MOUTH, clip.openings)):
+        for action, moments in ((BLINK, clip.blinks), (MOUTH, clip.plain_openings)):
             for moment in moments:
                 found.append(Genuine(clip, action, *clip.window(moment.peak, WINDOW_S)))
             if moments:

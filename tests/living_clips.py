@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from pipeline.calibration.passive import passive_calibration
 from pipeline.calibration.table import load_table
 from pipeline.living.decision import DecisionPolicy
 from pipeline.sessions.base import Pack
@@ -18,10 +19,10 @@ Play = list[Picture]
 
 
 def judge_of(pack: Pack) -> DecisionPolicy:
-    """The judge with the distances of a pack, which were fitted for its model."""
+    """The judge with the calibrations of a pack, which were fitted for its models."""
     table = load_table(pack.info.name, model=pack.info.recognition_model)
     assert table is not None
-    return DecisionPolicy(table.distance)
+    return DecisionPolicy(table.distance, passive_score=passive_calibration(pack.info).score)
 
 
 def on_canvas(picture: Picture, chance: np.random.Generator, fill: float = 0.95) -> Picture:

@@ -13,6 +13,7 @@ import typer
 from infra.cli.console import print_json, print_line, print_notice
 from infra.cli.living_plot import draw
 from infra.cli.reports import check_place
+from pipeline.calibration.passive import passive_calibration
 from pipeline.calibration.table import load_table
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import InvalidParameter, ManyFaces, NoFace, Uncalibrated
@@ -125,7 +126,10 @@ def _judge(
     enrolled = None if face is None else _embedding(settings, pack, face)
     with open_sandbox(settings, (DECODE_FUNCTION,)) or nullcontext() as sandbox:
         seen = observe_clip(clip.read_bytes(), pack, options, sandbox)
-    policy = DecisionPolicy(table.distance, passive_at_least=options.passive_at_least)
+    policy = DecisionPolicy(
+        table.distance, passive_at_least=options.passive_at_least,
+        passive_score=passive_calibration(info).score,
+    )
     return policy.decide(seen, asked, enrolled, threshold)
 
 
@@ -145,8 +149,7 @@ def _tell(verdict: LivenessVerdict) -> None:
     print_line(f"real: {'yes' if verdict.real else 'no'}{reasons}")
     if verdict.match is not None:
         print_line(f"match: {'yes' if verdict.match else 'no'}")
-    passive = "not scored" if verdict.passive is None else f"{100 * verdict.passive:.0f} of 100"
-    print_line(f"passive: {passive}; {len(verdict.timeline)} frames analysed")
+    print_line(f"passive: {_passive(verdict)}; {len(verdict.timeline)} frames analysed")
     if verdict.order:
         print_line(f"asked: {', '.join(action.name.lower() for action in verdict.order)}")
     for one in sorted(verdict.happenings, key=lambda one: one.peak):
@@ -155,3 +158,11 @@ def _tell(verdict: LivenessVerdict) -> None:
             f"{one.action.name.lower()} in frames {one.start} to {one.end}, furthest in "
             f"{one.peak}{counted}"
         )
+
+
+def _passive(verdict: LivenessVerdict) -> str:
+    light = f"light {verdict.light:.0f} of 255"
+    if verdict.passive is None or verdict.passive_worst_second is None:
+        return f"not scored, {light}"
+    worst = 100 * verdict.passive_worst_second
+    return f"{100 * verdict.passive:.0f} of 100, {worst:.0f} in its worst second, {light}"

@@ -237,7 +237,8 @@ class Settings(BaseSettings):
     living_rate: float = Field(15.0, ge=5, le=60)
     """Frames a second of a clip that are analysed."""
     living_min_score: float = Field(50.0, ge=0, le=100)
-    """Lowest passive score of a live clip, 0 to 100."""
+    """Lowest median of the passive scores of a live clip, 0 to 100; its worst second must reach
+    half of it. At 50 a live face and a spoof are equally likely."""
 
     living_refuse_replays: bool = True
     """Reject a clip that was accepted as live before: the same file, or the same motion of the

@@ -9,12 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from pipeline.calibration.passive import UNCALIBRATED
 from pipeline.errors import ManyFaces, NoFace
 from pipeline.living.appearance import correlation
 from pipeline.living.challenge import RequestedOrder, head_motions, order_reasons, typical_face
 from pipeline.living.events import FacialEvent, blinks, openings
 from pipeline.living.head_motion import HeadMotion
 from pipeline.living.loop_detection import has_loop, has_repeated_action
+from pipeline.living.passive_score import PassiveEvidence, passive_evidence
 from pipeline.living.series import ClipSeries
 from pipeline.living.stabilise import GreyImage
 from pipeline.living.tracking import FrameObservation
@@ -55,14 +57,16 @@ _LEAST_REGION_CHANGE, _WITHIN_S, _REGION_QUANTILE = 0.028, 1.0, 0.9
 class DecisionPolicy:
     """The parameters of a decision.
 
-    ``distance`` maps a cosine to 0 to 1, as the pack's calibration does. ``same_person`` is
-    the largest distance between frames of one person, ``passive_at_least`` the lowest
-    passive score, 0 to 1, of a live clip.
+    ``distance`` maps a cosine to 0 to 1, as the pack's calibration does, and ``passive_score``
+    what its anti-spoof models give to the calibrated score. ``same_person`` is the largest
+    distance between frames of one person, ``passive_at_least`` the lowest median of the scores,
+    0 to 1, of a live clip; its worst second must reach half of that.
     """
 
     distance: Callable[[float], float]
     same_person: float = 0.6
     passive_at_least: float = 0.5
+    passive_score: Callable[[float], float] = UNCALIBRATED.score
 
     def decide(
         self, observations: Sequence[FrameObservation], asked: LivenessAction | RequestedOrder,
@@ -80,7 +84,7 @@ class DecisionPolicy:
         heads = [] if order is None else head_motions(series, mirrored=order.mirrored)
         person = _person(series, [] if action is None else found[action])
         identity = self._distances(series, person)
-        passive = _passive(series)
+        passive = passive_evidence(series, self.passive_score)
         reasons = [
             *_action_reasons(series, found, asked, heads, _region_unchanged(observations)),
             *_clip_reasons(observations, series, found),
@@ -94,9 +98,12 @@ class DecisionPolicy:
                 distances < threshold, _weights(observations, series)
             ),
             reasons=tuple(reasons),
-            passive=passive,
+            passive=passive.median,
+            passive_worst_second=passive.worst_second,
+            light=passive.light,
+            contrast=passive.contrast,
             happenings=tuple(_happenings(found, heads, series, observations)),
-            timeline=_timeline(observations, series, identity, distances),
+            timeline=_timeline(observations, series, identity, distances, passive),
             order=() if order is None else order.actions,
         )
 
@@ -105,14 +112,15 @@ class DecisionPolicy:
         return np.array([self.distance(float(cosine)) for cosine in rows @ embedding])
 
     def _person_reasons(
-        self, identity: np.ndarray, passive: float | None
+        self, identity: np.ndarray, passive: PassiveEvidence
     ) -> Iterator[LivenessReason]:
         # One frame may be too blurred to recognise; two consecutive ones are another person.
         other = identity > self.same_person
         if (other[1:] & other[:-1]).any() or other.mean() > 0.1:
             yield LivenessReason.IDENTITY
-        if passive is not None and passive < self.passive_at_least:
-            yield LivenessReason.PASSIVE
+        low = passive.refusal(self.passive_at_least)
+        if low is not None:
+            yield low
 
 
 def _check_faces(observations: Sequence[FrameObservation]) -> None:
@@ -132,11 +140,6 @@ def _person(series: ClipSeries, events: Sequence[FacialEvent]) -> Embedding:
         return typical_face(rows)
     mean = rows[event.start : event.end + 1].mean(axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), dtype=np.float32)
-
-
-def _passive(series: ClipSeries) -> float | None:
-    scores = [face.passive for face in series.faces if face.passive is not None]
-    return float(np.median(scores)) if scores else None
 
 
 # Reasons -----------------------------------------------------------------------
@@ -279,7 +282,7 @@ def _happenings(
 
 def _timeline(
     observations: Sequence[FrameObservation], series: ClipSeries, identity: np.ndarray,
-    distances: np.ndarray | None,
+    distances: np.ndarray | None, passive: PassiveEvidence,
 ) -> tuple[TimelineFrame, ...]:
     place_of = {int(place): number for number, place in enumerate(series.observation_indices)}
     moments = []
@@ -295,7 +298,7 @@ def _timeline(
             openness=float(series.openness[number]),
             identity=float(identity[number]),
             distance=None if distances is None else float(distances[number]),
-            passive=one.face.passive,
+            passive=passive.frames[number],
             yaw=one.face.yaw,
             pitch=one.face.pitch,
         ))

@@ -38,6 +38,7 @@ class LivenessReason(StrEnum):
     SECOND_FACE = "second_face"
     IDENTITY = "identity"
     PASSIVE = "passive"
+    TOO_DARK = "too_dark"
     REPLAY = "replay"
 
 
@@ -83,14 +84,19 @@ class LivenessVerdict:
     """``real``: one live person performs the requested ``action``, or with a challenge the actions
     of ``order`` one after the other. ``match``: that person is the
     enrolled one (None when no face was compared). ``reasons`` explain why the clip is not
-    real, the weightiest first. ``passive`` is the clip's passive score, 0 to 1, None when
-    the pack has no models for it."""
+    real, the weightiest first. ``passive`` is the clip's passive score, the median of its scored
+    frames, and ``passive_worst_second`` their lowest mean over a second; 0 to 1, None when the
+    pack has no models for it. ``light`` and ``contrast`` are those of the face: mean and
+    standard deviation of its grey values, 0 to 255."""
 
     action: LivenessAction | None
     real: bool
     match: bool | None
     reasons: tuple[LivenessReason, ...]
     passive: float | None
+    passive_worst_second: float | None
+    light: float
+    contrast: float
     happenings: tuple[ActionEvent, ...]
     timeline: tuple[TimelineFrame, ...]
     order: tuple[LivenessAction, ...] = ()

@@ -165,7 +165,7 @@ def _used_with(made: Recipe | Genuine, material: Material) -> list[Genuine]:
 
 
 def policy() -> DecisionPolicy:
-    """The policy with the distances of the `edge` pack."""
+    """The policy with the calibrations of the `edge` pack."""
     return judge_of(load_edge())
 
 

@@ -31,9 +31,9 @@ _REACH = 3
 
 
 # A picture was put in when it differs from before and after by more than these multiples of what
-# they differ (for eyes, and for a mouth), and the change from frame to frame leaps by more than
+# they differ, and the change from frame to frame leaps by more than
 # these of the usual one. Two pictures that differ by less than the last number are the same.
-_INSERTED, _INSERTED_MOUTH, _LEAP, _SAME_SCENE = 2.5, 5.0, 2.0, 0.003
+_INSERTED, _LEAP, _SAME_SCENE = 2.5, 2.0, 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,40 +83,37 @@ def novelty(
 
 def is_inserted(
     before: GreyImage, shown: GreyImage, after: GreyImage, leap: float, usual: float,
-    with_mouth: bool,
 ) -> bool:
     """Whether ``shown`` is a picture that was put between ``before`` and ``after``: these are alike
-    where it differs from both, in the ``surroundings`` and in all of the face but eyes and mouth.
+    where it differs from both, in the ``surroundings`` above the mouth, without the eyes.
     ``leap``: the smaller of the largest changes from frame to frame before and after ``shown``;
-    ``usual``: the usual such change. ``with_mouth``: the mouth acts, and moves the jaw."""
+    ``usual``: the usual such change."""
     apart = min(scene_change(before, shown), scene_change(shown, after))
     passed = max(scene_change(before, after), _SAME_SCENE)
-    factor = _INSERTED_MOUTH if with_mouth else _INSERTED
-    return apart > factor * passed and leap > _LEAP * usual
+    return apart > _INSERTED * passed and leap > _LEAP * usual
 
 
 def scene_change(one: GreyImage, other: GreyImage) -> float:
-    """How much two pictures of a face's surroundings differ outside eyes and mouth, 0 (not at all)
-    to 2, whatever their brightness and contrast."""
+    """How much two pictures of a face's surroundings differ above the mouth, without the eyes: 0
+    (not at all) to 2, whatever their brightness and contrast."""
     return 1 - correlation(*(
-        cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.5)[_NO_ACTION]
+        cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.5)[_UPPER]
         for picture in (one, other)
     ))
 
 
-def _without_eyes_and_mouth() -> NDArray[np.bool_]:
+def _above_the_mouth() -> NDArray[np.bool_]:
+    """Of a picture of the surroundings, the upper half without the eyes."""
     down, across = np.mgrid[0:WIDE_SIDE, 0:WIDE_SIDE]
-    x, y = WIDE_SCALE * EYES_APART / 2, WIDE_SIDE / 2 - WIDE_SCALE * (FACE_SIDE / 2 - EYE_LINE)
-    outside = np.ones((WIDE_SIDE, WIDE_SIDE), np.bool_)
     middle = WIDE_SIDE / 2
-    for centre, wide, high in (
-        ((middle - x, y), 13, 9), ((middle + x, y), 13, 9), ((middle, y + 34), 26, 28),
-    ):
-        outside &= ((across - centre[0]) / wide) ** 2 + ((down - centre[1]) / high) ** 2 > 1
-    return outside
+    x, y = WIDE_SCALE * EYES_APART / 2, middle - WIDE_SCALE * (FACE_SIDE / 2 - EYE_LINE)
+    used = down < middle
+    for centre in (middle - x, middle + x):
+        used &= ((across - centre) / 13) ** 2 + ((down - y) / 9) ** 2 > 1
+    return np.asarray(used, np.bool_)
 
 
-_NO_ACTION = _without_eyes_and_mouth()
+_UPPER = _above_the_mouth()
 
 
 def _rest_pairs(

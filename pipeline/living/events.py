@@ -142,11 +142,12 @@ def _with_motion(
     )
     return replace(
         event, motion=motion, live=motion.is_live(lips_rest is not None),
-        inserted=_is_inserted(series, event, lips_rest is not None),
+        # A head that opens its mouth nods: its surroundings leap, too.
+        inserted=lips_rest is None and _is_inserted(series, event),
     )
 
 
-def _is_inserted(series: ClipSeries, event: FacialEvent, with_mouth: bool) -> bool:
+def _is_inserted(series: ClipSeries, event: FacialEvent) -> bool:
     near = np.flatnonzero(np.abs(series.times - series.times[event.peak]) <= _REST_WITHIN_S)
     scenes = {int(frame): series.faces[frame].surroundings for frame in near}
     first, last = max(event.start, int(near[0])), min(event.end, int(near[-1]))
@@ -159,7 +160,7 @@ def _is_inserted(series: ClipSeries, event: FacialEvent, with_mouth: bool) -> bo
     )
     return is_inserted(
         scenes[first], scenes[event.peak], scenes[last], leap,
-        float(np.median(list(changes.values()))), with_mouth,
+        float(np.median(list(changes.values()))),
     )
 
 

@@ -16,7 +16,7 @@ from pipeline.gallery.records import ListedFace
 from pipeline.types import JsonObject
 from tests.unit.shim.rows import SECRETIVE, cancelled, done, every_error, failed
 
-KNOWN = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 99}
+KNOWN = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 99}
 
 
 def read(reply: Reply) -> JsonObject:

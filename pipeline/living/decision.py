@@ -157,8 +157,12 @@ def _action_reasons(
     elif not any(event.genuine for event in found[asked]):
         other = LivenessAction.MOUTH if asked is LivenessAction.BLINK else LivenessAction.BLINK
         acted = any(event.genuine for event in found[other])
-        yield LivenessReason.WRONG_ACTION if acted else LivenessReason.NO_ACTION
-        if not still and not acted and any(found[asked]):
+        yield (
+            LivenessReason.WRONG_ACTION if acted
+            else LivenessReason.UNCLEAR_ACTION if found[asked] else LivenessReason.NO_ACTION
+        )
+        moved = any(event.motion and event.motion.is_picture for event in found[asked])
+        if moved and not still and not acted:
             yield LivenessReason.MOVED_PHOTO
     if still:
         yield LivenessReason.STILL
@@ -196,7 +200,8 @@ def _clip_reasons(
     again = any(has_repeated_action(_stabilised_faces(series, events)) for events in found.values())
     if again or has_loop(series.times.tolist(), series.faces):
         yield LivenessReason.LOOP
-    if _has_cut(observations):
+    inserted = any(event.inserted for events in found.values() for event in events)
+    if inserted or _has_cut(observations):
         yield LivenessReason.CUT
     if len(series.times) > 1 and float(np.diff(series.times).max()) > _LONGEST_GAP_S:
         yield LivenessReason.INTERRUPTED

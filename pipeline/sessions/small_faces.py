@@ -2,9 +2,10 @@
 
 A detector scales a whole picture to an input of some hundred pixels, in which a face of a large
 picture may be a few pixels wide. This module searches such a picture in overlapping windows, in
-three passes of which each has twice the resolution of the one before. The first covers the
-picture, with the smallest face wanted 14 pixels wide: too few to be certain of a face, enough to
-tell where one may be. The others search only around what the pass before left in doubt.
+three passes of which each has twice the resolution of the one before. The first covers all of the
+picture that is not smooth, with the smallest face wanted 14 pixels wide: too few to be certain of
+a face, enough to tell where one may be. The others search only around what the pass before left in
+doubt.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from pipeline.types import Picture
 # Width of the smallest face in pixels of the input, by pass. The usual input serves as the first
 # pass where it shows that face as wide. Measured for det_500m, as all constants of this module
 # (tests/benchmarks/small_faces.py).
-_PASS_WIDTHS = (12.0, 24.0, 48.0)
+_PASS_WIDTHS = (14.0, 24.0, 48.0)
 
-# Lowest score of a candidate that the second pass examines, and the third. Faces of 12 and of 24
+# Lowest score of a candidate that the second pass examines, and the third. Faces of 14 and of 24
 # pixels score at least this; of 48 all are found.
-DOUBTFUL_SCORE = 0.025
+DOUBTFUL_SCORE = 0.04
 _STILL_DOUBTFUL_SCORE = 0.08
 
 # Lowest score of a candidate of RELIABLE_WIDTH that the next pass examines.
@@ -48,8 +49,9 @@ _MAX_WIDTH_BEFORE = 2 * RELIABLE_WIDTH
 # detection down to a third, and takes a seventh of the time of averaging.
 _LEAST_LINEAR_SCALE = 1 / 3
 
-MAX_FINE_WIDTH = 40.0
-"""Width in pixels of the input up to which the finest grid scores a face highest."""
+MAX_FINE_WIDTH = 43.0
+"""Width in pixels of the input up to which the finest grid suffices to suspect a face: up to 40
+pixels it scores one highest, and 0.37 or more at 43."""
 
 # Longest side in pixels of a window of the first pass.
 _MAX_WINDOW = 640
@@ -65,7 +67,7 @@ _STRIDE = 32
 
 # Least mean difference, in grey levels, of the first pass's input to a copy blurred over three
 # pixels where there may be a face. In faces of up to _MAX_ROUGH_WIDTH pixels it is 1.3 and more,
-# even when they are dim or so blurred that half of them are missed.
+# even when they are dim, or so blurred that a fifth of them are missed.
 _LEAST_DETAIL = 1.0
 _MAX_ROUGH_WIDTH = 36
 
@@ -108,7 +110,7 @@ class WindowNetwork(Protocol):
     ) -> BoxCandidates:
         """The boxes that score at least ``threshold``. The input is ``picture``, extended with
         black on the right and below to multiples of 32 pixels. ``small_only`` may skip the
-        coarser grids, which show no face of up to ``MAX_FINE_WIDTH`` pixels better."""
+        coarser grids, which are not needed for faces of up to ``MAX_FINE_WIDTH`` pixels."""
         ...
 
 

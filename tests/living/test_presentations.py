@@ -135,6 +135,13 @@ def test_clips_are_looped_reversed_and_interrupted(studio: Studio, material: Mat
     assert most >= 3
 
 
+def test_a_head_may_be_turned_too_far_at_first(studio: Studio, material: Material) -> None:
+    wanted = recipe("head turned", 29, material)
+    pictures = studio.pictures(wanted)
+    assert not studio.faces.detector.detect(pictures[0])
+    assert abs(len(pictures) - 2.5 * wanted.camera.rate) < 2
+
+
 # Genuine clips -----------------------------------------------------------------
 
 

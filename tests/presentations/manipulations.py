@@ -21,7 +21,7 @@ from tests.presentations.recipes import BLINK, Recipe, Subject
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Play:
-    """Pictures of one size, and the face of the first one."""
+    """Pictures of one size, and the face at the beginning."""
 
     pictures: Sequence[Picture]
     face: Portrait
@@ -181,7 +181,7 @@ def _painted_mouth(stage: Set, rest: Portrait) -> edits.Edit:
 
 
 def _from_clip(stage: Set, pictures: Sequence[Picture]) -> Play:
-    return Play(pictures, stage.faces.portrait(pictures[0]))
+    return Play(pictures, stage.faces.first_portrait(pictures))
 
 
 def _held(stage: Set) -> Play:

@@ -64,6 +64,10 @@ class Faces:
     def portrait(self, picture: Picture) -> Portrait:
         return Portrait(picture, self.contours.measure(picture, self._largest(picture)))
 
+    def first_portrait(self, pictures: Sequence[Picture]) -> Portrait:
+        """That of the first picture with a face: a head that is turned far shows none."""
+        return self.portrait(next(one for one in pictures if self.detector.detect(one)))
+
     def of_photo(self, path: Path) -> Portrait:
         """The face of a photograph and what is around it, ``_HEIGHT`` pixels high."""
         if (path,) not in self._known:

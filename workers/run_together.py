@@ -154,7 +154,7 @@ class _Together:
         # Deleted objects are gone before the client sees the answer.
         for tenant_id in sorted(with_effect):
             self.runtime.resources.trash.try_empty(tenant_id)
-        self.runtime.notifier.publish_all([run.claim.id for run in written])
+        self.runtime.notifier.publish(*(run.claim.id for run in written))
         for run in written:
             run.discard_media()
         for run, outcome in zip(runs, outcomes, strict=True):

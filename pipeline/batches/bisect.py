@@ -97,7 +97,9 @@ class ChunkBisector:
         self, connection: Connection, locked: Sequence[WaitingItem], state: ItemState,
         reason: str = "", detail: str = "",
     ) -> None:
-        outcomes = [ItemOutcome(each.item.number, state, reason, detail) for each in locked]
+        outcomes = [
+            ItemOutcome(each.item.number, state, reason=reason, detail=detail) for each in locked
+        ]
         record_outcomes(connection, locked, outcomes, self.clock())
         first = locked[0].item
         logger.warning(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -304,45 +304,28 @@ def _columns(new: NewFinding) -> dict[str, Any]:
 # Listing -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFace:
-    """A face of a finding. ``number`` and ``source_name`` are those of the batch's item that
-    brought it; 0 and empty when another batch or call did."""
+class FoundFace(Params, frozen=True):
+    """A face of a finding. ``item`` and ``source_name`` are those of the batch's item that
+    brought it; None and empty when another batch or call did."""
 
     face_id: int
     name: str
     image_id: str
-    number: int = 0
+    item: int | None = None
     source_name: str = ""
 
-    def to_json(self) -> JsonObject:
-        return {
-            "face_id": self.face_id, "name": self.name, "image_id": self.image_id,
-            "item": self.number or None, "source_name": self.source_name,
-        }
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Params, frozen=True):
     """A finding with names and pictures as they are now. ``cosine`` is None for equal
-    pictures; ``count`` is the number of pairs or faces like this one; ``repeated_by`` is the
-    item that repeats the picture."""
+    pictures; ``count`` is the number of pairs or faces like this one; ``again`` is the item
+    that repeats the picture."""
 
     kind: FindingKind
     face: FoundFace
     other: FoundFace | None
+    again: FoundFace | None
     cosine: float | None
     count: int
-    repeated_by: FoundFace | None = None
-
-    def to_json(self) -> JsonObject:
-        return {
-            "kind": self.kind.value,
-            "face": self.face.to_json(),
-            "other": None if self.other is None else self.other.to_json(),
-            "again": None if self.repeated_by is None else self.repeated_by.to_json(),
-            "cosine": self.cosine, "count": self.count,
-        }
 
 
 def list_findings(engine: Engine, batch_id: str, *, limit: int = 100) -> list[Finding]:
@@ -361,8 +344,8 @@ def list_findings(engine: Engine, batch_id: str, *, limit: int = 100) -> list[Fi
         if face is None or (row.other_id is not None and other is None):
             continue
         one = Finding(
-            FindingKind(row.kind), face, other, row.cosine, row._mapping["count"],
-            by_number.get(row.number or 0),
+            FindingKind(row.kind), face, other, by_number.get(row.number or 0), row.cosine,
+            row._mapping["count"],
         )
         if one.kind is FindingKind.TWO_NAMES and other is not None and face.name == other.name:
             continue
@@ -380,7 +363,7 @@ def _merge(found: dict[tuple[object, ...], Finding], one: Finding) -> None:
         found[key] = one
         return
     best = min(earlier, one, key=_sort_key)
-    found[key] = replace(best, count=earlier.count + one.count)
+    found[key] = msgspec.structs.replace(best, count=earlier.count + one.count)
 
 
 def _sort_key(finding: Finding) -> tuple[str, float]:
@@ -393,18 +376,18 @@ def notes_by_item(engine: Engine, batch_id: str) -> dict[int, str]:
     notes: dict[int, list[str]] = defaultdict(list)
     for found in list_findings(engine, batch_id, limit=len(FindingKind) * MAX_LISTED):
         if found.kind is FindingKind.SAME_PICTURE:
-            if found.repeated_by is not None:
-                notes[found.repeated_by.number].append(f"same_picture as of {found.face.name!r}")
+            if found.again is not None and found.again.item is not None:
+                notes[found.again.item].append(f"same_picture as of {found.face.name!r}")
             continue
         assert found.other is not None
         score = "" if found.cosine is None else f" ({found.cosine:.2f})"
         for face, other in ((found.face, found.other), (found.other, found.face)):
-            if not face.number:
+            if face.item is None:
                 continue
             if found.kind in (FindingKind.TWO_NAMES, FindingKind.UNNAMED):
-                notes[face.number].append(f"{found.kind}: {_described(other)}{score}")
+                notes[face.item].append(f"{found.kind}: {_described(other)}{score}")
             elif face is found.face:
-                notes[face.number].append(f"{found.kind}{score}")
+                notes[face.item].append(f"{found.kind}{score}")
     return {number: "; ".join(texts) for number, texts in notes.items()}
 
 
@@ -421,8 +404,7 @@ def _faces_by_id(connection: Connection, batch_id: str, ids: list[int]) -> dict[
     )
     query = (
         select(
-            faces.c.id, faces.c.name, images.c.image_id,
-            func.coalesce(batch_items.c.number, 0),
+            faces.c.id, faces.c.name, images.c.image_id, batch_items.c.number,
             func.coalesce(batch_items.c.source_name, ""),
         )
         .join(images, images.c.id == faces.c.image_ref)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Engine, Row, bindparam, func, select
 
-from pipeline.batches.model import Batch, ItemState, KnownItem, KnownPicture
+from pipeline.batches.model import Batch, ItemState, KnownItem, PictureRecord
 from pipeline.batches.rows import IN_BATCH
 from pipeline.database.engine import read_rows, reading
 from pipeline.database.schema import batch_items, faces, images
@@ -120,8 +120,9 @@ class KnownItems:
 
     def pictures(
         self, batch: Batch, sha256s: Sequence[str], criteria: str = ""
-    ) -> dict[str, KnownPicture]:
-        """The earlier records of pictures, by ``sha256`` (at most some hundreds).
+    ) -> dict[str, PictureRecord]:
+        """The earlier records of pictures, by ``sha256`` (at most some hundreds); each has the
+        first of these: the item of this batch, the enrolled image, the earlier rejection.
         ``criteria`` is the fingerprint under which an earlier rejection still holds; empty:
         earlier rejections do not count."""
         if not sha256s:
@@ -129,16 +130,16 @@ class KnownItems:
         key = self.keys.data_key(batch.tenant_id)
         hashes = {picture_hash(batch.id, sha256, key): sha256 for sha256 in sha256s}
         parameters = {"tenant": batch.tenant_id, "hashes": list(sha256s)}
-        known: dict[str, KnownPicture] = {}
+        known: dict[str, PictureRecord] = {}
         with reading(self.engine) as connection:
             if criteria:
                 rejected = {**parameters, "criteria": criteria}
                 for row in connection.execute(_REJECTED_BEFORE, rejected):
-                    known[row.sha256] = KnownPicture(
+                    known[row.sha256] = PictureRecord(
                         reason=row.reason or "", detail=row.detail or ""
                     )
             for row in connection.execute(_ENROLLED_IMAGES, parameters):
-                known[row.sha256] = KnownPicture(
+                known[row.sha256] = PictureRecord(
                     image_ref=row.id, face_id=row.face_id, faces=row.faces
                 )
             in_batch = connection.execute(
@@ -146,8 +147,8 @@ class KnownItems:
             ).all()
         for short, number in in_batch:
             sha256 = hashes[bytes(short)]
-            stored = known.get(sha256, KnownPicture())
-            known[sha256] = KnownPicture(number, stored.image_ref, stored.face_id, stored.faces)
+            stored = known.get(sha256, PictureRecord())
+            known[sha256] = replace(stored, original=number, reason="", detail="")
         return known
 
 

@@ -43,7 +43,7 @@ from pipeline.batches.rows import (
     item_from_row,
     lock_batch,
 )
-from pipeline.database.engine import read_row, read_rows, reading, writing
+from pipeline.database.engine import read_row, read_rows, read_values, reading, writing
 from pipeline.database.keyset import walk
 from pipeline.database.schema import batch_items, batches
 from pipeline.encryption.data_key import KeySource, NoKeys
@@ -216,8 +216,7 @@ class BatchStore:
 
     def jobs_in_flight(self, batch_id: str) -> int:
         """How many jobs of the batch have waiting items."""
-        with reading(self._engine) as connection:
-            return int(connection.execute(_JOBS_IN_FLIGHT, {"batch": batch_id}).scalar_one())
+        return int(read_values(self._engine, _JOBS_IN_FLIGHT, {"batch": batch_id})[0])
 
     def findings(self, batch_id: str, limit: int) -> list[Finding]:
         """The findings of the search for duplicate people, as ``list_findings``."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
@@ -347,9 +346,3 @@ def load_settings() -> Settings:
             for item in error.errors()
         )
         raise ConfigurationError(wrong) from error
-
-
-@lru_cache(maxsize=1)
-def process_settings() -> Settings:
-    """The settings of this process, read once."""
-    return load_settings()

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Select, Table, text
+from sqlalchemy import Connection, Engine, Row, Select, Table, UpdateBase, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -95,10 +95,12 @@ def read_row(
         return connection.execute(query, parameters).one_or_none()
 
 
-def read_values(engine: Engine, query: Select[Value]) -> list[Value]:
+def read_values(
+    engine: Engine, query: Select[Value], parameters: Parameters = None
+) -> list[Value]:
     """The values of a query's one column. Raises as ``read_rows``."""
     with reading(engine) as connection:
-        return list(connection.execute(query).scalars())
+        return list(connection.execute(query, parameters).scalars())
 
 
 @contextmanager
@@ -113,6 +115,13 @@ def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+def change_rows(engine: Engine, change: UpdateBase, *, durable: bool = False) -> int:
+    """Carry out one change in a transaction of its own; how many rows it changed. Raises as
+    ``writing``."""
+    with writing(engine, durable=durable) as connection:
+        return connection.execute(change).rowcount
 
 
 def purge_deleted_data(engine: Engine, *vacuum: Table) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.config.settings import Settings
-from pipeline.database.engine import purge_deleted_data, read_row, read_rows, writing
+from pipeline.database.engine import change_rows, purge_deleted_data, read_row, read_rows, writing
 from pipeline.database.schema import data_keys, tenants
 from pipeline.encryption.data_key import DataKey
 from pipeline.encryption.keyring import KEY_BYTES
@@ -110,12 +110,12 @@ def begin_encrypting(engine: Engine, vault: Vault, tenant_id: int, now: float) -
 
 def finish_encrypting(engine: Engine, tenant_id: int) -> None:
     """Record that all data of a tenant are encrypted."""
-    with writing(engine) as connection:
-        connection.execute(
-            update(data_keys)
-            .where(data_keys.c.tenant_id == tenant_id, data_keys.c.wrapped.is_not(None))
-            .values(state=KeyState.ON.value)
-        )
+    change_rows(
+        engine,
+        update(data_keys)
+        .where(data_keys.c.tenant_id == tenant_id, data_keys.c.wrapped.is_not(None))
+        .values(state=KeyState.ON.value),
+    )
 
 
 def destroy_key(engine: Engine, tenant_id: int) -> bool:
@@ -186,9 +186,7 @@ def restore_keys(engine: Engine, vault: Vault, saved: Iterable[SavedKey]) -> int
 def remove_keys(engine: Engine) -> int:
     """Remove every key from a copy of the database that becomes a backup; returns how many.
     Encrypted data cannot be read with it until ``restore_keys``."""
-    with writing(engine, durable=True) as connection:
-        removed = connection.execute(
-            update(data_keys).where(data_keys.c.wrapped.is_not(None)).values(**_DESTROYED)
-        )
+    kept = update(data_keys).where(data_keys.c.wrapped.is_not(None))
+    removed = change_rows(engine, kept.values(**_DESTROYED), durable=True)
     purge_deleted_data(engine, data_keys)
-    return removed.rowcount
+    return removed

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import read_values, writing
+from pipeline.database.engine import change_rows, read_values
 from pipeline.database.schema import peppers
 from pipeline.encryption.hashing import fingerprint
 from pipeline.encryption.keyring import KEY_BYTES
@@ -61,8 +61,7 @@ class KeyFingerprints:
             "created_at": time.time(),
         }
         try:
-            with writing(self._engine) as connection:
-                connection.execute(insert(peppers).values(**row))
+            change_rows(self._engine, insert(peppers).values(**row))
         except IntegrityError:  # another process was first
             return self._stored() or self._create()
         return fresh

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, Select, bindparam, delete, insert, literal, select
 
-from pipeline.database.engine import read_rows, read_values, writing
+from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import discarded
 from pipeline.errors import Unavailable
 from pipeline.media.base import MediaStore
@@ -128,8 +128,7 @@ class Trash:
             select(discarded.c.media_key).where(discarded.c.media_key.in_(gone))
             .with_for_update(skip_locked=True)
         )
-        with writing(self.engine) as connection:
-            connection.execute(delete(discarded).where(discarded.c.media_key.in_(free)))
+        change_rows(self.engine, delete(discarded).where(discarded.c.media_key.in_(free)))
 
     def _some(self, tenant_id: int | None, limit: int) -> list[str]:
         query = select(discarded.c.media_key).where(~_IS_TENANT_PREFIX).limit(limit)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_values, writing
 from pipeline.database.job_faces import clear_job_faces
 from pipeline.database.schema import jobs
 from pipeline.encryption.data_key import KeySource, NoKeys
@@ -130,7 +130,7 @@ class JobStore:
         earlier = self._earlier(new)
         if earlier is not None:
             return earlier
-        if self._replayed(new):
+        if read_values(self._engine, FIND_SIGNATURE, {"tenant": new.tenant_id, "once": new.once}):
             raise ReplayedRequest from error
         raise TenantNotFound from error
 
@@ -141,11 +141,6 @@ class JobStore:
         if earlier is not None and earlier.digest != new.digest:
             raise IdempotencyConflict
         return earlier
-
-    def _replayed(self, new: NewJob) -> bool:
-        values = {"tenant": new.tenant_id, "once": new.once}
-        with reading(self._engine) as connection:
-            return connection.execute(FIND_SIGNATURE, values).first() is not None
 
     def cancel(self, tenant_id: int, job_id: str) -> tuple[Job, bool]:
         """(job, whether this call ended it). Raises ``JobNotFound``."""

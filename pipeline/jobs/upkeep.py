@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 
-from pipeline.database.engine import read_rows, read_values, reading, writing
+from pipeline.database.engine import read_rows, read_values, writing
 from pipeline.database.schema import job_pictures, jobs, signed_requests
 from pipeline.errors import FaceError, JobCrashed
 from pipeline.jobs.challenges import forget_challenges
@@ -18,8 +18,6 @@ from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.pictures import drop_pictures
 from pipeline.jobs.statements import COLUMNS, PAUSED, QUEUED, RUNNING, UNFINISHED, job_of
 from pipeline.metering.costs import cost_of_error
-
-_STAGES_WITH_WAITING = select(jobs.c.stage).where(QUEUED).distinct()
 
 
 class JobUpkeep:
@@ -34,59 +32,43 @@ class JobUpkeep:
 
     def has_unfinished(self, stage: str) -> bool:
         """Whether jobs wait or run at ``stage``."""
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(jobs.c.seq).where(UNFINISHED, jobs.c.stage == stage).limit(1)
-            ).first() is not None
+        first = select(jobs.c.seq).where(UNFINISHED, jobs.c.stage == stage).limit(1)
+        return bool(read_values(self._engine, first))
 
     def stages_with_waiting(self) -> list[str]:
         """The stages at which jobs wait for a worker, pauses included."""
-        return read_values(self._engine, _STAGES_WITH_WAITING)
+        return read_values(self._engine, select(jobs.c.stage).where(QUEUED).distinct())
 
     def count_waiting(self, stage: str) -> int:
         """How many jobs wait for a worker at ``stage``, pauses included."""
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(func.count()).where(QUEUED, jobs.c.stage == stage)
-            ).scalar_one()
+        waiting = select(func.count()).where(QUEUED, jobs.c.stage == stage)
+        return read_values(self._engine, waiting)[0]
 
     def count_due(self, stage: str) -> int:
         """How many of those waiting at ``stage`` are in no pause and need a message."""
         paused = select(func.count()).where(
             PAUSED, jobs.c.stage == stage, jobs.c.not_before > self._clock()
         )
-        with reading(self._engine) as connection:
-            return self.count_waiting(stage) - connection.execute(paused).scalar_one()
+        return self.count_waiting(stage) - read_values(self._engine, paused)[0]
 
     def stale_messages(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
         """The oldest jobs waiting at ``stage`` whose message was sent at least
         ``older_than_s`` ago and whose pause, if any, is over."""
-        now = self._clock()
-        return self._many(
-            select(*COLUMNS)
-            .where(
-                QUEUED,
-                jobs.c.stage == stage,
-                jobs.c.published_at <= now - older_than_s,
-                jobs.c.not_before <= now,
-            )
-            .order_by(jobs.c.seq)
-            .limit(limit)
-        )
+        sent = jobs.c.published_at <= self._clock() - older_than_s
+        return self._in_no_pause(stage, limit, jobs.c.seq, QUEUED, sent)
 
     def ended_pauses(self, stage: str, limit: int) -> list[Job]:
         """Jobs at ``stage`` whose pause ended after their message was last sent."""
-        return self._many(
-            select(*COLUMNS)
-            .where(
-                PAUSED,
-                jobs.c.stage == stage,
-                jobs.c.not_before > jobs.c.published_at,
-                jobs.c.not_before <= self._clock(),
-            )
-            .order_by(jobs.c.not_before)
-            .limit(limit)
-        )
+        unsent = jobs.c.not_before > jobs.c.published_at
+        return self._in_no_pause(stage, limit, jobs.c.not_before, PAUSED, unsent)
+
+    def _in_no_pause(
+        self, stage: str, limit: int, order: ColumnElement[Any], *conditions: ColumnElement[bool]
+    ) -> list[Job]:
+        now_due = jobs.c.not_before <= self._clock()
+        query = select(*COLUMNS).where(jobs.c.stage == stage, now_due, *conditions)
+        rows = read_rows(self._engine, query.order_by(order).limit(limit))
+        return [job_of(row) for row in rows]
 
     def oldest_unfinished(self) -> float | None:
         """When the oldest job that has not ended was accepted."""
@@ -106,9 +88,8 @@ class JobUpkeep:
         """
         now = self._clock()
         dead = jobs.c.lease_until < now if worker is None else jobs.c.worker == worker
-        with reading(self._engine) as connection:  # most rounds find none, and write nothing
-            if connection.execute(select(jobs.c.seq).where(RUNNING, dead).limit(1)).first() is None:
-                return [], []
+        if not read_values(self._engine, select(jobs.c.seq).where(RUNNING, dead).limit(1)):
+            return [], []  # as most rounds, which write nothing
         with writing(self._engine) as connection:
             rows = connection.execute(
                 select(jobs.c.id, jobs.c.attempts)
@@ -129,7 +110,7 @@ class JobUpkeep:
             returned += self._set(connection, innocent, **again, attempts=jobs.c.attempts - 1)
         return sorted(returned, key=lambda job: job.seq), ended
 
-    def _set(self, connection: Connection, ids: list[str], **values: Any) -> list[Job]:
+    def _set(self, connection: Connection, ids: Sequence[str], **values: Any) -> list[Job]:
         if not ids:
             return []
         rows = connection.execute(
@@ -146,12 +127,11 @@ class JobUpkeep:
         found = (
             select(jobs.c.id).where(QUEUED, jobs.c.stage == stage).order_by(jobs.c.seq).limit(limit)
         )
-        with reading(self._engine) as connection:
-            if not connection.execute(found).first():
-                return []
+        if not read_values(self._engine, found):
+            return []
         with writing(self._engine) as connection:
             held = found.with_for_update(skip_locked=True)
-            ids = list(connection.execute(held).scalars())
+            ids = connection.execute(held).scalars().all()
             ended = self._set(connection, ids, **failure(error, self._clock()))
             settle_all(connection, ended, cost_of_error(error.code), self._clock())
         return ended
@@ -217,6 +197,3 @@ class JobUpkeep:
             chosen = connection.execute(still).scalars().all()
             drop_pictures(connection, chosen, self._clock())
         return len(chosen)
-
-    def _many(self, query: Select[Any]) -> list[Job]:
-        return [job_of(row) for row in read_rows(self._engine, query)]

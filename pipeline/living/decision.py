@@ -86,7 +86,7 @@ class DecisionPolicy:
         passive = passive_evidence(series, self.passive_score)
         reasons = [
             *_action_reasons(series, found, asked, heads, _region_unchanged(observations)),
-            *_clip_reasons(observations, series),
+            *_clip_reasons(observations, series, found),
             *self._person_reasons(identity, passive),
         ]
         distances = None if enrolled is None else self._distances(series, enrolled)
@@ -156,8 +156,12 @@ def _action_reasons(
     elif not any(event.genuine for event in found[asked]):
         other = LivenessAction.MOUTH if asked is LivenessAction.BLINK else LivenessAction.BLINK
         acted = any(event.genuine for event in found[other])
-        yield LivenessReason.WRONG_ACTION if acted else LivenessReason.NO_ACTION
-        if not still and not acted and any(found[asked]):
+        yield (
+            LivenessReason.WRONG_ACTION if acted
+            else LivenessReason.UNCLEAR_ACTION if found[asked] else LivenessReason.NO_ACTION
+        )
+        moved = any(event.motion and event.motion.is_picture for event in found[asked])
+        if moved and not still and not acted:
             yield LivenessReason.MOVED_PHOTO
     if still:
         yield LivenessReason.STILL
@@ -189,12 +193,14 @@ def _region_unchanged(observations: Sequence[FrameObservation]) -> bool:
 
 
 def _clip_reasons(
-    observations: Sequence[FrameObservation], series: ClipSeries
+    observations: Sequence[FrameObservation], series: ClipSeries,
+    found: dict[LivenessAction, list[FacialEvent]],
 ) -> Iterator[LivenessReason]:
     stabilised = [face.stabilised for face in series.faces]
     if has_loop(series.times.tolist(), stabilised):
         yield LivenessReason.LOOP
-    if _has_cut(observations):
+    inserted = any(event.inserted for events in found.values() for event in events)
+    if inserted or _has_cut(observations):
         yield LivenessReason.CUT
     if len(series.times) > 1 and float(np.diff(series.times).max()) > _LONGEST_GAP_S:
         yield LivenessReason.INTERRUPTED

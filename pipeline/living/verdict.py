@@ -26,6 +26,7 @@ class LivenessReason(StrEnum):
 
     TOO_SHORT = "too_short"
     NO_ACTION = "no_action"
+    UNCLEAR_ACTION = "unclear_action"
     WRONG_ACTION = "wrong_action"
     MISSING_ACTION = "missing_action"
     WRONG_ORDER = "wrong_order"

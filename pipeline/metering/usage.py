@@ -17,7 +17,7 @@ from operator import add
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import read_rows, read_values, reading, writing
+from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import usage
 from pipeline.errors import QuotaExceeded
 from pipeline.metering.costs import Cost
@@ -181,9 +181,8 @@ class UsageStore:
         now = self.clock()
         day = day_of(now)
         values = {"tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day)}
-        with reading(self.engine) as connection:
-            rows = connection.execute(SELECT_COUNTERS, values)
-            counters = {(row.period, row.operation): row.charged for row in rows}
+        rows = read_rows(self.engine, SELECT_COUNTERS, values)
+        counters = {(row.period, row.operation): row.charged for row in rows}
         _check(counters, operation, limits, now, room=1)
 
     def add(self, counted: Mapping[tuple[int, str, str], Counts]) -> None:
@@ -233,5 +232,4 @@ class UsageStore:
         past_day = (func.length(usage.c.period) == len(last)) & (usage.c.period < last)
         month = month_of(last)
         past_month = (func.length(usage.c.period) == len(month)) & (usage.c.period < month)
-        with writing(self.engine) as connection:
-            return connection.execute(delete(usage).where(past_day | past_month)).rowcount
+        return change_rows(self.engine, delete(usage).where(past_day | past_month))

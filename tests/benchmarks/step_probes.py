@@ -61,7 +61,7 @@ STEPS = (
     Step("run the job", "workers.run_together:run_jobs"),
     Step("end the job", "pipeline.jobs.together:JobsTogether.end"),
     Step("look for company", "workers.company:Company.take"),
-    Step("wake the waiting", "workers.job_notifier:JobNotifier.publish_all"),
+    Step("wake the waiting", "workers.job_notifier:JobNotifier.publish"),
     Step("delete the picture", "pipeline.media.directory:DirectoryStore.delete"),
 )
 

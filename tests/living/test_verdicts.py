@@ -76,7 +76,8 @@ class Sparing:
 
 
 def test_with_the_68_points_of_dlib(material: Material, dlib_pack: Pack) -> None:
-    """A pack without a passive score; frames 30 to 102 show both actions, 45 to 75 none."""
+    """A pack without a passive score; frames 30 to 102 show both actions, 45 to 75 none. Its
+    points jitter as much as a calm head moves, so that its blink proves too little."""
     table = load_table("dlib")
     assert table is not None
     models = LivenessModels(
@@ -85,9 +86,9 @@ def test_with_the_68_points_of_dlib(material: Material, dlib_pack: Pack) -> None
     limits = ClipLimits(rate=min_frame_rate(dlib_pack.info))
     seen = list(FaceTracker(models).track(decode_frames(encoded(material.live(30, 102)), limits)))
 
-    for shown, real in ((seen, True), (between(seen, 15, 45), False)):
+    for shown, mouth in ((seen, True), (between(seen, 15, 45), False)):
         found = [DecisionPolicy(table.distance).decide(shown, action) for action in ASKED_ALONE]
-        assert [verdict.real for verdict in found] == [real, real]
+        assert [verdict.real for verdict in found] == [False, mouth]
         assert all(verdict.passive is None for verdict in found)
 
 

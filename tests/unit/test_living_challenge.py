@@ -136,7 +136,7 @@ def test_a_turned_head_does_not_nod() -> None:
 
 
 def event(peak: int, *, genuine: bool = True) -> FacialEvent:
-    return FacialEvent(peak - 2, peak, peak + 2, 0.8, 0.3, genuine)
+    return FacialEvent(peak - 2, peak, peak + 2, 0.8, 0.3, genuine, live=True)
 
 
 def reasons(

@@ -13,7 +13,9 @@ from tests.outside_attacks.material import Portrait, Shot, smoothed
 from tests.outside_attacks.scene import Scene
 from tests.outside_attacks.tracking import BROWS, CONTROL, INNER_LIPS, OUTER_LIPS, OVAL, Floats
 from tests.outside_attacks.warping import (
+    Mask,
     blended,
+    flow_between,
     grown,
     hull,
     identity,
@@ -88,7 +90,7 @@ def region_replay(scene: Scene) -> Iterator[Picture]:
         yield moved(whole, posed(path[number] + [0, 0, 0, 0.03], face.centre))
 
 
-def _place(mask: np.ndarray) -> tuple[slice, slice]:
+def _place(mask: Mask) -> tuple[slice, slice]:
     rows, columns = np.nonzero(mask > 0)
     return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
 
@@ -149,12 +151,11 @@ def spliced_footage(scene: Scene) -> Iterator[Picture]:
     shot, rng = scene.act, scene.rng
     path = hand_path(rng, scene.count + 40, scene.fps, 0.7 * shot.frames[0].shape[1])
     order = _playlist(shot, rng)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     shown = 0
     for position, number in enumerate(order):
         previous = order[max(position - 1, 0)]
         bridge = [] if abs(number - previous) <= 1 else _bridge(
-            shot.frames[previous], shot.frames[number], 3, flow
+            shot.frames[previous], shot.frames[number], 3
         )
         for picture in (*bridge, shot.frames[number]):
             centre = np.array([picture.shape[1] / 2, picture.shape[0] / 2])
@@ -179,10 +180,10 @@ def _playlist(shot: Shot, rng: np.random.Generator) -> list[int]:
     return walk[turn : turn + length] + list(range(begin, after))
 
 
-def _bridge(before: Picture, after: Picture, count: int, flow: cv2.DISOpticalFlow) -> list[Picture]:
+def _bridge(before: Picture, after: Picture, count: int) -> list[Picture]:
     """``count`` pictures between two, along the flow of both directions."""
     a, b = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (before, after))
-    forth, back = flow.calc(a, b, None), flow.calc(b, a, None)
+    forth, back = flow_between(a, b, fast=True), flow_between(b, a, fast=True)
     grid = identity(before.shape)
     pictures = []
     for step in range(1, count + 1):

@@ -105,8 +105,8 @@ def planned(attack: Attack, count: int = PER_ACTION) -> list[PlannedClip]:
 
 def _portrait(attack: Attack, number: int, event: Event) -> str:
     """A portrait of somebody else."""
-    names = WITH_GLASSES + PORTRAITS if attack.glasses else PORTRAITS
-    names = tuple(name for name in names if person_of(name) != event.person)
+    known = (*WITH_GLASSES, *PORTRAITS) if attack.glasses else PORTRAITS
+    names = [name for name in known if person_of(name) != event.person]
     return names[number % len(names)]
 
 

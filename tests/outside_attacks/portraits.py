@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.types import Picture
 from tests.outside_attacks.camera import blink_curve, hand_path, opening_curve, posed, wander
@@ -21,12 +22,15 @@ from tests.outside_attacks.tracking import (
     TrackedFace,
 )
 from tests.outside_attacks.warping import (
+    Map,
     Mask,
     affine,
     blended,
+    flow_between,
     grown,
     hull,
     identity,
+    looked_up,
     moved,
     polygon,
     similarity,
@@ -108,7 +112,6 @@ def ratio_portrait(scene: Scene) -> Iterator[Picture]:
     mask = _acting(victim.face, scene)
     rows, columns = np.nonzero(mask > 0)
     place = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     path = hand_path(rng, scene.count, scene.fps, victim.face.width)
     still = victim.picture[place].astype(np.float32)
     rest_part = _smooth(rest[place])
@@ -117,20 +120,20 @@ def ratio_portrait(scene: Scene) -> Iterator[Picture]:
     for number, frame in enumerate(driver.frames):
         acting = warped(moved(frame, driver.steady[number], frame.shape), onto)[place]
         grey = cv2.cvtColor(acting, cv2.COLOR_BGR2GRAY)
-        way = flow.calc(grey, grey_rest, None) * active[number]
+        way = flow_between(grey, grey_rest) * active[number]
         where = identity(acting.shape) + cv2.GaussianBlur(way.astype(np.float32), (0, 0), 1.0)
-        before = cv2.remap(rest_part, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        before = looked_up(rest_part, where, border=cv2.BORDER_REFLECT)
         ratio = (_smooth(acting) + 6) / (before + 6)
         # Only brightness: the two skins differ in colour.
         ratio = np.clip(ratio.mean(axis=2, keepdims=True), 0.25, 3.0) ** active[number]
-        shifted = cv2.remap(still, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        shifted = looked_up(still, where, cv2.INTER_CUBIC, cv2.BORDER_REFLECT)
         shaded = np.zeros(shape, np.uint8)
         shaded[place] = np.clip(shifted * ratio, 0, 255)
         whole = blended(victim.picture, shaded, mask)
         yield moved(whole, posed(path[number] + [0, 0, 0, 0.03], victim.face.centre))
 
 
-def _onto(seen: Portrait, wanted: Portrait) -> np.ndarray:
+def _onto(seen: Portrait, wanted: Portrait) -> Map:
     """The map that gives one portrait's features the places of another's, lids included."""
     height, width = wanted.picture.shape[:2]
     fit = similarity(seen.face.mesh[list(OVAL), :2], wanted.face.mesh[list(OVAL), :2])
@@ -156,12 +159,12 @@ def _acting(face: TrackedFace, scene: Scene) -> Mask:
 def _activity(driver: Shot) -> Floats:
     """1 while the driver acts, 0 at rest, softly between."""
     numbers, ramp = np.arange(len(driver.frames)), 3.0
-    return np.clip(np.minimum(numbers - driver.start + ramp, driver.end + ramp - numbers) / ramp,
-                   0, 1)
+    rising = np.minimum(numbers - driver.start + ramp, driver.end + ramp - numbers) / ramp
+    return np.asarray(np.clip(rising, 0, 1))
 
 
-def _smooth(picture: Picture) -> np.ndarray:
-    return cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.8)
+def _smooth(picture: Picture) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 0.8), np.float32)
 
 
 def virtual_head(scene: Scene) -> Iterator[Picture]:
@@ -193,7 +196,7 @@ def virtual_head(scene: Scene) -> Iterator[Picture]:
         where = spline_map(np.vstack([seen, border]), np.vstack([wanted, border]), picture.shape)
         head = warped(picture, where)
         head = _with_cavity(head, wanted, victim.face, float(jaw[number]))
-        mask = cv2.remap(matte, where, None, cv2.INTER_LINEAR)
+        mask = looked_up(matte, where, border=cv2.BORDER_CONSTANT)
         # The camera sways: the room moves less than the near head.
         sways = sway[number]
         behind = moved(background, posed(0.5 * sways + np.array([0, 0, 0, 0.06]), centre))
@@ -318,7 +321,7 @@ def _matte(victim: Portrait) -> Mask:
     small = (width // 2, height // 2)
     half = cv2.resize(victim.picture, small, interpolation=cv2.INTER_AREA)
     cut = cv2.resize(marks, small, interpolation=cv2.INTER_NEAREST)
-    cv2.grabCut(half, cut, None, *model, 4, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(half, cut, (0, 0, 1, 1), *model, 4, cv2.GC_INIT_WITH_MASK)
     inside = ((cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD)).astype(np.uint8)
     labels = cv2.connectedComponents(inside)[1]
     head = labels[int(face.centre[1]) // 2, int(face.centre[0]) // 2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ Map = NDArray[np.float32]
 """Where each pixel comes from: shape (height, width, 2), float32, x then y."""
 
 _GRID = 8  # pixels between the points at which a spline is computed
+_FARTHEST = 0.25  # that a feature moves, in longer sides of the picture
 _COARSE = 4  # pixels of a picture in one of its low frequencies
 
 
@@ -41,7 +44,7 @@ def spline_map(seen: Floats, wanted: Floats, shape: tuple[int, ...]) -> Map:
     values = _bending(places, at) @ weights[:count] + weights[count] + places @ weights[count + 1 :]
     coarse = (values * scale).reshape(rows, columns, 2).astype(np.float32)
     fine = identity(shape)
-    return fine + cv2.remap(coarse, fine / _GRID, None, cv2.INTER_LINEAR)
+    return np.asarray(fine + looked_up(coarse, np.asarray(fine / _GRID, np.float32)), np.float32)
 
 
 def _bending(places: Floats, points: Floats) -> Floats:
@@ -53,8 +56,16 @@ def _bending(places: Floats, points: Floats) -> Floats:
 
 
 def warped(picture: Picture, where: Map) -> Picture:
-    return np.asarray(cv2.remap(picture, where, None, cv2.INTER_CUBIC,
-                                borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(looked_up(picture, where, cv2.INTER_CUBIC), np.uint8)
+
+
+def looked_up(
+    values: NDArray[Any], where: Map, flags: int = cv2.INTER_LINEAR,
+    border: int = cv2.BORDER_REPLICATE,
+) -> NDArray[Any]:
+    """``values`` at the places ``where``."""
+    one_map = np.empty(0, np.float32)
+    return np.asarray(cv2.remap(values, where, one_map, flags, borderMode=border))
 
 
 def moved(picture: Picture, matrix: Floats, shape: tuple[int, ...] | None = None) -> Picture:
@@ -155,8 +166,8 @@ def with_lids(picture: Picture, eye: Floats, closure: float) -> Picture:
     cheek_y = lower + np.where(
         below < 0.4 * width, below * (1 - (lower - floor) / (0.4 * width)), below - lower + floor
     )
-    lid = _looked_up(picture, s, lid_y, origin, turn)
-    cheek = _looked_up(picture, s, cheek_y, origin, turn)
+    lid = _at_height(picture, s, lid_y, origin, turn)
+    cheek = _at_height(picture, s, cheek_y, origin, turn)
     shade = 1 - 0.25 * closure * np.exp(-np.clip(y - edge, 0, None) / (0.06 * width))
     ball = part.astype(np.float32) * shade[:, :, None].astype(np.float32)
     soft = max(0.02 * width, 0.7)
@@ -186,7 +197,16 @@ def _lid(points: Floats, origin: Floats, turn: Floats, s: Floats, width: float) 
     return np.asarray(np.where((s > 0) & (s < width), curve(inside), 0.0))
 
 
-def _looked_up(picture: Picture, s: Floats, y: Floats, origin: Floats, turn: Floats) -> Floats:
+def _at_height(picture: Picture, s: Floats, y: Floats, origin: Floats, turn: Floats) -> Floats:
     where = (np.dstack([s, y]) @ turn + origin).astype(np.float32)
-    return np.asarray(cv2.remap(picture, where, None, cv2.INTER_CUBIC,
-                                borderMode=cv2.BORDER_REPLICATE), np.float64)
+    return np.asarray(looked_up(picture, where, cv2.INTER_CUBIC), np.float64)
+
+
+def flow_between(first: NDArray[Any], second: NDArray[Any], *, fast: bool = False) -> Map:
+    """The optical flow from one grey picture to another (Kroeger, Timofte, Dai and Van Gool, "Fast
+    optical flow using dense inverse search", 2016)."""
+    preset = cv2.DISOPTICAL_FLOW_PRESET_FAST if fast else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+    method: Any = cv2.DISOpticalFlow.create(preset)
+    flow = np.nan_to_num(np.asarray(method.calc(first, second, None), np.float32))
+    # Small pictures without texture give vectors of any length.
+    return np.clip(flow, -_FARTHEST * max(first.shape), _FARTHEST * max(first.shape))

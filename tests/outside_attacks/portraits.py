@@ -122,11 +122,11 @@ def ratio_portrait(scene: Scene) -> Iterator[Picture]:
         grey = cv2.cvtColor(acting, cv2.COLOR_BGR2GRAY)
         way = flow_between(grey, grey_rest) * active[number]
         where = identity(acting.shape) + cv2.GaussianBlur(way.astype(np.float32), (0, 0), 1.0)
-        before = looked_up(rest_part, where, border=cv2.BORDER_REFLECT)
+        before = looked_up(rest_part, where)
         ratio = (_smooth(acting) + 6) / (before + 6)
         # Only brightness: the two skins differ in colour.
         ratio = np.clip(ratio.mean(axis=2, keepdims=True), 0.25, 3.0) ** active[number]
-        shifted = looked_up(still, where, cv2.INTER_CUBIC, cv2.BORDER_REFLECT)
+        shifted = looked_up(still, where, cv2.INTER_CUBIC)
         shaded = np.zeros(shape, np.uint8)
         shaded[place] = np.clip(shifted * ratio, 0, 255)
         whole = blended(victim.picture, shaded, mask)

@@ -16,6 +16,7 @@ from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
 from pipeline.errors import (
+    ChallengeUnusable,
     FaceError,
     IdempotencyConflict,
     MediaUnavailable,
@@ -25,6 +26,7 @@ from pipeline.errors import (
 )
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.kept_picture import KeptPicture
+from pipeline.jobs.challenges import ChallengeStore
 from pipeline.jobs.model import Job, NewJob, WaitingPicture
 from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
@@ -54,12 +56,13 @@ class JobAcceptance:
 
     def __init__(
         self, settings: Settings, jobs: JobStore, media: MediaStore, changes: ChangeLog,
-        clock: Callable[[], float],
+        challenges: ChallengeStore, clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._jobs = jobs
         self._media = media
         self._changes = changes
+        self._challenges = challenges
         self._clock = clock
         self._media_breaker = CircuitBreaker(MEDIA_PAUSE_S)
 
@@ -72,7 +75,7 @@ class JobAcceptance:
         others are recorded with it. A ``free`` job costs nothing when it succeeds.
 
         Raises ``FaceError``: a picture is not acceptable, a store is away, the request is a
-        replay, a limit is reached.
+        replay, its challenge is not free, a limit is reached.
         """
         uploads = self._inspect(request, limits)
         content = _content_digest(request, uploads, dialect)
@@ -82,10 +85,10 @@ class JobAcceptance:
                 if earlier.digest != content:
                     raise IdempotencyConflict
                 return earlier, False
+        params = self._params(request, uploads)
         job_id = uuid.uuid4().hex
         places = self._place(request, uploads, job_id)
         stored = self._store(uploads, places)
-        params = self._params(request, uploads)
         new = NewJob(
             id=job_id,
             tenant_id=request.tenant.id,
@@ -101,12 +104,15 @@ class JobAcceptance:
             idempotency_key=idempotency_key,
             once=request.once,
             once_until=request.once_until,
+            challenge=request.challenge,
             limits=request.tenant.limits,
             free=free,
         )
         try:
             job, created = self._jobs.submit(new, max_waiting=self._settings.max_waiting)
-        except (ReplayedRequest, IdempotencyConflict, Overloaded, QuotaExceeded):
+        except (
+            ReplayedRequest, IdempotencyConflict, ChallengeUnusable, Overloaded, QuotaExceeded
+        ):
             self._delete(stored)
             raise
         if not created:
@@ -186,8 +192,11 @@ class JobAcceptance:
     def _params(self, request: JobRequest, uploads: _Uploads) -> JsonObject:
         """The job's parameters, with what only this side knows: the number of the tenant's last
         change, which a search must include; the URLs, for the fetching stage; what a gallery
-        records of a picture that it keeps."""
+        records of a picture that it keeps; the actions of a challenge."""
         params = request.params
+        if request.challenge is not None:
+            asked = self._challenges.find(request.tenant.id, params["face_id"], request.challenge)
+            params = {**params, "order": list(asked.actions), "mirrored": asked.mirrored}
         if Stage.INDEX in PLANS[request.operation].stages:
             params = {**params, "number": self._changes.latest(request.tenant.id)}
         if request.operation in KEEPING:

@@ -52,9 +52,9 @@ class Health:
 
     async def _check(self) -> Reply:
         waiting: dict[str, int] = {}
-        reads = self._service.threads.reads
+        reads, count = self._service.threads.reads, self._service.jobs.upkeep.count_waiting
         asked = {
-            "database": lambda: waiting.update(self._count_waiting()),
+            "database": lambda: waiting.update({each.value: count(each) for each in Stage}),
             "broker": lambda: self._service.dispatcher.depth(Stage.DECODE),
             "media": self._service.media.ping,
         }
@@ -77,9 +77,6 @@ class Health:
             logger.warning("A part is away: %s", error, extra={"action": "health"})
             return False
         return True
-
-    def _count_waiting(self) -> dict[str, int]:
-        return {stage.value: self._service.jobs.upkeep.count_waiting(stage) for stage in Stage}
 
     @cached_property
     def _pack(self) -> JsonObject:

@@ -58,12 +58,12 @@ RateLimits = Sequence[tuple[str, Limit]]
 
 
 class RateLimiter:
-    """Counts requests; thread-safe. ``clock`` returns monotonic seconds."""
+    """Counts requests; thread-safe."""
 
-    def __init__(self, redis_url: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, redis_url: str) -> None:
         self._redis = open_redis(redis_url, REDIS_TIMEOUT_S)
         self._script: Any = self._redis.register_script(SCRIPT)
-        self._local = LocalRateLimiter(clock)
+        self._local = LocalRateLimiter(time.monotonic)
         self._breaker = CircuitBreaker(REDIS_PAUSE_S)
 
     def take(self, tenant_id: int, limits: RateLimits) -> float:

@@ -80,7 +80,7 @@ class JobRequest:
     ``params`` (JSON) holds everything that the plan and the rendering of the answer need.
     ``pictures`` are in order: uploaded bytes, a stored picture, or a URL to fetch. ``once``
     is the digest of a signed request that is accepted only once, until ``once_until`` (epoch
-    seconds).
+    seconds); ``challenge`` that of a challenge that the job takes.
     """
 
     tenant: Tenant
@@ -89,6 +89,7 @@ class JobRequest:
     pictures: tuple[SentPicture, ...] = field(repr=False)
     once: str | None = None
     once_until: float = 0.0
+    challenge: str | None = None
 
 
 class AdmissionCheck(Protocol):

@@ -29,6 +29,7 @@ from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.images import ImageStore
+from pipeline.jobs.challenges import ChallengeStore
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
@@ -53,6 +54,7 @@ class RecordStores:
         self.images = ImageStore(engine, media, clock)
         self.collections = CollectionStore(engine, media, clock)
         self.galleries = GalleryStore(engine, media, clock)
+        self.challenges = ChallengeStore(engine, clock)
 
 
 class Service:
@@ -71,7 +73,8 @@ class Service:
             UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock
         )
         self.acceptance = JobAcceptance(
-            settings, self.jobs, self.media, ChangeLog(self._engine), clock
+            settings, self.jobs, self.media, ChangeLog(self._engine), self.records.challenges,
+            clock,
         )
         self.threads = ThreadPools()
         self.intake = Intake(settings, self.threads.intake)

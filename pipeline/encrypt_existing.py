@@ -30,7 +30,7 @@ from sqlalchemy import (
 from pipeline import storage_keys
 from pipeline.batches.model import ItemState
 from pipeline.batches.resume import name_hash, picture_hash
-from pipeline.database.engine import purge_deleted_data, reading, writing
+from pipeline.database.engine import change_rows, purge_deleted_data, read_values, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import (
     batch_items,
@@ -118,12 +118,10 @@ class EncryptExisting:
 
     def _items(self) -> int:
         """Replace the hashes of items, and encrypt the pictures of those that wait."""
-        with reading(self.engine) as connection:
-            query = select(batches.c.id).where(batches.c.tenant_id == self.tenant_id)
-            ids = list(connection.execute(query).scalars())
+        query = select(batches.c.id).where(batches.c.tenant_id == self.tenant_id)
         return sum(
             self._item(row)
-            for batch_id in ids
+            for batch_id in read_values(self.engine, query)
             for page in read_pages(
                 self.engine, _ITEMS.where(batch_items.c.batch_id == batch_id),
                 batch_items.c.number, PAGE_ROWS,
@@ -152,8 +150,7 @@ class EncryptExisting:
             return self._replace_object(
                 replaced.values(media_key=fresh), row.media_key, fresh, named
             )
-        with writing(self.engine) as connection:
-            return connection.execute(replaced).rowcount
+        return change_rows(self.engine, replaced)
 
     def _objects(self, table: Table, column: Column[str]) -> int:
         done = 0
@@ -258,8 +255,7 @@ class EncryptExisting:
         waiting = select(jobs.c.media).where(
             jobs.c.seq.in_(select(job_pictures.c.job_seq)), jobs.c.tenant_id == self.tenant_id
         )
-        with reading(self.engine) as connection:
-            keys.update(chain.from_iterable(connection.execute(waiting).scalars()))
+        keys.update(chain.from_iterable(read_values(self.engine, waiting)))
         return sum(not storage_keys.is_encrypted(key) for key in keys)
 
     def _pages(

@@ -12,7 +12,8 @@
     |-- RequestRefused          the caller may not do this
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
     |   |-- StaleRequest        |-- IdempotencyConflict
-    |   |-- CredentialExpired   |-- NotPermitted
+    |   |-- CredentialExpired   |-- NotPermitted       |-- ChallengeRequired
+    |   |-- ChallengeUnusable
     |   `-- LimitReached            |-- RateLimited    |-- QuotaExceeded
     |-- NotFound
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
@@ -167,6 +168,24 @@ class StaleRequest(RequestRefused):
 
 class IdempotencyConflict(RequestRefused):
     """The Idempotency-Key was already used for another request."""
+
+
+class ChallengeRequired(RequestRefused):
+    """The application must send a Challenge instead of an Action: ask for one before the clip
+    is recorded."""
+
+
+class ChallengeUnusable(RequestRefused):
+    """The challenge cannot be used; ask for another one."""
+
+    def __init__(self, reason: str) -> None:
+        """``reason``: ``unknown``, ``expired``, ``used`` or ``other_face``."""
+        self.reason = reason
+        why = {
+            "unknown": "is not known", "expired": "has expired", "used": "was used before",
+            "other_face": "was issued for another face",
+        }[reason]
+        super().__init__(f"The challenge {why}; ask for another one.")
 
 
 class CredentialExpired(RequestRefused):

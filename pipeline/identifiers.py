@@ -1,4 +1,4 @@
-"""The rules for identifiers that clients choose, in one place."""
+"""The rules for identifiers that clients choose, in one place, and for showing their text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ what ends a line."""
 TEXT_END = r"(?![\s\S])"
 """The end of a text in a pattern of Python and ECMA 262. ``$`` also stands before a last
 line feed in Python."""
+
+# Characters that begin a line or move the cursor: controls, and marks of the direction of text.
+# Joiners stay: emoji need them.
+_MOVING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 _UNPRINTABLE = re.compile(f"[{UNPRINTABLE}\ud800-\udfff]")
 
@@ -40,6 +44,11 @@ def is_printable(text: str) -> bool:
     """Whether a text is Unicode without control characters: other texts are never looked
     up, since not every database takes them."""
     return _UNPRINTABLE.search(text) is None
+
+
+def escape_controls(text: str) -> str:
+    """``text``, from an untrusted source, so that it can forge no line of a terminal or log."""
+    return _MOVING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def is_collection_key(text: str) -> bool:

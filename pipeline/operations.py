@@ -71,7 +71,7 @@ from pipeline.types import ALL_FACES, AnalysisOptions, JsonObject
 RECORD_OPERATIONS = (
     "list", "show", "rename", "delete", "image", "delete_image", "clear",
     "groups", "create_group", "change_group", "delete_group", "group", "bind", "unbind",
-    "batch",
+    "batch", "challenge",
 )
 
 
@@ -337,11 +337,16 @@ SEARCH = Plan(
 class LivingParams(Params, frozen=True, kw_only=True):
     """Watch a clip: whether the ``action`` (1: blink, 2: open the mouth) is done by a live
     person, and whether that person is the enrolled face ``face_id``, at a distance below
-    ``threshold`` (0 to 1)."""
+    ``threshold`` (0 to 1). With a ``challenge`` (its digest) the actions of ``order`` instead,
+    one after the other (3: turn left, 4: turn right, 5: nod); ``mirrored``: the clip shows the
+    person as a mirror does."""
 
     face_id: int
-    action: Literal[1, 2]
+    action: Literal[1, 2] = 1
     threshold: float
+    challenge: str | None = None
+    order: tuple[Literal[1, 2, 3, 4, 5], ...] = ()
+    mirrored: bool = False
 
 
 LIVING = Plan("living", (Stage.LIVENESS,), clip=True)

@@ -147,7 +147,7 @@ class BatchHarness:
             outcomes = [
                 _ended(each.item, found) for each, found in zip(fit, entered, strict=True)
             ] + [
-                ItemOutcome(each.item.number, ItemState.REJECTED, "no_face", criteria="pack")
+                ItemOutcome(each.item.number, ItemState.REJECTED, reason="no_face", criteria="pack")
                 for each in waiting if each not in fit
             ]
             record_outcomes(connection, waiting, outcomes, self.queue.clock())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,20 @@ _TICKS = 90_000  # of the stamps, a second
 def encoded(
     pictures: Iterable[Picture], *, kind: str = "mp4", fps: float = 30.0,
     times: Sequence[float] | None = None, rotation: int = 0, bit_rate: int = 1_500_000,
+    options: Mapping[str, str] | None = None,
 ) -> bytes:
     """A clip of BGR pictures with even sides, at ``fps`` or with stamps of its own
-    (``times``, in seconds). ``rotation``: degrees clockwise that a player must turn it."""
-    muxer, codec, options = KINDS[kind]
+    (``times``, in seconds). ``rotation``: degrees clockwise that a player must turn it.
+    ``options`` come over those of the kind."""
+    muxer, codec, usual = KINDS[kind]
+    chosen = {**usual, **(options or {})}
     file = io.BytesIO()
     with av.open(file, "w", format=muxer) as container:
         stream: Any = None
         for number, picture in enumerate(pictures):
             if stream is None:
                 rate = Fraction(fps).limit_denominator(1001)
-                stream = container.add_stream(codec, rate=rate, options=options)
+                stream = container.add_stream(codec, rate=rate, options=chosen)
                 stream.height, stream.width = picture.shape[:2]
                 stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
                 stream.bit_rate = bit_rate
@@ -61,14 +64,16 @@ def encoded(
 
 
 def pictures_of(clip: Path | bytes, first: int = 0, last: int | None = None) -> Iterator[Picture]:
-    """The frames ``first`` to ``last`` (without it) of a clip, as BGR."""
+    """The frames ``first`` to ``last`` (without it) of a clip, as BGR, upright."""
     source = io.BytesIO(clip) if isinstance(clip, bytes) else str(clip)
     with av.open(source, "r") as container:
         for number, frame in enumerate(container.decode(video=0)):
             if last is not None and number >= last:
                 return
             if number >= first:
-                yield np.asarray(frame.to_ndarray(format="bgr24"), dtype=np.uint8)
+                pixels = frame.to_ndarray(format="bgr24")
+                turned = np.rot90(pixels, frame.rotation // 90)
+                yield np.ascontiguousarray(turned, dtype=np.uint8)
 
 
 def at_rate(pictures: Sequence[Picture], fps: float, source_fps: float = 30.0) -> list[Picture]:

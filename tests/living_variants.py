@@ -10,7 +10,8 @@ import numpy as np
 from pipeline.living.verdict import LivenessAction
 from pipeline.types import Picture
 from tests.clips import at_rate, encoded
-from tests.living_clips import Play, lit
+from tests.living_clips import Play
+from tests.presentations.cameras import lit
 
 # Frames of the live video, and what they show. All of it in every variant would take minutes.
 PARTS = {

@@ -34,7 +34,7 @@ def make_app(settings: Settings) -> Celery:
     """
     served_stages(settings)
     app = Celery("faceline", broker=settings.broker_url, set_as_current=False)
-    app.conf.update(_queues(), **_safety(settings), **_broker(settings))
+    app.conf.update(_configuration(settings))
     return app
 
 
@@ -47,18 +47,13 @@ def served_stages(settings: Settings) -> frozenset[Stage]:
     return frozenset(map(Stage, names)) or frozenset(FUSED_STAGES)
 
 
-def _queues() -> dict[str, object]:
-    # Bound to the nameless exchange, which routes a message to the queue of its routing
-    # key: there is no binding that a wiped Redis could lose.
+def _configuration(settings: Settings) -> dict[str, object]:
     return {
+        # Bound to the nameless exchange, which routes a message to the queue of its routing
+        # key: there is no binding that a wiped Redis could lose.
         "task_queues": [Queue(queue_name(stage)) for stage in Stage],
         "task_default_queue": queue_name(Stage.DECODE),
         "task_create_missing_queues": False,
-    }
-
-
-def _safety(settings: Settings) -> dict[str, object]:
-    return {
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
@@ -86,10 +81,17 @@ def _safety(settings: Settings) -> dict[str, object]:
         "worker_redirect_stdouts": False,
         "worker_disable_rate_limits": True,
         "worker_proc_alive_timeout": 60.0,
+        "broker_transport_options": _transport_options(settings),
+        "broker_connection_timeout": CONNECT_TIMEOUT_S,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_pool_acquire_timeout": 2,
+        "broker_heartbeat": 0,
+        "task_publish_retry": False,
     }
 
 
-def _broker(settings: Settings) -> dict[str, object]:
+def _transport_options(settings: Settings) -> dict[str, object]:
     options: dict[str, object] = {
         # Also bounds connecting, which kombu would retry without end.
         "max_retries": 0, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 0.2,
@@ -107,12 +109,4 @@ def _broker(settings: Settings) -> dict[str, object]:
             "health_check_interval": 10,
             "polling_interval": MESSAGE_WAIT_S,
         }
-    return {
-        "broker_transport_options": options,
-        "broker_connection_timeout": CONNECT_TIMEOUT_S,
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,
-        "broker_pool_acquire_timeout": 2,
-        "broker_heartbeat": 0,
-        "task_publish_retry": False,
-    }
+    return options

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import IntermediateLost
 from pipeline.execution.context import FaceDetail, JobContext
-from pipeline.types import Box, DetectedFace, LandmarkScheme, VectorModel
+from pipeline.types import Crop, DetectedFace, Picture, VectorModel
 
+_VERSION = 6
 _DTYPES: dict[str, type[np.generic]] = {"u1": np.uint8, "f4": np.float32}
 
 
@@ -26,28 +27,22 @@ class _EncodedArray(msgspec.Struct, array_like=True, frozen=True):
     data: bytes
 
 
-class _EncodedFace(msgspec.Struct, array_like=True, frozen=True):
-    box: tuple[float, float, float, float]
-    score: float
-    landmarks: _EncodedArray
-    scheme: LandmarkScheme
-
-
 class _EncodedContext(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    v: Literal[5]
+    """The version, then what a context takes to another worker."""
+
+    v: Literal[6]
     media: list[str]
     sizes: list[tuple[int, int]]
-    pictures: list[_EncodedArray]
-    faces: list[list[_EncodedFace]]
+    pictures: list[Picture]
+    faces: list[list[DetectedFace]]
     face_details: dict[str, list[list[FaceDetail]]]
-    crops: list[list[_EncodedArray]]
-    embeddings: list[_EncodedArray]
+    crops: list[list[Crop]]
+    embeddings: list[NDArray[np.float32]]
     model: VectorModel | None
     values: dict[str, msgspec.Raw]
 
 
-_ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(_EncodedContext)
+_FIELDS = _EncodedContext.__struct_fields__[1:]
 
 
 def array_bytes(context: JobContext) -> int:
@@ -58,24 +53,7 @@ def array_bytes(context: JobContext) -> int:
 
 def pack(context: JobContext) -> bytes:
     """The bytes of a context."""
-    return _ENCODER.encode(
-        _EncodedContext(
-            v=5,
-            media=context.media,
-            sizes=context.sizes,
-            pictures=[_encoded(picture) for picture in context.pictures],
-            faces=[[_encoded_face(face) for face in found] for found in context.faces],
-            face_details=context.face_details,
-            crops=[[_encoded(crop) for crop in crops] for crops in context.crops],
-            embeddings=[_encoded(rows) for rows in context.embeddings],
-            model=context.model,
-            values={
-                name: value if isinstance(value, msgspec.Raw)
-                else msgspec.Raw(_ENCODER.encode(value))
-                for name, value in context.values.items()
-            },
-        )
-    )
+    return _ENCODER.encode([_VERSION, *(getattr(context, name) for name in _FIELDS)])
 
 
 def unpack(data: bytes) -> JobContext:
@@ -87,49 +65,32 @@ def unpack(data: bytes) -> JobContext:
     """
     try:
         flat = _DECODER.decode(data)
-        return JobContext(
-            media=flat.media,
-            sizes=flat.sizes,
-            pictures=[_decoded_picture(array) for array in flat.pictures],
-            faces=[[_decoded_face(face) for face in found] for found in flat.faces],
-            face_details=flat.face_details,
-            crops=[[_decoded_picture(crop) for crop in crops] for crops in flat.crops],
-            embeddings=[_decoded_array(rows, "f4", 2) for rows in flat.embeddings],
-            model=flat.model,
-            values=dict(flat.values),
-        )
-    except (msgspec.DecodeError, ValueError) as error:
+    except msgspec.DecodeError as error:
         raise IntermediateLost(f"An intermediate value cannot be read: {error}") from error
+    if any(face.landmarks.shape != (5, 2) for found in flat.faces for face in found):
+        raise IntermediateLost("An intermediate value has a face without five landmarks.")
+    return JobContext(**{name: getattr(flat, name) for name in _FIELDS})
 
 
-def _encoded(array: NDArray[Any]) -> _EncodedArray:
-    dtype: Literal["u1", "f4"] = "u1" if array.dtype == np.uint8 else "f4"
-    return _EncodedArray(dtype, array.shape, array.astype(_DTYPES[dtype], copy=False).tobytes())
+def _encoded(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    assert isinstance(value, np.ndarray), type(value)
+    dtype: Literal["u1", "f4"] = "u1" if value.dtype == np.uint8 else "f4"
+    return _EncodedArray(dtype, value.shape, value.astype(_DTYPES[dtype], copy=False).tobytes())
 
 
-def _encoded_face(face: DetectedFace) -> _EncodedFace:
-    box = face.box
-    return _EncodedFace(
-        (float(box.left), float(box.top), float(box.right), float(box.bottom)),
-        float(face.score), _encoded(face.landmarks), face.scheme,
+def _decoded(kind: type, value: object) -> NDArray[Any]:
+    """An array of a field of this type."""
+    array = msgspec.convert(value, _EncodedArray)
+    fits = (
+        array.dtype == "u1" and len(array.shape) == 3 and array.shape[2] == 3 if kind == Picture
+        else array.dtype == "f4" and len(array.shape) == 2
     )
-
-
-def _decoded_face(face: _EncodedFace) -> DetectedFace:
-    points = _decoded_array(face.landmarks, "f4", 2)
-    if points.shape != (5, 2):
-        raise ValueError(f"landmarks of shape {points.shape}")
-    return DetectedFace(Box(*face.box), face.score, points, face.scheme)
-
-
-def _decoded_picture(array: _EncodedArray) -> NDArray[np.uint8]:
-    pixels = _decoded_array(array, "u1", 3)
-    if pixels.shape[2] != 3:
-        raise ValueError(f"a picture of shape {pixels.shape}")
-    return pixels
-
-
-def _decoded_array(array: _EncodedArray, dtype: str, dimensions: int) -> NDArray[Any]:
-    if array.dtype != dtype or len(array.shape) != dimensions:
+    if not fits:
         raise ValueError(f"an array of {array.dtype} and shape {array.shape}")
-    return np.frombuffer(array.data, _DTYPES[dtype]).reshape(array.shape)
+    return np.frombuffer(array.data, _DTYPES[array.dtype]).reshape(array.shape)
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_encoded)
+_DECODER = msgspec.msgpack.Decoder(_EncodedContext, dec_hook=_decoded)

@@ -6,8 +6,6 @@ Nothing depends on it but latency: those processes also look into the database.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
 
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
@@ -32,25 +30,18 @@ class JobNotifier:
         self._redis = open_redis(settings.wake_url, TIMEOUT_S)
         self._breaker = CircuitBreaker(RETRY_AFTER_S)
 
-    def publish(self, job_id: str) -> bool:
-        """Say that a job has ended; False when Redis does not answer."""
-        return self._send([job_id], partial(self._redis.publish, DONE_CHANNEL, job_id))
-
-    def publish_all(self, ids: Sequence[str]) -> bool:
-        """Say that jobs have ended, at once."""
+    def publish(self, *ids: str) -> bool:
+        """Say that jobs have ended; False when Redis does not answer."""
         if not ids:
             return True
+        if self._breaker.is_open():
+            return False
         pipeline = self._redis.pipeline(transaction=False)
         for job_id in ids:
             pipeline.publish(DONE_CHANNEL, job_id)
-        return self._send(ids, pipeline.execute)
-
-    def _send(self, ids: Sequence[str], send: Callable[[], object]) -> bool:
-        if self._breaker.is_open():
-            return False
         try:
             with map_redis_errors():
-                send()
+                pipeline.execute()
         except BrokerUnavailable as error:
             self._breaker.record_failure()
             logger.warning(

@@ -17,14 +17,12 @@ from typing import Any
 import msgspec
 
 from pipeline.config.settings import Settings
+from pipeline.identifiers import escape_controls
 
 # The fields of every record; all others were given as ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message", "asctime", "taskName", "data", "color_message"
 }
-
-# Characters that begin a line or move the cursor: control characters and direction marks.
-_MOVING = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 # A value that needs no quotes.
 _WORD = re.compile(r"[^\s\"=]+")
@@ -51,12 +49,12 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={_field(value)}" for name, value in _extra(record).items())
-        said = _escaped(record.getMessage())
+        said = escape_controls(record.getMessage())
         line = f"{_time(record)} {record.levelname} {os.getpid()} {said}{fields}"
         if not record.exc_info:
             return line
         told = self.formatException(record.exc_info).splitlines()
-        return "\n".join([line, *(f"  {_escaped(each)}" for each in told)])
+        return "\n".join([line, *(f"  {escape_controls(each)}" for each in told)])
 
 
 class JsonLines(logging.Formatter):
@@ -76,13 +74,9 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def _escaped(text: str) -> str:
-    return _MOVING.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
 def _field(value: object) -> str:
     text = str(value)
-    return _escaped(text) if _WORD.fullmatch(text) else json.dumps(text)
+    return escape_controls(text) if _WORD.fullmatch(text) else json.dumps(text)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""Carries out a job: claims it, runs the stages that this worker serves one after the other
-in memory, and ends it or hands it over to the workers of the next stage."""
+"""One claimed job's way: the stages that this worker serves, run one after the other in memory,
+to its end or to the workers of the next stage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ from pipeline.jobs.pictures import PICTURE_ERRORS
 from pipeline.operations import KEEPING, PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
 from pipeline.types import JsonObject
-from workers.messages import StageMessage
 from workers.runtime import Runtime
 
 T = TypeVar("T")
@@ -58,24 +57,6 @@ END_PAUSE_S = 0.5
 OPERATOR_ERRORS = (PackError, ConfigurationError, DecryptionFailed, TenantNotFound)
 
 _UNKNOWN = Plan("unknown", ())
-
-
-def run_job(message: StageMessage, runtime: Runtime) -> None:
-    """Run the job of a message, unless it has ended or another worker runs it.
-
-    Raises ``DatabaseUnavailable`` when the job cannot be claimed; its message is sent again
-    later.
-    """
-    settings = runtime.settings
-    claim = runtime.store.claim(
-        message.job, message.stage, runtime.name, settings.lease_s, settings.max_attempts
-    )
-    if claim is None:
-        return
-    with runtime.leases.held(claim):
-        run = JobRun.of(claim, runtime)
-        run.advance()
-        run.end()
 
 
 @dataclass(slots=True)
@@ -117,18 +98,6 @@ class JobRun:
                 "A stage failed", extra={"action": "stage_failed", "job": self.claim.id}
             )
             self.verdict = FaceError()
-
-    def end(self) -> None:
-        """End the job by its verdict, or let it wait."""
-        match self.verdict:
-            case JobOutcome() as outcome:
-                self._end_with_outcome(outcome)
-            case Stage() as stage:
-                self._hand_over(stage)
-            case FaceError() as error if self.fails_by(error):
-                self._fail(error)
-            case FaceError() as error:
-                self._wait_because(error)
 
     @property
     def first(self) -> Stage:
@@ -206,33 +175,10 @@ class JobRun:
 
     # -- how a claim ends -----------------------------------------------------------
 
-    def _hand_over(self, stage: Stage) -> None:
-        store = self.runtime.store
-        if self._write(lambda: store.hand_over(self.claim, stage, self.trace)):
-            self.handed_over(stage)
-
     def handed_over(self, stage: Stage) -> None:
         """Do what follows once the row says that the job waits at ``stage``."""
         self.runtime.dispatcher.publish(self.claim.id, stage)
         self._discard_input()
-
-    def _end_with_outcome(self, outcome: JobOutcome) -> None:
-        store, effect = self.runtime.store, outcome.effect
-        try:
-            held = self._write(
-                lambda: store.finish(self.claim, outcome.result, self.trace, effect)
-            )
-        except DatabaseUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - the job ends with it
-            self.effect_failed(outcome, error)
-            return
-        if held:
-            if effect is not None:
-                # Deleted objects are gone before the client sees the answer.
-                self.runtime.resources.trash.try_empty(self.claim.job.tenant_id)
-            self.runtime.notifier.publish(self.claim.id)
-            self.discard_media()
 
     def effect_failed(self, outcome: JobOutcome, error: Exception) -> None:
         """End a job whose effect failed, or let it wait; discard the objects stored for it."""
@@ -264,7 +210,8 @@ class JobRun:
         waits = isinstance(error, IntermediateLost) or error.retryable
         return not waits and not self._waits_for_operator(error)
 
-    def _wait_because(self, error: FaceError) -> None:
+    def wait_because(self, error: FaceError) -> None:
+        """Let the job wait after an error by which it does not fail."""
         if isinstance(error, IntermediateLost):
             pause_s = 0.0 if self.claim.job.messages < QUICK_CLAIMS else self._pause_s()
             self._retry_later(error, self.first, pause_s)

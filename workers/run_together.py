@@ -1,4 +1,5 @@
-"""Carries out several jobs of a stage together: one transaction claims them and one ends them.
+"""Carries out jobs of a stage, one or several together: one transaction claims them and one ends
+them.
 
 Each ends by its own verdict, as if it had run alone. A job that kills the process, or does
 not end, harms no other: those that were claimed beside it go back.
@@ -29,9 +30,9 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def run_together(message: StageMessage, others: Sequence[str], runtime: Runtime) -> int:
-    """Run the job of a message and the jobs ``others`` at its stage, whose messages have been
-    taken; the number of jobs that were run.
+def run_jobs(message: StageMessage, runtime: Runtime, others: Sequence[str] = ()) -> int:
+    """Run the job of a message, unless it has ended or another worker runs it, and the jobs
+    ``others`` at its stage, whose messages have been taken; the number of jobs that were run.
 
     Raises ``DatabaseUnavailable`` when they cannot be claimed; their messages are sent again
     later.
@@ -60,13 +61,13 @@ class _Together:
         self._advance()
         ended = [run for run in self.runs if run.verdict is not None]
         for run in ended:
-            for step in run.trace:
+            for step in run.trace if len(ended) > 1 else ():
                 step["together"] = len(ended)
         self._end([run for run in ended if self._ends(run)])
         self._hand_over([run for run in ended if isinstance(run.verdict, Stage)])
         for run in ended:
             if isinstance(run.verdict, FaceError) and not run.fails_by(run.verdict):
-                run.end()
+                run.wait_because(run.verdict)
 
     def _advance(self) -> None:
         """Bring each job to its verdict. When one takes long, those that have none are given
@@ -153,7 +154,7 @@ class _Together:
         # Deleted objects are gone before the client sees the answer.
         for tenant_id in sorted(with_effect):
             self.runtime.resources.trash.try_empty(tenant_id)
-        self.runtime.notifier.publish_all([run.claim.id for run in written])
+        self.runtime.notifier.publish(*(run.claim.id for run in written))
         for run in written:
             run.discard_media()
         for run, outcome in zip(runs, outcomes, strict=True):

@@ -77,7 +77,9 @@ class BatchHandlers:
         self._service = service
         self._batches = service.batches
         # Counting a million items takes seconds, and pollers ask repeatedly.
-        self._reasons = lru_cache(MAX_CACHED_REASONS)(self._count_reasons)
+        self._reasons = lru_cache(MAX_CACHED_REASONS)(
+            lambda batch_id, _updated_at: self._batches.reason_counts(batch_id)
+        )
 
     def run(self, action: Action, call: Call) -> Reply:
         """Authenticate, then act. Raises ``BadCredentials``."""
@@ -180,6 +182,3 @@ class BatchHandlers:
             **replies.batch_values(batch, findings),
             "waits_for": None if waits_for is None else replies.BatchDelay(**waits_for.to_json()),
         }
-
-    def _count_reasons(self, batch_id: str, _updated_at: float) -> Reasons:
-        return self._batches.reason_counts(batch_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 import msgspec
@@ -126,19 +127,16 @@ def batch_values(batch: Batch, findings: Sequence[Finding] | None = None) -> dic
     failure = failure_of(batch)
     prefix = batch.source.removeprefix(PREFIX) if batch.source.startswith(PREFIX) else None
     return {
+        **{name: getattr(batch, name) for name in _SAME_NAMES},
         "batch_id": batch.id, "href": batch_href(batch), "status": batch.state,
         "prefix": prefix if batch.options.unattended else None,
         "findings": _findings_json(batch, findings),
         "error": None if failure is None else BatchProblem(**failure),
-        **{name: getattr(batch, name) for name in _SAME_NAMES},
     }
 
 
 # Members that batches and their replies have under the same names.
-_SAME_NAMES = (
-    "items", "waiting", "enrolled", "duplicate", "rejected", "cancelled", "exhausted", "total",
-    "position", "created_at", "updated_at", "finished_at",
-)
+_SAME_NAMES = {*ListedBatch.__struct_fields__} & {each.name for each in fields(Batch)}
 
 
 def _findings_json(batch: Batch, found: Sequence[Finding] | None) -> dict[str, Any] | None:
@@ -166,10 +164,8 @@ def item_list(items: Sequence[BatchItem], limit: int) -> ItemList:
 
 def _shown_item(item: BatchItem) -> ShownItem:
     own = ("number", "source_name", "size", "width", "height", "face_id", "faces")
-    about = ("name", "collection", "external_id", "description")
     return ShownItem(
-        **{name: getattr(item, name) for name in own},
-        **{name: getattr(item.about, name) for name in about},
+        **{name: getattr(item, name) for name in own}, **asdict(item.about),
         status=item.state, reason=item.reason or None, detail=item.detail or None,
         original=item.original or None, deleted=item.erased_at is not None,
     )

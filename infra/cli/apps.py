@@ -15,7 +15,7 @@ from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
 from infra.local.credentials import KINDS, Credentials
 from pipeline.accounts.kinds import SIGNING, CredentialKind
-from pipeline.accounts.model import IssuedCredential, Tenant
+from pipeline.accounts.model import CHALLENGES, IssuedCredential, Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.errors import InvalidParameter
 
@@ -111,6 +111,18 @@ def disable(
     tenants = Stores().tenants
     tenants.set_disabled(tenants.by_name(name).id, not undo)
     print_notice(f"{name} is {'active again' if undo else 'disabled'}.")
+
+
+@app.command()
+def challenge(
+    name: AppName,
+    undo: Annotated[bool, typer.Option("--undo", help="Take an Action alone again.")] = False,
+) -> None:
+    """Take an application's liveness clips only with a challenge."""
+    tenants = Stores().tenants
+    tenant = tenants.by_name(name)
+    tenants.set_settings(tenant.id, {**tenant.settings, CHALLENGES: not undo})
+    print_notice(f"Liveness clips of {name} {'may' if undo else 'must'} answer a challenge.")
 
 
 def renew(

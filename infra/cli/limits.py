@@ -164,6 +164,7 @@ def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
             "name": tenant.name, "disabled": tenant.disabled,
             "limits": metering.limits_to_json(tenant.limits),
             "operations": msgspec.to_builtins(kept),
+            "challenge": tenant.must_answer_challenges,
             "credentials": [
                 {
                     "kind": entry.kind, "id": entry.public_id, "expires_at": entry.expires_at,
@@ -178,6 +179,8 @@ def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
         _rows(UsageStore(stores.engine), tenant.id, tenant.limits),
     )
     print_notice(f"{tenant.name} may use {_words(kept)}.")
+    if tenant.must_answer_challenges:
+        print_notice(f"Liveness clips of {tenant.name} must answer a challenge.")
     for entry in entries:
         if entry.permissions != ALLOW_ALL or entry.expires_at is not None:
             ends = f"; it expires at {local_time(entry.expires_at)}" if entry.expires_at else ""

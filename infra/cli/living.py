@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -12,14 +13,16 @@ import typer
 from infra.cli.console import print_json, print_line, print_notice
 from infra.cli.living_plot import draw
 from infra.cli.reports import check_place
+from pipeline.calibration.passive import passive_calibration
 from pipeline.calibration.table import load_table
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import InvalidParameter, ManyFaces, NoFace, Uncalibrated
 from pipeline.execution.living import verdict_json
+from pipeline.living.challenge import RequestedOrder
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.options import LivingOptions
 from pipeline.living.tracking import observe_clip
-from pipeline.living.verdict import LivenessAction, LivenessVerdict
+from pipeline.living.verdict import ASKED_ALONE, LivenessAction, LivenessVerdict
 from pipeline.media.pictures import PictureLimits
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions import registry
@@ -31,15 +34,27 @@ from pipeline.stages.detect import detect
 from pipeline.types import Embedding, Picture
 
 
-def _action(text: str) -> LivenessAction:
+def _action(
+    text: str, known: Iterable[LivenessAction] = ASKED_ALONE, option: str = "--action"
+) -> LivenessAction:
     """Parses an action by its name or number."""
-    named = {str(int(action)): action for action in LivenessAction}
-    named |= {action.name.lower(): action for action in LivenessAction}
+    named = {str(int(action)): action for action in known}
+    named |= {action.name.lower(): action for action in known}
     if text.lower() not in named:
         raise typer.BadParameter(
-            f"{text!r} is none of: {', '.join(named)}", param_hint="'--action'"
+            f"{text!r} is none of: {', '.join(named)}", param_hint=f"'{option}'"
         )
     return named[text.lower()]
+
+
+def _requested(
+    action: str, challenge: str | None, mirrored: bool
+) -> LivenessAction | RequestedOrder:
+    if challenge is None:
+        return _action(action)
+    names = challenge.replace(" ", "").split(",")
+    actions = (_action(name, tuple(LivenessAction), "--challenge") for name in names)
+    return RequestedOrder(tuple(actions), mirrored)
 
 
 def living(
@@ -55,15 +70,25 @@ def living(
     action: Annotated[
         str, typer.Option(metavar="blink|mouth", help="What was asked for; also 1 and 2.")
     ] = "blink",
+    challenge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ACTION,ACTION,...",
+            help="Several actions in this order instead: blink, mouth, turn_left, turn_right, nod.",
+        ),
+    ] = None,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="The clip shows the person as a mirror does.")
+    ] = False,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Distance of a match.")] = 0.6,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw lids, mouth, identity and passive score (PNG).")
+        Path | None, typer.Option(help="Draw lids, mouth, head, identity and passive score (PNG).")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, the timeline too.")] = False,
 ) -> None:
     """Judge whether a clip shows a live person who performs the requested action. Needs no
     running service."""
-    asked = _action(action)
+    asked = _requested(action, challenge, mirrored)
     if plot is not None:
         check_place(plot)
     settings = load_settings()
@@ -90,8 +115,8 @@ def _write(plot: Path, drawing: Picture) -> None:
 
 
 def _judge(
-    settings: Settings, pack: Pack, clip: Path, face: Path | None, action: LivenessAction,
-    threshold: float,
+    settings: Settings, pack: Pack, clip: Path, face: Path | None,
+    asked: LivenessAction | RequestedOrder, threshold: float,
 ) -> LivenessVerdict:
     info = pack.info
     table = load_table(info.name, settings.data_dir, info.recognition_model)
@@ -101,8 +126,11 @@ def _judge(
     enrolled = None if face is None else _embedding(settings, pack, face)
     with open_sandbox(settings, (DECODE_FUNCTION,)) or nullcontext() as sandbox:
         seen = observe_clip(clip.read_bytes(), pack, options, sandbox)
-    policy = DecisionPolicy(table.distance, passive_at_least=options.passive_at_least)
-    return policy.decide(seen, action, enrolled, threshold)
+    policy = DecisionPolicy(
+        table.distance, passive_at_least=options.passive_at_least,
+        passive_score=passive_calibration(info).score,
+    )
+    return policy.decide(seen, asked, enrolled, threshold)
 
 
 def _embedding(settings: Settings, pack: Pack, photo: Path) -> Embedding:
@@ -121,11 +149,20 @@ def _tell(verdict: LivenessVerdict) -> None:
     print_line(f"real: {'yes' if verdict.real else 'no'}{reasons}")
     if verdict.match is not None:
         print_line(f"match: {'yes' if verdict.match else 'no'}")
-    passive = "not scored" if verdict.passive is None else f"{100 * verdict.passive:.0f} of 100"
-    print_line(f"passive: {passive}; {len(verdict.timeline)} frames analysed")
-    for one in verdict.happenings:
+    print_line(f"passive: {_passive(verdict)}; {len(verdict.timeline)} frames analysed")
+    if verdict.order:
+        print_line(f"asked: {', '.join(action.name.lower() for action in verdict.order)}")
+    for one in sorted(verdict.happenings, key=lambda one: one.peak):
         counted = "" if one.counted else " (not counted)"
         print_line(
             f"{one.action.name.lower()} in frames {one.start} to {one.end}, furthest in "
             f"{one.peak}{counted}"
         )
+
+
+def _passive(verdict: LivenessVerdict) -> str:
+    light = f"light {verdict.light:.0f} of 255"
+    if verdict.passive is None or verdict.passive_worst_second is None:
+        return f"not scored, {light}"
+    worst = 100 * verdict.passive_worst_second
+    return f"{100 * verdict.passive:.0f} of 100, {worst:.0f} in its worst second, {light}"

@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from pipeline.living.verdict import LivenessAction, LivenessVerdict, TimelineFrame
+from pipeline.living.verdict import LivenessVerdict, TimelineFrame
 from pipeline.types import Picture
 
 WIDTH, PANEL, LEFT, TOP, FOOT = 1100, 150, 150, 46, 30
@@ -25,10 +25,16 @@ _PANELS: tuple[tuple[str, float, tuple[tuple[Value, tuple[int, int, int]], ...]]
     )),
     ("eyes, of rest", 1.5, ((lambda one: one.openness, _BLACK),)),
     ("mouth", 0.8, ((lambda one: one.mouth, _BLUE),)),
+    ("head: yaw,", 120.0, (
+        (lambda one: _shown_angle(one.yaw), _BLUE), (lambda one: _shown_angle(one.pitch), _RED),
+    )),
     ("distance: same,", 1.0, ((lambda one: one.identity, _BLUE), (lambda one: one.distance, _RED))),
     ("passive", 1.0, ((lambda one: one.passive, _GREEN),)),
 )
-_SECOND_LINES = {"distance: same,": "enrolled (red)", "lids": "left, right (red)"}
+_SECOND_LINES = {
+    "distance: same,": "enrolled (red)", "lids": "left, right (red)",
+    "head: yaw,": "pitch (red), -60 to 60",
+}
 
 
 def draw(verdict: LivenessVerdict) -> Picture:
@@ -37,7 +43,9 @@ def draw(verdict: LivenessVerdict) -> Picture:
     page = np.full((height, WIDTH, 3), _WHITE, np.uint8)
     _shade(page, verdict, height)
     words = "real" if verdict.real else "not real: " + ", ".join(verdict.reasons)
-    _write(page, f"{verdict.action.name.lower()}: {words}", (14, 30), 0.7)
+    asked = verdict.order or (verdict.action,)
+    names = ", ".join(action.name.lower() for action in asked if action is not None)
+    _write(page, f"{names}: {words}", (14, 30), 0.7)
     for number, (name, most, curves) in enumerate(_PANELS):
         top = TOP + number * PANEL
         cv2.line(page, (LEFT, top + PANEL - 8), (WIDTH - 10, top + PANEL - 8), _GREY, 1)
@@ -53,6 +61,11 @@ def draw(verdict: LivenessVerdict) -> Picture:
     return page
 
 
+def _shown_angle(angle: float | None) -> float | None:
+    """An angle in degrees as a value from 0."""
+    return None if angle is None else max(angle + 60.0, 0.0)
+
+
 def _length(timeline: Sequence[TimelineFrame]) -> float:
     return max(timeline[-1].time, 1e-3) if timeline else 1e-3
 
@@ -64,7 +77,7 @@ def _across(timeline: Sequence[TimelineFrame], seconds: float) -> int:
 def _shade(page: Picture, verdict: LivenessVerdict, height: int) -> None:
     times = {one.index: one.time for one in verdict.timeline}
     for happening in verdict.happenings:
-        if happening.counted and happening.action is LivenessAction(verdict.action):
+        if happening.counted and happening.action in (verdict.action, *verdict.order):
             left, right = (
                 _across(verdict.timeline, times[frame])
                 for frame in (happening.start, happening.end)

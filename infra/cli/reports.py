@@ -33,22 +33,19 @@ def open_report(path: Path | None, columns: Sequence[str]) -> Iterator[Write]:
         yield lambda _: None
         return
     make = check_target(path)
-    try:
-        with private_file(path) as stream:
-            yield make(stream, columns)
-    except OSError as error:
-        raise ReportNotWritten(f"{path} cannot be written: {error.strerror}") from error
+    with open_output(path, ReportNotWritten) as stream:
+        yield make(stream, columns)
 
 
 @contextmanager
-def open_output(path: Path) -> Iterator[TextIO]:
+def open_output(path: Path, failed: type[FaceError] = InvalidParameter) -> Iterator[TextIO]:
     """A file that only this user can read, and that is replaced only when the block has ended
-    well. Raises ``InvalidParameter``."""
+    well. Raises ``failed``."""
     try:
         with private_file(path) as stream:
             yield stream
     except OSError as error:
-        raise InvalidParameter(f"{path} cannot be written: {error.strerror}") from error
+        raise failed(f"{path} cannot be written: {error.strerror}") from error
 
 
 def check_target(path: Path) -> MakeWriter:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 from urllib.parse import urlsplit
 
@@ -101,10 +100,7 @@ class LocalStack:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def _start(self) -> None:
@@ -115,11 +111,17 @@ class LocalStack:
 
             open_fetcher(self.settings)
         self._lock = take_lock(self._data.root)
-        port = self._port() if "shim" in self._processes else self.settings.port
+        port = self.settings.port
+        if "shim" in self._processes:
+            port = port or free_port()
+            require_free(self.settings.host, port)
+            self.url = f"http://{_reachable(self.settings.host)}:{port}"
         redis = prepare_redis(self._data.redis)
         self.log("redis").parent.mkdir(exist_ok=True)
-        self._start_redis(redis)
-        self._prepare_data()
+        argv = [str(redis.program), str(redis.config)]
+        self.supervisor.start(self._managed("redis", argv, dict(os.environ)))
+        upgrade(self._engine)
+        open_vault(self.settings)
         self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
         wait_for_redis(redis, self.log("redis"), lambda: not self._stopping())
         env = self._environment(redis, port, pack.name)
@@ -137,7 +139,9 @@ class LocalStack:
             self.supervisor.looks.append(on_demand.look)
         if self.url:
             self._wait_for_shim()
-        self._write_state(redis)
+        self.redis_url = redis.url
+        state = {"pid": os.getpid(), "url": self.url, "redis_url": redis.url}
+        write_private(self._data.stack_state, json.dumps(state))
 
     def _command(
         self, name: str, words: tuple[str, ...], env: Mapping[str, str]
@@ -155,24 +159,9 @@ class LocalStack:
         except DatabaseUnavailable:
             return None
 
-    def _port(self) -> int:
-        """The port of the shim; sets ``url``."""
-        port = self.settings.port or free_port()
-        require_free(self.settings.host, port)
-        self.url = f"http://{_reachable(self.settings.host)}:{port}"
-        return port
-
     def log(self, name: str) -> Path:
         """The log file of one of the stack's processes."""
         return self._data.log(name)
-
-    def _prepare_data(self) -> None:
-        upgrade(self._engine)
-        open_vault(self.settings)
-
-    def _start_redis(self, redis: LocalRedis) -> None:
-        argv = [str(redis.program), str(redis.config)]
-        self.supervisor.start(self._managed("redis", argv, dict(os.environ)))
 
     def _environment(self, redis: LocalRedis, port: int, pack: str) -> dict[str, str]:
         return {
@@ -201,11 +190,6 @@ class LocalStack:
             raise StackNotStarted(
                 f"The shim does not answer. Last lines of {log}:\n{log_tail(log)}"
             )
-
-    def _write_state(self, redis: LocalRedis) -> None:
-        self.redis_url = redis.url
-        state = {"pid": os.getpid(), "url": self.url, "redis_url": redis.url}
-        write_private(self._data.stack_state, json.dumps(state))
 
     def _close(self) -> None:
         self.supervisor.stop()

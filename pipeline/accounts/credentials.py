@@ -31,7 +31,7 @@ from pipeline.accounts.model import (
     Tenant,
     tenant_from_row,
 )
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import change_rows, read_row, read_rows, read_values, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
@@ -65,8 +65,7 @@ class CredentialStore:
                 "sm2_public_key": sm2_public_key, "disabled": False, "created_at": self._clock(),
             }
             try:
-                with writing(self._engine) as connection:
-                    connection.execute(insert(credentials).values(**row))
+                change_rows(self._engine, insert(credentials).values(**row))
             except IntegrityError:
                 self._require_tenant(tenant_id)  # the tenant is there: the id was taken
             else:
@@ -152,10 +151,10 @@ class CredentialStore:
         if PUBLIC_ID.fullmatch(public_id) is None:
             return None  # a stranger's text, which not every database stores
         values = {"kind": kind.name, "public_id": public_id, "now": self._clock()}
-        with reading(self._engine) as connection:
-            row = connection.execute(_FIND_WITH_TENANT, values).mappings().one_or_none()
-        if row is None:
+        found = read_row(self._engine, _FIND_WITH_TENANT, values)
+        if found is None:
             return None
+        row = found._mapping
         owner = {column.name: row[_OWNER + column.name] for column in tenants.c}
         return row, tenant_from_row(owner, row["permissions"])
 
@@ -168,9 +167,8 @@ class CredentialStore:
             credentials.c.kind == kind.name, credentials.c.public_id == public_id,
             credentials.c.disabled.is_(False), credentials.c.expires_at <= self._clock(),
         )
-        with reading(self._engine) as connection:
-            kept = connection.execute(expired).scalar_one_or_none()
-        if kept is not None and self._fingerprints.matches(secret, [kept]):
+        kept = read_values(self._engine, expired)
+        if kept and self._fingerprints.matches(secret, kept):
             raise CredentialExpired
 
     def revoke(self, tenant_id: int, kind: str, *, keep: str | None = None) -> int:
@@ -202,11 +200,8 @@ class CredentialStore:
 
     def _change(self, tenant_id: int, public_id: str, **values: object) -> None:
         own = (credentials.c.tenant_id == tenant_id) & (credentials.c.public_id == public_id)
-        with writing(self._engine) as connection:
-            changed = connection.execute(
-                update(credentials).where(own, credentials.c.disabled.is_(False)).values(**values)
-            ).rowcount
-        if changed != 1:
+        live = update(credentials).where(own, credentials.c.disabled.is_(False))
+        if change_rows(self._engine, live.values(**values)) != 1:
             raise CredentialNotFound
 
     def _end(self, connection: Connection, chosen: ColumnElement[bool], keep_s: float) -> int:
@@ -231,20 +226,17 @@ class CredentialStore:
         """A tenant's credentials that are not disabled, also expired ones, oldest first."""
         mine = (credentials.c.tenant_id == tenant_id) & credentials.c.disabled.is_(False)
         query = select(credentials).where(mine).order_by(credentials.c.id)
-        with reading(self._engine) as connection:
-            return [
-                CredentialEntry(
-                    row.kind, row.public_id, row.expires_at,
-                    permissions_from_json(row.permissions),
-                )
-                for row in connection.execute(query)
-            ]
+        return [
+            CredentialEntry(
+                row.kind, row.public_id, row.expires_at,
+                permissions_from_json(row.permissions),
+            )
+            for row in read_rows(self._engine, query)
+        ]
 
     def _require_tenant(self, tenant_id: int) -> None:
-        with reading(self._engine) as connection:
-            found = connection.execute(select(tenants.c.id).where(tenants.c.id == tenant_id))
-            if found.one_or_none() is None:
-                raise TenantNotFound
+        if not read_values(self._engine, select(tenants.c.id).where(tenants.c.id == tenant_id)):
+            raise TenantNotFound
 
 
 def _fresh(kind: CredentialKind) -> IssuedCredential:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine, Table, delete, select, update
 
 from pipeline import storage_keys
-from pipeline.database.engine import writing
+from pipeline.database.engine import change_rows, writing
 from pipeline.database.schema import changes, discarded, jobs, signed_requests, snapshots, tenants
 from pipeline.encryption.data_keys import destroy_key
 from pipeline.gallery.galleries import GalleryStore
@@ -30,8 +30,7 @@ def delete_tenant(
     """
     destroy_key(engine, tenant_id)
     this = tenants.c.id == tenant_id
-    with writing(engine) as connection:
-        connection.execute(update(tenants).where(this).values(disabled=True))
+    change_rows(engine, update(tenants).where(this).values(disabled=True))
     _delete_rows(engine, jobs, tenant_id)
     GalleryStore(engine, media, clock).clear(tenant_id)
     for table in (changes, snapshots, signed_requests):
@@ -48,12 +47,9 @@ def delete_tenant(
 def _delete_rows(engine: Engine, table: Table, tenant_id: int) -> None:
     row_key = list(table.primary_key)[-1]
     mine = table.c.tenant_id == tenant_id
-    while True:
-        some = select(row_key).where(mine).limit(BLOCK)
-        with writing(engine) as connection:
-            gone = connection.execute(delete(table).where(mine, row_key.in_(some)))
-        if gone.rowcount == 0:
-            return
+    some = select(row_key).where(mine).limit(BLOCK)
+    while change_rows(engine, delete(table).where(mine, row_key.in_(some))):
+        pass
 
 
 def _delete_objects(media: MediaStore, tenant_id: int) -> None:

@@ -17,6 +17,9 @@ from pipeline.types import JsonObject
 
 TenantSettings = dict[str, Any]  # JSON
 
+CHALLENGES = "living_challenges"
+"""The setting of a tenant whose liveness clips must answer a challenge."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
@@ -30,6 +33,11 @@ class Tenant:
     disabled: bool
     limits: Limits = field(default_factory=dict)
     permissions: tuple[Permissions, ...] = ()
+
+    @property
+    def must_answer_challenges(self) -> bool:
+        """Whether its liveness clips are only accepted with a challenge."""
+        return bool(self.settings.get(CHALLENGES))
 
     def permits(self, operation: str) -> bool:
         """Whether the tenant may call the operation."""

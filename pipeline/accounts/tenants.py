@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.accounts.credentials import CredentialStore
 from pipeline.accounts.model import Tenant, TenantSettings, tenant_from_row
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import change_rows, read_row, read_rows, read_values, writing
 from pipeline.database.schema import data_keys, tenants
 from pipeline.encryption.data_keys import KeyState, add_key
 from pipeline.encryption.vault import Vault
@@ -64,13 +64,16 @@ class TenantStore:
 
     def all(self) -> list[Tenant]:
         """Every tenant, oldest first."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(*tenants.c).order_by(tenants.c.id)).mappings()
-            return [tenant_from_row(row) for row in rows]
+        rows = read_rows(self._engine, select(*tenants.c).order_by(tenants.c.id))
+        return [tenant_from_row(row._mapping) for row in rows]
 
     def set_disabled(self, tenant_id: int, disabled: bool) -> None:
         """Raises ``TenantNotFound``."""
         self._update(tenant_id, disabled=disabled)
+
+    def set_settings(self, tenant_id: int, settings: TenantSettings) -> None:
+        """Set the tenant's settings, from its next request on. Raises ``TenantNotFound``."""
+        self._update(tenant_id, settings=settings)
 
     def set_limits(self, tenant_id: int, limits: Limits) -> None:
         """Set the tenant's limits, from its next request on. Raises ``TenantNotFound``."""
@@ -81,26 +84,20 @@ class TenantStore:
         self._update(tenant_id, permissions=msgspec.to_builtins(permissions) or None)
 
     def _find(self, condition: ColumnElement[bool]) -> Tenant:
-        query = select(*tenants.c).where(condition)
-        with reading(self._engine) as connection:
-            row = connection.execute(query).mappings().one_or_none()
+        row = read_row(self._engine, select(*tenants.c).where(condition))
         if row is None:
             raise TenantNotFound
-        return tenant_from_row(row)
+        return tenant_from_row(row._mapping)
 
     def _update(self, tenant_id: int, **values: object) -> None:
-        with writing(self._engine) as connection:
-            changed = connection.execute(
-                update(tenants).where(tenants.c.id == tenant_id).values(**values)
-            ).rowcount
-        if changed != 1:
+        changed = update(tenants).where(tenants.c.id == tenant_id).values(**values)
+        if change_rows(self._engine, changed) != 1:
             raise TenantNotFound
 
 
 def tenant_ids(engine: Engine) -> list[int]:
     """The id of every tenant."""
-    with reading(engine) as connection:
-        return list(connection.execute(select(tenants.c.id).order_by(tenants.c.id)).scalars())
+    return read_values(engine, select(tenants.c.id).order_by(tenants.c.id))
 
 
 def readable_tenant_ids(engine: Engine) -> list[int]:
@@ -111,5 +108,4 @@ def readable_tenant_ids(engine: Engine) -> list[int]:
         .outerjoin(data_keys, data_keys.c.tenant_id == tenants.c.id)
         .where(readable).order_by(tenants.c.id)
     )
-    with reading(engine) as connection:
-        return list(connection.execute(query).scalars())
+    return read_values(engine, query)

@@ -11,7 +11,7 @@ from pipeline.stages.quality import quality_limits
 from pipeline.types import AnalysisOptions
 
 # Incremented when a version judges pictures differently from the previous one.
-RULES_VERSION = 2
+RULES_VERSION = 3
 
 
 def criteria_fingerprint(info: PackInfo, settings: Settings, options: AnalysisOptions) -> str:

@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.calibration.passive import passive_calibration
 from pipeline.errors import BadInput, BadQuality, FaceError, ManyFaces, NoFace
 from pipeline.media.pictures import PictureHeader, PictureLimits, inspect
 from pipeline.sandbox.sandbox import Sandbox
@@ -165,15 +166,20 @@ def examine(
     qualities = [measure(picture, face) for face in chosen] if options.measure_quality else []
     if options.quality_gate:
         _check_quality(qualities, resources.quality_limits)
-    scorer = pack.spoof_scorer() if options.score_liveness else None
     return ExaminedPicture(
         width=picture.shape[1], height=picture.shape[0], faces=faces, qualities=qualities,
         cutouts=[cut_out(picture, face.box) for face in chosen] if options.cut_faces else [],
-        liveness=[] if scorer is None else [
-            round(scorer.score(picture, face.box), _LIVENESS_DECIMALS) for face in chosen
-        ],
+        liveness=_passive_scores(picture, chosen, pack) if options.score_liveness else [],
         crops=align_faces(picture, chosen, pack.embedder()) if chosen else [],
     )
+
+
+def _passive_scores(picture: Picture, faces: Sequence[DetectedFace], pack: Pack) -> list[float]:
+    scorer, calibration = pack.spoof_scorer(), passive_calibration(pack.info)
+    return [
+        round(calibration.score(scorer.score(picture, face.box)), _LIVENESS_DECIMALS)
+        for face in faces
+    ]
 
 
 def _find(

@@ -24,7 +24,7 @@ from pipeline.batches.model import (
     WaitingItem,
 )
 from pipeline.batches.rows import IS_WAITING, find_batch
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, writing
 from pipeline.database.schema import batch_items, batches, jobs
 from pipeline.errors import JobCrashed
 from pipeline.jobs.model import ENDED, Job, JobState
@@ -62,8 +62,7 @@ class ChunkBisector:
             .where(~exists().where(jobs.c.id == batch_items.c.job_id, UNFINISHED))
             .order_by(batches.c.id, batch_items.c.job_id)
         )
-        with reading(self.engine) as connection:
-            return [(row.id, row.job_id) for row in connection.execute(query)]
+        return [(row.id, row.job_id) for row in read_rows(self.engine, query)]
 
     def _repair(self, connection: Connection, batch_id: str, job_id: str) -> list[Job]:
         # In the order in which the end of a job locks rows: the job's, then the batch's.
@@ -98,7 +97,9 @@ class ChunkBisector:
         self, connection: Connection, locked: Sequence[WaitingItem], state: ItemState,
         reason: str = "", detail: str = "",
     ) -> None:
-        outcomes = [ItemOutcome(each.item.number, state, reason, detail) for each in locked]
+        outcomes = [
+            ItemOutcome(each.item.number, state, reason=reason, detail=detail) for each in locked
+        ]
         record_outcomes(connection, locked, outcomes, self.clock())
         first = locked[0].item
         logger.warning(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, bindparam, select
@@ -18,8 +17,7 @@ from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items, batches, jobs
 from pipeline.jobs.model import JobState
 from pipeline.jobs.statements import RUNNING, UNFINISHED
-from pipeline.operations import Stage
-from pipeline.types import JsonObject
+from pipeline.operations import Params, Stage
 
 # Sources that upkeep reads at a time; each holds a page of pictures in memory (some 32 MB).
 MAX_SOURCES = 8
@@ -46,8 +44,7 @@ _BEING_READ = select(*BATCH_COLUMNS).where(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingReason:
+class WaitingReason(Params, frozen=True):
     """The reason for which a batch waits. ``code``: one of this module's, or that of the error that
     deferred its work; ``message``: a sentence that says what to do; ``retry_at``: when it is
     tried again, in epoch seconds, if that is known."""
@@ -55,9 +52,6 @@ class WaitingReason:
     code: str
     message: str
     retry_at: float | None = None
-
-    def to_json(self) -> JsonObject:
-        return {"code": self.code, "message": self.message, "retry_at": self.retry_at}
 
 
 def waiting_reason(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items
 from pipeline.gallery.enrolment import check_model
 from pipeline.gallery.trash import discard_many
-from pipeline.types import JsonObject, VectorModel
+from pipeline.types import AnalysisOptions, JsonObject, VectorModel
 
 _DISCARDED = (ItemState.REJECTED, ItemState.CANCELLED)
 
@@ -38,9 +38,11 @@ _WAITING_ITEMS = (
 
 @dataclass(frozen=True, slots=True)
 class ChunkReader:
-    """Reads chunks. Raises ``DatabaseUnavailable``."""
+    """Reads chunks. ``criteria`` gives the fingerprint of everything that decides whether a
+    picture can be enrolled (``analysis.criteria``). Raises ``DatabaseUnavailable``."""
 
     engine: Engine
+    criteria: Callable[[AnalysisOptions], str]
 
     def check_model(self, tenant_id: int, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when vectors of ``model`` cannot be enrolled."""
@@ -128,10 +130,7 @@ def _waiting_items(
 def _values(batch_id: str, outcome: ItemOutcome) -> dict[str, Any]:
     return {
         "batch": batch_id, "which": outcome.number, "state": outcome.state.value,
-        "reason": outcome.reason or None, "detail": outcome.detail or None,
-        "original": outcome.original, "image_ref": outcome.image_ref,
-        "face_id": outcome.face_id, "faces": outcome.faces, "criteria": outcome.criteria,
-        "media_key": None,
+        **outcome.columns(), "criteria": outcome.criteria, "media_key": None,
     }
 
 

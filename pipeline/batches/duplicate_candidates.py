@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from pipeline.batches.model import Batch, ItemState
 from pipeline.batches.rows import find_batch
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_rows, reading
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, faces, vectors
 from pipeline.encryption.data_key import DataKey, KeySource
@@ -199,12 +199,10 @@ class CandidateReader:
     def _name_groups(self, batch: Batch, names: Sequence[str]) -> Iterator[tuple[list[str], int]]:
         """Names with several faces, in groups that are read with one query, each with the
         number of faces to read."""
-        with reading(self.engine) as connection:
-            parameters = {"tenant": batch.tenant_id, "names": names}
-            counts = [tuple(row) for row in connection.execute(_COUNT_BY_NAME, parameters)]
+        parameters = {"tenant": batch.tenant_id, "names": names}
         group: list[str] = []
         size = 0
-        for name, count in counts:
+        for name, count in read_rows(self.engine, _COUNT_BY_NAME, parameters):
             if count > MAX_FACES_PER_NAME:
                 yield [name], MAX_FACES_PER_NAME
             elif count > 1:

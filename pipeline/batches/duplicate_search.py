@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, u
 from pipeline.batches.insert import queue_job
 from pipeline.batches.model import Batch, BatchState, ItemState
 from pipeline.batches.rows import lock_batch
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_row, read_rows, reading, writing
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, batches, faces, findings, images, jobs
 from pipeline.jobs.model import ENDED, Job, JobState
@@ -161,11 +161,11 @@ class DuplicateSearches:
         """
         started = []
         for batch_id in self._candidates():
-            with reading(self._engine) as connection:
-                row = connection.execute(
-                    select(batches.c.findings, batches.c.enrolled, batches.c.duplicate)
-                    .where(batches.c.id == batch_id)
-                ).one_or_none()
+            row = read_row(
+                self._engine,
+                select(batches.c.findings, batches.c.enrolled, batches.c.duplicate)
+                .where(batches.c.id == batch_id),
+            )
             if row is None:
                 continue
             search = None if row.findings is None else SearchProgress.from_json(row.findings)
@@ -182,8 +182,7 @@ class DuplicateSearches:
         query = select(
             batches.c.id, batches.c.enrolled, batches.c.duplicate, batches.c.findings.is_(None)
         ).where(batches.c.state == BatchState.DONE.value)
-        with reading(self._engine) as connection:
-            done = [tuple(row) for row in connection.execute(query)]
+        done = [tuple(row) for row in read_rows(self._engine, query)]
         self._over &= {row[:3] for row in done}
         return [row[0] for row in done if row[3] or row[:3] not in self._over]
 
@@ -207,8 +206,7 @@ class DuplicateSearches:
     def _check(self, batch_id: str, search: SearchProgress) -> None:
         """Record that a search has failed when its job ended and the search did not."""
         query = select(jobs.c.state, jobs.c.error_code).where(jobs.c.id == search.job)
-        with reading(self._engine) as connection:
-            row = connection.execute(query).one_or_none()
+        row = read_row(self._engine, query)
         if row is not None and JobState(row.state) not in ENDED:
             return
         reason = "job_lost" if row is None else row.error_code or row.state
@@ -306,45 +304,28 @@ def _columns(new: NewFinding) -> dict[str, Any]:
 # Listing -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFace:
-    """A face of a finding. ``number`` and ``source_name`` are those of the batch's item that
-    brought it; 0 and empty when another batch or call did."""
+class FoundFace(Params, frozen=True):
+    """A face of a finding. ``item`` and ``source_name`` are those of the batch's item that
+    brought it; None and empty when another batch or call did."""
 
     face_id: int
     name: str
     image_id: str
-    number: int = 0
+    item: int | None = None
     source_name: str = ""
 
-    def to_json(self) -> JsonObject:
-        return {
-            "face_id": self.face_id, "name": self.name, "image_id": self.image_id,
-            "item": self.number or None, "source_name": self.source_name,
-        }
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Params, frozen=True):
     """A finding with names and pictures as they are now. ``cosine`` is None for equal
-    pictures; ``count`` is the number of pairs or faces like this one; ``repeated_by`` is the
-    item that repeats the picture."""
+    pictures; ``count`` is the number of pairs or faces like this one; ``again`` is the item
+    that repeats the picture."""
 
     kind: FindingKind
     face: FoundFace
     other: FoundFace | None
+    again: FoundFace | None
     cosine: float | None
     count: int
-    repeated_by: FoundFace | None = None
-
-    def to_json(self) -> JsonObject:
-        return {
-            "kind": self.kind.value,
-            "face": self.face.to_json(),
-            "other": None if self.other is None else self.other.to_json(),
-            "again": None if self.repeated_by is None else self.repeated_by.to_json(),
-            "cosine": self.cosine, "count": self.count,
-        }
 
 
 def list_findings(engine: Engine, batch_id: str, *, limit: int = 100) -> list[Finding]:
@@ -363,8 +344,8 @@ def list_findings(engine: Engine, batch_id: str, *, limit: int = 100) -> list[Fi
         if face is None or (row.other_id is not None and other is None):
             continue
         one = Finding(
-            FindingKind(row.kind), face, other, row.cosine, row._mapping["count"],
-            by_number.get(row.number or 0),
+            FindingKind(row.kind), face, other, by_number.get(row.number or 0), row.cosine,
+            row._mapping["count"],
         )
         if one.kind is FindingKind.TWO_NAMES and other is not None and face.name == other.name:
             continue
@@ -382,7 +363,7 @@ def _merge(found: dict[tuple[object, ...], Finding], one: Finding) -> None:
         found[key] = one
         return
     best = min(earlier, one, key=_sort_key)
-    found[key] = replace(best, count=earlier.count + one.count)
+    found[key] = msgspec.structs.replace(best, count=earlier.count + one.count)
 
 
 def _sort_key(finding: Finding) -> tuple[str, float]:
@@ -395,18 +376,18 @@ def notes_by_item(engine: Engine, batch_id: str) -> dict[int, str]:
     notes: dict[int, list[str]] = defaultdict(list)
     for found in list_findings(engine, batch_id, limit=len(FindingKind) * MAX_LISTED):
         if found.kind is FindingKind.SAME_PICTURE:
-            if found.repeated_by is not None:
-                notes[found.repeated_by.number].append(f"same_picture as of {found.face.name!r}")
+            if found.again is not None and found.again.item is not None:
+                notes[found.again.item].append(f"same_picture as of {found.face.name!r}")
             continue
         assert found.other is not None
         score = "" if found.cosine is None else f" ({found.cosine:.2f})"
         for face, other in ((found.face, found.other), (found.other, found.face)):
-            if not face.number:
+            if face.item is None:
                 continue
             if found.kind in (FindingKind.TWO_NAMES, FindingKind.UNNAMED):
-                notes[face.number].append(f"{found.kind}: {_described(other)}{score}")
+                notes[face.item].append(f"{found.kind}: {_described(other)}{score}")
             elif face is found.face:
-                notes[face.number].append(f"{found.kind}{score}")
+                notes[face.item].append(f"{found.kind}{score}")
     return {number: "; ".join(texts) for number, texts in notes.items()}
 
 
@@ -423,8 +404,7 @@ def _faces_by_id(connection: Connection, batch_id: str, ids: list[int]) -> dict[
     )
     query = (
         select(
-            faces.c.id, faces.c.name, images.c.image_id,
-            func.coalesce(batch_items.c.number, 0),
+            faces.c.id, faces.c.name, images.c.image_id, batch_items.c.number,
             func.coalesce(batch_items.c.source_name, ""),
         )
         .join(images, images.c.id == faces.c.image_ref)

@@ -153,11 +153,8 @@ class ItemInsertion:
             if item.sha256 else None,
             "source_name": item.source_name, **asdict(item.about), "sha256": item.sha256 or None,
             "media_key": item.media_key or None, "size": item.size, "width": item.width,
-            "height": item.height, "state": item.state.value, "reason": item.reason or None,
-            "detail": item.detail or None, "original": item.original,
-            "image_ref": item.image_ref, "face_id": item.face_id, "faces": item.faces,
-            "job_id": job_id, "tries": 0, "criteria": item.criteria,
-            "erased_at": self.now if erased else None,
+            "height": item.height, "state": item.state.value, **item.columns(), "job_id": job_id,
+            "tries": 0, "criteria": item.criteria, "erased_at": self.now if erased else None,
         }
         return {**values, **ERASED} if erased else values
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from pipeline.batches.model import NOT_IN_SOURCE, STOPPED, Batch, BatchState, ItemState
 from pipeline.batches.rows import DUPLICATES_OF, SET_BATCH, change_counters, lock_batch
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_values, writing
 from pipeline.database.schema import batch_items, batches
 from pipeline.errors import BatchBusy, BatchNotFound
 from pipeline.gallery.trash import discard_selected
@@ -145,8 +145,7 @@ def expired(engine: Engine, now: float, older_than_s: float, limit: int) -> list
         .where(batches.c.updated_at < now - older_than_s, batches.c.submitter_until < now)
         .order_by(batches.c.updated_at).limit(limit)
     )
-    with reading(engine) as connection:
-        return list(connection.execute(query).scalars())
+    return read_values(engine, query)
 
 
 def _locked(connection: Connection, batch_id: str) -> Batch:

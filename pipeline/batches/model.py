@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.encryption.hashing import digest
 from pipeline.operations import Params
@@ -156,8 +156,29 @@ class BatchItem:
     erased_at: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureRecord:
+    """What is known of an item's picture: the item ``original`` of the batch that has the same
+    bytes, the enrolled image ``image_ref`` with the first, ``face_id``, of its ``faces`` faces,
+    or why it was rejected: the ``reason`` (a code of ``errors``) and ``detail``."""
+
+    original: int | None = None
+    image_ref: int | None = None
+    face_id: int | None = None
+    faces: int = 0
+    reason: str = ""
+    detail: str = ""
+
+    def columns(self) -> dict[str, Any]:
+        """The record as columns of the item's row."""
+        return {
+            "original": self.original, "image_ref": self.image_ref, "face_id": self.face_id,
+            "faces": self.faces, "reason": self.reason or None, "detail": self.detail or None,
+        }
+
+
 @dataclass(frozen=True, slots=True)
-class NewItem:
+class NewItem(PictureRecord):
     """An item that a submitter has read and checked.
 
     ``number``: the batch's next, or that of an item that is retried. ``unique_name``: the name by
@@ -177,12 +198,6 @@ class NewItem:
     size: int = 0
     width: int = 0
     height: int = 0
-    reason: str = ""
-    detail: str = ""
-    original: int | None = None
-    image_ref: int | None = None
-    face_id: int | None = None
-    faces: int = 0
     criteria: str | None = None
     unique_name: str = ""
 
@@ -196,21 +211,7 @@ class KnownItem:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownPicture:
-    """The earlier record of a picture with these bytes. In this order: the item of this batch that
-    has them (``original``), the enrolled image with its first face (``image_ref``,
-    ``face_id``, ``faces``), or why it was rejected before (``reason``, ``detail``)."""
-
-    original: int | None = None
-    image_ref: int | None = None
-    face_id: int | None = None
-    faces: int = 0
-    reason: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemOutcome:
+class ItemOutcome(PictureRecord):
     """The outcome of a waiting item.
 
     ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (of the first face) and ``faces``;
@@ -221,12 +222,6 @@ class ItemOutcome:
 
     number: int
     state: ItemState
-    reason: str = ""
-    detail: str = ""
-    original: int | None = None
-    image_ref: int | None = None
-    face_id: int | None = None
-    faces: int = 0
     criteria: str | None = None
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 from pipeline.batches.duplicate_search import notes_by_item
 from pipeline.batches.model import BatchItem
 from pipeline.batches.store import BatchStore
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_rows
 from pipeline.database.schema import faces, images
 
 COLUMNS = (
@@ -50,5 +50,4 @@ def _face_tokens(engine: Engine, face_ids: Sequence[int]) -> dict[int, tuple[str
         select(faces.c.id, faces.c.face_token, images.c.image_id)
         .join(images, images.c.id == faces.c.image_ref).where(faces.c.id.in_(face_ids))
     )
-    with reading(engine) as connection:
-        return {row.id: (row.face_token, row.image_id) for row in connection.execute(query)}
+    return {row.id: (row.face_token, row.image_id) for row in read_rows(engine, query)}

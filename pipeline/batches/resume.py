@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Engine, Row, bindparam, func, select
 
-from pipeline.batches.model import Batch, ItemState, KnownItem, KnownPicture
+from pipeline.batches.model import Batch, ItemState, KnownItem, PictureRecord
 from pipeline.batches.rows import IN_BATCH
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_rows, reading
 from pipeline.database.schema import batch_items, faces, images
 from pipeline.encryption.data_key import DataKey, KeySource
 from pipeline.encryption.hashing import digest
@@ -104,8 +104,7 @@ class KnownItems:
     def after(self, batch: Batch, number: int, limit: int) -> list[tuple[bytes, KnownItem]]:
         """The items past ``number`` in their order, each with the hash of its name."""
         parameters = {"batch": batch.id, "after": number, "last": batch.items, "limit": limit}
-        with reading(self.engine) as connection:
-            rows = connection.execute(_NAME_HASHES, parameters).all()
+        rows = read_rows(self.engine, _NAME_HASHES, parameters)
         return [(bytes(row.name_hash), _known_item(row)) for row in rows]
 
     def by_name(self, batch: Batch, names: Sequence[str]) -> dict[str, KnownItem]:
@@ -116,14 +115,14 @@ class KnownItems:
         # Items recorded before the tenant had a key are found by their unkeyed hash.
         hashes = {name_hash(batch.id, name, each): name for each in {key, None} for name in names}
         parameters = {"batch": batch.id, "hashes": list(hashes)}
-        with reading(self.engine) as connection:
-            rows = connection.execute(_BY_NAME_HASH, parameters).all()
+        rows = read_rows(self.engine, _BY_NAME_HASH, parameters)
         return {hashes[bytes(row.name_hash)]: _known_item(row) for row in rows}
 
     def pictures(
         self, batch: Batch, sha256s: Sequence[str], criteria: str = ""
-    ) -> dict[str, KnownPicture]:
-        """The earlier records of pictures, by ``sha256`` (at most some hundreds).
+    ) -> dict[str, PictureRecord]:
+        """The earlier records of pictures, by ``sha256`` (at most some hundreds); each has the
+        first of these: the item of this batch, the enrolled image, the earlier rejection.
         ``criteria`` is the fingerprint under which an earlier rejection still holds; empty:
         earlier rejections do not count."""
         if not sha256s:
@@ -131,16 +130,16 @@ class KnownItems:
         key = self.keys.data_key(batch.tenant_id)
         hashes = {picture_hash(batch.id, sha256, key): sha256 for sha256 in sha256s}
         parameters = {"tenant": batch.tenant_id, "hashes": list(sha256s)}
-        known: dict[str, KnownPicture] = {}
+        known: dict[str, PictureRecord] = {}
         with reading(self.engine) as connection:
             if criteria:
                 rejected = {**parameters, "criteria": criteria}
                 for row in connection.execute(_REJECTED_BEFORE, rejected):
-                    known[row.sha256] = KnownPicture(
+                    known[row.sha256] = PictureRecord(
                         reason=row.reason or "", detail=row.detail or ""
                     )
             for row in connection.execute(_ENROLLED_IMAGES, parameters):
-                known[row.sha256] = KnownPicture(
+                known[row.sha256] = PictureRecord(
                     image_ref=row.id, face_id=row.face_id, faces=row.faces
                 )
             in_batch = connection.execute(
@@ -148,8 +147,8 @@ class KnownItems:
             ).all()
         for short, number in in_batch:
             sha256 = hashes[bytes(short)]
-            stored = known.get(sha256, KnownPicture())
-            known[sha256] = KnownPicture(number, stored.image_ref, stored.face_id, stored.faces)
+            stored = known.get(sha256, PictureRecord())
+            known[sha256] = replace(stored, original=number, reason="", detail="")
         return known
 
 

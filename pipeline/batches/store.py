@@ -43,7 +43,7 @@ from pipeline.batches.rows import (
     item_from_row,
     lock_batch,
 )
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_row, read_rows, read_values, reading, writing
 from pipeline.database.keyset import walk
 from pipeline.database.schema import batch_items, batches
 from pipeline.encryption.data_key import KeySource, NoKeys
@@ -178,8 +178,7 @@ class BatchStore:
             )
             .order_by(batches.c.created_at)
         )
-        with reading(self._engine) as connection:
-            found = [batch_from_row(row) for row in connection.execute(query)]
+        found = [batch_from_row(row) for row in read_rows(self._engine, query)]
         return [
             batch for batch in found
             if batch.options.unattended and source_errors.is_due(batch, now)
@@ -199,8 +198,7 @@ class BatchStore:
             query = query.where(batch_items.c.state == state.value)
         if reason is not None:
             query = query.where(batch_items.c.reason == reason)
-        with reading(self._engine) as connection:
-            return [item_from_row(row) for row in connection.execute(query)]
+        return [item_from_row(row) for row in read_rows(self._engine, query)]
 
     def item_pages(
         self, batch_id: str, state: ItemState | None = None
@@ -213,14 +211,12 @@ class BatchStore:
 
     def reason_counts(self, batch_id: str) -> Counter[tuple[ItemState, str]]:
         """How many items have each state and reason (empty: none). Counts all items."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(_REASON_COUNTS, {"batch": batch_id}).all()
+        rows = read_rows(self._engine, _REASON_COUNTS, {"batch": batch_id})
         return Counter({(ItemState(row[0]), row[1] or ""): row[2] for row in rows})
 
     def jobs_in_flight(self, batch_id: str) -> int:
         """How many jobs of the batch have waiting items."""
-        with reading(self._engine) as connection:
-            return int(connection.execute(_JOBS_IN_FLIGHT, {"batch": batch_id}).scalar_one())
+        return int(read_values(self._engine, _JOBS_IN_FLIGHT, {"batch": batch_id})[0])
 
     def findings(self, batch_id: str, limit: int) -> list[Finding]:
         """The findings of the search for duplicate people, as ``list_findings``."""
@@ -258,8 +254,7 @@ class BatchStore:
 
     def _by_fingerprint(self, tenant_id: int, fingerprint: str) -> Batch | None:
         parameters = {"tenant": tenant_id, "fingerprint": fingerprint}
-        with reading(self._engine) as connection:
-            row = connection.execute(_FIND_BY_FINGERPRINT, parameters).one_or_none()
+        row = read_row(self._engine, _FIND_BY_FINGERPRINT, parameters)
         return None if row is None else batch_from_row(row)
 
     def acquire(self, batch_id: str, submitter: str, lease_s: float) -> Batch:

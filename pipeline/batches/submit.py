@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from pipeline import storage_keys
-from pipeline.batches.model import SAME_PICTURE, Batch, ItemState, KnownPicture, NewItem
+from pipeline.batches.model import SAME_PICTURE, Batch, ItemState, NewItem, PictureRecord
 from pipeline.batches.resume import ItemNames, SeenItems
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
@@ -238,7 +238,7 @@ class _SourceRun:
                 items.append(_refusal_record(read, read.result))
                 continue
             sha256 = hashes[read.number]
-            known = known_pictures.get(sha256, KnownPicture())
+            known = known_pictures.get(sha256, PictureRecord())
             if known.original is None:
                 known = replace(known, original=first.setdefault(sha256, read.number))
             item = _picture_record(read, read.result, sha256, known)
@@ -253,7 +253,7 @@ class _SourceRun:
 
 
 def _picture_record(
-    read: _ReadItem, picture: PictureItem, sha256: str, known: KnownPicture
+    read: _ReadItem, picture: PictureItem, sha256: str, known: PictureRecord
 ) -> NewItem:
     width, height = picture.header.upright_size
     item = NewItem(

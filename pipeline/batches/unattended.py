@@ -18,7 +18,7 @@ from pipeline import storage_keys
 from pipeline.batches.model import Batch, BatchState, ItemState
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_values
 from pipeline.database.schema import batches
 from pipeline.errors import MediaNotFound
 from pipeline.media.base import MediaStore
@@ -107,9 +107,8 @@ def sweep_lists(engine: Engine, media: MediaStore, tenant_id: int, now: float) -
             parameters = {
                 "tenant": tenant_id, "fingerprint": storage_keys.list_fingerprint(stored.key)
             }
-            with reading(engine) as connection:
-                if connection.execute(_UNREAD_BATCHES, parameters).first() is None:
-                    unneeded.append(stored.key)
+            if not read_values(engine, _UNREAD_BATCHES, parameters):
+                unneeded.append(stored.key)
     for key in unneeded:
         media.delete(key)
     return len(unneeded)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
@@ -237,13 +236,16 @@ class Settings(BaseSettings):
     living_rate: float = Field(15.0, ge=5, le=60)
     """Frames a second of a clip that are analysed."""
     living_min_score: float = Field(50.0, ge=0, le=100)
-    """Lowest passive score of a live clip, 0 to 100."""
+    """Lowest median of the passive scores of a live clip, 0 to 100; its worst second must reach
+    half of it. At 50 a live face and a spoof are equally likely."""
 
     living_refuse_replays: bool = True
     """Reject a clip that was accepted as live before: the same file, or the same motion of the
     same face in any encoding."""
     living_remember_d: float = Field(90.0, gt=0)
     """Days for which an accepted clip is remembered."""
+    living_challenge_s: float = Field(60.0, ge=5, le=3600)
+    """Seconds for which a challenge can be used; its clip must have arrived by then."""
 
     # Quality limits of a face where the document asks for a check at enrolment. Nearly all
     # photos that people take of each other pass.
@@ -344,9 +346,3 @@ def load_settings() -> Settings:
             for item in error.errors()
         )
         raise ConfigurationError(wrong) from error
-
-
-@lru_cache(maxsize=1)
-def process_settings() -> Settings:
-    """The settings of this process, read once."""
-    return load_settings()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy import Connection, Engine, Row, Select, Table, UpdateBase, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -21,6 +21,10 @@ from sqlalchemy.exc import (
 
 from pipeline.database.sqlite import open_sqlite, truncate_log, write_turn
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError, InvalidParameter
+
+Value = TypeVar("Value")
+Columns = TypeVarTuple("Columns")
+Parameters = Mapping[str, object] | None
 
 POOL_SIZE = 8
 POOL_WAIT_S = 5
@@ -75,6 +79,30 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def read_rows(
+    engine: Engine, query: Select[*Columns], parameters: Parameters = None
+) -> Sequence[Row[*Columns]]:
+    """The rows of one query, in a transaction of its own. Raises ``DatabaseUnavailable``."""
+    with reading(engine) as connection:
+        return connection.execute(query, parameters).all()
+
+
+def read_row(
+    engine: Engine, query: Select[*Columns], parameters: Parameters = None
+) -> Row[*Columns] | None:
+    """The only row of a query, None when there is none. Raises as ``read_rows``."""
+    with reading(engine) as connection:
+        return connection.execute(query, parameters).one_or_none()
+
+
+def read_values(
+    engine: Engine, query: Select[Value], parameters: Parameters = None
+) -> list[Value]:
+    """The values of a query's one column. Raises as ``read_rows``."""
+    with reading(engine) as connection:
+        return list(connection.execute(query, parameters).scalars())
+
+
 @contextmanager
 def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
     """A transaction that writes. Commits at the end, and waits for the disk when it or the
@@ -87,6 +115,13 @@ def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+def change_rows(engine: Engine, change: UpdateBase, *, durable: bool = False) -> int:
+    """Carry out one change in a transaction of its own; how many rows it changed. Raises as
+    ``writing``."""
+    with writing(engine, durable=durable) as connection:
+        return connection.execute(change).rowcount
 
 
 def purge_deleted_data(engine: Engine, *vacuum: Table) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar, TypeVarTuple
 
 from sqlalchemy import ColumnElement, Engine, Row, Select
 
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_rows
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -43,9 +43,7 @@ def read_pages(
     of the selected columns, and above ``after``. Rows that change meanwhile are read as they
     are when their page is. Raises ``DatabaseUnavailable``."""
     ordered = query.order_by(key).limit(size)
-
-    def read(last: int) -> Sequence[Row[*Columns]]:
-        with reading(engine) as connection:
-            return connection.execute(ordered.where(key > last)).all()
-
-    return walk(read, lambda row: int(row._mapping[key]), size, after)
+    return walk(
+        lambda last: read_rows(engine, ordered.where(key > last)),
+        lambda row: int(row._mapping[key]), size, after,
+    )

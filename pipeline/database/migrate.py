@@ -74,14 +74,11 @@ def draft(message: str, folder: Path = MIGRATIONS) -> None:
         engine = open_engine(f"sqlite:///{scratch}/draft.db")
         upgrade(engine)
         with writing(engine) as connection:
+            number = f"{int(head()) + 1:04}"
             command.revision(
-                config_for(connection, folder), message, autogenerate=True, rev_id=_next_id()
+                config_for(connection, folder), message, autogenerate=True, rev_id=number
             )
         engine.dispose()
-
-
-def _next_id() -> str:
-    return f"{int(head()) + 1:04}"
 
 
 def config_for(connection: Connection | None = None, folder: Path = MIGRATIONS) -> Config:

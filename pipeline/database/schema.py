@@ -56,8 +56,16 @@ def _batch_id(**options: Any) -> Column[str]:
     return Column("batch_id", String(32), batch, nullable=False, **options)
 
 
-def _counter(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+def _required(kind: Any, *names: str, **options: Any) -> list[Column[Any]]:
+    return [Column(name, kind, nullable=False, **options) for name in names]
+
+
+def _optional(kind: Any, *names: str) -> list[Column[Any]]:
+    return [Column(name, kind) for name in names]
+
+
+def _counters(*names: str, kind: Any = BigInteger) -> list[Column[Any]]:
+    return _required(kind, *names, server_default=text("0"))
 
 
 def _partial_index(name: str, where: str, *columns: str) -> Index:
@@ -75,12 +83,11 @@ tenants = Table(
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", Float, nullable=False),
     # The last number of the tenant's change log.
-    _counter("log_number"),
+    *_counters("log_number"),
     # The next N of the names ID0, ID1, ... that faces without a name get.
-    _counter("unnamed"),
+    *_counters("unnamed"),
     # The tenant's limits and permissions (pipeline/metering); null: everything.
-    Column("limits", Json, nullable=True),
-    Column("permissions", Json, nullable=True),
+    *_optional(Json, "limits", "permissions"),
     sqlite_autoincrement=True,
 )
 
@@ -134,7 +141,7 @@ usage = Table(
     Column("period", String(10), primary_key=True),
     # "*": all operations together.
     Column("operation", String(32), primary_key=True),
-    *map(_counter, ("charged", "free", "refunded", "refused")),
+    *_counters("charged", "free", "refunded", "refused"),
     sqlite_with_rowid=False,
 )
 """Counted calls; quotas limit those that are charged."""
@@ -172,12 +179,9 @@ jobs = Table(
     _tenant_id(),
     Column("operation", String(32), nullable=False),
     Column("dialect", String(8), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("stage", String(16), nullable=False),
-    Column("params", Json, nullable=False),
-    Column("media", Json, nullable=False),
-    Column("request_id", String(64), nullable=False),
-    Column("digest", String(64), nullable=False),
+    *_required(String(16), "state", "stage"),
+    *_required(Json, "params", "media"),
+    *_required(String(64), "request_id", "digest"),
     Column("idempotency_key", String(255), nullable=True),
     Column("attempts", Integer, nullable=False, default=0),
     Column("messages", Integer, nullable=False, default=0),
@@ -189,10 +193,8 @@ jobs = Table(
     Column("result", Json, nullable=True),
     Column("error_code", String(32), nullable=True),
     Column("error", Json, nullable=True),
-    Column("created_at", Float, nullable=False),
-    Column("published_at", Float, nullable=False),
-    Column("started_at", Float, nullable=True),
-    Column("finished_at", Float, nullable=True),
+    *_required(Float, "created_at", "published_at"),
+    *_optional(Float, "started_at", "finished_at"),
     # The day (UTC) for which the job is charged; null: it is not, or no longer.
     Column("charged_on", String(10), nullable=True),
     # Whether the job costs nothing when it succeeds.
@@ -222,6 +224,22 @@ job_pictures = Table(
 """Pictures that wait for the end of their job, and go with it: small ones in the row itself,
 those to be enrolled under the key of the media store that stays theirs."""
 
+challenges = Table(
+    "challenges",
+    METADATA,
+    # Of the challenge's id, which only the client has.
+    Column("digest", String(64), primary_key=True),
+    _tenant_id(index=True),
+    _reference("face_id", "faces.id", index=True),
+    # The actions by their numbers (pipeline/living/verdict.py), in order.
+    Column("actions", Json, nullable=False),
+    Column("mirrored", Boolean, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    # The job that has taken it; null while it is free.
+    Column("job_id", String(32), nullable=True),
+)
+"""Challenges of liveness clips, each for one job."""
+
 job_faces = Table(
     "job_faces",
     METADATA,
@@ -240,12 +258,10 @@ images = Table(
     Column("id", BigId, primary_key=True),
     _tenant_id(),
     # The callers' name of the picture: made from its bytes, or chosen by the caller.
-    Column("image_id", String(64), nullable=False),
-    Column("sha256", String(64), nullable=False),
+    *_required(String(64), "image_id", "sha256"),
     Column("media_key", String(512), nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("width", Integer, nullable=False),
-    Column("height", Integer, nullable=False),
+    *_required(Integer, "width", "height"),
     Column("format", String(16), nullable=False),
     Column("description", String(255), nullable=False),
     # The last face that a kept image has lost; null while it has one, or never had any.
@@ -274,8 +290,7 @@ faces = Table(
     Column("face_token", String(24), nullable=False),
     Column("name", String(255), nullable=False),
     Column("gender", String(64), nullable=False),
-    Column("box", Json, nullable=False),
-    Column("landmarks", Json, nullable=False),
+    *_required(Json, "box", "landmarks"),
     Column("score", Float, nullable=False),
     Column("quality", Json, nullable=False),
     # The face cut out of its picture, a JPEG.
@@ -297,8 +312,7 @@ vectors = Table(
     Column("label", BigId, primary_key=True),
     _tenant_id(),
     _reference("face_id", "faces.id", unique=True),
-    Column("pack", String(64), nullable=False),
-    Column("model_sha256", String(64), nullable=False),
+    *_required(String(64), "pack", "model_sha256"),
     Column("dimension", Integer, nullable=False),
     # float32, little-endian, unit length
     Column("vector", LargeBinary, nullable=False),
@@ -314,11 +328,9 @@ collections = Table(
     _tenant_id(),
     # The callers' name of the collection.
     Column("key", String(MAX_COLLECTION_KEY_BYTES), nullable=False),
-    Column("type", String(128), nullable=False),
-    Column("name", String(128), nullable=False),
+    *_required(String(128), "type", "name"),
     # Searches in the collection count hits that score above it, 0 to 100.
-    Column("score", Float, nullable=False),
-    Column("created_at", Float, nullable=False),
+    *_required(Float, "score", "created_at"),
     UniqueConstraint("tenant_id", "key"),
     sqlite_autoincrement=True,
 )
@@ -355,8 +367,7 @@ snapshots = Table(
     Column("engine", String(16), nullable=False),
     Column("media_key", String(512), nullable=False),
     Column("sha256", String(64), nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("count", BigInteger, nullable=False),
+    *_required(BigInteger, "size", "count"),
     # The snapshot holds all changes up to this number.
     Column("number", BigInteger, nullable=False),
     Column("created_at", Float, nullable=False),
@@ -403,7 +414,7 @@ batches = Table(
     # "reading", "working" (the source was read to its end), "done", "cancelled", "failed"
     Column("state", String(16), nullable=False),
     # The number of items, and of those in each state: changed together with the items.
-    *map(_counter, ("items", "waiting", "enrolled", "duplicate", "rejected", "cancelled")),
+    *_counters("items", "waiting", "enrolled", "duplicate", "rejected", "cancelled"),
     # Whether the source was read to its end, how many items it has (if it tells), and the
     # share of it that was read, 0 to 1.
     Column("exhausted", Boolean, nullable=False, default=False),
@@ -413,8 +424,7 @@ batches = Table(
     Column("findings", Json, nullable=True),
     # Why the source could not be read, until it can (pipeline/batches/source_errors.py).
     Column("source_error", Json, nullable=True),
-    Column("created_at", Float, nullable=False),
-    Column("updated_at", Float, nullable=False),
+    *_required(Float, "created_at", "updated_at"),
     Column("finished_at", Float, nullable=True),
     # The process that reads the source, and the end of its lease.
     Column("submitter", String(128), nullable=True),
@@ -437,14 +447,12 @@ batch_items = Table(
     Column("source_name", Text, nullable=True),
     Column("name", String(255), nullable=True),
     Column("collection", String(MAX_COLLECTION_KEY_BYTES), nullable=True),
-    Column("external_id", String(255), nullable=True),
-    Column("description", String(255), nullable=True),
+    *_optional(String(255), "external_id", "description"),
     Column("sha256", String(64), nullable=True),
     # The item's object while it waits; then it belongs to the image, or is discarded.
     Column("media_key", String(512), nullable=True),
-    _counter("size"),
-    Column("width", Integer, nullable=False, server_default=text("0")),
-    Column("height", Integer, nullable=False, server_default=text("0")),
+    *_counters("size"),
+    *_counters("width", "height", kind=Integer),
     # "again" (to be read once more), "waiting", "enrolled", "duplicate", "rejected", "cancelled"
     Column("state", String(16), nullable=False),
     Column("reason", String(32), nullable=True),
@@ -452,11 +460,10 @@ batch_items = Table(
     # The number of the item with the same bytes.
     Column("original", BigInteger, nullable=True),
     # No foreign keys: erasing a face updates them (gallery/erase.py).
-    Column("image_ref", BigInteger, nullable=True),
-    Column("face_id", BigInteger, nullable=True),
-    Column("faces", Integer, nullable=False, server_default=text("0")),
+    *_optional(BigInteger, "image_ref", "face_id"),
+    *_counters("faces", kind=Integer),
     Column("job_id", String(32), nullable=True),
-    Column("tries", Integer, nullable=False, server_default=text("0")),
+    *_counters("tries", kind=Integer),
     # The fingerprint of the pack and settings that rejected it and would do so again.
     Column("criteria", String(64), nullable=True),
     Column("erased_at", Float, nullable=True),

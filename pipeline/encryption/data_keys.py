@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.config.settings import Settings
-from pipeline.database.engine import purge_deleted_data, reading, writing
+from pipeline.database.engine import change_rows, purge_deleted_data, read_row, read_rows, writing
 from pipeline.database.schema import data_keys, tenants
 from pipeline.encryption.data_key import DataKey
 from pipeline.encryption.keyring import KEY_BYTES
@@ -65,8 +65,7 @@ class TenantKeys:
         return key
 
     def _read(self, tenant_id: int) -> DataKey | None:
-        with reading(self._engine) as connection:
-            row = connection.execute(_FIND.where(tenants.c.id == tenant_id)).one_or_none()
+        row = read_row(self._engine, _FIND.where(tenants.c.id == tenant_id))
         if row is None or row.state == KeyState.DESTROYED:
             raise TenantNotFound
         if row.state is None:
@@ -111,12 +110,12 @@ def begin_encrypting(engine: Engine, vault: Vault, tenant_id: int, now: float) -
 
 def finish_encrypting(engine: Engine, tenant_id: int) -> None:
     """Record that all data of a tenant are encrypted."""
-    with writing(engine) as connection:
-        connection.execute(
-            update(data_keys)
-            .where(data_keys.c.tenant_id == tenant_id, data_keys.c.wrapped.is_not(None))
-            .values(state=KeyState.ON.value)
-        )
+    change_rows(
+        engine,
+        update(data_keys)
+        .where(data_keys.c.tenant_id == tenant_id, data_keys.c.wrapped.is_not(None))
+        .values(state=KeyState.ON.value),
+    )
 
 
 def destroy_key(engine: Engine, tenant_id: int) -> bool:
@@ -140,8 +139,7 @@ def destroy_key(engine: Engine, tenant_id: int) -> bool:
 
 def key_states(engine: Engine) -> dict[int, KeyState]:
     """The state of each tenant that has or had a key."""
-    with reading(engine) as connection:
-        rows = connection.execute(select(data_keys.c.tenant_id, data_keys.c.state)).all()
+    rows = read_rows(engine, select(data_keys.c.tenant_id, data_keys.c.state))
     return {row.tenant_id: KeyState(row.state) for row in rows}
 
 
@@ -160,8 +158,7 @@ def saved_keys(engine: Engine) -> list[SavedKey]:
     kept = select(
         data_keys.c.tenant_id, data_keys.c.wrapped, data_keys.c.state, data_keys.c.created_at
     ).where(data_keys.c.wrapped.is_not(None)).order_by(data_keys.c.tenant_id)
-    with reading(engine) as connection:
-        return [SavedKey(*row) for row in connection.execute(kept)]
+    return [SavedKey(*row) for row in read_rows(engine, kept)]
 
 
 def restore_keys(engine: Engine, vault: Vault, saved: Iterable[SavedKey]) -> int:
@@ -189,9 +186,7 @@ def restore_keys(engine: Engine, vault: Vault, saved: Iterable[SavedKey]) -> int
 def remove_keys(engine: Engine) -> int:
     """Remove every key from a copy of the database that becomes a backup; returns how many.
     Encrypted data cannot be read with it until ``restore_keys``."""
-    with writing(engine, durable=True) as connection:
-        removed = connection.execute(
-            update(data_keys).where(data_keys.c.wrapped.is_not(None)).values(**_DESTROYED)
-        )
+    kept = update(data_keys).where(data_keys.c.wrapped.is_not(None))
+    removed = change_rows(engine, kept.values(**_DESTROYED), durable=True)
     purge_deleted_data(engine, data_keys)
-    return removed.rowcount
+    return removed

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import change_rows, read_values
 from pipeline.database.schema import peppers
 from pipeline.encryption.hashing import fingerprint
 from pipeline.encryption.keyring import KEY_BYTES
@@ -50,11 +50,9 @@ class KeyFingerprints:
         return self._cached
 
     def _stored(self) -> bytes | None:
-        with reading(self._engine) as connection:
-            encrypted = connection.execute(
-                select(peppers.c.encrypted).where(peppers.c.id == PEPPER_ID)
-            ).scalar_one_or_none()
-        return None if encrypted is None else self._vault.decrypt(encrypted, PEPPER_OWNER)
+        query = select(peppers.c.encrypted).where(peppers.c.id == PEPPER_ID)
+        found = read_values(self._engine, query)
+        return self._vault.decrypt(found[0], PEPPER_OWNER) if found else None
 
     def _create(self) -> bytes:
         fresh = os.urandom(KEY_BYTES)
@@ -63,8 +61,7 @@ class KeyFingerprints:
             "created_at": time.time(),
         }
         try:
-            with writing(self._engine) as connection:
-                connection.execute(insert(peppers).values(**row))
+            change_rows(self._engine, insert(peppers).values(**row))
         except IntegrityError:  # another process was first
             return self._stored() or self._create()
         return fresh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -37,15 +37,6 @@ HELD_BYTES = 64 * 1024 * 1024
 READERS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkResources:
-    """``criteria`` gives the fingerprint of everything that decides whether a picture can be
-    enrolled (``analysis.criteria``)."""
-
-    chunks: ChunkReader
-    criteria: Callable[[AnalysisOptions], str]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class InspectedItem:
     """An item of a batch: its analysed picture, or why it is refused, and the id that the
@@ -70,9 +61,7 @@ class InspectedChunk:
 
 def open_bulk(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
     return [
-        ChunkResources(
-            ChunkReader(engine), partial(criteria_fingerprint, resources.pack.info, settings)
-        ),
+        ChunkReader(engine, partial(criteria_fingerprint, resources.pack.info, settings)),
         DuplicateSearchConfig(
             CandidateReader(engine, resources.keys), settings.bulk_false_findings,
             settings.bulk_apart_fmr,
@@ -85,7 +74,7 @@ def inspect_chunk(plan: Plan, job: Job, context: JobContext, resources: Resource
     ``MediaUnavailable``, and what ``analyse_pictures`` raises."""
     if plan is DUPLICATE_SEARCH:
         return context
-    chunks = resources.get(ChunkResources).chunks
+    chunks = resources.get(ChunkReader)
     model = model_of(resources.pack)
     # The effect checks again. Checking here spares the analysis while the job waits for
     # another pack.
@@ -101,7 +90,7 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
     """Raises ``MediaUnavailable``; the effect ``PackMismatch``, ``TenantNotFound``."""
     assert context.model is not None
     chunk = context.get(InspectedChunk)
-    criteria = resources.get(ChunkResources).criteria(chunk.analysis)
+    criteria = resources.get(ChunkReader).criteria(chunk.analysis)
     images = _store_faces(job, chunk.items, context.model, resources)
     batch_id, numbers = chunk_of(job.params)
 

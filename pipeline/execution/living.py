@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from pipeline.calibration.passive import passive_calibration
 from pipeline.config.settings import Settings
 from pipeline.errors import PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
@@ -25,6 +26,7 @@ from pipeline.gallery.used_clips import (
     was_used,
 )
 from pipeline.jobs.model import Job
+from pipeline.living.challenge import RequestedOrder
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.motion_signature import MotionSignature
 from pipeline.living.options import LivingOptions
@@ -66,12 +68,13 @@ def analyse_clip(plan: Plan, job: Job, context: JobContext, resources: Resources
     asked = LivingParams.from_json(job.params)
     own, pack = resources.get(LivingResources), resources.pack
     policy = DecisionPolicy(
-        require_calibration(resources).distance, passive_at_least=own.options.passive_at_least
+        require_calibration(resources).distance, passive_at_least=own.options.passive_at_least,
+        passive_score=passive_calibration(pack.info).score,
     )
     enrolled = _enrolled_vector(job, asked.face_id, resources)
     data = resources.media.get(context.media_of(job)[0])
     observations = observe_clip(data, pack, own.options, resources.sandbox)
-    verdict = policy.decide(observations, LivenessAction(asked.action), enrolled, asked.threshold)
+    verdict = policy.decide(observations, _requested(asked), enrolled, asked.threshold)
     signature = MotionSignature.from_observations(observations).to_bytes()
     clip = UsedClip(asked.face_id, sha256(data).hexdigest(), signature)
     last = 0
@@ -81,6 +84,12 @@ def analyse_clip(plan: Plan, job: Job, context: JobContext, resources: Resources
             verdict = replace(verdict, real=False, reasons=(LivenessReason.REPLAY,))
     analysis = ClipAnalysis(verdict_json(verdict), clip.sha256, signature, last)
     return replace(context, model=model_of(pack)).add(analysis)
+
+
+def _requested(asked: LivingParams) -> LivenessAction | RequestedOrder:
+    if asked.challenge is None:
+        return LivenessAction(asked.action)
+    return RequestedOrder(tuple(map(LivenessAction, asked.order)), asked.mirrored)
 
 
 def _find_replay(job: Job, clip: UsedClip, own: LivingResources) -> tuple[bool, int]:

@@ -131,9 +131,8 @@ def _existing_hits(
 
 
 def _in_searched_collections(face: LabelledFace, asked: SearchParams) -> bool:
-    if asked.collections is None:
-        return True
-    return any(each.key in asked.collections for each in face.collections)
+    wanted = asked.collections
+    return wanted is None or any(each.key in wanted for each in face.collections)
 
 
 def _count(asked: SearchParams) -> int:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import change_rows, read_rows, read_values, reading, writing
 from pipeline.database.keyset import blocks, walk
 from pipeline.database.schema import bindings, changes, collections, snapshots, vectors
 from pipeline.encryption.data_key import DataKey, KeySource, NoKeys
@@ -51,8 +51,7 @@ class ChangeLog:
             .where(changes.c.tenant_id == tenant_id, changes.c.number > after)
             .order_by(changes.c.number).limit(limit)
         )
-        with reading(self.engine) as connection:
-            return [(row.number, row.label) for row in connection.execute(query)]
+        return [(row.number, row.label) for row in read_rows(self.engine, query)]
 
     def prune(self, tenant_id: int) -> int:
         """Remove the changes before every snapshot, except the last ``KEPT_CHANGES``;
@@ -97,8 +96,7 @@ class ChangeLog:
 
     def live_collections(self, tenant_id: int) -> frozenset[int]:
         query = select(collections.c.id).where(collections.c.tenant_id == tenant_id)
-        with reading(self.engine) as connection:
-            return frozenset(connection.execute(query).scalars())
+        return frozenset(read_values(self.engine, query))
 
     def vector_model(self, tenant_id: int) -> VectorModel | None:
         with reading(self.engine) as connection:
@@ -122,12 +120,10 @@ class ChangeLog:
             select(*snapshots.c).where(snapshots.c.tenant_id == tenant_id)
             .order_by(snapshots.c.number.desc(), snapshots.c.id.desc())
         )
-        with reading(self.engine) as connection:
-            return [SnapshotRecord(**row) for row in connection.execute(query).mappings()]
+        return [SnapshotRecord(**row._mapping) for row in read_rows(self.engine, query)]
 
     def discard_snapshot(self, record: SnapshotRecord) -> None:
-        with writing(self.engine) as connection:
-            connection.execute(delete(snapshots).where(snapshots.c.id == record.id))
+        change_rows(self.engine, delete(snapshots).where(snapshots.c.id == record.id))
 
 
 def _entry(

@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from sqlalchemy import Connection, Engine, Text, cast, delete, exists, func, insert, select, update
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, reading, writing
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import bindings, collections, faces, images, jobs, vectors
 from pipeline.errors import (
@@ -73,8 +73,7 @@ class CollectionStore:
             SELECT_COLLECTIONS.add_columns(size).where(collections.c.tenant_id == tenant_id)
             .order_by(collections.c.id)
         )
-        with reading(self.engine) as connection:
-            return [(collection_from_row(row), row.size) for row in connection.execute(query)]
+        return [(collection_from_row(row), row.size) for row in read_rows(self.engine, query)]
 
     def get(self, tenant_id: int, key: str) -> Collection:
         """Raises ``CollectionNotFound``."""

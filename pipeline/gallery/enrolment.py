@@ -91,7 +91,10 @@ def enrol_many(
     errors that concern all of them: ``PackMismatch``, ``TenantNotFound``.
     """
     writer = lock_tenant(connection, tenant_id, key)
-    reclaim(connection, list(chain.from_iterable(map(_media_keys, requests))))
+    reclaim(connection, [
+        key for each in requests
+        for key in (each.image.media_key, *(face.face_key for face in each.faces))
+    ])
     models = list(dict.fromkeys(each.model for each in requests))
     if len(models) > 1:
         raise PackMismatch("pictures that are enrolled together come from one pack")
@@ -247,10 +250,6 @@ class _Enrolment:
         if key not in self._collections:
             raise CollectionNotFound(f"no collection {key!r}")
         return self._collections[key]
-
-
-def _media_keys(request: EnrolmentRequest) -> list[str]:
-    return [request.image.media_key, *(face.face_key for face in request.faces)]
 
 
 def _take_matching(faces: list[KnownFace], embedding: Embedding) -> KnownFace | None:

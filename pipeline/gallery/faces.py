@@ -18,7 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_row, read_rows, reading, writing
 from pipeline.database.schema import faces, images, vectors
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import FaceError, FaceNotFound, PersonNotFound
@@ -78,8 +78,7 @@ class FaceStore:
         query = select(
             vectors.c.vector, vectors.c.pack, vectors.c.model_sha256, vectors.c.dimension
         ).where(vectors.c.tenant_id == tenant_id, vectors.c.face_id == face_id)
-        with reading(self.engine) as connection:
-            row = connection.execute(query).one_or_none()
+        row = read_row(self.engine, query)
         if row is None:
             raise FaceNotFound
         key = self.keys.data_key(tenant_id)
@@ -108,8 +107,7 @@ class FaceStore:
             _SELECT_LISTED.where(faces.c.tenant_id == tenant_id, faces.c.id > face_id)
             .order_by(faces.c.id).limit(limit)
         )
-        with reading(self.engine) as connection:
-            return [ListedFace(*row) for row in connection.execute(query)]
+        return [ListedFace(*row) for row in read_rows(self.engine, query)]
 
     def page(self, tenant_id: int, offset: int, limit: int) -> FacePage:
         """A page of all faces and of the images that have lost theirs, newest last."""

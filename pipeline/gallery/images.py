@@ -10,7 +10,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, Engine, and_, or_, select, update
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, read_values, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import faces, images
 from pipeline.errors import ImageNotFound
@@ -54,8 +54,7 @@ class ImageStore:
             images.c.tenant_id == tenant_id, images.c.image_id.in_(image_ids),
             or_(images.c.expires_at.is_(None), images.c.expires_at > self.clock()),
         )
-        with reading(self.engine) as connection:
-            found = [StoredImage(*row) for row in connection.execute(query)]
+        found = [StoredImage(*row) for row in read_rows(self.engine, query)]
         return min(found, default=None, key=lambda image: image_ids.index(image.image_id))
 
     def face_tokens(self, tenant_id: int, image: StoredImage) -> list[str]:
@@ -65,8 +64,7 @@ class ImageStore:
             .where(faces.c.tenant_id == tenant_id, faces.c.image_ref == image.id)
             .order_by(faces.c.id)
         )
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
+        return read_values(self.engine, query)
 
     def expire(self) -> int:
         """Delete the images that have expired, of every tenant; returns how many."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, Engine, select
 
 from pipeline import storage_keys
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_values
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import batch_items, batches, faces, images, job_pictures
 from pipeline.media.base import MediaStore
@@ -96,8 +96,7 @@ class OrphanSweep:
         """The pictures of enrolments that wait, run, or may be repeated."""
         key = job_pictures.c.media_key
         query = select(key).where(key.startswith(storage_keys.tenant_prefix(tenant_id)))
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
+        return read_values(self.engine, query)
 
     def _of_items(self, tenant_id: int) -> list[str]:
         """The objects of batches' items that wait: bounded by the jobs in flight."""
@@ -109,5 +108,4 @@ class OrphanSweep:
                 batch_items.c.media_key.is_not(None),
             )
         )
-        with reading(self.engine) as connection:
-            return [key for key in connection.execute(query).scalars() if key is not None]
+        return [key for key in read_values(self.engine, query) if key is not None]

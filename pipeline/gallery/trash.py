@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, Select, bindparam, delete, insert, literal, select
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import discarded
 from pipeline.errors import Unavailable
 from pipeline.media.base import MediaStore
@@ -94,8 +94,7 @@ class Trash:
         objects. A tenant is watched until no process can be working for it any more. Raises
         like ``empty``."""
         query = select(discarded.c.media_key, discarded.c.discarded_at).where(_IS_TENANT_PREFIX)
-        with reading(self.engine) as connection:
-            tenants = connection.execute(query).all()
+        tenants = read_rows(self.engine, query)
         cleared = 0
         for prefix, deleted_at in tenants:
             for item in self.media.walk(prefix):
@@ -129,12 +128,10 @@ class Trash:
             select(discarded.c.media_key).where(discarded.c.media_key.in_(gone))
             .with_for_update(skip_locked=True)
         )
-        with writing(self.engine) as connection:
-            connection.execute(delete(discarded).where(discarded.c.media_key.in_(free)))
+        change_rows(self.engine, delete(discarded).where(discarded.c.media_key.in_(free)))
 
     def _some(self, tenant_id: int | None, limit: int) -> list[str]:
         query = select(discarded.c.media_key).where(~_IS_TENANT_PREFIX).limit(limit)
         if tenant_id is not None:
             query = query.where(discarded.c.tenant_id == tenant_id)
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
+        return read_values(self.engine, query)

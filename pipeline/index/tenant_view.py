@@ -64,17 +64,13 @@ class TenantView:
         self._changing = threading.RLock()
         self._index: FlatIndex | None = None
         self._model: VectorModel | None = None
-        self._applied = 0
-        # The number of the last change that removed a label, and when it was applied.
-        self._last_removal = 0
-        self._removed_at = 0.0
+        self.applied = 0
+        """The number of the last applied change."""
+        self._last_removal = 0  # the number of the last change that removed a label
+        self.removed_at = 0.0
+        """Since when snapshots may hold a deleted label; 0: none does."""
         self._orphans_checked_at = 0.0
         self.canary = RecallCanary(self._options.canary_every)
-
-    @property
-    def applied(self) -> int:
-        """The number of the last applied change."""
-        return self._applied
 
     @property
     def engine(self) -> str:
@@ -85,11 +81,6 @@ class TenantView:
     def nbytes(self) -> int:
         """Approximate memory in bytes."""
         return self._index.nbytes if self._index is not None else 0
-
-    @property
-    def removed_at(self) -> float:
-        """Since when snapshots may hold a deleted label; 0: none does."""
-        return self._removed_at
 
     def __len__(self) -> int:
         return len(self._index) if self._index is not None else 0
@@ -110,7 +101,7 @@ class TenantView:
         Raises ``BadVector``, and ``IndexBehind`` when the gallery does not have that change
         yet.
         """
-        if self._applied < at_least and self.catch_up() < at_least:
+        if self.applied < at_least and self.catch_up() < at_least:
             raise IndexBehind
         with self._lock.reading():
             if self._index is None:
@@ -125,20 +116,20 @@ class TenantView:
         """Load the newest usable snapshot, or else the gallery, then apply later changes;
         returns the last applied number. ``removed_at`` is that of an earlier view."""
         with self._changing:
-            self._removed_at = removed_at
+            self.removed_at = removed_at
             self._replace_index(*(self._load_snapshot() or self._read_gallery()))
             return self.catch_up()
 
     def catch_up(self) -> int:
         """Apply new changes; returns the last applied number."""
         with self._changing:
-            while changes := self._source.changed(self._tenant_id, self._applied, BATCH_SIZE):
-                if changes[0][0] != self._applied + 1:
+            while changes := self._source.changed(self._tenant_id, self.applied, BATCH_SIZE):
+                if changes[0][0] != self.applied + 1:
                     return self._reread()
                 if not self._apply(changes):
                     return self._reread()
             latest = self._source.latest(self._tenant_id)
-            return self._applied if self._applied == latest else self._handle_gap()
+            return self.applied if self.applied == latest else self._handle_gap()
 
     def rebuild(self) -> int:
         """Read the whole gallery, without snapshots."""
@@ -158,12 +149,12 @@ class TenantView:
         self, index: FlatIndex | None, model: VectorModel | None, number: int
     ) -> None:
         with self._lock.writing():
-            self._index, self._model, self._applied = index, model, number
+            self._index, self._model, self.applied = index, model, number
 
     def _handle_gap(self) -> int:
         """Handle a log that does not end with the gallery's number: a change came in between,
         the log was truncated, or an older database was restored."""
-        if self._source.changed(self._tenant_id, self._applied, 1):
+        if self._source.changed(self._tenant_id, self.applied, 1):
             return self.catch_up()
         return self._reread()
 
@@ -171,7 +162,7 @@ class TenantView:
         LOG.warning(
             "The change log does not reach back to the index; reading the gallery again.",
             extra={"action": "index_reread", "tenant": self._tenant_id,
-                   "applied": self._applied},
+                   "applied": self.applied},
         )
         return self.rebuild()
 
@@ -222,7 +213,7 @@ class TenantView:
                 if len(self._index) < before:
                     self._note_removal(changes[-1][0])
                 self._upsert(self._index, entries)
-            self._applied = changes[-1][0]
+            self.applied = changes[-1][0]
             self._switch_engine()
         return True
 
@@ -256,8 +247,8 @@ class TenantView:
         return valid
 
     def _note_removal(self, number: int) -> None:
-        if not self._removed_at:
-            self._removed_at = self._clock()
+        if not self.removed_at:
+            self.removed_at = self._clock()
         self._last_removal = max(self._last_removal, number)
 
     # Maintenance -------------------------------------------------------------------
@@ -270,7 +261,7 @@ class TenantView:
         if self._index is not None and self._index.garbage_share > self._options.garbage_share:
             self.compact()
         records = self._source.snapshots(self._tenant_id)
-        if self._purge_due():
+        if self._options.purge_due(self.removed_at, self._clock()):
             self._purge(records)
         elif self._snapshot_due(records):
             self.snapshot()
@@ -299,7 +290,7 @@ class TenantView:
             if self._index.retains_deleted:
                 self.compact()
             with self._lock.reading():
-                copy = copy_index(self._index, self._applied)
+                copy = copy_index(self._index, self.applied)
             model, removal = self._model, self._last_removal
         written = write_snapshot(copy, model, self._tenant_id, self._store, self._clock())
         recorded = self._source.record_snapshot(written)
@@ -316,14 +307,10 @@ class TenantView:
         discard_snapshots(records, self._source, self._store)
 
     def _snapshot_due(self, records: Sequence[SnapshotRecord]) -> bool:
-        since = self._applied - (records[0].number if records else 0)
+        since = self.applied - (records[0].number if records else 0)
         return since > max(
             self._options.snapshot_changes, GROWTH_BETWEEN_SNAPSHOTS * len(self)
         )
-
-    def _purge_due(self) -> bool:
-        """Whether a snapshot with a deleted label must be replaced now."""
-        return self._options.purge_due(self._removed_at, self._clock())
 
     def _purge(self, records: Sequence[SnapshotRecord]) -> None:
         """Replace or discard the snapshots with deleted labels."""
@@ -338,7 +325,7 @@ class TenantView:
         else:
             self._discard(stale)
         if self._last_removal == removal:
-            self._removed_at = 0.0
+            self.removed_at = 0.0
 
     def _switch_engine(self) -> None:
         """Switch the engine when the gallery has outgrown it."""

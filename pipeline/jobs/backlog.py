@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_values
 from pipeline.jobs.statements import BACKLOG
 
 # Seconds for which a count is used. Counting 200,000 waiting rows takes some ten
@@ -39,6 +39,5 @@ class Backlog:
 
     def _count(self, limit: int) -> None:
         self._grown = 0
-        with reading(self._engine) as connection:
-            self._counted = connection.execute(BACKLOG, {"most": limit}).scalar_one()
+        (self._counted,) = read_values(self._engine, BACKLOG, {"most": limit})
         self._counted_at = self._clock()

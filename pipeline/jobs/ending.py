@@ -17,19 +17,11 @@ from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.types import JsonObject
 
 
-def settle(
-    connection: Connection, job: Job, cost: Cost, now: float, result: JsonObject | None = None
-) -> None:
-    """Settle the cost of a job that was charged when it was accepted, and note the faces of
-    its parameters and its result. A job ends once, so this happens once."""
-    record_job_faces(connection, job.seq, job.params, result, now)
-    usage.settle(connection, job.tenant_id, job.operation, job.charged_on, cost)
-
-
 def settle_all(
     connection: Connection, ended: Sequence[Job], cost: Cost, now: float
 ) -> None:
-    """Settle several jobs that end alike and without a result."""
+    """Settle jobs that end alike and without a result: their cost, and the faces that their
+    parameters name. A job ends once, so this happens once."""
     for job in ended:
         record_job_faces(connection, job.seq, job.params, None, now)
     settle_costs(connection, [(job, cost) for job in ended])

@@ -54,7 +54,8 @@ class NewJob:
     ``params`` is the request's neutral form (JSON); ``media`` the keys of its
     pictures in order; ``pictures`` those that are recorded with the job; ``digest`` tells two
     requests under one idempotency key apart; ``once`` is the digest of a signed request that
-    may be accepted only once, until ``once_until`` (epoch seconds). With ``limits`` the job is
+    may be accepted only once, until ``once_until`` (epoch seconds); ``challenge`` the digest of a
+    challenge that the job takes. With ``limits`` the job is
     charged to its tenant, within these quotas; without, it costs nothing.
     """
 
@@ -69,6 +70,7 @@ class NewJob:
     idempotency_key: str | None = None
     once: str | None = None
     once_until: float = 0.0
+    challenge: str | None = None
     limits: Limits | None = None
     free: bool = False
     pictures: tuple[WaitingPicture, ...] = ()

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_row, read_rows, read_values, reading
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import jobs
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import JobNotFound
@@ -66,13 +67,10 @@ class JobReader:
 
     def ended_among(self, ids: Collection[str]) -> set[str]:
         """Those of ``ids`` whose jobs have ended."""
-        wanted, found = list(ids), set[str]()
-        with reading(self._engine) as connection:
-            for start in range(0, len(wanted), IDS_PER_QUERY):
-                query = select(jobs.c.id).where(
-                    jobs.c.id.in_(wanted[start : start + IDS_PER_QUERY]), ~UNFINISHED
-                )
-                found.update(connection.execute(query).scalars())
+        found = set[str]()
+        for some in blocks(list(ids), IDS_PER_QUERY):
+            query = select(jobs.c.id).where(jobs.c.id.in_(some), ~UNFINISHED)
+            found.update(read_values(self._engine, query))
         return found
 
     def by_idempotency_key(self, tenant_id: int, key: str) -> Job | None:
@@ -87,8 +85,7 @@ class JobReader:
         if job.state is not JobState.QUEUED:
             return 0
         values = {"at_stage": job.stage, "before": job.seq, "most": EXACT_POSITION}
-        with reading(self._engine) as connection:
-            count, first = connection.execute(POSITION, values).one()
+        ((count, first),) = read_rows(self._engine, POSITION, values)
         return int(count) if count < EXACT_POSITION else job.seq - int(first)
 
     def exceeds_share(self, job: Job, share: int) -> bool:
@@ -122,21 +119,13 @@ class JobReader:
             query = query.where(jobs.c.state == state.value)
         if tenant_id is not None:
             query = query.where(jobs.c.tenant_id == tenant_id)
-        return self._many(query)
+        return [job_of(row) for row in read_rows(self._engine, query)]
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(
-                select(jobs.c.state, func.count()).group_by(jobs.c.state)
-            ).all()
+        rows = read_rows(self._engine, select(jobs.c.state, func.count()).group_by(jobs.c.state))
         return {str(state): int(count) for state, count in rows}
 
     def _one(self, query: Select[Any], **values: object) -> Job | None:
-        with reading(self._engine) as connection:
-            row = connection.execute(query, values).one_or_none()
+        row = read_row(self._engine, query, values)
         return None if row is None else decrypt_result(job_of(row), self._keys)
-
-    def _many(self, query: Select[Any]) -> list[Job]:
-        with reading(self._engine) as connection:
-            return [job_of(row) for row in connection.execute(query)]

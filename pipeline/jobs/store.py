@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_values, writing
 from pipeline.database.job_faces import clear_job_faces
 from pipeline.database.schema import jobs
 from pipeline.encryption.data_key import KeySource, NoKeys
@@ -29,19 +28,11 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.jobs.backlog import Backlog
-from pipeline.jobs.ending import cost_of, ended, error_json, queued, settle
+from pipeline.jobs.challenges import take_challenge
+from pipeline.jobs.ending import cost_of, error_json, queued, settle_all
 from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob
-from pipeline.jobs.pictures import (
-    PICTURE_ERRORS,
-    are_there,
-    deletes_objects,
-    drop_pictures,
-    forget_pictures,
-    store_pictures,
-    waiting,
-)
+from pipeline.jobs.pictures import are_there, store_pictures
 from pipeline.jobs.reader import JOB_ID, JobReader
-from pipeline.jobs.results import encrypt_result
 from pipeline.jobs.statements import (
     CANCEL,
     COLUMNS,
@@ -55,9 +46,8 @@ from pipeline.jobs.statements import (
     job_of,
     new_row,
 )
-from pipeline.jobs.together import JobsTogether
+from pipeline.jobs.together import JobEnd, JobsTogether
 from pipeline.jobs.upkeep import JobUpkeep
-from pipeline.metering.costs import Cost
 from pipeline.metering.usage import charge
 from pipeline.types import JsonObject
 
@@ -84,8 +74,7 @@ class JobStore:
         self.upkeep = JobUpkeep(engine, clock)
         self._engine = engine
         self._clock = clock
-        self._keys = keys or NoKeys()
-        self.together = JobsTogether(engine, clock, self._keys)
+        self.together = JobsTogether(engine, clock, keys or NoKeys())
         self._backlog = Backlog(engine, clock)
         self._crowd = Backlog(engine, clock)
 
@@ -95,8 +84,9 @@ class JobStore:
         """Record a job; (job, True), or (the earlier job, False) when the idempotency
         key is known.
 
-        Raises ``ReplayedRequest``, ``IdempotencyConflict``, ``Overloaded``, ``QuotaExceeded``,
-        ``InvalidParameter`` for an idempotency key that is too long, ``TenantNotFound``.
+        Raises ``ReplayedRequest``, ``IdempotencyConflict``, ``ChallengeUnusable``,
+        ``Overloaded``, ``QuotaExceeded``, ``InvalidParameter`` for an idempotency key that is
+        too long, ``TenantNotFound``.
         """
         if len(new.idempotency_key or "") > MAX_KEY_CHARS:
             raise InvalidParameter(f"an Idempotency-Key has at most {MAX_KEY_CHARS} characters")
@@ -119,6 +109,8 @@ class JobStore:
                             "expires_at": new.once_until,
                         },
                     )
+                if new.challenge is not None:
+                    take_challenge(connection, new.challenge, new.id, now)
                 # Last: until the commit, others of this tenant wait for these rows.
                 if new.limits is not None:
                     charge(connection, new.tenant_id, new.operation, new.limits, now)
@@ -138,7 +130,7 @@ class JobStore:
         earlier = self._earlier(new)
         if earlier is not None:
             return earlier
-        if self._replayed(new):
+        if read_values(self._engine, FIND_SIGNATURE, {"tenant": new.tenant_id, "once": new.once}):
             raise ReplayedRequest from error
         raise TenantNotFound from error
 
@@ -149,11 +141,6 @@ class JobStore:
         if earlier is not None and earlier.digest != new.digest:
             raise IdempotencyConflict
         return earlier
-
-    def _replayed(self, new: NewJob) -> bool:
-        values = {"tenant": new.tenant_id, "once": new.once}
-        with reading(self._engine) as connection:
-            return connection.execute(FIND_SIGNATURE, values).first() is not None
 
     def cancel(self, tenant_id: int, job_id: str) -> tuple[Job, bool]:
         """(job, whether this call ended it). Raises ``JobNotFound``."""
@@ -170,7 +157,7 @@ class JobStore:
             ).one_or_none()
             if row is not None:
                 job = job_of(row)
-                settle(connection, job, cost_of(job, error), self._clock())
+                settle_all(connection, [job], cost_of(job, error), self._clock())
         return self.read.get(tenant_id, job_id), row is not None
 
     # -- the worker's side --------------------------------------------------------
@@ -200,25 +187,21 @@ class JobStore:
     ) -> bool:
         """End a job with its result and its effect in one transaction; False when the
         claim was lost meanwhile: then nothing has changed."""
-        return self._change(
-            claim, effect, cost_of(claim.job),
-            durable=effect is not None or deletes_objects(claim.job),
-            **ended(claim, trace, self._clock()), result=self._encrypted(claim, result),
-        )
+        return self._end(JobEnd(claim, trace, result, effect))
 
     def fail(self, claim: Claim, error: FaceError, trace: Sequence[JsonObject]) -> bool:
         """End a job with an error; False when the claim was lost meanwhile."""
-        return self._change(
-            claim, None, cost_of(claim.job, error), durable=deletes_objects(claim.job),
-            drop=isinstance(error, PICTURE_ERRORS),
-            **ended(claim, trace, self._clock(), error),
-        )
+        return self._end(JobEnd(claim, trace, error=error))
+
+    def _end(self, end: JobEnd) -> bool:
+        (outcome,) = self.together.end([end])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def hand_over(self, claim: Claim, stage: str, trace: Sequence[JsonObject]) -> bool:
         """Leave a job to the workers of ``stage``; the attempt does not count."""
-        return self._change(
-            claim, **queued(claim, stage, self._clock()), trace=[*claim.job.trace, *trace]
-        )
+        return self.together.hand_over([(claim, stage, trace)])[0]
 
     def retry_later(
         self, claim: Claim, error: FaceError, *, stage: str, pause_s: float, retry_for_s: float
@@ -230,38 +213,8 @@ class JobStore:
         started = claim.job.started_at or now
         if now + pause_s > started + retry_for_s:
             return self.fail(claim, error if error.retryable else JobTimedOut(), [])
-        return self._change(
-            claim,
-            **queued(claim, stage, now), not_before=now + pause_s, error=error_json(error),
-        )
-
-    def _encrypted(self, claim: Claim, result: JsonObject) -> JsonObject:
-        return encrypt_result(result, claim.id, self._keys.data_key(claim.job.tenant_id))
-
-    def _change(
-        self, claim: Claim, effect: Effect | None = None, cost: Cost = Cost.CHARGED, /, *,
-        durable: bool = False, drop: bool = False, **values: Any,
-    ) -> bool:
-        # A lost write is done again. ``durable`` are those that must not be lost: effects,
-        # which others may have seen, and ends of jobs whose objects are deleted with them.
-        with writing(self._engine, durable=durable) as connection:
-            changed = connection.execute(HELD, {**hold(claim), **values})
-            if changed.rowcount != 1:
-                return False
-            if drop and waiting(claim.job):
-                drop_pictures(connection, [claim.job.seq], self._clock())
-            elif values["state"] == JobState.DONE.value:
-                forget_pictures(connection, claim.job)
-            late = None if effect is None else effect(connection)
-            if late is not None:
-                connection.execute(
-                    update(jobs).where(jobs.c.id == claim.id)
-                    .values(result=self._encrypted(claim, late))
-                )
-            if values.get("finished_at") is not None:
-                result = values.get("result") if late is None else late
-                settle(connection, claim.job, cost, self._clock(), result)
-        return True
+        waits = {"not_before": now + pause_s, "error": error_json(error)}
+        return self.together.put_back([(claim, {**queued(claim, stage, now), **waits})])[0]
 
     # -- the operator's side ------------------------------------------------------
 

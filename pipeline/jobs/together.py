@@ -137,38 +137,32 @@ class JobsTogether:
         """Leave each job (claim, its next stage, trace) to the workers of that stage; False
         where the claim was lost."""
         now = self._clock()
-        return self._put_back(
-            {
-                claim.id: (
-                    claim,
-                    {**queued(claim, stage, now), "trace": [*claim.job.trace, *trace]},
-                )
-                for claim, stage, trace in handed
-            }
-        )
+        return self.put_back([
+            (claim, {**queued(claim, stage, now), "trace": [*claim.job.trace, *trace]})
+            for claim, stage, trace in handed
+        ])
 
     def release(self, claims: Sequence[Claim], *, charged: bool = False) -> list[bool]:
         """Put back jobs that were not run; False where the claim was lost. ``charged``: the
         attempt counts, so that they run alone from now on."""
         now = self._clock()
-        changes = {}
-        for claim in claims:
-            values = queued(claim, claim.job.stage, now)
-            if charged:
-                values["attempts"] = claim.job.attempts
-            changes[claim.id] = claim, values
-        return self._put_back(changes)
+        return self.put_back([
+            (claim, {
+                **queued(claim, claim.job.stage, now),
+                **({"attempts": claim.job.attempts} if charged else {}),
+            })
+            for claim in claims
+        ])
 
-    def _put_back(self, changes: dict[str, tuple[Claim, dict[str, Any]]]) -> list[bool]:
+    def put_back(self, changes: Sequence[tuple[Claim, dict[str, Any]]]) -> list[bool]:
+        """Let jobs wait again, each with its columns as ``queued`` gives them, all the same
+        ones; False where the claim was lost."""
         with writing(self._engine) as connection:
-            held = _lock(connection, [claim for claim, _ in changes.values()])
-            rows = [
-                {**hold(claim), **values}
-                for claim, values in changes.values() if claim.id in held
-            ]
+            held = _lock(connection, [claim for claim, _ in changes])
+            rows = [{**hold(claim), **values} for claim, values in changes if claim.id in held]
             if rows:
                 connection.execute(HELD, rows)
-        return [job_id in held for job_id in changes]
+        return [claim.id in held for claim, _ in changes]
 
     def _columns(
         self, end: JobEnd, result: JsonObject | None, now: float

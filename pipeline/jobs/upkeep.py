@@ -7,18 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, read_values, writing
 from pipeline.database.schema import job_pictures, jobs, signed_requests
 from pipeline.errors import FaceError, JobCrashed
+from pipeline.jobs.challenges import forget_challenges
 from pipeline.jobs.ending import failure, settle_all
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.pictures import drop_pictures
 from pipeline.jobs.statements import COLUMNS, PAUSED, QUEUED, RUNNING, UNFINISHED, job_of
 from pipeline.metering.costs import cost_of_error
-
-_STAGES_WITH_WAITING = select(jobs.c.stage).where(QUEUED).distinct()
 
 
 class JobUpkeep:
@@ -33,68 +32,49 @@ class JobUpkeep:
 
     def has_unfinished(self, stage: str) -> bool:
         """Whether jobs wait or run at ``stage``."""
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(jobs.c.seq).where(UNFINISHED, jobs.c.stage == stage).limit(1)
-            ).first() is not None
+        first = select(jobs.c.seq).where(UNFINISHED, jobs.c.stage == stage).limit(1)
+        return bool(read_values(self._engine, first))
 
     def stages_with_waiting(self) -> list[str]:
         """The stages at which jobs wait for a worker, pauses included."""
-        with reading(self._engine) as connection:
-            return list(connection.execute(_STAGES_WITH_WAITING).scalars())
+        return read_values(self._engine, select(jobs.c.stage).where(QUEUED).distinct())
 
     def count_waiting(self, stage: str) -> int:
         """How many jobs wait for a worker at ``stage``, pauses included."""
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(func.count()).where(QUEUED, jobs.c.stage == stage)
-            ).scalar_one()
+        waiting = select(func.count()).where(QUEUED, jobs.c.stage == stage)
+        return read_values(self._engine, waiting)[0]
 
     def count_due(self, stage: str) -> int:
         """How many of those waiting at ``stage`` are in no pause and need a message."""
         paused = select(func.count()).where(
             PAUSED, jobs.c.stage == stage, jobs.c.not_before > self._clock()
         )
-        with reading(self._engine) as connection:
-            return self.count_waiting(stage) - connection.execute(paused).scalar_one()
+        return self.count_waiting(stage) - read_values(self._engine, paused)[0]
 
     def stale_messages(self, stage: str, older_than_s: float, limit: int) -> list[Job]:
         """The oldest jobs waiting at ``stage`` whose message was sent at least
         ``older_than_s`` ago and whose pause, if any, is over."""
-        now = self._clock()
-        return self._many(
-            select(*COLUMNS)
-            .where(
-                QUEUED,
-                jobs.c.stage == stage,
-                jobs.c.published_at <= now - older_than_s,
-                jobs.c.not_before <= now,
-            )
-            .order_by(jobs.c.seq)
-            .limit(limit)
-        )
+        sent = jobs.c.published_at <= self._clock() - older_than_s
+        return self._in_no_pause(stage, limit, jobs.c.seq, QUEUED, sent)
 
     def ended_pauses(self, stage: str, limit: int) -> list[Job]:
         """Jobs at ``stage`` whose pause ended after their message was last sent."""
-        return self._many(
-            select(*COLUMNS)
-            .where(
-                PAUSED,
-                jobs.c.stage == stage,
-                jobs.c.not_before > jobs.c.published_at,
-                jobs.c.not_before <= self._clock(),
-            )
-            .order_by(jobs.c.not_before)
-            .limit(limit)
-        )
+        unsent = jobs.c.not_before > jobs.c.published_at
+        return self._in_no_pause(stage, limit, jobs.c.not_before, PAUSED, unsent)
+
+    def _in_no_pause(
+        self, stage: str, limit: int, order: ColumnElement[Any], *conditions: ColumnElement[bool]
+    ) -> list[Job]:
+        now_due = jobs.c.not_before <= self._clock()
+        query = select(*COLUMNS).where(jobs.c.stage == stage, now_due, *conditions)
+        rows = read_rows(self._engine, query.order_by(order).limit(limit))
+        return [job_of(row) for row in rows]
 
     def oldest_unfinished(self) -> float | None:
         """When the oldest job that has not ended was accepted."""
         first = select(func.min(jobs.c.seq)).where(UNFINISHED).scalar_subquery()
-        with reading(self._engine) as connection:
-            return connection.execute(
-                select(jobs.c.created_at).where(jobs.c.seq == first)
-            ).scalar_one_or_none()
+        oldest = read_values(self._engine, select(jobs.c.created_at).where(jobs.c.seq == first))
+        return oldest[0] if oldest else None
 
     def release_dead(
         self, max_attempts: int, *, worker: str | None = None, culprit: str | None = None,
@@ -108,9 +88,8 @@ class JobUpkeep:
         """
         now = self._clock()
         dead = jobs.c.lease_until < now if worker is None else jobs.c.worker == worker
-        with reading(self._engine) as connection:  # most rounds find none, and write nothing
-            if connection.execute(select(jobs.c.seq).where(RUNNING, dead).limit(1)).first() is None:
-                return [], []
+        if not read_values(self._engine, select(jobs.c.seq).where(RUNNING, dead).limit(1)):
+            return [], []  # as most rounds, which write nothing
         with writing(self._engine) as connection:
             rows = connection.execute(
                 select(jobs.c.id, jobs.c.attempts)
@@ -131,7 +110,7 @@ class JobUpkeep:
             returned += self._set(connection, innocent, **again, attempts=jobs.c.attempts - 1)
         return sorted(returned, key=lambda job: job.seq), ended
 
-    def _set(self, connection: Connection, ids: list[str], **values: Any) -> list[Job]:
+    def _set(self, connection: Connection, ids: Sequence[str], **values: Any) -> list[Job]:
         if not ids:
             return []
         rows = connection.execute(
@@ -148,12 +127,11 @@ class JobUpkeep:
         found = (
             select(jobs.c.id).where(QUEUED, jobs.c.stage == stage).order_by(jobs.c.seq).limit(limit)
         )
-        with reading(self._engine) as connection:
-            if not connection.execute(found).first():
-                return []
+        if not read_values(self._engine, found):
+            return []
         with writing(self._engine) as connection:
             held = found.with_for_update(skip_locked=True)
-            ids = list(connection.execute(held).scalars())
+            ids = connection.execute(held).scalars().all()
             ended = self._set(connection, ids, **failure(error, self._clock()))
             settle_all(connection, ended, cost_of_error(error.code), self._clock())
         return ended
@@ -177,8 +155,8 @@ class JobUpkeep:
             )
 
     def purge(self, older_than_s: float, limit: int = 1000) -> int:
-        """Remove jobs that ended at least ``older_than_s`` ago and signatures that can
-        no longer be replayed; the number of jobs removed."""
+        """Remove jobs that ended at least ``older_than_s`` ago, signatures that can
+        no longer be replayed and past challenges; the number of jobs removed."""
         now = self._clock()
         old = (
             select(jobs.c.seq).where(jobs.c.finished_at < now - older_than_s)
@@ -194,6 +172,7 @@ class JobUpkeep:
             connection.execute(
                 signed_requests.delete().where(signed_requests.c.expires_at < now)
             )
+            forget_challenges(connection, now)
         return removed
 
     def drop_pictures(self, older_than_s: float, limit: int = 1000) -> int:
@@ -206,8 +185,7 @@ class JobUpkeep:
             select(job_pictures.c.job_seq).join(jobs, jobs.c.seq == job_pictures.c.job_seq)
             .where(jobs.c.finished_at + 0.0 < before).limit(limit)
         )
-        with reading(self._engine) as connection:
-            found = set(connection.execute(theirs).scalars())
+        found = set(read_values(self._engine, theirs))
         if not found:
             return 0
         # An operator may be repeating one of them.
@@ -219,7 +197,3 @@ class JobUpkeep:
             chosen = connection.execute(still).scalars().all()
             drop_pictures(connection, chosen, self._clock())
         return len(chosen)
-
-    def _many(self, query: Select[Any]) -> list[Job]:
-        with reading(self._engine) as connection:
-            return [job_of(row) for row in connection.execute(query)]

@@ -7,7 +7,7 @@ before the event explains those during it, while before and after are alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.living.stabilise import GreyImage
+from pipeline.living.stabilise import (
+    EYE_LINE,
+    EYES_APART,
+    FACE_SIDE,
+    WIDE_SCALE,
+    WIDE_SIDE,
+    GreyImage,
+)
 
 Patch = NDArray[np.float32]
 
 _REACH = 3
 """Largest error of the contours between two frames, in pixels of the stabilised face."""
+
+
+# A picture was put in when it differs from before and after by more than these multiples of what
+# they differ, and the change from frame to frame leaps by more than
+# these of the usual one. Two pictures that differ by less than the last number are the same.
+_INSERTED, _LEAP, _SAME_SCENE = 2.5, 2.0, 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +56,9 @@ failed or the frame is blurred."""
 @dataclass(frozen=True, slots=True)
 class Novelty:
     """``new``: the share of the event's pixels that neither rest state explains, less what
-    the rest states do not explain of each other, about -0.2 to 1. ``alike``: the
-    correlation of the two rest states, -1 to 1."""
+    the frames of a rest state do not explain of each other, about -0.2 to 1. ``alike``: the
+    correlation of the frames of a rest state, -1 to 1. It counts one rest state, because head
+    and gaze may move from the first to the second."""
 
     new: float
     alike: float
@@ -58,10 +72,61 @@ def novelty(
     rest state. Correlation ignores brightness and contrast. Pictures that only moved or
     were deformed give 0."""
     first, last = _mean(before), _mean(after)
-    shown, ended = (_cut(kept, centre, window, 0) for kept in (moment, last))
-    alike = _best(first, ended, centre, window, (1.0,))
+    shown = _cut(moment, centre, window, 0)
+    alike = max(
+        _best(_mean(others), _cut(nearest, centre, window, 0), centre, window, (1.0,))
+        for others, nearest in _rest_pairs(before, after)
+    )
     explained = max(_best(rest, shown, centre, window, window.stretches) for rest in (first, last))
     return Novelty(alike - explained, alike)
+
+
+def is_inserted(
+    before: GreyImage, shown: GreyImage, after: GreyImage, leap: float, usual: float,
+) -> bool:
+    """Whether ``shown`` is a picture that was put between ``before`` and ``after``: these are alike
+    where it differs from both, in the ``surroundings`` above the mouth, without the eyes.
+    ``leap``: the smaller of the largest changes from frame to frame before and after ``shown``;
+    ``usual``: the usual such change."""
+    apart = min(scene_change(before, shown), scene_change(shown, after))
+    passed = max(scene_change(before, after), _SAME_SCENE)
+    return apart > _INSERTED * passed and leap > _LEAP * usual
+
+
+def scene_change(one: GreyImage, other: GreyImage) -> float:
+    """How much two pictures of a face's surroundings differ above the mouth, without the eyes: 0
+    (not at all) to 2, whatever their brightness and contrast."""
+    return 1 - correlation(*(
+        cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.5)[_UPPER]
+        for picture in (one, other)
+    ))
+
+
+def _above_the_mouth() -> NDArray[np.bool_]:
+    """Of a picture of the surroundings, the upper half without the eyes."""
+    down, across = np.mgrid[0:WIDE_SIDE, 0:WIDE_SIDE]
+    middle = WIDE_SIDE / 2
+    x, y = WIDE_SCALE * EYES_APART / 2, middle - WIDE_SCALE * (FACE_SIDE / 2 - EYE_LINE)
+    used = down < middle
+    for centre in (middle - x, middle + x):
+        used &= ((across - centre) / 13) ** 2 + ((down - y) / 9) ** 2 > 1
+    return np.asarray(used, np.bool_)
+
+
+_UPPER = _above_the_mouth()
+
+
+def _rest_pairs(
+    before: Sequence[GreyImage], after: Sequence[GreyImage]
+) -> Iterator[tuple[Sequence[GreyImage], GreyImage]]:
+    """The frames of each rest state without the nearest to the event, and that one. Where both
+    states are a single frame: the two."""
+    if len(before) > 1:
+        yield before[:-1], before[-1]
+    if len(after) > 1:
+        yield after[1:], after[0]
+    if len(before) == len(after) == 1:
+        yield before, after[0]
 
 
 def correlation(one: NDArray[Any], other: NDArray[Any]) -> float:

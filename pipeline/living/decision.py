@@ -9,10 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from pipeline.calibration.passive import UNCALIBRATED
 from pipeline.errors import ManyFaces, NoFace
 from pipeline.living.appearance import correlation
+from pipeline.living.challenge import RequestedOrder, head_motions, order_reasons, typical_face
 from pipeline.living.events import FacialEvent, blinks, openings
+from pipeline.living.head_motion import HeadMotion
 from pipeline.living.loop_detection import has_loop, has_repeated_action
+from pipeline.living.passive_score import PassiveEvidence, passive_evidence
 from pipeline.living.series import ClipSeries
 from pipeline.living.stabilise import GreyImage
 from pipeline.living.tracking import FrameObservation
@@ -53,32 +57,36 @@ _LEAST_REGION_CHANGE, _WITHIN_S, _REGION_QUANTILE = 0.028, 1.0, 0.9
 class DecisionPolicy:
     """The parameters of a decision.
 
-    ``distance`` maps a cosine to 0 to 1, as the pack's calibration does. ``same_person`` is
-    the largest distance between frames of one person, ``passive_at_least`` the lowest
-    passive score, 0 to 1, of a live clip.
+    ``distance`` maps a cosine to 0 to 1, as the pack's calibration does, and ``passive_score``
+    what its anti-spoof models give to the calibrated score. ``same_person`` is the largest
+    distance between frames of one person, ``passive_at_least`` the lowest median of the scores,
+    0 to 1, of a live clip; its worst second must reach half of that.
     """
 
     distance: Callable[[float], float]
     same_person: float = 0.6
     passive_at_least: float = 0.5
+    passive_score: Callable[[float], float] = UNCALIBRATED.score
 
     def decide(
-        self, observations: Sequence[FrameObservation], action: LivenessAction,
+        self, observations: Sequence[FrameObservation], asked: LivenessAction | RequestedOrder,
         enrolled: Embedding | None = None, threshold: float = 0.6,
     ) -> LivenessVerdict:
-        """The verdict on a clip. A frame shows the ``enrolled`` face when its distance is
-        below ``threshold``.
+        """The verdict on a clip that should show one action, or those of a challenge. A frame
+        shows the ``enrolled`` face when its distance is below ``threshold``.
 
         Raises ``NoFace`` when no frame has a face, ``ManyFaces`` when most have several.
         """
         _check_faces(observations)
         series = ClipSeries.from_observations(observations)
         found = {LivenessAction.BLINK: blinks(series), LivenessAction.MOUTH: openings(series)}
-        person = _person(series, found[action])
+        action, order = (None, asked) if isinstance(asked, RequestedOrder) else (asked, None)
+        heads = [] if order is None else head_motions(series, mirrored=order.mirrored)
+        person = _person(series, [] if action is None else found[action])
         identity = self._distances(series, person)
-        passive = _passive(series)
+        passive = passive_evidence(series, self.passive_score)
         reasons = [
-            *_action_reasons(series, found, action, _region_unchanged(observations)),
+            *_action_reasons(series, found, asked, heads, _region_unchanged(observations)),
             *_clip_reasons(observations, series, found),
             *self._person_reasons(identity, passive),
         ]
@@ -90,9 +98,13 @@ class DecisionPolicy:
                 distances < threshold, _weights(observations, series)
             ),
             reasons=tuple(reasons),
-            passive=passive,
-            happenings=tuple(_happenings(found, series, observations)),
-            timeline=_timeline(observations, series, identity, distances),
+            passive=passive.median,
+            passive_worst_second=passive.worst_second,
+            light=passive.light,
+            contrast=passive.contrast,
+            happenings=tuple(_happenings(found, heads, series, observations)),
+            timeline=_timeline(observations, series, identity, distances, passive),
+            order=() if order is None else order.actions,
         )
 
     def _distances(self, series: ClipSeries, embedding: Embedding) -> np.ndarray:
@@ -100,14 +112,15 @@ class DecisionPolicy:
         return np.array([self.distance(float(cosine)) for cosine in rows @ embedding])
 
     def _person_reasons(
-        self, identity: np.ndarray, passive: float | None
+        self, identity: np.ndarray, passive: PassiveEvidence
     ) -> Iterator[LivenessReason]:
         # One frame may be too blurred to recognise; two consecutive ones are another person.
         other = identity > self.same_person
         if (other[1:] & other[:-1]).any() or other.mean() > 0.1:
             yield LivenessReason.IDENTITY
-        if passive is not None and passive < self.passive_at_least:
-            yield LivenessReason.PASSIVE
+        low = passive.refusal(self.passive_at_least)
+        if low is not None:
+            yield low
 
 
 def _check_faces(observations: Sequence[FrameObservation]) -> None:
@@ -119,37 +132,37 @@ def _check_faces(observations: Sequence[FrameObservation]) -> None:
 
 
 def _person(series: ClipSeries, events: Sequence[FacialEvent]) -> Embedding:
-    """The person of the clip: the mean face during the action; without an action the face
-    most similar to all others."""
+    """The person of the clip: the mean face during the action; without one the typical face of
+    the clip."""
     event = next((event for event in events if event.genuine), None)
     rows = np.stack([face.embedding for face in series.faces])
     if event is None:
-        cosines = rows @ rows.T
-        return np.asarray(rows[int(np.median(cosines, axis=1).argmax())])
+        return typical_face(rows)
     mean = rows[event.start : event.end + 1].mean(axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), dtype=np.float32)
-
-
-def _passive(series: ClipSeries) -> float | None:
-    scores = [face.passive for face in series.faces if face.passive is not None]
-    return float(np.median(scores)) if scores else None
 
 
 # Reasons -----------------------------------------------------------------------
 
 
 def _action_reasons(
-    series: ClipSeries, found: dict[LivenessAction, list[FacialEvent]], action: LivenessAction,
-    region_unchanged: bool,
+    series: ClipSeries, found: dict[LivenessAction, list[FacialEvent]],
+    asked: LivenessAction | RequestedOrder, heads: Sequence[HeadMotion], region_unchanged: bool,
 ) -> Iterator[LivenessReason]:
     if series.times[-1] - series.times[0] < _SHORTEST_S or len(series.times) < _FEWEST:
         yield LivenessReason.TOO_SHORT
     still = region_unchanged or _head_unmoved(series)
-    if not any(event.genuine for event in found[action]):
-        other = LivenessAction.MOUTH if action is LivenessAction.BLINK else LivenessAction.BLINK
+    if isinstance(asked, RequestedOrder):
+        yield from order_reasons(asked, found, heads)
+    elif not any(event.genuine for event in found[asked]):
+        other = LivenessAction.MOUTH if asked is LivenessAction.BLINK else LivenessAction.BLINK
         acted = any(event.genuine for event in found[other])
-        yield LivenessReason.WRONG_ACTION if acted else LivenessReason.NO_ACTION
-        if not still and not acted and any(found[action]):
+        yield (
+            LivenessReason.WRONG_ACTION if acted
+            else LivenessReason.UNCLEAR_ACTION if found[asked] else LivenessReason.NO_ACTION
+        )
+        moved = any(event.motion and event.motion.is_picture for event in found[asked])
+        if moved and not still and not acted:
             yield LivenessReason.MOVED_PHOTO
     if still:
         yield LivenessReason.STILL
@@ -187,7 +200,8 @@ def _clip_reasons(
     again = any(has_repeated_action(_stabilised_faces(series, events)) for events in found.values())
     if again or has_loop(series.times.tolist(), series.faces):
         yield LivenessReason.LOOP
-    if _has_cut(observations):
+    inserted = any(event.inserted for events in found.values() for event in events)
+    if inserted or _has_cut(observations):
         yield LivenessReason.CUT
     if len(series.times) > 1 and float(np.diff(series.times).max()) > _LONGEST_GAP_S:
         yield LivenessReason.INTERRUPTED
@@ -251,21 +265,24 @@ def _matches(near: np.ndarray, weights: np.ndarray) -> bool:
 
 
 def _happenings(
-    found: dict[LivenessAction, list[FacialEvent]], series: ClipSeries,
-    observations: Sequence[FrameObservation],
+    found: dict[LivenessAction, list[FacialEvent]], heads: Sequence[HeadMotion],
+    series: ClipSeries, observations: Sequence[FrameObservation],
 ) -> Iterator[ActionEvent]:
+    def frames(event: FacialEvent | HeadMotion) -> tuple[int, int, int]:
+        places = series.observation_indices[[event.start, event.peak, event.end]]
+        start, peak, end = (observations[place].index for place in places)
+        return start, peak, end
+
     for action, events in found.items():
         for event in events:
-            start, peak, end = (
-                observations[series.observation_indices[place]].index
-                for place in (event.start, event.peak, event.end)
-            )
-            yield ActionEvent(action, start, peak, end, event.depth, event.novelty, event.genuine)
+            yield ActionEvent(action, *frames(event), event.depth, event.novelty, event.genuine)
+    for head in heads:
+        yield ActionEvent(head.action, *frames(head), head.angle, None, head.genuine)
 
 
 def _timeline(
     observations: Sequence[FrameObservation], series: ClipSeries, identity: np.ndarray,
-    distances: np.ndarray | None,
+    distances: np.ndarray | None, passive: PassiveEvidence,
 ) -> tuple[TimelineFrame, ...]:
     place_of = {int(place): number for number, place in enumerate(series.observation_indices)}
     moments = []
@@ -281,6 +298,8 @@ def _timeline(
             openness=float(series.openness[number]),
             identity=float(identity[number]),
             distance=None if distances is None else float(distances[number]),
-            passive=one.face.passive,
+            passive=passive.frames[number],
+            yaw=one.face.yaw,
+            pitch=one.face.pitch,
         ))
     return tuple(moments)

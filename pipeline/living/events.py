@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.living.appearance import EYE, MOUTH, NOSE, Window, novelty
+from pipeline.living.appearance import (
+    EYE,
+    MOUTH,
+    NOSE,
+    Window,
+    is_inserted,
+    novelty,
+    scene_change,
+)
+from pipeline.living.nonrigid import FEWEST_FRAMES, NonrigidMotion, nonrigid_motion
 from pipeline.living.series import ClipSeries, Curve
 from pipeline.living.stabilise import EYE_LINE, EYES_APART, FACE_SIDE, GreyImage
+from pipeline.living.tracking import FaceSighting
 
 # A blink: the lids fall below SHUT of their rest ratio and recover RECOVERED of the fall in
 # time. Spontaneous and voluntary blinks last 0.1 to 0.5 s (Stern et al., 1984); one second
@@ -30,11 +40,16 @@ _SHARE_CLOSED = 0.45
 
 # Smallest depth of an event, in units of the clip's own jitter from frame to frame.
 _ABOVE_JITTER = 4.0
+_ABOVE_JITTER_OF_LIPS = 3.0
 
 # Smallest novelty of an event; see ``novelty``. For a blink the product of depth and
-# novelty, each in units of a faint blink, must reach 1 as well.
-_NEW_EYE, _NEW_MOUTH = 0.05, 0.08
-_FAINT_DEPTH, _FAINT_NEW = 0.3, 0.08
+# novelty, each in units of a faint blink, must reach LEAST_PRODUCT as well.
+_NEW_EYE, _NEW_MOUTH = 0.01, 0.08
+_FAINT_DEPTH, _FAINT_NEW, _LEAST_PRODUCT = 0.3, 0.08, 0.75
+
+# Frames of rest: the lids are at least so open and the lips at most so much wider than closed, also
+# in the frames around them, in seconds; and how far from an event they are looked for, in seconds.
+_REST_LIDS, _REST_LIPS, _REST_MARGIN_S, _REST_WITHIN_S = 0.85, 0.1, 0.14, 1.25
 
 # Correlation of the frames before and after, below which the event cannot be judged.
 _ALIKE = 0.6
@@ -52,6 +67,9 @@ class FacialEvent:
 
     ``start``, ``peak`` and ``end`` count the frames with a face. ``depth`` is the change of
     the ratio (for lids in units of the rest ratio); ``novelty`` the share of new pixels.
+    ``performed``: lids or lips do act. ``motion`` is that of the face around such an event, None
+    where too little is seen of it, and ``live`` whether only a live face moves like this.
+    ``inserted``: the frames of the event are a picture that was put into the clip.
     """
 
     start: int
@@ -59,14 +77,23 @@ class FacialEvent:
     end: int
     depth: float
     novelty: float
-    genuine: bool
+    performed: bool
+    motion: NonrigidMotion | None = None
+    live: bool = False
+    inserted: bool = False
+
+    @property
+    def genuine(self) -> bool:
+        """Whether a live face acts."""
+        return self.performed and self.live and not self.inserted
 
 
 def blinks(series: ClipSeries) -> list[FacialEvent]:
     """The blinks of a clip, in order. Those with ``genuine`` false look like a blink, but show
-    no new pixels or only one closed eye."""
+    no new pixels, only one closed eye, or a face that moves as a picture does."""
     dips = _excursions(series.openness, 1.0, series.openness < _SHUT, _RECOVERED)
-    return [_judged_blink(series, *dip) for dip in dips]
+    lids_rest = _at_rest(series, series.openness < _REST_LIDS)
+    return [_with_motion(series, _judged_blink(series, *dip), lids_rest) for dip in dips]
 
 
 def openings(series: ClipSeries) -> list[FacialEvent]:
@@ -76,7 +103,65 @@ def openings(series: ClipSeries) -> list[FacialEvent]:
         return []
     rest = _rest_of_mouth(curve)
     peaks = _excursions(-curve, -rest, curve >= rest + _OPEN, _CLOSED)
-    return [_judged_opening(series, *peak) for peak in peaks]
+    lids_rest = _at_rest(series, series.openness < _REST_LIDS)
+    lips_rest = _at_rest(series, curve > rest + _REST_LIPS)
+    return [
+        _with_motion(series, _judged_opening(series, *peak), lids_rest, lips_rest)
+        for peak in peaks
+    ]
+
+
+def _at_rest(series: ClipSeries, acting: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of each frame, whether neither it nor those around it are ``acting``."""
+    moments = series.times[acting]
+    near = np.abs(series.times[:, None] - moments) <= _REST_MARGIN_S
+    return np.asarray(~near.any(axis=1), np.bool_)
+
+
+def _with_motion(
+    series: ClipSeries, event: FacialEvent, lids_rest: NDArray[np.bool_],
+    lips_rest: NDArray[np.bool_] | None = None,
+) -> FacialEvent:
+    """The event with the motion of the face around it, if it is one that lids or lips perform.
+    ``lids_rest`` and, for an event of the mouth, ``lips_rest`` tell the frames of rest."""
+    if not event.performed:
+        return event
+    near = lids_rest & (np.abs(series.times - series.times[event.peak]) <= _REST_WITHIN_S)
+    frames = np.flatnonzero(near if lips_rest is None else near & lips_rest)
+    speaking = lips_rest is not None and len(frames) <= FEWEST_FRAMES
+    if speaking:
+        frames = np.flatnonzero(near)
+    if len(frames) <= FEWEST_FRAMES:
+        return event
+    before = frames[frames < event.peak]
+    reference = int(before[-1] if len(before) else frames[0])
+    motion = nonrigid_motion(
+        [series.faces[frame] for frame in frames if frame != reference],
+        series.faces[reference], series.faces[event.peak],
+        [] if lips_rest is None else _open_mouth(series, event), speaking,
+    )
+    return replace(
+        event, motion=motion, live=motion.is_live(lips_rest is not None),
+        # A head that opens its mouth nods: its surroundings leap, too.
+        inserted=lips_rest is None and _is_inserted(series, event),
+    )
+
+
+def _is_inserted(series: ClipSeries, event: FacialEvent) -> bool:
+    near = np.flatnonzero(np.abs(series.times - series.times[event.peak]) <= _REST_WITHIN_S)
+    scenes = {int(frame): series.faces[frame].surroundings for frame in near}
+    first, last = max(event.start, int(near[0])), min(event.end, int(near[-1]))
+    changes = {
+        frame: scene_change(scenes[frame], scenes[frame + 1]) for frame in list(scenes)[:-1]
+    }
+    leap = min(
+        max(changes[frame] for frame in range(first, event.peak)),
+        max(changes[frame] for frame in range(event.peak, last)),
+    )
+    return is_inserted(
+        scenes[first], scenes[event.peak], scenes[last], leap,
+        float(np.median(list(changes.values()))),
+    )
 
 
 def _jitter(curve: Curve) -> float:
@@ -132,7 +217,7 @@ def _judged_blink(series: ClipSeries, start: int, lowest: int, end: int) -> Faci
     new = _new_eyes(series, start, lowest, end)
     true = (
         both and lasted <= _LONGEST_BLINK_S and new >= _NEW_EYE
-        and depth / _FAINT_DEPTH * new / _FAINT_NEW >= 1.0
+        and depth / _FAINT_DEPTH * new / _FAINT_NEW >= _LEAST_PRODUCT
         and depth >= _ABOVE_JITTER * _jitter(series.openness)
     )
     return FacialEvent(start, lowest, end, depth, new, true)
@@ -172,6 +257,16 @@ def _around(series: ClipSeries, start: int, end: int) -> tuple[list[GreyImage], 
 # Mouth -------------------------------------------------------------------------
 
 
+def _open_mouth(series: ClipSeries, event: FacialEvent) -> list[FaceSighting]:
+    """The faces of an opening in which the mouth is at least half as wide as at its peak, without
+    the peak."""
+    half = series.mouth_ratio[event.peak] - event.depth / 2
+    return [
+        series.faces[frame] for frame in range(event.start + 1, event.end)
+        if series.mouth_ratio[frame] >= half and frame != event.peak
+    ]
+
+
 def _rest_of_mouth(curve: Curve) -> float:
     """The ratio of the closed lips; assumes that they are closed in a tenth of the clip."""
     return float(np.quantile(curve, 0.1))
@@ -189,6 +284,6 @@ def _judged_opening(series: ClipSeries, start: int, highest: int, end: int) -> F
         and new >= _NEW_MOUTH
         and max(series.mouth_ratio[start], series.mouth_ratio[end])
         <= _SHARE_CLOSED * face.mouth_ratio
-        and depth >= _ABOVE_JITTER * _jitter(series.mouth_ratio)
+        and depth >= _ABOVE_JITTER_OF_LIPS * _jitter(series.mouth_ratio)
     )
     return FacialEvent(start, highest, end, depth, new, true)

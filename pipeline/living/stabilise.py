@@ -27,6 +27,9 @@ apart, at the height ``EYE_LINE``."""
 EYES_APART = 60.0
 EYE_LINE = 56.0
 
+WIDE_SIDE, WIDE_SCALE = 128, 0.5
+"""Side in pixels, and scale to the stabilised face, of the picture of a face's surroundings."""
+
 # Below this scale pixels are averaged before sampling. Otherwise a large face flickers.
 _AVERAGE_BELOW = 0.6
 _MARGIN = 4
@@ -76,12 +79,24 @@ class Alignment:
 
     def warp(self, picture: Picture) -> GreyImage:
         """The stabilised face in grey, shape (FACE_SIDE, FACE_SIDE)."""
-        scale = self.scale
-        if not np.isfinite(self.matrix).all() or not 1e-3 < scale < 1e3:
-            return np.zeros((FACE_SIDE, FACE_SIDE), np.uint8)
-        part, matrix = prepare_warp(
-            picture, self.matrix, FACE_SIDE, shrink=scale / _AVERAGE_BELOW, margin=_MARGIN
-        )
-        grey = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
-        kept = cv2.warpAffine(grey, matrix, (FACE_SIDE, FACE_SIDE), borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(kept, dtype=np.uint8)
+        return _warp(picture, self.matrix, FACE_SIDE)
+
+    def warp_surroundings(self, picture: Picture) -> GreyImage:
+        """The face with what is around it, in grey, at half the scale and with the centre of the
+        stabilised face; shape (WIDE_SIDE, WIDE_SIDE)."""
+        middle = (WIDE_SIDE - WIDE_SCALE * FACE_SIDE) / 2
+        matrix = WIDE_SCALE * self.matrix
+        matrix[:, 2] += middle
+        return _warp(picture, matrix, WIDE_SIDE)
+
+
+def _warp(picture: Picture, matrix: NDArray[np.float64], side: int) -> GreyImage:
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if not np.isfinite(matrix).all() or not 1e-3 < scale < 1e3:
+        return np.zeros((side, side), np.uint8)
+    part, inside = prepare_warp(
+        picture, matrix, side, shrink=scale / _AVERAGE_BELOW, margin=_MARGIN
+    )
+    grey = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
+    kept = cv2.warpAffine(grey, inside, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(kept, dtype=np.uint8)

@@ -14,7 +14,7 @@ from pipeline.errors import TaskUnsupported
 from pipeline.living.options import LivingOptions
 from pipeline.living.stabilise import GreyImage, ReferenceFrame
 from pipeline.sandbox.sandbox import Sandbox
-from pipeline.sessions.alignment import similarity_transform
+from pipeline.sessions.alignment import head_angles, similarity_transform
 from pipeline.sessions.base import ContourModel, Detector, Embedder, Pack, SpoofScorer
 from pipeline.sessions.capabilities import min_frame_rate
 from pipeline.sessions.contours import ContourPoints, Contours
@@ -71,19 +71,23 @@ class FaceSighting:
     """The face in one frame.
 
     ``head_pose``: centre (x, y) and spread of the rigid points in pixels, and their tilt in
-    radians. ``lid_ratios`` (left, right) and ``mouth_ratio`` are without the head's motion;
-    ``eye_widths`` (pixels) say how visible each eye is. ``stabilised`` is the face
-    in the frame of reference, where ``mouth_centre`` lies. ``passive`` is 0 to 1, None in
-    frames that were not scored.
+    radians. ``yaw`` and ``pitch`` in degrees, positive for a face turned to the picture's right
+    and for one that looks down. ``lid_ratios`` (left, right) and ``mouth_ratio`` are without
+    the head's motion; ``eye_widths`` (pixels) say how visible each eye is. ``stabilised`` is
+    the face in the frame of reference, where ``mouth_centre`` lies, and ``surroundings`` a wider
+    part of the frame, moved with it. ``passive`` is 0 to 1, None in frames that were not scored.
     """
 
     box: Box
     head_pose: tuple[float, float, float, float]
+    yaw: float
+    pitch: float
     lid_ratios: tuple[float, float]
     eye_widths: tuple[float, float]
     mouth_ratio: float
     mouth_centre: tuple[float, float]
     stabilised: GreyImage
+    surroundings: GreyImage
     embedding: Embedding
     passive: float | None
 
@@ -176,14 +180,18 @@ class FaceTracker:
         embedder = self.models.embedder
         crop = embedder.align(frame.picture, face.landmarks)
         left, right = contours.eyes
+        yaw, pitch, _ = head_angles(contours.rigid, contours.head)
         return FaceSighting(
             box=face.box,
             head_pose=_head_pose(contours.rigid),
+            yaw=yaw,
+            pitch=pitch,
             lid_ratios=(placed.aperture_ratio(left), placed.aperture_ratio(right)),
             eye_widths=(_width(left.corners), _width(right.corners)),
             mouth_ratio=placed.aperture_ratio(contours.mouth),
             mouth_centre=placed.centre_of(contours.mouth),
             stabilised=placed.warp(frame.picture),
+            surroundings=placed.warp_surroundings(frame.picture),
             embedding=embedder.embed([crop])[0],
             passive=self._passive(frame, face.box),
         )

@@ -7,10 +7,18 @@ from enum import IntEnum, StrEnum
 
 
 class LivenessAction(IntEnum):
-    """The requested action, with its number in the API."""
+    """A requested action, with its number in the API. Only a challenge asks for those of the
+    head; left and right are the person's own."""
 
     BLINK = 1
     MOUTH = 2
+    TURN_LEFT = 3
+    TURN_RIGHT = 4
+    NOD = 5
+
+
+ASKED_ALONE = (LivenessAction.BLINK, LivenessAction.MOUTH)
+"""The actions that a clip without a challenge may be asked for."""
 
 
 class LivenessReason(StrEnum):
@@ -18,7 +26,10 @@ class LivenessReason(StrEnum):
 
     TOO_SHORT = "too_short"
     NO_ACTION = "no_action"
+    UNCLEAR_ACTION = "unclear_action"
     WRONG_ACTION = "wrong_action"
+    MISSING_ACTION = "missing_action"
+    WRONG_ORDER = "wrong_order"
     STILL = "still"
     MOVED_PHOTO = "moved_photo"
     LOOP = "loop"
@@ -27,6 +38,7 @@ class LivenessReason(StrEnum):
     SECOND_FACE = "second_face"
     IDENTITY = "identity"
     PASSIVE = "passive"
+    TOO_DARK = "too_dark"
     REPLAY = "replay"
 
 
@@ -36,7 +48,8 @@ class TimelineFrame:
     where the known face was only tracked); lids (left, right) and mouth as ratios;
     ``openness`` of the eyes, 1 at rest; ``identity``, the distance to the person who
     performs the action, and ``distance``, that to the enrolled face (both 0 to 1, None
-    without); ``passive`` 0 to 1, None in frames that were not scored."""
+    without); ``passive`` 0 to 1, None in frames that were not scored; ``yaw`` (towards the
+    picture's right) and ``pitch`` (down) in degrees."""
 
     index: int
     time: float
@@ -47,33 +60,43 @@ class TimelineFrame:
     identity: float | None = None
     distance: float | None = None
     passive: float | None = None
+    yaw: float | None = None
+    pitch: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
-    """A blink or an opening of the mouth: the clip's frames in which it starts, peaks and
-    ends, its depth and its share of new pixels; ``counted`` is false for an artefact."""
+    """An action: the clip's frames in which it starts, peaks and ends; its depth, and its share
+    of new pixels (None for motions of the head, whose depth is their angle in degrees);
+    ``counted`` is false for an artefact."""
 
     action: LivenessAction
     start: int
     peak: int
     end: int
     depth: float
-    new: float
+    new: float | None
     counted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessVerdict:
-    """``real``: one live person performs the requested action. ``match``: that person is the
+    """``real``: one live person performs the requested ``action``, or with a challenge the actions
+    of ``order`` one after the other. ``match``: that person is the
     enrolled one (None when no face was compared). ``reasons`` explain why the clip is not
-    real, the weightiest first. ``passive`` is the clip's passive score, 0 to 1, None when
-    the pack has no models for it."""
+    real, the weightiest first. ``passive`` is the clip's passive score, the median of its scored
+    frames, and ``passive_worst_second`` their lowest mean over a second; 0 to 1, None when the
+    pack has no models for it. ``light`` and ``contrast`` are those of the face: mean and
+    standard deviation of its grey values, 0 to 255."""
 
-    action: LivenessAction
+    action: LivenessAction | None
     real: bool
     match: bool | None
     reasons: tuple[LivenessReason, ...]
     passive: float | None
+    passive_worst_second: float | None
+    light: float
+    contrast: float
     happenings: tuple[ActionEvent, ...]
     timeline: tuple[TimelineFrame, ...]
+    order: tuple[LivenessAction, ...] = ()

@@ -23,7 +23,7 @@ import certifi
 import urllib3
 from minio import Minio
 from minio.error import MinioAdminException, MinioException, S3Error
-from minio.helpers import check_bucket_name
+from minio.helpers import DictType, check_bucket_name
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
@@ -98,8 +98,13 @@ class MinioStore(MediaStore):
 
     def put(self, key: str, data: bytes) -> None:
         check_key(key)
+        self._send(key, data)
+
+    def _send(self, key: str, data: bytes, metadata: DictType | None = None) -> None:
         self._call(
-            lambda _: self._client.put_object(self._bucket, key, io.BytesIO(data), len(data))
+            lambda _: self._client.put_object(
+                self._bucket, key, io.BytesIO(data), len(data), metadata=metadata
+            )
         )
 
     def put_many(self, pairs: Sequence[tuple[str, bytes]]) -> None:
@@ -117,15 +122,8 @@ class MinioStore(MediaStore):
             return False
         # Upkeep removes a bundle that is neither unpacked nor deleted.
         key = transient_media(tenant_of(pairs[0][0]), secrets.token_hex(16), "tar", time.time())
-        data = _tar(pairs)
-
-        def send(_: float) -> None:
-            self._client.put_object(
-                self._bucket, key, io.BytesIO(data), len(data), metadata=dict(UNPACK_HEADER)
-            )
-
         try:
-            self._call(send)
+            self._send(key, _tar(pairs), {**UNPACK_HEADER})
             if self.exists(pairs[-1][0]):
                 return True
             self._unpacks = False
@@ -138,11 +136,9 @@ class MinioStore(MediaStore):
 
     def get(self, key: str) -> bytes:
         check_key(key)
-
-        def fetch(deadline: float) -> bytes:
-            return _read(self._client.get_object(self._bucket, key), deadline)
-
-        return check_bytes(key, self._call(fetch))
+        return check_bytes(key, self._call(
+            lambda deadline: _read(self._client.get_object(self._bucket, key), deadline)
+        ))
 
     def exists(self, key: str) -> bool:
         check_key(key)

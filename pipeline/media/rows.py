@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, bindparam, select
 
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_values
 from pipeline.database.schema import job_pictures, jobs
 from pipeline.errors import MediaNotFound
 from pipeline.media.base import MediaStore, WrappingStore, check_bytes
@@ -29,9 +29,7 @@ class RowReadingStore(WrappingStore):
         if not is_in_row(key):
             return super().get(key)
         job_id, position = row_of(key)
-        with reading(self._engine) as connection:
-            found = connection.execute(_FIND, {"job": job_id, "position": position})
-            data = found.scalar_one_or_none()
-        if data is None:
+        found = read_values(self._engine, _FIND, {"job": job_id, "position": position})
+        if not found or found[0] is None:
             raise MediaNotFound(f"{key} is not stored")
-        return check_bytes(key, bytes(data))
+        return check_bytes(key, bytes(found[0]))

@@ -46,8 +46,10 @@ REFUNDED_ERRORS = frozenset(
 ) - {errors.JobCancelled.code}
 
 # Deleting records is possible at any time, whatever quota is used up; the items of a batch
-# are counted one by one.
-FREE_OPERATIONS = frozenset({"delete", "delete_image", "delete_group", "clear", "batch"})
+# are counted one by one; of a challenge, the clip.
+FREE_OPERATIONS = frozenset(
+    {"delete", "delete_image", "delete_group", "clear", "batch", "challenge"}
+)
 
 
 def cost_of_success(operation: str, *, free: bool = False) -> Cost:

@@ -17,7 +17,7 @@ from operator import add
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import usage
 from pipeline.errors import QuotaExceeded
 from pipeline.metering.costs import Cost
@@ -181,9 +181,8 @@ class UsageStore:
         now = self.clock()
         day = day_of(now)
         values = {"tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day)}
-        with reading(self.engine) as connection:
-            rows = connection.execute(SELECT_COUNTERS, values)
-            counters = {(row.period, row.operation): row.charged for row in rows}
+        rows = read_rows(self.engine, SELECT_COUNTERS, values)
+        counters = {(row.period, row.operation): row.charged for row in rows}
         _check(counters, operation, limits, now, room=1)
 
     def add(self, counted: Mapping[tuple[int, str, str], Counts]) -> None:
@@ -209,14 +208,13 @@ class UsageStore:
         )
         if tenant_id is not None:
             query = query.where(usage.c.tenant_id == tenant_id)
-        with reading(self.engine) as connection:
-            return [
-                UsageRow(
-                    row.tenant_id, row.period, row.operation,
-                    Counts(row.charged, row.free, row.refunded, row.refused),
-                )
-                for row in connection.execute(query)
-            ]
+        return [
+            UsageRow(
+                row.tenant_id, row.period, row.operation,
+                Counts(row.charged, row.free, row.refunded, row.refused),
+            )
+            for row in read_rows(self.engine, query)
+        ]
 
     def days(self, month: str) -> list[str]:
         """The days of a month (``YYYY-MM``) with any count."""
@@ -225,8 +223,7 @@ class UsageStore:
             .where(usage.c.period.like(f"{month}-%"), usage.c.operation == ALL_OPERATIONS)
             .order_by(usage.c.period)
         )
-        with reading(self.engine) as connection:
-            return list(connection.execute(query).scalars())
+        return read_values(self.engine, query)
 
     def purge(self, kept_days: float) -> int:
         """Delete the counts of days, and of whole months, that ended more than ``kept_days``
@@ -235,5 +232,4 @@ class UsageStore:
         past_day = (func.length(usage.c.period) == len(last)) & (usage.c.period < last)
         month = month_of(last)
         past_month = (func.length(usage.c.period) == len(month)) & (usage.c.period < month)
-        with writing(self.engine) as connection:
-            return connection.execute(delete(usage).where(past_day | past_month)).rowcount
+        return change_rows(self.engine, delete(usage).where(past_day | past_month))

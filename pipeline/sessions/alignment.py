@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,35 @@ def similarity_transform(
     cos, sin = (x * u + y * v).sum() / spread, (x * v - y * u).sum() / spread
     turn = np.array([[cos, -sin], [sin, cos]])
     return np.hstack([turn, (goal - turn @ centre)[:, None]])
+
+
+def inverse_head(head: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Maps the points of a picture to the camera that projects the points of ``head`` there,
+    by least squares; shape (3, n). ``head``, shape (n, 3): x to the picture's right, y down, z
+    away from the camera."""
+    return np.asarray(np.linalg.pinv(head - head.mean(axis=0)), np.float64)
+
+
+def head_angles(
+    points: NDArray[np.floating], inverse: NDArray[np.float64]
+) -> tuple[float, float, float]:
+    """(yaw, pitch, roll) in degrees of the head that the picture shows at ``points``, shape
+    (n, 2), with the ``inverse_head`` of the same points: yaw and pitch from -90 to 90, roll from
+    -180 to 180; zeros for points that all coincide.
+
+    As seen by the camera, yaw is positive for a face turned to the picture's right, pitch
+    for a face that looks down, roll for a head tilted clockwise. A scaled orthographic
+    camera, then the nearest rotation (Umeyama 1991).
+    """
+    camera = (inverse @ (points - points.mean(axis=0))).T
+    left, spread, right = np.linalg.svd(camera, full_matrices=False)
+    if spread[0] < 1e-6:
+        return 0.0, 0.0, 0.0
+    across, down = (left @ right).tolist()
+    away = across[0] * down[1] - across[1] * down[0]  # of the axis perpendicular to both
+    angles = (-across[2], away), (-down[2], away), (down[0], across[0])
+    yaw, pitch, roll = (math.degrees(math.atan2(*sides)) for sides in angles)
+    return yaw, pitch, roll
 
 
 def prepare_warp(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from pathlib import Path
 from typing import Protocol
 
@@ -69,20 +69,28 @@ class PackInfo:
         return next((file.sha256 for file in self.files if file.task is ModelTask.RECOGNITION), "")
 
 
+class SmallFaces(Enum):
+    """Whether faces that are small beside a large picture are searched for, which costs more:
+    never, only without any other face, or always."""
+
+    NEVER = auto()
+    WITHOUT_OTHERS = auto()
+    ALWAYS = auto()
+
+
 class Detector(Protocol):
     """Detects faces."""
 
-    def detect(self, picture: Picture) -> list[DetectedFace]:
-        """The faces of one picture that are not small beside it, in no particular order."""
+    def detect(
+        self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+    ) -> list[DetectedFace]:
+        """The faces of one picture, in no particular order. A detector may have no way to find
+        small ones."""
         ...
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
-        """The largest of these faces; None without any. It may cost less than all of them."""
-        ...
-
-    def detect_small(self, picture: Picture, known: Sequence[DetectedFace]) -> list[DetectedFace]:
-        """The small faces of a large picture besides those that are ``known``, in no particular
-        order. Costs more than ``detect``; empty when the detector finds no others."""
+        """The largest face, a small one only without others; None without any. It may cost
+        less than all of them."""
         ...
 
 

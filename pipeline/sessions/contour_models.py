@@ -20,6 +20,7 @@ from pipeline.sessions.contours import (
     Aperture,
     ContourPoints,
     Contours,
+    mean_head,
 )
 from pipeline.sessions.runtime import mapped_run_errors, open_session
 from pipeline.types import DetectedFace, Picture
@@ -53,7 +54,10 @@ class MeshContourModel:
             self._lids(picture, points[list(corners)], mirrored=index == 1)
             for index, corners in enumerate(MESH_EYES)
         )
-        return Contours((left, right), MESH_MOUTH.of(points), points[list(MESH_RIGID)], presence)
+        return Contours(
+            (left, right), MESH_MOUTH.of(points), points[list(MESH_RIGID)], mean_head(MESH_RIGID),
+            presence,
+        )
 
     def _points(self, picture: Picture, face: DetectedFace) -> tuple[ContourPoints, float]:
         side = _FACE_CROP * max(face.box.width, face.box.height)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.sessions.alignment import inverse_head
 
 ContourPoints = NDArray[np.float64]
 """Points in pixels, shape (n, 2), float64, x then y."""
@@ -46,13 +49,15 @@ class Contours:
 
     ``eyes`` are the left and the right one as seen in the picture; ``rigid`` are points
     that no blink and no word moves (forehead, nose, corners of the eyes), the same
-    ones in the same order for every face of a pack; ``presence`` is how sure the model
-    is that it sees a face at all, 0 to 1 (1 when it cannot say).
+    ones in the same order for every face of a pack; ``head`` is the ``alignment.inverse_head`` of
+    the same points of a mean head; ``presence`` is how sure the model is that it sees a face
+    at all, 0 to 1 (1 when it cannot say).
     """
 
     eyes: tuple[Aperture, Aperture]
     mouth: Aperture
     rigid: ContourPoints
+    head: NDArray[np.float64]
     presence: float
 
 
@@ -73,19 +78,44 @@ class AperturePoints:
 
 @dataclass(frozen=True, slots=True)
 class ContourScheme:
-    """The indices of eyes, mouth and rigid points among the points of a model."""
+    """The indices of eyes, mouth and rigid points among the points of a model, and for each
+    rigid point its index in the mean head."""
 
     eyes: tuple[AperturePoints, AperturePoints]
     mouth: AperturePoints
     rigid: tuple[int, ...]
+    head: tuple[int, ...]
 
     def contours(self, points: ContourPoints) -> Contours:
         """The contours in the points of one face."""
         left, right = self.eyes
         return Contours(
             (left.of(points), right.of(points)), self.mouth.of(points),
-            points[list(self.rigid)], 1.0,
+            points[list(self.rigid)], mean_head(self.head), 1.0,
         )
+
+
+# MediaPipe's canonical face model in centimetres, by the indices of its mesh: x to the
+# picture's right, y up, z towards the camera. The left half of the picture and the middle.
+_HALF_HEAD = {
+    2: (0.0, -2.09, 6.06), 4: (0.0, -0.46, 7.59), 5: (0.0, 0.37, 7.24), 6: (0.0, 2.47, 5.79),
+    8: (0.0, 4.02, 5.28), 9: (0.0, 4.89, 5.39), 10: (0.0, 8.26, 4.48), 151: (0.0, 6.55, 5.03),
+    168: (0.0, 3.27, 5.24), 195: (0.0, 1.06, 6.77), 197: (0.0, 1.73, 6.32),
+    33: (-4.45, 2.66, 3.17), 67: (-3.52, 8.01, 3.73), 98: (-1.41, -1.71, 5.24),
+    109: (-1.89, 8.24, 4.27), 127: (-7.74, 2.36, -2.01), 133: (-1.86, 2.59, 3.76),
+    234: (-7.66, 0.67, -2.44),
+}
+
+# The same points on the other side.
+_OTHER_SIDE = {263: 33, 297: 67, 327: 98, 338: 109, 356: 127, 362: 133, 454: 234}
+
+
+@cache
+def mean_head(points: tuple[int, ...]) -> NDArray[np.float64]:
+    """The ``alignment.inverse_head`` of the mean head at ``points`` of MediaPipe's mesh."""
+    own = np.array([_HALF_HEAD[_OTHER_SIDE.get(point, point)] for point in points])
+    side = np.array([-1.0 if point in _OTHER_SIDE else 1.0 for point in points])
+    return inverse_head(np.stack([own[:, 0] * side, -own[:, 1], -own[:, 2]], axis=1))
 
 
 # iBUG 300-W: nose, corners of the eyes, the upper ends of the jaw.
@@ -96,6 +126,7 @@ POINTS_68 = ContourScheme(
     ),
     mouth=AperturePoints((60, 64), (61, 62, 63), (67, 66, 65)),
     rigid=(27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 0, 1, 15, 16),
+    head=(168, 197, 195, 4, 98, 2, 327, 33, 133, 362, 263, 127, 234, 454, 356),
 )
 
 # InsightFace's 106 points in the order of its documentation. Untested: no such model was
@@ -107,6 +138,7 @@ POINTS_106 = ContourScheme(
     ),
     mouth=AperturePoints((65, 69), (66, 62, 70), (54, 60, 57)),
     rigid=(72, 73, 74, 86, 77, 80, 83, 35, 39, 89, 93, 1, 9, 17, 25),
+    head=(168, 197, 195, 4, 98, 2, 327, 33, 133, 362, 263, 127, 234, 356, 454),
 )
 
 # MediaPipe's face mesh. Its lids do not close; another model gives the contours of the eyes.

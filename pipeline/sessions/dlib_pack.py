@@ -19,6 +19,7 @@ from pipeline.sessions.base import (
     Embedder,
     ModelTask,
     PackInfo,
+    SmallFaces,
     SpoofScorer,
 )
 from pipeline.sessions.capabilities import unsupported_error
@@ -56,7 +57,9 @@ class HogDetector:
         self._detector = dlib.get_frontal_face_detector()
         self._predictor = _open(dlib.shape_predictor, predictor)
 
-    def detect(self, picture: Picture) -> list[DetectedFace]:
+    def detect(
+        self, picture: Picture, small: SmallFaces = SmallFaces.NEVER  # noqa: ARG002
+    ) -> list[DetectedFace]:
         height, width = picture.shape[:2]
         long_side = max(height, width)
         found = self._look(picture, min(_SIDE / long_side, _LARGEST_ZOOM), 0)
@@ -68,11 +71,6 @@ class HogDetector:
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         return max(self.detect(picture), key=lambda face: face.box.area, default=None)
-
-    def detect_small(
-        self, picture: Picture, known: Sequence[DetectedFace]  # noqa: ARG002
-    ) -> list[DetectedFace]:
-        return []
 
     def _look(self, picture: Picture, scale: float, edge: int) -> list[tuple[Box, float]]:
         """Boxes in pixels of ``picture``, found after scaling it and repeating its edge

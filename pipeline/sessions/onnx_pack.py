@@ -1,4 +1,4 @@
-"""Packs of ONNX models, run with insightface's model zoo."""
+"""Packs of ONNX models: InsightFace's, and directories with a manifest."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
-from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from pipeline.config.settings import Settings
@@ -36,14 +38,15 @@ class ArcFaceEmbedder:
     """A recognition model of the ArcFace kind, on crops aligned by five points."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        session = open_session(path, settings)
-        if len(session.get_outputs()) != 1:
+        self._session = open_session(path, settings)
+        if len(self._session.get_outputs()) != 1:
             raise PackDamaged(f"{path} is no recognition model: it has several outputs.")
-        self._model = ArcFaceONNX(model_file=str(path), session=session)
         self._path = path
-        self._dimension = int(self._model.output_shape[-1])
-        self._side = int(self._model.input_size[0])
-        self._one_by_one = self._model.input_shape[0] == 1
+        self._dimension = int(self._session.get_outputs()[0].shape[-1])
+        shape = self._session.get_inputs()[0].shape
+        self._side = int(shape[3])
+        self._one_by_one = shape[0] == 1
+        self._mean, self._spread = (0.0, 1.0) if _normalises(path) else (127.5, 127.5)
 
     @property
     def dimension(self) -> int:
@@ -55,12 +58,34 @@ class ArcFaceEmbedder:
     def embed(self, crops: Sequence[Crop]) -> NDArray[np.float32]:
         if not crops:
             return np.empty((0, self._dimension), dtype=np.float32)
+        each = len(crops) if not self._one_by_one else 1
         with mapped_run_errors(self._path):
-            if self._one_by_one:
-                rows = np.concatenate([self._model.get_feat([crop]) for crop in crops])
-            else:
-                rows = self._model.get_feat(list(crops))
-        return unit_rows(rows)
+            rows = [
+                self._run(crops[start : start + each]) for start in range(0, len(crops), each)
+            ]
+        return unit_rows(np.concatenate(rows))
+
+    def _run(self, crops: Sequence[Crop]) -> NDArray[np.float32]:
+        blob = cv2.dnn.blobFromImages(
+            crops, 1 / self._spread, (self._side, self._side), (self._mean,) * 3, swapRB=True
+        )
+        rows: NDArray[np.float32] = self._session.run(
+            None, {self._session.get_inputs()[0].name: blob}
+        )[0]
+        return rows
+
+
+def _normalises(path: Path) -> bool:
+    """Whether a recognition model takes plain pixels and normalises them itself. Recognised as
+    insightface does it: by a subtraction and a multiplication among its first nodes."""
+    try:
+        names = [node.name for node in onnx.load(str(path)).graph.node[:8]]
+    except (DecodeError, OSError, ValueError) as error:
+        raise PackDamaged(f"{path} is no ONNX model: {error}") from error
+    return all(
+        any(name.startswith(prefixes) for name in names)
+        for prefixes in (("Sub", "_minus"), ("Mul", "_mul"))
+    )
 
 
 class OnnxPack:

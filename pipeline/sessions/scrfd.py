@@ -14,15 +14,15 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from insightface.model_zoo.scrfd import SCRFD
 from numpy.typing import NDArray
 
 from pipeline.config.settings import Settings
 from pipeline.errors import PackDamaged
+from pipeline.sessions.base import SmallFaces
 from pipeline.sessions.candidates import BoxCandidates
 from pipeline.sessions.runtime import mapped_run_errors, open_session
 from pipeline.sessions.scrfd_steps import ScrfdSteps
-from pipeline.sessions.small_faces import SmallFaceSearch, WindowNetwork
+from pipeline.sessions.small_faces import DOUBTFUL_SCORE, SmallFaceSearch, WindowNetwork
 from pipeline.types import Box, DetectedFace, Picture
 
 # Scores, boxes and five points for three or five strides.
@@ -93,44 +93,51 @@ class ScrfdDetector:
         """``early_exit`` is None when it was not measured for this network and its sizes."""
         fixed = network.fixed_size
         self.network = network
-        self.sizes = settings.detector_sizes if fixed is None else (fixed,)
+        self.sizes = tuple(sorted(settings.detector_sizes)) if fixed is None else (fixed,)
         self.threshold = settings.detection_threshold
         self.early_exit = early_exit
         # A network of a fixed size takes no windows.
         self._small_faces = SmallFaceSearch(
-            network, max(self.sizes), settings.smallest_face if fixed is None else 0,
+            network, self.sizes[-1], settings.smallest_face if fixed is None else 0,
             self.threshold,
         )
 
-    def detect(self, picture: Picture) -> list[DetectedFace]:
+    def detect(
+        self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+    ) -> list[DetectedFace]:
         picture = _widen(picture, min(self.sizes))
         found = [
-            detect_at_size(picture, size, self.network, self.threshold) for size in self.sizes
+            detect_at_size(picture, size, self.network, self.threshold) for size in self.sizes[:-1]
         ]
-        return faces_of(BoxCandidates.concatenate(found).best())
+        return faces_of(self._at_last_size(picture, found, small))
+
+    def _at_last_size(
+        self, picture: Picture, found: Sequence[BoxCandidates], small: SmallFaces, *,
+        large_only: bool = False,
+    ) -> BoxCandidates:
+        """The faces, given what the other sizes found."""
+        searched = small is not SmallFaces.NEVER and self._small_faces.is_needed(picture)
+        least = min(DOUBTFUL_SCORE, self.threshold) if searched else self.threshold
+        last = detect_at_size(
+            picture, self.sizes[-1], self.network, least, large_only=large_only
+        )
+        faces = BoxCandidates.concatenate([*found, last.above(self.threshold)]).best()
+        if not searched or (small is SmallFaces.WITHOUT_OTHERS and len(faces.scores)):
+            return faces
+        others = self._small_faces.search(picture, last, faces.boxes)
+        return BoxCandidates.concatenate([faces, others])
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         if self.early_exit is None or _is_narrow(picture):
-            return _largest(self.detect(picture))
+            return _largest(self.detect(picture, SmallFaces.WITHOUT_OTHERS))
         coarse = detect_at_size(picture, self.sizes[0], self.network, MIN_COARSE_SCORE)
         sure = coarse.above(self.threshold)
         face = _largest(faces_of(sure.best()))
         if face is not None and _is_certain(face, picture, coarse, self.early_exit):
             return face
         large = face is not None and side_share(face.box, picture) >= LARGE_FACE_SHARE
-        finer = [
-            detect_at_size(picture, size, self.network, self.threshold, large_only=large)
-            for size in self.sizes[1:]
-        ]
-        return _largest(faces_of(BoxCandidates.concatenate([sure, *finer]).best()))
-
-    def detect_small(
-        self, picture: Picture, known: Sequence[DetectedFace]
-    ) -> list[DetectedFace]:
-        boxes = [(box.left, box.top, box.right, box.bottom) for box in (each.box for each in known)]
-        return faces_of(
-            self._small_faces.search(picture, np.array(boxes, np.float32).reshape(-1, 4))
-        )
+        small = SmallFaces.WITHOUT_OTHERS if face is None else SmallFaces.NEVER
+        return _largest(faces_of(self._at_last_size(picture, [sure], small, large_only=large)))
 
 
 def open_detector(path: Path, settings: Settings, sha256: str) -> ScrfdDetector:
@@ -145,6 +152,9 @@ class WholeScrfd:
 
     def __init__(self, path: Path, settings: Settings) -> None:
         """Raises ``PackDamaged``, ``ProviderUnavailable``."""
+        # It imports scipy and requests: half a second and 26 MB.
+        from insightface.model_zoo.scrfd import SCRFD
+
         session = open_session(path, settings)
         if len(session.get_outputs()) not in _OUTPUTS:
             raise PackDamaged(f"{path} is no SCRFD detector with five points.")
@@ -164,7 +174,9 @@ class WholeScrfd:
         size = max(height, width)
         return self._run(_on_black(picture, size, size), threshold)
 
-    def window_candidates(self, picture: Picture, threshold: float) -> BoxCandidates:
+    def window_candidates(
+        self, picture: Picture, threshold: float, *, small_only: bool = False  # noqa: ARG002
+    ) -> BoxCandidates:
         height, width = (32 * math.ceil(side / 32) for side in picture.shape[:2])
         return self._run(_on_black(picture, height, width), threshold)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -179,6 +180,7 @@ class ScrfdSteps:
 
     def __init__(self, path: Path, model: Any, heads: list[_Head], settings: Settings) -> None:
         self._path = path
+        self._small = _TruncatedNetwork(path, settings, deepcopy(model), heads[:1])
         self._all = _TruncatedNetwork(path, settings, model, heads)
         self._large = _TruncatedNetwork(path, settings, model, heads[1:])
         self._buffers = _Buffers()
@@ -193,8 +195,11 @@ class ScrfdSteps:
             buffers[size] = _InputBuffer(size)
         return self._run(ending, buffers[size].fill(picture), threshold)
 
-    def window_candidates(self, picture: Picture, threshold: float) -> BoxCandidates:
-        return self._run(self._all, self._buffers.window.fill(picture), threshold)
+    def window_candidates(
+        self, picture: Picture, threshold: float, *, small_only: bool = False
+    ) -> BoxCandidates:
+        ending = self._small if small_only else self._all
+        return self._run(ending, self._buffers.window.fill(picture), threshold)
 
     def _run(
         self, ending: _TruncatedNetwork, blob: NDArray[np.float32], threshold: float

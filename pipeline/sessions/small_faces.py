@@ -2,9 +2,10 @@
 
 A detector scales a whole picture to an input of some hundred pixels, in which a face of a large
 picture may be a few pixels wide. This module searches such a picture in overlapping windows, in
-three passes of which each has twice the resolution of the one before. The first covers the
-picture, with the smallest face wanted 14 pixels wide: too few to be certain of a face, enough to
-tell where one may be. The others search only around what the pass before left in doubt.
+three passes of which each has twice the resolution of the one before. The first covers all of the
+picture that is not smooth, with the smallest face wanted 14 pixels wide: too few to be certain of
+a face, enough to tell where one may be. The others search only around what the pass before left in
+doubt.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Protocol
 
 import cv2
@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 from pipeline.sessions.candidates import BoxCandidates, overlap
 from pipeline.types import Picture
 
-# Width of the smallest face in pixels of the first pass's input. Measured for det_500m, as all
-# constants of this module (tests/benchmarks/small_faces.py).
-_FIRST_WIDTH = 14.0
+# Width of the smallest face in pixels of the input, by pass. The usual input serves as the first
+# pass where it shows that face as wide. Measured for det_500m, as all constants of this module
+# (tests/benchmarks/small_faces.py).
+_PASS_WIDTHS = (14.0, 24.0, 48.0)
 
-# Lowest score of a candidate that the next pass examines, by pass. Faces of 12 and of 24 pixels
-# score at least this; of twice as many all are found.
-_DOUBTFUL_SCORES = (0.03, 0.08)
+# Lowest score of a candidate that the second pass examines, and the third. Faces of 14 and of 24
+# pixels score at least this; of 48 all are found.
+DOUBTFUL_SCORE = 0.04
+_STILL_DOUBTFUL_SCORE = 0.08
 
 # Lowest score of a candidate of RELIABLE_WIDTH that the next pass examines.
 _LEGIBLE_SCORE = 0.2
@@ -43,8 +45,34 @@ _MAX_USUAL_WIDTH = 1.2 * RELIABLE_WIDTH
 # Wider faces, in pixels of the pass before, are left to that pass.
 _MAX_WIDTH_BEFORE = 2 * RELIABLE_WIDTH
 
+# Bilinear interpolation takes every pixel into account down to half the size, is good enough for
+# detection down to a third, and takes a seventh of the time of averaging.
+_LEAST_LINEAR_SCALE = 1 / 3
+
+MAX_FINE_WIDTH = 43.0
+"""Width in pixels of the input up to which the finest grid suffices to suspect a face: up to 40
+pixels it scores one highest, and 0.37 or more at 43."""
+
 # Longest side in pixels of a window of the first pass.
 _MAX_WINDOW = 640
+
+# The first pass leaves out smooth areas, in cells of so many pixels.
+_CELL = 16
+
+# A known face so many times as wide as the widest that is searched for hides none.
+_LARGE = 4.0
+
+# Inputs are multiples of so many pixels.
+_STRIDE = 32
+
+# Least mean difference, in grey levels, of the first pass's input to a copy blurred over three
+# pixels where there may be a face. In faces of up to _MAX_ROUGH_WIDTH pixels it is 1.3 and more,
+# even when they are dim, or so blurred that a fifth of them are missed.
+_LEAST_DETAIL = 1.0
+_MAX_ROUGH_WIDTH = 36
+
+# What a window costs besides its pixels, in cells.
+_WINDOW_COST = 64
 
 # Height and some surroundings of a face, in widths: windows overlap by so much.
 _OVERLAP_WIDTHS = 1.5
@@ -52,7 +80,7 @@ _MIN_OVERLAP = 64
 
 # Candidates of later passes are collected by squares of this side, in pixels of the input, and
 # searched together with this margin. Sides are rounded up so that fewer shapes occur.
-_CELL = 256
+_SQUARE = 256
 _MARGIN = 40
 _ROUNDING = 64
 
@@ -77,9 +105,12 @@ _MAX_CANDIDATES = 5000
 class WindowNetwork(Protocol):
     """A network that takes inputs of any shape."""
 
-    def window_candidates(self, picture: Picture, threshold: float) -> BoxCandidates:
+    def window_candidates(
+        self, picture: Picture, threshold: float, *, small_only: bool = False
+    ) -> BoxCandidates:
         """The boxes that score at least ``threshold``. The input is ``picture``, extended with
-        black on the right and below to multiples of 32 pixels."""
+        black on the right and below to multiples of 32 pixels. ``small_only`` may skip the
+        coarser grids, which are not needed for faces of up to ``MAX_FINE_WIDTH`` pixels."""
         ...
 
 
@@ -95,13 +126,14 @@ class _Window:
     height: int
 
     def search(
-        self, picture: Picture, scale: float, network: WindowNetwork, threshold: float
+        self, picture: Picture, scale: float, network: WindowNetwork, threshold: float, *,
+        small_only: bool = False,
     ) -> BoxCandidates:
         """Candidates in pixels of ``picture``, the region being scaled by ``scale``."""
         part = picture[self.top : self.bottom, self.left : self.right]
         if scale != 1.0:
             part = np.asarray(_scaled(part, scale), np.uint8)
-        found = network.window_candidates(part, threshold)
+        found = network.window_candidates(part, threshold, small_only=small_only)
         found = found.where(self._is_whole(found.boxes, part.shape[1], part.shape[0])).best()
         across = part.shape[1] / (self.right - self.left)
         down = part.shape[0] / (self.bottom - self.top)
@@ -141,16 +173,26 @@ class SmallFaceSearch:
         self._smallest = smallest
         self._threshold = threshold
 
-    def search(self, picture: Picture, known: NDArray[np.float32]) -> BoxCandidates:
-        """The faces besides those with the boxes ``known``, shape (n, 4), best first."""
-        usual_scale = self._usual_size / max(picture.shape[:2])
-        if self._smallest == 0 or self._smallest * usual_scale >= RELIABLE_WIDTH:
-            return BoxCandidates.empty()
+    def is_needed(self, picture: Picture) -> bool:
+        """Whether the usual input may miss a face of the smallest width."""
+        return 0 < self._smallest * self._usual_scale(picture) < RELIABLE_WIDTH
+
+    def _usual_scale(self, picture: Picture) -> float:
+        return float(self._usual_size / max(picture.shape[:2]))
+
+    def search(
+        self, picture: Picture, usual: BoxCandidates, known: NDArray[np.float32]
+    ) -> BoxCandidates:
+        """The faces besides those with the boxes ``known``, shape (n, 4), best first. ``usual``
+        are the candidates of the usual input that score at least ``DOUBTFUL_SCORE``."""
+        usual_scale = self._usual_scale(picture)
         max_width = _MAX_USUAL_WIDTH / usual_scale
-        scale = _FIRST_WIDTH / self._smallest
-        doubtful = min(_DOUBTFUL_SCORES[0], self._threshold)
-        first = self._first_pass(picture, scale, usual_scale, doubtful)
-        candidates = _eligible(first, known, max_width)
+        if self._smallest * usual_scale >= _PASS_WIDTHS[0]:
+            scale, first = usual_scale, usual
+        else:
+            scale = _PASS_WIDTHS[0] / self._smallest
+            first = self._first_pass(picture, scale, usual_scale, known)
+        candidates = _eligible(first, known, max_width).best()
         faces = [candidates.above(self._threshold)]
         # The next pass also places the boxes and points of the smallest faces better.
         legible = _widths(candidates) * scale >= RELIABLE_WIDTH
@@ -158,9 +200,11 @@ class SmallFaceSearch:
             (candidates.scores >= _LEGIBLE_SCORE) & (candidates.scores < self._threshold)
         )
         pixels: float = _MAX_PIXELS
-        for doubtful in (_DOUBTFUL_SCORES[1], self._threshold):
+        for width, doubtful in zip(
+            _PASS_WIDTHS[1:], (_STILL_DOUBTFUL_SCORE, self._threshold), strict=True
+        ):
             max_width = min(max_width, _MAX_WIDTH_BEFORE / scale)
-            scale *= 2
+            scale = width / self._smallest
             found, pixels = self._closer(
                 picture, candidates.where(unsure), scale, min(doubtful, self._threshold), pixels
             )
@@ -172,19 +216,24 @@ class SmallFaceSearch:
         return BoxCandidates.concatenate(faces).best()
 
     def _first_pass(
-        self, picture: Picture, scale: float, usual_scale: float, doubtful: float
+        self, picture: Picture, scale: float, usual_scale: float, known: NDArray[np.float32]
     ) -> BoxCandidates:
-        """The candidates in overlapping windows over the whole picture."""
+        """The candidates in overlapping windows over all of the picture that is not smooth."""
+        doubtful = min(DOUBTFUL_SCORE, self._threshold)
         small = np.asarray(_scaled(picture, scale), np.uint8)
         height, width = small.shape[:2]
+        widest = _MAX_USUAL_WIDTH * scale / usual_scale
+        detailed = _detailed(small, widest, known * scale)
         missed = RELIABLE_WIDTH * scale / usual_scale
-        shared = max(_MIN_OVERLAP, 32 * math.ceil(_OVERLAP_WIDTHS * missed / 32))
-        windows = product(_spans(height, shared), _spans(width, shared))
+        shared = math.ceil(max(_MIN_OVERLAP, _OVERLAP_WIDTHS * missed) / _CELL)
+        regions = _Region(0, 0, *detailed.shape).divided(
+            detailed, min(shared, _MAX_WINDOW // (2 * _CELL))
+        )
         found = BoxCandidates.concatenate([
-            _Window(left, top, right, bottom, width, height).search(
-                small, 1.0, self._network, doubtful
+            part.window(width, height).search(
+                small, 1.0, self._network, doubtful, small_only=widest <= MAX_FINE_WIDTH
             )
-            for (top, bottom), (left, right) in windows
+            for part in regions
         ])
         by = np.array(
             [picture.shape[1] / width, picture.shape[0] / height], np.float32
@@ -208,7 +257,7 @@ class SmallFaceSearch:
 def _scaled(picture: Picture, scale: float) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if scale < _LEAST_LINEAR_SCALE else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, size, interpolation=method), np.uint8)
 
 
@@ -231,17 +280,101 @@ def _eligible(
     return candidates.where(kept)
 
 
-def _spans(length: int, shared: int) -> list[tuple[int, int]]:
-    """Start and end of overlapping windows that cover ``length`` pixels. Neighbours share at
-    least ``shared`` pixels."""
-    if length <= _MAX_WINDOW:
-        return [(0, length)]
-    step = max(_MAX_WINDOW - shared, _MAX_WINDOW // 4)
-    count = math.ceil((length - _MAX_WINDOW) / step) + 1
-    side = math.ceil((length + (count - 1) * (_MAX_WINDOW - step)) / count)
-    side = min(32 * math.ceil(side / 32), length)
-    starts = [round(number * (length - side) / (count - 1)) for number in range(count)]
-    return [(start, start + side) for start in starts]
+def _detailed(
+    picture: Picture, widest: float, known: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Of each cell of ``picture``, whether it may show a part of a face of up to ``widest``
+    pixels: whether it or a neighbour is not smooth, and not inside a large ``known`` face."""
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+    detailed = _rough(grey)
+    rows, columns = detailed.shape
+    enlarged, width = 1, widest
+    while width > _MAX_ROUGH_WIDTH:
+        enlarged, width = 2 * enlarged, width / 2
+        # A wider face is as rough as a narrow one once it is reduced to the size of that one.
+        size = max(grey.shape[1] // 2, 1), max(grey.shape[0] // 2, 1)
+        grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+        coarse = np.kron(_rough(grey), np.ones((enlarged, enlarged), np.bool_))
+        part = coarse[:rows, :columns]
+        detailed[: part.shape[0], : part.shape[1]] |= part
+    for box in known:
+        if box[2] - box[0] >= _LARGE * widest:
+            left, top, right, bottom = (max(round(float(side) / _CELL), 0) for side in box)
+            detailed[top:bottom, left:right] = False
+    reach = math.ceil(widest / _CELL)
+    around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return np.asarray(cv2.dilate(detailed.astype(np.uint8), around), np.bool_)
+
+
+def _rough(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Of each cell, whether it differs from its blurred copy by ``_LEAST_DETAIL``."""
+    height, width = grey.shape
+    difference = cv2.absdiff(grey, cv2.blur(grey, (3, 3)))
+    page = cv2.copyMakeBorder(
+        difference, 0, -height % _CELL, 0, -width % _CELL, cv2.BORDER_CONSTANT, value=0
+    ).astype(np.float32)
+    size = page.shape[1] // _CELL, page.shape[0] // _CELL
+    means = np.asarray(cv2.resize(page, size, interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(means >= _LEAST_DETAIL, np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """A region of a field of cells."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def area(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def window(self, width: int, height: int) -> _Window:
+        """Its pixels, in a picture of ``width`` x ``height``: multiples of the coarsest stride if
+        there are so many."""
+        left, top = _CELL * self.left, _CELL * self.top
+        across, down = (
+            _STRIDE * math.ceil(_CELL * cells / _STRIDE)
+            for cells in (self.right - self.left, self.bottom - self.top)
+        )
+        return _Window(
+            left, top, min(left + across, width), min(top + down, height), width, height
+        )
+
+    def shrunk(self, wanted: NDArray[np.bool_]) -> _Region | None:
+        """The least region with the same ``wanted`` cells; None without any."""
+        part = wanted[self.top : self.bottom, self.left : self.right]
+        rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+        if not len(rows):
+            return None
+        return _Region(
+            self.top + int(rows[0]), self.left + int(columns[0]),
+            self.top + int(rows[-1]) + 1, self.left + int(columns[-1]) + 1,
+        )
+
+    def halves(self, shared: int) -> tuple[_Region, _Region]:
+        """Both halves of the longer side; both have the ``shared`` cells in the middle."""
+        top, left, bottom, right = self.top, self.left, self.bottom, self.right
+        if right - left >= bottom - top:
+            start = (left + right - shared) // 2
+            return _Region(top, left, bottom, start + shared), _Region(top, start, bottom, right)
+        start = (top + bottom - shared) // 2
+        return _Region(top, left, start + shared, right), _Region(start, left, bottom, right)
+
+    def divided(self, wanted: NDArray[np.bool_], shared: int) -> list[_Region]:
+        """Regions of at most ``_MAX_WINDOW`` pixels that hold the ``wanted`` cells, and together
+        few others. Neighbours have ``shared`` cells in common."""
+        least = self.shrunk(wanted)
+        if least is None:
+            return []
+        longer = max(least.bottom - least.top, least.right - least.left)
+        if longer <= 2 * shared:
+            return [least]
+        parts = [part for half in least.halves(shared) for part in half.divided(wanted, shared)]
+        spared = sum(part.area + _WINDOW_COST for part in parts) < least.area + _WINDOW_COST
+        return parts if spared or longer * _CELL > _MAX_WINDOW else [least]
 
 
 def _windows_around(
@@ -249,7 +382,7 @@ def _windows_around(
 ) -> Iterator[_Window]:
     """Windows around neighbouring candidates, those with the highest score first."""
     cells: dict[tuple[int, int], list[int]] = {}
-    centres = (candidates.boxes[:, :2] + candidates.boxes[:, 2:]) * (scale / (2 * _CELL))
+    centres = (candidates.boxes[:, :2] + candidates.boxes[:, 2:]) * (scale / (2 * _SQUARE))
     for index in np.argsort(-candidates.scores, kind="stable"):
         column, row = (int(value) for value in centres[index])
         cells.setdefault((row, column), []).append(int(index))

@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.settings import Settings
-from pipeline.sessions.alignment import prepare_warp, similarity_transform
+from pipeline.sessions.alignment import (
+    head_angles,
+    inverse_head,
+    prepare_warp,
+    similarity_transform,
+)
 from pipeline.types import DetectedFace, LandmarkScheme, Picture, Quality, QualityLimits
 
 GreyFloat = NDArray[np.float32]
@@ -52,9 +57,7 @@ _BLURRED, _SHARP = 0.22, 0.62
 _HEAD = np.array(
     [[-0.5, 0, 0], [0.5, 0, 0], [0, 0.545, -0.68], [-0.423, 1.016, -0.145], [0.423, 1.016, -0.145]]
 )
-
-# Maps the points of a picture to the camera that projects the head so, by least squares.
-_FROM_HEAD = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))
+_INVERSE_HEAD = inverse_head(_HEAD)
 
 # The base of the nose in dlib's points, in the same unit: its distance in front of the eyes
 # and below them, and the change of the latter with pitch.
@@ -189,19 +192,7 @@ def pose(face: DetectedFace) -> tuple[float, float, float]:
     points = face.landmarks.astype(np.float64)
     if face.scheme == "dlib5":
         return _pose_of_nose(points)
-    return _pose_of_head(points)
-
-
-def _pose_of_head(points: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The rotation of the mean head that fits best: a scaled orthographic camera by least
-    squares, then the nearest rotation (Umeyama 1991)."""
-    camera = (_FROM_HEAD @ (points - points.mean(axis=0))).T
-    left, spread, right = np.linalg.svd(camera, full_matrices=False)
-    if spread[0] < 1e-6:
-        return 0.0, 0.0, 0.0  # all points coincide
-    across, down = (left @ right).tolist()
-    away = across[0] * down[1] - across[1] * down[0]  # of the axis perpendicular to both
-    return _degrees(-across[2], away), _degrees(-down[2], away), _degrees(down[0], across[0])
+    return head_angles(points, _INVERSE_HEAD)
 
 
 def _pose_of_nose(points: NDArray[np.float64]) -> tuple[float, float, float]:

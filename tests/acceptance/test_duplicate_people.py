@@ -53,7 +53,7 @@ def test_wrong_names_are_found_and_right_ones_left_alone(
         frozenset({each.face.name, each.other.name})
         for each in found if each.kind is FindingKind.TWO_NAMES and each.other is not None
     }
-    odd = {each.face.number - 1 for each in found if each.kind is FindingKind.ODD_FACE}
+    odd = {(each.face.item or 0) - 1 for each in found if each.kind is FindingKind.ODD_FACE}
     two = {each.face.name for each in found if each.kind is FindingKind.TWO_PEOPLE}
     assert len(planted.duplicates & pairs) >= PLANTED - 1
     assert len(planted.strays & odd) >= PLANTED - 1

@@ -22,7 +22,9 @@ from tests.contract_clients import ApidClient, checked
 from tests.databases import ONE_DATABASE
 from tests.face2_client import Json, base64_of
 from tests.group_client import FaceGroupClient
-from tests.living_clips import Material, on_canvas, read
+from tests.living_clips import on_canvas
+from tests.presentations.people import Material
+from tests.presentations.portraits import read
 from tests.stack import Stack
 
 pytestmark = ONE_DATABASE

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.sessions.base import Detector, Pack
+from pipeline.sessions.base import Detector, Pack, SmallFaces
 from pipeline.stages.detect import detect, detect_largest, detect_main
 from pipeline.types import Box, Picture
 from tests.conftest import missing
@@ -160,7 +160,8 @@ def test_faces_that_the_usual_sizes_find_stay_as_they_are(
 def test_small_pictures_are_not_searched_again(test_data: Path, detector: Detector) -> None:
     for path in sorted((test_data / "photos").glob("*/*_0001.jpg")):
         picture = read(path)
-        assert detector.detect_small(picture, detector.detect(picture)) == []
+        usual, found = detector.detect(picture), detector.detect(picture, SmallFaces.ALWAYS)
+        assert [face.box for face in usual] == [face.box for face in found]
 
 
 @pytest.mark.heavy

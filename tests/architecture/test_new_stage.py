@@ -123,7 +123,7 @@ from workers.context_codec import pack, unpack
 KEY = "t1/transient/2026010100/x/" + "0" * 64
 POINTS = np.array([[20, 30], [40, 30], [30, 40], [22, 50], [38, 50]], np.float32)
 model = SimpleNamespace(
-    detect=lambda picture: [DetectedFace(Box(0, 0, 10, 10), 0.9, POINTS, "arcface5")],
+    detect=lambda picture, small: [DetectedFace(Box(0, 0, 10, 10), 0.9, POINTS, "arcface5")],
     align=lambda picture, landmarks: picture[:2, :2],
 )
 shared = Resources(

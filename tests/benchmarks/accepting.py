@@ -33,6 +33,7 @@ from pipeline.database import migrate
 from pipeline.database.engine import open_engine
 from pipeline.encryption.vault import open_vault
 from pipeline.gallery.change_log import ChangeLog
+from pipeline.jobs.challenges import ChallengeStore
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
 from pipeline.media.pictures import PictureLimits
@@ -57,7 +58,8 @@ class Service:
         self.web_jobs, self.jobs = JobStore(web), JobStore(worker)
         self.media = open_media(settings, None, worker)
         self.acceptance = JobAcceptance(
-            settings, self.web_jobs, open_media(settings), ChangeLog(web), time.time
+            settings, self.web_jobs, open_media(settings), ChangeLog(web),
+            ChallengeStore(web), time.time,
         )
         self.limits = PictureLimits.from_settings(settings)
         self.tenants = TenantStore(web, open_vault(settings))

@@ -93,7 +93,9 @@ def compared(
         f"named beside their own: {len(strange & pairs)} of {len(strange)}; others: "
         f"{sorted(map(sorted, pairs - planted.duplicates - strange))}"
     )
-    odd = {each.face.number - 1 for each in findings_of(engine, batch_id, FindingKind.ODD_FACE)}
+    odd = {
+        (each.face.item or 0) - 1 for each in findings_of(engine, batch_id, FindingKind.ODD_FACE)
+    }
     yield (
         f"strays that are odd: {len(planted.strays & odd)} of {len(planted.strays)}; others: "
         f"{sorted(planted.names[place] for place in odd - planted.strays)}"
@@ -142,7 +144,7 @@ def made(count: int, rest: int, photos: Photos, table: Calibration) -> Cost:
         search, jobs = gallery.search(batch)
         took = time.process_time() - began
         found = {
-            frozenset({each.face.number - 1, each.other.number - 1})
+            frozenset({(each.face.item or 0) - 1, (each.other.item or 0) - 1})
             for each in findings_of(gallery.engine, batch.id, FindingKind.TWO_NAMES)
             if each.other is not None
         }

@@ -28,7 +28,6 @@ from sqlalchemy import Engine, insert, update
 
 from pipeline import storage_keys
 from pipeline.analysis.engine import AnalysedPicture, ExaminedPicture
-from pipeline.batches.chunks import ChunkReader
 from pipeline.batches.model import Batch, BatchItem, BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
 from pipeline.database import migrate
@@ -85,7 +84,7 @@ def measure(
     store, draw = BatchStore(engine), np.random.default_rng(3)
     tools = cast(Resources, SimpleNamespace(
         media=DirectoryStore(folder), keys=NoKeys(),
-        get=lambda kind: kind(ChunkReader(engine), lambda selection: ""),
+        get=lambda kind: kind(engine, lambda selection: ""),
     ))
     found: dict[str, list[float]] = {}
     for number in range(chunks):

@@ -50,9 +50,11 @@ class CountingNetwork:
         self.inputs += 1
         return self._network.candidates(picture, threshold, large_only=large_only)
 
-    def window_candidates(self, picture: Picture, threshold: float) -> BoxCandidates:
+    def window_candidates(
+        self, picture: Picture, threshold: float, *, small_only: bool = False
+    ) -> BoxCandidates:
         self.inputs += 1
-        return self._network.window_candidates(picture, threshold)
+        return self._network.window_candidates(picture, threshold, small_only=small_only)
 
 
 def counting(detector: ScrfdDetector) -> tuple[ScrfdDetector, CountingNetwork]:

@@ -20,12 +20,13 @@ import cv2
 
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.tracking import FaceTracker, LivenessModels
-from pipeline.living.verdict import LivenessAction
+from pipeline.living.verdict import ASKED_ALONE
 from pipeline.media.clips import ClipLimits
 from pipeline.stages.clip import decode_frames
 from tests.clips import at_rate, encoded
 from tests.conftest import load_edge
-from tests.living_clips import Material, judge_of
+from tests.living_clips import judge_of
+from tests.presentations.people import Material
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 ROUNDS = 3
@@ -101,7 +102,7 @@ def _rates(models: LivenessModels, judge: DecisionPolicy, material: Material) ->
             for name, (first, last) in parts.items():
                 clip = encoded(at_rate(material.live(first + shift, last), 30))
                 seen = list(FaceTracker(models).track(decode_frames(clip, ClipLimits(rate=rate))))
-                found = [judge.decide(seen, action).real for action in LivenessAction]
+                found = [judge.decide(seen, action).real for action in ASKED_ALONE]
                 wanted = [name == "blink", name == "mouth"]
                 right[name] += found == wanted
         print(

@@ -21,7 +21,8 @@ from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.stages.clip import DECODE_FUNCTION, read_clip
 from tests.clips import encoded
 from tests.conftest import load_edge, settings_of_edge
-from tests.living_clips import Material, judge_of
+from tests.living_clips import judge_of
+from tests.presentations.people import Material
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

@@ -26,8 +26,10 @@ from pipeline.media.clips import ClipLimits
 from pipeline.stages.clip import decode_frames
 from tests.clips import at_rate, encoded
 from tests.conftest import load_edge
-from tests.living_clips import Material, Play, filmed, lit, noisy
+from tests.living_clips import Play, filmed
 from tests.living_variants import half
+from tests.presentations.cameras import lit, noisy
+from tests.presentations.people import Material
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

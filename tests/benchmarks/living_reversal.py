@@ -31,7 +31,9 @@ from pipeline.media.clips import ClipLimits
 from pipeline.stages.clip import decode_frames
 from tests.clips import pictures_of
 from tests.conftest import load_edge
-from tests.living_clips import Material, Play, filmed, noisy
+from tests.living_clips import Play, filmed
+from tests.presentations.cameras import noisy
+from tests.presentations.people import Material
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

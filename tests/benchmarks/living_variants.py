@@ -14,12 +14,13 @@ from pathlib import Path
 import cv2
 
 from pipeline.living.tracking import FaceTracker, LivenessModels
-from pipeline.living.verdict import LivenessAction
+from pipeline.living.verdict import ASKED_ALONE
 from pipeline.media.clips import ClipLimits
 from pipeline.stages.clip import decode_frames
 from tests.conftest import load_edge
-from tests.living_clips import Material, judge_of
+from tests.living_clips import judge_of
 from tests.living_variants import PARTS, VARIANTS
+from tests.presentations.people import Material
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -37,7 +38,7 @@ def main() -> int:
         for span, truth in PARTS.values():
             clip = change(material.live(*span))
             seen = list(FaceTracker(models).track(decode_frames(clip, ClipLimits())))
-            found = {action: judge.decide(seen, action).real for action in LivenessAction}
+            found = {action: judge.decide(seen, action).real for action in ASKED_ALONE}
             wrong += found != truth
             cells.append("right" if found == truth else f"wrong: {found}")
         print(f"| {variant} | " + " | ".join(cells) + " |", flush=True)

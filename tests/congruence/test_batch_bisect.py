@@ -66,7 +66,8 @@ class Harness:
         def effect(connection: Connection) -> None:
             waiting = lock_items(connection, batch_id, numbers)
             outcomes = [
-                ItemOutcome(each.item.number, ItemState.REJECTED, "no_face") for each in waiting
+                ItemOutcome(each.item.number, ItemState.REJECTED, reason="no_face")
+                for each in waiting
             ]
             record_outcomes(connection, waiting, outcomes, 0.0)
 

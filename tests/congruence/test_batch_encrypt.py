@@ -75,7 +75,7 @@ class Harness:
         with writing(self.engine) as connection:
             locked = lock_items(connection, self.batch.id, [number])
             assert locked
-            outcome = ItemOutcome(number, ItemState.REJECTED, "no_face", criteria="so")
+            outcome = ItemOutcome(number, ItemState.REJECTED, reason="no_face", criteria="so")
             record_outcomes(connection, locked, [outcome], self.clock())
 
     def encrypt(self) -> int:

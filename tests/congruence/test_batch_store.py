@@ -106,7 +106,7 @@ def test_items_end_once(harness: BatchHarness) -> None:
     assert harness.store.finish_reading(batch.id, "one", 5).state is BatchState.WORKING
     done = [
         ItemOutcome(1, ItemState.ENROLLED, image_ref=7, face_id=8, faces=1),
-        ItemOutcome(2, ItemState.REJECTED, "no_face", "No face.", criteria="pack"),
+        ItemOutcome(2, ItemState.REJECTED, reason="no_face", detail="No face.", criteria="pack"),
     ]
     assert settle(harness, batch, *done) == [1, 2]
     assert settle(harness, batch, *done, ItemOutcome(3, ItemState.DUPLICATE, image_ref=7)) == [3]

@@ -22,7 +22,7 @@ from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded, vectors
 from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
 from pipeline.execution import bulk
-from pipeline.execution.bulk import ChunkResources, finish_bulk, inspect_chunk
+from pipeline.execution.bulk import finish_bulk, inspect_chunk
 from pipeline.execution.context import JobContext, Resources
 from pipeline.jobs.model import Job, JobState
 from pipeline.media.pictures import PictureHeader
@@ -77,8 +77,8 @@ class Harness:
             limits=cast(Any, None), calibration=None, quality_limits=cast(Any, None),
             gallery=gallery.faces, trash=cast(Any, None),
             own={
-                ChunkResources: ChunkResources(
-                    ChunkReader(gallery.engine), lambda options: f"under {options.find}"
+                ChunkReader: ChunkReader(
+                    gallery.engine, lambda options: f"under {options.find}"
                 )
             },
         )

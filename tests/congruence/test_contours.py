@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.errors import TaskUnsupported
+from pipeline.sessions.alignment import head_angles
 from pipeline.sessions.base import ModelTask, Pack
 from pipeline.sessions.capabilities import ACTIVE, PASSIVE, unserved_operations
-from pipeline.sessions.contours import POINTS_68, POINTS_106, Contours
+from pipeline.sessions.contours import POINTS_68, POINTS_106, Contours, mean_head
 from pipeline.sessions.onnx_pack import OnnxPack
 from pipeline.types import Box, DetectedFace, Picture
 from tests.photos import read
@@ -82,6 +83,19 @@ def test_a_mirrored_face(edge_pack: Pack, test_data: Path) -> None:
     )
     for index in (0, 1):
         assert mirrored.eyes[index].ratio == pytest.approx(plain.eyes[1 - index].ratio, abs=0.03)
+
+
+def test_the_head_as_the_camera_sees_it(pack: Pack, test_data: Path) -> None:
+    """A mirrored head turns the other way; a frontal one is near zero in both."""
+    picture = read(test_data / "photos/obama.jpg")
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+    plain, other = contours_of(pack, picture), contours_of(pack, mirrored)
+    yaw, pitch, _ = head_angles(plain.rigid, plain.head)
+    yaw_back, pitch_back, _ = head_angles(other.rigid, other.head)
+    assert max(abs(yaw), abs(yaw_back)) < 15
+    assert yaw_back == pytest.approx(-yaw, abs=5)
+    assert pitch_back == pytest.approx(pitch, abs=5)
+    assert abs(pitch) < 15
 
 
 def test_a_slit_keeps_its_ratio_when_moved(edge_pack: Pack, test_data: Path) -> None:
@@ -153,3 +167,4 @@ def test_schemes_name_points_that_exist(scheme: object, count: int) -> None:
     named = [point for slit in slits for point in (*slit.corners, *slit.upper, *slit.lower)]
     assert len(named) == len(set(named))
     assert max(*named, *chosen.rigid) < count
+    assert mean_head(chosen.head).shape == (3, len(chosen.rigid))

@@ -228,8 +228,8 @@ def test_a_picture_that_is_repeated_under_another_name(harness: Harness) -> None
     number = harness.again(ann, "Bob")
     assert harness.search().found == {"same_picture": 1}
     (finding,) = list_findings(harness.engine, harness.batch.id)
-    assert finding.repeated_by is not None
-    assert (finding.repeated_by.number, finding.repeated_by.name) == (number, "Bob")
+    assert finding.again is not None
+    assert (finding.again.item, finding.again.name) == (number, "Bob")
     assert notes_by_item(harness.engine, harness.batch.id) == {number: "same_picture as of 'Ann'"}
     assert finding.to_json()["again"]["source_name"] == f"{number}.jpg"
 

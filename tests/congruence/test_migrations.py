@@ -33,6 +33,12 @@ def test_the_head_is_the_one_that_alembic_finds() -> None:
     assert ScriptDirectory.from_config(migrate.config_for()).get_heads() == [migrate.head()]
 
 
+def test_the_first_migration_is_written_out_before_there_is_a_second() -> None:
+    """A database of the first release does not have what ``schema.py`` gains after it."""
+    first, *later = sorted((migrate.MIGRATIONS / "versions").glob("[0-9]*.py"))
+    assert not later or "METADATA" not in first.read_text()
+
+
 def test_constraints_have_the_names_of_the_convention(bare_engine: Engine) -> None:
     migrate.upgrade(bare_engine)
     migrated = _names(bare_engine)

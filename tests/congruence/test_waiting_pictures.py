@@ -38,6 +38,7 @@ from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.trash import Trash
 from pipeline.jobs import store as job_store
+from pipeline.jobs.challenges import ChallengeStore
 from pipeline.jobs.model import Job
 from pipeline.jobs.store import JobStore
 from pipeline.media.open import open_media
@@ -83,7 +84,8 @@ class Harness:
             pack=SimpleNamespace(info=SimpleNamespace(name="edge")),
         ))
         self.acceptance = JobAcceptance(
-            settings, self.jobs, self.media, ChangeLog(self.engine), self.clock
+            settings, self.jobs, self.media, ChangeLog(self.engine),
+            ChallengeStore(self.engine, self.clock), self.clock,
         )
 
     def in_rows(self, rows: bool) -> None:
@@ -270,7 +272,7 @@ def test_a_job_that_its_picture_ends_takes_it_along(
     job = harness.accept(operation, picture(1))
     harness.fail(job, NoFace())
     if operation == "verify" and not rows:
-        assert harness.kinds() == ["transient"]  # ``run_job`` deletes it
+        assert harness.kinds() == ["transient"]  # ``JobRun`` deletes it
         return
     assert harness.leaves_nothing()
     with pytest.raises(JobNotFound, match="pictures"):

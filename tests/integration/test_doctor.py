@@ -14,7 +14,7 @@ import pytest
 from infra.cli import checks
 from infra.cli.database import open_database
 from pipeline.accounts.tenants import TenantStore
-from pipeline.config.settings import load_settings
+from pipeline.config.settings import Settings, load_settings
 from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore
 from tests.gallery_factory import TenantGallery
@@ -181,9 +181,9 @@ def test_two_opencvs_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(metadata, "version", lambda name: "5.0")
 
-    (check,) = checks.check_opencv()
+    (check,) = checks.check_opencv(Settings())
 
-    assert check.status is checks.CheckStatus.BAD
+    assert check.verdict is checks.Verdict.BAD
     assert check.found == "opencv-python 5.0, opencv-python-headless 5.0"
 
 

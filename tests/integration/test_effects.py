@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -23,6 +23,7 @@ from pipeline.errors import (
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.gallery.trash import Trash, discard
 from pipeline.jobs.model import Effect, Job, JobState
+from pipeline.jobs.together import JobEnd
 from pipeline.media.directory import DirectoryStore
 from pipeline.operations import PLANS
 from pipeline.types import JsonObject
@@ -34,7 +35,7 @@ from workers.intermediates import Intermediates
 from workers.job_notifier import JobNotifier
 from workers.leases import Leases
 from workers.messages import StageMessage
-from workers.run_job import run_job
+from workers.run_together import run_jobs
 from workers.runtime import Runtime
 
 DATA = b"picture"
@@ -87,7 +88,7 @@ def run(
         monkeypatch.setattr(run_job_module, "finish", finish)
         stage = PLANS[operation].stages[0]
         job, _ = queue.submit(new_job(queue.tenant, operation=operation, stage=stage))
-        run_job(StageMessage(1, job.id, job.stage), runtime)
+        run_jobs(StageMessage(1, job.id, job.stage), runtime)
         return queue.see(job)
 
     return run
@@ -136,13 +137,14 @@ def test_a_job_that_was_cancelled_has_no_effect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its object stays for the sweep: another holder of the job may have named it."""
-    finish = queue.finish
+    end = queue.together.end
 
-    def cancel_first(claim: Any, *arguments: Any) -> bool:
-        queue.cancel(claim.job.tenant_id, claim.id)
-        return finish(claim, *arguments)
+    def cancel_first(ends: Sequence[JobEnd]) -> list[bool | Exception]:
+        for each in ends:
+            queue.cancel(each.claim.job.tenant_id, each.claim.id)
+        return end(ends)
 
-    monkeypatch.setattr(queue, "finish", cancel_first)
+    monkeypatch.setattr(queue.together, "end", cancel_first)
     ran = []
 
     def effect(connection: Connection) -> JsonObject:
@@ -184,8 +186,8 @@ def test_a_chunk_is_patient_with_all_but_its_pictures(
 
     monkeypatch.setattr(run_job_module, "run_stage", stage)
     job, _ = queue.submit(new_job(queue.tenant, operation="bulk", stage="bulk"))
-    run_job(StageMessage(1, job.id, job.stage), runtime)
+    run_jobs(StageMessage(1, job.id, job.stage), runtime)
     for _ in range(3):
         queue.clock.forward(3 * runtime.settings.retry_for_s)
-        run_job(StageMessage(1, job.id, job.stage), runtime)
+        run_jobs(StageMessage(1, job.id, job.stage), runtime)
     assert queue.see(job).state is state

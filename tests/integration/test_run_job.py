@@ -23,7 +23,8 @@ from workers import run_job as run_job_module
 from workers.connection import open_redis
 from workers.leases import Leases
 from workers.messages import StageMessage
-from workers.run_job import LONGEST_PAUSE_S, SHORTEST_PAUSE_S, run_job
+from workers.run_job import LONGEST_PAUSE_S, SHORTEST_PAUSE_S
+from workers.run_together import run_jobs
 from workers.runtime import Runtime
 
 STAGES = PLANS["verify"].stages
@@ -36,7 +37,7 @@ def add(queue: Queue, operation: str = "verify", media: tuple[str, ...] = ()) ->
 
 def test_all_stages_in_one_go(queue: Queue, runtime: Runtime, script: Script) -> None:
     job = add(queue)
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     done = queue.see(job)
     assert (done.state, done.messages, done.attempts) == (JobState.DONE, 1, 1)
     assert done.result == {"sizes": [[0, 1], [1, 1], [2, 1]]}
@@ -48,11 +49,11 @@ def test_all_stages_in_one_go(queue: Queue, runtime: Runtime, script: Script) ->
 
 def test_a_second_message_does_nothing(queue: Queue, runtime: Runtime, script: Script) -> None:
     job = add(queue)
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     before = queue.see(job)
-    run_job(message_of(job), runtime)
-    run_job(StageMessage(1, job.id, "embed"), runtime)
-    run_job(StageMessage(1, "0" * 32, "decode"), runtime)
+    run_jobs(message_of(job), runtime)
+    run_jobs(StageMessage(1, job.id, "embed"), runtime)
+    run_jobs(StageMessage(1, "0" * 32, "decode"), runtime)
     assert queue.see(job) == before
     assert len(script.ran) == 3
 
@@ -62,7 +63,7 @@ def test_borders(queue: Queue, runtime: Runtime, script: Script) -> None:
     job = add(queue)
     for number, stage in enumerate(STAGES, 1):
         here = replace(runtime, served=frozenset({stage}), name=f"worker-{stage}")
-        run_job(message_of(queue.see(job)), here)
+        run_jobs(message_of(queue.see(job)), here)
         assert queue.see(job).messages == number
         waiting = [other for other in Stage if runtime.dispatcher.depth(other)]
         assert waiting == list(STAGES[1 : number + 1])
@@ -82,9 +83,9 @@ def test_an_end_wakes_whoever_waits(queue: Queue, runtime: Runtime, script: Scri
     ):
         channel.subscribe(DONE_CHANNEL)
         channel.get_message(timeout=1)
-        run_job(message_of(good), runtime)
+        run_jobs(message_of(good), runtime)
         script.acts[Stage.DETECT] = raising(NoFace(picture=0))
-        run_job(message_of(bad), runtime)
+        run_jobs(message_of(bad), runtime)
         messages = [channel.get_message(timeout=5) for _ in range(2)]
     assert [message["data"].decode() for message in messages if message] == [good.id, bad.id]
 
@@ -103,7 +104,7 @@ def test_errors_that_end_a_job(
 ) -> None:
     job = add(queue)
     script.acts[Stage.DETECT] = raising(error)
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     failed = queue.see(job)
     assert (failed.state, failed.error_code, failed.result) == (JobState.FAILED, code, None)
     assert failed.error is not None
@@ -132,13 +133,13 @@ def test_uploads_go_with_their_job(
         runtime.resources.media.put(key, b"picture")
     if act is not None:
         script.acts[Stage.DETECT] = act
-    run_job(message_of(add(queue, media=uploads)), runtime)
+    run_jobs(message_of(add(queue, media=uploads)), runtime)
     assert [runtime.resources.media.exists(key) for key in uploads] == [kept, kept]
 
 
 def test_an_unknown_operation_ends(queue: Queue, runtime: Runtime, script: Script) -> None:
     job = add(queue, operation="divine")
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     assert queue.see(job).error_code == "internal"
     assert script.ran == []
 
@@ -152,13 +153,13 @@ def test_pauses_grow_and_end(
     job = add(queue)
     script.acts[Stage.DECODE] = raising(MediaUnavailable())
     pauses = []
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     while queue.see(job).state is JobState.QUEUED:
         before = queue.clock.now
         while not queue.upkeep.ended_pauses("decode", 1):
             queue.clock.forward(0.25)
         pauses.append(queue.clock.now - before)
-        run_job(message_of(job), runtime)
+        run_jobs(message_of(job), runtime)
     failed = queue.see(job)
     assert (failed.state, failed.error_code) == (JobState.FAILED, "media_unavailable")
     assert pauses == sorted(pauses)
@@ -172,7 +173,7 @@ def test_a_cancelled_job_changes_nothing_any_more(
 ) -> None:
     job = add(queue)
     script.acts[Stage.DETECT] = lambda job: cast(None, queue.cancel(job.tenant_id, job.id))
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     cancelled = queue.see(job)
     assert (cancelled.state, cancelled.result) == (JobState.CANCELLED, None)
 
@@ -180,18 +181,18 @@ def test_a_cancelled_job_changes_nothing_any_more(
 def test_the_end_waits_for_the_database(
     queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish, tries = queue.finish, []
+    end, tries = queue.together.end, []
 
-    def away_twice(*arguments: Any) -> bool:
+    def away_twice(*arguments: Any) -> list[bool | Exception]:
         tries.append(arguments)
         if len(tries) < 3:
             raise DatabaseUnavailable
-        return finish(*arguments)
+        return end(*arguments)
 
-    monkeypatch.setattr(queue, "finish", away_twice)
+    monkeypatch.setattr(queue.together, "end", away_twice)
     monkeypatch.setattr(run_job_module, "END_PAUSE_S", 0.01)
     job = add(queue)
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     assert queue.see(job).state is JobState.DONE
     assert len(tries) == 3
     assert len(script.ran) == 3
@@ -200,15 +201,15 @@ def test_the_end_waits_for_the_database(
 def test_a_database_that_stays_away_gives_the_job_up(
     queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*arguments: Any) -> bool:
+    def away(*arguments: Any) -> list[bool | Exception]:
         raise DatabaseUnavailable
 
-    monkeypatch.setattr(queue, "finish", away)
+    monkeypatch.setattr(queue.together, "end", away)
     monkeypatch.setattr(run_job_module, "END_PAUSE_S", 1.0)
     short = replace(runtime, settings=runtime.settings.model_copy(update={"lease_s": 0.5}))
     job = add(queue)
     with pytest.raises(DatabaseUnavailable):
-        run_job(message_of(job), short)
+        run_jobs(message_of(job), short)
     assert queue.see(job).state is JobState.RUNNING, "its lease runs out, then it is put back"
 
 
@@ -218,7 +219,7 @@ def test_redis_away_at_a_border(
     """The job goes back to the stage where this worker took it, and loses no attempt."""
     job = add(queue)
     redis_server.kill()
-    run_job(message_of(job), replace(runtime, served=frozenset({Stage.DECODE})))
+    run_jobs(message_of(job), replace(runtime, served=frozenset({Stage.DECODE})))
     back = queue.see(job)
     assert (back.state, back.stage, back.attempts) == (JobState.QUEUED, "decode", 0)
     assert back.error is not None
@@ -230,7 +231,7 @@ def test_redis_away_at_the_end_costs_nothing(
 ) -> None:
     job = add(queue)
     redis_server.kill()
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     assert queue.see(job).state is JobState.DONE
 
 

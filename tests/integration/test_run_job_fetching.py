@@ -14,7 +14,7 @@ from pipeline.operations import PLANS, Stage
 from tests.integration.conftest import Script, message_of, raising
 from tests.job_factory import Queue, add_tenant, new_job
 from workers.connection import open_redis
-from workers.run_job import run_job
+from workers.run_together import run_jobs
 from workers.runtime import Runtime
 
 UPLOADED = "t1/transient/2026010100/up/" + "1" * 64
@@ -48,7 +48,7 @@ def test_what_was_fetched_goes_with_its_job(
         script.acts[Stage.DETECT] = raising(error)
     stages = PLANS["matrix"].stages
     for served in [{stage} for stage in stages] if apart else [set(stages)]:
-        run_job(message_of(queue.see(job)), replace(runtime, served=frozenset(served)))
+        run_jobs(message_of(queue.see(job)), replace(runtime, served=frozenset(served)))
     assert queue.see(job).state is (JobState.DONE if error is None else JobState.FAILED)
     assert [runtime.resources.media.exists(key) for key in script.media] == [False, False]
     seen = dict(zip(script.ran, script.seen, strict=True))
@@ -62,7 +62,7 @@ def test_nothing_is_fetched_again_for_pixels_that_did_not_travel(
     job = add_fetching(queue, runtime, script)
     monkeypatch.setattr("workers.intermediates.LARGEST", -1)
     for stage in PLANS["matrix"].stages:
-        run_job(message_of(queue.see(job)), replace(runtime, served=frozenset({stage})))
+        run_jobs(message_of(queue.see(job)), replace(runtime, served=frozenset({stage})))
     assert queue.see(job).state is JobState.DONE
     assert script.ran.count(Stage.FETCH) == 1
     assert script.ran.count(Stage.DECODE) > 1
@@ -72,10 +72,10 @@ def test_a_job_that_lost_its_input_fetches_again(
     queue: Queue, runtime: Runtime, script: Script
 ) -> None:
     job = add_fetching(queue, runtime, script)
-    run_job(message_of(job), replace(runtime, served=frozenset({Stage.FETCH})))
+    run_jobs(message_of(job), replace(runtime, served=frozenset({Stage.FETCH})))
     with open_redis(runtime.settings.broker_url, 5.0) as client:
         client.delete(*client.keys("faceline:intermediate:*"))
-    run_job(message_of(queue.see(job)), replace(runtime, served=frozenset({Stage.DECODE})))
+    run_jobs(message_of(queue.see(job)), replace(runtime, served=frozenset({Stage.DECODE})))
     assert queue.see(job).stage == Stage.FETCH
 
 
@@ -83,7 +83,7 @@ def test_a_job_without_urls_is_not_fetched(
     queue: Queue, runtime: Runtime, script: Script
 ) -> None:
     job = queue.add(operation="matrix", media=(UPLOADED, UPLOADED))
-    run_job(message_of(job), runtime)
+    run_jobs(message_of(job), runtime)
     assert script.ran == [Stage.DECODE, Stage.DETECT, Stage.EMBED]
 
 
@@ -101,15 +101,15 @@ def test_who_crowds_others_waits(
             media=(UPLOADED, ""), params={"fetch": [None, "http://pictures.example/a.jpg"]},
         )
     )
-    run_job(message_of(late), runtime)
+    run_jobs(message_of(late), runtime)
     assert (queue.see(late).state, script.ran) == (JobState.QUEUED, [])
     everything = replace(runtime, served=frozenset(PLANS["matrix"].stages))
     script.media = [UPLOADED, fetched(other)]
-    run_job(message_of(other), everything)
+    run_jobs(message_of(other), everything)
     assert queue.see(other).state is JobState.DONE
     script.media = [UPLOADED, fetched(late)]
     queue.clock.forward(60)
-    run_job(message_of(late), everything)
+    run_jobs(message_of(late), everything)
     assert queue.see(late).state is JobState.DONE
 
 
@@ -126,7 +126,7 @@ def test_media_of_others_are_not_taken(
 ) -> None:
     """Data in Redis may be forged: they must not lead to another's pictures."""
     job = add_fetching(queue, runtime, script)
-    run_job(message_of(job), replace(runtime, served=frozenset({Stage.FETCH})))
+    run_jobs(message_of(job), replace(runtime, served=frozenset({Stage.FETCH})))
     runtime.intermediates.put(job.id, Stage.DECODE, JobContext(media=forged))
-    run_job(message_of(queue.see(job)), replace(runtime, served=frozenset({Stage.DECODE})))
+    run_jobs(message_of(queue.see(job)), replace(runtime, served=frozenset({Stage.DECODE})))
     assert (queue.see(job).stage, script.ran) == (Stage.FETCH, [Stage.FETCH])

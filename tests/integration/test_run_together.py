@@ -29,7 +29,7 @@ from workers import run_together as run_together_module
 from workers.company import Company
 from workers.connection import open_redis
 from workers.dispatch import Dispatcher
-from workers.run_together import run_together
+from workers.run_together import run_jobs
 from workers.running_notes import RunningNotes
 from workers.runtime import Runtime
 from workers.waiting_messages import WaitingMessages
@@ -55,7 +55,7 @@ def add(queue: Queue, operation: str = "verify", media: tuple[str, ...] = ()) ->
 
 
 def run(jobs: list[Job], runtime: Runtime) -> int:
-    return run_together(message_of(jobs[0]), [job.id for job in jobs[1:]], runtime)
+    return run_jobs(message_of(jobs[0]), runtime, [job.id for job in jobs[1:]])
 
 
 def states(queue: Queue, jobs: list[Job]) -> list[JobState]:

@@ -13,12 +13,10 @@ from pipeline.media.clips import ClipLimits
 from pipeline.sessions.base import Pack
 from pipeline.stages.clip import decode_frames
 from tests.conftest import missing
-from tests.living_clips import Material, judge_of
+from tests.living_clips import judge_of
+from tests.presentations.people import Material
 
 Watch = Callable[..., list[FrameObservation]]
-
-# Frames for which tests show a still: 1.7 s; the benchmark shows it for 2.5.
-STILL_FRAMES = 50
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +24,7 @@ def material(test_data: Path) -> Material:
     videos = test_data.parent / "videos"
     if not (videos / "mouth_open.mp4").is_file():
         missing(f"no test video in {videos}, beside FACELINE_TEST_DATA")
-    return Material(test_data, videos, STILL_FRAMES)
+    return Material(test_data, videos)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from infra.cli.main import app
 from tests.clips import encoded
 from tests.conftest import models_directory
-from tests.living_clips import Material
+from tests.presentations.people import Material
 
 
 def test_a_clip_on_the_command_line(

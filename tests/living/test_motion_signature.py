@@ -15,7 +15,9 @@ from pipeline.living.tracking import FrameObservation
 from pipeline.types import Picture
 from tests.clips import at_rate, encoded
 from tests.living.conftest import Watch, between
-from tests.living_clips import Material, Play, lit
+from tests.living_clips import Play
+from tests.presentations.cameras import lit
+from tests.presentations.people import Material
 
 # Frames of the live video: a blink in 1.7 s, an opening of the mouth in 1.5, and both.
 BLINK, OPENING = (20, 70), (66, 112)

@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.calibration.passive import passive_calibration
 from pipeline.sessions.base import Pack
 from pipeline.stages.detect import detect
 from pipeline.types import Picture
-from tests.living_clips import lit, read
+from tests.presentations.cameras import lit
+from tests.presentations.portraits import read
 
 
 def compressed(picture: Picture) -> Picture:
@@ -43,6 +45,7 @@ def test_live_print_and_screen(
     picture = CHANGES[change](read(test_data / f"spoof/image_{name}.jpg"))
     face = detect(picture, edge_pack.detector())[0]
 
-    score = edge_pack.spoof_scorer().score(picture, face.box)
+    raw = edge_pack.spoof_scorer().score(picture, face.box)
+    score = passive_calibration(edge_pack.info).score(raw)
 
     assert (score > 0.5) == live, score

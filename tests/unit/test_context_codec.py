@@ -90,6 +90,22 @@ def broken(**changes: Any) -> bytes:
     return msgspec.msgpack.encode(fields)
 
 
+def packed_face(**changes: Any) -> dict[str, Any]:
+    """A face of a packed context with members replaced."""
+    first: dict[str, Any] = msgspec.msgpack.decode(pack(full_context()))[4][0][0]
+    return {**first, **changes}
+
+
+def test_a_face_may_hold_numbers_of_numpy() -> None:
+    found = DetectedFace(
+        Box(*np.array([1.5, 2.5, 3.5, 4.5], np.float32)), np.float64(0.5),
+        np.zeros((5, 2), np.float32), "arcface5",
+    )
+    ((back,),) = unpack(pack(JobContext(faces=[[found]]))).faces
+    assert (back.box, back.score) == (Box(1.5, 2.5, 3.5, 4.5), 0.5)
+    assert back.landmarks.dtype == np.float32
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -109,8 +125,12 @@ def broken(**changes: Any) -> bytes:
         broken(pictures=[["f4", [7, 5, 3], bytes(420)]]),
         broken(pictures=[["O8", [1], bytes(8)]]),
         broken(embeddings=[["u1", [1, 4], bytes(4)]]),
-        broken(faces=[[[[0.0, 0.0, 1.0, 1.0], 0.5, ["f4", [4, 2], bytes(32)], "arcface5"]]]),
-        broken(faces=[[[[0.0, 0.0, 1.0, 1.0], 0.5, ["f4", [5, 2], bytes(40)], "other"]]]),
+        broken(embeddings=[["f4", [1, 4]]]),
+        broken(faces=[[packed_face(landmarks=["f4", [4, 2], bytes(32)])]]),
+        broken(faces=[[packed_face(landmarks=["f4", [10], bytes(40)])]]),
+        broken(faces=[[packed_face(scheme="other")]]),
+        broken(faces=[[packed_face(box={"left": 0.0})]]),
+        broken(faces=[[packed_face(score=None)]]),
     ],
 )
 def test_broken_bytes_are_lost_intermediates(data: bytes) -> None:

@@ -21,6 +21,7 @@ from pipeline.execution.registry import run_stage
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import PLANS, FetchedPictureLimits, MatrixParams, Stage
+from pipeline.sessions.base import SmallFaces
 from pipeline.types import Box, DetectedFace, Picture
 from tests.unit.pictures import encoded, image
 from tests.unit.shim.rows import done
@@ -62,7 +63,9 @@ class Tools:
     def embedder(self) -> Tools:
         return self
 
-    def detect(self, picture: Picture) -> list[DetectedFace]:
+    def detect(
+        self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+    ) -> list[DetectedFace]:
         return self.faces
 
     def align(self, picture: Picture, landmarks: Any) -> Picture:
@@ -129,7 +132,9 @@ def test_four_faces_a_picture_largest_first() -> None:
 
 def test_what_is_turned_has_the_size_of_the_turned_picture() -> None:
     class Sideways(Tools):
-        def detect(self, picture: Picture) -> list[DetectedFace]:
+        def detect(
+            self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+        ) -> list[DetectedFace]:
             return faces(1) if picture.shape[0] > picture.shape[1] else []
 
     tools = Sideways({SENT: encoded(image(), "png")})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from pipeline.execution.context import JobContext, Resources
 from pipeline.execution.registry import run_stage
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import PLANS, CompareParams, EnrolParams, Stage
+from pipeline.sessions.base import SmallFaces
 from pipeline.stages.decode import decode
 from pipeline.storage_keys import ENCRYPTED_SUFFIX, plain_name
 from pipeline.types import AnalysisOptions, Box, DetectedFace, Embedding, Picture
@@ -129,7 +129,9 @@ class Models:
     def dimension(self) -> int:
         return 4
 
-    def detect(self, picture: Picture) -> list[DetectedFace]:
+    def detect(
+        self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+    ) -> list[DetectedFace]:
         self.detected += 1
         return [
             DetectedFace(Box(10, 10, 60 + number, 60), 0.9, POINTS, "arcface5")
@@ -138,9 +140,6 @@ class Models:
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         return next(iter(self.detect(picture)), None)
-
-    def detect_small(self, picture: Picture, known: Sequence[DetectedFace]) -> list[DetectedFace]:
-        return []
 
     def align(self, picture: Picture, landmarks: Any) -> Picture:
         return picture[:2, :2]

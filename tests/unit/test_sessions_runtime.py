@@ -35,13 +35,18 @@ def model(directory: Path, outputs: int = 1) -> Path:
     return path
 
 
-def averaging_model(directory: Path, batch: int | str) -> Path:
-    """A "recognition model": an embedding is the mean of each colour."""
+def averaging_model(
+    directory: Path, batch: int | str, nodes: tuple[str, ...] = ("Pool",)
+) -> Path:
+    """A "recognition model": an embedding is the mean of each colour. ``nodes`` are names, of
+    which only the last node computes anything."""
     from onnx import TensorProto, helper, save
 
+    *idle, pool = nodes
     graph = helper.make_graph(
         [
-            helper.make_node("GlobalAveragePool", ["in"], ["pooled"]),
+            *(helper.make_node("Identity", ["in"], [name], name) for name in idle),
+            helper.make_node("GlobalAveragePool", ["in"], ["pooled"], pool),
             helper.make_node("Flatten", ["pooled"], ["out"]),
         ],
         "mean",
@@ -127,6 +132,14 @@ def test_models_of_one_picture_a_run_and_of_many(tmp_path: Path, batch: int | st
     # RGB in the model, BGR in the crops; black is -1
     expected = (2 * np.eye(3)[:, ::-1] - 1) / np.sqrt(3)
     np.testing.assert_allclose(embedder.embed(crops), expected, atol=1e-6)
+
+
+def test_a_model_that_normalises_its_input_gets_plain_pixels(tmp_path: Path) -> None:
+    path = averaging_model(tmp_path, 1, ("_minus0", "_mul1", "Pool"))
+    crop = np.zeros((112, 112, 3), np.uint8)
+    crop[:, :, 1:] = 40, 30
+    embedding = ArcFaceEmbedder(path, Settings()).embed([crop])
+    np.testing.assert_allclose(embedding, [[0.6, 0.8, 0]], atol=1e-6)
 
 
 def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.sessions.base import Pack
+from pipeline.sessions.base import Pack, SmallFaces
 from pipeline.stages.upright import CERTAIN_SCORE, MAX_SIDE, upright, uprightness
 from pipeline.types import Box, DetectedFace, LandmarkScheme, Picture, Points
 from tests.photos import read
@@ -47,16 +47,16 @@ class Seer:
     faces: dict[int, list[DetectedFace]]
     looks: list[tuple[int, ...]] = field(default_factory=list)
 
-    def detect(self, picture: Picture) -> list[DetectedFace]:
+    def detect(
+        self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+    ) -> list[DetectedFace]:
+        assert small is SmallFaces.NEVER, "the turn is found from the main faces"
         self.looks.append(picture.shape)
         corners = picture[0, 0], picture[0, -1], picture[-1, -1], picture[-1, 0]
         return self.faces.get(90 * int(np.argmax([corner.sum() for corner in corners])), [])
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         raise AssertionError("every face counts")
-
-    def detect_small(self, picture: Picture, known: Sequence[DetectedFace]) -> list[DetectedFace]:
-        raise AssertionError("the turn is found from the main faces")
 
 
 def marked(width: int = 80, height: int = 60) -> Picture:
@@ -99,10 +99,12 @@ def test_turns_that_come_close_are_looked_at_again() -> None:
     """With a margin around; turns far behind are not."""
 
     class SecondSight(Seer):
-        def detect(self, picture: Picture) -> list[DetectedFace]:
+        def detect(
+            self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+        ) -> list[DetectedFace]:
             if picture.shape[0] > 80:
                 self.faces = {0: [face(0.9)], 180: [face(0.5)]}
-            return super().detect(picture)
+            return super().detect(picture, small)
 
     seer = SecondSight({0: [face(0.7)], 90: [face(0.5)], 180: [face(0.72)]})
     picture, (found,) = upright(turned(marked(), 180), seer)

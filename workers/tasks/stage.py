@@ -14,8 +14,7 @@ from workers import process
 from workers.app import GRACE_S
 from workers.messages import StageMessage, decode
 from workers.queues import queue_name
-from workers.run_job import run_job
-from workers.run_together import run_together
+from workers.run_together import run_jobs
 from workers.runtime import Runtime
 from workers.tasks.request import StageTask
 
@@ -50,11 +49,8 @@ def _run(message: StageMessage, runtime: Runtime) -> None:
     """Run the job of ``message`` and others that wait at its stage."""
     company = runtime.company
     if company is None:
-        run_job(message, runtime)
+        run_jobs(message, runtime)
         return
     others = company.take(message.stage)
     with company.measure(message.stage) as jobs:
-        if others:
-            jobs.append(run_together(message, others, runtime))
-        else:
-            run_job(message, runtime)
+        jobs.append(run_jobs(message, runtime, others))

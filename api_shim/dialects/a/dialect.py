@@ -2,14 +2,15 @@
 method.
 
 Check order: the parameters (9), the application (3), its key (2), its permissions and limits
-(11, 10), the face that is named (7), the pictures' encoding and headers (4), a clip's (8). The job
-finds the errors that only the pixels show (4 and 8 again, 5, 6).
+(11, 10), the face that is named (7), whether a challenge is obligatory (13), the pictures'
+encoding and headers (4), a clip's (8), its challenge (12). The job finds the errors that only the
+pixels show (4 and 8 again, 5, 6).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from api_shim import parsing
@@ -28,10 +29,12 @@ from pipeline import errors, operations
 from pipeline.accounts.kinds import NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
+from pipeline.encryption.hashing import digest
 from pipeline.errors import InvalidParameter
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.records import FaceRecord
 from pipeline.jobs.model import Job
+from pipeline.living.random_order import random_order
 from pipeline.media.pictures import PictureLimits, inspect
 
 
@@ -47,6 +50,7 @@ class ApidFace(Dialect):
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         super().__init__(settings, records)
         self._faces = records.faces
+        self._challenge_s = settings.living_challenge_s
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         values = read_parameters(call, endpoint.takes)
@@ -55,7 +59,8 @@ class ApidFace(Dialect):
         admit(tenant, "rename" if renaming else None)
         if FID in endpoint.takes and endpoint.is_job:
             self._faces.by_id(tenant.id, values[FID])  # 7 comes before 4
-        return _BUILDERS[endpoint.operation](_Asked(tenant, values, self.limits))
+        asked = _Asked(tenant, values, self.limits, self._challenge_s)
+        return _BUILDERS[endpoint.operation](asked)
 
     def identify(self, call: Call, job_id: str) -> Tenant | None:
         """The tenant of ``Apid`` and ``Kvalue`` in the query."""
@@ -110,6 +115,7 @@ class _Asked:
     tenant: Tenant
     values: Values
     limits: PictureLimits
+    challenge_s: float
 
     def job(
         self, operation: str, params: operations.Params | None, *encoded: str, **own: float
@@ -157,13 +163,36 @@ def _match(asked: _Asked) -> DialectRequest:
 
 def _living(asked: _Asked) -> DialectRequest:
     action: Literal[1, 2] = 1 if asked.values[fields.ACTION] == 1 else 2
+    sent = asked.values[fields.CHALLENGE]
+    if not sent and asked.tenant.must_answer_challenges:
+        raise errors.ChallengeRequired(
+            f"Ask for a challenge (POST {fields.CHALLENGE_PATH}), record the clip, and send "
+            "Challenge instead of Action."
+        )
+    challenge = digest(sent) if sent else None
     params = operations.LivingParams(
-        face_id=asked.values[FID], action=action, threshold=asked.values[fields.THRESHOLD]
+        face_id=asked.values[FID], action=action, threshold=asked.values[fields.THRESHOLD],
+        challenge=challenge,
     )
     try:
-        return asked.job("living", params, asked.values[fields.FVIDEO])
+        job = asked.job("living", params, asked.values[fields.FVIDEO])
     except errors.BadEncoding as error:
         raise errors.ClipCorrupt("Fvideo is not Base64.") from error
+    return replace(job, challenge=challenge)
+
+
+def _challenge(asked: _Asked) -> DialectRequest:
+    face_id, life_s = asked.values[FID], asked.challenge_s
+    order = random_order(asked.values[fields.ACTIONS])
+
+    def issue(records: RecordStores, tenant_id: int) -> str:
+        return records.challenges.issue(
+            tenant_id, face_id, order, life_s, mirrored=asked.values[fields.MIRRORED]
+        )
+
+    return RecordRequest(
+        asked.tenant, issue, lambda name: envelope.challenge(name, order, life_s)
+    )
 
 
 def _similarity(asked: _Asked) -> DialectRequest:
@@ -185,5 +214,5 @@ _BUILDERS: dict[str, Callable[[_Asked], DialectRequest]] = {
     "locate": lambda asked: asked.job(
         "locate", operations.LocateParams(face_required=True), asked.values[FIMG]
     ),
-    "match": _match, "living": _living,
+    "match": _match, "living": _living, "challenge": _challenge,
 }

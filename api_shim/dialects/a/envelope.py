@@ -6,13 +6,21 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from api_shim.dialects.answers import AnswerField, Responses, answer_schema, refuse, respond
+from api_shim.dialects.answers import (
+    AnswerField,
+    Responses,
+    answer_schema,
+    optional,
+    refuse,
+    respond,
+)
 from api_shim.dialects.base import Endpoint, schema_name
 from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.gallery.records import FaceRecord, ListedFace
 from pipeline.jobs.model import Job, JobState
+from pipeline.living.verdict import LivenessAction
 from pipeline.types import Box, JsonObject
 
 SUCCESS = 1
@@ -33,7 +41,12 @@ CODES = by_neutral_code({
     9: [errors.MissingParameter, errors.InvalidParameter, errors.IdempotencyConflict],
     10: [errors.LimitReached, errors.RateLimited, errors.QuotaExceeded, errors.Overloaded],
     11: [errors.NotPermitted],
+    12: [errors.ChallengeUnusable],
+    13: [errors.ChallengeRequired],
 })
+
+# The codes, none of the document's, whose answers say in words what to do.
+EXPLAINED = frozenset({12, 13})
 
 
 def answer(fields: JsonObject) -> Reply:
@@ -58,6 +71,12 @@ def faces(portions: Iterable[list[ListedFace]], apid: int) -> Reply:
     return Reply(200, b'{"msg_code":1,"faces":[' + b",".join(filter(None, encoded)) + b"]}")
 
 
+def challenge(name: str, order: Iterable[LivenessAction], life_s: float) -> Reply:
+    """A challenge that was issued."""
+    actions = [action.name.lower() for action in order]
+    return answer({"Challenge": name, "Order": actions, "Seconds": life_s})
+
+
 def refusal(error: Exception) -> Reply:
     """The answer of a request that became no job."""
     return refused(_failure(Failure.of(error)), error)
@@ -71,7 +90,9 @@ def outcome(job: Job) -> Reply:
 
 
 def _failure(failure: Failure) -> Reply:
-    return Reply(200, msgspec.json.encode({"msg_code": CODES.get(failure.code, INTERNAL)}))
+    code = CODES.get(failure.code, INTERNAL)
+    told = {"message": failure.message} if code in EXPLAINED else {}
+    return Reply(200, msgspec.json.encode({"msg_code": code, **told}))
 
 
 def _located(_job: Job, result: JsonObject) -> JsonObject:
@@ -102,7 +123,8 @@ def responses(endpoint: Endpoint) -> Responses:
     code = AnswerField("msg_code", "integer")
     title = schema_name("a", endpoint, "Answer")
     good = answer_schema(title, (code, *endpoint.gives), msg_code=SUCCESS)
-    failed = answer_schema("AFailure", (code,), msg_code={*CODES.values(), INTERNAL})
+    message = optional("message", about="What to do, with the codes about challenges.")
+    failed = answer_schema("AFailure", (code, message), msg_code={*CODES.values(), INTERNAL})
     return {
         "200": respond("Success, or a failure by its msg_code.", good, failed),
         "503": refuse(503, failed),

@@ -9,11 +9,23 @@ from typing import Any
 from api_shim.body import BodyKind
 from api_shim.dialects.answers import AnswerField
 from api_shim.dialects.base import DELETE, GET, POST, PUT, Endpoint
-from api_shim.dialects.fields import IntegerField, NumberField, Raw, RequestField, Schema, TextField
+from api_shim.dialects.fields import (
+    BooleanField,
+    IntegerField,
+    NumberField,
+    Raw,
+    RequestField,
+    Schema,
+    TextField,
+)
 from api_shim.dialects.media_fields import Base64Field
 from pipeline.errors import InvalidParameter
+from pipeline.living.random_order import LEAST_ACTIONS, MOST_ACTIONS, USUAL_ACTIONS
 
 LIVING_PATH = "/api/living"
+
+# An addition to the document.
+CHALLENGE_PATH = "/api/living/challenge"
 
 # The document sets no bound on ``Fimg1..n``; every picture is decoded in one job.
 MAX_PICTURES = 50
@@ -51,6 +63,16 @@ class NumberedPictures(RequestField[tuple[str, ...]]):
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionField(IntegerField):
+    """``Action``, which a challenge takes the place of."""
+
+    def read(self, raw: Raw) -> int:
+        if raw.get(CHALLENGE.name) and raw.get(self.name):
+            raise self.wrong(f"{self.name} and {CHALLENGE.name} exclude each other")
+        return IntegerField.read(self, raw)
+
+
 APID = IntegerField("Apid", "The application's number.", texts=True)
 KVALUE = TextField("Kvalue", "The application's key.")
 CREDENTIALS: tuple[RequestField[Any], ...] = (APID, KVALUE)
@@ -69,9 +91,21 @@ NUMBERED = NumberedPictures("Fimg")
 FVIDEO = Base64Field(
     "Fvideo", "MP4, WebM, AVI or MOV; at most 20 MB and 30 s.", carries=BodyKind.CLIP
 )
-ACTION = IntegerField(
+CHALLENGE = TextField(
+    "Challenge", "A challenge of this application for this face, instead of an Action.",
+    required=False, max_chars=64,
+)
+ACTION = ActionField(
     "Action", "1: blink; 2: open the mouth.", required=False, default=1, least=1, most=2,
     texts=True,
+)
+ACTIONS = IntegerField(
+    "Actions", "How many actions are asked for.", required=False, default=USUAL_ACTIONS,
+    least=LEAST_ACTIONS, most=MOST_ACTIONS, texts=True,
+)
+MIRRORED = BooleanField(
+    "Mirrored", "Whether the clip will show the person as a mirror does.", required=False,
+    default=False, texts=True,
 )
 THRESHOLD = NumberField(
     "Threshold", "A match is a smaller distance.", required=False, default=0.6, least=0, most=1
@@ -119,8 +153,23 @@ ENDPOINTS = (
     ),
     Endpoint(
         LIVING_PATH, POST, "living", "living",
-        "Whether a clip shows the action, by the living person who is enrolled.",
-        takes=(FID, THRESHOLD, ACTION, FVIDEO),
+        "Whether a clip shows the action, or the actions of a challenge in their order, by the "
+        "living person who is enrolled.",
+        takes=(FID, THRESHOLD, ACTION, CHALLENGE, FVIDEO),
         gives=(AnswerField("match", "boolean"), AnswerField("real", "boolean")),
+    ),
+    Endpoint(
+        CHALLENGE_PATH, POST, "challenge", "challenge",
+        "A random order of actions for the next clip of a face.",
+        takes=(FID, ACTIONS, MIRRORED),
+        gives=(
+            AnswerField("Challenge", about="Its id, for one clip of this face."),
+            AnswerField(
+                "Order", "strings",
+                "Two to four of blink, mouth, turn_left, turn_right and nod; left and right are "
+                "the person's own.",
+            ),
+            AnswerField("Seconds", "number", "By then the clip must have arrived."),
+        ),
     ),
 )

@@ -8,7 +8,7 @@ the document.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from api_shim import parsing
@@ -31,7 +31,7 @@ from pipeline.types import JsonObject
 
 
 class Face2(Dialect):
-    """Dialect e. ``clock`` gives epoch seconds."""
+    """Dialect e."""
 
     letter = "e"
     title = "Face2, signed"
@@ -39,12 +39,9 @@ class Face2(Dialect):
     security = base.IN_PARAMETERS
     caller_parameter = "appId"
 
-    def __init__(
-        self, settings: Settings, records: RecordStores, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, settings: Settings, records: RecordStores) -> None:
         super().__init__(settings, records)
         self._window_s = settings.signature_window_s
-        self._clock = clock
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         signed = signing.read_parameters(_parameters(call))
@@ -68,7 +65,7 @@ class Face2(Dialect):
 
     def _authenticate(self, signed: signing.SignedParameters) -> SigningCredential:
         """The credential that signed. Raises ``StaleRequest``, ``BadSignature``."""
-        signing.check_timestamp(signed.timestamp, self._clock(), self._window_s)
+        signing.check_timestamp(signed.timestamp, time.time(), self._window_s)
         known = signing.is_app_id(signed.app_id)
         credential = self._tenants.credentials.signing(signed.app_id) if known else None
         signing.check_signature(signed, credential)
@@ -92,7 +89,7 @@ class Face2(Dialect):
         return envelope.outcome(job)
 
     def render_error(self, error: Exception, call: Call) -> Reply:
-        return envelope.refusal(_find_app_id(call), error, call.request_id, self._clock())
+        return envelope.refusal(_find_app_id(call), error, call.request_id, time.time())
 
     def shape(self, endpoint: Endpoint, method: str) -> base.RequestShape:
         return base.RequestShape(body={JSON: signed_fields(endpoint)})

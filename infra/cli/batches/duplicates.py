@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.text import Text
 from sqlalchemy import Engine
 
-from infra.cli.console import out, print_notice, print_table, printable, shortened
+from infra.cli.console import out, print_notice, print_table, shortened
 from pipeline.batches import duplicate_search
 from pipeline.batches.duplicate_search import Finding, FindingKind, FoundFace, SearchProgress
 from pipeline.batches.model import Batch
+from pipeline.identifiers import escape_controls
 
 WIDE = 120  # columns of a terminal; below, findings are printed as lines
 
@@ -49,11 +50,11 @@ def _finding_text(found: Finding) -> str:
     kind, who, where, again, at, alike, times = map(str, _row(found))
     both = f"{who or 'nobody'} ({where})" + (f" and {again or 'nobody'} ({at})" if at else "")
     more = [f"alike {alike}"] * bool(alike) + [f"{times} times"] * bool(times)
-    return printable(", ".join([f"{kind}: {both}", *more]))
+    return escape_controls(", ".join([f"{kind}: {both}", *more]))
 
 
 def _row(found: Finding) -> tuple[object, ...]:
-    other = found.repeated_by or found.other
+    other = found.again or found.other
     alike = "" if found.cosine is None else f"{found.cosine:.2f}"
     return (
         LABELS[found.kind], shortened(found.face.name), _location(found.face),

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from infra.cli.console import printable
+from pipeline.identifiers import escape_controls
 
 LINE_INTERVAL_S = 10.0  # between two lines where there is no terminal
 
@@ -188,7 +188,7 @@ def _rendered(view: ProgressView, meter: RateMeter, width: int) -> Group:
             text,
         )
     if view.waits_for:
-        last = Text(printable(f"waits: {view.waits_for}"), style="yellow")
+        last = Text(escape_controls(f"waits: {view.waits_for}"), style="yellow")
     else:
-        last = Text(printable(view.activity), style="dim", no_wrap=True, overflow="ellipsis")
+        last = Text(escape_controls(view.activity), style="dim", no_wrap=True, overflow="ellipsis")
     return Group(line, Text(outcomes_text(view)), last)

@@ -11,13 +11,14 @@ from rich.text import Text
 
 from infra.cli.batches.progress import format_duration
 from infra.cli.batches.stores import BatchStores
-from infra.cli.console import local_time, out, print_table, printable, shortened
+from infra.cli.console import local_time, out, print_table, shortened
 from infra.cli.reports import open_report
 from pipeline.batches.blockers import WaitingReason
 from pipeline.batches.duplicate_search import search_of
 from pipeline.batches.model import OUTCOMES, Batch, BatchState, ItemState
 from pipeline.batches.report import COLUMNS, report_rows
 from pipeline.batches.source_errors import failure_of
+from pipeline.identifiers import escape_controls
 
 WIDE = 150  # columns of a terminal; below, batches are listed as lines
 
@@ -74,7 +75,7 @@ def show_list(batches: Sequence[Batch], names: Mapping[int, str]) -> None:
     if out.width < WIDE:
         for batch in batches:
             for line in _lines(batch, names[batch.tenant_id]):
-                out.print(Text(printable(line)))
+                out.print(Text(escape_controls(line)))
         return
     print_table(
         ("batch", "app", "source", "state", "items", "enrolled", "duplicate", "rejected",

@@ -18,6 +18,7 @@ from pipeline.sessions.base import (
     ModelTask,
     PackFile,
     PackInfo,
+    SmallFaces,
     SpoofScorer,
 )
 from pipeline.types import Box, Crop, DetectedFace, LandmarkScheme, Picture, Points
@@ -33,20 +34,19 @@ class Everything:
     def __init__(self) -> None:
         self.seen: list[tuple[int, ...]] = []
 
-    def detect(self, picture: Picture) -> list[DetectedFace]:
+    def detect(
+        self, picture: Picture, small: SmallFaces = SmallFaces.NEVER
+    ) -> list[DetectedFace]:
         self.seen.append(picture.shape)
         if picture.max() < 20:
             return []
         height, width = picture.shape[:2]
         points = np.zeros((5, 2), np.float32)
-        small = DetectedFace(Box(0, 0, 4, 4), 1.0, points + 1, "dlib5")
-        return [small, DetectedFace(Box(0, 0, width, height), 0.5, points, "dlib5")]
+        second = DetectedFace(Box(0, 0, 4, 4), 1.0, points + 1, "dlib5")
+        return [second, DetectedFace(Box(0, 0, width, height), 0.5, points, "dlib5")]
 
     def detect_largest(self, picture: Picture) -> DetectedFace | None:
         return max(self.detect(picture), key=lambda face: face.box.area, default=None)
-
-    def detect_small(self, picture: Picture, known: Sequence[DetectedFace]) -> list[DetectedFace]:
-        return []
 
 
 class ByColour:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline import errors
-from pipeline.errors import BadQuality, FaceError
+from pipeline.errors import BadQuality, ChallengeUnusable, FaceError
 from pipeline.jobs.model import Job, JobState
 from pipeline.types import JsonObject
 
@@ -42,4 +42,4 @@ def every_error() -> list[type[FaceError]]:
         if kind.__module__ == errors.__name__:
             found.append(kind)
             kinds += kind.__subclasses__()
-    return [kind for kind in found if kind is not BadQuality]
+    return [kind for kind in found if kind not in (BadQuality, ChallengeUnusable)]

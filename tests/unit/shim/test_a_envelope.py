@@ -16,7 +16,7 @@ from pipeline.gallery.records import ListedFace
 from pipeline.types import JsonObject
 from tests.unit.shim.rows import SECRETIVE, cancelled, done, every_error, failed
 
-KNOWN = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 99}
+KNOWN = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 99}
 
 
 def read(reply: Reply) -> JsonObject:
@@ -74,7 +74,8 @@ def test_a_list_in_portions(portions: list[list[int]]) -> None:
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: str(kind.__name__))
 def test_every_error_has_a_code(kind: type[FaceError]) -> None:
     reply = a_envelope.refusal(kind(SECRETIVE))
-    assert set(read(reply)) == {"msg_code"}
+    explained = {"message"} if kind is errors.ChallengeRequired else set()
+    assert set(read(reply)) == {"msg_code", *explained}
     assert read(reply)["msg_code"] in KNOWN
     assert reply.status == (503 if issubclass(kind, errors.Unavailable) else 200)
     later = issubclass(kind, errors.LimitReached) or reply.status == 503

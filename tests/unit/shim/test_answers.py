@@ -49,7 +49,10 @@ ENVELOPES = {
 
 ENDPOINTS = {dialect.letter: dialect.endpoints for dialect in load_dialects()}
 
-KINDS = [*(kind() for kind in every_error()), errors.BadQuality("blur")]
+KINDS = [
+    *(kind() for kind in every_error()),
+    errors.BadQuality("blur"), errors.ChallengeUnusable("used"),
+]
 
 
 def check(letter: str, reply: Reply) -> None:

@@ -1,0 +1,124 @@
+"""What is measured of a face's motion: pictures of a face that are moved, and one that is alive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.living.appearance import is_inserted, scene_change
+from pipeline.living.nonrigid import NonrigidMotion, nonrigid_motion
+from pipeline.living.stabilise import FACE_SIDE, GreyImage
+from pipeline.living.tracking import FaceSighting, FrameObservation
+
+CALM = NonrigidMotion(
+    face=0.05, eyes=0.05, mouth=0.05, nose=0.05, noise=0.03, head=0.01, coupled=0.0
+)
+
+
+@pytest.fixture(scope="module")
+def sighting(whole: list[FrameObservation]) -> FaceSighting:
+    face = whole[20].face
+    assert face is not None
+    return face
+
+
+def moved(face: FaceSighting, matrix: np.ndarray, shift: float = 0.0) -> FaceSighting:
+    """The same picture of a face after a map of the plane, at another place of the frame."""
+    picture = cv2.warpPerspective(
+        face.stabilised, matrix, (FACE_SIDE, FACE_SIDE), flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    x, y, spread, tilt = face.head_pose
+    return replace(
+        face, stabilised=np.asarray(picture, np.uint8),
+        head_pose=(x + shift * spread, y, spread, tilt),
+    )
+
+
+def tilts(count: int) -> list[np.ndarray]:
+    steps = np.sin(np.arange(count))
+    return [
+        np.array([[1, 0.01 * step, step], [0, 1 + 0.01 * step, 0], [2e-5 * step, 0, 1]])
+        for step in steps
+    ]
+
+
+def test_a_picture_that_is_tilted_moves_as_a_plane(sighting: FaceSighting) -> None:
+    rest = [moved(sighting, matrix, 0.1) for matrix in tilts(12)]
+    motion = nonrigid_motion(rest, sighting, sighting)
+    assert motion.lively < 0.2
+    assert motion.head == pytest.approx(0.1)
+    assert motion.is_picture
+    assert not motion.is_live(with_mouth=False)
+
+
+def test_eyes_that_look_elsewhere_are_alive(sighting: FaceSighting) -> None:
+    rest = [gazing(sighting, shift) for shift in 3 * np.sin(np.arange(12) / 2)]
+    motion = nonrigid_motion(rest, sighting, sighting)
+    assert motion.eyes > 3 * motion.nose
+    assert motion.is_live(with_mouth=False)
+    assert not motion.is_picture
+
+
+def gazing(face: FaceSighting, shift: float) -> FaceSighting:
+    """The face with what is in the middle of its eyes moved aside by ``shift`` pixels."""
+    down, across = np.mgrid[0:FACE_SIDE, 0:FACE_SIDE].astype(np.float32)
+    near = sum(
+        np.exp(-(((across - x) / 9) ** 2) - ((down - 56) / 6) ** 2) for x in (50.0, 110.0)
+    )
+    picture = cv2.remap(
+        face.stabilised, (across - np.float32(shift) * near).astype(np.float32), down,
+        cv2.INTER_CUBIC,
+    )
+    return replace(face, stabilised=np.asarray(picture, np.uint8))
+
+
+def test_the_live_video_is_alive(whole: list[FrameObservation]) -> None:
+    faces = [one.face for one in whole if one.face is not None]
+    motion = nonrigid_motion(faces[20:34], faces[34], faces[34])
+    assert motion.is_live(with_mouth=False)
+
+
+def test_a_uniform_face_shows_no_motion(sighting: FaceSighting) -> None:
+    blank: GreyImage = np.full((FACE_SIDE, FACE_SIDE), 90, np.uint8)
+    plain = replace(sighting, stabilised=blank)
+    motion = nonrigid_motion([plain] * 8, plain, plain)
+    assert motion.lively == 0.0
+    assert not motion.is_live(with_mouth=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "with_mouth", "live"),
+    [
+        ({}, False, False),
+        ({"eyes": 0.3}, False, True),
+        ({"eyes": 0.3, "head": 0.2}, False, False),  # not a calm head: eyes alone prove nothing
+        ({"eyes": 0.3, "face": 0.25}, False, False),
+        ({"eyes": 0.3, "noise": 0.25}, False, False),
+        ({"eyes": 1.5, "head": 0.2}, False, True),
+        ({"face": 0.8, "eyes": 0.8, "mouth": 0.8, "head": 0.2}, False, True),
+        ({"coupled": 1.0, "lips": 0.6}, True, True),
+        ({"coupled": 1.0, "lips": 0.6}, False, False),
+        ({"coupled": 1.0, "lips": 0.1}, True, False),
+        ({"coupled": 1.0, "lips": 0.6, "head": 0.2}, True, False),
+        ({"speaking": True, "face": 2.0, "mouth": 5.0}, True, False),
+        ({"speaking": True, "eyes": 1.0, "nose": 0.9}, True, True),
+    ],
+)
+def test_what_proves_a_live_face(
+    changes: dict[str, float], with_mouth: bool, live: bool
+) -> None:
+    assert replace(CALM, **changes).is_live(with_mouth) is live  # type: ignore[arg-type]
+
+
+def test_a_picture_between_two_that_are_alike(sighting: FaceSighting) -> None:
+    before = sighting.surroundings
+    other = np.asarray(before[:, ::-1].copy(), np.uint8)
+    assert scene_change(before, before) == pytest.approx(0, abs=1e-6)
+    leap = scene_change(before, other)
+    assert is_inserted(before, other, before, leap, usual=leap / 10)
+    assert not is_inserted(before, other, other, leap, usual=leap / 10)  # the scene changes
+    assert not is_inserted(before, other, before, leap, usual=leap)  # as it does all the time

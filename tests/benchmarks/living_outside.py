@@ -1,7 +1,8 @@
 """Errors of a liveness check on ten attacks from the public literature (tests/outside_attacks).
 
-    python -m tests.benchmarks.living_outside --write FOLDER       # makes the clips
-    python -m tests.benchmarks.living_outside --check MODULE:FUNCTION [--read FOLDER]
+    python -m tests.benchmarks.living_outside [--check MODULE:FUNCTION]
+    python -m tests.benchmarks.living_outside --write FOLDER     # keeps the clips, too
+    python -m tests.benchmarks.living_outside --read FOLDER      # takes them from there
 
 The attacks were written without a look at the check or at its other attacks. Each has twenty
 clips, ten asked to blink and ten to open the mouth, with fixed seeds. ``FUNCTION`` takes the
@@ -21,19 +22,28 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import workers.single_threaded_blas  # noqa: F401  # before numpy
+from pipeline.errors import FaceError
+from pipeline.living.decision import DecisionPolicy
+from pipeline.living.tracking import FaceTracker as LivenessTracker
+from pipeline.living.tracking import LivenessModels
+from pipeline.living.verdict import LivenessAction
+from pipeline.media.clips import ClipLimits
+from pipeline.stages.clip import decode_frames
 from tests.conftest import load_edge, settings_of_edge
+from tests.living_clips import judge_of
 from tests.outside_attacks.material import Action, Material
 from tests.outside_attacks.plan import ATTACKS, PER_ACTION, film, planned
 from tests.outside_attacks.tracking import FaceTracker
 
 Check = Callable[[bytes, Action], tuple[bool, Sequence[str]]]
 
-# The adapter: the check that is measured when ``--check`` names none.
-CHECK = ""
+# The check that is measured when ``--check`` names none.
+CHECK = "tests.benchmarks.living_outside:service_check"
 
 LIST = "clips.csv"
 
@@ -93,6 +103,25 @@ def loaded(name: str) -> Check:
     return cast("Check", getattr(importlib.import_module(module), function))
 
 
+def service_check(data: bytes, action: Action) -> tuple[bool, Sequence[str]]:
+    """The service's verdict on a clip."""
+    models, judge = _service()
+    limits = ClipLimits(work_seconds=3600.0)
+    asked = LivenessAction.BLINK if action == "blink" else LivenessAction.MOUTH
+    try:
+        seen = list(LivenessTracker(models).track(decode_frames(data, limits)))
+        verdict = judge.decide(seen, asked)
+    except FaceError as error:
+        return False, [error.code]
+    return verdict.real, [str(reason) for reason in verdict.reasons]
+
+
+@lru_cache(maxsize=1)
+def _service() -> tuple[LivenessModels, DecisionPolicy]:
+    pack = load_edge()
+    return LivenessModels.from_pack(pack), judge_of(pack)
+
+
 def measured(clips: Iterator[tuple[ClipRow, bytes]], check: Check) -> list[dict[str, Any]]:
     """A row of the table for each attack."""
     outcomes: dict[str, list[tuple[ClipRow, bool, Sequence[str]]]] = {}
@@ -141,8 +170,6 @@ def main() -> None:
     parser.add_argument("--read", type=Path, metavar="FOLDER", help="take the clips from there")
     parser.add_argument("--check", default=CHECK, metavar="MODULE:FUNCTION")
     options = parser.parse_args()
-    if not options.write and not options.check:
-        parser.error("--check or --write is needed")
     clips = (
         written(options.read) if options.read
         else made(options.faces, options.count, options.attacks.split(","))
@@ -150,10 +177,9 @@ def main() -> None:
     if options.write:
         write(clips, options.write)
         clips = written(options.write)
-    if options.check:
-        rows = measured(clips, loaded(options.check))
-        show(rows)
-        print(json.dumps(rows))
+    rows = measured(clips, loaded(options.check))
+    show(rows)
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -41,19 +41,19 @@ def _searched(folder: Path, count: int) -> tuple[float, int]:
     chance = np.random.default_rng(7)
     engine = open_engine(f"sqlite:///{folder}/used.db")
     METADATA.create_all(engine, tables=[tenants, faces, used_clips])
-    ways = [_made_up(chance).to_bytes() for _ in range(count)]
+    signatures = [_made_up(chance).to_bytes() for _ in range(count)]
     # Past the engine, which would ask for the tenant and the face.
     with closing(sqlite3.connect(folder / "used.db")) as connection, connection:
         connection.executemany(
-            "INSERT INTO used_clips (tenant_id, face_id, sha256, way, used_at)"
+            "INSERT INTO used_clips (tenant_id, face_id, sha256, motion_signature, used_at)"
             " VALUES (1, 1, ?, ?, ?)",
-            [(f"{number:064x}", way, time.time()) for number, way in enumerate(ways)],
+            [(f"{number:064x}", signature, time.time()) for number, signature in enumerate(signatures)],
         )
     looked_for = _made_up(chance)
     began = time.process_time()
-    for _, way in UsedClips(engine).motion_signatures(1, 1, days=1):
-        assert not looked_for.matches(MotionSignature.from_bytes(way))
-    return time.process_time() - began, sum(map(len, ways))
+    for _, signature in UsedClips(engine).motion_signatures(1, 1, days=1):
+        assert not looked_for.matches(MotionSignature.from_bytes(signature))
+    return time.process_time() - began, sum(map(len, signatures))
 
 
 def _made_up(chance: np.random.Generator) -> MotionSignature:

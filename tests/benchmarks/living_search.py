@@ -47,7 +47,7 @@ def _searched(folder: Path, count: int) -> tuple[float, int]:
         connection.executemany(
             "INSERT INTO used_clips (tenant_id, face_id, sha256, motion_signature, used_at)"
             " VALUES (1, 1, ?, ?, ?)",
-            [(f"{number:064x}", signature, time.time()) for number, signature in enumerate(signatures)],
+            [(f"{number:064x}", one, time.time()) for number, one in enumerate(signatures)],
         )
     looked_for = _made_up(chance)
     began = time.process_time()

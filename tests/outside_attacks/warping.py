@@ -64,8 +64,8 @@ def looked_up(
     border: int = cv2.BORDER_REPLICATE,
 ) -> NDArray[Any]:
     """``values`` at the places ``where``."""
-    one_map = np.empty(0, np.float32)
-    return np.asarray(cv2.remap(values, where, one_map, flags, borderMode=border))
+    x, y = (np.ascontiguousarray(where[:, :, axis]) for axis in (0, 1))
+    return np.asarray(cv2.remap(values, x, y, flags, borderMode=border))
 
 
 def moved(picture: Picture, matrix: Floats, shape: tuple[int, ...] | None = None) -> Picture:

@@ -113,7 +113,9 @@ class Models:
     embedded: int = 0
     scored: int = 0
     info: Any = field(
-        default_factory=lambda: SimpleNamespace(name="edge", recognition_model="", dimension=512)
+        default_factory=lambda: SimpleNamespace(
+            name="edge", recognition_model="", dimension=512, files=()
+        )
     )
 
     def detector(self) -> Models:

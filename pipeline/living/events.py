@@ -151,6 +151,8 @@ def _is_inserted(series: ClipSeries, event: FacialEvent) -> bool:
     near = np.flatnonzero(np.abs(series.times - series.times[event.peak]) <= _REST_WITHIN_S)
     scenes = {int(frame): series.faces[frame].surroundings for frame in near}
     first, last = max(event.start, int(near[0])), min(event.end, int(near[-1]))
+    if not first < event.peak < last:  # the clip has a gap there
+        return False
     changes = {
         frame: scene_change(scenes[frame], scenes[frame + 1]) for frame in list(scenes)[:-1]
     }

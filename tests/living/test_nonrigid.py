@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from pipeline.living.appearance import is_inserted, scene_change
+from pipeline.living.decision import DecisionPolicy
+from pipeline.living.events import blinks
 from pipeline.living.nonrigid import NonrigidMotion, nonrigid_motion
+from pipeline.living.series import ClipSeries
 from pipeline.living.stabilise import FACE_SIDE, GreyImage
 from pipeline.living.tracking import FaceSighting, FrameObservation
+from pipeline.living.verdict import LivenessAction, LivenessReason
 
 CALM = NonrigidMotion(
     face=0.05, eyes=0.05, mouth=0.05, nose=0.05, noise=0.03, head=0.01, coupled=0.0
@@ -88,6 +92,23 @@ def test_a_uniform_face_shows_no_motion(sighting: FaceSighting) -> None:
     motion = nonrigid_motion([plain] * 8, plain, plain)
     assert motion.lively == 0.0
     assert not motion.is_live(with_mouth=True)
+
+
+@pytest.mark.parametrize("after_the_peak", [0, 1])
+def test_a_gap_beside_a_blink(
+    whole: list[FrameObservation], judge: DecisionPolicy, after_the_peak: int
+) -> None:
+    """The face is away for three seconds while the eyes are shut."""
+    series = ClipSeries.from_observations(whole)
+    peak = next(event.peak for event in blinks(series) if event.genuine)
+    gap = series.observation_indices[peak] + after_the_peak
+    shown = [
+        replace(one, time=one.time + 3) if place >= gap else one
+        for place, one in enumerate(whole)
+    ]
+    verdict = judge.decide(shown, LivenessAction.BLINK)
+    assert not verdict.real
+    assert LivenessReason.INTERRUPTED in verdict.reasons
 
 
 @pytest.mark.parametrize(

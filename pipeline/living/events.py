@@ -149,12 +149,13 @@ def _with_motion(
 
 def _is_inserted(series: ClipSeries, event: FacialEvent) -> bool:
     near = np.flatnonzero(np.abs(series.times - series.times[event.peak]) <= _REST_WITHIN_S)
-    scenes = {int(frame): series.faces[frame].surroundings for frame in near}
-    first, last = max(event.start, int(near[0])), min(event.end, int(near[-1]))
+    begin, stop = int(near[0]), int(near[-1])
+    first, last = max(event.start, begin), min(event.end, stop)
     if not first < event.peak < last:  # the clip has a gap there
         return False
+    scenes = {frame: series.faces[frame].surroundings for frame in range(begin, stop + 1)}
     changes = {
-        frame: scene_change(scenes[frame], scenes[frame + 1]) for frame in list(scenes)[:-1]
+        frame: scene_change(scenes[frame], scenes[frame + 1]) for frame in range(begin, stop)
     }
     leap = min(
         max(changes[frame] for frame in range(first, event.peak)),

@@ -51,7 +51,7 @@ _FAINT_DEPTH, _FAINT_NEW, _LEAST_PRODUCT = 0.3, 0.08, 0.75
 # in the frames around them, in seconds; and how far from an event they are looked for, in seconds.
 _REST_LIDS, _REST_LIPS, _REST_MARGIN_S, _REST_WITHIN_S = 0.85, 0.1, 0.14, 1.25
 
-# Correlation of the frames before and after, below which the event cannot be judged.
+# Correlation of the frames of rest, below which the event cannot be judged.
 _ALIKE = 0.6
 
 # The ridge of the nose in the stabilised face.
@@ -243,7 +243,7 @@ def _new_at(
     before: list[GreyImage], shown: GreyImage, after: list[GreyImage], centre: tuple[float, float],
     window: Window,
 ) -> float:
-    """The novelty at ``centre`` less that of the nose; 0 when before and after differ."""
+    """The novelty at ``centre`` less that of the nose; 0 where the frames of rest differ."""
     here = novelty(before, shown, after, centre, window)
     if here.alike < _ALIKE:
         return 0.0

@@ -198,12 +198,12 @@ _SKIN = _ellipse((_MIDDLE, _MIDDLE), (48, 68)) & (_DOWN >= 16) & ~_EYE_SOCKETS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _FaceRegions:
-    """A reference face, smoothed; how much texture each sample has; its regions, and the weights
-    of their cells: the face without eyes and mouth, eyes, mouth, nose, around the eyes, cheeks."""
+    """A reference face, smoothed, and its regions: the face without eyes and mouth, eyes, mouth,
+    nose, around the eyes, cheeks. Of each the weights of the ``samples``, by their texture and 0
+    outside, and those of the cells, 0 where nothing is measured."""
 
     reference: GreyImage
-    texture: Weights
-    regions: tuple[NDArray[np.bool_], ...]
+    samples: tuple[Weights, ...]
     weights: tuple[Weights, ...]
 
     @classmethod
@@ -215,13 +215,10 @@ class _FaceRegions:
         )
         texture = _texture(smooth)
         texture /= texture + np.median(texture[regions[0]]) + 1e-9
-        weights = [
-            np.bincount(_CELLS, np.where(region, texture, 0.0), minlength=_CELLS.max() + 1)
-            for region in regions
-        ]
+        samples = tuple(np.where(region, texture, 0.0) for region in regions)
+        weights = [np.bincount(_CELLS, one, minlength=_CELLS.max() + 1) for one in samples]
         return cls(
-            smooth, texture, regions,
-            tuple(np.where(one > _LEAST_WEIGHT, one, 0.0) for one in weights),
+            smooth, samples, tuple(np.where(one > _LEAST_WEIGHT, one, 0.0) for one in weights)
         )
 
     def cells(self, face: GreyImage) -> list[NDArray[np.float64]]:
@@ -232,11 +229,10 @@ class _FaceRegions:
         flow = finder.calc(self.reference, _smooth(face), start)
         left = _unexplained(
             np.asarray(flow[::_STRIDE, ::_STRIDE], np.float64).reshape(-1, 2),
-            np.where(self.regions[0], self.texture, 0.0),
+            self.samples[0],
         )
         found = []
-        for region, totals in zip(self.regions, self.weights, strict=True):
-            weights = np.where(region, self.texture, 0.0)
+        for weights, totals in zip(self.samples, self.weights, strict=True):
             sums = np.stack([
                 np.bincount(_CELLS, weights * axis, minlength=len(totals)) for axis in left.T
             ], axis=1)

@@ -63,11 +63,6 @@ class Alignment:
 
     matrix: NDArray[np.float64]
 
-    @property
-    def scale(self) -> float:
-        """Pixels of the stabilised face for one pixel of the picture."""
-        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
-
     def aperture_ratio(self, slit: Aperture) -> float:
         """How far an aperture is open, without the head's motion."""
         return slit.transformed(self.matrix).ratio

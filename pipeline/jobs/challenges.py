@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, literal, select, update
 
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_row, writing
 from pipeline.database.schema import challenges, faces
 from pipeline.encryption.hashing import digest
 from pipeline.errors import ChallengeUnusable, FaceNotFound
@@ -76,8 +76,7 @@ class ChallengeStore:
         query = select(challenges.c.face_id, challenges.c.actions, challenges.c.mirrored).where(
             challenges.c.tenant_id == tenant_id, challenges.c.digest == challenge
         )
-        with reading(self.engine) as connection:
-            row = connection.execute(query).one_or_none()
+        row = read_row(self.engine, query)
         if row is None:
             raise ChallengeUnusable("unknown")
         if row.face_id != face_id:

@@ -1,6 +1,6 @@
 """Errors of the verdicts on challenges of three actions.
 
-    python -m tests.benchmarks.living_challenge --stills 6 [--cache /var/tmp/living --each 40]
+    python -m tests.benchmarks.living_challenge --stills 6 [--cache DIR --each 40]
 
 Genuine clips are cut together from what five people do in their clips, in real time, in every order
 that they can show. The same clips are shown for the other orders (old recordings) and backwards.
@@ -31,7 +31,8 @@ from pipeline.living.tracking import FaceTracker, FrameObservation, LivenessMode
 from pipeline.living.verdict import LivenessAction, LivenessReason, LivenessVerdict
 from pipeline.stages.clip import ClipFrame
 from pipeline.types import Picture
-from tests.benchmarks.living_errors import Bench, interval, policy, presentations
+from tests.benchmarks.living_errors import Bench, policy, presentations
+from tests.benchmarks.shares import interval
 from tests.clips import pictures_of
 from tests.conftest import load_edge
 from tests.presentations.courses import wander

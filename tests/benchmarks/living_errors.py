@@ -1,6 +1,6 @@
 """Errors of the liveness verdicts by kinds of attacks, and by people.
 
-    python -m tests.benchmarks.living_errors --each 40 --cache /var/tmp/living
+    python -m tests.benchmarks.living_errors --each 40 --cache DIR
 
 APCER and BPCER as in ISO/IEC 30107-3: the share of attacks of one kind that are taken for live, and
 of live clips that are not. Genuine are a window around each plain blink and each opening of the
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import tempfile
 import zlib
 from collections import defaultdict
@@ -32,6 +31,7 @@ from pipeline.living.motion_signature import MotionSignature
 from pipeline.living.tracking import FrameObservation, LivenessModels
 from pipeline.living.verdict import LivenessAction
 from pipeline.sessions.base import Pack
+from tests.benchmarks.shares import interval
 from tests.conftest import load_edge, models_directory
 from tests.living_clips import judge_of
 from tests.presentations.observations import ObservationCache
@@ -205,18 +205,6 @@ def outcomes(
 
 
 # Tables ------------------------------------------------------------------------
-
-
-def interval(wrong: int, count: int) -> tuple[float, float]:
-    """Wilson's interval of 95 % for a share."""
-    if count == 0:
-        return 0.0, 1.0
-    z, share = 1.959964, wrong / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(
-        share * (1 - share) / count + z * z / (4 * count * count)
-    )
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def table(title: str, rows: Iterable[tuple[str, bool]]) -> list[str]:

@@ -18,7 +18,6 @@ import argparse
 import csv
 import importlib
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +33,7 @@ from pipeline.living.tracking import LivenessModels
 from pipeline.living.verdict import LivenessAction
 from pipeline.media.clips import ClipLimits
 from pipeline.stages.clip import decode_frames
+from tests.benchmarks.shares import interval
 from tests.conftest import load_edge, settings_of_edge
 from tests.living_clips import judge_of
 from tests.outside_attacks.material import Action, Material
@@ -56,15 +56,6 @@ class ClipRow:
     attack: str
     person: str
     action: Action
-
-
-def interval(accepted: int, clips: int) -> tuple[float, float]:
-    """The 95 % interval of a share after Wilson, 0 to 1."""
-    z, share = 1.96, accepted / clips
-    middle = share + z * z / (2 * clips)
-    half = z * math.sqrt(share * (1 - share) / clips + z * z / (4 * clips * clips))
-    scale = 1 + z * z / clips
-    return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)
 
 
 def made(faces: Path, count: int, names: Sequence[str]) -> Iterator[tuple[ClipRow, bytes]]:

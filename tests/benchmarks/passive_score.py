@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +31,7 @@ from pipeline.sessions.base import ModelTask, Pack
 from pipeline.stages.clip import decode_frames
 from pipeline.stages.detect import detect_largest
 from pipeline.types import Crop, Picture, Points
+from tests.benchmarks.shares import interval
 from tests.conftest import load_edge
 from tests.presentations.people import Material
 
@@ -155,11 +155,8 @@ def wilson(count: int, of: int) -> str:
     """A share in percent with its 95 % interval, of independent trials."""
     if not of:
         return "-"
-    z, share = 1.96, count / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
-    low, high = max(100 * (middle - half), 0.0), min(100 * (middle + half), 100.0)
-    return f"{100 * share:.1f} % ({low:.1f}-{high:.1f})"
+    low, high = interval(count, of)
+    return f"{100 * count / of:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
 
 
 def mean_over_people(shares: Sequence[float]) -> str:

@@ -16,11 +16,11 @@ from tests.benchmarks.living_errors import (
     Outcome,
     Presentation,
     described,
-    interval,
     outcomes,
     presentations,
     report,
 )
+from tests.benchmarks.shares import interval
 from tests.clips import pictures_of
 from tests.presentations.motions import MOTIONS, UNMOVED
 from tests.presentations.observations import packed, unpacked

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.sessions.base import Pack
-from tests.benchmarks.living_outside import ClipRow, interval, measured, write, written
+from tests.benchmarks.living_outside import ClipRow, measured, write, written
+from tests.benchmarks.shares import interval
 from tests.clips import encoded, pictures_of
 from tests.conftest import missing, settings_of_edge
 from tests.outside_attacks.material import BLINKS, OPENINGS, Action, Material, person_of

@@ -32,12 +32,12 @@ from pipeline.living.verdict import LivenessAction, LivenessReason, LivenessVerd
 from pipeline.stages.clip import ClipFrame
 from pipeline.types import Picture
 from tests.benchmarks.living_errors import Bench, policy, presentations
-from tests.benchmarks.shares import interval
 from tests.clips import pictures_of
 from tests.conftest import load_edge
 from tests.presentations.courses import wander
 from tests.presentations.people import LiveClip, Material
 from tests.presentations.recipes import KINDS
+from tests.shares import interval
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

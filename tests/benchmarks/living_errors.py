@@ -31,13 +31,13 @@ from pipeline.living.motion_signature import MotionSignature
 from pipeline.living.tracking import FrameObservation, LivenessModels
 from pipeline.living.verdict import LivenessAction
 from pipeline.sessions.base import Pack
-from tests.benchmarks.shares import interval
 from tests.conftest import load_edge, models_directory
 from tests.living_clips import judge_of
 from tests.presentations.observations import ObservationCache
 from tests.presentations.people import Material
 from tests.presentations.recipes import BLINK, KINDS, Recipe, recipe
 from tests.presentations.studio import WINDOW_S, Genuine, Studio, genuine_clips
+from tests.shares import interval
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

@@ -33,12 +33,12 @@ from pipeline.living.tracking import LivenessModels
 from pipeline.living.verdict import LivenessAction
 from pipeline.media.clips import ClipLimits
 from pipeline.stages.clip import decode_frames
-from tests.benchmarks.shares import interval
 from tests.conftest import load_edge, settings_of_edge
 from tests.living_clips import judge_of
 from tests.outside_attacks.material import Action, Material
 from tests.outside_attacks.plan import ATTACKS, PER_ACTION, film, planned
 from tests.outside_attacks.tracking import FaceTracker
+from tests.shares import interval
 
 Check = Callable[[bytes, Action], tuple[bool, Sequence[str]]]
 

@@ -31,9 +31,9 @@ from pipeline.sessions.base import ModelTask, Pack
 from pipeline.stages.clip import decode_frames
 from pipeline.stages.detect import detect_largest
 from pipeline.types import Crop, Picture, Points
-from tests.benchmarks.shares import interval
 from tests.conftest import load_edge
 from tests.presentations.people import Material
+from tests.shares import interval
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

@@ -20,7 +20,6 @@ from tests.benchmarks.living_errors import (
     presentations,
     report,
 )
-from tests.benchmarks.shares import interval
 from tests.clips import pictures_of
 from tests.presentations.motions import MOTIONS, UNMOVED
 from tests.presentations.observations import packed, unpacked
@@ -28,6 +27,7 @@ from tests.presentations.people import Material
 from tests.presentations.portraits import frames
 from tests.presentations.recipes import BLINK, KINDS, MANIPULATIONS, MOVED, Recipe, recipe
 from tests.presentations.studio import Genuine, Studio, genuine_clips
+from tests.shares import interval
 
 # Manipulations that change a part of one picture.
 PARTS = (

@@ -10,13 +10,13 @@ import pytest
 
 from pipeline.sessions.base import Pack
 from tests.benchmarks.living_outside import ClipRow, measured, write, written
-from tests.benchmarks.shares import interval
 from tests.clips import encoded, pictures_of
 from tests.conftest import missing, settings_of_edge
 from tests.outside_attacks.material import BLINKS, OPENINGS, Action, Material, person_of
 from tests.outside_attacks.plan import ATTACKS, Attack, PlannedClip, planned, rendered
 from tests.outside_attacks.tracking import FaceTracker
 from tests.outside_attacks.warping import similarity, spline_map, warped
+from tests.shares import interval
 
 # Clear ones; each is read and tracked once.
 PORTRAIT, BLINK, OPENING = "p01.mp4@200", BLINKS[3], OPENINGS[2]

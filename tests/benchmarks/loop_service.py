@@ -11,6 +11,7 @@ are rows of a matrix in memory, and nothing is kept when the process ends.
 from __future__ import annotations
 
 import argparse
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -32,22 +33,24 @@ TOP = 5
 
 
 class Faces:
-    """Unit vectors in one matrix that doubles when it is full."""
+    """Unit vectors in one matrix that doubles when it is full; threads may share it."""
 
     def __init__(self, count: int) -> None:
         drawn = np.random.default_rng(1).standard_normal((count, DIMENSION), np.float32)
         self._rows = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
         self._count = count
+        self._adding = threading.Lock()
 
     def add(self, vector: NDArray[np.float32]) -> int:
         """The number of the new face."""
-        if self._count == len(self._rows):
-            grown = np.empty((2 * self._count + 1024, DIMENSION), np.float32)
-            grown[: self._count] = self._rows
-            self._rows = grown
-        self._rows[self._count] = vector
-        self._count += 1
-        return self._count - 1
+        with self._adding:
+            if self._count == len(self._rows):
+                grown = np.empty((2 * self._count + 1024, DIMENSION), np.float32)
+                grown[: self._count] = self._rows
+                self._rows = grown
+            self._rows[self._count] = vector
+            self._count += 1
+            return self._count - 1
 
     def nearest(self, vector: NDArray[np.float32]) -> list[tuple[int, float]]:
         """The number and the cosine of the nearest faces, nearest first."""

@@ -8,12 +8,14 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.benchmarks.accuracy_by_size import Impostors, Seen
+from tests.benchmarks.loop_service import DIMENSION, Faces
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +39,15 @@ def test_each_explains_its_options(
         module.main(["--help"]) if inspect.signature(module.main).parameters else module.main()
     assert end.value.code == 0
     assert "usage:" in capsys.readouterr().out
+
+
+def test_the_loop_keeps_every_face_that_threads_add_while_its_matrix_grows() -> None:
+    """A row that nobody has written may hold an infinity, which JSON cannot say."""
+    faces, vector = Faces(20_000), np.ones(DIMENSION, np.float32)
+    with ThreadPoolExecutor(8) as threads:
+        numbers = list(threads.map(lambda _: faces.add(vector), range(8)))
+    assert sorted(numbers) == list(range(20_000, 20_008))
+    assert [cosine for _, cosine in faces.nearest(vector)] == [DIMENSION] * 5
 
 
 def test_one_runs_in_its_smallest_size(test_data: Path, edge_models: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class MotionSearch:
 
     def finds(self, clips: Sequence[bytes]) -> bool:
         """Whether one of the stored motion signatures shows the same motion as the query. Takes
-        about 0.1 ms for each of a few seconds. Raises ``FaceError`` for damaged ones."""
+        about 0.2 ms for each of a few seconds. Raises ``FaceError`` for damaged ones."""
         return any(
             self.query.matches(MotionSignature.from_bytes(clips[number]))
             for number in self.candidates(clips)

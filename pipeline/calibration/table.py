@@ -37,7 +37,7 @@ DISTANCE_AT, LOG_AT_DISTANCE = 0.6, -3.0
 def confidence_at(log_fmr: float) -> float:
     """The confidence of a false-match rate, given as log10: 0.4 at -1, 0.9 at -6, below 1."""
     if log_fmr < LOG_LAST:
-        return 1.0 - (1.0 - CONFIDENCE_LAST) * 2.0 ** (log_fmr - LOG_LAST)
+        return 1.0 - (1.0 - CONFIDENCE_LAST) * math.exp2(log_fmr - LOG_LAST)
     return 0.3 - 0.1 * log_fmr
 
 

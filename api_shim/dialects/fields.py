@@ -17,15 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 from api_shim import parsing
 from api_shim.body import BodyKind
 from pipeline.errors import FaceError, InvalidParameter, MissingParameter
-from pipeline.identifiers import (
-    MAX_COLLECTION_KEY_BYTES,
-    PATH_NAME_RULE,
-    PATH_SYNTAX,
-    TEXT_END,
-    is_path_name,
-    is_printable,
-    utf8_pattern,
-)
+from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, TEXT_END, is_printable, utf8_pattern
 
 Schema = dict[str, Any]
 
@@ -67,6 +59,10 @@ class RequestField(Generic[T]):
             return self.default
         return self.parse(value)
 
+    def reads(self, name: str) -> bool:
+        """Whether this field reads a parameter of that name."""
+        return name == self.name
+
     def is_empty(self, value: Any) -> bool:
         """Whether a value counts as absent."""
         return bool(value == "")
@@ -100,8 +96,8 @@ class RequestField(Generic[T]):
 class TextField(RequestField[str]):
     """A text. ``max_bytes`` counts UTF-8, ``max_chars`` code points; ``pattern`` (without
     anchors) must match the whole; ``rule`` says so in words. ``printable`` forbids control
-    characters, ``names_path`` also what ``is_path_name`` forbids: for new ids, which come back
-    in paths. A text with a limit never has a NUL, which no database column takes."""
+    characters, ``reserved`` how a text may not begin; a text with a limit never has a NUL,
+    which no database column takes."""
 
     default: str = ""
     max_bytes: int | None = None
@@ -109,7 +105,7 @@ class TextField(RequestField[str]):
     pattern: str | None = None
     choices: tuple[str, ...] = ()
     printable: bool = False
-    names_path: bool = False
+    reserved: tuple[str, ...] = ()
     rule: str = ""
 
     def parse(self, value: Any) -> str:
@@ -129,8 +125,8 @@ class TextField(RequestField[str]):
             raise self.wrong(f"{self.name} has a NUL")
         if self.printable and not is_printable(value):
             raise self.wrong(f"{self.name} has characters that cannot be printed")
-        if self.names_path and not is_path_name(value):
-            raise self.wrong(f"{self.name} {PATH_NAME_RULE}")
+        if value.startswith(self.reserved):
+            raise self.wrong(f"{self.name} must not begin with {' or '.join(self.reserved)}")
         return value
 
     def describe(self) -> Schema:
@@ -148,8 +144,8 @@ class TextField(RequestField[str]):
             schema |= {"maxLength": self.max_chars, "pattern": rf"^[^\u0000]*{TEXT_END}"}
         elif self.pattern is not None:
             schema["pattern"] = f"^(?:{self.pattern}){'' if self.required else '?'}{TEXT_END}"
-        if self.names_path:
-            schema["not"] = {"pattern": PATH_SYNTAX}
+        if self.reserved:
+            schema["not"] = {"pattern": f"^(?:{'|'.join(map(re.escape, self.reserved))})"}
         return schema
 
 
@@ -160,13 +156,18 @@ def collection_key_field(name: str, about: str, **options: Any) -> TextField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegerField(RequestField[int]):
-    """A whole number from ``least`` to ``most``, also as a text, as forms have it."""
+    """A whole number from ``least`` to ``most``; with ``texts`` its digits may also come
+    as a text, as in forms."""
 
     least: int = -MAX_INTEGER
     most: int = MAX_INTEGER
+    texts: bool = False
+
+    def is_empty(self, value: Any) -> bool:
+        return self.texts and bool(value == "")
 
     def parse(self, value: Any) -> int:
-        if isinstance(value, str):
+        if self.texts and isinstance(value, str):
             value = parsing.JsonNumber(value)
         number = value.as_int() if isinstance(value, parsing.JsonNumber) else None
         if number is None or not self.least <= number <= self.most:
@@ -200,13 +201,16 @@ class NumberField(RequestField[float]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BooleanField(RequestField[bool]):
-    """True or false, also as a text, as forms have it, or as 1 or 0."""
+    """True or false; with ``texts`` also ``true``, ``1``, ``false`` and ``0`` as texts or
+    numbers."""
+
+    texts: bool = False
 
     def is_empty(self, value: Any) -> bool:
-        return isinstance(value, str) and not value.strip()
+        return self.texts and isinstance(value, str) and not value.strip()
 
     def parse(self, value: Any) -> bool:
-        if not isinstance(value, bool):
+        if self.texts and not isinstance(value, bool):
             written = value.text if isinstance(value, parsing.JsonNumber) else value
             value = _BOOLEANS.get(written.strip().lower()) if isinstance(written, str) else None
         if not isinstance(value, bool):
@@ -264,6 +268,12 @@ class ObjectField(RequestField["Values"]):
 
     def describe(self) -> Schema:
         return object_schema(self.title, self.inside)
+
+
+def names_of(fields: Iterable[RequestField[Any]]) -> Callable[[str], bool]:
+    """Whether one of ``fields`` reads a parameter of a name."""
+    rows = tuple(fields)
+    return lambda name: any(row.reads(name) for row in rows)
 
 
 class Values:

@@ -42,7 +42,7 @@ def test_a_batch_that_was_done_before_is_not_settled(
     harness.work()
     searched(harness, batch)
     feeding, source = Fed(), Listed(words("a", "b"))
-    watched = TrackedSource(source, lambda _: "")
+    watched = TrackedSource(source, lambda _: None)
     watch = BatchWatch(
         harness.gallery.engine, harness.store, harness.see(batch), cast("Any", feeding), watched
     )

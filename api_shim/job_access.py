@@ -55,7 +55,7 @@ def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
     if scheme.lower() != "basic":
         return None
     try:
-        app_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
+        app_id, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (binascii.Error, ValueError):
         return None
     credential = tenants.credentials.signing(app_id) if is_printable(app_id) else None

@@ -29,7 +29,8 @@ class Preferences:
 class Call:
     """A request with its body read. Header names are lower case. ``request_id`` is the
     service's id of it. ``path_values`` maps the ``{names}`` of an endpoint's path to their
-    values. ``client_host`` is the address that the connection came from."""
+    values. ``client_host`` is the client's address. ``mount`` begins every link to a path of the
+    service; empty, or without a slash at its end."""
 
     method: str
     path: str
@@ -39,6 +40,7 @@ class Call:
     request_id: str
     path_values: Mapping[str, str] = field(default_factory=dict)
     client_host: str = ""
+    mount: str = ""
 
     @property
     def media_type(self) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from api_shim import parsing
+from api_shim.cross_origin import is_cross_site, read_origins
 from api_shim.dialects.answers import Responses
 from api_shim.dialects.b import envelope, fields
 from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, authenticate_api_key
@@ -43,6 +44,7 @@ class FacesAndGroups(Dialect):
         self.limits = fields.LIMITS
         self._jobs = records.jobs
         self._default_tenant = settings.b_tenant
+        self._origins = read_origins(settings.cors_origins)
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         tenant = self._authenticate(call)
@@ -51,14 +53,17 @@ class FacesAndGroups(Dialect):
 
     def _authenticate(self, call: Call) -> Tenant:
         """The tenant of the API key. The document has no credentials: without a key it is
-        the tenant that the operator chose for this dialect. Raises ``BadCredentials``."""
+        the tenant that the operator chose for this dialect. Raises ``BadCredentials``, and
+        ``CrossSiteRequest`` where only a page of another site could lack the key."""
         if call.headers.get("x-api-key"):
             return authenticate_api_key(call, self._tenants)
-        if (tenant := self._without_key()) is None:
+        if (tenant := self._without_key(call)) is None:
             raise errors.BadCredentials
         return tenant
 
-    def _without_key(self) -> Tenant | None:
+    def _without_key(self, call: Call) -> Tenant | None:
+        if self._default_tenant and is_cross_site(call.headers, self._origins):
+            raise errors.CrossSiteRequest
         with suppress(errors.TenantNotFound):
             if self._default_tenant:
                 tenant = self._tenants.by_name(self._default_tenant)
@@ -70,7 +75,7 @@ class FacesAndGroups(Dialect):
         to the chosen tenant, and no others."""
         if call.headers.get("x-api-key") or call.headers.get("authorization"):
             return None
-        tenant = self._without_key()
+        tenant = self._without_key(call)
         job = None if tenant is None else self._jobs.read.find(job_id)
         return tenant if job is not None and job.dialect == self.letter else None
 

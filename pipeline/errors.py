@@ -13,7 +13,7 @@
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
     |   |-- StaleRequest        |-- IdempotencyConflict
     |   |-- CredentialExpired   |-- NotPermitted       |-- ChallengeRequired
-    |   |-- ChallengeUnusable   `-- CrossSiteRequest (of BadCredentials)
+    |   |-- ChallengeUnusable   |-- CrossSiteRequest
     |   `-- LimitReached            |-- RateLimited    |-- QuotaExceeded
     |-- NotFound
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
@@ -158,7 +158,7 @@ class BadCredentials(RequestRefused):
     """The credentials are missing or wrong."""
 
 
-class CrossSiteRequest(BadCredentials):
+class CrossSiteRequest(RequestRefused):
     """A page of another site sent the request, and it has no credentials."""
 
     reason = "CROSS_SITE"

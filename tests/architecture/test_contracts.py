@@ -109,7 +109,7 @@ def test_every_route_and_every_code_has_its_row(letter: str) -> None:
     assert sorted(named) == sorted(DOCUMENTS[letter].names)
 
 
-@pytest.mark.parametrize("letter", [*DOCUMENTS, "Every document"])
+@pytest.mark.parametrize("letter", [*DOCUMENTS, "All documents"])
 def test_every_row_names_tests_that_are_there(letter: str) -> None:
     for name, cell in rows(letter):
         tests = list(proofs(cell))

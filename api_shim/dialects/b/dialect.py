@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from api_shim import parsing
+from api_shim import parameters, parsing
 from api_shim.cross_origin import is_cross_site, read_origins
 from api_shim.dialects.answers import Responses
 from api_shim.dialects.b import envelope, fields
@@ -53,17 +53,18 @@ class FacesAndGroups(Dialect):
 
     def _authenticate(self, call: Call) -> Tenant:
         """The tenant of the API key. The document has no credentials: without a key it is
-        the tenant that the operator chose for this dialect. Raises ``BadCredentials``, and
-        ``CrossSiteRequest`` where only a page of another site could lack the key."""
+        the tenant that the operator chose for this dialect, unless a page of another site sends
+        the request. Raises ``BadCredentials``, ``CrossSiteRequest``."""
         if call.headers.get("x-api-key"):
             return authenticate_api_key(call, self._tenants)
-        if (tenant := self._without_key(call)) is None:
+        tenant = self._without_key()
+        if tenant is None:
             raise errors.BadCredentials
+        if is_cross_site(call.headers, self._origins):
+            raise errors.CrossSiteRequest
         return tenant
 
-    def _without_key(self, call: Call) -> Tenant | None:
-        if self._default_tenant and is_cross_site(call.headers, self._origins):
-            raise errors.CrossSiteRequest
+    def _without_key(self) -> Tenant | None:
         with suppress(errors.TenantNotFound):
             if self._default_tenant:
                 tenant = self._tenants.by_name(self._default_tenant)
@@ -75,7 +76,9 @@ class FacesAndGroups(Dialect):
         to the chosen tenant, and no others."""
         if call.headers.get("x-api-key") or call.headers.get("authorization"):
             return None
-        tenant = self._without_key(call)
+        if is_cross_site(call.headers, self._origins):
+            return None
+        tenant = self._without_key()
         job = None if tenant is None else self._jobs.read.find(job_id)
         return tenant if job is not None and job.dialect == self.letter else None
 
@@ -107,8 +110,8 @@ def build_request(endpoint: Endpoint, tenant: Tenant, call: Call) -> DialectRequ
 
 def _raw(call: Call) -> Raw:
     if call.method != "GET":
-        return parsing.read_object(call.body)
-    query = parsing.read_form(call.query.encode())
+        return parameters.read_json(call)
+    query = parameters.read_query(call)
     return {name: parsing.JsonNumber(value) for name, value in query.items()}
 
 

@@ -30,6 +30,12 @@ from pipeline.types import JsonObject
 # Callers of one database are of one installation.
 MASTER = os.urandom(KEY_BYTES)
 
+UNSAFE_IDS = (
+    "/", "a/b", "a//b", "a/", "../facesLib", "../faces/facesLib", "x/../y", "binding/x", "a\\b",
+    ".", "..", " ..", "%2e%2e", ".%2E", "..%2ffacesLib", "..%5Cx",
+)
+"""Ids of which a client or a proxy may make another path."""
+
 
 class Caller:
     """Calls dialect b as one tenant, by its API key."""

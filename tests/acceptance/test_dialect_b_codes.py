@@ -237,7 +237,7 @@ def refuse_pages_of_other_sites(client: FaceGroupClient, href: str, page: str) -
         basic = (client.credentials.app_id, client.credentials.app_secret)
         assert client.send("GET", href, headers=headers, auth=basic).status_code == 202
         # with a key it is its owner's request, whatever sends it
-        assert client.call("GET", "/api/faces", **headers).status_code == 200
+        assert client.call("GET", "/api/faces", None, **headers).status_code == 200
     groups = succeeded(client.send("GET", "/api/faceGroups"))["faceGroupList"]
     assert [each["groupId"] for each in groups] == ["default"]
     for headers in (

@@ -120,7 +120,7 @@ def client(shim: Stack) -> FaceGroupClient:
 @contextlib.contextmanager
 def shown(address: str, folder: Path) -> Iterator[None]:
     """A browser that shows a page."""
-    command = [
+    command: list[str | Path] = [
         find_chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
         "--no-first-run", "--disable-background-networking", "--disable-component-update",
         "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-port=0",

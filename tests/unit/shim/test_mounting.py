@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ PROXY = "10.1.2.3"
 
 def seen(
     raw_path: str, client: str = PROXY, headers: dict[str, str] | None = None,
-    served: frozenset[str] = frozenset(), **settings: str,
+    served: frozenset[str] = frozenset(), **settings: Any,
 ) -> tuple[str, str, str]:
     """(path, mount path, client) that the service works with."""
     found: list[Scope] = []
@@ -33,7 +34,7 @@ def seen(
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
         found.append(scope)
 
-    async def unused(*_: object) -> None:
+    async def unused(*_: object) -> Any:
         raise AssertionError
 
     scope = {
@@ -92,7 +93,7 @@ def test_a_mount_path_that_begins_a_path_of_the_service() -> None:
 )
 def test_a_trusted_proxy_names_the_mount_path(header: str, mount: str) -> None:
     named = {"x-forwarded-prefix": header}
-    settings = {"root_path": "/set", "trusted_proxies": "10.0.0.0/8"}
+    settings: dict[str, Any] = {"root_path": "/set", "trusted_proxies": "10.0.0.0/8"}
     assert seen(f"{mount}/docs", headers=named, **settings)[:2] == ("/docs", mount)
     for stranger in ("192.0.2.1", "::1", "not an address"):
         assert seen("/docs", stranger, named, **settings)[:2] == ("/docs", "/set")
@@ -132,7 +133,7 @@ def test_settings_that_cannot_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
 class Client:
     """Calls a service in this process; no job is carried out."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         chosen = Settings(data_dir=folder, **settings)
         engine = open_engine(chosen.sql_url)
         upgrade(engine)

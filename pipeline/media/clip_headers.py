@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.media.iso_boxes import Box, boxes
+
 ClipFormat = Literal["mp4", "matroska", "avi"]
 """A container format: MP4 includes MOV, Matroska includes WebM."""
 
-ContainerPart = tuple[bytes, int, int]
+ContainerPart = Box
 """A part's kind, and the start and end of its contents."""
 
 # Deepest nesting of boxes; FFmpeg has the same limit.
@@ -101,7 +103,7 @@ def _read_boxes(
     reader: _HeaderReader, start: int, end: int, track: _Mp4Track, fragments: dict[bytes, int],
     depth: int,
 ) -> None:
-    for kind, place, stop in reader.counted(_boxes(reader.data, start, end)):
+    for kind, place, stop in reader.counted(boxes(reader.data, start, end)):
         if kind == b"trak":
             own = _Mp4Track()
             reader.found.streams += 1
@@ -137,20 +139,6 @@ def _note_track(track: _Mp4Track, found: ClipHeader) -> None:
         return
     found.frames = max(found.frames, track.samples)
     found.note_size(track.width, track.height)
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
-    while start + 8 <= end:
-        size, kind = struct.unpack_from(">I4s", data, start)
-        head = 8
-        if size == 1 and start + 16 <= end:
-            (size,), head = struct.unpack_from(">Q", data, start + 8), 16
-        elif size == 0:
-            size = end - start
-        if size < head:
-            return
-        yield kind, start + head, min(start + size, end)
-        start += size
 
 
 # Matroska, WebM ----------------------------------------------------------------

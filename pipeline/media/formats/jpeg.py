@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pipeline.media.formats.base import (
     UPRIGHT,
@@ -16,6 +16,10 @@ from pipeline.media.formats.base import (
     unpack,
 )
 from pipeline.media.formats.tiff import exif_orientation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # A camera's JPEG has some 20 segments, one with a long extended XMP a few hundred.
 MAX_SEGMENTS = 4_096
@@ -38,9 +42,9 @@ APP1, DAC, SOS, EOI = 0xE1, 0xCC, 0xDA, 0xD9
 END = bytes([0xFF, EOI])
 EXIF = b"Exif\0\0"
 
-# The next marker that has a segment, or the end. Inside a scan FF is followed by 00 or a
-# restart; TEM and a second start of image stand alone.
-MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
+# Markers that have a segment, and the end. Inside a scan FF is followed by 00 or a restart;
+# TEM and a second start of image stand alone.
+MARKERS = frozenset(range(256)) - {0x00, 0x01, 0xFF, *range(0xD0, 0xD9)}
 
 BLOCK = 8  # pixels a side
 CMYK = 4  # components
@@ -163,12 +167,14 @@ def _check(found: JpegPicture, size: int) -> None:
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of the payload of each segment of the first picture, up to the
     end-of-image marker; bytes that belong to none are skipped."""
+    places = _marker_places(data)
     position = 2
     for _ in range(MAX_SEGMENTS):
-        found = MARKER.search(data, position)
-        if found is None:
+        following = int(places.searchsorted(position))
+        if following == len(places):
             return
-        marker, start = found[1][0], found.end()
+        start = int(places[following]) + 2
+        marker = data[start - 1]
         if marker == EOI:
             yield marker, start, start
             return
@@ -182,3 +188,13 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         yield marker, start + 2, start + length
         position = start + length
     raise BrokenPicture("it has too many segments")
+
+
+def _marker_places(data: bytes) -> NDArray[np.intp]:
+    """Where markers may be, ascending: a tenth of the time that a search for each takes."""
+    # Imported here: reading limits alone needs no numpy.
+    import numpy as np
+
+    stored = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero(stored[:-1] == 0xFF)
+    return places[np.isin(stored[places + 1], list(MARKERS))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +46,18 @@ class Call:
     def media_type(self) -> str:
         """The declared type of the body, in lower case and without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def password(self) -> tuple[str, str] | None:
+        """User and password of HTTP Basic, if they were sent and can be read."""
+        scheme, _, encoded = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return None
+        return user, password
 
     @property
     def idempotency_key(self) -> str | None:

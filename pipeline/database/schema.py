@@ -130,8 +130,10 @@ signed_requests = Table(
     Column("tenant_id", BigId, **_KEY_PART),
     Column("digest", String(64), primary_key=True),
     Column("expires_at", Float, nullable=False, index=True),
+    # The job whose answer a repetition gets; it may be purged first.
+    Column("job_id", String(32), nullable=True),
 )
-"""Signed requests that were accepted and are not accepted again."""
+"""Signed requests that were accepted, until nobody can send them again."""
 
 usage = Table(
     "usage",

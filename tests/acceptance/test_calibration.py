@@ -18,6 +18,7 @@ from pipeline.calibration.measure import embed_files
 from pipeline.calibration.table import load_table
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import Photos
+from tests.benchmarks.search_scores import DOUBLES, known_searches, stranger_searches
 
 FACTOR = 1.5
 RATES = (1e-2, 1e-3, 1e-4)
@@ -115,6 +116,19 @@ def test_the_shipped_table_is_what_these_faces_give(
     seen = rates_on(edge_faces, [shipped.cosine_at(rate) for rate in RATES])
     for rate, measured in zip(RATES, seen, strict=True):
         assert measured == pytest.approx(rate, rel=0.1)
+
+
+def test_at_95_few_people_are_missed_and_no_stranger_is_hit(lfw: Photos) -> None:
+    """Document d advises 95. One picture of each of 2,132 people is enrolled; 793 search with
+    another one, and each as a stranger."""
+    shipped = load_table("edge")
+    assert shipped is not None
+    limit = shipped.cosine_of(0.95)
+    missed = (known_searches(lfw).cosines < limit).mean()
+    hit = (stranger_searches(lfw, DOUBLES).cosines >= limit).mean()
+    print(f"missed {missed:.4f}, strangers hit {hit:.4f}")
+    assert missed < 0.15
+    assert hit <= 0.002
 
 
 @pytest.mark.parametrize("seed", [0, 1])

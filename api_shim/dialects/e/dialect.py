@@ -1,4 +1,4 @@
-"""Reads the requests of document e.
+"""Reads the requests of document e: a JSON body, or a form in which ``data`` is JSON text.
 
 Check order: the parameters around ``data`` (9801), the time (9802), the signature (9800),
 the application's permissions and limits (9905, 9904), then the fields of ``data`` in the order of
@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from api_shim import parsing
+from api_shim import parameters, parsing
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint
+from api_shim.dialects.base import Dialect, DialectRequest, Endpoint
 from api_shim.dialects.e import envelope, signing
 from api_shim.dialects.e.fields import ENDPOINTS, MAX_FACE_NUM, MAX_FACES, signed_fields
-from api_shim.dialects.fields import read_fields
+from api_shim.dialects.fields import Raw, read_fields
 from api_shim.dialects.media_fields import PictureField
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
@@ -38,6 +38,8 @@ class Face2(Dialect):
     endpoints = ENDPOINTS
     security = base.IN_PARAMETERS
     caller_parameter = "appId"
+    caller_parameters = frozenset({"appId", "signData"})
+    no_credentials = InvalidParameter
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         super().__init__(settings, records)
@@ -73,15 +75,13 @@ class Face2(Dialect):
             raise BadSignature
         return credential
 
-    def identify(self, call: Call, job_id: str) -> Tenant | None:
-        """The tenant that signed the query parameters, with ``data={"job_id": ID}``. A
-        poll changes nothing, so the same one may be sent again inside the window."""
-        query = parsing.read_form(call.query.encode())
-        if "signData" not in query:
-            return None
-        query.pop("wait", None)  # the signature does not cover the time to wait
-        signed = signing.read_parameters(_typed(query))
-        if signed.data.get("job_id") != job_id:
+    def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
+        """The tenant that signed the parameters, with ``data={"job_id": ID}`` or an empty
+        ``data``. A poll changes nothing, so the same one may be sent again inside the window."""
+        # The signature does not cover the time to wait.
+        polled = {name: value for name, value in sent.items() if name != "wait"}
+        signed = signing.read_parameters(_with_object(polled))
+        if signed.data and signed.data.get("job_id") != job_id:
             raise BadSignature
         return self._authenticate(signed).tenant
 
@@ -108,18 +108,16 @@ def _find_app_id(call: Call) -> str:
 
 
 def _parameters(call: Call) -> Mapping[str, Any]:
-    """The parameters around ``data``, from JSON or from a form in which ``data`` is
-    JSON text. Raises ``InvalidParameter``."""
-    if call.media_type != FORM:
-        return parsing.read_object(call.body)
-    return _typed(parsing.read_form(call.body))
+    """The parameters around ``data``. Raises ``InvalidParameter``."""
+    return _with_object(parameters.read_body(call))
 
 
-def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
-    """A form or a query with ``timestamp`` and ``data`` in their own types."""
-    typed: dict[str, Any] = {**fields}
-    if "timestamp" in fields:
-        typed["timestamp"] = parsing.JsonNumber(fields["timestamp"])
-    if "data" in fields:
-        typed["data"] = parsing.read_object(parsing.encode_utf8(fields["data"]))
-    return typed
+def _with_object(sent: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Parameters whose ``data`` is an object, also where it was sent as JSON text."""
+    data = sent.get("data")
+    if not isinstance(data, str):
+        return sent
+    try:
+        return {**sent, "data": parsing.read_object(parsing.encode_utf8(data))}
+    except InvalidParameter as error:
+        raise InvalidParameter(f"data must be a JSON object: {error.message}") from error

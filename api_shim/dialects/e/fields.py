@@ -27,7 +27,7 @@ def _picture(name: str) -> PictureField:
 IMAGE, IMAGE_1, IMAGE_2 = map(_picture, ("image", "image1", "image2"))
 MAX_FACE_NUM = IntegerField(
     "max_face_num", "At most so many faces, the largest first.", required=False, default=1,
-    least=1, wrong=MissingParameter,
+    least=1, texts=True, wrong=MissingParameter,
 )
 
 ENDPOINTS = (
@@ -58,12 +58,15 @@ ENDPOINTS = (
 # Whatever is wrong with the parameters around ``data`` has one code.
 _TEXT = partial(TextField, missing=InvalidParameter)
 
+_OPTIONAL = partial(_TEXT, required=False)
+
 APP_ID = _TEXT("appId", "The application.")
-SIGN_TYPE = _TEXT("signType", choices=("SHA256", "SM2"))
+SIGN_TYPE = _OPTIONAL("signType", default="SHA256", choices=("SHA256", "SM2"))
 SIGN_DATA = _TEXT("signData", "The signature.")
-TIMESTAMP = IntegerField("timestamp", "Unix seconds.", missing=InvalidParameter)
+TIMESTAMP = IntegerField("timestamp", "Unix seconds.", missing=InvalidParameter, texts=True)
 SIGNED: tuple[RequestField[Any], ...] = (
-    APP_ID, _TEXT("version"), SIGN_TYPE, SIGN_DATA, _TEXT("encType", choices=("plain",)), TIMESTAMP,
+    APP_ID, _OPTIONAL("version"), SIGN_TYPE, SIGN_DATA,
+    _OPTIONAL("encType", default="plain", choices=("plain",)), TIMESTAMP,
 )
 
 

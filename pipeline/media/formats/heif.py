@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from struct import calcsize
+from typing import Any
 
 from pipeline.media.formats.base import (
     UPRIGHT,
@@ -232,7 +233,7 @@ class _HeifReader:
             parts.append(self._data[first:last])
         return b"".join(parts)
 
-    def _unpack(self, form: str, place: int, end: int) -> tuple[int, ...]:
+    def _unpack(self, form: str, place: int, end: int) -> tuple[Any, ...]:
         """Numbers at ``place``, which must lie before ``end``."""
         if place + calcsize(form) > end:
             raise CutOff

@@ -111,7 +111,7 @@ class Face2Client:
 
 def data_of(operation: str, picture: Any) -> Json:
     """The data of a call that no other makes in the same second: its signature would be
-    the same, and refused."""
+    the same, and the answer the other's."""
     return {**dict.fromkeys(PICTURES[operation], picture), "serial": next(_SERIAL)}
 
 

@@ -40,8 +40,8 @@ IN_PARAMETERS: Security = []
 has no scheme for those, they stand among the fields."""
 
 
-DialectRequest = JobRequest | RecordRequest[Any]
-"""What a request asks for: a job, or an action on records."""
+DialectRequest = JobRequest | RecordRequest[Any] | Job
+"""What a request asks for: a job, an action on records, or an earlier job that it repeats."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutc
     resources.media.put_many(objects)
     request = EnrolmentRequest(
         picture.image, faces, _model(context), asked.collections,
-        must_be_new=asked.exists == "refuse",
+        must_be_new=asked.exists == "refuse", by_name=asked.exists == "add",
     )
 
     def effect(connection: Connection) -> JsonObject:

@@ -26,6 +26,7 @@ class RefusalReason(StrEnum):
     DUPLICATE_NAME = "duplicate_name"
     BROKEN_ROW = "broken_row"
     NO_BUCKET = "no_bucket"
+    NO_COLLECTION = "no_collection"
     ENCRYPTED = "encrypted"
     NESTED_ARCHIVE = "nested_archive"
     UNSUPPORTED = "unsupported"

@@ -113,7 +113,7 @@ def test_104311_unknown_groups(quiet: FaceGroupClient, obama: str) -> None:
         ("DELETE", "/api/faceGroups/unbind/x", {}),
         ("POST", "/api/face/compare", {"image1": "aGk=", "image2": "aGk="}),
         ("POST", "/api/face/compare",
-         {"image1": "aGk=", "image2": "aGk=", "livenessEnabled": "true"}),
+         {"image1": "aGk=", "image2": "aGk=", "livenessEnabled": "yes"}),
         ("POST", "/api/face/search", {"image": "aGk="}),
         ("POST", "/api/face/search", {"image": "aGk=", "group": ["default"], "topN": 6}),
     ],

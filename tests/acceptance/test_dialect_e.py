@@ -250,15 +250,6 @@ def test_9801_unknown_algorithms(client: Face2Client, changed: Json) -> None:
     refused(client.send("locate", parameters), client, 9801)
 
 
-@pytest.mark.parametrize("operation", PICTURES)
-def test_9801_the_same_request_twice(client: Face2Client, face: str, operation: str) -> None:
-    for sign_type in ("SHA256", "SM2"):
-        parameters = client.signed(data_of(operation, face), sign_type)
-        check_envelope(client.send(operation, parameters), client.credentials.app_id, 0)
-        again = {**parameters, "signData": client.signature(parameters)}
-        assert "already" in refused(client.send(operation, again), client, 9801)
-
-
 def test_a_refused_request_may_be_sent_again(client: Face2Client, face: str) -> None:
     parameters = client.signed({"image": face, "max_face_num": 0})
     for _ in range(2):

@@ -145,7 +145,9 @@ def _change(asked: _Asked) -> DialectRequest:
 
 def _enrol(asked: _Asked) -> DialectRequest:
     name = asked.values[fields.FNAME] or None
-    params = operations.EnrolParams(faces="one", name=name, unnamed="time")
+    params = operations.EnrolParams(
+        faces="one", name=name, unnamed="time", exists="add" if name else "return"
+    )
     return asked.job("enrol", params, asked.values[FIMG])
 
 

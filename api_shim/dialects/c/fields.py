@@ -110,7 +110,7 @@ SOURCES = tuple(SourceField(image, index=index) for index, image in enumerate(IM
 AUTO_ROTATES = tuple(
     BooleanField(
         f"{image}_auto_rotate", "Find its upright turn from the faces.", required=False,
-        default=False, texts=True, wrong=partial(InvalidParameter, picture=index),
+        default=False, wrong=partial(InvalidParameter, picture=index),
     )
     for index, image in enumerate(IMAGES)
 )

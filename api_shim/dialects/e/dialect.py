@@ -15,7 +15,7 @@ from api_shim import parameters, parsing
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
 from api_shim.dialects.base import Dialect, DialectRequest, Endpoint
-from api_shim.dialects.e import envelope, signing
+from api_shim.dialects.e import envelope, options, signing
 from api_shim.dialects.e.fields import ENDPOINTS, MAX_FACE_NUM, MAX_FACES, signed_fields
 from api_shim.dialects.fields import Raw, read_fields
 from api_shim.dialects.media_fields import PictureField
@@ -25,7 +25,7 @@ from pipeline.accounts.model import SigningCredential, Tenant
 from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
 from pipeline.errors import BadSignature, InvalidParameter
-from pipeline.jobs.model import Job
+from pipeline.jobs.model import Job, SignedRequest
 from pipeline.operations import LocateParams
 from pipeline.types import JsonObject
 
@@ -48,21 +48,32 @@ class Face2(Dialect):
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         signed = signing.read_parameters(_parameters(call))
         tenant = self._authenticate(signed).tenant
-        admit(tenant)
+        once = self._once(endpoint, signed, tenant)
+        earlier = admit(tenant, endpoint.action, once)
+        if earlier is not None:
+            return earlier
         values = read_fields(endpoint.takes, signed.data)
         params: JsonObject = {"app_id": signed.app_id}
         if MAX_FACE_NUM in endpoint.takes:
             count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
             params |= LocateParams(find="largest" if count == 1 else "all").to_json()
-            is_left_top = tenant.settings.get("e_locations") == envelope.LEFT_TOP
-            params["locations"] = envelope.LEFT_TOP if is_left_top else "top_right"
+            params["locations"] = options.LOCATIONS.of(tenant)
         return JobRequest(
             tenant, endpoint.action, params,
             tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),
-            # The signature does not cover the path: the same picture may be sent to two
-            # operations within one second.
-            once=digest(endpoint.operation, parsing.encode_utf8(signed.signed)),
-            once_until=signed.timestamp + self._window_s + 1,
+            once=once,
+        )
+
+    def _once(
+        self, endpoint: Endpoint, signed: signing.SignedParameters, tenant: Tenant
+    ) -> SignedRequest:
+        # The signature does not cover the path. Who sees a request that asks where a face is
+        # must not get the face's features with it.
+        path = endpoint.operation if options.PATHS.of(tenant) == options.ANY else ""
+        return SignedRequest(
+            digest(path, parsing.encode_utf8(signed.signed)),
+            until=signed.timestamp + self._window_s + 1,
+            answered=options.REPEATS.of(tenant) == options.ANSWER,
         )
 
     def _authenticate(self, signed: signing.SignedParameters) -> SigningCredential:

@@ -9,6 +9,7 @@ import msgspec
 
 from api_shim.dialects.answers import AnswerField, Responses, answer_schema, refuse, respond
 from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.e import options
 from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
 from api_shim.dialects.fields import Schema
 from api_shim.requests import Reply
@@ -38,8 +39,6 @@ CODES = by_neutral_code({
 
 # d < 0.6 is "the same person": 0.6 is the distance at a false-match rate of 1e-3.
 MATCH_DISTANCE = 0.6
-
-LEFT_TOP = "left_top"
 
 
 def answer(app_id: str, code: int, data: JsonObject, request_id: str, at: float) -> Reply:
@@ -83,7 +82,7 @@ def _located(job: Job, result: JsonObject) -> JsonObject:
         Box(*face["box"]).clipped_to(picture["width"], picture["height"])
         for face in picture["faces"][: job.params["max_face_num"]]
     ]
-    if job.params.get("locations") == LEFT_TOP:
+    if job.params.get("locations") == options.LEFT_TOP:
         rows = [[left, top, right, bottom] for left, top, right, bottom in boxes]
     else:
         rows = [[top, right, bottom, left] for left, top, right, bottom in boxes]

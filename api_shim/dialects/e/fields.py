@@ -27,7 +27,7 @@ def _picture(name: str) -> PictureField:
 IMAGE, IMAGE_1, IMAGE_2 = map(_picture, ("image", "image1", "image2"))
 MAX_FACE_NUM = IntegerField(
     "max_face_num", "At most so many faces, the largest first.", required=False, default=1,
-    least=1, texts=True, wrong=MissingParameter,
+    least=1, wrong=MissingParameter,
 )
 
 ENDPOINTS = (
@@ -63,7 +63,7 @@ _OPTIONAL = partial(_TEXT, required=False)
 APP_ID = _TEXT("appId", "The application.")
 SIGN_TYPE = _OPTIONAL("signType", default="SHA256", choices=("SHA256", "SM2"))
 SIGN_DATA = _TEXT("signData", "The signature.")
-TIMESTAMP = IntegerField("timestamp", "Unix seconds.", missing=InvalidParameter, texts=True)
+TIMESTAMP = IntegerField("timestamp", "Unix seconds.", missing=InvalidParameter)
 SIGNED: tuple[RequestField[Any], ...] = (
     APP_ID, _OPTIONAL("version"), SIGN_TYPE, SIGN_DATA,
     _OPTIONAL("encType", default="plain", choices=("plain",)), TIMESTAMP,

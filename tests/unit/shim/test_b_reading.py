@@ -24,6 +24,7 @@ from pipeline.errors import (
 from pipeline.media.pictures import inspect
 from pipeline.types import JsonObject
 from tests.unit.pictures import png_chunk
+from tests.unit.shim.b_caller import UNSAFE_IDS
 
 TENANT = Tenant(1, "tenant", {}, disabled=False)
 FILE = b"a picture, for all that is read here"
@@ -93,7 +94,8 @@ def test_limits_of_texts_are_in_bytes() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("name", 5), ("gender", []), ("description", {}), ("description", True), ("name", "\0"),
-     ("imageMd5", "a\tb"), ("imageMd5", 1.5), ("gender", "\udc00")],
+     ("imageMd5", "a\tb"), ("imageMd5", 1.5), ("gender", "\udc00"),
+     *(("imageMd5", text) for text in UNSAFE_IDS)],
 )
 def test_wrong_texts(name: str, value: Any) -> None:
     with pytest.raises(InvalidParameter):
@@ -129,11 +131,22 @@ def test_liveness_is_asked_for() -> None:
     assert search({**SEARCH, "livenessEnabled": True}).params["liveness"] is True
 
 
-@pytest.mark.parametrize("value", [None, "false", 0])
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [("true", True), ("True", True), ("1", True), (1, True), ("false", False), (0, False)],
+)
+def test_flags_may_be_texts(value: Any, meant: bool) -> None:
+    assert compare({**COMPARE, "livenessEnabled": value}).params == {"liveness": meant}
+    flags = {"livenessEnabled": value, "featureUpload": value}
+    params = search({**SEARCH, **flags, "topN": "3"}).params
+    assert (params["liveness"], params["embedding"], params["top"]) == (meant, meant, 3)
+
+
+@pytest.mark.parametrize("value", [None, "", "yes", 2, []])
 def test_liveness_is_a_flag(value: Any) -> None:
     with pytest.raises((InvalidParameter, MissingParameter), match="livenessEnabled"):
         compare({**COMPARE, "livenessEnabled": value})
-    if value is not None:
+    if value not in (None, ""):
         with pytest.raises(InvalidParameter, match="livenessEnabled"):
             search({**SEARCH, "livenessEnabled": value})
 
@@ -157,13 +170,13 @@ def test_a_search_with_the_least() -> None:
     assert (few["k"], few["top"], few["embedding"]) == (1, 1, True)
 
 
-@pytest.mark.parametrize("most", [0, 6, -1, 1.5, "5", True, [], {}])
+@pytest.mark.parametrize("most", [0, 6, -1, 1.5, "6", "five", True, [], {}])
 def test_wrong_numbers_of_hits(most: Any) -> None:
     with pytest.raises(InvalidParameter, match="topN"):
         search({**SEARCH, "topN": most})
 
 
-@pytest.mark.parametrize("value", ["true", 1, []])
+@pytest.mark.parametrize("value", ["yes", 2, []])
 def test_wrong_switches(value: Any) -> None:
     with pytest.raises(InvalidParameter, match="featureUpload"):
         search({**SEARCH, "featureUpload": value})

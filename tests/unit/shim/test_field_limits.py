@@ -164,7 +164,10 @@ def texts(field: TextField) -> SearchStrategy[str]:
     uniform = st.builds(lambda letter, size: letter * size, st.sampled_from(ALPHABETS),
                         st.sampled_from(sorted({*sizes, 1, most, most + 1})))
     mixed = st.text(st.sampled_from("aé图😀\n\0 /"), min_size=1, max_size=most + 2)
-    odd = st.sampled_from(["a\0", "a\n", "\n", "a\u2028", "\x7f", "binding/x", "unbind/x", " "])
+    odd = st.sampled_from([
+        "a\0", "a\n", "\n", "a\u2028", "\x7f", "a/b", "..", " . ", "%2E.", "..%2fx", "...", "a%20b",
+        "\\", " ",
+    ])
     return st.one_of(uniform, mixed, odd)
 
 

@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+    VideoPacket = Packet[VideoStream]
+
 _DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 
 _CODECS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mpeg4", "h263", "mjpeg", "msmpeg4v3")
@@ -56,7 +57,7 @@ _PACKETS_A_FRAME = 4
 
 # Widest and narrowest pixels that are squared, as width by height. Anamorphic video has 1/2 to 2;
 # what is stated beyond is damage.
-_WIDEST = Fraction(4)
+_WIDEST = 4.0
 
 _MATRIX_BYTES = 36  # nine numbers
 
@@ -267,7 +268,7 @@ def _checked_stream(container: InputContainer, limits: ClipLimits) -> VideoStrea
     return stream
 
 
-def _check_stamps(packets: Iterator[Packet], limits: ClipLimits, budget: _TimeBudget) -> None:
+def _check_stamps(packets: Iterator[VideoPacket], limits: ClipLimits, budget: _TimeBudget) -> None:
     """Checks the length of the clip by the stamps of its packets, without decoding one."""
     first, last = math.inf, -math.inf
     for count, packet in enumerate(packets):
@@ -285,7 +286,7 @@ def _check_stamps(packets: Iterator[Packet], limits: ClipLimits, budget: _TimeBu
 
 
 def _decoded(
-    packets: Iterator[Packet], stream: VideoStream, limits: ClipLimits, budget: _TimeBudget
+    packets: Iterator[VideoPacket], stream: VideoStream, limits: ClipLimits, budget: _TimeBudget
 ) -> Iterator[VideoFrame]:
     """Every frame in presentation order. Skips packets without a frame."""
     import av
@@ -308,7 +309,7 @@ def _decoded(
             yield frame
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
     """The stream's packets, including the empty packet that flushes the decoder. Ends where a
     truncated file ends."""
     import av
@@ -369,18 +370,16 @@ class _Clock:
 # Pixels ------------------------------------------------------------------------
 
 
-def _pixel_shape(stream: VideoStream) -> Fraction:
+def _pixel_shape(stream: VideoStream) -> float:
     """The width of a stored pixel by its height."""
-    stated = stream.sample_aspect_ratio
-    if stated is None or not 1 / _WIDEST <= stated <= _WIDEST:
-        return Fraction(1)
-    return stated
+    stated = float(stream.sample_aspect_ratio or 1)
+    return stated if 1 / _WIDEST <= stated <= _WIDEST else 1.0
 
 
-def _upright(frame: VideoFrame, limits: ClipLimits, shape: Fraction) -> Picture:
+def _upright(frame: VideoFrame, limits: ClipLimits, shape: float) -> Picture:
     """The frame as BGR, its pixels squared, scaled to the limit and rotated by the display
     matrix."""
-    wide, high = frame.width * max(shape, 1), frame.height / min(shape, 1)
+    wide, high = frame.width * max(shape, 1.0), frame.height / min(shape, 1.0)
     scale = min(1.0, limits.side / max(wide, high, 1))
     width, height = (max(2, round(side * scale)) for side in (wide, high))
     pixels = frame.reformat(width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()

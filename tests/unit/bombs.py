@@ -195,7 +195,7 @@ def heic_grid_of(rows: int, columns: int, width: int, height: int, tile: int = 3
     file.data[PRIMARY] = grid_of(rows, columns, width, height)
     file.derived[PRIMARY] = [FIRST_TILE] * (rows * columns)
     file.properties = [size_of(tile, tile) if b"ispe" in each else each for each in file.properties]
-    return file.bytes()
+    return file.to_bytes()
 
 
 def heic_of_shared_tiles() -> bytes:
@@ -204,12 +204,12 @@ def heic_of_shared_tiles() -> bytes:
     file.data[PRIMARY] = grid_of(20, 20, 640, 640)
     file.derived[PRIMARY] = [FIRST_TILE] * 400
     file.data[FIRST_TILE] += bytes(MB // 2)
-    return file.bytes()
+    return file.to_bytes()
 
 
 def heic_with(box: bytes) -> bytes:
     """The drawn face with another box at the end of its description."""
-    data = heic(face_like()).bytes()
+    data = heic(face_like()).to_bytes()
     start = data.index(b"meta") - 4
     (size,) = struct.unpack_from(">I", data, start)
     end = start + size
@@ -220,7 +220,7 @@ def heic_as(width: int, height: int, picture: Picture | None = None) -> bytes:
     """A picture, the drawn face if none is given, with another size in its header."""
     file = heic(face_like() if picture is None else picture)
     file.properties[1] = size_of(width, height)
-    return file.bytes()
+    return file.to_bytes()
 
 
 def heic_of_properties(count: int) -> bytes:

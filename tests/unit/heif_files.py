@@ -57,7 +57,7 @@ def coded(picture: Picture, form: str = "yuv420p") -> tuple[bytes, bytes]:
 
 @dataclass
 class HeifFile:
-    """Items and their properties; ``bytes()`` writes the file."""
+    """Items and their properties; ``to_bytes()`` writes the file."""
 
     brand: bytes = b"heic"
     primary: int = PRIMARY
@@ -80,7 +80,7 @@ class HeifFile:
         if sources:
             self.derived[number] = sources
 
-    def bytes(self) -> bytes:
+    def to_bytes(self) -> bytes:
         start = box(b"ftyp", self.brand + bytes(4) + b"mif1" + self.brand)
         length = len(self._meta(0))
         meta = self._meta(len(start) + length + 8)

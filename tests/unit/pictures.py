@@ -114,9 +114,9 @@ def samples() -> dict[str, bytes]:
         "png grey alpha": encoded(image("LA"), "png"),
         "webp rgba": encoded(image("RGBA"), "webp", lossless=True),
         "tiff rgba": encoded(image("RGBA"), "tiff"),
-        "heic": heic(face_like(), form="yuv444p").bytes(),
-        "heic grid": heic_grid(face_like(), 32, form="yuv444p").bytes(),
-        "heic deep": heic(face_like(), form="yuv444p10le", brand=b"heix").bytes(),
+        "heic": heic(face_like(), form="yuv444p").to_bytes(),
+        "heic grid": heic_grid(face_like(), 32, form="yuv444p").to_bytes(),
+        "heic deep": heic(face_like(), form="yuv444p10le", brand=b"heix").to_bytes(),
         "avif": encoded(colour, "avif", **FINE_AVIF),
         "avif animated": encoded(
             colour, "avif", save_all=True, append_images=[colour.rotate(90)], **FINE_AVIF

@@ -165,18 +165,18 @@ def test_turns_and_mirrors_in_their_order(
             shown = shown[:, ::-1] if axis else shown[::-1]
 
     for make in (heic, lambda drawn, *rest, form: heic_grid(drawn, 32, *rest, form=form)):
-        picture = decode(make(face_like(), *steps, form="yuv444p").bytes(), LIMITS)
+        picture = decode(make(face_like(), *steps, form="yuv444p").to_bytes(), LIMITS)
         assert difference(picture, shown) < 1
 
 
 @pytest.mark.parametrize("tile", [32, 40, 64, 100])
 def test_a_grid_of_tiles(tile: int) -> None:
-    picture = decode(heic_grid(face_like(), tile, form="yuv444p").bytes(), LIMITS)
+    picture = decode(heic_grid(face_like(), tile, form="yuv444p").to_bytes(), LIMITS)
     assert difference(picture, face_like()) < 1
 
 
 def test_a_crop() -> None:
-    data = heic(face_like(), cropped(WIDTH, HEIGHT, (10, 4, 80, 50)), form="yuv444p").bytes()
+    data = heic(face_like(), cropped(WIDTH, HEIGHT, (10, 4, 80, 50)), form="yuv444p").to_bytes()
     assert difference(decode(data, LIMITS), face_like()[4:54, 10:90]) < 1
     header = inspect(data, LIMITS)
     assert (header.width, header.height) == (80, 50)
@@ -187,23 +187,23 @@ def test_a_picture_derived_from_another() -> None:
     file = heic(face_like(), turned_left(1), form="yuv444p")
     file.add(PREVIEW, b"tmap", b"\0", sources=[PRIMARY])
     file.primary = PREVIEW
-    assert difference(decode(file.bytes(), LIMITS), np.rot90(face_like())) < 1
+    assert difference(decode(file.to_bytes(), LIMITS), np.rot90(face_like())) < 1
     file.add(PREVIEW, b"tmap", b"\0", turned_left(1), sources=[PRIMARY])
     with pytest.raises(FormatNotAccepted):
-        decode(file.bytes(), LIMITS)
+        decode(file.to_bytes(), LIMITS)
 
 
 def test_colours_as_the_file_states_them() -> None:
-    plain = decode(heic(face_like(), form="yuv444p").bytes(), LIMITS)
+    plain = decode(heic(face_like(), form="yuv444p").to_bytes(), LIMITS)
     for matrix, full_range in ((1, False), (9, False), (6, True)):
         stated = heic(face_like(), colours(matrix, full_range=full_range), form="yuv444p")
-        assert difference(decode(stated.bytes(), LIMITS), plain) > 1
+        assert difference(decode(stated.to_bytes(), LIMITS), plain) > 1
     stated = heic(face_like(), colours(6, full_range=False), form="yuv444p")
-    assert difference(decode(stated.bytes(), LIMITS), plain) == 0
+    assert difference(decode(stated.to_bytes(), LIMITS), plain) == 0
 
 
 @pytest.mark.parametrize("data", [
-    heic(face_like()).bytes(), heic_grid(face_like(), 32).bytes(), SAMPLES["avif rgba"],
+    heic(face_like()).to_bytes(), heic_grid(face_like(), 32).to_bytes(), SAMPLES["avif rgba"],
 ], ids=["heic", "grid", "avif"])
 def test_a_sandbox_decodes_them_alike(data: bytes) -> None:
     limits = SandboxLimits.from_settings(Settings())

@@ -286,11 +286,14 @@ def test_other_kinds_are_named_with_what_to_send_instead(kind: str) -> None:
     assert isinstance(caught.value, FormatNotAccepted) == (kind in PICTURES)
 
 
-@pytest.mark.parametrize("name", ["heic", "avif", "webp", "gif", "tiff"])
-def test_a_format_that_this_operation_does_not_take(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "spoken"),
+    [("heic", "HEIC"), ("avif", "AVIF"), ("webp", "WebP"), ("gif", "GIF"), ("tiff", "TIFF")],
+)
+def test_a_format_that_this_operation_does_not_take(name: str, spoken: str) -> None:
     narrow = replace(LIMITS, formats=frozenset({"jpeg", "png", "bmp"}))
-    words = f"This is an? {SPOKEN[name]} picture, which is not taken here. Send a JPEG, PNG or BMP."
-    with pytest.raises(FormatNotAccepted, match=words):  # type: ignore[index]
+    words = f"This is an? {spoken} picture, which is not taken here. Send a JPEG, PNG or BMP."
+    with pytest.raises(FormatNotAccepted, match=words):
         inspect(SAMPLES[name], narrow)
 
 
@@ -310,7 +313,7 @@ def test_a_grid_that_cannot_be() -> None:
     def grid(rows: int, columns: int, width: int, height: int, **sizes: int) -> bytes:
         file = heic_grid(face_like(), 32)
         file.data[1] = grid_of(rows, columns, width, height)
-        return file.bytes()
+        return file.to_bytes()
 
     assert inspect(grid(2, 3, 96, 64), LIMITS).width == 96
     for numbers in ((2, 3, 97, 64), (2, 3, 64, 64), (3, 2, 96, 64), (1, 3, 96, 64), (2, 3, 96, 0)):
@@ -322,23 +325,23 @@ def test_a_heic_larger_than_the_limits_by_its_header() -> None:
     file = heic(face_like())
     file.properties[1] = size_of(60_000, 60_000)
     with pytest.raises(PictureOutOfRange, match="60000x60000"):
-        inspect(file.bytes(), LIMITS)
+        inspect(file.to_bytes(), LIMITS)
 
 
 def test_items_that_cannot_be() -> None:
     crossed = heic(face_like())
     crossed.kinds[1] = b"vvc1"
     with pytest.raises(FormatNotAccepted, match="the coder vvc1"):
-        inspect(crossed.bytes(), LIMITS)
+        inspect(crossed.to_bytes(), LIMITS)
     lost = heic(face_like())
     lost.primary = 77
     with pytest.raises(PictureCorrupt, match="not there"):
-        inspect(lost.bytes(), LIMITS)
+        inspect(lost.to_bytes(), LIMITS)
     shared = heic_grid(face_like(), 32)
     shared.data[100] = shared.data[100] + bytes(4000)
     shared.derived[1] = [100] * 6
     with pytest.raises(PictureCorrupt, match="on top of each other"):
-        inspect(shared.bytes(), LIMITS)
+        inspect(shared.to_bytes(), LIMITS)
 
 
 def test_every_format_has_a_reader() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,8 +11,16 @@ from api_shim.requests import Call
 from pipeline.accounts.kinds import ID_AND_SECRET
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
-from pipeline.errors import BadInput, JobNotFound, RequestRefused, TenantNotFound
+from pipeline.errors import (
+    BadCredentials,
+    BadInput,
+    JobNotFound,
+    RequestRefused,
+    TenantNotFound,
+)
 from pipeline.identifiers import is_printable
+
+CREDENTIAL_HEADERS = ("x-api-key", "authorization")
 
 
 def authenticate_poll(
@@ -23,8 +29,8 @@ def authenticate_poll(
     """The tenant of a poll, by ``X-API-Key``, by HTTP Basic (appId and appSecret, or api_id
     and api_secret), or by the credentials of a dialect.
 
-    Raises ``JobNotFound`` for missing or wrong credentials: a stranger does not learn
-    whether a job exists.
+    Raises ``JobNotFound`` for wrong credentials, and ``BadCredentials`` when there are none
+    at all.
     """
     try:
         tenant = authenticate_by_header(call, tenants)
@@ -32,8 +38,10 @@ def authenticate_poll(
             tenant = tenant or dialect.identify(call, job_id)
     except (BadInput, RequestRefused, TenantNotFound) as error:
         raise JobNotFound from error
-    if tenant is None:
+    if tenant is None and any(call.headers.get(name) for name in CREDENTIAL_HEADERS):
         raise JobNotFound
+    if tenant is None:
+        raise BadCredentials
     return tenant
 
 
@@ -51,13 +59,9 @@ def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:
 
 
 def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
-    scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
+    if call.password is None:
         return None
-    try:
-        app_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return None
+    app_id, secret = call.password
     credential = tenants.credentials.signing(app_id) if is_printable(app_id) else None
     if credential is None:
         with suppress(RequestRefused, TenantNotFound):

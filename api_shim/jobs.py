@@ -12,11 +12,11 @@ from api_shim.asgi import problem
 from api_shim.dialects.base import Dialect
 from api_shim.job_access import authenticate_poll
 from api_shim.requests import Call, Reply
-from api_shim.resource import Resource
+from api_shim.resource import Handler, Resource
 from api_shim.service import Service
 from api_shim.submit import job_reply, render_ended_job, wait_for_end
 from api_shim.thread_pools import in_thread
-from pipeline.errors import InvalidParameter, JobNotFound
+from pipeline.errors import BadCredentials, InvalidParameter, JobNotFound
 from pipeline.jobs.model import Job
 
 
@@ -24,8 +24,14 @@ def job_routes(service: Service, dialects: Mapping[str, Dialect]) -> dict[str, R
     """The applications by their paths."""
     handlers = JobHandlers(service, dialects)
     return {
-        "/jobs/{job_id}": Resource(GET=handlers.show, DELETE=handlers.cancel),
-        "/jobs/{job_id}/evidence": Resource(GET=handlers.evidence),
+        # POST for clients that cannot send a body with GET.
+        "/jobs/{job_id}": Resource(
+            GET=handlers.polled(handlers.show), POST=handlers.polled(handlers.show),
+            DELETE=handlers.polled(handlers.cancel),
+        ),
+        "/jobs/{job_id}/evidence": Resource(
+            GET=handlers.polled(handlers.evidence), POST=handlers.polled(handlers.evidence)
+        ),
     }
 
 
@@ -35,6 +41,25 @@ class JobHandlers:
     def __init__(self, service: Service, dialects: Mapping[str, Dialect]) -> None:
         self._service = service
         self._dialects = dialects
+
+    def polled(self, action: Handler) -> Handler:
+        """``action`` on a request with its body, in which some dialects have their credentials.
+        A request without any credentials is refused in the words of the job's dialect."""
+
+        async def handle(call: Call, receive: Receive) -> Reply:
+            whole = await self._service.intake.read_plain(call, receive)
+            try:
+                return await action(whole, receive)
+            except BadCredentials:
+                return await in_thread(self._service.threads.reads, self._refuse, whole)
+
+        return handle
+
+    def _refuse(self, call: Call) -> Reply:
+        job = self._service.jobs.read.find(call.path_values["job_id"])
+        if job is None or job.dialect not in self._dialects:
+            raise JobNotFound
+        return self._dialects[job.dialect].render_no_credentials(call)
 
     async def show(self, call: Call, receive: Receive) -> Reply:
         """The job's answer, for which the client may wait; 202 until the job has ended."""

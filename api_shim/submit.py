@@ -81,10 +81,13 @@ class DialectRoute:
             request = dialect.read(endpoint, call, admission.admit)
             if isinstance(request, RecordRequest):
                 return request.carry_out(self._service.records)
-            job, created = self._service.acceptance.accept(
-                request, dialect.letter, dialect.limits, call.request_id, call.idempotency_key,
-                free=request.operation in dialect.free_actions,
-            )
+            if isinstance(request, Job):
+                job, created = request, False
+            else:
+                job, created = self._service.acceptance.accept(
+                    request, dialect.letter, dialect.limits, call.request_id,
+                    call.idempotency_key, free=request.operation in dialect.free_actions,
+                )
             admission.mark_as_job()
         if created:
             # The worker need not wait until the event loop has time for this request.

@@ -67,6 +67,10 @@ class RequestField(Generic[T]):
             return self.default
         return self.parse(value)
 
+    def reads(self, name: str) -> bool:
+        """Whether this field reads a parameter of that name."""
+        return name == self.name
+
     def is_empty(self, value: Any) -> bool:
         """Whether a value counts as absent."""
         return bool(value == "")
@@ -264,6 +268,12 @@ class ObjectField(RequestField["Values"]):
 
     def describe(self) -> Schema:
         return object_schema(self.title, self.inside)
+
+
+def names_of(fields: Iterable[RequestField[Any]]) -> Callable[[str], bool]:
+    """Whether one of ``fields`` reads a parameter of a name."""
+    rows = tuple(fields)
+    return lambda name: any(row.reads(name) for row in rows)
 
 
 class Values:

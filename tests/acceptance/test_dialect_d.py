@@ -262,8 +262,9 @@ def test_invalid_request(refused: SearchClient, operation: str) -> None:
         assert refused.status(operation, **fields) == "INVALID_REQUEST"
     key = {"X-API-Key": refused.credentials.api_key}
     for body, kind in (
-        (b'{"img": "aGk=", "person_id": "x"}', "application/json"), (b"%ff=1", FORM),
-        (b"img=a&img=b&person_id=a&person_id=b", FORM), (b"img=a&person_id=x", "text/plain"),
+        (b'["aGk="]', "application/json"), (b'{"img": ["aGk="], "person_id": 1', FORM),
+        (b"%ff=1", FORM), (b"img=a&img=b&person_id=a&person_id=b", FORM),
+        (b"aGk=", "image/jpeg"), (b"\xff\xd8", "image/jpeg"),
     ):
         response = refused.send(
             "POST", f"/v1/{operation}", data=body, headers={**key, "Content-Type": kind}

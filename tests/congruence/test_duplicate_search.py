@@ -131,7 +131,7 @@ class Harness:
     def tools(self) -> Resources:
         info = SimpleNamespace(name="edge", recognition_model="a" * 64, dimension=64)
         return cast(Resources, SimpleNamespace(
-            pack=SimpleNamespace(info=info), calibration=self.table,
+            pack=SimpleNamespace(info=info), calibration_of=lambda tenant_id: self.table,
             get=lambda kind: kind(
                 CandidateReader(self.engine, self.keys), time_slice_s=self.patience_s
             ),

@@ -41,6 +41,9 @@ class NumberedPictures(RequestField[tuple[str, ...]]):
 
     carries: BodyKind = BodyKind.PICTURES
 
+    def reads(self, name: str) -> bool:
+        return _NUMBERED.fullmatch(name) is not None
+
     def read(self, raw: Raw) -> tuple[str, ...]:
         numbers = sorted(int(match[1]) for match in map(_NUMBERED.fullmatch, raw) if match)
         expected = list(range(1, len(numbers) + 1))

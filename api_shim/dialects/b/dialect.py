@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from api_shim import parsing
+from api_shim import parameters, parsing
 from api_shim.dialects.answers import Responses
 from api_shim.dialects.b import envelope, fields
 from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, authenticate_api_key
@@ -102,8 +102,8 @@ def build_request(endpoint: Endpoint, tenant: Tenant, call: Call) -> DialectRequ
 
 def _raw(call: Call) -> Raw:
     if call.method != "GET":
-        return parsing.read_object(call.body)
-    query = parsing.read_form(call.query.encode())
+        return parameters.read_json(call)
+    query = parameters.read_query(call)
     return {name: parsing.JsonNumber(value) for name, value in query.items()}
 
 

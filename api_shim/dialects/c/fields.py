@@ -51,6 +51,9 @@ class SourceField(RequestField[PictureSource]):
     files: bool = True
     carries: BodyKind = BodyKind.PICTURES
 
+    def reads(self, name: str) -> bool:
+        return name in {way.name for way in self._ways}
+
     def read(self, raw: Raw) -> PictureSource:
         file, url, named = self._ways
         sent = {way.name: raw.get(way.name) for way in self._ways}

@@ -194,6 +194,20 @@ def test_groups_that_there_cannot_be(name: str) -> None:
         search({**SEARCH, "group": ["default", name]})
 
 
+@pytest.mark.parametrize(
+    ("body", "media_type", "said"),
+    [(b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\naGk=\r\n--b--\r\n',
+      "multipart/form-data; boundary=b", "multipart/form-data"),
+     (b"x" * 100_000, "multipart/form-data", "multipart/form-data"),
+     (b"image=aGk%3D", "application/x-www-form-urlencoded", "x-www-form-urlencoded"),
+     (b"image=" + b"A" * 100_000, "", "x-www-form-urlencoded")],
+)
+def test_a_form_is_named_as_what_was_sent(body: bytes, media_type: str, said: str) -> None:
+    sent = Call("POST", "/", "", {"content-type": media_type}, body, "r-1")
+    with pytest.raises(InvalidParameter, match=f"JSON object, not a form .*{said}"):
+        build_request(ENDPOINTS[0], TENANT, sent)
+
+
 @pytest.mark.parametrize("body", [[], "x", 1, None])
 def test_what_is_no_object(body: Any) -> None:
     for read in (enrol, compare, search):

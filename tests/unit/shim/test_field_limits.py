@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from api_shim.dialects.answers import JSON
-from api_shim.dialects.base import FORM, Dialect, Endpoint
+from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.dialects.e import signing
 from api_shim.dialects.fields import (
     BooleanField,
@@ -37,7 +37,7 @@ from api_shim.dialects.fields import (
 )
 from api_shim.dialects.media_fields import PictureField
 from api_shim.dialects.registry import make_dialects
-from api_shim.parsing import read_object
+from api_shim.parsing import FORM, read_object
 from api_shim.requests import Call
 from api_shim.service import RecordStores
 from pipeline.accounts.model import SharedSecret, SigningCredential, Tenant

@@ -151,6 +151,7 @@ class BatchHandlers:
         options = BatchOptions(
             collection=request.collection, faces=request.faces, gate=request.gate,
             reject_duplicates=request.refuse_doubles, layout=request.layout, unattended=True,
+            take_litter=request.take_litter,
         )
         batch, created = self._batches.open(tenant.id, fingerprint, source, options)
         if not created and (batch.source, batch.options) != (source, options):

@@ -44,6 +44,9 @@ class ListedBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     duplicate: int
     rejected: int
     cancelled: int
+    skipped: Annotated[
+        int, _about("Litter beside the pictures, not among the items; 0 until the source is read.")
+    ]
     exhausted: Annotated[bool, _about("The source is read to its end.")]
     total: Annotated[int | None, _about("Items in the source, once that is known.")]
     position: Annotated[float | None, _about("How much of the source is read, 0 to 1.")]

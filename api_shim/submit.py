@@ -30,11 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AcceptedJob:
-    """A job of this request, or an earlier one that it asks for again. The ``call`` has no body
-    any more, so that waiting for the job costs no memory. ``hold_s`` is the limit of the wait."""
+    """A job of this request, or an earlier one that it asks for again. It holds
+    no pictures, so that waiting for the job costs no memory. ``hold_s`` limits the wait."""
 
     job: Job
-    call: Call
     preferences: Preferences
     hold_s: float
 
@@ -51,12 +50,15 @@ class DialectRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(Disconnected):
-            outcome = await self._receive(scope, receive)
-            reply = outcome if isinstance(outcome, Reply) else await self._answer(outcome, receive)
+            call = call_from_scope(scope)
+            reply = await self._receive(call, scope, receive)
+            if isinstance(reply, AcceptedJob):
+                reply = await self._answer(reply, call, receive)
             await to_response(reply)(scope, receive, send)
 
-    async def _receive(self, scope: Scope, receive: Receive) -> Reply | AcceptedJob:
-        call = call_from_scope(scope)
+    async def _receive(
+        self, call: Call, scope: Scope, receive: Receive
+    ) -> Reply | AcceptedJob:
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
         endpoint = self._endpoints[call.method]
@@ -102,14 +104,15 @@ class DialectRoute:
         preferences = read_preferences(call.headers.get("prefer", ""))
         if preferences.wait_s is not None:
             hold_s = min(hold_s, preferences.wait_s)
-        return AcceptedJob(job, replace(call, body=b""), preferences, hold_s)
+        return AcceptedJob(job, preferences, hold_s)
 
-    async def _answer(self, accepted: AcceptedJob, receive: Receive) -> Reply:
+    async def _answer(self, accepted: AcceptedJob, call: Call, receive: Receive) -> Reply:
         """The job's envelope, or 202 if the job does not end in time."""
         job, service = accepted.job, self._service
         with service.waiters.watch(job.id) as ended:
             if accepted.preferences.respond_async:
-                return job_reply(202, job, headers={"Preference-Applied": "respond-async"})
+                applied = {"Preference-Applied": "respond-async"}
+                return job_reply(202, job, call.mount, headers=applied)
             job = await wait_for_job(service, job, ended, accepted.hold_s, receive)
         try:
             if job.ended:
@@ -120,9 +123,9 @@ class DialectRoute:
         if math.isinf(accepted.hold_s):
             # This process stops, or the result cannot be read, and the client knows no 202.
             later = Overloaded("The answer cannot be given now: ask again.")
-            reply = self._dialect.render_error(later, accepted.call)
+            reply = self._dialect.render_error(later, call)
             return replace(reply, headers={**reply.headers, "X-Job-Id": job.id})
-        return job_reply(202, job)
+        return job_reply(202, job, call.mount)
 
 
 async def render_ended_job(service: Service, dialect: Dialect, job: Job) -> Reply:
@@ -135,11 +138,12 @@ async def render_ended_job(service: Service, dialect: Dialect, job: Job) -> Repl
 
 
 def job_reply(
-    status: int, job: Job, content: Mapping[str, Any] | None = None,
+    status: int, job: Job, mount: str, content: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """A job and its state, with more ``content``. A 202 says where and when to poll."""
-    href = f"/jobs/{job.id}"
+    """A job and its state, with more ``content``. A 202 says where and when to poll; ``mount`` is
+    ``Call.mount``."""
+    href = f"{mount}/jobs/{job.id}"
     poll = {"Location": href, "Retry-After": str(POLL_AFTER_S)} if status == 202 else {}
     return json_reply(
         status,

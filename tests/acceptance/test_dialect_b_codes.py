@@ -212,7 +212,7 @@ def test_the_operators_choice(
         assert client.send("GET", href).status_code == 202
         assert client.send("GET", href, headers={"X-API-Key": "wrong"}).status_code == 404
         of_another = stack.client(client.credentials).submit("locate", {"image": png(obama)})
-        assert client.send("GET", f"/jobs/{of_another}").status_code == 404
+        assert client.send("GET", f"/jobs/{of_another}").status_code == 401
         assert client.send("DELETE", href).status_code == 200
 
 

@@ -20,6 +20,7 @@ from api_shim.dialects.fields import Raw, RequestField
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
+from pipeline.accounts.app_settings import AppSetting
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
@@ -103,6 +104,12 @@ class Dialect(ABC):
 
     free_actions: ClassVar[frozenset[str]] = frozenset()
     """The actions whose success the document calls free of charge."""
+
+    app_settings: ClassVar[tuple[AppSetting, ...]] = ()
+    """What an application can choose."""
+
+    profiles: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Choices that belong together, by the name of the whole."""
 
     root: ClassVar[str | None] = None
     """The prefix of paths under which ``render_not_found`` answers, where the document

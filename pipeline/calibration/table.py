@@ -155,9 +155,23 @@ def load_table(pack: str, data_dir: Path | None = None, model: str = "") -> Cali
     return None
 
 
-def save_table(calibration: Calibration, data_dir: Path) -> Path:
-    """Writes an operator's own table into the data directory; returns its path."""
-    path = DataDirectory(data_dir).calibration_table(calibration.pack)
+def load_own_tables(pack: str, data_dir: Path, model: str) -> dict[int, Calibration]:
+    """The tables that were made from the galleries of single tenants, by the tenant's id; those
+    of another model are skipped. Raises ``ConfigurationError``."""
+    found: dict[int, Calibration] = {}
+    for path, tenant_id in DataDirectory(data_dir).own_calibration_tables(pack):
+        table = table_from_json(path.read_text("utf-8"))
+        if (table.pack, table.model) == (pack, model):
+            found[tenant_id] = table
+    return found
+
+
+def save_table(
+    calibration: Calibration, data_dir: Path, tenant_id: int | None = None
+) -> Path:
+    """Writes an operator's own table, or that of a tenant's gallery, into the data directory;
+    returns its path."""
+    path = DataDirectory(data_dir).calibration_table(calibration.pack, tenant_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".json.new")
     fresh.write_text(table_to_json(calibration), "utf-8")

@@ -139,7 +139,7 @@ class _DuplicateSearchRun:
         self._add_repeated_images()
         batch_faces, other_faces = self.config.candidates.search_size(self.batch)
         self._advance(begun=True, faces=batch_faces, rest=other_faces)
-        table = self.resources.calibration
+        table = self.resources.calibration_of(self.batch.tenant_id)
         if not batch_faces:
             return
         self.config.candidates.check_model(self.batch, model_of(self.resources.pack))

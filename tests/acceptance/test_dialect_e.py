@@ -230,14 +230,14 @@ def test_9800_disabled_tenant(stack: Stack) -> None:
 
 @pytest.mark.parametrize("operation", PICTURES)
 @pytest.mark.parametrize(
-    "name", ["appId", "version", "signType", "signData", "encType", "timestamp", "data"]
+    "name", ["appId", "signType", "signData", "encType", "timestamp", "data"]
 )
 def test_9801_parameters(client: Face2Client, operation: str, name: str) -> None:
     good = client.signed(data_of(operation, "aGk="))
     missing = {key: value for key, value in good.items() if key != name}
     app_id = "" if name == "appId" else client.credentials.app_id
     wrong = [{**good, name: ["x"]}, {**good, name: True}]
-    if name not in ("version", "signType", "encType"):
+    if name not in ("signType", "encType"):
         wrong += [missing, {**good, name: None}]
     for parameters in wrong:
         message = check_envelope(client.send(operation, parameters), app_id, 9801)["msg"]

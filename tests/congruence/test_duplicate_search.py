@@ -131,7 +131,7 @@ class Harness:
     def tools(self) -> Resources:
         info = SimpleNamespace(name="edge", recognition_model="a" * 64, dimension=64)
         return cast(Resources, SimpleNamespace(
-            pack=SimpleNamespace(info=info), calibration=self.table,
+            pack=SimpleNamespace(info=info), calibration_of=lambda tenant_id: self.table,
             get=lambda kind: kind(
                 CandidateReader(self.engine, self.keys), time_slice_s=self.patience_s
             ),
@@ -300,7 +300,7 @@ def test_findings_as_json(harness: Harness) -> None:
     ann, ana = harness.bring("Ann", 1, 0), harness.bring("Ana", 1, 1)
     harness.search()
     batch = harness.store.get(None, harness.batch.id)
-    shown = batch_values(batch, harness.store.findings(batch.id, 10))["findings"]
+    shown = batch_values(batch, findings=harness.store.findings(batch.id, 10))["findings"]
     assert shown["state"] == "done"
     assert shown["found"] == shown["listed"] == {"two_names": 1}
     assert not {"job", "held", "against", "compared"} & set(shown)

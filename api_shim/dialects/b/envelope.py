@@ -61,7 +61,8 @@ ANSWERS = by_neutral_code({
     Answer(104905, "RATE_LIMITED", 429): [errors.RateLimited, errors.QuotaExceeded],
     Answer(104905, "RATE_LIMITED", 503): [errors.Overloaded],
     Answer(104906, "UNAUTHORIZED", 401): [
-        errors.BadCredentials, errors.CredentialExpired, errors.NotPermitted,
+        errors.BadCredentials, errors.CredentialExpired, errors.CrossSiteRequest,
+        errors.NotPermitted,
     ],
 })
 

@@ -24,9 +24,9 @@ from api_shim.service import RecordStores
 from pipeline.accounts.model import SigningCredential, Tenant
 from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
-from pipeline.errors import BadSignature, InvalidParameter
+from pipeline.errors import BadSignature, InvalidParameter, TenantNotFound
 from pipeline.jobs.model import Job, SignedRequest
-from pipeline.operations import LocateParams
+from pipeline.operations import VERIFY, LocateParams
 from pipeline.types import JsonObject
 
 
@@ -40,6 +40,8 @@ class Face2(Dialect):
     caller_parameter = "appId"
     caller_parameters = frozenset({"appId", "signData"})
     no_credentials = InvalidParameter
+    app_settings = options.APP_SETTINGS
+    profiles = options.PROFILES
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         super().__init__(settings, records)
@@ -58,6 +60,9 @@ class Face2(Dialect):
             count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
             params |= LocateParams(find="largest" if count == 1 else "all").to_json()
             params["locations"] = options.LOCATIONS.of(tenant)
+        if endpoint.action == VERIFY.operation:
+            params["no_face"] = options.NO_FACE.of(tenant)
+            params["score"] = options.SCORE.of(tenant)
         return JobRequest(
             tenant, endpoint.action, params,
             tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),
@@ -77,10 +82,15 @@ class Face2(Dialect):
         )
 
     def _authenticate(self, signed: signing.SignedParameters) -> SigningCredential:
-        """The credential that signed. Raises ``StaleRequest``, ``BadSignature``."""
+        """The credential that signed. Raises ``StaleRequest``, ``BadSignature``, and
+        ``TenantNotFound`` for an unknown appId where an application wants it told apart."""
         signing.check_timestamp(signed.timestamp, time.time(), self._window_s)
         known = signing.is_app_id(signed.app_id)
         credential = self._tenants.credentials.signing(signed.app_id) if known else None
+        if credential is None and self._tenants.has_setting(
+            options.UNKNOWN_APP.name, options.UNKNOWN
+        ):
+            raise TenantNotFound("unknown appId")
         signing.check_signature(signed, credential)
         if credential is None:
             raise BadSignature

@@ -119,16 +119,21 @@ def test_sm2_nonsense_is_a_bad_signature(sent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["appId", "version", "signType", "signData", "encType", "timestamp", "data"]
+    "name", ["appId", "signType", "signData", "encType", "timestamp", "data"]
 )
 @pytest.mark.parametrize("value", [None, True, [], ["x"], "", "1.5"])
 def test_wrong_types_are_named(name: str, value: Any) -> None:
-    if value == "1.5" and name in ("appId", "version", "signData"):
+    if value == "1.5" and name in ("appId", "signData"):
         return  # any text will do there
-    if value in (None, "") and name in ("version", "signType", "encType"):
+    if value in (None, "") and name in ("signType", "encType"):
         return  # they may be absent
     with pytest.raises(InvalidParameter, match=name):
         signed(**{name: value})
+
+
+@pytest.mark.parametrize("value", [None, True, [], 2, "2", {"major": 1}])
+def test_the_version_is_signed_and_not_looked_at(value: Any) -> None:
+    assert signed(version=value).signed != signed().signed
 
 
 @pytest.mark.parametrize(

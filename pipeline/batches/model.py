@@ -223,7 +223,8 @@ class KnownItem:
 class ItemOutcome(PictureRecord):
     """The outcome of a waiting item.
 
-    ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (of the first face) and ``faces``;
+    ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (of the first face) and ``faces``,
+    and a ``detail`` when faces were left out;
     ``duplicate`` with the same of the enrolled image; ``rejected`` with ``reason`` (a code of
     ``errors``) and ``detail``. ``criteria``: the fingerprint of the pack and the settings
     that rejected the picture and would reject it again (None after a crash).

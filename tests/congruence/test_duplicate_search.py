@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from api_shim.batches.replies import batch_values
+from pipeline.batches import duplicate_candidates
 from pipeline.batches.duplicate_candidates import CandidateReader
 from pipeline.batches.duplicate_search import (
     DuplicateSearches,
@@ -211,6 +212,18 @@ def test_two_people_and_an_odd_face_under_one_name(harness: Harness) -> None:
     assert harness.search().found == {"two_people": 1, "odd_face": 1}
     assert harness.found(FindingKind.TWO_PEOPLE) == [("Ann", "Ann", 2)]
     assert harness.found(FindingKind.ODD_FACE) == [("Bob", "Bob", 1)]
+
+
+def test_names_with_too_many_faces_are_told(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (duplicate_candidates, duplicate_search):
+        monkeypatch.setattr(module, "MAX_FACES_PER_NAME", 4)
+    for photo in range(5):
+        harness.bring("Ann", 1, photo)
+    for photo in range(3):
+        harness.bring("Bob", 3, photo)
+    assert harness.search().public_json()["cut_names"] == 1
 
 
 def test_faces_without_a_name_are_called_unnamed(harness: Harness) -> None:

@@ -72,14 +72,15 @@ class JobHandlers:
                 job, position = await in_thread(reads, self._read, job.tenant_id, job.id)
         if job.ended:
             return await render_ended_job(self._service, self._dialects[job.dialect], job)
-        return _progress_reply(job, position)
+        return _progress_reply(job, call.mount, position)
 
     async def cancel(self, call: Call, _receive: Receive) -> Reply:
         job, ended_now = await in_thread(self._service.threads.reads, self._cancel, call)
         if ended_now:
             self._service.announce_end(job.id)
-            return job_reply(200, job)
-        return job_reply(409, job, {"code": "job_ended", "message": "The job has ended."})
+            return job_reply(200, job, call.mount)
+        ended = {"code": "job_ended", "message": "The job has ended."}
+        return job_reply(409, job, call.mount, ended)
 
     async def evidence(self, call: Call, _receive: Receive) -> Reply:
         """The measurements behind the verdict on a clip, which no documented answer shows."""
@@ -87,10 +88,10 @@ class JobHandlers:
             self._service.threads.reads, self._authenticate_and_read, call
         )
         if not job.ended:
-            return _progress_reply(job, position)
+            return _progress_reply(job, call.mount, position)
         if job.operation != "living" or job.result is None:
             return problem(404, "no_evidence", "This job leaves no evidence.")
-        return job_reply(200, job, job.result)
+        return job_reply(200, job, call.mount, job.result)
 
     def _authenticate_and_read(self, call: Call) -> tuple[Job, int]:
         return self._read(self._tenant_id(call), call.path_values["job_id"])
@@ -128,5 +129,5 @@ def _wait_s(query: str) -> float:
     return seconds
 
 
-def _progress_reply(job: Job, position: int) -> Reply:
-    return job_reply(202, job, {"stage": job.stage, "position": position})
+def _progress_reply(job: Job, mount: str, position: int) -> Reply:
+    return job_reply(202, job, mount, {"stage": job.stage, "position": position})

@@ -32,7 +32,8 @@ class Preferences:
 class Call:
     """A request with its body read. Header names are lower case. ``request_id`` is the
     service's id of it. ``path_values`` maps the ``{names}`` of an endpoint's path to their
-    values. ``client_host`` is the address that the connection came from."""
+    values. ``client_host`` is the client's address. ``mount`` begins every link to a path of the
+    service; empty, or without a slash at its end."""
 
     method: str
     path: str
@@ -42,6 +43,7 @@ class Call:
     request_id: str
     path_values: Mapping[str, str] = field(default_factory=dict)
     client_host: str = ""
+    mount: str = ""
 
     @property
     def media_type(self) -> str:
@@ -55,9 +57,10 @@ class Call:
         if scheme.lower() != "basic":
             return None
         try:
-            user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+            pair = base64.b64decode(encoded.strip(), validate=True).decode()
         except (binascii.Error, ValueError):
             return None
+        user, _, password = pair.partition(":")
         return user, password
 
     @property

@@ -46,12 +46,15 @@ class DialectRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(Disconnected):
-            outcome = await self._receive(scope, receive)
-            reply = outcome if isinstance(outcome, Reply) else await self._answer(outcome, receive)
+            call = call_from_scope(scope)
+            reply = await self._receive(call, scope, receive)
+            if isinstance(reply, AcceptedJob):
+                reply = await self._answer(reply, call.mount, receive)
             await to_response(reply)(scope, receive, send)
 
-    async def _receive(self, scope: Scope, receive: Receive) -> Reply | AcceptedJob:
-        call = call_from_scope(scope)
+    async def _receive(
+        self, call: Call, scope: Scope, receive: Receive
+    ) -> Reply | AcceptedJob:
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
         endpoint = self._endpoints[call.method]
@@ -94,12 +97,12 @@ class DialectRoute:
             self._service.publish_job(job)
         return AcceptedJob(job, read_preferences(call.headers.get("prefer", "")))
 
-    async def _answer(self, accepted: AcceptedJob, receive: Receive) -> Reply:
+    async def _answer(self, accepted: AcceptedJob, mount: str, receive: Receive) -> Reply:
         """The job's envelope, or 202 if the job does not end in time."""
         job, preferences = accepted.job, accepted.preferences
         with self._service.waiters.watch(job.id) as ended:
             if preferences.respond_async:
-                return job_reply(202, job, headers={"Preference-Applied": "respond-async"})
+                return job_reply(202, job, mount, headers={"Preference-Applied": "respond-async"})
             hold_s = self._service.settings.hold_s
             if preferences.wait_s is not None:
                 hold_s = min(hold_s, preferences.wait_s)
@@ -113,7 +116,7 @@ class DialectRoute:
             # The job is accepted, whatever the stores do now: the client can poll it.
             logger.warning("Could not read a job: %s", error, extra={"action": "job_read_failed"})
             now = job
-        return job_reply(202, now)
+        return job_reply(202, now, mount)
 
 
 async def render_ended_job(service: Service, dialect: Dialect, job: Job) -> Reply:
@@ -126,11 +129,12 @@ async def render_ended_job(service: Service, dialect: Dialect, job: Job) -> Repl
 
 
 def job_reply(
-    status: int, job: Job, content: Mapping[str, Any] | None = None,
+    status: int, job: Job, mount: str, content: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """A job and its state, with more ``content``. A 202 says where and when to poll."""
-    href = f"/jobs/{job.id}"
+    """A job and its state, with more ``content``. A 202 says where and when to poll; ``mount`` is
+    ``Call.mount``."""
+    href = f"{mount}/jobs/{job.id}"
     poll = {"Location": href, "Retry-After": str(POLL_AFTER_S)} if status == 202 else {}
     return json_reply(
         status,

@@ -271,6 +271,16 @@ class Settings(BaseSettings):
     """Address that the shim listens on."""
     port: int = Field(8600, ge=0, le=65535)
     """Port that the shim listens on."""
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~%!$&'()*+;=:@-]+)*/?$")
+    """Path under which a proxy shows the service, such as `/face`; it begins every link. Whether
+    the proxy removes it from requests does not matter."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies, comma separated (`127.0.0.1,10.1.2.0/24`), whose
+    `X-Forwarded-Prefix` overrides root_path and whose `X-Forwarded-For` names the client; empty:
+    these headers are ignored."""
+    cors_origins: str = ""
+    """Origins of web pages whose scripts may call the service, comma separated
+    (`https://app.example,http://localhost:3000`); empty: none."""
     stages: str = ""
     """Stages that this worker serves, comma separated; `index` and `bulk` only alone. Empty:
     all but `fetch`, `index` and `bulk`."""

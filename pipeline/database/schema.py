@@ -417,6 +417,8 @@ batches = Table(
     Column("state", String(16), nullable=False),
     # The number of items, and of those in each state: changed together with the items.
     *_counters("items", "waiting", "enrolled", "duplicate", "rejected", "cancelled"),
+    # Files of the source that are no items, when it was last read to its end.
+    *_counters("skipped"),
     # Whether the source was read to its end, how many items it has (if it tells), and the
     # share of it that was read, 0 to 1.
     Column("exhausted", Boolean, nullable=False, default=False),

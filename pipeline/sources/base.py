@@ -33,6 +33,8 @@ class RefusalReason(StrEnum):
     BOMB = "bomb"
     TOO_MANY = "too_many"
     ARCHIVE_DAMAGED = "archive_damaged"
+    SKIPPED = "skipped"
+    """Not an item: litter, which consumers count apart (``litter.WithoutLitter``)."""
     TOO_LARGE = MediaTooLarge.code
     NOT_FOUND = MediaNotFound.code
 

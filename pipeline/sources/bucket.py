@@ -205,8 +205,13 @@ class BucketSource:
 
     def _parts(self, key: str) -> tuple[str, ...]:
         """The key as a path below the folder of the prefix."""
-        folder = self._bucket.location.prefix.rpartition("/")[0]
-        return inner_path(key.removeprefix(folder).lstrip("/"))
+        return inner_path(key.removeprefix(folder_of(self._bucket.location.prefix)).lstrip("/"))
+
+
+def folder_of(prefix: str) -> str:
+    """The folders that all keys below a prefix have in common, with the last slash."""
+    folder, slash, _ = prefix.rpartition("/")
+    return folder + slash
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from api_shim.batches.replies import batch_values
+from pipeline.batches import duplicate_candidates
 from pipeline.batches.duplicate_candidates import CandidateReader
 from pipeline.batches.duplicate_search import (
     DuplicateSearches,
@@ -213,6 +214,18 @@ def test_two_people_and_an_odd_face_under_one_name(harness: Harness) -> None:
     assert harness.found(FindingKind.ODD_FACE) == [("Bob", "Bob", 1)]
 
 
+def test_names_with_too_many_faces_are_told(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (duplicate_candidates, duplicate_search):
+        monkeypatch.setattr(module, "MAX_FACES_PER_NAME", 4)
+    for photo in range(5):
+        harness.bring("Ann", 1, photo)
+    for photo in range(3):
+        harness.bring("Bob", 3, photo)
+    assert harness.search().public_json()["cut_names"] == 1
+
+
 def test_faces_without_a_name_are_called_unnamed(harness: Harness) -> None:
     harness.before("", 1, 0)
     harness.bring("Ann", 1, 1)
@@ -300,7 +313,7 @@ def test_findings_as_json(harness: Harness) -> None:
     ann, ana = harness.bring("Ann", 1, 0), harness.bring("Ana", 1, 1)
     harness.search()
     batch = harness.store.get(None, harness.batch.id)
-    shown = batch_values(batch, harness.store.findings(batch.id, 10))["findings"]
+    shown = batch_values(batch, findings=harness.store.findings(batch.id, 10))["findings"]
     assert shown["state"] == "done"
     assert shown["found"] == shown["listed"] == {"two_names": 1}
     assert not {"job", "held", "against", "compared"} & set(shown)

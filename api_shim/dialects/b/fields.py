@@ -16,6 +16,7 @@ from api_shim.dialects.media_fields import PictureField
 from pipeline.errors import CollectionNotFound
 from pipeline.gallery.collections import CollectionDeletion
 from pipeline.media.pictures import PictureLimits
+from pipeline.operations import MAX_HITS
 
 # 1.1: bytes of the file and sides in pixels.
 LIMITS = PictureLimits(
@@ -248,6 +249,11 @@ ENDPOINTS = (
                     f"top{place}", "object", "Empty without a hit.", inside=_HIT, title="BHit"
                 )
                 for place in range(1, MAX_SHOWN_HITS + 1)
+            ),
+            optional(
+                "more", "boolean",
+                f"true: {MAX_HITS} faces were looked at, too few of them passed their groups' "
+                "scores, and others may.",
             ),
         ),
     ),

@@ -78,7 +78,8 @@ def _build_request(operation: str, tenant: Tenant, values: Values) -> DialectReq
         ).to_json(), (decode_media(values[IMG]),))
     if operation == "searchface":
         return JobRequest(tenant, "search", SearchParams(
-            collections=(facedb,) if facedb else None, k=fields.MAX_HITS
+            # One more than is listed tells whether there are more.
+            collections=(facedb,) if facedb else None, k=fields.MAX_HITS + 1
         ).to_json(), (decode_media(values[IMG]),))
     fields.check_person_id(values[fields.PERSON_ID])
     person_id = values[fields.PERSON_ID].lower()

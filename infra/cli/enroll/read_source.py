@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from infra.cli.batches.stores import BatchStores
+from infra.cli.enroll.oddities import Oddities
 from pipeline import errors
 from pipeline.analysis.criteria import criteria_fingerprint
 from pipeline.batches.model import Batch
@@ -29,9 +30,10 @@ earlier one has read."""
 
 
 class TrackedSource:
-    """A source that counts the items that were processed (``items_read``) and has the name
-    of the current one. ``on_collection`` is called once for each collection that items name;
-    it returns why there can be none of that name, and such items are refused, else ""."""
+    """A source that counts the items that were processed (``items_read``), has the name of
+    the current one, and notes what looks odd. ``on_collection`` is called once for each
+    collection that items name; it returns why there can be none of that name, and such items
+    are refused, else ""."""
 
     def __init__(self, source: PictureSource, on_collection: Callable[[str], str]) -> None:
         self._source = source
@@ -39,6 +41,7 @@ class TrackedSource:
         self._problems: dict[str, str] = {}
         self.items_read = 0
         self.current_name = ""
+        self.oddities = Oddities()
 
     @property
     def location(self) -> str:
@@ -48,9 +51,13 @@ class TrackedSource:
         return self._source.position()
 
     def items(self) -> Iterator[Item | RefusedItem]:
-        self.items_read = 0
+        self.items_read, self.oddities = 0, Oddities()
         for item in self._source.items():
             self.current_name = item.source_name
+            if isinstance(item, RefusedItem) and item.reason == RefusalReason.SKIPPED:
+                yield item
+                continue
+            self.oddities.add(item)
             collection = item.about.collection
             if collection not in self._problems:
                 self._problems[collection] = self._on_collection(collection)

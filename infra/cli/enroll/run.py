@@ -146,6 +146,9 @@ class _EnrolmentRun:
             )
         else:
             self._report_result(after)
+        if watch.source is not None and not self.request.json:
+            for line in watch.source.oddities.lines():
+                print_notice(line)
 
     def _read_source(self, batch: Batch) -> tuple[read_source.ReaderThread, BatchWatch]:
         """Read the source into the batch, and watch until the batch has ended."""

@@ -70,7 +70,8 @@ class JobAcceptance:
         self, request: JobRequest, dialect: str, limits: PictureLimits, request_id: str,
         idempotency_key: str | None, *, free: bool = False,
     ) -> tuple[Job, bool]:
-        """(the new job, True), or (the earlier job, False) under the same idempotency key.
+        """(the new job, True), or (the earlier job, False) under the same idempotency key or
+        signature.
         Large uploads, and those to be kept, are in the media store before the job is recorded;
         others are recorded with it. A ``free`` job costs nothing when it succeeds.
 
@@ -103,7 +104,6 @@ class JobAcceptance:
             digest=content,
             idempotency_key=idempotency_key,
             once=request.once,
-            once_until=request.once_until,
             challenge=request.challenge,
             limits=request.tenant.limits,
             free=free,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,9 +23,10 @@ from api_shim.requests import Call
 from pipeline import errors
 from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceError
+from pipeline.jobs.model import Job, SignedRequest
 from pipeline.jobs.store import JobStore
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
-from pipeline.metering.limits import limits_for
+from pipeline.metering.limits import Limit, limits_for
 from pipeline.metering.usage import Counts, UsageStore, day_of, has_quota
 from pipeline.operations import PLANS
 from pipeline.periodic import Ticker
@@ -98,33 +99,40 @@ class AdmissionControl:
 @dataclass(slots=True)
 class Admission:
     """The admission of one request: a context manager that counts the request by its
-    outcome when it exits."""
+    outcome when it exits. ``tenant`` is the one that was admitted last."""
 
     _control: AdmissionControl
     _operation: str
     _call: Call
     _free: frozenset[str]
-    _tenant: Tenant | None = None
+    tenant: Tenant | None = None
     _charged_on: str | None = None
     _is_job: bool = False
 
-    def admit(self, tenant: Tenant, operation: str | None = None) -> None:
-        """Admit ``tenant``. ``operation`` replaces the one that the path determined.
+    def admit(
+        self, tenant: Tenant, operation: str | None = None, once: SignedRequest | None = None
+    ) -> Job | None:
+        """Admit ``tenant``. ``operation`` replaces the one that the path determined. Returns the
+        job that the signed request ``once`` repeats. Repetitions meet no limits.
 
         Raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``, ``DatabaseUnavailable``.
         """
-        self._tenant = tenant
+        self.tenant = tenant
         self._operation = operation or self._operation
         if not tenant.permits(self._operation):
             raise errors.NotPermitted(f"The application may not use {self._operation}.")
+        earlier = self._signed_earlier(tenant, once)
         limits = limits_for(tenant.limits, self._operation)
-        if not limits or self._is_repeat(tenant):
-            return
-        rates = [(name, limit) for name, limit in limits if limit.per_second is not None]
-        wait_s = self._control.rate_limiter.take(tenant.id, rates) if rates else 0.0
-        if wait_s > 0:
-            raise errors.RateLimited(retry_after_s=wait_s)
-        self._enforce_quota(tenant)
+        if earlier is not None or not limits or self._is_repeat(tenant):
+            return earlier
+        try:
+            self._enforce(tenant, limits)
+        except errors.LimitReached:
+            # A copy of the request may have used up the limit since.
+            earlier = self._signed_earlier(tenant, once)
+            if earlier is None and not self._is_repeat(tenant):
+                raise
+        return earlier
 
     def mark_as_job(self) -> None:
         """The request became a job, whose end is charged separately."""
@@ -137,12 +145,19 @@ class Admission:
         self, _kind: type[BaseException] | None, error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._tenant is None or self._is_job:
+        if self.tenant is None or self._is_job:
             return
         if isinstance(error, (errors.LimitReached, errors.NotPermitted)):
-            self._control.count(self._tenant.id, self._operation, Counts(refused=1))
+            self._control.count(self.tenant.id, self._operation, Counts(refused=1))
         else:
-            self._count(self._tenant, self._cost(error))
+            self._count(self.tenant, self._cost(error))
+
+    def _signed_earlier(self, tenant: Tenant, once: SignedRequest | None) -> Job | None:
+        if once is None or not once.answered:
+            return None
+        earlier = self._control.jobs.read.by_signature(tenant.id, once)
+        # Another operation is refused when the job is recorded.
+        return earlier if earlier is not None and earlier.operation == self._operation else None
 
     def _is_repeat(self, tenant: Tenant) -> bool:
         """Whether the request repeats an idempotency key: its job was admitted before."""
@@ -154,6 +169,13 @@ class Admission:
             return False
         read = self._control.jobs.read
         return key is not None and read.by_idempotency_key(tenant.id, key) is not None
+
+    def _enforce(self, tenant: Tenant, limits: Sequence[tuple[str, Limit]]) -> None:
+        rates = [(name, limit) for name, limit in limits if limit.per_second is not None]
+        wait_s = self._control.rate_limiter.take(tenant.id, rates) if rates else 0.0
+        if wait_s > 0:
+            raise errors.RateLimited(retry_after_s=wait_s)
+        self._enforce_quota(tenant)
 
     def _enforce_quota(self, tenant: Tenant) -> None:
         if self._operation in FREE_OPERATIONS or not has_quota(tenant.limits, self._operation):

@@ -12,11 +12,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_shim.asgi import RequestIds, call_from_scope, problem, to_response
 from api_shim.batches.handlers import batch_routes
+from api_shim.cross_origin import CrossOriginSharing, read_origins
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.dialects.registry import PACKAGES, make_dialects
 from api_shim.health import Health
 from api_shim.jobs import job_routes
 from api_shim.lingering_close import LingeringClose
+from api_shim.mounting import Mounted
 from api_shim.reference.page import references
 from api_shim.service import Service
 from api_shim.submit import DialectRoute
@@ -30,13 +32,19 @@ class Shim:
     def __init__(self, settings: Settings, dialects: Sequence[str] = PACKAGES) -> None:
         self._service = Service(settings)
         served = make_dialects(settings, self._service.records, dialects)
+        routes = _routes(self._service, served)
         router = Router(
-            _routes(self._service, served),
+            routes,
             redirect_slashes=False,
             default=_NotFound(served.values()),
             lifespan=self._lifespan,
         )
-        self._app = RequestIds(LingeringClose(router))
+        mounted = Mounted(
+            LingeringClose(router), settings,
+            lambda path: any(route.path_regex.match(path) for route in routes),
+        )
+        origins = read_origins(settings.cors_origins)
+        self._app = RequestIds(CrossOriginSharing(mounted, origins))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

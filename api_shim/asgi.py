@@ -13,6 +13,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api_shim.mounting import MOUNT
 from api_shim.requests import Call, Reply
 from pipeline.errors import BadInput, FaceError, NotFound, RequestRefused
 
@@ -52,6 +53,7 @@ def call_from_scope(scope: Scope) -> Call:
         request_id=scope[REQUEST_ID],
         path_values=scope.get("path_params", {}),
         client_host=(scope.get("client") or ("",))[0],
+        mount=scope.get(MOUNT, ""),
     )
 
 

@@ -66,6 +66,14 @@ class Intake:
         self._caller_limit = PerCallerLimit(MAX_INTAKE_PER_CALLER)
         self._pool = pool
 
+    async def read_plain(self, call: Call, receive: Receive) -> Call:
+        """``call`` with its body, which carries no pictures. Raises as ``BodyReader.read``
+        does."""
+        caller = claimed_caller(call)
+        reading = self._bodies.read(receive, call.headers, BodyKind.PLAIN, caller=caller)
+        async with reading as body:
+            return replace(call, body=body)
+
     async def run(
         self, call: Call, receive: Receive, kind: BodyKind, work: Callable[[Call], T],
         caller_parameter: str = "",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,7 +11,13 @@ from api_shim.requests import Call
 from pipeline.accounts.kinds import ID_AND_SECRET
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
-from pipeline.errors import BadInput, JobNotFound, RequestRefused, TenantNotFound
+from pipeline.errors import (
+    BadCredentials,
+    BadInput,
+    JobNotFound,
+    RequestRefused,
+    TenantNotFound,
+)
 from pipeline.identifiers import is_printable
 
 
@@ -23,8 +27,8 @@ def authenticate_poll(
     """The tenant of a poll, by ``X-API-Key``, by HTTP Basic (appId and appSecret, or api_id
     and api_secret), or by the credentials of a dialect.
 
-    Raises ``JobNotFound`` for missing or wrong credentials: a stranger does not learn
-    whether a job exists.
+    Raises ``JobNotFound`` for wrong credentials, and ``BadCredentials`` when there are none
+    at all.
     """
     try:
         tenant = authenticate_by_header(call, tenants)
@@ -33,7 +37,7 @@ def authenticate_poll(
     except (BadInput, RequestRefused, TenantNotFound) as error:
         raise JobNotFound from error
     if tenant is None:
-        raise JobNotFound
+        raise JobNotFound if _has_header(call) else BadCredentials
     return tenant
 
 
@@ -44,6 +48,12 @@ def authenticate_by_header(call: Call, tenants: TenantStore) -> Tenant | None:
     return _by_key(call, tenants) or _by_password(call, tenants)
 
 
+def _has_header(call: Call) -> bool:
+    """Whether the headers carry credentials of a kind that is taken, right or wrong."""
+    scheme = call.headers.get("authorization", "").partition(" ")[0]
+    return bool(call.headers.get("x-api-key")) or scheme.lower() == "basic"
+
+
 def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:
     key = call.headers.get("x-api-key", "")
     is_key = key and key.isascii() and key.isprintable()
@@ -51,13 +61,9 @@ def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:
 
 
 def _by_password(call: Call, tenants: TenantStore) -> Tenant | None:
-    scheme, _, encoded = call.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
+    if call.password is None:
         return None
-    try:
-        app_id, _, secret = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return None
+    app_id, secret = call.password
     credential = tenants.credentials.signing(app_id) if is_printable(app_id) else None
     if credential is None:
         with suppress(RequestRefused, TenantNotFound):

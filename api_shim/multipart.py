@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,28 +22,33 @@ if TYPE_CHECKING:
 
 MULTIPART = "multipart/form-data"
 
-# Parts of one form; the largest of the documents (c) has 12.
-MAX_PARTS = 32
+# Parts of one form; the largest of the documents (a's /api/similarity) has 52.
+MAX_PARTS = 100
 
 # Header lines of a part, and bytes of one line. Libraries send up to four lines; the
 # longest holds the file name.
 MAX_PART_HEADERS = 8
 MAX_HEADER_LINE = 4096
 
-# Bytes of a field that is not a file; the longest is a URL.
-MAX_FIELD = 8 * 1024
+# Semicolons of a Content-Disposition, some of them in a file's name: the parser takes some
+# lines of Python for each.
+MAX_OPTIONS = 32
 
 MAX_NAME = 128  # bytes of a part's name
 
 # Bytes before the first delimiter; RFC 2046 requires that they are ignored.
 MAX_PREAMBLE = 1024
 
-# The characters and the length that RFC 2046 allows in a boundary.
+# The characters and the length that RFC 2046 allows in a boundary; a body begins with it.
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+_FIRST_LINE = re.compile(rb"--([^\r\n]{1,70})\r\n")
 
 # How older libraries send a file name that is not ASCII (RFC 2231): instead of a plain one,
 # or beside it.
 _EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)
+
+# curl, and so PHP, names parts attachments when the caller sets another Content-Type.
+_DISPOSITIONS = frozenset({b"form-data", b"attachment"})
 
 _PLAIN_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
@@ -60,21 +65,25 @@ class Form:
     files: dict[str, bytes] = field(repr=False)
 
 
-def read_multipart(body: bytes, content_type: str, always_files: Collection[str] = ()) -> Form:
-    """The form in ``body``, whose ``Content-Type`` header is ``content_type``.
+def read_multipart(
+    body: bytes, content_type: str, takes: Callable[[str], bool] = lambda _: True,
+    always_files: Collection[str] = (),
+) -> Form:
+    """The parts of ``body`` whose name ``takes`` accepts. The boundary is that of
+    ``content_type``, the header; else the one with which the body begins.
 
     A part with a file name is a file, as is a part whose name is in ``always_files``. A file
     input that was left empty (no name, no bytes) is dropped. Text before the first and after
-    the last delimiter is ignored. The size of files is limited by the body alone.
+    the last delimiter is ignored. The size of parts is limited by the body alone.
 
     Raises ``NotUtf8`` for a name or a field in another encoding, and ``InvalidParameter`` for
     everything else: no boundary, a truncated body, too many parts, a repeated name, a transfer
     encoding such as Base64.
     """
-    delimiter = b"\r\n--" + _boundary(content_type)
+    delimiter = b"\r\n--" + _boundary(body, content_type)
     start = _start(body, delimiter)
     _check_delimiters(body, delimiter, start)
-    collector = _Collector(always_files)
+    collector = _Collector(takes, always_files)
     parser = MultipartParser(
         delimiter[4:],
         collector.callbacks(),
@@ -89,13 +98,14 @@ def read_multipart(body: bytes, content_type: str, always_files: Collection[str]
     return collector.form()
 
 
-def _boundary(content_type: str) -> bytes:
+def _boundary(body: bytes, content_type: str) -> bytes:
     if not content_type.isascii() or len(content_type) > MAX_HEADER_LINE:
         raise InvalidParameter("the Content-Type is malformed")
-    kind, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary", b"")
-    if kind != MULTIPART.encode() or _BOUNDARY.fullmatch(boundary) is None:
-        raise InvalidParameter("the Content-Type names no form with a boundary")
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    if boundary is None and (line := _FIRST_LINE.match(body)):
+        boundary = line[1]
+    if boundary is None or _BOUNDARY.fullmatch(boundary) is None:
+        raise InvalidParameter("the form has no boundary")
     return boundary
 
 
@@ -131,7 +141,8 @@ class _Collector:
     """Receives the parser's callbacks. The parser gets the body in one piece and so reports
     each value in one piece, which is copied once."""
 
-    def __init__(self, always_files: Collection[str]) -> None:
+    def __init__(self, takes: Callable[[str], bool], always_files: Collection[str]) -> None:
+        self._takes = takes
         self._always_files = always_files
         self._fields: dict[str, str] = {}
         self._files: dict[str, bytes] = {}
@@ -175,33 +186,36 @@ class _Collector:
         self._complete = True
 
     def _end(self) -> None:
-        name, filename = self._read_headers()
+        name, filename = self._read_name()
+        is_file = filename is not None or name in self._always_files
+        text = "" if is_file else _text(bytes(self._data))
+        if not self._takes(name):
+            return
+        self._check_headers()
         if name in self._fields or name in self._files:
             raise InvalidParameter("the form has a name twice")
-        if filename is None and name not in self._always_files:
-            self._fields[name] = _field(self._data)
+        if not is_file:
+            self._fields[name] = text
         elif filename or self._data:
             self._files[name] = bytes(self._data)
 
-    def _read_headers(self) -> tuple[str, bytes | None]:
-        """The part's name, and its file name if it is a file."""
+    def _check_headers(self) -> None:
         if self._headers.get(b"content-transfer-encoding", b"").lower() not in _PLAIN_ENCODINGS:
             raise InvalidParameter("a part of the form has a transfer encoding")
         if self._headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
             raise InvalidParameter("a part of the form is a form itself")
+
+    def _read_name(self) -> tuple[str, bytes | None]:
+        """The part's name, and its file name if it is a file."""
         header = self._headers.get(b"content-disposition", b"")
+        if header.count(b";") > MAX_OPTIONS:
+            raise InvalidParameter("a part of the form has a long header")
         kind, options = parse_options_header(header)
         name = options.get(b"name", b"")
-        if kind != b"form-data" or not 0 < len(name) <= MAX_NAME:
+        if kind not in _DISPOSITIONS or not 0 < len(name) <= MAX_NAME:
             raise InvalidParameter("a part of the form has no name, or a long one")
         extended = b"*" if _EXTENDED_NAME.search(header) else None
         return _text(name), options.get(b"filename", extended)
-
-
-def _field(value: memoryview) -> str:
-    if len(value) > MAX_FIELD:
-        raise InvalidParameter(f"a field of the form has more than {MAX_FIELD} bytes")
-    return _text(bytes(value))
 
 
 def _text(value: bytes) -> str:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import binascii
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from pipeline.errors import BadEncoding, InvalidParameter, NotUtf8
+
+FORM = "application/x-www-form-urlencoded"
 
 # Levels of nested JSON objects and arrays; the documents need three.
 MAX_DEPTH = 32
@@ -26,11 +30,19 @@ MAX_FIELDS = 100
 
 # A string, terminated or not; possessive, so that no text is examined twice.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-# At most 18 digits: more than any number in the documents has.
-_INTEGER = re.compile("-?[0-9]{1,18}")
+# The start of an object, after a byte order mark.
+_OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{")
 
-_DATA_URL_HEAD = re.compile(r"\s*data:[^,]{0,256};base64,", re.IGNORECASE)
-_WHITESPACE = str.maketrans("", "", " \t\r\n")
+# At most 18 digits: more than any number in the documents has. Languages that know one kind
+# of number write 5 as 5.0, and a time as 1.59194391E9.
+_INTEGER = re.compile("-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,32})?([eE][+-]?[0-9]{1,2})?")
+_LARGEST = 10**18 - 1
+
+_DATA_URL_HEAD = re.compile(r"\s*data:[^,]{0,256};\s*base64,", re.IGNORECASE)
+
+# The URL-safe letters become the standard ones; line breaks and tabs are dropped.
+_STANDARD_BASE64 = str.maketrans("-_", "+/", "\t\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +52,26 @@ class JsonNumber:
     text: str
 
     def as_int(self) -> int | None:
-        """The value if it is written as an integer of at most 18 digits, else None."""
-        return int(self.text) if _INTEGER.fullmatch(self.text) else None
+        """The value if it is whole and has at most 18 digits, else None."""
+        if _INTEGER.fullmatch(self.text):
+            return int(self.text)
+        if not _DECIMAL.fullmatch(self.text):
+            return None
+        value = Decimal(self.text)
+        is_whole = abs(value) <= _LARGEST and value == value.to_integral_value()
+        return int(value) if is_whole else None
+
+
+def is_object(body: bytes) -> bool:
+    """Whether a body begins as a JSON object does."""
+    return _OBJECT.match(body) is not None
 
 
 def read_object(body: bytes) -> dict[str, Any]:
     """The JSON object in ``body`` (UTF-8), with numbers as ``JsonNumber``.
 
-    Raises ``InvalidParameter`` for text that is not JSON, not an object, nested too deeply,
-    not Unicode, or that has too many values or a repeated name.
+    Raises ``NotUtf8``, and ``InvalidParameter`` for text that is not JSON, not an object,
+    nested too deeply, or that has too many values or a repeated name.
     """
     if _depth(_structure_of(body)) > MAX_DEPTH:
         raise InvalidParameter("the JSON has too many levels")
@@ -60,7 +83,9 @@ def read_object(body: bytes) -> dict[str, Any]:
             parse_float=JsonNumber,
             parse_constant=_reject_constant,
         )
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise NotUtf8("the body is not JSON in UTF-8") from error
+    except json.JSONDecodeError as error:
         raise InvalidParameter("the body is not JSON in UTF-8") from error
     if not isinstance(value, dict):
         raise InvalidParameter("the JSON is not an object")
@@ -132,21 +157,22 @@ def canonical(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False)
 
 
-def read_form(body: bytes) -> dict[str, str]:
-    """The fields of a URL-encoded form or of a query string. Raises ``NotUtf8``, and
-    ``InvalidParameter`` for too many names or a repeated one."""
+def read_form(body: bytes, takes: Callable[[str], bool] = lambda _: True) -> dict[str, str]:
+    """The fields of a URL-encoded form or of a query string, those whose name ``takes``
+    accepts; UTF-8 may also stand in it unencoded. Raises ``NotUtf8``, and
+    ``InvalidParameter`` for too many fields or a repeated name."""
     try:
         pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, errors="strict",
-            max_num_fields=MAX_FIELDS,
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
         )
     except UnicodeDecodeError as error:
         raise NotUtf8("the form is not URL-encoded UTF-8") from error
     except ValueError as error:
         raise InvalidParameter("the form has too many fields") from error
-    if len(dict(pairs)) != len(pairs):
+    taken = [(name, value) for name, value in pairs if takes(name)]
+    if len(dict(taken)) != len(taken):
         raise InvalidParameter("the form has a name twice")
-    return dict(pairs)
+    return dict(taken)
 
 
 def encode_utf8(text: str) -> bytes:
@@ -158,17 +184,23 @@ def encode_utf8(text: str) -> bytes:
 
 
 def strip_base64(text: str) -> str:
-    """Base64 without a ``data:...;base64,`` head and without white space."""
+    """Base64 in the standard letters, without a ``data:...;base64,`` head, line breaks and
+    tabs. A blank is a ``+`` that was not encoded in a form, but for blanks at either end; at
+    the very end it is one, too, if it completes the last group of four."""
     head = _DATA_URL_HEAD.match(text)
-    return text[head.end() if head else 0 :].translate(_WHITESPACE)
+    padded = text[head.end() if head else 0 :].translate(_STANDARD_BASE64).lstrip(" ")
+    stripped = padded.rstrip(" ")
+    if len(stripped) % 4 and len(padded) % 4 == 0 and not stripped.endswith("="):
+        stripped = padded
+    return stripped.replace(" ", "+")
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes of what ``strip_base64`` returned, padded or not. Raises ``BadEncoding`` for
-    a character outside the standard alphabet or an impossible length."""
+    """The bytes of what ``strip_base64`` returned, padded, partly or not. Raises
+    ``BadEncoding`` for a character outside the standard alphabet or an impossible length."""
     unpadded = text.rstrip("=")
     padding = -len(unpadded) % 4
-    if padding == 3 or len(text) - len(unpadded) not in (0, padding):
+    if padding == 3 or len(text) - len(unpadded) > padding:
         raise BadEncoding
     try:
         return binascii.a2b_base64(unpadded.encode("ascii") + b"=" * padding, strict_mode=True)

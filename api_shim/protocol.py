@@ -4,6 +4,7 @@ heads, on connections, on pipelined requests, and on clients that do not read.""
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -40,6 +41,9 @@ READ_CHECK_S = 20.0
 OVERFLOW = "faceline.surplus"
 
 _VERSIONS = frozenset({"1.0", "1.1"})
+
+# A host and a port (RFC 9112, 3.2), or nothing: neither blanks nor what begins a path.
+_HOST = re.compile(rb"[^\x00-\x20\x7f-\xff\"/\\?#@,<>^`{|}]*")
 
 
 @dataclass(slots=True)
@@ -141,7 +145,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise BadRequestHead("The request has too many headers.", 431)
         if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
             raise BadRequestHead("The transfer encoding is unknown.", 501)
-        super().on_header(name, value)
+        # Blanks around a value are no part of it (RFC 9112, 5.1); the parser drops those before.
+        super().on_header(name, value.strip(b" \t"))
 
     def _count_head(self, text: bytes) -> None:
         self._head_bytes += len(text)
@@ -155,6 +160,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise BadRequestHead("This service speaks HTTP/1.1.", 505)
         if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
             raise BadRequestHead("HTTP/1.0 has no transfer encodings.")
+        self._check_host(version)
         if self.parser.get_method() == b"CONNECT":
             raise BadRequestHead("This service is no proxy.", 501)
         if self.parser.should_upgrade():
@@ -165,6 +171,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._overflow:
             self.scope["state"][OVERFLOW] = True
         super().on_headers_complete()
+
+    def _check_host(self, version: str) -> None:
+        """RFC 9112, 3.2; HTTP/1.0 has requests without it."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
+            raise BadRequestHead("The request must have one valid Host header.")
+        if version == "1.1" and not hosts:
+            raise BadRequestHead("The request has no Host header.")
 
     def on_body(self, body: bytes) -> None:
         # Twice: chunk headers may take as many bytes as the chunks.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from typing import Protocol
 
 from pipeline.accounts.model import Tenant
 from pipeline.errors import InvalidParameter
+from pipeline.jobs.model import Job, SignedRequest
 from pipeline.jobs.store import MAX_KEY_CHARS
 from pipeline.types import JsonObject
 
@@ -29,7 +32,8 @@ class Preferences:
 class Call:
     """A request with its body read. Header names are lower case. ``request_id`` is the
     service's id of it. ``path_values`` maps the ``{names}`` of an endpoint's path to their
-    values. ``client_host`` is the address that the connection came from."""
+    values. ``client_host`` is the client's address. ``mount`` begins every link to a path of the
+    service; empty, or without a slash at its end."""
 
     method: str
     path: str
@@ -39,11 +43,25 @@ class Call:
     request_id: str
     path_values: Mapping[str, str] = field(default_factory=dict)
     client_host: str = ""
+    mount: str = ""
 
     @property
     def media_type(self) -> str:
         """The declared type of the body, in lower case and without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def password(self) -> tuple[str, str] | None:
+        """User and password of HTTP Basic, if they were sent and can be read."""
+        scheme, _, encoded = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            pair = base64.b64decode(encoded.strip(), validate=True).decode()
+        except (binascii.Error, ValueError):
+            return None
+        user, _, password = pair.partition(":")
+        return user, password
 
     @property
     def idempotency_key(self) -> str | None:
@@ -79,24 +97,25 @@ class JobRequest:
 
     ``params`` (JSON) holds everything that the plan and the rendering of the answer need.
     ``pictures`` are in order: uploaded bytes, a stored picture, or a URL to fetch. ``once``
-    is the digest of a signed request that is accepted only once, until ``once_until`` (epoch
-    seconds); ``challenge`` that of a challenge that the job takes.
+    is the signed request; ``challenge`` the digest of a challenge that the job takes.
     """
 
     tenant: Tenant
     operation: str
     params: JsonObject
     pictures: tuple[SentPicture, ...] = field(repr=False)
-    once: str | None = None
-    once_until: float = 0.0
+    once: SignedRequest | None = None
     challenge: str | None = None
 
 
 class AdmissionCheck(Protocol):
     """Admits a tenant or raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``.
-    ``operation`` is its neutral name where the path alone does not determine it."""
+    ``operation`` is its neutral name where the path alone does not determine it. Returns the
+    job that the signed request ``once`` repeats, which answers it."""
 
-    def __call__(self, tenant: Tenant, operation: str | None = None) -> None: ...
+    def __call__(
+        self, tenant: Tenant, operation: str | None = None, once: SignedRequest | None = None
+    ) -> Job | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
     |   |-- StaleRequest        |-- IdempotencyConflict
     |   |-- CredentialExpired   |-- NotPermitted       |-- ChallengeRequired
-    |   |-- ChallengeUnusable
+    |   |-- ChallengeUnusable   |-- CrossSiteRequest
     |   `-- LimitReached            |-- RateLimited    |-- QuotaExceeded
     |-- NotFound
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
@@ -156,6 +156,12 @@ class BadSignature(RequestRefused):
 
 class BadCredentials(RequestRefused):
     """The credentials are missing or wrong."""
+
+
+class CrossSiteRequest(RequestRefused):
+    """A page of another site sent the request, and it has no credentials."""
+
+    reason = "CROSS_SITE"
 
 
 class ReplayedRequest(RequestRefused):

@@ -51,6 +51,25 @@ def escape_controls(text: str) -> str:
     return _MOVING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+PATH_SYNTAX = (
+    rf"[/\\]|%2[Ff]|%5[Cc]|^ *(?:\.|%2[Ee]){{1,2}} *{TEXT_END}"
+)
+"""What makes a text more than a name in the path of a URL, as a pattern of Python and ECMA
+262: separators, and the dot segments, also percent-encoded. Clients, browsers and proxies
+resolve them before the request arrives: the id ``../facesLib`` under ``/faces/image/`` is
+another address."""
+
+_PATH_SYNTAX = re.compile(PATH_SYNTAX)
+
+PATH_NAME_RULE = "must not be . or .. or have a slash or a backslash: it stands in paths"
+
+
+def is_path_name(text: str) -> bool:
+    """Whether a new id can stand in the path of a URL and reach the server as it is, whoever
+    sends it. Ids that were given before this rule stay valid wherever they are named."""
+    return is_printable(text) and _PATH_SYNTAX.search(text) is None
+
+
 def is_collection_key(text: str) -> bool:
     """Whether a collection can have this key."""
     return is_printable(text) and 0 < len(text.encode()) <= MAX_COLLECTION_KEY_BYTES

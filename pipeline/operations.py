@@ -264,8 +264,8 @@ class EnrolParams(Params, frozen=True, kw_only=True):
     None: 24 characters made of its MD5. ``name``: None leaves it to ``unnamed``: the
     empty name, ``ID0``, ``ID1``, ... unique in the tenant, or the time of the request as
     ``YYYYMMDDhhmmssSSS`` (UTC). ``collections``: the keys of those to bind the faces to.
-    ``exists``, for a picture that is known: ``return`` its faces and bind these, or
-    ``refuse`` with ``FaceExists``.
+    ``exists``, for a picture that is known: ``return`` its faces and bind these, ``refuse``
+    with ``FaceExists``, or ``add`` faces of this name unless it has them.
     """
 
     faces: Literal["one", "largest", "all"] = "one"
@@ -276,7 +276,7 @@ class EnrolParams(Params, frozen=True, kw_only=True):
     unnamed: Literal["empty", "number", "time"] = "empty"
     gender: str = ""
     collections: tuple[str, ...] = ()
-    exists: Literal["return", "refuse"] = "return"
+    exists: Literal["return", "refuse", "add"] = "return"
 
 
 def enrolment_analysis(

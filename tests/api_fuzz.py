@@ -257,7 +257,7 @@ class _Mender:
     def _sign(self, case: Case[Any], data: Any) -> None:
         try:
             json.dumps(data).encode()
-            past = self._data.draw(st.integers(0, 200))  # a signed request is accepted once
+            past = self._data.draw(st.integers(0, 200))  # a signed request becomes one job
             case.body = self._fuzz.signed(data, int(time.time()) - past)
         except UnicodeEncodeError:
             return  # a client cannot sign a value that is not text

@@ -37,6 +37,12 @@ class Authority:
 
     def serving(self, *hosts: str, days: int = 1) -> ssl.SSLContext:
         """A server's side, with a certificate for ``hosts`` that ends in ``days``."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.issue(*hosts, days=days))
+        return context
+
+    def issue(self, *hosts: str, days: int = 1) -> Path:
+        """A file with a new private key and its certificate for ``hosts``."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         made = (
@@ -54,9 +60,7 @@ class Authority:
             )
             + made.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
 
 def _named(name: str) -> x509.Name:

@@ -29,11 +29,11 @@ _TICKS = 90_000  # of the stamps, a second
 def encoded(
     pictures: Iterable[Picture], *, kind: str = "mp4", fps: float = 30.0,
     times: Sequence[float] | None = None, rotation: int = 0, bit_rate: int = 1_500_000,
-    options: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None, shape: Fraction | None = None,
 ) -> bytes:
     """A clip of BGR pictures with even sides, at ``fps`` or with stamps of its own
     (``times``, in seconds). ``rotation``: degrees clockwise that a player must turn it.
-    ``options`` come over those of the kind."""
+    ``options`` come over those of the kind. ``shape``: the width of a pixel by its height."""
     muxer, codec, usual = KINDS[kind]
     chosen = {**usual, **(options or {})}
     file = io.BytesIO()
@@ -47,6 +47,8 @@ def encoded(
                 stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
                 stream.bit_rate = bit_rate
                 stream.codec_context.thread_count = 1
+                if shape is not None:
+                    stream.codec_context.sample_aspect_ratio = shape
                 if times is not None:
                     stream.codec_context.time_base = Fraction(1, _TICKS)
                 if rotation:

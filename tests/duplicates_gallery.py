@@ -132,7 +132,7 @@ class Gallery:
             Resources,
             SimpleNamespace(
                 pack=SimpleNamespace(info=info),
-                calibration=self.table,
+                calibration_of=lambda tenant_id: self.table,
                 get=lambda kind: kind(
                     CandidateReader(self.engine, NoKeys()), time_slice_s=patience_s
                 ),

@@ -78,7 +78,7 @@ class Face2Client:
 
     def signature(self, parameters: Json) -> str:
         string = string_to_sign(parameters, self.credentials.app_secret)
-        if parameters["signType"] == "SM2":
+        if parameters.get("signType") == "SM2":
             return base64.b64encode(sm2.sign(self.credentials.sm2_private_key, string)).decode()
         return base64.b64encode(hashlib.sha256(string).hexdigest().encode()).decode()
 
@@ -111,7 +111,7 @@ class Face2Client:
 
 def data_of(operation: str, picture: Any) -> Json:
     """The data of a call that no other makes in the same second: its signature would be
-    the same, and refused."""
+    the same, and the answer the other's."""
     return {**dict.fromkeys(PICTURES[operation], picture), "serial": next(_SERIAL)}
 
 

@@ -76,7 +76,7 @@ class TenantGallery:
         image = values.pop("image_id", None)
         model = values.pop("model", MODEL)
         groups = values.pop("collections", ())
-        fresh = values.pop("fresh", False)
+        fresh, by_name = values.pop("fresh", False), values.pop("by_name", False)
         described = values.pop("description", "")
         new = NewImage(
             image_id=image or f"id-{picture}", sha256=_sha(picture),
@@ -86,7 +86,7 @@ class TenantGallery:
         made = tuple(
             self.face(job, picture, number, model, **values) for number in range(count)
         )
-        return EnrolmentRequest(new, made, model, tuple(groups), fresh)
+        return EnrolmentRequest(new, made, model, tuple(groups), fresh, by_name)
 
     def face(
         self, job: str, picture: str, number: int, model: VectorModel, **values: Any

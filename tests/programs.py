@@ -61,6 +61,20 @@ def find_postgres() -> Path:
     return missing("postgres and initdb are neither on PATH nor in /usr/lib/postgresql")
 
 
+def find_nginx() -> Path:
+    """nginx on PATH, or where Debian installs it."""
+    found = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    return Path(found) if found else missing("nginx is not on PATH")
+
+
+def find_chromium() -> Path:
+    """A Chromium on PATH; one without windows starts faster."""
+    for name in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return Path(found)
+    return missing("no Chromium is on PATH")
+
+
 def find_redocly() -> Path:
     """redocly, where `make openapi-tools` installs it."""
     return _openapi_tool("redocly/node_modules/.bin/redocly")

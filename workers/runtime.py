@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from pipeline.analysis.result_cache import AnalysisCache
-from pipeline.calibration.table import Calibration, load_table
+from pipeline.calibration.table import Calibration, load_own_tables, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.encryption.data_key import KeySource
@@ -124,6 +124,7 @@ def _resources(
         limits=PictureLimits.from_settings(settings),
         quality_limits=quality.quality_limits(settings),
         calibration=_calibration(settings, pack) if needs_models(served) else None,
+        own_calibrations=_own_calibrations(settings, pack) if needs_models(served) else {},
         gallery=FaceStore(engine, media, keys=keys),
         trash=Trash(engine, media),
         sandbox=_sandbox(settings, served, fork_server),
@@ -159,6 +160,11 @@ def needs_models(served: frozenset[Stage]) -> bool:
 def _calibration(settings: Settings, pack: Pack) -> Calibration | None:
     info = pack.info
     return load_table(info.name, settings.data_dir, info.recognition_model)
+
+
+def _own_calibrations(settings: Settings, pack: Pack) -> dict[int, Calibration]:
+    info = pack.info
+    return load_own_tables(info.name, settings.data_dir, info.recognition_model)
 
 
 def warm(pack: Pack, served: frozenset[Stage]) -> None:

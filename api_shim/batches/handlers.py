@@ -96,20 +96,24 @@ class BatchHandlers:
             named = {request.collection, *(item.collection for item in request.items or ())}
             self._service.records.collections.resolve(tenant.id, sorted(named - {""}))
             batch, created = self._open(tenant, request, call.idempotency_key)
-        headers = {"Location": replies.batch_href(batch), "Retry-After": str(POLL_AFTER_S)}
-        return json_reply(202 if created else 200, self._shown(batch), headers)
+        href = replies.batch_href(batch, call.mount)
+        headers = {"Location": href, "Retry-After": str(POLL_AFTER_S)}
+        return json_reply(202 if created else 200, self._shown(batch, call), headers)
 
     def list(self, call: Call, tenant: Tenant) -> Reply:
         query = requests.read_query(call.query, requests.BatchesQuery)
         page = self._batches.page(tenant.id, offset=query.offset, limit=query.limit)
-        listed = [replies.ListedBatch(**replies.batch_values(batch)) for batch in page.batches]
+        listed = [
+            replies.ListedBatch(**replies.batch_values(batch, call.mount))
+            for batch in page.batches
+        ]
         return json_reply(200, replies.BatchList(total=page.total, batches=listed))
 
     def show(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
         findings = self._batches.findings(batch.id, MAX_FINDINGS) if batch.ended else None
         counted = self._reasons(batch.id, batch.updated_at) if batch.ended else Reasons()
-        reasons, values = replies.reason_counts(counted), self._values(batch, findings)
+        reasons, values = replies.reason_counts(counted), self._values(batch, call, findings)
         return json_reply(200, replies.BatchWithReasons(**values, reasons=reasons))
 
     def items(self, call: Call, tenant: Tenant) -> Reply:
@@ -123,7 +127,7 @@ class BatchHandlers:
     def cancel(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
         cancelled = self._batches.cancel(tenant.id, batch.id, self._service.jobs)
-        return json_reply(200, self._shown(cancelled))
+        return json_reply(200, self._shown(cancelled, call))
 
     def retry(self, call: Call, tenant: Tenant) -> Reply:
         batch = self._get_batch(call, tenant)
@@ -137,7 +141,7 @@ class BatchHandlers:
             tenant.id, batch.id, states=request.item_states, reasons=request.reasons
         )
         retried = self._batches.get(tenant.id, batch.id)
-        return json_reply(200, replies.RetriedBatch(**self._values(retried), retried=count))
+        return json_reply(200, replies.RetriedBatch(**self._values(retried, call), retried=count))
 
     def _open(self, tenant: Tenant, request: BatchRequest, key: str | None) -> tuple[Batch, bool]:
         """(the new batch, True), or (the earlier batch, False) under the same key. Raises
@@ -147,6 +151,7 @@ class BatchHandlers:
         options = BatchOptions(
             collection=request.collection, faces=request.faces, gate=request.gate,
             reject_duplicates=request.refuse_doubles, layout=request.layout, unattended=True,
+            take_litter=request.take_litter,
         )
         batch, created = self._batches.open(tenant.id, fingerprint, source, options)
         if not created and (batch.source, batch.options) != (source, options):
@@ -172,13 +177,15 @@ class BatchHandlers:
             raise errors.BatchNotFound
         return self._batches.get(tenant.id, batch_id)
 
-    def _shown(self, batch: Batch) -> replies.ShownBatch:
-        return replies.ShownBatch(**self._values(batch))
+    def _shown(self, batch: Batch, call: Call) -> replies.ShownBatch:
+        return replies.ShownBatch(**self._values(batch, call))
 
-    def _values(self, batch: Batch, findings: Sequence[Finding] | None = None) -> dict[str, Any]:
+    def _values(
+        self, batch: Batch, call: Call, findings: Sequence[Finding] | None = None
+    ) -> dict[str, Any]:
         """The members of ``ShownBatch``."""
         waits_for = self._batches.waiting_reason(batch)
         return {
-            **replies.batch_values(batch, findings),
+            **replies.batch_values(batch, call.mount, findings),
             "waits_for": None if waits_for is None else replies.BatchDelay(**waits_for.to_json()),
         }

@@ -44,6 +44,9 @@ class ListedBatch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     duplicate: int
     rejected: int
     cancelled: int
+    skipped: Annotated[
+        int, _about("Litter beside the pictures, not among the items; 0 until the source is read.")
+    ]
     exhausted: Annotated[bool, _about("The source is read to its end.")]
     total: Annotated[int | None, _about("Items in the source, once that is known.")]
     position: Annotated[float | None, _about("How much of the source is read, 0 to 1.")]
@@ -121,14 +124,16 @@ class ItemList(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     next: Annotated[int | None, _about("`after` of the next page; null on the last.")]
 
 
-def batch_values(batch: Batch, findings: Sequence[Finding] | None = None) -> dict[str, Any]:
-    """The members of ``ListedBatch``. The source of an operator's batch is not shown: it names
-    files of the operator."""
+def batch_values(
+    batch: Batch, mount: str = "", findings: Sequence[Finding] | None = None
+) -> dict[str, Any]:
+    """The members of ``ListedBatch``; ``mount`` is ``Call.mount``. The source of an
+    operator's batch is not shown: it names files of the operator."""
     failure = failure_of(batch)
     prefix = batch.source.removeprefix(PREFIX) if batch.source.startswith(PREFIX) else None
     return {
         **{name: getattr(batch, name) for name in _SAME_NAMES},
-        "batch_id": batch.id, "href": batch_href(batch), "status": batch.state,
+        "batch_id": batch.id, "href": batch_href(batch, mount), "status": batch.state,
         "prefix": prefix if batch.options.unattended else None,
         "findings": _findings_json(batch, findings),
         "error": None if failure is None else BatchProblem(**failure),
@@ -171,5 +176,5 @@ def _shown_item(item: BatchItem) -> ShownItem:
     )
 
 
-def batch_href(batch: Batch) -> str:
-    return f"/batches/{batch.id}"
+def batch_href(batch: Batch, mount: str) -> str:
+    return f"{mount}/batches/{batch.id}"

@@ -38,6 +38,7 @@ class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faces: Literal["largest", "one", "all"] = "largest"
     gate: bool = False
     refuse_doubles: bool = False
+    take_litter: bool = False
 
     def __post_init__(self) -> None:
         check_collection(self.collection)

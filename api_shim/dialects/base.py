@@ -13,21 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from api_shim import parameters
 from api_shim.body import BodyKind
 from api_shim.dialects.answers import JSON, AnswerField, Responses
-from api_shim.dialects.fields import RequestField
+from api_shim.dialects.fields import Raw, RequestField
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
+from pipeline.accounts.app_settings import AppSetting
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
-from pipeline.errors import BadCredentials, InvalidParameter
+from pipeline.errors import BadCredentials, FaceError, InvalidParameter
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import PLANS
-
-FORM = "application/x-www-form-urlencoded"
 
 GET, POST, PUT, DELETE = (frozenset({method}) for method in ("GET", "POST", "PUT", "DELETE"))
 
@@ -41,8 +41,8 @@ IN_PARAMETERS: Security = []
 has no scheme for those, they stand among the fields."""
 
 
-DialectRequest = JobRequest | RecordRequest[Any]
-"""What a request asks for: a job, or an action on records."""
+DialectRequest = JobRequest | RecordRequest[Any] | Job
+"""What a request asks for: a job, an action on records, or an earlier job that it repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,24 @@ class Dialect(ABC):
     """The query parameter that names the caller, where the document has one. Limits per caller
     go by it before the credentials are verified."""
 
+    caller_parameters: ClassVar[frozenset[str]] = frozenset()
+    """The parameters by which a poll is known to carry the credentials of the document."""
+
     free_actions: ClassVar[frozenset[str]] = frozenset()
     """The actions whose success the document calls free of charge."""
+
+    app_settings: ClassVar[tuple[AppSetting, ...]] = ()
+    """What an application can choose."""
+
+    profiles: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Choices that belong together, by the name of the whole."""
 
     root: ClassVar[str | None] = None
     """The prefix of paths under which ``render_not_found`` answers, where the document
     has an answer for unknown paths."""
+
+    no_credentials: ClassVar[type[FaceError]] = BadCredentials
+    """The error of a call without credentials."""
 
     limits: PictureLimits
     """What pictures it takes, by their headers."""
@@ -121,11 +133,19 @@ class Dialect(ABC):
         Raises ``FaceError``, in the order of checks that the document gives.
         """
 
-    def identify(self, call: Call, job_id: str) -> Tenant | None:  # noqa: ARG002
-        """The tenant whose credentials, in the dialect's own form, a poll of a job
-        carries; None when it carries none of them (an API key serves every dialect). Runs
-        in a thread. Raises ``FaceError`` when they are wrong."""
+    def identify(self, call: Call, job_id: str) -> Tenant | None:
+        """The tenant whose credentials, in the dialect's own form, the query or the body of a
+        poll carries; None when they carry none of them (an API key serves every dialect).
+        Runs in a thread. Raises ``FaceError`` when they are wrong."""
+        for sent in parameters.places(call):
+            if not self.caller_parameters.isdisjoint(sent):
+                return self.authenticate_poll(sent, job_id)
         return None
+
+    def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
+        """The tenant of parameters with some of ``caller_parameters``. Raises ``FaceError``
+        when they are wrong."""
+        raise NotImplementedError
 
     def attachments(self, job: Job) -> tuple[str, ...]:  # noqa: ARG002
         """The stored pictures (media keys) that the answer of an ended job shows."""
@@ -141,6 +161,12 @@ class Dialect(ABC):
         """The answer of a request that became no job. ``call`` has an empty body when
         the body could not be read; any other exception than ``FaceError`` is an
         internal error."""
+
+    def render_no_credentials(self, call: Call) -> Reply:
+        """The answer, status 401, to a poll of one of its jobs without any credentials: what
+        the document answers to a call without them."""
+        error = self.no_credentials("The request carries no credentials.")
+        return replace(self.render_error(error, call), status=401)
 
     def render_wrong_method(self, call: Call, allowed: str) -> Reply:
         """The answer, status 405, to a method that the path does not take; ``allowed``

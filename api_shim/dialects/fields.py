@@ -17,7 +17,15 @@ from typing import Any, Generic, TypeVar, cast
 from api_shim import parsing
 from api_shim.body import BodyKind
 from pipeline.errors import FaceError, InvalidParameter, MissingParameter
-from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, TEXT_END, is_printable, utf8_pattern
+from pipeline.identifiers import (
+    MAX_COLLECTION_KEY_BYTES,
+    PATH_NAME_RULE,
+    PATH_SYNTAX,
+    TEXT_END,
+    is_path_name,
+    is_printable,
+    utf8_pattern,
+)
 
 Schema = dict[str, Any]
 
@@ -59,6 +67,10 @@ class RequestField(Generic[T]):
             return self.default
         return self.parse(value)
 
+    def reads(self, name: str) -> bool:
+        """Whether this field reads a parameter of that name."""
+        return name == self.name
+
     def is_empty(self, value: Any) -> bool:
         """Whether a value counts as absent."""
         return bool(value == "")
@@ -92,8 +104,8 @@ class RequestField(Generic[T]):
 class TextField(RequestField[str]):
     """A text. ``max_bytes`` counts UTF-8, ``max_chars`` code points; ``pattern`` (without
     anchors) must match the whole; ``rule`` says so in words. ``printable`` forbids control
-    characters, ``reserved`` how a text may not begin; a text with a limit never has a NUL,
-    which no database column takes."""
+    characters, ``names_path`` also what ``is_path_name`` forbids: for new ids, which come back
+    in paths. A text with a limit never has a NUL, which no database column takes."""
 
     default: str = ""
     max_bytes: int | None = None
@@ -101,7 +113,7 @@ class TextField(RequestField[str]):
     pattern: str | None = None
     choices: tuple[str, ...] = ()
     printable: bool = False
-    reserved: tuple[str, ...] = ()
+    names_path: bool = False
     rule: str = ""
 
     def parse(self, value: Any) -> str:
@@ -121,8 +133,8 @@ class TextField(RequestField[str]):
             raise self.wrong(f"{self.name} has a NUL")
         if self.printable and not is_printable(value):
             raise self.wrong(f"{self.name} has characters that cannot be printed")
-        if value.startswith(self.reserved):
-            raise self.wrong(f"{self.name} must not begin with {' or '.join(self.reserved)}")
+        if self.names_path and not is_path_name(value):
+            raise self.wrong(f"{self.name} {PATH_NAME_RULE}")
         return value
 
     def describe(self) -> Schema:
@@ -140,8 +152,8 @@ class TextField(RequestField[str]):
             schema |= {"maxLength": self.max_chars, "pattern": rf"^[^\u0000]*{TEXT_END}"}
         elif self.pattern is not None:
             schema["pattern"] = f"^(?:{self.pattern}){'' if self.required else '?'}{TEXT_END}"
-        if self.reserved:
-            schema["not"] = {"pattern": f"^(?:{'|'.join(map(re.escape, self.reserved))})"}
+        if self.names_path:
+            schema["not"] = {"pattern": PATH_SYNTAX}
         return schema
 
 
@@ -152,18 +164,13 @@ def collection_key_field(name: str, about: str, **options: Any) -> TextField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegerField(RequestField[int]):
-    """A whole number from ``least`` to ``most``; with ``texts`` its digits may also come
-    as a text, as in forms."""
+    """A whole number from ``least`` to ``most``, also as a text, as forms have it."""
 
     least: int = -MAX_INTEGER
     most: int = MAX_INTEGER
-    texts: bool = False
-
-    def is_empty(self, value: Any) -> bool:
-        return self.texts and bool(value == "")
 
     def parse(self, value: Any) -> int:
-        if self.texts and isinstance(value, str):
+        if isinstance(value, str):
             value = parsing.JsonNumber(value)
         number = value.as_int() if isinstance(value, parsing.JsonNumber) else None
         if number is None or not self.least <= number <= self.most:
@@ -197,16 +204,13 @@ class NumberField(RequestField[float]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BooleanField(RequestField[bool]):
-    """True or false; with ``texts`` also ``true``, ``1``, ``false`` and ``0`` as texts or
-    numbers."""
-
-    texts: bool = False
+    """True or false, also as a text, as forms have it, or as 1 or 0."""
 
     def is_empty(self, value: Any) -> bool:
-        return self.texts and isinstance(value, str) and not value.strip()
+        return isinstance(value, str) and not value.strip()
 
     def parse(self, value: Any) -> bool:
-        if self.texts and not isinstance(value, bool):
+        if not isinstance(value, bool):
             written = value.text if isinstance(value, parsing.JsonNumber) else value
             value = _BOOLEANS.get(written.strip().lower()) if isinstance(written, str) else None
         if not isinstance(value, bool):
@@ -264,6 +268,12 @@ class ObjectField(RequestField["Values"]):
 
     def describe(self) -> Schema:
         return object_schema(self.title, self.inside)
+
+
+def names_of(fields: Iterable[RequestField[Any]]) -> Callable[[str], bool]:
+    """Whether one of ``fields`` reads a parameter of a name."""
+    rows = tuple(fields)
+    return lambda name: any(row.reads(name) for row in rows)
 
 
 class Values:

@@ -8,9 +8,10 @@ from typing import Any
 
 from api_shim.dialects import answers
 from api_shim.dialects.answers import AnswerField, answer_schema, refuse, respond, respond_later
-from api_shim.dialects.base import FORM, Dialect, Endpoint, schema_name
+from api_shim.dialects.base import Dialect, Endpoint, schema_name
 from api_shim.dialects.fields import RequestField, Schema, object_schema
 from api_shim.multipart import MULTIPART
+from api_shim.parsing import FORM
 from api_shim.reference import batches, shared
 from api_shim.reference.shared import PROBLEM, path_parameter
 from pipeline.jobs.store import MAX_KEY_CHARS
@@ -59,7 +60,15 @@ ACCEPTED = respond(
 )
 
 _NO_JOB = {
-    "404": respond("No such job, or another application's.", PROBLEM), "503": refuse(503, PROBLEM)
+    "400": respond("A wrong parameter.", PROBLEM),
+    "401": respond("No credentials, in the words of the job's document.", _ANY),
+    "404": respond("No such job, or another application's.", PROBLEM),
+    "503": refuse(503, PROBLEM),
+}
+# POST is for clients that cannot send their credentials in a body with GET.
+_POLLS = {
+    "get": "A job: 202 while it waits or runs, then its answer.",
+    "post": "The same, with the document's credentials in the body.",
 }
 _JOB_ID = path_parameter("job_id")
 
@@ -189,14 +198,16 @@ def _common(answered: Collection[str]) -> dict[str, Schema]:
     }
     return {
         "/jobs/{job_id}": {
-            "get": shared.operation(
-                JOBS_TAG, "get_job", "A job: 202 while it waits or runs, then its answer.",
+            method: shared.operation(
+                JOBS_TAG, f"{method}_job", about,
                 {
                     **polled, **_NO_JOB, "202": respond_later("Not ended.", PROGRESS),
                     "400": respond("A wrong parameter, or the answer of the job.", _ANY),
                 },
                 parameters=[_JOB_ID, wait],
-            ),
+            )
+            for method, about in _POLLS.items()
+        } | {
             "delete": shared.operation(
                 JOBS_TAG, "cancel_job", "Cancel a job.",
                 {
@@ -207,14 +218,15 @@ def _common(answered: Collection[str]) -> dict[str, Schema]:
             ),
         },
         "/jobs/{job_id}/evidence": {
-            "get": shared.operation(
-                JOBS_TAG, "get_job_evidence", "What the verdict on a clip rests on.",
+            method: shared.operation(
+                JOBS_TAG, f"{method}_job_evidence", "What the verdict on a clip rests on.",
                 {
                     **_NO_JOB, "200": respond("The measurements.", _ANY),
                     "202": respond_later("Not ended.", PROGRESS),
                 },
                 parameters=[_JOB_ID],
-            ),
+            )
+            for method in _POLLS
         },
         "/health": {
             "get": shared.operation(

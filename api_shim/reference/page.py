@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from html import escape
 
 from starlette.types import Receive
@@ -17,16 +18,19 @@ from api_shim.reference.openapi import describe, operations
 from api_shim.requests import Call, Reply
 from api_shim.resource import Resource
 
+# Mount paths whose replies are kept: one, or one for each proxy.
+MAX_MOUNTS = 8
+
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
 code{background:#eee;color:#111;padding:0 .3em}td,th{text-align:left;padding:.1em 1em .1em 0}
 summary{cursor:pointer;padding:.2em 0}details{margin-left:1em}"""
 
 # No script, and nothing from elsewhere: the page works on a machine without a network.
-_HEAD = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>faceline</title>
+_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>faceline</title>
 <meta name="viewport" content="width=device-width">
-<style>{_STYLE}</style>
+<style>{style}</style>
 <h1>faceline</h1>
-<p>For machines: <a href="openapi.json">openapi.json</a>. Every rule and every code:
+<p>For machines: <a href="{mount}/openapi.json">openapi.json</a>. Every rule and every code:
 <code>docs/api.md</code> of the project.</p>
 """
 
@@ -41,25 +45,40 @@ def references(dialects: Iterable[Dialect]) -> dict[str, Resource]:
     """The applications by their paths."""
     document = describe(dialects)
     headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
-    html = Reply(200, page(document).encode(), "text/html; charset=utf-8", headers)
-    return {"/openapi.json": _constant(json_reply(200, document)), "/docs": _constant(html)}
+
+    @lru_cache(MAX_MOUNTS)
+    def openapi(mount: str) -> Reply:
+        return json_reply(200, mounted(document, mount))
+
+    @lru_cache(MAX_MOUNTS)
+    def html(mount: str) -> Reply:
+        text = page(mounted(document, mount), mount)
+        return Reply(200, text.encode(), "text/html; charset=utf-8", headers)
+
+    return {"/openapi.json": _give(openapi), "/docs": _give(html)}
 
 
-def _constant(reply: Reply) -> Resource:
-    async def give(_call: Call, _receive: Receive) -> Reply:
-        return reply
+def mounted(document: Schema, mount: str) -> Schema:
+    """``document`` of a service that clients see under the path ``mount``."""
+    server = {**document["servers"][0], "url": mount or "/"}
+    return {**document, "servers": [server]}
+
+
+def _give(make: Callable[[str], Reply]) -> Resource:
+    async def give(call: Call, _receive: Receive) -> Reply:
+        return make(call.mount)
 
     return Resource(GET=give)
 
 
-def page(document: Schema) -> str:
-    """The document for people, as HTML."""
+def page(document: Schema, mount: str = "") -> str:
+    """The document for people, as HTML, with links below ``mount``."""
     shown = _Page(document)
     sections: dict[str, list[str]] = {}
     for path, method, operation in operations(document):
         described = shown.operation(method.upper(), path, operation)
         sections.setdefault(operation["tags"][0], []).append(described)
-    parts = [_HEAD]
+    parts = [_HEAD.format(style=_STYLE, mount=escape(mount))]
     for tag in document["tags"]:
         title = f"{tag['name']}: {tag['description']}"
         parts += [f"<h2>{escape(title)}</h2>", *sections.get(tag["name"], ())]

@@ -10,6 +10,8 @@ import typer
 
 from api_shim.auth.sm2 import generate_key_pair, parse_public_key
 from infra.cli import limits
+from infra.cli.app_import import import_app
+from infra.cli.app_settings import Chosen, Profile, read_choices, settings, wait
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
@@ -31,13 +33,15 @@ Sm2PublicKey = Annotated[
 
 @app.command()
 def create(
-    name: AppName, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None, json: Json = False
+    name: AppName, sm2: Sm2 = False, sm2_public_key: Sm2PublicKey = None,
+    profile: Profile = None, chosen: Chosen = None, json: Json = False,
 ) -> None:
     """Create an application and print its credentials, once."""
     _check_key(sm2, sm2_public_key)
+    choices = read_choices(profile, chosen)
     stores = Stores()
     tenants = stores.tenants
-    tenant = tenants.create(name, encrypted=stores.settings.encrypt_at_rest)
+    tenant = tenants.create(name, choices, encrypted=stores.settings.encrypt_at_rest)
     _show(name, _issue(sm2, sm2_public_key, partial(tenants.credentials.issue, tenant.id)), json)
 
 
@@ -179,5 +183,8 @@ def _show(name: str, issued: Credentials, json: bool) -> None:
 
 
 # Last, as the help lists them.
-for command in (limits.limits, limits.operations, limits.allow, limits.deny, limits.expire):
+app.command("import")(import_app)
+for command in (
+    settings, wait, limits.limits, limits.operations, limits.allow, limits.deny, limits.expire,
+):
     app.command()(command)

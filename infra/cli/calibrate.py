@@ -8,15 +8,19 @@ from typing import Annotated
 import typer
 
 from infra.cli.console import err, print_notice, print_table
+from infra.cli.database import Stores
+from infra.cli.own_tables import fit_own_table
 from infra.cli.progress import count_bar
 from pipeline.calibration.measure import calibrate_folder, calibrate_pairs
-from pipeline.calibration.table import Calibration, save_table, table_to_json
-from pipeline.config.settings import load_settings
+from pipeline.calibration.table import Calibration, load_table, save_table, table_to_json
+from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import InvalidParameter
 from pipeline.sessions import registry
+from pipeline.sessions.base import PackInfo
 
-# False-match rates in the printed table.
+# False-match rates in the printed tables.
 SHOWN = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+SHOWN_OF_OWN = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
 def calibrate(
@@ -30,6 +34,10 @@ def calibrate(
     root: Annotated[
         Path | None, typer.Option(help="Where the pictures of --pairs lie; without it: beside it.")
     ] = None,
+    own: Annotated[
+        str | None,
+        typer.Option(metavar="APP", help="An application: its gallery's faces make its table."),
+    ] = None,
     pack: Annotated[str | None, typer.Option(help="Stands for FACELINE_PACK.")] = None,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The pictures are crops on the ArcFace template.")
@@ -39,17 +47,21 @@ def calibrate(
         typer.Option(help="Write the table to this file; without it: into the data directory."),
     ] = None,
 ) -> None:
-    """Calibrate a pack: measure false-match rates with labelled pictures.
+    """Calibrate a pack: measure false-match rates with labelled pictures, or with the faces of an
+    application's gallery.
 
-    Takes --folder or --pairs with a hundred people or more. A table in the data directory
-    precedes the shipped one.
+    Takes --folder, --pairs or --own with a hundred people or more. A table in the data directory
+    precedes the shipped one; that of --own makes the scores of its application alone.
     """
-    if (folder is None) == (pairs is None):
-        raise InvalidParameter("calibrate takes either --folder or --pairs")
+    if (folder, pairs, own).count(None) != 2:
+        raise InvalidParameter("calibrate takes one of --folder, --pairs and --own")
     settings = load_settings()
     if pack is not None:
         settings = settings.model_copy(update={"pack": pack})
     info = registry.choose(settings)
+    if own is not None:
+        _calibrate_own(own, info, settings, out)
+        return
     loaded = registry.load(info, settings)
     with count_bar("pictures", err) as progress:
         if folder is not None:
@@ -57,13 +69,47 @@ def calibrate(
         else:
             assert pairs is not None
             table = calibrate_pairs(pairs, root or pairs.parent, loaded, progress, aligned=aligned)
+    _show(table)
+    _write(table, settings, out)
+
+
+def _calibrate_own(app: str, info: PackInfo, settings: Settings, out: Path | None) -> None:
+    stores = Stores(settings)
+    tenant = stores.tenants.by_name(app)
+    table = fit_own_table(stores, tenant, info)
+    _show(table)
+    deployed = load_table(info.name, settings.data_dir, info.recognition_model)
+    assert deployed is not None, "a gallery's table is fitted by means of the pack's"
+    _compare(table, deployed)
+    _write(table, settings, out, tenant.id)
+
+
+def _write(
+    table: Calibration, settings: Settings, out: Path | None, tenant_id: int | None = None
+) -> None:
     if out is None:
-        written = save_table(table, settings.data_dir)
+        written = save_table(table, settings.data_dir, tenant_id)
     else:
         written = out
         out.write_text(table_to_json(table), encoding="utf-8")
-    _show(table)
     print_notice(f"Written to {written}. Workers read it when they start.")
+
+
+def _compare(own: Calibration, deployed: Calibration) -> None:
+    print_notice(
+        f"About {own.people} people; {own.suspects} pairs of different names or none are taken for "
+        "one person. What the scores of the pack's table stand for among these faces:"
+    )
+    print_table(
+        ("score", "promised rate", "rate here", "times", "cosine of the pack's", "cosine here"),
+        (
+            (
+                f"{deployed.confidence(cosine):.2f}", f"{rate:.0e}", f"{own.fmr(cosine):.1e}",
+                f"{own.fmr(cosine) / rate:.2g}", f"{cosine:.4f}", f"{own.cosine_at(rate):.4f}",
+            )
+            for rate, cosine in ((rate, deployed.cosine_at(rate)) for rate in SHOWN_OF_OWN)
+        ),
+    )
 
 
 def _show(table: Calibration) -> None:

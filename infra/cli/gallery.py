@@ -1,4 +1,4 @@
-"""``faceline gallery``: the size, export and deletion of an application's gallery."""
+"""``faceline gallery``: size, advised scores, export and deletion of an application's gallery."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ import typer
 from infra.cli.arguments import AppName, Json, OptionalAppName, Yes
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
+from infra.cli.own_tables import advice_rows
 from infra.cli.reports import open_output
 from pipeline.accounts import deletion
 from pipeline.accounts.model import Tenant
-from pipeline.errors import FaceNotFound, InvalidParameter
+from pipeline.config.storage import DataDirectory
+from pipeline.errors import CollectionNotFound, FaceNotFound, InvalidParameter
+from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import Collection, FaceRecord, box_json
+from pipeline.sessions import registry
 
-app = typer.Typer(help="Galleries: size, export, deletion.", no_args_is_help=True)
+app = typer.Typer(help="Galleries: size, scores, export, deletion.", no_args_is_help=True)
 
 
 @app.command()
@@ -49,6 +53,43 @@ def _counted(tenant: Tenant, galleries: GalleryStore) -> dict[str, Any]:
         "changes": size.last_change,
         "pack": size.model.pack if size.model else "",
     }
+
+
+@app.command()
+def advise(
+    name: OptionalAppName = None,
+    strangers: Annotated[
+        float, typer.Option(min=1e-6, max=0.5, help="The share of strangers that may be hit.")
+    ] = 0.01,
+    set_groups: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="GROUP", help="Store the score that is advised for this "
+                     "group as its groupScore; may be repeated."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Advise the score to ask for in searches of a gallery and of its groups, from their size and
+    from what strangers among the gallery's faces reach."""
+    stores = Stores()
+    chosen = stores.chosen_tenants(name)
+    if set_groups and len(chosen) != 1:
+        raise InvalidParameter("--set takes the name of one application")
+    info = registry.choose(stores.settings)
+    rows = [row for tenant in chosen for row in advice_rows(stores, tenant, info, strangers)]
+    groups = CollectionStore(stores.engine, stores.media)
+    for group in set_groups or ():
+        score = next((row["score"] for row in rows if row["group"] == group), None)
+        if score is None:
+            raise CollectionNotFound(f"{chosen[0].name} has no group {group!r}")
+        groups.update(chosen[0].id, group, score=score)
+        print_notice(f"The groupScore of {group} is {score} now.")
+    if json:
+        print_json(rows)
+        return
+    shown = ("app", "group", "faces", "by_size", "by_faces", "score", "expected", "group_score")
+    print_table(shown, ([row[column] for column in shown] for row in rows))
+    for note in dict.fromkeys(row["note"] for row in rows if row["note"]):
+        print_notice(note)
 
 
 @app.command()
@@ -118,4 +159,5 @@ def delete_tenant(name: AppName, yes: Yes = False) -> None:
         if typer.prompt("Type the application's name to delete it") != name:
             raise InvalidParameter("that is not its name; nothing was deleted")
     deletion.delete_tenant(stores.engine, stores.media, tenant.id)
+    DataDirectory(stores.settings.data_dir).delete_own_calibration(tenant.id)
     print_notice(f"{name} is deleted. Backups and an index process may hold it a while longer.")

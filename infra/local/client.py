@@ -6,6 +6,7 @@ import base64
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 
@@ -42,7 +43,7 @@ class FaceClient:
             headers={"Prefer": "respond-async"},
         )
         while response.status_code == 202:
-            href = response.json()["href"]
+            href = urljoin(response.url, response.json()["href"])
             response = self._send("GET", href, params={"wait": WAIT_S}, auth=self._who)
         envelope: Envelope = response.json()
         return envelope

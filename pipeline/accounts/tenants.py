@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Text, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.accounts.credentials import CredentialStore
@@ -66,6 +66,12 @@ class TenantStore:
         """Every tenant, oldest first."""
         rows = read_rows(self._engine, select(*tenants.c).order_by(tenants.c.id))
         return [tenant_from_row(row._mapping) for row in rows]
+
+    def has_setting(self, name: str, value: str) -> bool:
+        """Whether any tenant has chosen ``value``."""
+        mention = tenants.c.settings.cast(Text).contains(f'"{name}"', autoescape=True)
+        chosen = read_values(self._engine, select(tenants.c.settings).where(mention))
+        return any(settings.get(name) == value for settings in chosen)
 
     def set_disabled(self, tenant_id: int, disabled: bool) -> None:
         """Raises ``TenantNotFound``."""

@@ -87,7 +87,8 @@ class SearchProgress(Params, frozen=True, kw_only=True):
     The faces of the batch are compared a block at a time. The block starts after the item
     ``held`` and was compared with all faces up to the label ``against``. ``compared`` pairs
     are done, the share ``through`` of all. ``found`` counts the findings of each kind,
-    ``listed`` those that are listed, ``refused`` the items that were rejected.
+    ``listed`` those that are listed, ``refused`` the items that were rejected, ``cut_names``
+    the names with so many faces that not all of them were looked at.
     """
 
     state: Literal["searching", "done", "failed"] = "searching"
@@ -110,6 +111,7 @@ class SearchProgress(Params, frozen=True, kw_only=True):
     found: dict[str, int] = msgspec.field(default_factory=dict)
     listed: dict[str, int] = msgspec.field(default_factory=dict)
     refused: int = 0
+    cut_names: int = 0
 
     def is_run_by(self, job: Job) -> bool:
         """Whether ``job`` is the one that continues the search."""

@@ -59,10 +59,10 @@ class BatchOptions(Params, frozen=True, kw_only=True):
     """How a source is read and what is enrolled.
 
     ``collection``: the key of the collection of items for which the source names none;
-    empty: no collection. ``faces`` of each picture: the ``largest``, the only ``one`` (with
-    several the item is rejected), ``all``. ``gate``: each face must pass the quality limits.
+    empty: the default collection. ``faces`` of each picture: the ``largest``, the only ``one``
+    (with several the item is rejected), ``all``. ``gate``: each face must pass the quality limits.
     ``reject_duplicates``: an item whose person is enrolled under another name is rejected.
-    ``layout``, ``anywhere``, ``encoding``, ``bucket``: as in ``sources.open``.
+    ``layout``, ``anywhere``, ``encoding``, ``bucket``, ``take_litter``: as in ``sources.open``.
     ``unattended``: the service reads the source itself.
     """
 
@@ -75,22 +75,30 @@ class BatchOptions(Params, frozen=True, kw_only=True):
     encoding: str | None = None
     bucket: str = ""
     unattended: bool = False
+    take_litter: bool = False
+
+
+_UNLESS_SET = ("take_litter",)
+"""Options whose usual value is not part of the fingerprint: they are younger than batches
+that the same command must find."""
 
 
 def fingerprint_of(tenant_id: int, source: str, options: BatchOptions) -> str:
     """The fingerprint (64 hex digits) by which the same command finds its batch. ``source``
     is the location in a form that does not depend on the current directory."""
     values = options.to_json()
+    values = {name: values[name] for name in values if values[name] or name not in _UNLESS_SET}
     return digest(str(tenant_id), source, *(f"{name}={values[name]}" for name in sorted(values)))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A batch's row. Times are epoch seconds (UTC). ``waiting`` to ``cancelled`` count the
-    items of each state and add up to ``items``. ``position`` is the share of the source that
-    was read, 0 to 1; ``total`` is how many items the source says it has. ``findings`` is the
-    progress of the search (``duplicate_search``), ``source_error`` why the source could not
-    be read the last time (``source_errors``)."""
+    items of each state and add up to ``items``; ``skipped`` counts the source's litter, which
+    is not among them, and is known once the source was read to its end. ``position`` is the
+    share of the source that was read, 0 to 1; ``total`` is how many items the source says it
+    has. ``findings`` is the progress of the search (``duplicate_search``), ``source_error``
+    why the source could not be read the last time (``source_errors``)."""
 
     id: str
     tenant_id: int
@@ -104,6 +112,7 @@ class Batch:
     duplicate: int
     rejected: int
     cancelled: int
+    skipped: int
     exhausted: bool
     total: int | None
     position: float | None
@@ -214,7 +223,8 @@ class KnownItem:
 class ItemOutcome(PictureRecord):
     """The outcome of a waiting item.
 
-    ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (of the first face) and ``faces``;
+    ``state``: ``enrolled`` with ``image_ref``, ``face_id`` (of the first face) and ``faces``,
+    and a ``detail`` when faces were left out;
     ``duplicate`` with the same of the enrolled image; ``rejected`` with ``reason`` (a code of
     ``errors``) and ``detail``. ``criteria``: the fingerprint of the pack and the settings
     that rejected the picture and would reject it again (None after a crash).

@@ -338,7 +338,9 @@ class BatchStore:
             left = source_errors.record(connection, batch_id, error, self._clock(), give_up_after_s)
         _cancel_jobs(jobs, left)
 
-    def finish_reading(self, batch_id: str, submitter: str, total: int | None = None) -> Batch:
+    def finish_reading(
+        self, batch_id: str, submitter: str, total: int | None = None, skipped: int = 0
+    ) -> Batch:
         """Record that the source was read to its end. Items that were to be read again and did not
         come are rejected; the batch is done when no item waits. Raises as ``renew``."""
         now = self._clock()
@@ -349,7 +351,7 @@ class BatchStore:
                 SET_BATCH,
                 {
                     "batch": batch_id, "exhausted": True, "state": BatchState.WORKING.value,
-                    "total": total, "position": 1.0, "submitter": None,
+                    "total": total, "skipped": skipped, "position": 1.0, "submitter": None,
                     "submitter_until": 0.0, "source_error": None,
                 },
             )

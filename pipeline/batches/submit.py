@@ -21,6 +21,7 @@ from pipeline.batches.resume import ItemNames, SeenItems
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.errors import Conflict, MediaUnavailable, NotFound, Unavailable
+from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.identifiers import MAX_COLLECTION_KEY_BYTES, is_collection_key
 from pipeline.jobs.model import Job
 from pipeline.media.base import MediaStore
@@ -134,6 +135,7 @@ class _SourceRun:
         self._page: list[_ReadItem] = []
         self._page_bytes = 0
         self._page_pictures = 0
+        self._skipped = 0
         self._page_started_at = 0.0
         self._renewed_at = time.monotonic()
 
@@ -141,6 +143,9 @@ class _SourceRun:
         try:
             for item in self._source.items():
                 self._check_stop()
+                if isinstance(item, RefusedItem) and item.reason == RefusalReason.SKIPPED:
+                    self._skipped += 1
+                    continue
                 # Only when another item comes: the last page has smaller chunks.
                 if self._is_page_full():
                     self._flush(self._limits.chunk_size)
@@ -148,7 +153,9 @@ class _SourceRun:
             self._flush(min(self._limits.chunk_size, LAST_CHUNK_ITEMS))
         except _Stopped:
             return
-        self.batch = self._batches.finish_reading(self.batch.id, self._name, self.batch.items)
+        self.batch = self._batches.finish_reading(
+            self.batch.id, self._name, self.batch.items, self._skipped
+        )
 
     def _check_stop(self) -> None:
         """Raises ``_Stopped`` when asked to stop; else renews the lease when it is time."""
@@ -176,7 +183,8 @@ class _SourceRun:
         if not self._page:
             self._page_started_at = time.monotonic()
         if not result.about.collection:
-            about = replace(result.about, collection=self.batch.options.collection)
+            collection = self.batch.options.collection or DEFAULT_COLLECTION
+            about = replace(result.about, collection=collection)
             result = replace(result, about=about)
         self._page.append(_ReadItem(number, unique_name, _storable(result)))
         if isinstance(result, PictureItem):

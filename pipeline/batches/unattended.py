@@ -52,7 +52,10 @@ class UnattendedSources:
         ``InvalidParameter``, ``MediaUnavailable``."""
         layout, tenant = batch.options.layout, batch.tenant_id
         if batch.source.startswith(PREFIX):
-            return prefix_source(self.settings, tenant, batch.source.removeprefix(PREFIX), layout)
+            return prefix_source(
+                self.settings, tenant, batch.source.removeprefix(PREFIX), layout,
+                take_litter=batch.options.take_litter,
+            )
         try:
             listed = decode_list(self.media.get(list_key(batch)))
         except MediaNotFound:  # the list was read to its end: only retried items are left

@@ -94,7 +94,7 @@ def fit_people(
             f"{MIN_IMPOSTOR_PAIRS} pairs of different people."
         )
     impostor, genuine = count_pairs(embeddings, person)
-    return _fit_counts(impostor, genuine, source)
+    return fit_counts(impostor, genuine, source)
 
 
 def fit_pairs(
@@ -102,7 +102,7 @@ def fit_pairs(
 ) -> Calibration:
     """Fits a table to labelled pairs. Raises ``InvalidParameter``."""
     values, truth = np.asarray(cosines, dtype=np.float64), np.asarray(same, dtype=bool)
-    return _fit_counts(_histogram(values[~truth]), _histogram(values[truth]), source)
+    return fit_counts(_histogram(values[~truth]), _histogram(values[truth]), source)
 
 
 def count_pairs(
@@ -127,7 +127,16 @@ def _histogram(cosines: NDArray[np.floating]) -> Counts:
 # The model ---------------------------------------------------------------------
 
 
-def _fit_counts(impostor: Counts, genuine: Counts, source: CalibrationSource) -> Calibration:
+def fit_counts(impostor: Counts, genuine: Counts, source: CalibrationSource) -> Calibration:
+    """Fits a table to labelled pairs that were counted. Raises ``InvalidParameter``."""
+    require_pairs(impostor)
+    clean, tail, measured_to = _clean(impostor)
+    suspects = int(impostor.sum()) - int(clean.sum())
+    return make_table(clean, tail, measured_to, genuine, source, suspects)
+
+
+def require_pairs(impostor: Counts) -> None:
+    """Raises ``InvalidParameter`` for fewer pairs than a rate of 1e-3 needs."""
     pairs = int(impostor.sum())
     if pairs < MIN_IMPOSTOR_PAIRS:
         raise InvalidParameter(
@@ -135,15 +144,23 @@ def _fit_counts(impostor: Counts, genuine: Counts, source: CalibrationSource) ->
             f"{PAIRS_NEEDED / max(pairs, 1):.1g}; 1e-3 needs at least {MIN_IMPOSTOR_PAIRS} "
             "(450 people with one picture each)."
         )
-    clean, tail, measured_to = _clean(impostor)
+
+
+def make_table(
+    clean: Counts, tail: TailModel, measured_to: float, genuine: Counts,
+    source: CalibrationSource, suspects: int,
+) -> Calibration:
+    """The table of impostor pairs ``clean`` and of the model of their tail, which was fitted down
+    to the rate 10 ** ``measured_to``; ``suspects`` pairs are left out. Raises
+    ``InvalidParameter``."""
     above = KNOTS[KNOTS > TAIL_FROM]
     cosines = [*_cosines_at(clean, above), *tail.cosine_at(KNOTS[len(above) :])]
     threshold = float(tail.cosine_at(LOG_AT_DISTANCE))
     rounded = [(round(float(x), 5), float(y)) for x, y in zip(cosines, KNOTS, strict=True)]
     try:
         return Calibration(
-            **asdict(source), knots=tuple(rounded), impostor_pairs=pairs,
-            suspects=pairs - int(clean.sum()), measured_to=float(f"{10**measured_to:.2g}"),
+            **asdict(source), knots=tuple(rounded), impostor_pairs=int(clean.sum()) + suspects,
+            suspects=suspects, measured_to=float(f"{10**measured_to:.2g}"),
             true_match_rate=round(_share_above(genuine, threshold), 5),
         )
     except ConfigurationError as error:
@@ -156,16 +173,21 @@ def _fit_counts(impostor: Counts, genuine: Counts, source: CalibrationSource) ->
 def _clean(impostor: Counts) -> tuple[Counts, TailModel, float]:
     """The counts without pairs that must be one person, their tail model, and log10 of the
     lowest rate of its fit."""
-    lowest = max(float(np.log10(PAIRS_NEEDED / impostor.sum())), FIT_TO_AT_LAST)
-    tail = _fit_tail(impostor, FIT_TO_AT_FIRST)
+    lowest = lowest_rate(impostor)
+    tail = fit_tail(impostor, FIT_TO_AT_FIRST)
     for _ in range(CLEANING_ROUNDS):
         limit = float(tail.cosine_at(np.log10(SUSPECT_BELOW / impostor.sum())))
         impostor = np.where(EDGES[:-1] < limit, impostor, 0)
-        tail = _fit_tail(impostor, lowest)
+        tail = fit_tail(impostor, lowest)
     return impostor, tail, lowest
 
 
-def _fit_tail(impostor: Counts, lowest: float) -> TailModel:
+def lowest_rate(impostor: Counts) -> float:
+    """log10 of the lowest rate that so many pairs count."""
+    return max(float(np.log10(PAIRS_NEEDED / impostor.sum())), FIT_TO_AT_LAST)
+
+
+def fit_tail(impostor: Counts, lowest: float) -> TailModel:
     """Least squares over log-rates at equal steps, for each power."""
     logs = np.arange(FIT_FROM, lowest - 1e-9, -FIT_STEP)
     cosines = _cosines_at(impostor, logs)

@@ -22,12 +22,31 @@ from pipeline.errors import ConfigurationError
 
 VERSION = 1
 
-# The range in which the confidence is linear in log10(FMR): 0.4 at 1e-1, 0.9 at 1e-6.
+# The range in which the confidence is linear in log10(FMR): 0.4 at 1e-1, 0.9 at 1e-6. Each
+# further decade halves what is missing to 1: 0.95 at 1e-7, 0.975 at 1e-8.
 LOG_FIRST, LOG_LAST = -1.0, -6.0
 CONFIDENCE_FIRST, CONFIDENCE_LAST = 0.4, 0.9
 
+# One face that is embedded twice reaches this cosine, in spite of float32's rounding.
+IDENTICAL = 1.0 - 1e-6
+
 # The distance that means "the same person", and log10 of its rate.
 DISTANCE_AT, LOG_AT_DISTANCE = 0.6, -3.0
+
+
+def confidence_at(log_fmr: float) -> float:
+    """The confidence of a false-match rate, given as log10: 0.4 at -1, 0.9 at -6, below 1."""
+    if log_fmr < LOG_LAST:
+        return 1.0 - (1.0 - CONFIDENCE_LAST) * math.exp2(log_fmr - LOG_LAST)
+    return 0.3 - 0.1 * log_fmr
+
+
+def log_fmr_at(confidence: float) -> float:
+    """log10 of the false-match rate of a confidence below 1; the inverse of
+    ``confidence_at``."""
+    if confidence > CONFIDENCE_LAST:
+        return LOG_LAST + math.log2((1.0 - confidence) / (1.0 - CONFIDENCE_LAST))
+    return 10.0 * (0.3 - confidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +54,8 @@ class Calibration:
     """The table of one recognition model.
 
     ``knots`` are (cosine, log10 of the FMR) with strictly rising cosines and falling rates,
-    from FMR 1e-1 or more to 1e-6 or less; the logarithm is linear between knots. ``model``
-    is the SHA-256 of the model's file.
+    from FMR 1e-1 or more to 1e-6 or less; the logarithm is linear between knots, and beyond
+    the last one carries on its line. ``model`` is the SHA-256 of the model's file.
 
     The other fields describe the data: ``left_out`` pictures had no usable face;
     ``suspects`` are impostor pairs excluded as wrongly labelled; ``measured_to`` is the
@@ -76,14 +95,23 @@ class Calibration:
         return min(1.0, max(-1.0, x0 + (wanted - y0) * (x1 - x0) / (y1 - y0)))
 
     def confidence(self, cosine: float) -> float:
-        """0 to 1, rising with the cosine: 0.4 at FMR 1e-1, 0.9 at 1e-6."""
-        first, last = self.cosine_at(10**LOG_FIRST), self.cosine_at(10**LOG_LAST)
-        if cosine >= last:
-            part = (cosine - last) / (1.0 - last)
-            return CONFIDENCE_LAST + (1.0 - CONFIDENCE_LAST) * min(part, 1.0)
+        """0 to 1, rising with the cosine: 0.4 at FMR 1e-1, 0.9 at 1e-6, 0.95 at 1e-7; linear
+        in the cosine below 0.4, and 1 from ``IDENTICAL`` on."""
+        if cosine >= IDENTICAL:
+            return 1.0
+        first = self.cosine_at(10**LOG_FIRST)
         if cosine <= first:
             return CONFIDENCE_FIRST * max((cosine + 1.0) / (first + 1.0), 0.0)
-        return 0.3 - 0.1 * self._log_fmr(cosine)
+        return confidence_at(self._log_fmr(cosine))
+
+    def cosine_of(self, confidence: float) -> float:
+        """The lowest cosine with this confidence: the inverse of ``confidence``."""
+        if confidence >= 1.0:
+            return IDENTICAL
+        if confidence <= CONFIDENCE_FIRST:
+            first = self.cosine_at(10**LOG_FIRST)
+            return max(confidence, 0.0) / CONFIDENCE_FIRST * (first + 1.0) - 1.0
+        return min(self.cosine_at(10 ** log_fmr_at(confidence)), IDENTICAL)
 
     def distance(self, cosine: float) -> float:
         """0 (identical) to 1; 0.6 at a false-match rate of one in a thousand."""
@@ -127,9 +155,23 @@ def load_table(pack: str, data_dir: Path | None = None, model: str = "") -> Cali
     return None
 
 
-def save_table(calibration: Calibration, data_dir: Path) -> Path:
-    """Writes an operator's own table into the data directory; returns its path."""
-    path = DataDirectory(data_dir).calibration_table(calibration.pack)
+def load_own_tables(pack: str, data_dir: Path, model: str) -> dict[int, Calibration]:
+    """The tables that were made from the galleries of single tenants, by the tenant's id; those
+    of another model are skipped. Raises ``ConfigurationError``."""
+    found: dict[int, Calibration] = {}
+    for path, tenant_id in DataDirectory(data_dir).own_calibration_tables(pack):
+        table = table_from_json(path.read_text("utf-8"))
+        if (table.pack, table.model) == (pack, model):
+            found[tenant_id] = table
+    return found
+
+
+def save_table(
+    calibration: Calibration, data_dir: Path, tenant_id: int | None = None
+) -> Path:
+    """Writes an operator's own table, or that of a tenant's gallery, into the data directory;
+    returns its path."""
+    path = DataDirectory(data_dir).calibration_table(calibration.pack, tenant_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".json.new")
     fresh.write_text(table_to_json(calibration), "utf-8")

@@ -155,7 +155,11 @@ class Settings(BaseSettings):
 
     # Jobs
     hold_s: float = Field(30.0, ge=0)
-    """Seconds for which a response is held before it becomes 202."""
+    """Seconds for which a response is held before it becomes 202; `inf`: until the job has ended.
+    An application can have its own (`faceline apps wait`)."""
+    # A clip of 30 s takes 15 s of processor time, and may have to wait for another.
+    living_hold_s: float = Field(120.0, ge=0)
+    """The same for clips."""
     lease_s: float = Field(15.0, gt=0)
     """Seconds after which a silent worker counts as dead."""
     max_attempts: int = Field(3, ge=1)
@@ -271,6 +275,16 @@ class Settings(BaseSettings):
     """Address that the shim listens on."""
     port: int = Field(8600, ge=0, le=65535)
     """Port that the shim listens on."""
+    root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~%!$&'()*+;=:@-]+)*/?$")
+    """Path under which a proxy shows the service, such as `/face`; it begins every link. Whether
+    the proxy removes it from requests does not matter."""
+    trusted_proxies: str = ""
+    """Addresses and networks of proxies, comma separated (`127.0.0.1,10.1.2.0/24`), whose
+    `X-Forwarded-Prefix` overrides root_path and whose `X-Forwarded-For` names the client; empty:
+    these headers are ignored."""
+    cors_origins: str = ""
+    """Origins of web pages whose scripts may call the service, comma separated
+    (`https://app.example,http://localhost:3000`); empty: none."""
     stages: str = ""
     """Stages that this worker serves, comma separated; `index` and `bulk` only alone. Empty:
     all but `fetch`, `index` and `bulk`."""

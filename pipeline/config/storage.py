@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 
@@ -22,9 +23,22 @@ class DataDirectory:
         # The demo's photo with the detected faces.
         self.demo_picture = root / "demo.png"
 
-    def calibration_table(self, pack: str) -> Path:
-        """The operator's own calibration table of a pack."""
-        return self.root / "calibration" / f"{pack}.json"
+    def calibration_table(self, pack: str, tenant_id: int | None = None) -> Path:
+        """The operator's own calibration table of a pack, or that of a tenant's gallery."""
+        name = pack if tenant_id is None else f"{pack}.tenant-{tenant_id}"
+        return self.root / "calibration" / f"{name}.json"
+
+    def own_calibration_tables(self, pack: str) -> list[tuple[Path, int]]:
+        """The tables of a pack that belong to tenants' galleries, with the tenants' ids."""
+        named = re.compile(re.escape(pack) + r"\.tenant-(\d+)\.json")
+        paths = sorted((self.root / "calibration").glob("*.tenant-*.json"))
+        found = ((path, named.fullmatch(path.name)) for path in paths)
+        return [(path, int(match[1])) for path, match in found if match]
+
+    def delete_own_calibration(self, tenant_id: int) -> None:
+        """Delete the tables of a tenant's gallery, of every pack."""
+        for path in (self.root / "calibration").glob(f"*.tenant-{tenant_id}.json"):
+            path.unlink(missing_ok=True)
 
     def log(self, process: str) -> Path:
         """The log file of a process of the embedded stack."""

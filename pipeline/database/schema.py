@@ -130,8 +130,10 @@ signed_requests = Table(
     Column("tenant_id", BigId, **_KEY_PART),
     Column("digest", String(64), primary_key=True),
     Column("expires_at", Float, nullable=False, index=True),
+    # The job whose answer a repetition gets; it may be purged first.
+    Column("job_id", String(32), nullable=True),
 )
-"""Signed requests that were accepted and are not accepted again."""
+"""Signed requests that were accepted, until nobody can send them again."""
 
 usage = Table(
     "usage",
@@ -415,6 +417,8 @@ batches = Table(
     Column("state", String(16), nullable=False),
     # The number of items, and of those in each state: changed together with the items.
     *_counters("items", "waiting", "enrolled", "duplicate", "rejected", "cancelled"),
+    # Files of the source that are no items, when it was last read to its end.
+    *_counters("skipped"),
     # Whether the source was read to its end, how many items it has (if it tells), and the
     # share of it that was read, 0 to 1.
     Column("exhausted", Boolean, nullable=False, default=False),

@@ -91,7 +91,9 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
     assert context.model is not None
     chunk = context.get(InspectedChunk)
     criteria = resources.get(ChunkReader).criteria(chunk.analysis)
-    images = _store_faces(job, chunk.items, context.model, resources)
+    images = _store_faces(
+        job, chunk.items, context.model, resources, all_faces=chunk.options.faces == "all"
+    )
     batch_id, numbers = chunk_of(job.params)
 
     def effect(connection: Connection) -> JsonObject:
@@ -171,6 +173,7 @@ class _FoundImage:
     image: NewImage
     model: VectorModel
     faces: tuple[NewFace, ...] = field(repr=False)
+    left_out: int = 0
 
     @property
     def face_keys(self) -> list[str]:
@@ -178,7 +181,8 @@ class _FoundImage:
 
 
 def _store_faces(
-    job: Job, items: Sequence[InspectedItem], model: VectorModel, resources: Resources
+    job: Job, items: Sequence[InspectedItem], model: VectorModel, resources: Resources, *,
+    all_faces: bool,
 ) -> list[_FoundImage]:
     """The pictures that passed; their face cutouts are stored together."""
     images = []
@@ -190,7 +194,9 @@ def _store_faces(
         faces = tuple(_faces(job, each.item, each.analysis, resources, counts))
         cutouts = each.analysis.examined.cutouts
         objects |= zip((face.face_key for face in faces), cutouts, strict=True)
-        images.append(_FoundImage(each.item.number, _image(each, each.analysis), model, faces))
+        left_out = len(each.analysis.examined.faces) - len(faces) if all_faces else 0
+        image = _image(each, each.analysis)
+        images.append(_FoundImage(each.item.number, image, model, faces, left_out))
     resources.media.put_many(list(objects.items()))
     return images
 
@@ -244,16 +250,17 @@ def _enrol(
             unused += image.face_keys
             outcomes.append(_rejected(image.number, result))
             continue
-        outcomes.append(_outcome(image.number, result, first.get(result.image_ref)))
+        outcomes.append(_outcome(image, result, first.get(result.image_ref)))
         first.setdefault(result.image_ref, image.number)
     return outcomes, unused
 
 
-def _outcome(number: int, enrolled: EnrolledImage, original: int | None) -> ItemOutcome:
+def _outcome(image: _FoundImage, enrolled: EnrolledImage, original: int | None) -> ItemOutcome:
     new = enrolled.added > 0
+    detail = f"{image.left_out} smaller faces were not enrolled" if image.left_out else ""
     return ItemOutcome(
-        number, ItemState.ENROLLED if new else ItemState.DUPLICATE,
-        reason="" if new else SAME_PICTURE, original=None if new else original,
+        image.number, ItemState.ENROLLED if new else ItemState.DUPLICATE,
+        reason="" if new else SAME_PICTURE, detail=detail, original=None if new else original,
         image_ref=enrolled.image_ref, face_id=enrolled.faces[0], faces=len(enrolled.faces),
     )
 

@@ -108,7 +108,8 @@ class JobContext:
 class Resources:
     """The resources of a worker for the stages of every operation.
 
-    ``calibration`` is the pack's table, None when it has none. Media are decoded in
+    ``calibration`` is the pack's table, None when it has none; ``own_calibrations`` are those
+    made from single tenants' galleries, which precede it. Media are decoded in
     ``sandbox``; None decodes them in this process. ``keys`` are those of tenants whose data
     are encrypted. ``results`` of the last pictures are kept only where this process decodes,
     detects and embeds. ``own`` holds the resources of single stages, by type, on workers that serve
@@ -126,6 +127,11 @@ class Resources:
     keys: KeySource = field(default_factory=NoKeys)
     results: AnalysisCache | None = None
     own: Mapping[type, object] = field(default_factory=dict)
+    own_calibrations: Mapping[int, Calibration] = field(default_factory=dict)
+
+    def calibration_of(self, tenant_id: int) -> Calibration | None:
+        """The table that makes a tenant's scores, None without any."""
+        return self.own_calibrations.get(tenant_id, self.calibration)
 
     def get(self, kind: type[T]) -> T:
         """A resource of a single stage. Raises ``TaskUnsupported`` on a worker that does not

@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from pipeline.batches.duplicate_candidates import DuplicateSearchConfig, FaceRows, select_rows
+from pipeline.batches.duplicate_candidates import (
+    MAX_FACES_PER_NAME,
+    DuplicateSearchConfig,
+    FaceRows,
+    select_rows,
+)
 from pipeline.batches.duplicate_search import (
     MAX_LISTED,
     FindingKind,
@@ -139,7 +144,7 @@ class _DuplicateSearchRun:
         self._add_repeated_images()
         batch_faces, other_faces = self.config.candidates.search_size(self.batch)
         self._advance(begun=True, faces=batch_faces, rest=other_faces)
-        table = self.resources.calibration
+        table = self.resources.calibration_of(self.batch.tenant_id)
         if not batch_faces:
             return
         self.config.candidates.check_model(self.batch, model_of(self.resources.pack))
@@ -252,6 +257,8 @@ class _DuplicateSearchRun:
         for faces in self.config.candidates.faces_by_name(self.batch, names):
             own = np.flatnonzero(faces.from_batch)
             if len(own) and int(faces.face_ids[own[faces.labels[own].argmin()]]) in here:
+                if len(faces) >= MAX_FACES_PER_NAME and not self.progress.against:
+                    self._advance(cut_names=self.progress.cut_names + 1)
                 self._check_name(_leading(faces), apart)
 
     def _check_name(self, faces: FaceRows, apart: float) -> None:

@@ -45,7 +45,7 @@ def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutc
     resources.media.put_many(objects)
     request = EnrolmentRequest(
         picture.image, faces, _model(context), asked.collections,
-        must_be_new=asked.exists == "refuse",
+        must_be_new=asked.exists == "refuse", by_name=asked.exists == "add",
     )
 
     def effect(connection: Connection) -> JsonObject:
@@ -53,8 +53,10 @@ def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutc
         enrolled = enrol(connection, job.tenant_id, request, time.time(), key)
         _discard_left(connection, job, picture)
         first = enrolled.faces[0]
+        left_out = len(context.faces[0]) - len(faces) if asked.faces == "all" else 0
         return {
             **base_result(context, resources),
+            **({"left_out": left_out} if left_out else {}),
             "created": enrolled.added > 0,
             "image_id": first.image_id,
             "faces": [enrolled_face_json(face) for face in enrolled.faces],

@@ -69,7 +69,8 @@ def analyse_clip(plan: Plan, job: Job, context: JobContext, resources: Resources
     asked = LivingParams.from_json(job.params)
     own, pack = resources.get(LivingResources), resources.pack
     policy = DecisionPolicy(
-        require_calibration(resources).distance, passive_at_least=own.options.passive_at_least,
+        require_calibration(job, resources).distance,
+        passive_at_least=own.options.passive_at_least,
         passive_score=passive_calibration(pack.info).score,
     )
     enrolled = _enrolled_vector(job, asked.face_id, resources)

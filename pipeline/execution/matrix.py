@@ -19,7 +19,7 @@ from pipeline.types import JsonObject
 
 def finish_matrix(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     """Raises ``Uncalibrated``, ``MediaUnavailable``; the effect ``TenantNotFound``."""
-    table = require_calibration(resources)
+    table = require_calibration(job, resources)
     first, second = context.embeddings
     cosines = np.clip(first @ second.T, -1.0, 1.0).tolist()
     confidences = [[table.confidence(cosine) for cosine in row] for row in cosines]

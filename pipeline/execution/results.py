@@ -114,19 +114,19 @@ def shortest_decimals(vector: Embedding) -> list[float]:
     return [float(str(value)) for value in vector]
 
 
-def require_calibration(resources: Resources) -> Calibration:
-    """The pack's table. Raises ``Uncalibrated``."""
-    if resources.calibration is None:
+def require_calibration(job: Job, resources: Resources) -> Calibration:
+    """The table that makes the scores of a job. Raises ``Uncalibrated``."""
+    table = resources.calibration_of(job.tenant_id)
+    if table is None:
         raise Uncalibrated(
             f"The pack {resources.pack.info.name!r} has no calibration table: a score would mean "
             "nothing. Run `faceline calibrate`."
         )
-    return resources.calibration
+    return table
 
 
-def similarity_scores(one: Embedding, other: Embedding, resources: Resources) -> JsonObject:
-    """How alike two faces are. Raises ``Uncalibrated``."""
-    table = require_calibration(resources)
+def similarity_scores(one: Embedding, other: Embedding, table: Calibration) -> JsonObject:
+    """How alike two faces are."""
     cosine = float(np.clip(np.dot(one, other), -1.0, 1.0))
     return {
         "cosine": cosine,
@@ -145,7 +145,7 @@ def finish_locate(job: Job, context: JobContext, resources: Resources) -> JobOut
 def finish_pair(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     """The end of verify and compare."""
     first, second = (vectors[0] for vectors in context.embeddings)
-    scores = similarity_scores(first, second, resources)
+    scores = similarity_scores(first, second, require_calibration(job, resources))
     return JobOutcome({**base_result(context, resources), **scores})
 
 
@@ -156,7 +156,8 @@ def finish_features(job: Job, context: JobContext, resources: Resources) -> JobO
 
 def finish_similarity(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
     first, *others = (vectors[0] for vectors in context.embeddings)
-    pairs = [similarity_scores(first, other, resources) for other in others]
+    table = require_calibration(job, resources)
+    pairs = [similarity_scores(first, other, table) for other in others]
     return JobOutcome(
         {
             **base_result(context, resources),
@@ -172,5 +173,6 @@ def finish_match(job: Job, context: JobContext, resources: Resources) -> JobOutc
     vector, model = resources.gallery.vector(job.tenant_id, face_id)
     if model != context.model:
         raise PackMismatch(f"The face was enrolled with the pack {model.pack!r}.")
-    alike = similarity_scores(context.embeddings[0][0], vector, resources)
+    table = require_calibration(job, resources)
+    alike = similarity_scores(context.embeddings[0][0], vector, table)
     return JobOutcome({**base_result(context, resources), "face_id": face_id, **alike})

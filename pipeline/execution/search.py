@@ -96,7 +96,7 @@ def finish_search(job: Job, context: JobContext, resources: Resources) -> JobOut
     """The hits that still exist, still in the searched collections, at the moment in which
     the job ends. Raises ``Uncalibrated``."""
     asked = SearchParams.from_json(job.params)
-    table = require_calibration(resources)
+    table = require_calibration(job, resources)
     hits = context.get(SearchHits).hits
     result = base_result(context, resources)
     if asked.embedding:

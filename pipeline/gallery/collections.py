@@ -19,6 +19,7 @@ from pipeline.errors import (
     CollectionNameTaken,
     CollectionNotFound,
     FaceNotFound,
+    InvalidParameter,
 )
 from pipeline.gallery.erase import erase_faces
 from pipeline.gallery.records import (
@@ -33,6 +34,12 @@ from pipeline.gallery.records import (
 )
 from pipeline.gallery.trash import Trash
 from pipeline.gallery.writer import GalleryWriter, lock_tenant
+from pipeline.identifiers import (
+    MAX_COLLECTION_KEY_BYTES,
+    PATH_NAME_RULE,
+    is_collection_key,
+    is_path_name,
+)
 from pipeline.media.base import MediaStore
 
 # Faces named in one statement.
@@ -107,7 +114,8 @@ class CollectionStore:
         score: float = DEFAULT_SCORE,
     ) -> Collection:
         """Raises ``CollectionExists``, ``CollectionNameTaken``, ``CollectionLimit``,
-        ``TenantNotFound``."""
+        ``TenantNotFound``, and ``InvalidParameter`` for a key that no new collection can have."""
+        check_new_key(key)
         with writing(self.engine) as connection:
             lock_tenant(connection, tenant_id)
             present = connection.execute(
@@ -118,7 +126,7 @@ class CollectionStore:
             if name and any(row.name == name for row in present):
                 raise CollectionNameTaken
             if len(present) >= MAX_COLLECTIONS:
-                raise CollectionLimit
+                raise CollectionLimit(f"An application has at most {MAX_COLLECTIONS} collections.")
             return _insert(connection, tenant_id, self.clock(), key, type, name, score)
 
     def update(
@@ -198,6 +206,14 @@ class CollectionStore:
                 # id is never used again.
                 connection.execute(delete(collections).where(collections.c.id == collection.id))
         Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
+
+
+def check_new_key(key: str) -> None:
+    """Raises ``InvalidParameter`` for a key that no new collection can have."""
+    if not is_collection_key(key):
+        raise InvalidParameter(f"no collection can be called {key[:MAX_COLLECTION_KEY_BYTES]!r}")
+    if not is_path_name(key):
+        raise InvalidParameter(f"the collection {key!r}: its key {PATH_NAME_RULE}")
 
 
 def _resolve(connection: Connection, tenant_id: int, key: str) -> Collection:

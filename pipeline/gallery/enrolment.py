@@ -21,8 +21,14 @@ from pipeline.database.schema import faces, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import BadVector, CollectionNotFound, FaceError, FaceExists, PackMismatch
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
-from pipeline.gallery.known_images import KnownFace, KnownImage, KnownImages
-from pipeline.gallery.records import Collection, EnrolmentRequest, EnrolmentResult, faces_by_id
+from pipeline.gallery.known_images import MAX_COPIES, KnownFace, KnownImage, KnownImages
+from pipeline.gallery.records import (
+    Collection,
+    EnrolmentRequest,
+    EnrolmentResult,
+    NewFace,
+    faces_by_id,
+)
 from pipeline.gallery.rows import (
     INSERT_FACE,
     INSERT_IMAGE,
@@ -50,7 +56,9 @@ _NAME_TAKEN = select(
 )
 
 _SELECT_FACES_OF_IMAGES = (
-    select(faces.c.image_ref, vectors.c.face_id, vectors.c.dimension, vectors.c.vector)
+    select(
+        faces.c.image_ref, faces.c.name, vectors.c.face_id, vectors.c.dimension, vectors.c.vector
+    )
     .join(faces, faces.c.id == vectors.c.face_id)
     .where(faces.c.image_ref.in_(bindparam("images", expanding=True)))
     .order_by(faces.c.id)
@@ -88,7 +96,8 @@ def enrol_many(
 
     A picture's own error (``BadVector``, ``FaceExists``, ``CollectionNotFound``) is its
     answer. It changes nothing, and the caller decides about its objects. Raises
-    errors that concern all of them: ``PackMismatch``, ``TenantNotFound``.
+    errors that concern all of them: ``PackMismatch``, ``TenantNotFound``, and ``FaceExists``
+    for a picture that is enrolled ``by_name`` under too many names.
     """
     writer = lock_tenant(connection, tenant_id, key)
     reclaim(connection, [
@@ -171,23 +180,34 @@ class _Enrolment:
 
     def match_faces(self, placements: Sequence[_Placement]) -> None:
         """Tell the faces that are enrolled already from the new ones."""
-        stored = {each.image.id: each.image for each in placements if each.image.id}
+        stored = {
+            image.id: image
+            for each in placements for image in self._searched_images(each) if image.id
+        }
         if stored:
             rows = self._writer.connection.execute(
                 _SELECT_FACES_OF_IMAGES, {"images": list(stored)}
             )
             for row in rows:
                 vector = read_vector(row.vector, row.face_id, row.dimension, self._writer.key)
-                stored[row.image_ref].faces.append(KnownFace(vector, row.face_id))
+                stored[row.image_ref].faces.append(KnownFace(vector, row.name, row.face_id))
         for each in placements:
-            unmatched = list(each.image.faces)
+            unmatched = [face for image in self._searched_images(each) for face in image.faces]
             for place, face in enumerate(each.request.faces):
-                known = _take_matching(unmatched, face.embedding)
+                known = _take_matching(unmatched, face, by_name=each.request.by_name)
                 if known is None:
-                    known = KnownFace(face.embedding)
+                    if each.request.by_name and len(unmatched) >= MAX_COPIES:
+                        raise FaceExists(f"The picture is enrolled under {MAX_COPIES} names.")
+                    known = KnownFace(face.embedding, face.name)
                     each.image.faces.append(known)
                     each.new_faces.append(place)
                 each.faces.append(known)
+
+    def _searched_images(self, placement: _Placement) -> list[KnownImage]:
+        """The images among whose faces those of a picture may be. A name is looked for in
+        all that have the picture's bytes."""
+        request = placement.request
+        return self._images.same_as(request) if request.by_name else [placement.image]
 
     def insert_rows(self, placements: Sequence[_Placement]) -> None:
         """Insert new images, faces and vectors."""
@@ -252,11 +272,15 @@ class _Enrolment:
         return self._collections[key]
 
 
-def _take_matching(faces: list[KnownFace], embedding: Embedding) -> KnownFace | None:
-    """Remove the face with this embedding from ``faces`` and return it."""
-    for place, face in enumerate(faces):
-        if float(np.dot(face.embedding, embedding)) > SAME_FACE_COSINE:
-            return faces.pop(place)
+def _take_matching(
+    known: list[KnownFace], face: NewFace, *, by_name: bool
+) -> KnownFace | None:
+    """Remove the face with this embedding, and this name if it counts, from ``known`` and
+    return it."""
+    for place, each in enumerate(known):
+        is_same = float(np.dot(each.embedding, face.embedding)) > SAME_FACE_COSINE
+        if is_same and (not by_name or each.name == face.name):
+            return known.pop(place)
     return None
 
 

@@ -14,9 +14,9 @@ from pipeline.gallery.records import EnrolmentRequest, NewImage
 from pipeline.gallery.writer import GalleryWriter
 from pipeline.types import Embedding
 
-# Images with the same bytes under different ids: exact duplicates of a vector crowd out its
-# neighbours in a graph index.
 MAX_COPIES = 16
+"""Images with the same bytes under different ids, and faces of one picture under different
+names: exact duplicates of a vector crowd out its neighbours in a graph index."""
 
 _TENANT: BindParameter[int] = bindparam("tenant")
 _SELECT_SAME_IMAGES = (
@@ -35,9 +35,10 @@ _SELECT_TAKEN_IDS = select(images.c.image_id).where(
 
 @dataclass(slots=True, eq=False)
 class KnownFace:
-    """A face of an image; ``id`` is 0 until it has a row."""
+    """A face of an image; ``id`` is 0 until it has a row, ``name`` None until it is numbered."""
 
     embedding: Embedding
+    name: str | None
     id: int = 0
 
 
@@ -74,11 +75,15 @@ class KnownImages:
         ]
         self._taken = _taken_ids(writer, new)
 
+    def same_as(self, request: EnrolmentRequest) -> list[KnownImage]:
+        """The images with the bytes of a picture, oldest first."""
+        return self._by_hash.get(request.image.sha256, [])
+
     def place(self, request: EnrolmentRequest) -> tuple[KnownImage, bool]:
         """The image of a picture, and whether it is new. Raises ``FaceExists`` for one that
         must be new, or that cannot get an id."""
         image = request.image
-        same = self._by_hash.get(image.sha256, [])
+        same = self.same_as(request)
         found = _that_expires(same, image) if request.must_be_new else _best(same, image)
         if found is not None:
             return found, False

@@ -129,13 +129,15 @@ class NewFace:
 @dataclass(frozen=True, slots=True, eq=False)
 class EnrolmentRequest:
     """Faces of one picture, and the ``collections`` (keys) to bind them to. With
-    ``must_be_new`` a picture whose ``image_id`` is known is an error."""
+    ``must_be_new`` a picture whose ``image_id`` is known is an error; with ``by_name`` a face
+    of a known picture is enrolled again under another name."""
 
     image: NewImage
     faces: tuple[NewFace, ...]
     model: VectorModel
     collections: tuple[str, ...] = ()
     must_be_new: bool = False
+    by_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,14 +48,23 @@ class WaitingPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A signed request, which becomes one job at most: ``digest`` is that of what was signed, and
+    known ``until`` (epoch seconds). A repetition is ``answered`` with the job, or refused."""
+
+    digest: str
+    until: float
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job as the web side accepts it.
 
     ``params`` is the request's neutral form (JSON); ``media`` the keys of its
     pictures in order; ``pictures`` those that are recorded with the job; ``digest`` tells two
-    requests under one idempotency key apart; ``once`` is the digest of a signed request that
-    may be accepted only once, until ``once_until`` (epoch seconds); ``challenge`` the digest of a
-    challenge that the job takes. With ``limits`` the job is
+    requests under one idempotency key apart; ``once`` is the signed request that asks for the
+    job; ``challenge`` the digest of a challenge that the job takes. With ``limits`` the job is
     charged to its tenant, within these quotas; without, it costs nothing.
     """
 
@@ -68,8 +77,7 @@ class NewJob:
     request_id: str
     digest: str
     idempotency_key: str | None = None
-    once: str | None = None
-    once_until: float = 0.0
+    once: SignedRequest | None = None
     challenge: str | None = None
     limits: Limits | None = None
     free: bool = False

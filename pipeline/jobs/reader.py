@@ -14,12 +14,13 @@ from pipeline.database.keyset import blocks
 from pipeline.database.schema import jobs
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import JobNotFound
-from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.model import Job, JobState, SignedRequest
 from pipeline.jobs.results import decrypt_result
 from pipeline.jobs.statements import (
     COLUMNS,
     FIND,
     FIND_BY_KEY,
+    FIND_BY_SIGNATURE,
     FIND_OWN,
     POSITION,
     QUEUED,
@@ -75,6 +76,10 @@ class JobReader:
 
     def by_idempotency_key(self, tenant_id: int, key: str) -> Job | None:
         return self._one(FIND_BY_KEY, tenant=tenant_id, key=key)
+
+    def by_signature(self, tenant_id: int, once: SignedRequest) -> Job | None:
+        """The job that a signed request has become, unless it was purged."""
+        return self._one(FIND_BY_SIGNATURE, tenant=tenant_id, once=once.digest)
 
     def position(self, job: Job) -> int:
         """How many jobs wait before this one at its stage; 0 when it is next or running.

@@ -46,15 +46,19 @@ RETRIABLE = and_(
 
 INSERT = insert(jobs).returning(jobs.c.seq)
 INSERT_SIGNATURE = insert(signed_requests)
-FIND_SIGNATURE = select(signed_requests.c.expires_at).where(
+_SIGNED = and_(
     signed_requests.c.tenant_id == bindparam("tenant"),
     signed_requests.c.digest == bindparam("once"),
 )
+FIND_SIGNATURE = select(signed_requests.c.job_id).where(_SIGNED)
 
 FIND = select(*COLUMNS).where(jobs.c.id == bindparam("job"))
 FIND_OWN = FIND.where(jobs.c.tenant_id == bindparam("tenant"))
 FIND_BY_KEY = select(*COLUMNS).where(
     jobs.c.tenant_id == bindparam("tenant"), jobs.c.idempotency_key == bindparam("key")
+)
+FIND_BY_SIGNATURE = (
+    select(*COLUMNS).join(signed_requests, signed_requests.c.job_id == jobs.c.id).where(_SIGNED)
 )
 
 _CLAIMED = {

@@ -30,7 +30,7 @@ from pipeline.errors import (
 from pipeline.jobs.backlog import Backlog
 from pipeline.jobs.challenges import take_challenge
 from pipeline.jobs.ending import cost_of, error_json, queued, settle_all
-from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob
+from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob, SignedRequest
 from pipeline.jobs.pictures import are_there, store_pictures
 from pipeline.jobs.reader import JOB_ID, JobReader
 from pipeline.jobs.statements import (
@@ -82,7 +82,7 @@ class JobStore:
 
     def submit(self, new: NewJob, *, max_waiting: int | None = None) -> tuple[Job, bool]:
         """Record a job; (job, True), or (the earlier job, False) when the idempotency
-        key is known.
+        key or the signed request is known.
 
         Raises ``ReplayedRequest``, ``IdempotencyConflict``, ``ChallengeUnusable``,
         ``Overloaded``, ``QuotaExceeded``, ``InvalidParameter`` for an idempotency key that is
@@ -105,8 +105,8 @@ class JobStore:
                     connection.execute(
                         INSERT_SIGNATURE,
                         {
-                            "tenant_id": new.tenant_id, "digest": new.once,
-                            "expires_at": new.once_until,
+                            "tenant_id": new.tenant_id, "digest": new.once.digest,
+                            "expires_at": new.once.until, "job_id": new.id,
                         },
                     )
                 if new.challenge is not None:
@@ -115,7 +115,10 @@ class JobStore:
                 if new.limits is not None:
                     charge(connection, new.tenant_id, new.operation, new.limits, now)
         except IntegrityError as error:
-            return self._collided(new, error), False
+            earlier = self._earlier(new)
+            if earlier is None:
+                raise TenantNotFound from error
+            return earlier, False
         self._backlog.added_one()
         self._crowd.added_one()
         return accepted_job(new, seq, values), True
@@ -124,22 +127,32 @@ class JobStore:
         """Whether so many jobs wait that pictures should not wait in their rows."""
         return self._crowd.reaches(CROWD)
 
-    def _collided(self, new: NewJob, error: IntegrityError) -> Job:
-        """Find the unique key that collided. The idempotency key goes first: it means a
-        repetition, and a repetition has the same signature."""
-        earlier = self._earlier(new)
-        if earlier is not None:
-            return earlier
-        if read_values(self._engine, FIND_SIGNATURE, {"tenant": new.tenant_id, "once": new.once}):
-            raise ReplayedRequest from error
-        raise TenantNotFound from error
-
     def _earlier(self, new: NewJob) -> Job | None:
-        if new.idempotency_key is None:
+        """The job that ``new`` repeats. The idempotency key goes first: it asks for the answer
+        even where a repeated signature is refused."""
+        if new.idempotency_key is not None:
+            earlier = self.read.by_idempotency_key(new.tenant_id, new.idempotency_key)
+            if earlier is not None and earlier.digest != new.digest:
+                raise IdempotencyConflict
+            if earlier is not None:
+                return earlier
+        return None if new.once is None else self._signed_earlier(new, new.once)
+
+    def _signed_earlier(self, new: NewJob, once: SignedRequest) -> Job | None:
+        """Raises ``ReplayedRequest``."""
+        values = {"tenant": new.tenant_id, "once": once.digest}
+        if not read_values(self._engine, FIND_SIGNATURE, values):
             return None
-        earlier = self.read.by_idempotency_key(new.tenant_id, new.idempotency_key)
-        if earlier is not None and earlier.digest != new.digest:
-            raise IdempotencyConflict
+        earlier = self.read.by_signature(new.tenant_id, once)
+        if not once.answered:
+            raise ReplayedRequest
+        if earlier is None:
+            raise ReplayedRequest("This signed request has had its answer, which is kept no more.")
+        if earlier.operation != new.operation:
+            raise ReplayedRequest(
+                f"This signed request was already sent for {earlier.operation}, and serves one "
+                "operation: sign the next one with another timestamp or a nonce."
+            )
         return earlier
 
     def cancel(self, tenant_id: int, job_id: str) -> tuple[Job, bool]:

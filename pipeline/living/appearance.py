@@ -35,6 +35,10 @@ _REACH = 3
 # these of the usual one. Two pictures that differ by less than the last number are the same.
 _INSERTED, _LEAP, _SAME_SCENE = 2.5, 2.0, 0.003
 
+# So was one with which the surroundings leap by more than this share of their largest leap before
+# and after, where lids are suddenly shut and suddenly open.
+_SUDDEN_LEAP = 0.6
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -83,14 +87,18 @@ def novelty(
 
 def is_inserted(
     before: GreyImage, shown: GreyImage, after: GreyImage, leap: float, usual: float,
+    largest: float, sudden: bool,
 ) -> bool:
     """Whether ``shown`` is a picture that was put between ``before`` and ``after``: these are alike
     where it differs from both, in the ``surroundings`` above the mouth, without the eyes.
     ``leap``: the smaller of the largest changes from frame to frame before and after ``shown``;
-    ``usual``: the usual such change."""
+    ``usual`` and ``largest``: such changes around the event. ``sudden``: no frame shows lids on
+    their way."""
+    if leap <= _LEAP * usual:
+        return False
     apart = min(scene_change(before, shown), scene_change(shown, after))
     passed = max(scene_change(before, after), _SAME_SCENE)
-    return apart > _INSERTED * passed and leap > _LEAP * usual
+    return apart > _INSERTED * passed or (sudden and leap > _SUDDEN_LEAP * largest)
 
 
 def scene_change(one: GreyImage, other: GreyImage) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +16,7 @@ from pipeline.living.challenge import RequestedOrder, head_motions, order_reason
 from pipeline.living.events import FacialEvent, blinks, openings
 from pipeline.living.head_motion import HeadMotion
 from pipeline.living.loop_detection import has_loop
+from pipeline.living.nonrigid import MotionLimits
 from pipeline.living.passive_score import PassiveEvidence, passive_evidence
 from pipeline.living.series import ClipSeries
 from pipeline.living.tracking import FrameObservation
@@ -59,13 +60,15 @@ class DecisionPolicy:
     ``distance`` maps a cosine to 0 to 1, as the pack's calibration does, and ``passive_score``
     what its anti-spoof models give to the calibrated score. ``same_person`` is the largest
     distance between frames of one person, ``passive_at_least`` the lowest median of the scores,
-    0 to 1, of a live clip; its worst second must reach half of that.
+    0 to 1, of a live clip; its worst second must reach half of that. ``motion_limits`` tell the
+    motion of a live face.
     """
 
     distance: Callable[[float], float]
     same_person: float = 0.6
     passive_at_least: float = 0.5
     passive_score: Callable[[float], float] = UNCALIBRATED.score
+    motion_limits: MotionLimits = field(default_factory=MotionLimits)
 
     def decide(
         self, observations: Sequence[FrameObservation], asked: LivenessAction | RequestedOrder,
@@ -78,7 +81,10 @@ class DecisionPolicy:
         """
         _check_faces(observations)
         series = ClipSeries.from_observations(observations)
-        found = {LivenessAction.BLINK: blinks(series), LivenessAction.MOUTH: openings(series)}
+        found = {
+            LivenessAction.BLINK: blinks(series, self.motion_limits),
+            LivenessAction.MOUTH: openings(series, self.motion_limits),
+        }
         action, order = (None, asked) if isinstance(asked, RequestedOrder) else (asked, None)
         heads = [] if order is None else head_motions(series, mirrored=order.mirrored)
         person = _person(series, [] if action is None else found[action])

@@ -17,7 +17,7 @@ from pipeline.living.appearance import (
     novelty,
     scene_change,
 )
-from pipeline.living.nonrigid import FEWEST_FRAMES, NonrigidMotion, nonrigid_motion
+from pipeline.living.nonrigid import FEWEST_FRAMES, MotionLimits, NonrigidMotion, nonrigid_motion
 from pipeline.living.series import ClipSeries, Curve
 from pipeline.living.stabilise import EYE_LINE, EYES_APART, FACE_SIDE, GreyImage
 from pipeline.living.tracking import FaceSighting
@@ -37,6 +37,11 @@ _OPEN, _CLOSED, _LONGEST_OPENING_S = 0.22, 0.85, 12.0
 # Largest ratio of the closed lips before and after, as a share of the widest: a bent
 # picture of an open mouth never closes.
 _SHARE_CLOSED = 0.45
+
+# An event is sudden when lids or lips are in no frame between these shares of their way, though the
+# frames are no further apart than this, in seconds. Lips that open are never sudden, a picture that
+# is put there is. Lids may be.
+_BETWEEN, _BETWEEN_WITHIN_S = (0.2, 0.8), 0.11
 
 # Smallest depth of an event, in units of the clip's own jitter from frame to frame.
 _ABOVE_JITTER = 4.0
@@ -88,15 +93,15 @@ class FacialEvent:
         return self.performed and self.live and not self.inserted
 
 
-def blinks(series: ClipSeries) -> list[FacialEvent]:
+def blinks(series: ClipSeries, limits: MotionLimits) -> list[FacialEvent]:
     """The blinks of a clip, in order. Those with ``genuine`` false look like a blink, but show
     no new pixels, only one closed eye, or a face that moves as a picture does."""
     dips = _excursions(series.openness, 1.0, series.openness < _SHUT, _RECOVERED)
     lids_rest = _at_rest(series, series.openness < _REST_LIDS)
-    return [_with_motion(series, _judged_blink(series, *dip), lids_rest) for dip in dips]
+    return [_with_motion(series, _judged_blink(series, *dip), limits, lids_rest) for dip in dips]
 
 
-def openings(series: ClipSeries) -> list[FacialEvent]:
+def openings(series: ClipSeries, limits: MotionLimits) -> list[FacialEvent]:
     """The openings of the mouth, in order; see ``blinks``."""
     curve = series.mouth_ratio
     if not len(curve):
@@ -106,7 +111,7 @@ def openings(series: ClipSeries) -> list[FacialEvent]:
     lids_rest = _at_rest(series, series.openness < _REST_LIDS)
     lips_rest = _at_rest(series, curve > rest + _REST_LIPS)
     return [
-        _with_motion(series, _judged_opening(series, *peak), lids_rest, lips_rest)
+        _with_motion(series, _judged_opening(series, *peak), limits, lids_rest, lips_rest)
         for peak in peaks
     ]
 
@@ -119,7 +124,7 @@ def _at_rest(series: ClipSeries, acting: NDArray[np.bool_]) -> NDArray[np.bool_]
 
 
 def _with_motion(
-    series: ClipSeries, event: FacialEvent, lids_rest: NDArray[np.bool_],
+    series: ClipSeries, event: FacialEvent, limits: MotionLimits, lids_rest: NDArray[np.bool_],
     lips_rest: NDArray[np.bool_] | None = None,
 ) -> FacialEvent:
     """The event with the motion of the face around it, if it is one that lids or lips perform.
@@ -141,7 +146,7 @@ def _with_motion(
         [] if lips_rest is None else _open_mouth(series, event), speaking,
     )
     return replace(
-        event, motion=motion, live=motion.is_live(lips_rest is not None),
+        event, motion=motion, live=motion.is_live(lips_rest is not None, limits),
         # A head that opens its mouth nods: its surroundings leap, too.
         inserted=lips_rest is None and _is_inserted(series, event),
     )
@@ -161,10 +166,25 @@ def _is_inserted(series: ClipSeries, event: FacialEvent) -> bool:
         max(changes[frame] for frame in range(first, event.peak)),
         max(changes[frame] for frame in range(event.peak, last)),
     )
+    largest = max(
+        (change for frame, change in changes.items() if not first <= frame < last),
+        default=np.inf,
+    )
     return is_inserted(
         scenes[first], scenes[event.peak], scenes[last], leap,
-        float(np.median(list(changes.values()))),
+        usual=float(np.median(list(changes.values()))), largest=largest,
+        sudden=_is_sudden(
+            series.times, (1 - series.openness) / event.depth, event.start, event.end
+        ),
     )
+
+
+def _is_sudden(times: Curve, way: Curve, start: int, end: int) -> bool:
+    """Whether no frame of an event shows lids or lips on their ``way`` (0 at rest, 1 at the
+    peak)."""
+    between = (way > _BETWEEN[0]) & (way < _BETWEEN[1])
+    widest = float(np.diff(times[start : end + 1]).max())
+    return widest <= _BETWEEN_WITHIN_S and not between[start : end + 1].any()
 
 
 def _jitter(curve: Curve) -> float:
@@ -284,6 +304,7 @@ def _judged_opening(series: ClipSeries, start: int, highest: int, end: int) -> F
     new = _new_at(before, face.stabilised, after, face.mouth_centre, MOUTH)
     true = (
         lasted <= _LONGEST_OPENING_S
+        and not _is_sudden(series.times, (series.mouth_ratio - rest) / depth, start, end)
         and new >= _NEW_MOUTH
         and max(series.mouth_ratio[start], series.mouth_ratio[end])
         <= _SHARE_CLOSED * face.mouth_ratio

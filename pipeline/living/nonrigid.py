@@ -43,28 +43,34 @@ FEWEST_FRAMES = 5
 
 _FEWEST_OPEN = 3
 
-# Motion of eyes, face and mouth (their geometric mean, in pixels) that only a live face shows.
-# Pictures that were moved, bent, tilted and filmed reach it in one of a hundred clips.
-_LIVELY = 0.55
-
-# Motion of the eyes, in pixels, that is a change of gaze.
-_GAZE = 1.2
-
-# A calm head: how far it moves at most, and what its eyes move at least: in pixels, in units of
-# the motion of nose and face, and of their own noise.
-_CALM_HEAD, _CALM_EYES, _CALM_TO_SKIN, _CALM_TO_NOISE = 0.03, 0.11, 1.7, 1.6
-
-# Motion at the peak of an action in the parts that it does not move by itself (geometric mean, in
-# pixels): a jaw that falls takes cheeks, nose and brows along. Motion of an open mouth, in pixels:
-# no one holds it still, as a picture does. How far the head moves at most: two pictures do not
-# fit each other on a head that moves.
-_COUPLED, _OPEN_LIPS, _JAW_HEAD = 0.6, 0.45, 0.05
-
-# Motion of eyes and nose (geometric mean, in pixels) that only the live face of a speaker shows.
-_SPEAKING = 0.8
-
 # A head that moves at least this, and its face at most that (in pixels): a picture that is moved.
 _MOVED_HEAD, _MOVED_FACE = 0.04, 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class MotionLimits:
+    """Which motion only a live face shows; motion in pixels of the stabilised face.
+
+    ``lively`` motion of face, eyes and mouth, or ``gaze``, a motion of the eyes, is enough. A calm
+    head moves at most ``calm_head`` (in units of its spread), and its eyes at least ``calm_eyes``,
+    ``calm_to_skin`` times as much as nose and face, and ``calm_to_noise`` times their own noise.
+
+    A jaw that falls takes cheeks, nose and brows along: motion ``coupled`` to an open mouth that
+    moves at least ``open_lips``, as no one holds it still, on a head that moves at most
+    ``jaw_head``, because two pictures do not fit each other on a head that moves. Of a speaker,
+    eyes and nose move at least ``speaking`` (their geometric mean).
+    """
+
+    lively: float = 0.55
+    gaze: float = 1.2
+    calm_head: float = 0.03
+    calm_eyes: float = 0.11
+    calm_to_skin: float = 1.7
+    calm_to_noise: float = 1.6
+    coupled: float = 0.6
+    open_lips: float = 0.45
+    jaw_head: float = 0.05
+    speaking: float = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +99,19 @@ class NonrigidMotion:
         """The geometric mean of the motion of face, eyes and mouth, in pixels."""
         return float(np.cbrt(self.face * self.eyes * self.mouth))
 
-    def is_live(self, with_mouth: bool) -> bool:
+    def is_live(self, with_mouth: bool, limits: MotionLimits) -> bool:
         """Whether only a live face moves like this. ``with_mouth``: the action is of the mouth."""
         if self.speaking:
-            return float(np.sqrt(self.eyes * self.nose)) >= _SPEAKING
-        calm_eyes = self.head <= _CALM_HEAD and self.eyes >= max(
-            _CALM_EYES, _CALM_TO_SKIN * max(self.nose, self.face), _CALM_TO_NOISE * self.noise
+            return float(np.sqrt(self.eyes * self.nose)) >= limits.speaking
+        skin = max(self.nose, self.face)
+        calm_eyes = self.head <= limits.calm_head and self.eyes >= max(
+            limits.calm_eyes, limits.calm_to_skin * skin, limits.calm_to_noise * self.noise
         )
         jaw = (
-            with_mouth and self.head <= _JAW_HEAD
-            and self.coupled >= _COUPLED and self.lips >= _OPEN_LIPS
+            with_mouth and self.head <= limits.jaw_head
+            and self.coupled >= limits.coupled and self.lips >= limits.open_lips
         )
-        return calm_eyes or jaw or self.lively >= _LIVELY or self.eyes >= _GAZE
+        return calm_eyes or jaw or self.lively >= limits.lively or self.eyes >= limits.gaze
 
     @property
     def is_picture(self) -> bool:

@@ -2,22 +2,25 @@
 
 A file of two kilobytes can state billions of frames, and one of a few megabytes millions of
 empty parts; a demuxer would work on them for seconds. This module reads a limited number of
-part headers and decodes nothing. It skips invalid parts, which the decoder rejects.
+part headers and decodes nothing. It skips invalid parts, which the decoder rejects. Stated
+durations are not read: recorders state them in a wrong scale or from the start of their page, so
+that only the stamps of the frames tell how long a clip is.
 ISO/IEC 14496-12 (MP4, MOV), RFC 9559 (Matroska, WebM), Microsoft's RIFF and OpenDML (AVI).
 """
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.media.iso_boxes import Box, boxes
+
 ClipFormat = Literal["mp4", "matroska", "avi"]
 """A container format: MP4 includes MOV, Matroska includes WebM."""
 
-ContainerPart = tuple[bytes, int, int]
+ContainerPart = Box
 """A part's kind, and the start and end of its contents."""
 
 # Deepest nesting of boxes; FFmpeg has the same limit.
@@ -28,8 +31,7 @@ _DEEPEST = 10
 class ClipHeader:
     """The stated values, 0 where there is none. ``parts``: boxes, elements or chunks that
     were read; ``streams`` of any kind; ``frames`` of the longest video stream, ``samples``
-    of the longest other stream; ``width`` and ``height`` of the largest frame; ``seconds``
-    of the clip or its longest video stream."""
+    of the longest other stream; ``width`` and ``height`` of the largest frame."""
 
     parts: int = 0
     streams: int = 0
@@ -37,15 +39,10 @@ class ClipHeader:
     samples: int = 0
     width: int = 0
     height: int = 0
-    seconds: float = 0.0
 
     def note_size(self, width: int, height: int) -> None:
         if width * height > self.width * self.height:
             self.width, self.height = width, height
-
-    def note_duration(self, ticks: float, ticks_a_second: float) -> None:
-        if ticks_a_second > 0 and math.isfinite(ticks):
-            self.seconds = max(self.seconds, ticks / ticks_a_second)
 
 
 def read_header(data: bytes, kind: ClipFormat, most_parts: int) -> ClipHeader:
@@ -87,8 +84,6 @@ _BOXES_OF_BOXES = frozenset((
     b"moof", b"traf", b"tref", b"gmhd", b"ilst", b"wave", b"mfra",
 ))  # fmt: skip
 
-_UNKNOWN = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
-
 
 @dataclass(slots=True)
 class _Mp4Track:
@@ -96,7 +91,6 @@ class _Mp4Track:
     samples: int = 0
     width: int = 0
     height: int = 0
-    length: tuple[int, int] = (0, 0)  # ticks, ticks a second
 
 
 def _read_mp4(reader: _HeaderReader) -> None:
@@ -109,7 +103,7 @@ def _read_boxes(
     reader: _HeaderReader, start: int, end: int, track: _Mp4Track, fragments: dict[bytes, int],
     depth: int,
 ) -> None:
-    for kind, place, stop in reader.counted(_boxes(reader.data, start, end)):
+    for kind, place, stop in reader.counted(boxes(reader.data, start, end)):
         if kind == b"trak":
             own = _Mp4Track()
             reader.found.streams += 1
@@ -120,8 +114,6 @@ def _read_boxes(
         elif kind == b"trun":
             count = reader.numbers(">4xI", place, stop)[0]
             fragments[kind] = fragments.get(kind, 0) + count
-        elif kind == b"mvhd":
-            reader.found.note_duration(*_length(reader, place, stop))
         else:
             _read_track_box(reader, kind, place, stop, track)
 
@@ -132,8 +124,6 @@ def _read_track_box(
     match kind:
         case b"hdlr":
             track.video = track.video or reader.data[place + 8 : place + 12] == b"vide"
-        case b"mdhd":
-            track.length = _length(reader, place, stop)
         case b"stsz" | b"stz2":
             track.samples = max(track.samples, reader.numbers(">8xI", place, stop)[0])
         case b"stsd":
@@ -149,35 +139,12 @@ def _note_track(track: _Mp4Track, found: ClipHeader) -> None:
         return
     found.frames = max(found.frames, track.samples)
     found.note_size(track.width, track.height)
-    found.note_duration(*track.length)
-
-
-def _length(reader: _HeaderReader, place: int, stop: int) -> tuple[int, int]:
-    """Ticks and ticks per second of an ``mvhd`` or ``mdhd``."""
-    long = reader.data[place : place + 1] == b"\1"
-    rate, ticks = reader.numbers(">20xIQ" if long else ">12xII", place, stop)
-    return (0 if ticks in _UNKNOWN else ticks), rate
-
-
-def _boxes(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
-    while start + 8 <= end:
-        size, kind = struct.unpack_from(">I4s", data, start)
-        head = 8
-        if size == 1 and start + 16 <= end:
-            (size,), head = struct.unpack_from(">Q", data, start + 8), 16
-        elif size == 0:
-            size = end - start
-        if size < head:
-            return
-        yield kind, start + head, min(start + size, end)
-        start += size
 
 
 # Matroska, WebM ----------------------------------------------------------------
 
-_SEGMENT, _INFO, _TRACKS = b"\x18\x53\x80\x67", b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b"
+_SEGMENT, _TRACKS = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b"
 _ENTRY, _VIDEO, _WIDTH, _HEIGHT = b"\xae", b"\xe0", b"\xb0", b"\xba"
-_TICK, _DURATION = b"\x2a\xd7\xb1", b"\x44\x89"
 
 
 def _read_matroska(reader: _HeaderReader) -> None:
@@ -189,11 +156,7 @@ def _read_matroska(reader: _HeaderReader) -> None:
 
 def _read_segment_part(reader: _HeaderReader, kind: bytes, place: int, stop: int) -> None:
     parts = reader.counted(_elements(reader.data, place, stop))
-    if kind == _INFO:
-        known = {part: reader.data[begin:end] for part, begin, end in parts}
-        tick = int.from_bytes(known.get(_TICK, b"\x0f\x42\x40")[:8], "big")  # nanoseconds
-        reader.found.note_duration(_float(known.get(_DURATION, b"")) * tick, 1e9)
-    elif kind == _TRACKS:
+    if kind == _TRACKS:
         for part, begin, end in parts:
             reader.found.streams += part == _ENTRY
             _read_entry(reader, begin, end)
@@ -207,11 +170,6 @@ def _read_entry(reader: _HeaderReader, place: int, stop: int) -> None:
             reader.found.note_size(*(
                 int.from_bytes(known.get(side, b"")[:8], "big") for side in (_WIDTH, _HEIGHT)
             ))
-
-
-def _float(raw: bytes) -> float:
-    forms = {4: ">f", 8: ">d"}
-    return float(struct.unpack(forms[len(raw)], raw)[0]) if len(raw) in forms else 0.0
 
 
 def _elements(data: bytes, start: int, end: int) -> Iterator[ContainerPart]:
@@ -243,10 +201,9 @@ def _read_chunks(reader: _HeaderReader, start: int, end: int, depth: int) -> Non
     for kind, place, stop in reader.counted(_chunks(reader.data, start, end)):
         listed = reader.data[place : place + 4] if kind in (b"RIFF", b"LIST") else b""
         if kind == b"avih":
-            pace, frames, width, height = reader.numbers("<I12xI12xII", place, stop)
+            frames, width, height = reader.numbers("<16xI12xII", place, stop)
             reader.found.frames = max(reader.found.frames, frames)
             reader.found.note_size(width, height)
-            reader.found.note_duration(frames * pace, 1e6)
         elif listed in _LISTS and depth < _DEEPEST:
             reader.found.streams += listed == b"strl"
             _read_chunks(reader, place + 4, stop, depth + 1)

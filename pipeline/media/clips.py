@@ -39,8 +39,11 @@ class ClipLimits:
     max_bytes: int = 20 * 1024 * 1024
     max_seconds: float = 30.0
     max_pixels: int = 4096 * 2304
-    max_frames: int = 4000
-    max_streams: int = 8
+    # Slow motion: 30 s at 240 frames a second, and the last half second.
+    max_frames: int = 7500
+    # A phone writes a picture, two kinds of sound (stereo, spatial), a depth picture, and up to
+    # ten tracks of timed metadata.
+    max_streams: int = 24
     # A fragment with one frame of sound and picture has a dozen.
     max_parts: int = 50_000
     work_seconds: float = 40.0
@@ -78,7 +81,6 @@ def _check_header(header: ClipHeader, limits: ClipLimits) -> None:
     if header.streams > limits.max_streams:
         raise ClipOutOfRange(f"The clip has more than {limits.max_streams} streams.")
     check_size(header.width, header.height, limits)
-    check_length(header.seconds, limits)
     if header.frames > limits.max_frames:
         raise ClipOutOfRange(f"The clip has more than {limits.max_frames} frames.")
     if header.samples > _SOUND_RATE * limits.max_seconds:

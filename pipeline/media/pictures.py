@@ -6,7 +6,6 @@ imports no image library, so that the web layer can use it.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,8 +17,14 @@ from pipeline.errors import (
     PictureCorrupt,
     PictureOutOfRange,
 )
-from pipeline.media.formats.base import ImplausibleSize, UnsupportedVariant
-from pipeline.media.picture_formats import READERS, PictureFormat, picture_format
+from pipeline.media.foreign_kinds import foreign_kind
+from pipeline.media.formats.base import (
+    BrokenPicture,
+    CutOff,
+    ImplausibleSize,
+    UnsupportedVariant,
+)
+from pipeline.media.picture_formats import READERS, SPOKEN, PictureFormat, picture_format
 
 ALL_FORMATS: frozenset[PictureFormat] = frozenset(READERS)
 
@@ -79,21 +84,51 @@ def inspect(data: bytes, limits: PictureLimits) -> PictureHeader:
         raise MediaTooLarge(f"The file is larger than {limits.max_bytes} bytes.")
     name = picture_format(data)
     if name is None:
-        raise NotAPicture
+        raise _foreign(data, limits)
+    spoken = SPOKEN[name]
     if name not in limits.formats:
-        raise FormatNotAccepted
+        raise FormatNotAccepted(
+            f"This is {_article(spoken)} {spoken} picture, which is not taken here. "
+            f"Send {_any_of(limits.formats)}."
+        )
     try:
         header = PictureHeader(name, *READERS[name](data))
     except UnsupportedVariant as error:
-        raise NotAPicture(f"This kind of {name.upper()} is not supported: {error}.") from error
+        raise FormatNotAccepted(
+            f"This kind of {spoken} is not taken: {error.words}. "
+            f"Send a usual {spoken}, or {_any_of(limits.formats - {name})}."
+        ) from error
     except ImplausibleSize as error:
         # An announced size that is out of range as well is reported as such.
         _check_range(PictureHeader(name, error.width, error.height, 1), limits)
-        raise PictureCorrupt(f"The {name.upper()} has {error}.") from error
-    except (struct.error, ValueError) as error:
-        raise PictureCorrupt(f"The {name.upper()} header is damaged: {error}.") from error
+        raise PictureCorrupt(f"The {spoken} has {error.words}.") from error
+    except CutOff as error:
+        raise PictureCorrupt(f"The {spoken} is cut off: {error.words}.") from error
+    except BrokenPicture as error:
+        raise PictureCorrupt(f"The {spoken} is damaged: {error.words}.") from error
     _check_range(header, limits)
     return header
+
+
+def _foreign(data: bytes, limits: PictureLimits) -> NotAPicture:
+    """The error for bytes in no format of this service: their kind, and what to send instead."""
+    kind, wanted = foreign_kind(data), f"Send {_any_of(limits.formats)}."
+    if kind is None:
+        return NotAPicture(f"The bytes are not a picture in any known format. {wanted}")
+    advice = kind.advice or wanted
+    if kind.picture:
+        return FormatNotAccepted(f"This is {kind.name}, which is not taken. {advice}")
+    return NotAPicture(f"This is {kind.name}, not a picture. {advice}")
+
+
+def _any_of(formats: frozenset[PictureFormat]) -> str:
+    names = [SPOKEN[name] for name in SPOKEN if name in formats]
+    listed = f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    return f"{_article(listed)} {listed}"
+
+
+def _article(name: str) -> str:
+    return "an" if name[0] in "AEIO" else "a"
 
 
 def _check_range(header: PictureHeader, limits: PictureLimits) -> None:

@@ -26,12 +26,15 @@ class RefusalReason(StrEnum):
     DUPLICATE_NAME = "duplicate_name"
     BROKEN_ROW = "broken_row"
     NO_BUCKET = "no_bucket"
+    NO_COLLECTION = "no_collection"
     ENCRYPTED = "encrypted"
     NESTED_ARCHIVE = "nested_archive"
     UNSUPPORTED = "unsupported"
     BOMB = "bomb"
     TOO_MANY = "too_many"
     ARCHIVE_DAMAGED = "archive_damaged"
+    SKIPPED = "skipped"
+    """Not an item: litter, which consumers count apart (``litter.WithoutLitter``)."""
     TOO_LARGE = MediaTooLarge.code
     NOT_FOUND = MediaNotFound.code
 

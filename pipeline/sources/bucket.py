@@ -93,7 +93,7 @@ def parse_location(url: str) -> BucketLocation:
     try:
         check_bucket_name(bucket, strict=True)
     except ValueError as error:
-        raise InvalidParameter(f"{url}: {error}") from error
+        raise InvalidParameter(f"{url}: not the name of a bucket: {bucket}") from error
     return BucketLocation(endpoint, bucket, prefix, secure=parts.scheme != "s3+http")
 
 
@@ -138,7 +138,7 @@ class Bucket:
                 raise
             raise ItemRefused(REFUSED_CODES[error.code], f"{error.code}") from error
         except ValueError as error:  # minio-py refuses a key that no object can have
-            raise ItemRefused(RefusalReason.UNSAFE_NAME, str(error)) from error
+            raise ItemRefused(RefusalReason.UNSAFE_NAME, "a key that no object can have") from error
         self._denied = 0
         return answer
 
@@ -205,8 +205,13 @@ class BucketSource:
 
     def _parts(self, key: str) -> tuple[str, ...]:
         """The key as a path below the folder of the prefix."""
-        folder = self._bucket.location.prefix.rpartition("/")[0]
-        return inner_path(key.removeprefix(folder).lstrip("/"))
+        return inner_path(key.removeprefix(folder_of(self._bucket.location.prefix)).lstrip("/"))
+
+
+def folder_of(prefix: str) -> str:
+    """The folders that all keys below a prefix have in common, with the last slash."""
+    folder, slash, _ = prefix.rpartition("/")
+    return folder + slash
 
 
 @contextmanager

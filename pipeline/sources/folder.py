@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.sources.base import Item, ItemRefused, RefusalReason, RefusedItem
-from pipeline.sources.names import Layout, about_from_path, printable
+from pipeline.sources.names import Layout, about_from_path, decode_name, printable
 from pipeline.sources.path_source import PathSource, report_unreadable
 from pipeline.sources.safe_open import file_kind, open_directory, open_root, read_file
 
@@ -20,11 +20,14 @@ MAX_DEPTH = 32  # nested folders; each one stays open while it is read
 class FolderSource(PathSource):
     """The files below ``root``, each folder's in the order of their bytes. Links are refused
     instead of followed, except that the root itself may be one. The position counts the
-    entries of the root."""
+    entries of the root. ``encoding``: of names that are not UTF-8."""
 
-    def __init__(self, root: Path, layout: Layout = "auto") -> None:
+    def __init__(
+        self, root: Path, layout: Layout = "auto", encoding: str | None = None
+    ) -> None:
         super().__init__(root)
         self._layout = layout
+        self._encoding = encoding
 
     def items(self) -> Iterator[Item | RefusedItem]:
         with open_root(self._path) as descriptor:
@@ -44,7 +47,9 @@ class FolderSource(PathSource):
             if stat.S_ISDIR(mode):
                 yield from self._subfolder(parts, directory)
             elif stat.S_ISREG(mode):
-                about = about_from_path(parts, self._layout)
+                # Only the person's name is decoded: two files may have one decoded name.
+                decoded = tuple(decode_name(os.fsencode(part), self._encoding) for part in parts)
+                about = about_from_path(decoded, self._layout)
                 yield Item(source_name, about, partial(read_file, parts[-1], directory))
             else:
                 is_link = stat.S_ISLNK(mode)

@@ -26,6 +26,7 @@ from pipeline.sources.base import (
     RefusalReason,
     RefusedItem,
 )
+from pipeline.sources.litter import WithoutLitter
 from pipeline.sources.names import (
     MAX_NAME,
     Layout,
@@ -102,15 +103,18 @@ def import_location(settings: Settings, tenant_id: int) -> BucketLocation:
     return replace(location, prefix=f"{folder}/t{tenant_id}/" if folder else f"t{tenant_id}/")
 
 
-def prefix_source(settings: Settings, tenant_id: int, prefix: str, layout: Layout) -> PictureSource:
+def prefix_source(
+    settings: Settings, tenant_id: int, prefix: str, layout: Layout, *, take_litter: bool = False
+) -> PictureSource:
     """Every object below a prefix of the application's folder, named relative to the folder
-    as in a list. Raises ``InvalidParameter`` for a prefix that leads out of the folder,
-    ``ConfigurationError``."""
-    from pipeline.sources.bucket import Bucket, BucketSource
+    as in a list; with litter only if told. Raises ``InvalidParameter`` for a prefix that leads
+    out of the folder, ``ConfigurationError``."""
+    from pipeline.sources.bucket import Bucket, BucketSource, folder_of
 
     location = import_location(settings, tenant_id)
     below = replace(location, prefix=location.prefix + check_prefix(prefix))
-    return BucketSource(Bucket(below, settings), layout, relative_to=location.prefix)
+    source = BucketSource(Bucket(below, settings), layout, relative_to=location.prefix)
+    return source if take_litter else WithoutLitter(source, folder_of(prefix))
 
 
 def check_prefix(prefix: str) -> str:

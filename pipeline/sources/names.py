@@ -22,6 +22,7 @@ UNPRINTABLE = re.compile(
     r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 ESCAPED = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
+UNDECODED = re.compile(r"\\x[89a-f][0-9a-f]")
 WINDOWS_DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -39,6 +40,19 @@ def printable(name: str) -> str:
 def from_printable(text: str) -> str:
     """The name that ``printable`` made ``text`` from, unless it was too long."""
     return ESCAPED.sub(lambda match: chr(int(match[1] or match[2], 16)), text)
+
+
+def undecoded_bytes(text: str) -> bytes:
+    """The bytes of the name that ``printable`` made ``text`` from, if some of them are not
+    UTF-8; empty when all are."""
+    if UNDECODED.search(text) is None:
+        return b""
+    parts = ESCAPED.split(text)  # the text before, and the two groups of each escape
+    raw = bytearray(parts[0].encode())
+    for byte, code, after in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        raw += bytes.fromhex(byte) if byte else chr(int(code, 16)).encode("utf-8", "replace")
+        raw += after.encode()
+    return bytes(raw)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -86,12 +100,20 @@ def about_from_path(parts: tuple[str, ...], layout: Layout) -> About:
         name = stem or ending
     else:
         name = parts[-2]
-    return About(name=person_name(name))
+    if len(person := _composed(name)) > MAX_NAME:
+        raise ItemRefused(
+            RefusalReason.UNSAFE_NAME, f"the person's name has more than {MAX_NAME} characters"
+        )
+    return About(name=person)
 
 
 def person_name(text: str) -> str:
     """The name as the gallery keeps it: composed characters (NFC), no surrounding spaces."""
-    return unicodedata.normalize("NFC", printable(text)).strip()[:MAX_NAME]
+    return _composed(text)[:MAX_NAME]
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", printable(text)).strip()
 
 
 class NameSet:

@@ -6,12 +6,14 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, BinaryIO, TextIO
 
 from pipeline.errors import InvalidParameter
+from pipeline.sources.encodings import readings, utf16_without_mark
 from pipeline.sources.names import MAX_NAME
 
 MAX_LINE = 64 * 1024  # characters; other files may have lines of any length
@@ -19,6 +21,8 @@ MAX_TEXT = 1024  # characters of a path or a description
 
 LINE_ENDS = ("\n", "\r")
 DELIMITERS = ",;\t|"
+# The line before the header by which spreadsheets tell each other the delimiter.
+EXCEL_DELIMITER = re.compile(f"sep=([{DELIMITERS}])", re.IGNORECASE)
 
 COLUMNS = {
     "path": "path", "file": "path", "filename": "path", "file_name": "path",
@@ -65,18 +69,19 @@ FIELDS = frozenset(field.name for field in fields(Row)) - {"line"}
 MAX_CHARACTERS = {"name": MAX_NAME, "external_id": MAX_NAME}
 
 
-def encoding(start: bytes) -> str:
-    """The encoding by the byte order mark; without one, UTF-8."""
-    return next((name for mark, name in BOMS if start.startswith(mark)), "utf-8")
+def unicode_encoding(start: bytes) -> str:
+    """The encoding by the byte order mark; without one UTF-16 if it looks like that, else
+    UTF-8."""
+    marked = (name for mark, name in BOMS if start.startswith(mark))
+    return next(marked, "") or utf16_without_mark(start) or "utf-8"
 
 
 @contextmanager
-def as_text(file: BinaryIO, start: bytes) -> Iterator[TextIO]:
-    """The ``file``, which begins with ``start``, as text. Undecodable bytes are kept as
-    surrogates, or replaced in UTF-16."""
-    name = encoding(start)
-    errors = "replace" if name == "utf-16" else "surrogateescape"
-    text = io.TextIOWrapper(file, encoding=name, errors=errors, newline="")
+def as_text(file: BinaryIO, encoding: str, errors: str = "") -> Iterator[TextIO]:
+    """The ``file`` as text. Without ``errors`` undecodable bytes are kept as surrogates, or
+    replaced in UTF-16."""
+    usual = "replace" if encoding.startswith("utf-16") else "surrogateescape"
+    text = io.TextIOWrapper(file, encoding=encoding, errors=errors or usual, newline="")
     try:
         yield text
     finally:
@@ -88,7 +93,10 @@ def csv_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
     Raises ``InvalidParameter`` when no column names the file."""
     lines = _NumberedLines(text)
     header = _header(lines)
-    delimiter = max(DELIMITERS, key=header.count)
+    told = EXCEL_DELIMITER.fullmatch(header.strip())
+    if told is not None:
+        header = _header(lines)
+    delimiter = told[1] if told else max(DELIMITERS, key=header.count)
     columns = _columns(next(csv.reader([header], delimiter=delimiter), []))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
@@ -99,8 +107,10 @@ def csv_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
                 return
             if cells:
                 yield _row(line, _named(columns, cells))
-        except (csv.Error, ValueError) as error:
+        except _BrokenRowError as error:
             yield BrokenRow(line, str(error))
+        except (csv.Error, ValueError):
+            yield BrokenRow(line, "not a row of CSV in UTF-8")
 
 
 def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
@@ -113,8 +123,10 @@ def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
                 return
             if line.strip():
                 yield _row(lines.number, _object(line))
-        except (ValueError, RecursionError) as error:
-            yield BrokenRow(lines.number, str(error) or type(error).__name__)
+        except _BrokenRowError as error:
+            yield BrokenRow(lines.number, str(error))
+        except (ValueError, RecursionError):
+            yield BrokenRow(lines.number, "not JSON in UTF-8")
 
 
 class _NumberedLines(Iterator[str]):
@@ -168,7 +180,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _BrokenRowError(f"not JSON: {error.msg}") from error
+        raise _BrokenRowError("not JSON") from error
     if not isinstance(found, dict):
         raise _BrokenRowError("not a JSON object")
     return {COLUMNS.get(_key(key), ""): value for key, value in found.items()}
@@ -190,8 +202,18 @@ def _value(name: str, value: object) -> str:
         raise _BrokenRowError(f"{name} is not text")
     text = value.strip()
     if any("\ud800" <= letter <= "\udfff" or letter == "\ufffd" for letter in text):
-        raise _BrokenRowError(f"{name} is not in the manifest's encoding: save the file as UTF-8")
+        raise _BrokenRowError(f"{name} is not in the manifest's encoding: {_advice(text)}")
     longest = MAX_CHARACTERS.get(name, MAX_TEXT)
     if len(text) > longest:
         raise _BrokenRowError(f"{name} has more than {longest} characters")
     return text
+
+
+def _advice(text: str) -> str:
+    """What to do about a value with undecodable bytes."""
+    try:
+        found = [] if "\ufffd" in text else readings(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
+        found = []
+    told = "".join(f", or give --names {encoding} for {read!r}" for encoding, read in found)
+    return f"save the file as UTF-8{told}"

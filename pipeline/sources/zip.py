@@ -5,12 +5,19 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from typing import IO, BinaryIO
 
-from pipeline.sources.archives import ArchiveSource, ArchiveUsage, refuse_damage
+from pipeline.sources.archives import (
+    ArchiveDamaged,
+    ArchiveSource,
+    ArchiveUsage,
+    refuse_damage,
+)
 from pipeline.sources.base import (
     Item,
     ItemRefused,
@@ -32,6 +39,10 @@ SUPPORTED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED_BIT = 0x1
 UTF8_BIT = 0x800
 
+WINDOWS = (0, 10, 11, 14)  # systems of "version made by": FAT, NTFS (two numbers), VFAT
+
+UNICODE_PATH = 0x7075  # an extra field: version, CRC-32 of the other name, the name in UTF-8
+
 # How many bytes each packed byte of a member may unpack to, once the member exceeds
 # RATIO_FLOOR bytes. Deflate cannot exceed 1,032; pictures stay far below 200.
 MAX_MEMBER_RATIO = 200
@@ -42,7 +53,8 @@ class ZipSource(ArchiveSource):
     """The members of a zip, in the order of its directory. The position counts members.
 
     Names are read as UTF-8 where the archive says so or where they are valid UTF-8, else
-    in the encoding of the options.
+    in the encoding of the options. A backslash separates folders, as .NET and other programs
+    on Windows write it, in members from there and in an archive without a slash.
     """
 
     def _members(self, file: BinaryIO, usage: ArchiveUsage) -> Iterator[Item | RefusedItem]:
@@ -50,11 +62,14 @@ class ZipSource(ArchiveSource):
         raw: IO[bytes] = _BoundedFile(file.fileno(), closefd=False)
         with raw, zipfile.ZipFile(raw) as archive:
             members = archive.infolist()
+            no_slashes = not any("/" in info.orig_filename for info in members)
             for number, info in enumerate(members):
                 self._position = (number, len(members))
                 usage.count_member()
-                if not info.is_dir():
-                    name = _name(info, self._options.encoding)
+                name = _name(info, self._options.encoding)
+                if no_slashes or info.create_system in WINDOWS:
+                    name = name.replace("\\", "/")
+                if not name.endswith("/"):
                     read = partial(_read, archive, info, usage)
                     yield self._member(name, _problem(info), usage, read)
                 # Members may share their bytes, so their own ratios do not limit the whole.
@@ -67,7 +82,7 @@ class _BoundedFile(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
-            raise zipfile.BadZipFile(f"a directory of {size} bytes")
+            raise ArchiveDamaged(f"a directory of {size} bytes")
         return super().read(size) or b""
 
 
@@ -86,7 +101,18 @@ def _name(info: zipfile.ZipInfo, encoding: str | None) -> str:
     """The member's name from its bytes, which zipfile decodes as code page 437."""
     if info.flag_bits & UTF8_BIT:
         return info.orig_filename
-    return decode_name(info.orig_filename.encode("cp437", "replace"), encoding)
+    raw = info.orig_filename.encode("cp437", "replace")
+    return _unicode_path(info.extra, raw) or decode_name(raw, encoding)
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> str:
+    """The name in the extra field of WinRAR, 7-Zip and others, if it belongs to ``raw``."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == UNICODE_PATH and field[:5] == struct.pack("<BL", 1, zlib.crc32(raw)):
+            return decode_name(field[5:])
+    return ""
 
 
 def _problem(info: zipfile.ZipInfo) -> ItemRefused | None:

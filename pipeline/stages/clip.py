@@ -3,7 +3,8 @@
 PyAV (FFmpeg) decodes. The first bytes select the container, and only its demuxer is used, so
 that playlists are never interpreted. Requests to open other files are refused. Only the first
 video stream is decoded, with one of the codecs that phones, browsers and cameras write. The
-container's statements are checked before the first frame, and the decoded frames as well.
+container's statements and the stamps of its packets are checked before the first frame, and the
+decoded frames as well. A clip lasts from its first frame to its last, whatever duration it states.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from pipeline.types import JsonObject, Picture
 if TYPE_CHECKING:
     # PyAV takes 150 ms and 30 MB; only the process that decodes needs it.
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
+
+    VideoPacket = Packet[VideoStream]
 
 _DEMUXERS: dict[ClipFormat, str] = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 
@@ -48,6 +52,12 @@ _MOST_BAD_PACKETS = 300
 # Assumed frames per second of a clip without timestamps.
 _USUAL_RATE = 30.0
 
+# Packets of a frame that may be shown: codecs also send frames that others only refer to.
+_PACKETS_A_FRAME = 4
+
+# Widest and narrowest pixels that are squared, as width by height. Anamorphic video has 1/2 to 2;
+# what is stated beyond is damage.
+_WIDEST = 4.0
 
 _MATRIX_BYTES = 36  # nine numbers
 
@@ -67,7 +77,8 @@ class ClipFrame:
 
 
 def decode_frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None, None]:
-    """The upright frames of the clip in ``data``, at most ``limits.rate`` per second.
+    """The upright frames of the clip in ``data``, of square pixels, at most ``limits.rate`` per
+    second.
 
     Holds one frame in memory at a time and skips damaged parts. Raises ``ClipOutOfRange``
     as soon as the container or the decoded frames exceed a limit, and ``ClipCorrupt`` when
@@ -76,12 +87,17 @@ def decode_frames(data: bytes, limits: ClipLimits) -> Generator[ClipFrame, None,
     demuxer = _DEMUXERS[check_clip(data, limits)]
     budget = _TimeBudget(limits.work_seconds)
     with _clip_errors(), _opened(data, demuxer, limits) as container:
+        _check_stamps(_packets(container, _checked_stream(container, limits)), limits, budget)
+    # Opened again: not every container can be set back to its start.
+    with _clip_errors(), _opened(data, demuxer, limits) as container:
         stream = _checked_stream(container, limits)
-        found = False
-        for frame in _selected(_decoded(container, stream, limits, budget), limits):
+        shape, found = _pixel_shape(stream), False
+        decoded = _decoded(_packets(container, stream), stream, limits, budget)
+        for index, seconds, frame in _selected(decoded, limits):
             found = True
+            picture = _upright(frame, limits, shape)
             with budget.paused():
-                yield frame
+                yield ClipFrame(index, seconds, picture)
         if not found:
             raise ClipCorrupt
 
@@ -230,15 +246,20 @@ def _opened(data: bytes, demuxer: str, limits: ClipLimits) -> InputContainer:
 
 def _checked_stream(container: InputContainer, limits: ClipLimits) -> VideoStream:
     """The first video stream, after checking the container's statements."""
+    from av.stream import Disposition
+
     if len(container.streams) > limits.max_streams:
         raise ClipOutOfRange(f"The clip has more than {limits.max_streams} streams.")
-    if not container.streams.video:
+    # A cover is a stream of one picture.
+    moving = [
+        each for each in container.streams.video if not each.disposition & Disposition.attached_pic
+    ]
+    if not moving:
         raise ClipCorrupt("The clip has no video stream.")
-    stream = container.streams.video[0]
+    stream = moving[0]
     if stream.codec_context is None or stream.codec_context.name not in _CODECS:
         raise ClipCorrupt("The clip is in no accepted codec.")
     check_size(stream.width, stream.height, limits)
-    check_length(_stated_seconds(container, stream), limits)
     if stream.frames > limits.max_frames:
         raise ClipOutOfRange(f"The clip has more than {limits.max_frames} frames.")
     context = stream.codec_context
@@ -247,27 +268,31 @@ def _checked_stream(container: InputContainer, limits: ClipLimits) -> VideoStrea
     return stream
 
 
-def _stated_seconds(container: InputContainer, stream: VideoStream) -> float:
-    """The longest duration that the container states; 0 when it states none."""
-    import av
-
-    whole = container.duration / av.time_base if container.duration else 0.0
-    if stream.duration and stream.time_base:
-        return max(whole, float(stream.duration * stream.time_base))
-    return whole
+def _check_stamps(packets: Iterator[VideoPacket], limits: ClipLimits, budget: _TimeBudget) -> None:
+    """Checks the length of the clip by the stamps of its packets, without decoding one."""
+    first, last = math.inf, -math.inf
+    for count, packet in enumerate(packets):
+        budget.check()
+        if count > limits.max_frames * _PACKETS_A_FRAME:
+            raise ClipOutOfRange(f"The clip has more than {limits.max_frames} frames.")
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is not None and packet.time_base and not packet.is_discard:
+            seconds = float(stamp * packet.time_base)
+            first, last = min(first, seconds), max(last, seconds)
+    check_length(last - first, limits)
 
 
 # Reading -----------------------------------------------------------------------
 
 
 def _decoded(
-    container: InputContainer, stream: VideoStream, limits: ClipLimits, budget: _TimeBudget
+    packets: Iterator[VideoPacket], stream: VideoStream, limits: ClipLimits, budget: _TimeBudget
 ) -> Iterator[VideoFrame]:
     """Every frame in presentation order. Skips packets without a frame."""
     import av
 
     count = bad = 0
-    for packet in _packets(container, stream):
+    for packet in packets:
         budget.check()
         try:
             decoded = stream.decode(packet)
@@ -284,7 +309,7 @@ def _decoded(
             yield frame
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
     """The stream's packets, including the empty packet that flushes the decoder. Ends where a
     truncated file ends."""
     import av
@@ -300,8 +325,11 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
         yield packet
 
 
-def _selected(decoded: Iterator[VideoFrame], limits: ClipLimits) -> Iterator[ClipFrame]:
-    """Selects frames by the rate: the first of each time slot."""
+def _selected(
+    decoded: Iterator[VideoFrame], limits: ClipLimits
+) -> Iterator[tuple[int, float, VideoFrame]]:
+    """(index, seconds, frame) of the frames that the rate selects: the first of each time
+    slot."""
     clock = _Clock()
     last_slot = -1
     for index, frame in enumerate(decoded):
@@ -311,7 +339,7 @@ def _selected(decoded: Iterator[VideoFrame], limits: ClipLimits) -> Iterator[Cli
         slot = math.floor(seconds * limits.rate + 0.02)
         if slot > last_slot:
             last_slot = slot
-            yield ClipFrame(index, seconds, _upright(frame, limits))
+            yield index, seconds, frame
 
 
 class _Clock:
@@ -342,10 +370,18 @@ class _Clock:
 # Pixels ------------------------------------------------------------------------
 
 
-def _upright(frame: VideoFrame, limits: ClipLimits) -> Picture:
-    """The frame as BGR, scaled to the limit and rotated by the display matrix."""
-    scale = min(1.0, limits.side / max(frame.width, frame.height, 1))
-    width, height = (max(2, round(side * scale)) for side in (frame.width, frame.height))
+def _pixel_shape(stream: VideoStream) -> float:
+    """The width of a stored pixel by its height."""
+    stated = float(stream.sample_aspect_ratio or 1)
+    return stated if 1 / _WIDEST <= stated <= _WIDEST else 1.0
+
+
+def _upright(frame: VideoFrame, limits: ClipLimits, shape: float) -> Picture:
+    """The frame as BGR, its pixels squared, scaled to the limit and rotated by the display
+    matrix."""
+    wide, high = frame.width * max(shape, 1.0), frame.height / min(shape, 1.0)
+    scale = min(1.0, limits.side / max(wide, high, 1))
+    width, height = (max(2, round(side * scale)) for side in (wide, high))
     pixels = frame.reformat(width, height, "bgr24", interpolation="AREA", threads=1).to_ndarray()
     turned = _turned(np.asarray(pixels, dtype=np.uint8), _display_matrix(frame))
     return np.ascontiguousarray(turned)
@@ -382,4 +418,4 @@ def _clip_errors() -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, ValueError, MemoryError, OverflowError, struct.error) as error:
-        raise ClipCorrupt(f"The clip cannot be decoded: {str(error)[:200]}") from error
+        raise ClipCorrupt("The clip is damaged: it cannot be decoded.") from error

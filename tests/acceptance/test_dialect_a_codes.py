@@ -103,7 +103,7 @@ def test_9_parameters(refused: ApidClient, name: str) -> None:
         for empty in (None, ""):
             assert refused.code(method, path, **{**fields, missing: empty}) == 9
     for number in {"Apid", "Fid"} & {"Apid", *fields}:
-        for wrong in ("x", "1.0", "", "1" * 19):
+        for wrong in ("x", "1.5", "", "1" * 19):
             assert refused.code(method, path, **{**fields, number: wrong}) == 9
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 
 from tests.databases import ONE_DATABASE
 from tests.face2_client import Json
-from tests.group_client import FaceGroupClient, Sent, failed, png
+from tests.group_client import FaceGroupClient, Sent, failed, png, succeeded
 from tests.stack import Stack
 
 pytestmark = ONE_DATABASE
@@ -113,7 +114,7 @@ def test_104311_unknown_groups(quiet: FaceGroupClient, obama: str) -> None:
         ("DELETE", "/api/faceGroups/unbind/x", {}),
         ("POST", "/api/face/compare", {"image1": "aGk=", "image2": "aGk="}),
         ("POST", "/api/face/compare",
-         {"image1": "aGk=", "image2": "aGk=", "livenessEnabled": "true"}),
+         {"image1": "aGk=", "image2": "aGk=", "livenessEnabled": "yes"}),
         ("POST", "/api/face/search", {"image": "aGk="}),
         ("POST", "/api/face/search", {"image": "aGk=", "group": ["default"], "topN": 6}),
     ],
@@ -201,7 +202,8 @@ def test_104906_who_asks(quiet: FaceGroupClient, obama: str) -> None:
 def test_the_operators_choice(
     tmp_path: Path, edge_models: Path, new_database: dict[str, object], obama: str
 ) -> None:
-    settings = {"b_tenant": "chosen", "hold_s": 1.0, **new_database}
+    page = "https://app.example"
+    settings = {"b_tenant": "chosen", "cors_origins": page, "hold_s": 1.0, **new_database}
     with Stack(tmp_path, edge_models, **settings) as stack:
         client = FaceGroupClient(stack.start_shim(), stack.add_tenant("chosen"))
         body = {"image": png(obama)}
@@ -212,8 +214,37 @@ def test_the_operators_choice(
         assert client.send("GET", href).status_code == 202
         assert client.send("GET", href, headers={"X-API-Key": "wrong"}).status_code == 404
         of_another = stack.client(client.credentials).submit("locate", {"image": png(obama)})
-        assert client.send("GET", f"/jobs/{of_another}").status_code == 404
+        assert client.send("GET", f"/jobs/{of_another}").status_code == 401
+        refuse_pages_of_other_sites(client, href, page)
         assert client.send("DELETE", href).status_code == 200
+
+
+def refuse_pages_of_other_sites(client: FaceGroupClient, href: str, page: str) -> None:
+    """A page cannot set these headers, and needs no permission for a POST of text/plain."""
+    group = json.dumps({"groupId": "planted", "groupName": "planted", "groupScore": 1})
+    for headers in (
+        {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:1"},
+    ):
+        planted = client.send(
+            "POST", "/api/faceGroups", data=group, headers={"Content-Type": "text/plain", **headers}
+        )
+        assert failed(planted, 401) == (104906, "UNAUTHORIZED:CROSS_SITE")
+        for method, path in (("GET", "/api/faces"), ("DELETE", "/api/faces/facesLib")):
+            assert client.send(method, path, headers=headers).status_code == 401
+        for method in ("GET", "DELETE"):
+            assert client.send(method, href, headers=headers).status_code == 401
+        basic = (client.credentials.app_id, client.credentials.app_secret)
+        assert client.send("GET", href, headers=headers, auth=basic).status_code == 202
+        # with a key it is its owner's request, whatever sends it
+        assert client.call("GET", "/api/faces", None, **headers).status_code == 200
+    groups = succeeded(client.send("GET", "/api/faceGroups"))["faceGroupList"]
+    assert [each["groupId"] for each in groups] == ["default"]
+    for headers in (
+        {"Origin": page, "Sec-Fetch-Site": "cross-site"}, {"Origin": client.url},
+        {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},
+    ):
+        assert client.send("GET", "/api/faces", headers=headers).status_code == 200
 
 
 def test_104999_a_cancelled_job(idle_stack: Stack, obama: str) -> None:

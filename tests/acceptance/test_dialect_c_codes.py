@@ -116,8 +116,9 @@ def test_invalid_argument(
 def test_bodies_that_cannot_be_read(c: LinkfaceClient) -> None:
     for body, kind in (
         (b"x", "text/plain"), (b"x", "multipart/form-data"), (b"{", "application/json"),
+        (b"[]", "application/json"),
         (b"--a\r\n", "multipart/form-data; boundary=a"),
-        (b"a=1&a=2", "application/x-www-form-urlencoded"),
+        (b"api_id=1&api_id=2", "application/x-www-form-urlencoded"),
     ):
         response = c.send("POST", PATH, data=body, headers={"Content-Type": kind})
         assert failed(response) == ("INVALID_ARGUMENT", None)

@@ -230,13 +230,16 @@ def test_9800_disabled_tenant(stack: Stack) -> None:
 
 @pytest.mark.parametrize("operation", PICTURES)
 @pytest.mark.parametrize(
-    "name", ["appId", "version", "signType", "signData", "encType", "timestamp", "data"]
+    "name", ["appId", "signType", "signData", "encType", "timestamp", "data"]
 )
 def test_9801_parameters(client: Face2Client, operation: str, name: str) -> None:
     good = client.signed(data_of(operation, "aGk="))
     missing = {key: value for key, value in good.items() if key != name}
     app_id = "" if name == "appId" else client.credentials.app_id
-    for parameters in (missing, {**good, name: None}, {**good, name: ["x"]}, {**good, name: True}):
+    wrong = [{**good, name: ["x"]}, {**good, name: True}]
+    if name not in ("signType", "encType"):
+        wrong += [missing, {**good, name: None}]
+    for parameters in wrong:
         message = check_envelope(client.send(operation, parameters), app_id, 9801)["msg"]
         assert name in message
 
@@ -245,15 +248,6 @@ def test_9801_parameters(client: Face2Client, operation: str, name: str) -> None
 def test_9801_unknown_algorithms(client: Face2Client, changed: Json) -> None:
     parameters = {**client.signed({"image": "aGk="}), **changed}
     refused(client.send("locate", parameters), client, 9801)
-
-
-@pytest.mark.parametrize("operation", PICTURES)
-def test_9801_the_same_request_twice(client: Face2Client, face: str, operation: str) -> None:
-    for sign_type in ("SHA256", "SM2"):
-        parameters = client.signed(data_of(operation, face), sign_type)
-        check_envelope(client.send(operation, parameters), client.credentials.app_id, 0)
-        again = {**parameters, "signData": client.signature(parameters)}
-        assert "already" in refused(client.send(operation, again), client, 9801)
 
 
 def test_a_refused_request_may_be_sent_again(client: Face2Client, face: str) -> None:
@@ -284,7 +278,7 @@ def test_9001_missing_picture(client: Face2Client, face: str, operation: str) ->
             assert name in refused(client.call(operation, data), client, 9001)
 
 
-@pytest.mark.parametrize("most", [0, -1, 1.0, "5", True, [], {}])
+@pytest.mark.parametrize("most", [0, -1, 1.5, "x", True, [], {}])
 def test_9001_wrong_face_limit(client: Face2Client, face: str, most: Any) -> None:
     data = {"image": face, "max_face_num": most}
     assert "max_face_num" in refused(client.call("locate", data), client, 9001)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from pipeline.jobs.model import NewJob
+from tests.dialect_callers import LETTERS, Caller
 from tests.face2_client import Face2Client, Json
 from tests.stack import Stack
 
@@ -63,6 +66,66 @@ def test_every_kind_of_credential_polls(stack: Stack, picture: Json) -> None:
             assert requests.get(url, params={**query, "wait": "1"}).content == held.content
 
 
+def test_a_poll_in_each_dialects_own_habit(stack: Stack, picture: Json) -> None:
+    client = stack.client()
+    known = client.credentials
+    held = client.call("locate", picture)
+    job_id = held.headers["x-job-id"]
+    a: Json = {"Apid": known.apid, "Kvalue": known.kvalue}
+    c = {"api_id": known.api_id, "api_secret": known.api_secret}
+    signed = [client.signed({"job_id": job_id}, kind) for kind in ("SHA256", "SM2")]
+    least = {"appId": known.app_id, "timestamp": str(int(time.time())), "data": {}}
+    signed.append({**least, "signData": client.signature(least)})
+    as_form = {**signed[0], "data": json.dumps(signed[0]["data"])}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    habits: list[dict[str, Any]] = [
+        {"params": a}, {"data": a}, {"json": a}, {"data": json.dumps(a), "headers": form},
+        {"files": {name: (None, str(value)) for name, value in a.items()}},
+        {"params": c}, {"data": c}, {"json": c}, {"auth": tuple(c.values())},
+        *({"json": each} for each in signed),
+        {"data": json.dumps(signed[0]), "headers": form}, {"data": as_form},
+        {"headers": {"X-API-Key": known.api_key}, "data": b"\xff{"},
+    ]
+    for habit in habits:
+        for method in ("GET", "POST"):
+            url = f"{stack.url}/jobs/{job_id}"
+            sent = {**habit, "params": {**habit.get("params", {}), "wait": "1"}}
+            for _ in range(2):
+                polled = requests.request(method, url, **sent)
+                assert (polled.status_code, polled.content) == (200, held.content), (method, habit)
+        assert requests.delete(url, **habit).status_code == 409
+
+
+# What each dialect answers, with HTTP 401, to a poll without credentials.
+UNKNOWN_CALLERS = {"a": 9, "b": 104906, "c": "UNAUTHORIZED", "d": "INVALID_REQUEST", "e": 9801}
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+@pytest.mark.parametrize(
+    "sent",
+    [{}, {"headers": {"X-API-Key": ""}}, {"headers": {"Authorization": "Bearer x"}},
+     {"data": {"wait": "1"}}, {"data": b"\xff{"}, {"json": {"data": {}}},
+     {"params": {"wait": "1", "x": "1"}}],
+)
+def test_no_credentials_at_all_are_401_in_the_dialect(
+    stack: Stack, photos: Path, letter: str, sent: dict[str, Any]
+) -> None:
+    caller = Caller(letter, stack.url, stack.credentials)
+    picture = (photos / "obama.jpg").read_bytes()
+    job_id = caller.job(picture, Idempotency_Key=f"poll-{letter}").headers["x-job-id"]
+    for method in ("GET", "POST", "DELETE"):
+        response = requests.request(method, f"{stack.url}/jobs/{job_id}", **sent)
+        assert caller.answered(response) == (401, UNKNOWN_CALLERS[letter])
+        assert requests.request(method, f"{stack.url}/jobs/{'0' * 32}", **sent).status_code == 404
+    response = requests.get(f"{stack.url}/jobs/{job_id}/evidence", **sent)
+    assert caller.answered(response) == (401, UNKNOWN_CALLERS[letter])
+
+
+def test_a_poll_with_a_large_body_is_refused(stack: Stack) -> None:
+    response = requests.post(f"{stack.url}/jobs/{'0' * 32}", data=bytes(70_000))
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
+
+
 def test_wrong_credentials_see_nothing(stack: Stack, picture: Json) -> None:
     client = stack.client()
     job_id = client.call("locate", picture).headers["x-job-id"]
@@ -70,16 +133,18 @@ def test_wrong_credentials_see_nothing(stack: Stack, picture: Json) -> None:
     app_id, secret = client.credentials.app_id, client.credentials.app_secret
     right = signed_query(client, job_id, "SHA256")
     wrong: list[dict[str, Any]] = [
-        {},
-        {"headers": {"X-API-Key": ""}},
         {"headers": {"X-API-Key": client.credentials.api_key[:-1]}},
         {"headers": {"X-API-Key": client.credentials.api_key + "x"}},
         {"headers": {"X-API-Key": secret}},
         {"headers": {"Authorization": "Basic !!!"}},
-        {"headers": {"Authorization": f"Bearer {client.credentials.api_key}"}},
         {"auth": (app_id, secret[:-1])},
         {"auth": (app_id, "")},
         {"auth": ("nobody", secret)},
+        {"data": {"Apid": client.credentials.apid}}, {"json": {"Kvalue": secret}},
+        {"data": {"api_id": client.credentials.api_id, "api_secret": "x"}},
+        {"json": {**client.signed({"job_id": job_id}), "signData": "x"}},
+        {"json": client.signed({"job_id": "0" * 32})},
+        {"json": client.signed({"job_id": job_id}, timestamp=int(time.time()) - 400)},
         {"params": {**right, "signData": "x"}},
         {"params": {**right, "timestamp": str(int(right["timestamp"]) + 1)}},
         {"params": {**right, "data": "{}"}},
@@ -110,7 +175,7 @@ def test_there_is_no_such_job(stack: Stack, job_id: str) -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_a_job_takes_get_and_delete_only(stack: Stack, method: str) -> None:
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_a_job_takes_no_other_method(stack: Stack, method: str) -> None:
     response = requests.request(method, f"{stack.url}/jobs/{'0' * 32}")
-    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, DELETE")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST, DELETE")

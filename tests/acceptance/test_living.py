@@ -165,6 +165,14 @@ def test_a_clip_is_taken_once(client: ApidClient, material: Material) -> None:
 # Codes -------------------------------------------------------------------------
 
 
+def test_a_clip_whose_stamps_begin_late(
+    client: ApidClient, enrolled: int, material: Material
+) -> None:
+    late = encoded(material.live(28, 62), kind="webm", times=[3600 + n / 30 for n in range(34)])
+    answer = living(client, Fid=enrolled, Fvideo=base64_of(late))
+    assert answer == {"msg_code": 1, "match": True, "real": True}
+
+
 def test_8_no_clip(client: ApidClient, enrolled: int, blink: str, obama: str) -> None:
     clip = base64.b64decode(blink)
     for data in (b"x" * 3000, clip[:2000], b"\0\0\0\x18ftypisom" + bytes(500)):

@@ -5,49 +5,22 @@ from __future__ import annotations
 import collections
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 import requests
 
 from pipeline.metering.limits import ALL_OPERATIONS, Limit
 from pipeline.metering.usage import UsageStore, day_of
 from tests.face2_client import base64_of
-from tests.parallel import free_port
 from tests.stack import Stack
-from tests.waiting import TIMEOUT_S
 
 CLIENTS = 64
 
 RECORDS = 1000  # the quota of a call on records ...
 JOBS = 60  # ... and of one that becomes a job, which stores a picture and writes more
 BEYOND = 100  # requests above it
-
-
-@pytest.fixture
-def shims(
-    tmp_path: Path, edge_models: Path, new_database: dict[str, object]
-) -> Iterator[tuple[Stack, list[str]]]:
-    """A service of its own, and the URLs of its two web processes."""
-    port = free_port()
-    with Stack(tmp_path, edge_models, hold_s=0.0, **new_database) as stack:
-        stack.start_shim()
-        url = f"http://127.0.0.1:{port}"
-        with stack.cluster.shim(port=port):
-            until = time.monotonic() + TIMEOUT_S
-            while not answers(url):
-                assert time.monotonic() < until, stack.cluster.logs()
-                time.sleep(0.05)
-            yield stack, [stack.url, url]
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/health", timeout=10).ok
-    except requests.RequestException:
-        return False
 
 
 def hammer(

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.living.events import blinks
+from pipeline.living.nonrigid import MotionLimits
 from pipeline.living.series import ClipSeries
 from pipeline.living.tracking import FaceTracker, LivenessModels
 from pipeline.media.clips import ClipLimits
@@ -121,7 +122,7 @@ def on_the_video(material: Material) -> None:
                     event.peak - event.start,
                     np.diff(series.times[event.start : event.end + 1]),
                 )
-                for event in blinks(series) if event.genuine
+                for event in blinks(series, MotionLimits()) if event.genuine
             ]
         print("backwards" if back else "forwards", len(found), np.round(sorted(found), 2))
 

@@ -22,7 +22,9 @@ from pathlib import Path
 import psutil
 
 from infra.cli.enroll.dry_run import DryRunTotals, dry_run
+from infra.cli.enroll.oddities import Oddities
 from pipeline.errors import InvalidParameter
+from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.sources.archives import ArchiveOptions
 from pipeline.sources.base import PictureSource
 from pipeline.sources.folder import FolderSource
@@ -58,7 +60,7 @@ def measure(kind: str, items: int) -> None:
         picture.cache_clear()
         tally, process = DryRunTotals(), psutil.Process()
         began, worked = time.monotonic(), time.process_time()
-        for finding in dry_run(source, LIMITS):
+        for finding in dry_run(source, LIMITS, DEFAULT_COLLECTION, Oddities()):
             tally.add(finding)
             if tally.items in shown:
                 print(

@@ -21,6 +21,7 @@ from pipeline.errors import (
     QuotaExceeded,
     RateLimited,
 )
+from pipeline.jobs.model import SignedRequest
 from pipeline.metering.limits import ALL_OPERATIONS, ALLOW_ALL, Limit
 from pipeline.metering.usage import Counts, UsageStore, day_of
 from tests.job_factory import START, Clock, Queue
@@ -182,6 +183,45 @@ def test_a_repetition_passes(
         with pytest.raises((RateLimited, QuotaExceeded)), visit(gate, "locate", unknown) as fresh:
             fresh.admit(scarce)
     assert rates.asked == 5
+
+
+def test_a_signed_request_again_passes(
+    gate: AdmissionControl, queue: Queue, caller: Tenant, rates: Rates
+) -> None:
+    once = SignedRequest("a" * 64, START + 600)
+    job = queue.add(once=once, operation="locate")
+    scarce = limited(caller, per_second=0.001, burst=1, daily=0)
+    for tenant in (caller, scarce):
+        with visit(gate, "locate") as passing:
+            assert passing.admit(tenant, once=once) == job
+            passing.mark_as_job()
+    for operation, other in (
+        ("features", once),  # which one request does not serve
+        ("locate", SignedRequest("b" * 64, START + 600)),
+        ("locate", dataclasses.replace(once, answered=False)),
+    ):
+        with pytest.raises((RateLimited, QuotaExceeded)), visit(gate, operation) as fresh:
+            fresh.admit(scarce, once=other)
+    assert rates.asked == 3
+
+
+def test_a_copy_that_used_the_last_call_up_meanwhile(
+    gate: AdmissionControl, queue: Queue, caller: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = SignedRequest("a" * 64, START + 600)
+    scarce = limited(caller, daily=1)
+    check = gate.usage.check
+
+    def check_late(*given: Any) -> None:
+        queue.add(once=once, operation="locate", limits=scarce.limits, idempotency_key="key")
+        check(*given)
+
+    monkeypatch.setattr(type(gate.usage), "check", lambda _, *given: check_late(*given))
+    with visit(gate, "locate") as passing:
+        earlier = passing.admit(scarce, once=once)
+        passing.mark_as_job()
+    assert earlier == queue.read.by_signature(caller.id, once)
+    assert used(gate) == {"locate": Counts(charged=1)}
 
 
 def test_what_is_no_job_is_no_repetition(

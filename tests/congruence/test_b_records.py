@@ -7,13 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
+from pipeline.database.schema import collections
 from pipeline.gallery.collections import MAX_COLLECTIONS
 from pipeline.types import JsonObject
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue, add_tenant
-from tests.unit.shim.b_caller import Caller
+from tests.unit.shim.b_caller import UNSAFE_IDS, Caller
 
 GROUP = {"groupId": "1", "groupName": "员工", "groupScore": 80, "groupType": "白名单"}
 
@@ -132,7 +133,7 @@ def test_everything_deleted(b: Caller, gallery: TenantGallery) -> None:
     assert gallery.objects() == set()
 
 
-@pytest.mark.parametrize("name", ["a b", "ä/ö%", "'; --", "a%2F", "..%"])
+@pytest.mark.parametrize("name", ["a b", "ä/ö%", "'; --", "..%", *UNSAFE_IDS])
 def test_any_image_id_can_be_named(b: Caller, gallery: TenantGallery, name: str) -> None:
     face = gallery.add("one", image_id=name)
     path = f"/api/faces/image/{quote(name, safe='')}"
@@ -213,11 +214,13 @@ def test_at_most_64_groups(b: Caller) -> None:
     "changed",
     [
         {"groupId": None}, {"groupId": ""}, {"groupId": 1}, {"groupId": "x" * 33},
-        {"groupId": "名" * 11}, {"groupId": "a\n"}, {"groupId": "binding/x"},
+        {"groupId": "名" * 11}, {"groupId": "a\n"},
         {"groupName": None}, {"groupName": ""}, {"groupName": "n" * 129}, {"groupName": "\0"},
         {"groupName": ["x"]}, {"groupType": "t" * 129}, {"groupType": "名" * 43},
         {"groupType": 5}, {"groupScore": -1}, {"groupScore": 101}, {"groupScore": 80.5},
-        {"groupScore": "80"}, {"groupScore": True}, {"groupName": "\ud800"},
+        {"groupScore": "80.5"}, {"groupScore": "101"}, {"groupScore": "eighty"},
+        {"groupScore": True}, {"groupName": "\ud800"},
+        *({"groupId": key} for key in UNSAFE_IDS),
     ],
 )
 def test_wrong_groups(b: Caller, changed: dict[str, Any]) -> None:
@@ -246,11 +249,45 @@ def test_a_group_is_changed(b: Caller) -> None:
         assert b.refused("PUT", "/api/faceGroups", wrong)[0] == 104900
 
 
+def test_a_score_may_be_a_text(b: Caller) -> None:
+    assert b.ask("POST", "/api/faceGroups", {**GROUP, "groupScore": "75"}) == {}
+    assert b.ask("GET", "/api/faceGroups")["faceGroupList"][1]["groupScore"] == 75
+    assert b.ask("PUT", "/api/faceGroups", {"groupId": "1", "groupScore": "60"}) == {}
+    assert b.ask("GET", "/api/faceGroups")["faceGroupList"][1]["groupScore"] == 60
+    assert b.ask("DELETE", "/api/faceGroups/1", {"deleteAllFace": "1"}) == {}
+    assert len(b.ask("GET", "/api/faceGroups")["faceGroupList"]) == 1
+
+
+@pytest.mark.parametrize("key", ["plain", "a b", "ö..", "...", "50%", "a%20b", "名:1", ".hidden"])
+def test_other_ids_are_taken(b: Caller, key: str) -> None:
+    b.ask("POST", "/api/faceGroups", {**GROUP, "groupId": key})
+    page = b.ask("GET", f"/api/faceGroups/{quote(key, safe='')}?pageOffset=0&pageSize=1")
+    assert page["totalFaces"] == 0
+
+
+@pytest.mark.parametrize("key", UNSAFE_IDS)
+def test_a_group_from_before_the_rule_stays_reachable(
+    b: Caller, gallery: TenantGallery, key: str
+) -> None:
+    b.ask("POST", "/api/faceGroups", GROUP)
+    with gallery.engine.begin() as connection:
+        connection.execute(update(collections).where(collections.c.key == "1").values(key=key))
+    face = gallery.add("one")
+    token, path = face.face_token, f"/api/faceGroups/{quote(key, safe='')}"
+    groups = {"faceGroupList": [key]}
+    assert b.ask("POST", f"/api/faceGroups/binding/{token}", groups)["failCnt"] == 0
+    assert b.ask("PUT", "/api/faceGroups", {"groupId": key, "groupScore": 70}) == {}
+    assert b.ask("GET", f"{path}?pageOffset=0&pageSize=1")["totalFaces"] == 1
+    assert b.ask("DELETE", f"/api/faceGroups/unbind/{token}", groups)["failCnt"] == 0
+    assert b.ask("DELETE", path, {"deleteAllFace": 1}) == {}
+    assert len(b.ask("GET", "/api/faceGroups")["faceGroupList"]) == 1
+
+
 def test_a_groups_faces(b: Caller, gallery: TenantGallery) -> None:
-    gallery.groups.create(gallery.tenant, "a b/ö", "Name")
-    faces = [gallery.add(word, collections=("a b/ö",)) for word in "abc"]
+    gallery.groups.create(gallery.tenant, "a b%ö", "Name")
+    faces = [gallery.add(word, collections=("a b%ö",)) for word in "abc"]
     gallery.add("d")
-    page = b.ask("GET", "/api/faceGroups/a%20b%2F%C3%B6?pageOffset=1&pageSize=2")
+    page = b.ask("GET", "/api/faceGroups/a%20b%25%C3%B6?pageOffset=1&pageSize=2")
     assert page == {
         "totalFaces": 3,
         "face": [
@@ -314,7 +351,7 @@ def test_a_group_goes_in_four_ways(
 
 
 @pytest.mark.parametrize("body", [{}, {"deleteAllFace": 0}, {"deleteAllFace": 5},
-                                  {"deleteAllFace": "1"}, {"deleteAllFace": True}, [], "x", None])
+                                  {"deleteAllFace": "5"}, {"deleteAllFace": True}, [], "x", None])
 def test_a_wrong_way_deletes_nothing(b: Caller, body: Any) -> None:
     b.ask("POST", "/api/faceGroups", GROUP)
     assert b.refused("DELETE", "/api/faceGroups/1", body)[0] == 104900

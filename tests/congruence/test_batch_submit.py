@@ -15,13 +15,20 @@ from sqlalchemy import Engine, select
 from pipeline import storage_keys
 from pipeline.accounts.tenants import TenantStore
 from pipeline.batches import resume, submit
-from pipeline.batches.model import SAME_PICTURE, BatchState, ItemState
+from pipeline.batches.model import (
+    SAME_PICTURE,
+    BatchOptions,
+    BatchState,
+    ItemState,
+    fingerprint_of,
+)
 from pipeline.batches.resume import KnownItems
 from pipeline.batches.store import BatchStore
 from pipeline.batches.submit import SubmitLimits, Submitter
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items
 from pipeline.encryption.data_keys import TenantKeys
+from pipeline.encryption.hashing import digest
 from pipeline.encryption.keyring import KEY_BYTES
 from pipeline.encryption.vault import Vault
 from pipeline.errors import BatchBusy, DatabaseUnavailable
@@ -231,7 +238,7 @@ def test_enrolled_pictures_are_neither_stored_nor_decoded_again(harness: BatchHa
     assert (unfit.state, unfit.reason) == (ItemState.REJECTED, "no_face")
     assert one.face_id is not None
     found = harness.gallery.faces.collections(harness.gallery.tenant, one.face_id)
-    assert [each.key for each in found] == ["team"]
+    assert [each.key for each in found] == ["default", "team"]
 
 
 @ONE
@@ -293,3 +300,34 @@ def test_pictures_of_an_encrypted_application_are_stored_encrypted(
     with reading(engine) as connection:
         kept = str(connection.execute(select(batch_items)).all())
     assert storage_keys.plain_name(data) not in kept
+
+
+def test_items_go_to_the_default_collection_unless_told(harness: BatchHarness) -> None:
+    harness.gallery.groups.create(harness.gallery.tenant, "team", "team")
+    batch = harness.read(Listed(words("a", "b"), b=About(collection="team")))
+    told = harness.batch("told", collection="team")
+    harness.submitter().run(told, Listed(words("c")))
+    harness.work()
+    collections = [item.about.collection for item in (*harness.items(batch), *harness.items(told))]
+    assert collections == ["default", "team", "team"]
+    sizes = {each.key: size for each, size in harness.gallery.groups.all(harness.gallery.tenant)}
+    assert sizes == {"default": 1, "team": 2}
+
+
+def test_litter_is_counted_and_no_item(harness: BatchHarness) -> None:
+    litter = [RefusedItem(f"{number}.xmp", RefusalReason.SKIPPED) for number in range(2)]
+    batch = harness.read(Listed([litter[0], *words("a"), litter[1]]))
+    assert (batch.items, batch.rejected, batch.skipped) == (1, 0, 2)
+    harness.work()
+    # Read once more, it is counted once.
+    assert harness.read(Listed([litter[0], *words("a", "b")])).skipped == 1
+    assert [item.number for item in harness.items(batch)] == [1, 2]
+
+
+def test_a_young_option_leaves_the_fingerprint_unless_it_is_set() -> None:
+    usual = BatchOptions()
+    values = usual.to_json()
+    del values["take_litter"]
+    before = digest("1", "source", *(f"{name}={values[name]}" for name in sorted(values)))
+    assert fingerprint_of(1, "source", usual) == before
+    assert fingerprint_of(1, "source", BatchOptions(take_litter=True)) != before

@@ -42,7 +42,7 @@ def test_a_batch_that_was_done_before_is_not_settled(
     harness.work()
     searched(harness, batch)
     feeding, source = Fed(), Listed(words("a", "b"))
-    watched = TrackedSource(source, lambda _: None)
+    watched = TrackedSource(source, lambda _: "")
     watch = BatchWatch(
         harness.gallery.engine, harness.store, harness.see(batch), cast("Any", feeding), watched
     )

@@ -26,7 +26,7 @@ from pipeline.execution.bulk import finish_bulk, inspect_chunk
 from pipeline.execution.context import JobContext, Resources
 from pipeline.jobs.model import Job, JobState
 from pipeline.media.pictures import PictureHeader
-from pipeline.operations import PLANS
+from pipeline.operations import MAX_ENROLLED_FACES, PLANS
 from pipeline.sources.base import About
 from pipeline.types import AnalysisOptions, Box, DetectedFace, Quality
 from tests.gallery_factory import MODEL, TenantGallery, vector_of
@@ -135,6 +135,18 @@ class Harness:
 def harness(gallery: TenantGallery, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> Harness:
     monkeypatch.setattr(bulk, "analyse_pictures", look)
     return Harness(gallery, queue)
+
+
+def test_an_item_says_how_many_faces_were_left_out(harness: Harness) -> None:
+    all_faces = BatchOptions(faces="all")
+    batch = harness.feed(f"crowd {MAX_ENROLLED_FACES + 2}", "pair 2", options=all_faces)
+    harness.run()
+    assert [(item.faces, item.detail) for item in harness.items(batch)] == [
+        (MAX_ENROLLED_FACES, "2 smaller faces were not enrolled"), (2, ""),
+    ]
+    asked = harness.feed("some 3", source="largest")
+    harness.run()
+    assert [(item.faces, item.detail) for item in harness.items(asked)] == [(1, "")]
 
 
 def test_pictures_are_enrolled_with_what_their_source_says(harness: Harness) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from api_shim.batches.replies import batch_values
+from pipeline.batches import duplicate_candidates
 from pipeline.batches.duplicate_candidates import CandidateReader
 from pipeline.batches.duplicate_search import (
     DuplicateSearches,
@@ -131,7 +132,7 @@ class Harness:
     def tools(self) -> Resources:
         info = SimpleNamespace(name="edge", recognition_model="a" * 64, dimension=64)
         return cast(Resources, SimpleNamespace(
-            pack=SimpleNamespace(info=info), calibration=self.table,
+            pack=SimpleNamespace(info=info), calibration_of=lambda tenant_id: self.table,
             get=lambda kind: kind(
                 CandidateReader(self.engine, self.keys), time_slice_s=self.patience_s
             ),
@@ -211,6 +212,18 @@ def test_two_people_and_an_odd_face_under_one_name(harness: Harness) -> None:
     assert harness.search().found == {"two_people": 1, "odd_face": 1}
     assert harness.found(FindingKind.TWO_PEOPLE) == [("Ann", "Ann", 2)]
     assert harness.found(FindingKind.ODD_FACE) == [("Bob", "Bob", 1)]
+
+
+def test_names_with_too_many_faces_are_told(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (duplicate_candidates, duplicate_search):
+        monkeypatch.setattr(module, "MAX_FACES_PER_NAME", 4)
+    for photo in range(5):
+        harness.bring("Ann", 1, photo)
+    for photo in range(3):
+        harness.bring("Bob", 3, photo)
+    assert harness.search().public_json()["cut_names"] == 1
 
 
 def test_faces_without_a_name_are_called_unnamed(harness: Harness) -> None:
@@ -300,7 +313,7 @@ def test_findings_as_json(harness: Harness) -> None:
     ann, ana = harness.bring("Ann", 1, 0), harness.bring("Ana", 1, 1)
     harness.search()
     batch = harness.store.get(None, harness.batch.id)
-    shown = batch_values(batch, harness.store.findings(batch.id, 10))["findings"]
+    shown = batch_values(batch, findings=harness.store.findings(batch.id, 10))["findings"]
     assert shown["state"] == "done"
     assert shown["found"] == shown["listed"] == {"two_names": 1}
     assert not {"job", "held", "against", "compared"} & set(shown)

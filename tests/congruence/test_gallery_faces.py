@@ -81,6 +81,27 @@ def test_copies_of_one_picture_under_many_ids_are_capped(gallery: TenantGallery)
         gallery.enrol("ann", image_id="one more", fresh=True)
 
 
+def test_a_picture_has_a_face_for_each_name_where_names_count(gallery: TenantGallery) -> None:
+    by_id = gallery.add("ann", image_id="mine", name="Ann", fresh=True)
+    assert gallery.add("ann", name="Ann", by_name=True) == by_id
+    other = gallery.add("ann", name="Anna", by_name=True)
+    assert (other.id != by_id.id, other.image_id) == (True, "mine")
+    # An image with the id that the bytes give comes first, but has neither name.
+    gallery.add("ann", name="Third", fresh=True)
+    assert gallery.add("ann", name="Ann", by_name=True) == by_id
+    assert gallery.add("ann", name="Anna", by_name=True) == other
+    assert gallery.count() == 3
+    assert gallery.waiting() == gallery.objects() - gallery.named()
+
+
+def test_the_names_of_one_picture_are_capped(gallery: TenantGallery) -> None:
+    faces = [gallery.add("ann", name=f"{number}", by_name=True) for number in range(MAX_COPIES)]
+    with pytest.raises(FaceExists, match="16 names"):
+        gallery.enrol("ann", name="one more", by_name=True)
+    assert gallery.add("ann", name="3", by_name=True) == faces[3]
+    assert gallery.add("ann", name="one more") == faces[0]
+
+
 def test_an_id_that_was_chosen_for_another_picture_harms_nobody(gallery: TenantGallery) -> None:
     squatter = gallery.add("bob", image_id="id-ann", fresh=True)
     ann = gallery.add("ann")

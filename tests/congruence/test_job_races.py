@@ -10,10 +10,14 @@ from functools import partial
 from multiprocessing import get_context
 from typing import TypeVar
 
+from sqlalchemy import Engine
+
 from pipeline.database.engine import open_engine
 from pipeline.errors import MediaUnavailable, ReplayedRequest
-from pipeline.jobs.model import Claim, Job, JobState, NewJob
+from pipeline.jobs.model import Claim, Job, JobState, NewJob, SignedRequest
 from pipeline.jobs.store import JobStore
+from pipeline.metering.limits import ALL_OPERATIONS, Limit
+from pipeline.metering.usage import UsageStore, day_of
 from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue, new_job
 
 AT_ONCE = 6
@@ -75,6 +79,21 @@ def test_many_submits_with_one_key_make_one_job(queue: Queue) -> None:
         assert sum(made for _, made in answers) == 1
 
 
+def test_copies_of_a_signed_request_make_one_job(queue: Queue, engine: Engine) -> None:
+    """As the shims of several machines get them; the quota has room for one."""
+    limits = {ALL_OPERATIONS: Limit(daily=ROUNDS)}
+
+    def submit(once: SignedRequest, _: int) -> tuple[Job, bool]:
+        return queue.submit(new_job(queue.tenant, once=once, limits=limits))
+
+    for turn in range(ROUNDS):
+        answers = race(partial(submit, SignedRequest(f"{turn:064}", 2e9)))
+        assert len({job.id for job, _ in answers}) == 1
+        assert sum(made for _, made in answers) == 1
+    usage = UsageStore(engine, queue.clock).report([day_of(queue.clock.now)])
+    assert [row.counts.charged for row in usage] == [ROUNDS]
+
+
 def test_one_signature_of_many_is_accepted(queue: Queue) -> None:
     def accepted(new: NewJob, _: int) -> bool:
         try:
@@ -84,7 +103,7 @@ def test_one_signature_of_many_is_accepted(queue: Queue) -> None:
         return True
 
     for turn in range(ROUNDS):
-        new = new_job(queue.tenant, once=f"{turn:064}", once_until=2e9)
+        new = new_job(queue.tenant, once=SignedRequest(f"{turn:064}", 2e9, answered=False))
         assert sum(race(partial(accepted, new))) == 1
     assert queue.read.counts() == {"queued": ROUNDS}
 

@@ -19,8 +19,11 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.jobs.backlog import FRESH_S
-from pipeline.jobs.model import JobState
+from pipeline.jobs.model import JobState, SignedRequest
 from tests.job_factory import ATTEMPTS, LEASE_S, START, Clock, Queue, add_tenant, new_job
+
+ANSWERED = SignedRequest("a" * 64, START + 600)
+REFUSED = SignedRequest("a" * 64, START + 600, answered=False)
 
 TRACE = [{"stage": "decode", "worker": "worker-1", "ms": 1.5, "at": START}]
 
@@ -42,7 +45,7 @@ def test_jobs_are_numbered_in_order(queue: Queue) -> None:
 
 
 def test_the_same_idempotency_key_gives_the_same_job(queue: Queue) -> None:
-    new = new_job(queue.tenant, idempotency_key="key", once="a" * 64, once_until=START + 600)
+    new = new_job(queue.tenant, idempotency_key="key", once=REFUSED)
     first, made = queue.submit(new)
     again, made_again = queue.submit(new)
     assert (made, made_again) == (True, False)
@@ -51,9 +54,9 @@ def test_the_same_idempotency_key_gives_the_same_job(queue: Queue) -> None:
 
 
 def test_a_repetition_with_a_signature_of_its_own_gives_the_same_job(queue: Queue) -> None:
-    first = queue.add(idempotency_key="key", once="a" * 64, once_until=START + 600)
+    first = queue.add(idempotency_key="key", once=REFUSED)
     again, made = queue.submit(
-        new_job(queue.tenant, idempotency_key="key", once="b" * 64, once_until=START + 600)
+        new_job(queue.tenant, idempotency_key="key", once=SignedRequest("b" * 64, START + 600))
     )
     assert (again.id, made) == (first.id, False)
 
@@ -79,13 +82,46 @@ def test_a_key_that_is_too_long_is_refused(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "another key"])
-def test_a_signature_is_accepted_once(queue: Queue, key: str | None) -> None:
-    queue.add(once="a" * 64, once_until=START + 600)
+def test_a_signed_request_again_gives_its_job(queue: Queue, key: str | None) -> None:
+    first = queue.add(once=ANSWERED)
+    for end in (lambda: None, lambda: queue.fail(queue.take(first), NoFace(), [])):
+        end()
+        again, made = queue.submit(new_job(queue.tenant, once=ANSWERED, idempotency_key=key))
+        assert (again, made) == (queue.see(first), False)
+    # Also where no further job is taken.
+    queue.add()
+    again, _ = queue.submit(new_job(queue.tenant, once=ANSWERED), max_waiting=1)
+    assert again.id == first.id
+    assert queue.read.counts() == {"failed": 1, "queued": 1}
+
+
+@pytest.mark.parametrize("key", [None, "another key"])
+def test_a_repeated_signature_can_be_refused(queue: Queue, key: str | None) -> None:
+    queue.add(once=REFUSED)
     with pytest.raises(ReplayedRequest):
-        queue.submit(
-            new_job(queue.tenant, once="a" * 64, once_until=START + 600, idempotency_key=key)
-        )
+        queue.submit(new_job(queue.tenant, once=REFUSED, idempotency_key=key))
     assert queue.read.counts() == {"queued": 1}
+
+
+def test_a_signed_request_serves_one_operation(queue: Queue) -> None:
+    queue.add(once=ANSWERED, operation="locate")
+    with pytest.raises(ReplayedRequest, match="already sent for locate"):
+        queue.submit(new_job(queue.tenant, once=ANSWERED, operation="features"))
+
+
+def test_a_signed_request_belongs_to_its_tenant(queue: Queue, engine: Engine) -> None:
+    queue.add(once=ANSWERED)
+    _, made = queue.submit(new_job(add_tenant(engine, "other"), once=ANSWERED))
+    assert made
+
+
+def test_a_signed_request_outlives_its_answer(queue: Queue, clock: Clock) -> None:
+    """It is not carried out again when the answer was purged before the window was over."""
+    queue.cancel(queue.tenant, queue.add(once=ANSWERED).id)
+    clock.forward(30)
+    assert queue.upkeep.purge(10) == 1
+    with pytest.raises(ReplayedRequest, match="kept no more"):
+        queue.submit(new_job(queue.tenant, once=ANSWERED))
 
 
 def test_an_unknown_tenant_is_refused(queue: Queue) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, func, select
 from pipeline.database.engine import reading
 from pipeline.database.schema import signed_requests
 from pipeline.errors import JobNotFound, MediaUnavailable, NoFace
-from pipeline.jobs.model import Claim, Job, JobState
+from pipeline.jobs.model import Claim, Job, JobState, SignedRequest
 from tests.job_factory import ATTEMPTS, LEASE_S, START, Clock, Queue, new_job
 
 
@@ -164,8 +164,8 @@ def test_a_number_is_never_given_twice(queue: Queue) -> None:
 def test_purge_forgets_signatures_that_are_too_old_anyway(
     queue: Queue, engine: Engine, clock: Clock
 ) -> None:
-    queue.add(once="a" * 64, once_until=START + 10)
-    queue.add(once="b" * 64, once_until=START + 600)
+    queue.add(once=SignedRequest("a" * 64, START + 10))
+    queue.add(once=SignedRequest("b" * 64, START + 600))
     clock.forward(11)
     queue.upkeep.purge(3600)
     with reading(engine) as connection:

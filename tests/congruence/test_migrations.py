@@ -12,7 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, reading, writing
@@ -67,6 +67,19 @@ def test_a_second_upgrade_keeps_rows(bare_engine: Engine) -> None:
     migrate.upgrade(bare_engine)
     with reading(bare_engine) as connection:
         assert connection.execute(text("SELECT name FROM tenants")).scalar_one() == "kept"
+
+
+def test_a_database_of_the_first_release_keeps_its_rows(bare_engine: Engine) -> None:
+    with writing(bare_engine) as connection:
+        command.upgrade(migrate.config_for(connection), "0001")
+        connection.execute(
+            text("INSERT INTO signed_requests (tenant_id, digest, expires_at) VALUES (1, 'd', 2)")
+        )
+    assert migrate.revision(bare_engine) == "0001"
+    migrate.upgrade(bare_engine)
+    with reading(bare_engine) as connection:
+        rows = connection.execute(select(METADATA.tables["signed_requests"])).all()
+    assert [tuple(row) for row in rows] == [(1, "d", 2.0, None)]
 
 
 def test_down_and_up_again(bare_engine: Engine) -> None:

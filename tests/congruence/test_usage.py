@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from pipeline.errors import (
     QuotaExceeded,
     ReplayedRequest,
 )
-from pipeline.jobs.model import Job
+from pipeline.jobs.model import Job, SignedRequest
 from pipeline.metering.costs import Cost
 from pipeline.metering.limits import ALL_OPERATIONS, Limit, Limits
 from pipeline.metering.usage import DAY_S, Counts, UsageStore, day_of
@@ -129,11 +130,14 @@ def test_a_repetition_is_free(queue: Queue, usage: UsageStore) -> None:
     assert sum(sum(counts) for counts in used(usage).values()) == 1
 
 
-def test_a_replay_is_refused_and_free(queue: Queue, usage: UsageStore) -> None:
-    signed: dict[str, Any] = {"once": "a" * 64, "once_until": START + 600, "limits": FREE}
-    job = queue.add(**signed)
-    with pytest.raises(ReplayedRequest):
-        queue.submit(new_job(queue.tenant, **signed))
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_signed_request_again_is_free(
+    queue: Queue, usage: UsageStore, *, answered: bool
+) -> None:
+    once = SignedRequest("a" * 64, START + 600, answered=answered)
+    job = queue.add(once=once, limits={ALL_OPERATIONS: Limit(daily=1)})
+    with nullcontext() if answered else pytest.raises(ReplayedRequest):
+        queue.submit(new_job(queue.tenant, once=once, limits={ALL_OPERATIONS: Limit(daily=1)}))
     assert used(usage) == {job.operation: (1, 0, 0, 0)}
 
 

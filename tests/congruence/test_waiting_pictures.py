@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -119,13 +119,16 @@ class Harness:
         assert self.jobs.finish(claim, {}, [], None)
         assert self.leaves_nothing()
 
-    def end(self, job: Job, finish: Callable[..., JobOutcome] = finish_enrol) -> JsonObject:
-        """The job's result; the picture has one face."""
+    def end(
+        self, job: Job, finish: Callable[..., JobOutcome] = finish_enrol, found: int = 1
+    ) -> JsonObject:
+        """The job's result; the first of the ``found`` faces of the picture is embedded."""
         claim = self.jobs.claim(job.id, job.stage, "worker", LEASE_S, 3)
         assert claim is not None
         landmarks = np.zeros((5, 2), np.float32)
+        face = DetectedFace(Box(1, 2, 30, 31), 0.9, landmarks, "arcface5")
         context = JobContext(
-            sizes=[SIZE], faces=[[DetectedFace(Box(1, 2, 30, 31), 0.9, landmarks, "arcface5")]],
+            sizes=[SIZE], faces=[[face] * found],
             face_details={"quality": [[{"score": 1.0}]]},
             embeddings=[vector_of(job.id)[None]], model=MODEL,
         ).add(FaceCutouts([[CUTOUT]]))
@@ -416,3 +419,12 @@ def test_bytes_that_changed_in_the_row_are_not_taken(
     with pytest.raises(FaceError) as raised:
         harness.media.get(changed)
     assert raised.value.code == "media_corrupt"
+
+
+@pytest.mark.parametrize(("faces", "left_out"), [("all", 2), ("largest", None)])
+def test_an_enrolment_says_how_many_faces_were_left_out(
+    harness: Harness, faces: Literal["all", "largest"], left_out: int | None
+) -> None:
+    params = EnrolParams(faces=faces).to_json()
+    result = harness.end(harness.accept("enrol", picture(1), params=params), found=3)
+    assert (len(result["faces"]), result.get("left_out")) == (1, left_out)

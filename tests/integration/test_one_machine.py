@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import signal
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from tests.local_service import LocalService
 from tests.waiting import TIMEOUT_S, eventually
@@ -43,14 +46,34 @@ def test_batches_have_a_worker_while_there_are_any(
     assert 1 + len(supervisor.children(recursive=True)) <= MOST_PROCESSES
     assert not bulk_runs(machine)
 
-    enrolled = machine.faceline("enroll", str(tmp_path / "people"))
+    thumbnail = tmp_path / "people" / "@eaDir" / "1.jpg" / "SYNOPHOTO_THUMB_M.jpg"
+    thumbnail.parent.mkdir(parents=True)
+    shutil.copy(min(people[0].glob("*.jpg")), thumbnail)
+    enrolled = machine.faceline("enroll", str(tmp_path / "people"), "--json")
 
     assert enrolled.returncode == 0, enrolled.stderr
+    told = json.loads(enrolled.stdout)
+    assert (told["items"], told["enrolled"], told["skipped"]) == (PHOTOS, PHOTOS, 1)
     assert bulk_runs(machine)
+    assert found_in_default(machine, min(people[0].glob("*.jpg"))) > 99
     eventually(lambda: not bulk_runs(machine), "the worker of batches ends")
     process.send_signal(signal.SIGINT)
     assert process.wait(TIMEOUT_S) == 0, machine.said()
     assert machine.processes() == {}
+
+
+def found_in_default(machine: LocalService, photo: Path) -> float:
+    """The score of the best hit of document b's search in the group ``default``."""
+    running = machine.running()
+    assert running is not None
+    key = json.loads((machine.data_dir / "demo.json").read_text())["api_key"]
+    picture = base64.b64encode(photo.read_bytes()).decode()
+    answer = requests.post(
+        f"{running.url}/api/face/search", json={"image": picture, "group": ["default"]},
+        headers={"X-API-Key": key}, timeout=TIMEOUT_S,
+    ).json()
+    score: float = answer["data"]["top1"]["searchScore"]
+    return score
 
 
 def bulk_runs(machine: LocalService) -> bool:

@@ -10,12 +10,14 @@ import pytest
 
 from pipeline.living.appearance import is_inserted, scene_change
 from pipeline.living.decision import DecisionPolicy
-from pipeline.living.events import blinks
-from pipeline.living.nonrigid import NonrigidMotion, nonrigid_motion
+from pipeline.living.events import blinks, openings
+from pipeline.living.nonrigid import MotionLimits, NonrigidMotion, nonrigid_motion
 from pipeline.living.series import ClipSeries
 from pipeline.living.stabilise import FACE_SIDE, GreyImage
 from pipeline.living.tracking import FaceSighting, FrameObservation
 from pipeline.living.verdict import LivenessAction, LivenessReason
+
+LIMITS = MotionLimits()
 
 CALM = NonrigidMotion(
     face=0.05, eyes=0.05, mouth=0.05, nose=0.05, noise=0.03, head=0.01, coupled=0.0
@@ -56,14 +58,14 @@ def test_a_picture_that_is_tilted_moves_as_a_plane(sighting: FaceSighting) -> No
     assert motion.lively < 0.2
     assert motion.head == pytest.approx(0.1)
     assert motion.is_picture
-    assert not motion.is_live(with_mouth=False)
+    assert not motion.is_live(with_mouth=False, limits=LIMITS)
 
 
 def test_eyes_that_look_elsewhere_are_alive(sighting: FaceSighting) -> None:
     rest = [gazing(sighting, shift) for shift in 3 * np.sin(np.arange(12) / 2)]
     motion = nonrigid_motion(rest, sighting, sighting)
     assert motion.eyes > 3 * motion.nose
-    assert motion.is_live(with_mouth=False)
+    assert motion.is_live(with_mouth=False, limits=LIMITS)
     assert not motion.is_picture
 
 
@@ -83,7 +85,7 @@ def gazing(face: FaceSighting, shift: float) -> FaceSighting:
 def test_the_live_video_is_alive(whole: list[FrameObservation]) -> None:
     faces = [one.face for one in whole if one.face is not None]
     motion = nonrigid_motion(faces[20:34], faces[34], faces[34])
-    assert motion.is_live(with_mouth=False)
+    assert motion.is_live(with_mouth=False, limits=LIMITS)
 
 
 def test_a_uniform_face_shows_no_motion(sighting: FaceSighting) -> None:
@@ -91,7 +93,7 @@ def test_a_uniform_face_shows_no_motion(sighting: FaceSighting) -> None:
     plain = replace(sighting, stabilised=blank)
     motion = nonrigid_motion([plain] * 8, plain, plain)
     assert motion.lively == 0.0
-    assert not motion.is_live(with_mouth=True)
+    assert not motion.is_live(with_mouth=True, limits=LIMITS)
 
 
 @pytest.mark.parametrize("after_the_peak", [0, 1])
@@ -100,7 +102,7 @@ def test_a_gap_beside_a_blink(
 ) -> None:
     """The face is away for three seconds while the eyes are shut."""
     series = ClipSeries.from_observations(whole)
-    peak = next(event.peak for event in blinks(series) if event.genuine)
+    peak = next(event.peak for event in blinks(series, LIMITS) if event.genuine)
     gap = series.observation_indices[peak] + after_the_peak
     shown = [
         replace(one, time=one.time + 3) if place >= gap else one
@@ -132,7 +134,7 @@ def test_a_gap_beside_a_blink(
 def test_what_proves_a_live_face(
     changes: dict[str, float], with_mouth: bool, live: bool
 ) -> None:
-    assert replace(CALM, **changes).is_live(with_mouth) is live  # type: ignore[arg-type]
+    assert replace(CALM, **changes).is_live(with_mouth, LIMITS) is live  # type: ignore[arg-type]
 
 
 def test_a_picture_between_two_that_are_alike(sighting: FaceSighting) -> None:
@@ -140,6 +142,34 @@ def test_a_picture_between_two_that_are_alike(sighting: FaceSighting) -> None:
     other = np.asarray(before[:, ::-1].copy(), np.uint8)
     assert scene_change(before, before) == pytest.approx(0, abs=1e-6)
     leap = scene_change(before, other)
-    assert is_inserted(before, other, before, leap, usual=leap / 10)
-    assert not is_inserted(before, other, other, leap, usual=leap / 10)  # the scene changes
-    assert not is_inserted(before, other, before, leap, usual=leap)  # as it does all the time
+    rare = {"usual": leap / 10, "largest": leap / 5}
+    assert is_inserted(before, other, before, leap, **rare, sudden=False)
+    assert not is_inserted(before, other, other, leap, **rare, sudden=False)  # the scene changes
+    always = {"usual": leap, "largest": leap}
+    assert not is_inserted(before, other, before, leap, **always, sudden=False)
+
+
+def test_a_scene_that_leaps_with_the_lids(sighting: FaceSighting) -> None:
+    """As often as not a live head moves with its lids, but lids are on their way for a while."""
+    before = sighting.surroundings
+    other = np.asarray(before[:, ::-1].copy(), np.uint8)
+    leap = scene_change(before, other)
+    rare = {"usual": leap / 10, "largest": leap / 5}
+    assert is_inserted(before, other, other, leap, **rare, sudden=True)
+    rare["largest"] = 2 * leap
+    assert not is_inserted(before, other, other, leap, **rare, sudden=True)
+
+
+def test_lips_that_are_nowhere_on_their_way(whole: list[FrameObservation]) -> None:
+    """The live opening, with every frame in which the mouth opens or closes left as before it."""
+    series = ClipSeries.from_observations(whole)
+    event = next(event for event in openings(series, LIMITS) if event.genuine)
+    rest, peak = (series.mouth_ratio[frame] for frame in (event.start, event.peak))
+    closed = [
+        replace(one, face=series.faces[event.start])
+        if one.face is not None and event.start <= number <= event.end
+        and one.face.mouth_ratio < rest + 0.8 * (peak - rest) else one
+        for number, one in enumerate(whole)
+    ]
+    sudden = ClipSeries.from_observations(closed)
+    assert [one.genuine for one in openings(sudden, LIMITS) if one.peak == event.peak] == [False]

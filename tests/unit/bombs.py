@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tests.unit import writers
-from tests.unit.pictures import encoded, image, png_bomb, png_chunk
+from pipeline.types import Picture
+from tests.unit import heif_files, writers
+from tests.unit.heif_files import FIRST_TILE, PRIMARY, grid_of, heic, heic_grid, size_of
+from tests.unit.pictures import encoded, face_like, image, png_bomb, png_chunk
 from tests.unit.writers import TiffEntry, tiff_file
 
 MB = 1024 * 1024
@@ -184,6 +186,57 @@ def webp_frame(left: int, width: int, height: int) -> tuple[bytes, bytes]:
     return b"ANMF", head + name + struct.pack("<I", len(stream)) + stream
 
 
+# HEIC, AVIF --------------------------------------------------------------------
+
+
+def heic_grid_of(rows: int, columns: int, width: int, height: int, tile: int = 32) -> bytes:
+    """Tiles of one pixel's worth of data, in a grid of another size."""
+    file = heic_grid(face_like(), 32)
+    file.data[PRIMARY] = grid_of(rows, columns, width, height)
+    file.derived[PRIMARY] = [FIRST_TILE] * (rows * columns)
+    file.properties = [size_of(tile, tile) if b"ispe" in each else each for each in file.properties]
+    return file.to_bytes()
+
+
+def heic_of_shared_tiles() -> bytes:
+    """Every tile is the same half megabyte."""
+    file = heic_grid(face_like(), 32)
+    file.data[PRIMARY] = grid_of(20, 20, 640, 640)
+    file.derived[PRIMARY] = [FIRST_TILE] * 400
+    file.data[FIRST_TILE] += bytes(MB // 2)
+    return file.to_bytes()
+
+
+def heic_with(box: bytes) -> bytes:
+    """The drawn face with another box at the end of its description."""
+    data = heic(face_like()).to_bytes()
+    start = data.index(b"meta") - 4
+    (size,) = struct.unpack_from(">I", data, start)
+    end = start + size
+    return data[:start] + struct.pack(">I", size + len(box)) + data[start + 4 : end] + box
+
+
+def heic_as(width: int, height: int, picture: Picture | None = None) -> bytes:
+    """A picture, the drawn face if none is given, with another size in its header."""
+    file = heic(face_like() if picture is None else picture)
+    file.properties[1] = size_of(width, height)
+    return file.to_bytes()
+
+
+def heic_of_properties(count: int) -> bytes:
+    file = heic(face_like())
+    file.named[PRIMARY] = [1] * 200
+    entry = struct.pack(">HB200B", PRIMARY, 200, *[1] * 200)
+    named = heif_files.full_box(b"ipma", 0, 0, struct.pack(">I", count), entry * count)
+    return heic_with(heif_files.box(b"iprp", heif_files.box(b"ipco", size_of(9, 9)), named))
+
+
+def avif_as(width: int, height: int) -> bytes:
+    data = encoded(image(), "avif")
+    place = data.index(b"ispe") + 8
+    return data[:place] + struct.pack(">II", width, height) + data[place + 8 :]
+
+
 REFUSED: dict[str, Callable[[], bytes]] = {
     "png of 400 megapixels": lambda: png_bomb(20_000),
     "png of one line": lambda: png_head(2**31 - 1, 1) + png_end(zlib.compress(bytes(1000))),
@@ -243,6 +296,23 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "webp frame beside its canvas": lambda: webp_file(
         webp_canvas(64, 64, 2), (b"ANIM", bytes(6)), webp_frame(60_000, 96, 64)
     ),
+    "heic of 4 gigapixels": lambda: heic_grid_of(1, 1, 65_535, 65_535, 65_536),
+    "heic grid without tiles": lambda: heic_grid_of(2, 3, 6_000, 6_000),
+    "heic tile of 4 gigapixels": lambda: heic_grid_of(1, 1, 96, 64, 65_535),
+    "heic of shared tiles": heic_of_shared_tiles,
+    "heic of endless boxes": lambda: heic_with(heif_files.box(b"iinf", bytes(6), b"\0\0\0\x08infe"
+                                                              * 100_000)),
+    "heic of endless places": lambda: heic_with(
+        heif_files.full_box(b"iloc", 2, 0, struct.pack(">BBI", 0, 0, 2**32 - 1), bytes(MB))
+    ),
+    "heic of endless references": lambda: heic_with(heif_files.full_box(
+        b"iref", 0, 0, heif_files.box(b"dimg", struct.pack(">HH", 1, 65_535), bytes(2 * 65_535))
+    )),
+    "heic of endless properties": lambda: heic_of_properties(3_000),
+    "heic of itself": lambda: heic_with(
+        heif_files.full_box(b"iref", 0, 0, heif_files.box(b"dimg", struct.pack(">3H", 1, 1, 1)))
+    ).replace(b"hvc1", b"iden"),
+    "avif of 4 gigapixels": lambda: avif_as(65_535, 65_535),
     "webp frame of another size": lambda: webp_file(
         webp_canvas(SIDE, SIDE, 2), (b"ANIM", bytes(6)), webp_frame(0, SIDE, SIDE)
     ),
@@ -258,13 +328,18 @@ HOLLOW: dict[str, Callable[[], bytes]] = {
          (0x106, 3, [1]), (0x111, 4, [8]), (0x115, 3, [1]), (0x116, 4, [SIDE]),
          (0x117, 4, [99_000])],
     ),
+    "heic larger than its code": lambda: heic_as(SIDE, SIDE),
+    "heic smaller than its code": lambda: heic_as(16, 16, np.zeros((800, 800, 3), np.uint8)),
     "webp that ends early": lambda: webp_file(
         (b"VP8L", b"\x2f" + struct.pack("<I", SIDE - 1 | SIDE - 1 << 14) + bytes(99)),
     ),
 }
 
 # Bombs that a decoder accepts: each costs as much as a whole picture of its size.
-GRANTED: dict[str, Callable[[], bytes]] = {"jpeg of restarts": jpeg_of_restarts}
+GRANTED: dict[str, Callable[[], bytes]] = {
+    "jpeg of restarts": jpeg_of_restarts,
+    "avif larger than its code": lambda: avif_as(SIDE, SIDE),
+}
 
 DEFUSED: dict[str, Callable[[], bytes]] = {
     "png colour profile of 100 MB": lambda: png_with((b"iCCP", b"x\0\0" + packed_zeros(100))),

@@ -12,8 +12,11 @@ import numpy as np
 from PIL import Image
 
 from pipeline.types import Picture
+from tests.unit.heif_files import heic, heic_grid
 
 WIDTH, HEIGHT = 96, 64
+
+FINE_AVIF = {"quality": 100, "subsampling": "4:4:4", "speed": 8, "max_threads": 1}
 
 
 def face_like() -> Picture:
@@ -111,4 +114,12 @@ def samples() -> dict[str, bytes]:
         "png grey alpha": encoded(image("LA"), "png"),
         "webp rgba": encoded(image("RGBA"), "webp", lossless=True),
         "tiff rgba": encoded(image("RGBA"), "tiff"),
+        "heic": heic(face_like(), form="yuv444p").to_bytes(),
+        "heic grid": heic_grid(face_like(), 32, form="yuv444p").to_bytes(),
+        "heic deep": heic(face_like(), form="yuv444p10le", brand=b"heix").to_bytes(),
+        "avif": encoded(colour, "avif", **FINE_AVIF),
+        "avif animated": encoded(
+            colour, "avif", save_all=True, append_images=[colour.rotate(90)], **FINE_AVIF
+        ),
+        "avif rgba": encoded(image("RGBA"), "avif", **FINE_AVIF),
     }

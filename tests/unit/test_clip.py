@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 import struct
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from types import SimpleNamespace
 
 import av
@@ -18,6 +20,7 @@ import pytest
 from pipeline.errors import ClipCorrupt, ClipOutOfRange
 from pipeline.media.clips import ClipLimits, clip_format
 from pipeline.sandbox.sandbox import MB, Sandbox, SandboxLimits
+from pipeline.stages import clip as stage
 from pipeline.stages.clip import (
     DECODE_FUNCTION,
     FRAMES_PER_CALL,
@@ -93,6 +96,106 @@ def test_large_frames_are_scaled_down() -> None:
     [first] = read(encoded(moving(1)), replace(LIMITS, side=48))
 
     assert first.picture.shape == (32, 48, 3)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mov", "webm"])
+def test_a_clip_that_starts_late_lasts_from_its_first_frame_to_its_last(kind: str) -> None:
+    """Recorders count from when their page was opened."""
+    data = encoded(moving(20), kind=kind, times=[3600 + number / 25 for number in range(20)])
+    found = read(data)
+
+    assert [frame.time for frame in found] == pytest.approx(
+        [number / 25 for number in range(20)], abs=0.002
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-3, 3604.6, 1e300, math.inf, math.nan, -1.0])
+def test_a_stated_duration_plays_no_part(seconds: float) -> None:
+    webm = bytearray(encoded(moving(20), kind="webm"))
+    struct.pack_into(">d", webm, webm.index(b"\x44\x89\x88") + 3, seconds * 1000)
+    mp4 = encoded(moving(20))
+    for box, place in ((b"mvhd", 20), (b"mdhd", 20), (b"tkhd", 24)):
+        at = mp4.index(box) + place
+        ticks = int(min(max(seconds, 0) * 15360, 0xFFFFFFFF)) if seconds == seconds else 0
+        mp4 = mp4[:at] + struct.pack(">I", ticks) + mp4[at + 4 :]
+    avi = bytearray(encoded(moving(20), kind="avi"))
+    struct.pack_into("<I", avi, avi.index(b"avih") + 8, int(min(abs(seconds), 2e9) or 0)
+                     if seconds == seconds else 0)
+
+    for data in (webm, mp4, avi):
+        assert [frame.index for frame in read(bytes(data))] == list(range(20))
+
+
+def test_slow_motion() -> None:
+    found = read(encoded(moving(480), fps=240), ClipLimits())
+
+    assert len(found) == 30
+    assert found[-1].time == pytest.approx(29 / 15, abs=0.01)
+
+
+def test_tracks_as_a_phone_writes_them() -> None:
+    """Stereo and spatial sound, and ten tracks beside them, here of more sound."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mov") as container:
+        video = container.add_stream("libx264", rate=30, options={"preset": "ultrafast"})
+        video.height, video.width, video.pix_fmt = SIDES[1], SIDES[0], "yuv420p"
+        layouts = ("stereo", "4.0", *["mono"] * 10)
+        sounds = [container.add_stream("aac", rate=48_000, layout=layout) for layout in layouts]
+        for shown in moving(10):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(shown, format="bgr24")))
+        for sound in sounds:
+            quiet = np.zeros((len(sound.layout.channels), 1024), np.float32)
+            silence = av.AudioFrame.from_ndarray(quiet, format="fltp", layout=sound.layout.name)
+            silence.sample_rate = 48_000
+            container.mux(sound.encode(silence))
+            container.mux(sound.encode())
+        container.mux(video.encode())
+
+    assert len(read(file.getvalue())) == 10
+
+
+def test_a_cover_is_no_video() -> None:
+    cover = encoded_png(picture(3))
+    data = encoded(moving(10))
+    tag = box(b"covr", box(b"data", struct.pack(">II", 14, 0), cover))
+    meta = box(
+        b"meta", bytes(4), box(b"hdlr", bytes(8), b"mdirappl", bytes(9)), box(b"ilst", tag)
+    )
+    more = box(b"udta", meta)
+    start = data.index(b"moov") - 4
+    (size,) = struct.unpack_from(">I", data, start)
+    assert start + size == len(data)
+    changed = data[:start] + struct.pack(">I", size + len(more)) + data[start + 4 :] + more
+    with av.open(io.BytesIO(changed)) as container:
+        assert len(container.streams.video) == 2
+
+    assert len(read(changed)) == 10
+
+
+def encoded_png(shown: Picture) -> bytes:
+    return cv2.imencode(".png", shown)[1].tobytes()
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    inside = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(inside), kind) + inside
+
+
+@pytest.mark.parametrize(("shape", "size"), [
+    ("4/3", (128, 64)), ("1/2", (96, 128)), ("16/15", (102, 64)), ("1/1", SIDES),
+    ("100/1", SIDES), ("1/100", SIDES),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["mp4", "avi"])
+def test_pixels_are_squared(kind: str, shape: str, size: tuple[int, int]) -> None:
+    found = read(encoded(moving(2), kind=kind, shape=Fraction(shape)))[0].picture
+    assert found.shape == (size[1], size[0], 3)
+    wanted = cv2.resize(picture(0), size, interpolation=cv2.INTER_LINEAR)
+    assert np.abs(found.astype(int) - wanted).mean() < 12
+
+
+def test_wide_pixels_of_a_turned_clip() -> None:
+    found = read(encoded(moving(2), shape=Fraction(4, 3), rotation=90))[0].picture
+    assert found.shape == (128, 64, 3)
 
 
 def test_only_the_first_video_stream_is_decoded() -> None:
@@ -265,12 +368,18 @@ def test_huge_frames_that_the_header_hides() -> None:
         read(clip, replace(LIMITS, max_pixels=1_000_000))
 
 
-def test_endless_play_that_the_header_hides() -> None:
-    clip = bytearray(encoded(moving(40), fps=1, kind="webm"))
-    stated = clip.index(b"\x44\x89")  # Duration, of eight bytes
-    clip[stated : stated + 2] = b"\x44\x88"
+@pytest.mark.parametrize("kind", ["mp4", "webm", "avi"])
+def test_endless_play_costs_no_frame(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = encoded(moving(40), fps=1, kind=kind)
+    monkeypatch.setattr(stage, "_decoded", None)  # it must not be decoded
 
-    refused(bytes(clip))
+    refused(clip)
+
+
+def test_endless_play_that_the_packets_hide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_check_stamps", lambda *_: None)
+
+    refused(encoded(moving(40), fps=1, kind="webm"))
 
 
 def test_more_frames_than_are_taken() -> None:

@@ -39,7 +39,6 @@ def test_headers_say_what_decoders_find(kind: str) -> None:
     found = read_header(data, container, LIMITS.max_parts)
 
     assert (found.streams, found.width, found.height) == (1, 96, 64)
-    assert found.seconds == pytest.approx(2.0, abs=0.05)
     assert found.frames == (0 if container == "matroska" else 50)
     assert 10 < found.parts < 300
     check_clip(data, LIMITS)
@@ -142,9 +141,6 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "huge frames, MP4": lambda: large("mp4"),
     "huge frames, WebM": lambda: encoded([np.zeros((2400, 4200, 3), np.uint8)], kind="webm"),
     "huge frames, AVI": lambda: large("avi"),
-    "endless play, MP4": lambda: encoded([BLACK] * 3, times=[0.0, 1.0, 900.0]),
-    "endless play, WebM": lambda: clip("webm", 40, fps=1),
-    "endless play, AVI": lambda: clip("avi", 40, fps=1),
     "thousands of streams, MP4": many_traks,
     "a hundred streams, Matroska": lambda: muxed("matroska", 100),
     "thirty streams, AVI": lambda: muxed("avi", 30),
@@ -187,6 +183,5 @@ def test_reading_bears_anything(kind: str) -> None:
             mutant[min(int(place), len(mutant) - 1)] = int(chance.integers(256))
         found = read_header(bytes(mutant), container, 1000)
         assert found.parts <= 1001
-        assert found.seconds >= 0
     for length in range(60):
         read_header(data[:length], container, 1000)

@@ -1,26 +1,38 @@
 from __future__ import annotations
 
+import base64
 import contextlib
 import random
+import re
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.config.settings import Settings
-from pipeline.errors import MediaTooLarge, NotAPicture, PictureCorrupt, PictureOutOfRange
+from pipeline.errors import (
+    FormatNotAccepted,
+    MediaTooLarge,
+    NotAPicture,
+    PictureCorrupt,
+    PictureOutOfRange,
+)
 from pipeline.media.formats.base import MAX_CHUNKS
 from pipeline.media.formats.jpeg import MAX_SCANS, MAX_SEGMENTS
 from pipeline.media.formats.tiff import MAX_IFD_ENTRIES, exif_orientation
-from pipeline.media.picture_formats import READERS
+from pipeline.media.picture_formats import READERS, SPOKEN
 from pipeline.media.pictures import PictureLimits, inspect
+from tests.mutations import mutated
 from tests.unit import writers
+from tests.unit.heif_files import grid_of, heic, heic_grid, size_of
 from tests.unit.pictures import (
     HEIGHT,
     WIDTH,
     encoded,
+    face_like,
     image,
     png_bomb,
     png_chunk,
@@ -192,6 +204,144 @@ def test_nothing_but_our_errors_comes_out() -> None:
             head[chance.randrange(len(head))] = chance.randrange(256)
         with contextlib.suppress(NotAPicture, PictureCorrupt, PictureOutOfRange):
             inspect(bytes(head[: chance.randrange(len(head))]), LIMITS)
+
+
+# Words -------------------------------------------------------------------------
+
+# What Python and the libraries say of damage.
+FOREIGN_WORDS = re.compile(
+    r"unpack|buffer|struct|byte 0x|codec|errno|assert|cv2|OpenCV|index out|invalid literal|"
+    r"Error|Exception|Traceback|<class|None|range\(", re.IGNORECASE
+)
+
+
+def words_for(data: bytes) -> str:
+    """What is said of a file that is not taken; empty for one that is."""
+    try:
+        inspect(data, LIMITS)
+    except (NotAPicture, PictureCorrupt, PictureOutOfRange) as error:
+        return error.message
+    return ""
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_cut_file_is_told_so_in_words(name: str) -> None:
+    """At every length that cuts the structure off."""
+    data = SAMPLES[name]
+    lengths = [*range(12, 300), *range(300, len(data), 97), *range(len(data) - 20, len(data))]
+    said = {words_for(data[:length]) for length in lengths}
+    assert not [words for words in said if FOREIGN_WORDS.search(words)]
+    assert f"The {SPOKEN[inspect(data, LIMITS).format]} is cut off: its end is missing." in said
+
+
+def test_the_end_of_a_png() -> None:
+    """It may be cut off behind its pixels, too: without its end nobody knows."""
+    for lost in (12, 8, 1):
+        with pytest.raises(PictureCorrupt, match=r"^The PNG is cut off: its end is missing\.$"):
+            inspect(SAMPLES["png"][:-lost], LIMITS)
+
+
+def test_words_for_damage_are_our_own() -> None:
+    chance = random.Random(8)
+    names = sorted(SAMPLES)
+    for _ in range(4_000):
+        words = words_for(mutated(SAMPLES[chance.choice(names)], chance))
+        assert not FOREIGN_WORDS.search(words), words
+
+
+FOREIGN = {
+    "a PDF document": b"%PDF-1.7\n" + bytes(60),
+    "a web page (HTML)": b"<!DOCTYPE html><html><body>404</body></html>",
+    "a JSON text": b'{"error": "not found"}',
+    "a text in Base64": base64.b64encode(SAMPLES["png"]),
+    "the text of a data URI": b"data:image/png;base64," + base64.b64encode(SAMPLES["png"]),
+    "the text of a URL": b"https://example.org/photo.jpg",
+    "an empty file": b"",
+    "a file of zero bytes": bytes(5000),
+    "a ZIP archive": b"PK\3\4" + bytes(30),
+    "a clip": b"\0\0\0\x18ftypqt  \0\0\0\0qt  ",
+    "a sound file": b"ID3\4\0\0" + bytes(90),
+    "a text, not": b"no picture at all",
+}
+PICTURES = {
+    "a JPEG XL picture": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20),
+    "a JPEG 2000 picture": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(20),
+    "an SVG drawing": b'<?xml version="1.0"?>\n<!-- by hand --><svg width="9"></svg>',
+    "a DICOM picture": bytes(128) + b"DICM" + bytes(40) + b"x",
+    "an icon": b"\0\0\1\0\1\0" + bytes(40),
+    "a Photoshop file": b"8BPS\0\1" + bytes(40),
+    "a Netpbm picture": b"P6 2 2 255\n" + bytes(12),
+    "a camera's raw file (Canon CR3)": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom",
+    "a camera's raw file (Fujifilm RAF)": b"FUJIFILMCCD-RAW 0201" + bytes(40),
+    "a HEIF picture in JPEG 2000": b"\0\0\0\x18ftypj2ki\0\0\0\0mif1j2ki",
+    "a HEIF picture of an unknown coder": b"\0\0\0\x14ftypmif1\0\0\0\0miaf",
+}
+
+
+@pytest.mark.parametrize("kind", [*FOREIGN, *PICTURES])
+def test_other_kinds_are_named_with_what_to_send_instead(kind: str) -> None:
+    data = {**FOREIGN, **PICTURES}[kind]
+    with pytest.raises(NotAPicture, match=f"^This is {re.escape(kind)}.* Send ") as caught:
+        inspect(data, LIMITS)
+    assert isinstance(caught.value, FormatNotAccepted) == (kind in PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("name", "spoken"),
+    [("heic", "HEIC"), ("avif", "AVIF"), ("webp", "WebP"), ("gif", "GIF"), ("tiff", "TIFF")],
+)
+def test_a_format_that_this_operation_does_not_take(name: str, spoken: str) -> None:
+    narrow = replace(LIMITS, formats=frozenset({"jpeg", "png", "bmp"}))
+    words = f"This is an? {spoken} picture, which is not taken here. Send a JPEG, PNG or BMP."
+    with pytest.raises(FormatNotAccepted, match=words):
+        inspect(SAMPLES[name], narrow)
+
+
+def test_a_kind_of_a_taken_format() -> None:
+    apple = SAMPLES["png"][:8] + png_chunk(b"CgBI", bytes(4)) + SAMPLES["png"][8:]
+    with pytest.raises(FormatNotAccepted, match="kind of PNG is not taken: packed for an Apple"):
+        inspect(apple, LIMITS)
+    raw = tiff((0xFE, 1), (0xC612, 1))
+    with pytest.raises(FormatNotAccepted, match="kind of TIFF is not taken: a camera's raw file"):
+        inspect(raw, LIMITS)
+
+
+# HEIC and AVIF -----------------------------------------------------------------
+
+
+def test_a_grid_that_cannot_be() -> None:
+    def grid(rows: int, columns: int, width: int, height: int, **sizes: int) -> bytes:
+        file = heic_grid(face_like(), 32)
+        file.data[1] = grid_of(rows, columns, width, height)
+        return file.to_bytes()
+
+    assert inspect(grid(2, 3, 96, 64), LIMITS).width == 96
+    for numbers in ((2, 3, 97, 64), (2, 3, 64, 64), (3, 2, 96, 64), (1, 3, 96, 64), (2, 3, 96, 0)):
+        with pytest.raises(PictureCorrupt):
+            inspect(grid(*numbers), LIMITS)
+
+
+def test_a_heic_larger_than_the_limits_by_its_header() -> None:
+    file = heic(face_like())
+    file.properties[1] = size_of(60_000, 60_000)
+    with pytest.raises(PictureOutOfRange, match="60000x60000"):
+        inspect(file.to_bytes(), LIMITS)
+
+
+def test_items_that_cannot_be() -> None:
+    crossed = heic(face_like())
+    crossed.kinds[1] = b"vvc1"
+    with pytest.raises(FormatNotAccepted, match="the coder vvc1"):
+        inspect(crossed.to_bytes(), LIMITS)
+    lost = heic(face_like())
+    lost.primary = 77
+    with pytest.raises(PictureCorrupt, match="not there"):
+        inspect(lost.to_bytes(), LIMITS)
+    shared = heic_grid(face_like(), 32)
+    shared.data[100] = shared.data[100] + bytes(4000)
+    shared.derived[1] = [100] * 6
+    with pytest.raises(PictureCorrupt, match="on top of each other"):
+        inspect(shared.to_bytes(), LIMITS)
 
 
 def test_every_format_has_a_reader() -> None:

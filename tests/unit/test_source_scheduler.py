@@ -19,8 +19,9 @@ def batch(name: str, tenant: int = 1) -> Batch:
     return Batch(
         id=name, tenant_id=tenant, fingerprint="", source="prefix:", options=BatchOptions(),
         state=BatchState.READING, items=0, waiting=0, enrolled=0, duplicate=0, rejected=0,
-        cancelled=0, exhausted=False, total=None, position=None, findings=None, source_error=None,
-        created_at=0, updated_at=0, finished_at=None, submitter=None, submitter_until=0,
+        cancelled=0, skipped=0, exhausted=False, total=None, position=None, findings=None,
+        source_error=None, created_at=0, updated_at=0, finished_at=None, submitter=None,
+        submitter_until=0,
     )
 
 

@@ -1,5 +1,5 @@
-"""Reads the requests of document a: parameters in a form, a JSON body or the query, with any
-method.
+"""Reads the requests of document a: parameters in a form of either kind, a JSON body or the query,
+with any method.
 
 Check order: the parameters (9), the application (3), its key (2), its permissions and limits
 (11, 10), the face that is named (7), whether a challenge is obligatory (13), the pictures'
@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from api_shim import parsing
+from api_shim import parameters
 from api_shim.asgi import method_not_allowed
 from api_shim.dialects import base
 from api_shim.dialects.a import envelope, fields
 from api_shim.dialects.a.fields import CREDENTIALS, FID, FIMG
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint, RequestShape
-from api_shim.dialects.fields import RequestField, Values, read_fields
+from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.fields import Raw, RequestField, Values, names_of, read_fields
 from api_shim.dialects.media_fields import decode_media
+from api_shim.multipart import MULTIPART
+from api_shim.parsing import FORM
 from api_shim.record_actions import RecordRequest, list_faces
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
@@ -30,7 +32,6 @@ from pipeline.accounts.kinds import NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
-from pipeline.errors import InvalidParameter
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.records import FaceRecord
 from pipeline.jobs.model import Job
@@ -46,6 +47,8 @@ class ApidFace(Dialect):
     endpoints = fields.ENDPOINTS
     security = base.IN_PARAMETERS
     caller_parameter = "Apid"
+    caller_parameters = frozenset({"Apid", "Kvalue"})
+    no_credentials = errors.MissingParameter
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         super().__init__(settings, records)
@@ -62,11 +65,8 @@ class ApidFace(Dialect):
         asked = _Asked(tenant, values, self.limits, self._challenge_s)
         return _BUILDERS[endpoint.operation](asked)
 
-    def identify(self, call: Call, job_id: str) -> Tenant | None:
-        """The tenant of ``Apid`` and ``Kvalue`` in the query."""
-        if fields.APID.name not in parsing.read_form(call.query.encode()):
-            return None
-        return self._authenticate(read_parameters(call))
+    def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
+        return self._authenticate(read_fields(CREDENTIALS, sent))
 
     def _authenticate(self, values: Values) -> Tenant:
         return self._tenants.credentials.authenticate(
@@ -89,7 +89,7 @@ class ApidFace(Dialect):
         # A form is taken with GET and DELETE as well, but OpenAPI has no words for that.
         if method in ("GET", "DELETE"):
             return RequestShape(query=takes)
-        return RequestShape(body={FORM: takes, JSON: takes})
+        return RequestShape(body={FORM: takes, MULTIPART: takes, JSON: takes})
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
@@ -97,15 +97,9 @@ class ApidFace(Dialect):
 
 def read_parameters(call: Call, takes: Iterable[RequestField[Any]] = ()) -> Values:
     """The credentials, and the parameters in ``takes``. Raises ``MissingParameter``, and
-    ``InvalidParameter``, also for a name that is both in the body and in the query."""
-    query = parsing.read_form(call.query.encode())
-    body: Mapping[str, Any] = {}
-    if call.body:
-        read = parsing.read_form if call.media_type == FORM else parsing.read_object
-        body = read(call.body)
-    if query.keys() & body.keys():
-        raise InvalidParameter("a parameter stands both in the query and in the body")
-    return read_fields((*CREDENTIALS, *takes), {**query, **body})
+    ``InvalidParameter``, also when body and query give a name two values."""
+    rows = (*CREDENTIALS, *takes)
+    return read_fields(rows, parameters.read_parameters(call, names_of(rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +145,9 @@ def _change(asked: _Asked) -> DialectRequest:
 
 def _enrol(asked: _Asked) -> DialectRequest:
     name = asked.values[fields.FNAME] or None
-    params = operations.EnrolParams(faces="one", name=name, unnamed="time")
+    params = operations.EnrolParams(
+        faces="one", name=name, unnamed="time", exists="add" if name else "return"
+    )
     return asked.job("enrol", params, asked.values[FIMG])
 
 

@@ -38,7 +38,10 @@ CODES = by_neutral_code({
     6: [errors.ManyFaces],
     7: [errors.FaceNotFound],
     8: [errors.ClipCorrupt, errors.ClipOutOfRange],
-    9: [errors.MissingParameter, errors.InvalidParameter, errors.IdempotencyConflict],
+    9: [
+        errors.MissingParameter, errors.InvalidParameter, errors.IdempotencyConflict,
+        errors.FaceExists,  # the picture has as many names as it may have
+    ],
     10: [errors.LimitReached, errors.RateLimited, errors.QuotaExceeded, errors.Overloaded],
     11: [errors.NotPermitted],
     12: [errors.ChallengeUnusable],

@@ -41,6 +41,9 @@ class NumberedPictures(RequestField[tuple[str, ...]]):
 
     carries: BodyKind = BodyKind.PICTURES
 
+    def reads(self, name: str) -> bool:
+        return _NUMBERED.fullmatch(name) is not None
+
     def read(self, raw: Raw) -> tuple[str, ...]:
         numbers = sorted(int(match[1]) for match in map(_NUMBERED.fullmatch, raw) if match)
         expected = list(range(1, len(numbers) + 1))
@@ -73,11 +76,11 @@ class ActionField(IntegerField):
         return IntegerField.read(self, raw)
 
 
-APID = IntegerField("Apid", "The application's number.", texts=True)
+APID = IntegerField("Apid", "The application's number.")
 KVALUE = TextField("Kvalue", "The application's key.")
 CREDENTIALS: tuple[RequestField[Any], ...] = (APID, KVALUE)
 
-FID = IntegerField("Fid", "The face.", texts=True)
+FID = IntegerField("Fid", "The face.")
 FIMG = Base64Field("Fimg", "A picture.")
 NEW_FIMG = Base64Field("Fimg", "Another picture.", required=False)
 FNAME = TextField(
@@ -97,15 +100,14 @@ CHALLENGE = TextField(
 )
 ACTION = ActionField(
     "Action", "1: blink; 2: open the mouth.", required=False, default=1, least=1, most=2,
-    texts=True,
 )
 ACTIONS = IntegerField(
     "Actions", "How many actions are asked for.", required=False, default=USUAL_ACTIONS,
-    least=LEAST_ACTIONS, most=MOST_ACTIONS, texts=True,
+    least=LEAST_ACTIONS, most=MOST_ACTIONS,
 )
 MIRRORED = BooleanField(
     "Mirrored", "Whether the clip will show the person as a mirror does.", required=False,
-    default=False, texts=True,
+    default=False,
 )
 THRESHOLD = NumberField(
     "Threshold", "A match is a smaller distance.", required=False, default=0.6, least=0, most=1

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from api_shim import parsing
+from api_shim import parameters, parsing
+from api_shim.cross_origin import is_cross_site, read_origins
 from api_shim.dialects.answers import Responses
 from api_shim.dialects.b import envelope, fields
 from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, authenticate_api_key
@@ -43,6 +44,7 @@ class FacesAndGroups(Dialect):
         self.limits = fields.LIMITS
         self._jobs = records.jobs
         self._default_tenant = settings.b_tenant
+        self._origins = read_origins(settings.cors_origins)
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         tenant = self._authenticate(call)
@@ -51,11 +53,15 @@ class FacesAndGroups(Dialect):
 
     def _authenticate(self, call: Call) -> Tenant:
         """The tenant of the API key. The document has no credentials: without a key it is
-        the tenant that the operator chose for this dialect. Raises ``BadCredentials``."""
+        the tenant that the operator chose for this dialect, unless a page of another site sends
+        the request. Raises ``BadCredentials``, ``CrossSiteRequest``."""
         if call.headers.get("x-api-key"):
             return authenticate_api_key(call, self._tenants)
-        if (tenant := self._without_key()) is None:
+        tenant = self._without_key()
+        if tenant is None:
             raise errors.BadCredentials
+        if is_cross_site(call.headers, self._origins):
+            raise errors.CrossSiteRequest
         return tenant
 
     def _without_key(self) -> Tenant | None:
@@ -69,6 +75,8 @@ class FacesAndGroups(Dialect):
         """A caller without any credentials may read the jobs of this dialect that belong
         to the chosen tenant, and no others."""
         if call.headers.get("x-api-key") or call.headers.get("authorization"):
+            return None
+        if is_cross_site(call.headers, self._origins):
             return None
         tenant = self._without_key()
         job = None if tenant is None else self._jobs.read.find(job_id)
@@ -102,8 +110,8 @@ def build_request(endpoint: Endpoint, tenant: Tenant, call: Call) -> DialectRequ
 
 def _raw(call: Call) -> Raw:
     if call.method != "GET":
-        return parsing.read_object(call.body)
-    query = parsing.read_form(call.query.encode())
+        return parameters.read_json(call)
+    query = parameters.read_query(call)
     return {name: parsing.JsonNumber(value) for name, value in query.items()}
 
 

@@ -19,6 +19,7 @@ from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.gallery.records import Collection, FacePage, ListedFace
 from pipeline.jobs.model import Job, JobState
+from pipeline.operations import MAX_HITS
 from pipeline.types import Box, JsonObject
 
 GROUP_UNKNOWN = "GROUP_ID_NOT_EXIST"
@@ -61,7 +62,8 @@ ANSWERS = by_neutral_code({
     Answer(104905, "RATE_LIMITED", 429): [errors.RateLimited, errors.QuotaExceeded],
     Answer(104905, "RATE_LIMITED", 503): [errors.Overloaded],
     Answer(104906, "UNAUTHORIZED", 401): [
-        errors.BadCredentials, errors.CredentialExpired, errors.NotPermitted,
+        errors.BadCredentials, errors.CredentialExpired, errors.CrossSiteRequest,
+        errors.NotPermitted,
     ],
 })
 
@@ -199,8 +201,12 @@ def _searched(job: Job, result: JsonObject, attached: Mapping[str, bytes]) -> Js
         vector = result["embedding"]
         found["feature"] = _base64(struct.pack(f"<{len(vector)}f", *vector))
     hits = [_hit(hit, attached) for hit in _shown(job, result)]
+    # More faces may pass: only so many were looked at.
+    is_cut = len(result["hits"]) >= MAX_HITS and len(hits) < job.params["top"]
+    cut = {"more": True} if is_cut else {}
     hits += [{}] * (MAX_SHOWN_HITS - len(hits))
-    return {"detectionResult": found, **{f"top{place}": hit for place, hit in enumerate(hits, 1)}}
+    shown = {f"top{place}": hit for place, hit in enumerate(hits, 1)}
+    return {"detectionResult": found, **shown, **cut}
 
 
 def _detected(picture: JsonObject) -> JsonObject:

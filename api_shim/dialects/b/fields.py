@@ -16,6 +16,7 @@ from api_shim.dialects.media_fields import PictureField
 from pipeline.errors import CollectionNotFound
 from pipeline.gallery.collections import CollectionDeletion
 from pipeline.media.pictures import PictureLimits
+from pipeline.operations import MAX_HITS
 
 # 1.1: bytes of the file and sides in pixels.
 LIMITS = PictureLimits(
@@ -54,7 +55,7 @@ _ABOUT_PICTURE = "JPG, PNG or BMP of at most 4 MB, 100x100 to 4096x2160 pixels."
 IMAGE = PictureField("image", _ABOUT_PICTURE)
 IMAGE_ID = TextField(
     "imageMd5", "The caller's own imageId, at most 32 bytes.", required=False, max_bytes=32,
-    printable=True,
+    printable=True, names_path=True,
 )
 DESCRIPTION = TextField("description", "At most 255 bytes.", required=False, max_bytes=255)
 NAME = TextField("name", "At most 128 bytes.", required=False, max_bytes=128)
@@ -69,10 +70,7 @@ PAGE_SIZE = IntegerField(
 GROUP_PAGE_OFFSET = IntegerField("pageOffset", "Items to skip.", least=0, most=MAX_OFFSET)
 GROUP_PAGE_SIZE = IntegerField("pageSize", least=1, most=MAX_PAGE_ITEMS)
 
-# Paths under the reserved beginnings belong to 2.5 and 2.6.
-NEW_GROUP_ID = collection_key_field(
-    "groupId", "At most 32 bytes.", reserved=("binding/", "unbind/")
-)
+NEW_GROUP_ID = collection_key_field("groupId", "At most 32 bytes.", names_path=True)
 GROUP_ID = collection_key_field("groupId", "At most 32 bytes.")
 GROUP_NAME = TextField("groupName", "At most 128 bytes.", max_bytes=128)
 GROUP_TYPE = TextField("groupType", "At most 128 bytes.", required=False, max_bytes=128)
@@ -251,6 +249,11 @@ ENDPOINTS = (
                     f"top{place}", "object", "Empty without a hit.", inside=_HIT, title="BHit"
                 )
                 for place in range(1, MAX_SHOWN_HITS + 1)
+            ),
+            optional(
+                "more", "boolean",
+                f"true: {MAX_HITS} faces were looked at, too few of them passed their groups' "
+                "scores, and others may.",
             ),
         ),
     ),

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from api_shim import parsing
+from api_shim import parameters
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, RequestShape
 from api_shim.dialects.c import envelope, fields
 from api_shim.dialects.c.fields import IMAGES, SOURCES
-from api_shim.dialects.fields import Raw, read_fields
-from api_shim.multipart import MULTIPART, read_multipart
+from api_shim.dialects.fields import Raw, names_of, read_fields
+from api_shim.multipart import MULTIPART
+from api_shim.parsing import FORM
 from api_shim.requests import (
     AdmissionCheck,
     Call,
@@ -33,7 +33,7 @@ from api_shim.service import RecordStores
 from pipeline.accounts.kinds import ID_AND_SECRET
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
-from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter, NotUtf8, TenantNotFound
+from pipeline.errors import BadCredentials, ImageNotFound, InvalidParameter, TenantNotFound
 from pipeline.jobs.model import Job
 from pipeline.operations import FetchedPictureLimits, MatrixParams
 
@@ -48,6 +48,7 @@ class Linkface(Dialect):
     endpoints = fields.ENDPOINTS
     security = base.IN_PARAMETERS
     caller_parameter = "api_id"
+    caller_parameters = frozenset({"api_id", "api_secret"})
     root = fields.ROOT
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
@@ -62,7 +63,7 @@ class Linkface(Dialect):
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         raw = read_raw(call)
-        tenant = self._authenticate(raw)
+        tenant = self._authenticate(_with_password(raw, call))
         admit(tenant)
         values = read_fields(endpoint.takes, raw)
         bounds = FetchedPictureLimits(
@@ -74,10 +75,8 @@ class Linkface(Dialect):
         pictures = tuple(self._picture(tenant, values[each], each.index) for each in SOURCES)
         return JobRequest(tenant, "matrix", asked.to_json(), pictures)
 
-    def identify(self, call: Call, job_id: str) -> Tenant | None:
-        """The tenant of ``api_id`` and ``api_secret`` in the query."""
-        raw = parsing.read_form(call.query.encode())
-        return self._authenticate(raw) if fields.API_ID.name in raw else None
+    def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
+        return self._authenticate(sent)
 
     def _authenticate(self, raw: Raw) -> Tenant:
         values = read_fields(fields.CREDENTIALS, raw)
@@ -125,30 +124,16 @@ class Linkface(Dialect):
         return envelope.responses(endpoint)
 
 
+def _with_password(raw: Raw, call: Call) -> Raw:
+    """The parameters, with the credentials of HTTP Basic when they carry none of their own."""
+    if call.password is None or not Linkface.caller_parameters.isdisjoint(raw):
+        return raw
+    api_id, api_secret = call.password
+    return {**raw, fields.API_ID.name: api_id, fields.API_SECRET.name: api_secret}
+
+
 def read_raw(call: Call) -> Raw:
-    """Every parameter; files as bytes. Raises ``NotUtf8``, and ``InvalidParameter`` when
+    """The parameters; files as bytes. Raises ``NotUtf8``, and ``InvalidParameter`` when
     the body is none of the four, or when body and query give a name two values."""
-    query = parsing.read_form(call.query.encode())
-    body = _read_body(call)
-    for name in query.keys() & body.keys():
-        if query[name] != body[name]:
-            raise InvalidParameter(f"{name} stands both in the query and in the body")
-    return {**query, **body}
-
-
-def _read_body(call: Call) -> Mapping[str, Any]:
-    if call.media_type == MULTIPART:
-        files = [f"{image}_file" for image in IMAGES]
-        form = read_multipart(call.body, call.headers.get("content-type", ""), files)
-        return {**form.fields, **form.files}
-    if not call.body:
-        return {}
-    if call.media_type == JSON:
-        try:
-            call.body.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise NotUtf8("the JSON is not UTF-8") from error
-        return parsing.read_object(call.body)
-    if call.media_type == FORM:
-        return parsing.read_form(call.body)
-    raise InvalidParameter(f"the body must be a form ({MULTIPART} or {FORM}) or JSON")
+    takes = names_of((*fields.CREDENTIALS, *fields.COMPARE.takes))
+    return parameters.read_parameters(call, takes, [f"{image}_file" for image in IMAGES])

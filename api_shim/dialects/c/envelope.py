@@ -41,7 +41,7 @@ STATUSES = by_neutral_code({
     CompareStatus("IMAGE_ID_NOT_EXIST"): [errors.ImageNotFound],
     CompareStatus("NO_FACE_DETECTED"): [errors.NoFace],
     CompareStatus("TOO_MANY_FACES"): [errors.ManyFaces],
-    CompareStatus("CORRUPT_IMAGE"): [errors.NotAPicture, errors.PictureCorrupt],
+    CompareStatus("CORRUPT_IMAGE", explained=True): [errors.NotAPicture, errors.PictureCorrupt],
     CompareStatus("INVALID_IMAGE_FORMAT_OR_SIZE", explained=True): [
         errors.FormatNotAccepted, errors.PictureOutOfRange,
     ],

@@ -51,6 +51,9 @@ class SourceField(RequestField[PictureSource]):
     files: bool = True
     carries: BodyKind = BodyKind.PICTURES
 
+    def reads(self, name: str) -> bool:
+        return name in {way.name for way in self._ways}
+
     def read(self, raw: Raw) -> PictureSource:
         file, url, named = self._ways
         sent = {way.name: raw.get(way.name) for way in self._ways}
@@ -107,7 +110,7 @@ SOURCES = tuple(SourceField(image, index=index) for index, image in enumerate(IM
 AUTO_ROTATES = tuple(
     BooleanField(
         f"{image}_auto_rotate", "Find its upright turn from the faces.", required=False,
-        default=False, texts=True, wrong=partial(InvalidParameter, picture=index),
+        default=False, wrong=partial(InvalidParameter, picture=index),
     )
     for index, image in enumerate(IMAGES)
 )

@@ -1,4 +1,4 @@
-"""Reads the requests of document d.
+"""Reads the requests of document d: a form of either kind, or a JSON body.
 
 Check order: the key (401), its application's permissions and limits (403, 429), the parameters in
 the order of the document, the picture's encoding, size and format. The job finds the errors
@@ -11,20 +11,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from api_shim import parsing
+from api_shim import parameters
 from api_shim.dialects import base
-from api_shim.dialects.answers import Responses
-from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint
+from api_shim.dialects.answers import JSON, Responses
+from api_shim.dialects.base import Dialect, DialectRequest, Endpoint
 from api_shim.dialects.d import envelope, fields
 from api_shim.dialects.d.fields import FACEDB, IMG
-from api_shim.dialects.fields import Values, read_fields
+from api_shim.dialects.fields import Values, names_of, read_fields
 from api_shim.dialects.media_fields import decode_media
+from api_shim.multipart import MULTIPART
+from api_shim.parsing import FORM
 from api_shim.record_actions import RecordRequest, delete_person
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
-from pipeline.errors import InvalidParameter
 from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.jobs.model import Job
 from pipeline.operations import EnrolParams, SearchParams
@@ -47,9 +48,8 @@ class FaceSearch(Dialect):
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         tenant = base.authenticate_api_key(call, self._tenants)
         admit(tenant)
-        if call.media_type != FORM:
-            raise InvalidParameter(f"the body must be a form ({FORM})")
-        values = read_fields(endpoint.takes, parsing.read_form(call.body))
+        raw = parameters.read_body(call, names_of(endpoint.takes))
+        values = read_fields(endpoint.takes, raw)
         if values[FACEDB]:
             self._collections.get(tenant.id, values[FACEDB])
         return _build_request(endpoint.operation, tenant, values)
@@ -61,7 +61,7 @@ class FaceSearch(Dialect):
         return envelope.refusal(error)
 
     def shape(self, endpoint: Endpoint, method: str) -> base.RequestShape:
-        return base.RequestShape(body={FORM: endpoint.takes})
+        return base.RequestShape(body=dict.fromkeys((FORM, MULTIPART, JSON), endpoint.takes))
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
@@ -78,7 +78,8 @@ def _build_request(operation: str, tenant: Tenant, values: Values) -> DialectReq
         ).to_json(), (decode_media(values[IMG]),))
     if operation == "searchface":
         return JobRequest(tenant, "search", SearchParams(
-            collections=(facedb,) if facedb else None, k=fields.MAX_HITS
+            # One more than is listed tells whether there are more.
+            collections=(facedb,) if facedb else None, k=fields.MAX_HITS + 1
         ).to_json(), (decode_media(values[IMG]),))
     fields.check_person_id(values[fields.PERSON_ID])
     person_id = values[fields.PERSON_ID].lower()

@@ -10,7 +10,7 @@ import msgspec
 
 from api_shim.dialects.answers import AnswerField, Responses, answer_schema, refuse, respond
 from api_shim.dialects.base import Endpoint, schema_name
-from api_shim.dialects.d.fields import LEAST_CONFIDENCE
+from api_shim.dialects.d.fields import LEAST_CONFIDENCE, MAX_HITS
 from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
 from api_shim.requests import Reply
 from pipeline import errors
@@ -61,10 +61,12 @@ _HTTP: dict[type[Exception], int] = {
 ROUNDING = 1e-4
 
 
-def answer(status: SearchStatus, message: object = None, http: int = 200) -> Reply:
-    """``message`` None stands for the document's words."""
+def answer(
+    status: SearchStatus, message: object = None, http: int = 200, **more: object
+) -> Reply:
+    """``message`` None stands for the document's words; ``more`` are further members."""
     said = status.words if message is None else message
-    return Reply(http, msgspec.json.encode({"status": status.name, "message": said}))
+    return Reply(http, msgspec.json.encode({"status": status.name, "message": said, **more}))
 
 
 def refusal(error: Exception) -> Reply:
@@ -88,7 +90,15 @@ def outcome(job: Job) -> Reply:
 def _found(result: JsonObject) -> Reply:
     hits = [{"confidence": _percent(hit["confidence"]), **_person(hit)} for hit in result["hits"]]
     similar = [hit for hit in hits if hit["confidence"] > LEAST_CONFIDENCE]
-    return answer(OK, similar) if similar else answer(NO_SIMILAR_FACE)
+    if not similar:
+        return answer(NO_SIMILAR_FACE)
+    cut = {"more": True} if len(similar) > MAX_HITS else {}
+    return answer(OK, similar[:MAX_HITS], **cut)
+
+
+def _added(result: JsonObject) -> Reply:
+    cut = {"left_out": result["left_out"]} if "left_out" in result else {}
+    return answer(OK, [_person(face) for face in result["faces"]], **cut)
 
 
 def _person(face: JsonObject) -> JsonObject:
@@ -100,7 +110,7 @@ def _percent(value: float) -> int:
 
 
 _RESULTS: dict[str, Callable[[JsonObject], Reply]] = {
-    "enrol": lambda result: answer(OK, [_person(face) for face in result["faces"]]),
+    "enrol": _added,
     "search": _found,
 }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from api_shim.dialects.answers import AnswerField
+from api_shim.dialects.answers import AnswerField, optional
 from api_shim.dialects.base import POST, Endpoint
 from api_shim.dialects.fields import Schema, TextField, collection_key_field
 from api_shim.dialects.media_fields import Base64Field
 from pipeline.errors import CollectionNotFound, PersonNotFound
 from pipeline.identifiers import TEXT_END
 from pipeline.media.picture_formats import PictureFormat
+from pipeline.operations import MAX_ENROLLED_FACES
 
 MAX_BYTES = 2 * 1024 * 1024
 
@@ -57,7 +58,13 @@ ENDPOINTS = (
     Endpoint(
         "/v1/addface", POST, "addface", "enrol", "Add every face in a picture.",
         takes=(IMG, NAME, FACEDB),
-        gives=(AnswerField("message", "objects", inside=_PERSON, title="DPerson"),),
+        gives=(
+            AnswerField("message", "objects", inside=_PERSON, title="DPerson"),
+            optional(
+                "left_out", "integer",
+                f"How many faces were not added: only the {MAX_ENROLLED_FACES} largest are.",
+            ),
+        ),
     ),
     Endpoint(
         "/v1/searchface", POST, "searchface", "search",
@@ -71,6 +78,7 @@ ENDPOINTS = (
                     *_PERSON,
                 ),
             ),
+            optional("more", "boolean", f"true: more than {MAX_HITS} faces are similar."),
         ),
     ),
     Endpoint(

@@ -1,4 +1,4 @@
-"""Reads the requests of document e.
+"""Reads the requests of document e: a JSON body, or a form in which ``data`` is JSON text.
 
 Check order: the parameters around ``data`` (9801), the time (9802), the signature (9800),
 the application's permissions and limits (9905, 9904), then the fields of ``data`` in the order of
@@ -11,22 +11,22 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from api_shim import parsing
+from api_shim import parameters, parsing
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import FORM, Dialect, DialectRequest, Endpoint
-from api_shim.dialects.e import envelope, signing
+from api_shim.dialects.base import Dialect, DialectRequest, Endpoint
+from api_shim.dialects.e import envelope, options, signing
 from api_shim.dialects.e.fields import ENDPOINTS, MAX_FACE_NUM, MAX_FACES, signed_fields
-from api_shim.dialects.fields import read_fields
+from api_shim.dialects.fields import Raw, read_fields
 from api_shim.dialects.media_fields import PictureField
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.model import SigningCredential, Tenant
 from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
-from pipeline.errors import BadSignature, InvalidParameter
-from pipeline.jobs.model import Job
-from pipeline.operations import LocateParams
+from pipeline.errors import BadSignature, InvalidParameter, TenantNotFound
+from pipeline.jobs.model import Job, SignedRequest
+from pipeline.operations import VERIFY, LocateParams
 from pipeline.types import JsonObject
 
 
@@ -38,6 +38,10 @@ class Face2(Dialect):
     endpoints = ENDPOINTS
     security = base.IN_PARAMETERS
     caller_parameter = "appId"
+    caller_parameters = frozenset({"appId", "signData"})
+    no_credentials = InvalidParameter
+    app_settings = options.APP_SETTINGS
+    profiles = options.PROFILES
 
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         super().__init__(settings, records)
@@ -46,42 +50,59 @@ class Face2(Dialect):
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         signed = signing.read_parameters(_parameters(call))
         tenant = self._authenticate(signed).tenant
-        admit(tenant)
+        once = self._once(endpoint, signed, tenant)
+        earlier = admit(tenant, endpoint.action, once)
+        if earlier is not None:
+            return earlier
         values = read_fields(endpoint.takes, signed.data)
         params: JsonObject = {"app_id": signed.app_id}
         if MAX_FACE_NUM in endpoint.takes:
             count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
             params |= LocateParams(find="largest" if count == 1 else "all").to_json()
-            is_left_top = tenant.settings.get("e_locations") == envelope.LEFT_TOP
-            params["locations"] = envelope.LEFT_TOP if is_left_top else "top_right"
+            params["locations"] = options.LOCATIONS.of(tenant)
+        if endpoint.action == VERIFY.operation:
+            params["no_face"] = options.NO_FACE.of(tenant)
+            params["score"] = options.SCORE.of(tenant)
         return JobRequest(
             tenant, endpoint.action, params,
             tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),
-            # The signature does not cover the path: the same picture may be sent to two
-            # operations within one second.
-            once=digest(endpoint.operation, parsing.encode_utf8(signed.signed)),
-            once_until=signed.timestamp + self._window_s + 1,
+            once=once,
+        )
+
+    def _once(
+        self, endpoint: Endpoint, signed: signing.SignedParameters, tenant: Tenant
+    ) -> SignedRequest:
+        # The signature does not cover the path. Who sees a request that asks where a face is
+        # must not get the face's features with it.
+        path = endpoint.operation if options.PATHS.of(tenant) == options.ANY else ""
+        return SignedRequest(
+            digest(path, parsing.encode_utf8(signed.signed)),
+            until=signed.timestamp + self._window_s + 1,
+            answered=options.REPEATS.of(tenant) == options.ANSWER,
         )
 
     def _authenticate(self, signed: signing.SignedParameters) -> SigningCredential:
-        """The credential that signed. Raises ``StaleRequest``, ``BadSignature``."""
+        """The credential that signed. Raises ``StaleRequest``, ``BadSignature``, and
+        ``TenantNotFound`` for an unknown appId where an application wants it told apart."""
         signing.check_timestamp(signed.timestamp, time.time(), self._window_s)
         known = signing.is_app_id(signed.app_id)
         credential = self._tenants.credentials.signing(signed.app_id) if known else None
+        if credential is None and self._tenants.has_setting(
+            options.UNKNOWN_APP.name, options.UNKNOWN
+        ):
+            raise TenantNotFound("unknown appId")
         signing.check_signature(signed, credential)
         if credential is None:
             raise BadSignature
         return credential
 
-    def identify(self, call: Call, job_id: str) -> Tenant | None:
-        """The tenant that signed the query parameters, with ``data={"job_id": ID}``. A
-        poll changes nothing, so the same one may be sent again inside the window."""
-        query = parsing.read_form(call.query.encode())
-        if "signData" not in query:
-            return None
-        query.pop("wait", None)  # the signature does not cover the time to wait
-        signed = signing.read_parameters(_typed(query))
-        if signed.data.get("job_id") != job_id:
+    def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
+        """The tenant that signed the parameters, with ``data={"job_id": ID}`` or an empty
+        ``data``. A poll changes nothing, so the same one may be sent again inside the window."""
+        # The signature does not cover the time to wait.
+        polled = {name: value for name, value in sent.items() if name != "wait"}
+        signed = signing.read_parameters(_with_object(polled))
+        if signed.data and signed.data.get("job_id") != job_id:
             raise BadSignature
         return self._authenticate(signed).tenant
 
@@ -108,18 +129,16 @@ def _find_app_id(call: Call) -> str:
 
 
 def _parameters(call: Call) -> Mapping[str, Any]:
-    """The parameters around ``data``, from JSON or from a form in which ``data`` is
-    JSON text. Raises ``InvalidParameter``."""
-    if call.media_type != FORM:
-        return parsing.read_object(call.body)
-    return _typed(parsing.read_form(call.body))
+    """The parameters around ``data``. Raises ``InvalidParameter``."""
+    return _with_object(parameters.read_body(call))
 
 
-def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
-    """A form or a query with ``timestamp`` and ``data`` in their own types."""
-    typed: dict[str, Any] = {**fields}
-    if "timestamp" in fields:
-        typed["timestamp"] = parsing.JsonNumber(fields["timestamp"])
-    if "data" in fields:
-        typed["data"] = parsing.read_object(parsing.encode_utf8(fields["data"]))
-    return typed
+def _with_object(sent: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Parameters whose ``data`` is an object, also where it was sent as JSON text."""
+    data = sent.get("data")
+    if not isinstance(data, str):
+        return sent
+    try:
+        return {**sent, "data": parsing.read_object(parsing.encode_utf8(data))}
+    except InvalidParameter as error:
+        raise InvalidParameter(f"data must be a JSON object: {error.message}") from error

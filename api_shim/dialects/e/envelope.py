@@ -9,6 +9,7 @@ import msgspec
 
 from api_shim.dialects.answers import AnswerField, Responses, answer_schema, refuse, respond
 from api_shim.dialects.base import Endpoint, schema_name
+from api_shim.dialects.e import options
 from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
 from api_shim.dialects.fields import Schema
 from api_shim.requests import Reply
@@ -24,6 +25,7 @@ CODES = by_neutral_code({
     9800: [errors.BadSignature, errors.CredentialExpired],
     9801: [errors.InvalidParameter, errors.ReplayedRequest, errors.IdempotencyConflict],
     9802: [errors.StaleRequest],
+    9805: [errors.TenantNotFound],
     9001: [errors.MissingParameter],
     9002: [errors.MediaTooLarge],
     9901: [errors.BadEncoding],
@@ -39,7 +41,8 @@ CODES = by_neutral_code({
 # d < 0.6 is "the same person": 0.6 is the distance at a false-match rate of 1e-3.
 MATCH_DISTANCE = 0.6
 
-LEFT_TOP = "left_top"
+# The vendor's server: a match is a (1-cos)/2 below this.
+VENDOR_MATCH_SCORE = 0.365
 
 
 def answer(app_id: str, code: int, data: JsonObject, request_id: str, at: float) -> Reply:
@@ -68,7 +71,12 @@ def outcome(job: Job) -> Reply:
     if job.state is JobState.DONE and job.result is not None:
         data = {**_RESULTS[job.operation](job, job.result), "msg": "success"}
         return answer(app_id, SUCCESS, data, job.request_id, at)
-    return _failure(app_id, Failure.of_job(job), job.request_id, at)
+    failure = Failure.of_job(job)
+    no_match = job.params.get("no_face") == options.NO_MATCH
+    if no_match and failure.code == errors.NoFace.code:
+        data = {"is_match": False, "score": 0.0, "msg": "success"}
+        return answer(app_id, SUCCESS, data, job.request_id, at)
+    return _failure(app_id, failure, job.request_id, at)
 
 
 def _failure(app_id: str, failure: Failure, request_id: str, at: float) -> Reply:
@@ -83,18 +91,23 @@ def _located(job: Job, result: JsonObject) -> JsonObject:
         Box(*face["box"]).clipped_to(picture["width"], picture["height"])
         for face in picture["faces"][: job.params["max_face_num"]]
     ]
-    if job.params.get("locations") == LEFT_TOP:
+    if job.params.get("locations") == options.LEFT_TOP:
         rows = [[left, top, right, bottom] for left, top, right, bottom in boxes]
     else:
         rows = [[top, right, bottom, left] for left, top, right, bottom in boxes]
     return {"face_num": len(rows), "locations": rows}
 
 
+def _verified(job: Job, result: JsonObject) -> JsonObject:
+    if job.params.get("score") == options.COSINE:
+        score = (1 - result["cosine"]) / 2
+        return {"is_match": score < VENDOR_MATCH_SCORE, "score": score}
+    return {"is_match": result["distance"] < MATCH_DISTANCE, "score": result["distance"]}
+
+
 _RESULTS: dict[str, Callable[[Job, JsonObject], JsonObject]] = {
     "locate": _located,
-    "verify": lambda _, result: {
-        "is_match": result["distance"] < MATCH_DISTANCE, "score": result["distance"]
-    },
+    "verify": _verified,
     "features": lambda _, result: {"features": result["embedding"]},
 }
 

@@ -58,16 +58,20 @@ ENDPOINTS = (
 # Whatever is wrong with the parameters around ``data`` has one code.
 _TEXT = partial(TextField, missing=InvalidParameter)
 
+_OPTIONAL = partial(_TEXT, required=False)
+
 APP_ID = _TEXT("appId", "The application.")
-SIGN_TYPE = _TEXT("signType", choices=("SHA256", "SM2"))
+SIGN_TYPE = _OPTIONAL("signType", default="SHA256", choices=("SHA256", "SM2"))
 SIGN_DATA = _TEXT("signData", "The signature.")
 TIMESTAMP = IntegerField("timestamp", "Unix seconds.", missing=InvalidParameter)
 SIGNED: tuple[RequestField[Any], ...] = (
-    APP_ID, _TEXT("version"), SIGN_TYPE, SIGN_DATA, _TEXT("encType", choices=("plain",)), TIMESTAMP,
+    APP_ID, SIGN_TYPE, SIGN_DATA, _OPTIONAL("encType", default="plain", choices=("plain",)),
+    TIMESTAMP,
 )
+VERSION = _OPTIONAL("version", "Signed, and not looked at.")
 
 
 def signed_fields(endpoint: Endpoint) -> tuple[RequestField[Any], ...]:
     """The parameters of a request, with those of the operation in ``data``."""
     title = schema_name("e", endpoint, "Input")
-    return (*SIGNED, ObjectField("data", inside=endpoint.takes, title=title))
+    return (*SIGNED, VERSION, ObjectField("data", inside=endpoint.takes, title=title))

@@ -23,9 +23,9 @@ from pipeline.errors import BadSignature, InvalidParameter, StaleRequest
 
 UNSIGNED = frozenset({"signData", "encData", "extra"})
 
-# Different parameters could join to the same string with = and &. Names of these characters
-# only, and `data` as JSON, make the string unambiguous.
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Different parameters could join to the same string with = and &. Names without them, and
+# `data` as JSON, make the string unambiguous.
+_NAME = re.compile(r"[^=&]+")
 
 _APP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -57,13 +57,13 @@ def read_parameters(parameters: Raw) -> SignedParameters:
 
 
 def string_to_sign(parameters: Mapping[str, Any]) -> str:
-    """``k=v`` of every signed parameter, sorted by name and joined by ``&``, without the
-    ``&key=`` at the end. Raises ``InvalidParameter`` for a name with other characters than
-    letters, digits, ``_``, ``.`` and ``-``."""
+    """``k=v`` of every signed parameter that was sent, sorted by name and joined by ``&``,
+    without the ``&key=`` at the end. Raises ``InvalidParameter`` for a name with ``=`` or
+    ``&``."""
     pairs = []
     for name in sorted(parameters.keys() - UNSIGNED):
         if not _NAME.fullmatch(name):
-            raise InvalidParameter("a parameter's name has letters, digits, _ . - only")
+            raise InvalidParameter("a parameter's name is not empty and has no = and no &")
         value = parameters[name]
         pairs.append(f"{name}={value if isinstance(value, str) else canonical(value)}")
     return "&".join(pairs)

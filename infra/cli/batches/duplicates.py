@@ -7,7 +7,14 @@ from sqlalchemy import Engine
 
 from infra.cli.console import out, print_notice, print_table, shortened
 from pipeline.batches import duplicate_search
-from pipeline.batches.duplicate_search import Finding, FindingKind, FoundFace, SearchProgress
+from pipeline.batches.duplicate_candidates import MAX_FACES_PER_NAME
+from pipeline.batches.duplicate_search import (
+    MAX_LISTED,
+    Finding,
+    FindingKind,
+    FoundFace,
+    SearchProgress,
+)
 from pipeline.batches.model import Batch
 from pipeline.identifiers import escape_controls
 
@@ -83,11 +90,18 @@ def _summary_text(search: SearchProgress, listed: int, batch: Batch) -> str:
     total = sum(search.listed.values())
     against = f" and {search.rest} others" if search.rest else ""
     searched = f"{search.faces} faces were compared with each other{against}"
+    if search.cut_names:
+        searched += (
+            f" ({search.cut_names} names have {MAX_FACES_PER_NAME} faces or more, and only so "
+            "many of each were looked at)"
+        )
     if not total and not search.refused:
         return f"{searched}: nobody has two names."
     more = "" if listed >= total else (
         f"; `faceline batches show {batch.id[:8]} --json` lists more"
     )
+    if max(search.listed.values(), default=0) >= MAX_LISTED:
+        more += f"; at most {MAX_LISTED} of a kind are listed"
     noun = "finding" if total == 1 else "findings"
     done = f"{search.refused} items were rejected" if search.refused else "Nothing was changed"
     expected = f"{search.false_findings:.1g}" if search.false_findings >= 0.05 else "none"

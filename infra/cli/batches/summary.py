@@ -40,7 +40,8 @@ def summary_rows(batch: Batch, reasons: Reasons) -> list[tuple[str, int]]:
             ]
     if batch.waiting:
         rows.append(("in work", batch.waiting))
-    return [*rows, ("all", batch.items)]
+    skipped = [("skipped", batch.skipped)] * bool(batch.skipped)
+    return [*rows, ("all", batch.items), *skipped]
 
 
 def show_summary(batch: Batch, reasons: Reasons) -> None:
@@ -110,6 +111,7 @@ def batch_json(batch: Batch, app: str, reasons: Reasons | None = None) -> dict[s
         "batch": batch.id, "app": app, "source": batch.source,
         "options": batch.options.to_json(), "state": batch.state.value,
         "items": batch.items, "waiting": batch.waiting, **counts_of(batch),
+        "skipped": batch.skipped,
         **({} if reasons is None else {"reasons": [
             {"outcome": state.value, "reason": reason, "items": count}
             for (state, reason), count in reasons.most_common() if reason

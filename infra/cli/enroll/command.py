@@ -13,6 +13,7 @@ from infra.cli.enroll.dry_run import show_dry_run
 from infra.cli.enroll.request import EnrolRequest
 from pipeline.batches.model import BatchOptions
 from pipeline.config.settings import load_settings
+from pipeline.gallery.records import DEFAULT_COLLECTION
 from pipeline.sources.names import Layout
 
 
@@ -31,7 +32,9 @@ def enroll(
         typer.Option(help="The application to enrol for; not needed when there is only one."),
     ] = None,
     collection: Annotated[
-        str, typer.Option(help="The collection of items for which the source names none.")
+        str,
+        typer.Option(help="The collection of items for which the source names none.",
+                     show_default=DEFAULT_COLLECTION),
     ] = "",
     create_collections: Annotated[
         bool, typer.Option("--create-collections", help="Create collections that do not exist.")
@@ -70,9 +73,14 @@ def enroll(
     bucket: Annotated[str, typer.Option(help="The bucket of a manifest's keys, as a URL.")] = "",
     names: Annotated[
         str | None,
-        typer.Option(help="The encoding of archive members' names that are not UTF-8, such as "
+        typer.Option(help="The encoding of names, and of a manifest, that are not UTF-8, such as "
                      "gb18030."),
     ] = None,
+    take_litter: Annotated[
+        bool,
+        typer.Option("--take-litter", help="Take also what NAS, macOS, Windows and programs leave "
+                     "beside pictures, hidden files and thumbnails."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Enrol a whole source: every item ends as enrolled, duplicate or rejected, with a reason.
@@ -89,7 +97,7 @@ def enroll(
         options=BatchOptions(
             collection=collection, faces=faces, gate=gate,
             reject_duplicates=reject_duplicates or refuse_doubles, layout=layout,
-            anywhere=anywhere, encoding=names, bucket=bucket,
+            anywhere=anywhere, encoding=names, bucket=bucket, take_litter=take_litter,
         ),
         tenant=tenant, create_collections=create_collections, report_to=report_to, wait=wait,
         json=json,
@@ -103,4 +111,7 @@ def enroll(
         return
     if tenant is not None:
         Stores().tenants.by_name(tenant)
-    show_dry_run(opened, settings, collection=collection, report_to=report_to, json=json)
+    show_dry_run(
+        opened, settings, collection=collection or DEFAULT_COLLECTION, report_to=report_to,
+        json=json,
+    )

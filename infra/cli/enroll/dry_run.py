@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from infra.cli.console import err, print_json, print_notice, print_table
+from infra.cli.enroll.oddities import Oddities
 from infra.cli.progress import text_bar
 from infra.cli.reports import open_report
 from pipeline.config.settings import Settings
 from pipeline.media.pictures import PictureLimits
-from pipeline.sources.base import PictureSource, RefusedItem
+from pipeline.sources.base import PictureSource, RefusalReason, RefusedItem
 from pipeline.sources.inspect_item import inspect_item
 from pipeline.sources.names import NameSet
 
@@ -29,6 +30,8 @@ COLUMNS = (
 """``number`` counts from 1 in the source's order; ``original`` is the number of the item with
 the same bytes, 0 for none; ``size`` is in bytes."""
 
+NUMBERS = ("number", "original", "size", "width", "height")
+
 Row = Mapping[str, Any]
 """The values of one item by ``COLUMNS``."""
 
@@ -40,6 +43,9 @@ class ExpectedOutcome(StrEnum):
     DUPLICATE = "duplicate"
     REJECTED = "rejected"
 
+
+SKIPPED = RefusalReason.SKIPPED.value
+"""The outcome of litter, which is not an item: its number is 0."""
 
 LABELS = {
     ExpectedOutcome.ENROL: "would be enrolled",
@@ -57,6 +63,7 @@ class DryRunTotals:
     collections: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     names: NameSet = field(default_factory=NameSet)
+    skipped: int = 0
 
     @property
     def items(self) -> int:
@@ -64,6 +71,9 @@ class DryRunTotals:
 
     def add(self, row: Row) -> None:
         outcome = row["outcome"]
+        if outcome == SKIPPED:
+            self.skipped += 1
+            return
         self.outcomes[outcome] += 1
         if outcome is ExpectedOutcome.REJECTED:
             self.reasons[row["reason"]] += 1
@@ -74,17 +84,29 @@ class DryRunTotals:
                 self.names.add(row["name"])
 
 
-def dry_run(source: PictureSource, limits: PictureLimits, collection: str = "") -> Iterator[Row]:
-    """The row of every item of ``source``, in its order. ``collection`` is used where the
-    source names none. Keeps 16 bytes of each picture's hash in memory."""
+def dry_run(
+    source: PictureSource, limits: PictureLimits, collection: str, oddities: Oddities
+) -> Iterator[Row]:
+    """The row of every item of ``source``, and of what is skipped, in its order.
+    ``collection`` is used where the source names none. Keeps 16 bytes of each picture's hash in
+    memory."""
     numbers: dict[bytes, int] = {}
-    for number, item in enumerate(source.items(), 1):
+    last = 0
+    for item in source.items():
+        if isinstance(item, RefusedItem) and item.reason == SKIPPED:
+            yield {
+                **dict.fromkeys(COLUMNS, ""), **dict.fromkeys(NUMBERS, 0),
+                "source_name": item.source_name, "outcome": SKIPPED, "reason": item.detail,
+            }
+            continue
+        number = last = last + 1
+        oddities.add(item)
         about = item.about
         row: dict[str, Any] = {
-            **dict.fromkeys(COLUMNS, ""), "number": number, "source_name": item.source_name,
+            **dict.fromkeys(COLUMNS, ""), **dict.fromkeys(NUMBERS, 0), "number": number,
+            "source_name": item.source_name,
             "name": about.name, "collection": about.collection or collection,
             "external_id": about.external_id, "description": about.description,
-            "original": 0, "size": 0, "width": 0, "height": 0,
         }
         result = item if isinstance(item, RefusedItem) else inspect_item(item, limits)
         if isinstance(result, RefusedItem):
@@ -106,20 +128,22 @@ def show_dry_run(
     json: bool,
 ) -> None:
     """Read ``source`` to its end and show its items."""
-    totals = DryRunTotals()
+    totals, oddities = DryRunTotals(), Oddities()
     limits = PictureLimits.from_settings(settings)
     shown_at = 0.0
     with open_report(report_to, COLUMNS) as write, text_bar(err) as progress:
-        for row in dry_run(source, limits, collection):
+        for row in dry_run(source, limits, collection, oddities):
             totals.add(row)
             write(row)
             if time.monotonic() > shown_at + REFRESH_S:
                 shown_at = time.monotonic()
                 progress(_counts_text(totals), *source.position())
     if json:
-        print_json(_summary(source, totals))
-    else:
-        _show(totals)
+        print_json({**_summary(source, totals), "odd": oddities.to_json()})
+        return
+    _show(totals)
+    for line in oddities.lines():
+        print_notice(line)
 
 
 def _counts_text(totals: DryRunTotals) -> str:
@@ -133,6 +157,7 @@ def _summary(source: PictureSource, totals: DryRunTotals) -> dict[str, Any]:
         "dry_run": True,
         "items": totals.items,
         **{str(outcome): totals.outcomes[outcome] for outcome in ExpectedOutcome},
+        "skipped": totals.skipped,
         "reasons": dict(totals.reasons.most_common()),
         "collections": dict(totals.collections.most_common()),
         "names": len(totals.names),
@@ -143,8 +168,9 @@ def _summary(source: PictureSource, totals: DryRunTotals) -> dict[str, Any]:
 def _show(totals: DryRunTotals) -> None:
     rows = [(label, totals.outcomes[outcome]) for outcome, label in LABELS.items()]
     rows += [(f"  {reason}", count) for reason, count in totals.reasons.most_common()]
-    print_table(("outcome", "items"), [*rows, ("all", totals.items)])
-    collections = ", ".join(name or "none" for name, _ in totals.collections.most_common(10))
+    skipped = [("skipped", totals.skipped)] * bool(totals.skipped)
+    print_table(("outcome", "items"), [*rows, ("all", totals.items), *skipped])
+    collections = ", ".join(name for name, _ in totals.collections.most_common(10))
     print_notice(
         f"{len(totals.names)} names, {totals.bytes / 1e6:.1f} MB; collections: "
         f"{collections or 'none'}. Nothing was enrolled: this was a dry run, without face "

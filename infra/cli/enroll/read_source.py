@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from infra.cli.batches.stores import BatchStores
+from infra.cli.enroll.oddities import Oddities
 from pipeline import errors
 from pipeline.analysis.criteria import criteria_fingerprint
 from pipeline.batches.model import Batch
@@ -16,7 +17,7 @@ from pipeline.errors import FaceError
 from pipeline.jobs.store import JobStore
 from pipeline.operations import enrolment_analysis
 from pipeline.sessions import registry
-from pipeline.sources.base import Item, PictureSource, RefusedItem
+from pipeline.sources.base import Item, PictureSource, RefusalReason, RefusedItem
 from workers.batch_submitter import open_submitter
 from workers.dispatch import Dispatcher
 
@@ -29,16 +30,18 @@ earlier one has read."""
 
 
 class TrackedSource:
-    """A source that counts the items that were processed (``items_read``) and has the name
-    of the current one. ``on_collection`` is called once for each collection that items
-    name."""
+    """A source that counts the items that were processed (``items_read``), has the name of
+    the current one, and notes what looks odd. ``on_collection`` is called once for each
+    collection that items name; it returns why there can be none of that name, and such items
+    are refused, else ""."""
 
-    def __init__(self, source: PictureSource, on_collection: Callable[[str], None]) -> None:
+    def __init__(self, source: PictureSource, on_collection: Callable[[str], str]) -> None:
         self._source = source
         self._on_collection = on_collection
-        self._collections: set[str] = set()
+        self._problems: dict[str, str] = {}
         self.items_read = 0
         self.current_name = ""
+        self.oddities = Oddities()
 
     @property
     def location(self) -> str:
@@ -48,13 +51,21 @@ class TrackedSource:
         return self._source.position()
 
     def items(self) -> Iterator[Item | RefusedItem]:
-        self.items_read = 0
+        self.items_read, self.oddities = 0, Oddities()
         for item in self._source.items():
             self.current_name = item.source_name
-            if item.about.collection not in self._collections:
-                self._collections.add(item.about.collection)
-                self._on_collection(item.about.collection)
-            yield item
+            if isinstance(item, RefusedItem) and item.reason == RefusalReason.SKIPPED:
+                yield item
+                continue
+            self.oddities.add(item)
+            collection = item.about.collection
+            if collection not in self._problems:
+                self._problems[collection] = self._on_collection(collection)
+            problem = self._problems[collection]
+            if problem and isinstance(item, Item):
+                yield RefusedItem(item.source_name, RefusalReason.NO_COLLECTION, problem)
+            else:
+                yield item
             self.items_read += 1
 
 

@@ -43,5 +43,5 @@ class EnrolRequest:
         asked = self.options
         return open_source(
             self.source, settings, layout=asked.layout, anywhere=asked.anywhere,
-            encoding=asked.encoding, bucket=asked.bucket,
+            encoding=asked.encoding, bucket=asked.bucket, take_litter=asked.take_litter,
         )

@@ -28,7 +28,6 @@ from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.database.engine import reading
 from pipeline.errors import FaceError
 from pipeline.gallery.writer import last_model
-from pipeline.identifiers import is_collection_key
 from pipeline.sessions import registry
 
 BATCH_GONE = "the batch is gone: it was forgotten, or its application was deleted, meanwhile"
@@ -94,25 +93,35 @@ def check_pack(stores: BatchStores, tenant: Tenant) -> None:
 
 def collection_creator(
     stores: BatchStores, tenant: Tenant, default: str, *, create: bool
-) -> Callable[[str], None]:
+) -> Callable[[str], str]:
     """The function that is called once for each collection that items name; with ``create``
-    it creates the collection. Raises ``CollectionNotFound`` at once when the ``default`` does
-    not exist and is not to be created."""
+    it creates the collection. It returns why that cannot be done, else "". Creates the
+    ``default`` at once.
+
+    Raises ``CollectionNotFound`` when the ``default`` does not exist and is not to be
+    created, ``InvalidParameter`` and ``CollectionLimit`` when it cannot be created.
+    """
     existing = {found.key for found, _ in stores.collections.all(tenant.id)}
 
-    def on_collection(key: str) -> None:
-        if not create or key in existing or not is_collection_key(key):
+    def create_missing(key: str) -> None:
+        if not create or not key or key in existing:
             return
-        existing.add(key)
-        with suppress(errors.CollectionExists, errors.CollectionLimit):  # the items have the reason
+        with suppress(errors.CollectionExists):
             stores.collections.create(tenant.id, key, name="")
+
+    def on_collection(key: str) -> str:
+        try:
+            create_missing(key)
+        except (errors.InvalidParameter, errors.CollectionLimit) as error:
+            return error.message
+        return ""
 
     if default and default not in existing and not create:
         raise errors.CollectionNotFound(
             f"{tenant.name!r} has no collection {default!r}: --create-collections creates it. "
             f"There are: {', '.join(sorted(existing)[:10])}"
         )
-    on_collection(default)
+    create_missing(default)
     return on_collection
 
 
@@ -137,6 +146,9 @@ class _EnrolmentRun:
             )
         else:
             self._report_result(after)
+        if watch.source is not None and not self.request.json:
+            for line in watch.source.oddities.lines():
+                print_notice(line)
 
     def _read_source(self, batch: Batch) -> tuple[read_source.ReaderThread, BatchWatch]:
         """Read the source into the batch, and watch until the batch has ended."""

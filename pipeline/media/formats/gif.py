@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import struct
-
 from pipeline.media.formats.base import (
     MAX_CHUNKS,
     UPRIGHT,
+    BrokenPicture,
     ImplausibleSize,
     PictureLayout,
     read_exactly,
+    unpack,
 )
 
 EXTENSION, IMAGE, TRAILER = 0x21, 0x2C, 0x3B
@@ -20,21 +20,21 @@ MAX_UNPACKED = 4096 * 8 // 12
 
 
 def read(data: bytes) -> PictureLayout:
-    width, height = struct.unpack_from("<HH", data, 6)
+    width, height = unpack("<HH", data, 6)
     _, image = _first_image(data)
-    left, top, across, down = struct.unpack_from("<HHHH", data, image + 1)
+    left, top, across, down = unpack("<HHHH", data, image + 1)
     if left + across > width or top + down > height or not across * down:
-        raise ValueError("the first frame reaches over the screen")
+        raise BrokenPicture("the first frame reaches over the screen")
     if across * down > (len(data) - image) * MAX_UNPACKED:
         raise ImplausibleSize(width, height)
+    _frame_end(data, image)
     return width, height, UPRIGHT
 
 
 def first_frame(data: bytes) -> bytes:
     """A GIF of the first frame alone, without comments and application data."""
     control, image = _first_image(data)
-    start = image + 10 + _table_size(data[image + 9])
-    end = _skip_blocks(data, start + 1)
+    end = _frame_end(data, image)
     screen = data[: HEADER + _table_size(data[10])]
     return screen + control + data[image:end] + bytes([TRAILER])
 
@@ -49,12 +49,17 @@ def _first_image(data: bytes) -> tuple[bytes, int]:
             read_exactly(data, position, 11)
             return control, position
         if kind != EXTENSION:
-            raise ValueError("no picture inside")
+            raise BrokenPicture("there is no picture inside")
         end = _skip_blocks(data, position + 2)
         if label == GRAPHIC_CONTROL:
             control = data[position:end]
         position = end
-    raise ValueError("too many extensions")
+    raise BrokenPicture("it has too many extensions")
+
+
+def _frame_end(data: bytes, image: int) -> int:
+    """The end of the image that starts at ``image``."""
+    return _skip_blocks(data, image + 11 + _table_size(data[image + 9]))
 
 
 def _skip_blocks(data: bytes, position: int) -> int:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
-from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, ImplausibleSize, PictureLayout
+from pipeline.media.formats.base import (
+    MAX_CHUNKS,
+    UPRIGHT,
+    BrokenPicture,
+    CutOff,
+    ImplausibleSize,
+    PictureLayout,
+    UnsupportedVariant,
+    unpack,
+)
 from pipeline.media.formats.tiff import exif_orientation
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,30 +33,32 @@ MAX_CHUNK_BYTES = {b"IHDR": 13, b"PLTE": 3 * 256, b"tRNS": 256, b"IEND": 0}
 
 
 def read(data: bytes) -> PictureLayout:
+    if data[12:16] == b"CgBI":
+        raise UnsupportedVariant("packed for an Apple device")
     if data[12:16] != b"IHDR":
-        raise ValueError("IHDR is not the first chunk")
-    width, height = struct.unpack_from(">II", data, 16)
+        raise BrokenPicture("its first chunk is not a header")
+    width, height = unpack(">II", data, 16)
     row_bits = width * _pixel_bits(data)
     orientation, packed, headers = UPRIGHT, 0, 0
     for name, start, end in _chunks(data):
         if end - start > MAX_CHUNK_BYTES.get(name, len(data)):
-            raise ValueError(f"{name.decode('latin-1')} is too long")
+            raise BrokenPicture(f"its {name.decode()} chunk is too long")
         headers += name == b"IHDR"
         if name == b"IDAT":
             packed += end - start
         elif name == b"eXIf":
             orientation = exif_orientation(data[start:end].removeprefix(b"Exif\0\0"))
     if headers != 1:
-        raise ValueError("two headers")
+        raise BrokenPicture("it has two headers")
     if (1 + row_bits // 8) * height > packed * MAX_INFLATED:
         raise ImplausibleSize(width, height)
     return width, height, orientation
 
 
 def _pixel_bits(data: bytes) -> int:
-    depth, colour, compression, filtering, interlace = struct.unpack_from("5B", data, 24)
+    depth, colour, compression, filtering, interlace = unpack("5B", data, 24)
     if depth not in DEPTHS.get(colour, ()) or (compression, filtering) != (0, 0) or interlace > 1:
-        raise ValueError("impossible header")
+        raise BrokenPicture("its header is impossible")
     return int(depth * SAMPLES[colour])
 
 
@@ -82,11 +92,11 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """
     position = 8
     for _ in range(MAX_CHUNKS):
-        length, name = struct.unpack_from(">I4s", data, position)
+        length, name = unpack(">I4s", data, position)
         if position + 12 + length > len(data):
-            raise ValueError("chunk reaches over the end")
+            raise CutOff
         yield name, position + 8, position + 8 + length
         if name == b"IEND":
             return
         position += 12 + length
-    raise ValueError("too many chunks")
+    raise BrokenPicture("it has too many chunks")

@@ -6,7 +6,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.media.formats.base import UPRIGHT, ImplausibleSize, PictureLayout, UnsupportedVariant
+from pipeline.media.formats.base import (
+    UPRIGHT,
+    BrokenPicture,
+    CutOff,
+    ImplausibleSize,
+    PictureLayout,
+    UnsupportedVariant,
+    unpack,
+)
 
 MAX_IFD_ENTRIES = 1_024
 # Pixels by which a tile may exceed the picture. Tiles are rounded up, but larger ones only
@@ -20,6 +28,9 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 0x100, 0x101, 0x102, 0x103, 0x10
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES = 0x111, 0x112, 0x115, 0x116, 0x117
 PLANAR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 0x11C, 0x142, 0x143, 0x144, 0x145
 COLOUR_MAP, SAMPLE_FORMAT = 0x140, 0x153
+# A raw file's first page is a preview, its picture a directory below (DNG 1.7, TIFF/EP).
+KIND_OF_PAGE, DIRECTORIES_BELOW, DNG_VERSION = 0xFE, 0x14A, 0xC612
+PREVIEW = 1
 
 # Types of unsigned integers, with struct's format character.
 NUMBERS = {1: "B", 3: "H", 4: "I"}
@@ -82,8 +93,10 @@ def read(data: bytes) -> PictureLayout:
 def first_page(data: bytes) -> TiffPage:
     """Raises as ``read`` does."""
     tags = _TiffTags(data)
+    if tags.is_raw:
+        raise UnsupportedVariant("a camera's raw file")
     if tags.get(WIDTH) is None or tags.get(HEIGHT) is None:
-        raise ValueError("no size")
+        raise BrokenPicture("it states no size")
     page = TiffPage(
         width=tags.one(WIDTH),
         height=tags.one(HEIGHT),
@@ -103,7 +116,7 @@ def first_page(data: bytes) -> TiffPage:
 def _bits(tags: _TiffTags) -> int:
     depths = tags.get(BITS) or (1,)
     if len(set(depths)) != 1 or len(depths) > max(tags.one(SAMPLES, 1), 1):
-        raise ValueError("bits a sample are not as they should be")
+        raise BrokenPicture("its bits a sample contradict each other")
     return depths[0]
 
 
@@ -115,12 +128,12 @@ def _check_kind(page: TiffPage, tags: _TiffTags) -> None:
     if set(tags.get(SAMPLE_FORMAT) or (1,)) != {1}:
         raise UnsupportedVariant("samples that are no whole numbers from 0 on")
     if page.extra not in (0, 1):
-        raise ValueError("too many samples a pixel, or too few")
+        raise BrokenPicture("it has too many samples a pixel, or too few")
     depths = DEPTHS_WITH_ALPHA if page.extra else DEPTHS
     if page.bits not in depths.get(page.photometric, ()):
         raise UnsupportedVariant(f"{page.bits} bits a sample and {page.extra} of transparency")
     if page.compression in FAX and (page.bits, page.samples) != (1, 1):
-        raise ValueError("fax compression is for black and white")
+        raise BrokenPicture("its fax compression is not of black and white")
     if page.beyond_opencv:
         _check_for_pillow(page, tags)
 
@@ -144,17 +157,19 @@ def _check_parts(page: TiffPage, tags: _TiffTags, size: int) -> None:
         across, down = page.width, min(tags.one(ROWS_PER_STRIP, page.height), page.height)
         offsets, sizes = tags.get(STRIP_OFFSETS), tags.get(STRIP_SIZES)
     if not (across and down and page.width and page.height):
-        raise ValueError("parts without pixels")
+        raise BrokenPicture("it has parts without pixels")
     if across > page.width + MAX_TILE_OVERHANG or down > page.height + MAX_TILE_OVERHANG:
-        raise ValueError("tiles larger than the picture")
+        raise BrokenPicture("its tiles are larger than the picture")
     parts = -(-page.width // across) * -(-page.height // down)
     parts *= page.samples if page.planar else 1
     if parts > MAX_PARTS:
-        raise ValueError("too many tiles")
+        raise BrokenPicture("it has too many tiles")
     if offsets is None or sizes is None or min(len(offsets), len(sizes)) < parts:
-        raise ValueError("strips or tiles are missing")
+        raise BrokenPicture("strips or tiles are missing")
     if sum(sizes[:parts]) > size:
-        raise ValueError("strips or tiles lie on top of each other")
+        if max(map(sum, zip(offsets[:parts], sizes[:parts], strict=True))) > size:
+            raise CutOff
+        raise BrokenPicture("strips or tiles lie on top of each other")
     least = page.width * page.bits * page.samples // 8 * page.height
     if page.photometric != YCBCR and least > sum(sizes[:parts]) * MAX_UNPACKED[page.compression]:
         raise ImplausibleSize(page.width, page.height)
@@ -165,7 +180,7 @@ def exif_orientation(exif: bytes) -> int:
     or the block is damaged: a bad thumbnail must not make the picture unusable."""
     try:
         return _turn(_TiffTags(exif).one(ORIENTATION, UPRIGHT))
-    except (struct.error, ValueError):
+    except BrokenPicture:
         return UPRIGHT
 
 
@@ -195,35 +210,40 @@ class _TiffTags:
     def __init__(self, data: bytes) -> None:
         order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
         if order is None:
-            raise ValueError("not a TIFF header")
+            raise BrokenPicture("its header is none")
         self._data = data
         self.order = order
-        (self._start,) = struct.unpack_from(order + "I", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, self._start)
+        (self._start,) = unpack(order + "I", data, 4)
+        (count,) = unpack(order + "H", data, self._start)
         if count > MAX_IFD_ENTRIES:
-            raise ValueError("too many entries")
+            raise BrokenPicture("it has too many entries")
         self.end = self._start + 2 + 12 * count
         self._entries = dict(self.places())
+
+    @property
+    def is_raw(self) -> bool:
+        preview = bool(self.one(KIND_OF_PAGE) & PREVIEW and DIRECTORIES_BELOW in self._entries)
+        return preview or DNG_VERSION in self._entries
 
     def places(self) -> Iterator[tuple[int, int]]:
         """(tag, offset) of each entry."""
         for entry in range(self._start + 2, self.end, 12):
-            yield struct.unpack_from(self.order + "H", self._data, entry)[0], entry
+            yield unpack(self.order + "H", self._data, entry)[0], entry
 
     def get(self, tag: int) -> tuple[int, ...] | None:
         """The entry's integers; None when there is no such entry or it has another type."""
         entry = self._entries.get(tag)
         if entry is None:
             return None
-        kind, count, offset = struct.unpack_from(self.order + "HII", self._data, entry + 2)
+        kind, count, offset = unpack(self.order + "HII", self._data, entry + 2)
         letter = NUMBERS.get(kind)
         if letter is None:
             return None
         if count > MAX_PARTS * 2:
-            raise ValueError("too many values")
+            raise BrokenPicture("it has too many values")
         form = f"{self.order}{count}{letter}"
         start = entry + 8 if struct.calcsize(form) <= 4 else offset
-        return struct.unpack_from(form, self._data, start)
+        return unpack(form, self._data, start)
 
     def one(self, tag: int, default: int = 0) -> int:
         """The entry's only number."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
-from pipeline.media.formats.base import MAX_CHUNKS, UPRIGHT, PictureLayout, read_exactly
+from pipeline.media.formats.base import (
+    MAX_CHUNKS,
+    UPRIGHT,
+    BrokenPicture,
+    CutOff,
+    PictureLayout,
+    read_exactly,
+    unpack,
+)
 from pipeline.media.formats.tiff import exif_orientation
 
 CHUNK = 8
@@ -14,6 +21,13 @@ ANIMATED = 0x02
 
 
 def read(data: bytes) -> PictureLayout:
+    layout = _layout(data)
+    if len(data) < _stated_size(data):
+        raise CutOff
+    return layout
+
+
+def _layout(data: bytes) -> PictureLayout:
     name, start = data[12:16], 20
     if name != b"VP8X":
         return *_stream_size(name, data, start), UPRIGHT
@@ -28,10 +42,10 @@ def read(data: bytes) -> PictureLayout:
             shown = True
         elif name in (b"VP8 ", b"VP8L") and not shown:
             if _stream_size(name, data, start) != canvas and not flags & ANIMATED:
-                raise ValueError("the picture has not the size of its canvas")
+                raise BrokenPicture("its picture and its canvas differ in size")
             shown = True
     if not shown:
-        raise ValueError("no picture inside")
+        raise BrokenPicture("there is no picture inside")
     return *canvas, orientation
 
 
@@ -40,30 +54,30 @@ def _check_frame(data: bytes, start: int, canvas: tuple[int, int]) -> None:
     left, top = 2 * _three(data, start), 2 * _three(data, start + 3)
     width, height = 1 + _three(data, start + 6), 1 + _three(data, start + 9)
     if left + width > canvas[0] or top + height > canvas[1]:
-        raise ValueError("a frame reaches over its canvas")
+        raise BrokenPicture("a frame reaches over its canvas")
     position = start + FRAME_HEADER
     name = read_exactly(data, position, CHUNK)[:4]
     if name == b"ALPH":
-        (length,) = struct.unpack_from("<I", data, position + 4)
+        (length,) = unpack("<I", data, position + 4)
         position += CHUNK + length + length % 2
         name = read_exactly(data, position, CHUNK)[:4]
     if _stream_size(name, data, position + CHUNK) != (width, height):
-        raise ValueError("a frame has not the size that it announces")
+        raise BrokenPicture("a frame has not the size that it announces")
 
 
 def _stream_size(name: bytes, data: bytes, start: int) -> tuple[int, int]:
     """(width, height) in the coded picture."""
     if name == b"VP8L":
-        signature, bits = struct.unpack_from("<BI", data, start)
+        signature, bits = unpack("<BI", data, start)
         if signature != 0x2F:
-            raise ValueError("no VP8L signature")
+            raise BrokenPicture("its picture has no signature")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if name == b"VP8 ":
-        code, width, height = struct.unpack_from("<3sHH", data, start + 3)
+        code, width, height = unpack("<3sHH", data, start + 3)
         if code != b"\x9d\x01\x2a":
-            raise ValueError("no VP8 start code")
+            raise BrokenPicture("its picture has no start code")
         return width & 0x3FFF, height & 0x3FFF  # the upper bits are a scale
-    raise ValueError("unknown WebP chunk")
+    raise BrokenPicture("its first chunk is of no known kind")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -72,11 +86,16 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     for _ in range(MAX_CHUNKS):
         if position + CHUNK > len(data):
             return
-        name, length = struct.unpack_from("<4sI", data, position)
+        name, length = unpack("<4sI", data, position)
         start = position + CHUNK
         yield name, start, min(start + length, len(data))
         position = start + length + length % 2  # chunks are padded to even lengths
-    raise ValueError("too many chunks")
+    raise BrokenPicture("it has too many chunks")
+
+
+def _stated_size(data: bytes) -> int:
+    """Bytes of the file by its header, less the padding that may be missing at its end."""
+    return 8 + int(unpack("<I", data, 4)[0]) - 1
 
 
 def _three(data: bytes, start: int) -> int:

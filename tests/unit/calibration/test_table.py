@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.table import (
+    IDENTICAL,
     VERSION,
     Calibration,
     load_table,
@@ -34,7 +35,7 @@ def shipped(pack: str) -> Calibration:
     ("cosine", "confidence"),
     [
         (-1.0, 0.0), (-0.45, 0.2), (0.1, 0.4), (0.2, 0.5), (0.27, 0.6), (0.33, 0.7),
-        (0.395, 0.8), (0.46, 0.9), (0.73, 0.95), (1.0, 1.0),
+        (0.395, 0.8), (0.46, 0.9), (0.525, 0.95), (0.59, 0.975), (1.0, 1.0),
     ],
 )
 def test_confidence_is_the_documented_line(cosine: float, confidence: float) -> None:
@@ -46,6 +47,42 @@ def test_confidence_of_a_rate(fmr: float) -> None:
     cosine = TABLE.cosine_at(fmr)
     assert TABLE.fmr(cosine) == pytest.approx(fmr)
     assert TABLE.confidence(cosine) == pytest.approx(0.3 - 0.1 * math.log10(fmr))
+
+
+@pytest.mark.parametrize("pack", SHIPPED)
+@pytest.mark.parametrize(("fmr", "confidence"), [(1e-7, 0.95), (1e-8, 0.975), (1e-9, 0.9875)])
+def test_beyond_one_in_a_million_each_decade_halves_the_rest(
+    pack: str, fmr: float, confidence: float
+) -> None:
+    table = shipped(pack)
+    assert table.confidence(table.cosine_at(fmr)) == pytest.approx(confidence)
+    assert table.cosine_of(confidence) == pytest.approx(table.cosine_at(fmr))
+
+
+def test_the_rate_beyond_the_table_carries_on_its_last_line() -> None:
+    (x0, y0), (x1, y1) = shipped("edge").knots[-2:]
+    cosine = x1 + 3 * (x1 - x0)
+    expected = y1 + 3 * (y1 - y0)
+    assert shipped("edge").confidence(cosine) == pytest.approx(1 - 0.1 * 2 ** (expected + 6))
+
+
+@pytest.mark.parametrize("pack", ["some", *SHIPPED])
+def test_only_one_face_embedded_twice_scores_one(pack: str) -> None:
+    table = TABLE if pack == "some" else shipped(pack)
+    assert table.confidence(IDENTICAL) == 1.0
+    assert table.confidence(1 - 1.1e-6) < 1.0
+
+
+@pytest.mark.parametrize("pack", ["some", *SHIPPED])
+def test_a_confidence_leads_back_to_its_cosine(pack: str) -> None:
+    table = TABLE if pack == "some" else shipped(pack)
+    for cosine in np.linspace(-1, 0.99, 997):
+        assert table.cosine_of(table.confidence(cosine)) == pytest.approx(cosine, abs=1e-6)
+    for confidence in (*np.linspace(0, 1, 101), 0.999, 0.99999):
+        found = table.confidence(table.cosine_of(float(confidence)))
+        assert found >= confidence - 1e-9
+    assert table.cosine_of(-0.1) == -1.0
+    assert table.cosine_of(1.5) == IDENTICAL
 
 
 def test_distance_is_the_documented_root() -> None:

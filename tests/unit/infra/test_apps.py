@@ -166,6 +166,36 @@ def test_the_list_shows_no_secret(faceline: Faceline) -> None:
         assert issued["api_key"] not in listed.out
 
 
+VENDOR = {
+    "e_repeats": "answer", "e_paths": "any", "e_locations": "left_top", "e_no_face": "no_match",
+    "e_score": "cosine", "e_unknown_app": "9805",
+}
+
+
+def test_a_profile_chooses_together(faceline: Faceline, tenants: TenantStore) -> None:
+    assert not tenants.has_setting("e_unknown_app", "9805")
+    created(faceline, "create", "old", "--profile", "face2-vendor", "--set", "e_paths=one")
+    chosen = json.loads(faceline("apps", "settings", "old", "--json").out)
+    assert chosen == {**VENDOR, "e_paths": "one"}
+    assert tenants.has_setting("e_unknown_app", "9805")
+
+
+def test_single_settings(faceline: Faceline, tenants: TenantStore) -> None:
+    created(faceline, "create", "shop")
+    faceline("apps", "challenge", "shop")
+    faceline("apps", "settings", "shop", "--set", "e_repeats=refuse", "--set", "e_score=cosine")
+    chosen = json.loads(faceline("apps", "settings", "shop", "--json").out)
+    assert (chosen["e_repeats"], chosen["e_score"]) == ("refuse", "cosine")
+    assert chosen["e_locations"] == "top_right"
+    assert "left_top" in faceline("apps", "settings", "shop").out
+    chosen = json.loads(
+        faceline("apps", "settings", "shop", "--reset", "--profile", "face2-vendor", "--json").out
+    )
+    assert chosen == VENDOR
+    faceline("apps", "settings", "shop", "--reset")
+    assert tenants.by_name("shop").settings == {"living_challenges": True}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words", "code"),
     [
@@ -174,6 +204,10 @@ def test_the_list_shows_no_secret(faceline: Faceline) -> None:
         (("create", "x", "--sm2-public-key", "12"), "128 hex digits", 2),
         (("create", "x", "--sm2-public-key", "12", "--sm2"), "choose", 2),
         (("create", ""), "1 to 128 characters", 2),
+        (("create", "x", "--profile", "vendor"), "there is face2-vendor", 2),
+        (("create", "x", "--set", "e_score=none"), "e_score is one of distance, cosine", 2),
+        (("create", "x", "--set", "e_scores=cosine"), "there is no setting 'e_scores'", 2),
+        (("settings", "nobody"), "No such tenant", 1),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_line(

@@ -17,12 +17,15 @@ from pipeline.config.settings import load_settings
 from pipeline.errors import (
     CollectionNotFound,
     ConfigurationError,
+    InvalidParameter,
     MediaUnavailable,
     TenantNotFound,
 )
+from pipeline.gallery.collections import MAX_COLLECTIONS
 from pipeline.jobs.store import JobStore
 from pipeline.sources.base import About
 from tests.unit.infra.conftest import Faceline
+from tests.unit.shim.b_caller import UNSAFE_IDS
 
 
 @pytest.fixture
@@ -160,7 +163,18 @@ def test_collections_are_created_on_request(stores: BatchStores) -> None:
     with pytest.raises(CollectionNotFound, match="--create-collections"):
         collection_creator(stores, shop, "staff", create=False)
     met = collection_creator(stores, shop, "staff", create=True)
-    for key in ("guests", "guests", "", "x" * 33, "staff"):
-        met(key)
+    for key in ("guests", "guests", "", "staff"):
+        assert met(key) == ""
+    for key in ("x" * 33, *UNSAFE_IDS):
+        assert met(key) != ""
     there = {found.key for found, _ in stores.collections.all(shop.id)}
     assert there == {"default", "staff", "guests"}
+    for number in range(MAX_COLLECTIONS - len(there)):
+        assert met(f"c{number}") == ""
+    assert met("one more") == "An application has at most 64 collections."
+
+
+def test_a_collection_that_paths_cannot_carry_is_refused_at_once(stores: BatchStores) -> None:
+    shop = stores.tenants.create("shop")
+    with pytest.raises(InvalidParameter, match="paths"):
+        collection_creator(stores, shop, "../facesLib", create=True)

@@ -49,12 +49,14 @@ def test_the_table_can_go_anywhere(
     assert not data_dir.exists()
 
 
-@pytest.mark.parametrize("arguments", [(), ("--folder", "a", "--pairs", "b")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("--folder", "a", "--pairs", "b"), ("--folder", "a", "--own", "b")]
+)
 def test_it_takes_one_kind_of_labels(faceline: Faceline, arguments: tuple[str, ...]) -> None:
     outcome = faceline("calibrate", *arguments)
 
     assert outcome.code == 2
-    assert "either --folder or --pairs" in outcome.err
+    assert "one of --folder, --pairs and --own" in outcome.err
 
 
 def test_too_few_pictures_are_said_to_be_too_few(faceline: Faceline, tmp_path: Path) -> None:

@@ -48,8 +48,85 @@ def test_json_for_machines(faceline: Faceline, folder: Path) -> None:
     found = json.loads(told.out)
     assert found | {"source": "", "bytes": 0} == {
         "source": "", "dry_run": True, "items": 6, "enrol": 4, "duplicate": 1, "rejected": 1,
-        "reasons": {"not_a_picture": 1}, "collections": {"staff": 4}, "names": 3, "bytes": 0,
+        "skipped": 0, "reasons": {"not_a_picture": 1}, "collections": {"staff": 4}, "names": 3,
+        "bytes": 0, "odd": [],
     }
+    default = json.loads(faceline("enroll", str(folder), "--dry-run", "--json").out)
+    assert default["collections"] == {"default": 4}
+
+
+LITTER = (
+    "@eaDir/1.png/SYNOPHOTO_THUMB_M.png", "ada/.DS_Store", "ada/._1.png", "ada/1.png.xmp",
+    "ada/IMG_1.AAE", "ada/Thumbs.db", "#recycle/eve/1.png", ".@__thumb/2.png", "zoe/1.png.json",
+    "ada/1.png:Zone.Identifier", "System Volume Information/x/1.png",
+)
+
+
+def test_litter_is_skipped_and_counted_apart(
+    faceline: Faceline, folder: Path, tmp_path: Path
+) -> None:
+    for number, name in enumerate(LITTER, 20):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(picture(number))
+    report = tmp_path / "report.jsonl"
+
+    told = faceline("enroll", str(folder), "--dry-run", "--json", "--report", str(report))
+
+    found = json.loads(told.out)
+    counts = ("items", "enrol", "duplicate", "rejected", "skipped", "names")
+    assert [found[name] for name in counts] == [6, 4, 1, 1, len(LITTER), 3]
+    records = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+    skipped = {each["source_name"] for each in records if each["outcome"] == "skipped"}
+    assert skipped == set(LITTER)
+    assert [each["number"] for each in records if each["number"]] == [1, 2, 3, 4, 5, 6]
+    taken = faceline("enroll", str(folder), "--dry-run", "--json", "--take-litter")
+    assert json.loads(taken.out)["skipped"] == 0
+    assert json.loads(taken.out)["items"] == 6 + len(LITTER)
+    told = faceline("enroll", str(folder), "--dry-run")
+    assert told.out.splitlines()[-1].split() == ["skipped", str(len(LITTER))]
+
+
+def odd(faceline: Faceline, source: Path, *options: str) -> dict[str, tuple[int, str]]:
+    """The oddities that a dry run finds: how many items, and an example."""
+    found = json.loads(faceline("enroll", str(source), "--dry-run", "--json", *options).out)
+    return {each["kind"]: (each["items"], each["example"]) for each in found["odd"]}
+
+
+def test_names_in_a_code_page_look_odd_until_it_is_told(
+    faceline: Faceline, tmp_path: Path
+) -> None:
+    path = zipped(tmp_path / "a.zip", [("nnnn/1.png", picture(1)), ("ada/1.png", picture(2))])
+    path.write_bytes(path.read_bytes().replace(b"nnnn", "张三".encode("gbk")))
+
+    (kind, (items, example)), = odd(faceline, path).items()
+    assert (kind, items) == ("encoding", 1)
+    assert "--names gb18030 reads '张三'" in example
+    assert odd(faceline, path, "--names", "gbk") == {}
+    told = faceline("enroll", str(path), "--dry-run")
+    assert "Odd: 1 names are not UTF-8, such as" in told.err
+    assert "张三" in told.err
+
+
+def test_what_else_looks_odd(faceline: Faceline, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    for number, name in enumerate(("JosÃ©/1.png", "??/1.png", "a\\b/1.png", "7.jpg/1.png")):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(picture(number))
+    (folder / "7.jpg" / "list.csv").write_text("path,collection,name\n1.png,../x,a\nx\n")
+
+    assert odd(faceline, folder) == {
+        "lost_letters": (1, "??/1.png"), "twice_decoded": (1, "JosÃ©/1.png, which was 'José'"),
+        "backslash": (1, r"a\x5cb/1.png"), "file_as_name": (2, "7.jpg/1.png"),
+    }
+    assert odd(faceline, folder / "7.jpg" / "list.csv") == {
+        "collection": (1, "'../x' of 1.png"),
+        "broken_row": (1, "list.csv:3: 1 cells where the header has 3"),
+    }
+    (folder / "??" / "2.png").write_bytes(picture(9))
+    assert odd(faceline, folder / "??") == {}
+    zipped(tmp_path / "a.zip", [("photos/ada.png", picture(1)), ("photos/bob.png", picture(2))])
+    assert odd(faceline, tmp_path / "a.zip") == {"one_name": (2, "photos")}
+    assert odd(faceline, tmp_path / "a.zip", "--layout", "flat") == {}
 
 
 def test_the_reports_name_every_item(faceline: Faceline, folder: Path, tmp_path: Path) -> None:

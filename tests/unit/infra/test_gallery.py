@@ -10,14 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine
 
 from infra.cli.database import open_database
 from pipeline.accounts.tenants import TenantStore
+from pipeline.calibration.table import load_own_tables, load_table
 from pipeline.config.settings import load_settings
 from pipeline.encryption.vault import open_vault
+from pipeline.gallery.collections import CollectionStore
 from pipeline.media.directory import DirectoryStore
+from pipeline.sessions import registry
+from pipeline.types import VectorModel
 from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Clock
+from tests.synthetic_gallery import fill_gallery
 from tests.unit.infra.conftest import Faceline
 
 
@@ -96,3 +102,84 @@ def test_a_tenant_is_deleted_when_it_is_named_again(
 def test_a_script_is_not_asked(faceline: Faceline, shop: TenantGallery) -> None:
     assert faceline("gallery", "delete-tenant", "shop", "--yes").code == 0
     assert shop.count() == 0
+
+
+# Which score to ask for ---------------------------------------------------------------------
+
+PEOPLE = 520
+
+
+@pytest.fixture
+def crowd(faceline: Faceline, data_dir: Path) -> Iterator[Engine]:
+    """An application `crowd` whose gallery shows 520 people, 20 of them in the group `staff`."""
+    settings = load_settings()
+    engine = open_database(settings)
+    tenant = TenantStore(engine, open_vault(settings)).create("crowd").id
+    info = registry.choose(settings)
+    model = VectorModel(info.name, info.recognition_model, info.dimension)
+    fill_gallery(engine, tenant, PEOPLE, model)
+    groups = CollectionStore(engine, DirectoryStore(data_dir / "media"))
+    groups.create(tenant, "staff", "Staff")
+    for number in range(1, 21):
+        groups.bind(tenant, f"t{number}", ["staff"])
+    yield engine
+    engine.dispose()
+
+
+def test_a_score_is_advised_for_the_gallery_and_each_group(
+    faceline: Faceline, crowd: Engine
+) -> None:
+    outcome = faceline("gallery", "advise", "crowd", "--strangers", "0.01", "--json")
+    assert outcome.code == 0, outcome.err
+    whole, *groups = json.loads(outcome.out)
+    assert (whole["app"], whole["group"], whole["faces"]) == ("crowd", "", PEOPLE)
+    assert whole["fmr"] == pytest.approx(0.01 / PEOPLE, rel=0.01)
+    assert whole["by_size"] == pytest.approx(77.14, abs=0.06)
+    # Random vectors resemble each other far less than faces do.
+    assert whole["by_faces"] < whole["by_size"]
+    assert whole["score"] == 78
+    assert whole["expected"] <= 0.01
+    assert {row["group"]: row["faces"] for row in groups} == {"default": 0, "staff": 20}
+    assert {row["group"]: row["score"] for row in groups} == {"default": 50, "staff": 63}
+    assert [row["group_score"] for row in groups] == [80, 80]
+
+
+def test_few_faces_are_advised_by_size_only(faceline: Faceline, shop: TenantGallery) -> None:
+    outcome = faceline("gallery", "advise", "shop")
+    assert outcome.code == 0, outcome.err
+    assert "by size only" in outcome.err
+    row = json.loads(faceline("gallery", "advise", "shop", "--json").out)[0]
+    assert (row["faces"], row["by_faces"], row["score"]) == (1, None, 50)
+
+
+def test_the_advised_score_becomes_a_groups(faceline: Faceline, crowd: Engine) -> None:
+    assert faceline("gallery", "advise", "crowd", "--set", "staff").code == 0
+    rows = json.loads(faceline("gallery", "advise", "crowd", "--json").out)
+    assert {row["group"]: row["group_score"] for row in rows[1:]} == {"default": 80, "staff": 63}
+    assert faceline("gallery", "advise", "crowd", "--set", "nobody").code == 1
+    assert faceline("gallery", "advise", "--set", "staff", "--strangers", "2").code == 2
+
+
+def test_a_table_of_its_own_gallery(faceline: Faceline, crowd: Engine, data_dir: Path) -> None:
+    outcome = faceline("calibrate", "--own", "crowd")
+    assert outcome.code == 0, outcome.err
+    info = registry.choose(load_settings())
+    (table,) = load_own_tables(info.name, data_dir, info.recognition_model).values()
+    assert (table.people, table.faces) == (PEOPLE, PEOPLE)
+    assert table.cosine_at(1e-3) == pytest.approx(3.09 * info.dimension**-0.5, abs=0.02)
+    assert "promised rate" in outcome.out
+    whole = json.loads(faceline("gallery", "advise", "crowd", "--json").out)[0]
+    assert whole["by_faces"] == pytest.approx(whole["by_size"], abs=0.1)
+    assert load_table(info.name, data_dir) == load_table(info.name)
+    assert faceline("gallery", "delete-tenant", "crowd", "--yes").code == 0
+    assert load_own_tables(info.name, data_dir, info.recognition_model) == {}
+
+
+@pytest.mark.parametrize("name", ["shop", "nobody"])
+def test_a_gallery_that_makes_no_table(
+    faceline: Faceline, shop: TenantGallery, name: str, data_dir: Path
+) -> None:
+    outcome = faceline("calibrate", "--own", name)
+    assert outcome.code in (1, 2)
+    assert "Traceback" not in outcome.err
+    assert not (data_dir / "calibration").exists()

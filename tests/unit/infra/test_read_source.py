@@ -91,7 +91,12 @@ class Listed:
 
 def test_a_tracked_source_reports_its_progress() -> None:
     met: list[str] = []
-    source = TrackedSource(Listed(), met.append)
+
+    def meet(collection: str) -> str:
+        met.append(collection)
+        return ""
+
+    source = TrackedSource(Listed(), meet)
     assert (source.location, source.position()) == ("here", (1, 2))
     for _ in range(2):
         seen = [
@@ -100,3 +105,11 @@ def test_a_tracked_source_reports_its_progress() -> None:
         assert seen == [("a", "a", 0), ("b", "b", 1), ("c", "c", 2)]
         assert source.items_read == 3
     assert met == ["1", ""]
+
+
+def test_items_of_a_collection_that_there_cannot_be_are_refused() -> None:
+    source = TrackedSource(Listed(), lambda key: "no such key" if key else "")
+    first, second, third = source.items()
+    assert first == RefusedItem("a", "no_collection", "no such key")
+    assert (second.source_name, third.source_name) == ("b", "c")
+    assert isinstance(third, RefusedItem)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from starlette.routing import Match, Route
 
 from api_shim.dialects.b.dialect import FacesAndGroups
-from api_shim.dialects.base import Endpoint
+from api_shim.dialects.base import DialectRequest, Endpoint
 from api_shim.record_actions import RecordRequest
 from api_shim.requests import Call, JobRequest, Reply
 from api_shim.service import RecordStores
@@ -29,6 +29,12 @@ from pipeline.types import JsonObject
 
 # Callers of one database are of one installation.
 MASTER = os.urandom(KEY_BYTES)
+
+UNSAFE_IDS = (
+    "/", "a/b", "a//b", "a/", "../facesLib", "../faces/facesLib", "x/../y", "binding/x", "a\\b",
+    ".", "..", " ..", "%2e%2e", ".%2E", "..%2ffacesLib", "..%5Cx",
+)
+"""Ids of which a client or a proxy may make another path."""
 
 
 class Caller:
@@ -58,9 +64,10 @@ class Caller:
         except FaceError as error:
             return self.dialect.render_error(error, call)
 
-    def _carry_out(self, request: JobRequest | RecordRequest[Any]) -> JobRequest | Reply:
+    def _carry_out(self, request: DialectRequest) -> JobRequest | Reply:
         if isinstance(request, RecordRequest):
             return request.carry_out(self.records)
+        assert isinstance(request, JobRequest)
         return request
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> JsonObject:

@@ -14,6 +14,7 @@ from pipeline import errors
 from pipeline.errors import FaceError
 from pipeline.jobs.ending import error_json
 from pipeline.jobs.model import Job, JobState
+from pipeline.operations import MAX_HITS
 from pipeline.types import JsonObject
 from tests.unit.shim.b_caller import envelope
 from tests.unit.shim.rows import done
@@ -123,6 +124,14 @@ def test_no_more_hits_than_asked_for() -> None:
     assert tokens(searched(hits, top=2)) == ["token1", "token2", "", "", ""]
     assert tokens(searched(hits)) == [f"token{number}" for number in range(1, 6)]
     assert tokens(searched([])) == [""] * 5
+
+
+def test_more_faces_than_were_looked_at() -> None:
+    failing = [hit(0.9, number, default=95) for number in range(MAX_HITS)]
+    assert data_of(searched(failing))["more"] is True
+    assert "more" not in data_of(searched(failing[1:]))
+    passing = [hit(0.9, number, default=80) for number in range(MAX_HITS)]
+    assert "more" not in data_of(searched(passing))
 
 
 def test_a_feature() -> None:

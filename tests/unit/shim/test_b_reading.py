@@ -24,6 +24,7 @@ from pipeline.errors import (
 from pipeline.media.pictures import inspect
 from pipeline.types import JsonObject
 from tests.unit.pictures import png_chunk
+from tests.unit.shim.b_caller import UNSAFE_IDS
 
 TENANT = Tenant(1, "tenant", {}, disabled=False)
 FILE = b"a picture, for all that is read here"
@@ -93,7 +94,8 @@ def test_limits_of_texts_are_in_bytes() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("name", 5), ("gender", []), ("description", {}), ("description", True), ("name", "\0"),
-     ("imageMd5", "a\tb"), ("imageMd5", 1.5), ("gender", "\udc00")],
+     ("imageMd5", "a\tb"), ("imageMd5", 1.5), ("gender", "\udc00"),
+     *(("imageMd5", text) for text in UNSAFE_IDS)],
 )
 def test_wrong_texts(name: str, value: Any) -> None:
     with pytest.raises(InvalidParameter):
@@ -129,11 +131,22 @@ def test_liveness_is_asked_for() -> None:
     assert search({**SEARCH, "livenessEnabled": True}).params["liveness"] is True
 
 
-@pytest.mark.parametrize("value", [None, "false", 0])
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [("true", True), ("True", True), ("1", True), (1, True), ("false", False), (0, False)],
+)
+def test_flags_may_be_texts(value: Any, meant: bool) -> None:
+    assert compare({**COMPARE, "livenessEnabled": value}).params == {"liveness": meant}
+    flags = {"livenessEnabled": value, "featureUpload": value}
+    params = search({**SEARCH, **flags, "topN": "3"}).params
+    assert (params["liveness"], params["embedding"], params["top"]) == (meant, meant, 3)
+
+
+@pytest.mark.parametrize("value", [None, "", "yes", 2, []])
 def test_liveness_is_a_flag(value: Any) -> None:
     with pytest.raises((InvalidParameter, MissingParameter), match="livenessEnabled"):
         compare({**COMPARE, "livenessEnabled": value})
-    if value is not None:
+    if value not in (None, ""):
         with pytest.raises(InvalidParameter, match="livenessEnabled"):
             search({**SEARCH, "livenessEnabled": value})
 
@@ -157,13 +170,13 @@ def test_a_search_with_the_least() -> None:
     assert (few["k"], few["top"], few["embedding"]) == (1, 1, True)
 
 
-@pytest.mark.parametrize("most", [0, 6, -1, 1.0, "5", True, [], {}])
+@pytest.mark.parametrize("most", [0, 6, -1, 1.5, "6", "five", True, [], {}])
 def test_wrong_numbers_of_hits(most: Any) -> None:
     with pytest.raises(InvalidParameter, match="topN"):
         search({**SEARCH, "topN": most})
 
 
-@pytest.mark.parametrize("value", ["true", 1, []])
+@pytest.mark.parametrize("value", ["yes", 2, []])
 def test_wrong_switches(value: Any) -> None:
     with pytest.raises(InvalidParameter, match="featureUpload"):
         search({**SEARCH, "featureUpload": value})
@@ -179,6 +192,20 @@ def test_wrong_groups(groups: Any) -> None:
 def test_groups_that_there_cannot_be(name: str) -> None:
     with pytest.raises(CollectionNotFound):
         search({**SEARCH, "group": ["default", name]})
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "said"),
+    [(b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\naGk=\r\n--b--\r\n',
+      "multipart/form-data; boundary=b", "multipart/form-data"),
+     (b"x" * 100_000, "multipart/form-data", "multipart/form-data"),
+     (b"image=aGk%3D", "application/x-www-form-urlencoded", "x-www-form-urlencoded"),
+     (b"image=" + b"A" * 100_000, "", "x-www-form-urlencoded")],
+)
+def test_a_form_is_named_as_what_was_sent(body: bytes, media_type: str, said: str) -> None:
+    sent = Call("POST", "/", "", {"content-type": media_type}, body, "r-1")
+    with pytest.raises(InvalidParameter, match=f"JSON object, not a form .*{said}"):
+        build_request(ENDPOINTS[0], TENANT, sent)
 
 
 @pytest.mark.parametrize("body", [[], "x", 1, None])

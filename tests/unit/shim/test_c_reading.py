@@ -59,6 +59,14 @@ def read_credentials(raw: Raw) -> tuple[str, str]:
         multipart(part("api_id", b"A"), part("api_secret", b"B")),
         call(b"api_secret=B", FORM, query="api_id=A"),
         call(b"api_id=A&api_secret=B", FORM, query="api_id=A"),
+        call(b"api_id=A&api_secret=B", "text/plain"),
+        call(b' {"api_id": "A", "api_secret": "B"}', FORM),
+        multipart(part("api_id", b"A"), part("x", b"1"), part("x", b"2"), part("api_secret", b"B")),
+        multipart(
+            *(part(f"x{n}", b"more") for n in range(90)), part("photo", b"A" * 100_000),
+            part("api_id", b"A"), part("api_secret", b"B"), part("y", b"\xff", "a.jpg"),
+        ),
+        form("x=1&x=2&api_id=A&api_secret=B"),
     ],
 )
 def test_credentials_stand_in_the_query_or_the_body(sent: Call) -> None:
@@ -90,7 +98,8 @@ def test_parameters_are_utf_8(sent: Call) -> None:
 
 @pytest.mark.parametrize(
     ("body", "content_type"),
-    [(b"x=1", "text/plain"), (b"x=1", ""), (b"[]", "application/json"), (b"--", MULTIPART)],
+    [(b"x", "text/plain"), (b"x", ""), (b"[]", "application/json"), (b"--", MULTIPART),
+     (b"x", "multipart/form-data"), (b"<x a='1'/>", "text/xml")],
 )
 def test_other_bodies_are_refused(body: bytes, content_type: str) -> None:
     with pytest.raises(InvalidParameter):

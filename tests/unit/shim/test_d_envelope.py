@@ -36,6 +36,23 @@ def test_added_people() -> None:
     }
 
 
+def test_faces_that_were_left_out() -> None:
+    faces = [{"name": "ID1", "person_id": "p1", "id": 1}]
+    answer = read(d_envelope.outcome(done("enrol", {"faces": faces, "left_out": 7})))
+    assert answer == {
+        "status": "OK", "message": [{"name": "ID1", "person_id": "p1"}], "left_out": 7
+    }
+
+
+def test_more_hits_than_are_listed() -> None:
+    for count, similar, more in ((50, 50, None), (51, 50, True)):
+        answer = read(d_envelope.outcome(done("search", {"hits": [hit(0.9)] * count})))
+        assert (len(answer["message"]), answer.get("more")) == (similar, more)
+    # What is not similar does not count.
+    hits = [hit(0.9)] * 50 + [hit(0.5)]
+    assert "more" not in read(d_envelope.outcome(done("search", {"hits": hits})))
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(1.0, 100), (0.99999995, 100), (0.9999, 99), (0.959, 95), (0.81, 81), (0.95, 95)],

@@ -74,6 +74,44 @@ def test_a_match_is_a_distance_below_the_threshold(distance: float, match: bool)
     assert (data["is_match"], data["score"]) == (match, distance)
 
 
+@pytest.mark.parametrize(
+    ("cosine", "score", "match"), [(1.0, 0.0, True), (0.28, 0.36, True), (-1.0, 1.0, False)]
+)
+def test_the_vendors_score(cosine: float, score: float, match: bool) -> None:
+    row = replace(
+        ROW, operation="verify", params={**ROW.params, "score": "cosine"},
+        result={"distance": 0.7, "cosine": cosine, "pictures": []},
+    )
+    data = read(e_envelope.outcome(row))["data"]
+    assert data["score"] == pytest.approx(score)
+    assert data["is_match"] is match
+
+
+@pytest.mark.parametrize("score", [0.3649, 0.3651])
+def test_the_vendors_match_is_below_its_threshold(score: float) -> None:
+    row = replace(
+        ROW, operation="verify", params={**ROW.params, "score": "cosine"},
+        result={"distance": 0.1, "cosine": 1 - 2 * score, "pictures": []},
+    )
+    assert read(e_envelope.outcome(row))["data"]["is_match"] is (score < 0.365)
+
+
+def test_a_face_that_is_missing_can_be_no_match() -> None:
+    row = replace(
+        ROW, operation="verify", state=JobState.FAILED, media=("k", "k"), error_code="no_face",
+        params={**ROW.params, "no_face": "no_match"},
+        error={"code": "no_face", "message": "No face.", "picture": 0},
+    )
+    envelope = read(e_envelope.outcome(row))
+    assert (envelope["code"], envelope["success"]) == (0, True)
+    assert envelope["data"] == {
+        "is_match": False, "score": 0.0, "msg": "success", "requestId": "r-1"
+    }
+    other = replace(row, error_code="picture_corrupt", error={"code": "picture_corrupt",
+                    "message": "Damaged.", "picture": 0})
+    assert read(e_envelope.outcome(other))["code"] == 9902
+
+
 ERRORS = [*every_error(), errors.BadQuality]
 
 
@@ -81,7 +119,7 @@ ERRORS = [*every_error(), errors.BadQuality]
 def test_every_error_has_a_code_and_tells_no_secrets(kind: type[FaceError]) -> None:
     reply = e_envelope.refusal("A1", kind(SECRETIVE), "r-1", 5.0)
     envelope = read(reply)
-    assert envelope["code"] in {9001, 9002, 9800, 9801, 9802, 9901, 9902, 9903, 9904, 9905, 9999}
+    assert envelope["code"] in {*e_envelope.CODES.values(), 9999}
     assert envelope["data"]["msg"]
     if envelope["code"] == 9999 and kind.code not in error_messages.SHOWN_MESSAGES:
         assert "hunter2" not in envelope["data"]["msg"]

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from api_shim.dialects.answers import JSON
-from api_shim.dialects.base import FORM, Dialect, Endpoint
+from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.dialects.e import signing
 from api_shim.dialects.fields import (
     BooleanField,
@@ -37,7 +37,7 @@ from api_shim.dialects.fields import (
 )
 from api_shim.dialects.media_fields import PictureField
 from api_shim.dialects.registry import make_dialects
-from api_shim.parsing import read_object
+from api_shim.parsing import FORM, read_object
 from api_shim.requests import Call
 from api_shim.service import RecordStores
 from pipeline.accounts.model import SharedSecret, SigningCredential, Tenant
@@ -164,7 +164,10 @@ def texts(field: TextField) -> SearchStrategy[str]:
     uniform = st.builds(lambda letter, size: letter * size, st.sampled_from(ALPHABETS),
                         st.sampled_from(sorted({*sizes, 1, most, most + 1})))
     mixed = st.text(st.sampled_from("aé图😀\n\0 /"), min_size=1, max_size=most + 2)
-    odd = st.sampled_from(["a\0", "a\n", "\n", "a\u2028", "\x7f", "binding/x", "unbind/x", " "])
+    odd = st.sampled_from([
+        "a\0", "a\n", "\n", "a\u2028", "\x7f", "a/b", "..", " . ", "%2E.", "..%2fx", "...", "a%20b",
+        "\\", " ",
+    ])
     return st.one_of(uniform, mixed, odd)
 
 

@@ -32,10 +32,47 @@ def test_base64_with_and_without_head_padding_and_breaks(length: int, head: str)
         assert decode(head + text) == raw
 
 
+EVERY_LETTER = base64.b64encode(bytes(range(256)) * 6 + b"\xff\xef\xbe").decode()
+
+
+def test_blanks_inside_are_plus_signs_that_a_form_lost() -> None:
+    assert EVERY_LETTER.count("+") > 6
+    raw = base64.b64decode(EVERY_LETTER)
+    lost = EVERY_LETTER.replace("+", " ")
+    wrapped = "\r\n\t".join(lost[at : at + 76] for at in range(0, len(lost), 76))
+    for text in (lost, f" {lost}", f"data:image/png;base64, {lost}", wrapped):
+        assert decode(text) == raw
+
+
+@pytest.mark.parametrize("length", [3, 4, 5])
+@pytest.mark.parametrize("padding", ["", "=", "=="])
+def test_blanks_around_are_none_but_those_that_complete_the_last_four(
+    length: int, padding: str
+) -> None:
+    raw = b"\xfb" * length  # its last letters are plus, and others
+    whole = base64.b64encode(raw).decode().rstrip("=")
+    if len(padding) <= -len(whole) % 4:
+        assert decode(f"  {whole}{padding}") == raw
+        if padding or len(whole) % 4 == 0:
+            assert decode(f"  {whole}{padding}  ") == raw
+    ends_in_plus = base64.b64encode(b"\x00\x0f\xbe").decode()
+    assert ends_in_plus[-1] == "+"
+    assert decode(ends_in_plus[:-1] + " ") == b"\x00\x0f\xbe"
+
+
+@pytest.mark.parametrize("padding", ["", "=", "=="])
+def test_url_safe_letters_and_missing_padding(padding: str) -> None:
+    raw = BYTES + b"\xff"
+    safe = base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    assert {"-", "_"} < set(safe)
+    assert decode(safe + padding) == raw
+    assert decode(f"data:image/jpeg; base64,{safe}{padding}") == raw
+
+
 @pytest.mark.parametrize(
     "text",
-    ["A", "AAAAA", "AA=A", "=AAA", "====", "AAA==", "AA=", "AAAA=", "AA\x00A", "AA-_", "AA+é",
-     "\ud800AAA", "%41%41", "data:image/png,AAAA", "AAAA,AAAA"],
+    ["A", "AAAAA", "AA=A", "=AAA", "====", "AAA==", "AAAA=", "AA\x00A", "AA+é",
+     "\ud800AAA", "%41%41", "data:image/png,AAAA", "AAAA,AAAA", "AA\x0bA", "AA= ="],
 )
 def test_what_is_no_base64(text: str) -> None:
     with pytest.raises(BadEncoding):
@@ -64,8 +101,10 @@ def test_numbers_stay_as_they_were_written(number: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1", 1), ("-7", -7), ("0", 0), ("1.0", None), ("1e3", None), ("9" * 18, 10**18 - 1),
-     ("9" * 19, None), ("9" * 5000, None), ("--1", None), ("", None), ("１", None), ("²", None)],
+    [("1", 1), ("-7", -7), ("0", 0), ("5.0", 5), ("1e3", 1000), ("1.59194391E9", 1591943910),
+     ("1.5", None), ("1e-1", None), ("1e18", None), ("1e99", None), ("1e999", None),
+     ("9" * 18 + ".0", 10**18 - 1), ("9" * 18, 10**18 - 1), ("9" * 19, None),
+     ("9" * 5000, None), ("5.", None), ("--1", None), ("", None), ("１", None), ("²", None)],
 )
 def test_integers(text: str, value: int | None) -> None:
     assert parsing.JsonNumber(text).as_int() == value

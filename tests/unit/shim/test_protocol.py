@@ -138,3 +138,50 @@ def test_a_slow_body_is_not_cut_by_that(monkeypatch: pytest.MonkeyPatch) -> None
         assert await answer(streams, b"body") == b"4"
 
     converse(talk)
+
+
+async def key_length(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the length of the value of `X-API-Key`."""
+    key = dict(scope["headers"])[b"x-api-key"]
+    await PlainTextResponse(str(len(key)))(scope, receive, send)
+
+
+@pytest.mark.parametrize("blanks", [("", ""), (" ", " "), ("\t", "\t"), (" \t ", "\t  \t")])
+def test_blanks_around_a_value_are_no_part_of_it(blanks: tuple[str, str]) -> None:
+    async def scene() -> None:
+        async with asyncio.timeout(TIMEOUT_S), listening(key_length) as address:
+            streams = await asyncio.open_connection(*address)
+            line = f"X-API-Key:{blanks[0]}a b{blanks[1]}\r\n".encode()
+            head = b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n"
+            # in pieces, too: the parser may hand a value over in several
+            for pieces in ([head], [head[:-3], head[-3:]], [bytes([each]) for each in head]):
+                assert await answer(streams, *pieces) == b"3"
+            streams[1].close()
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("start", "accepted"),
+    [
+        ("POST / HTTP/1.1\r\n", False),
+        ("POST / HTTP/1.1\r\nX-Host: x\r\n", False),
+        ("POST / HTTP/1.1\r\nHost: x\r\nHost: x\r\n", False),
+        ("POST / HTTP/1.1\r\nHost: x y\r\n", False),
+        ("POST / HTTP/1.1\r\nHost: x/y\r\n", False),
+        ("POST / HTTP/1.1\r\nHost: user@x\r\n", False),
+        ("POST / HTTP/1.1\r\nHost: x, y\r\n", False),
+        ("POST / HTTP/1.0\r\nHost: x\r\nHost: y\r\n", False),
+        ("POST / HTTP/1.1\r\nHost:\r\n", True),
+        ("POST / HTTP/1.1\r\nHost: face_1.example:8600\r\n", True),
+        ("POST / HTTP/1.1\r\nHost: [::1]:8600\r\n", True),
+        ("POST / HTTP/1.0\r\n", True),
+    ],
+)
+def test_a_request_names_one_host(start: str, accepted: bool) -> None:
+    async def talk(streams: Streams) -> None:
+        whole = f"{start}Content-Length: 4\r\n\r\nbody".encode()
+        got = await answer(streams, whole)
+        assert got == b"4" if accepted else got.startswith(b'{"code":"bad_request","message":"The')
+
+    converse(talk)

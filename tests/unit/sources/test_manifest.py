@@ -58,6 +58,45 @@ def test_dialects(folder: Path, encoding: str, delimiter: str, end: str) -> None
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark(folder: Path, encoding: str) -> None:
+    text = "path,name\r\nphotos/1.png,张三\r\n"
+    assert [item.about.name for item in manifest(folder, text.encode(encoding)).items()] == ["张三"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("gb18030", "张三"), ("cp932", "表示 太郎"), ("big5", "陳大文"), ("cp850", "André"),
+     ("utf-8", "张三")],
+)
+def test_the_code_page_of_a_manifest_can_be_told(folder: Path, encoding: str, name: str) -> None:
+    told = "gb18030" if encoding == "utf-8" else encoding
+    (folder / "m.csv").write_bytes(f"name,path\n{name},photos/1.png\n".encode(encoding))
+    source = ManifestSource(folder / "m.csv", encoding=told)
+    assert [item.about.name for item in taken(source)] == [name]
+
+
+def test_a_manifest_in_a_code_page_says_which(folder: Path) -> None:
+    (row,) = manifest(folder, "path,name\nphotos/1.png,张三\n".encode("gbk")).items()
+    assert isinstance(row, RefusedItem)
+    assert row.reason == RefusalReason.BROKEN_ROW
+    assert "save the file as UTF-8, or give --names gb18030 for '张三'" in row.detail
+
+
+def test_separators_of_windows(folder: Path) -> None:
+    (folder / r"odd\name.png").write_bytes(picture(3))
+    (folder.parent / "up.png").write_bytes(picture(4))
+    paths = [r"photos\1.png", r"odd\name.png", r"..\up.png", r"C:\photos\1.png", r"photos\none.png"]
+    text = "sep=;\r\npath;name\r\n" + "".join(f"{path};x\r\n" for path in paths)
+
+    assert outcomes(manifest(folder, text)) == [
+        ("photos/1.png", "taken"), (r"odd\x5cname.png", "taken"), ("m.csv:5", "unsafe_name"),
+        ("m.csv:6", "unsafe_name"), ("photos/none.png", "media_not_found"),
+    ]
+    anywhere = outcomes(ManifestSource(folder / "m.csv", anywhere=True))
+    assert [reason for _, reason in anywhere[:3]] == ["taken"] * 3
+
+
 def test_broken_rows_are_reported_with_their_lines(folder: Path) -> None:
     source = manifest(
         folder,

@@ -50,7 +50,7 @@ class Bucket:
         for name in (".import/ada/1.jpg", ".import/ada/._1.jpg", ".import/@eaDir/1.jpg"):
             yield Item(name, About(), lambda _: b"")
         yield RefusedItem(".import/@eaDir/link", RefusalReason.LINK)
-        yield RefusedItem(".import.zip", RefusalReason.ARCHIVE_DAMAGED)
+        yield RefusedItem(".import.zip", RefusalReason.ARCHIVE_DAMAGED, ends_source=True)
 
 
 def test_what_the_operator_named_is_not_judged() -> None:

@@ -99,13 +99,13 @@ class AdmissionControl:
 @dataclass(slots=True)
 class Admission:
     """The admission of one request: a context manager that counts the request by its
-    outcome when it exits."""
+    outcome when it exits. ``tenant`` is the one that was admitted last."""
 
     _control: AdmissionControl
     _operation: str
     _call: Call
     _free: frozenset[str]
-    _tenant: Tenant | None = None
+    tenant: Tenant | None = None
     _charged_on: str | None = None
     _is_job: bool = False
 
@@ -117,7 +117,7 @@ class Admission:
 
         Raises ``NotPermitted``, ``RateLimited``, ``QuotaExceeded``, ``DatabaseUnavailable``.
         """
-        self._tenant = tenant
+        self.tenant = tenant
         self._operation = operation or self._operation
         if not tenant.permits(self._operation):
             raise errors.NotPermitted(f"The application may not use {self._operation}.")
@@ -145,12 +145,12 @@ class Admission:
         self, _kind: type[BaseException] | None, error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        if self._tenant is None or self._is_job:
+        if self.tenant is None or self._is_job:
             return
         if isinstance(error, (errors.LimitReached, errors.NotPermitted)):
-            self._control.count(self._tenant.id, self._operation, Counts(refused=1))
+            self._control.count(self.tenant.id, self._operation, Counts(refused=1))
         else:
-            self._count(self._tenant, self._cost(error))
+            self._count(self.tenant, self._cost(error))
 
     def _signed_earlier(self, tenant: Tenant, once: SignedRequest | None) -> Job | None:
         if once is None or not once.answered:

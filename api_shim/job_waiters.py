@@ -52,7 +52,7 @@ class JobWaiters:
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._watched = asyncio.Event()
         self._unheard: dict[str, float] = {}  # when a job nobody waited for may have ended
-        self._released = False
+        self.released = False
         self.connected = False
 
     @contextmanager
@@ -62,7 +62,7 @@ class JobWaiters:
         event = asyncio.Event()
         unheard = self._unheard.pop(job_id, None)
         just_before = unheard is not None and unheard > time.monotonic() - REMEMBER_S
-        if self._released or just_before:
+        if self.released or just_before:
             event.set()
         self._watchers.setdefault(job_id, set()).add(event)
         self._watched.set()
@@ -88,7 +88,7 @@ class JobWaiters:
 
     def release_all(self) -> None:
         """Wake all requests, now and from now on, because the process stops."""
-        self._released = True
+        self.released = True
         for job_id in list(self._watchers):
             self.wake(job_id)
 

@@ -14,8 +14,10 @@ from api_shim.job_access import authenticate_poll
 from api_shim.requests import Call, Reply
 from api_shim.resource import Handler, Resource
 from api_shim.service import Service
-from api_shim.submit import job_reply, render_ended_job, wait_for_end
+from api_shim.submit import job_reply, render_ended_job, wait_for_job
 from api_shim.thread_pools import in_thread
+from pipeline.accounts.model import Tenant
+from pipeline.accounts.wait_limits import wait_limit_s
 from pipeline.errors import BadCredentials, InvalidParameter, JobNotFound
 from pipeline.jobs.model import Job
 
@@ -63,13 +65,19 @@ class JobHandlers:
 
     async def show(self, call: Call, receive: Receive) -> Reply:
         """The job's answer, for which the client may wait; 202 until the job has ended."""
-        reads = self._service.threads.reads
-        with self._service.waiters.watch(call.path_values["job_id"]) as ended:
-            job, position = await in_thread(reads, self._authenticate_and_read, call)
-            wait_s = min(_wait_s(call.query), self._service.settings.hold_s)
+        service = self._service
+        with service.waiters.watch(call.path_values["job_id"]) as ended:
+            tenant = await in_thread(service.threads.reads, self._tenant, call)
+            job, position = await in_thread(
+                service.threads.reads, self._read, tenant.id, call.path_values["job_id"]
+            )
+            most_s = wait_limit_s(tenant, job.operation, service.settings)
+            wait_s = min(_wait_s(call.query), most_s)
             if not job.ended and wait_s > 0:
-                await wait_for_end(ended, wait_s, receive)
-                job, position = await in_thread(reads, self._read, job.tenant_id, job.id)
+                await wait_for_job(service, job, ended, wait_s, receive)
+                job, position = await in_thread(
+                    service.threads.reads, self._read, tenant.id, job.id
+                )
         if job.ended:
             return await render_ended_job(self._service, self._dialects[job.dialect], job)
         return _progress_reply(job, call.mount, position)
@@ -94,7 +102,7 @@ class JobHandlers:
         return job_reply(200, job, call.mount, job.result)
 
     def _authenticate_and_read(self, call: Call) -> tuple[Job, int]:
-        return self._read(self._tenant_id(call), call.path_values["job_id"])
+        return self._read(self._tenant(call).id, call.path_values["job_id"])
 
     def _read(self, tenant_id: int, job_id: str) -> tuple[Job, int]:
         job = self._get_visible(tenant_id, job_id)
@@ -109,12 +117,12 @@ class JobHandlers:
         return job
 
     def _cancel(self, call: Call) -> tuple[Job, bool]:
-        job = self._get_visible(self._tenant_id(call), call.path_values["job_id"])
+        job = self._get_visible(self._tenant(call).id, call.path_values["job_id"])
         return self._service.jobs.cancel(job.tenant_id, job.id)
 
-    def _tenant_id(self, call: Call) -> int:
+    def _tenant(self, call: Call) -> Tenant:
         job_id, tenants = call.path_values["job_id"], self._service.tenants
-        return authenticate_poll(call, job_id, tenants, self._dialects.values()).id
+        return authenticate_poll(call, job_id, tenants, self._dialects.values())
 
 
 def _wait_s(query: str) -> float:

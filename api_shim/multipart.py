@@ -47,6 +47,9 @@ _FIRST_LINE = re.compile(rb"--([^\r\n]{1,70})\r\n")
 # or beside it.
 _EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)
 
+# curl, and so PHP, names parts attachments when the caller sets another Content-Type.
+_DISPOSITIONS = frozenset({b"form-data", b"attachment"})
+
 _PLAIN_ENCODINGS = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
 # The parser logs every malformed form. These are errors of clients, so they go nowhere.
@@ -209,7 +212,7 @@ class _Collector:
             raise InvalidParameter("a part of the form has a long header")
         kind, options = parse_options_header(header)
         name = options.get(b"name", b"")
-        if kind != b"form-data" or not 0 < len(name) <= MAX_NAME:
+        if kind not in _DISPOSITIONS or not 0 < len(name) <= MAX_NAME:
             raise InvalidParameter("a part of the form has no name, or a long one")
         extended = b"*" if _EXTENDED_NAME.search(header) else None
         return _text(name), options.get(b"filename", extended)

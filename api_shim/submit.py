@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +21,8 @@ from api_shim.record_actions import RecordRequest
 from api_shim.requests import Call, Preferences, Reply, read_preferences
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
-from pipeline.errors import FaceError
+from pipeline.accounts.wait_limits import wait_limit_s
+from pipeline.errors import FaceError, Overloaded
 from pipeline.jobs.model import Job
 
 logger = logging.getLogger(__name__)
@@ -28,10 +31,11 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class AcceptedJob:
     """A job of this request, or an earlier one that it asks for again. It holds
-    no pictures, so that waiting for the job costs no memory."""
+    no pictures, so that waiting for the job costs no memory. ``hold_s`` limits the wait."""
 
     job: Job
     preferences: Preferences
+    hold_s: float
 
 
 class DialectRoute:
@@ -49,7 +53,7 @@ class DialectRoute:
             call = call_from_scope(scope)
             reply = await self._receive(call, scope, receive)
             if isinstance(reply, AcceptedJob):
-                reply = await self._answer(reply, call.mount, receive)
+                reply = await self._answer(reply, call, receive)
             await to_response(reply)(scope, receive, send)
 
     async def _receive(
@@ -92,31 +96,36 @@ class DialectRoute:
                     call.idempotency_key, free=request.operation in dialect.free_actions,
                 )
             admission.mark_as_job()
+            assert admission.tenant is not None
+            hold_s = wait_limit_s(admission.tenant, job.operation, self._service.settings)
         if created:
             # The worker need not wait until the event loop has time for this request.
             self._service.publish_job(job)
-        return AcceptedJob(job, read_preferences(call.headers.get("prefer", "")))
+        preferences = read_preferences(call.headers.get("prefer", ""))
+        if preferences.wait_s is not None:
+            hold_s = min(hold_s, preferences.wait_s)
+        return AcceptedJob(job, preferences, hold_s)
 
-    async def _answer(self, accepted: AcceptedJob, mount: str, receive: Receive) -> Reply:
+    async def _answer(self, accepted: AcceptedJob, call: Call, receive: Receive) -> Reply:
         """The job's envelope, or 202 if the job does not end in time."""
-        job, preferences = accepted.job, accepted.preferences
-        with self._service.waiters.watch(job.id) as ended:
-            if preferences.respond_async:
-                return job_reply(202, job, mount, headers={"Preference-Applied": "respond-async"})
-            hold_s = self._service.settings.hold_s
-            if preferences.wait_s is not None:
-                hold_s = min(hold_s, preferences.wait_s)
-            if not job.ended:
-                await wait_for_end(ended, hold_s, receive)
+        job, service = accepted.job, self._service
+        with service.waiters.watch(job.id) as ended:
+            if accepted.preferences.respond_async:
+                applied = {"Preference-Applied": "respond-async"}
+                return job_reply(202, job, call.mount, headers=applied)
+            job = await wait_for_job(service, job, ended, accepted.hold_s, receive)
         try:
-            now = job if job.ended else await self._service.find_job(job.id) or job
-            if now.ended:
-                return await render_ended_job(self._service, self._dialect, now)
+            if job.ended:
+                return await render_ended_job(service, self._dialect, job)
         except FaceError as error:
             # The job is accepted, whatever the stores do now: the client can poll it.
             logger.warning("Could not read a job: %s", error, extra={"action": "job_read_failed"})
-            now = job
-        return job_reply(202, now, mount)
+        if math.isinf(accepted.hold_s):
+            # This process stops, or the result cannot be read, and the client knows no 202.
+            later = Overloaded("The answer cannot be given now: ask again.")
+            reply = self._dialect.render_error(later, call)
+            return replace(reply, headers={**reply.headers, "X-Job-Id": job.id})
+        return job_reply(202, job, call.mount)
 
 
 async def render_ended_job(service: Service, dialect: Dialect, job: Job) -> Reply:
@@ -143,15 +152,37 @@ def job_reply(
     )
 
 
-async def wait_for_end(ended: asyncio.Event, seconds: float, receive: Receive) -> None:
-    """Wait until the job may have ended, the time is over, or the client has disconnected
-    (its job goes on)."""
-    tasks = {asyncio.create_task(ended.wait()), asyncio.create_task(_client_disconnected(receive))}
+async def wait_for_job(
+    service: Service, job: Job, ended: asyncio.Event, seconds: float, receive: Receive
+) -> Job:
+    """The job when it has ended, or as it was read last when ``seconds`` are over, the client
+    has disconnected (its job goes on), or the process stops. ``ended`` is that of
+    ``JobWaiters.watch``, which is also set when a job only pauses. A database that is away
+    ends no wait."""
+    until = time.monotonic() + seconds
+    gone = asyncio.create_task(_client_disconnected(receive))
     try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        while not job.ended:
+            left_s = None if math.isinf(until) else max(until - time.monotonic(), 0)
+            event = asyncio.create_task(ended.wait())
+            try:
+                await asyncio.wait(
+                    {event, gone}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                event.cancel()
+            ended.clear()
+            try:
+                job = await service.find_job(job.id) or job
+            except FaceError as error:
+                logger.warning(
+                    "Could not read a job: %s", error, extra={"action": "job_read_failed"}
+                )
+            if gone.done() or service.waiters.released or time.monotonic() >= until:
+                break
     finally:
-        for task in tasks:
-            task.cancel()
+        gone.cancel()
+    return job
 
 
 async def _client_disconnected(receive: Receive) -> None:

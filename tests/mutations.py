@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator
 
@@ -26,6 +27,7 @@ TOKENS = (
 )
 
 
+@functools.cache
 def whole_files() -> dict[str, bytes]:
     """Files as they should be, of every format and most of their kinds, by name."""
     grey = np.asarray(image("L")).astype(np.int64)[:, :, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -10,7 +11,13 @@ from api_shim.dialects.registry import app_settings, profiles
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
+from pipeline.accounts.wait_limits import WAIT_LIMITS, wait_limit_s
 from pipeline.errors import InvalidParameter
+from pipeline.metering.limits import ALL_OPERATIONS
+from pipeline.operations import PLANS, Stage
+
+HELD = [name for name, plan in PLANS.items() if Stage.BULK not in plan.stages]
+"""The operations whose responses are held until their job has ended."""
 
 Profile = Annotated[
     str | None, typer.Option(help="Choices that belong together, such as `face2-vendor`.")
@@ -64,3 +71,53 @@ def settings(
         ("setting", "value", "choices", "what"),
         [(each.name, value, ", ".join(each.choices), each.about) for each, value in rows],
     )
+
+
+def wait(
+    name: AppName,
+    operation: Annotated[
+        str, typer.Option(help="The operation; without one: all that have no limit of their own.")
+    ] = ALL_OPERATIONS,
+    seconds: Annotated[
+        str | None,
+        typer.Option(help="Seconds, `inf` (no 202 unless asked for), or `none`: the service's."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Set for how long an application's responses are held before they become 202, or show it."""
+    stores = Stores()
+    tenant = stores.tenants.by_name(name)
+    if operation not in (ALL_OPERATIONS, *HELD):
+        raise InvalidParameter(f"{operation!r} is none of {', '.join(HELD)}")
+    if seconds is not None:
+        own = dict(tenant.settings.get(WAIT_LIMITS, {}))
+        own.pop(operation, None)
+        if seconds != "none":
+            limit = _seconds(seconds)
+            own[operation] = None if math.isinf(limit) else limit
+        stores.tenants.set_settings(tenant.id, {**tenant.settings, WAIT_LIMITS: own})
+        print_notice(f"The wait limits of {name} are changed.")
+        tenant = stores.tenants.by_name(name)
+    limits = {each: wait_limit_s(tenant, each, stores.settings) for each in HELD}
+    if json:
+        print_json({
+            each: None if math.isinf(limit) else limit for each, limit in limits.items()
+        })
+        return
+    print_table(
+        ("operation", "held for"),
+        [
+            (each, "until its end" if math.isinf(limit) else f"{limit:g} s")
+            for each, limit in limits.items()
+        ],
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not limit >= 0:
+        raise InvalidParameter("--seconds takes a number of at least 0, inf or none")
+    return limit

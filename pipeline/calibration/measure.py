@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 """Called with the number of pictures done and the total."""
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif",
+})
 
 # An operator's own files may be larger than files from outside, but must not have more pixels
 # than OpenCV decodes (see pipeline/__init__.py).

@@ -155,7 +155,11 @@ class Settings(BaseSettings):
 
     # Jobs
     hold_s: float = Field(30.0, ge=0)
-    """Seconds for which a response is held before it becomes 202."""
+    """Seconds for which a response is held before it becomes 202; `inf`: until the job has ended.
+    An application can have its own (`faceline apps wait`)."""
+    # A clip of 30 s takes 15 s of processor time, and may have to wait for another.
+    living_hold_s: float = Field(120.0, ge=0)
+    """The same for clips."""
     lease_s: float = Field(15.0, gt=0)
     """Seconds after which a silent worker counts as dead."""
     max_attempts: int = Field(3, ge=1)

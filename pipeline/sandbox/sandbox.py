@@ -205,20 +205,20 @@ class Sandbox:
         cause. A task that ran out of time is not retried."""
         with contextlib.suppress(DecoderUnavailable):
             self._start_decoder()
-        status = self._processes.last_status
+        status, by_signal = self._processes.last_status, None
         if death.retry and status is not None and os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             if number in (signal.SIGPROF, signal.SIGALRM):
                 death = DecoderDied("it took too long", retry=False)
             else:
-                name = signal.Signals(number).name
+                by_signal = signal.Signals(number).name
                 retry = used or number == signal.SIGKILL
-                death = DecoderDied(f"its decoder died of {name}", retry=retry)
+                death = DecoderDied("its decoder died", retry=retry)
         else:
             death = DecoderDied(death.description, retry=death.retry and used)
         LOG.warning(
             "A decoder ended: %s", death.description,
-            extra={"action": "decoder_died", "again": death.retry},
+            extra={"action": "decoder_died", "again": death.retry, "signal": by_signal},
         )
         return death
 

@@ -24,6 +24,16 @@ DAMAGE = (
     NotImplementedError, ValueError, struct.error,
 )
 
+# What the libraries' exceptions mean.
+_WORDS: dict[type[BaseException], str] = {
+    EOFError: "it is cut off",
+    zlib.error: "its packed data is damaged",
+    lzma.LZMAError: "its packed data is damaged",
+    OSError: "its packed data is damaged or cannot be read",
+    zipfile.BadZipFile: "its directory or a checksum is damaged",
+    NotImplementedError: "it is packed in a way that is not taken",
+}
+
 MAGIC = (
     (b"PK\x03\x04", "zip"),
     (b"PK\x05\x06", "zip"),  # an empty archive
@@ -112,6 +122,10 @@ class ArchiveUsage:
             )
 
 
+class ArchiveDamaged(EOFError):
+    """The archive contradicts its format; the message says how, in words for the sender."""
+
+
 class ArchiveSource(PathSource, ABC):
     """The members of an archive, in its order. Nothing is written to disk."""
 
@@ -129,7 +143,7 @@ class ArchiveSource(PathSource, ABC):
         except ArchiveLimitExceeded as error:
             reason, detail = error.reason, error.detail
         except DAMAGE as error:
-            reason, detail = RefusalReason.ARCHIVE_DAMAGED, _text(error)
+            reason, detail = RefusalReason.ARCHIVE_DAMAGED, _words(error)
         else:
             return
         detail = f"after {usage.members} members: {detail}"
@@ -160,8 +174,12 @@ def refuse_damage() -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise ItemRefused(RefusalReason.ARCHIVE_DAMAGED, _text(error)) from error
+        raise ItemRefused(RefusalReason.ARCHIVE_DAMAGED, _words(error)) from error
 
 
-def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _words(error: BaseException) -> str:
+    """What is wrong, in our own words."""
+    if isinstance(error, ArchiveDamaged):
+        return str(error)
+    known = (words for kind, words in _WORDS.items() if isinstance(error, kind))
+    return next(known, "its structure is damaged")

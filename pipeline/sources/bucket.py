@@ -93,7 +93,7 @@ def parse_location(url: str) -> BucketLocation:
     try:
         check_bucket_name(bucket, strict=True)
     except ValueError as error:
-        raise InvalidParameter(f"{url}: {error}") from error
+        raise InvalidParameter(f"{url}: not the name of a bucket: {bucket}") from error
     return BucketLocation(endpoint, bucket, prefix, secure=parts.scheme != "s3+http")
 
 
@@ -138,7 +138,7 @@ class Bucket:
                 raise
             raise ItemRefused(REFUSED_CODES[error.code], f"{error.code}") from error
         except ValueError as error:  # minio-py refuses a key that no object can have
-            raise ItemRefused(RefusalReason.UNSAFE_NAME, str(error)) from error
+            raise ItemRefused(RefusalReason.UNSAFE_NAME, "a key that no object can have") from error
         self._denied = 0
         return answer
 

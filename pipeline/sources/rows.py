@@ -107,8 +107,10 @@ def csv_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
                 return
             if cells:
                 yield _row(line, _named(columns, cells))
-        except (csv.Error, ValueError) as error:
+        except _BrokenRowError as error:
             yield BrokenRow(line, str(error))
+        except (csv.Error, ValueError):
+            yield BrokenRow(line, "not a row of CSV in UTF-8")
 
 
 def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
@@ -121,8 +123,10 @@ def json_rows(text: TextIO) -> Iterator[Row | BrokenRow]:
                 return
             if line.strip():
                 yield _row(lines.number, _object(line))
-        except (ValueError, RecursionError) as error:
-            yield BrokenRow(lines.number, str(error) or type(error).__name__)
+        except _BrokenRowError as error:
+            yield BrokenRow(lines.number, str(error))
+        except (ValueError, RecursionError):
+            yield BrokenRow(lines.number, "not JSON in UTF-8")
 
 
 class _NumberedLines(Iterator[str]):
@@ -176,7 +180,7 @@ def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _BrokenRowError(f"not JSON: {error.msg}") from error
+        raise _BrokenRowError("not JSON") from error
     if not isinstance(found, dict):
         raise _BrokenRowError("not a JSON object")
     return {COLUMNS.get(_key(key), ""): value for key, value in found.items()}

@@ -84,7 +84,7 @@ def _refuse_errors() -> Iterator[None]:
     except OSError as error:
         raise _refusal_of(error) from error
     except ValueError as error:  # a name with NUL
-        raise ItemRefused(RefusalReason.UNSAFE_NAME, str(error)) from error
+        raise ItemRefused(RefusalReason.UNSAFE_NAME, "a name that no file can have") from error
 
 
 def _refusal_of(error: OSError) -> ItemRefused:

@@ -14,7 +14,13 @@ import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from pipeline.sources.archives import ArchiveSource, ArchiveUsage, archive_kind, refuse_damage
+from pipeline.sources.archives import (
+    ArchiveDamaged,
+    ArchiveSource,
+    ArchiveUsage,
+    archive_kind,
+    refuse_damage,
+)
 from pipeline.sources.base import (
     BLOCK_BYTES,
     Item,
@@ -70,7 +76,7 @@ class _UnpackedStream:
             self._usage.add_unpacked(len(block))
             self._usage.check_unpacked(packed=self._file.tell())
             if not block:
-                raise EOFError("the archive is cut off")
+                raise ArchiveDamaged("it is cut off")
             body += block
         return bytes(body)
 
@@ -112,7 +118,7 @@ def _next_member(stream: _UnpackedStream, encoding: str | None) -> tarfile.TarIn
         if info.type not in HEADERS:
             return _with_extensions(info, name, pax, encoding)
         if not 0 <= info.size <= MAX_HEADER:
-            raise EOFError(f"a header of {info.size} bytes")
+            raise ArchiveDamaged(f"a header of {info.size} bytes")
         text = stream.read_exactly(info.size + -info.size % RECORD)[: info.size]
         if info.type == tarfile.GNUTYPE_LONGNAME:
             name = decode_name(text.rstrip(b"\0"), encoding)
@@ -128,7 +134,7 @@ def _with_extensions(
     if "size" in pax:
         info.size = int(pax["size"])
     if info.size < 0:
-        raise EOFError("a member of negative size")
+        raise ArchiveDamaged("a member of negative size")
     if not info.isreg() and info.type not in (tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE):
         info.size = 0  # a link or a device has no bytes, whatever its header says
     if name is None:
@@ -147,7 +153,7 @@ def _pax_records(text: bytes) -> dict[str, bytes]:
         record, text = text[: int(length)], text[int(length) :]
         key, _, value = record[len(length) + 1 : -1].partition(b"=")
         if int(length) <= len(length) + 1:
-            raise EOFError("an extended header is damaged")
+            raise ArchiveDamaged("an extended header is damaged")
         found[key.decode("utf-8", "replace")] = value
     return found
 

@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import IO, BinaryIO
 
-from pipeline.sources.archives import ArchiveSource, ArchiveUsage, refuse_damage
+from pipeline.sources.archives import (
+    ArchiveDamaged,
+    ArchiveSource,
+    ArchiveUsage,
+    refuse_damage,
+)
 from pipeline.sources.base import (
     Item,
     ItemRefused,
@@ -77,7 +82,7 @@ class _BoundedFile(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
-            raise zipfile.BadZipFile(f"a directory of {size} bytes")
+            raise ArchiveDamaged(f"a directory of {size} bytes")
         return super().read(size) or b""
 
 

@@ -23,8 +23,8 @@ EXAMPLES = {"sqlite": 10, "postgresql": 3}
 
 # Operations that need a clip, which takes seconds, or a bucket to import from.
 NOT_REACHED = {
-    "POST /api/living", "GET /jobs/{job_id}/evidence", "POST /batches",
-    "POST /batches/{batch_id}/retry",
+    "POST /api/living", "GET /jobs/{job_id}/evidence", "POST /jobs/{job_id}/evidence",
+    "POST /batches", "POST /batches/{batch_id}/retry",
 }
 
 pytestmark = pytest.mark.heavy

@@ -6,6 +6,7 @@ half of the people has about 185 false matches, which measures the rate to about
 
 from __future__ import annotations
 
+import re
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from pipeline.calibration.measure import embed_files
 from pipeline.calibration.table import load_table
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import Photos
+from tests.benchmarks.name_groups import groups_of
+from tests.benchmarks.rates_by_group import shares_above
 from tests.benchmarks.search_scores import DOUBLES, known_searches, stranger_searches
 
 FACTOR = 1.5
@@ -129,6 +132,22 @@ def test_at_95_few_people_are_missed_and_no_stranger_is_hit(lfw: Photos) -> None
     print(f"missed {missed:.4f}, strangers hit {hit:.4f}")
     assert missed < 0.15
     assert hit <= 0.002
+
+
+def test_the_documented_rates_of_groups(lfw: Photos) -> None:
+    """The table of `edge` at a promised rate of one in a thousand."""
+    shipped = load_table("edge")
+    assert shipped is not None
+    page = (Path(__file__).resolve().parents[2] / "docs" / "calibration.md").read_text("utf-8")
+    part = page.split("`edge`, all pictures:")[1].split("`dlib`, one picture")[0]
+    rows = re.findall(r"^\| ([^|]+) \| (\d+) \| [\d,]+ \| [^|]+ \| (\S+) ", part, re.MULTILINE)
+    assert len(rows) >= 8
+    people, shares = shares_above(lfw, shipped.cosine_at(1e-3))
+    for group, count, rate in rows:
+        inside = np.array([group in groups_of(str(name)) for name in people])
+        assert inside.sum() == int(count)
+        pairs = inside.sum() * (inside.sum() - 1)
+        assert shares[np.ix_(inside, inside)].sum() / pairs == pytest.approx(float(rate), rel=0.1)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

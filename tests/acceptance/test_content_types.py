@@ -182,6 +182,20 @@ def test_a_takes_multipart_fields(a: ApidClient, image: str, media_type: str | N
     assert len(located(a, files=parts, headers=header)) == 1
 
 
+def test_a_takes_the_multipart_form_of_curl_under_another_type(
+    a: ApidClient, photo: bytes
+) -> None:
+    """libcurl, and so PHP, adds the boundary to the caller's own type, and names the parts
+    attachments."""
+    parts = {**{name: str(value).encode() for name, value in known(a).items()}, "Fimg": photo}
+    body = b"".join(
+        f'--b\r\nContent-Disposition: attachment; name="{name}"'.encode()
+        + (b'; filename="a.jpg"' if name == "Fimg" else b"") + b"\r\n\r\n" + value + b"\r\n"
+        for name, value in parts.items()
+    ) + b"--b--\r\n"
+    assert len(located(a, data=body, headers={"Content-Type": f"{FORM}; boundary=b"})) == 1
+
+
 def test_a_takes_a_file_as_it_is_or_in_base64(a: ApidClient, photo: bytes, image: str) -> None:
     for file in (photo, image.encode(), f"data:image/jpeg;base64,{image}".encode()):
         assert len(located(a, data=known(a), files={"Fimg": ("a.jpg", file)})) == 1

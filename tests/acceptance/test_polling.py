@@ -181,13 +181,17 @@ def test_an_odd_idempotency_key_is_refused(stack: Stack, picture: Json, key: str
     assert answer.json()["code"] == 9801
 
 
-def test_many_repetitions_at_once_make_one_job(stack: Stack, picture: Json) -> None:
-    key = uuid.uuid4().hex
+@pytest.mark.parametrize("keyed", [True, False])
+def test_many_repetitions_at_once_make_one_job(
+    stack: Stack, picture: Json, *, keyed: bool
+) -> None:
+    """By an idempotency key, or by the signature alone."""
+    headers = {"Idempotency_Key": uuid.uuid4().hex} if keyed else {}
     parameters = stack.client().signed(picture)
     answers: list[requests.Response] = []
 
     def submit() -> None:
-        answers.append(stack.client().send("locate", parameters, Idempotency_Key=key))
+        answers.append(stack.client().send("locate", parameters, **headers))
 
     at_once([submit] * 8)
     assert len({answer.headers.get("x-job-id") for answer in answers}) == 1
@@ -195,9 +199,10 @@ def test_many_repetitions_at_once_make_one_job(stack: Stack, picture: Json) -> N
 
 
 def test_many_replays_at_once_are_accepted_once(stack: Stack, picture: Json) -> None:
-    parameters = stack.client().signed(picture)
+    client = stack.client(stack.add_tenant("no-replays", {"e_repeats": "refuse"}))
+    parameters = client.signed(picture)
     answers: list[Json] = []
-    at_once([lambda: answers.append(stack.client().send("locate", parameters).json())] * 8)
+    at_once([lambda: answers.append(client.send("locate", parameters).json())] * 8)
     assert sorted(answer["code"] for answer in answers) == [0] + [9801] * 7
 
 

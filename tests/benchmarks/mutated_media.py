@@ -32,7 +32,7 @@ from pipeline.sandbox.sandbox import Sandbox, open_sandbox
 from pipeline.stages.decode import DECODE_FUNCTION, decode
 from tests.conftest import models_directory
 from tests.face2_client import Face2Client, base64_of
-from tests.mutations import damaged_files
+from tests.mutations import damaged_files, whole_files
 from tests.stack import Stack
 
 MB = 1024 * 1024
@@ -46,6 +46,12 @@ DECODER_GROWTH = Settings.model_fields["decode_memory_mb"].default * MB
 
 # The codes of document e for a picture: found, too large, no picture, no face.
 CODES = {0, 9002, 9902, 9903}
+
+
+# What damage may be told as.
+DAMAGE = frozenset({
+    "not_a_picture", "format_not_accepted", "picture_corrupt", "picture_out_of_range"
+})
 
 
 @dataclass(slots=True)
@@ -66,6 +72,7 @@ def straight(count: int) -> Findings:
     sandbox = open_sandbox(settings, [DECODE_FUNCTION])
     assert sandbox is not None
     findings = Findings()
+    whole_files()  # encoders take memory, too
     start = time.monotonic()
     with sandbox:
         sandbox.start()
@@ -82,9 +89,9 @@ def _outcome(
     try:
         decode(data, limits, sandbox)
     except FaceError as error:
-        if "died of" in error.message or "took too long" in error.message:
+        if "decoder died" in error.message or "took too long" in error.message:
             return f"{error.code} (cost its decoder)"
-        if error.code not in ("not_a_picture", "picture_corrupt", "picture_out_of_range"):
+        if error.code not in DAMAGE:
             findings.wrong.append(f"{name}: {error.code}: {error.message}")
         return error.code
     return "decoded"
@@ -96,6 +103,7 @@ def through_a_service(stack: Stack, count: int) -> Findings:
     assert stack.worker is not None
     findings = Findings()
     workers = set(stack.worker.children())
+    whole_files()
     watched = [psutil.Process(pid) for pid in (stack.shim.pid, *workers)]
     start = time.monotonic()
     with _watched(watched, findings), ThreadPoolExecutor(CLIENTS) as clients:

@@ -329,7 +329,7 @@ HOLLOW: dict[str, Callable[[], bytes]] = {
          (0x117, 4, [99_000])],
     ),
     "heic larger than its code": lambda: heic_as(SIDE, SIDE),
-    "heic smaller than its code": lambda: heic_as(16, 16, np.zeros((SIDE, SIDE, 3), np.uint8)),
+    "heic smaller than its code": lambda: heic_as(16, 16, np.zeros((800, 800, 3), np.uint8)),
     "webp that ends early": lambda: webp_file(
         (b"VP8L", b"\x2f" + struct.pack("<I", SIDE - 1 | SIDE - 1 << 14) + bytes(99)),
     ),

@@ -104,6 +104,15 @@ def test_a_boundary_that_the_header_lacks_is_that_of_the_body() -> None:
     assert read_multipart(body(field("a")), "application/json") == Form({"a": "1"}, {})
 
 
+def test_as_curl_sends_it_under_another_type() -> None:
+    sent = body(
+        part('Content-Disposition: attachment; name="a"', b"1"),
+        part('Content-Disposition: attachment; name="b"; filename="p.jpg"', JPEG),
+    )
+    other = "application/x-www-form-urlencoded; boundary=xYz"
+    assert read_multipart(sent, other) == Form({"a": "1"}, {"b": JPEG})
+
+
 def test_parts_that_are_not_taken_are_left_out() -> None:
     other = part('Content-Disposition: form-data; name="b"\r\nContent-Transfer-Encoding: base64')
     sent = body(field("a"), other, other, field("long", b"x" * 100_000))
@@ -141,7 +150,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "no disposition": (body(part("Content-Type: text/plain")), TYPE),
     "no headers": (b"--xYz\r\n\r\n1\r\n--xYz--", TYPE),
     "no part": (b"--xYz\r\n--xYz--", TYPE),
-    "an attachment": (body(part('Content-Disposition: attachment; name="a"')), TYPE),
+    "an inline part": (body(part('Content-Disposition: inline; name="a"')), TYPE),
     "a header twice": (
         body(part('Content-Disposition: form-data; name="a"\r\ncontent-disposition: x')), TYPE
     ),

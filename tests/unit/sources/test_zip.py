@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.sources.archives import ArchiveLimits, ArchiveOptions
-from pipeline.sources.base import RefusedItem
+from pipeline.sources.base import ItemRefused, RefusalReason, RefusedItem
 from pipeline.sources.zip import ZipSource
 from tests.unit.sources.makers import outcomes, patched, picture, taken, zipped
+from tests.unit.test_picture_headers import FOREIGN_WORDS
 
 TINY_MEMBERS = 4_000  # tests.benchmarks.sources reads 100,000
 
@@ -96,6 +99,35 @@ def test_a_member_with_other_bytes_than_its_checksum(tmp_path: Path) -> None:
     patched(path, b"1.png", 14, b"\0\0\0\0")
 
     assert outcomes(source(path)) == [("1.png", "archive_damaged"), ("2.png", "taken")]
+
+
+def damage(opened: ZipSource) -> Iterator[str]:
+    """What is said of the archive and of its members that cannot be read."""
+    for item in opened.items():
+        if isinstance(item, RefusedItem):
+            if item.reason == RefusalReason.ARCHIVE_DAMAGED:
+                yield item.detail
+            continue
+        try:
+            item.read(10**6)
+        except ItemRefused as error:
+            yield error.detail
+
+
+def test_damage_is_told_in_our_own_words(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", [("1.png", picture(1) * 9), ("2.png", picture(2))])
+    whole, chance = path.read_bytes(), random.Random(5)
+    said = set()
+    for _ in range(300):
+        data = bytearray(whole[: chance.randrange(4, len(whole))])
+        if chance.random() < 0.6:
+            data = bytearray(whole)
+        for _ in range(chance.randrange(4)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        path.write_bytes(data)
+        said |= set(damage(source(path)))
+    assert len(said) > 2
+    assert not [words for words in said if FOREIGN_WORDS.search(words)]
 
 
 def test_names_in_odd_encodings(tmp_path: Path) -> None:

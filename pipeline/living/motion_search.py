@@ -115,7 +115,7 @@ class MotionSearch:
         near = [number for number, one in enumerate(rows) if len(one) >= FEWEST]
         if not self.plays.size:
             return []
-        alike = np.zeros(0)
+        alike = np.zeros(0, np.float32)
         for compare, slack in (
             (self.similarity_by_columns, _BY_COLUMNS),
             (self.similarity_by_directions, _BY_DIRECTIONS),
@@ -131,11 +131,12 @@ class MotionSearch:
     def similarity_by_columns(self, clips: CoarseClips) -> Values:
         """The similarity of each clip, 0 to 1, with the weight of each column by its variance."""
         variances = (self.spread.diagonal() + clips.variances()) / 2
-        return self._similarity(clips, 1 / (variances + NOISE) ** (2 * POWER))
+        weights = np.asarray((variances + NOISE) ** (-2 * POWER), np.float32)
+        return self._similarity(clips, weights)
 
     def similarity_by_directions(self, clips: CoarseClips) -> Values:
         """The similarity of each clip, 0 to 1, with the weights of the common directions."""
-        spreads = (self.spread + clips.spreads()) / 2
+        spreads = np.asarray((self.spread + clips.spreads()) / 2, np.float32)
         weights = np.zeros_like(spreads)
         for half in _HALVES:
             for sign in (1, -1):

@@ -104,7 +104,7 @@ def stored_rows(data: bytes) -> NDArray[np.int8]:
 
 def similarity_of_copies(short: ArrayLike) -> NDArray[np.float64]:
     """The similarity from which one of two clips is a copy, by the rows of the shorter."""
-    return np.asarray(np.interp(short, _ROWS, _SAME))
+    return np.asarray(np.interp(np.asarray(short, np.float64), _ROWS, _SAME))
 
 
 def least_overlap(short: int) -> int:

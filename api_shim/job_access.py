@@ -20,8 +20,6 @@ from pipeline.errors import (
 )
 from pipeline.identifiers import is_printable
 
-CREDENTIAL_HEADERS = ("x-api-key", "authorization")
-
 
 def authenticate_poll(
     call: Call, job_id: str, tenants: TenantStore, dialects: Iterable[Dialect]
@@ -38,10 +36,8 @@ def authenticate_poll(
             tenant = tenant or dialect.identify(call, job_id)
     except (BadInput, RequestRefused, TenantNotFound) as error:
         raise JobNotFound from error
-    if tenant is None and any(call.headers.get(name) for name in CREDENTIAL_HEADERS):
-        raise JobNotFound
     if tenant is None:
-        raise BadCredentials
+        raise JobNotFound if _has_header(call) else BadCredentials
     return tenant
 
 
@@ -50,6 +46,12 @@ def authenticate_by_header(call: Call, tenants: TenantStore) -> Tenant | None:
     and appSecret or api_id and api_secret. None without credentials or for a wrong password.
     Raises ``RequestRefused``, ``TenantNotFound`` for a wrong key."""
     return _by_key(call, tenants) or _by_password(call, tenants)
+
+
+def _has_header(call: Call) -> bool:
+    """Whether the headers carry credentials of a kind that is taken, right or wrong."""
+    scheme = call.headers.get("authorization", "").partition(" ")[0]
+    return bool(call.headers.get("x-api-key")) or scheme.lower() == "basic"
 
 
 def _by_key(call: Call, tenants: TenantStore) -> Tenant | None:

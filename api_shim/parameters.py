@@ -23,8 +23,8 @@ Takes = Callable[[str], bool]
 
 _MULTIPART_START = re.compile(rb"--[^\r\n]{1,70}\r\nContent-", re.IGNORECASE)
 
-# A name and its value, without a character that no URL-encoded name has.
-_FORM_START = re.compile(rb"[^\s={}\[\]\"<]{1,128}=")
+# A name that is URL-encoded, or need not be, and the sign before its value.
+_FORM_START = re.compile(rb"[\w%.+~*-][\w%.+~*\[\]-]{0,127}=")
 
 
 def take_all(_name: str) -> bool:

@@ -10,6 +10,7 @@ import typer
 
 from api_shim.auth.sm2 import generate_key_pair, parse_public_key
 from infra.cli import limits
+from infra.cli.app_import import import_app
 from infra.cli.app_settings import Chosen, Profile, read_choices, settings, wait
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
@@ -182,6 +183,7 @@ def _show(name: str, issued: Credentials, json: bool) -> None:
 
 
 # Last, as the help lists them.
+app.command("import")(import_app)
 for command in (
     settings, wait, limits.limits, limits.operations, limits.allow, limits.deny, limits.expire,
 ):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 from sqlalchemy import (
@@ -22,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from pipeline.accounts.imported import ImportedCredential
 from pipeline.accounts.kinds import API_KEY, SIGNING, CredentialKind
 from pipeline.accounts.model import (
     CredentialEntry,
@@ -35,7 +38,13 @@ from pipeline.database.engine import change_rows, read_row, read_rows, read_valu
 from pipeline.database.schema import credentials, former_secrets, tenants
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
-from pipeline.errors import BadCredentials, CredentialExpired, CredentialNotFound, TenantNotFound
+from pipeline.errors import (
+    BadCredentials,
+    CredentialExpired,
+    CredentialNotFound,
+    InvalidParameter,
+    TenantNotFound,
+)
 from pipeline.metering.limits import Permissions, permissions_from_json
 
 PUBLIC_ID = re.compile("[A-Za-z0-9_-]{1,64}")
@@ -70,6 +79,71 @@ class CredentialStore:
                 self._require_tenant(tenant_id)  # the tenant is there: the id was taken
             else:
                 return issued
+
+    def check_free(
+        self, tenant: Tenant | None, brought: Sequence[ImportedCredential]
+    ) -> None:
+        """Raises ``InvalidParameter`` naming a credential that is taken: by another application,
+        or by this one with another secret. ``tenant`` is None for one that is to be created."""
+        for credential in brought:
+            public_id = self._imported_id(credential)
+            query = select(credentials).where(credentials.c.public_id == public_id)
+            row = read_row(self._engine, query)
+            if row is not None and not self._is_same(tenant, row._mapping, credential):
+                owner = "another application"
+                if tenant is not None and row.tenant_id == tenant.id:
+                    owner = f"{tenant.name} itself, with another secret or revoked"
+                raise InvalidParameter(f"{public_id} is taken by {owner}")
+
+    def take_over(self, tenant: Tenant, brought: Sequence[ImportedCredential]) -> list[str]:
+        """Add credentials that were issued elsewhere, all or none; those that are there already
+        stay as they are. Returns their public ids. Raises ``InvalidParameter`` as
+        ``check_free``."""
+        self.check_free(tenant, brought)
+        ids = [self._imported_id(credential) for credential in brought]
+        there = {entry.public_id for entry in self.entries(tenant.id)}
+        rows = [
+            {
+                "tenant_id": tenant.id, "kind": credential.kind.name, "public_id": public_id,
+                "secret": self._stored(
+                    credential.kind, IssuedCredential(public_id, credential.secret)
+                ),
+                "readable": credential.kind.readable, "disabled": False,
+                "sm2_public_key": credential.sm2_public_key, "created_at": self._clock(),
+            }
+            for credential, public_id in zip(brought, ids, strict=True) if public_id not in there
+        ]
+        try:
+            if rows:
+                change_rows(self._engine, insert(credentials).values(rows))
+        except IntegrityError as error:
+            raise InvalidParameter("one of the credentials was taken just now") from error
+        return ids
+
+    def _is_same(
+        self, tenant: Tenant | None, row: RowMapping, credential: ImportedCredential
+    ) -> bool:
+        """Whether a row is this very credential of the tenant, and live."""
+        if tenant is None or row["tenant_id"] != tenant.id or row["disabled"]:
+            return False
+        if row["kind"] != credential.kind.name:
+            return False
+        if not credential.kind.readable:
+            return self._fingerprints.matches(credential.secret, [row["secret"]])
+        kept = self._vault.decrypt_text(row["secret"], row["public_id"])
+        return hmac.compare_digest(kept.encode(), credential.secret.encode()) and (
+            credential.sm2_public_key in (None, row["sm2_public_key"])
+        )
+
+    def _imported_id(self, credential: ImportedCredential) -> str:
+        """The id of an imported credential. The beginning of a foreign API key may be the same
+        for all keys of its issuer, or half of it: its fingerprint names it instead."""
+        if credential.kind is not API_KEY:
+            return credential.public_id
+        return self._fingerprint_id(credential.secret)
+
+    def _fingerprint_id(self, key: str) -> str:
+        return f"imported-{self._fingerprints.fingerprint(key).hex()[:24]}"
 
     def rotate(
         self, tenant_id: int, kind: CredentialKind, public_id: str, keep_s: float,
@@ -130,10 +204,10 @@ class CredentialStore:
 
     def by_api_key(self, key: str) -> Tenant | None:
         """The tenant of a live API key. Raises ``CredentialExpired``."""
-        try:
-            return self.authenticate(API_KEY, API_KEY.new_id(key), key)
-        except (TenantNotFound, BadCredentials):
-            return None
+        for public_id in (API_KEY.new_id(key), self._fingerprint_id(key)):
+            with suppress(TenantNotFound, BadCredentials):
+                return self.authenticate(API_KEY, public_id, key)
+        return None
 
     def signing(self, public_id: str) -> SigningCredential | None:
         """The live credential that verifies the signatures of an id."""

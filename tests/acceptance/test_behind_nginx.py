@@ -217,6 +217,24 @@ def test_no_query_is_logged(shim: Stack) -> None:
         assert marker not in text, name
 
 
+def test_requests_of_one_address_at_a_time(shim: Stack) -> None:
+    with (
+        NginxServer(shim.url, {"faceline_clients 100": "faceline_clients 2"}) as nginx,
+        connected(nginx) as one, connected(nginx) as two,
+    ):
+        for connection in (one, two):
+            connection.sendall(head_of("/face/api/detection", 9))
+        answers = []
+
+        def refused() -> bool:
+            answers.append(send(nginx, "GET", "/face/health"))
+            return answers[-1].status_code == 429
+
+        eventually(refused)
+        assert answers[-1].json()["code"] == "rate_limited"
+        assert int(answers[-1].headers["retry-after"]) > 0
+
+
 def test_a_host_of_its_own(shim: Stack, obama: str) -> None:
     changed = {"/face/": "/", "    proxy_set_header X-Forwarded-Prefix /face;\n": ""}
     with NginxServer(shim.url, changed) as nginx:

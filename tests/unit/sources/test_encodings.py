@@ -28,7 +28,8 @@ def test_what_reads_as_nothing() -> None:
     ("text", "before"),
     [
         ("JosÃ©", "José"), ("寮犱笁", "张三"), ("Ada", ""), ("José", ""), ("张三", ""), ("一", ""),
-        ("Zoë Łukasz", ""), ("Ã", ""),
+        ("Zoë Łukasz", ""), ("Ã", ""), ("╒┼╚²", "张三"), ("ÕÅÈý", "张三"), ("é", ""),
+        ("Åsa Öberg", ""), ("Иван", ""), ("Ōé", ""), ("O’Neil", ""), ("½ Ada", ""), ("김철수", ""),
     ],
 )
 def test_texts_that_were_decoded_twice(text: str, before: str) -> None:

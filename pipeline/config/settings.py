@@ -256,14 +256,15 @@ class Settings(BaseSettings):
     quality_min_size: float = Field(40.0, ge=0)
     """Smallest shorter side of a face's box in pixels."""
     quality_min_blur: float = Field(36.0, ge=0, le=100)
-    """Lowest sharpness, 0 to 100; larger is sharper."""
+    """Lowest sharpness, 0 to 100; larger is sharper. Motion blur, enlargement from few pixels,
+    heavy noise and coarse JPEG lower it."""
     quality_min_brightness: float = Field(35.0, ge=0, le=255)
     """Lowest mean grey of a face."""
     quality_max_brightness: float = Field(225.0, ge=0, le=255)
     """Highest mean grey of a face."""
     quality_min_contrast: float = Field(12.0, ge=0, le=127)
     """Lowest standard deviation of a face's grey."""
-    quality_max_yaw: float = Field(50.0, ge=0, le=90)
+    quality_max_yaw: float = Field(44.0, ge=0, le=90)
     """Largest turn of the head to either side in degrees."""
     quality_max_pitch: float = Field(45.0, ge=0, le=90)
     """Largest nod of the head up or down in degrees."""

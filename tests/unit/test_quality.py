@@ -14,7 +14,16 @@ import pytest
 from pipeline.config.settings import Settings
 from pipeline.sessions.base import Pack
 from pipeline.stages.detect import detect
-from pipeline.stages.quality import aligned, first_failure, measure, pose, quality_limits, sharpness
+from pipeline.stages.quality import (
+    aligned,
+    blockiness,
+    clarity,
+    first_failure,
+    measure,
+    pose,
+    quality_limits,
+    sharpness,
+)
 from pipeline.types import Box, DetectedFace, LandmarkScheme, Picture, Quality
 from tests.photos import read
 
@@ -60,7 +69,7 @@ def test_a_good_face_passes() -> None:
     [
         ("size", {"size": 39.0}), ("blur", {"blur": 35.0}), ("brightness", {"brightness": 30.0}),
         ("brightness", {"brightness": 230.0}), ("contrast", {"contrast": 11.0}),
-        ("yaw", {"yaw": -51.0}), ("yaw", {"yaw": 51.0}), ("pitch", {"pitch": 46.0}),
+        ("yaw", {"yaw": -45.0}), ("yaw", {"yaw": 45.0}), ("pitch", {"pitch": 46.0}),
         ("roll", {"roll": -46.0}),
     ],
 )
@@ -166,7 +175,7 @@ def test_the_blurred_photo_fails_for_blur(test_data: Path, pack: Pack) -> None:
 
 
 def test_photos_pass(test_data: Path, pack: Pack) -> None:
-    """Every face of the photos passes, whatever its size."""
+    """Every face of the photos passes, whatever its size, but for a head that is turned aside."""
     photos = [
         *sorted((test_data / "photos").glob("*.jpg")),
         *sorted((test_data / "photos").glob("*/*1.jpg")),
@@ -181,7 +190,9 @@ def test_photos_pass(test_data: Path, pack: Pack) -> None:
             if reason is not None:
                 failed[f"{path.name} {number}"] = reason
     assert len(photos) > 9
-    assert failed == {}
+    turned = {name for name, why in failed.items() if why == "yaw" and name.startswith("group")}
+    assert len(turned) <= 1
+    assert failed.keys() == turned
 
 
 def noisy(picture: Picture) -> Picture:
@@ -276,6 +287,72 @@ def test_motion_is_blur_in_either_direction(
     kernel[length // 2] = 1 / length
     moved = np.asarray(cv2.filter2D(picture, -1, kernel.T if turned else kernel), np.uint8)
     assert first_failure(measure(moved, face), LIMITS) == "blur"
+
+
+def test_motion_aslant_is_blur(test_data: Path, edge_pack: Pack) -> None:
+    """Rows and columns each keep more of their detail than the diagonal across the motion."""
+    picture, face = portrait(test_data, edge_pack)
+    length = round(float(np.linalg.norm(face.landmarks[1] - face.landmarks[0])) * 0.25)
+    kernel = np.eye(length, dtype=np.float32) / length
+    for line in (kernel, kernel[::-1]):
+        moved = np.asarray(cv2.filter2D(picture, -1, line), np.uint8)
+        grey = aligned(moved, face)
+        assert clarity(grey, face.box.width) < sharpness(grey) - 5
+        assert first_failure(measure(moved, face), LIMITS) == "blur"
+
+
+def enlarged(picture: Picture, face: DetectedFace) -> Picture:
+    """From 20 pixels across the face."""
+    small = scaled(20 / face.box.width)(picture)
+    size = picture.shape[1], picture.shape[0]
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def very_noisy(picture: Picture, face: DetectedFace) -> Picture:
+    """As noisy as 40 grey levels in a face of 100 pixels."""
+    noise = np.random.default_rng(3).normal(0, 0.4 * face.box.width, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def crushed(picture: Picture, _: DetectedFace) -> Picture:
+    packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 5])[1]
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("lose", "most_passing"), [(enlarged, 3), (very_noisy, 0), (crushed, 0)]
+)
+def test_lost_detail_fails_for_blur(
+    test_data: Path, edge_pack: Pack, lose: Callable[[Picture, DetectedFace], Picture],
+    most_passing: int,
+) -> None:
+    paths = [*sorted((test_data / "photos").glob("*/*1.jpg")), test_data / "photos" / "obama.jpg"]
+    refused = []
+    for path in paths:
+        picture = read(path)
+        face = largest(picture, edge_pack)
+        assert first_failure(measure(picture, face), LIMITS) is None
+        bad = lose(picture, face)
+        refused.append(first_failure(measure(bad, face), LIMITS) == "blur")
+        # A JPEG whose blocks begin elsewhere, as after a crop.
+        cut = replace(face, landmarks=face.landmarks - 3, box=Box(
+            face.box.left - 3, face.box.top - 3, face.box.right - 3, face.box.bottom - 3
+        ))
+        assert measure(bad[3:, 3:], cut).blur == pytest.approx(measure(bad, face).blur, abs=6)
+    assert len(refused) > 5
+    assert sum(refused) >= len(refused) - most_passing
+
+
+def test_blocks_are_told_from_detail() -> None:
+    chance = np.random.default_rng(8)
+    rough = cv2.GaussianBlur(chance.normal(128, 90, (200, 200, 3)), (0, 0), 2)
+    picture = np.clip(rough, 0, 255).astype(np.uint8)
+    face = replace(seen("arcface5"), box=Box(20, 30, 170, 190))
+    assert blockiness(picture, face) < 1.2
+    assert blockiness(pressed(picture), face) < 1.7
+    assert blockiness(crushed(picture, face), face) > 2.2
+    assert blockiness(crushed(picture, face), replace(face, box=Box(-900, 5, -800, 15))) == 1
+    assert blockiness(crushed(picture, face), replace(face, box=Box(20, 20, 40, 190))) == 1
 
 
 def test_dark_and_bright_faces_are_told(test_data: Path, edge_pack: Pack) -> None:

@@ -90,7 +90,7 @@ class _NotFound:
         self._roots = {each.root: each for each in dialects if each.root is not None}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
+        path = f"{scope['path']}/"  # the root itself has lost its slash
         dialect = next((self._roots[root] for root in self._roots if path.startswith(root)), None)
         reply = problem(404, "not_found", "There is nothing at this path.")
         if dialect is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import requests
 
-from tests.face2_client import CALL_S, Credentials, Face2Client
+from tests.face2_client import CALL_S, Credentials, Face2Client, data_of
 
 LETTERS = "abcde"
 
@@ -50,7 +50,8 @@ class Caller:
                 return self._post("/v1/addface", sent, data=fields)
             case _:
                 client = Face2Client(self.url, self.credentials)
-                data = {"image": base64.b64encode(picture).decode()}
+                # The same signed request would be answered with the first one's answer.
+                data = data_of("locate", base64.b64encode(picture).decode())
                 return client.call("locate", data, **headers, Prefer="respond-async")
 
     def records(self) -> requests.Response:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import running_stack
-from pipeline.calibration.table import load_table
+from pipeline.calibration.table import load_own_tables, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine, read_rows
 from pipeline.database.migrate import head, revision
@@ -123,6 +123,9 @@ def check_pack(settings: Settings) -> Iterator[Check]:
         f"made from {table.faces} faces of {table.people} people" if table else "uncalibrated",
         "comparisons fail without a table: run `faceline calibrate`",
     )
+    if own := load_own_tables(info.name, settings.data_dir, info.recognition_model):
+        told = ", ".join(f"{table.origin} (tenant {number})" for number, table in own.items())
+        yield Check("own calibrations", Verdict.NOTE, told)
 
 
 def check_providers(settings: Settings) -> Iterator[Check]:

@@ -147,7 +147,7 @@ class ArchiveSource(PathSource, ABC):
         else:
             return
         detail = f"after {usage.members} members: {detail}"
-        yield RefusedItem(printable(self._path.name), reason, detail)
+        yield RefusedItem(printable(self._path.name), reason, detail, ends_source=True)
 
     @abstractmethod
     def _members(self, file: BinaryIO, usage: ArchiveUsage) -> Iterator[Item | RefusedItem]:

@@ -68,12 +68,14 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class RefusedItem:
     """An entry of the source that is not accepted. ``reason`` is a ``RefusalReason`` or the
-    code of an error; ``detail`` explains it."""
+    code of an error; ``detail`` explains it. ``ends_source``: the source itself is damaged or
+    exceeds a limit, and what follows in it was not read."""
 
     source_name: str
     reason: str
     detail: str = ""
     about: About = About()
+    ends_source: bool = False
 
 
 class ItemRefused(Exception):

@@ -58,6 +58,8 @@ _CODE_PAGES: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("cp1252", _is_latin),
 )
 
+_DOUBLE_BYTE = ("gb18030", "cp932", "big5", "cp949")
+
 _LEAST_SHARE = 0.5  # of the letters beyond ASCII that must be such letters
 MAX_READINGS = 3
 
@@ -80,7 +82,8 @@ def readings(raw: bytes) -> list[tuple[str, str]]:
 
 
 def twice_decoded(text: str) -> str:
-    """What ``text`` was before UTF-8 was read as a code page ("JosÃ©"); empty: it was not."""
+    """What ``text`` was before it was read in a wrong encoding: UTF-8 as a code page ("JosÃ©"),
+    or a double-byte code page as one of single bytes ("╒┼╚²"); empty: it was not."""
     if text.isascii():
         return ""
     for encoding in ("cp1252", "latin-1", "cp437", "gb18030"):
@@ -92,6 +95,21 @@ def twice_decoded(text: str) -> str:
         least = "\u0800" if encoding == "gb18030" else "\x80"
         if before != text and before.isprintable() and max(before) >= least:
             return before
+    return _double_bytes(text)
+
+
+def _double_bytes(text: str) -> str:
+    """The text in a double-byte code page whose bytes were read one by one: letters of ASCII
+    are missing, or there are signs that no name has."""
+    has_signs = any(letter > "\x7f" and not letter.isalnum() for letter in text)
+    if len(text) < 2 or not (has_signs or not re.search("[A-Za-z]", text)):
+        return ""
+    for encoding in ("cp437", "latin-1"):
+        if all(_is_in(letter, encoding) for letter in text):
+            found = dict(readings(text.encode(encoding)))
+            before = next((found[each] for each in _DOUBLE_BYTE if each in found), "")
+            if before:
+                return before
     return ""
 
 

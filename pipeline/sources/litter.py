@@ -34,9 +34,6 @@ FILES: Final = (
 _FOLDER = re.compile("|".join(f"(?:{each})" for each in FOLDERS), re.IGNORECASE)
 _FILE = re.compile("|".join(f"(?:{each})" for each in FILES), re.IGNORECASE)
 
-# Refusals that concern the whole archive, and have its name.
-_WHOLE_SOURCE = (RefusalReason.ARCHIVE_DAMAGED, RefusalReason.BOMB, RefusalReason.TOO_MANY)
-
 
 def is_litter(path: str) -> bool:
     """Whether a path, with ``/`` between its parts, leads to such a file."""
@@ -62,8 +59,7 @@ class WithoutLitter:
     def items(self) -> Iterator[Item | RefusedItem]:
         for item in self._source.items():
             path = item.source_name.removeprefix(self._below)
-            judged = isinstance(item, Item) or item.reason not in _WHOLE_SOURCE
-            if judged and is_litter(path):
+            if is_litter(path) and (isinstance(item, Item) or not item.ends_source):
                 yield RefusedItem(item.source_name, RefusalReason.SKIPPED, "litter")
             else:
                 yield item

@@ -167,18 +167,27 @@ def test_all_below_a_prefix_is_the_tenants_own(imports: Imports) -> None:
     for tenant, name in ((imports.other, "zoe"), (imports.own, "eve")):
         imports.put(tenant, f"2026/{name}/1.jpg", imports.photo(PEOPLE[0]))
     imports.put(imports.other, "2025/x.jpg", imports.photo(PEOPLE[1]))
+    imports.put(imports.other, "2026/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", imports.photo(PEOPLE[1]))
 
     begun = imports.ask("POST", "/batches", imports.other, json={"prefix": "2026/"})
 
-    assert imports.ended(begun, imports.other)["items"] == 1
+    ended = imports.ended(begun, imports.other)
+    assert (ended["items"], ended["skipped"]) == (1, 1)
     assert imports.outcomes(begun, imports.other) == [("2026/zoe/1.jpg", "enrolled", "zoe")]
     assert imports.names(imports.other) == ["zoe"]
+    (item,) = imports.ask("GET", f"{begun['href']}/items", imports.other)["items"]
+    assert item["collection"] == "default"
+    request = {"prefix": "2026/", "take_litter": True}
+    both = imports.ask("POST", "/batches", imports.other, json=request)
+    assert imports.ended(both, imports.other)["items"] == 2
 
 
 def test_a_bucket_that_comes_back(imports: Imports) -> None:
     """The batch says why it waits, and continues without help."""
+    group = {"groupId": "late", "groupName": "Late"}
+    assert imports.ask("POST", "/api/faceGroups", json=group)["code"] == 0
     imports.empty()
-    begun = imports.ask("POST", "/batches", json={"prefix": "late/", "collection": "default"})
+    begun = imports.ask("POST", "/batches", json={"prefix": "late/", "collection": "late"})
     told = imports.waiting(begun)
     assert (told["code"], told["message"].split(":")[0]) == (
         "invalid_parameter", f"There is no bucket {imports.bucket}",
@@ -189,5 +198,5 @@ def test_a_bucket_that_comes_back(imports: Imports) -> None:
     imports.put(imports.own, "late/eve.jpg", imports.photo(PEOPLE[1]))
     ended = imports.ended(begun)
     assert (ended["items"], ended["waits_for"], ended["error"]) == (1, None, None)
-    page = "/api/faceGroups/default?pageOffset=0&pageSize=10"
+    page = "/api/faceGroups/late?pageOffset=0&pageSize=10"
     assert imports.ask("GET", page)["data"]["totalFaces"] == 1

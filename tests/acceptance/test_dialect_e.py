@@ -354,7 +354,7 @@ def test_another_method_is_refused(client: Face2Client, method: str) -> None:
 
 
 def test_another_path_is_not_found(client: Face2Client) -> None:
-    for path in ("/", "/face2", "/face2/locate/", "/face2/other", "/FACE2/LOCATE"):
+    for path in ("/", "/face2", "/face2/locate/x", "/face2/other", "/FACE2/LOCATE"):
         response = client.session.post(f"{client.url}{path}", json={})
         assert response.status_code == 404
         assert response.json()["code"] == "not_found"

@@ -21,6 +21,7 @@ _BACKSLASH = "\\x5c"  # as ``names.printable`` writes it
 class Oddity(StrEnum):
     """A kind of oddity; the values are those of the JSON output."""
 
+    CUT_SHORT = "cut_short"
     ENCODING = "encoding"
     LOST_LETTERS = "lost_letters"
     TWICE_DECODED = "twice_decoded"
@@ -32,6 +33,7 @@ class Oddity(StrEnum):
 
 
 MEANINGS = {
+    Oddity.CUT_SHORT: "end of the source comes early, and what follows was not read",
     Oddity.ENCODING: "names are not UTF-8",
     Oddity.LOST_LETTERS: "names have lost letters, probably when the source was made",
     Oddity.TWICE_DECODED: "names were decoded in a wrong code page when the source was made",
@@ -72,6 +74,8 @@ class Oddities:
             self._found(Oddity.COLLECTION, f"{collection!r} of {path}")
         if isinstance(item, Item):
             self._watch_names(name, path)
+        elif item.ends_source:
+            self._found(Oddity.CUT_SHORT, f"{path}: {item.detail}")
         elif item.reason == RefusalReason.BROKEN_ROW:
             self._found(Oddity.BROKEN_ROW, f"{path}: {item.detail}")
 

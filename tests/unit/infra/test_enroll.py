@@ -107,6 +107,18 @@ def test_names_in_a_code_page_look_odd_until_it_is_told(
     assert "张三" in told.err
 
 
+def test_an_archive_that_is_not_read_to_its_end_says_so(
+    faceline: Faceline, tmp_path: Path
+) -> None:
+    path = tar(tmp_path / "a.tar", [
+        member("ada/1.png", picture(1)), member("zoe/1.png", picture(2)),
+    ])
+    path.write_bytes(path.read_bytes()[:1800])
+    (kind, (items, example)), = odd(faceline, path).items()
+    assert (kind, items) == ("cut_short", 1)
+    assert example.startswith("a.tar: after 2 members: ")
+
+
 def test_what_else_looks_odd(faceline: Faceline, tmp_path: Path) -> None:
     folder = tmp_path / "odd"
     for number, name in enumerate(("JosÃ©/1.png", "??/1.png", "a\\b/1.png", "7.jpg/1.png")):

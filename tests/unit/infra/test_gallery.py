@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
+from infra.cli.checks import check_pack
 from infra.cli.database import open_database
 from pipeline.accounts.tenants import TenantStore
 from pipeline.calibration.table import load_own_tables, load_table
@@ -171,6 +172,8 @@ def test_a_table_of_its_own_gallery(faceline: Faceline, crowd: Engine, data_dir:
     whole = json.loads(faceline("gallery", "advise", "crowd", "--json").out)[0]
     assert whole["by_faces"] == pytest.approx(whole["by_size"], abs=0.1)
     assert load_table(info.name, data_dir) == load_table(info.name)
+    notes = {check.name: check.found for check in check_pack(load_settings())}
+    assert notes["own calibrations"].startswith("the gallery of crowd: 520 of 520 faces")
     assert faceline("gallery", "delete-tenant", "crowd", "--yes").code == 0
     assert load_own_tables(info.name, data_dir, info.recognition_model) == {}
 

@@ -152,3 +152,12 @@ def test_limits_are_the_services_own(tmp_path: Path) -> None:
 
     assert outcomes(FolderSource(tmp_path), narrow) == [("1.png", "media_too_large")]
     assert outcomes(FolderSource(tmp_path), large) == [("1.png", "picture_out_of_range")]
+
+
+def test_names_of_people_in_a_code_page(tmp_path: Path) -> None:
+    """Two folders that read alike stay two items."""
+    for number, raw in enumerate(("张三".encode(), "张三".encode("gbk"))):
+        put(tmp_path / os.fsdecode(raw) / "1.png", picture(number))
+    found = list(FolderSource(tmp_path, encoding="gb18030").items())
+    assert [item.about.name for item in found] == ["张三", "张三"]
+    assert len({item.source_name for item in found}) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -28,6 +28,7 @@ from pipeline.gallery.used_clips import (
 from pipeline.jobs.model import Job
 from pipeline.living.challenge import RequestedOrder
 from pipeline.living.decision import DecisionPolicy
+from pipeline.living.motion_search import MotionSearch
 from pipeline.living.motion_signature import MotionSignature
 from pipeline.living.options import LivingOptions
 from pipeline.living.tracking import observe_clip
@@ -104,13 +105,16 @@ def _find_replay(job: Job, clip: UsedClip, own: LivingResources) -> tuple[bool, 
     return _find_same_motion(clip, store.motion_signatures(job.tenant_id, clip.face_id, days))
 
 
-def _find_same_motion(clip: UsedClip, others: Iterable[tuple[int, bytes]]) -> tuple[bool, int]:
-    """Whether one of ``others`` (ids and motion signatures) shows the same motion, and the
-    id of the last one that was compared; 0 without any."""
-    signature, last = MotionSignature.from_bytes(clip.motion_signature), 0
-    for last, other in others:
-        if signature.matches(MotionSignature.from_bytes(other)):
+def _find_same_motion(
+    clip: UsedClip, pages: Iterable[Sequence[tuple[int, bytes]]]
+) -> tuple[bool, int]:
+    """Whether a clip on one of the ``pages`` (ids and motion signatures) shows the same motion,
+    and the id of the last clip that was compared; 0 without any."""
+    search, last = MotionSearch.of(MotionSignature.from_bytes(clip.motion_signature)), 0
+    for page in pages:
+        if search.finds([signature for _, signature in page]):
             return True, last
+        last = page[-1][0] if page else last
     return False, last
 
 
@@ -140,7 +144,7 @@ def finish_living(job: Job, context: JobContext, resources: Resources) -> JobOut
             later = motion_signatures_after(
                 connection, job.tenant_id, face_id, since, analysis.last_compared, key
             )
-            known, _ = _find_same_motion(clip, later)
+            known, _ = _find_same_motion(clip, [later])
         if known:
             return {**result, "real": False, "reasons": [LivenessReason.REPLAY.value]}
         record_used_clip(connection, job.tenant_id, clip, now, key)

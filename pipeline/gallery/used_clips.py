@@ -7,7 +7,7 @@ encrypted; signatures are compared after decryption.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, delete, exists, insert, literal, select
@@ -56,18 +56,17 @@ class UsedClips:
 
     def motion_signatures(
         self, tenant_id: int, face_id: int, days: float
-    ) -> Iterator[tuple[int, bytes]]:
+    ) -> Iterator[Sequence[tuple[int, bytes]]]:
         """Ids and motion signatures of the clips that were used for one face in the last
-        ``days``, in order; ``PAGE_ROWS`` of them are in memory at a time. Raises
-        ``DatabaseUnavailable``, ``DecryptionFailed``."""
+        ``days``, in order, ``PAGE_ROWS`` at a time. Raises ``DatabaseUnavailable``,
+        ``DecryptionFailed``."""
         key, since = self.keys.data_key(tenant_id), self.clock() - days * DAY_S
 
         def read(last: int) -> list[tuple[int, bytes]]:
             with reading(self.engine) as connection:
                 return motion_signatures_after(connection, tenant_id, face_id, since, last, key)
 
-        for page in walk(read, lambda found: found[0], PAGE_ROWS, 0):
-            yield from page
+        return walk(read, lambda found: found[0], PAGE_ROWS, 0)
 
     def purge(self, days: float) -> None:
         """Delete the clips used before the last ``days``. Raises ``DatabaseUnavailable``."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import FaceError
 from pipeline.living.similarity import Motion, motion_similarity
@@ -35,11 +35,11 @@ _BLOCK = 3  # pixels per value, in both directions
 # Frequencies down and across each half: the lowest, which survive coarse encoding.
 _DOWN, _WIDE = 4, 6
 
-_UNITS = 16.0  # stored units per unit of a row
+UNITS = 16.0  # stored units per unit of a row
 
 # Fewest rows that are compared; and the least overlap, in rows (or all of a shorter clip)
 # and as a share of the shorter clip.
-_FEWEST, _STRETCH, _SHARE = 12, 15, 0.6
+FEWEST, _STRETCH, _SHARE = 12, 15, 0.6
 
 # Similarity above which a clip is a copy, by the rows of the shorter clip: short clips are more
 # alike by chance. Different clips of one person within seconds reach 0.34, and 0.44 where a clip of
@@ -60,7 +60,7 @@ class MotionSignature:
     def from_observations(cls, observations: Sequence[FrameObservation]) -> Self:
         """The signature of a clip; empty when it shows a face for less than 0.8 s."""
         seen = [(one.time, one.face.stabilised) for one in observations if one.face is not None]
-        if len(seen) < 2 or seen[-1][0] - seen[0][0] < (_FEWEST - 1) / RATE:
+        if len(seen) < 2 or seen[-1][0] - seen[0][0] < (FEWEST - 1) / RATE:
             return cls(np.zeros((0, COLUMNS)))
         times = np.array([time for time, _ in seen])
         rows = motion_of([kept for _, kept in seen])
@@ -72,29 +72,44 @@ class MotionSignature:
         """690 bytes per second: at most 21 kB for 30 s."""
         if not len(self.motion):
             return b""
-        return _MARK + np.clip(np.round(self.motion * _UNITS), -127, 127).astype("i1").tobytes()
+        return _MARK + np.clip(np.round(self.motion * UNITS), -127, 127).astype("i1").tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Reads a stored signature. Raises ``FaceError`` for damaged bytes."""
-        rows = data.removeprefix(_MARK)
-        if (data and not data.startswith(_MARK)) or len(rows) % COLUMNS:
-            raise FaceError("The stored motion signature of a clip is damaged.")
-        return cls(np.frombuffer(rows, "i1").reshape(-1, COLUMNS) / _UNITS)
+        return cls(stored_rows(data) / UNITS)
 
     def matches(self, other: Self) -> bool:
         """Whether both clips show the same motion, or one a part of the other's, in either
         direction and mirrored or not. About 3 ms for clips of a few seconds."""
         short = min(len(self.motion), len(other.motion))
-        return self.similarity(other) >= float(np.interp(short, _ROWS, _SAME))
+        return self.similarity(other) >= float(similarity_of_copies(short))
 
     def similarity(self, other: Self) -> float:
         """``motion_similarity`` over most of the shorter clip, 0 to 1."""
         short = min(len(self.motion), len(other.motion))
-        if short < _FEWEST:
+        if short < FEWEST:
             return 0.0
-        stretch = max(round(_SHARE * short), min(short, _STRETCH))
-        return motion_similarity(self.motion, other.motion, _MIRROR, stretch)
+        return motion_similarity(self.motion, other.motion, MIRROR, least_overlap(short))
+
+
+def stored_rows(data: bytes) -> NDArray[np.int8]:
+    """The rows of a stored signature in ``UNITS``, shape (n, 46). Raises ``FaceError`` for
+    damaged bytes."""
+    start = len(_MARK) if data.startswith(_MARK) else 0
+    if (data and not start) or (len(data) - start) % COLUMNS:
+        raise FaceError("The stored motion signature of a clip is damaged.")
+    return np.frombuffer(data, np.int8, offset=start).reshape(-1, COLUMNS)
+
+
+def similarity_of_copies(short: ArrayLike) -> NDArray[np.float64]:
+    """The similarity from which one of two clips is a copy, by the rows of the shorter."""
+    return np.asarray(np.interp(np.asarray(short, np.float64), _ROWS, _SAME))
+
+
+def least_overlap(short: int) -> int:
+    """Rows in which two clips must overlap, of which the shorter has ``short``."""
+    return max(round(_SHARE * short), min(short, _STRETCH))
 
 
 def _cosines(count: int, length: int) -> NDArray[np.float64]:
@@ -108,7 +123,7 @@ _HEIGHT, _WIDTH = 48 // _BLOCK, 84 // _BLOCK
 _DOWNWARDS, _SIDEWAYS = _cosines(_DOWN, _HEIGHT), _cosines(_WIDE, _WIDTH)
 
 # Odd frequencies change their sign when the picture is mirrored.
-_MIRROR = np.tile(np.where(np.arange(_DOWN * _WIDE) % _WIDE % 2, -1.0, 1.0)[1:], 2)
+MIRROR = np.tile(np.where(np.arange(_DOWN * _WIDE) % _WIDE % 2, -1.0, 1.0)[1:], 2)
 
 
 def motion_of(kept: Sequence[GreyImage]) -> Motion:

@@ -23,7 +23,7 @@ _LEAST_JITTER = 0.05
 
 # A direction with variance v (in units of the jitter) has the weight 1 / (v + noise) ** power.
 # Power 0 would leave most of the weight to the action, 0.5 would whiten noise and signal alike.
-_POWER, _NOISE = 0.35, 8.0
+POWER, NOISE = 0.35, 8.0
 
 # Below this similarity the motions are not compared again at half ticks: an offset of half a
 # tick costs a copy about 0.1.
@@ -34,11 +34,11 @@ def motion_similarity(one: Motion, other: Motion, mirror: Curve, least: int) -> 
     """1 for the same motion, about 0 for unrelated ones: the best over all shifts with an
     overlap of at least ``least`` rows. Tries reversed and mirrored motion (``mirror``: 1 or
     -1 for each column) and offsets of half a tick."""
-    smooth = _smooth(one)
-    found = _either_way(smooth, _smooth(other), mirror, least)
+    rows = smooth(one)
+    found = _either_way(rows, smooth(other), mirror, least)
     if found < _NEAR:
         return found
-    return max(found, _either_way(smooth, _smooth(_between(other)), mirror, least))
+    return max(found, _either_way(rows, smooth(_between(other)), mirror, least))
 
 
 def _either_way(one: Motion, other: Motion, mirror: Curve, least: int) -> float:
@@ -94,7 +94,7 @@ def _products(one: Motion, other: Motion) -> Curve:
 
 def _weighed(one: Motion, other: Motion) -> tuple[Motion, Motion]:
     jitter = np.maximum(measurement_jitter(one), measurement_jitter(other))
-    return whitened(one / jitter, other / jitter, _POWER, _NOISE)
+    return whitened(one / jitter, other / jitter, POWER, NOISE)
 
 
 def measurement_jitter(play: Motion) -> Curve:
@@ -110,12 +110,13 @@ def whitened(
 ) -> tuple[Motion, Motion]:
     """Both motions along their common directions of variance, of which each has the weight
     1 / (variance + noise) ** power."""
-    amounts, directions = np.linalg.eigh((_spread(one) + _spread(other)) / 2)
+    amounts, directions = np.linalg.eigh((spread_of(one) + spread_of(other)) / 2)
     weights = directions / (np.maximum(amounts, 0.0) + noise) ** power
     return one @ weights, other @ weights
 
 
-def _spread(play: Motion) -> NDArray[np.float64]:
+def spread_of(play: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The covariance of the columns."""
     around = play - play.mean(axis=0)
     return np.asarray(around.T @ around / len(play), np.float64)
 
@@ -127,7 +128,7 @@ def halves_of(play: Motion) -> Iterator[Motion]:
     yield play[:, middle:]
 
 
-def _smooth(play: Motion) -> Motion:
+def smooth(play: Motion) -> Motion:
     """Means of three ticks: a copy may hold other frames of a quick motion."""
     padded = np.vstack([play[:1], play, play[-1:]])
     return np.asarray((padded[:-2] + padded[1:-1] + padded[2:]) / 3, np.float64)

@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pipeline.living.motion_search import MotionSearch
 from pipeline.living.motion_signature import MotionSignature
 from pipeline.living.tracking import FaceTracker, LivenessModels
 from pipeline.media.clips import ClipLimits
@@ -80,21 +81,45 @@ def main() -> None:
     cv2.setNumThreads(1)
     shown = list(_shown(every))
     originals = {one.span: one.play for one in shown if one.change == "as it is"}
-    print("| copy | clips | likeness: least, tenth, median | known |\n|---|---|---|---|")
-    copies: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    print("| copy | clips | likeness: least, tenth, median | known | found |")
+    print("|---|---|---|---|---|")
+    copies: dict[str, list[tuple[float, bool, bool]]] = defaultdict(list)
     for one in shown:
         if one.change != "as it is" and len(one.play.motion):
-            original = originals[one.span]
+            original = MotionSignature.from_bytes(originals[one.span].to_bytes())
+            found = MotionSearch.of(one.play).finds([originals[one.span].to_bytes()])
             copies[one.change].append(
-                (original.similarity(one.play), original.matches(one.play))
+                (one.play.similarity(original), one.play.matches(original), found)
             )
-    for change, found in copies.items():
-        values = np.array([value for value, _ in found])
+    for change, made in copies.items():
+        values = np.array([value for value, _, _ in made])
         print(
-            f"| {change} | {len(found)} | {values.min():.2f} {np.quantile(values, 0.1):.2f} "
-            f"{np.median(values):.2f} | {sum(known for _, known in found)} |"
+            f"| {change} | {len(made)} | {values.min():.2f} {np.quantile(values, 0.1):.2f} "
+            f"{np.median(values):.2f} | {sum(known for _, known, _ in made)} "
+            f"| {sum(found for _, _, found in made)} |"
         )
     _others(shown)
+    _searches(shown)
+
+
+def _searches(shown: list[Shown]) -> None:
+    """Each clip among all others: as compared with each, and as searched."""
+    stored = [one.play.to_bytes() for one in shown]
+    otherwise = candidates = known = 0
+    for number, one in enumerate(shown):
+        others = stored[:number] + stored[number + 1 :]
+        search = MotionSearch.of(one.play)
+        near = set(search.candidates(others))
+        same = {
+            place for place, other in enumerate(others)
+            if one.play.matches(MotionSignature.from_bytes(other))
+        }
+        candidates, known = candidates + len(near), known + len(same)
+        otherwise += len(same - near)
+    print(
+        f"\nOf {len(shown) * (len(shown) - 1)} comparisons {known} find a copy; the search makes "
+        f"{candidates} and misses {otherwise} of these copies."
+    )
 
 
 def _others(shown: list[Shown]) -> None:

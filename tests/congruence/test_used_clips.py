@@ -64,7 +64,9 @@ class Memory:
         return self.store.was_used(self.tenant, sha256, days=1)
 
     def ways(self) -> list[bytes]:
-        found = list(self.store.motion_signatures(self.tenant, self.face, days=1))
+        pages = list(self.store.motion_signatures(self.tenant, self.face, days=1))
+        assert all(0 < len(page) <= clips.PAGE_ROWS for page in pages)
+        found = [row for page in pages for row in page]
         assert [number for number, _ in found] == sorted(number for number, _ in found)
         return [way for _, way in found]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import FaceError
+from pipeline.living.motion_search import MotionSearch
 from pipeline.living.motion_signature import COLUMNS, MotionSignature
 from pipeline.living.tracking import FrameObservation
 from pipeline.types import Picture
@@ -76,6 +77,7 @@ def test_the_same_play(
 
     assert again.matches(originals[name])
     assert originals[name].matches(MotionSignature.from_bytes(again.to_bytes()))
+    assert MotionSearch.of(again).finds([originals[name].to_bytes()])
 
 
 def test_a_part_of_a_play(originals: dict[str, MotionSignature]) -> None:

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.operations import FUSED_STAGES, Stage
 from workers.connection import REDIS_SCHEMES
 from workers.queues import queue_name
+from workers.work_limit import WALL_CLOCK_FACTOR
 
 # Seconds for one call to the broker, and for connecting to it.
 SOCKET_TIMEOUT_S = 2.0
@@ -67,8 +68,8 @@ def _configuration(settings: Settings) -> dict[str, object]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": False,
         "task_acks_on_failure_or_timeout": True,
-        "task_soft_time_limit": settings.job_time_limit_s,
-        "task_time_limit": settings.job_time_limit_s + GRACE_S,
+        "task_soft_time_limit": WALL_CLOCK_FACTOR * settings.job_time_limit_s,
+        "task_time_limit": WALL_CLOCK_FACTOR * settings.job_time_limit_s + GRACE_S,
         "worker_prefetch_multiplier": 1,
         "worker_max_tasks_per_child": settings.jobs_per_process or None,
         "worker_soft_shutdown_timeout": SHUTDOWN_S,

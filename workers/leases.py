@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pipeline.jobs.model import Claim
 from pipeline.jobs.store import JobStore
 from pipeline.periodic import Ticker
+from workers.work_limit import is_over
 
 
 class Leases:
@@ -22,7 +23,8 @@ class Leases:
         self._store = store
         self._lease_s = lease_s
         self._held: dict[str, Claim] = {}
-        self._running: tuple[Claim, float] | None = None
+        # The claim, and by the clock and in processor time when it was begun.
+        self._running: tuple[Claim, float, float] | None = None
         # A third: one renewal may be late or lost without the claim being lost.
         self._ticker = Ticker("renew_leases", lease_s / 3, self._renew)
         self._ticker.start()
@@ -41,12 +43,15 @@ class Leases:
 
     def running(self, claim: Claim) -> None:
         """Note that of the claims held ``claim`` is run from now on."""
-        self._running = claim, time.monotonic()
+        self._running = claim, time.monotonic(), time.process_time()
 
-    def run_for(self, seconds: float) -> Claim | None:
-        """The claim that is run, if it has been for longer than that."""
-        running = self._running
-        return running[0] if running and running[1] < time.monotonic() - seconds else None
+    def overdue(self, limit_s: float) -> Claim | None:
+        """The claim that is run, if its time limit is over."""
+        if self._running is None:
+            return None
+        claim, began, worked = self._running
+        late = is_over(limit_s, time.monotonic() - began, time.process_time() - worked)
+        return claim if late else None
 
     def others(self, claim: Claim) -> list[Claim]:
         """The claims held beside ``claim``."""

@@ -225,7 +225,9 @@ class JobRun:
     def _retry_later(self, error: FaceError, stage: Stage, pause_s: float) -> bool:
         """Let the job wait; False when the claim was lost."""
         job_id, store = self.claim.id, self.runtime.store
-        retry_for_s = math.inf if self.plan.retry_forever else self.runtime.settings.retry_for_s
+        # Others' turn is no failure, and passes.
+        forever = self.plan.retry_forever or isinstance(error, Overloaded)
+        retry_for_s = math.inf if forever else self.runtime.settings.retry_for_s
         logger.warning(
             "A job waits because of an error: %s", error,
             extra={"action": "job_retry_later", "job": job_id, "stage": stage,

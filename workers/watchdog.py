@@ -45,7 +45,7 @@ class Watchdog:
         self._ticker.close()
 
     def _check(self) -> None:
-        late = self._runtime.leases.run_for(self._runtime.settings.job_time_limit_s)
+        late = self._runtime.leases.overdue(self._runtime.settings.job_time_limit_s)
         if late is not None:
             self._ticker.stop()
             self._end(late)

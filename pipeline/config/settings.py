@@ -150,8 +150,8 @@ class Settings(BaseSettings):
     bulk_idle_s: float = Field(120.0, ge=0)
     """Idle seconds after which a process of the worker `bulk` releases its models; 0: never."""
     bulk_time_limit_s: float = Field(300.0, ge=1)
-    """Seconds after which a running chunk of a batch is split in two; a single picture that
-    takes as long is rejected."""
+    """Seconds of processor time, or four times as long by the clock, after which a running chunk of
+    a batch is split in two; a single picture that takes as long is rejected."""
 
     # Jobs
     hold_s: float = Field(30.0, ge=0)
@@ -165,7 +165,8 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1)
     """Attempts of a job that kills its worker before it ends as crashed."""
     job_time_limit_s: float = Field(60.0, ge=1)
-    """Seconds after which a running job ends as timed out."""
+    """Seconds of processor time, or four times as long by the clock, after which a running job ends
+    as timed out. Waiting in a queue does not count."""
     jobs_per_process: int = Field(10_000, ge=0)
     """Times that a worker process takes jobs before it is replaced; 0: never."""
     jobs_together: int = Field(8, ge=1, le=64)
@@ -178,7 +179,7 @@ class Settings(BaseSettings):
     result_cache_s: float = Field(60.0, gt=0)
     """Seconds for which they are kept."""
     retry_for_s: float = Field(900.0, gt=0)
-    """Seconds for which a job is retried while its stores are away."""
+    """Seconds for which a job is retried while its stores are away, from its first failure on."""
     max_waiting: int = Field(200_000, ge=1)
     """Waiting jobs above which submits are refused with 503."""
     reconcile_interval_s: float = Field(2.0, gt=0)

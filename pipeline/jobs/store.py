@@ -6,6 +6,7 @@ change is one conditional UPDATE.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -220,13 +221,16 @@ class JobStore:
         self, claim: Claim, error: FaceError, *, stage: str, pause_s: float, retry_for_s: float
     ) -> bool:
         """Let a job wait because of ``error`` and start again at ``stage``; the attempt does
-        not count. After ``retry_for_s`` since its start it fails: with the error when that
-        is retryable, else as timed out."""
+        not count. After ``retry_for_s`` since it first had to wait like this it fails: with the
+        error when that is retryable, else as timed out. Waiting in a queue does not count."""
         now = self._clock()
-        started = claim.job.started_at or now
-        if now + pause_s > started + retry_for_s:
+        since = (claim.job.error or {}).get("since", now)
+        if now + pause_s > since + retry_for_s:
             return self.fail(claim, error if error.retryable else JobTimedOut(), [])
-        waits = {"not_before": now + pause_s, "error": error_json(error)}
+        kept = error_json(error)
+        if math.isfinite(retry_for_s):
+            kept["since"] = since
+        waits = {"not_before": now + pause_s, "error": kept}
         return self.together.put_back([(claim, {**queued(claim, stage, now), **waits})])[0]
 
     # -- the operator's side ------------------------------------------------------

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from pipeline.database.engine import map_sql_errors, writing
 from pipeline.database.job_faces import record_job_faces
 from pipeline.encryption.data_key import KeySource
-from pipeline.errors import DatabaseUnavailable, FaceError
+from pipeline.errors import DatabaseUnavailable, FaceError, IntermediateLost
 from pipeline.jobs.ending import cost_of, ended, queued, settle_costs
 from pipeline.jobs.model import Claim, Effect
 from pipeline.jobs.pictures import (
@@ -138,7 +138,10 @@ class JobsTogether:
         where the claim was lost."""
         now = self._clock()
         return self.put_back([
-            (claim, {**queued(claim, stage, now), "trace": [*claim.job.trace, *trace]})
+            (claim, {
+                **queued(claim, stage, now), "trace": [*claim.job.trace, *trace],
+                "error": _lasting_error(claim),
+            })
             for claim, stage, trace in handed
         ])
 
@@ -178,6 +181,13 @@ class JobsTogether:
 def _claim(row: Any) -> Claim:
     job = job_of(row)
     return Claim(job=job, fence=job.fence)
+
+
+def _lasting_error(claim: Claim) -> JsonObject | None:
+    """The error of a job that gets on: none, unless it started over for the loss of what it had.
+    That may happen again and again, and must come to an end."""
+    error = claim.job.error
+    return error if error is not None and error["code"] == IntermediateLost.code else None
 
 
 def _lock(connection: Connection, claims: Sequence[Claim]) -> set[str]:

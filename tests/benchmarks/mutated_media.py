@@ -34,6 +34,7 @@ from tests.conftest import models_directory
 from tests.face2_client import Face2Client, base64_of
 from tests.mutations import damaged_files, whole_files
 from tests.stack import Stack
+from tests.waiting import eventually
 
 MB = 1024 * 1024
 CLIENTS = 4
@@ -43,6 +44,8 @@ SAMPLE_S = 0.1
 # picture and its copy, a decoder's by FACELINE_DECODE_MEMORY_MB.
 WORKER_GROWTH = 400 * MB
 DECODER_GROWTH = Settings.model_fields["decode_memory_mb"].default * MB
+
+WORKERS = 2  # of the service
 
 # The codes of document e for a picture: found, too large, no picture, no face.
 CODES = {0, 9002, 9902, 9903}
@@ -101,9 +104,11 @@ def through_a_service(stack: Stack, count: int) -> Findings:
     """Files as pictures of ``locate`` calls of several clients at once."""
     assert stack.shim is not None
     assert stack.worker is not None
-    findings = Findings()
-    workers = set(stack.worker.children())
+    findings, group = Findings(), stack.worker
     whole_files()
+    # The fork server of the decoders is one more.
+    eventually(lambda: len(group.children()) > WORKERS, "the workers are there")
+    workers = set(group.children())
     watched = [psutil.Process(pid) for pid in (stack.shim.pid, *workers)]
     start = time.monotonic()
     with _watched(watched, findings), ThreadPoolExecutor(CLIENTS) as clients:
@@ -115,7 +120,7 @@ def through_a_service(stack: Stack, count: int) -> Findings:
         for call in list(calls):
             findings.outcomes[call.result()] += 1
     findings.seconds = time.monotonic() - start
-    if set(stack.worker.children()) != workers:
+    if set(group.children()) != workers:
         findings.wrong.append("a worker process died")
     return findings
 

@@ -64,7 +64,7 @@ def test_pages_count_items(b: Caller, gallery: TenantGallery) -> None:
     "query",
     [
         "pageOffset=-1&pageSize=1", "pageOffset=0&pageSize=0", "pageOffset=0&pageSize=1001",
-        "pageOffset=x&pageSize=1", "pageOffset=0&pageSize=1.0", "pageOffset=&pageSize=1",
+        "pageOffset=x&pageSize=1", "pageOffset=0&pageSize=1.5", "pageOffset=&pageSize=1",
         "pageOffset=0&pageSize=1&pageSize=2", "pageOffset=0&pageSize=%FF",
         f"pageOffset={10**15 + 1}&pageSize=1",
     ],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from sqlalchemy import Connection, Engine, insert, select
 
 from pipeline.database.engine import reading
 from pipeline.database.schema import tenants
 from pipeline.errors import (
+    FaceError,
     IdempotencyConflict,
     IntermediateLost,
     InvalidParameter,
@@ -19,7 +22,7 @@ from pipeline.errors import (
     TenantNotFound,
 )
 from pipeline.jobs.backlog import FRESH_S
-from pipeline.jobs.model import JobState, SignedRequest
+from pipeline.jobs.model import Job, JobState, SignedRequest
 from tests.job_factory import ATTEMPTS, LEASE_S, START, Clock, Queue, add_tenant, new_job
 
 ANSWERED = SignedRequest("a" * 64, START + 600)
@@ -416,6 +419,43 @@ def test_give_back_ends_when_it_took_too_long(
     assert queue.retry_later(queue.take(job), error, stage="decode", pause_s=1, retry_for_s=60)
     failed = queue.see(job)
     assert (failed.state, failed.error_code) == (JobState.FAILED, code)
+
+
+def retry(queue: Queue, job: Job, error: FaceError, retry_for_s: float = 60) -> JobState:
+    queue.retry_later(queue.take(job), error, stage="decode", pause_s=0, retry_for_s=retry_for_s)
+    return queue.see(job).state
+
+
+def test_a_retry_counts_from_the_first_failure_since_the_job_got_on(
+    queue: Queue, clock: Clock
+) -> None:
+    """Not from its start: it may have waited between two stages ever since."""
+    job = queue.add()
+    assert retry(queue, job, MediaUnavailable()) is JobState.QUEUED
+    queue.hand_over(queue.take(job), "decode", TRACE)
+    assert queue.see(job).error is None
+    clock.forward(5000)
+    assert retry(queue, job, MediaUnavailable()) is JobState.QUEUED
+    clock.forward(61)
+    assert retry(queue, job, MediaUnavailable()) is JobState.FAILED
+
+
+def test_a_job_that_loses_what_it_had_again_and_again_comes_to_an_end(
+    queue: Queue, clock: Clock
+) -> None:
+    job = queue.add()
+    assert retry(queue, job, IntermediateLost()) is JobState.QUEUED
+    queue.hand_over(queue.take(job), "decode", TRACE)
+    clock.forward(61)
+    assert retry(queue, job, IntermediateLost()) is JobState.FAILED
+
+
+def test_others_turn_is_no_failure(queue: Queue, clock: Clock) -> None:
+    job = queue.add()
+    assert retry(queue, job, Overloaded(), math.inf) is JobState.QUEUED
+    clock.forward(5000)
+    assert retry(queue, job, Overloaded(), math.inf) is JobState.QUEUED
+    assert retry(queue, job, MediaUnavailable()) is JobState.QUEUED
 
 
 def test_who_has_his_share_lets_others_go_first(engine: Engine, queue: Queue) -> None:

@@ -15,14 +15,16 @@ import argparse
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import FaceError
+from pipeline.living.decision import DecisionPolicy
 from pipeline.living.events import blinks, openings
 from pipeline.living.nonrigid import MotionLimits, NonrigidMotion
 from pipeline.living.series import ClipSeries
@@ -91,12 +93,13 @@ class Seen:
         )
 
 
-def seen(bench: Bench, one: Presentation) -> Seen:
+def seen(material: Material, folder: Path, one: Presentation) -> Seen:
     """What a clip shows."""
     action = LivenessAction(one.made.action)
+    bench, judge = _worker(material, folder)
     try:
         observations = bench.observations(one)
-        verdict = replace(_judge(), motion_limits=OPEN).decide(observations, action)
+        verdict = judge.decide(observations, action)
     except FaceError:
         return Seen(one, (), False)
     series = ClipSeries.from_observations(observations)
@@ -108,7 +111,9 @@ def seen(bench: Bench, one: Presentation) -> Seen:
     return Seen(one, motions, verdict.real)
 
 
-_judge = lru_cache(maxsize=1)(policy)
+@lru_cache(maxsize=1)
+def _worker(material: Material, folder: Path) -> tuple[Bench, DecisionPolicy]:
+    return Bench(material, folder), replace(policy(), motion_limits=OPEN)
 
 
 def fitted(clips: Sequence[Seen]) -> MotionLimits:
@@ -202,6 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=40, help="attacks of each kind")
     parser.add_argument("--seed", type=int, default=23)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "living-observations"
     )
@@ -211,7 +217,8 @@ def main() -> None:
     chosen = list(presentations(material, wanted.each, seed=wanted.seed))
     kept = [one for one in chosen if bench.cache.place(one.name).is_file()]
     print(f"{len(kept)} of {len(chosen)} clips are in the cache", flush=True)
-    clips = [seen(bench, one) for one in kept]
+    with ProcessPoolExecutor(wanted.processes) as pool:
+        clips = list(pool.map(partial(seen, material, wanted.cache), kept))
     found = judged(clips)
     _show("in force", MotionLimits())
     _show("fitted on everybody", fitted(clips))

@@ -20,7 +20,9 @@ from tests.benchmarks.loop_service import DIMENSION, Faces
 ROOT = Path(__file__).resolve().parents[2]
 
 # Parts of benchmarks, which take no arguments.
-PARTS = {"chart", "demo_picture", "face_like", "load_client", "step_probes", "stores"}
+PARTS = {
+    "chart", "demo_picture", "face_like", "load_client", "name_groups", "step_probes", "stores",
+}
 
 NAMES = sorted(
     path.stem for path in (ROOT / "tests" / "benchmarks").glob("*.py") if path.stem != "__init__"

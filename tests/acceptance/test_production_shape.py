@@ -38,9 +38,9 @@ def test_the_same_answers_on_other_stores(production: Stack, face: str) -> None:
     assert len(held.json()["data"]["features"]) == 512
     assert client.poll(held.headers["x-job-id"]).content == held.content
     signed = client.signed({"image": face, "n": 1})
-    once, again = (client.send("locate", signed) for _ in range(2))
+    once, twice = (client.send("locate", signed) for _ in range(2))
     assert once.json()["code"] == 0
-    assert (again.content, again.headers["x-job-id"]) == (once.content, once.headers["x-job-id"])
+    assert (twice.content, twice.headers["x-job-id"]) == (once.content, once.headers["x-job-id"])
     assert client.send("features", signed).json()["code"] == 9801
     key = uuid.uuid4().hex
     again = [

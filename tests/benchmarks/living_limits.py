@@ -63,7 +63,7 @@ JAW: dict[str, Sequence[float]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ClipMotions:
     """A clip: the motion around each event of its action that lids or lips perform, and whether
     nothing but the motion can refuse it."""
 
@@ -93,7 +93,7 @@ class Seen:
         )
 
 
-def seen(material: Material, folder: Path, one: Presentation) -> Seen:
+def motions_of(material: Material, folder: Path, one: Presentation) -> ClipMotions:
     """What a clip shows."""
     action = LivenessAction(one.made.action)
     bench, judge = _worker(material, folder)
@@ -101,14 +101,14 @@ def seen(material: Material, folder: Path, one: Presentation) -> Seen:
         observations = bench.observations(one)
         verdict = judge.decide(observations, action)
     except FaceError:
-        return Seen(one, (), False)
+        return ClipMotions(one, (), False)
     series = ClipSeries.from_observations(observations)
     events = (blinks if one.made.action == BLINK else openings)(series, OPEN)
     motions = tuple(
         event.motion for event in events
         if event.motion is not None and event.performed and not event.inserted
     )
-    return Seen(one, motions, verdict.real)
+    return ClipMotions(one, motions, verdict.real)
 
 
 @lru_cache(maxsize=1)
@@ -116,13 +116,12 @@ def _worker(material: Material, folder: Path) -> tuple[Bench, DecisionPolicy]:
     return Bench(material, folder), replace(policy(), motion_limits=OPEN)
 
 
-def fitted(clips: Sequence[Seen]) -> MotionLimits:
+def fitted(clips: Sequence[ClipMotions]) -> MotionLimits:
     """The limits by the rule, from the clips that are ``fitted_on``; one test after the other."""
     used = [clip for clip in clips if clip.fitted_on]
     limits = SHUT
     for name, measure in _MEASURES.items():
-        here = [clip for clip in used if _takes_part(clip, name)]
-        limits = replace(limits, **{name: _smallest(here, measure)})
+        limits = replace(limits, **{name: _smallest(used, measure)})
     for grid, action in ((CALM, BLINK), (JAW, MOUTH)):
         limits = _best(limits, grid, [clip for clip in used if clip.action == action])
     return limits
@@ -135,11 +134,7 @@ _MEASURES: dict[str, Callable[[NonrigidMotion], float]] = {
 }
 
 
-def _takes_part(clip: Seen, name: str) -> bool:
-    return (name == "speaking") == any(motion.speaking for motion in clip.motions)
-
-
-def _smallest(clips: Sequence[Seen], measure: Callable[[NonrigidMotion], float]) -> float:
+def _smallest(clips: Sequence[ClipMotions], measure: Callable[[NonrigidMotion], float]) -> float:
     """The limit that ``BUDGET`` of the attacks among ``clips`` reach."""
     reached = sorted(
         (max(map(measure, clip.motions)) for clip in clips if not clip.live), reverse=True
@@ -148,7 +143,7 @@ def _smallest(clips: Sequence[Seen], measure: Callable[[NonrigidMotion], float])
 
 
 def _best(
-    limits: MotionLimits, grid: dict[str, Sequence[float]], clips: Sequence[Seen]
+    limits: MotionLimits, grid: dict[str, Sequence[float]], clips: Sequence[ClipMotions]
 ) -> MotionLimits:
     """The limits with those values of ``grid`` with which most live clips pass that did not, while
     at most ``BUDGET`` of the attacks do. Of equals the strictest: that with the fewest attacks, and
@@ -167,7 +162,7 @@ def _best(
     return replace(limits, **{name: float(v) for name, v in zip(grid, chosen, strict=True)})
 
 
-def folds(clips: Sequence[Seen]) -> Iterator[tuple[list[Seen], list[Seen]]]:
+def folds(clips: Sequence[ClipMotions]) -> Iterator[tuple[list[ClipMotions], list[ClipMotions]]]:
     """The clips to fit on, and those to judge: all that show one person, or some strangers."""
     known = {clip.presentation.made.people[0] for clip in clips if clip.live}
     held_out: dict[str, set[str]] = {}
@@ -187,7 +182,7 @@ def _show(name: str, limits: MotionLimits) -> None:
     print(f"  {name}: " + ", ".join(f"{field} {value:.3g}" for field, value in values), flush=True)
 
 
-def judged(clips: Sequence[Seen]) -> list[tuple[Seen, bool]]:
+def judged(clips: Sequence[ClipMotions]) -> list[tuple[ClipMotions, bool]]:
     """Each clip, and whether it passes with the limits of the others."""
     found = []
     for others, own in folds(clips):
@@ -197,7 +192,7 @@ def judged(clips: Sequence[Seen]) -> list[tuple[Seen, bool]]:
     return found
 
 
-def _rows(found: Iterable[tuple[Seen, bool]], live: bool) -> list[tuple[str, bool]]:
+def _rows(found: Iterable[tuple[ClipMotions, bool]], live: bool) -> list[tuple[str, bool]]:
     return [
         (clip.presentation.kind, real != live) for clip, real in found if clip.live == live
     ]
@@ -218,7 +213,7 @@ def main() -> None:
     kept = [one for one in chosen if bench.cache.place(one.name).is_file()]
     print(f"{len(kept)} of {len(chosen)} clips are in the cache", flush=True)
     with ProcessPoolExecutor(wanted.processes) as pool:
-        clips = list(pool.map(partial(seen, material, wanted.cache), kept))
+        clips = list(pool.map(partial(motions_of, material, wanted.cache), kept))
     found = judged(clips)
     _show("in force", MotionLimits())
     _show("fitted on everybody", fitted(clips))

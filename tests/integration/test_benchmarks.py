@@ -8,14 +8,22 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.living.nonrigid import NonrigidMotion
 from tests.benchmarks.accuracy_by_size import Impostors, Seen
+from tests.benchmarks.living_errors import Presentation
+from tests.benchmarks.living_limits import SHUT, ClipMotions, fitted, folds
 from tests.benchmarks.loop_service import DIMENSION, Faces
+from tests.presentations.people import Material
+from tests.presentations.recipes import BLINK, recipe
+from tests.presentations.studio import genuine_clips
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +58,41 @@ def test_the_loop_keeps_every_face_that_threads_add_while_its_matrix_grows() -> 
         numbers = list(threads.map(lambda _: faces.add(vector), range(8)))
     assert sorted(numbers) == list(range(20_000, 20_008))
     assert [cosine for _, cosine in faces.nearest(vector)] == [DIMENSION] * 5
+
+
+def clips_with_motion(
+    test_data: Path, attacks: Iterable[float], live: float
+) -> list[ClipMotions]:
+    """Attacks on a blink with so much motion of the whole face each, and live blinks."""
+    def moving(one: Presentation, motion: float) -> ClipMotions:
+        whole = NonrigidMotion(motion, motion, motion, motion, motion, head=1.0, coupled=0.0)
+        return ClipMotions(one, (whole,), otherwise_real=True)
+
+    material = Material.beside(test_data)
+    return [
+        *(moving(Presentation(recipe("lids painted", number, material, 1)), motion)
+          for number, motion in enumerate(attacks)),
+        *(moving(Presentation(one), live) for one in genuine_clips(material)
+          if one.action == BLINK and not one.whole),
+    ]
+
+
+def test_limits_are_chosen_for_one_attack_of_a_hundred(test_data: Path) -> None:
+    clips = clips_with_motion(test_data, (number / 200 for number in range(200)), live=0.99)
+    limits = fitted(clips)
+    passed = [clip.live for clip in clips if clip.real(replace(SHUT, lively=limits.lively))]
+    assert passed.count(False) == 2
+    assert passed.count(True) == sum(clip.live for clip in clips)
+
+
+def test_limits_are_chosen_without_the_person_they_judge(test_data: Path) -> None:
+    clips = clips_with_motion(test_data, (0.1,) * 40, live=0.9)
+    judged = []
+    for others, own in folds(clips):
+        people = {clip.presentation.made.people[0] for clip in own}
+        assert not any(people & set(clip.presentation.made.people) for clip in others)
+        judged += own
+    assert sorted(map(id, judged)) == sorted(map(id, clips))
 
 
 def test_one_runs_in_its_smallest_size(test_data: Path, edge_models: Path, tmp_path: Path) -> None:

@@ -67,9 +67,8 @@ class JobHandlers:
         """The job's answer, for which the client may wait; 202 until the job has ended."""
         service = self._service
         with service.waiters.watch(call.path_values["job_id"]) as ended:
-            tenant = await in_thread(service.threads.reads, self._tenant, call)
-            job, position = await in_thread(
-                service.threads.reads, self._read, tenant.id, call.path_values["job_id"]
+            tenant, job, position = await in_thread(
+                service.threads.reads, self._authenticate_and_read, call
             )
             most_s = wait_limit_s(tenant, job.operation, service.settings)
             wait_s = min(_wait_s(call.query), most_s)
@@ -92,7 +91,7 @@ class JobHandlers:
 
     async def evidence(self, call: Call, _receive: Receive) -> Reply:
         """The measurements behind the verdict on a clip, which no documented answer shows."""
-        job, position = await in_thread(
+        _, job, position = await in_thread(
             self._service.threads.reads, self._authenticate_and_read, call
         )
         if not job.ended:
@@ -101,8 +100,9 @@ class JobHandlers:
             return problem(404, "no_evidence", "This job leaves no evidence.")
         return job_reply(200, job, call.mount, job.result)
 
-    def _authenticate_and_read(self, call: Call) -> tuple[Job, int]:
-        return self._read(self._tenant(call).id, call.path_values["job_id"])
+    def _authenticate_and_read(self, call: Call) -> tuple[Tenant, Job, int]:
+        tenant = self._tenant(call)
+        return tenant, *self._read(tenant.id, call.path_values["job_id"])
 
     def _read(self, tenant_id: int, job_id: str) -> tuple[Job, int]:
         job = self._get_visible(tenant_id, job_id)

@@ -65,8 +65,8 @@ PATH_NAME_RULE = "must not be . or .. or have a slash or a backslash: it stands 
 
 
 def is_path_name(text: str) -> bool:
-    """Whether a new id can stand in the path of a URL and reach the server as it is, whoever
-    sends it. Ids that were given before this rule stay valid wherever they are named."""
+    """Whether a new id can stand in the path of a URL and reach the server as it is, from any
+    client. Ids that were given before this rule stay valid wherever they are named."""
     return is_printable(text) and _PATH_SYNTAX.search(text) is None
 
 

@@ -9,10 +9,10 @@ import typer
 
 from infra.cli.console import err, print_notice, print_table
 from infra.cli.database import Stores
-from infra.cli.own_tables import fit_own_table
+from infra.cli.own_tables import deployed_table, fit_own_table
 from infra.cli.progress import count_bar
 from pipeline.calibration.measure import calibrate_folder, calibrate_pairs
-from pipeline.calibration.table import Calibration, load_table, save_table, table_to_json
+from pipeline.calibration.table import Calibration, save_table, table_to_json
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import InvalidParameter
 from pipeline.sessions import registry
@@ -78,9 +78,7 @@ def _calibrate_own(app: str, info: PackInfo, settings: Settings, out: Path | Non
     tenant = stores.tenants.by_name(app)
     table = fit_own_table(stores, tenant, info)
     _show(table)
-    deployed = load_table(info.name, settings.data_dir, info.recognition_model)
-    assert deployed is not None, "a gallery's table is fitted by means of the pack's"
-    _compare(table, deployed)
+    _compare(table, deployed_table(stores, info))
     _write(table, settings, out, tenant.id)
 
 

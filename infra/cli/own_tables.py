@@ -22,7 +22,7 @@ from pipeline.sessions.base import PackInfo
 def fit_own_table(stores: Stores, tenant: Tenant, info: PackInfo) -> Calibration:
     """A table fitted to at most ``SAMPLE_FACES`` faces of a gallery. Raises ``InvalidParameter``
     for too few people, ``PackMismatch``, ``Uncalibrated``."""
-    deployed = _deployed_table(stores, info)
+    deployed = deployed_table(stores, info)
     model = GalleryStore(stores.engine, stores.media).stats(tenant.id).model
     if model is None:
         raise InvalidParameter(f"the gallery of {tenant.name} has no faces")
@@ -44,7 +44,7 @@ def advice_rows(
 ) -> list[dict[str, Any]]:
     """The advised score of the whole gallery, then of each group. Raises ``Uncalibrated``."""
     own_tables = load_own_tables(info.name, stores.settings.data_dir, info.recognition_model)
-    served = own_tables.get(tenant.id) or _deployed_table(stores, info)
+    served = own_tables.get(tenant.id) or deployed_table(stores, info)
     try:
         own, note = fit_own_table(stores, tenant, info), ""
     except (InvalidParameter, PackMismatch) as error:
@@ -57,7 +57,8 @@ def advice_rows(
     return rows
 
 
-def _deployed_table(stores: Stores, info: PackInfo) -> Calibration:
+def deployed_table(stores: Stores, info: PackInfo) -> Calibration:
+    """The pack's table. Raises ``Uncalibrated``."""
     table = load_table(info.name, stores.settings.data_dir, info.recognition_model)
     if table is None:
         raise Uncalibrated

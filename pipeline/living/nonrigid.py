@@ -99,10 +99,15 @@ class NonrigidMotion:
         """The geometric mean of the motion of face, eyes and mouth, in pixels."""
         return float(np.cbrt(self.face * self.eyes * self.mouth))
 
+    @property
+    def eyes_and_nose(self) -> float:
+        """The geometric mean of the motion of eyes and nose, in pixels."""
+        return float(np.sqrt(self.eyes * self.nose))
+
     def is_live(self, with_mouth: bool, limits: MotionLimits) -> bool:
         """Whether only a live face moves like this. ``with_mouth``: the action is of the mouth."""
         if self.speaking:
-            return float(np.sqrt(self.eyes * self.nose)) >= limits.speaking
+            return self.eyes_and_nose >= limits.speaking
         skin = max(self.nose, self.face)
         calm_eyes = self.head <= limits.calm_head and self.eyes >= max(
             limits.calm_eyes, limits.calm_to_skin * skin, limits.calm_to_noise * self.noise

@@ -43,7 +43,7 @@ def is_litter(path: str) -> bool:
 
 class WithoutLitter:
     """A source whose litter comes as refused for ``SKIPPED``, unread. ``below``: the part of
-    all names that the operator named himself, up to a slash; it is not judged."""
+    all names that the operator has given, up to a slash; it is not judged."""
 
     def __init__(self, source: PictureSource, below: str = "") -> None:
         self._source = source

@@ -46,6 +46,13 @@ OPEN = MotionLimits(lively=0.0, speaking=0.0)
 NEVER = 1e9
 SHUT = MotionLimits(lively=NEVER, gaze=NEVER, calm_head=-1.0, jaw_head=-1.0, speaking=NEVER)
 
+# What each of these limits is the least of.
+MEASURES: dict[str, Callable[[NonrigidMotion], float]] = {
+    "lively": lambda motion: motion.lively,
+    "gaze": lambda motion: motion.eyes,
+    "speaking": lambda motion: motion.eyes_and_nose,
+}
+
 # Folds of the people of whom there is no genuine clip: one for many of them, to save time.
 STRANGERS = 10
 
@@ -120,18 +127,11 @@ def fitted(clips: Sequence[ClipMotions]) -> MotionLimits:
     """The limits by the rule, from the clips that are ``fitted_on``; one test after the other."""
     used = [clip for clip in clips if clip.fitted_on]
     limits = SHUT
-    for name, measure in _MEASURES.items():
+    for name, measure in MEASURES.items():
         limits = replace(limits, **{name: _smallest(used, measure)})
     for grid, action in ((CALM, BLINK), (JAW, MOUTH)):
         limits = _best(limits, grid, [clip for clip in used if clip.action == action])
     return limits
-
-
-_MEASURES: dict[str, Callable[[NonrigidMotion], float]] = {
-    "lively": lambda motion: motion.lively,
-    "gaze": lambda motion: motion.eyes,
-    "speaking": lambda motion: float(np.sqrt(motion.eyes * motion.nose)),
-}
 
 
 def _smallest(clips: Sequence[ClipMotions], measure: Callable[[NonrigidMotion], float]) -> float:

@@ -115,7 +115,6 @@ def first_picture(data: bytes) -> JpegPicture:
     return found
 
 
-
 def _read_frame(data: bytes, marker: int, start: int, end: int, found: JpegPicture) -> None:
     """Reads the frame header between ``start`` and ``end``."""
     precision, height, width, components = unpack(">BHHB", data, start)

@@ -26,6 +26,9 @@ from pipeline.living.stabilise import (
 
 Patch = NDArray[np.float32]
 
+Scene = NDArray[np.float32]
+"""The surroundings of a face above the mouth, without the eyes, smoothed; shape (n,)."""
+
 _REACH = 3
 """Largest error of the contours between two frames, in pixels of the stabilised face."""
 
@@ -86,11 +89,11 @@ def novelty(
 
 
 def is_inserted(
-    before: GreyImage, shown: GreyImage, after: GreyImage, leap: float, usual: float,
+    before: Scene, shown: Scene, after: Scene, leap: float, usual: float,
     largest: float, sudden: bool,
 ) -> bool:
     """Whether ``shown`` is a picture that was put between ``before`` and ``after``: these are alike
-    where it differs from both, in the ``surroundings`` above the mouth, without the eyes.
+    where it differs from both.
     ``leap``: the smaller of the largest changes from frame to frame before and after ``shown``;
     ``usual`` and ``largest``: such changes around the event. ``sudden``: no frame shows lids on
     their way."""
@@ -101,13 +104,15 @@ def is_inserted(
     return apart > _INSERTED * passed or (sudden and leap > _SUDDEN_LEAP * largest)
 
 
-def scene_change(one: GreyImage, other: GreyImage) -> float:
-    """How much two pictures of a face's surroundings differ above the mouth, without the eyes: 0
-    (not at all) to 2, whatever their brightness and contrast."""
-    return 1 - correlation(*(
-        cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.5)[_UPPER]
-        for picture in (one, other)
-    ))
+def scene(surroundings: GreyImage) -> Scene:
+    """What is compared of a face's surroundings."""
+    smooth = cv2.GaussianBlur(surroundings.astype(np.float32), (0, 0), 1.5)
+    return np.asarray(smooth[_UPPER], np.float32)
+
+
+def scene_change(one: Scene, other: Scene) -> float:
+    """How much two scenes differ: 0 (not at all) to 2, whatever their brightness and contrast."""
+    return 1 - correlation(one, other)
 
 
 def _above_the_mouth() -> NDArray[np.bool_]:

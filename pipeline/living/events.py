@@ -15,6 +15,7 @@ from pipeline.living.appearance import (
     Window,
     is_inserted,
     novelty,
+    scene,
     scene_change,
 )
 from pipeline.living.nonrigid import FEWEST_FRAMES, MotionLimits, NonrigidMotion, nonrigid_motion
@@ -158,7 +159,7 @@ def _is_inserted(series: ClipSeries, event: FacialEvent) -> bool:
     first, last = max(event.start, begin), min(event.end, stop)
     if not first < event.peak < last:  # the clip has a gap there
         return False
-    scenes = {frame: series.faces[frame].surroundings for frame in range(begin, stop + 1)}
+    scenes = {frame: scene(series.faces[frame].surroundings) for frame in range(begin, stop + 1)}
     changes = {
         frame: scene_change(scenes[frame], scenes[frame + 1]) for frame in range(begin, stop)
     }

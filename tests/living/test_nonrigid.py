@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.living.appearance import is_inserted, scene_change
+from pipeline.living.appearance import is_inserted, scene, scene_change
 from pipeline.living.decision import DecisionPolicy
 from pipeline.living.events import blinks, openings
 from pipeline.living.nonrigid import MotionLimits, NonrigidMotion, nonrigid_motion
@@ -138,8 +138,8 @@ def test_what_proves_a_live_face(
 
 
 def test_a_picture_between_two_that_are_alike(sighting: FaceSighting) -> None:
-    before = sighting.surroundings
-    other = np.asarray(before[:, ::-1].copy(), np.uint8)
+    before = scene(sighting.surroundings)
+    other = scene(np.asarray(sighting.surroundings[:, ::-1].copy(), np.uint8))
     assert scene_change(before, before) == pytest.approx(0, abs=1e-6)
     leap = scene_change(before, other)
     rare = {"usual": leap / 10, "largest": leap / 5}
@@ -151,8 +151,8 @@ def test_a_picture_between_two_that_are_alike(sighting: FaceSighting) -> None:
 
 def test_a_scene_that_leaps_with_the_lids(sighting: FaceSighting) -> None:
     """As often as not a live head moves with its lids, but lids are on their way for a while."""
-    before = sighting.surroundings
-    other = np.asarray(before[:, ::-1].copy(), np.uint8)
+    before = scene(sighting.surroundings)
+    other = scene(np.asarray(sighting.surroundings[:, ::-1].copy(), np.uint8))
     leap = scene_change(before, other)
     rare = {"usual": leap / 10, "largest": leap / 5}
     assert is_inserted(before, other, other, leap, **rare, sudden=True)

@@ -26,8 +26,10 @@ def init() -> None:
     settings = load_settings()
     open_database(settings, migrate=True).dispose()
     print_notice("The database has the tables that this version needs.")
-    open_media(settings).ping()  # creates a missing bucket or directory
-    print_notice("The media store can be used.")
+    made = open_media(settings).prepare()
+    print_notice(
+        f"The media store {settings.media_location} {'was created' if made else 'can be used'}."
+    )
 
 
 def open_database(settings: Settings, *, migrate: bool = False) -> Engine:

@@ -25,8 +25,9 @@
     |   |-- BatchBusy           |-- BatchCancelled
     |-- Unavailable             a part of the service is away; retryable
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
+    |   |   `-- MediaFull                                   `-- DatabaseFull
     |   |-- Overloaded            |-- IndexBehind
-    |   |-- DecoderUnavailable
+    |   |-- DecoderUnavailable    |-- OperationUnknown
     |-- PackError               the model pack cannot serve the request
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
@@ -38,6 +39,7 @@
     |-- DecryptionFailed        encrypted data cannot be decrypted
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
+    |   `-- WrongMasterKey      also Unavailable: it passes once the right key is configured
 
 ``code`` is the neutral name that a job row stores and a dialect translates. ``retryable`` errors
 may not recur when the same call is repeated later. The docstring of a class is its default message.
@@ -307,12 +309,20 @@ class MediaUnavailable(Unavailable):
     """The media store does not answer."""
 
 
+class MediaFull(MediaUnavailable):
+    """The media store has no space left."""
+
+
 class BrokerUnavailable(Unavailable):
     """The message broker does not answer."""
 
 
 class DatabaseUnavailable(Unavailable):
     """The database does not answer."""
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """The database has no space left."""
 
 
 class Overloaded(Unavailable):
@@ -327,6 +337,10 @@ class DecoderUnavailable(Unavailable):
 
 class IndexBehind(Unavailable):
     """The index has not applied the change that the search needs."""
+
+
+class OperationUnknown(Unavailable):
+    """This worker is older than the service that accepted the job; another one runs it."""
 
 
 class PackError(FaceError):
@@ -399,3 +413,7 @@ class IntermediateLost(FaceError):
 
 class ConfigurationError(FaceError):
     """The configuration cannot work."""
+
+
+class WrongMasterKey(ConfigurationError, Unavailable):
+    """The configured master key is not the one that the database's secrets are encrypted under."""

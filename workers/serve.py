@@ -164,6 +164,7 @@ def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndp
     finally:
         watchdog.close()
         following.close()
+        process.end()
 
 
 def _pack_gauges(settings: Settings, served: frozenset[Stage]) -> Iterator[GaugeSource]:
@@ -245,4 +246,5 @@ def _prepare_processes(
             os.kill(parent, signal.SIGTERM)
 
     signals.worker_process_init.connect(open_up, weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: process.end(), weak=False)
     return broken

@@ -26,7 +26,8 @@ GENERIC_MESSAGES: dict[str, type[FaceError]] = {
     for kind in (
         errors.JobCrashed, errors.JobCancelled, errors.JobTimedOut, errors.MediaNotFound,
         errors.MediaUnavailable, errors.BrokerUnavailable, errors.DatabaseUnavailable,
-        errors.IndexBehind, errors.PackMissing, errors.PackDamaged,
+        errors.MediaFull, errors.DatabaseFull, errors.IndexBehind, errors.PackMissing,
+        errors.PackDamaged,
     )
 }
 

@@ -14,8 +14,9 @@ import uvicorn
 from api_shim.app import Shim
 from api_shim.protocol import ConnectionSlots, bounded_protocol
 from pipeline.config.settings import Settings
+from pipeline.deployment.metrics import process_gauges
+from pipeline.deployment.processes import Role
 from pipeline.metrics.endpoint import MetricsEndpoint
-from pipeline.metrics.processes import process_gauges
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
     with MetricsEndpoint(settings) as metrics:
-        metrics.add(process_gauges("shim"), shim.gauges)
+        metrics.add(process_gauges(Role.SHIM), shim.gauges)
         ReleasingServer(config, shim).run()
 
 

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -26,13 +26,14 @@ from celery.concurrency.solo import TaskPool
 from celery.exceptions import SecurityWarning
 
 from pipeline.config.settings import Settings
+from pipeline.deployment.metrics import process_gauges
+from pipeline.deployment.processes import Role
 from pipeline.errors import ConfigurationError, FaceError
 from pipeline.execution.search import SearchResources
 from pipeline.fetching.open import open_fetcher
 from pipeline.index.metrics import index_gauges
 from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.metrics.instruments import GaugeSource
-from pipeline.metrics.processes import pack_gauges, process_gauges
 from pipeline.operations import Stage
 from pipeline.sandbox.confinement import die_with
 from pipeline.sandbox.processes import ForkServer
@@ -81,7 +82,7 @@ def run_worker(settings: Settings, metrics: MetricsEndpoint | None = None) -> in
         with nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint:
             return _run_index(app, settings, group, endpoint)
     with MetricsEndpoint(settings, forks=True) as endpoint:
-        endpoint.add(process_gauges("worker", _in_order(served)), *_pack_gauges(settings, served))
+        endpoint.add(_process_gauges(Role.WORKER, settings, served))
         return _run_processes(app, settings, group, endpoint)
 
 
@@ -151,9 +152,8 @@ def _check(settings: Settings, served: frozenset[Stage]) -> None:
 def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndpoint) -> int:
     process.start(settings, group)
     views = process.runtime().resources.get(SearchResources).views
-    served = served_stages(settings)
     metrics.add(
-        process_gauges("index", _in_order(served)), *_pack_gauges(settings, served),
+        _process_gauges(Role.INDEX, settings, served_stages(settings)),
         partial(index_gauges, views),
     )
     following, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
@@ -167,10 +167,10 @@ def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndp
         process.end()
 
 
-def _pack_gauges(settings: Settings, served: frozenset[Stage]) -> Iterator[GaugeSource]:
-    if settings.metrics_port and needs_models(served):
-        info = registry.choose(settings)
-        yield pack_gauges(info.name, info.recognition_model)
+def _process_gauges(role: Role, settings: Settings, served: frozenset[Stage]) -> GaugeSource:
+    with_pack = settings.metrics_port and needs_models(served)
+    pack = registry.choose(settings) if with_pack else None
+    return process_gauges(role, _in_order(served), pack)
 
 
 def _in_order(served: frozenset[Stage]) -> list[Stage]:

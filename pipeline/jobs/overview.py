@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
 
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import reading
 from pipeline.database.schema import jobs
 from pipeline.jobs.model import JobState
@@ -39,12 +38,12 @@ class EndedJobs:
 
 
 class JobOverview:
-    """Counts over all jobs. ``clock`` gives epoch seconds. Methods raise
+    """Counts over all jobs. ``clock`` gives epoch seconds; None: by the database's. Methods raise
     ``DatabaseUnavailable``."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
         self._engine = engine
-        self._clock = clock
+        self._clock = database_clock(engine, clock)
 
     def queues(self) -> list[StageQueue]:
         """The stages at which jobs wait or run. With 200,000 waiting jobs this takes some ten

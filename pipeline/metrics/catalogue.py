@@ -119,6 +119,22 @@ BATCH_ITEMS = MetricGauge(
 BATCH_SOURCE_ERRORS = MetricGauge(
     "faceline_batch_source_errors", "Open batches whose source cannot be read now."
 )
+PROCESSES = MetricGauge(
+    "faceline_processes", "Processes with a heartbeat in the database, by role.", ("role",)
+)
+PROCESSES_IN_TROUBLE = MetricGauge(
+    "faceline_processes_in_trouble", "Of those the ones that cannot do their work.", ("role",)
+)
+STAGE_PROCESSES = MetricGauge(
+    "faceline_stage_processes", "Running processes that serve a stage.", ("stage",)
+)
+CLOCK_OFFSET = MetricGauge(
+    "faceline_clock_offset_seconds",
+    "Largest difference between the clock of a process and the database's, by role.", ("role",),
+)
+PACKS = MetricGauge(
+    "faceline_packs", "Different model packs among the running processes: 1 is right."
+)
 MEASURED_AT = MetricGauge(
     "faceline_measured_timestamp_seconds",
     "When upkeep last measured the deployment, in seconds since 1970.",
@@ -164,8 +180,8 @@ PROCESS_INFO = MetricGauge(
     ("role", "stages", "version"),
 )
 PACK_INFO = MetricGauge(
-    "faceline_pack_info", "1 for the model pack of a process; `model` begins the SHA-256 of its "
-    "recognition model.", ("pack", "model"),
+    "faceline_pack_info", "1 for the model pack of a process; `digest` begins that of its files.",
+    ("pack", "digest"),
 )
 
 COUNTING = tuple(

@@ -20,6 +20,7 @@ from pipeline.errors import ConfigurationError, DatabaseUnavailable, MediaNotFou
 from pipeline.metrics import catalogue
 from pipeline.metrics.catalogue import COUNTING, GAUGES, POISON_JOBS, STAGE_SECONDS
 from pipeline.metrics.endpoint import MetricsEndpoint
+from pipeline.metrics.instruments import MetricCounter
 from pipeline.metrics.stores import StoreCall
 from pipeline.operations import Stage
 from tests.parallel import free_port
@@ -194,7 +195,7 @@ def test_names_are_the_service_s_own_and_unique() -> None:
 def test_every_metric_stands_on_its_page() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text()
     rows = [
-        f"| `{each.name}{'_total' * isinstance(each, catalogue.MetricCounter)}` | "
+        f"| `{each.name}{'_total' * isinstance(each, MetricCounter)}` | "
         f"{', '.join(f'`{label}`' for label in each.labels)} | {each.text} |"
         for each in (*COUNTING, *GAUGES)
     ]

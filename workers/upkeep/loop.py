@@ -12,6 +12,7 @@ from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.gallery.images import ImageStore
@@ -19,7 +20,6 @@ from pipeline.gallery.trash import Trash
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.media.open import open_media
 from pipeline.metrics.endpoint import MetricsEndpoint
-from pipeline.metrics.processes import process_gauges
 from pipeline.periodic import PeriodicTask, Ticker
 from workers.crash_recovery import republish
 from workers.dispatch import Dispatcher
@@ -78,7 +78,7 @@ def _measuring(settings: Settings, metrics: MetricsEndpoint) -> Iterator[None]:
     engine = open_engine(settings.sql_url, durable=False)
     measure = DeploymentMeasure(settings, engine)
     ticker = Ticker("measure", MEASURE_EVERY_S, measure.measure, at_once=True)
-    metrics.add(process_gauges("upkeep"), measure.gauges)
+    metrics.add(process_gauges(Role.UPKEEP), measure.gauges)
     ticker.start()
     try:
         yield

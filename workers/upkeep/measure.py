@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
@@ -17,6 +17,8 @@ from pipeline.accounts.tenants import tenant_names
 from pipeline.batches.model import Batch
 from pipeline.batches.overview import open_batches
 from pipeline.config.settings import Settings
+from pipeline.deployment.metrics import deployment_gauges
+from pipeline.deployment.processes import ProcessTable
 from pipeline.errors import DatabaseUnavailable
 from pipeline.jobs.overview import JobOverview, StageQueue
 from pipeline.metrics.catalogue import (
@@ -41,26 +43,26 @@ _ITEM_STATES = ("waiting", "enrolled", "duplicate", "rejected", "cancelled")
 
 @dataclass(slots=True)
 class DeploymentMeasure:
-    """``clock`` gives epoch seconds."""
+    """``gauges`` are those of the last ``measure``, by the database's time."""
 
     settings: Settings
     engine: Engine
-    clock: Callable[[], float] = time.time
     _readings: list[GaugeReading] = field(default_factory=list)
 
     def measure(self) -> None:
         """Look once. Raises ``DatabaseUnavailable``."""
         try:
-            queues = JobOverview(self.engine, self.clock).queues()
+            queues = JobOverview(self.engine).queues()
             batches = open_batches(self.engine)
+            running = ProcessTable(self.engine).alive()
             names = tenant_names(self.engine) if self.settings.metrics_tenants else {}
         except DatabaseUnavailable:
             self._readings = []
             raise
         self._readings = [
-            *_of_queues(queues), *_of_batches(batches, names),
+            *_of_queues(queues), *_of_batches(batches, names), *deployment_gauges(running),
             WAITING_LIMIT.reading(self.settings.max_waiting),
-            MEASURED_AT.reading(self.clock()),
+            MEASURED_AT.reading(time.time()),
         ]
 
     def gauges(self) -> list[GaugeReading]:

@@ -22,6 +22,7 @@ from pipeline.errors import (
     FaceError,
     IntermediateLost,
     JobTimedOut,
+    MediaCorrupt,
     MediaUnavailable,
     Overloaded,
     PackError,
@@ -29,6 +30,7 @@ from pipeline.errors import (
 )
 from pipeline.execution.context import JobContext, JobOutcome
 from pipeline.execution.registry import finish, run_stage
+from pipeline.jobs.damage import judge
 from pipeline.jobs.model import Claim, Job
 from pipeline.jobs.pictures import PICTURE_ERRORS
 from pipeline.metrics.catalogue import (
@@ -96,6 +98,8 @@ class JobRun:
             self.verdict = self._run_stages(before)
         except SoftTimeLimitExceeded:
             self.verdict = JobTimedOut()
+        except MediaCorrupt as error:
+            self.verdict = judge(error, self.claim.job, time.time())
         except FaceError as error:
             self.verdict = error
         except Exception:
@@ -197,7 +201,7 @@ class JobRun:
             )
             error = FaceError()
         self.verdict = error
-        if self._waits_for_operator(error):
+        if not self.fails_by(error):
             held = self._retry_later(error, self.first, self._pause_s())
         else:
             held = self._fail(error)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
@@ -41,12 +41,13 @@ SWEEP_EVERY_S = 6 * 3600.0
 FIRST_SWEEP_S = 600.0
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
-    """Run all periodic tasks until ``stop`` is set. Several processes may do so at once."""
+def run(settings: Settings, stop: threading.Event, *, webhooks: bool = False) -> None:
+    """Run all periodic tasks until ``stop`` is set, and send ``webhooks``. Several processes may
+    do so at once."""
     sources = threading.Thread(
         target=read_unattended_sources, args=(settings, stop), name="sources", daemon=True
     )
-    with _open(settings) as tasks:
+    with _open(settings) as tasks, _sending(settings, stop) if webhooks else nullcontext():
         sources.start()
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
         while not stop.wait(settings.reconcile_interval_s):
@@ -54,6 +55,20 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 task.attempt_when_due()
         sources.join()
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
+
+
+@contextmanager
+def _sending(settings: Settings, stop: threading.Event) -> Iterator[None]:
+    """Sends webhooks in a thread of its own, which ends after ``stop`` is set."""
+    from workers.webhook_sender import open_sender  # TLS and HTTP, which upkeep does without
+
+    with open_sender(settings) as sender:
+        thread = threading.Thread(
+            target=sender.run, args=(stop,), name="webhooks", daemon=True
+        )
+        thread.start()
+        yield
+        thread.join()
 
 
 @contextmanager

@@ -12,12 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pipeline.config.settings import Settings
+from pipeline.database.clock import database_clock
 from pipeline.database.engine import open_engine
+from pipeline.deployment.metrics import process_gauges
+from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.vault import Vault, open_vault, webhook_secret_owner
 from pipeline.errors import ConfigurationError, DatabaseUnavailable
 from pipeline.fetching.base import FetchRefused, FetchTimedOut
 from pipeline.fetching.open import open_poster
 from pipeline.fetching.post import PostAnswer, WebPoster
+from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.periodic import PeriodicTask
 from pipeline.storage_keys import HOUR_S
 from pipeline.webhooks.model import Attempt, DeliveryState
@@ -136,18 +140,25 @@ def _fields(attempt: Attempt, action: str) -> dict[str, object]:
 def open_sender(settings: Settings) -> Iterator[WebhookSender]:
     """The sender of the settings. Raises ``ConfigurationError``."""
     engine = open_engine(settings.sql_url, durable=False)
+    heartbeat = Heartbeat(engine, Role.WEBHOOKS)
     try:
-        yield WebhookSender(
-            DeliveryQueue(engine, settings.webhook_retry_for_h * HOUR_S), open_vault(settings),
-            open_poster(settings), settings.webhook_concurrency,
+        queue = DeliveryQueue(
+            engine, settings.webhook_retry_for_h * HOUR_S, database_clock(engine)
         )
+        sender = WebhookSender(
+            queue, open_vault(settings), open_poster(settings), settings.webhook_concurrency
+        )
+        heartbeat.start()
+        yield sender
     finally:
+        heartbeat.close()
         engine.dispose()
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Send webhooks until ``stop`` is set. Raises ``ConfigurationError``."""
-    with open_sender(settings) as sender:
+    with MetricsEndpoint(settings) as metrics, open_sender(settings) as sender:
+        metrics.add(process_gauges(Role.WEBHOOKS))
         logger.info("Sending webhooks", extra={"action": "webhooks_started"})
         sender.run(stop)
     logger.info("No more webhooks are sent", extra={"action": "webhooks_stopped"})

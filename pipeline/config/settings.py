@@ -311,6 +311,16 @@ class Settings(BaseSettings):
     b_tenant: str = ""
     """Name of the tenant of document b's requests without an API key; empty: they are
     rejected."""
+    metrics_port: int = Field(0, ge=0, le=65535)
+    """Port on which a process serves its metrics at `/metrics`, without credentials; a worker's
+    parent serves those of its processes. 0: nothing is counted. The processes of `faceline up`
+    take this port and those after it."""
+    metrics_host: str = "127.0.0.1"
+    """Address that metrics_port listens on; never one that strangers reach."""
+    metrics_tenants: bool = False
+    """Show names of applications in metrics."""
+    celery_events: bool = False
+    """Send Celery's events, which Flower shows."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that is logged."""
     log_format: Literal["text", "json"] = "text"

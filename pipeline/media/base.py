@@ -122,5 +122,8 @@ def check_bytes(key: str, data: bytes) -> bytes:
     """Returns ``data`` after comparing its hash with the key. An encrypted object is checked
     at decryption. Raises ``MediaCorrupt``."""
     if not is_encrypted(key) and plain_name(data) != media_name(key):
-        raise MediaCorrupt(f"{key}: {len(data)} bytes with another hash than was stored")
+        raise MediaCorrupt(
+            f"The stored object {key} is damaged: {len(data)} bytes with another hash than "
+            "was stored."
+        )
     return data

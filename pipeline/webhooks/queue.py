@@ -7,13 +7,13 @@ attempts, which is the claim's fence. A sender that dies leaves a delivery that 
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, bindparam, func, select, update
 
+from pipeline.database.clock import Clock
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import webhook_deliveries, webhooks
 from pipeline.webhooks.model import TEST_EVENT, Attempt, DeliveryState
@@ -89,7 +89,7 @@ class DeliveryQueue:
 
     engine: Engine
     retry_for_s: float
-    clock: Callable[[], float] = time.time
+    clock: Clock
     jitter: Callable[[], float] = random.random
 
     def claim(

@@ -3,13 +3,13 @@ repeating their deliveries, removing old ones."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Engine, Row, delete, func, insert, select, update
 
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import change_rows, read_row, read_rows, writing
 from pipeline.database.schema import webhook_deliveries, webhooks
 from pipeline.encryption.vault import Vault, webhook_secret_owner
@@ -32,16 +32,14 @@ PURGED = 1000
 
 
 class WebhookStore:
-    """The webhooks of every tenant. ``clock`` gives epoch seconds. All methods raise
-    ``DatabaseUnavailable``; those that take an id raise ``WebhookNotFound``, also for another
-    tenant's."""
+    """The webhooks of every tenant. ``clock`` gives epoch seconds; None: the database's. All
+    methods raise ``DatabaseUnavailable``; those that take a number raise ``WebhookNotFound``,
+    also for another tenant's."""
 
-    def __init__(
-        self, engine: Engine, vault: Vault, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, engine: Engine, vault: Vault, clock: Clock | None = None) -> None:
         self._engine = engine
         self._vault = vault
-        self._clock = clock
+        self._clock = database_clock(engine, clock)
 
     def add(
         self, tenant_id: int, url: str, *, on_jobs: bool = True, on_batches: bool = True

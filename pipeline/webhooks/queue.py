@@ -176,7 +176,7 @@ _DISABLED = "the webhook is disabled"
 _TOO_LATE = "the receiver fails, and the time for attempts is over"
 
 
-def _room(row: Row[Any], in_flight: Mapping[int, int]) -> int:
+def _room(row: Row[*tuple[Any, ...]], in_flight: Mapping[int, int]) -> int:
     """How many more attempts a webhook may have: one at a time while it fails."""
     return (SHARE if row.failing_since is None else 1) - in_flight.get(row.id, 0)
 

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, event, select
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from pipeline.accounts.deletion import delete_tenant
@@ -35,7 +36,6 @@ from pipeline.fetching.open import open_poster
 from pipeline.jobs.together import JobEnd
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
-from pipeline.webhooks import queue as delivery_queue
 from pipeline.webhooks.model import Delivery, DeliveryState
 from pipeline.webhooks.queue import (
     LONGEST_ENDPOINT_PAUSE_S,
@@ -125,9 +125,9 @@ def test_every_end_of_a_job_is_told_once(
     while any(each.state is WAITING for each in hooks.deliveries(queue.tenant)):
         send()
 
-    events = {event["data"]["job_id"]: event for event in receiver.events(secret)}
+    events = {each["data"]["job_id"]: each for each in receiver.events(secret)}
     assert len(receiver.received) == len(events) == 5
-    assert {each: (event["type"], event["data"]["code"]) for each, event in events.items()} == {
+    assert {each: (told["type"], told["data"]["code"]) for each, told in events.items()} == {
         done.id: ("job.done", None), failed.id: ("job.failed", NoFace.code),
         cancelled.id: ("job.cancelled", "job_cancelled"),
         crashed.id: ("job.failed", JobCrashed.code), unfetched.id: ("job.failed", Overloaded.code),
@@ -353,7 +353,7 @@ def test_pauses_are_spread(engine: Engine, clock: Clock, queue: Queue, hooks: We
     found = set()
     for chance in (0.0, 0.5, 1.0):
         end_a_job(queue)
-        deliveries = DeliveryQueue(engine, RETRY_FOR_S, clock, lambda chance=chance: chance)
+        deliveries = DeliveryQueue(engine, RETRY_FOR_S, clock, partial(float, chance))
         (attempt,) = deliveries.claim(1, 30.0, {})
         deliveries.failed(attempt, "no")
         found.add(round(hooks.deliveries(queue.tenant)[0].due_at - clock.now, 3))
@@ -368,7 +368,11 @@ def test_a_slow_receiver_is_given_up_in_time(
     hooks.add(queue.tenant, receiver.url)
     end_a_job(queue)
     leave = threading.Event()
-    receiver.behave = lambda _: leave.wait(60) and None
+
+    def wait(_: object) -> None:
+        leave.wait(60)
+
+    receiver.behave = wait
     send_due(sender_of(engine, clock, receiver, deadline_s=1.0))
     leave.set()
     waits = only(hooks, queue.tenant)
@@ -513,20 +517,20 @@ def test_a_failing_receiver_leaves_room_for_others(
     assert len(left) == 1
 
 
-def test_the_claim_survives_what_a_crash_takes_back(
-    engine: Engine, queue: Queue, hooks: WebhookStore, monkeypatch: pytest.MonkeyPatch
+def test_an_event_is_on_disk_before_it_is_told(
+    engine: Engine, queue: Queue, hooks: WebhookStore
 ) -> None:
-    """Ends of jobs are written without waiting for the disk. Before one is told, it is there."""
+    """Ends of jobs are committed without waiting for the disk. The claim waits, and takes them
+    along: what a crash of the database takes back was told to nobody."""
     hooks.add(queue.tenant, "https://receiver.example/")
     end_a_job(queue)
     durable: list[bool] = []
-    real = delivery_queue.writing
 
-    def noted(engine: Engine, **options: bool) -> Any:
-        durable.append(options.get("durable", False))
-        return real(engine, **options)
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE webhook_deliveries"):
+            durable.append(connection.get_execution_options()["durable"])
 
-    monkeypatch.setattr(delivery_queue, "writing", noted)
     assert DeliveryQueue(engine, RETRY_FOR_S, queue.clock).claim(8, 30.0, {})
     assert durable == [True]
 

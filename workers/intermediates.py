@@ -63,7 +63,7 @@ class Intermediates:
         """Keep the input of ``stage``; False when only the mark was kept."""
         name = storage_keys.intermediate(job_id, stage)
         data = pack(context) if array_bytes(context) <= LARGEST else None
-        with map_redis_errors():
+        with map_redis_errors("put"):
             if data is not None and self._has_room(len(data)):
                 try:
                     kept = _encrypted(data, name, data_key)
@@ -85,7 +85,7 @@ class Intermediates:
         Raises ``IntermediateLost`` when nothing was left, it has expired or is damaged.
         """
         name = storage_keys.intermediate(job_id, stage)
-        with map_redis_errors():
+        with map_redis_errors("get"):
             found = self._redis.get(name)
         if not isinstance(found, bytes):
             raise IntermediateLost
@@ -103,7 +103,7 @@ class Intermediates:
 
     def discard(self, job_id: str, stage: str) -> None:
         """Delete the input of ``stage``."""
-        with map_redis_errors():
+        with map_redis_errors("discard"):
             self._redis.unlink(storage_keys.intermediate(job_id, stage))
 
     def close(self) -> None:

@@ -36,9 +36,13 @@ class Settings(BaseSettings):
     """`file:///path` or `s3://bucket` (`s3+http://host:port/bucket` for a private server);
     empty: `media` in the data directory."""
     media_access_key: str = ""
-    """Access key of the S3 media store."""
+    """Access key of the S3 media store. Empty: from the environment (`AWS_ACCESS_KEY_ID`,
+    `MINIO_ACCESS_KEY`), a web identity, AWS's credentials file, or the role of the container or
+    machine."""
     media_secret_key: SecretStr = SecretStr("")
     """Secret key of the S3 media store."""
+    media_session_token: SecretStr = SecretStr("")
+    """Session token of temporary keys of the S3 media store."""
     media_region: str = "us-east-1"
     """Region of the S3 media store."""
     master_key: SecretStr = SecretStr("")

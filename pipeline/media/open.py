@@ -60,11 +60,4 @@ def _open_s3(settings: Settings) -> MediaStore:
             "FACELINE_MEDIA_URL must be file:///path, s3://bucket, s3+http://host:port/bucket "
             "or s3+https://host:port/bucket"
         )
-    return MinioStore(
-        endpoint,
-        bucket,
-        access_key=settings.media_access_key,
-        secret_key=settings.media_secret_key.get_secret_value(),
-        region=settings.media_region,
-        secure=secure,
-    )
+    return MinioStore(endpoint, bucket, secure=secure, settings=settings)

@@ -34,13 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
 
 def minio_settings(server: MinioServer) -> Settings:
     """Settings for a fresh bucket of a server."""
-    return Settings.model_validate(
-        {
-            "media_url": f"{server.url}/test-{uuid.uuid4().hex}",
-            "media_access_key": server.access_key,
-            "media_secret_key": server.secret_key,
-        }
-    )
+    return Settings.model_validate(server.settings(server.bucket(f"test-{uuid.uuid4().hex}")))
 
 
 def key_of(data: bytes, folder: str = "t1/x") -> str:

@@ -42,8 +42,10 @@ def test_jobs_outlast_a_network_that_spoils_what_is_read(
     make_cluster: MakeCluster, tiny_pictures: list[bytes], proxy: Proxy,
     shared_minio: MinioServer, fault: Fault, code: str,
 ) -> None:
+    name = f"spoilt-{fault.value}"
+    shared_minio.bucket(name)
     cluster = make_cluster(
-        media_url=f"s3+http://127.0.0.1:{proxy.port}/spoilt-{fault.value}",
+        media_url=f"s3+http://127.0.0.1:{proxy.port}/{name}",
         media_access_key=shared_minio.access_key, media_secret_key=shared_minio.secret_key,
     )
     journal = open_journal(cluster)

@@ -9,24 +9,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
 
-from sqlalchemy import Engine, select
-
+from infra.cli.database import pack_here
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import running_stack
 from pipeline.calibration.table import load_own_tables, load_table
 from pipeline.config.settings import Settings
-from pipeline.database.engine import open_engine, read_rows
+from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision
-from pipeline.database.schema import tenants
+from pipeline.deployment.pack import foreign_galleries
 from pipeline.encryption.keyring import KeyFile, open_keyring
 from pipeline.encryption.vault import Vault
 from pipeline.errors import FaceError
 from pipeline.fetching.open import open_fetcher
-from pipeline.gallery.change_log import ChangeLog
 from pipeline.media.open import open_media
 from pipeline.sandbox.sandbox import open_sandbox
-from pipeline.sessions import registry
 from pipeline.sessions.capabilities import unserved_operations
 from pipeline.sessions.catalogue import licence_notice
 from pipeline.sessions.checksums import verify
@@ -105,7 +102,7 @@ def check_opencv(_: Settings) -> Iterator[Check]:
 
 def check_pack(settings: Settings) -> Iterator[Check]:
     """The selected pack: files, licence, calibration."""
-    info = registry.choose(settings)
+    info = pack_here(settings)
     tasks = ", ".join(sorted(info.tasks))
     yield Check(
         "pack", Verdict.GOOD,
@@ -201,7 +198,7 @@ def check_database(settings: Settings) -> Iterator[Check]:
     try:
         found = revision(engine)
         where = engine.url.render_as_string(hide_password=True)
-        mismatched = _mismatched_galleries(engine, settings) if found == head() else {}
+        mismatched = foreign_galleries(engine, pack_here(settings)) if found == head() else {}
     finally:
         engine.dispose()
     yield _tested(
@@ -213,18 +210,6 @@ def check_database(settings: Settings) -> Iterator[Check]:
             "gallery", Verdict.BAD, f"the gallery of {tenant} has vectors of the pack {pack!r}",
             f"use that pack ({variable('pack')}), or enrol the gallery again",
         )
-
-
-def _mismatched_galleries(engine: Engine, settings: Settings) -> dict[str, str]:
-    """The packs of the galleries that the current pack cannot search, by tenant."""
-    served = registry.choose(settings)
-    rows = read_rows(engine, select(tenants.c.id, tenants.c.name))
-    models = {row.name: ChangeLog(engine).vector_model(row.id) for row in rows}
-    return {
-        name: model.pack
-        for name, model in models.items()
-        if model is not None and model.sha256 != served.recognition_model
-    }
 
 
 def check_media(settings: Settings) -> Iterator[Check]:

@@ -35,8 +35,10 @@ def init() -> None:
         establish_master_key(engine, open_vault(settings))
     print_notice(_pin(settings, engine))
     engine.dispose()
-    open_media(settings).ping()  # creates a missing bucket or directory
-    print_notice("The media store can be used.")
+    made = open_media(settings).prepare()
+    print_notice(
+        f"The media store {settings.media_location} {'was created' if made else 'can be used'}."
+    )
 
 
 def _pin(settings: Settings, engine: Engine) -> str:

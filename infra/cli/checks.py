@@ -17,10 +17,10 @@ from pipeline.calibration.table import load_own_tables, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision
-from pipeline.deployment.pack import foreign_galleries
+from pipeline.deployment.pack import foreign_galleries, pinned_pack, require_pinned
 from pipeline.encryption.keyring import KeyFile, open_keyring
 from pipeline.encryption.vault import Vault
-from pipeline.errors import FaceError
+from pipeline.errors import FaceError, PackError
 from pipeline.fetching.open import open_fetcher
 from pipeline.media.open import open_media
 from pipeline.sandbox.sandbox import open_sandbox
@@ -198,17 +198,38 @@ def check_database(settings: Settings) -> Iterator[Check]:
     try:
         found = revision(engine)
         where = engine.url.render_as_string(hide_password=True)
-        mismatched = foreign_galleries(engine, pack_here(settings)) if found == head() else {}
     finally:
         engine.dispose()
     yield _tested(
         "database", found == head(), f"{where} at revision {found or 'none'}",
         f"this version needs {head()}: run `faceline init`",
     )
-    for tenant, pack in mismatched.items():
+    if found == head():
+        yield from check_deployed_pack(settings)
+
+
+def check_deployed_pack(settings: Settings) -> Iterator[Check]:
+    """Whether this machine's pack is the deployment's, and that of all galleries."""
+    engine = open_engine(settings.sql_url)
+    try:
+        pinned = pinned_pack(engine)
+        info = pack_here(settings)
+        require_pinned(info, pinned)
+        foreign = foreign_galleries(engine, info)
+    except PackError as error:
+        yield Check("deployed pack", Verdict.BAD, error.message)
+        return
+    finally:
+        engine.dispose()
+    yield _tested(
+        "deployed pack", pinned is not None, str(pinned or "none yet"),
+        "the first worker's pack becomes it, or `faceline models pin NAME` chooses it",
+        Verdict.NOTE,
+    )
+    for tenant, pack in foreign.items():
         yield Check(
             "gallery", Verdict.BAD, f"the gallery of {tenant} has vectors of the pack {pack!r}",
-            f"use that pack ({variable('pack')}), or enrol the gallery again",
+            f"use that pack (`faceline models pin {pack}`), or enrol the gallery again",
         )
 
 

@@ -21,6 +21,7 @@ from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deletions.journal import DeletionJournal, open_journal
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
@@ -45,15 +46,15 @@ class RecordStores:
 
     def __init__(
         self, engine: Engine, tenants: TenantStore, jobs: JobStore, media: MediaStore,
-        clock: Callable[[], float],
+        clock: Callable[[], float], journal: DeletionJournal | None = None,
     ) -> None:
         self.tenants = tenants
         self.jobs = jobs
         self.media = media
-        self.faces = FaceStore(engine, media, clock)
-        self.images = ImageStore(engine, media, clock)
-        self.collections = CollectionStore(engine, media, clock)
-        self.galleries = GalleryStore(engine, media, clock)
+        self.faces = FaceStore(engine, media, clock, journal=journal)
+        self.images = ImageStore(engine, media, clock, journal)
+        self.collections = CollectionStore(engine, media, clock, journal)
+        self.galleries = GalleryStore(engine, media, clock, journal)
         self.challenges = ChallengeStore(engine, clock)
 
 
@@ -65,10 +66,14 @@ class Service:
         self._engine = open_engine(settings.sql_url, durable=True)
         tenant_keys = open_keys(settings, self._engine)
         self.jobs = JobStore(self._engine, clock, tenant_keys)
-        self.tenants = TenantStore(self._engine, open_vault(settings), clock)
+        vault = open_vault(settings)
+        self.tenants = TenantStore(self._engine, vault, clock)
         self.media = open_media(settings, tenant_keys)
         self.batches = BatchStore(self._engine, clock, tenant_keys)
-        self.records = RecordStores(self._engine, self.tenants, self.jobs, self.media, clock)
+        self.records = RecordStores(
+            self._engine, self.tenants, self.jobs, self.media, clock,
+            open_journal(settings, self._engine, vault, clock),
+        )
         self.admission = AdmissionControl(
             UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock
         )

@@ -36,6 +36,8 @@
     |-- SnapshotUnusable        a stored index is damaged or of another gallery
     |-- MediaCorrupt            the media store returned other bytes than were stored
     |-- DecryptionFailed        encrypted data cannot be decrypted
+    |-- SignatureInvalid        a signed document was changed, or is of another deployment
+    |-- BackupUnusable          a backup is damaged, incomplete or of another version
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
 
@@ -391,6 +393,14 @@ class DecryptionFailed(FaceError):
 
 class MediaCorrupt(FaceError):
     """The media store returned other bytes than were stored."""
+
+
+class SignatureInvalid(FaceError):
+    """The document was changed, or another deployment has signed it."""
+
+
+class BackupUnusable(FaceError):
+    """The backup cannot be used."""
 
 
 class IntermediateLost(FaceError):

@@ -13,6 +13,7 @@ from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
+from pipeline.deletions.journal import DeletionJournal, open_journal
 from pipeline.encryption.data_keys import TenantKeys, open_keys
 from pipeline.encryption.keyring import FixedKeys, KeyFile, open_keyring
 from pipeline.encryption.vault import Vault
@@ -77,6 +78,10 @@ class Stores:
     @cached_property
     def keys(self) -> TenantKeys:
         return open_keys(self.settings, self.engine)
+
+    @cached_property
+    def journal(self) -> DeletionJournal:
+        return open_journal(self.settings, self.engine, self.vault)
 
     @cached_property
     def media(self) -> MediaStore:

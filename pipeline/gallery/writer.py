@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from pipeline.database.schema import changes, tenants, vectors
+from pipeline.deletions.record import DeletionRecord
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import TenantNotFound
 from pipeline.types import VectorModel
@@ -57,6 +58,8 @@ class GalleryWriter:
     unnamed: int
     key: DataKey | None = None
     """Encrypts the vectors of the gallery."""
+    deletion: DeletionRecord | None = None
+    """The receipt of what this transaction deletes, once it does (``erase.py``)."""
 
     def log_changes(self, labels: Iterable[int]) -> None:
         """Record a change of each label under the next numbers."""

@@ -139,7 +139,7 @@ def backup_blob(sha256: str) -> str:
 
 def backup_manifest(at: datetime, backup_id: str, name: str) -> str:
     """The key of a backup's manifest, in the order of its time (UTC)."""
-    return f"{MANIFESTS_PREFIX}{at:%Y%m%dT%H%M%SZ}-{backup_id}/{name}"
+    return f"{MANIFESTS_PREFIX}{at:%Y%m%dT%H%M%S%fZ}-{backup_id}/{name}"
 
 
 def backup_data_keys(backup_id: str, name: str) -> str:

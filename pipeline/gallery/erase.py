@@ -140,7 +140,8 @@ def erase_faceless_images(writer: GalleryWriter, chosen: ColumnElement[bool], no
     if receipt is not None:
         _add_pictures(connection, receipt, *faceless)
     keys = select(images.c.media_key).where(*faceless)
-    discard_selected(connection, writer.tenant_id, keys, now, receipt and receipt.receipt_id)
+    receipt_id = None if receipt is None else receipt.receipt_id
+    discard_selected(connection, writer.tenant_id, keys, now, receipt_id)
     items = erase_item_details(connection, select(images.c.id).where(*faceless), now)
     deleted = connection.execute(delete(images).where(*faceless)).rowcount
     if receipt is not None:

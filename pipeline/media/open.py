@@ -28,13 +28,14 @@ def open_media(
 
     Open it after a fork: connections do not survive one. Raises ``ConfigurationError``.
     """
-    store = _open_plain(settings)
+    store = open_plain_media(settings)
     if engine is not None:
         store = RowReadingStore(store, engine)
     return store if keys is None else EncryptedStore(store, keys)
 
 
-def _open_plain(settings: Settings) -> MediaStore:
+def open_plain_media(settings: Settings) -> MediaStore:
+    """The media store that gives objects as they are stored. Raises ``ConfigurationError``."""
     return open_location(settings.media_location, settings, "FACELINE_MEDIA_URL", folders=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,4 +107,4 @@ def damage(path: Path) -> None:
 
 def largest_file(folder: Path) -> Path:
     files = [path for path in folder.rglob("*") if path.is_file()]
-    return max(files, key=lambda path: os.stat(path).st_size)
+    return max(files, key=lambda path: path.stat().st_size)

@@ -308,7 +308,7 @@ def test_verifying_finds_the_damaged_picture(
 ) -> None:
     gallery.add("anna")
     here.backup()
-    picture = here.media.get(sorted(objects(here.media))[0])
+    picture = here.media.get(min(objects(here.media)))
     (blob,) = [p for p in (tmp_path / "place" / "blobs").rglob("*")
                if p.is_file() and p.read_bytes() == picture]
     assert verify_backup(here.place, here.place.find(), None, no_report).damaged == []
@@ -317,7 +317,7 @@ def test_verifying_finds_the_damaged_picture(
     report = verify_backup(here.place, here.place.find(), here.vault, no_report)
 
     assert len(report.damaged) == 1
-    assert sorted(objects(here.media))[0] in report.damaged[0]
+    assert min(objects(here.media)) in report.damaged[0]
 
 
 class Interrupted(MediaStore):
@@ -425,7 +425,7 @@ def test_a_lost_object_is_named_and_does_not_stop_the_backup(
     here: Deployed, gallery: TenantGallery
 ) -> None:
     gallery.add("anna")
-    lost = sorted(gallery.named())[0]
+    lost = min(gallery.named())
     here.media.delete(lost)
 
     assert here.backup().missing == [lost]

@@ -30,7 +30,8 @@ from workers.upkeep.source_scheduler import read_unattended_sources
 logger = logging.getLogger(__name__)
 
 # Seconds between rounds: of expiry, which removes what has been there for hours; of the trash,
-# which a deletion usually empties itself, and of the journal, which it usually writes; of looking for snapshots that should be gone; of what
+# which a deletion usually empties itself, and of the journal,
+# which it usually writes; of looking for snapshots that should be gone; of what
 # reads everything: comparing the media store with the galleries, and deleting old counts.
 EXPIRE_EVERY_S = 60.0
 TRASH_EVERY_S = 20.0

@@ -11,8 +11,7 @@ import typer
 from infra.cli.backup_places import (
     Place,
     calibration_files,
-    installed_version,
-    open_place,
+    open_store,
     print_missing,
     shown_progress,
 )
@@ -20,6 +19,8 @@ from infra.cli.console import print_notice
 from infra.cli.database import Stores
 from infra.cli.reports import open_output
 from pipeline.backup.create import BackupRun, remove_older
+from pipeline.backup.place import BackupPlace
+from pipeline.deployment.version import program_version
 from pipeline.media.open import open_plain_media
 
 
@@ -38,8 +39,8 @@ def backup(
     """Copy database and pictures, while the service runs. Only what is new since the last backup
     is stored again; an interrupted backup is none, and the next one goes on with its parts. The
     master key is not in it: keep that in another place."""
-    stores, opened = Stores(), None
-    opened = open_place(place, stores.settings)
+    stores = Stores()
+    opened = BackupPlace(open_store(place, stores.settings, make=True))
 
     def save_keys(data: bytes) -> None:
         assert keys is not None
@@ -49,7 +50,7 @@ def backup(
     with shown_progress() as report:
         manifest = BackupRun(
             stores.engine, open_plain_media(stores.settings), stores.vault, stores.journal, opened,
-            place, installed_version(), report, time.time, calibration_files(stores.settings),
+            place, program_version(), report, time.time, calibration_files(stores.settings),
             None if keys is None else save_keys,
         ).run()
     rows = sum(table.rows for table in manifest.tables.values())

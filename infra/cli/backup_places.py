@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +13,8 @@ from infra.cli.console import err, print_notice
 from infra.cli.progress import text_bar
 from infra.local.private_files import make_data_dir
 from pipeline.backup.media_copy import Report
-from pipeline.backup.place import BackupPlace
 from pipeline.config.settings import Settings
+from pipeline.errors import InvalidParameter
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_location
 
@@ -27,24 +26,19 @@ Place = Annotated[
 ]
 
 
-def open_store(location: str, settings: Settings, what: str = "PLACE") -> MediaStore:
-    """The store at a URL or in a directory, which only its owner can read."""
+def open_store(
+    location: str, settings: Settings, what: str = "PLACE", *, make: bool = False
+) -> MediaStore:
+    """The store at a URL or in a directory, which ``make`` makes for its owner only. Raises
+    ``InvalidParameter``, ``ConfigurationError``."""
     if "://" not in location:
         folder = Path(location).absolute()
-        make_data_dir(folder)
+        if make:
+            make_data_dir(folder)
+        if not folder.is_dir():
+            raise InvalidParameter(f"there is no directory {folder}")
         location = f"file://{folder}"
     return open_location(location, settings, what)
-
-
-def open_place(location: str, settings: Settings) -> BackupPlace:
-    return BackupPlace(open_store(location, settings))
-
-
-def installed_version() -> str:
-    try:
-        return version("faceline")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @contextmanager

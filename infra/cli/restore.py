@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.backup_places import Place, open_place, open_store, shown_progress
+from infra.cli.backup_places import Place, open_store, shown_progress
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.saved_keys import read_saved_keys
 from infra.local.stack import take_lock
@@ -27,13 +27,17 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.deletions.journal import (
     JournalContent,
+    JournalEntry,
+    copy_entries,
     open_journal_store,
     read_journal,
+    write_entry,
 )
 from pipeline.encryption.data_keys import SavedKey, decode_saved_keys
 from pipeline.encryption.keyring import KeyFile, open_keyring
 from pipeline.encryption.vault import Vault
 from pipeline.errors import BackupUnusable, ConfigurationError, InvalidParameter
+from pipeline.media.base import MediaStore
 from pipeline.media.open import open_plain_media
 
 
@@ -69,7 +73,7 @@ def restore(
     Whoever was deleted since the backup is deleted again, and named. Repeat it after an
     interruption."""
     settings = load_settings()
-    opened = open_place(place, settings)
+    opened = BackupPlace(open_store(place, settings))
     if show:
         _list(opened)
         return
@@ -79,23 +83,36 @@ def restore(
         return
     lock = take_lock(settings.data.root)
     try:
-        content = None if without_journal else _journal(settings, opened, journal or [])
-        report = _run(settings, opened, key, content, _data_keys(opened, keys), replace=replace)
+        configured = open_journal_store(settings)
+        copies = [open_store(each, settings, "--journal") for each in journal or []]
+        content = _journal(configured, copies, opened, required=not without_journal)
+        report = _run(
+            settings, opened, key, content, _data_keys(opened, keys), replace=replace,
+            bring_back=without_journal,
+        )
+        if report.brought_back:
+            # A later restore must not delete them again.
+            write_entry(configured, JournalEntry(
+                kind="revoked", id=report.manifest.id, at=time.time(),
+                ids=sorted({each.receipt_id for each in report.brought_back}),
+            ))
+        for copy in (*copies, opened.store):
+            copy_entries(copy, configured)
     finally:
         lock.close()
     _tell(report, json=json)
 
 
 def _run(
-    settings: Settings, place: BackupPlace, key: str, content: JournalContent | None,
-    data_keys: list[SavedKey], *, replace: bool,
+    settings: Settings, place: BackupPlace, key: str, content: JournalContent,
+    data_keys: list[SavedKey], *, replace: bool, bring_back: bool,
 ) -> RestoreReport:
     engine = open_engine(settings.sql_url)
     try:
         with shown_progress() as report:
             run = RestoreRun(
                 engine, open_plain_media(settings), _existing_vault(settings), place, content,
-                data_keys, lambda name: settings.data.root / name, report, time.time,
+                data_keys, lambda name: settings.data.root / name, report, time.time, bring_back,
             )
             return run.run(key, replace=replace)
     except DeploymentNotEmpty as error:
@@ -116,18 +133,17 @@ def _existing_vault(settings: Settings) -> Vault:
     return Vault(ring)
 
 
-def _journal(settings: Settings, place: BackupPlace, others: list[str]) -> JournalContent:
-    """The configured journal, with its copy beside the backup and those that are named."""
-    configured = open_journal_store(settings)
-    stores = [configured, *(open_store(each, settings, "--journal") for each in others)]
-    found = read_journal(*stores)
-    if not found.backups:
+def _journal(
+    configured: MediaStore, copies: list[MediaStore], place: BackupPlace, *, required: bool
+) -> JournalContent:
+    """The configured journal, with the copies that are named and the one beside the backup."""
+    if required and not read_journal(configured, *copies).backups:
         raise BackupUnusable(
-            f"There is no deletion journal in {settings.journal_location}: whoever was deleted "
-            "since the backup would come back. Name it with --journal, or go on without it: "
-            "--without-journal"
+            "There is no deletion journal where FACELINE_JOURNAL_URL says: whoever was deleted "
+            "since the backup would come back. Name a copy of it with --journal, or go on without "
+            "it: --without-journal"
         )
-    return read_journal(*stores, place.store)
+    return read_journal(configured, *copies, place.store)
 
 
 def _data_keys(place: BackupPlace, file: Path | None) -> list[SavedKey]:
@@ -137,7 +153,7 @@ def _data_keys(place: BackupPlace, file: Path | None) -> list[SavedKey]:
 
 
 def _list(place: BackupPlace) -> None:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for backup_id, found in list_backups(place):
         if isinstance(found, BackupManifest):
             rows.append((backup_id, found.created_at, found.version, found.media.objects,
@@ -180,6 +196,11 @@ def _tell(report: RestoreReport, *, json: bool) -> None:
         )
         columns = ("application", "kind", "id", "name", "deleted", "receipt")
         print_table(columns, (list(_row(each).values()) for each in report.deleted_again))
+    if report.brought_back:
+        print_notice(
+            f"{len(report.brought_back)} faces, pictures and applications came back that were "
+            "deleted after the backup.", style="yellow",
+        )
     for batch in report.stopped:
         print_notice(
             f"The batch {batch} is cancelled: people of its source were deleted after the backup. "

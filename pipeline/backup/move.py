@@ -47,6 +47,7 @@ def move(
     ``MediaUnavailable``."""
     (engine, media), (target_engine, target_media) = source, target
     mark = restore_marker(MOVE, plain_name(MARK))
+    target_media.prepare()
     with writing(target_engine) as connection:
         if not is_empty(connection):
             raise DeploymentNotEmpty("The target database holds applications already.")

@@ -54,12 +54,13 @@ class DeploymentNotEmpty(FaceError):
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What a restore did. ``objects`` were written, others were there; ``removed`` objects were
-    not of the backup. ``stopped`` are batches whose sources are not read on. ``keyless`` counts
-    encrypted applications whose data key is not among the saved ones."""
+    """What a restore did. ``brought_back`` were deleted after the backup, and came back because
+    the operator wanted that. ``objects`` were written, others were there; ``removed`` objects
+    were not of the backup. ``stopped`` are batches whose sources are not read on."""
 
     manifest: BackupManifest
     deleted_again: tuple[GoneSubject, ...]
+    brought_back: tuple[GoneSubject, ...]
     objects: int
     removed: int
     stopped: tuple[str, ...]
@@ -68,31 +69,33 @@ class RestoreReport:
 @dataclass(frozen=True, slots=True)
 class RestoreRun:
     """Restores from ``place`` into an ``engine`` and ``media``, which takes objects as they are
-    stored. ``journal`` is None where the operator goes without one; ``data_keys`` are the saved
-    keys. ``files`` gives the path of another file of the data directory by its name in the
-    backup. ``clock`` gives epoch seconds."""
+    stored. With ``bring_back`` whoever was deleted since the backup comes back. ``data_keys`` are
+    the saved keys. ``files`` gives the path of another file of the data directory by its name
+    in the backup. ``clock`` gives epoch seconds."""
 
     engine: Engine
     media: MediaStore
     vault: Vault
     place: BackupPlace
-    journal: JournalContent | None
+    journal: JournalContent
     data_keys: Sequence[SavedKey]
     files: Callable[[str], Path]
     report: Report
     clock: Callable[[], float]
-    name: str = ""
+    bring_back: bool = False
 
     def run(self, key: str, *, replace: bool = False) -> RestoreReport:
         """Restore the backup whose manifest has this key. With ``replace`` a deployment that is
         there is lost. Raises ``DeploymentNotEmpty``, ``BackupUnusable``, ``SignatureInvalid``,
         ``ConfigurationError``, ``MediaUnavailable``, ``DatabaseUnavailable``."""
         manifest = open_backup(self.place, key, self.vault)
+        self.media.prepare()
         self._check_target(manifest.id, replace=replace)
         self._check_journal(manifest)
-        since = find_deleted(
-            manifest, self.place, self.journal or JournalContent({}, frozenset()), self.vault
-        )
+        since = find_deleted(manifest, self.place, self.journal, self.vault)
+        brought_back = since.told if self.bring_back else []
+        if self.bring_back:
+            since = DeletedSince()
         items = [
             item for item in read_media_list(manifest, self.place)
             if not since.has_object(item.key)
@@ -105,7 +108,9 @@ class RestoreRun:
         removed = self._remove_others(items)
         self._restore_files(manifest, since)
         self.media.delete(mark)
-        return RestoreReport(manifest, tuple(since.told), written, removed, tuple(stopped))
+        return RestoreReport(
+            manifest, tuple(since.told), tuple(brought_back), written, removed, tuple(stopped)
+        )
 
     def _check_target(self, backup_id: str, *, replace: bool) -> None:
         with writing(self.engine) as connection:
@@ -119,7 +124,7 @@ class RestoreRun:
             raise DeploymentNotEmpty("The media store holds objects already.")
 
     def _check_journal(self, manifest: BackupManifest) -> None:
-        if self.journal is not None and manifest.id not in self.journal.backups:
+        if not self.bring_back and manifest.id not in self.journal.backups:
             raise BackupUnusable(
                 "The deletion journal does not know this backup: whoever was deleted since would "
                 "come back."

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -115,7 +115,7 @@ class DeletionJournal:
             keyed_hash(key, Subject(SubjectKind(kind), ref, name, created_at), row.tenant_id)
             for _, kind, ref, name, created_at in subjects
         ]
-        self._put(JournalEntry(
+        write_entry(self.store, JournalEntry(
             kind="deleted", id=row.id, at=row.requested_at, hashes=sorted(hashes)
         ))
         with writing(self.engine, durable=True) as connection:
@@ -128,18 +128,7 @@ class DeletionJournal:
     def mark_backup(self, backup_id: str) -> None:
         """Note that a backup begins: a journal that knows it has every deletion since. Raises
         ``MediaUnavailable``."""
-        self._put(JournalEntry(kind="backup", id=backup_id, at=self.clock()))
-
-    def revoke(self, backup_id: str, ids: Sequence[str]) -> None:
-        """Note that the deletions ``ids`` were undone by restoring a backup. Raises
-        ``MediaUnavailable``."""
-        if ids:
-            self._put(JournalEntry(
-                kind="revoked", id=backup_id, at=self.clock(), ids=sorted(set(ids))
-            ))
-
-    def _put(self, entry: JournalEntry) -> None:
-        write_entry(self.store, entry)
+        write_entry(self.store, JournalEntry(kind="backup", id=backup_id, at=self.clock()))
 
 
 def write_entry(store: MediaStore, entry: JournalEntry) -> None:

@@ -14,6 +14,8 @@ from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.media.encrypted import EncryptedStore
 from pipeline.media.folder import FolderStore
+from pipeline.media.measured import MeasuredStore
+from pipeline.media.rereading import RereadingStore
 from pipeline.media.rows import RowReadingStore
 
 AWS_ENDPOINT = "s3.amazonaws.com"
@@ -24,14 +26,14 @@ def open_media(
 ) -> MediaStore:
     """The media store of these settings, which connects at its first use. With the tenants'
     ``keys`` it reads and writes encrypted objects, too; with an ``engine`` it reads the
-    pictures that wait in that database.
+    pictures that wait in that database. It reads an object that comes damaged again.
 
     Open it after a fork: connections do not survive one. Raises ``ConfigurationError``.
     """
-    store = open_plain_media(settings)
+    store: MediaStore = MeasuredStore(open_plain_media(settings))
     if engine is not None:
         store = RowReadingStore(store, engine)
-    return store if keys is None else EncryptedStore(store, keys)
+    return RereadingStore(store if keys is None else EncryptedStore(store, keys))
 
 
 def open_plain_media(settings: Settings) -> MediaStore:
@@ -66,12 +68,5 @@ def open_location(
             f"{name} must be file:///path, s3://bucket{folder}, "
             f"s3+http://host:port/bucket{folder} or s3+https://host:port/bucket{folder}"
         )
-    store = MinioStore(
-        endpoint,
-        bucket,
-        access_key=settings.media_access_key,
-        secret_key=settings.media_secret_key.get_secret_value(),
-        region=settings.media_region,
-        secure=secure,
-    )
+    store = MinioStore(endpoint, bucket, secure=secure, settings=settings)
     return FolderStore(store, path) if path else store

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Connection, Engine, Table, insert
 
 from pipeline.accounts.deletion import delete_tenant
 from pipeline.backup import media_copy
 from pipeline.backup.create import remove_older
+from pipeline.backup.manifest import BlobRef, TableCopy
 from pipeline.backup.restore import DeploymentNotEmpty, verify_backup
+from pipeline.backup.tables import export_table
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, reading, writing
 from pipeline.database.schema import jobs, tenants
@@ -19,7 +21,8 @@ from pipeline.encryption.vault import Vault
 from pipeline.errors import BackupUnusable, ConfigurationError, SignatureInvalid
 from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.media.base import MediaStore
+from pipeline.gallery.trash import Trash
+from pipeline.media.base import MediaStore, WrappingStore
 from pipeline.media.directory import DirectoryStore
 from tests.backup_harness import (
     Deployed,
@@ -158,7 +161,7 @@ def test_a_deleted_application_does_not_come_back(
     assert [row[1] for row in contents(there.engine)["tenants"]] == ["'stays'"]
     assert contents(there.engine)["faces"] == []
     assert objects(there.media) == {}
-    assert [each.kind for each in report.deleted_again].count("application") == 1
+    assert [each.kind.value for each in report.deleted_again].count("application") == 1
 
 
 def test_a_job_that_waits_in_the_backup_brings_nobody_back(
@@ -198,7 +201,7 @@ def test_without_the_journal_of_the_backup_nothing_is_restored(
         there.restore()
 
     assert migrate.revision(there.engine) is None
-    there.restore(journal=None)
+    there.restore(bring_back=True)
     assert as_found(there, gallery).count() == 1
 
 
@@ -320,32 +323,18 @@ def test_verifying_finds_the_damaged_picture(
     assert min(objects(here.media)) in report.damaged[0]
 
 
-class Interrupted(MediaStore):
-    """A store whose process dies at the ``n``-th write."""
+class Interrupted(WrappingStore):
+    """A store whose process dies at its ``writes``-th write."""
 
     def __init__(self, inner: MediaStore, writes: int) -> None:
-        self._inner, self.writes = inner, writes
+        super().__init__(inner)
+        self._writes = writes
 
     def put(self, key: str, data: bytes) -> None:
-        self.writes -= 1
-        if self.writes < 0:
+        self._writes -= 1
+        if self._writes < 0:
             raise KeyboardInterrupt
-        self._inner.put(key, data)
-
-    def get(self, key: str) -> bytes:
-        return self._inner.get(key)
-
-    def exists(self, key: str) -> bool:
-        return self._inner.exists(key)
-
-    def delete(self, key: str) -> None:
-        self._inner.delete(key)
-
-    def walk(self, prefix: str):  # type: ignore[no-untyped-def]
-        return self._inner.walk(prefix)
-
-    def ping(self) -> None:
-        self._inner.ping()
+        super().put(key, data)
 
 
 @pytest.mark.parametrize("writes", [0, 6, 12])
@@ -403,9 +392,6 @@ def test_what_happens_while_a_backup_is_made_leaves_it_consistent(
         if len(calls) == 2:
             gallery.faces.delete(gallery.tenant, anna.id)
             gallery.replace(bert, "bert again")
-            gallery.images.expire()
-            from pipeline.gallery.trash import Trash
-
             Trash(gallery.engine, gallery.media, gallery.clock).empty()
         return copy(self, keys)
 
@@ -436,17 +422,13 @@ def test_writers_go_on_during_a_backup(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Jobs are accepted between the tables, and the copy holds none of them half."""
-    from pipeline.backup import create
-
-    whole = create.export_table
-
-    def slow(connection, table, put):  # type: ignore[no-untyped-def]
+    def slow(connection: Connection, table: Table, put: Callable[[bytes], BlobRef]) -> TableCopy:
         queue.add()
         gallery.add(f"during {table.name}")
-        return whole(connection, table, put)
+        return export_table(connection, table, put)
 
     gallery.add("before")
-    monkeypatch.setattr(create, "export_table", slow)
+    monkeypatch.setattr("pipeline.backup.create.export_table", slow)
     here.backup()
     there.restore()
 

@@ -27,9 +27,15 @@ from minio.helpers import DictType, check_bucket_name
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from pipeline.errors import ConfigurationError, FaceError, MediaNotFound, MediaUnavailable
-from pipeline.media.base import MediaStore, StoredObject, check_bytes, check_key
-from pipeline.storage_keys import tenant_of, transient_media
+from pipeline.errors import (
+    ConfigurationError,
+    FaceError,
+    MediaFull,
+    MediaNotFound,
+    MediaUnavailable,
+)
+from pipeline.media.base import PROBE, MediaStore, StoredObject, check_bytes, check_key
+from pipeline.storage_keys import plain_name, probe_media, tenant_of, transient_media
 
 # Seconds. A submit must answer within five when the store is away: attempts start within the
 # first second, and the last one may wait for its connection and its response.
@@ -48,6 +54,13 @@ MAX_BUNDLED_BYTES = 64 * 1024
 BUNDLE_BYTES = 2 * 1024 * 1024
 
 PUT_THREADS = 4  # at a time; more are no faster
+
+# What servers answer when their drives are full, or the bucket has all that it may have: MinIO's
+# codes, those of Ceph and others, and the status that WebDAV defined for it.
+FULL_CODES = frozenset({
+    "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "InsufficientStorage",
+})
+INSUFFICIENT_STORAGE = 507
 
 Result = TypeVar("Result")
 
@@ -129,7 +142,7 @@ class MinioStore(MediaStore):
             self._unpacks = False
             self.delete(key)
         except MediaUnavailable as error:
-            if not isinstance(error.__cause__, S3Error):
+            if isinstance(error, MediaFull) or not isinstance(error.__cause__, S3Error):
                 raise
             # The server answers but rejects the bundle; single puts may still work.
         return False
@@ -171,6 +184,11 @@ class MinioStore(MediaStore):
 
         self._call(make_sure)
 
+    def try_write(self) -> None:
+        key = probe_media(plain_name(PROBE))
+        self.put(key, PROBE)
+        self.delete(key)
+
     def _call(self, work: Callable[[float], Result]) -> Result:
         """Runs ``work``, with retries for a moment while the store is away (a kept connection
         that the server has closed, a restart). ``work`` takes its deadline (monotonic)."""
@@ -179,6 +197,8 @@ class MinioStore(MediaStore):
             try:
                 with map_minio_errors():
                     return self._with_bucket(work)
+            except MediaFull:
+                raise
             except MediaUnavailable:
                 if time.monotonic() + PAUSE_S > began + TRY_AGAIN_S:
                     raise
@@ -260,4 +280,8 @@ def map_minio_errors() -> Iterator[None]:
 def _translated(error: Exception) -> FaceError:
     if isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchVersion"):
         return MediaNotFound()
+    if isinstance(error, S3Error) and (
+        error.code in FULL_CODES or error.response.status == INSUFFICIENT_STORAGE
+    ):
+        return MediaFull(f"The media store has no space left: {str(error)[:300]}")
     return MediaUnavailable(f"The media store does not answer: {str(error)[:300]}")

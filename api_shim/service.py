@@ -21,6 +21,7 @@ from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
@@ -81,8 +82,13 @@ class Service:
         self.waiters = JobWaiters(settings, self._find_ended)
         self.dispatcher = Dispatcher(settings)
         self._notifier = JobNotifier(settings)
+        # A heartbeat need not wait for the disk.
+        self._beating = open_engine(settings.sql_url, durable=False)
+        self.heartbeat = Heartbeat(self._beating, Role.SHIM)
 
     def close(self) -> None:
+        self.heartbeat.close()
+        self._beating.dispose()
         self.threads.close()
         self.admission.close()
         self.dispatcher.close()

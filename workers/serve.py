@@ -140,6 +140,7 @@ def _run_index(app: Celery, settings: Settings, group: str) -> int:
     finally:
         watchdog.close()
         following.close()
+        process.end()
 
 
 def _consume(
@@ -210,4 +211,5 @@ def _prepare_processes(
             os.kill(parent, signal.SIGTERM)
 
     signals.worker_process_init.connect(open_up, weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: process.end(), weak=False)
     return broken

@@ -11,11 +11,17 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
+from pipeline.database.server_time import is_known, learn_time
+
 # Seconds. No statement of the service takes one. The server cancels longer ones; when it does
 # not answer at all, the client gives up.
 CONNECT_S = 4
 STATEMENT_S = 6
 ANSWER_S = 8.0
+
+# Seconds for which the difference between the server's clock and this process's is taken as
+# known. Clocks that are set right drift by a millisecond in that time.
+FRESH_S = 30.0
 
 # Keepalives detect a lost machine within 15 s.
 KEEPALIVES = {
@@ -68,6 +74,8 @@ def open_postgres(url: URL, durable: bool, **options: Any) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        if not is_known(engine, FRESH_S):
+            learn_time(engine, connection)
         if not durable and connection.get_execution_options().get("durable", False):
             connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
 

@@ -12,6 +12,7 @@ from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.trash import Trash
@@ -62,6 +63,9 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
     jobs = JobUpkeep(engine)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
+        heartbeat = Heartbeat(engine, Role.UPKEEP)
+        stack.callback(heartbeat.close)
+        heartbeat.start()
         dispatcher, notifier = Dispatcher(settings), JobNotifier(settings)
         stack.callback(dispatcher.close)
         stack.callback(notifier.close)
@@ -80,6 +84,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             ),
             PeriodicTask("expire", expiry.round, EXPIRE_EVERY_S),
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
+            PeriodicTask("processes", ProcessTable(engine).forget_silent, EXPIRE_EVERY_S),
             PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
             PeriodicTask("trash", trash.empty, TRASH_EVERY_S),
             PeriodicTask("deleted", trash.delete_left_of_tenants, PURGE_EVERY_S),

@@ -31,6 +31,9 @@ GENERIC_MESSAGES: dict[str, type[FaceError]] = {
     )
 }
 
+# Errors that an operator must mend, told also where a document has no words for them.
+TOLD_TO_OPERATORS = frozenset({errors.MediaFull.code, errors.DatabaseFull.code})
+
 # Seconds after which a request may be repeated when a store is away.
 RETRY_AFTER_S = 2
 

@@ -295,6 +295,16 @@ class Settings(BaseSettings):
     max_connections: int = Field(2000, ge=1)
     """Connections that the shim keeps open; idle ones give way to new ones, further ones are
     asked to retry."""
+    drain_s: float = Field(10.0, ge=0)
+    """Seconds for which a shim still takes requests after SIGTERM, while `/readyz` fails already:
+    as long as a load balancer takes to notice. nginx by default tries a server that was away
+    again after 10."""
+    stop_s: float = Field(30.0, ge=0)
+    """Seconds that requests held by a stopping shim then have for their jobs to end, before they
+    are answered 202."""
+    heartbeat_file: str = ""
+    """File that a worker, index or upkeep process writes while its loop turns, for `faceline
+    probe`; each needs one of its own. Empty: none."""
     signature_window_s: int = Field(300, ge=1)
     """Greatest difference in seconds between a signed request's timestamp and the server's
     clock."""

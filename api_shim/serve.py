@@ -18,6 +18,9 @@ from api_shim.app import Shim
 from api_shim.closing_listener import SETTLE_S, stop_new_connections
 from api_shim.protocol import BoundedProtocol, ConnectionSlots, bounded_protocol
 from pipeline.config.settings import Settings
+from pipeline.deployment.metrics import process_gauges
+from pipeline.deployment.processes import Role
+from pipeline.metrics.endpoint import MetricsEndpoint
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +135,9 @@ def run(settings: Settings) -> None:
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
-    DrainingServer(config, shim, slots, settings).run()
+    with MetricsEndpoint(settings) as metrics:
+        metrics.add(process_gauges(Role.SHIM), shim.gauges)
+        DrainingServer(config, shim, slots, settings).run()
 
 
 def _connection_limit(settings: Settings) -> int:

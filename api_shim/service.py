@@ -74,7 +74,8 @@ class Service:
         self.batches = BatchStore(self._engine, clock, tenant_keys)
         self.records = RecordStores(self._engine, self.tenants, self.jobs, self.media, clock)
         self.admission = AdmissionControl(
-            UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock
+            UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock,
+            show_tenants=settings.metrics_tenants,
         )
         self.acceptance = JobAcceptance(
             settings, self.jobs, self.media, ChangeLog(self._engine), self.records.challenges,

@@ -27,7 +27,7 @@
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |   `-- MediaFull                                   `-- DatabaseFull
     |   |-- Overloaded            |-- IndexBehind
-    |   |-- DecoderUnavailable    |-- OperationUnknown
+    |   |-- DecoderUnavailable    |-- OperationUnknown  |-- GalleryBusy
     |-- PackError               the model pack cannot serve the request
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
@@ -35,7 +35,8 @@
     |-- JobLost                 the job ended without a result
     |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
     |-- SnapshotUnusable        a stored index is damaged or of another gallery
-    |-- MediaCorrupt            the media store returned other bytes than were stored
+    |-- MediaCorrupt            the media store returned other bytes than were stored; retryable
+    |   `-- MediaDamaged        again and again
     |-- DecryptionFailed        encrypted data cannot be decrypted
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
@@ -331,6 +332,10 @@ class Overloaded(Unavailable):
     reason = "OVERLOADED"
 
 
+class GalleryBusy(Unavailable):
+    """Another change of the gallery takes long; try again later."""
+
+
 class DecoderUnavailable(Unavailable):
     """No decoder process can be started."""
 
@@ -404,7 +409,16 @@ class DecryptionFailed(FaceError):
 
 
 class MediaCorrupt(FaceError):
-    """The media store returned other bytes than were stored."""
+    """The stored picture or clip was read damaged."""
+
+    retryable = True
+
+
+class MediaDamaged(MediaCorrupt):
+    """The stored picture or clip is damaged."""
+
+    code = MediaCorrupt.code
+    retryable = False
 
 
 class IntermediateLost(FaceError):

@@ -30,8 +30,10 @@ def init() -> None:
     if has_master_key(settings):
         establish_master_key(engine, open_vault(settings))
     engine.dispose()
-    open_media(settings).ping()  # creates a missing bucket or directory
-    print_notice("The media store can be used.")
+    made = open_media(settings).prepare()
+    print_notice(
+        f"The media store {settings.media_location} {'was created' if made else 'can be used'}."
+    )
 
 
 def open_database(settings: Settings, *, migrate: bool = False) -> Engine:

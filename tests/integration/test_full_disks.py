@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert
 
+from pipeline.config.settings import Settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import tenants
@@ -19,7 +20,7 @@ from pipeline.database.write_probe import probe_writes
 from pipeline.errors import DatabaseFull, MediaFull, MediaUnavailable
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
-from pipeline.media.minio import MinioStore
+from pipeline.media.open import open_media
 from tests.servers import MinioServer, PostgresServer
 from tests.small_disk import SmallDisk, small_disk
 from tests.waiting import eventually
@@ -35,14 +36,17 @@ def directory_store(folder: Path) -> Iterator[tuple[DirectoryStore, SmallDisk]]:
 
 
 @contextmanager
-def minio_store(_: Path) -> Iterator[tuple[MinioStore, SmallDisk]]:
+def minio_store(_: Path) -> Iterator[tuple[MediaStore, SmallDisk]]:
     server = MinioServer()
     server.drive.mkdir()
     with small_disk(server.drive, 64) as disk, server:
-        yield MinioStore(
-            f"127.0.0.1:{server.port}", "full", access_key=server.access_key,
-            secret_key=server.secret_key, region="us-east-1", secure=False,
-        ), disk
+        settings = Settings.model_validate({
+            "media_url": f"{server.url}/full", "media_access_key": server.access_key,
+            "media_secret_key": server.secret_key,
+        })
+        store = open_media(settings)
+        store.prepare()
+        yield store, disk
 
 
 @pytest.mark.parametrize("opened", [directory_store, minio_store])

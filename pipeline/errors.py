@@ -19,6 +19,7 @@
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
     |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
+    |   |-- WebhookNotFound     |-- DeliveryNotFound
     |-- Conflict                existing data prevents it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
@@ -266,6 +267,14 @@ class CollectionNotFound(NotFound):
 
 class BatchNotFound(NotFound):
     """No such batch."""
+
+
+class WebhookNotFound(NotFound):
+    """No such webhook."""
+
+
+class DeliveryNotFound(NotFound):
+    """No such delivery of a webhook."""
 
 
 class Conflict(FaceError):

@@ -41,7 +41,7 @@ GRACE_S = {
 }
 
 PROCESSES = {
-    "upkeep": ("upkeep", "--index"),
+    "upkeep": ("upkeep", "--index", "--webhooks"),
     "worker": ("worker", "--stages", ",".join(FUSED_STAGES)),
     "fetch": ("worker", "--stages", Stage.FETCH.value),
     "shim": ("serve",),

@@ -9,7 +9,15 @@ from sqlalchemy import Engine, Table, delete, select, update
 
 from pipeline import storage_keys
 from pipeline.database.engine import change_rows, writing
-from pipeline.database.schema import changes, discarded, jobs, signed_requests, snapshots, tenants
+from pipeline.database.schema import (
+    changes,
+    discarded,
+    jobs,
+    signed_requests,
+    snapshots,
+    tenants,
+    webhooks,
+)
 from pipeline.encryption.data_keys import destroy_key
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.trash import UNREFERRED, discard
@@ -31,6 +39,8 @@ def delete_tenant(
     destroy_key(engine, tenant_id)
     this = tenants.c.id == tenant_id
     change_rows(engine, update(tenants).where(this).values(disabled=True))
+    # With their deliveries, and before the tenant's row is locked: ends of jobs lock them after it.
+    _delete_rows(engine, webhooks, tenant_id)
     _delete_rows(engine, jobs, tenant_id)
     GalleryStore(engine, media, clock).clear(tenant_id)
     for table in (changes, snapshots, signed_requests):

@@ -117,13 +117,23 @@ class Settings(BaseSettings):
     fetch_max_bytes: int = Field(5 * 1024 * 1024, ge=1)
     """Largest downloaded picture in bytes."""
     fetch_ports: str = "80,443"
-    """Allowed ports of downloads, comma separated."""
+    """Allowed ports of downloads and webhooks, comma separated."""
     fetch_allow_networks: str = ""
-    """Non-public networks from which downloads are allowed, comma separated
-    (`10.1.2.0/24,fd00:1::/64`)."""
+    """Non-public networks from which downloads, and to which webhooks, are allowed, comma
+    separated (`10.1.2.0/24,fd00:1::/64`)."""
     fetch_deny_networks: str = ""
-    """Networks from which downloads are denied, comma separated; overrides
+    """Networks to which downloads and webhooks are denied, comma separated; overrides
     fetch_allow_networks."""
+
+    # Webhooks
+    webhook_concurrency: int = Field(8, ge=1, le=64)
+    """Deliveries that a sender makes at a time, of one webhook at most four."""
+    webhook_deadline_s: float = Field(15.0, gt=0, le=60)
+    """Time limit in seconds of one attempt, from resolving the name to the answer's headers."""
+    webhook_retry_for_h: float = Field(72.0, gt=0)
+    """Hours for which a delivery is tried; then it is dead, and can be sent again."""
+    webhook_retention_d: float = Field(30.0, gt=0)
+    """Days for which dead deliveries are kept; others are kept for job_retention_h."""
 
     # Whole sources
     import_url: str = ""

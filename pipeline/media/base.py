@@ -79,6 +79,10 @@ class MediaStore(Protocol):
         """Make the bucket or directory if it is missing; whether it was."""
         ...
 
+    def server_time(self) -> float | None:
+        """The epoch seconds, cut to whole ones, of the store's server; None without one."""
+        return None
+
     def check_access(self) -> None:
         """Return when objects may be read, written and deleted; none is written. Raises
         ``MediaUnavailable``, whose message says what is not permitted."""
@@ -128,6 +132,9 @@ class WrappingStore(MediaStore):
 
     def prepare(self) -> bool:
         return self._inner.prepare()
+
+    def server_time(self) -> float | None:
+        return self._inner.server_time()
 
     def check_access(self) -> None:
         self._inner.check_access()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import TypeVar
@@ -201,6 +202,14 @@ class MinioStore(MediaStore):
         self._call(lambda _: self._put_nothing(key))
         # Succeeds without an object, and removes what a server without checksums has taken.
         self._call(lambda _: self._client.remove_object(self._bucket, key))
+
+    def server_time(self) -> float | None:
+        return self._call(lambda _: self._date())
+
+    def _date(self) -> float | None:
+        url = self._client.get_presigned_url("GET", self._bucket, NO_KEY, PROBE_EXPIRY)
+        told = self._connections.request("GET", url).headers.get("date")
+        return None if told is None else parsedate_to_datetime(told).timestamp()
 
     def _put_nothing(self, key: str) -> None:
         """Put an object with another checksum than its own: a server that would let it be

@@ -17,12 +17,13 @@ from pipeline.database.schema import (
     signed_requests,
     snapshots,
     tenants,
+    webhooks,
 )
 from pipeline.deletions.journal import DeletionJournal
 from pipeline.deletions.record import DeletionKind, begin_deletion
 from pipeline.encryption.data_keys import destroy_key
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.trash import discard
+from pipeline.gallery.trash import UNREFERRED, discard
 from pipeline.media.base import MediaStore
 
 # Rows deleted in one transaction.
@@ -46,6 +47,8 @@ def delete_tenant(
     destroy_key(engine, tenant_id)
     this = tenants.c.id == tenant_id
     change_rows(engine, update(tenants).where(this).values(disabled=True))
+    # With their deliveries, and before the tenant's row is locked: ends of jobs lock them after it.
+    _delete_rows(engine, webhooks, tenant_id)
     _delete_rows(engine, jobs, tenant_id)
     GalleryStore(engine, media, clock, journal).clear(tenant_id)
     for table in (changes, snapshots, signed_requests):
@@ -59,6 +62,8 @@ def delete_tenant(
         connection.execute(delete(tenants).where(this))
         # A process that does not know yet may still store something for the tenant.
         discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), clock())
+    for table in UNREFERRED:
+        _delete_rows(engine, table, tenant_id)
     _delete_objects(media, tenant_id)
 
 

@@ -30,6 +30,7 @@ from pipeline.database.schema import (
     jobs,
     signed_requests,
     tenants,
+    webhooks,
 )
 from pipeline.deletions.journal import HASH_PURPOSE, JournalContent, keyed_hash
 from pipeline.deletions.record import (
@@ -45,8 +46,9 @@ from pipeline.encryption.key_fingerprints import PEPPER_OWNER
 from pipeline.encryption.vault import Vault
 from pipeline.errors import FaceNotFound
 from pipeline.gallery.erase import ERASED, begin_receipt, erase_faceless_images, erase_faces
+from pipeline.gallery.trash import UNREFERRED, discard
 from pipeline.gallery.writer import lock_tenant
-from pipeline.storage_keys import tenant_of
+from pipeline.storage_keys import tenant_of, tenant_prefix
 
 DELETED = "deleted"
 """The reason of a batch's item whose person was deleted after the backup."""
@@ -207,10 +209,10 @@ def delete_again(connection: Connection, since: DeletedSince, now: float) -> Non
     """Delete all that in the transaction that restores it, with receipts of its own."""
     for tenant_id in sorted(since.tenants):
         begin_deletion(connection, tenant_id, now, DeletionKind.APPLICATION)
+        for table in (webhooks, signed_requests, *UNREFERRED):
+            connection.execute(delete(table).where(table.c.tenant_id == tenant_id))
         connection.execute(delete(tenants).where(tenants.c.id == tenant_id))
-        connection.execute(
-            delete(signed_requests).where(signed_requests.c.tenant_id == tenant_id)
-        )
+        discard(connection, tenant_id, tenant_prefix(tenant_id), now)
     for tenant_id in sorted(since.keys - since.tenants):
         begin_deletion(connection, tenant_id, now, DeletionKind.KEY)
         connection.execute(

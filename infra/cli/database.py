@@ -14,6 +14,7 @@ from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
+from pipeline.deletions.journal import DeletionJournal, open_journal, open_journal_store
 from pipeline.deployment.pack import agree_on_pack, choose_pack, pinned_pack
 from pipeline.encryption.data_keys import TenantKeys, open_keys
 from pipeline.encryption.key_check import establish_master_key, has_master_key
@@ -36,6 +37,8 @@ def init() -> None:
     print_notice(_pin(settings, engine))
     engine.dispose()
     made = open_media(settings).prepare()
+    if settings.journal_url:
+        open_journal_store(settings).prepare()
     print_notice(
         f"The media store {settings.media_location} {'was created' if made else 'can be used'}."
     )
@@ -124,6 +127,10 @@ class Stores:
     @cached_property
     def keys(self) -> TenantKeys:
         return open_keys(self.settings, self.engine)
+
+    @cached_property
+    def journal(self) -> DeletionJournal:
+        return open_journal(self.settings, self.engine, self.vault)
 
     @cached_property
     def media(self) -> MediaStore:

@@ -24,9 +24,11 @@ from pipeline.errors import (
     JobTimedOut,
     MediaCorrupt,
     MediaUnavailable,
+    OperationUnknown,
     Overloaded,
     PackError,
     TenantNotFound,
+    WrongMasterKey,
 )
 from pipeline.execution.context import JobContext, JobOutcome
 from pipeline.execution.registry import finish, run_stage
@@ -64,6 +66,10 @@ END_PAUSE_S = 0.5
 # Errors that no picture causes and that an operator can mend: a plan with ``retry_forever``
 # outlasts them.
 OPERATOR_ERRORS = (PackError, ConfigurationError, DecryptionFailed, TenantNotFound)
+
+# Errors that say nothing about the job: it is others' turn, or this worker's release or master key
+# is another than the service's. Every job outlasts them, until a worker takes it that can.
+NOT_THE_JOBS = (Overloaded, OperationUnknown, WrongMasterKey)
 
 _UNKNOWN = Plan("unknown", ())
 
@@ -133,8 +139,9 @@ class JobRun:
 
     def _check_may_run(self) -> None:
         if self.plan is _UNKNOWN:
-            # The web side is newer than this worker; the operator sees it at the first job.
-            raise FaceError(f"no worker here knows {self.claim.job.operation!r}")
+            raise OperationUnknown(
+                f"This worker is older than {self.claim.job.operation!r}; a newer one runs it."
+            )
         if self.stage is Stage.FETCH and self.runtime.store.read.exceeds_share(
             self.claim.job, self.runtime.settings.fetch_share
         ):
@@ -238,8 +245,7 @@ class JobRun:
     def _retry_later(self, error: FaceError, stage: Stage, pause_s: float) -> bool:
         """Let the job wait; False when the claim was lost."""
         job_id, store = self.claim.id, self.runtime.store
-        # Others' turn is no failure, and passes.
-        forever = self.plan.retry_forever or isinstance(error, Overloaded)
+        forever = self.plan.retry_forever or isinstance(error, NOT_THE_JOBS)
         retry_for_s = math.inf if forever else self.runtime.settings.retry_for_s
         logger.warning(
             "A job waits because of an error: %s", error,

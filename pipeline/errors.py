@@ -39,6 +39,8 @@
     |-- MediaCorrupt            the media store returned other bytes than were stored; retryable
     |   `-- MediaDamaged        again and again
     |-- DecryptionFailed        encrypted data cannot be decrypted
+    |-- SignatureInvalid        a signed document was changed, or is of another deployment
+    |-- BackupUnusable          a backup is damaged, incomplete or of another version
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
     |   `-- WrongMasterKey      also Unavailable: it passes once the right key is configured
@@ -428,6 +430,14 @@ class MediaDamaged(MediaCorrupt):
 
     code = MediaCorrupt.code
     retryable = False
+
+
+class SignatureInvalid(FaceError):
+    """The document was changed, or another deployment has signed it."""
+
+
+class BackupUnusable(FaceError):
+    """The backup cannot be used."""
 
 
 class IntermediateLost(FaceError):

@@ -45,6 +45,13 @@ class Settings(BaseSettings):
     """Session token of temporary keys of the S3 media store."""
     media_region: str = "us-east-1"
     """Region of the S3 media store."""
+    journal_url: str = ""
+    """Where deletions are recorded, so that a restored backup deletes them again: as media_url, or
+    `s3://bucket/folder`. Keep it apart from database and media. Empty: `journal` in the data
+    directory, or the media store where media_url is set."""
+    receipt_retention_d: float = Field(1095.0, gt=0)
+    """Days for which receipts of deletions and the deletion journal are kept; longer than any
+    backup."""
     master_key: SecretStr = SecretStr("")
     """32 bytes in Base64 that encrypt the secrets at rest; empty: a key file."""
     master_keys_old: SecretStr = SecretStr("")
@@ -376,6 +383,10 @@ class Settings(BaseSettings):
     @property
     def media_location(self) -> str:
         return self.media_url or f"file://{self.data.media}"
+
+    @property
+    def journal_location(self) -> str:
+        return self.journal_url or self.media_url or f"file://{self.data.journal}"
 
 
 def _parts(text: str) -> tuple[str, ...]:

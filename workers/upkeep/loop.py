@@ -12,6 +12,7 @@ from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deletions.journal import open_journal
 from pipeline.deployment.heartbeat_file import QUIET_S, HeartbeatFile
 from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
@@ -34,10 +35,12 @@ from workers.upkeep.source_scheduler import read_unattended_sources
 logger = logging.getLogger(__name__)
 
 # Seconds between rounds: of expiry, which removes what has been there for hours; of the trash,
-# which a deletion usually empties itself; of looking for snapshots that should be gone; of what
+# which a deletion usually empties itself, and of the journal,
+# which it usually writes; of looking for snapshots that should be gone; of what
 # reads everything: comparing the media store with the galleries, and deleting old counts.
 EXPIRE_EVERY_S = 60.0
 TRASH_EVERY_S = 20.0
+JOURNAL_EVERY_S = 5.0
 PURGE_EVERY_S = 300.0
 SWEEP_EVERY_S = 6 * 3600.0
 
@@ -149,6 +152,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
             PeriodicTask("processes", ProcessTable(engine).forget_silent, EXPIRE_EVERY_S),
             PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
+            PeriodicTask("journal", open_journal(settings, engine).write_pending, JOURNAL_EVERY_S),
             PeriodicTask("trash", trash.empty, TRASH_EVERY_S),
             PeriodicTask("deleted", trash.delete_left_of_tenants, PURGE_EVERY_S),
             PeriodicTask("purge", galleries.purge_snapshots, PURGE_EVERY_S),

@@ -60,8 +60,7 @@ def test_every_role(cluster: Cluster) -> None:
             for role, start in starts.items()
         }
         shim = running.enter_context(cluster.shim())
-        for role in starts:
-            eventually(lambda role=role: fault_of(cluster, role) == "", f"{role} is ready")
+        eventually(lambda: not any(fault_of(cluster, role) for role in starts), "all are ready")
         eventually(lambda: probed(cluster, "shim", "--ready")[0] == 0, "the shim is ready")
         assert probed(cluster, "worker", "--ready") == (0, "")
         assert probed(cluster, "shim") == (0, "")
@@ -70,8 +69,10 @@ def test_every_role(cluster: Cluster) -> None:
         assert "role index" in index.fault("worker")
 
         first = {role: beat_of(cluster, role) for role in starts}
-        for role in starts:
-            eventually(lambda role=role: later(beat_of(cluster, role), first[role]), "it beats on")
+        eventually(
+            lambda: all(later(beat_of(cluster, role), first[role]) for role in starts),
+            "they beat on",
+        )
 
         processes["index"].kill()
         assert "has ended" in fault_of(cluster, "index", ready=False)

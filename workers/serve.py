@@ -154,7 +154,7 @@ def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndp
     views = process.runtime().resources.get(SearchResources).views
     metrics.add(
         _process_gauges(Role.INDEX, settings, served_stages(settings)),
-        partial(index_gauges, views),
+        partial(index_gauges, views, settings.purge_after_s),
     )
     following, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
     following.start()

@@ -25,9 +25,10 @@ _STORES = ("database", "media", "broker", "redis")
 
 REQUESTS = MetricCounter(
     "faceline_requests",
-    "Requests by dialect (`service` for the service's own paths), operation, neutral code "
-    "(`ok`, `accepted` for 202, else the error's) and HTTP status.",
-    ("dialect", "operation", "code", "status", "tenant"),
+    "Requests by dialect (`service` for the service's own paths), operation, outcome (`ok`, "
+    "`refused` for a fault of the request, `failed` for one of the service), neutral code (`ok`, "
+    "`accepted` for 202, else the error's) and HTTP status.",
+    ("dialect", "operation", "outcome", "code", "status", "tenant"),
 )
 REQUEST_SECONDS = MetricHistogram(
     "faceline_request_seconds", "Seconds from a request's head to the end of its answer.",
@@ -49,8 +50,8 @@ STAGE_SECONDS = MetricHistogram(
     ("stage",), buckets=STAGE_BUCKETS,
 )
 JOBS_ENDED = MetricCounter(
-    "faceline_jobs_ended", "Jobs that ended in a worker, by operation and code (`ok` or the "
-    "error's).", ("operation", "code"),
+    "faceline_jobs_ended", "Jobs that ended in a worker, by operation, outcome and code; as of "
+    "requests.", ("operation", "outcome", "code"),
 )
 JOB_SECONDS = MetricHistogram(
     "faceline_job_seconds", "Seconds from the acceptance of a job to its end in a worker.",
@@ -163,14 +164,18 @@ SNAPSHOT_AGE = MetricGauge(
     "Seconds since the newest snapshot was written, of the gallery where that is longest ago; "
     "0 without snapshots.",
 )
-SNAPSHOT_BEHIND = MetricGauge(
-    "faceline_index_snapshot_changes",
-    "Changes after the newest snapshot, of the gallery that has most.",
+SNAPSHOT_DEBT = MetricGauge(
+    "faceline_index_snapshot_debt",
+    "Changes after the newest snapshot by those after which the next one is due, of the gallery "
+    "where that is most.",
 )
 UNPURGED = MetricGauge(
     "faceline_index_unpurged_seconds",
     "Seconds for which a snapshot may have held a deleted face, of the gallery where it is "
     "longest; 0: none does.",
+)
+PURGE_AFTER = MetricGauge(
+    "faceline_index_purge_after_seconds", "Seconds after which no snapshot should hold one."
 )
 
 # What runs -------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |   `-- MediaFull                                   `-- DatabaseFull
     |   |-- Overloaded            |-- IndexBehind
-    |   |-- DecoderUnavailable    |-- OperationUnknown
+    |   |-- DecoderUnavailable    |-- OperationUnknown  |-- GalleryBusy
     |-- PackError               the model pack cannot serve the request
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
@@ -330,6 +330,10 @@ class Overloaded(Unavailable):
     """Too much work is waiting; try again later."""
 
     reason = "OVERLOADED"
+
+
+class GalleryBusy(Unavailable):
+    """Another change of the gallery takes long; try again later."""
 
 
 class DecoderUnavailable(Unavailable):

@@ -27,7 +27,7 @@ GENERIC_MESSAGES: dict[str, type[FaceError]] = {
         errors.JobCrashed, errors.JobCancelled, errors.JobTimedOut, errors.MediaNotFound,
         errors.MediaUnavailable, errors.MediaDamaged, errors.BrokerUnavailable,
         errors.DatabaseUnavailable, errors.MediaFull, errors.DatabaseFull, errors.IndexBehind,
-        errors.PackMissing, errors.PackDamaged,
+        errors.PackMissing, errors.PackDamaged, errors.GalleryBusy,
     )
 }
 

@@ -12,7 +12,7 @@ from pipeline.database.engine import change_rows, writing
 from pipeline.database.schema import changes, discarded, jobs, signed_requests, snapshots, tenants
 from pipeline.encryption.data_keys import destroy_key
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.trash import discard
+from pipeline.gallery.trash import UNREFERRED, discard
 from pipeline.media.base import MediaStore
 
 # Rows deleted in one transaction.
@@ -41,6 +41,8 @@ def delete_tenant(
         connection.execute(delete(tenants).where(this))
         # A process that does not know yet may still store something for the tenant.
         discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), clock())
+    for table in UNREFERRED:
+        _delete_rows(engine, table, tenant_id)
     _delete_objects(media, tenant_id)
 
 

@@ -9,8 +9,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Constraint,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -49,6 +51,17 @@ def _reference(name: str, target: str, *, nullable: bool = False, **options: Any
 
 def _tenant_id(**options: Any) -> Column[int]:
     return _reference("tenant_id", "tenants.id", **options)
+
+
+def _unlocked_tenant_id(**options: Any) -> list[Column[int] | Constraint]:
+    """The same for rows that calls on no gallery write. PostgreSQL would lock the tenant's row to
+    check the reference, and wait for a transaction that changes it: there ``delete_tenant`` and
+    upkeep delete what the reference would."""
+    reference = ForeignKeyConstraint(["tenant_id"], ["tenants.id"], ondelete="CASCADE")
+    return [
+        Column("tenant_id", BigId, nullable=False, **options),
+        reference.ddl_if(dialect="sqlite"),
+    ]
 
 
 def _batch_id(**options: Any) -> Column[str]:
@@ -174,7 +187,7 @@ signed_requests = Table(
 usage = Table(
     "usage",
     METADATA,
-    _tenant_id(**_KEY_PART),
+    *_unlocked_tenant_id(**_KEY_PART),
     # A day (UTC, YYYY-MM-DD) or a month (YYYY-MM).
     Column("period", String(10), primary_key=True),
     # "*": all operations together.
@@ -214,7 +227,7 @@ jobs = Table(
     METADATA,
     Column("seq", BigId, primary_key=True),
     Column("id", String(32), nullable=False, unique=True),
-    _tenant_id(),
+    *_unlocked_tenant_id(),
     Column("operation", String(32), nullable=False),
     Column("dialect", String(8), nullable=False),
     *_required(String(16), "state", "stage"),
@@ -269,7 +282,7 @@ challenges = Table(
     METADATA,
     # Of the challenge's id, which only the client has.
     Column("digest", String(64), primary_key=True),
-    _tenant_id(index=True),
+    *_unlocked_tenant_id(index=True),
     _reference("face_id", "faces.id", index=True),
     # The actions by their numbers (pipeline/living/verdict.py), in order.
     Column("actions", Json, nullable=False),
@@ -430,7 +443,7 @@ used_clips = Table(
     "used_clips",
     METADATA,
     Column("id", BigId, primary_key=True),
-    _tenant_id(),
+    *_unlocked_tenant_id(),
     _reference("face_id", "faces.id", index=True),
     Column("sha256", String(64), nullable=False),
     # How the face moved: no picture of it.

@@ -19,6 +19,10 @@ STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 # Of ``Stage``, whose module takes half a second to import: a test compares them.
 STAGES = ("fetch", "decode", "detect", "embed", "index", "liveness", "bulk")
+# Why jobs pause for the most part.
+PAUSE_CODES = (
+    "media_unavailable", "broker_unavailable", "database_unavailable", "index_behind", "overloaded",
+)
 _STORES = ("database", "media", "broker", "redis")
 
 # The shim ------------------------------------------------------------------------------
@@ -64,7 +68,7 @@ CLAIMS = MetricCounter(
 )
 JOB_PAUSES = MetricCounter(
     "faceline_job_pauses", "Times that a job was put back to be tried later, by error.",
-    ("stage", "code"),
+    ("stage", "code"), {"stage": STAGES, "code": PAUSE_CODES},
 )
 LEASES_LOST = MetricCounter(
     "faceline_leases_lost",

@@ -1,4 +1,4 @@
-"""Alerts, their tests, their runbooks and the board belong together, and name metrics that exist."""
+"""Alerts, their tests, runbooks and the board belong together, and name metrics that exist."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Claims and ends of several jobs, each in one transaction.
 
-Rows are locked in the order of their ids, then the effects run, tenant by tenant, then faces
-and counters are locked: no two such transactions wait for each other, nor does one for the
+Rows are locked in the order of their ids, then the effects run, tenant by tenant, then faces,
+counters and webhooks are locked: no two such transactions wait for each other, nor does one for the
 transaction of a single job.
 """
 
@@ -17,8 +17,8 @@ from pipeline.database.engine import map_sql_errors, writing
 from pipeline.database.job_faces import record_job_faces
 from pipeline.encryption.data_key import KeySource
 from pipeline.errors import DatabaseUnavailable, FaceError, IntermediateLost
-from pipeline.jobs.ending import cost_of, ended, queued, settle_costs
-from pipeline.jobs.model import Claim, Effect
+from pipeline.jobs.ending import announce_ends, cost_of, ended, queued, settle_costs
+from pipeline.jobs.model import Claim, Effect, Job, JobState
 from pipeline.jobs.pictures import (
     PICTURE_ERRORS,
     deletes_objects,
@@ -43,13 +43,14 @@ from pipeline.types import JsonObject
 @dataclass(frozen=True, slots=True)
 class JobEnd:
     """The end of a claimed job: with ``error``, or with what ``effect`` returns, or with
-    ``result``."""
+    ``result``. ``pack`` is the digest of the pack that ran its stages, None without models."""
 
     claim: Claim
     trace: Sequence[JsonObject]
     result: JsonObject | None = None
     effect: Effect | None = None
     error: FaceError | None = None
+    pack: str | None = None
 
 
 class JobsTogether:
@@ -129,18 +130,20 @@ class JobsTogether:
                 connection,
                 [(end.claim.job, cost_of(end.claim.job, end.error)) for end in written],
             )
+            announce_ends(connection, map(_how, written), now)
         return [outcomes[end.claim.id] for end in ends]
 
     def hand_over(
-        self, handed: Sequence[tuple[Claim, str, Sequence[JsonObject]]]
+        self, handed: Sequence[tuple[Claim, str, Sequence[JsonObject]]], pack: str | None = None
     ) -> list[bool]:
         """Leave each job (claim, its next stage, trace) to the workers of that stage; False
-        where the claim was lost."""
+        where the claim was lost. ``pack`` is the digest of the pack that ran the stages, None
+        without models."""
         now = self._clock()
         return self.put_back([
             (claim, {
                 **queued(claim, stage, now), "trace": [*claim.job.trace, *trace],
-                "error": _lasting_error(claim),
+                "error": _lasting_error(claim), "pack": pack or claim.job.pack,
             })
             for claim, stage, trace in handed
         ])
@@ -175,12 +178,19 @@ class JobsTogether:
         assert result is not None or end.error is not None
         if result is not None:
             result = encrypt_result(result, job.id, self._keys.data_key(job.tenant_id))
-        return {**ended(end.claim, end.trace, now, end.error), "result": result}
+        return {
+            **ended(end.claim, end.trace, now, end.error), "result": result, "pack": end.pack,
+        }
 
 
 def _claim(row: Any) -> Claim:
     job = job_of(row)
     return Claim(job=job, fence=job.fence)
+
+
+def _how(end: JobEnd) -> tuple[Job, JobState, str | None]:
+    state = JobState.DONE if end.error is None else JobState.FAILED
+    return end.claim.job, state, None if end.error is None else end.error.code
 
 
 def _lasting_error(claim: Claim) -> JsonObject | None:

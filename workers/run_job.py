@@ -47,6 +47,7 @@ from pipeline.metrics.catalogue import (
     LEASES_LOST,
     STAGE_SECONDS,
 )
+from pipeline.metrics.outcomes import outcome_of
 from pipeline.operations import KEEPING, PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
 from pipeline.types import JsonObject
@@ -327,7 +328,8 @@ class JobRun:
 
 def count_end(job: Job, error: FaceError | None) -> None:
     """Count a job that has ended, for the metrics."""
-    JOBS_ENDED.add(job.operation, "ok" if error is None else error.code)
+    code = None if error is None else error.code
+    JOBS_ENDED.add(job.operation, outcome_of(code), code or "ok")
     JOB_SECONDS.observe(max(time.time() - job.created_at, 0.0), job.operation)
 
 

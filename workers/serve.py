@@ -210,7 +210,7 @@ def _run_index_process(
     views = process.runtime().resources.get(SearchResources).views
     metrics.add(
         _process_gauges(Role.INDEX, settings, served_stages(settings)),
-        partial(index_gauges, views),
+        partial(index_gauges, views, settings.purge_after_s),
     )
     following, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
     following.start()

@@ -327,8 +327,8 @@ class Settings(BaseSettings):
     """Seconds that requests held by a stopping shim then have for their jobs to end, before they
     are answered 202."""
     heartbeat_file: str = ""
-    """File that a worker, index or upkeep process writes while its loop turns, for `faceline
-    probe`; each needs one of its own. Empty: none."""
+    """File that a process other than a shim writes while its loop turns, for `faceline probe`; each
+    needs one of its own. Empty: none."""
     signature_window_s: int = Field(300, ge=1)
     """Greatest difference in seconds between a signed request's timestamp and the server's
     clock."""

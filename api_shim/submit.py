@@ -18,6 +18,7 @@ from api_shim.body import Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.protocol import check_connection_slot
 from api_shim.record_actions import RecordRequest
+from api_shim.request_metrics import ACCEPTED
 from api_shim.requests import Call, Preferences, Reply, read_preferences
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
@@ -27,9 +28,6 @@ from pipeline.jobs.model import Job
 from pipeline.tracing.context import CURRENT
 
 logger = logging.getLogger(__name__)
-
-# What the metrics call a request whose job goes on after its answer.
-ACCEPTED = "accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +94,7 @@ class DialectRoute:
 
     def _refuse(self, error: Exception, call: Call) -> Reply:
         note_failure(error, call)
+        self._service.readiness.note_failure(error)
         return self._dialect.render_error(error, call)
 
     def _accept(self, call: Call) -> Reply | AcceptedJob:

@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy URL; empty: SQLite in the data directory."""
     broker_url: str = "redis://127.0.0.1:6379/0"
-    """Celery broker; Redis, or RabbitMQ when redis_url names a Redis beside it."""
+    """Celery broker: Redis (`redis://`, `rediss://` with TLS,
+    `sentinel://host:port,host:port/0?master=NAME`), or RabbitMQ (`amqp://`) when redis_url names a
+    Redis beside it."""
     redis_url: str = ""
     """Redis for wake-ups and intermediate values; empty: the broker's."""
     media_url: str = ""
@@ -45,6 +47,13 @@ class Settings(BaseSettings):
     """Session token of temporary keys of the S3 media store."""
     media_region: str = "us-east-1"
     """Region of the S3 media store."""
+    journal_url: str = ""
+    """Where deletions are recorded, so that a restored backup deletes them again: as media_url, or
+    `s3://bucket/folder`. Keep it apart from database and media. Empty: `journal` in the data
+    directory, or the media store where media_url is set."""
+    receipt_retention_d: float = Field(1095.0, gt=0)
+    """Days for which receipts of deletions and the deletion journal are kept; longer than any
+    backup."""
     master_key: SecretStr = SecretStr("")
     """32 bytes in Base64 that encrypt the secrets at rest; empty: a key file."""
     master_keys_old: SecretStr = SecretStr("")
@@ -62,7 +71,8 @@ class Settings(BaseSettings):
     models_url: str = "https://github.com/deepinsight/insightface/releases/download/model-zoo"
     """Address of the InsightFace archives for `faceline models pull`."""
     pack: str = "auto"
-    """Model pack; `auto` selects the best one found."""
+    """Model pack of the deployment; `auto`: the one in its database, at first the best one found.
+    Workers on several machines need a name until the database has one."""
     providers: str = "CPUExecutionProvider"
     """onnxruntime execution providers, comma separated, best first; an unavailable provider
     prevents the start."""
@@ -309,6 +319,16 @@ class Settings(BaseSettings):
     max_connections: int = Field(2000, ge=1)
     """Connections that the shim keeps open; idle ones give way to new ones, further ones are
     asked to retry."""
+    drain_s: float = Field(10.0, ge=0)
+    """Seconds for which a shim still takes requests after SIGTERM, while `/readyz` fails already:
+    as long as a load balancer takes to notice. nginx by default tries a server that was away
+    again after 10."""
+    stop_s: float = Field(30.0, ge=0)
+    """Seconds that requests held by a stopping shim then have for their jobs to end, before they
+    are answered 202."""
+    heartbeat_file: str = ""
+    """File that a process other than a shim writes while its loop turns, for `faceline probe`; each
+    needs one of its own. Empty: none."""
     signature_window_s: int = Field(300, ge=1)
     """Greatest difference in seconds between a signed request's timestamp and the server's
     clock."""
@@ -371,6 +391,10 @@ class Settings(BaseSettings):
     @property
     def media_location(self) -> str:
         return self.media_url or f"file://{self.data.media}"
+
+    @property
+    def journal_location(self) -> str:
+        return self.journal_url or self.media_url or f"file://{self.data.journal}"
 
 
 def _parts(text: str) -> tuple[str, ...]:

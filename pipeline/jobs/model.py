@@ -90,7 +90,8 @@ class NewJob:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job row. Times are epoch seconds (UTC); ``stage`` is the next one to run;
-    ``charged_on`` is the day for which it was charged, None when it was not."""
+    ``charged_on`` is the day for which it was charged, None when it was not; ``pack`` is the digest
+    of the pack that ran its stages, None before the first and without models."""
 
     seq: int
     id: str
@@ -119,6 +120,7 @@ class Job:
     charged_on: str | None = None
     free: bool = False
     traceparent: str | None = None
+    pack: str | None = None
 
     @property
     def ended(self) -> bool:

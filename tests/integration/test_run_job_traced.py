@@ -52,7 +52,8 @@ def test_a_span_for_each_stage_and_the_end(
         assert current is not None
         named.append(current.span_id)
 
-    script.acts = dict.fromkeys(STAGES, note)
+    for stage in STAGES:
+        script.acts[stage] = note
     run_jobs(message_of(job), traced)
     traced.tracer.close()
     found = collector.of(trace)
@@ -96,10 +97,11 @@ def test_errors_and_log_lines(
     caplog.handler.addFilter(TraceFields())
     caplog.set_level(logging.WARNING, "workers")
     told: dict[str, str] = {}
-    for error, code in (
+    errors: list[tuple[Exception, str]] = [
         (NoFace(), "no_face"), (ZeroDivisionError("a bug"), "internal"),
         (MediaUnavailable(), "media_unavailable"),
-    ):
+    ]
+    for error, code in errors:
         job, trace, _ = add(queue)
         script.acts[Stage.DETECT] = raising(error)
         run_jobs(message_of(job), traced)

@@ -84,10 +84,8 @@ def test_every_worker_continues_the_trace(
     assert list(runs) == list(STAGES)
     assert {span.parent_id for span in runs.values()} == {parent}
     parts = {span.name: span.parent_id for span in spans if span.name != "verify"}
-    assert parts == {
-        **{stage: runs[stage].span_id for stage in STAGES},
-        "write-back": runs[STAGES[-1]].span_id,
-    }
+    expected = {stage.value: runs[stage].span_id for stage in STAGES}
+    assert parts == {**expected, "write-back": runs[STAGES[-1]].span_id}
 
 
 def test_errors_and_log_lines(

@@ -72,6 +72,11 @@ def end() -> None:
         _process.heartbeat.close()
 
 
+def process_id() -> str:
+    """The id of this process in the table of processes; empty before it has started."""
+    return "" if _process.heartbeat is None else _process.heartbeat.id
+
+
 def _start_heartbeat(settings: Settings, served: frozenset[Stage]) -> None:
     if _process.heartbeat is not None:
         return  # begun before the first job

@@ -156,7 +156,8 @@ def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndp
         _process_gauges(Role.INDEX, settings, served_stages(settings)),
         partial(index_gauges, views),
     )
-    following, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
+    following = IndexUpkeep(settings, views, process.process_id())
+    watchdog = Watchdog(process.runtime())
     following.start()
     watchdog.start()
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Engine, insert
 
 from pipeline.accounts.deletion import delete_tenant
@@ -28,7 +29,6 @@ from pipeline.deletions.record import SubjectKind, picture_digest
 from pipeline.deletions.signing import (
     parse_document,
     public_key_pem,
-    read_public_key,
     signed_bytes,
     signing_key,
     verify_document,
@@ -279,17 +279,23 @@ def signed(receipts: Receipts, gallery: TenantGallery) -> dict[str, Any]:
     return receipts.complete()
 
 
-def test_it_is_checked_with_any_library(signed: dict[str, Any], receipts: Receipts) -> None:
-    """As docs/security.md shows it."""
+def test_the_page_for_auditors_checks_it(
+    signed: dict[str, Any], receipts: Receipts, tmp_path: Path
+) -> None:
+    """The lines of Python on the page, as they stand there."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "deletion.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     pem = public_key_pem(signing_key(receipts.here.engine, receipts.here.vault).public_key)
-    public = read_public_key(pem)
-    given = {name: value for name, value in signed.items() if name != "signature"}
-    message = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    (tmp_path / "deployment.pem").write_text(pem)
 
-    Ed25519PublicKey.from_public_bytes(public).verify(
-        base64.b64decode(signed["signature"]), message
-    )
-    verify_document(signed, public)
+    def check(document: dict[str, Any]) -> int:
+        (tmp_path / "receipt.json").write_text(json.dumps(document, indent=1))
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False
+        ).returncode
+
+    assert check(signed) == 0
+    assert check({**signed, "receipt": "another"}) == 1
 
 
 def test_openssl_checks_it(

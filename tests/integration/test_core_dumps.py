@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -60,4 +61,4 @@ def test_no_process_of_the_service_may_dump(make_cluster: MakeCluster) -> None:
     with cluster.worker("decode", 1) as worker, cluster.upkeep() as upkeep, cluster.shim() as shim:
         eventually(lambda: len(worker.children()) > 0, "the worker has processes")
         for process in (worker, upkeep, shim):
-            eventually(lambda process=process: limited(process), "no core dumps")
+            eventually(partial(limited, process), "no core dumps")

@@ -120,6 +120,7 @@ class DrainingServer(uvicorn.Server):
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ConfigurationError``."""
     shim = Shim(settings)
+    shim.require_time()
     slots = ConnectionSlots(_connection_limit(settings))
     config = uvicorn.Config(
         shim,

@@ -108,7 +108,7 @@ class JobRun:
         except SoftTimeLimitExceeded:
             self.verdict = JobTimedOut()
         except MediaCorrupt as error:
-            self.verdict = judge(error, self.claim.job, time.time())
+            self.verdict = judge(error, self.claim.job, self.runtime.store.now())
         except FaceError as error:
             self.verdict = error
         except Exception:
@@ -181,7 +181,7 @@ class JobRun:
         return context
 
     def _run_stage(self, stage: Stage, context: JobContext) -> JobContext:
-        at, start = time.time(), time.perf_counter()
+        at, start = self.runtime.store.now(), time.perf_counter()
         context = run_stage(stage, self.plan, self.claim.job, context, self.runtime.resources)
         self._keep_media_of(context)
         self._note(stage, at, time.perf_counter() - start)
@@ -279,7 +279,8 @@ class JobRun:
         return True
 
     def _pause_s(self) -> float:
-        tried_s = time.time() - (self.claim.job.started_at or time.time())
+        now = self.runtime.store.now()
+        tried_s = now - (self.claim.job.started_at or now)
         return min(max(tried_s / 2, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
 
     def _write(self, change: Callable[[], bool]) -> bool:

@@ -127,7 +127,7 @@ class _Together:
                 contexts.append(run.context)
         if len(runs) < 2:
             return
-        at, start = time.time(), time.perf_counter()
+        at, start = self.runtime.store.now(), time.perf_counter()
         try:
             embedded = embed_faces_together(contexts, self.runtime.resources)
         except SoftTimeLimitExceeded:

@@ -38,6 +38,7 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metering.usage import UsageStore
+from pipeline.tracing.open import open_tracer
 from workers.clocks import ClockWatch
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -98,6 +99,7 @@ class Service:
         self._beating = open_engine(settings.sql_url, durable=False)
         self.clocks = ClockWatch(settings, self._beating)
         self.heartbeat = Heartbeat(self._beating, Role.SHIM, looks=[self.clocks.look])
+        self.tracer = open_tracer(settings, Role.SHIM)
 
     def close(self) -> None:
         self.heartbeat.close()
@@ -106,6 +108,7 @@ class Service:
         self.admission.close()
         self.dispatcher.close()
         self._notifier.close()
+        self.tracer.close()
         self._engine.dispose()
 
     def publish_job(self, job: Job) -> None:

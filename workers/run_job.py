@@ -24,12 +24,14 @@ from pipeline.errors import (
     JobTimedOut,
     MediaCorrupt,
     MediaUnavailable,
+    OperationUnknown,
     Overloaded,
     PackDamaged,
     PackError,
     PackMissing,
     ProviderUnavailable,
     TenantNotFound,
+    WrongMasterKey,
     WrongPack,
 )
 from pipeline.execution.context import JobContext, JobOutcome
@@ -45,8 +47,10 @@ from pipeline.metrics.catalogue import (
     LEASES_LOST,
     STAGE_SECONDS,
 )
+from pipeline.metrics.outcomes import outcome_of
 from pipeline.operations import KEEPING, PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
+from pipeline.tracing.tracer import NO_SPAN, Span
 from pipeline.types import JsonObject
 from workers.runtime import Runtime
 
@@ -70,9 +74,11 @@ END_PAUSE_S = 0.5
 # outlasts them.
 OPERATOR_ERRORS = (PackError, ConfigurationError, DecryptionFailed, TenantNotFound)
 
-# Errors of this machine, which say nothing about a job: it waits for another worker, for as long
-# as it takes.
-MACHINE_ERRORS = (WrongPack, PackMissing, PackDamaged, ProviderUnavailable)
+# Errors that say nothing about a job: this worker's models, release or master key are not what
+# the service needs. The job waits for another worker, for as long as it takes.
+MACHINE_ERRORS = (
+    WrongPack, PackMissing, PackDamaged, ProviderUnavailable, OperationUnknown, WrongMasterKey,
+)
 
 _UNKNOWN = Plan("unknown", ())
 
@@ -94,15 +100,24 @@ class JobRun:
     context: JobContext | None = None
     next: Stage | None = None
     verdict: JobOutcome | Stage | FaceError | None = None
+    span: Span = NO_SPAN
 
     @classmethod
     def of(cls, claim: Claim, runtime: Runtime) -> JobRun:
-        plan = PLANS.get(claim.job.operation, _UNKNOWN)
-        return cls(claim, plan, Stage(claim.job.stage), runtime)
+        job = claim.job
+        span = runtime.tracer.job(
+            job.operation, job.traceparent, job=job.id, stage=job.stage, attempt=job.attempts
+        )
+        plan = PLANS.get(job.operation, _UNKNOWN)
+        return cls(claim, plan, Stage(job.stage), runtime, span=span)
 
     def advance(self, before: Stage | None = None) -> None:
         """Run the stages up to a verdict, which the job's row does not know yet, or up to the
         stage ``before``, which is not run."""
+        with self.span.active():
+            self._reach_verdict(before)
+
+    def _reach_verdict(self, before: Stage | None) -> None:
         try:
             self.verdict = self._run_stages(before)
         except SoftTimeLimitExceeded:
@@ -148,16 +163,21 @@ class JobRun:
 
     def _check_may_run(self) -> None:
         if self.plan is _UNKNOWN:
-            # The web side is newer than this worker; the operator sees it at the first job.
-            raise FaceError(f"no worker here knows {self.claim.job.operation!r}")
+            raise OperationUnknown(
+                f"This worker is older than {self.claim.job.operation!r}; a newer one runs it."
+            )
         if self.stage is Stage.FETCH and self.runtime.store.read.exceeds_share(
             self.claim.job, self.runtime.settings.fetch_share
         ):
             raise Overloaded("Pictures of others are fetched first.")
 
-    def passed(self, stage: Stage, context: JobContext, at: float, seconds: float) -> None:
-        """Note that ``stage`` was run for this job, in its share of ``seconds``."""
-        self._note(stage, at, seconds)
+    def passed(
+        self, stage: Stage, context: JobContext, at: float, seconds: float, jobs: int
+    ) -> None:
+        """Note that ``stage`` was run for this job and others, ``jobs`` together, in so many
+        ``seconds``."""
+        self.span.add_child(stage.value, at, seconds, together=jobs)
+        self._note(stage, at, seconds / jobs)
         self.context, self.next = context, self.plan.next_stage(stage)
 
     def _load_context(self) -> JobContext:
@@ -182,7 +202,10 @@ class JobRun:
 
     def _run_stage(self, stage: Stage, context: JobContext) -> JobContext:
         at, start = self.runtime.store.now(), time.perf_counter()
-        context = run_stage(stage, self.plan, self.claim.job, context, self.runtime.resources)
+        with self.span.child(stage.value):
+            context = run_stage(
+                stage, self.plan, self.claim.job, context, self.runtime.resources
+            )
         self._keep_media_of(context)
         self._note(stage, at, time.perf_counter() - start)
         return context
@@ -205,6 +228,10 @@ class JobRun:
         return self.runtime.resources.keys.data_key(self.claim.job.tenant_id)
 
     # -- how a claim ends -----------------------------------------------------------
+
+    def end_span(self) -> None:
+        """Nothing more is done for this claim."""
+        self.span.end(self.verdict.code if isinstance(self.verdict, FaceError) else None)
 
     def handed_over(self, stage: Stage) -> None:
         """Do what follows once the row says that the job waits at ``stage``."""
@@ -232,7 +259,7 @@ class JobRun:
         """End the job with an error; False when the claim was lost."""
         held = self._write(lambda: self.runtime.store.fail(self.claim, error, self.trace))
         if held:
-            count_end(self.claim.job, error)
+            count_end(self.claim.job, error, self.runtime.store.now())
             self.runtime.notifier.publish(self.claim.id)
             self.discard_media()
         return held
@@ -257,7 +284,7 @@ class JobRun:
     def _retry_later(self, error: FaceError, stage: Stage, pause_s: float) -> bool:
         """Let the job wait; False when the claim was lost."""
         job_id, store = self.claim.id, self.runtime.store
-        # Others' turn is no failure, and passes; another machine may have the models.
+        # Others' turn is no failure, and passes; another machine may have what this one lacks.
         forever = self.plan.retry_forever or isinstance(error, (Overloaded, *MACHINE_ERRORS))
         retry_for_s = math.inf if forever else self.runtime.settings.retry_for_s
         logger.warning(
@@ -321,10 +348,11 @@ class JobRun:
                 self.runtime.resources.media.delete(key)
 
 
-def count_end(job: Job, error: FaceError | None) -> None:
-    """Count a job that has ended, for the metrics."""
-    JOBS_ENDED.add(job.operation, "ok" if error is None else error.code)
-    JOB_SECONDS.observe(max(time.time() - job.created_at, 0.0), job.operation)
+def count_end(job: Job, error: FaceError | None, now: float) -> None:
+    """Count a job that has ended, for the metrics, at ``now`` (epoch seconds)."""
+    code = None if error is None else error.code
+    JOBS_ENDED.add(job.operation, outcome_of(code), code or "ok")
+    JOB_SECONDS.observe(max(now - job.created_at, 0.0), job.operation)
 
 
 def write_patiently(change: Callable[[], T], lease_s: float) -> T:

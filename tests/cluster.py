@@ -83,6 +83,10 @@ class Process:
             self.kill()
             raise
 
+    def signal(self, name: str) -> None:
+        """Send it a signal, such as SIGTERM."""
+        self._process.send_signal(signal.Signals[name])
+
     def wait(self, wait_s: float) -> int:
         """The exit code, when it ends by itself or after a signal."""
         return self._process.wait(wait_s)

@@ -28,6 +28,7 @@ from pipeline.jobs.store import JobStore
 from pipeline.metering.costs import FREE_OPERATIONS, Cost, cost_of_error, cost_of_success
 from pipeline.metering.limits import Limit, limits_for
 from pipeline.metering.usage import Counts, UsageStore, day_of, has_quota
+from pipeline.metrics.catalogue import REFUSALS
 from pipeline.operations import PLANS
 from pipeline.periodic import Ticker
 
@@ -41,13 +42,15 @@ CLOSE_S = 5.0
 
 
 class AdmissionControl:
-    """One per process; thread-safe. ``clock`` returns epoch seconds."""
+    """One per process; thread-safe. ``clock`` returns epoch seconds; ``show_tenants``: the
+    metrics name applications."""
 
     def __init__(
         self, usage: UsageStore, jobs: JobStore, rate_limiter: RateLimiter,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, *, show_tenants: bool = False,
     ) -> None:
         self.usage = usage
+        self.show_tenants = show_tenants
         self.jobs = jobs
         self.rate_limiter = rate_limiter
         self._clock = clock
@@ -119,6 +122,7 @@ class Admission:
         """
         self.tenant = tenant
         self._operation = operation or self._operation
+        self._call.labels.tenant, self._call.labels.operation = tenant.name, self._operation
         if not tenant.permits(self._operation):
             raise errors.NotPermitted(f"The application may not use {self._operation}.")
         earlier = self._signed_earlier(tenant, once)
@@ -148,6 +152,8 @@ class Admission:
         if self.tenant is None or self._is_job:
             return
         if isinstance(error, (errors.LimitReached, errors.NotPermitted)):
+            shown = self.tenant.name if self._control.show_tenants else ""
+            REFUSALS.add(error.code, shown)
             self._control.count(self.tenant.id, self._operation, Counts(refused=1))
         else:
             self._count(self.tenant, self._cost(error))

@@ -20,9 +20,11 @@ from api_shim.jobs import job_routes
 from api_shim.lingering_close import LingeringClose
 from api_shim.mounting import Mounted
 from api_shim.reference.page import references
+from api_shim.request_metrics import Named, RequestMetrics
 from api_shim.service import Service
 from api_shim.submit import DialectRoute
 from pipeline.config.settings import Settings
+from pipeline.metrics.instruments import GaugeReading
 
 
 class Shim:
@@ -44,7 +46,10 @@ class Shim:
             lambda path: any(route.path_regex.match(path) for route in routes),
         )
         origins = read_origins(settings.cors_origins)
-        self._app = RequestIds(CrossOriginSharing(mounted, origins))
+        self._metrics = RequestMetrics(
+            CrossOriginSharing(mounted, origins), show_tenants=settings.metrics_tenants
+        )
+        self._app = RequestIds(self._metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
@@ -53,9 +58,14 @@ class Shim:
         """Answer all held requests now, so that the process can stop."""
         self._service.waiters.release_all()
 
+    def gauges(self) -> Iterable[GaugeReading]:
+        """What the metrics show of this moment."""
+        return self._metrics.gauges()
+
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self._service.admission.start()
+        self._service.heartbeat.start()
         waiting = asyncio.create_task(self._service.waiters.run())
         try:
             yield
@@ -73,13 +83,14 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
             paths.setdefault(endpoint.path, []).append(endpoint)
         for path, endpoints in paths.items():
             documented[path] = DialectRoute(service, dialect, endpoints)
-    applications: dict[str, ASGIApp] = {
-        **documented,
+    own: dict[str, ASGIApp] = {
         **job_routes(service, dialects),
         **batch_routes(service),
         "/health": Health(service),
         **references(dialects.values()),
     }
+    named = {path: Named(application, path) for path, application in own.items()}
+    applications: dict[str, ASGIApp] = {**documented, **named}
     return [Route(path, application) for path, application in applications.items()]
 
 
@@ -94,5 +105,7 @@ class _NotFound:
         dialect = next((self._roots[root] for root in self._roots if path.startswith(root)), None)
         reply = problem(404, "not_found", "There is nothing at this path.")
         if dialect is not None:
-            reply = dialect.render_not_found(call_from_scope(scope))
+            call = call_from_scope(scope)
+            call.labels.dialect = dialect.letter
+            reply = dialect.render_not_found(call)
         await to_response(reply)(scope, receive, send)

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api_shim.mounting import MOUNT
-from api_shim.requests import Call, Reply
+from api_shim.request_metrics import LABELS
+from api_shim.requests import Call, Reply, RequestLabels
 from pipeline.errors import BadInput, FaceError, NotFound, RequestRefused
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def call_from_scope(scope: Scope) -> Call:
         path_values=scope.get("path_params", {}),
         client_host=(scope.get("client") or ("",))[0],
         mount=scope.get(MOUNT, ""),
+        labels=scope.get(LABELS) or RequestLabels(),
     )
 
 
@@ -81,8 +83,10 @@ def method_not_allowed(allowed: str) -> Reply:
     return problem(405, "method_not_allowed", f"The path takes {allowed}.", {"Allow": allowed})
 
 
-def log_failure(error: Exception, call: Call) -> None:
-    """Log an error unless the client caused it; never log the body or the query."""
+def note_failure(error: Exception, call: Call) -> None:
+    """Count the request under the error's code, and log the error unless the client caused it;
+    never log the body or the query."""
+    call.labels.code = error.code if isinstance(error, FaceError) else FaceError.code
     if isinstance(error, (BadInput, RequestRefused, NotFound)):
         return
     extra = {"action": "request_failed", "path": call.path, "request": call.request_id}

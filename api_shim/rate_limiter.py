@@ -89,7 +89,7 @@ class RateLimiter:
             number for _, limit in limits
             for number in (1e6 / (limit.per_second or 1.0), limit.effective_burst)
         ]
-        with map_redis_errors():
+        with map_redis_errors("rate"):
             wait = int(self._script(keys=buckets, args=numbers))
         if self._breaker.record_success():
             logger.info("Rates are counted in Redis again", extra={"action": "rates_shared"})

@@ -28,12 +28,24 @@ class Preferences:
     wait_s: float | None = None
 
 
+@dataclass(slots=True)
+class RequestLabels:
+    """How the metrics count a request: set by whoever handles it. ``dialect`` is its letter, or
+    ``service`` for the service's own paths; ``operation`` the neutral name, or the path;
+    ``code`` the error's, empty where the status says it; ``tenant`` a name."""
+
+    dialect: str = "service"
+    operation: str = "unknown"
+    code: str = ""
+    tenant: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request with its body read. Header names are lower case. ``request_id`` is the
     service's id of it. ``path_values`` maps the ``{names}`` of an endpoint's path to their
     values. ``client_host`` is the client's address. ``mount`` begins every link to a path of the
-    service; empty, or without a slash at its end."""
+    service; empty, or without a slash at its end. ``labels`` are set as it is handled."""
 
     method: str
     path: str
@@ -44,6 +56,7 @@ class Call:
     path_values: Mapping[str, str] = field(default_factory=dict)
     client_host: str = ""
     mount: str = ""
+    labels: RequestLabels = field(default_factory=RequestLabels, repr=False, compare=False)
 
     @property
     def media_type(self) -> str:

@@ -61,7 +61,7 @@ class Resource:
         except Disconnected:
             raise
         except Exception as error:  # noqa: BLE001  # the one place where errors become replies
-            asgi.log_failure(error, call)
+            asgi.note_failure(error, call)
             return error_reply(error)
 
 

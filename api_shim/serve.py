@@ -14,6 +14,9 @@ import uvicorn
 from api_shim.app import Shim
 from api_shim.protocol import ConnectionSlots, bounded_protocol
 from pipeline.config.settings import Settings
+from pipeline.deployment.metrics import process_gauges
+from pipeline.deployment.processes import Role
+from pipeline.metrics.endpoint import MetricsEndpoint
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +81,9 @@ def run(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
-    ReleasingServer(config, shim).run()
+    with MetricsEndpoint(settings) as metrics:
+        metrics.add(process_gauges(Role.SHIM), shim.gauges)
+        ReleasingServer(config, shim).run()
 
 
 def _connection_limit(settings: Settings) -> int:

@@ -21,6 +21,7 @@ from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
@@ -70,7 +71,8 @@ class Service:
         self.batches = BatchStore(self._engine, clock, tenant_keys)
         self.records = RecordStores(self._engine, self.tenants, self.jobs, self.media, clock)
         self.admission = AdmissionControl(
-            UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock
+            UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock,
+            show_tenants=settings.metrics_tenants,
         )
         self.acceptance = JobAcceptance(
             settings, self.jobs, self.media, ChangeLog(self._engine), self.records.challenges,
@@ -81,8 +83,13 @@ class Service:
         self.waiters = JobWaiters(settings, self._find_ended)
         self.dispatcher = Dispatcher(settings)
         self._notifier = JobNotifier(settings)
+        # A heartbeat need not wait for the disk.
+        self._beating = open_engine(settings.sql_url, durable=False)
+        self.heartbeat = Heartbeat(self._beating, Role.SHIM)
 
     def close(self) -> None:
+        self.heartbeat.close()
+        self._beating.dispose()
         self.threads.close()
         self.admission.close()
         self.dispatcher.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from api_shim.asgi import POLL_AFTER_S, call_from_scope, json_reply, log_failure, to_response
+from api_shim.asgi import POLL_AFTER_S, call_from_scope, json_reply, note_failure, to_response
 from api_shim.body import Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.protocol import check_connection_slot
@@ -26,6 +26,9 @@ from pipeline.errors import FaceError, Overloaded
 from pipeline.jobs.model import Job
 
 logger = logging.getLogger(__name__)
+
+# What the metrics call a request whose job goes on after its answer.
+ACCEPTED = "accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,11 @@ class DialectRoute:
     async def _receive(
         self, call: Call, scope: Scope, receive: Receive
     ) -> Reply | AcceptedJob:
+        call.labels.dialect = self._dialect.letter
         if call.method not in self._endpoints:
             return self._dialect.render_wrong_method(call, ", ".join(sorted(self._endpoints)))
         endpoint = self._endpoints[call.method]
+        call.labels.operation = endpoint.action
         try:
             check_connection_slot(scope)
             return await self._service.intake.run(
@@ -78,7 +83,7 @@ class DialectRoute:
             return self._refuse(error, call)
 
     def _refuse(self, error: Exception, call: Call) -> Reply:
-        log_failure(error, call)
+        note_failure(error, call)
         return self._dialect.render_error(error, call)
 
     def _accept(self, call: Call) -> Reply | AcceptedJob:
@@ -111,11 +116,13 @@ class DialectRoute:
         job, service = accepted.job, self._service
         with service.waiters.watch(job.id) as ended:
             if accepted.preferences.respond_async:
+                call.labels.code = ACCEPTED
                 applied = {"Preference-Applied": "respond-async"}
                 return job_reply(202, job, call.mount, headers=applied)
             job = await wait_for_job(service, job, ended, accepted.hold_s, receive)
         try:
             if job.ended:
+                call.labels.code = job.error_code or ""
                 return await render_ended_job(service, self._dialect, job)
         except FaceError as error:
             # The job is accepted, whatever the stores do now: the client can poll it.
@@ -123,8 +130,10 @@ class DialectRoute:
         if math.isinf(accepted.hold_s):
             # This process stops, or the result cannot be read, and the client knows no 202.
             later = Overloaded("The answer cannot be given now: ask again.")
+            call.labels.code = later.code
             reply = self._dialect.render_error(later, call)
             return replace(reply, headers={**reply.headers, "X-Job-Id": job.id})
+        call.labels.code = ACCEPTED
         return job_reply(202, job, call.mount)
 
 

@@ -25,8 +25,9 @@
     |   |-- BatchBusy           |-- BatchCancelled
     |-- Unavailable             a part of the service is away; retryable
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
+    |   |   `-- MediaFull                                   `-- DatabaseFull
     |   |-- Overloaded            |-- IndexBehind
-    |   |-- DecoderUnavailable
+    |   |-- DecoderUnavailable    |-- OperationUnknown
     |-- PackError               the model pack cannot serve the request
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
@@ -34,10 +35,12 @@
     |-- JobLost                 the job ended without a result
     |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
     |-- SnapshotUnusable        a stored index is damaged or of another gallery
-    |-- MediaCorrupt            the media store returned other bytes than were stored
+    |-- MediaCorrupt            the media store returned other bytes than were stored; retryable
+    |   `-- MediaDamaged        again and again
     |-- DecryptionFailed        encrypted data cannot be decrypted
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
+    |   `-- WrongMasterKey      also Unavailable: it passes once the right key is configured
 
 ``code`` is the neutral name that a job row stores and a dialect translates. ``retryable`` errors
 may not recur when the same call is repeated later. The docstring of a class is its default message.
@@ -307,12 +310,20 @@ class MediaUnavailable(Unavailable):
     """The media store does not answer."""
 
 
+class MediaFull(MediaUnavailable):
+    """The media store has no space left."""
+
+
 class BrokerUnavailable(Unavailable):
     """The message broker does not answer."""
 
 
 class DatabaseUnavailable(Unavailable):
     """The database does not answer."""
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """The database has no space left."""
 
 
 class Overloaded(Unavailable):
@@ -327,6 +338,10 @@ class DecoderUnavailable(Unavailable):
 
 class IndexBehind(Unavailable):
     """The index has not applied the change that the search needs."""
+
+
+class OperationUnknown(Unavailable):
+    """This worker is older than the service that accepted the job; another one runs it."""
 
 
 class PackError(FaceError):
@@ -390,7 +405,16 @@ class DecryptionFailed(FaceError):
 
 
 class MediaCorrupt(FaceError):
-    """The media store returned other bytes than were stored."""
+    """The stored picture or clip was read damaged."""
+
+    retryable = True
+
+
+class MediaDamaged(MediaCorrupt):
+    """The stored picture or clip is damaged."""
+
+    code = MediaCorrupt.code
+    retryable = False
 
 
 class IntermediateLost(FaceError):
@@ -399,3 +423,7 @@ class IntermediateLost(FaceError):
 
 class ConfigurationError(FaceError):
     """The configuration cannot work."""
+
+
+class WrongMasterKey(ConfigurationError, Unavailable):
+    """The configured master key is not the one that the database's secrets are encrypted under."""

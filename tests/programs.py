@@ -63,8 +63,22 @@ def find_postgres() -> Path:
 
 def find_nginx() -> Path:
     """nginx on PATH, or where Debian installs it."""
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-    return Path(found) if found else missing("nginx is not on PATH")
+    return _service_program("nginx")
+
+
+def find_pgbouncer() -> Path:
+    """pgbouncer on PATH, or where Debian installs it."""
+    return _service_program("pgbouncer")
+
+
+def find_rabbitmq() -> Path:
+    """rabbitmq-server on PATH, or where Debian installs it."""
+    return _service_program("rabbitmq-server")
+
+
+def _service_program(name: str) -> Path:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    return Path(found) if found else missing(f"{name} is not on PATH")
 
 
 def find_chromium() -> Path:

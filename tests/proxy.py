@@ -20,6 +20,7 @@ class Fault(StrEnum):
     STALL = "stall"  # nothing more comes, the connection stays
     TRICKLE = "trickle"  # single bytes, slowly
     SWALLOW = "swallow"  # not even the client's bytes pass
+    CHANGE = "change"  # bodies of answers, whatever their number, have a wrong last byte
 
 
 class Proxy:
@@ -85,6 +86,10 @@ class Proxy:
         passed = 0
         for block in self._blocks(server):
             room = max(self.after - passed, 0)
+            if self.fault is Fault.CHANGE and passed + len(block) > self.after:
+                client.sendall(_changed(block))
+                passed += len(block)
+                continue
             if self.fault is Fault.NONE or len(block) <= room:
                 client.sendall(block)
                 passed += len(block)
@@ -116,3 +121,8 @@ class Proxy:
                 return
             yield block
 
+
+def _changed(block: bytes) -> bytes:
+    """A block of an HTTP answer with another last byte, unless it ends with a head."""
+    head_ends = block.endswith(b"\r\n\r\n")
+    return block if head_ends else block[:-1] + bytes([block[-1] ^ 1])

@@ -243,6 +243,20 @@ class MinioServer(Server):
             http_client=urllib3.PoolManager(retries=RETRY.new(total=20)),
         )
 
+    def bucket(self, name: str) -> str:
+        """The URL of a bucket, which is made if it is missing."""
+        client = self.client()
+        if not client.bucket_exists(name):
+            client.make_bucket(name)
+        return f"{self.url}/{name}"
+
+    def settings(self, media_url: str) -> dict[str, str]:
+        """Settings of a service with its media at this URL of the server."""
+        return {
+            "media_url": media_url, "media_access_key": self.access_key,
+            "media_secret_key": self.secret_key,
+        }
+
     def command(self) -> Sequence[str | Path]:
         return [
             self._program, "server", "--quiet", "--address",

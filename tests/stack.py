@@ -87,18 +87,18 @@ class Stack:
         self.start_upkeep()
         return self.start_shim()
 
-    def start_upkeep(self) -> Process:
-        return self._processes.enter_context(self.cluster.upkeep())
+    def start_upkeep(self, **settings: Any) -> Process:
+        return self._processes.enter_context(self.cluster.upkeep(**settings))
 
     def start_worker(self, **options: Any) -> Process:
         self.worker = self._processes.enter_context(self.cluster.worker(**options))
         return self.worker
 
-    def start_index(self) -> Process:
-        return self._processes.enter_context(self.cluster.index())
+    def start_index(self, **settings: Any) -> Process:
+        return self._processes.enter_context(self.cluster.index(**settings))
 
-    def start_shim(self) -> Self:
-        self.shim = self._processes.enter_context(self.cluster.shim())
+    def start_shim(self, **settings: Any) -> Self:
+        self.shim = self._processes.enter_context(self.cluster.shim(**settings))
         self.wait_for_shim()
         return self
 

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from pipeline.errors import BrokerUnavailable, ConfigurationError
+from pipeline.metrics.stores import StoreCall, StoreName
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -36,9 +37,11 @@ def open_redis(url: str, timeout_s: float) -> Redis:
 
 
 @contextmanager
-def map_redis_errors() -> Iterator[None]:
-    """Translate every error of redis-py to ``BrokerUnavailable``."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise BrokerUnavailable(f"Redis does not answer: {error}") from error
+def map_redis_errors(call: str, store: StoreName = "redis") -> Iterator[None]:
+    """Translate every error of redis-py to ``BrokerUnavailable``. The metrics count it as a
+    ``call`` to ``store``."""
+    with StoreCall(store, call):
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            raise BrokerUnavailable(f"Redis does not answer: {error}") from error

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
-from pipeline.errors import BrokerUnavailable, DatabaseUnavailable
+from pipeline.errors import BrokerUnavailable, DatabaseUnavailable, JobCrashed
 from pipeline.jobs.model import Job
 from pipeline.jobs.upkeep import JobUpkeep
+from pipeline.metrics.catalogue import JOBS_ENDED, JOBS_RELEASED, MESSAGES_RESENT, POISON_JOBS
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
 from workers.running_notes import RunningNotes
@@ -44,6 +45,7 @@ class CrashRecovery:
             back, ended = upkeep.release_dead(
                 self._settings.max_attempts, worker=name, culprit=self._notes.of(pid)
             )
+            JOBS_RELEASED.add(amount=len(back) + len(ended))
             republish(upkeep, self._dispatcher, back)
             notify_crashed(notifier, ended)
         except (DatabaseUnavailable, BrokerUnavailable) as error:
@@ -66,6 +68,9 @@ def republish(upkeep: JobUpkeep, dispatcher: Dispatcher, jobs: Sequence[Job]) ->
         return
     upkeep.mark_published([job.id for job in jobs])
     sent = dispatcher.publish_all(jobs)
+    stages = {job.id: job.stage for job in jobs}
+    for job_id in sent:
+        MESSAGES_RESENT.add(stages[job_id])
     logger.info(
         "%d jobs were sent again", len(sent),
         extra={"action": "jobs_republished", "stage": jobs[0].stage, "first": jobs[0].id},
@@ -77,6 +82,8 @@ def republish(upkeep: JobUpkeep, dispatcher: Dispatcher, jobs: Sequence[Job]) ->
 def notify_crashed(notifier: JobNotifier, ended: Sequence[Job]) -> None:
     """Publish the end of jobs that ended because their workers died."""
     for job in ended:
+        POISON_JOBS.add()
+        JOBS_ENDED.add(job.operation, JobCrashed.code)
         logger.error(
             "A job killed its worker each time and was ended",
             extra={"action": "job_crashed", "job": job.id, "attempts": job.attempts},

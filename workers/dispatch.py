@@ -20,6 +20,7 @@ from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
 from pipeline.errors import BrokerUnavailable
 from pipeline.jobs.model import Job
+from pipeline.metrics.stores import StoreCall
 from workers.app import CONNECT_TIMEOUT_S, make_app
 from workers.messages import encode
 from workers.queues import queue_name
@@ -76,7 +77,7 @@ class Dispatcher:
     def depth(self, stage: str) -> int:
         """How many messages are in the queue of ``stage``, without those that workers have
         taken and not acknowledged. Raises ``BrokerUnavailable``."""
-        with self._producer() as producer:
+        with self._producer("depth") as producer:
             queue = self._app.amqp.queues[queue_name(stage)](producer.channel)
             return int(queue.queue_declare().message_count)
 
@@ -95,15 +96,21 @@ class Dispatcher:
             self._redis.send(stage, message.body, message.headers, message.properties)
             return
         queue = self._app.amqp.queues[queue_name(stage)]
-        with self._producer() as producer:
+        with self._producer("send") as producer:
             producer.publish(
                 message.body, exchange="", routing_key=queue.name, declare=[queue],
                 serializer="json", headers=message.headers, **message.properties,
             )
 
     @contextmanager
-    def _producer(self) -> Iterator[Producer]:
-        """A producer from the pool; every error inside becomes ``BrokerUnavailable``."""
+    def _producer(self, call: str) -> Iterator[Producer]:
+        """A producer from the pool; every error inside becomes ``BrokerUnavailable``. The
+        metrics count it as a ``call``."""
+        with StoreCall("broker", call), self._mapped_producer() as producer:
+            yield producer
+
+    @contextmanager
+    def _mapped_producer(self) -> Iterator[Producer]:
         try:
             with (
                 self._app.producer_pool.acquire(

@@ -3,11 +3,14 @@
 Contexts are kept in Redis for a while, encrypted where the tenant has a key. A context that
 Redis should not hold, because of its pixels, is left out: the next worker finds a mark in
 its place and runs the stages before once more. The keys of fetched
-pictures follow the mark, because pictures must not be fetched again.
+pictures follow the mark, because pictures must not be fetched again. Every value begins with
+its checksum: one that is read damaged counts as lost.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import time
 
 from redis.exceptions import OutOfMemoryError
@@ -33,6 +36,10 @@ SMALL = 256 * 1024
 # Seconds for which the fill of Redis is taken as known.
 FILL_KNOWN_S = 1.0
 
+logger = logging.getLogger(__name__)
+
+CHECKSUM_BYTES = 16
+
 _RECOMPUTE = b"again"
 _ENCRYPTED = b"encrypted"
 
@@ -56,16 +63,17 @@ class Intermediates:
         """Keep the input of ``stage``; False when only the mark was kept."""
         name = storage_keys.intermediate(job_id, stage)
         data = pack(context) if array_bytes(context) <= LARGEST else None
-        with map_redis_errors():
+        with map_redis_errors("put"):
             if data is not None and self._has_room(len(data)):
                 try:
-                    self._redis.set(name, _encrypted(data, name, data_key), ex=self._expiry_s)
+                    kept = _encrypted(data, name, data_key)
+                    self._redis.set(name, _checksum(kept) + kept, ex=self._expiry_s)
                 except OutOfMemoryError:
                     self._full, self._checked_at = True, time.monotonic()
                 else:
                     return True
-            kept = pack(JobContext(media=context.media)) if context.media else b""
-            self._redis.set(name, _RECOMPUTE + kept, ex=self._expiry_s)
+            mark = _RECOMPUTE + (pack(JobContext(media=context.media)) if context.media else b"")
+            self._redis.set(name, _checksum(mark) + mark, ex=self._expiry_s)
         return False
 
     def get(
@@ -74,13 +82,20 @@ class Intermediates:
         """(the input of ``stage``, whether it is complete: otherwise the stages before must
         run again, except for the fetched pictures that it names).
 
-        Raises ``IntermediateLost`` when nothing was left or it has expired.
+        Raises ``IntermediateLost`` when nothing was left, it has expired or is damaged.
         """
         name = storage_keys.intermediate(job_id, stage)
-        with map_redis_errors():
-            data = self._redis.get(name)
-        if not isinstance(data, bytes):
+        with map_redis_errors("get"):
+            found = self._redis.get(name)
+        if not isinstance(found, bytes):
             raise IntermediateLost
+        data = found[CHECKSUM_BYTES:]
+        if found[:CHECKSUM_BYTES] != _checksum(data):
+            logger.warning(
+                "An intermediate value is damaged",
+                extra={"action": "intermediate_damaged", "job": job_id, "stage": stage},
+            )
+            raise IntermediateLost("An intermediate value is damaged.")
         if not data.startswith(_RECOMPUTE):
             return unpack(_decrypted(data, name, data_key)), True
         kept = data.removeprefix(_RECOMPUTE)
@@ -88,7 +103,7 @@ class Intermediates:
 
     def discard(self, job_id: str, stage: str) -> None:
         """Delete the input of ``stage``."""
-        with map_redis_errors():
+        with map_redis_errors("discard"):
             self._redis.unlink(storage_keys.intermediate(job_id, stage))
 
     def close(self) -> None:
@@ -101,6 +116,10 @@ class Intermediates:
             used = int(self._redis.info("memory")["used_memory"])
             self._full, self._checked_at = used > self._budget, time.monotonic()
         return size <= SMALL or (size <= LARGEST and not self._full)
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=CHECKSUM_BYTES).digest()
 
 
 def _encrypted(data: bytes, name: str, data_key: DataKey | None) -> bytes:

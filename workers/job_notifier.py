@@ -40,7 +40,7 @@ class JobNotifier:
         for job_id in ids:
             pipeline.publish(DONE_CHANNEL, job_id)
         try:
-            with map_redis_errors():
+            with map_redis_errors("publish"):
                 pipeline.execute()
         except BrokerUnavailable as error:
             self._breaker.record_failure()

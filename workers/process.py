@@ -18,12 +18,16 @@ from functools import partial
 from billiard.pool import EX_RECYCLE
 
 from pipeline.config.settings import Settings
+from pipeline.database.engine import open_engine
+from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.errors import ConfigurationError
+from pipeline.operations import Stage
 from pipeline.periodic import Ticker
 from pipeline.sandbox.processes import ForkServer
+from pipeline.sessions import registry
 from workers.app import served_stages
 from workers.running_notes import RunningNotes
-from workers.runtime import Runtime, open_runtime
+from workers.runtime import Runtime, needs_models, open_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +41,7 @@ class _Process:
     job; ``busy`` is held during a job."""
 
     runtime: Runtime | None = None
+    heartbeat: Heartbeat | None = None
     pending: tuple[Settings, str] | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
     last_job_at: float = 0.0
@@ -52,11 +57,30 @@ def start(
     """Open the runtime. Raises as ``open_runtime``."""
     served = served_stages(settings)
     _process.runtime = open_runtime(settings, group, served, fork_server, notes)
+    _start_heartbeat(settings, served)
 
 
 def start_on_first_job(settings: Settings, group: str) -> None:
-    """Open the runtime when a job asks for it."""
+    """Open the runtime when a job asks for it. Raises as ``registry.choose``."""
+    _start_heartbeat(settings, served_stages(settings))
     _process.pending = settings, group
+
+
+def end() -> None:
+    """Say that this process ends by itself."""
+    if _process.heartbeat is not None:
+        _process.heartbeat.close()
+
+
+def _start_heartbeat(settings: Settings, served: frozenset[Stage]) -> None:
+    if _process.heartbeat is not None:
+        return  # begun before the first job
+    _process.heartbeat = Heartbeat(
+        open_engine(settings.sql_url, durable=False),
+        Role.INDEX if Stage.INDEX in served else Role.WORKER, served,
+        registry.choose(settings) if needs_models(served) else None,
+    )
+    _process.heartbeat.start()
 
 
 def runtime() -> Runtime:
@@ -91,5 +115,6 @@ def _exit_if_idle(idle_s: float) -> None:
         return
     if time.monotonic() - _process.last_job_at > idle_s:
         logger.info("A process without work ends", extra={"action": "process_idle"})
+        end()
         os._exit(EX_RECYCLE)
     _process.busy.release()

@@ -48,7 +48,7 @@ class RedisQueues:
                 "delivery_tag": str(uuid.uuid4()),
             },
         }
-        with map_redis_errors():
+        with map_redis_errors("send", "broker"):
             self._redis.lpush(name, msgspec.json.encode(message))
 
     def close(self) -> None:

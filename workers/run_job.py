@@ -22,6 +22,7 @@ from pipeline.errors import (
     FaceError,
     IntermediateLost,
     JobTimedOut,
+    MediaCorrupt,
     MediaUnavailable,
     Overloaded,
     PackError,
@@ -29,8 +30,16 @@ from pipeline.errors import (
 )
 from pipeline.execution.context import JobContext, JobOutcome
 from pipeline.execution.registry import finish, run_stage
-from pipeline.jobs.model import Claim
+from pipeline.jobs.damage import judge
+from pipeline.jobs.model import Claim, Job
 from pipeline.jobs.pictures import PICTURE_ERRORS
+from pipeline.metrics.catalogue import (
+    JOB_PAUSES,
+    JOB_SECONDS,
+    JOBS_ENDED,
+    LEASES_LOST,
+    STAGE_SECONDS,
+)
 from pipeline.operations import KEEPING, PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
 from pipeline.types import JsonObject
@@ -89,6 +98,8 @@ class JobRun:
             self.verdict = self._run_stages(before)
         except SoftTimeLimitExceeded:
             self.verdict = JobTimedOut()
+        except MediaCorrupt as error:
+            self.verdict = judge(error, self.claim.job, time.time())
         except FaceError as error:
             self.verdict = error
         except Exception:
@@ -158,6 +169,7 @@ class JobRun:
         return context
 
     def _note(self, stage: Stage, at: float, seconds: float) -> None:
+        STAGE_SECONDS.observe(seconds, stage.value)
         self.trace.append(
             {
                 "stage": stage.value, "worker": self.runtime.name,
@@ -189,7 +201,7 @@ class JobRun:
             )
             error = FaceError()
         self.verdict = error
-        if self._waits_for_operator(error):
+        if not self.fails_by(error):
             held = self._retry_later(error, self.first, self._pause_s())
         else:
             held = self._fail(error)
@@ -201,6 +213,7 @@ class JobRun:
         """End the job with an error; False when the claim was lost."""
         held = self._write(lambda: self.runtime.store.fail(self.claim, error, self.trace))
         if held:
+            count_end(self.claim.job, error)
             self.runtime.notifier.publish(self.claim.id)
             self.discard_media()
         return held
@@ -239,6 +252,7 @@ class JobRun:
             )
         ):
             return False
+        JOB_PAUSES.add(stage.value, error.code)
         if pause_s == 0.0:
             self.runtime.dispatcher.publish(job_id, stage)
         # The job may have ended instead, and then a client may wait for its result.
@@ -258,6 +272,7 @@ class JobRun:
 
     def lost(self) -> None:
         """Note that the claim was lost: another worker ends the job, or somebody has."""
+        LEASES_LOST.add()
         logger.info(
             "A claim was lost before its job ended",
             extra={"action": "claim_lost", "job": self.claim.id},
@@ -284,6 +299,12 @@ class JobRun:
         with contextlib.suppress(MediaUnavailable):  # then they expire
             for key in filter(is_transient, self.claim.job.media):
                 self.runtime.resources.media.delete(key)
+
+
+def count_end(job: Job, error: FaceError | None) -> None:
+    """Count a job that has ended, for the metrics."""
+    JOBS_ENDED.add(job.operation, "ok" if error is None else error.code)
+    JOB_SECONDS.observe(max(time.time() - job.created_at, 0.0), job.operation)
 
 
 def write_patiently(change: Callable[[], T], lease_s: float) -> T:

@@ -19,10 +19,11 @@ from pipeline.errors import FaceError, JobTimedOut
 from pipeline.execution.context import JobOutcome
 from pipeline.execution.pictures import embed_faces_together
 from pipeline.jobs.together import JobEnd
+from pipeline.metrics.catalogue import CLAIMS
 from pipeline.operations import Stage
 from workers.company import PATIENCE_S, give_back
 from workers.messages import StageMessage
-from workers.run_job import JobRun, write_patiently
+from workers.run_job import JobRun, count_end, write_patiently
 from workers.runtime import Runtime
 
 T = TypeVar("T")
@@ -44,6 +45,8 @@ def run_jobs(message: StageMessage, runtime: Runtime, others: Sequence[str] = ()
     )
     for job_id in alone:
         runtime.dispatcher.publish(job_id, message.stage)
+    for claim in claims:
+        CLAIMS.add(claim.job.stage, "first" if claim.job.attempts == 1 else "again")
     if claims:
         with runtime.leases.held(*claims):
             _Together([JobRun.of(claim, runtime) for claim in claims], runtime).run()
@@ -156,6 +159,7 @@ class _Together:
             self.runtime.resources.trash.try_empty(tenant_id)
         self.runtime.notifier.publish(*(run.claim.id for run in written))
         for run in written:
+            count_end(run.claim.job, run.verdict if isinstance(run.verdict, FaceError) else None)
             run.discard_media()
         for run, outcome in zip(runs, outcomes, strict=True):
             if outcome is False:

@@ -14,18 +14,26 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from billiard import Value
+from billiard.process import current_process
 from celery import Celery, signals
 from celery.concurrency.base import BasePool
 from celery.concurrency.solo import TaskPool
 from celery.exceptions import SecurityWarning
 
 from pipeline.config.settings import Settings
+from pipeline.deployment.metrics import process_gauges
+from pipeline.deployment.processes import Role
 from pipeline.errors import ConfigurationError, FaceError
 from pipeline.execution.search import SearchResources
 from pipeline.fetching.open import open_fetcher
+from pipeline.index.metrics import index_gauges
+from pipeline.metrics.endpoint import MetricsEndpoint
+from pipeline.metrics.instruments import GaugeSource
 from pipeline.operations import Stage
 from pipeline.sandbox.confinement import die_with
 from pipeline.sandbox.processes import ForkServer
@@ -52,8 +60,9 @@ logger = logging.getLogger(__name__)
 UPKEEP_STOP_S = 10.0
 
 
-def run_worker(settings: Settings) -> int:
-    """Serve the stages of the settings until SIGTERM; the exit code.
+def run_worker(settings: Settings, metrics: MetricsEndpoint | None = None) -> int:
+    """Serve the stages of the settings until SIGTERM; the exit code. ``metrics`` is the endpoint
+    of an index process that does more than this.
 
     SIGTERM ends the worker when its current jobs have ended, SIGQUIT after 20 seconds at
     the latest. Raises ``ConfigurationError`` and what the pack raises when
@@ -70,7 +79,15 @@ def run_worker(settings: Settings) -> int:
     group = secrets.token_hex(4)
     signals.setup_logging.connect(lambda **_: setup_logging(settings), weak=False)
     if Stage.INDEX in served:
-        return _run_index(app, settings, group)
+        with nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint:
+            return _run_index(app, settings, group, endpoint)
+    with MetricsEndpoint(settings, forks=True) as endpoint:
+        endpoint.add(_process_gauges(Role.WORKER, settings, served))
+        return _run_processes(app, settings, group, endpoint)
+
+
+def _run_processes(app: Celery, settings: Settings, group: str, metrics: MetricsEndpoint) -> int:
+    served = served_stages(settings)
     notes = RunningNotes()
     recovery = CrashRecovery(settings, group, Dispatcher(settings, app), notes)
     _attach_crash_recovery(app, recovery)
@@ -78,7 +95,7 @@ def run_worker(settings: Settings) -> int:
     # which goes with them.
     fork_server = open_shared_fork_server(settings) if Stage.DECODE in served else None
     try:
-        broken = _prepare_processes(settings, group, fork_server, notes)
+        broken = _prepare_processes(settings, group, fork_server, notes, metrics)
         # "auto" heeds a container's share of the cores. A worker that only fetches waits for
         # foreign servers and needs no core.
         own = "auto" if needs_models(served) else settings.fetch_concurrency
@@ -96,22 +113,25 @@ def run_index_and_upkeep(settings: Settings) -> int:
     stop = threading.Event()
     died = threading.Event()
 
-    def run_upkeep() -> None:
+    def run_upkeep(metrics: MetricsEndpoint) -> None:
         try:
-            upkeep.run(settings, stop)
+            upkeep.run(settings, stop, metrics)
         except Exception:
             # A process without upkeep must end, so that another one starts.
             logger.critical("Upkeep ended", exc_info=True, extra={"action": "upkeep_failed"})
             died.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
-    thread = threading.Thread(target=run_upkeep, name="upkeep", daemon=True)
-    thread.start()
-    try:
-        code = run_worker(settings)
-    finally:
-        stop.set()
-        thread.join(UPKEEP_STOP_S)
+    with MetricsEndpoint(settings) as metrics:
+        thread = threading.Thread(
+            target=run_upkeep, args=(metrics,), name="upkeep", daemon=True
+        )
+        thread.start()
+        try:
+            code = run_worker(settings, metrics)
+        finally:
+            stop.set()
+            thread.join(UPKEEP_STOP_S)
     return 1 if died.is_set() else code
 
 
@@ -129,9 +149,13 @@ def _check(settings: Settings, served: frozenset[Stage]) -> None:
         raise ConfigurationError("FACELINE_STAGES names `fetch`, but FACELINE_FETCH_URLS is off")
 
 
-def _run_index(app: Celery, settings: Settings, group: str) -> int:
+def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndpoint) -> int:
     process.start(settings, group)
     views = process.runtime().resources.get(SearchResources).views
+    metrics.add(
+        _process_gauges(Role.INDEX, settings, served_stages(settings)),
+        partial(index_gauges, views),
+    )
     following, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
     following.start()
     watchdog.start()
@@ -140,13 +164,23 @@ def _run_index(app: Celery, settings: Settings, group: str) -> int:
     finally:
         watchdog.close()
         following.close()
+        process.end()
+
+
+def _process_gauges(role: Role, settings: Settings, served: frozenset[Stage]) -> GaugeSource:
+    with_pack = settings.metrics_port and needs_models(served)
+    pack = registry.choose(settings) if with_pack else None
+    return process_gauges(role, _in_order(served), pack)
+
+
+def _in_order(served: frozenset[Stage]) -> list[Stage]:
+    return [stage for stage in Stage if stage in served]
 
 
 def _consume(
     app: Celery, settings: Settings, group: str, pool: type[BasePool], concurrency: int | str
 ) -> int:
-    served = served_stages(settings)
-    stages = [stage for stage in Stage if stage in served]
+    stages = _in_order(served_stages(settings))
     worker = _make_worker(app, settings, stages, pool, concurrency)
     logger.info(
         "Worker %s serves %s", group, ",".join(stages),
@@ -184,7 +218,8 @@ def _attach_crash_recovery(app: Celery, crash_recovery: CrashRecovery) -> None:
 
 
 def _prepare_processes(
-    settings: Settings, group: str, fork_server: ForkServer | None, notes: RunningNotes
+    settings: Settings, group: str, fork_server: ForkServer | None, notes: RunningNotes,
+    metrics: MetricsEndpoint,
 ) -> Any:
     """Have each process open its runtime when it starts; the flag that is raised when
     one cannot."""
@@ -194,6 +229,7 @@ def _prepare_processes(
     def open_up(**_: Any) -> None:
         if sys.platform == "linux":
             die_with(parent)
+        metrics.enter_fork(current_process().index)
         try:
             if served_stages(settings) == {Stage.BULK}:
                 process.start_on_first_job(settings, group)
@@ -210,4 +246,5 @@ def _prepare_processes(
             os.kill(parent, signal.SIGTERM)
 
     signals.worker_process_init.connect(open_up, weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: process.end(), weak=False)
     return broken

@@ -56,7 +56,7 @@ class WaitingMessages:
         if self._breaker.is_open():
             return []
         try:
-            with map_redis_errors():
+            with map_redis_errors("take", "broker"):
                 taken: list[bytes] = self._take([queue_name(stage)], [most, share])
         except BrokerUnavailable as error:
             self._breaker.record_failure()

@@ -25,10 +25,14 @@ GENERIC_MESSAGES: dict[str, type[FaceError]] = {
     kind.code: kind
     for kind in (
         errors.JobCrashed, errors.JobCancelled, errors.JobTimedOut, errors.MediaNotFound,
-        errors.MediaUnavailable, errors.BrokerUnavailable, errors.DatabaseUnavailable,
-        errors.IndexBehind, errors.PackMissing, errors.PackDamaged,
+        errors.MediaUnavailable, errors.MediaDamaged, errors.BrokerUnavailable,
+        errors.DatabaseUnavailable, errors.MediaFull, errors.DatabaseFull, errors.IndexBehind,
+        errors.PackMissing, errors.PackDamaged,
     )
 }
+
+# Errors of a request that becomes no job and may pass when it is repeated.
+_MAY_PASS = (errors.Unavailable, errors.MediaCorrupt)
 
 # Seconds after which a request may be repeated when a store is away.
 RETRY_AFTER_S = 2
@@ -77,9 +81,9 @@ def by_neutral_code(table: Mapping[K, Collection[type[FaceError]]]) -> dict[str,
 
 
 def refused(reply: Reply, error: Exception) -> Reply:
-    """``reply`` to a request that became no job: 503 while a part of the service is away, with
-    ``Retry-After`` where the same request may pass later."""
-    status = 503 if isinstance(error, errors.Unavailable) else reply.status
+    """``reply`` to a request that became no job: 503 while a part of the service is away
+    or spoils what it reads, with ``Retry-After`` where the same request may pass later."""
+    status = 503 if isinstance(error, _MAY_PASS) else reply.status
     return replace(reply, status=status, headers=retry_headers(error))
 
 
@@ -89,7 +93,7 @@ def retry_headers(error: Exception) -> dict[str, str]:
     match error:
         case errors.LimitReached():
             return {"Retry-After": str(max(math.ceil(error.retry_after_s), 1))}
-        case errors.Unavailable():
+        case errors.Unavailable() | errors.MediaCorrupt():
             return {"Retry-After": str(RETRY_AFTER_S)}
         case _:
             return {}

@@ -14,8 +14,9 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
 from pipeline.encryption.data_keys import TenantKeys, open_keys
+from pipeline.encryption.key_check import establish_master_key, has_master_key
 from pipeline.encryption.keyring import FixedKeys, KeyFile, open_keyring
-from pipeline.encryption.vault import Vault
+from pipeline.encryption.vault import Vault, open_vault
 from pipeline.errors import ConfigurationError
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
@@ -24,10 +25,15 @@ from pipeline.media.open import open_media
 def init() -> None:
     """Prepare the database's tables and the media store."""
     settings = load_settings()
-    open_database(settings, migrate=True).dispose()
+    engine = open_database(settings, migrate=True)
     print_notice("The database has the tables that this version needs.")
-    open_media(settings).ping()  # creates a missing bucket or directory
-    print_notice("The media store can be used.")
+    if has_master_key(settings):
+        establish_master_key(engine, open_vault(settings))
+    engine.dispose()
+    made = open_media(settings).prepare()
+    print_notice(
+        f"The media store {settings.media_location} {'was created' if made else 'can be used'}."
+    )
 
 
 def open_database(settings: Settings, *, migrate: bool = False) -> Engine:

@@ -10,6 +10,12 @@ import typer
 from infra.cli.database import open_database
 from infra.cli.stop_signals import StopRequest
 from pipeline.config.settings import Settings, load_settings
+from pipeline.encryption.key_check import (
+    check_master_key,
+    establish_master_key,
+    has_master_key,
+)
+from pipeline.encryption.vault import open_vault
 from pipeline.errors import DatabaseUnavailable
 from pipeline.operations import Stage
 from workers.logs import setup_logging
@@ -26,7 +32,7 @@ def serve(
     """Run the shim, the HTTP server."""
     from api_shim.serve import run
 
-    run(_settings(host=host, port=port))
+    run(_settings(needs_key=True, host=host, port=port))
 
 
 def worker(
@@ -60,16 +66,25 @@ def upkeep(
         run(_settings(), stop.requested)
 
 
-def _settings(**options: Any) -> Settings:
+def _settings(*, needs_key: bool = False, **options: Any) -> Settings:
     """The settings with the given options; sets up logging.
 
-    Raises ``ConfigurationError`` when the database has the tables of another version.
+    Raises ``ConfigurationError`` when the database has the tables of another version, or
+    its secrets are encrypted under another master key. A process that ``needs_key`` makes its
+    own the key of a new database.
     """
     given = {name: value for name, value in options.items() if value is not None}
     settings = load_settings().model_copy(update=given)
     setup_logging(settings)
     try:
-        open_database(settings).dispose()
+        engine = open_database(settings)
+        try:
+            if needs_key:
+                establish_master_key(engine, open_vault(settings))
+            elif has_master_key(settings):
+                check_master_key(engine, open_vault(settings))
+        finally:
+            engine.dispose()
     except DatabaseUnavailable as error:
         # The database may come back; until then each call reports the error.
         logger.warning("Starting without the database: %s", error, extra={"action": "start"})

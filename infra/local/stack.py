@@ -50,6 +50,9 @@ PROCESSES = {
 BULK = ("worker", "--stages", Stage.BULK.value)
 """The worker of batches, which runs while there are any."""
 
+METRICS_PORTS = ("shim", "upkeep", "worker", "fetch", "bulk")
+"""The processes that serve metrics, in the order of their ports."""
+
 # Linux ends the children of a process that dies, because they ask for it. Elsewhere the
 # orphan killer does.
 ENDS_WHOLE = sys.platform == "linux"
@@ -146,6 +149,9 @@ class LocalStack:
     def _command(
         self, name: str, words: tuple[str, ...], env: Mapping[str, str]
     ) -> ManagedCommand:
+        metrics = self.settings.metrics_port
+        if metrics:
+            env = {**env, "FACELINE_METRICS_PORT": str(metrics + METRICS_PORTS.index(name))}
         return self._managed(name, [sys.executable, "-m", "infra.cli", *words], env)
 
     def _managed(

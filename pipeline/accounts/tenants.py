@@ -106,6 +106,12 @@ def tenant_ids(engine: Engine) -> list[int]:
     return read_values(engine, select(tenants.c.id).order_by(tenants.c.id))
 
 
+def tenant_names(engine: Engine) -> dict[int, str]:
+    """The name of every tenant by its id."""
+    rows = read_rows(engine, select(tenants.c.id, tenants.c.name))
+    return {row.id: row.name for row in rows}
+
+
 def readable_tenant_ids(engine: Engine) -> list[int]:
     """The id of every tenant whose key, if it has one, was not destroyed."""
     readable = or_(data_keys.c.state.is_(None), data_keys.c.state != KeyState.DESTROYED.value)

@@ -36,9 +36,13 @@ class Settings(BaseSettings):
     """`file:///path` or `s3://bucket` (`s3+http://host:port/bucket` for a private server);
     empty: `media` in the data directory."""
     media_access_key: str = ""
-    """Access key of the S3 media store."""
+    """Access key of the S3 media store. Empty: from the environment (`AWS_ACCESS_KEY_ID`,
+    `MINIO_ACCESS_KEY`), a web identity, AWS's credentials file, or the role of the container or
+    machine."""
     media_secret_key: SecretStr = SecretStr("")
     """Secret key of the S3 media store."""
+    media_session_token: SecretStr = SecretStr("")
+    """Session token of temporary keys of the S3 media store."""
     media_region: str = "us-east-1"
     """Region of the S3 media store."""
     master_key: SecretStr = SecretStr("")
@@ -301,6 +305,16 @@ class Settings(BaseSettings):
     b_tenant: str = ""
     """Name of the tenant of document b's requests without an API key; empty: they are
     rejected."""
+    metrics_port: int = Field(0, ge=0, le=65535)
+    """Port on which a process serves its metrics at `/metrics`, without credentials; a worker's
+    parent serves those of its processes. 0: nothing is counted. The processes of `faceline up`
+    take this port and those after it."""
+    metrics_host: str = "127.0.0.1"
+    """Address that metrics_port listens on; never one that strangers reach."""
+    metrics_tenants: bool = False
+    """Show names of applications in metrics."""
+    celery_events: bool = False
+    """Send Celery's events, which Flower shows."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that is logged."""
     log_format: Literal["text", "json"] = "text"

@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
 
 from pipeline.database.sqlite import open_sqlite, truncate_log, write_turn
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError, InvalidParameter
+from pipeline.metrics.stores import StoreCall
 
 Value = TypeVar("Value")
 Columns = TypeVarTuple("Columns")
@@ -75,7 +76,10 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A read-only transaction. Raises ``DatabaseUnavailable``."""
-    with map_sql_errors(), engine.connect() as connection, connection.begin():
+    with (
+        StoreCall("database", "read"), map_sql_errors(), engine.connect() as connection,
+        connection.begin(),
+    ):
         yield connection
 
 
@@ -109,6 +113,7 @@ def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
     engine is ``durable``. Raises ``DatabaseUnavailable``, and ``InvalidParameter`` for a
     value that the database cannot store."""
     with (
+        StoreCall("database", "write"),
         map_sql_errors(),
         write_turn(engine, durable=durable) if engine.dialect.name == "sqlite" else nullcontext(),
         engine.connect().execution_options(writes=True, durable=durable) as connection,

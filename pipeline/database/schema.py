@@ -72,6 +72,42 @@ def _partial_index(name: str, where: str, *columns: str) -> Index:
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
+# The deployment ------------------------------------------------------------------------
+
+processes = Table(
+    "processes",
+    METADATA,
+    # New at each start of a process.
+    Column("id", String(32), primary_key=True),
+    # "shim", "worker", "index", "upkeep" (pipeline/deployment/processes.py)
+    Column("role", String(16), nullable=False),
+    # The stages that it serves.
+    Column("stages", Json, nullable=False),
+    Column("host", String(128), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", String(64), nullable=False),
+    # The name and the digest of its pack; null without models.
+    *_optional(String(64), "pack", "pack_digest"),
+    # Seconds by which its clock is ahead of the database's.
+    Column("clock_offset", Float, nullable=False),
+    # A sentence about what keeps it from its work; null: nothing does.
+    Column("trouble", Text, nullable=True),
+    *_required(Float, "started_at", "seen_at"),
+)
+"""The running processes, and those that did not end by themselves, for a while."""
+
+deployment = Table(
+    "deployment",
+    METADATA,
+    # Always 1.
+    Column("id", Integer, **_KEY_PART),
+    *_required(String(64), "pack", "pack_digest"),
+    # The task, file and SHA-256 of each of its models.
+    Column("models", Json, nullable=False),
+    Column("pinned_at", Float, nullable=False),
+)
+"""What all processes must have in common: one row, once the pack is known."""
+
 # Accounts ------------------------------------------------------------------------------
 
 tenants = Table(
@@ -203,6 +239,8 @@ jobs = Table(
     Column("free", Boolean, nullable=False, default=False),
     # When a face that the job is about was deleted, and with it params and result.
     Column("erased_at", Float, nullable=True),
+    # The digest of the pack that ran its stages; null before the first, and without models.
+    Column("pack", String(64), nullable=True),
     UniqueConstraint("tenant_id", "idempotency_key"),
     # Waiting at a stage, oldest first; running without a worker.
     Index("ix_jobs_waiting", "state", "stage", "seq"),

@@ -2,7 +2,8 @@
 
 A fingerprint is an HMAC with the pepper, a random value that the database holds encrypted
 under the master key. The pepper outlives a change of the master key, as fingerprints cannot
-be computed again.
+be computed again. It is also the value by which a process finds out that its master key is not
+the database's (``key_check``).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PEPPER_OWNER = "pepper"
 
 class KeyFingerprints:
     """Makes and compares fingerprints; thread-safe. Methods raise ``DatabaseUnavailable``,
-    and ``ConfigurationError`` when no known master key decrypts the pepper."""
+    and ``WrongMasterKey`` when no known master key decrypts the pepper."""
 
     def __init__(self, engine: Engine, vault: Vault) -> None:
         self._engine = engine
@@ -46,22 +47,28 @@ class KeyFingerprints:
 
     def _pepper(self) -> bytes:
         if self._cached is None:
-            self._cached = self._stored() or self._create()
+            self._cached = stored_or_new_pepper(self._engine, self._vault)
         return self._cached
 
-    def _stored(self) -> bytes | None:
-        query = select(peppers.c.encrypted).where(peppers.c.id == PEPPER_ID)
-        found = read_values(self._engine, query)
-        return self._vault.decrypt(found[0], PEPPER_OWNER) if found else None
 
-    def _create(self) -> bytes:
-        fresh = os.urandom(KEY_BYTES)
-        row = {
-            "id": PEPPER_ID, "encrypted": self._vault.encrypt(fresh, PEPPER_OWNER),
-            "created_at": time.time(),
-        }
-        try:
-            change_rows(self._engine, insert(peppers).values(**row))
-        except IntegrityError:  # another process was first
-            return self._stored() or self._create()
-        return fresh
+def stored_pepper(engine: Engine, vault: Vault) -> bytes | None:
+    """The pepper; None when the database has none yet. Raises ``DatabaseUnavailable``, and
+    ``WrongMasterKey`` when no known master key decrypts it."""
+    query = select(peppers.c.encrypted).where(peppers.c.id == PEPPER_ID)
+    found = read_values(engine, query)
+    return vault.decrypt(found[0], PEPPER_OWNER) if found else None
+
+
+def stored_or_new_pepper(engine: Engine, vault: Vault) -> bytes:
+    """The pepper, which is made when there is none. Raises as ``stored_pepper``."""
+    if (stored := stored_pepper(engine, vault)) is not None:
+        return stored
+    fresh = os.urandom(KEY_BYTES)
+    row = {
+        "id": PEPPER_ID, "encrypted": vault.encrypt(fresh, PEPPER_OWNER), "created_at": time.time()
+    }
+    try:
+        change_rows(engine, insert(peppers).values(**row), durable=True)
+    except IntegrityError:  # another process was first
+        return stored_or_new_pepper(engine, vault)
+    return fresh

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,7 +13,7 @@ from pipeline.config.settings import Settings
 from pipeline.encryption.data_key import NONCE_BYTES
 from pipeline.encryption.hashing import derive_key
 from pipeline.encryption.keyring import FixedKeys, KeyFile, open_keyring
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, WrongMasterKey
 
 # An encrypted value is this, the id of its master key, a nonce and the ciphertext.
 _MARK = b"\x00fk1"
@@ -49,18 +48,22 @@ class Vault:
             raise ConfigurationError("a stored secret is no text") from error
 
     def decrypt(self, encrypted: bytes, owner: str) -> bytes:
-        """The secret of ``owner``. Raises ``ConfigurationError`` when no known key fits."""
+        """The secret of ``owner``. Raises ``WrongMasterKey`` when its key is not known,
+        and ``ConfigurationError`` when it was changed."""
         # Checking the keyring costs one look at a file; another process may have encrypted
         # under a key that is new in it.
         cipher = self._current_ciphers().get(encrypted[len(_MARK) : _HEADER_BYTES])
-        if cipher is not None and encrypted.startswith(_MARK):
-            body = encrypted[_HEADER_BYTES:]
-            with suppress(InvalidTag, ValueError):
-                return cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], owner.encode())
-        raise ConfigurationError(
-            "a stored secret was encrypted under another master key; set FACELINE_MASTER_KEY, "
-            "or FACELINE_MASTER_KEYS_OLD beside it, to the key it was made with"
-        )
+        if cipher is None or not encrypted.startswith(_MARK):
+            raise WrongMasterKey(
+                "a stored secret was encrypted under another master key; set "
+                "FACELINE_MASTER_KEY, or FACELINE_MASTER_KEYS_OLD beside it, to the key it was "
+                "made with"
+            )
+        body = encrypted[_HEADER_BYTES:]
+        try:
+            return cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], owner.encode())
+        except (InvalidTag, ValueError) as error:
+            raise ConfigurationError("a stored secret was changed since it was written") from error
 
     def key_id(self, encrypted: bytes) -> str:
         """The id (hex) of the key that a value was encrypted under."""

@@ -26,6 +26,7 @@ from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
 from pipeline.gallery.trash import discard_many
 from pipeline.gallery.writer import lock_tenant
+from pipeline.jobs.damage import judge
 from pipeline.jobs.model import Job
 from pipeline.operations import DUPLICATE_SEARCH, Plan, enrolment_analysis
 from pipeline.types import AnalysisOptions, JsonObject, VectorModel
@@ -71,7 +72,7 @@ def open_bulk(settings: Settings, engine: Engine, resources: Resources) -> Itera
 
 def inspect_chunk(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """Analyse the pictures of a chunk; a duplicate search has none. Raises ``PackMismatch``,
-    ``MediaUnavailable``, and what ``analyse_pictures`` raises."""
+    ``MediaUnavailable``, ``MediaCorrupt``, and what ``analyse_pictures`` raises."""
     if plan is DUPLICATE_SEARCH:
         return context
     chunks = resources.get(ChunkReader)
@@ -82,7 +83,7 @@ def inspect_chunk(plan: Plan, job: Job, context: JobContext, resources: Resource
     options, items = chunks.read(job.params)
     inspected: list[InspectedItem] = []
     for group in _groups(items):
-        inspected += _inspect_group(group, _analysis(options), resources)
+        inspected += _inspect_group(job, group, _analysis(options), resources)
     return replace(context, model=model).add(InspectedChunk(options, inspected))
 
 
@@ -141,11 +142,11 @@ def _groups(items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
 
 
 def _inspect_group(
-    group: Sequence[BatchItem], options: AnalysisOptions, resources: Resources
+    job: Job, group: Sequence[BatchItem], options: AnalysisOptions, resources: Resources
 ) -> list[InspectedItem]:
     """One answer an item, in order."""
     with ThreadPoolExecutor(READERS) as readers:
-        read = list(readers.map(partial(_read, resources), group))
+        read = list(readers.map(partial(_read, job, resources), group))
     pictures = [PictureRequest(data, options) for data in read if isinstance(data, bytes)]
     analyses = iter(analyse_pictures(pictures, resources))
     return [
@@ -155,11 +156,17 @@ def _inspect_group(
     ]
 
 
-def _read(resources: Resources, item: BatchItem) -> bytes | FaceError:
+def _read(job: Job, resources: Resources, item: BatchItem) -> bytes | FaceError:
+    """Raises ``MediaCorrupt`` for an object that may be whole at the next try."""
     try:
         return resources.media.get(item.media_key)
-    except (MediaNotFound, MediaCorrupt) as error:
+    except MediaNotFound as error:
         return error
+    except MediaCorrupt as error:
+        judged = judge(error, job, time.time())
+        if judged.retryable:
+            raise
+        return judged
 
 
 # Enrolling ---------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pipeline.fetching.addresses import Address, AddressPolicy
 from pipeline.fetching.base import Deadline, FetchRefused, FetchTimedOut
 from pipeline.fetching.resolver import Resolver
 from pipeline.fetching.urls import FetchTarget
+from pipeline.tls import client_tls
 
 # Addresses of a host that are tried in turn.
 MAX_ADDRESSES = 3
@@ -26,7 +27,7 @@ MAX_ADDRESSES = 3
 
 def system_tls_context() -> ssl.SSLContext:
     """TLS with the system's certificates that verifies the server's name."""
-    context = ssl.create_default_context()
+    context = client_tls()
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from pipeline.index.base import Hit, Vectors
 from pipeline.index.flat import FlatIndex
+from pipeline.metrics.catalogue import CANARY_SEARCHES
 
 COSINE_TOLERANCE = 1e-5
 """Rounding difference between two cosines of the same vectors."""
@@ -41,5 +42,7 @@ class RecallCanary:
             return
         truth = index.search_exactly(probes[:1], 1, collections)[0]
         named = answer[0][0].cosine if answer[0] else -1.0
+        found = not truth or named >= truth[0].cosine - COSINE_TOLERANCE
         self.checked += 1
-        self.found += not truth or named >= truth[0].cosine - COSINE_TOLERANCE
+        self.found += found
+        CANARY_SEARCHES.add("found" if found else "missed")

@@ -70,6 +70,12 @@ class TenantView:
         self.removed_at = 0.0
         """Since when snapshots may hold a deleted label; 0: none does."""
         self._orphans_checked_at = 0.0
+        self.lag = 0
+        """How many changes the last round had to apply."""
+        self.snapshot_number = 0
+        """The last change in the newest snapshot, as the last round found it; 0: there is none."""
+        self.snapshot_at = 0.0
+        """When that snapshot was written (epoch seconds)."""
         self.canary = RecallCanary(self._options.canary_every)
 
     @property
@@ -257,10 +263,13 @@ class TenantView:
         """Run long tasks that are not urgent: rebuild an index with much garbage, write and
         purge snapshots, delete orphaned objects. Searches continue, except while the index
         is copied or replaced."""
-        self.catch_up()
+        before = self.applied
+        self.lag = self.catch_up() - before
         if self._index is not None and self._index.garbage_share > self._options.garbage_share:
             self.compact()
         records = self._source.snapshots(self._tenant_id)
+        self.snapshot_number = records[0].number if records else 0
+        self.snapshot_at = records[0].created_at if records else 0.0
         if self._options.purge_due(self.removed_at, self._clock()):
             self._purge(records)
         elif self._snapshot_due(records):

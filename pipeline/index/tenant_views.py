@@ -58,6 +58,8 @@ class TenantViews:
         self._clock = clock
         self._slots: dict[int, _TenantSlot] = {}
         self._lock = threading.Lock()
+        self.maintained_at = 0.0
+        """When the last round ended (epoch seconds); 0 before the first."""
 
     @property
     def source(self) -> ChangeSource:
@@ -66,8 +68,13 @@ class TenantViews:
     @property
     def nbytes(self) -> int:
         """Approximate memory of all views in bytes."""
+        return sum(view.nbytes for view in self.in_memory)
+
+    @property
+    def in_memory(self) -> list[TenantView]:
+        """The views in memory."""
         with self._lock:
-            return sum(slot.view.nbytes for slot in self._slots.values() if slot.view)
+            return [slot.view for slot in self._slots.values() if slot.view]
 
     @property
     def held(self) -> set[int]:
@@ -162,6 +169,7 @@ class TenantViews:
                     },
                 )
         self._evict_to_limit()  # every view may have grown
+        self.maintained_at = self._clock()
 
     def drop(self, tenant_id: int) -> None:
         """Drop a tenant's view and its state."""

@@ -30,6 +30,7 @@ from pipeline.errors import (
 )
 from pipeline.jobs.backlog import Backlog
 from pipeline.jobs.challenges import take_challenge
+from pipeline.jobs.damage import kept_reads
 from pipeline.jobs.ending import cost_of, error_json, queued, settle_all
 from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob, SignedRequest
 from pipeline.jobs.pictures import are_there, store_pictures
@@ -227,7 +228,7 @@ class JobStore:
         since = (claim.job.error or {}).get("since", now)
         if now + pause_s > since + retry_for_s:
             return self.fail(claim, error if error.retryable else JobTimedOut(), [])
-        kept = error_json(error)
+        kept = {**error_json(error), **kept_reads(claim.job, error, now)}
         if math.isfinite(retry_for_s):
             kept["since"] = since
         waits = {"not_before": now + pause_s, "error": kept}

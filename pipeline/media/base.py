@@ -69,7 +69,16 @@ class MediaStore(Protocol):
         ...
 
     def ping(self) -> None:
-        """Return when the store can be used."""
+        """Return when the store can be used. Makes no bucket."""
+        ...
+
+    def prepare(self) -> bool:
+        """Make the bucket or directory if it is missing; whether it was."""
+        ...
+
+    def check_access(self) -> None:
+        """Return when objects may be read, written and deleted; none is written. Raises
+        ``MediaUnavailable``, whose message says what is not permitted."""
         ...
 
 
@@ -106,6 +115,12 @@ class WrappingStore(MediaStore):
     def ping(self) -> None:
         self._inner.ping()
 
+    def prepare(self) -> bool:
+        return self._inner.prepare()
+
+    def check_access(self) -> None:
+        self._inner.check_access()
+
 
 KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
@@ -122,5 +137,8 @@ def check_bytes(key: str, data: bytes) -> bytes:
     """Returns ``data`` after comparing its hash with the key. An encrypted object is checked
     at decryption. Raises ``MediaCorrupt``."""
     if not is_encrypted(key) and plain_name(data) != media_name(key):
-        raise MediaCorrupt(f"{key}: {len(data)} bytes with another hash than was stored")
+        raise MediaCorrupt(
+            f"The stored object {key} is damaged: {len(data)} bytes with another hash than "
+            "was stored."
+        )
     return data

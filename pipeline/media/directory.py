@@ -92,6 +92,23 @@ class DirectoryStore(MediaStore):
         with map_file_errors():
             _remove(self._write([b""]))
 
+    def prepare(self) -> bool:
+        missing = not self._root.is_dir()
+        self.ping()
+        return missing
+
+    def check_access(self) -> None:
+        place = self._root
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise MediaUnavailable(f"{place} is no directory: correct FACELINE_MEDIA_URL.")
+        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            raise MediaUnavailable(
+                f"This user may not write to {place}, or its file system is read-only: change its "
+                "permissions, or correct FACELINE_MEDIA_URL."
+            )
+
     def _clear_abandoned(self) -> None:
         """Remove partial files of dead processes."""
         self._cleared = True

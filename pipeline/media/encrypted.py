@@ -39,15 +39,18 @@ class EncryptedStore(WrappingStore):
         stored = self._inner.get(key)
         if not is_encrypted(key):
             return stored
+        data_key = self._key(key)
         try:
-            return self._key(key).decrypt(stored, key)
+            return data_key.decrypt(stored, key)
         except DecryptionFailed as error:
-            raise MediaCorrupt(f"{key}: it cannot be decrypted") from error
+            raise MediaCorrupt(
+                f"The stored object {key} is damaged: it cannot be decrypted."
+            ) from error
 
     def _key(self, key: str) -> DataKey:
         found = self._keys.data_key(tenant_of(key))
         if found is None:
-            raise MediaCorrupt(f"{key}: its tenant has no key")
+            raise MediaCorrupt(f"The stored object {key} has no key: its tenant has none.")
         return found
 
 

@@ -8,6 +8,7 @@ once and checks the result.
 
 from __future__ import annotations
 
+import base64
 import io
 import secrets
 import tarfile
@@ -16,19 +17,22 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from datetime import timedelta
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import TypeVar
 
-import certifi
 import urllib3
-from minio import Minio
 from minio.error import MinioAdminException, MinioException, S3Error
 from minio.helpers import DictType, check_bucket_name
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError, FaceError, MediaNotFound, MediaUnavailable
 from pipeline.media.base import MediaStore, StoredObject, check_bytes, check_key
+from pipeline.media.s3_client import open_s3
+from pipeline.media.s3_errors import explain_s3_error
 from pipeline.storage_keys import tenant_of, transient_media
 
 # Seconds. A submit must answer within five when the store is away: attempts start within the
@@ -49,6 +53,18 @@ BUNDLE_BYTES = 2 * 1024 * 1024
 
 PUT_THREADS = 4  # at a time; more are no faster
 
+NO_BUCKET = "NoSuchBucket"
+
+NO_KEY = "faceline-probe"
+"""The start of keys that no object has, to ask what is permitted."""
+
+PROBE_EXPIRY = timedelta(minutes=1)
+
+WRONG_MD5 = base64.b64encode(bytes(16)).decode()
+"""Of nothing that anybody knows."""
+
+BAD_CHECKSUM = ("BadDigest", "InvalidDigest")
+
 Result = TypeVar("Result")
 
 VENDOR_ERRORS = (
@@ -64,34 +80,21 @@ VENDOR_ERRORS = (
 
 
 class MinioStore(MediaStore):
-    """A ``MediaStore`` in ``bucket``, which is created when it is missing.
+    """A ``MediaStore`` in ``bucket``, with the credentials and the region of ``settings``.
 
     Raises ``ConfigurationError`` for names that S3 does not allow.
     """
 
-    def __init__(
-        self, endpoint: str, bucket: str, *, access_key: str, secret_key: str, region: str,
-        secure: bool,
-    ) -> None:
+    def __init__(self, endpoint: str, bucket: str, *, secure: bool, settings: Settings) -> None:
         self._bucket = bucket
-        self._region = region
+        self._region = settings.media_region
         self._unpacks = True
         try:
             check_bucket_name(bucket, strict=True)
-            self._client = Minio(
-                endpoint=endpoint,
-                access_key=access_key or None,
-                secret_key=secret_key or None,
-                region=region,
-                secure=secure,
-                http_client=urllib3.PoolManager(
-                    num_pools=2,
-                    maxsize=POOL_SIZE,
-                    timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S),
-                    retries=False,
-                    cert_reqs="CERT_REQUIRED",
-                    ca_certs=certifi.where(),
-                ),
+            self._client, self._connections = open_s3(
+                endpoint, secure=secure, settings=settings,
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S), retries=False,
+                connections=POOL_SIZE,
             )
         except ValueError as error:
             raise ConfigurationError(f"FACELINE_MEDIA_URL: {error}") from error
@@ -156,7 +159,7 @@ class MinioStore(MediaStore):
         if prefix:
             check_key(prefix.rstrip("/"))
         self.ping()
-        with map_minio_errors():
+        with map_minio_errors(self._bucket):
             for found in self._client.list_objects(self._bucket, prefix, recursive=True):
                 yield StoredObject(
                     key=found.object_name or "",
@@ -165,11 +168,39 @@ class MinioStore(MediaStore):
                 )
 
     def ping(self) -> None:
-        def make_sure(_: float) -> None:
-            if not self._client.bucket_exists(self._bucket):
-                self._make_bucket()
+        # A request for headers alone gets no reason with its refusal.
+        self._call(lambda _: next(self._client.list_objects(self._bucket, NO_KEY), None))
 
-        self._call(make_sure)
+    def prepare(self) -> bool:
+        try:
+            self.ping()
+        except MediaUnavailable as error:
+            if not (isinstance(error.__cause__, S3Error) and error.__cause__.code == NO_BUCKET):
+                raise
+        else:
+            return False
+        self._call(lambda _: self._make_bucket())
+        return True
+
+    def check_access(self) -> None:
+        self.ping()
+        key = f"{NO_KEY}/{secrets.token_hex(16)}"
+        self._call(lambda _: self._put_nothing(key))
+        # Succeeds without an object, and removes what a server without checksums has taken.
+        self._call(lambda _: self._client.remove_object(self._bucket, key))
+
+    def _put_nothing(self, key: str) -> None:
+        """Put an object with another checksum than its own: a server that would let it be
+        written refuses it for that."""
+        url = self._client.get_presigned_url("PUT", self._bucket, key, PROBE_EXPIRY)
+        answer = self._connections.request(
+            "PUT", url, body=b"", headers={"Content-MD5": WRONG_MD5}
+        )
+        if answer.status == HTTPStatus.OK:
+            return
+        error = S3Error.fromxml(answer)
+        if error.code not in BAD_CHECKSUM:
+            raise error
 
     def _call(self, work: Callable[[float], Result]) -> Result:
         """Runs ``work``, with retries for a moment while the store is away (a kept connection
@@ -177,21 +208,12 @@ class MinioStore(MediaStore):
         began = time.monotonic()
         while True:
             try:
-                with map_minio_errors():
-                    return self._with_bucket(work)
+                with map_minio_errors(self._bucket):
+                    return work(time.monotonic() + ANSWER_S)
             except MediaUnavailable:
                 if time.monotonic() + PAUSE_S > began + TRY_AGAIN_S:
                     raise
             time.sleep(PAUSE_S)
-
-    def _with_bucket(self, work: Callable[[float], Result]) -> Result:
-        try:
-            return work(time.monotonic() + ANSWER_S)
-        except S3Error as error:
-            if error.code != "NoSuchBucket":
-                raise
-        self._make_bucket()
-        return work(time.monotonic() + ANSWER_S)
 
     def _make_bucket(self) -> None:
         try:
@@ -249,15 +271,15 @@ def _read(response: BaseHTTPResponse, deadline: float) -> bytes:
 
 
 @contextmanager
-def map_minio_errors() -> Iterator[None]:
-    """Translates the errors of minio-py and urllib3."""
+def map_minio_errors(bucket: str) -> Iterator[None]:
+    """Translates the errors of minio-py and urllib3 about ``bucket``."""
     try:
         yield
     except VENDOR_ERRORS as error:
-        raise _translated(error) from error
+        raise _translated(error, bucket) from error
 
 
-def _translated(error: Exception) -> FaceError:
+def _translated(error: Exception, bucket: str) -> FaceError:
     if isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchVersion"):
         return MediaNotFound()
-    return MediaUnavailable(f"The media store does not answer: {str(error)[:300]}")
+    return MediaUnavailable(explain_s3_error(error, bucket))

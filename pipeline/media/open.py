@@ -13,6 +13,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.media.encrypted import EncryptedStore
+from pipeline.media.measured import MeasuredStore
+from pipeline.media.rereading import RereadingStore
 from pipeline.media.rows import RowReadingStore
 
 AWS_ENDPOINT = "s3.amazonaws.com"
@@ -23,14 +25,14 @@ def open_media(
 ) -> MediaStore:
     """The media store of these settings, which connects at its first use. With the tenants'
     ``keys`` it reads and writes encrypted objects, too; with an ``engine`` it reads the
-    pictures that wait in that database.
+    pictures that wait in that database. It reads an object that comes damaged again.
 
     Open it after a fork: connections do not survive one. Raises ``ConfigurationError``.
     """
-    store = _open_plain(settings)
+    store: MediaStore = MeasuredStore(_open_plain(settings))
     if engine is not None:
         store = RowReadingStore(store, engine)
-    return store if keys is None else EncryptedStore(store, keys)
+    return RereadingStore(store if keys is None else EncryptedStore(store, keys))
 
 
 def _open_plain(settings: Settings) -> MediaStore:
@@ -58,11 +60,4 @@ def _open_s3(settings: Settings) -> MediaStore:
             "FACELINE_MEDIA_URL must be file:///path, s3://bucket, s3+http://host:port/bucket "
             "or s3+https://host:port/bucket"
         )
-    return MinioStore(
-        endpoint,
-        bucket,
-        access_key=settings.media_access_key,
-        secret_key=settings.media_secret_key.get_secret_value(),
-        region=settings.media_region,
-        secure=secure,
-    )
+    return MinioStore(endpoint, bucket, secure=secure, settings=settings)

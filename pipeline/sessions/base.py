@@ -5,6 +5,7 @@ Stages use these Protocols only.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -67,6 +68,13 @@ class PackInfo:
         """The SHA-256 of the recognition model, which identifies its calibration table; empty
         without a recognition model."""
         return next((file.sha256 for file in self.files if file.task is ModelTask.RECOGNITION), "")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the models (lower-case hex): the same for two packs that compute the same,
+        whatever their names and folders."""
+        models = sorted(f"{file.task} {file.sha256} {file.crop_scale:g}" for file in self.files)
+        return hashlib.sha256("\n".join([self.kind, *models]).encode()).hexdigest()
 
 
 class SmallFaces(Enum):

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-import certifi
 import urllib3
-from minio import Minio
 from minio.error import S3Error
 from minio.helpers import check_bucket_name
 from urllib3.response import BaseHTTPResponse
@@ -20,6 +18,8 @@ from pipeline.config.settings import Settings
 from pipeline.errors import InvalidParameter, MediaUnavailable
 from pipeline.media.minio import map_minio_errors
 from pipeline.media.open import AWS_ENDPOINT
+from pipeline.media.s3_client import open_s3
+from pipeline.media.s3_errors import reason_of
 from pipeline.sources.base import (
     BLOCK_BYTES,
     Item,
@@ -103,16 +103,9 @@ class Bucket:
     def __init__(self, location: BucketLocation, settings: Settings) -> None:
         self.location = location
         self._denied = 0  # denied objects in a row
-        self._client = Minio(
-            endpoint=location.endpoint,
-            access_key=settings.media_access_key or None,
-            secret_key=settings.media_secret_key.get_secret_value() or None,
-            region=settings.media_region,
-            secure=location.secure,
-            http_client=urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S), retries=RETRY,
-                cert_reqs="CERT_REQUIRED", ca_certs=certifi.where(),
-            ),
+        self._client, _ = open_s3(
+            location.endpoint, secure=location.secure, settings=settings,
+            timeout=urllib3.Timeout(connect=CONNECT_S, read=ANSWER_S), retries=RETRY,
         )
 
     def walk(self) -> Iterator[str]:
@@ -218,7 +211,7 @@ def folder_of(prefix: str) -> str:
 def _map_errors(bucket: str) -> Iterator[None]:
     """Translate the errors that concern the whole bucket."""
     try:
-        with map_minio_errors():
+        with map_minio_errors(bucket):
             try:
                 yield
             except S3Error as error:
@@ -227,11 +220,9 @@ def _map_errors(bucket: str) -> Iterator[None]:
                 message = FATAL_CODES[error.code].format(bucket=bucket, code=error.code)
                 raise InvalidParameter(message) from error
     except MediaUnavailable as error:
-        cause = getattr(error.__cause__, "reason", None) or error.__cause__
-        if cause is None:
+        cause = error.__cause__
+        if not isinstance(cause, Exception):
             raise
-        # urllib3 names the connection and its pool first.
-        reason = str(cause).rpartition(": ")[2]
         raise MediaUnavailable(
-            f"The store of the bucket {bucket} does not answer: {reason}."
+            f"The store of the bucket {bucket} does not answer: {reason_of(cause)}."
         ) from error

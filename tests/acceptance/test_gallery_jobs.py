@@ -88,8 +88,7 @@ def harness(
             minio: MinioServer = request.getfixturevalue("shared_minio")
             stores = {
                 "database_url": stack.enter_context(postgres.database()),
-                "media_url": f"{minio.url}/harness", "media_access_key": minio.access_key,
-                "media_secret_key": minio.secret_key,
+                **minio.settings(minio.bucket("harness")),
             }
         redis = stack.enter_context(RedisServer())
         cluster = stack.enter_context(open_cluster(folder, redis.url, edge_models, **stores))

@@ -28,7 +28,7 @@ def s3_stack(
     """A service with its media in MinIO, uploads included."""
     with Stack(
         tmp_path, edge_models, **new_database,
-        media_url=f"{minio_server.url}/faces", media_access_key=minio_server.access_key,
+        media_url=minio_server.bucket("faces"), media_access_key=minio_server.access_key,
         media_secret_key=minio_server.secret_key, resend_after_s=1.0, row_picture_kb=0,
     ) as stack:
         yield stack

@@ -26,7 +26,7 @@ def production(
 ) -> Iterator[Stack]:
     with Stack(
         tmp_path, edge_models, database_url=postgres_url,
-        media_url=f"{minio_server.url}/faces", media_access_key=minio_server.access_key,
+        media_url=minio_server.bucket("faces"), media_access_key=minio_server.access_key,
         media_secret_key=minio_server.secret_key,
     ) as stack:
         yield stack

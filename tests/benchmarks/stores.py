@@ -24,10 +24,7 @@ def stores(arguments: argparse.Namespace) -> Iterator[Settings]:
             values["database_url"] = stack.enter_context(server.database())
         if arguments.store == "minio":
             minio = stack.enter_context(MinioServer())
-            values |= {
-                "media_url": f"{minio.url}/bucket-{uuid.uuid4().hex}",
-                "media_access_key": minio.access_key, "media_secret_key": minio.secret_key,
-            }
+            values |= minio.settings(minio.bucket(f"bucket-{uuid.uuid4().hex}"))
         yield Settings.model_validate(values)
 
 

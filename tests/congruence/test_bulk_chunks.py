@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,14 @@ from pipeline.batches.model import Batch, BatchItem, BatchOptions, BatchState, I
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import batch_items, discarded, vectors
-from pipeline.errors import BadQuality, FaceError, MediaUnavailable, NoFace, PackMismatch
+from pipeline.errors import (
+    BadQuality,
+    FaceError,
+    MediaCorrupt,
+    MediaUnavailable,
+    NoFace,
+    PackMismatch,
+)
 from pipeline.execution import bulk
 from pipeline.execution.bulk import finish_bulk, inspect_chunk
 from pipeline.execution.context import JobContext, Resources
@@ -296,6 +304,25 @@ def test_no_item_is_rejected_while_the_store_is_away(
     monkeypatch.setattr(harness.gallery.media, "get", away)
     with pytest.raises(MediaUnavailable):
         inspect_chunk(PLAN, harness.job(), JobContext(), harness.tools)
+
+
+def test_a_damaged_picture_is_rejected_after_several_tries(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = harness.feed("ann 1", "bob 1")
+    harness.gallery.media.put(harness.items(batch)[1].media_key, b"other")
+    monkeypatch.setattr("time.time", harness.queue.clock)
+    for claims in (1, 2):
+        claim = harness.queue.take(harness.job(), worker=f"worker-{claims}")
+        with pytest.raises(MediaCorrupt) as raised:
+            inspect_chunk(PLAN, claim.job, JobContext(), harness.tools)
+        assert harness.queue.retry_later(
+            claim, raised.value, stage="bulk", pause_s=30.0, retry_for_s=math.inf
+        )
+        harness.queue.clock.forward(30.0)
+    harness.run()
+    assert harness.states(batch) == [("enrolled", ""), ("rejected", "media_corrupt")]
+    assert "3 claims in 2 processes" in harness.items(batch)[1].detail
 
 
 def test_pictures_are_held_a_few_at_a_time(

@@ -13,8 +13,10 @@ import pytest
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError, InvalidParameter, MediaCorrupt, MediaNotFound
 from pipeline.media import minio
-from pipeline.media.base import MediaStore
+from pipeline.media.base import MediaStore, check_bytes
+from pipeline.media.directory import DirectoryStore
 from pipeline.media.open import open_media
+from pipeline.media.rereading import RereadingStore
 from pipeline.storage_keys import transient_media, transient_prefix
 from tests.servers import MinioServer
 
@@ -32,13 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> MediaStore:
 
 def minio_settings(server: MinioServer) -> Settings:
     """Settings for a fresh bucket of a server."""
-    return Settings.model_validate(
-        {
-            "media_url": f"{server.url}/test-{uuid.uuid4().hex}",
-            "media_access_key": server.access_key,
-            "media_secret_key": server.secret_key,
-        }
-    )
+    return Settings.model_validate(server.settings(server.bucket(f"test-{uuid.uuid4().hex}")))
 
 
 def key_of(data: bytes, folder: str = "t1/x") -> str:
@@ -130,6 +126,24 @@ def test_other_bytes_than_the_key_says_are_refused(store: MediaStore) -> None:
         store.get(key)
     store.put(key, b"one")
     assert store.get(key) == b"one"
+
+
+def test_an_object_that_comes_damaged_is_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, good = key_of(b"one"), [False, False, True, False, True]
+
+    class Spoiling(DirectoryStore):
+        def get(self, key: str) -> bytes:
+            data = super().get(key)
+            return check_bytes(key, data if good.pop(0) else data[:-1])
+
+    store = RereadingStore(Spoiling(tmp_path))
+    store.put(key, b"one")
+    assert store.get(key) == b"one"
+    assert [vars(each)["action"] for each in caplog.records] == ["object_damaged"] * 2
+    assert store.get(key) == b"one"
+    assert good == []
 
 
 def test_walk_lists_in_order_of_key(store: MediaStore) -> None:

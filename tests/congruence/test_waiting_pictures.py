@@ -176,10 +176,7 @@ def harness(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> H
     settings: dict[str, object] = {"media_url": f"file://{tmp_path / 'media'}"}
     if request.param == "minio":
         server: MinioServer = request.getfixturevalue("shared_minio")
-        settings = {
-            "media_url": f"{server.url}/waiting-{uuid.uuid4().hex}",
-            "media_access_key": server.access_key, "media_secret_key": server.secret_key,
-        }
+        settings = {**server.settings(server.bucket(f"waiting-{uuid.uuid4().hex}"))}
     return Harness(engine, Settings.model_validate({**settings, "row_picture_kb": 50}))
 
 

@@ -172,10 +172,10 @@ def test_an_end_is_announced(settings: Settings, redis_server: RedisServer) -> N
 def test_errors_of_redis_stay_below(redis_server: RedisServer) -> None:
     with open_redis(redis_server.url, 1.0) as client:
         client.set("key", "text")
-        with pytest.raises(BrokerUnavailable), map_redis_errors():
+        with pytest.raises(BrokerUnavailable), map_redis_errors("call"):
             client.lpush("key", "not a list")
         redis_server.kill()
-        with pytest.raises(BrokerUnavailable), map_redis_errors():
+        with pytest.raises(BrokerUnavailable), map_redis_errors("call"):
             client.get("key")
 
 

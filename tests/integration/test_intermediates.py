@@ -18,7 +18,7 @@ from pipeline.errors import BrokerUnavailable, IntermediateLost
 from pipeline.execution.context import JobContext
 from tests.servers import RedisServer
 from workers.connection import open_redis
-from workers.intermediates import LARGEST, SMALL, Intermediates
+from workers.intermediates import CHECKSUM_BYTES, LARGEST, SMALL, Intermediates
 
 JOB = "cd" * 16
 
@@ -90,7 +90,7 @@ def test_too_large_leaves_a_mark(intermediates: Intermediates, client: Redis) ->
     assert not intermediates.put(JOB, "detect", carry_of(LARGEST + 100_000))
     found, whole = intermediates.get(JOB, "detect")
     assert (whole, found.pictures, found.media) == (False, [], [])
-    assert int(client.strlen(storage_keys.intermediate(JOB, "detect"))) < 10
+    assert int(client.strlen(storage_keys.intermediate(JOB, "detect"))) < CHECKSUM_BYTES + 10
 
 
 def test_the_mark_says_where_fetched_pictures_lie(intermediates: Intermediates) -> None:
@@ -121,6 +121,22 @@ def test_garbage_is_lost(intermediates: Intermediates, client: Redis) -> None:
     client.set(storage_keys.intermediate(JOB, "detect"), b"\x80\x04garbage")
     with pytest.raises(IntermediateLost):
         intermediates.get(JOB, "detect")
+
+
+def test_a_value_that_was_changed_or_cut_is_lost(
+    intermediates: Intermediates, client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = storage_keys.intermediate(JOB, "detect")
+    for context in (carry_of(1000), carry_of(LARGEST + 100_000)):
+        intermediates.put(JOB, "detect", context)
+        whole = client.get(name)
+        assert isinstance(whole, bytes)
+        assert intermediates.get(JOB, "detect")
+        for damaged in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b"", whole[1:]):
+            client.set(name, damaged)
+            with pytest.raises(IntermediateLost):
+                intermediates.get(JOB, "detect")
+    assert {vars(each)["action"] for each in caplog.records} == {"intermediate_damaged"}
 
 
 def test_a_dead_redis_is_unavailable(

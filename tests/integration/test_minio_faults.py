@@ -16,7 +16,9 @@ from http.client import HTTPException
 import minio.error
 import pytest
 import urllib3.exceptions
+from pydantic import SecretStr
 
+from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, MediaCorrupt, MediaNotFound, MediaUnavailable
 from pipeline.media.base import MediaStore
 from pipeline.media.minio import MinioStore, map_minio_errors
@@ -37,14 +39,21 @@ CALLS: dict[str, Callable[[MediaStore], object]] = {
     "delete": lambda store: store.delete(KEY),
     "walk": lambda store: list(store.walk("t1/")),
     "ping": lambda store: store.ping(),
+    "check_access": lambda store: store.check_access(),
 }
 
 
 def _store(port: int, bucket: str = "faults", secret: str = MinioServer.secret_key) -> MinioStore:
-    return MinioStore(
-        f"127.0.0.1:{port}", bucket, access_key=MinioServer.access_key, secret_key=secret,
-        region="us-east-1", secure=False,
+    settings = Settings(
+        media_access_key=MinioServer.access_key, media_secret_key=SecretStr(secret)
     )
+    return MinioStore(f"127.0.0.1:{port}", bucket, secure=False, settings=settings)
+
+
+def _prepared(port: int) -> MinioStore:
+    store = _store(port)
+    store.prepare()
+    return store
 
 
 def _fails_in_time(work: Callable[[MediaStore], object], store: MediaStore) -> None:
@@ -69,13 +78,13 @@ def proxy(shared_minio: MinioServer) -> Iterator[Proxy]:
 @pytest.fixture
 def store(proxy: Proxy) -> MinioStore:
     """A store behind the proxy that has been used and keeps a connection."""
-    store = _store(proxy.port)
+    store = _prepared(proxy.port)
     store.put(KEY, DATA)
     return store
 
 
 def test_stopped_and_started_again(minio_server: MinioServer) -> None:
-    store = _store(minio_server.port)
+    store = _prepared(minio_server.port)
     store.put(KEY, DATA)
     minio_server.kill()
     _all_fail_in_time(store)
@@ -86,7 +95,7 @@ def test_stopped_and_started_again(minio_server: MinioServer) -> None:
 
 def test_a_restart_between_two_calls_is_not_noticed(minio_server: MinioServer) -> None:
     """The kept connection is dead: the call is made again on a new one."""
-    store = _store(minio_server.port)
+    store = _prepared(minio_server.port)
     store.put(KEY, DATA)
     minio_server.stop()
     minio_server.start()
@@ -94,7 +103,7 @@ def test_a_restart_between_two_calls_is_not_noticed(minio_server: MinioServer) -
 
 
 def test_frozen_and_thawed(minio_server: MinioServer) -> None:
-    store = _store(minio_server.port)
+    store = _prepared(minio_server.port)
     store.put(KEY, DATA)
     minio_server.freeze()
     _all_fail_in_time(store)
@@ -163,28 +172,39 @@ def test_other_bytes_put_behind_our_back(store: MinioStore, shared_minio: MinioS
     assert store.get(KEY) == DATA
 
 
-def test_a_bucket_that_is_removed_is_made_again(shared_minio: MinioServer) -> None:
-    store = _store(shared_minio.port, "removed")
-    store.ping()
-    shared_minio.client().remove_bucket("removed")
-    with pytest.raises(MediaNotFound):
-        store.get(KEY)
-    shared_minio.client().remove_bucket("removed")
+def test_only_preparing_makes_a_bucket(shared_minio: MinioServer) -> None:
+    store = _store(shared_minio.port, "mistyped")
+    assert not store.exists(KEY)
+    for call in CALLS.keys() - {"exists"}:
+        with pytest.raises(MediaUnavailable, match="no bucket mistyped: correct FACELINE_MEDIA"):
+            CALLS[call](store)
+    assert not shared_minio.client().bucket_exists("mistyped")
+
+    assert store.prepare()
+    assert not store.prepare()
     store.put(KEY, DATA)
     assert store.get(KEY) == DATA
 
 
-def test_wrong_keys_are_named(shared_minio: MinioServer) -> None:
-    with pytest.raises(MediaUnavailable, match="SignatureDoesNotMatch"):
-        _store(shared_minio.port, secret="wrong-secret").put(KEY, DATA)
+def test_access_is_checked_without_an_object(shared_minio: MinioServer) -> None:
+    store = _store(shared_minio.port, "checked")
+    store.prepare()
+    store.check_access()
+    assert list(store.walk("")) == []
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_wrong_keys_are_named(shared_minio: MinioServer, call: str) -> None:
+    _prepared(shared_minio.port)
+    store = _store(shared_minio.port, secret="wrong-secret")
+    wrong = "denies access" if call == "exists" else "SECRET_KEY. .SignatureDoesNotMatch"
+    with pytest.raises(MediaUnavailable, match=wrong):
+        CALLS[call](store)
 
 
 def test_a_name_that_does_not_resolve() -> None:
-    store = MinioStore(
-        "nowhere.invalid:9000", "faults", access_key="a", secret_key="b" * 8,
-        region="us-east-1", secure=False,
-    )
-    with pytest.raises(MediaUnavailable):
+    store = MinioStore("nowhere.invalid:9000", "faults", secure=False, settings=Settings())
+    with pytest.raises(MediaUnavailable, match="its name does not resolve"):
         store.put(KEY, DATA)
 
 
@@ -206,7 +226,7 @@ def test_nothing_of_the_vendors_passes(kind: type[Exception]) -> None:
         # their own str() needs these; the constructors' arguments are unknown
         with contextlib.suppress(AttributeError):
             object.__setattr__(error, name, 0)
-    with pytest.raises(FaceError) as caught, map_minio_errors():
+    with pytest.raises(FaceError) as caught, map_minio_errors("bucket"):
         raise error
     assert caught.value.retryable
     assert caught.value.__cause__ is error
@@ -215,5 +235,5 @@ def test_nothing_of_the_vendors_passes(kind: type[Exception]) -> None:
 def test_a_missing_object_is_told_from_a_missing_store() -> None:
     error = minio.error.S3Error.__new__(minio.error.S3Error)
     object.__setattr__(error, "code", "NoSuchKey")
-    with pytest.raises(MediaNotFound), map_minio_errors():
+    with pytest.raises(MediaNotFound), map_minio_errors("bucket"):
         raise error

@@ -11,7 +11,13 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Engine
 
-from pipeline.errors import DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
+from pipeline.errors import (
+    DatabaseUnavailable,
+    FaceExists,
+    MediaCorrupt,
+    MediaUnavailable,
+    NoFace,
+)
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import PLANS, Stage
 from pipeline.storage_keys import DONE_CHANNEL
@@ -166,6 +172,42 @@ def test_pauses_grow_and_end(
     assert (pauses[0], pauses[-1]) == (SHORTEST_PAUSE_S, LONGEST_PAUSE_S)
     assert sum(pauses) > 800
     assert failed.attempts == 1
+
+
+@pytest.mark.parametrize(("processes", "step_s", "claims"), [(1, 40, 8), (2, 40, 3), (2, 20, 4)])
+def test_a_damaged_object_fails_its_job_after_several_claims(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch,
+    processes: int, step_s: float, claims: int,
+) -> None:
+    """Three claims of two processes, or eight of the only one, and a minute."""
+    monkeypatch.setattr("time.time", queue.clock)
+    script.acts[Stage.DECODE] = raising(MediaCorrupt("The stored object k is damaged.", picture=1))
+    job, tries = add(queue), 0
+    while not queue.see(job).ended:
+        tries += 1
+        run_jobs(message_of(job), replace(runtime, name=f"worker:{tries % processes}"))
+        queue.clock.forward(step_s)
+    failed = queue.see(job)
+    assert (failed.state, failed.error_code) == (JobState.FAILED, "media_corrupt")
+    assert (failed.messages, failed.attempts) == (claims, 1)
+    assert failed.error is not None
+    assert failed.error["picture"] == 1
+    assert failed.error["message"].startswith(
+        f"The stored object k is damaged. So read {claims} claims in {processes} processes"
+    )
+
+
+def test_other_failures_between_do_not_hide_the_damage(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", queue.clock)
+    job = add(queue)
+    for tries in range(1, 7):
+        error = MediaUnavailable() if tries % 2 else MediaCorrupt("damaged")
+        script.acts[Stage.DECODE] = raising(error)
+        run_jobs(message_of(job), replace(runtime, name=f"worker:{tries}"))
+        queue.clock.forward(40)
+    assert queue.see(job).error_code == "media_corrupt"
 
 
 def test_a_cancelled_job_changes_nothing_any_more(

@@ -6,23 +6,27 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deployment.metrics import process_gauges
+from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.trash import Trash
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.media.open import open_media
-from pipeline.periodic import PeriodicTask
+from pipeline.metrics.endpoint import MetricsEndpoint
+from pipeline.periodic import PeriodicTask, Ticker
 from workers.crash_recovery import republish
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
 from workers.upkeep.expire import Expiry
 from workers.upkeep.galleries import GalleryUpkeep
+from workers.upkeep.measure import MEASURE_EVERY_S, DeploymentMeasure
 from workers.upkeep.reconcile import Reconciler
 from workers.upkeep.source_scheduler import read_unattended_sources
 
@@ -41,12 +45,20 @@ SWEEP_EVERY_S = 6 * 3600.0
 FIRST_SWEEP_S = 600.0
 
 
-def run(settings: Settings, stop: threading.Event) -> None:
-    """Run all periodic tasks until ``stop`` is set. Several processes may do so at once."""
+def run(
+    settings: Settings, stop: threading.Event, metrics: MetricsEndpoint | None = None
+) -> None:
+    """Run all periodic tasks until ``stop`` is set. Several processes may do so at once.
+    ``metrics`` is the endpoint of a process that does more than this."""
+    with nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint:
+        _run(settings, stop, endpoint)
+
+
+def _run(settings: Settings, stop: threading.Event, metrics: MetricsEndpoint) -> None:
     sources = threading.Thread(
         target=read_unattended_sources, args=(settings, stop), name="sources", daemon=True
     )
-    with _open(settings) as tasks:
+    with _open(settings) as tasks, _measuring(settings, metrics):
         sources.start()
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
         while not stop.wait(settings.reconcile_interval_s):
@@ -57,11 +69,33 @@ def run(settings: Settings, stop: threading.Event) -> None:
 
 
 @contextmanager
+def _measuring(settings: Settings, metrics: MetricsEndpoint) -> Iterator[None]:
+    """Measure the deployment meanwhile, if a process serves metrics: in a thread of its own, so
+    that no round of upkeep makes it late."""
+    if not settings.metrics_port:
+        yield
+        return
+    engine = open_engine(settings.sql_url, durable=False)
+    measure = DeploymentMeasure(settings, engine)
+    ticker = Ticker("measure", MEASURE_EVERY_S, measure.measure, at_once=True)
+    metrics.add(process_gauges(Role.UPKEEP), measure.gauges)
+    ticker.start()
+    try:
+        yield
+    finally:
+        ticker.close()
+        engine.dispose()
+
+
+@contextmanager
 def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
     engine = open_engine(settings.sql_url, durable=False)
     jobs = JobUpkeep(engine)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
+        heartbeat = Heartbeat(engine, Role.UPKEEP)
+        stack.callback(heartbeat.close)
+        heartbeat.start()
         dispatcher, notifier = Dispatcher(settings), JobNotifier(settings)
         stack.callback(dispatcher.close)
         stack.callback(notifier.close)
@@ -80,6 +114,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             ),
             PeriodicTask("expire", expiry.round, EXPIRE_EVERY_S),
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
+            PeriodicTask("processes", ProcessTable(engine).forget_silent, EXPIRE_EVERY_S),
             PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
             PeriodicTask("trash", trash.empty, TRASH_EVERY_S),
             PeriodicTask("deleted", trash.delete_left_of_tenants, PURGE_EVERY_S),

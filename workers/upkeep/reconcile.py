@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.config.settings import Settings
 from pipeline.errors import DownloadRefused
 from pipeline.jobs.upkeep import JobUpkeep
+from pipeline.metrics.catalogue import JOBS_RELEASED
 from pipeline.operations import Stage
 from workers.crash_recovery import notify_crashed, republish
 from workers.dispatch import Dispatcher
@@ -40,6 +41,7 @@ class Reconciler:
         """Put back, or end, the jobs of workers whose leases have run out."""
         while True:
             back, ended = self.jobs.release_dead(self.settings.max_attempts, limit=CHUNK)
+            JOBS_RELEASED.add(amount=len(back) + len(ended))
             notify_crashed(self.notifier, ended)
             republish(self.jobs, self.dispatcher, back)
             if len(back) + len(ended) < CHUNK:

@@ -1,0 +1,1 @@
+"""What the processes of a deployment have in common, and which of them run."""

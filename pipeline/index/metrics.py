@@ -1,0 +1,37 @@
+"""What the metrics show of an index process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from pipeline.index.tenant_views import TenantViews
+from pipeline.metrics.catalogue import (
+    INDEX_BYTES,
+    INDEX_FACES,
+    INDEX_GALLERIES,
+    INDEX_LAG,
+    INDEX_ROUND_AT,
+    SNAPSHOT_AGE,
+    SNAPSHOT_BEHIND,
+    UNPURGED,
+)
+from pipeline.metrics.instruments import GaugeReading
+
+
+def index_gauges(
+    views: TenantViews, clock: Callable[[], float] = time.time
+) -> Iterator[GaugeReading]:
+    """The galleries in memory, as the last round left them."""
+    held, now = views.in_memory, clock()
+    yield INDEX_GALLERIES.reading(len(held))
+    yield INDEX_FACES.reading(sum(map(len, held)))
+    yield INDEX_BYTES.reading(sum(view.nbytes for view in held))
+    yield INDEX_LAG.reading(sum(view.lag for view in held))
+    yield INDEX_ROUND_AT.reading(views.maintained_at)
+    written = [view.snapshot_at for view in held if view.snapshot_at]
+    yield SNAPSHOT_AGE.reading(max(now - min(written), 0.0) if written else 0.0)
+    behind = (view.applied - view.snapshot_number for view in held)
+    yield SNAPSHOT_BEHIND.reading(max(behind, default=0))
+    removed = [view.removed_at for view in held if view.removed_at]
+    yield UNPURGED.reading(max(now - min(removed), 0.0) if removed else 0.0)

@@ -1,0 +1,1 @@
+"""What a process counts and how long it takes, for Prometheus."""

@@ -19,13 +19,15 @@ from minio.credentials import StaticProvider
 from psycopg import errors as postgres_errors
 from sqlalchemy import Engine, insert, update
 
+from pipeline.config.settings import Settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import jobs, tenants
 from pipeline.errors import MediaUnavailable
 from pipeline.jobs.model import JobState
 from pipeline.jobs.store import JobStore
-from pipeline.media.minio import MinioStore
+from pipeline.media.base import MediaStore
+from pipeline.media.open import open_media
 from tests.chart import VALUES, Release
 from tests.job_factory import new_job
 from tests.programs import find_nginx
@@ -107,10 +109,14 @@ def bucket_user(shared_minio: MinioServer) -> tuple[str, str]:
     return "faceline-user", PASSWORD
 
 
-def store(server: MinioServer, user: tuple[str, str], bucket: str) -> MinioStore:
-    return MinioStore(
-        f"127.0.0.1:{server.port}", bucket, access_key=user[0], secret_key=user[1],
-        region="us-east-1", secure=False,
+def store(server: MinioServer, user: tuple[str, str], bucket: str) -> MediaStore:
+    return open_media(
+        Settings.model_validate(
+            {
+                "media_url": f"{server.url}/{bucket}", "media_access_key": user[0],
+                "media_secret_key": user[1],
+            }
+        )
     )
 
 
@@ -118,7 +124,8 @@ def test_the_user_does_all_that_the_store_does(
     shared_minio: MinioServer, bucket_user: tuple[str, str]
 ) -> None:
     media = store(shared_minio, bucket_user, "faceline")
-    media.ping()
+    assert media.prepare() is False
+    media.check_access()
     pictures = [b"x" * number for number in range(1, 40)]
     pairs = [(f"t1/transient/0/{media.name(1, data)}", data) for data in pictures]
     media.put_many(pairs)

@@ -34,7 +34,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - name: {{ $name }}
   valueFrom: {secretKeyRef: {name: {{ $.secret }}, key: {{ $name }}}}
 {{- end }}
-{{- range $name := list "FACELINE_REDIS_URL" "FACELINE_MEDIA_ACCESS_KEY" "FACELINE_MEDIA_SECRET_KEY" }}
+{{- range $name := list "FACELINE_REDIS_URL" "FACELINE_MEDIA_ACCESS_KEY" "FACELINE_MEDIA_SECRET_KEY" "FACELINE_MEDIA_SESSION_TOKEN" }}
 - name: {{ $name }}
   valueFrom: {secretKeyRef: {name: {{ $.secret }}, key: {{ $name }}, optional: true}}
 {{- end }}

@@ -16,6 +16,7 @@ from api_shim.admission import AdmissionControl
 from api_shim.intake import Intake
 from api_shim.job_waiters import JobWaiters
 from api_shim.rate_limiter import RateLimiter
+from api_shim.readiness import Readiness
 from api_shim.thread_pools import ThreadPools, in_thread
 from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
@@ -66,8 +67,10 @@ class Service:
         self._engine = open_engine(settings.sql_url, durable=True)
         tenant_keys = open_keys(settings, self._engine)
         self.jobs = JobStore(self._engine, clock, tenant_keys)
-        self.tenants = TenantStore(self._engine, open_vault(settings), clock)
+        vault = open_vault(settings)
+        self.tenants = TenantStore(self._engine, vault, clock)
         self.media = open_media(settings, tenant_keys)
+        self.readiness = Readiness(self._engine, self.media, vault)
         self.batches = BatchStore(self._engine, clock, tenant_keys)
         self.records = RecordStores(self._engine, self.tenants, self.jobs, self.media, clock)
         self.admission = AdmissionControl(

@@ -19,6 +19,7 @@
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
     |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
+    |   |-- WebhookNotFound     |-- DeliveryNotFound
     |-- Conflict                existing data prevents it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
@@ -27,7 +28,7 @@
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |   `-- MediaFull                                   `-- DatabaseFull
     |   |-- Overloaded            |-- IndexBehind
-    |   |-- DecoderUnavailable    |-- OperationUnknown
+    |   |-- DecoderUnavailable    |-- OperationUnknown  |-- GalleryBusy
     |-- PackError               the model pack cannot serve the request
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
@@ -268,6 +269,14 @@ class BatchNotFound(NotFound):
     """No such batch."""
 
 
+class WebhookNotFound(NotFound):
+    """No such webhook."""
+
+
+class DeliveryNotFound(NotFound):
+    """No such delivery of a webhook."""
+
+
 class Conflict(FaceError):
     """Existing data does not allow this."""
 
@@ -330,6 +339,10 @@ class Overloaded(Unavailable):
     """Too much work is waiting; try again later."""
 
     reason = "OVERLOADED"
+
+
+class GalleryBusy(Unavailable):
+    """Another change of the gallery takes long; try again later."""
 
 
 class DecoderUnavailable(Unavailable):

@@ -95,6 +95,11 @@ def list_fingerprint(key: str) -> str:
     return key.split("/")[2]
 
 
+def probe_media(name: str) -> str:
+    """An object that is stored and removed again, to learn whether the store takes any."""
+    return f"probe/{name}"
+
+
 def tenant_prefix(tenant_id: int) -> str:
     return f"t{tenant_id}/"
 

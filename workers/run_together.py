@@ -66,7 +66,10 @@ class _Together:
         for run in ended:
             for step in run.trace if len(ended) > 1 else ():
                 step["together"] = len(ended)
-        self._end([run for run in ended if self._ends(run)])
+        ends = [run for run in ended if self._ends(run)]
+        # An answer does not wait for the gallery that another job changes.
+        self._end([run for run in ends if not _has_effect(run)])
+        self._end([run for run in ends if _has_effect(run)])
         self._hand_over([run for run in ended if isinstance(run.verdict, Stage)])
         for run in ended:
             if isinstance(run.verdict, FaceError) and not run.fails_by(run.verdict):
@@ -179,6 +182,10 @@ class _Together:
                 run.handed_over(run.verdict)
             else:
                 run.lost()
+
+
+def _has_effect(run: JobRun) -> bool:
+    return isinstance(run.verdict, JobOutcome) and run.verdict.effect is not None
 
 
 def _end_of(run: JobRun) -> JobEnd:

@@ -27,9 +27,12 @@ GENERIC_MESSAGES: dict[str, type[FaceError]] = {
         errors.JobCrashed, errors.JobCancelled, errors.JobTimedOut, errors.MediaNotFound,
         errors.MediaUnavailable, errors.MediaDamaged, errors.BrokerUnavailable,
         errors.DatabaseUnavailable, errors.MediaFull, errors.DatabaseFull, errors.IndexBehind,
-        errors.PackMissing, errors.PackDamaged,
+        errors.PackMissing, errors.PackDamaged, errors.GalleryBusy,
     )
 }
+
+# Errors that an operator must mend, told also where a document has no words for them.
+TOLD_TO_OPERATORS = frozenset({errors.MediaFull.code, errors.DatabaseFull.code})
 
 # Errors of a request that becomes no job and may pass when it is repeated.
 _MAY_PASS = (errors.Unavailable, errors.MediaCorrupt)

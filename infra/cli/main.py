@@ -26,6 +26,7 @@ COMMANDS = {
     "upkeep": ("processes", "upkeep"),
     "init": ("database", "init"),
     "doctor": ("doctor", "doctor"),
+    "probe": ("probe", "probe"),
     "call": ("call", "call"),
     "enroll": ("enroll.command", "enroll"),
     "calibrate": ("calibrate", "calibrate"),
@@ -39,6 +40,7 @@ COMMANDS = {
     "jobs": ("jobs", "app"),
     "models": ("models", "app"),
     "secrets": ("secrets", "app"),
+    "webhooks": ("webhooks", "app"),
 }
 
 
@@ -85,6 +87,8 @@ ADVICE: dict[type[FaceError], str] = {
     errors.CredentialNotFound: "`faceline apps list` shows the ids",
     errors.JobNotFound: "`faceline jobs list` shows the ids",
     errors.BatchNotFound: "`faceline batches list` shows the ids",
+    errors.WebhookNotFound: "`faceline webhooks list` shows the numbers",
+    errors.DeliveryNotFound: "`faceline webhooks deliveries APP` shows the ids",
     errors.ProviderUnavailable: "check FACELINE_PROVIDERS",
 }
 

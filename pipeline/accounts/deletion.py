@@ -9,10 +9,18 @@ from sqlalchemy import Engine, Table, delete, select, update
 
 from pipeline import storage_keys
 from pipeline.database.engine import change_rows, writing
-from pipeline.database.schema import changes, discarded, jobs, signed_requests, snapshots, tenants
+from pipeline.database.schema import (
+    changes,
+    discarded,
+    jobs,
+    signed_requests,
+    snapshots,
+    tenants,
+    webhooks,
+)
 from pipeline.encryption.data_keys import destroy_key
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.gallery.trash import discard
+from pipeline.gallery.trash import UNREFERRED, discard
 from pipeline.media.base import MediaStore
 
 # Rows deleted in one transaction.
@@ -31,6 +39,8 @@ def delete_tenant(
     destroy_key(engine, tenant_id)
     this = tenants.c.id == tenant_id
     change_rows(engine, update(tenants).where(this).values(disabled=True))
+    # With their deliveries, and before the tenant's row is locked: ends of jobs lock them after it.
+    _delete_rows(engine, webhooks, tenant_id)
     _delete_rows(engine, jobs, tenant_id)
     GalleryStore(engine, media, clock).clear(tenant_id)
     for table in (changes, snapshots, signed_requests):
@@ -41,6 +51,8 @@ def delete_tenant(
         connection.execute(delete(tenants).where(this))
         # A process that does not know yet may still store something for the tenant.
         discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), clock())
+    for table in UNREFERRED:
+        _delete_rows(engine, table, tenant_id)
     _delete_objects(media, tenant_id)
 
 

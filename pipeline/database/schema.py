@@ -9,8 +9,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Constraint,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -49,6 +51,17 @@ def _reference(name: str, target: str, *, nullable: bool = False, **options: Any
 
 def _tenant_id(**options: Any) -> Column[int]:
     return _reference("tenant_id", "tenants.id", **options)
+
+
+def _unlocked_tenant_id(**options: Any) -> list[Column[int] | Constraint]:
+    """The same for rows that calls on no gallery write. PostgreSQL would lock the tenant's row to
+    check the reference, and wait for a transaction that changes it: there ``delete_tenant`` and
+    upkeep delete what the reference would."""
+    reference = ForeignKeyConstraint(["tenant_id"], ["tenants.id"], ondelete="CASCADE")
+    return [
+        Column("tenant_id", BigId, nullable=False, **options),
+        reference.ddl_if(dialect="sqlite"),
+    ]
 
 
 def _batch_id(**options: Any) -> Column[str]:
@@ -174,7 +187,7 @@ signed_requests = Table(
 usage = Table(
     "usage",
     METADATA,
-    _tenant_id(**_KEY_PART),
+    *_unlocked_tenant_id(**_KEY_PART),
     # A day (UTC, YYYY-MM-DD) or a month (YYYY-MM).
     Column("period", String(10), primary_key=True),
     # "*": all operations together.
@@ -214,7 +227,7 @@ jobs = Table(
     METADATA,
     Column("seq", BigId, primary_key=True),
     Column("id", String(32), nullable=False, unique=True),
-    _tenant_id(),
+    *_unlocked_tenant_id(),
     Column("operation", String(32), nullable=False),
     Column("dialect", String(8), nullable=False),
     *_required(String(16), "state", "stage"),
@@ -241,6 +254,8 @@ jobs = Table(
     Column("erased_at", Float, nullable=True),
     # The digest of the pack that ran its stages; null before the first, and without models.
     Column("pack", String(64), nullable=True),
+    # The trace that the job belongs to (W3C Trace Context); null: none.
+    Column("traceparent", String(55), nullable=True),
     UniqueConstraint("tenant_id", "idempotency_key"),
     # Waiting at a stage, oldest first; running without a worker.
     Index("ix_jobs_waiting", "state", "stage", "seq"),
@@ -269,7 +284,7 @@ challenges = Table(
     METADATA,
     # Of the challenge's id, which only the client has.
     Column("digest", String(64), primary_key=True),
-    _tenant_id(index=True),
+    *_unlocked_tenant_id(index=True),
     _reference("face_id", "faces.id", index=True),
     # The actions by their numbers (pipeline/living/verdict.py), in order.
     Column("actions", Json, nullable=False),
@@ -430,7 +445,7 @@ used_clips = Table(
     "used_clips",
     METADATA,
     Column("id", BigId, primary_key=True),
-    _tenant_id(),
+    *_unlocked_tenant_id(),
     _reference("face_id", "faces.id", index=True),
     Column("sha256", String(64), nullable=False),
     # How the face moved: no picture of it.
@@ -540,3 +555,54 @@ findings = Table(
     sqlite_autoincrement=True,
 )
 """People with two names, and names with two people, found in batches."""
+
+# Webhooks ------------------------------------------------------------------------------
+
+webhooks = Table(
+    "webhooks",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    _tenant_id(index=True),
+    Column("url", Text, nullable=False),
+    *_required(Boolean, "on_jobs", "on_batches"),
+    # Encrypted under the master key; the former one signs, too, while it is valid.
+    Column("secret", LargeBinary, nullable=False),
+    Column("former_secret", LargeBinary, nullable=True),
+    Column("former_until", Float, nullable=True),
+    Column("created_at", Float, nullable=False),
+    # Since when no delivery has succeeded; none is tried before ``paused_until``.
+    Column("failing_since", Float, nullable=True),
+    Column("paused_until", Float, nullable=False, server_default=text("0")),
+    Column("disabled_at", Float, nullable=True),
+    sqlite_autoincrement=True,
+)
+"""Addresses that are told when jobs and batches of an application end."""
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    METADATA,
+    Column("seq", BigId, primary_key=True),
+    # The header webhook-id.
+    Column("id", String(40), nullable=False, unique=True),
+    _reference("webhook_id", "webhooks.id"),
+    Column("tenant_id", BigInteger, nullable=False),
+    Column("type", String(32), nullable=False),
+    # The body, byte for byte as it is signed.
+    Column("payload", Text, nullable=False),
+    # "waiting" as long as ``ended_at`` is null, then "delivered" or "dead"
+    Column("state", String(16), nullable=False),
+    *_counters("attempts", kind=Integer),
+    # When the next attempt is due, or, while one is being made, when it counts as lost.
+    Column("due_at", Float, nullable=False),
+    # The beginning of the time for which attempts are made.
+    *_required(Float, "since", "created_at"),
+    Column("ended_at", Float, nullable=True),
+    # Of the last attempt.
+    Column("status", Integer, nullable=True),
+    Column("error", String(200), nullable=True),
+    Index(None, "webhook_id", "seq"),
+    _partial_index("ix_webhook_deliveries_due", "ended_at IS NULL", "webhook_id", "due_at"),
+    _partial_index("ix_webhook_deliveries_ended", "ended_at IS NOT NULL", "state", "ended_at"),
+    sqlite_autoincrement=True,
+)
+"""The outbox: what webhooks are told, written in the transaction in which it happens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine, and_, or_, select, update
 from pipeline.database.engine import read_rows, read_values, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import faces, images
-from pipeline.errors import ImageNotFound
+from pipeline.errors import GalleryBusy, ImageNotFound
 from pipeline.gallery.erase import erase_faceless_images, erase_faces
 from pipeline.gallery.image_ids import hex_spelling, spellings
 from pipeline.gallery.records import IMAGE_COLUMNS, NewImage, StoredImage
@@ -73,15 +74,18 @@ class ImageStore:
         for rows in read_pages(self.engine, expired, images.c.id, BLOCK):
             owned = sorted((row.tenant_id, row.id) for row in rows)
             for tenant_id, mine in groupby(owned, key=lambda row: row[0]):
-                refs = [ref for _, ref in mine]
-                with writing(self.engine) as connection:
-                    # Checked again under the lock: the image may have been sent again, or
-                    # enrolled, meanwhile.
-                    still = and_(images.c.id.in_(refs), images.c.expires_at <= now)
-                    erase_faceless_images(lock_tenant(connection, tenant_id), still, now)
-                Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
+                with suppress(GalleryBusy):  # the next round finds them again
+                    self._expire_of(tenant_id, [ref for _, ref in mine], now)
             gone += len(rows)
         return gone
+
+    def _expire_of(self, tenant_id: int, refs: list[int], now: float) -> None:
+        with writing(self.engine) as connection:
+            # Checked again under the lock: the image may have been sent again, or
+            # enrolled, meanwhile.
+            still = and_(images.c.id.in_(refs), images.c.expires_at <= now)
+            erase_faceless_images(lock_tenant(connection, tenant_id), still, now)
+        Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
 
     def delete(self, tenant_id: int, image_id: str) -> None:
         """Delete an image with all its faces. Raises ``ImageNotFound``."""

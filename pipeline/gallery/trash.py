@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, Select, bindparam, delete, insert, literal, select
 
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
-from pipeline.database.schema import discarded
+from pipeline.database.schema import discarded, jobs, usage
 from pipeline.errors import Unavailable
 from pipeline.media.base import MediaStore
 
@@ -23,7 +23,10 @@ logger = logging.getLogger(__name__)
 # Objects deleted between two transactions.
 BLOCK = 200
 
-# Seconds for which upkeep goes on looking for objects of a deleted tenant.
+UNREFERRED = (jobs, usage)
+"""Tables with rows of tenants that PostgreSQL does not delete with the tenant's row."""
+
+# Seconds for which upkeep goes on looking for objects and rows of a deleted tenant.
 DELETED_TENANT_WATCH_S = 24 * 3600.0
 
 _RECLAIM = delete(discarded).where(discarded.c.media_key.in_(bindparam("keys", expanding=True)))
@@ -90,13 +93,17 @@ class Trash:
         return emptied
 
     def delete_left_of_tenants(self) -> int:
-        """Delete objects that were stored for tenants after their deletion; returns how many
-        objects. A tenant is watched until no process can be working for it any more. Raises
+        """Delete objects and rows that were stored for tenants after their deletion; returns how
+        many objects. A tenant is watched until no process can be working for it any more. Raises
         like ``empty``."""
-        query = select(discarded.c.media_key, discarded.c.discarded_at).where(_IS_TENANT_PREFIX)
+        query = select(
+            discarded.c.media_key, discarded.c.tenant_id, discarded.c.discarded_at
+        ).where(_IS_TENANT_PREFIX)
         tenants = read_rows(self.engine, query)
         cleared = 0
-        for prefix, deleted_at in tenants:
+        for prefix, tenant_id, deleted_at in tenants:
+            for table in UNREFERRED:
+                change_rows(self.engine, delete(table).where(table.c.tenant_id == tenant_id))
             for item in self.media.walk(prefix):
                 self.media.delete(item.key)
                 cleared += 1

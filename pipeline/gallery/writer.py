@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Row,
     Select,
     bindparam,
     func,
     insert,
     literal,
     select,
+    text,
     update,
 )
+from sqlalchemy.exc import OperationalError
 
+from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.database.schema import changes, tenants, vectors
 from pipeline.encryption.data_key import DataKey
-from pipeline.errors import TenantNotFound
+from pipeline.errors import GalleryBusy, TenantNotFound
 from pipeline.types import VectorModel
+
+logger = logging.getLogger(__name__)
+
+# PostgreSQL's code for a lock that was not granted in time.
+LOCK_NOT_AVAILABLE = "55P03"
 
 # Built once: building a statement costs as much as running it.
 _TENANT: BindParameter[int] = bindparam("tenant")
-_LOCK_TENANT = (
-    select(tenants.c.log_number, tenants.c.unnamed)
-    .where(tenants.c.id == _TENANT)
-    # FOR NO KEY UPDATE: rows that refer to the tenant, above all jobs, may be added meanwhile.
-    .with_for_update(key_share=True)
-)
+_FIND_TENANT = select(tenants.c.log_number, tenants.c.unnamed).where(tenants.c.id == _TENANT)
+# FOR NO KEY UPDATE: rows that refer to the tenant may be added meanwhile.
+_LOCK_FREE_TENANT = _FIND_TENANT.with_for_update(key_share=True, skip_locked=True)
+_LOCK_TENANT = _FIND_TENANT.with_for_update(key_share=True)
+
+# Seconds to wait for the present holder of a gallery: the longest of our own transactions takes
+# about one. A gallery that somebody holds for longer is known as held for a while, and each
+# try waits for a moment only, so that a worker goes on with the jobs of others.
+WAIT_S = 2.0
+HELD_WAIT_S = 0.05
+HELD_KNOWN_S = 10.0
+
+_held: dict[int, CircuitBreaker] = {}
 
 # Executed with the columns to set beside the tenant.
 _UPDATE_TENANT = update(tenants).where(tenants.c.id == _TENANT)
@@ -101,11 +118,37 @@ def lock_tenant(
     connection: Connection, tenant_id: int, key: DataKey | None = None
 ) -> GalleryWriter:
     """Lock a tenant's gallery, once the present holder's transaction has ended.
-    ``connection`` is in a transaction that writes. Raises ``TenantNotFound``."""
-    row = connection.execute(_LOCK_TENANT, {"tenant": tenant_id}).one_or_none()
+    ``connection`` is in a transaction that writes. Raises ``TenantNotFound``, ``GalleryBusy``
+    when somebody holds it for long."""
+    row = connection.execute(_LOCK_FREE_TENANT, {"tenant": tenant_id}).one_or_none()
+    if row is None:
+        row = _wait_for_tenant(connection, tenant_id)
     if row is None:
         raise TenantNotFound
     return GalleryWriter(connection, tenant_id, row.log_number, row.unnamed, key)
+
+
+def _wait_for_tenant(connection: Connection, tenant_id: int) -> Row[int, int] | None:
+    """The row of a tenant that somebody else has locked, or None when it does not exist."""
+    if connection.dialect.name != "postgresql":
+        return None
+    held = _held.setdefault(tenant_id, CircuitBreaker(HELD_KNOWN_S))
+    wait_s = HELD_WAIT_S if held.is_open() else WAIT_S
+    connection.execute(text(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}"))
+    try:
+        row = connection.execute(_LOCK_TENANT, {"tenant": tenant_id}).one_or_none()
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        if held.record_failure():
+            logger.warning(
+                "A gallery is locked for long: a change of it waits",
+                extra={"action": "gallery_held", "tenant": tenant_id},
+            )
+        raise GalleryBusy from error
+    held.record_success()
+    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
+    return row
 
 
 def last_number(connection: Connection, tenant_id: int) -> int:

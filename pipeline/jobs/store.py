@@ -10,12 +10,12 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import read_values, writing
 from pipeline.database.job_faces import clear_job_faces
-from pipeline.database.schema import jobs
+from pipeline.database.schema import jobs, tenants
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import (
     FaceError,
@@ -54,6 +54,8 @@ from pipeline.metering.usage import charge
 from pipeline.types import JsonObject
 
 MAX_KEY_CHARS = 255  # the column of the schema
+
+_TENANT = select(tenants.c.id).where(tenants.c.id == bindparam("tenant"))
 
 # Waiting jobs above which pictures wait in the media store: a backlog of hours must not blow
 # up the database, whose file does not shrink.
@@ -102,6 +104,7 @@ class JobStore:
         try:
             with writing(self._engine) as connection:
                 seq = connection.execute(INSERT, values).scalar_one()
+                _check_tenant(connection, new.tenant_id)
                 store_pictures(connection, seq, new.pictures)
                 if new.once is not None:
                     connection.execute(
@@ -259,3 +262,12 @@ class JobStore:
                 raise JobNotFound("The job's pictures have been deleted; it cannot be repeated.")
             clear_job_faces(connection, job.seq)
         return job
+
+
+def _check_tenant(connection: Connection, tenant_id: int) -> None:
+    """Raises ``TenantNotFound`` where no foreign key does. Of a tenant that is being deleted, the
+    job is deleted by upkeep."""
+    if connection.dialect.name != "postgresql":
+        return
+    if connection.execute(_TENANT, {"tenant": tenant_id}).first() is None:
+        raise TenantNotFound

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
-from pipeline.database.schema import usage
+from pipeline.database.schema import tenants, usage
 from pipeline.errors import QuotaExceeded
 from pipeline.metering.costs import Cost
 from pipeline.metering.limits import ALL_OPERATIONS, Limits, limits_for
@@ -188,7 +188,12 @@ class UsageStore:
     def add(self, counted: Mapping[tuple[int, str, str], Counts]) -> None:
         """Add counts by (tenant, operation, day), in one transaction; counts of a deleted
         tenant are dropped."""
-        in_order = sorted(counted.items(), key=lambda item: item[0])
+        # PostgreSQL checks no reference to a tenant here.
+        known = set(read_values(
+            self.engine, select(tenants.c.id).where(tenants.c.id.in_({key[0] for key in counted}))
+        ))
+        mine = {key: counts for key, counts in counted.items() if key[0] in known}
+        in_order = sorted(mine.items(), key=lambda item: item[0])
         try:
             with writing(self.engine) as connection:
                 for (tenant_id, operation, day), counts in in_order:

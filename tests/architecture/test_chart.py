@@ -151,7 +151,8 @@ def test_pods_get_settings_that_exist_and_secrets_by_reference(release: Release)
         for name in set(found) & SECRETS:
             assert found[name]["valueFrom"]["secretKeyRef"]["key"] == name
         assert not [name for name in set(found) - SECRETS if "valueFrom" in found[name]]
-        assert {"FACELINE_DATABASE_URL", "FACELINE_BROKER_URL"} <= set(found)
+        assert "FACELINE_DATABASE_URL" in found
+        assert ("FACELINE_BROKER_URL" in found) == (pods.component != "webhooks")
 
 
 def test_a_stopped_pod_has_the_time_that_it_takes(release: Release) -> None:
@@ -177,6 +178,19 @@ def test_the_pod_that_fetches_has_no_master_key_and_no_models(everything: Releas
     assert "FACELINE_MASTER_KEY" in everything.component("worker-main").environment()
 
 
+def test_the_pod_that_sends_webhooks_has_the_database_and_the_key_alone(
+    everything: Release,
+) -> None:
+    pods = everything.component("webhooks")
+    assert set(pods.environment()) & SECRETS == {
+        "FACELINE_DATABASE_URL", "FACELINE_MASTER_KEY", "FACELINE_MASTER_KEYS_OLD"
+    }
+    stores = policy(everything, "face-faceline-stores")
+    assert {
+        each.component for each in everything.pods() if not selects(stores["podSelector"], each)
+    } == {"webhooks"}
+
+
 def policy(release: Release, name: str) -> dict[str, Any]:
     (found,) = (
         each for each in release.kind("NetworkPolicy") if each["metadata"]["name"] == name
@@ -195,7 +209,7 @@ def test_only_the_pods_that_must_reach_strangers(everything: Release) -> None:
     reaching = {
         pods.component for pods in everything.pods() if selects(outside["podSelector"], pods)
     }
-    assert reaching == {"worker-fetch", "upkeep"}
+    assert reaching == {"worker-fetch", "webhooks"}
     least = Release.of(VALUES["least"])
     assert not [
         pods.component for pods in least.pods()

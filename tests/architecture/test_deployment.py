@@ -52,7 +52,9 @@ def options_of(words: list[str]) -> set[str]:
 
 
 def test_compose_starts_everything_that_a_fleet_has(services: dict[str, Any]) -> None:
-    assert set(services) == OTHERS | set(Stage) | {"init", "shim", "worker", "upkeep"}
+    assert set(services) == OTHERS | set(Stage) | {
+        "init", "shim", "worker", "upkeep", "webhooks"
+    }
 
 
 def test_compose_starts_fused_workers_unless_asked(services: dict[str, Any]) -> None:
@@ -138,12 +140,22 @@ def test_only_the_proxy_listens_to_the_world(services: dict[str, Any]) -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports["shim"])
 
 
-def test_only_the_worker_that_fetches_reaches_strangers(services: dict[str, Any]) -> None:
+def test_only_two_processes_reach_strangers(services: dict[str, Any]) -> None:
     networks = yaml.safe_load(COMPOSE.read_text())["networks"]
     assert networks["inside"]["internal"] is True
-    assert [name for name in services if "outside" in services[name]["networks"]] == ["fetch"]
+    outward = {name for name in services if "outside" in services[name]["networks"]}
+    assert outward == {"fetch", "webhooks"}
     inward = {name for name in services if set(services[name]["networks"]) == {"inside"}}
-    assert set(services) - inward == {"fetch", "shim", "proxy"}
+    assert set(services) - inward == {"fetch", "webhooks", "shim", "proxy"}
+
+
+def test_the_sender_of_webhooks_has_the_database_alone(services: dict[str, Any]) -> None:
+    secrets = {"BROKER", "MEDIA", "REDIS"}
+    assert not [
+        name for name in services["webhooks"]["environment"]
+        if secrets & set(name.split("_"))
+    ]
+    assert services["webhooks"]["volumes"] == []
 
 
 def test_the_worker_that_fetches_has_no_master_key(services: dict[str, Any]) -> None:

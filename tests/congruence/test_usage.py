@@ -5,11 +5,13 @@ from __future__ import annotations
 import calendar
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, delete
 
+from pipeline.accounts.deletion import delete_tenant
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import tenants
 from pipeline.errors import (
@@ -21,7 +23,11 @@ from pipeline.errors import (
     QuotaExceeded,
     ReplayedRequest,
 )
+from pipeline.gallery.trash import Trash
 from pipeline.jobs.model import Job, SignedRequest
+from pipeline.jobs.reader import JobReader
+from pipeline.jobs.statements import INSERT, new_row
+from pipeline.media.directory import DirectoryStore
 from pipeline.metering.costs import Cost
 from pipeline.metering.limits import ALL_OPERATIONS, Limit, Limits
 from pipeline.metering.usage import DAY_S, Counts, UsageStore, day_of
@@ -297,11 +303,32 @@ def test_counts_are_added(queue: Queue, engine: Engine, usage: UsageStore) -> No
     assert used(usage) == {"list": (2, 0, 0, 3)}
 
 
-def test_usage_goes_with_its_tenant(queue: Queue, engine: Engine, usage: UsageStore) -> None:
+def test_usage_goes_with_its_tenant(
+    queue: Queue, engine: Engine, usage: UsageStore, tmp_path: Path
+) -> None:
+    media = DirectoryStore(tmp_path)
     queue.add(limits=FREE)
-    with writing(engine) as connection:
-        connection.execute(delete(tenants).where(tenants.c.id == queue.tenant))
+    delete_tenant(engine, media, queue.tenant)
     assert used(usage) == {}
+    assert queue.read.counts() == {}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_comes_after_the_deletion_of_a_tenant_is_swept(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """A process that does not know of the deletion yet has found the tenant before."""
+    tenant, media = add_tenant(engine, "gone"), DirectoryStore(tmp_path)
+    late = new_row(new_job(tenant, limits=FREE), START)
+    delete_tenant(engine, media, tenant)
+    usage = UsageStore(engine, Clock())
+    with writing(engine) as connection:
+        connection.execute(INSERT, late)
+    usage.charge(tenant, "list", FREE)
+    assert used(usage) == {"list": (1, 0, 0, 0)}
+    Trash(engine, media).delete_left_of_tenants()
+    assert used(usage) == {}
+    assert JobReader(engine, Clock()).counts() == {}
 
 
 def test_old_days_and_months_go(queue: Queue, usage: UsageStore, engine: Engine) -> None:

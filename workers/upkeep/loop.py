@@ -46,11 +46,15 @@ FIRST_SWEEP_S = 600.0
 
 
 def run(
-    settings: Settings, stop: threading.Event, metrics: MetricsEndpoint | None = None
+    settings: Settings, stop: threading.Event, metrics: MetricsEndpoint | None = None, *,
+    webhooks: bool = False,
 ) -> None:
-    """Run all periodic tasks until ``stop`` is set. Several processes may do so at once.
-    ``metrics`` is the endpoint of a process that does more than this."""
-    with nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint:
+    """Run all periodic tasks until ``stop`` is set, and send ``webhooks``. Several processes may
+    do so at once. ``metrics`` is the endpoint of a process that does more than this."""
+    with (
+        nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint,
+        _sending(settings, stop) if webhooks else nullcontext(),
+    ):
         _run(settings, stop, endpoint)
 
 
@@ -66,6 +70,20 @@ def _run(settings: Settings, stop: threading.Event, metrics: MetricsEndpoint) ->
                 task.attempt_when_due()
         sources.join()
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
+
+
+@contextmanager
+def _sending(settings: Settings, stop: threading.Event) -> Iterator[None]:
+    """Sends webhooks in a thread of its own, which ends after ``stop`` is set."""
+    from workers.webhook_sender import open_sender  # TLS and HTTP, which upkeep does without
+
+    with open_sender(settings) as sender:
+        thread = threading.Thread(
+            target=sender.run, args=(stop,), name="webhooks", daemon=True
+        )
+        thread.start()
+        yield
+        thread.join()
 
 
 @contextmanager

@@ -28,15 +28,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end }}
 
-{{/* Environment of a process. Takes root, secret, masterKey, settings. */}}
+{{/* Environment of a process. Takes root, secret, masterKey, noStores, settings. */}}
 {{- define "faceline.env" -}}
-{{- range $name := list "FACELINE_DATABASE_URL" "FACELINE_BROKER_URL" }}
-- name: {{ $name }}
-  valueFrom: {secretKeyRef: {name: {{ $.secret }}, key: {{ $name }}}}
-{{- end }}
+- name: FACELINE_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: FACELINE_DATABASE_URL}}
+{{- if not .noStores }}
+- name: FACELINE_BROKER_URL
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: FACELINE_BROKER_URL}}
 {{- range $name := list "FACELINE_REDIS_URL" "FACELINE_MEDIA_ACCESS_KEY" "FACELINE_MEDIA_SECRET_KEY" "FACELINE_MEDIA_SESSION_TOKEN" }}
 - name: {{ $name }}
   valueFrom: {secretKeyRef: {name: {{ $.secret }}, key: {{ $name }}, optional: true}}
+{{- end }}
 {{- end }}
 {{- if .masterKey }}
 - name: FACELINE_MASTER_KEY
@@ -110,7 +112,7 @@ volumeMounts:
 {{- end }}
 
 {{/* A role's Deployment and PodDisruptionBudget. Takes root, component, role (its values), args,
-     settings, secret, masterKey, noModels, scaled, strategy, ports, probes, graceSeconds. */}}
+     settings, secret, masterKey, noModels, noStores, internet, scaled, strategy, ports, probes, graceSeconds. */}}
 {{- define "faceline.deployment" -}}
 {{- $name := printf "%s-%s" (include "faceline.name" .root) .component -}}
 apiVersion: apps/v1
@@ -136,7 +138,8 @@ spec:
       labels:
         {{- include "faceline.labels" .root | nindent 8 }}
         app.kubernetes.io/component: {{ .component }}
-        faceline/internet: {{ .role.internet | default false | quote }}
+        faceline/internet: {{ or .internet .role.internet | default false | quote }}
+        faceline/stores: {{ not .noStores | quote }}
     spec:
       {{- include "faceline.podSpec" . | nindent 6 }}
       terminationGracePeriodSeconds: {{ .graceSeconds }}
@@ -188,7 +191,7 @@ SELECT count(*) FROM jobs WHERE state IN ('queued', 'running') AND stage IN ('{{
 {{- end }}
 
 {{/* Probes of a process without a web side, which are commands and therefore rare. The argument
-     names the process: worker, index, upkeep. */}}
+     names the process: worker, index, upkeep, webhooks. */}}
 {{- define "faceline.probes" -}}
 startupProbe:
   exec: {command: [faceline, probe, {{ . }}]}

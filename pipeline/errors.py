@@ -32,13 +32,15 @@
     |-- PackError               the model pack cannot serve the request
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
-    |   |-- PackMismatch        |-- BadVector
+    |   |-- PackMismatch        |-- BadVector          |-- WrongPack
     |-- JobLost                 the job ended without a result
     |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
     |-- SnapshotUnusable        a stored index is damaged or of another gallery
     |-- MediaCorrupt            the media store returned other bytes than were stored; retryable
     |   `-- MediaDamaged        again and again
     |-- DecryptionFailed        encrypted data cannot be decrypted
+    |-- SignatureInvalid        a signed document was changed, or is of another deployment
+    |-- BackupUnusable          a backup is damaged, incomplete or of another version
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
     |   `-- WrongMasterKey      also Unavailable: it passes once the right key is configured
@@ -389,6 +391,10 @@ class PackMismatch(PackError):
     """The gallery was made with another model pack; enrol it again to change the pack."""
 
 
+class WrongPack(PackError):
+    """This process has another model pack than the deployment."""
+
+
 class BadVector(PackError):
     """The model's output is not a unit vector of finite numbers."""
 
@@ -428,6 +434,14 @@ class MediaDamaged(MediaCorrupt):
 
     code = MediaCorrupt.code
     retryable = False
+
+
+class SignatureInvalid(FaceError):
+    """The document was changed, or another deployment has signed it."""
+
+
+class BackupUnusable(FaceError):
+    """The backup cannot be used."""
 
 
 class IntermediateLost(FaceError):

@@ -81,6 +81,14 @@ def _service_program(name: str) -> Path:
     return Path(found) if found else missing(f"{name} is not on PATH")
 
 
+def find_prometheus() -> tuple[Path, Path]:
+    """prometheus and promtool on PATH."""
+    server, tool = shutil.which("prometheus"), shutil.which("promtool")
+    if server is None or tool is None:
+        return missing("prometheus and promtool are not on PATH")
+    return Path(server), Path(tool)
+
+
 def find_chromium() -> Path:
     """A Chromium on PATH; one without windows starts faster."""
     for name in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"):

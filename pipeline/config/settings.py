@@ -45,6 +45,13 @@ class Settings(BaseSettings):
     """Session token of temporary keys of the S3 media store."""
     media_region: str = "us-east-1"
     """Region of the S3 media store."""
+    journal_url: str = ""
+    """Where deletions are recorded, so that a restored backup deletes them again: as media_url, or
+    `s3://bucket/folder`. Keep it apart from database and media. Empty: `journal` in the data
+    directory, or the media store where media_url is set."""
+    receipt_retention_d: float = Field(1095.0, gt=0)
+    """Days for which receipts of deletions and the deletion journal are kept; longer than any
+    backup."""
     master_key: SecretStr = SecretStr("")
     """32 bytes in Base64 that encrypt the secrets at rest; empty: a key file."""
     master_keys_old: SecretStr = SecretStr("")
@@ -62,7 +69,8 @@ class Settings(BaseSettings):
     models_url: str = "https://github.com/deepinsight/insightface/releases/download/model-zoo"
     """Address of the InsightFace archives for `faceline models pull`."""
     pack: str = "auto"
-    """Model pack; `auto` selects the best one found."""
+    """Model pack of the deployment; `auto`: the one in its database, at first the best one found.
+    Workers on several machines need a name until the database has one."""
     providers: str = "CPUExecutionProvider"
     """onnxruntime execution providers, comma separated, best first; an unavailable provider
     prevents the start."""
@@ -317,8 +325,8 @@ class Settings(BaseSettings):
     """Seconds that requests held by a stopping shim then have for their jobs to end, before they
     are answered 202."""
     heartbeat_file: str = ""
-    """File that a worker, index or upkeep process writes while its loop turns, for `faceline
-    probe`; each needs one of its own. Empty: none."""
+    """File that a process other than a shim writes while its loop turns, for `faceline probe`; each
+    needs one of its own. Empty: none."""
     signature_window_s: int = Field(300, ge=1)
     """Greatest difference in seconds between a signed request's timestamp and the server's
     clock."""
@@ -376,6 +384,10 @@ class Settings(BaseSettings):
     @property
     def media_location(self) -> str:
         return self.media_url or f"file://{self.data.media}"
+
+    @property
+    def journal_location(self) -> str:
+        return self.journal_url or self.media_url or f"file://{self.data.journal}"
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -95,6 +95,19 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A read-only transaction whose statements all see the database as of the first one, while
+    others write. Raises ``DatabaseUnavailable``."""
+    with map_sql_errors(), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        with connection.begin():
+            yield connection
+
+
 def read_rows(
     engine: Engine, query: Select[*Columns], parameters: Parameters = None
 ) -> Sequence[Row[*Columns]]:

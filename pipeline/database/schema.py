@@ -208,6 +208,16 @@ peppers = Table(
     Column("created_at", Float, nullable=False),
 )
 
+signing_keys = Table(
+    "signing_keys",
+    METADATA,
+    Column("id", BigId, **_KEY_PART),
+    # Ed25519: 32 bytes in clear, and the private half under the master key.
+    *_required(LargeBinary, "public_key", "encrypted"),
+    Column("created_at", Float, nullable=False),
+)
+"""The key pair with which the deployment signs receipts and backups: one row, once needed."""
+
 data_keys = Table(
     "data_keys",
     METADATA,
@@ -437,6 +447,9 @@ discarded = Table(
     # No foreign key: the objects of a tenant outlive its row.
     Column("tenant_id", BigId, nullable=False, index=True),
     Column("discarded_at", Float, nullable=False),
+    # The deletion that the object belongs to, if any.
+    Column("receipt_id", String(32), nullable=True),
+    _partial_index("ix_discarded_receipt_id", "receipt_id IS NOT NULL", "receipt_id"),
 )
 """Objects that no row names any more, until they are deleted from the media store; noted
 in the transaction that deletes their row."""
@@ -454,6 +467,69 @@ used_clips = Table(
     Index(None, "tenant_id", "sha256"),
 )
 """Clips that proved a live person once, so that none is accepted twice."""
+
+# Deletions -----------------------------------------------------------------------------
+
+receipts = Table(
+    "receipts",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    # No foreign key: a receipt outlives the tenant.
+    Column("tenant_id", BigInteger, nullable=False),
+    Column("application", String(128), nullable=False),
+    # What was deleted: "gallery" (faces and pictures), "application", "key"
+    Column("kind", String(16), nullable=False),
+    # The number of the tenant's change log that an index must have applied.
+    Column("number", BigInteger, nullable=True),
+    # How many rows of each kind went; since when which store is free of them.
+    *_required(Json, "counts", "stores"),
+    Column("requested_at", Float, nullable=False),
+    # Of the deletion's transaction; of its entry in the journal; of the last store.
+    *_optional(Float, "deleted_at", "journaled_at", "completed_at"),
+    # The signed receipt, JSON, once it is complete.
+    Column("document", Text, nullable=True),
+    Index(None, "tenant_id", "requested_at"),
+    _partial_index("ix_receipts_pending", "completed_at IS NULL", "requested_at"),
+    _partial_index("ix_receipts_unjournaled", "journaled_at IS NULL", "tenant_id"),
+)
+"""Deletions: what went, and from which stores it is gone."""
+
+receipt_subjects = Table(
+    "receipt_subjects",
+    METADATA,
+    Column("receipt_id", String(32), ForeignKey("receipts.id", ondelete="CASCADE"), **_KEY_PART),
+    # "face", "picture", "application", "key"; "object" and "job": how the picture came
+    Column("kind", String(16), primary_key=True),
+    Column("ref", BigInteger, **_KEY_PART),
+    # The person's id, the hash of the picture's id, a hash of the object's key, ...
+    Column("name", String(128), nullable=False),
+    Column("created_at", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The faces, pictures and applications of a deletion, by random ids and hashes."""
+
+backups = Table(
+    "backups",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    # The URL or directory that it was written to.
+    Column("place", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    # When it was removed there; null: it is kept.
+    Column("removed_at", Float, nullable=True),
+)
+"""Backups, so that receipts name those that still hold what was deleted."""
+
+index_positions = Table(
+    "index_positions",
+    METADATA,
+    # The id of an index process (``processes``).
+    Column("process_id", String(32), primary_key=True),
+    Column("tenant_id", BigInteger, **_KEY_PART),
+    Column("number", BigInteger, nullable=False),
+    Column("noted_at", Float, nullable=False),
+)
+"""How far index processes have followed the change logs of tenants with pending receipts."""
 
 # Batches -------------------------------------------------------------------------------
 

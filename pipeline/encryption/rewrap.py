@@ -15,10 +15,19 @@ from sqlalchemy import Column, Engine, Row, Select, select, update
 
 from pipeline.database.engine import writing
 from pipeline.database.keyset import read_pages
-from pipeline.database.schema import credentials, data_keys, former_secrets, peppers, webhooks
+from pipeline.database.schema import (
+    credentials,
+    data_keys,
+    former_secrets,
+    peppers,
+    signing_keys,
+    webhooks,
+)
 from pipeline.encryption.data_keys import data_key_owner
 from pipeline.encryption.key_fingerprints import PEPPER_OWNER
 from pipeline.encryption.vault import Vault, webhook_secret_owner
+
+SIGNING_KEY_OWNER = "signing key"
 
 # Rows of one transaction: SQLite blocks other writers for a few milliseconds.
 PAGE_ROWS = 100
@@ -60,6 +69,11 @@ _ENCRYPTED_COLUMNS = (
         "pepper", peppers.c.id, peppers.c.encrypted,
         select(peppers.c.id, peppers.c.encrypted, peppers.c.id.label("owner")),
         lambda _: PEPPER_OWNER,
+    ),
+    _EncryptedColumn(
+        "signing key", signing_keys.c.id, signing_keys.c.encrypted,
+        select(signing_keys.c.id, signing_keys.c.encrypted, signing_keys.c.id.label("owner")),
+        lambda _: SIGNING_KEY_OWNER,
     ),
     *(
         _EncryptedColumn(

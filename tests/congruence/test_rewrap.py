@@ -12,6 +12,7 @@ from pipeline.accounts.kinds import API_KEY, NUMBER_AND_KEY, SIGNING
 from pipeline.accounts.tenants import TenantStore
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, webhooks
+from pipeline.deletions.signing import signing_key
 from pipeline.encryption.data_keys import TenantKeys
 from pipeline.encryption.keyring import KEY_BYTES, FixedKeys
 from pipeline.encryption.rewrap import PAGE_ROWS, count_by_key, rewrap_all
@@ -39,9 +40,10 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
     data_key = TenantKeys(engine, lambda: Vault(OLD)).data_key(tenant.id)
     assert data_key is not None
     hidden = data_key.encrypt(b"data", "label")
+    signing = signing_key(engine, Vault(OLD))
     both = Vault(FixedKeys(NEW, OLD))
 
-    assert rewrap_all(engine, both) == 6
+    assert rewrap_all(engine, both) == 7
 
     counts = count_by_key(engine, both)
     assert {name: set(found) for name, found in counts.items()} == {
@@ -49,6 +51,7 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
         for name in (
             "secrets of applications", "former secrets", "data keys", "pepper",
             "secrets of webhooks", "former secrets of webhooks",
+            "signing key",
         )
     }
     with reading(engine) as connection:
@@ -69,6 +72,7 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
     opened = TenantKeys(engine, lambda: Vault(NEW)).data_key(tenant.id)
     assert opened is not None
     assert opened.decrypt(hidden, "label") == b"data"
+    assert signing_key(engine, Vault(NEW)).public_key == signing.public_key
     with pytest.raises(ConfigurationError):
         TenantStore(engine, Vault(OLD)).credentials.by_api_key(key.secret)
 

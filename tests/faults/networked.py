@@ -34,7 +34,7 @@ from pipeline.database.engine import read_rows
 from pipeline.database.schema import jobs
 from pipeline.encryption.vault import open_vault
 from pipeline.jobs.model import JobState
-from tests.cluster import READY_S, Cluster, Process
+from tests.cluster import Cluster, Process
 from tests.faults.journal import Journal
 from tests.faults.network import Network
 from tests.faults.records import check_one_record_each
@@ -264,12 +264,15 @@ class Client:
         }
         numbered = self._service.numbered
         pair = {"Apid": numbered.public_id, "Kvalue": numbered.secret}
-        path, body = {
-            "locate": ("/api/detection", {"data": {**pair, "Fimg": encoded}}),
-            "enrol": ("/api/faces", {"json": {"image": f"data:image/jpg;base64,{encoded}"}}),
-            "search": ("/v1/searchface", {"data": {"img": encoded}}),
+        path, fields = {
+            "locate": ("/api/detection", {**pair, "Fimg": encoded}),
+            "enrol": ("/api/faces", {"image": f"data:image/jpg;base64,{encoded}"}),
+            "search": ("/v1/searchface", {"img": encoded}),
         }[kind]
-        return requests.post(f"{url}{path}", headers=headers, timeout=CALL_S, **body)
+        return requests.post(
+            f"{url}{path}", headers=headers, timeout=CALL_S,
+            **{"json" if kind == "enrol" else "data": fields},  # type: ignore[arg-type]
+        )
 
     def _poll(self) -> None:
         while not self._ended.is_set():

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from minio import MinioAdmin
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 from psycopg import errors as postgres_errors
 from sqlalchemy import Engine, insert, update
 

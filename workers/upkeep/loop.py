@@ -12,6 +12,8 @@ from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deletions.journal import open_journal
+from pipeline.deployment.heartbeat_file import QUIET_S, HeartbeatFile
 from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
 from pipeline.encryption.data_keys import open_keys
@@ -33,12 +35,17 @@ from workers.upkeep.source_scheduler import read_unattended_sources
 logger = logging.getLogger(__name__)
 
 # Seconds between rounds: of expiry, which removes what has been there for hours; of the trash,
-# which a deletion usually empties itself; of looking for snapshots that should be gone; of what
+# which a deletion usually empties itself, and of the journal,
+# which it usually writes; of looking for snapshots that should be gone; of what
 # reads everything: comparing the media store with the galleries, and deleting old counts.
 EXPIRE_EVERY_S = 60.0
 TRASH_EVERY_S = 20.0
+JOURNAL_EVERY_S = 5.0
 PURGE_EVERY_S = 300.0
 SWEEP_EVERY_S = 6 * 3600.0
+
+# Seconds that a round may take which reads all of a store.
+SLOW_S = 3 * 3600.0
 
 # Seconds from the start to the first of the rounds that read everything: not while others
 # start and read their galleries.
@@ -51,23 +58,34 @@ def run(
 ) -> None:
     """Run all periodic tasks until ``stop`` is set, and send ``webhooks``. Several processes may
     do so at once. ``metrics`` is the endpoint of a process that does more than this."""
+    # A process that does more has the file for its other loop; this one's end is its end.
+    file = HeartbeatFile("" if metrics is not None else settings.heartbeat_file, Role.UPKEEP)
     with (
         nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint,
         _sending(settings, stop) if webhooks else nullcontext(),
     ):
-        _run(settings, stop, endpoint)
+        _run(settings, stop, endpoint, file)
+    file.remove()
 
 
-def _run(settings: Settings, stop: threading.Event, metrics: MetricsEndpoint) -> None:
+def _run(
+    settings: Settings, stop: threading.Event, metrics: MetricsEndpoint, file: HeartbeatFile
+) -> None:
     sources = threading.Thread(
         target=read_unattended_sources, args=(settings, stop), name="sources", daemon=True
     )
     with _open(settings) as tasks, _measuring(settings, metrics):
         sources.start()
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
+        ready = False
+        file.beat(ready=ready)
         while not stop.wait(settings.reconcile_interval_s):
             for task in tasks:
+                slow = task.every_s >= PURGE_EVERY_S
+                file.beat(ready=ready, quiet_s=SLOW_S if slow else QUIET_S)
                 task.attempt_when_due()
+            ready = not tasks[0].failing
+            file.beat(ready=ready)
         sources.join()
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
 
@@ -134,6 +152,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
             PeriodicTask("processes", ProcessTable(engine).forget_silent, EXPIRE_EVERY_S),
             PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
+            PeriodicTask("journal", open_journal(settings, engine).write_pending, JOURNAL_EVERY_S),
             PeriodicTask("trash", trash.empty, TRASH_EVERY_S),
             PeriodicTask("deleted", trash.delete_left_of_tenants, PURGE_EVERY_S),
             PeriodicTask("purge", galleries.purge_snapshots, PURGE_EVERY_S),

@@ -204,6 +204,15 @@ def test_the_loader_of_docker_compose_takes_the_file(tmp_path: Path) -> None:
     assert "$" not in done.stdout
 
 
+def test_prometheus_is_told_every_service(services: dict[str, Any]) -> None:
+    scrape = yaml.safe_load((ROOT / "infra" / "prometheus" / "prometheus.yml").read_text())
+    named = {
+        name for config in scrape["scrape_configs"]
+        for found in config.get("dns_sd_configs", []) for name in found["names"]
+    }
+    assert named == set(services) - OTHERS - {"init"}
+
+
 def test_redis_refuses_instead_of_forgetting(services: dict[str, Any]) -> None:
     command = services["redis"]["command"]
 

@@ -81,6 +81,11 @@ def end() -> None:
         _process.heartbeat.close()
 
 
+def process_id() -> str:
+    """The id of this process in the table of processes; empty before it has started."""
+    return "" if _process.heartbeat is None else _process.heartbeat.id
+
+
 def trouble() -> str | None:
     """Why this process must leave its jobs to others; None when it need not."""
     return _process.guard.trouble if _process.guard is not None else None

@@ -212,7 +212,8 @@ def _run_index_process(
         _process_gauges(Role.INDEX, settings, served_stages(settings)),
         partial(index_gauges, views, settings.purge_after_s),
     )
-    following, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
+    following = IndexUpkeep(settings, views, process.process_id())
+    watchdog = Watchdog(process.runtime())
     following.start()
     watchdog.start()
     try:

@@ -33,6 +33,7 @@ COMMANDS = {
     "backup": ("backup", "backup"),
     "restore": ("restore", "restore"),
     "move": ("move", "move"),
+    "receipts": ("receipts", "app"),
     "calibrate": ("calibrate", "calibrate"),
     "living": ("living", "living"),
     "settings": ("settings", "settings"),

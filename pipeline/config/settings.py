@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy URL; empty: SQLite in the data directory."""
     broker_url: str = "redis://127.0.0.1:6379/0"
-    """Celery broker; Redis, or RabbitMQ when redis_url names a Redis beside it."""
+    """Celery broker: Redis (`redis://`, `rediss://` with TLS,
+    `sentinel://host:port,host:port/0?master=NAME`), or RabbitMQ (`amqp://`) when redis_url names a
+    Redis beside it."""
     redis_url: str = ""
     """Redis for wake-ups and intermediate values; empty: the broker's."""
     media_url: str = ""

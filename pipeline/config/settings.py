@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy URL; empty: SQLite in the data directory."""
     broker_url: str = "redis://127.0.0.1:6379/0"
-    """Celery broker; Redis, or RabbitMQ when redis_url names a Redis beside it."""
+    """Celery broker: Redis (`redis://`, `rediss://` with TLS,
+    `sentinel://host:port,host:port/0?master=NAME`), or RabbitMQ (`amqp://`) when redis_url names a
+    Redis beside it."""
     redis_url: str = ""
     """Redis for wake-ups and intermediate values; empty: the broker's."""
     media_url: str = ""
@@ -343,6 +345,11 @@ class Settings(BaseSettings):
     """Show names of applications in metrics."""
     celery_events: bool = False
     """Send Celery's events, which Flower shows."""
+    traces_url: str = ""
+    """OTLP/HTTP address of a collector for traces, as `http://collector:4318/v1/traces`; needs the
+    extra `traces`. Empty: no traces."""
+    traces_share: float = Field(1.0, ge=0, le=1)
+    """Share of the calls that are traced; those with a `traceparent` as its flag says."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that is logged."""
     log_format: Literal["text", "json"] = "text"

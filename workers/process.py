@@ -76,7 +76,9 @@ def start_on_first_job(settings: Settings, group: str) -> None:
 
 
 def end() -> None:
-    """Say that this process ends by itself."""
+    """Say that this process ends by itself, and export its last traces."""
+    if _process.runtime is not None:
+        _process.runtime.tracer.close()
     if _process.heartbeat is not None:
         _process.heartbeat.close()
 

@@ -76,7 +76,8 @@ def check_opencv(_: Settings) -> Iterator[Check]:
     """OpenCV: of two distributions the later one has overwritten the other's ``cv2``, which
     works when both are of one version."""
     names = {str(found.metadata["Name"]).lower() for found in metadata.distributions()}
-    installed = {name: metadata.version(name) for name in sorted(names) if name.startswith("opencv")}
+    ours = sorted(name for name in names if name.startswith("opencv"))
+    installed = {name: metadata.version(name) for name in ours}
     yield judged(
         "opencv", len(installed) == 1,
         ", ".join(f"{name} {version}" for name, version in installed.items()) or "not installed",

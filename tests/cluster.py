@@ -74,6 +74,10 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
+    def wait(self, within_s: float = READY_S) -> int:
+        """The exit code of a process that ends by itself."""
+        return self._process.wait(within_s)
+
     def stop(self, wait_s: float = 60.0) -> int:
         """SIGTERM; the exit code."""
         self._process.terminate()
@@ -120,12 +124,14 @@ class Cluster:
         chosen = {"stages": stages, "concurrency": concurrency, **settings}
         return self._start([module], chosen, environment or {})
 
-    def upkeep(self, **settings: object) -> Process:
-        return self._start(["workers", "upkeep"], settings, {})
+    def upkeep(
+        self, environment: Mapping[str, str] | None = None, **settings: object
+    ) -> Process:
+        return self._start(["workers", "upkeep"], settings, environment or {})
 
-    def shim(self, **settings: object) -> Process:
+    def shim(self, environment: Mapping[str, str] | None = None, **settings: object) -> Process:
         """The web side; it is not awaited."""
-        return self._start(["infra.cli", "serve"], settings, {})
+        return self._start(["infra.cli", "serve"], settings, environment or {})
 
     def index(self, **settings: Any) -> Process:
         """An index process; it is not awaited."""

@@ -71,6 +71,12 @@ def find_pgbouncer() -> Path:
     return _service_program("pgbouncer")
 
 
+def find_faketime() -> Path:
+    """The library of libfaketime that threads may use, where Debian installs it."""
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    return found or missing("there is no libfaketime in /usr/lib")
+
+
 def find_rabbitmq() -> Path:
     """rabbitmq-server on PATH, or where Debian installs it."""
     return _service_program("rabbitmq-server")

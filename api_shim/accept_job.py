@@ -65,6 +65,7 @@ class JobAcceptance:
         self._challenges = challenges
         self._clock = clock
         self._media_breaker = CircuitBreaker(MEDIA_PAUSE_S)
+        self._media_failure: type[MediaUnavailable] = MediaUnavailable
 
     def accept(
         self, request: JobRequest, dialect: str, limits: PictureLimits, request_id: str,
@@ -167,10 +168,11 @@ class JobAcceptance:
         if not objects:
             return []
         if self._media_breaker.is_open():
-            raise MediaUnavailable
+            raise self._media_failure
         try:
             self._media.put_many(objects)
-        except MediaUnavailable:
+        except MediaUnavailable as error:
+            self._media_failure = type(error)
             self._media_breaker.record_failure()
             raise
         self._media_breaker.record_success()

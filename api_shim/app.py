@@ -15,7 +15,7 @@ from api_shim.batches.handlers import batch_routes
 from api_shim.cross_origin import CrossOriginSharing, read_origins
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.dialects.registry import PACKAGES, make_dialects
-from api_shim.health import Health
+from api_shim.health import health_routes
 from api_shim.jobs import job_routes
 from api_shim.lingering_close import LingeringClose
 from api_shim.mounting import Mounted
@@ -54,6 +54,10 @@ class Shim:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
 
+    def stop_being_ready(self) -> None:
+        """Let ``/readyz`` fail from now on, because the process is going to stop."""
+        self._service.readiness.stopping = True
+
     def release(self) -> None:
         """Answer all held requests now, so that the process can stop."""
         self._service.waiters.release_all()
@@ -86,7 +90,7 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
     own: dict[str, ASGIApp] = {
         **job_routes(service, dialects),
         **batch_routes(service),
-        "/health": Health(service),
+        **health_routes(service),
         **references(dialects.values()),
     }
     named = {path: Named(application, path) for path, application in own.items()}

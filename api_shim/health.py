@@ -1,38 +1,74 @@
-"""``/health``: whether the service accepts requests, and which part is away if not."""
+"""``/livez``, ``/readyz`` and ``/health``: whether this process runs, whether it accepts requests,
+and which part is away if not."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable
 from functools import cached_property
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_shim.asgi import json_reply, method_not_allowed, to_response
+from api_shim.readiness import PartState, is_usable, state_of
 from api_shim.requests import Reply
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
 from pipeline.calibration.table import load_table
-from pipeline.errors import ConfigurationError, FaceError, PackError
+from pipeline.errors import ConfigurationError, PackError
 from pipeline.operations import Stage
 from pipeline.sessions import registry
 from pipeline.sessions.capabilities import unserved_operations
 from pipeline.types import JsonObject
 
-logger = logging.getLogger(__name__)
-
 # Seconds for which a reply is reused: anyone may ask, at any rate.
 CACHE_S = 1.0
 
-# Seconds that each part has to answer.
-CHECK_TIMEOUT_S = 4.0
+
+def health_routes(service: Service) -> dict[str, ASGIApp]:
+    """The paths that tell how the service is, without credentials."""
+    return {"/livez": Alive(), "/readyz": Ready(service), "/health": Health(service)}
 
 
-class Health:
-    """``ok`` (200); ``degraded`` (200) without the broker, while accepted jobs wait;
-    ``unavailable`` (503) without the database or the media store."""
+class _Told:
+    """A path that tells something."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            reply = method_not_allowed("GET, HEAD")
+        else:
+            reply = await self.reply()
+        await to_response(reply)(scope, receive, send)
+
+    async def reply(self) -> Reply:
+        raise NotImplementedError
+
+
+class Alive(_Told):
+    """200 as long as this process answers, whatever its stores do."""
+
+    async def reply(self) -> Reply:
+        return json_reply(200, {"status": "ok"})
+
+
+class Ready(_Told):
+    """``ok`` (200) when a submit would be accepted now; ``unavailable`` (503); ``stopping`` (503)
+    once the process has been told to end."""
+
+    def __init__(self, service: Service) -> None:
+        self._readiness = service.readiness
+
+    async def reply(self) -> Reply:
+        parts = await self._readiness.parts()
+        status = "ok" if is_usable(parts) else "unavailable"
+        if self._readiness.stopping:
+            status = "stopping"
+        return json_reply(200 if status == "ok" else 503, {"status": status, **parts})
+
+
+class Health(_Told):
+    """For people: as ``Ready``; ``degraded`` (200) without the broker, while accepted jobs
+    wait."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -40,43 +76,39 @@ class Health:
         self._reply: Reply | None = None
         self._made_at = 0.0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            await to_response(method_not_allowed("GET, HEAD"))(scope, receive, send)
-            return
+    async def reply(self) -> Reply:
         async with self._lock:
-            if self._reply is None or time.monotonic() - self._made_at > CACHE_S:
+            stale = time.monotonic() - self._made_at > CACHE_S
+            if self._reply is None or stale or self._service.readiness.stopping:
                 self._reply = await self._check()
                 self._made_at = time.monotonic()
-        await to_response(self._reply)(scope, receive, send)
+        return self._reply
 
     async def _check(self) -> Reply:
         waiting: dict[str, int] = {}
         reads, count = self._service.threads.reads, self._service.jobs.upkeep.count_waiting
-        asked = {
-            "database": lambda: waiting.update({each.value: count(each) for each in Stage}),
-            "broker": lambda: self._service.dispatcher.depth(Stage.DECODE),
-            "media": self._service.media.ping,
-        }
-        answers = await asyncio.gather(*map(self._is_reachable, asked.values()))
-        parts = dict(zip(asked, answers, strict=True))
-        usable = parts["database"] and parts["media"]
+        parts, counted, broker = await asyncio.gather(
+            self._service.readiness.parts(),
+            state_of(
+                "database", lambda: waiting.update({each.value: count(each) for each in Stage})
+            ),
+            state_of("broker", lambda: self._service.dispatcher.depth(Stage.DECODE)),
+        )
+        if counted is not PartState.OK and parts["database"] is PartState.OK:
+            parts = {**parts, "database": counted}
+        status = "ok" if broker is PartState.OK else "degraded"
+        if not is_usable(parts):
+            status = "unavailable"
+        if self._service.readiness.stopping:
+            status = "stopping"
         content = {
-            "status": ("ok" if parts["broker"] else "degraded") if usable else "unavailable",
+            "status": status,
             "pack": await in_thread(reads, lambda: self._pack),
-            **{name: "ok" if reachable else "away" for name, reachable in parts.items()},
+            **parts,
+            "broker": broker,
             "waiting": waiting,
         }
-        return json_reply(200 if usable else 503, content)
-
-    async def _is_reachable(self, ask: Callable[[], object]) -> bool:
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                await asyncio.to_thread(ask)
-        except (FaceError, TimeoutError) as error:
-            logger.warning("A part is away: %s", error, extra={"action": "health"})
-            return False
-        return True
+        return json_reply(200 if status in ("ok", "degraded") else 503, content)
 
     @cached_property
     def _pack(self) -> JsonObject:

@@ -28,6 +28,9 @@ MAX_HEADERS = 100
 # Seconds from the connection, or from the first byte of a request, to the end of its head.
 HEAD_TIMEOUT_S = 20.0
 
+# Seconds that a stopping process gives to a request whose head has not arrived yet.
+REQUEST_ON_ITS_WAY_S = 1.0
+
 # Requests that a connection may send before the earlier ones are answered. Each is held as
 # objects of a hundred times its size in bytes.
 MAX_PIPELINED = 16
@@ -50,10 +53,12 @@ _HOST = re.compile(rb"[^\x00-\x20\x7f-\xff\"/\\?#@,<>^`{|}]*")
 class ConnectionSlots:
     """How many connections are kept. ``idle`` holds the connections without a request in
     progress, the longest idle first: they are closed in favour of new connections, so that
-    a client with many silent connections cannot block others."""
+    a client with many silent connections cannot block others. While ``draining`` each response
+    is its connection's last."""
 
     limit: int = 2000
     idle: dict[BoundedProtocol, None] = field(default_factory=dict)
+    draining: bool = False
 
     @property
     def overflow(self) -> int:
@@ -108,6 +113,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._read_timer is not None:
             self._read_timer.cancel()
         super().connection_lost(exc)
+
+    def drain(self) -> None:
+        """Let the response in progress, if any, be the connection's last, and say so in it: a
+        proxy that reads that sends no further request. Idle connections stay."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Close the connection after its response, or now if it has no request. One whose request
+        is on its way has a moment."""
+        if self._non_body_bytes or self.cycle is None:
+            self.loop.call_later(REQUEST_ON_ITS_WAY_S, super().shutdown)
+        else:
+            super().shutdown()
 
     # -- requests -------------------------------------------------------------------
 
@@ -171,6 +190,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._overflow:
             self.scope["state"][OVERFLOW] = True
         super().on_headers_complete()
+        if self.slots.draining:
+            self.cycle.keep_alive = False
 
     def _check_host(self, version: str) -> None:
         """RFC 9112, 3.2; HTTP/1.0 has requests without it."""

@@ -16,11 +16,13 @@ from api_shim.admission import AdmissionControl
 from api_shim.intake import Intake
 from api_shim.job_waiters import JobWaiters
 from api_shim.rate_limiter import RateLimiter
+from api_shim.readiness import Readiness
 from api_shim.thread_pools import ThreadPools, in_thread
 from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deletions.journal import DeletionJournal, open_journal
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
@@ -46,15 +48,15 @@ class RecordStores:
 
     def __init__(
         self, engine: Engine, tenants: TenantStore, jobs: JobStore, media: MediaStore,
-        clock: Callable[[], float],
+        clock: Callable[[], float], journal: DeletionJournal | None = None,
     ) -> None:
         self.tenants = tenants
         self.jobs = jobs
         self.media = media
-        self.faces = FaceStore(engine, media, clock)
-        self.images = ImageStore(engine, media, clock)
-        self.collections = CollectionStore(engine, media, clock)
-        self.galleries = GalleryStore(engine, media, clock)
+        self.faces = FaceStore(engine, media, clock, journal=journal)
+        self.images = ImageStore(engine, media, clock, journal)
+        self.collections = CollectionStore(engine, media, clock, journal)
+        self.galleries = GalleryStore(engine, media, clock, journal)
         self.challenges = ChallengeStore(engine, clock)
 
 
@@ -66,10 +68,15 @@ class Service:
         self._engine = open_engine(settings.sql_url, durable=True)
         tenant_keys = open_keys(settings, self._engine)
         self.jobs = JobStore(self._engine, clock, tenant_keys)
-        self.tenants = TenantStore(self._engine, open_vault(settings), clock)
+        vault = open_vault(settings)
+        self.tenants = TenantStore(self._engine, vault, clock)
         self.media = open_media(settings, tenant_keys)
+        self.readiness = Readiness(self._engine, self.media, vault)
         self.batches = BatchStore(self._engine, clock, tenant_keys)
-        self.records = RecordStores(self._engine, self.tenants, self.jobs, self.media, clock)
+        self.records = RecordStores(
+            self._engine, self.tenants, self.jobs, self.media, clock,
+            open_journal(settings, self._engine, vault, clock),
+        )
         self.admission = AdmissionControl(
             UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock,
             show_tenants=settings.metrics_tenants,

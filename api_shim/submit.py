@@ -84,6 +84,7 @@ class DialectRoute:
 
     def _refuse(self, error: Exception, call: Call) -> Reply:
         note_failure(error, call)
+        self._service.readiness.note_failure(error)
         return self._dialect.render_error(error, call)
 
     def _accept(self, call: Call) -> Reply | AcceptedJob:

@@ -19,6 +19,7 @@
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
     |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
+    |   |-- WebhookNotFound     |-- DeliveryNotFound
     |-- Conflict                existing data prevents it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
@@ -38,6 +39,8 @@
     |-- MediaCorrupt            the media store returned other bytes than were stored; retryable
     |   `-- MediaDamaged        again and again
     |-- DecryptionFailed        encrypted data cannot be decrypted
+    |-- SignatureInvalid        a signed document was changed, or is of another deployment
+    |-- BackupUnusable          a backup is damaged, incomplete or of another version
     |-- IntermediateLost        a stage's input is gone; the job starts over
     |-- ConfigurationError
     |   `-- WrongMasterKey      also Unavailable: it passes once the right key is configured
@@ -268,6 +271,14 @@ class BatchNotFound(NotFound):
     """No such batch."""
 
 
+class WebhookNotFound(NotFound):
+    """No such webhook."""
+
+
+class DeliveryNotFound(NotFound):
+    """No such delivery of a webhook."""
+
+
 class Conflict(FaceError):
     """Existing data does not allow this."""
 
@@ -419,6 +430,14 @@ class MediaDamaged(MediaCorrupt):
 
     code = MediaCorrupt.code
     retryable = False
+
+
+class SignatureInvalid(FaceError):
+    """The document was changed, or another deployment has signed it."""
+
+
+class BackupUnusable(FaceError):
+    """The backup cannot be used."""
 
 
 class IntermediateLost(FaceError):

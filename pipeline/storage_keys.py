@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from datetime import datetime
 
 # Media -----------------------------------------------------------------------
 
@@ -74,6 +75,12 @@ def face_media(tenant_id: int, owner: str, number: int, name: str) -> str:
     return f"{faces_prefix(tenant_id)}{owner}-{number}/{name}"
 
 
+def object_owner(key: str) -> str:
+    """The owner in the key of a face's object: the id of the job that brought it, in a batch
+    with the number of the try."""
+    return key.split("/")[2].rpartition("-")[0]
+
+
 def snapshot_media(tenant_id: int, number: int, writer: str, name: str) -> str:
     """The key of one part of an index snapshot that holds the change log up to ``number``.
     ``writer`` (a random name) separates replicas that write the same state, as one of them
@@ -95,6 +102,11 @@ def list_fingerprint(key: str) -> str:
     return key.split("/")[2]
 
 
+def probe_media(name: str) -> str:
+    """An object that is stored and removed again, to learn whether the store takes any."""
+    return f"probe/{name}"
+
+
 def tenant_prefix(tenant_id: int) -> str:
     return f"t{tenant_id}/"
 
@@ -109,6 +121,43 @@ def faces_prefix(tenant_id: int) -> str:
 
 def snapshots_prefix(tenant_id: int) -> str:
     return f"t{tenant_id}/index/"
+
+
+JOURNAL_PREFIX = "deletions/"
+"""Begins the keys of the deletion journal, which may share the media store."""
+
+
+def journal_entry(at: datetime, entry_id: str, name: str) -> str:
+    """The key of an entry of the deletion journal, in the order of its time (UTC)."""
+    return f"{JOURNAL_PREFIX}{at:%Y%m%d}/{at:%H%M%S%f}-{entry_id}/{name}"
+
+
+BLOBS_PREFIX = "blobs/"
+MANIFESTS_PREFIX = "backups/"
+DATA_KEYS_PREFIX = "keys/"
+
+
+def backup_blob(sha256: str) -> str:
+    """The key, in a place of backups, of bytes with this SHA-256 (hex)."""
+    return f"{BLOBS_PREFIX}{sha256[:2]}/{sha256}"
+
+
+def backup_manifest(at: datetime, backup_id: str, name: str) -> str:
+    """The key of a backup's manifest, in the order of its time (UTC)."""
+    return f"{MANIFESTS_PREFIX}{at:%Y%m%dT%H%M%S%fZ}-{backup_id}/{name}"
+
+
+def backup_data_keys(backup_id: str, name: str) -> str:
+    """The key of the tenants' data keys as of a backup."""
+    return f"{DATA_KEYS_PREFIX}{backup_id}/{name}"
+
+
+def restore_marker(backup_id: str, name: str) -> str:
+    """The key, in the media store, of the mark of a restore that has begun."""
+    return f"{RESTORES_PREFIX}{backup_id}/{name}"
+
+
+RESTORES_PREFIX = "restores/"
 
 
 ENCRYPTED_SUFFIX = ".s"

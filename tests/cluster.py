@@ -87,6 +87,10 @@ class Process:
             self.kill()
             raise
 
+    def wait(self, wait_s: float) -> int:
+        """The exit code, when it ends by itself or after a signal."""
+        return self._process.wait(wait_s)
+
     def __enter__(self) -> Self:
         return self
 
@@ -104,6 +108,7 @@ class Cluster:
             {
                 "data_dir": folder, "broker_url": redis_url, "models": str(models), "pack": "edge",
                 "lease_s": 4.0, "resend_after_s": 2.0, "reconcile_interval_s": 0.5,
+                "drain_s": 0.0, "stop_s": 0.0,
                 **settings,
             }
         )
@@ -132,6 +137,10 @@ class Cluster:
     def shim(self, environment: Mapping[str, str] | None = None, **settings: object) -> Process:
         """The web side; it is not awaited."""
         return self._start(["infra.cli", "serve"], settings, environment or {})
+
+    def faceline(self, *arguments: str, **settings: object) -> Process:
+        """`faceline ARGUMENTS`, which is not awaited."""
+        return self._start(["infra.cli", *arguments], settings, {})
 
     def index(self, **settings: Any) -> Process:
         """An index process; it is not awaited."""

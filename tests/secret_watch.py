@@ -39,6 +39,8 @@ from pipeline.encryption.data_key import DataKey
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.keyring import FixedKeys, KeyFile, encode_key
 from pipeline.errors import DatabaseUnavailable
+from pipeline.webhooks.signing import SECRET_PREFIX
+from pipeline.webhooks.store import WebhookStore
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -201,6 +203,13 @@ def _note_credential(issued: IssuedCredential) -> None:
     WATCH.note("a secret", issued.secret.removeprefix(issued.public_id))
 
 
+def _note_webhook_secret(made: str | tuple[object, str]) -> None:
+    secret = made if isinstance(made, str) else made[1]
+    encoded = secret.removeprefix(SECRET_PREFIX)
+    WATCH.note("a webhook's secret", encoded)
+    WATCH.note("a webhook's secret", base64.b64decode(encoded))
+
+
 def _checked(answer: requests.Response) -> None:
     # A streamed answer can be read only once, by the caller.
     if vars(answer)["_content_consumed"]:
@@ -217,6 +226,8 @@ def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
         for owner, name, note in (
             (CredentialStore, "issue", _note_credential),
             (CredentialStore, "rotate", _note_credential),
+            (WebhookStore, "add", _note_webhook_secret),
+            (WebhookStore, "rotate", _note_webhook_secret),
             (FixedKeys, "keys", _note_keys),
             (KeyFile, "keys", _note_keys),
             (KeyFingerprints, "_pepper", functools.partial(WATCH.note, "the pepper")),

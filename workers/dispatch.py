@@ -81,6 +81,11 @@ class Dispatcher:
             queue = self._app.amqp.queues[queue_name(stage)](producer.channel)
             return int(queue.queue_declare().message_count)
 
+    def ping(self) -> None:
+        """Return when the broker answers. Raises ``BrokerUnavailable``."""
+        with self._producer("ping") as producer:
+            producer.connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT_S)
+
     def close(self) -> None:
         if self._redis is not None:
             self._redis.close()

@@ -14,6 +14,7 @@ from pipeline.analysis.result_cache import AnalysisCache
 from pipeline.calibration.table import Calibration, load_own_tables, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deletions.journal import open_journal
 from pipeline.encryption.data_key import KeySource
 from pipeline.encryption.data_keys import open_keys
 from pipeline.errors import TaskUnsupported
@@ -126,7 +127,7 @@ def _resources(
         calibration=_calibration(settings, pack) if needs_models(served) else None,
         own_calibrations=_own_calibrations(settings, pack) if needs_models(served) else {},
         gallery=FaceStore(engine, media, keys=keys),
-        trash=Trash(engine, media),
+        trash=Trash(engine, media, journal=open_journal(settings, engine)),
         sandbox=_sandbox(settings, served, fork_server),
         keys=keys,
         results=AnalysisCache.from_settings(settings) if served >= ANALYSIS else None,

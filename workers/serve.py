@@ -106,16 +106,16 @@ def _run_processes(app: Celery, settings: Settings, group: str, metrics: Metrics
     return 1 if broken.value else code
 
 
-def run_index_and_upkeep(settings: Settings) -> int:
-    """Serve the stage `index`, which the settings name, and run upkeep, until SIGTERM; the exit
-    code. Neither waits for the other: upkeep has a thread of its own, and a search that hangs
-    restarts the process. Raises as ``run_worker``."""
+def run_index_and_upkeep(settings: Settings, *, webhooks: bool = False) -> int:
+    """Serve the stage `index`, which the settings name, run upkeep, and send ``webhooks``, until
+    SIGTERM; the exit code. Neither waits for the other: upkeep has a thread of its own, and a
+    search that hangs restarts the process. Raises as ``run_worker``."""
     stop = threading.Event()
     died = threading.Event()
 
     def run_upkeep(metrics: MetricsEndpoint) -> None:
         try:
-            upkeep.run(settings, stop, metrics)
+            upkeep.run(settings, stop, metrics, webhooks=webhooks)
         except Exception:
             # A process without upkeep must end, so that another one starts.
             logger.critical("Upkeep ended", exc_info=True, extra={"action": "upkeep_failed"})

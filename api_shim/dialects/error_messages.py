@@ -31,6 +31,9 @@ GENERIC_MESSAGES: dict[str, type[FaceError]] = {
     )
 }
 
+# Errors that an operator must mend, told also where a document has no words for them.
+TOLD_TO_OPERATORS = frozenset({errors.MediaFull.code, errors.DatabaseFull.code})
+
 # Errors of a request that becomes no job and may pass when it is repeated.
 _MAY_PASS = (errors.Unavailable, errors.MediaCorrupt)
 

@@ -49,9 +49,15 @@ PROGRESS = answer_schema(
     "JobProgress", (*_JOB, AnswerField("stage"), AnswerField("position", "integer"))
 )
 ENDED = answer_schema("JobEnded", (AnswerField("code"), AnswerField("message"), *_JOB))
-_PARTS = tuple(AnswerField(name) for name in ("status", "database", "broker", "media"))
+_ALIVE = answer_schema("Alive", (AnswerField("status"),))
+_PARTS = tuple(AnswerField(name) for name in ("status", "database", "media", "master_key"))
+_READY = answer_schema("Ready", _PARTS)
 _HEALTH = answer_schema(
-    "Health", (*_PARTS, AnswerField("pack", "object"), AnswerField("waiting", "object"))
+    "Health",
+    (
+        *_PARTS, AnswerField("broker"), AnswerField("pack", "object"),
+        AnswerField("waiting", "object"),
+    ),
 )
 _ANY: Schema = {"type": "object"}
 
@@ -227,6 +233,19 @@ def _common(answered: Collection[str]) -> dict[str, Schema]:
                 parameters=[_JOB_ID],
             )
             for method in _POLLS
+        },
+        "/livez": {
+            "get": shared.operation(
+                SERVICE_TAG, "get_livez", "Whether the process runs.",
+                {"200": respond("It does.", _ALIVE)}, security=[],
+            ),
+        },
+        "/readyz": {
+            "get": shared.operation(
+                SERVICE_TAG, "get_readyz", "Whether a submit would be accepted now.",
+                {"200": respond("It would.", _READY), "503": respond("It would not.", _READY)},
+                security=[],
+            ),
         },
         "/health": {
             "get": shared.operation(

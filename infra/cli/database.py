@@ -13,6 +13,7 @@ from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
+from pipeline.deletions.journal import DeletionJournal, open_journal, open_journal_store
 from pipeline.encryption.data_keys import TenantKeys, open_keys
 from pipeline.encryption.key_check import establish_master_key, has_master_key
 from pipeline.encryption.keyring import FixedKeys, KeyFile, open_keyring
@@ -31,6 +32,8 @@ def init() -> None:
         establish_master_key(engine, open_vault(settings))
     engine.dispose()
     made = open_media(settings).prepare()
+    if settings.journal_url:
+        open_journal_store(settings).prepare()
     print_notice(
         f"The media store {settings.media_location} {'was created' if made else 'can be used'}."
     )
@@ -83,6 +86,10 @@ class Stores:
     @cached_property
     def keys(self) -> TenantKeys:
         return open_keys(self.settings, self.engine)
+
+    @cached_property
+    def journal(self) -> DeletionJournal:
+        return open_journal(self.settings, self.engine, self.vault)
 
     @cached_property
     def media(self) -> MediaStore:

@@ -7,8 +7,9 @@ from dataclasses import asdict
 import typer
 
 from infra.cli.arguments import Json
-from infra.cli.checks import Check, Verdict, run_checks
+from infra.cli.checks import run_checks
 from infra.cli.console import out, print_json, print_notice
+from infra.cli.findings import Check, Verdict
 from pipeline.config.settings import load_settings
 
 MARKS = {

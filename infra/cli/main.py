@@ -26,8 +26,12 @@ COMMANDS = {
     "upkeep": ("processes", "upkeep"),
     "init": ("database", "init"),
     "doctor": ("doctor", "doctor"),
+    "probe": ("probe", "probe"),
     "call": ("call", "call"),
     "enroll": ("enroll.command", "enroll"),
+    "backup": ("backup", "backup"),
+    "restore": ("restore", "restore"),
+    "move": ("move", "move"),
     "calibrate": ("calibrate", "calibrate"),
     "living": ("living", "living"),
     "settings": ("settings", "settings"),
@@ -39,6 +43,7 @@ COMMANDS = {
     "jobs": ("jobs", "app"),
     "models": ("models", "app"),
     "secrets": ("secrets", "app"),
+    "webhooks": ("webhooks", "app"),
 }
 
 
@@ -85,6 +90,8 @@ ADVICE: dict[type[FaceError], str] = {
     errors.CredentialNotFound: "`faceline apps list` shows the ids",
     errors.JobNotFound: "`faceline jobs list` shows the ids",
     errors.BatchNotFound: "`faceline batches list` shows the ids",
+    errors.WebhookNotFound: "`faceline webhooks list` shows the numbers",
+    errors.DeliveryNotFound: "`faceline webhooks deliveries APP` shows the ids",
     errors.ProviderUnavailable: "check FACELINE_PROVIDERS",
 }
 

@@ -53,17 +53,30 @@ def upkeep(
     index: Annotated[
         bool, typer.Option("--index", help="Serve the stage `index` in the same process.")
     ] = False,
+    webhooks: Annotated[
+        bool, typer.Option("--webhooks", help="Send webhooks in the same process.")
+    ] = False,
 ) -> None:
     """Run the reconciler and the expiry. Every installation needs one; two do no harm."""
     if index:
         from workers.serve import run_index_and_upkeep
 
-        raise typer.Exit(run_index_and_upkeep(_settings(stages=Stage.INDEX.value)))
+        settings = _settings(stages=Stage.INDEX.value)
+        raise typer.Exit(run_index_and_upkeep(settings, webhooks=webhooks))
     from workers.upkeep.loop import run
 
     stop = StopRequest()
     with stop.handle_signals():
-        run(_settings(), stop.requested)
+        run(_settings(), stop.requested, webhooks=webhooks)
+
+
+def send_webhooks() -> None:
+    """Send what webhooks are to be told, where upkeep does not. Two do no harm."""
+    from workers.webhook_sender import run
+
+    stop = StopRequest()
+    with stop.handle_signals():
+        run(_settings(needs_key=True), stop.requested)
 
 
 def _settings(*, needs_key: bool = False, **options: Any) -> Settings:

@@ -3,8 +3,6 @@ apart from the backups of the data that they encrypt."""
 
 from __future__ import annotations
 
-import base64
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +13,14 @@ from infra.cli.database import Stores
 from infra.cli.reports import open_output
 from pipeline.config.settings import load_settings
 from pipeline.database.engine import open_engine
-from pipeline.encryption.data_keys import SavedKey, remove_keys, restore_keys, saved_keys
+from pipeline.encryption.data_keys import (
+    SavedKey,
+    decode_saved_keys,
+    encode_saved_keys,
+    remove_keys,
+    restore_keys,
+    saved_keys,
+)
 from pipeline.errors import InvalidParameter
 
 File = Annotated[Path, typer.Argument(help="The file of keys.")]
@@ -25,15 +30,8 @@ def save(file: File) -> None:
     """Save the data keys of all applications, encrypted under the master key, in a file. Keep
     only the newest file, apart from other backups."""
     kept = saved_keys(Stores().engine)
-    lines = [
-        {
-            "tenant": key.tenant_id, "key": base64.b64encode(key.wrapped).decode(),
-            "state": key.state, "created_at": key.created_at,
-        }
-        for key in kept
-    ]
     with open_output(file) as stream:
-        stream.writelines(json.dumps(line) + "\n" for line in lines)
+        stream.write(encode_saved_keys(kept))
     print_notice(f"{len(kept)} keys are saved.")
 
 
@@ -41,21 +39,16 @@ def load(file: File) -> None:
     """Load saved keys into a database that was restored without them, before the service
     starts."""
     stores = Stores()
+    restored = restore_keys(stores.engine, stores.vault, read_saved_keys(file))
+    print_notice(f"{restored} keys are restored.")
+
+
+def read_saved_keys(file: Path) -> list[SavedKey]:
+    """The keys in a file of ``save``. Raises ``InvalidParameter``."""
     try:
-        saved = [_read(line) for line in file.read_text().splitlines()]
-    except OSError as error:
-        raise InvalidParameter(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidParameter(f"{file} is not a file of keys") from error
-    print_notice(f"{restore_keys(stores.engine, stores.vault, saved)} keys are restored.")
-
-
-def _read(line: str) -> SavedKey:
-    values = json.loads(line)
-    return SavedKey(
-        int(values["tenant"]), base64.b64decode(values["key"]), str(values["state"]),
-        float(values["created_at"]),
-    )
+        return decode_saved_keys(file.read_text())
+    except (OSError, UnicodeDecodeError, InvalidParameter) as error:
+        raise InvalidParameter(f"{file} is not a file of keys: {error}") from error
 
 
 def strip(copy: Annotated[Path, typer.Argument(help="A copy of the SQLite database.")]) -> None:

@@ -41,7 +41,7 @@ GRACE_S = {
 }
 
 PROCESSES = {
-    "upkeep": ("upkeep", "--index"),
+    "upkeep": ("upkeep", "--index", "--webhooks"),
     "worker": ("worker", "--stages", ",".join(FUSED_STAGES)),
     "fetch": ("worker", "--stages", Stage.FETCH.value),
     "shim": ("serve",),
@@ -174,6 +174,9 @@ class LocalStack:
             # The threads of a process share two heaps: each holds what the largest task of any
             # of its threads needed.
             "MALLOC_ARENA_MAX": "2",
+            # No load balancer needs a pause, and the workers stop, too.
+            "FACELINE_DRAIN_S": "0",
+            "FACELINE_STOP_S": "0",
             **os.environ,
             "FACELINE_DATA_DIR": str(self._data.root),
             "FACELINE_BROKER_URL": redis.url,

@@ -9,7 +9,18 @@ from sqlalchemy import Engine, Table, delete, select, update
 
 from pipeline import storage_keys
 from pipeline.database.engine import change_rows, writing
-from pipeline.database.schema import changes, discarded, jobs, signed_requests, snapshots, tenants
+from pipeline.database.schema import (
+    changes,
+    discarded,
+    jobs,
+    receipts,
+    signed_requests,
+    snapshots,
+    tenants,
+    webhooks,
+)
+from pipeline.deletions.journal import DeletionJournal
+from pipeline.deletions.record import DeletionKind, begin_deletion
 from pipeline.encryption.data_keys import destroy_key
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.trash import UNREFERRED, discard
@@ -20,30 +31,55 @@ BLOCK = 5000
 
 
 def delete_tenant(
-    engine: Engine, media: MediaStore, tenant_id: int, clock: Callable[[], float] = time.time
+    engine: Engine, media: MediaStore, tenant_id: int, clock: Callable[[], float] = time.time,
+    journal: DeletionJournal | None = None,
 ) -> None:
     """Delete a tenant: credentials, jobs, the gallery, every object.
 
-    Its data key is destroyed first, so that encrypted data are unreadable at once. The
-    tenant's row is deleted last: repeat the call after an interruption. Raises
+    The journal knows of it before anything is gone, so that a restore never brings half of
+    the tenant back. Its data key is destroyed first, so that encrypted data are unreadable at
+    once. The tenant's row is deleted last: repeat the call after an interruption. Raises
     ``TenantNotFound``, ``MediaUnavailable``.
     """
+    receipt_id = _receipt(engine, tenant_id, clock())
+    if journal is not None:
+        journal.try_write(tenant_id)
     destroy_key(engine, tenant_id)
     this = tenants.c.id == tenant_id
     change_rows(engine, update(tenants).where(this).values(disabled=True))
+    # With their deliveries, and before the tenant's row is locked: ends of jobs lock them after it.
+    _delete_rows(engine, webhooks, tenant_id)
     _delete_rows(engine, jobs, tenant_id)
-    GalleryStore(engine, media, clock).clear(tenant_id)
+    GalleryStore(engine, media, clock, journal).clear(tenant_id)
     for table in (changes, snapshots, signed_requests):
         _delete_rows(engine, table, tenant_id)
     _delete_objects(media, tenant_id)
     _delete_rows(engine, discarded, tenant_id)
     with writing(engine) as connection:
+        connection.execute(
+            update(receipts).where(receipts.c.id == receipt_id).values(deleted_at=clock())
+        )
         connection.execute(delete(tenants).where(this))
         # A process that does not know yet may still store something for the tenant.
         discard(connection, tenant_id, storage_keys.tenant_prefix(tenant_id), clock())
     for table in UNREFERRED:
         _delete_rows(engine, table, tenant_id)
     _delete_objects(media, tenant_id)
+
+
+def _receipt(engine: Engine, tenant_id: int, now: float) -> str:
+    """The receipt of the tenant's deletion, which an interrupted call may have begun."""
+    begun = select(receipts.c.id).where(
+        receipts.c.tenant_id == tenant_id, receipts.c.kind == DeletionKind.APPLICATION.value,
+        receipts.c.deleted_at.is_(None),
+    )
+    with writing(engine, durable=True) as connection:
+        found = connection.execute(begun).scalars().first()
+        if found is not None:
+            return str(found)
+        return begin_deletion(
+            connection, tenant_id, now, DeletionKind.APPLICATION, done=False
+        ).receipt_id
 
 
 def _delete_rows(engine: Engine, table: Table, tenant_id: int) -> None:

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from pipeline.batches.model import NOT_IN_SOURCE, STOPPED, Batch, BatchState, ItemState
-from pipeline.batches.rows import DUPLICATES_OF, SET_BATCH, change_counters, lock_batch
+from pipeline.batches.rows import (
+    DUPLICATES_OF,
+    SET_BATCH,
+    announce_end,
+    change_counters,
+    lock_batch,
+)
 from pipeline.database.engine import read_values, writing
 from pipeline.database.schema import batch_items, batches
 from pipeline.errors import BatchBusy, BatchNotFound
@@ -30,10 +36,11 @@ def reject_missing(connection: Connection, batch: Batch) -> int:
 
 def cancel(
     connection: Connection, batch_id: str, now: float,
-    state: BatchState = BatchState.CANCELLED,
+    state: BatchState = BatchState.CANCELLED, code: str | None = None,
 ) -> tuple[Batch, list[str]]:
-    """Cancel the items without an outcome; the batch, now in ``state``, and the ids of the
-    jobs that are to be cancelled. A batch that has ended stays as it is."""
+    """Cancel the items without an outcome; the batch, now in ``state``, because of the error
+    ``code`` if it has failed, and the ids of the jobs that are to be cancelled. A batch that has
+    ended stays as it is."""
     batch = _locked(connection, batch_id)
     if batch.ended:
         return batch, []
@@ -61,6 +68,7 @@ def cancel(
     after = change_counters(
         connection, batch_id, now, more_waiting=-cancelled, more_cancelled=cancelled
     )
+    announce_end(connection, after, now, code)
     return after, sorted(jobs)
 
 

@@ -10,6 +10,8 @@ from sqlalchemy import BindParameter, Connection, Row, bindparam, case, select, 
 from pipeline.batches.model import STOPPED, Batch, BatchItem, BatchOptions, BatchState, ItemState
 from pipeline.database.schema import batch_items, batches
 from pipeline.sources.base import About
+from pipeline.webhooks.model import WebhookEvent
+from pipeline.webhooks.outbox import announce
 
 BATCH_COLUMNS = [batches.c[field.name] for field in fields(Batch)]
 ITEM_COLUMNS = [
@@ -46,14 +48,17 @@ DUPLICATES_OF = select(
 
 _COUNTERS = ("items", "waiting", "enrolled", "duplicate", "rejected", "cancelled")
 _WAITING_AFTER = batches.c.waiting + bindparam("more_waiting")
-_IS_DONE = batches.c.exhausted & (_WAITING_AFTER == 0) & IS_LIVE
+_BECOMES_DONE = (
+    batches.c.exhausted & (_WAITING_AFTER == 0) & IS_LIVE
+    & (batches.c.state != BatchState.DONE.value)
+)
 _CHANGE_COUNTERS = (
     update(batches)
     .where(batches.c.id == BATCH_ID)
     .values(
         **{name: batches.c[name] + bindparam(f"more_{name}") for name in _COUNTERS},
-        state=case((_IS_DONE, BatchState.DONE.value), else_=batches.c.state),
-        finished_at=case((_IS_DONE, bindparam("now")), else_=batches.c.finished_at),
+        state=case((_BECOMES_DONE, BatchState.DONE.value), else_=batches.c.state),
+        finished_at=case((_BECOMES_DONE, bindparam("now")), else_=batches.c.finished_at),
         updated_at=bindparam("now"),
     )
     .returning(*BATCH_COLUMNS)
@@ -73,11 +78,28 @@ def lock_batch(connection: Connection, batch_id: str) -> Batch | None:
 
 def change_counters(connection: Connection, batch_id: str, now: float, **changes: int) -> Batch:
     """Add to a batch's counters (``more_waiting=-1``). The batch is done once its source is
-    exhausted and no item waits."""
+    exhausted and no item waits; then webhooks are told."""
     steps = {f"more_{name}": changes.pop(f"more_{name}", 0) for name in _COUNTERS}
     assert not changes, changes
     row = connection.execute(_CHANGE_COUNTERS, {"batch": batch_id, "now": now, **steps}).one()
-    return batch_from_row(row)
+    batch = batch_from_row(row)
+    if batch.state is BatchState.DONE and batch.finished_at == now:
+        announce_end(connection, batch, now)
+    return batch
+
+
+def announce_end(
+    connection: Connection, batch: Batch, now: float, code: str | None = None
+) -> None:
+    """Write down what webhooks are told of a batch that ends at ``now``; ``code`` is that of
+    the error by which it failed."""
+    data = {
+        "batch_id": batch.id, "status": batch.state.value, "code": code,
+        "items": batch.items, "enrolled": batch.enrolled, "duplicate": batch.duplicate,
+        "rejected": batch.rejected, "cancelled": batch.cancelled,
+        "created_at": batch.created_at, "finished_at": now,
+    }
+    announce(connection, [WebhookEvent(batch.tenant_id, f"batch.{batch.state}", data)], now)
 
 
 def batch_from_row(row: Row[*tuple[Any, ...]]) -> Batch:

@@ -72,5 +72,5 @@ def record(
     connection.execute(SET_BATCH, {"batch": batch_id, "source_error": recorded.to_json()})
     if not given_up:
         return []
-    _, left = lifecycle.cancel(connection, batch_id, now, BatchState.FAILED)
+    _, left = lifecycle.cancel(connection, batch_id, now, BatchState.FAILED, error.code)
     return [(batch.tenant_id, job_id) for job_id in left]

@@ -45,6 +45,13 @@ class Settings(BaseSettings):
     """Session token of temporary keys of the S3 media store."""
     media_region: str = "us-east-1"
     """Region of the S3 media store."""
+    journal_url: str = ""
+    """Where deletions are recorded, so that a restored backup deletes them again: as media_url, or
+    `s3://bucket/folder`. Keep it apart from database and media. Empty: `journal` in the data
+    directory, or the media store where media_url is set."""
+    receipt_retention_d: float = Field(1095.0, gt=0)
+    """Days for which receipts of deletions and the deletion journal are kept; longer than any
+    backup."""
     master_key: SecretStr = SecretStr("")
     """32 bytes in Base64 that encrypt the secrets at rest; empty: a key file."""
     master_keys_old: SecretStr = SecretStr("")
@@ -117,13 +124,23 @@ class Settings(BaseSettings):
     fetch_max_bytes: int = Field(5 * 1024 * 1024, ge=1)
     """Largest downloaded picture in bytes."""
     fetch_ports: str = "80,443"
-    """Allowed ports of downloads, comma separated."""
+    """Allowed ports of downloads and webhooks, comma separated."""
     fetch_allow_networks: str = ""
-    """Non-public networks from which downloads are allowed, comma separated
-    (`10.1.2.0/24,fd00:1::/64`)."""
+    """Non-public networks from which downloads, and to which webhooks, are allowed, comma
+    separated (`10.1.2.0/24,fd00:1::/64`)."""
     fetch_deny_networks: str = ""
-    """Networks from which downloads are denied, comma separated; overrides
+    """Networks to which downloads and webhooks are denied, comma separated; overrides
     fetch_allow_networks."""
+
+    # Webhooks
+    webhook_concurrency: int = Field(8, ge=1, le=64)
+    """Deliveries that a sender makes at a time, of one webhook at most four."""
+    webhook_deadline_s: float = Field(15.0, gt=0, le=60)
+    """Time limit in seconds of one attempt, from resolving the name to the answer's headers."""
+    webhook_retry_for_h: float = Field(72.0, gt=0)
+    """Hours for which a delivery is tried; then it is dead, and can be sent again."""
+    webhook_retention_d: float = Field(30.0, gt=0)
+    """Days for which dead deliveries are kept; others are kept for job_retention_h."""
 
     # Whole sources
     import_url: str = ""
@@ -299,6 +316,16 @@ class Settings(BaseSettings):
     max_connections: int = Field(2000, ge=1)
     """Connections that the shim keeps open; idle ones give way to new ones, further ones are
     asked to retry."""
+    drain_s: float = Field(10.0, ge=0)
+    """Seconds for which a shim still takes requests after SIGTERM, while `/readyz` fails already:
+    as long as a load balancer takes to notice. nginx by default tries a server that was away
+    again after 10."""
+    stop_s: float = Field(30.0, ge=0)
+    """Seconds that requests held by a stopping shim then have for their jobs to end, before they
+    are answered 202."""
+    heartbeat_file: str = ""
+    """File that a worker, index or upkeep process writes while its loop turns, for `faceline
+    probe`; each needs one of its own. Empty: none."""
     signature_window_s: int = Field(300, ge=1)
     """Greatest difference in seconds between a signed request's timestamp and the server's
     clock."""
@@ -356,6 +383,10 @@ class Settings(BaseSettings):
     @property
     def media_location(self) -> str:
         return self.media_url or f"file://{self.data.media}"
+
+    @property
+    def journal_location(self) -> str:
+        return self.journal_url or self.media_url or f"file://{self.data.journal}"
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ class DataDirectory:
         self.root = root
         self.database = root / "faceline.db"  # of SQLite
         self.media = root / "media"
+        self.journal = root / "journal"  # of deletions
         self.master_key = root / "master.key"
         self.redis = root / "redis"
         # Locked by a running stack; holds the number of its process.

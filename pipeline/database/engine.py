@@ -20,12 +20,24 @@ from sqlalchemy.exc import (
 )
 
 from pipeline.database.sqlite import open_sqlite, truncate_log, write_turn
-from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError, InvalidParameter
+from pipeline.disk_space import is_no_space
+from pipeline.errors import (
+    ConfigurationError,
+    DatabaseFull,
+    DatabaseUnavailable,
+    FaceError,
+    InvalidParameter,
+)
 from pipeline.metrics.stores import StoreCall
 
 Value = TypeVar("Value")
 Columns = TypeVarTuple("Columns")
 Parameters = Mapping[str, object] | None
+
+# How PostgreSQL and SQLite say that their disk is full. SQLite's file of shared memory beside
+# the database grows when it is opened: that it cannot has one cause.
+POSTGRES_DISK_FULL = "53100"
+SQLITE_DISK_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 POOL_SIZE = 8
 POOL_WAIT_S = 5
@@ -81,6 +93,19 @@ def reading(engine: Engine) -> Iterator[Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A read-only transaction whose statements all see the database as of the first one, while
+    others write. Raises ``DatabaseUnavailable``."""
+    with map_sql_errors(), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        with connection.begin():
+            yield connection
 
 
 def read_rows(
@@ -164,5 +189,17 @@ def _translated(error: Exception) -> FaceError:
     if unstorable:
         return InvalidParameter("a value cannot be stored")
     # The driver's message, without what SQLAlchemy adds.
-    reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    cause = getattr(error, "orig", None) or error
+    reason = str(cause).strip().partition("\n")[0]
+    if _is_full(cause):
+        return DatabaseFull(f"The database has no space left: {reason}")
     return DatabaseUnavailable(f"The database does not answer: {reason}")
+
+
+def _is_full(cause: BaseException) -> bool:
+    """Whether a driver's error says that the disk is full."""
+    return (
+        getattr(cause, "sqlstate", None) == POSTGRES_DISK_FULL
+        or getattr(cause, "sqlite_errorcode", None) in SQLITE_DISK_FULL
+        or is_no_space(cause.__cause__)
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import faces, job_faces, jobs
@@ -53,8 +53,9 @@ def record_job_faces(
         _erase(connection, jobs.c.seq == seq, now)
 
 
-def erase_results_about(connection: Connection, face_ids: Sequence[int], now: float) -> None:
-    """Erase the results of ended jobs about faces that this transaction deletes and has locked.
+def erase_results_about(connection: Connection, face_ids: Sequence[int], now: float) -> int:
+    """Erase the results of ended jobs about faces that this transaction deletes and has locked;
+    returns how many jobs.
 
     A job about one of the faces loses its parameters and its result, and is answered as if
     the face had not existed. So is a search that found the face first, as its picture most
@@ -62,6 +63,9 @@ def erase_results_about(connection: Connection, face_ids: Sequence[int], now: fl
     """
     of_them = select(job_faces.c.job_seq).where(job_faces.c.face_id.in_(face_ids))
     search = jobs.c.operation == "search"
+    told = connection.execute(
+        select(func.count(job_faces.c.job_seq.distinct())).where(job_faces.c.face_id.in_(face_ids))
+    ).scalar_one()
     _erase(connection, jobs.c.seq.in_(of_them) & ~search, now)
     searches = connection.execute(
         select(jobs.c.seq).where(jobs.c.seq.in_(of_them), search).order_by(jobs.c.seq)
@@ -71,6 +75,7 @@ def erase_results_about(connection: Connection, face_ids: Sequence[int], now: fl
         _remove_hits(connection, block, gone, now)
     # Last: a transaction that removes a job locks it before its rows here.
     connection.execute(delete(job_faces).where(job_faces.c.face_id.in_(face_ids)))
+    return told
 
 
 def clear_job_faces(connection: Connection, seq: int) -> None:

@@ -50,20 +50,26 @@ def upgrade(engine: Engine) -> None:
     """
     if revision(engine) == head():
         return
+    with writing(engine) as connection:
+        upgrade_within(connection)
+
+
+def upgrade_within(connection: Connection, to: str = "head") -> None:
+    """``upgrade`` to a revision as part of a transaction that writes, without limits on its
+    time. Raises ``ConfigurationError``."""
     from alembic import command
     from alembic.util import CommandError
 
-    with writing(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            from pipeline.database.postgres import prepare_migration
+    if connection.dialect.name == "postgresql":
+        from pipeline.database.postgres import prepare_migration
 
-            prepare_migration(connection)
-        try:
-            command.upgrade(config_for(connection), "head")
-        except CommandError as error:
-            raise ConfigurationError(
-                f"The database was made by another version of faceline: {error}"
-            ) from error
+        prepare_migration(connection)
+    try:
+        command.upgrade(config_for(connection), to)
+    except CommandError as error:
+        raise ConfigurationError(
+            f"The database was made by another version of faceline: {error}"
+        ) from error
 
 
 def draft(message: str, folder: Path = MIGRATIONS) -> None:

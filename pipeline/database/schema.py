@@ -208,6 +208,16 @@ peppers = Table(
     Column("created_at", Float, nullable=False),
 )
 
+signing_keys = Table(
+    "signing_keys",
+    METADATA,
+    Column("id", BigId, **_KEY_PART),
+    # Ed25519: 32 bytes in clear, and the private half under the master key.
+    *_required(LargeBinary, "public_key", "encrypted"),
+    Column("created_at", Float, nullable=False),
+)
+"""The key pair with which the deployment signs receipts and backups: one row, once needed."""
+
 data_keys = Table(
     "data_keys",
     METADATA,
@@ -254,6 +264,8 @@ jobs = Table(
     Column("erased_at", Float, nullable=True),
     # The digest of the pack that ran its stages; null before the first, and without models.
     Column("pack", String(64), nullable=True),
+    # The trace that the job belongs to (W3C Trace Context); null: none.
+    Column("traceparent", String(55), nullable=True),
     UniqueConstraint("tenant_id", "idempotency_key"),
     # Waiting at a stage, oldest first; running without a worker.
     Index("ix_jobs_waiting", "state", "stage", "seq"),
@@ -435,6 +447,9 @@ discarded = Table(
     # No foreign key: the objects of a tenant outlive its row.
     Column("tenant_id", BigId, nullable=False, index=True),
     Column("discarded_at", Float, nullable=False),
+    # The deletion that the object belongs to, if any.
+    Column("receipt_id", String(32), nullable=True),
+    _partial_index("ix_discarded_receipt_id", "receipt_id IS NOT NULL", "receipt_id"),
 )
 """Objects that no row names any more, until they are deleted from the media store; noted
 in the transaction that deletes their row."""
@@ -452,6 +467,69 @@ used_clips = Table(
     Index(None, "tenant_id", "sha256"),
 )
 """Clips that proved a live person once, so that none is accepted twice."""
+
+# Deletions -----------------------------------------------------------------------------
+
+receipts = Table(
+    "receipts",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    # No foreign key: a receipt outlives the tenant.
+    Column("tenant_id", BigInteger, nullable=False),
+    Column("application", String(128), nullable=False),
+    # What was deleted: "gallery" (faces and pictures), "application", "key"
+    Column("kind", String(16), nullable=False),
+    # The number of the tenant's change log that an index must have applied.
+    Column("number", BigInteger, nullable=True),
+    # How many rows of each kind went; since when which store is free of them.
+    *_required(Json, "counts", "stores"),
+    Column("requested_at", Float, nullable=False),
+    # Of the deletion's transaction; of its entry in the journal; of the last store.
+    *_optional(Float, "deleted_at", "journaled_at", "completed_at"),
+    # The signed receipt, JSON, once it is complete.
+    Column("document", Text, nullable=True),
+    Index(None, "tenant_id", "requested_at"),
+    _partial_index("ix_receipts_pending", "completed_at IS NULL", "requested_at"),
+    _partial_index("ix_receipts_unjournaled", "journaled_at IS NULL", "tenant_id"),
+)
+"""Deletions: what went, and from which stores it is gone."""
+
+receipt_subjects = Table(
+    "receipt_subjects",
+    METADATA,
+    Column("receipt_id", String(32), ForeignKey("receipts.id", ondelete="CASCADE"), **_KEY_PART),
+    # "face", "picture", "application", "key"; "object" and "job": how the picture came
+    Column("kind", String(16), primary_key=True),
+    Column("ref", BigInteger, **_KEY_PART),
+    # The person's id, the hash of the picture's id, a hash of the object's key, ...
+    Column("name", String(128), nullable=False),
+    Column("created_at", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The faces, pictures and applications of a deletion, by random ids and hashes."""
+
+backups = Table(
+    "backups",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    # The URL or directory that it was written to.
+    Column("place", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    # When it was removed there; null: it is kept.
+    Column("removed_at", Float, nullable=True),
+)
+"""Backups, so that receipts name those that still hold what was deleted."""
+
+index_positions = Table(
+    "index_positions",
+    METADATA,
+    # The id of an index process (``processes``).
+    Column("process_id", String(32), primary_key=True),
+    Column("tenant_id", BigInteger, **_KEY_PART),
+    Column("number", BigInteger, nullable=False),
+    Column("noted_at", Float, nullable=False),
+)
+"""How far index processes have followed the change logs of tenants with pending receipts."""
 
 # Batches -------------------------------------------------------------------------------
 
@@ -553,3 +631,54 @@ findings = Table(
     sqlite_autoincrement=True,
 )
 """People with two names, and names with two people, found in batches."""
+
+# Webhooks ------------------------------------------------------------------------------
+
+webhooks = Table(
+    "webhooks",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    _tenant_id(index=True),
+    Column("url", Text, nullable=False),
+    *_required(Boolean, "on_jobs", "on_batches"),
+    # Encrypted under the master key; the former one signs, too, while it is valid.
+    Column("secret", LargeBinary, nullable=False),
+    Column("former_secret", LargeBinary, nullable=True),
+    Column("former_until", Float, nullable=True),
+    Column("created_at", Float, nullable=False),
+    # Since when no delivery has succeeded; none is tried before ``paused_until``.
+    Column("failing_since", Float, nullable=True),
+    Column("paused_until", Float, nullable=False, server_default=text("0")),
+    Column("disabled_at", Float, nullable=True),
+    sqlite_autoincrement=True,
+)
+"""Addresses that are told when jobs and batches of an application end."""
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    METADATA,
+    Column("seq", BigId, primary_key=True),
+    # The header webhook-id.
+    Column("id", String(40), nullable=False, unique=True),
+    _reference("webhook_id", "webhooks.id"),
+    Column("tenant_id", BigInteger, nullable=False),
+    Column("type", String(32), nullable=False),
+    # The body, byte for byte as it is signed.
+    Column("payload", Text, nullable=False),
+    # "waiting" as long as ``ended_at`` is null, then "delivered" or "dead"
+    Column("state", String(16), nullable=False),
+    *_counters("attempts", kind=Integer),
+    # When the next attempt is due, or, while one is being made, when it counts as lost.
+    Column("due_at", Float, nullable=False),
+    # The beginning of the time for which attempts are made.
+    *_required(Float, "since", "created_at"),
+    Column("ended_at", Float, nullable=True),
+    # Of the last attempt.
+    Column("status", Integer, nullable=True),
+    Column("error", String(200), nullable=True),
+    Index(None, "webhook_id", "seq"),
+    _partial_index("ix_webhook_deliveries_due", "ended_at IS NULL", "webhook_id", "due_at"),
+    _partial_index("ix_webhook_deliveries_ended", "ended_at IS NOT NULL", "state", "ended_at"),
+    sqlite_autoincrement=True,
+)
+"""The outbox: what webhooks are told, written in the transaction in which it happens."""

@@ -48,6 +48,7 @@ class Role(StrEnum):
     WORKER = "worker"
     INDEX = "index"
     UPKEEP = "upkeep"
+    WEBHOOKS = "webhooks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import threading
 import time
@@ -161,25 +163,56 @@ def saved_keys(engine: Engine) -> list[SavedKey]:
     return [SavedKey(*row) for row in read_rows(engine, kept)]
 
 
+def encode_saved_keys(kept: Iterable[SavedKey]) -> str:
+    """Keys as lines of JSON, encrypted as they are."""
+    return "".join(
+        json.dumps({
+            "tenant": key.tenant_id, "key": base64.b64encode(key.wrapped).decode(),
+            "state": key.state, "created_at": key.created_at,
+        }) + "\n"
+        for key in kept
+    )
+
+
+def decode_saved_keys(text: str) -> list[SavedKey]:
+    """The keys in a text of ``encode_saved_keys``. Raises ``InvalidParameter``."""
+    try:
+        found = [json.loads(line) for line in text.splitlines()]
+        return [
+            SavedKey(
+                int(values["tenant"]), base64.b64decode(values["key"]), str(values["state"]),
+                float(values["created_at"]),
+            )
+            for values in found
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidParameter("that is not a file of keys") from error
+
+
 def restore_keys(engine: Engine, vault: Vault, saved: Iterable[SavedKey]) -> int:
     """Put keys back into a database that was restored without them; returns how many were
     missing. Present keys stay. Raises ``ConfigurationError`` for a key that no master key
     decrypts, and then changes nothing."""
-    restored = 0
     with writing(engine, durable=True) as connection:
-        for key in saved:
-            vault.decrypt(key.wrapped, data_key_owner(key.tenant_id))
-            row = connection.execute(_FIND.where(tenants.c.id == key.tenant_id)).one_or_none()
-            if row is None or row.wrapped is not None:
-                continue  # deleted before the backup was made, or present
-            values: dict[str, object] = {"wrapped": key.wrapped, "state": key.state}
-            if row.state is None:
-                values |= {"tenant_id": key.tenant_id, "created_at": key.created_at}
-                connection.execute(insert(data_keys).values(**values))
-            else:
-                mine = data_keys.c.tenant_id == key.tenant_id
-                connection.execute(update(data_keys).where(mine).values(**values))
-            restored += 1
+        return restore_keys_within(connection, vault, saved)
+
+
+def restore_keys_within(connection: Connection, vault: Vault, saved: Iterable[SavedKey]) -> int:
+    """``restore_keys`` as part of a transaction that writes."""
+    restored = 0
+    for key in saved:
+        vault.decrypt(key.wrapped, data_key_owner(key.tenant_id))
+        row = connection.execute(_FIND.where(tenants.c.id == key.tenant_id)).one_or_none()
+        if row is None or row.wrapped is not None:
+            continue  # deleted before the backup was made, or present
+        values: dict[str, object] = {"wrapped": key.wrapped, "state": key.state}
+        if row.state is None:
+            values |= {"tenant_id": key.tenant_id, "created_at": key.created_at}
+            connection.execute(insert(data_keys).values(**values))
+        else:
+            mine = data_keys.c.tenant_id == key.tenant_id
+            connection.execute(update(data_keys).where(mine).values(**values))
+        restored += 1
     return restored
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.engine import change_rows, read_values
 from pipeline.database.schema import peppers
-from pipeline.encryption.hashing import fingerprint
+from pipeline.encryption.hashing import derive_key, fingerprint
 from pipeline.encryption.keyring import KEY_BYTES
 from pipeline.encryption.vault import Vault
 
@@ -44,6 +44,11 @@ class KeyFingerprints:
         mine = self.fingerprint(secret)
         results = [hmac.compare_digest(mine, kept) for kept in fingerprints]
         return any(results)
+
+    def derived_key(self, purpose: bytes) -> bytes:
+        """A key for one purpose that every copy of the database can derive, whatever the
+        master key is by then."""
+        return derive_key(self._pepper(), purpose)
 
     def _pepper(self) -> bytes:
         if self._cached is None:

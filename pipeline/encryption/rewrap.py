@@ -15,10 +15,19 @@ from sqlalchemy import Column, Engine, Row, Select, select, update
 
 from pipeline.database.engine import writing
 from pipeline.database.keyset import read_pages
-from pipeline.database.schema import credentials, data_keys, former_secrets, peppers
+from pipeline.database.schema import (
+    credentials,
+    data_keys,
+    former_secrets,
+    peppers,
+    signing_keys,
+    webhooks,
+)
 from pipeline.encryption.data_keys import data_key_owner
 from pipeline.encryption.key_fingerprints import PEPPER_OWNER
-from pipeline.encryption.vault import Vault
+from pipeline.encryption.vault import Vault, webhook_secret_owner
+
+SIGNING_KEY_OWNER = "signing key"
 
 # Rows of one transaction: SQLite blocks other writers for a few milliseconds.
 PAGE_ROWS = 100
@@ -60,6 +69,23 @@ _ENCRYPTED_COLUMNS = (
         "pepper", peppers.c.id, peppers.c.encrypted,
         select(peppers.c.id, peppers.c.encrypted, peppers.c.id.label("owner")),
         lambda _: PEPPER_OWNER,
+    ),
+    _EncryptedColumn(
+        "signing key", signing_keys.c.id, signing_keys.c.encrypted,
+        select(signing_keys.c.id, signing_keys.c.encrypted, signing_keys.c.id.label("owner")),
+        lambda _: SIGNING_KEY_OWNER,
+    ),
+    *(
+        _EncryptedColumn(
+            name, webhooks.c.id, column,
+            select(webhooks.c.id, column, webhooks.c.id.label("owner"))
+            .where(column.is_not(None)),
+            webhook_secret_owner,
+        )
+        for name, column in (
+            ("secrets of webhooks", webhooks.c.secret),
+            ("former secrets of webhooks", webhooks.c.former_secret),
+        )
     ),
 )
 

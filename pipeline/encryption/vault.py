@@ -92,6 +92,11 @@ class Vault:
             return self._ciphers
 
 
+def webhook_secret_owner(webhook_id: int) -> str:
+    """The owner that the secrets of a webhook are bound to."""
+    return f"secret of webhook {webhook_id}"
+
+
 def open_vault(settings: Settings) -> Vault:
     """The vault under the configured master keys, or under the key file of the data
     directory, which is created on first use. Raises ``ConfigurationError``."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Text, cast, delete, exists, func, ins
 from pipeline.database.engine import read_rows, reading, writing
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import bindings, collections, faces, images, jobs, vectors
+from pipeline.deletions.journal import DeletionJournal
 from pipeline.errors import (
     CollectionExists,
     CollectionInUse,
@@ -69,6 +70,7 @@ class CollectionStore:
     engine: Engine
     media: MediaStore
     clock: Callable[[], float] = time.time
+    journal: DeletionJournal | None = None
 
     def all(self, tenant_id: int) -> list[tuple[Collection, int]]:
         """Every collection with the number of its faces, oldest first."""
@@ -205,7 +207,7 @@ class CollectionStore:
                 # The index needs no notice: searches name existing collections only, and an
                 # id is never used again.
                 connection.execute(delete(collections).where(collections.c.id == collection.id))
-        Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
+        Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
 
 
 def check_new_key(key: str) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from pipeline.database.engine import read_row, read_rows, reading, writing
 from pipeline.database.schema import faces, images, vectors
+from pipeline.deletions.journal import DeletionJournal
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import FaceError, FaceNotFound, PersonNotFound
 from pipeline.gallery.collections import collections_of
@@ -55,6 +56,7 @@ class FaceStore:
     media: MediaStore
     clock: Callable[[], float] = time.time
     keys: KeySource = field(default_factory=NoKeys)
+    journal: DeletionJournal | None = None
 
     def by_id(self, tenant_id: int, face_id: int) -> FaceRecord:
         """Raises ``FaceNotFound``."""
@@ -153,7 +155,7 @@ class FaceStore:
             writer = lock_tenant(connection, tenant_id)
             face = _face(connection, tenant_id, condition, missing)
             erase_faces(writer, [face.id], self.clock(), keep_images=keep_images)
-        Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
+        Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
         return face
 
 

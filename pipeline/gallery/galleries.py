@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Table, exists, func, select
 from pipeline.database.engine import reading, writing
 from pipeline.database.keyset import read_pages, walk
 from pipeline.database.schema import bindings, collections, faces, images
+from pipeline.deletions.journal import DeletionJournal
 from pipeline.gallery.collections import collections_of
 from pipeline.gallery.erase import erase_within, gallery_extent
 from pipeline.gallery.records import (
@@ -40,6 +41,7 @@ class GalleryStore:
     engine: Engine
     media: MediaStore
     clock: Callable[[], float] = time.time
+    journal: DeletionJournal | None = None
 
     def stats(self, tenant_id: int) -> GalleryStats:
         """The size of a gallery. Counts rows, which takes a second for a million."""
@@ -92,7 +94,7 @@ class GalleryStore:
                 within = within or gallery_extent(writer)
                 count, done = erase_within(writer, within, self.clock(), BLOCK)
             erased += count
-        Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
+        Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
         return erased
 
 

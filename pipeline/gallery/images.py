@@ -14,8 +14,9 @@ from sqlalchemy import Connection, Engine, and_, or_, select, update
 from pipeline.database.engine import read_rows, read_values, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import faces, images
+from pipeline.deletions.journal import DeletionJournal
 from pipeline.errors import GalleryBusy, ImageNotFound
-from pipeline.gallery.erase import erase_faceless_images, erase_faces
+from pipeline.gallery.erase import begin_receipt, erase_faceless_images, erase_faces
 from pipeline.gallery.image_ids import hex_spelling, spellings
 from pipeline.gallery.records import IMAGE_COLUMNS, NewImage, StoredImage
 from pipeline.gallery.rows import INSERT_IMAGE, new_image_row
@@ -34,6 +35,7 @@ class ImageStore:
     engine: Engine
     media: MediaStore
     clock: Callable[[], float] = time.time
+    journal: DeletionJournal | None = None
 
     def find(self, tenant_id: int, image_id: str) -> StoredImage | None:
         """The image with an id, unless it has expired."""
@@ -97,9 +99,10 @@ class ImageStore:
             if ref is None:
                 raise ImageNotFound
             its_faces = connection.execute(select(faces.c.id).where(faces.c.image_ref == ref))
+            begin_receipt(writer, now)
             erase_faces(writer, list(its_faces.scalars()), now, keep_images=True)
             erase_faceless_images(writer, images.c.id == ref, now)
-        Trash(self.engine, self.media, self.clock).try_empty(tenant_id)
+        Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
 
 
 def store_temporarily(

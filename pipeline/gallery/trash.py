@@ -11,10 +11,21 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, Select, bindparam, delete, insert, literal, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    String,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+)
 
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import discarded, jobs, usage
+from pipeline.deletions.journal import DeletionJournal
 from pipeline.errors import Unavailable
 from pipeline.media.base import MediaStore
 
@@ -49,15 +60,21 @@ def discard_many(connection: Connection, tenant_id: int, keys: Sequence[str], no
         )
 
 
-def discard_selected(connection: Connection, tenant_id: int, keys: Select[str], now: float) -> None:
-    """``discard`` each key of a query."""
+def discard_selected(
+    connection: Connection, tenant_id: int, keys: Select[str], now: float,
+    receipt_id: str | None = None,
+) -> int:
+    """``discard`` each key of a query, for the deletion ``receipt_id``; returns how many."""
     chosen = keys.subquery()
-    connection.execute(
+    return connection.execute(
         insert(discarded).from_select(
-            ["media_key", "tenant_id", "discarded_at"],
-            select(chosen.c[0], literal(tenant_id), literal(now)),
-        )
-    )
+            ["media_key", "tenant_id", "discarded_at", "receipt_id"],
+            select(
+                chosen.c[0], literal(tenant_id), literal(now), literal(receipt_id, String(32))
+            ),
+        ),
+        execution_options={"preserve_rowcount": True},
+    ).rowcount
 
 
 def reclaim(connection: Connection, keys: Sequence[str]) -> None:
@@ -73,6 +90,8 @@ class Trash:
     engine: Engine
     media: MediaStore
     clock: Callable[[], float] = time.time
+    journal: DeletionJournal | None = None
+    """Where deletions are noted before their objects go; None leaves that to upkeep."""
 
     def empty(self, tenant_id: int | None = None, *, limit: int = 1_000_000) -> int:
         """Delete up to ``limit`` objects of one tenant, or of all; returns how many.
@@ -112,8 +131,10 @@ class Trash:
         return cleared
 
     def try_empty(self, tenant_id: int) -> None:
-        """``empty`` for a caller whose own work is done: objects that cannot be deleted now
-        are left to upkeep."""
+        """Note the tenant's deletions in the journal, and ``empty``, for a caller whose own work
+        is done: what cannot be done now is left to upkeep."""
+        if self.journal is not None:
+            self.journal.try_write(tenant_id)
         try:
             self.empty(tenant_id, limit=1000)
         except Unavailable as error:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.database.schema import changes, tenants, vectors
+from pipeline.deletions.record import DeletionRecord
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import GalleryBusy, TenantNotFound
 from pipeline.types import VectorModel
@@ -74,6 +75,8 @@ class GalleryWriter:
     unnamed: int
     key: DataKey | None = None
     """Encrypts the vectors of the gallery."""
+    deletion: DeletionRecord | None = None
+    """The receipt of what this transaction deletes, once it does (``erase.py``)."""
 
     def log_changes(self, labels: Iterable[int]) -> None:
         """Record a change of each label under the next numbers."""

@@ -1,5 +1,5 @@
-"""Ends jobs: the transaction that ends a job also counts its cost and notes the faces that
-it mentions."""
+"""Ends jobs: the transaction that ends a job also counts its cost, notes the faces that it
+mentions, and writes down what webhooks are told."""
 
 from __future__ import annotations
 
@@ -15,16 +15,41 @@ from pipeline.jobs.model import Claim, Job, JobState
 from pipeline.metering import usage
 from pipeline.metering.costs import Cost, cost_of_error, cost_of_success
 from pipeline.types import JsonObject
+from pipeline.webhooks.model import WebhookEvent
+from pipeline.webhooks.outbox import announce
 
 
 def settle_all(
     connection: Connection, ended: Sequence[Job], cost: Cost, now: float
 ) -> None:
     """Settle jobs that end alike and without a result: their cost, and the faces that their
-    parameters name. A job ends once, so this happens once."""
+    parameters name; their webhooks. A job ends once, so this happens once."""
     for job in ended:
         record_job_faces(connection, job.seq, job.params, None, now)
     settle_costs(connection, [(job, cost) for job in ended])
+    announce_ends(connection, [(job, job.state, job.error_code) for job in ended], now)
+
+
+def announce_ends(
+    connection: Connection, ended: Iterable[tuple[Job, JobState, str | None]], now: float
+) -> None:
+    """Write down what webhooks are told of jobs that end at ``now`` in this state, with this
+    code of an error. Jobs of batches belong to no call: the batch has an end of its own."""
+    announce(
+        connection,
+        [
+            WebhookEvent(
+                job.tenant_id, f"job.{state}",
+                {
+                    "job_id": job.id, "operation": job.operation, "dialect": job.dialect,
+                    "status": state.value, "code": code, "request_id": job.request_id,
+                    "created_at": job.created_at, "finished_at": now,
+                },
+            )
+            for job, state, code in ended if job.dialect
+        ],
+        now,
+    )
 
 
 def settle_costs(connection: Connection, ended: Iterable[tuple[Job, Cost]]) -> None:

@@ -1,7 +1,7 @@
 """Claims and ends of several jobs, each in one transaction.
 
-Rows are locked in the order of their ids, then the effects run, tenant by tenant, then faces
-and counters are locked: no two such transactions wait for each other, nor does one for the
+Rows are locked in the order of their ids, then the effects run, tenant by tenant, then faces,
+counters and webhooks are locked: no two such transactions wait for each other, nor does one for the
 transaction of a single job.
 """
 
@@ -17,8 +17,8 @@ from pipeline.database.engine import map_sql_errors, writing
 from pipeline.database.job_faces import record_job_faces
 from pipeline.encryption.data_key import KeySource
 from pipeline.errors import DatabaseUnavailable, FaceError, IntermediateLost
-from pipeline.jobs.ending import cost_of, ended, queued, settle_costs
-from pipeline.jobs.model import Claim, Effect
+from pipeline.jobs.ending import announce_ends, cost_of, ended, queued, settle_costs
+from pipeline.jobs.model import Claim, Effect, Job, JobState
 from pipeline.jobs.pictures import (
     PICTURE_ERRORS,
     deletes_objects,
@@ -129,6 +129,7 @@ class JobsTogether:
                 connection,
                 [(end.claim.job, cost_of(end.claim.job, end.error)) for end in written],
             )
+            announce_ends(connection, map(_how, written), now)
         return [outcomes[end.claim.id] for end in ends]
 
     def hand_over(
@@ -181,6 +182,11 @@ class JobsTogether:
 def _claim(row: Any) -> Claim:
     job = job_of(row)
     return Claim(job=job, fence=job.fence)
+
+
+def _how(end: JobEnd) -> tuple[Job, JobState, str | None]:
+    state = JobState.DONE if end.error is None else JobState.FAILED
+    return end.claim.job, state, None if end.error is None else end.error.code
 
 
 def _lasting_error(claim: Claim) -> JsonObject | None:

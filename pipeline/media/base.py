@@ -10,6 +10,9 @@ from typing import Protocol
 from pipeline.errors import InvalidParameter, MediaCorrupt
 from pipeline.storage_keys import is_encrypted, media_name, plain_name
 
+PROBE = b"probe"
+"""The bytes that ``try_write`` stores."""
+
 MAX_KEY_CHARS = 512  # S3 allows 1,024 bytes, a file system 255 bytes a part
 
 
@@ -27,7 +30,7 @@ class MediaStore(Protocol):
     derives from the bytes (``name``), so that writing a key twice is harmless.
 
     Every method raises ``MediaUnavailable`` within the store's time limit when the store
-    does not answer.
+    does not answer, and ``MediaFull``, which is one, when it has no space left.
     """
 
     def name(self, tenant_id: int, data: bytes) -> str:
@@ -76,9 +79,18 @@ class MediaStore(Protocol):
         """Make the bucket or directory if it is missing; whether it was."""
         ...
 
+    def server_time(self) -> float | None:
+        """The epoch seconds, cut to whole ones, of the store's server; None without one."""
+        return None
+
     def check_access(self) -> None:
         """Return when objects may be read, written and deleted; none is written. Raises
         ``MediaUnavailable``, whose message says what is not permitted."""
+        ...
+
+    def try_write(self) -> None:
+        """Store a small object, if possible where a photo would have room, and remove it again.
+        Raises ``MediaFull`` when no space is left."""
         ...
 
 
@@ -115,8 +127,14 @@ class WrappingStore(MediaStore):
     def ping(self) -> None:
         self._inner.ping()
 
+    def try_write(self) -> None:
+        self._inner.try_write()
+
     def prepare(self) -> bool:
         return self._inner.prepare()
+
+    def server_time(self) -> float | None:
+        return self._inner.server_time()
 
     def check_access(self) -> None:
         self._inner.check_access()

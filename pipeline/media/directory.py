@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import MediaNotFound, MediaUnavailable
-from pipeline.media.base import MediaStore, StoredObject, check_bytes, check_key
+from pipeline.disk_space import is_no_space, require_room
+from pipeline.errors import MediaFull, MediaNotFound, MediaUnavailable
+from pipeline.media.base import PROBE, MediaStore, StoredObject, check_bytes, check_key
 
 INCOMING = ".incoming"
 """Directory of files in writing, before they are renamed; no key can start with a dot."""
@@ -91,6 +92,11 @@ class DirectoryStore(MediaStore):
     def ping(self) -> None:
         with map_file_errors():
             _remove(self._write([b""]))
+
+    def try_write(self) -> None:
+        with map_file_errors():
+            _remove(self._write([PROBE]))
+            require_room(self._root / INCOMING)
 
     def prepare(self) -> bool:
         missing = not self._root.is_dir()
@@ -212,8 +218,10 @@ def _walk(folder: Path, path: str, prefix: str) -> Iterator[StoredObject]:
 
 @contextmanager
 def map_file_errors() -> Iterator[None]:
-    """Translates errors of the file system into ``MediaUnavailable``."""
+    """Translates errors of the file system into ``MediaUnavailable`` and ``MediaFull``."""
     try:
         yield
     except OSError as error:
+        if is_no_space(error):
+            raise MediaFull(f"The media directory has no space left: {error}") from error
         raise MediaUnavailable(f"The media directory cannot be used: {error}") from error

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import TypeVar
@@ -29,11 +30,17 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from pipeline.config.settings import Settings
-from pipeline.errors import ConfigurationError, FaceError, MediaNotFound, MediaUnavailable
-from pipeline.media.base import MediaStore, StoredObject, check_bytes, check_key
+from pipeline.errors import (
+    ConfigurationError,
+    FaceError,
+    MediaFull,
+    MediaNotFound,
+    MediaUnavailable,
+)
+from pipeline.media.base import PROBE, MediaStore, StoredObject, check_bytes, check_key
 from pipeline.media.s3_client import open_s3
 from pipeline.media.s3_errors import explain_s3_error
-from pipeline.storage_keys import tenant_of, transient_media
+from pipeline.storage_keys import plain_name, probe_media, tenant_of, transient_media
 
 # Seconds. A submit must answer within five when the store is away: attempts start within the
 # first second, and the last one may wait for its connection and its response.
@@ -52,6 +59,13 @@ MAX_BUNDLED_BYTES = 64 * 1024
 BUNDLE_BYTES = 2 * 1024 * 1024
 
 PUT_THREADS = 4  # at a time; more are no faster
+
+# What servers answer when their drives are full, or the bucket has all that it may have: MinIO's
+# codes, those of Ceph and others, and the status that WebDAV defined for it.
+FULL_CODES = frozenset({
+    "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "InsufficientStorage",
+})
+INSUFFICIENT_STORAGE = 507
 
 NO_BUCKET = "NoSuchBucket"
 
@@ -132,7 +146,7 @@ class MinioStore(MediaStore):
             self._unpacks = False
             self.delete(key)
         except MediaUnavailable as error:
-            if not isinstance(error.__cause__, S3Error):
+            if isinstance(error, MediaFull) or not isinstance(error.__cause__, S3Error):
                 raise
             # The server answers but rejects the bundle; single puts may still work.
         return False
@@ -189,6 +203,14 @@ class MinioStore(MediaStore):
         # Succeeds without an object, and removes what a server without checksums has taken.
         self._call(lambda _: self._client.remove_object(self._bucket, key))
 
+    def server_time(self) -> float | None:
+        return self._call(lambda _: self._date())
+
+    def _date(self) -> float | None:
+        url = self._client.get_presigned_url("GET", self._bucket, NO_KEY, PROBE_EXPIRY)
+        told = self._connections.request("GET", url).headers.get("date")
+        return None if told is None else parsedate_to_datetime(told).timestamp()
+
     def _put_nothing(self, key: str) -> None:
         """Put an object with another checksum than its own: a server that would let it be
         written refuses it for that."""
@@ -202,6 +224,11 @@ class MinioStore(MediaStore):
         if error.code not in BAD_CHECKSUM:
             raise error
 
+    def try_write(self) -> None:
+        key = probe_media(plain_name(PROBE))
+        self.put(key, PROBE)
+        self.delete(key)
+
     def _call(self, work: Callable[[float], Result]) -> Result:
         """Runs ``work``, with retries for a moment while the store is away (a kept connection
         that the server has closed, a restart). ``work`` takes its deadline (monotonic)."""
@@ -210,6 +237,8 @@ class MinioStore(MediaStore):
             try:
                 with map_minio_errors(self._bucket):
                     return work(time.monotonic() + ANSWER_S)
+            except MediaFull:
+                raise
             except MediaUnavailable:
                 if time.monotonic() + PAUSE_S > began + TRY_AGAIN_S:
                     raise
@@ -282,4 +311,8 @@ def map_minio_errors(bucket: str) -> Iterator[None]:
 def _translated(error: Exception, bucket: str) -> FaceError:
     if isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchVersion"):
         return MediaNotFound()
+    if isinstance(error, S3Error) and (
+        error.code in FULL_CODES or error.response.status == INSUFFICIENT_STORAGE
+    ):
+        return MediaFull(f"The media store has no space left: {str(error)[:300]}")
     return MediaUnavailable(explain_s3_error(error, bucket))

@@ -45,7 +45,7 @@ def options_of(words: list[str]) -> set[str]:
 
 
 def test_compose_starts_everything_that_a_fleet_has(services: dict[str, Any]) -> None:
-    assert set(services) == OTHERS | set(Stage) | {"init", "shim", "reconciler"}
+    assert set(services) == OTHERS | set(Stage) | {"init", "shim", "reconciler", "webhooks"}
 
 
 def test_compose_runs_commands_that_exist(services: dict[str, Any]) -> None:

@@ -6,17 +6,19 @@ import os
 import threading
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from pipeline.accounts.kinds import API_KEY, NUMBER_AND_KEY, SIGNING
 from pipeline.accounts.tenants import TenantStore
-from pipeline.database.engine import writing
-from pipeline.database.schema import credentials
+from pipeline.database.engine import reading, writing
+from pipeline.database.schema import credentials, webhooks
+from pipeline.deletions.signing import signing_key
 from pipeline.encryption.data_keys import TenantKeys
 from pipeline.encryption.keyring import KEY_BYTES, FixedKeys
 from pipeline.encryption.rewrap import PAGE_ROWS, count_by_key, rewrap_all
-from pipeline.encryption.vault import Vault
+from pipeline.encryption.vault import Vault, webhook_secret_owner
 from pipeline.errors import ConfigurationError
+from pipeline.webhooks.store import WebhookStore
 
 OLD, NEW = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
 
@@ -32,18 +34,31 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
         old.credentials.issue(tenant.id, kind) for kind in (SIGNING, API_KEY, NUMBER_AND_KEY)
     )
     again = old.credentials.rotate(tenant.id, SIGNING, signed.public_id, 1000.0)
+    hooks = WebhookStore(engine, Vault(OLD))
+    hook, first = hooks.add(tenant.id, "https://receiver.example/")
+    second = hooks.rotate(tenant.id, hook.id, 1000.0)
     data_key = TenantKeys(engine, lambda: Vault(OLD)).data_key(tenant.id)
     assert data_key is not None
     hidden = data_key.encrypt(b"data", "label")
+    signing = signing_key(engine, Vault(OLD))
     both = Vault(FixedKeys(NEW, OLD))
 
-    assert rewrap_all(engine, both) == 4
+    assert rewrap_all(engine, both) == 7
 
     counts = count_by_key(engine, both)
     assert {name: set(found) for name, found in counts.items()} == {
         name: {both.key_ids()[0]}
-        for name in ("secrets of applications", "former secrets", "data keys", "pepper")
+        for name in (
+            "secrets of applications", "former secrets", "data keys", "pepper",
+            "secrets of webhooks", "former secrets of webhooks",
+            "signing key",
+        )
     }
+    with reading(engine) as connection:
+        row = connection.execute(select(webhooks)).one()
+    owner = webhook_secret_owner(hook.id)
+    kept = [Vault(NEW).decrypt_text(each, owner) for each in (row.secret, row.former_secret)]
+    assert kept == [second, first]
     assert rewrap_all(engine, both) == 0
     only = TenantStore(engine, Vault(NEW))
     found = only.credentials.signing(signed.public_id)
@@ -57,6 +72,7 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
     opened = TenantKeys(engine, lambda: Vault(NEW)).data_key(tenant.id)
     assert opened is not None
     assert opened.decrypt(hidden, "label") == b"data"
+    assert signing_key(engine, Vault(NEW)).public_key == signing.public_key
     with pytest.raises(ConfigurationError):
         TenantStore(engine, Vault(OLD)).credentials.by_api_key(key.secret)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from infra.cli import checks
+from infra.cli.checks import check_opencv
 from infra.cli.database import open_database
+from infra.cli.findings import Verdict
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
 from pipeline.encryption.vault import open_vault
@@ -181,9 +182,9 @@ def test_two_opencvs_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(metadata, "version", lambda name: "5.0")
 
-    (check,) = checks.check_opencv(Settings())
+    (check,) = check_opencv(Settings())
 
-    assert check.verdict is checks.Verdict.BAD
+    assert check.verdict is Verdict.BAD
     assert check.found == "opencv-python 5.0, opencv-python-headless 5.0"
 
 

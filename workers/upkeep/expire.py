@@ -1,5 +1,5 @@
 """Removes data past their retention: ended jobs, used signatures, uploaded pictures, usage
-counts, used clips, idle batches."""
+counts, used clips, idle batches, ended deliveries of webhooks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.media.base import MediaStore
 from pipeline.metering.usage import DAY_S, UsageStore
 from pipeline.storage_keys import HOUR_S, transient_hour, transient_prefix
+from pipeline.webhooks.store import PURGED, purge_deliveries
 
 # Jobs removed in one transaction.
 CHUNK = 1000
@@ -39,8 +40,16 @@ class Expiry:
             pass
         while self.jobs.purge(self.settings.job_retention_h * HOUR_S, CHUNK) == CHUNK:
             pass
+        self.expire_deliveries()
         self.expire_media()
         purge_deleted_data(self.engine)
+
+    def expire_deliveries(self) -> None:
+        """Delete old deliveries of webhooks."""
+        delivered_for_s = self.settings.job_retention_h * HOUR_S
+        dead_for_s = self.settings.webhook_retention_d * DAY_S
+        while purge_deliveries(self.engine, self.clock(), delivered_for_s, dead_for_s) == PURGED:
+            pass
 
     def expire_usage(self) -> None:
         """Delete old usage counts, used clips and batches. Reads all usage counts."""

@@ -12,6 +12,7 @@ from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deletions.journal import open_journal
 from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
 from pipeline.encryption.data_keys import open_keys
@@ -33,10 +34,12 @@ from workers.upkeep.source_scheduler import read_unattended_sources
 logger = logging.getLogger(__name__)
 
 # Seconds between rounds: of expiry, which removes what has been there for hours; of the trash,
-# which a deletion usually empties itself; of looking for snapshots that should be gone; of what
+# which a deletion usually empties itself, and of the journal,
+# which it usually writes; of looking for snapshots that should be gone; of what
 # reads everything: comparing the media store with the galleries, and deleting old counts.
 EXPIRE_EVERY_S = 60.0
 TRASH_EVERY_S = 20.0
+JOURNAL_EVERY_S = 5.0
 PURGE_EVERY_S = 300.0
 SWEEP_EVERY_S = 6 * 3600.0
 
@@ -46,11 +49,15 @@ FIRST_SWEEP_S = 600.0
 
 
 def run(
-    settings: Settings, stop: threading.Event, metrics: MetricsEndpoint | None = None
+    settings: Settings, stop: threading.Event, metrics: MetricsEndpoint | None = None, *,
+    webhooks: bool = False,
 ) -> None:
-    """Run all periodic tasks until ``stop`` is set. Several processes may do so at once.
-    ``metrics`` is the endpoint of a process that does more than this."""
-    with nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint:
+    """Run all periodic tasks until ``stop`` is set, and send ``webhooks``. Several processes may
+    do so at once. ``metrics`` is the endpoint of a process that does more than this."""
+    with (
+        nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint,
+        _sending(settings, stop) if webhooks else nullcontext(),
+    ):
         _run(settings, stop, endpoint)
 
 
@@ -66,6 +73,20 @@ def _run(settings: Settings, stop: threading.Event, metrics: MetricsEndpoint) ->
                 task.attempt_when_due()
         sources.join()
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
+
+
+@contextmanager
+def _sending(settings: Settings, stop: threading.Event) -> Iterator[None]:
+    """Sends webhooks in a thread of its own, which ends after ``stop`` is set."""
+    from workers.webhook_sender import open_sender  # TLS and HTTP, which upkeep does without
+
+    with open_sender(settings) as sender:
+        thread = threading.Thread(
+            target=sender.run, args=(stop,), name="webhooks", daemon=True
+        )
+        thread.start()
+        yield
+        thread.join()
 
 
 @contextmanager
@@ -116,6 +137,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
             PeriodicTask("processes", ProcessTable(engine).forget_silent, EXPIRE_EVERY_S),
             PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
+            PeriodicTask("journal", open_journal(settings, engine).write_pending, JOURNAL_EVERY_S),
             PeriodicTask("trash", trash.empty, TRASH_EVERY_S),
             PeriodicTask("deleted", trash.delete_left_of_tenants, PURGE_EVERY_S),
             PeriodicTask("purge", galleries.purge_snapshots, PURGE_EVERY_S),

@@ -15,7 +15,7 @@ from api_shim.dialects.answers import (
     respond,
 )
 from api_shim.dialects.base import Endpoint, schema_name
-from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
+from api_shim.dialects.error_messages import TOLD_TO_OPERATORS, Failure, by_neutral_code, refused
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.gallery.records import FaceRecord, ListedFace
@@ -95,6 +95,8 @@ def outcome(job: Job) -> Reply:
 def _failure(failure: Failure) -> Reply:
     code = CODES.get(failure.code, INTERNAL)
     told = {"message": failure.message} if code in EXPLAINED else {}
+    if failure.code in TOLD_TO_OPERATORS:
+        told = {"message": failure.internal_message}
     return Reply(200, msgspec.json.encode({"msg_code": code, **told}))
 
 
@@ -126,7 +128,7 @@ def responses(endpoint: Endpoint) -> Responses:
     code = AnswerField("msg_code", "integer")
     title = schema_name("a", endpoint, "Answer")
     good = answer_schema(title, (code, *endpoint.gives), msg_code=SUCCESS)
-    message = optional("message", about="What to do, with the codes about challenges.")
+    message = optional("message", about="With the codes about challenges, and of a full store.")
     failed = answer_schema("AFailure", (code, message), msg_code={*CODES.values(), INTERNAL})
     return {
         "200": respond("Success, or a failure by its msg_code.", good, failed),

@@ -11,7 +11,7 @@ import msgspec
 from api_shim.dialects.answers import AnswerField, Responses, answer_schema, refuse, respond
 from api_shim.dialects.base import Endpoint, schema_name
 from api_shim.dialects.d.fields import LEAST_CONFIDENCE, MAX_HITS
-from api_shim.dialects.error_messages import Failure, by_neutral_code, refused
+from api_shim.dialects.error_messages import TOLD_TO_OPERATORS, Failure, by_neutral_code, refused
 from api_shim.requests import Reply
 from pipeline import errors
 from pipeline.jobs.model import Job, JobState
@@ -76,8 +76,11 @@ def refusal(error: Exception) -> Reply:
     status = STATUSES.get(failure.code, FAIL)
     # The document has no words for parameters that are wrong or a limit that is used up.
     own = status is INVALID_REQUEST or isinstance(error, errors.LimitReached)
+    told = failure.message if own else None
+    if failure.code in TOLD_TO_OPERATORS:
+        told = failure.internal_message
     http = next((http for kind, http in _HTTP.items() if isinstance(error, kind)), 200)
-    return refused(answer(status, failure.message if own else None, http), error)
+    return refused(answer(status, told, http), error)
 
 
 def outcome(job: Job) -> Reply:

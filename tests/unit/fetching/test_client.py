@@ -16,14 +16,9 @@ import pytest
 from pipeline.errors import DownloadRefused, DownloadTimedOut, MediaTooLarge
 from pipeline.fetching.addresses import Address, AddressPolicy
 from pipeline.fetching.base import Deadline, FetchRefused, FetchTooLarge
-from pipeline.fetching.client import (
-    MAX_HEAD_BYTES,
-    MAX_INTERIM_RESPONSES,
-    FetchLimits,
-    WebFetcher,
-    _HttpExchange,
-)
+from pipeline.fetching.client import HEADERS, FetchLimits, WebFetcher
 from pipeline.fetching.connections import Connector
+from pipeline.fetching.exchange import MAX_HEAD_BYTES, MAX_INTERIM_RESPONSES, HttpExchange
 from pipeline.fetching.resolver import Resolver
 from pipeline.fetching.urls import FetchTarget
 from tests.picture_server import (
@@ -294,7 +289,7 @@ def test_mutated_responses() -> None:
             theirs.sendall(sent)
             theirs.shutdown(socket.SHUT_WR)
             try:
-                outcome = _HttpExchange(ours, Deadline(30)).get(PLACE, 4)
+                outcome = HttpExchange(ours, Deadline(30)).get(PLACE, HEADERS, 4)
             except (FetchRefused, FetchTooLarge) as failure:
                 outcomes.add(type(failure))
             else:

@@ -74,7 +74,8 @@ def test_a_list_in_portions(portions: list[list[int]]) -> None:
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: str(kind.__name__))
 def test_every_error_has_a_code(kind: type[FaceError]) -> None:
     reply = a_envelope.refusal(kind(SECRETIVE))
-    explained = {"message"} if kind is errors.ChallengeRequired else set()
+    telling = (errors.ChallengeRequired, errors.MediaFull, errors.DatabaseFull)
+    explained = {"message"} if kind in telling else set()
     assert set(read(reply)) == {"msg_code", *explained}
     assert read(reply)["msg_code"] in KNOWN
     assert reply.status == (503 if issubclass(kind, errors.Unavailable) else 200)

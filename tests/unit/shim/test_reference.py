@@ -61,7 +61,7 @@ def test_what_is_not_served_is_not_described() -> None:
     paths = describe([each for each in SERVED if each.letter == "d"])["paths"]
     assert {path for path in paths if not path.startswith("/batches")} == {
         "/v1/addface", "/v1/searchface", "/v1/delface", "/jobs/{job_id}",
-        "/jobs/{job_id}/evidence", "/health",
+        "/jobs/{job_id}/evidence", "/livez", "/readyz", "/health",
     }
 
 
@@ -99,7 +99,8 @@ def test_answers_are_described_to_the_last_member(document: Schema) -> None:
 
     for name, operation in operations(document).items():
         method, _, path = name.partition(" ")
-        if name == "GET /health" or (path.startswith("/jobs/") and method != "DELETE"):
+        told = name in ("GET /health", "GET /readyz")
+        if told or (path.startswith("/jobs/") and method != "DELETE"):
             continue
         for status, response in operation["responses"].items():
             if (name, status) == ("DELETE /jobs/{job_id}", "401"):

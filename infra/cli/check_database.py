@@ -1,0 +1,236 @@
+"""``faceline doctor`` about the database: its reach, tables, rights and limits, the master key,
+and the processes that say in it that they run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+
+from infra.cli.clocks import clock_check
+from infra.cli.findings import Check, Verdict, judged
+from infra.cli.settings import variable
+from pipeline.config.settings import Settings
+from pipeline.database.clock import database_time
+from pipeline.database.diagnosis import (
+    NETWORK_FILE_SYSTEMS,
+    OLDEST_POSTGRES,
+    advice_on,
+    file_system,
+    server_state,
+    sqlite_file,
+    unwritable,
+)
+from pipeline.database.engine import open_engine, read_rows
+from pipeline.database.migrate import head, revision
+from pipeline.database.schema import tenants
+from pipeline.deployment.processes import ProcessTable, Role, RunningProcess
+from pipeline.encryption.key_check import check_master_key, has_master_key
+from pipeline.encryption.vault import open_vault
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, WrongMasterKey
+from pipeline.gallery.change_log import ChangeLog
+from pipeline.jobs.upkeep import JobUpkeep
+from pipeline.operations import FUSED_STAGES, Stage
+from pipeline.sessions import registry
+
+
+def check_database(settings: Settings) -> Iterator[Check]:
+    """Everything about the database; what rests on it is not asked while it is away."""
+    file = sqlite_file(settings.sql_url)
+    if file is not None:
+        if not file.exists():
+            advice = "`faceline up` or `faceline init` creates it"
+            yield Check("database", Verdict.NOTE, f"not created yet: {file}", advice)
+            return
+        yield from _check_file(file)
+    engine = open_engine(settings.sql_url)
+    try:
+        yield from _check_engine(engine, settings)
+    except DatabaseUnavailable as error:
+        yield Check("database", Verdict.BAD, error.message, advice_on(error))
+    finally:
+        engine.dispose()
+
+
+def _check_file(file: Path) -> Iterator[Check]:
+    if (denied := unwritable(file)) is not None:
+        yield Check(
+            "database", Verdict.BAD, f"this user may not write to {denied}",
+            "change its owner or permissions; SQLite also writes beside the file",
+        )
+    if (kind := file_system(file)) in NETWORK_FILE_SYSTEMS:
+        yield Check(
+            "database", Verdict.BAD, f"SQLite is on a network file system ({kind})",
+            f"move it to a local disk ({variable('data_dir')}), or use PostgreSQL "
+            f"({variable('database_url')}): locks over a network lose data",
+        )
+
+
+def _check_engine(engine: Engine, settings: Settings) -> Iterator[Check]:
+    found = revision(engine)
+    where = engine.url.render_as_string(hide_password=True)
+    newer = found is not None and found > head()
+    yield judged(
+        "database", found == head(), f"{where} at revision {found or 'none'}",
+        f"this version needs {head()}: " + (
+            "a later version of faceline migrated it; install that one" if newer
+            else "run `faceline init`"
+        ),
+    )
+    if engine.dialect.name == "postgresql":
+        yield from _check_server(engine)
+        yield clock_check(database_time(engine) - time.time(), "the database")
+    if found != head():
+        return
+    yield from _check_key(engine, settings)
+    yield from _check_galleries(engine, settings)
+    yield from _check_processes(engine, settings)
+
+
+def _check_server(engine: Engine) -> Iterator[Check]:
+    state = server_state(engine)
+    if state.version < OLDEST_POSTGRES:
+        yield Check(
+            "database", Verdict.BAD, f"PostgreSQL {state.version}",
+            f"use PostgreSQL {OLDEST_POSTGRES} or later",
+        )
+    if state.standby or state.read_only:
+        kind = "a standby" if state.standby else "set to be read-only"
+        yield Check(
+            "database", Verdict.BAD, f"it is read-only: {kind}",
+            f"name the primary in {variable('database_url')} (several hosts: "
+            "?target_session_attrs=read-write)" if state.standby
+            else "take default_transaction_read_only from the user, the database or the server",
+        )
+    if state.denied:
+        yield Check(
+            "database", Verdict.BAD,
+            f"this user may not change {len(state.denied)} tables, such as {state.denied[0]}",
+            "grant SELECT, INSERT, UPDATE and DELETE on all tables, or use the user of "
+            "`faceline init`",
+        )
+    without = [name for name, value in state.limits.items() if not value]
+    pooler = ", behind a pooler: set in each transaction" if state.pooled else ""
+    yield judged(
+        "limits", not without,
+        f"without limit: {', '.join(without)}" if without
+        else f"every statement and lock has its limit{pooler}",
+        "a pooler drops them: connect directly, or use PgBouncer in session or transaction mode",
+    )
+
+
+def _check_key(engine: Engine, settings: Settings) -> Iterator[Check]:
+    try:
+        if not has_master_key(settings) or not check_master_key(engine, open_vault(settings)):
+            return
+    except WrongMasterKey as error:
+        yield Check(
+            "master key", Verdict.BAD, error.message,
+            f"set {variable('master_key')} or {variable('master_key_file')} to the key that the "
+            f"deployment was made with (a former one belongs in {variable('master_keys_old')})",
+        )
+    except ConfigurationError:
+        return  # malformed, as the check of the key itself says
+    else:
+        yield Check("master key", Verdict.GOOD, "it is the database's")
+
+
+def _check_galleries(engine: Engine, settings: Settings) -> Iterator[Check]:
+    served = registry.choose(settings)
+    for tenant in read_rows(engine, select(tenants.c.id, tenants.c.name)):
+        model = ChangeLog(engine).vector_model(tenant.id)
+        if model is not None and model.sha256 != served.recognition_model:
+            yield Check(
+                "gallery", Verdict.BAD,
+                f"the gallery of {tenant.name} has vectors of the pack {model.pack!r}",
+                f"use that pack ({variable('pack')}), or enrol the gallery again",
+            )
+
+
+# Processes -------------------------------------------------------------------------
+
+
+def _check_processes(engine: Engine, settings: Settings) -> Iterator[Check]:
+    known = ProcessTable(engine).all()
+    alive = [each for each in known if each.alive]
+    if not alive:
+        yield _nothing_runs(known)
+        return
+    waiting = set(JobUpkeep(engine).stages_with_waiting())
+    yield from _missing(alive, waiting, settings)
+    for each in alive:
+        if each.trouble:
+            yield Check("processes", Verdict.BAD, f"{_name(each)}: {each.trouble}")
+        yield from _other_clock(each)
+    yield from _differing(alive)
+
+
+def _nothing_runs(known: Sequence[RunningProcess]) -> Check:
+    advice = (
+        "start `faceline serve`, `faceline worker`, `faceline worker --stages index` and "
+        "`faceline upkeep`, or `faceline up`"
+    )
+    if not known:
+        return Check("processes", Verdict.NOTE, "none runs yet", advice)
+    last = min(known, key=lambda each: each.silent_s)
+    return Check(
+        "processes", Verdict.BAD,
+        f"none runs; the last one, {_name(last)}, was seen {last.silent_s:.0f} s ago", advice,
+    )
+
+
+def _missing(
+    alive: Sequence[RunningProcess], waiting: set[str], settings: Settings
+) -> Iterator[Check]:
+    """What no running process does. Stages that need not be served count when jobs wait."""
+    roles = {each.role for each in alive}
+    served = {stage for each in alive for stage in each.stages if not each.trouble}
+    needed: list[str] = [*FUSED_STAGES, Stage.INDEX]
+    needed += [Stage.FETCH] if settings.fetch_urls else []
+    needed += sorted(waiting - set(needed))
+    lacking = [str(stage) for stage in needed if stage not in served]
+    counted = ", ".join(
+        f"{sum(each.role is role for each in alive)} {role}" for role in Role if role in roles
+    )
+    yield judged(
+        "processes", not lacking, f"{counted} run" + (
+            f"; none serves {', '.join(lacking)}" if lacking else ""
+        ),
+        f"start `faceline worker --stages {','.join(lacking)}`; jobs wait meanwhile",
+    )
+    if Role.UPKEEP not in roles:
+        yield Check(
+            "processes", Verdict.BAD, "no upkeep runs",
+            "start `faceline upkeep`; lost jobs are not sent again, and nothing expires",
+        )
+    if Role.SHIM not in roles:
+        yield Check("processes", Verdict.NOTE, "no shim runs", "start `faceline serve`")
+
+
+def _other_clock(each: RunningProcess) -> Iterator[Check]:
+    check = clock_check(each.clock_offset, _name(each))
+    if check.verdict is not Verdict.GOOD:
+        yield check
+
+
+def _differing(alive: Sequence[RunningProcess]) -> Iterator[Check]:
+    packs = {each.pack_digest: each for each in alive if each.pack_digest}
+    if len(packs) > 1:
+        told = ", ".join(f"{each.pack!r} on {each.host}" for each in packs.values())
+        yield Check(
+            "processes", Verdict.BAD, f"they use {len(packs)} packs: {told}",
+            f"set {variable('pack')} to one pack, and install it on every host",
+        )
+    versions = {each.version: each for each in alive}
+    if len(versions) > 1:
+        told = ", ".join(f"{version} on {each.host}" for version, each in versions.items())
+        yield Check(
+            "processes", Verdict.NOTE, f"they are of {len(versions)} versions: {told}",
+            "finish the upgrade",
+        )
+
+
+def _name(each: RunningProcess) -> str:
+    return f"{each.role} {each.pid} on {each.host}"

@@ -1,0 +1,37 @@
+"""``faceline doctor`` about the media store and the bucket for imports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from infra.cli.clocks import clock_check
+from infra.cli.findings import Check, Verdict
+from pipeline.config.settings import Settings
+from pipeline.media.open import open_media
+
+
+def check_media(settings: Settings) -> Iterator[Check]:
+    """The media store; nothing is written to it."""
+    if not settings.media_url and not settings.data_dir.exists():
+        yield Check("media", Verdict.NOTE, "not created yet", "`faceline up` creates it")
+        return
+    store = open_media(settings)
+    store.check_access()
+    yield Check("media", Verdict.GOOD, f"{settings.media_location} can be read and written")
+    told = store.server_time()
+    if told is not None:
+        # The date of an answer is cut to whole seconds.
+        yield clock_check(told + 0.5 - time.time(), "the media store")
+
+
+def check_importing(settings: Settings) -> Iterator[Check]:
+    """The bucket for imports by applications."""
+    if not settings.import_url:
+        yield Check("importing", Verdict.GOOD, "batches over HTTP are refused")
+        return
+    from pipeline.sources.bucket import Bucket  # minio-py costs 90 ms at import
+    from pipeline.sources.import_bucket import import_location
+
+    next(iter(Bucket(import_location(settings, 0), settings).walk()), None)
+    yield Check("importing", Verdict.GOOD, f"applications import from {settings.import_url}")

@@ -1,0 +1,1 @@
+"""Backups: copies of a deployment, their restore, and the move to other stores."""

@@ -1,0 +1,1 @@
+"""Webhooks: telling an application's own server that a job or a batch has ended."""

@@ -32,7 +32,7 @@
     |-- PackError               the model pack cannot serve the request
     |   |-- PackMissing         |-- PackDamaged        |-- TaskUnsupported
     |   |-- ProviderUnavailable |-- Uncalibrated       |-- DownloadFailed
-    |   |-- PackMismatch        |-- BadVector
+    |   |-- PackMismatch        |-- BadVector          |-- WrongPack
     |-- JobLost                 the job ended without a result
     |   |-- JobCrashed          |-- JobCancelled       |-- JobTimedOut
     |-- SnapshotUnusable        a stored index is damaged or of another gallery
@@ -389,6 +389,10 @@ class DownloadFailed(PackError):
 
 class PackMismatch(PackError):
     """The gallery was made with another model pack; enrol it again to change the pack."""
+
+
+class WrongPack(PackError):
+    """This process has another model pack than the deployment."""
 
 
 class BadVector(PackError):

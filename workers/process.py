@@ -11,16 +11,18 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from billiard.pool import EX_RECYCLE
+from sqlalchemy import Engine
 
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deployment.pack_guard import PackGuard
 from pipeline.deployment.processes import Heartbeat, Role
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, PackError
 from pipeline.operations import Stage
 from pipeline.periodic import Ticker
 from pipeline.sandbox.processes import ForkServer
@@ -38,10 +40,14 @@ CHECK_EVERY_S = 1.0
 @dataclass(slots=True)
 class _Process:
     """``pending`` are the settings and worker group to open the runtime with at the first
-    job; ``busy`` is held during a job."""
+    job; ``busy`` is held during a job; ``unusable`` says why the runtime could not be opened
+    then."""
 
     runtime: Runtime | None = None
+    engine: Engine | None = None
     heartbeat: Heartbeat | None = None
+    guard: PackGuard | None = None
+    unusable: str | None = None
     pending: tuple[Settings, str] | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
     last_job_at: float = 0.0
@@ -56,14 +62,17 @@ def start(
 ) -> None:
     """Open the runtime. Raises as ``open_runtime``."""
     served = served_stages(settings)
-    _process.runtime = open_runtime(settings, group, served, fork_server, notes)
+    guard = _open_guard(settings, served)
+    _process.runtime = open_runtime(settings, group, served, fork_server, notes, guard)
     _start_heartbeat(settings, served)
 
 
 def start_on_first_job(settings: Settings, group: str) -> None:
     """Open the runtime when a job asks for it. Raises as ``registry.choose``."""
-    _start_heartbeat(settings, served_stages(settings))
     _process.pending = settings, group
+    served = served_stages(settings)
+    _open_guard(settings, served)
+    _start_heartbeat(settings, served)
 
 
 def end() -> None:
@@ -72,13 +81,41 @@ def end() -> None:
         _process.heartbeat.close()
 
 
+def trouble() -> str | None:
+    """Why this process must leave its jobs to others; None when it need not."""
+    return _process.guard.trouble if _process.guard is not None else None
+
+
+def publish_again(job_id: str, stage: str) -> None:
+    """Send the message of a job again that this process leaves to others, if it can."""
+    if _process.runtime is not None:
+        _process.runtime.dispatcher.publish(job_id, stage)
+
+
+def _beating(settings: Settings) -> Engine:
+    """The engine of the heartbeat, which begins before the runtime is open."""
+    if _process.engine is None:
+        _process.engine = open_engine(settings.sql_url, durable=False)
+    return _process.engine
+
+
+def _open_guard(settings: Settings, served: frozenset[Stage]) -> PackGuard | None:
+    if _process.guard is None and needs_models(served):
+        _process.guard = PackGuard(_beating(settings), registry.choose(settings))
+        with suppress(DatabaseUnavailable):  # the heartbeat looks again
+            _process.guard.look()
+    return _process.guard
+
+
 def _start_heartbeat(settings: Settings, served: frozenset[Stage]) -> None:
     if _process.heartbeat is not None:
         return  # begun before the first job
+    guard = _process.guard
     _process.heartbeat = Heartbeat(
-        open_engine(settings.sql_url, durable=False),
+        _beating(settings),
         Role.INDEX if Stage.INDEX in served else Role.WORKER, served,
-        registry.choose(settings) if needs_models(served) else None,
+        None if guard is None else guard.info,
+        [*([] if guard is None else [guard.look]), lambda: _process.unusable],
     )
     _process.heartbeat.start()
 
@@ -88,7 +125,12 @@ def runtime() -> Runtime:
     ``ConfigurationError`` in a process that is no worker."""
     if _process.runtime is None and _process.pending is not None:
         settings, group = _process.pending
-        start(settings, group)
+        try:
+            start(settings, group)
+        except PackError as error:
+            _process.unusable = error.message
+            raise
+        _process.unusable = None
         idle_s = settings.bulk_idle_s
         if idle_s > 0:
             Ticker("idle_exit", min(CHECK_EVERY_S, idle_s), partial(_exit_if_idle, idle_s)).start()

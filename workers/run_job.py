@@ -25,10 +25,15 @@ from pipeline.errors import (
     MediaCorrupt,
     MediaUnavailable,
     Overloaded,
+    PackDamaged,
     PackError,
+    PackMissing,
+    ProviderUnavailable,
     TenantNotFound,
+    WrongPack,
 )
 from pipeline.execution.context import JobContext, JobOutcome
+from pipeline.execution.pack_stamp import check_pack, stamp_pack
 from pipeline.execution.registry import finish, run_stage
 from pipeline.jobs.damage import judge
 from pipeline.jobs.model import Claim, Job
@@ -64,6 +69,10 @@ END_PAUSE_S = 0.5
 # Errors that no picture causes and that an operator can mend: a plan with ``retry_forever``
 # outlasts them.
 OPERATOR_ERRORS = (PackError, ConfigurationError, DecryptionFailed, TenantNotFound)
+
+# Errors of this machine, which say nothing about a job: it waits for another worker, for as long
+# as it takes.
+MACHINE_ERRORS = (WrongPack, PackMissing, PackDamaged, ProviderUnavailable)
 
 _UNKNOWN = Plan("unknown", ())
 
@@ -111,6 +120,11 @@ class JobRun:
             self.verdict = FaceError()
 
     @property
+    def pack(self) -> str | None:
+        """The digest of the pack that ran the job's stages, here or before; None without any."""
+        return self.runtime.pack_digest or self.claim.job.pack
+
+    @property
     def first(self) -> Stage:
         return self.plan.first_stage(self.claim.job.params)
 
@@ -121,8 +135,9 @@ class JobRun:
         while self.next is not None:
             if self.next is not self.stage and self.next not in self.runtime.served:
                 # Before the row says so: a job that waits at a stage has its input there.
+                stamped = stamp_pack(self.context, self.runtime.pack_digest)
                 self.runtime.intermediates.put(
-                    self.claim.id, self.next, self.context, self._data_key()
+                    self.claim.id, self.next, stamped, self._data_key()
                 )
                 return self.next
             if self.next is before:
@@ -149,11 +164,15 @@ class JobRun:
         """The context that the earlier stages have computed, here or elsewhere."""
         if self.stage is self.first:
             return JobContext()
+        here = self.runtime.pack_digest
+        if here is not None and self.claim.job.pack not in (None, here):
+            raise IntermediateLost("Another model pack ran the stages before.")
         context, complete = self.runtime.intermediates.get(
             self.claim.id, self.stage, self._data_key()
         )
         self._keep_media_of(context)
         if complete:
+            check_pack(context, here)
             return context
         for stage in self.plan.stages[: self.plan.stages.index(self.stage)]:
             # Only the workers of FETCH may fetch, and the context names the pictures fetched.
@@ -220,7 +239,7 @@ class JobRun:
 
     def fails_by(self, error: FaceError) -> bool:
         """Whether an error of a stage ends the job; otherwise it waits."""
-        waits = isinstance(error, IntermediateLost) or error.retryable
+        waits = isinstance(error, (IntermediateLost, *MACHINE_ERRORS)) or error.retryable
         return not waits and not self._waits_for_operator(error)
 
     def wait_because(self, error: FaceError) -> None:
@@ -238,8 +257,8 @@ class JobRun:
     def _retry_later(self, error: FaceError, stage: Stage, pause_s: float) -> bool:
         """Let the job wait; False when the claim was lost."""
         job_id, store = self.claim.id, self.runtime.store
-        # Others' turn is no failure, and passes.
-        forever = self.plan.retry_forever or isinstance(error, Overloaded)
+        # Others' turn is no failure, and passes; another machine may have the models.
+        forever = self.plan.retry_forever or isinstance(error, (Overloaded, *MACHINE_ERRORS))
         retry_for_s = math.inf if forever else self.runtime.settings.retry_for_s
         logger.warning(
             "A job waits because of an error: %s", error,

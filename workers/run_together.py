@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from pipeline.errors import FaceError, JobTimedOut
+from pipeline.errors import FaceError, JobTimedOut, WrongPack
 from pipeline.execution.context import JobOutcome
 from pipeline.execution.pictures import embed_faces_together
 from pipeline.jobs.together import JobEnd
@@ -63,6 +63,7 @@ class _Together:
     def run(self) -> None:
         self._advance()
         ended = [run for run in self.runs if run.verdict is not None]
+        self._leave_if_pack_changed(ended)
         for run in ended:
             for step in run.trace if len(ended) > 1 else ():
                 step["together"] = len(ended)
@@ -95,6 +96,13 @@ class _Together:
         if left:
             store, dispatcher = self.runtime.store, self.runtime.dispatcher
             self._write(lambda: give_back(left, store, dispatcher, charged=charged))
+
+    def _leave_if_pack_changed(self, ended: Sequence[JobRun]) -> None:
+        """Give the jobs back if the deployment has changed its pack meanwhile."""
+        guard = self.runtime.guard
+        if guard is not None and guard.trouble is not None:
+            for run in ended:
+                run.verdict = WrongPack(guard.trouble)
 
     def _timed_out(self) -> bool:
         """Whether the time limit, one for all, is over: a moment is left to write the ends."""
@@ -175,8 +183,8 @@ class _Together:
         if not runs:
             return
         handed = [(run.claim, str(run.verdict), run.trace) for run in runs]
-        store = self.runtime.store.together
-        for run, held in zip(runs, self._write(lambda: store.hand_over(handed)), strict=True):
+        store, pack = self.runtime.store.together, self.runtime.pack_digest
+        for run, held in zip(runs, self._write(lambda: store.hand_over(handed, pack)), strict=True):
             if held:
                 assert isinstance(run.verdict, Stage)
                 run.handed_over(run.verdict)
@@ -190,6 +198,6 @@ def _has_effect(run: JobRun) -> bool:
 
 def _end_of(run: JobRun) -> JobEnd:
     if isinstance(run.verdict, JobOutcome):
-        return JobEnd(run.claim, run.trace, run.verdict.result, run.verdict.effect)
+        return JobEnd(run.claim, run.trace, run.verdict.result, run.verdict.effect, pack=run.pack)
     assert isinstance(run.verdict, FaceError)
-    return JobEnd(run.claim, run.trace, error=run.verdict)
+    return JobEnd(run.claim, run.trace, error=run.verdict, pack=run.pack)

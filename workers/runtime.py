@@ -15,6 +15,7 @@ from pipeline.calibration.table import Calibration, load_own_tables, load_table
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.deletions.journal import open_journal
+from pipeline.deployment.pack_guard import PackGuard
 from pipeline.encryption.data_key import KeySource
 from pipeline.encryption.data_keys import open_keys
 from pipeline.errors import TaskUnsupported
@@ -53,7 +54,8 @@ WARM_SIDE = 256
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """``name`` is this process's own: when it dies, the claims under this name are released.
-    ``company`` takes jobs along that are run together; None: each runs alone."""
+    ``company`` takes jobs along that are run together; None: each runs alone. ``guard`` says
+    whether the pack is the deployment's; None without models."""
 
     name: str
     settings: Settings
@@ -66,6 +68,12 @@ class Runtime:
     notifier: JobNotifier
     company: Company | None = None
     notes: RunningNotes = field(default_factory=RunningNotes)
+    guard: PackGuard | None = None
+
+    @property
+    def pack_digest(self) -> str | None:
+        """The digest of the pack that runs the stages here; None without models."""
+        return None if self.guard is None else self.guard.info.digest
 
 
 def worker_name(group: str, pid: int) -> str:
@@ -80,10 +88,11 @@ def worker_name(group: str, pid: int) -> str:
 def open_runtime(
     settings: Settings, group: str, served: frozenset[Stage],
     fork_server: ForkServer | None = None, notes: RunningNotes | None = None,
+    guard: PackGuard | None = None,
 ) -> Runtime:
     """Everything this process needs, with its models loaded and run once, so that the
     first job is no slower than the others. ``fork_server`` is that of the worker group;
-    ``notes`` are those that its parent reads.
+    ``notes`` are those that its parent reads; ``guard`` watches the pack.
 
     Raises what the pack raises when it cannot be used, and ``ConfigurationError``.
     """
@@ -111,6 +120,7 @@ def open_runtime(
         notifier=JobNotifier(settings),
         company=Company(settings, served),
         notes=notes or RunningNotes(),
+        guard=guard,
     )
 
 

@@ -26,9 +26,11 @@ from celery.concurrency.solo import TaskPool
 from celery.exceptions import SecurityWarning
 
 from pipeline.config.settings import Settings
+from pipeline.database.engine import open_engine
 from pipeline.deployment.metrics import process_gauges
+from pipeline.deployment.pack import agree_on_pack
 from pipeline.deployment.processes import Role
-from pipeline.errors import ConfigurationError, FaceError
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError
 from pipeline.execution.search import SearchResources
 from pipeline.fetching.open import open_fetcher
 from pipeline.index.metrics import index_gauges
@@ -68,9 +70,11 @@ def run_worker(settings: Settings, metrics: MetricsEndpoint | None = None) -> in
     the latest. Raises ``ConfigurationError`` and what the pack raises when
     the worker cannot start.
     """
-    app = make_app(settings)
     served = served_stages(settings)
     _check(settings, served)
+    if needs_models(served):
+        settings = _with_the_pack(settings)
+    app = make_app(settings)
     if Stage.BULK in served:
         # Jobs whose clients wait for the answer go first.
         os.nice(settings.bulk_nice)
@@ -143,10 +147,27 @@ def _check(settings: Settings, served: frozenset[Stage]) -> None:
                 f"FACELINE_STAGES names `{alone}` beside other stages; it needs a worker of "
                 "its own"
             )
-    if needs_models(served):
-        registry.choose(settings)
     if Stage.FETCH in served and open_fetcher(settings) is None:
         raise ConfigurationError("FACELINE_STAGES names `fetch`, but FACELINE_FETCH_URLS is off")
+
+
+def _with_the_pack(settings: Settings) -> Settings:
+    """The settings with the name of the deployment's pack, found on this machine.
+
+    While the database is away, that of the settings, which is compared later. Raises as
+    ``agree_on_pack``.
+    """
+    # Closed again before the first fork: no child inherits a connection.
+    engine = open_engine(settings.sql_url, durable=False)
+    try:
+        name = agree_on_pack(settings, engine).name
+    except DatabaseUnavailable:
+        if settings.pack == registry.AUTO:
+            raise
+        name = registry.choose(settings).name
+    finally:
+        engine.dispose()
+    return settings.model_copy(update={"pack": name})
 
 
 def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndpoint) -> int:

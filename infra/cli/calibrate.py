@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.console import err, print_notice, print_table
-from infra.cli.database import Stores
+from infra.cli.database import Stores, pack_here
 from infra.cli.own_tables import deployed_table, fit_own_table
 from infra.cli.progress import count_bar
 from pipeline.calibration.measure import calibrate_folder, calibrate_pairs
@@ -58,10 +58,10 @@ def calibrate(
     settings = load_settings()
     if pack is not None:
         settings = settings.model_copy(update={"pack": pack})
-    info = registry.choose(settings)
     if own is not None:
-        _calibrate_own(own, info, settings, out)
+        _calibrate_own(own, pack_here(settings), settings, out)
         return
+    info = pack_here(settings)
     loaded = registry.load(info, settings)
     with count_bar("pictures", err) as progress:
         if folder is not None:

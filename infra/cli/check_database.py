@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from infra.cli.clocks import clock_check
+from infra.cli.database import pack_here
 from infra.cli.findings import Check, Verdict, judged
 from infra.cli.settings import variable
 from pipeline.config.settings import Settings
@@ -23,17 +24,15 @@ from pipeline.database.diagnosis import (
     sqlite_file,
     unwritable,
 )
-from pipeline.database.engine import open_engine, read_rows
+from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision
-from pipeline.database.schema import tenants
+from pipeline.deployment.pack import foreign_galleries, pinned_pack, require_pinned
 from pipeline.deployment.processes import ProcessTable, Role, RunningProcess
 from pipeline.encryption.key_check import check_master_key, has_master_key
 from pipeline.encryption.vault import open_vault
-from pipeline.errors import ConfigurationError, DatabaseUnavailable, WrongMasterKey
-from pipeline.gallery.change_log import ChangeLog
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, PackError, WrongMasterKey
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import FUSED_STAGES, Stage
-from pipeline.sessions import registry
 
 
 def check_database(settings: Settings) -> Iterator[Check]:
@@ -85,7 +84,7 @@ def _check_engine(engine: Engine, settings: Settings) -> Iterator[Check]:
     if found != head():
         return
     yield from _check_key(engine, settings)
-    yield from _check_galleries(engine, settings)
+    yield from _check_pack(engine, settings)
     yield from _check_processes(engine, settings)
 
 
@@ -137,16 +136,25 @@ def _check_key(engine: Engine, settings: Settings) -> Iterator[Check]:
         yield Check("master key", Verdict.GOOD, "it is the database's")
 
 
-def _check_galleries(engine: Engine, settings: Settings) -> Iterator[Check]:
-    served = registry.choose(settings)
-    for tenant in read_rows(engine, select(tenants.c.id, tenants.c.name)):
-        model = ChangeLog(engine).vector_model(tenant.id)
-        if model is not None and model.sha256 != served.recognition_model:
-            yield Check(
-                "gallery", Verdict.BAD,
-                f"the gallery of {tenant.name} has vectors of the pack {model.pack!r}",
-                f"use that pack ({variable('pack')}), or enrol the gallery again",
-            )
+def _check_pack(engine: Engine, settings: Settings) -> Iterator[Check]:
+    """Whether this machine's pack is the deployment's, and that of all galleries."""
+    try:
+        pinned = pinned_pack(engine)
+        info = pack_here(settings)
+        require_pinned(info, pinned)
+    except PackError as error:
+        yield Check("deployed pack", Verdict.BAD, error.message)
+        return
+    yield judged(
+        "deployed pack", pinned is not None, str(pinned or "none yet"),
+        "the first worker's pack becomes it, or `faceline models pin NAME` chooses it",
+        Verdict.NOTE,
+    )
+    for tenant, pack in foreign_galleries(engine, info).items():
+        yield Check(
+            "gallery", Verdict.BAD, f"the gallery of {tenant} has vectors of the pack {pack!r}",
+            f"use that pack (`faceline models pin {pack}`), or enrol the gallery again",
+        )
 
 
 # Processes -------------------------------------------------------------------------

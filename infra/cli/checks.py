@@ -11,6 +11,7 @@ from importlib import metadata
 from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
 from infra.cli.check_media import check_importing, check_media
+from infra.cli.database import pack_here
 from infra.cli.findings import PATIENCE_S, Asked, Check, Verdict, judged, look
 from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
@@ -21,7 +22,6 @@ from pipeline.encryption.keyring import KeyFile, open_keyring
 from pipeline.encryption.vault import Vault
 from pipeline.fetching.open import open_fetcher
 from pipeline.sandbox.sandbox import open_sandbox
-from pipeline.sessions import registry
 from pipeline.sessions.capabilities import unserved_operations
 from pipeline.sessions.catalogue import licence_notice
 from pipeline.sessions.checksums import verify
@@ -81,7 +81,7 @@ def check_opencv(_: Settings) -> Iterator[Check]:
 
 def check_pack(settings: Settings) -> Iterator[Check]:
     """The selected pack: files, licence, calibration."""
-    info = registry.choose(settings)
+    info = pack_here(settings)
     tasks = ", ".join(sorted(info.tasks))
     yield Check(
         "pack", Verdict.GOOD,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 
 from sqlalchemy import Engine
@@ -14,13 +15,16 @@ from pipeline.config.settings import Settings, load_settings
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision, upgrade
 from pipeline.deletions.journal import DeletionJournal, open_journal, open_journal_store
+from pipeline.deployment.pack import agree_on_pack, choose_pack, pinned_pack
 from pipeline.encryption.data_keys import TenantKeys, open_keys
 from pipeline.encryption.key_check import establish_master_key, has_master_key
 from pipeline.encryption.keyring import FixedKeys, KeyFile, open_keyring
 from pipeline.encryption.vault import Vault, open_vault
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, DatabaseUnavailable, PackMissing
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
+from pipeline.sessions import registry
+from pipeline.sessions.base import PackInfo
 
 
 def init() -> None:
@@ -30,6 +34,7 @@ def init() -> None:
     print_notice("The database has the tables that this version needs.")
     if has_master_key(settings):
         establish_master_key(engine, open_vault(settings))
+    print_notice(_pin(settings, engine))
     engine.dispose()
     made = open_media(settings).prepare()
     if settings.journal_url:
@@ -37,6 +42,21 @@ def init() -> None:
     print_notice(
         f"The media store {settings.media_location} {'was created' if made else 'can be used'}."
     )
+
+
+def _pin(settings: Settings, engine: Engine) -> str:
+    """Record the pack that the settings name; a sentence about the deployment's pack. Raises
+    ``WrongPack``."""
+    if settings.pack != registry.AUTO:
+        with suppress(PackMissing):  # only workers need the models
+            agree_on_pack(settings, engine)
+    pinned = pinned_pack(engine)
+    if pinned is None:
+        return (
+            "The deployment has no pack yet: the first worker's becomes it, or "
+            "`faceline models pin NAME` chooses it."
+        )
+    return f"The deployment's pack is {pinned}."
 
 
 def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
@@ -59,6 +79,22 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
     return engine
 
 
+def pack_here(settings: Settings) -> PackInfo:
+    """The pack for a command that needs no running service: the one that the settings name; for
+    ``auto`` the deployment's, or the best one found where there is no deployment yet. Raises as
+    ``choose_pack``."""
+    there = bool(settings.database_url) or settings.data.database.exists()
+    if settings.pack == registry.AUTO and there:
+        engine = open_engine(settings.sql_url)
+        try:
+            return choose_pack(settings, engine, alone=True)
+        except DatabaseUnavailable:
+            pass  # the command works without it
+        finally:
+            engine.dispose()
+    return registry.choose(settings)
+
+
 class Stores:
     """The stores of a deployment, each opened when it is first used. Without ``settings``
     the configured ones."""
@@ -70,6 +106,11 @@ class Stores:
     @cached_property
     def keyring(self) -> FixedKeys | KeyFile:
         return open_keyring(self.settings)
+
+    @cached_property
+    def pack(self) -> PackInfo:
+        """The deployment's pack on this machine. Raises as ``choose_pack``."""
+        return choose_pack(self.settings, self.engine)
 
     @cached_property
     def vault(self) -> Vault:

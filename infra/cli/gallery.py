@@ -26,7 +26,6 @@ from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.records import Collection, FaceRecord, box_json
-from pipeline.sessions import registry
 
 app = typer.Typer(help="Galleries: size, scores, export, deletion.", no_args_is_help=True)
 
@@ -74,7 +73,7 @@ def advise(
     chosen = stores.chosen_tenants(name)
     if set_groups and len(chosen) != 1:
         raise InvalidParameter("--set takes the name of one application")
-    info = registry.choose(stores.settings)
+    info = stores.pack
     rows = [row for tenant in chosen for row in advice_rows(stores, tenant, info, strangers)]
     groups = CollectionStore(stores.engine, stores.media)
     for group in set_groups or ():

@@ -11,6 +11,7 @@ import cv2
 import typer
 
 from infra.cli.console import print_json, print_line, print_notice
+from infra.cli.database import pack_here
 from infra.cli.living_plot import draw
 from infra.cli.reports import check_place
 from pipeline.calibration.passive import passive_calibration
@@ -92,7 +93,7 @@ def living(
     if plot is not None:
         check_place(plot)
     settings = load_settings()
-    pack = registry.load(registry.choose(settings), settings)
+    pack = registry.load(pack_here(settings), settings)
     verdict = _judge(settings, pack, clip, face, asked, threshold)
     if plot is not None:
         _write(plot, draw(verdict))

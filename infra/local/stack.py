@@ -24,6 +24,7 @@ from pipeline.config.settings import Settings
 from pipeline.config.storage import DataDirectory
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import upgrade
+from pipeline.deployment.pack import agree_on_pack
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError
 from pipeline.jobs.upkeep import JobUpkeep
@@ -108,7 +109,7 @@ class LocalStack:
 
     def _start(self) -> None:
         # Checks the configuration before starting anything.
-        pack = registry.choose(self.settings)
+        best = registry.choose(self.settings)
         if self.settings.fetch_urls:
             from pipeline.fetching.open import open_fetcher  # 90 ms of imports
 
@@ -125,6 +126,13 @@ class LocalStack:
         self.supervisor.start(self._managed("redis", argv, dict(os.environ)))
         upgrade(self._engine)
         open_vault(self.settings)
+        pack = agree_on_pack(self.settings, self._engine, alone=True)
+        self.settings = self.settings.model_copy(update={"pack": pack.name})
+        if pack.digest != best.digest:
+            self._say(
+                f"{best.name!r} is on this machine, too; these data belong to {pack.name!r}. "
+                f"`faceline models pin {best.name}` changes that"
+            )
         self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
         wait_for_redis(redis, self.log("redis"), lambda: not self._stopping())
         env = self._environment(redis, port, pack.name)

@@ -69,7 +69,8 @@ class Settings(BaseSettings):
     models_url: str = "https://github.com/deepinsight/insightface/releases/download/model-zoo"
     """Address of the InsightFace archives for `faceline models pull`."""
     pack: str = "auto"
-    """Model pack; `auto` selects the best one found."""
+    """Model pack of the deployment; `auto`: the one in its database, at first the best one found.
+    Workers on several machines need a name until the database has one."""
     providers: str = "CPUExecutionProvider"
     """onnxruntime execution providers, comma separated, best first; an unavailable provider
     prevents the start."""

@@ -12,7 +12,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -126,16 +126,18 @@ _BEAT = (
 class Heartbeat:
     """Says in the database that this process runs, from a thread of its own, until it is closed.
 
-    Make it in the process itself, after a fork. ``trouble`` is a sentence about what keeps the
-    process from its work; it can be set at any time. A heartbeat that fails is logged and
-    changes nothing else.
+    Make it in the process itself, after a fork. Each function of ``looks`` gives a sentence about
+    what keeps the process from its work, None when nothing does; the first one is its
+    ``trouble``. A heartbeat that fails is logged and changes nothing else.
     """
 
     def __init__(
         self, engine: Engine, role: Role, stages: Iterable[str] = (),
-        pack: PackInfo | None = None, every_s: float = BEAT_EVERY_S,
+        pack: PackInfo | None = None, looks: Sequence[Callable[[], str | None]] = (),
+        every_s: float = BEAT_EVERY_S,
     ) -> None:
         self.trouble: str | None = None
+        self._looks = looks
         self.clock_offset = 0.0
         self._engine = engine
         self._clock = database_clock(engine)
@@ -155,6 +157,8 @@ class Heartbeat:
     def beat(self) -> None:
         """Write one heartbeat. Raises ``DatabaseUnavailable``."""
         self._written = False
+        # All of them look, also when the first has found something.
+        self.trouble = next(filter(None, [look() for look in self._looks]), None)
         with self._lock, writing(self._engine) as connection:
             now = self._clock()
             self.clock_offset = time.time() - now

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from pipeline.calibration.table import Calibration
 from pipeline.config.settings import Settings
-from pipeline.errors import PackMismatch
+from pipeline.errors import IntermediateLost, PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import (
     base_result,
@@ -58,7 +58,7 @@ def open_search(settings: Settings, engine: Engine, resources: Resources) -> Ite
 def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
     """Search the index for the job's only face.
 
-    Raises ``CollectionNotFound``, ``PackMismatch``, ``IndexBehind``, and
+    Raises ``CollectionNotFound``, ``PackMismatch``, ``IndexBehind``, ``IntermediateLost`` and
     ``TaskUnsupported`` on a worker that holds no index.
     """
     asked = SearchParams.from_json(job.params)
@@ -79,11 +79,8 @@ def _check_model(job: Job, context: JobContext, resources: Resources, views: Ten
     of the calibration table must come from one."""
     here = model_of(resources.pack)
     if context.model != here:
-        probe = context.model.pack if context.model else "?"
-        raise PackMismatch(
-            f"A worker served the pack {probe!r} and the index {here.pack!r}; start them with "
-            "one FACELINE_PACK."
-        )
+        # A worker of another pack, which the deployment no longer has, or not yet.
+        raise IntermediateLost("Another model pack embedded the face.")
     there = views.source.vector_model(job.tenant_id)
     if there is not None and there != here:
         raise PackMismatch(

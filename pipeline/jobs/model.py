@@ -88,7 +88,8 @@ class NewJob:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job row. Times are epoch seconds (UTC); ``stage`` is the next one to run;
-    ``charged_on`` is the day for which it was charged, None when it was not."""
+    ``charged_on`` is the day for which it was charged, None when it was not; ``pack`` is the digest
+    of the pack that ran its stages, None before the first and without models."""
 
     seq: int
     id: str
@@ -116,6 +117,7 @@ class Job:
     finished_at: float | None
     charged_on: str | None = None
     free: bool = False
+    pack: str | None = None
 
     @property
     def ended(self) -> bool:

@@ -250,6 +250,7 @@ class JobStore:
                     state=JobState.QUEUED.value, stage=stage, attempts=0, not_before=0.0,
                     fence=jobs.c.fence + 1, error=None, error_code=None, result=None,
                     worker=None, started_at=None, finished_at=None, published_at=self._clock(),
+                    pack=None,
                     # Its cost is settled; the operator's retry costs nothing.
                     charged_on=None,
                 )

@@ -43,13 +43,14 @@ from pipeline.types import JsonObject
 @dataclass(frozen=True, slots=True)
 class JobEnd:
     """The end of a claimed job: with ``error``, or with what ``effect`` returns, or with
-    ``result``."""
+    ``result``. ``pack`` is the digest of the pack that ran its stages, None without models."""
 
     claim: Claim
     trace: Sequence[JsonObject]
     result: JsonObject | None = None
     effect: Effect | None = None
     error: FaceError | None = None
+    pack: str | None = None
 
 
 class JobsTogether:
@@ -133,15 +134,16 @@ class JobsTogether:
         return [outcomes[end.claim.id] for end in ends]
 
     def hand_over(
-        self, handed: Sequence[tuple[Claim, str, Sequence[JsonObject]]]
+        self, handed: Sequence[tuple[Claim, str, Sequence[JsonObject]]], pack: str | None = None
     ) -> list[bool]:
         """Leave each job (claim, its next stage, trace) to the workers of that stage; False
-        where the claim was lost."""
+        where the claim was lost. ``pack`` is the digest of the pack that ran the stages, None
+        without models."""
         now = self._clock()
         return self.put_back([
             (claim, {
                 **queued(claim, stage, now), "trace": [*claim.job.trace, *trace],
-                "error": _lasting_error(claim),
+                "error": _lasting_error(claim), "pack": pack or claim.job.pack,
             })
             for claim, stage, trace in handed
         ])
@@ -176,7 +178,9 @@ class JobsTogether:
         assert result is not None or end.error is not None
         if result is not None:
             result = encrypt_result(result, job.id, self._keys.data_key(job.tenant_id))
-        return {**ended(end.claim, end.trace, now, end.error), "result": result}
+        return {
+            **ended(end.claim, end.trace, now, end.error), "result": result, "pack": end.pack,
+        }
 
 
 def _claim(row: Any) -> Claim:

@@ -62,12 +62,15 @@ def test_a_forgotten_process_is_seen_again(engine: Engine) -> None:
 
 
 def test_a_process_in_trouble_serves_nothing(engine: Engine) -> None:
-    heartbeat = Heartbeat(engine, Role.WORKER, [Stage.DECODE])
-    heartbeat.trouble = "another pack"
+    trouble = ["another pack"]
+    heartbeat = Heartbeat(
+        engine, Role.WORKER, [Stage.DECODE],
+        looks=[lambda: None, lambda: trouble[0] if trouble else None],
+    )
     heartbeat.beat()
     assert [each.trouble for each in ProcessTable(engine).alive()] == ["another pack"]
     assert ProcessTable(engine).serving(Stage.DECODE) == []
-    heartbeat.trouble = None
+    trouble.clear()
     heartbeat.beat()
     assert len(ProcessTable(engine).serving(Stage.DECODE)) == 1
 

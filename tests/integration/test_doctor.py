@@ -16,8 +16,10 @@ from infra.cli.database import open_database
 from infra.cli.findings import Verdict
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
+from pipeline.deployment.pack import pin_pack
 from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore
+from pipeline.sessions import registry
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.servers import RedisServer
@@ -125,12 +127,29 @@ def test_a_gallery_of_another_pack_is_named(faceline: Faceline, data_dir: Path) 
     gallery = TenantGallery(engine, tenant.id, media, Clock())
     assert "gallery" not in findings(faceline)
     gallery.add("one")
+    # Its pack is not on this machine, and is the one that is wanted.
+    assert "'edge', which is not on this machine" in findings(faceline)["pack"]["found"]
+    pin_pack(engine, registry.choose(settings))
 
     found = findings(faceline)["gallery"]
 
     assert (found["verdict"], found["found"]) == (
         "bad", "the gallery of shop has vectors of the pack 'edge'"
     )
+
+
+def test_another_pack_than_the_deployments_is_bad(
+    faceline: Faceline, data_dir: Path, edge_settings: Settings
+) -> None:
+    engine = open_database(load_settings())
+    assert findings(faceline)["deployed pack"]["verdict"] == "note"
+    pin_pack(engine, registry.choose(load_settings()))
+    assert findings(faceline)["deployed pack"]["verdict"] == "good"
+    pin_pack(engine, registry.choose(edge_settings))
+    found = findings(faceline)["deployed pack"]
+    assert found["verdict"] == "bad"
+    assert "faceline models pin NAME" in found["found"]
+    engine.dispose()
 
 
 def test_a_media_store_that_is_away_is_bad(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import Celery
 
 from pipeline.config.settings import Settings
-from pipeline.errors import DatabaseUnavailable, InvalidParameter
+from pipeline.errors import DatabaseUnavailable, InvalidParameter, PackError
 from pipeline.operations import Stage
 from workers import process
 from workers.app import GRACE_S
@@ -20,6 +21,9 @@ from workers.tasks.request import StageTask
 from workers.work_limit import WALL_CLOCK_FACTOR, work_limit
 
 logger = logging.getLogger(__name__)
+
+# Seconds between two messages that a process takes which must leave them to others.
+TROUBLE_PAUSE_S = 1.0
 
 
 def register(app: Celery, settings: Settings) -> None:
@@ -40,10 +44,22 @@ def run(message: Any) -> None:
     """Carry out the job that ``message`` names, as far as this worker serves it."""
     try:
         decoded = decode(message)
+        if process.trouble() is not None:
+            _leave_to_others(decoded)
+            return
         with process.runtime_for_job() as runtime:
             _run(decoded, runtime)
-    except (InvalidParameter, DatabaseUnavailable) as error:
+    except (InvalidParameter, DatabaseUnavailable, PackError) as error:
         logger.warning("A message was rejected: %s", error, extra={"action": "message_rejected"})
+        if isinstance(error, PackError):
+            time.sleep(TROUBLE_PAUSE_S)  # the models could not be opened; the job waits
+
+
+def _leave_to_others(message: StageMessage) -> None:
+    """Send the message again without claiming its job, after a pause in which others are
+    quicker. A process that holds no models yet leaves that to the reconciler."""
+    time.sleep(TROUBLE_PAUSE_S)
+    process.publish_again(message.job, message.stage)
 
 
 def _run(message: StageMessage, runtime: Runtime) -> None:

@@ -16,7 +16,6 @@ from pipeline.batches.model import Batch
 from pipeline.errors import FaceError
 from pipeline.jobs.store import JobStore
 from pipeline.operations import enrolment_analysis
-from pipeline.sessions import registry
 from pipeline.sources.base import Item, PictureSource, RefusalReason, RefusedItem
 from workers.batch_submitter import open_submitter
 from workers.dispatch import Dispatcher
@@ -98,7 +97,7 @@ def local_criteria(stores: BatchStores, batch: Batch) -> str:
     """The fingerprint of what the workers of this machine accept for a batch. Raises
     ``PackMissing``."""
     options = enrolment_analysis(batch.options.faces, gate=batch.options.gate)
-    return criteria_fingerprint(registry.choose(stores.settings), stores.settings, options)
+    return criteria_fingerprint(stores.pack, stores.settings, options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.database.engine import reading
 from pipeline.errors import FaceError
 from pipeline.gallery.writer import last_model
-from pipeline.sessions import registry
 
 BATCH_GONE = "the batch is gone: it was forgotten, or its application was deleted, meanwhile"
 
@@ -80,7 +79,7 @@ def _opened(request: EnrolRequest) -> Iterator[tuple[Deployment, BatchStores, St
 def check_pack(stores: BatchStores, tenant: Tenant) -> None:
     """Raises ``PackMismatch`` when the models on this machine are not those of the gallery;
     ``PackMissing`` when there are none."""
-    pack = registry.choose(stores.settings)
+    pack = stores.pack
     with reading(stores.engine) as connection:
         model = last_model(connection, tenant.id)
     if model is not None and model.pack != pack.name:

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import Engine
 
 from infra.cli.checks import check_pack
-from infra.cli.database import open_database
+from infra.cli.database import open_database, pack_here
 from pipeline.accounts.tenants import TenantStore
 from pipeline.calibration.table import load_own_tables, load_table
 from pipeline.config.settings import load_settings
 from pipeline.encryption.vault import open_vault
+from pipeline.errors import PackMissing
 from pipeline.gallery.collections import CollectionStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.sessions import registry
@@ -145,7 +146,12 @@ def test_a_score_is_advised_for_the_gallery_and_each_group(
     assert [row["group_score"] for row in groups] == [80, 80]
 
 
-def test_few_faces_are_advised_by_size_only(faceline: Faceline, shop: TenantGallery) -> None:
+def test_few_faces_are_advised_by_size_only(
+    faceline: Faceline, shop: TenantGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PackMissing, match="made with the pack 'edge'"):
+        pack_here(load_settings())
+    monkeypatch.setenv("FACELINE_PACK", "dlib")
     outcome = faceline("gallery", "advise", "shop")
     assert outcome.code == 0, outcome.err
     assert "by size only" in outcome.err

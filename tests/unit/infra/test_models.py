@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from pipeline.database.engine import open_engine
+from pipeline.media.directory import DirectoryStore
 from tests.conftest import missing, models_directory
+from tests.gallery_factory import TenantGallery
+from tests.job_factory import Clock
 from tests.unit.infra.conftest import Faceline
 
 
@@ -80,3 +85,66 @@ def test_a_server_that_is_away_is_said_to_be_away(
     assert outcome.code == 1
     assert "no connection" in outcome.err
     assert "run the same command again" in outcome.err
+
+
+@pytest.mark.usefixtures("own_edge")
+def test_the_pack_in_use_stays_when_a_better_one_is_installed(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_PACK", "dlib")
+    assert "The deployment's pack is 'dlib'" in faceline("init").err
+    monkeypatch.setenv("FACELINE_PACK", "auto")
+    packs = json.loads(faceline("models", "list", "--json").out)
+    assert [(each["name"], each["served"]) for each in packs] == [("edge", False), ("dlib", True)]
+    assert "now instead of 'dlib'" in faceline("models", "pin", "edge").err
+    assert "already" in faceline("models", "pin", "edge").err
+    packs = json.loads(faceline("models", "list", "--json").out)
+    assert [(each["name"], each["served"]) for each in packs] == [("edge", True), ("dlib", False)]
+
+
+def test_init_does_not_choose_for_others(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "has no pack yet" in faceline("init").err
+    monkeypatch.setenv("FACELINE_PACK", "elsewhere")  # workers have it
+    assert "has no pack yet" in faceline("init").err
+    monkeypatch.setenv("FACELINE_PACK", "dlib")
+    faceline("init")
+    monkeypatch.setenv("FACELINE_PACK", "buffalo_l")
+    assert faceline("init").code == 0
+
+
+@pytest.mark.usefixtures("own_edge")
+def test_init_with_another_pack_says_so(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_PACK", "edge")
+    faceline("init")
+    monkeypatch.setenv("FACELINE_PACK", "dlib")
+    outcome = faceline("init")
+    assert outcome.code == 1
+    assert "The deployment's pack is 'edge'" in outcome.err
+
+
+def test_a_damaged_pack_is_not_pinned(faceline: Faceline, own_edge: Path) -> None:
+    model = next(own_edge.glob("*.onnx"))
+    model.write_bytes(model.read_bytes()[:-1])
+    assert faceline("models", "pin", "edge").code == 1
+    assert faceline("models", "pin", "nowhere").code == 1
+    assert "has no pack yet" in faceline("init").err
+
+
+@pytest.mark.usefixtures("own_edge")
+def test_galleries_of_another_pack_are_named_before_a_change(
+    faceline: Faceline, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faceline("apps", "create", "museum")
+    engine = open_engine(f"sqlite:///{data_dir / 'faceline.db'}")
+    gallery = TenantGallery(engine, 1, DirectoryStore(tmp_path / "media"), Clock())
+    gallery.enrol("ada")
+    engine.dispose()
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    outcome = faceline("models", "pin", "dlib")
+    assert outcome.code != 0
+    assert "museum (edge)" in outcome.err
+    assert "'dlib' now" in faceline("models", "pin", "dlib", "--yes").err

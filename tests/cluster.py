@@ -74,10 +74,6 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
-    def wait(self, within_s: float = READY_S) -> int:
-        """The exit code of a process that ends by itself."""
-        return self._process.wait(within_s)
-
     def stop(self, wait_s: float = 60.0) -> int:
         """SIGTERM; the exit code."""
         self._process.terminate()

@@ -23,12 +23,15 @@ from tests.faults.signals import Signals
 from tests.parallel import free_port
 from tests.programs import find_faketime
 from tests.stack import Stack
-from tests.waiting import TIMEOUT_S
 
 # SQLite is for one host.
 pytestmark = LAST_DATABASE
 
 JOBS = 6
+
+ROLES = {Role.SHIM, Role.WORKER, Role.INDEX, Role.UPKEEP}
+
+WITHIN_S = 90.0  # for anything on a machine that is busy with other work
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +105,8 @@ def test_another_master_key(
 # "-25h": results seem to be older than they are to everybody else, or younger.
 @pytest.mark.parametrize("offset", ["+25h", "-25h", "+60s"])
 def test_another_clock(
-    request: pytest.FixtureRequest, deployment: Stack, client: SearchClient, photo: str, signals: Signals, offset: str
+    request: pytest.FixtureRequest, deployment: Stack, client: SearchClient, photo: str,
+    signals: Signals, offset: str,
 ) -> None:
     """One host with every role, whose clock is wrong. Jobs go through both."""
     cluster, port = deployment.cluster, free_port()
@@ -133,10 +137,10 @@ def test_another_clock(
 def wait_for_wrong_clocks(deployment: Stack, since: float) -> None:
     """Wait until a process of each role that started ``since`` then (epoch seconds of the
     database) says that its clock differs by more than half a minute."""
-    table, until = ProcessTable(deployment.cluster.engine), time.monotonic() + TIMEOUT_S
+    table, until = ProcessTable(deployment.cluster.engine), time.monotonic() + WITHIN_S
     while {
         each.role for each in table.alive()
         if each.started_at >= since and abs(each.clock_offset) > 30
-    } != set(Role):
+    } < ROLES:
         assert time.monotonic() < until, deployment.cluster.logs()
         time.sleep(0.2)

@@ -10,9 +10,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api_shim.requests import RequestLabels
 from pipeline.metrics.catalogue import REQUEST_SECONDS, REQUESTS, REQUESTS_OPEN
 from pipeline.metrics.instruments import GaugeReading
+from pipeline.metrics.outcomes import outcome_of
 
 LABELS = "faceline.labels"
 """The key in a scope of the request's ``RequestLabels``."""
+
+# The code of a request whose job goes on after its answer.
+ACCEPTED = "accepted"
 
 # The code and status of a request whose client went before the answer began; the status is
 # nginx's.
@@ -52,7 +56,7 @@ class RequestMetrics:
             seconds = time.perf_counter() - began
             REQUEST_SECONDS.observe(seconds, labels.dialect, labels.operation)
             REQUESTS.add(
-                labels.dialect, labels.operation, _code(labels, status),
+                labels.dialect, labels.operation, *_outcome(labels, status),
                 str(status) if status else CLIENT_CLOSED,
                 labels.tenant if self._show_tenants else "",
             )
@@ -71,9 +75,12 @@ class Named:
         await self._app(scope, receive, send)
 
 
-def _code(labels: RequestLabels, status: int) -> str:
+def _outcome(labels: RequestLabels, status: int) -> tuple[str, str]:
+    """The outcome and the code of a request; ``status`` is 0 without an answer."""
     if not status:
-        return DISCONNECTED
-    if labels.code:
-        return labels.code
-    return "ok" if status < 400 else f"http_{status}"
+        return "refused", DISCONNECTED
+    if labels.code in ("", ACCEPTED) and status < 400:
+        return "ok", labels.code or "ok"
+    if not labels.code:
+        return "refused" if status < 500 else "failed", f"http_{status}"
+    return outcome_of(labels.code), labels.code

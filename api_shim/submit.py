@@ -18,6 +18,7 @@ from api_shim.body import Disconnected
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.protocol import check_connection_slot
 from api_shim.record_actions import RecordRequest
+from api_shim.request_metrics import ACCEPTED
 from api_shim.requests import Call, Preferences, Reply, read_preferences
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
@@ -26,9 +27,6 @@ from pipeline.errors import FaceError, Overloaded
 from pipeline.jobs.model import Job
 
 logger = logging.getLogger(__name__)
-
-# What the metrics call a request whose job goes on after its answer.
-ACCEPTED = "accepted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pipeline.errors import BrokerUnavailable, DatabaseUnavailable, JobCrashed
 from pipeline.jobs.model import Job
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.metrics.catalogue import JOBS_ENDED, JOBS_RELEASED, MESSAGES_RESENT, POISON_JOBS
+from pipeline.metrics.outcomes import outcome_of
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
 from workers.running_notes import RunningNotes
@@ -83,7 +84,7 @@ def notify_crashed(notifier: JobNotifier, ended: Sequence[Job]) -> None:
     """Publish the end of jobs that ended because their workers died."""
     for job in ended:
         POISON_JOBS.add()
-        JOBS_ENDED.add(job.operation, JobCrashed.code)
+        JOBS_ENDED.add(job.operation, outcome_of(JobCrashed.code), JobCrashed.code)
         logger.error(
             "A job killed its worker each time and was ended",
             extra={"action": "job_crashed", "job": job.id, "attempts": job.attempts},

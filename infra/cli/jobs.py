@@ -10,6 +10,7 @@ import typer
 from infra.cli.arguments import RECENT, Json, Limit, only_match
 from infra.cli.console import local_time, out, print_json, print_notice, print_table
 from infra.cli.database import Stores
+from pipeline.database.clock import database_time
 from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import JobStore
@@ -27,6 +28,13 @@ def list_jobs(
     application: Annotated[
         str | None, typer.Option("--app", help="Only jobs of this application.")
     ] = None,
+    oldest: Annotated[
+        bool,
+        typer.Option(
+            "--oldest", help="The first accepted jobs instead: of those that have not ended, or in "
+            "the given state.",
+        ),
+    ] = False,
     limit: Limit = 20,
     json: Json = False,
 ) -> None:
@@ -34,17 +42,21 @@ def list_jobs(
     stores = Stores()
     store = JobStore(stores.engine)
     tenant_id = None if application is None else stores.tenants.by_name(application).id
-    found = store.read.recent(state=state, tenant_id=tenant_id, limit=limit)
+    read = store.read.oldest if oldest else store.read.recent
+    found = read(state=state, tenant_id=tenant_id, limit=limit)
     if json:
         print_json([job_json(job) for job in found])
         return
     names = {tenant.id: tenant.name for tenant in stores.tenants.all()}
+    now = database_time(stores.engine)
+    last = "age" if oldest else "took"
     print_table(
-        ("job", "app", "operation", "state", "stage", "tries", "accepted", "took"),
+        ("job", "app", "operation", "state", "stage", "tries", "accepted", last),
         (
             (
                 job.id, names.get(job.tenant_id, "?"), job.operation, _state(job), job.stage,
-                job.attempts, local_time(job.created_at), _took(job),
+                job.attempts, local_time(job.created_at),
+                f"{max(now - job.created_at, 0):.0f} s" if oldest else _took(job),
             )
             for job in found
         ),

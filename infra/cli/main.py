@@ -26,6 +26,7 @@ COMMANDS = {
     "upkeep": ("processes", "upkeep"),
     "init": ("database", "init"),
     "doctor": ("doctor", "doctor"),
+    "top": ("top", "top"),
     "probe": ("probe", "probe"),
     "call": ("call", "call"),
     "enroll": ("enroll.command", "enroll"),

@@ -12,17 +12,19 @@ from pipeline.metrics.catalogue import (
     INDEX_GALLERIES,
     INDEX_LAG,
     INDEX_ROUND_AT,
+    PURGE_AFTER,
     SNAPSHOT_AGE,
-    SNAPSHOT_BEHIND,
+    SNAPSHOT_DEBT,
     UNPURGED,
 )
 from pipeline.metrics.instruments import GaugeReading
 
 
 def index_gauges(
-    views: TenantViews, clock: Callable[[], float] = time.time
+    views: TenantViews, purge_after_s: float, clock: Callable[[], float] = time.time
 ) -> Iterator[GaugeReading]:
     """The galleries in memory, as the last round left them."""
+    yield PURGE_AFTER.reading(purge_after_s)
     held, now = views.in_memory, clock()
     yield INDEX_GALLERIES.reading(len(held))
     yield INDEX_FACES.reading(sum(map(len, held)))
@@ -31,7 +33,6 @@ def index_gauges(
     yield INDEX_ROUND_AT.reading(views.maintained_at)
     written = [view.snapshot_at for view in held if view.snapshot_at]
     yield SNAPSHOT_AGE.reading(max(now - min(written), 0.0) if written else 0.0)
-    behind = (view.applied - view.snapshot_number for view in held)
-    yield SNAPSHOT_BEHIND.reading(max(behind, default=0))
+    yield SNAPSHOT_DEBT.reading(max((view.snapshot_debt for view in held), default=0.0))
     removed = [view.removed_at for view in held if view.removed_at]
     yield UNPURGED.reading(max(now - min(removed), 0.0) if removed else 0.0)

@@ -272,7 +272,7 @@ class TenantView:
         self.snapshot_at = records[0].created_at if records else 0.0
         if self._options.purge_due(self.removed_at, self._clock()):
             self._purge(records)
-        elif self._snapshot_due(records):
+        elif self.snapshot_debt > 1:
             self.snapshot()
         if self._clock() - self._orphans_checked_at >= ORPHAN_AGE_S:
             delete_orphans(self._source, self._store, self._tenant_id, self._clock())
@@ -315,11 +315,12 @@ class TenantView:
     def _discard(self, records: Sequence[SnapshotRecord]) -> None:
         discard_snapshots(records, self._source, self._store)
 
-    def _snapshot_due(self, records: Sequence[SnapshotRecord]) -> bool:
-        since = self.applied - (records[0].number if records else 0)
-        return since > max(
-            self._options.snapshot_changes, GROWTH_BETWEEN_SNAPSHOTS * len(self)
-        )
+    @property
+    def snapshot_debt(self) -> float:
+        """Changes after the newest snapshot that the last round found, by those after which the
+        next one is due."""
+        due = max(self._options.snapshot_changes, GROWTH_BETWEEN_SNAPSHOTS * len(self))
+        return (self.applied - self.snapshot_number) / due
 
     def _purge(self, records: Sequence[SnapshotRecord]) -> None:
         """Replace or discard the snapshots with deleted labels."""

@@ -122,6 +122,18 @@ class JobReader:
         query = select(*COLUMNS).order_by(jobs.c.seq.desc()).limit(limit)
         if state is not None:
             query = query.where(jobs.c.state == state.value)
+        return self._of_tenant(query, tenant_id)
+
+    def oldest(
+        self, *, state: JobState | None = None, tenant_id: int | None = None, limit: int = 50
+    ) -> list[Job]:
+        """The jobs in a state, or, without one, those that have not ended; the one that was
+        accepted first comes first."""
+        inside = UNFINISHED if state is None else jobs.c.state == state.value
+        query = select(*COLUMNS).where(inside).order_by(jobs.c.seq).limit(limit)
+        return self._of_tenant(query, tenant_id)
+
+    def _of_tenant(self, query: Select[Any], tenant_id: int | None) -> list[Job]:
         if tenant_id is not None:
             query = query.where(jobs.c.tenant_id == tenant_id)
         return [job_of(row) for row in read_rows(self._engine, query)]

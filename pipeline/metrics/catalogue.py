@@ -19,15 +19,20 @@ STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 
 # Of ``Stage``, whose module takes half a second to import: a test compares them.
 STAGES = ("fetch", "decode", "detect", "embed", "index", "liveness", "bulk")
+# Why jobs pause for the most part.
+PAUSE_CODES = (
+    "media_unavailable", "broker_unavailable", "database_unavailable", "index_behind", "overloaded",
+)
 _STORES = ("database", "media", "broker", "redis")
 
 # The shim ------------------------------------------------------------------------------
 
 REQUESTS = MetricCounter(
     "faceline_requests",
-    "Requests by dialect (`service` for the service's own paths), operation, neutral code "
-    "(`ok`, `accepted` for 202, else the error's) and HTTP status.",
-    ("dialect", "operation", "code", "status", "tenant"),
+    "Requests by dialect (`service` for the service's own paths), operation, outcome (`ok`, "
+    "`refused` for a fault of the request, `failed` for one of the service), neutral code (`ok`, "
+    "`accepted` for 202, else the error's) and HTTP status.",
+    ("dialect", "operation", "outcome", "code", "status", "tenant"),
 )
 REQUEST_SECONDS = MetricHistogram(
     "faceline_request_seconds", "Seconds from a request's head to the end of its answer.",
@@ -49,8 +54,8 @@ STAGE_SECONDS = MetricHistogram(
     ("stage",), buckets=STAGE_BUCKETS,
 )
 JOBS_ENDED = MetricCounter(
-    "faceline_jobs_ended", "Jobs that ended in a worker, by operation and code (`ok` or the "
-    "error's).", ("operation", "code"),
+    "faceline_jobs_ended", "Jobs that ended in a worker, by operation, outcome and code; as of "
+    "requests.", ("operation", "outcome", "code"),
 )
 JOB_SECONDS = MetricHistogram(
     "faceline_job_seconds", "Seconds from the acceptance of a job to its end in a worker.",
@@ -63,7 +68,7 @@ CLAIMS = MetricCounter(
 )
 JOB_PAUSES = MetricCounter(
     "faceline_job_pauses", "Times that a job was put back to be tried later, by error.",
-    ("stage", "code"),
+    ("stage", "code"), {"stage": STAGES, "code": PAUSE_CODES},
 )
 LEASES_LOST = MetricCounter(
     "faceline_leases_lost",
@@ -163,14 +168,18 @@ SNAPSHOT_AGE = MetricGauge(
     "Seconds since the newest snapshot was written, of the gallery where that is longest ago; "
     "0 without snapshots.",
 )
-SNAPSHOT_BEHIND = MetricGauge(
-    "faceline_index_snapshot_changes",
-    "Changes after the newest snapshot, of the gallery that has most.",
+SNAPSHOT_DEBT = MetricGauge(
+    "faceline_index_snapshot_debt",
+    "Changes after the newest snapshot by those after which the next one is due, of the gallery "
+    "where that is most.",
 )
 UNPURGED = MetricGauge(
     "faceline_index_unpurged_seconds",
     "Seconds for which a snapshot may have held a deleted face, of the gallery where it is "
     "longest; 0: none does.",
+)
+PURGE_AFTER = MetricGauge(
+    "faceline_index_purge_after_seconds", "Seconds after which no snapshot should hold one."
 )
 
 # What runs -------------------------------------------------------------------------------------

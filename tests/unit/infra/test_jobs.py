@@ -142,3 +142,16 @@ def test_a_finished_job_is_not_tried_again(faceline: Faceline, desk: Desk) -> No
 
     assert outcome.code == 1
     assert "No failed or cancelled job that" in outcome.err
+
+
+def test_the_oldest_jobs_that_have_not_ended_come_first(faceline: Faceline, desk: Desk) -> None:
+    first, second = desk.queued(), desk.running()
+    desk.done()
+
+    listed = json.loads(faceline("jobs", "list", "--oldest", "--json").out)
+    assert [job["id"] for job in listed] == [first.id, second.id]
+    shown = faceline("jobs", "list", "--oldest")
+    assert shown.out.index(first.id) < shown.out.index(second.id)
+    assert "age" in shown.out
+    waiting = faceline("jobs", "list", "--oldest", "--state", "queued", "--json")
+    assert [job["id"] for job in json.loads(waiting.out)] == [first.id]

@@ -78,7 +78,9 @@ def test_accepted_jobs_outlast_a_full_disk(
         wait_for_one(stack, accepted)
         disk.fill()
         tells = rf'^503 .*"{part}": ?"{NO_SPACE}"'
-        Signals(stack, request).wait(readyz=tells, health=tells, logs=NO_SPACE)
+        Signals(stack, request).wait(
+            readyz=tells, health=tells, logs=NO_SPACE, doctor=f"!! {part}.*{NO_SPACE}"
+        )
         disk.make_room()
         jobs = stack.cluster.wait(accepted)
         assert {(job.state, job.error_code) for job in jobs} == {(JobState.DONE, None)}
